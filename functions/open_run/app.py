@@ -1,0 +1,23 @@
+"""Claims a run or joins the one that follows; resolves table names before the first job starts."""
+
+import time
+from functools import cache
+from typing import Any
+
+from celonis_refresh import assembly
+from celonis_refresh.observability import logger
+from celonis_refresh.passage.opening import Execution, Opened, Opening
+from celonis_refresh.passage.tables import ModelTables
+
+
+@cache
+def _opening() -> Opening:
+    tables = ModelTables(assembly.client_for, time.time)
+    return Opening(assembly.records(), assembly.accepting(), tables, time.time)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: assembly.LambdaContext) -> Opened:
+    execution = Execution.model_validate(event["execution"])
+    logger.append_keys(run_id=execution.name)
+    return _opening().open(event["input"], execution, assembly.deadline(context))

@@ -1,0 +1,11 @@
+"""Starts a data model load, once, after noting what was there before."""
+
+from celonis_refresh import assembly
+from celonis_refresh.observability import logger
+from celonis_refresh.passage.tasks import Progress, StepEvent
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: StepEvent, context: assembly.LambdaContext) -> Progress:
+    logger.append_keys(**event)
+    return assembly.tasks().start(event["run_id"], event["step"], assembly.deadline(context))

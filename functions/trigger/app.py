@@ -1,0 +1,48 @@
+"""Takes a webhook, claims its runs, starts the first data job and hands over to the state machine."""
+
+import time
+from functools import cache
+from typing import Any
+
+from celonis_refresh import assembly
+from celonis_refresh.aws.configuration import is_throttled
+from celonis_refresh.aws.kept import Kept
+from celonis_refresh.http_answers import answer, answering
+from celonis_refresh.observability import logger
+from celonis_refresh.passage import triggering
+from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
+from celonis_refresh.timing import Deadline
+from celonis_refresh.webhooks.request import from_api_gateway
+from celonis_refresh.webhooks.sources import Source, parse_source
+
+CONFIGURATION_SECONDS = 60
+
+
+def _source(name: str) -> Source:
+    return parse_source(name, assembly.parameters().source_text(name))
+
+
+@cache
+def _triggering() -> triggering.Triggering:
+    sources = Kept(_source, CONFIGURATION_SECONDS, time.time, is_throttled)
+    secrets = Kept(assembly.stored_secrets().webhook, CONFIGURATION_SECONDS, time.time, is_throttled)
+    return triggering.Triggering(
+        source=sources.get,
+        secrets=secrets.get,
+        renewed=secrets.renew,
+        accepting=assembly.accepting(),
+        tasks=assembly.tasks(),
+        tables=ModelTables(assembly.client_for, time.time, KEPT_SECONDS),
+        records=assembly.records(),
+        executions=assembly.state_machine(),
+        clock=time.time,
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+@answering
+def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    arrived = event["requestContext"]["timeEpoch"] / 1000
+    deadline = Deadline(arrived + triggering.ANSWER_SECONDS, time.time)
+    reply = _triggering().receive(event["pathParameters"]["source"], from_api_gateway(event), deadline)
+    return answer(reply.status, reply.body, reply.headers)

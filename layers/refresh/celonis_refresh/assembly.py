@@ -1,0 +1,136 @@
+"""Puts the parts together for the functions: each part once per process, on first use."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from datetime import UTC, datetime
+from functools import cache
+from typing import Protocol
+
+from celonis_refresh.aws import clients, environment
+from celonis_refresh.aws.configuration import Parameters, Secrets, is_throttled
+from celonis_refresh.aws.executions import StateMachine
+from celonis_refresh.aws.kept import Kept
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.tasks import Tasks
+from celonis_refresh.passage.work import JobWork, LoadWork, Work
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import InvalidDefinition, Problem
+from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.resolution import ResolvedLoad
+from celonis_refresh.runs.claims import Claims
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.table import Table
+from celonis_refresh.timing import Deadline
+
+CONNECTION_SECONDS = 300
+ANSWER_SECONDS = 3.0
+"""Kept back from a function's own time-out, so that it can still say what went wrong."""
+
+
+class LambdaContext(Protocol):
+    """What is used of the context that Lambda hands over."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+def deadline(context: LambdaContext) -> Deadline:
+    """The end of the time that Lambda gives this call, less what the answer needs."""
+    return Deadline.after(context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS, time.time)
+
+
+def new_id(name: str) -> str:
+    """A run's id: readable, sorted by time within a pipeline, and never the same twice."""
+    return f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+@cache
+def task_environment() -> environment.TaskEnvironment:
+    return environment.read(environment.TaskEnvironment, os.environ)
+
+
+@cache
+def table() -> Table:
+    return Table(clients.dynamodb(), task_environment().table_name)
+
+
+@cache
+def records() -> Records:
+    return Records(table())
+
+
+@cache
+def leases() -> Leases:
+    return Leases(table(), time.time)
+
+
+@cache
+def parameters() -> Parameters:
+    return Parameters(clients.ssm(), task_environment().stack_name)
+
+
+@cache
+def stored_secrets() -> Secrets:
+    return Secrets(clients.secretsmanager(), task_environment().stack_name)
+
+
+@cache
+def connections() -> Kept[Connection]:
+    return Kept(stored_secrets().connection, CONNECTION_SECONDS, time.time, is_throttled)
+
+
+@cache
+def _client(connection: str) -> CelonisClient:
+    return CelonisClient(connections().get(connection), reload=lambda: connections().renew(connection))
+
+
+def client_for(definition: Definition) -> CelonisClient:
+    """The client of the definition's connection, which must be the team that its page addresses name."""
+    connection = connections().get(definition.connection)
+    host = definition.host()
+    if host is not None and host != connection.host:
+        raise InvalidDefinition(
+            "The definition",
+            [
+                Problem(
+                    "data_pool", f"the page addresses name another host than connection {connection.name!r}"
+                )
+            ],
+        )
+    return _client(definition.connection)
+
+
+def work_for(run: Run, step: str) -> Work:
+    """The job or load behind a step of a run."""
+    definition = run.definition
+    client, pool = client_for(definition), definition.data_pool_id
+    if step.startswith("job-"):
+        return JobWork(client, pool, run.plan.job(step))
+    load = (run.loads or {})[step]
+    resolved = ResolvedLoad(LoadKind(load["kind"]), load["tables"])
+    return LoadWork(client, pool, run.plan.load(step), resolved)
+
+
+@cache
+def tasks() -> Tasks:
+    return Tasks(records(), leases(), work_for, time.time)
+
+
+@cache
+def accepting() -> Accepting:
+    return Accepting(Claims(table(), time.time), parameters().pipeline, new_id, time.time)
+
+
+@cache
+def starter_environment() -> environment.StarterEnvironment:
+    return environment.read(environment.StarterEnvironment, os.environ)
+
+
+@cache
+def state_machine() -> StateMachine:
+    return StateMachine(clients.stepfunctions(), starter_environment().state_machine_arn)

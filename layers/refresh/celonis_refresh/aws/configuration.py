@@ -1,0 +1,113 @@
+"""Pipelines and sources from Parameter Store, connections and webhook secrets from Secrets Manager."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from celonis_refresh.celonis.connection import Connection, parse_connection
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition, parse_definition
+from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, UnknownPipeline
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+THROTTLED = frozenset({"ThrottlingException", "TooManyUpdates", "RequestLimitExceeded"})
+
+
+class SecretUnreadable(RefreshError):
+    """A secret that is not there, or does not hold a JSON object. Its content is never repeated."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.secret = name
+        super().__init__(
+            f"The secret {name!r} {problem}.",
+            hint="Create or correct it in Secrets Manager (see the README).",
+        )
+
+
+class UnknownSource(RefreshError):
+    """No source of that name is defined."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__("There is no such source.", hint=f"Sources are parameters under {where}.")
+
+
+def is_throttled(error: Exception) -> bool:
+    """Whether AWS only asked to come back later."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLED
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """``/{stack}/pipelines/{name}`` and ``/{stack}/sources/{name}``."""
+
+    client: SSMClient
+    stack: str
+
+    def pipeline(self, name: str) -> Definition:
+        """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
+        if not re.match(NAME_PATTERN, name):
+            raise InvalidTrigger("The trigger", [Problem("pipeline", "expected the name of a pipeline")])
+        text = self._text(f"/{self.stack}/pipelines/{name}")
+        if text is None:
+            raise UnknownPipeline(name, where=f"/{self.stack}/pipelines/{name}")
+        return parse_definition(name, text)
+
+    def source_text(self, name: str) -> str:
+        """The JSON of a source. Raises ``UnknownSource``."""
+        text = self._text(f"/{self.stack}/sources/{name}") if re.match(NAME_PATTERN, name) else None
+        if text is None:
+            raise UnknownSource(f"/{self.stack}/sources/")
+        return text
+
+    def _text(self, name: str) -> str | None:
+        try:
+            return self.client.get_parameter(Name=name)["Parameter"].get("Value")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ParameterNotFound":
+                return None
+            raise
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """``{stack}/connections/{name}`` and ``{stack}/webhooks/{name}``."""
+
+    client: SecretsManagerClient
+    stack: str
+
+    def connection(self, name: str) -> Connection:
+        """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
+        return parse_connection(name, self._object(f"{self.stack}/connections/{name}"))
+
+    def webhook(self, name: str) -> tuple[str, ...]:
+        """``current`` and, during a rotation, ``previous``. Raises ``SecretUnreadable``."""
+        full = f"{self.stack}/webhooks/{name}"
+        document = self._object(full)
+        values = [document[key] for key in ("current", "previous") if key in document]
+        if "current" not in document or not all(isinstance(value, str) and value for value in values):
+            raise SecretUnreadable(full, 'needs a text "current" (and "previous" during a rotation)')
+        return tuple(values)
+
+    def _object(self, name: str) -> Mapping[str, Any]:
+        try:
+            text = self.client.get_secret_value(SecretId=name)["SecretString"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                raise SecretUnreadable(name, "does not exist") from None
+            raise
+        try:
+            document = json.loads(text)
+        except ValueError:
+            raise SecretUnreadable(name, "is not JSON") from None
+        if not isinstance(document, dict):
+            raise SecretUnreadable(name, "is not a JSON object")
+        return document

@@ -1,0 +1,54 @@
+"""The environment of each function, typed, and read when the function is first called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+from celonis_refresh.errors import RefreshError
+
+
+class EnvironmentIncomplete(RefreshError):
+    """A variable that the template gives the function is missing or empty."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+        super().__init__(
+            f"The environment variable {variable} is not set.", hint="Deploy the stack's template as it is."
+        )
+
+
+@dataclass(frozen=True)
+class TaskEnvironment:
+    """What every function needs."""
+
+    stack_name: str
+    table_name: str
+
+
+@dataclass(frozen=True)
+class StarterEnvironment(TaskEnvironment):
+    """A function that starts executions."""
+
+    state_machine_arn: str
+
+
+@dataclass(frozen=True)
+class CloserEnvironment(StarterEnvironment):
+    """The function that ends runs."""
+
+    notices_topic_arn: str
+    run_retention_days: str
+
+
+E = TypeVar("E", bound=TaskEnvironment)
+
+
+def read(model: type[E], variables: Mapping[str, str]) -> E:
+    """The fields of ``model`` from the variables of the same names in capitals."""
+    found = {field.name: variables.get(field.name.upper(), "") for field in fields(model)}
+    for name, value in found.items():
+        if not value:
+            raise EnvironmentIncomplete(name.upper())
+    return model(**found)

@@ -1,0 +1,40 @@
+"""The executions of the state machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celonis_refresh.passage.closing import EndedExecution
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+@dataclass(frozen=True)
+class StateMachine:
+    """Starts runs and describes executions."""
+
+    client: SFNClient
+    arn: str
+
+    def start(self, run_id: str) -> None:
+        """Starts the execution of a run. Its name is the run's id, so that a second start does nothing."""
+        try:
+            self.client.start_execution(
+                stateMachineArn=self.arn, name=run_id, input=json.dumps({"run_id": run_id})
+            )
+        except self.client.exceptions.ExecutionAlreadyExists:
+            return  # it was started: what was wanted
+
+    def describe(self, arn: str) -> EndedExecution:
+        """How the execution stands."""
+        answer = self.client.describe_execution(executionArn=arn)
+        return EndedExecution(
+            name=answer.get("name", ""),
+            arn=arn,
+            status=answer["status"],
+            error=answer.get("error", ""),
+            cause=answer.get("cause", ""),
+        )

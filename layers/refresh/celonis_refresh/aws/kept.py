@@ -1,0 +1,44 @@
+"""Values that are read seldom and used often: parameters and secrets, kept in the process for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from celonis_refresh.timing import Clock
+
+V = TypeVar("V")
+
+
+@dataclass
+class Kept(Generic[V]):
+    """Reads by name and keeps what it read for ``seconds``.
+
+    ``passing``: an error for which the value known before serves on, because asking again later helps.
+    """
+
+    read: Callable[[str], V]
+    seconds: float
+    clock: Clock
+    passing: Callable[[Exception], bool] = lambda _: False
+    _values: dict[str, tuple[float, V]] = field(default_factory=dict)
+
+    def get(self, name: str) -> V:
+        """The value, at most ``seconds`` old unless it could not be read anew."""
+        known = self._values.get(name)
+        if known is not None and self.clock() - known[0] < self.seconds:
+            return known[1]
+        try:
+            value = self.read(name)
+        except Exception as error:
+            if known is not None and self.passing(error):
+                return known[1]
+            raise
+        self._values[name] = (self.clock(), value)
+        return value
+
+    def renew(self, name: str) -> V:
+        """The value as it is now."""
+        self._values.pop(name, None)
+        return self.get(name)

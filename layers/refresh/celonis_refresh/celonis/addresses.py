@@ -1,0 +1,138 @@
+"""Ids of data pools, data jobs and data models, also out of the page addresses that people copy.
+
+The pages, below ``https://{team}.{realm}.celonis.cloud/integration/ui/pools/{pool}/``:
+``data-configuration/data-jobs?jobId={job}`` and
+``data-configuration/process-data-models/{model}?tab=data-model``. Pure functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+MAX_ID_LENGTH = 128
+MAX_ADDRESS_LENGTH = 2048
+
+_PAGES = ("integration", "ui", "pools")
+_MODELS = "process-data-models"
+_JOB_PARAMETER = "jobId"
+
+_POOL_EXPECTED = "Expected the id of a data pool, or its page address, …/integration/ui/pools/{id}/."
+_JOB_EXPECTED = (
+    "Expected the id of a data job, or its page address, …/data-configuration/data-jobs?jobId={id}."
+)
+_MODEL_EXPECTED = (
+    "Expected the id of a data model, or its page address, …/data-configuration/process-data-models/{id}."
+)
+_ID_EXPECTED = (
+    f"An id has 1 to {MAX_ID_LENGTH} characters, and no '/', '\\', '?', '#', '..', space or control sign."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An id and what the page address around it tells. ``host`` and ``pool_id`` are None for a bare id.
+
+    ``host`` is in lower case and has a port only where it is not the scheme's own, like ``Connection.host``.
+    """
+
+    id: str
+    host: str | None = None
+    pool_id: str | None = None
+
+
+def data_pool_id(value: str) -> str:
+    """The data pool's id out of an id or a page address. ValueError tells what was expected."""
+    return parse_pool(value).id
+
+
+def data_job_id(value: str) -> str:
+    """The data job's id out of an id or a page address. ValueError tells what was expected."""
+    return parse_job(value).id
+
+
+def data_model_id(value: str) -> str:
+    """The data model's id out of an id or a page address. ValueError tells what was expected."""
+    return parse_model(value).id
+
+
+def parse_pool(value: str) -> Address:
+    """Read a data pool's id or any page inside the pool. ValueError tells what was expected."""
+    text = _text(value, _POOL_EXPECTED)
+    if not _is_address(text):
+        return Address(safe_id(text))
+    host, pool, _, _ = _page(text, _POOL_EXPECTED)
+    return Address(pool, host, pool)
+
+
+def parse_job(value: str) -> Address:
+    """Read a data job's id or its page address. ValueError tells what was expected."""
+    text = _text(value, _JOB_EXPECTED)
+    if not _is_address(text):
+        return Address(safe_id(text))
+    host, pool, _, query = _page(text, _JOB_EXPECTED)
+    found = set(query.get(_JOB_PARAMETER, []))
+    if len(found) != 1:
+        raise ValueError(_JOB_EXPECTED)
+    return Address(safe_id(found.pop()), host, pool)
+
+
+def parse_model(value: str) -> Address:
+    """Read a data model's id or its page address. ValueError tells what was expected."""
+    text = _text(value, _MODEL_EXPECTED)
+    if not _is_address(text):
+        return Address(safe_id(text))
+    host, pool, rest, _ = _page(text, _MODEL_EXPECTED)
+    if _MODELS not in rest[:-1]:
+        raise ValueError(_MODEL_EXPECTED)
+    return Address(safe_id(rest[rest.index(_MODELS) + 1]), host, pool)
+
+
+def safe_id(value: str) -> str:
+    """The same id, once it is sure that it stays one segment of a path. ValueError otherwise.
+
+    Ids are opaque; this refuses only what could leave the segment, or what no eye can see.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_LENGTH:
+        raise ValueError(_ID_EXPECTED)
+    if value == "." or ".." in value or any(sign in value for sign in "/\\?#"):
+        raise ValueError(_ID_EXPECTED)
+    # isprintable is false for controls, for every space but U+0020, for zero-width signs and lone surrogates.
+    if " " in value or not value.isprintable():
+        raise ValueError(_ID_EXPECTED)
+    return value
+
+
+def host_of(parts: SplitResult) -> str:
+    """Host of a split address in lower case; with its port only where that is not the scheme's own."""
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    standard = {"http": 80, "https": 443}.get(parts.scheme)
+    return host if parts.port in (None, standard) else f"{host}:{parts.port}"
+
+
+def _text(value: str, expected: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH or not value.strip():
+        raise ValueError(expected)
+    return value.strip()
+
+
+def _is_address(text: str) -> bool:
+    return "/" in text
+
+
+def _page(text: str, expected: str) -> tuple[str, str, list[str], dict[str, list[str]]]:
+    """Host, pool id, the path's segments after the pool, and the query."""
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host, query = host_of(parts), parse_qs(parts.query, max_num_fields=50)
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
+        raise ValueError(expected)
+    segments = [unquote(segment) for segment in parts.path.split("/") if segment]
+    for start in range(len(segments) - len(_PAGES)):
+        end = start + len(_PAGES)
+        if tuple(segments[start:end]) == _PAGES:
+            return host, safe_id(segments[end]), segments[end + 1 :], query
+    raise ValueError(expected)

@@ -1,0 +1,202 @@
+"""What an answer that is no success means: from status, headers and body to an error with a name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
+
+from celonis_refresh.celonis.calls import Call
+from celonis_refresh.celonis.errors import (
+    AuthenticationFailed,
+    CelonisError,
+    CelonisRejected,
+    CelonisThrottled,
+    CelonisUnavailable,
+    Facts,
+    NotFound,
+    PermissionDenied,
+    Told,
+)
+from celonis_refresh.celonis.transport import Answer
+
+DEFAULT_RETRY_AFTER = 30.0
+MIN_RETRY_AFTER = 1.0
+MAX_RETRY_AFTER = 900.0
+_MAX_TEXT = 300
+
+# Not compiled here: most processes never meet an error, and starting fast counts.
+_SUPPORT_ID = r"(?i)support[\s_-]*id\W{0,5}([0-9a-z][0-9a-z-]{3,63})"
+_UUID = r"(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What the last answer said about the limit. ``reset`` is in seconds. None where it said nothing."""
+
+    limit: int | None
+    remaining: int | None
+    reset: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed a request, as far as an error needs to know.
+
+    How to name the credentials, what to check about them, and how to take their values out of a text that
+    Celonis sent back.
+    """
+
+    name: str
+    advice: str
+    redact: Callable[[str], str]
+
+
+def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisError | None:
+    """The error that ``answer`` stands for, or None for a success. ``now`` is in epoch seconds."""
+    if answer.is_success:
+        return None
+    told = _told(answer, signer.redact)
+    facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **told}
+    said = _said(answer.status, told)
+    match answer.status:
+        case 401:
+            facts["hint"] = signer.advice
+            return AuthenticationFailed(f"Celonis refused {signer.name} while {call.doing}{said}.", **facts)
+        case 403:
+            facts["hint"] = f"Permission needed in Celonis: {call.permission}."
+            return PermissionDenied(f"Celonis denied {call.doing} to {signer.name}{said}.", **facts)
+        case 404:
+            facts["hint"] = "Check the ids, and that these credentials may view the data pool."
+            return NotFound(f"Celonis knows no {call.subject}{said}.", **facts)
+        case 429:
+            return _throttled(answer, call, facts, said, now)
+        case status if 400 <= status < 500 and status not in (408, 425):
+            facts["hint"] = "Celonis understood the request and refuses it as it is."
+            return CelonisRejected(f"Celonis refused {call.doing}{said}.", **facts)
+    return _unavailable(answer, call, facts, said)
+
+
+def rate_limit(answer: Answer) -> RateLimit | None:
+    """The rate limit headers of an answer, None where it has none."""
+    limit, remaining, reset = (
+        _seconds(answer.headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
+    )
+    if limit is None and remaining is None and reset is None:
+        return None
+    return RateLimit(_whole(limit), _whole(remaining), reset)
+
+
+def read_json(answer: Answer) -> Any:
+    """The body as JSON, None for an empty one. ValueError where it is no JSON."""
+    if not answer.body.strip():
+        return None
+    try:
+        return json.loads(answer.body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def clean(value: object, redact: Callable[[str], str]) -> str | None:
+    """A text of an answer, fit for an error: short, without credentials and control signs."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    words = "".join(sign if sign.isprintable() else " " for sign in redact(str(value))).split()
+    text = " ".join(words)
+    return (text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…") or None
+
+
+def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> CelonisUnavailable:
+    support_id = facts.get("support_id")
+    tell = f" and give Celonis support the id {support_id}" if support_id else " and tell Celonis support"
+    facts["hint"] = f"This often passes by itself. If it lasts, look at the status page of Celonis{tell}."
+    message = f"Celonis failed while {call.doing}{said}."
+    if 300 <= answer.status < 400:
+        facts["hint"] = (
+            "Check base_url: it is the address of the team itself, and its API answers without redirects."
+        )
+        message = f"Celonis redirected to another address while {call.doing}{said}."
+    return CelonisUnavailable(message, may_have_started=call.acts, **facts)
+
+
+def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) -> CelonisThrottled:
+    wait = _retry_after(answer, now)
+    facts["hint"] = (
+        f"Ask again in {wait:g} s. If this happens often, ask less often or for fewer jobs at a time."
+    )
+    message = f"Celonis wants fewer requests; it refused {call.doing}{said}."
+    return CelonisThrottled(message, retry_after=wait, **facts)
+
+
+def _retry_after(answer: Answer, now: float) -> float:
+    seconds = _seconds(answer.headers.get("x-ratelimit-reset"))
+    if seconds is None:
+        header = answer.headers.get("retry-after")
+        seconds = _seconds(header)
+        seconds = _until(header, now) if seconds is None else seconds
+    if seconds is None:
+        return DEFAULT_RETRY_AFTER
+    return min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
+
+
+def _until(header: str | None, now: float) -> float | None:
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        number = float(header or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) and number >= 0 else None
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _told(answer: Answer, redact: Callable[[str], str]) -> Told:
+    try:
+        body = read_json(answer)
+    except ValueError:
+        return {"detail": _plain_text(answer, redact)}
+    if not isinstance(body, dict):
+        return {"detail": clean(body, redact)}
+    detail = body.get("detail") or body.get("message") or body.get("error_description")
+    support_id = body.get("supportId") or _support_id(answer.status, detail)
+    return {
+        "title": clean(body.get("title") or body.get("error"), redact),
+        "detail": clean(detail, redact),
+        "error_code": clean(body.get("errorCode"), redact),
+        "support_id": clean(support_id, redact),
+    }
+
+
+def _plain_text(answer: Answer, redact: Callable[[str], str]) -> str | None:
+    text = answer.body.decode("utf-8", "replace").strip()
+    # A web page says nothing that helps here.
+    return None if text.startswith("<") else clean(text, redact)
+
+
+def _support_id(status: int, detail: object) -> str | None:
+    if status < 500 or not isinstance(detail, str):
+        return None
+    named = re.search(_SUPPORT_ID, detail)
+    if named:
+        return named[1].rstrip("-")
+    bare = re.search(_UUID, detail)
+    return bare[0] if bare else None
+
+
+def _said(status: int, told: Told) -> str:
+    words = [told.get("error_code"), told.get("title"), told.get("detail")]
+    return f" ({status}: {', '.join(filter(None, words))})" if any(words) else f" ({status})"

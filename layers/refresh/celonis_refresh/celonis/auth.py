@@ -1,0 +1,208 @@
+"""The headers that sign a request to Celonis.
+
+An OAuth client's token lives for about a quarter of an hour, a run for longer: renewing is the normal case.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Protocol
+from urllib.parse import quote_plus, urlencode
+
+from celonis_refresh.celonis.answers import Signer, failure, read_json
+from celonis_refresh.celonis.calls import Call
+from celonis_refresh.celonis.connection import ApiKey, AppKey, Connection, OAuthClient
+from celonis_refresh.celonis.errors import AuthenticationFailed, CelonisError, CelonisUnavailable, Facts
+from celonis_refresh.celonis.transport import Answer, Transport
+
+TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
+DEFAULT_TOKEN_LIFE = 899.0
+RENEW_MARGIN = 60.0
+_FORM = "application/x-www-form-urlencoded"
+_MIN_REDACTED = 4
+
+_CLIENT_ADVICE = (
+    "Check in the secret of the connection that client_id and client_secret belong to an OAuth client of this"
+    " team that still exists, that its secret was not replaced, and that it has the scope {scope}."
+)
+_APP_KEY_ADVICE = (
+    "Check in the secret of the connection that the application key is whole, belongs to this team and still "
+    "exists. Celonis replaces keys by OAuth clients."
+)
+_API_KEY_ADVICE = (
+    "Check in the secret of the connection that the API key is whole, still exists, and belongs to a user of "
+    "this team who is still active. Celonis replaces keys by OAuth clients."
+)
+
+
+class Authenticator(Protocol):
+    """Signs requests for one connection."""
+
+    @property
+    def signer(self) -> Signer:
+        """How to name these credentials in an error, and how to keep them out of it."""
+
+    def headers(self, timeout: float) -> dict[str, str]:
+        """The headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
+
+        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled where there is no token. After
+        each of them it is sure that the request itself was not sent.
+        """
+
+    def renew(self) -> bool:
+        """Forget what can be had anew. False where the next headers would be the same."""
+
+
+def authenticator(connection: Connection, transport: Transport, clock: Callable[[], float]) -> Authenticator:
+    """The way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
+    match connection.auth:
+        case OAuthClient() as client:
+            return TokenAuthenticator(connection, client, transport, clock)
+        case AppKey(key):
+            return KeyAuthenticator(
+                "AppKey", key, f"the application key of {_of(connection)}", _APP_KEY_ADVICE
+            )
+        case ApiKey(key):
+            return KeyAuthenticator("Bearer", key, f"the API key of {_of(connection)}", _API_KEY_ADVICE)
+
+
+class KeyAuthenticator:
+    """An application key (``AppKey …``) or a user's API key (``Bearer …``)."""
+
+    def __init__(self, scheme: str, key: str, name: str, advice: str) -> None:
+        self._header = f"{scheme} {key}"
+        self.signer = Signer(name, advice, lambda text: _without(text, (key,)))
+
+    def headers(self, timeout: float) -> dict[str, str]:  # noqa: ARG002 - needs no request
+        return {"Authorization": self._header}
+
+    def renew(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str = field(repr=False)
+    obtained: float
+    renew_at: float
+
+
+class TokenAuthenticator:
+    """An OAuth client: ``POST /oauth2/token`` with ``grant_type=client_credentials`` (documented)."""
+
+    def __init__(
+        self, connection: Connection, client: OAuthClient, transport: Transport, clock: Callable[[], float]
+    ) -> None:
+        self._base_url = connection.base_url
+        self._client = client
+        self._transport = transport
+        self._clock = clock
+        self._basic = _basic(client)
+        self._token: _Token | None = None
+        self._renew = False
+        advice = _CLIENT_ADVICE.format(scope=client.scope)
+        self.signer = Signer(f"the OAuth client of {_of(connection)}", advice, self._redact)
+
+    def headers(self, timeout: float) -> dict[str, str]:
+        token = self._token
+        if token is None or not self._is_good(token):
+            # The old token is kept until then: an answer that repeats it must still be cleaned of it.
+            token = self._token = self._ask(timeout)
+            self._renew = False
+        return {"Authorization": f"Bearer {token.value}"}
+
+    def renew(self) -> bool:
+        self._renew = True
+        return True
+
+    def _is_good(self, token: _Token) -> bool:
+        # A clock that was set back says nothing about the token's age: then it is renewed.
+        return not self._renew and token.obtained <= self._clock() < token.renew_at
+
+    def _ask(self, timeout: float) -> _Token:
+        call, headers = self._request()
+        asked = self._clock()
+        answer = self._transport.send(self._base_url, call, headers, timeout)
+        error = failure(answer, call, self.signer, self._clock())
+        if error is not None:
+            raise self._refusal(error)
+        value, life = _token_fields(answer, call)
+        return _Token(value, asked, asked + life - min(RENEW_MARGIN, life / 10))
+
+    def _request(self) -> tuple[Call, dict[str, str]]:
+        form = {"grant_type": "client_credentials", "scope": self._client.scope}
+        headers = {}
+        if self._client.method == "client_secret_post":
+            form |= {"client_id": self._client.client_id, "client_secret": self._client.client_secret}
+        else:
+            headers["Authorization"] = f"Basic {self._basic}"
+        body = urlencode(form).encode()
+        doing = "asking for an access token"
+        call = Call("POST", TOKEN_PATH, doing, "OAuth token endpoint", "", (), body, _FORM)
+        return call, headers
+
+    def _refusal(self, error: CelonisError) -> CelonisError:
+        """400 (invalid_client, invalid_scope …) and 403 are about the credentials here as well."""
+        if error.status not in (400, 403):
+            return error
+        facts: Facts = {
+            "hint": self.signer.advice,
+            "method": error.method,
+            "path": error.path,
+            "status": error.status,
+            "title": error.title,
+            "detail": error.detail,
+            "error_code": error.error_code,
+        }
+        return AuthenticationFailed(f"{error.message} That was {self.signer.name}.", **facts)
+
+    def _redact(self, text: str) -> str:
+        secret = self._client.client_secret
+        token = self._token.value if self._token else ""
+        return _without(text, (secret, quote_plus(secret), self._basic, token))
+
+
+def _token_fields(answer: Answer, call: Call) -> tuple[str, float]:
+    """The access token and its life in seconds."""
+    try:
+        body = read_json(answer)
+    except ValueError:
+        body = None
+    token = body.get("access_token") if isinstance(body, dict) else None
+    if not isinstance(token, str) or not token or not all("!" <= sign <= "~" for sign in token):
+        raise CelonisUnavailable(
+            f"Celonis answered {answer.status} without an access token while {call.doing}.",
+            hint="Check that base_url is the address of the team itself.",
+            method=call.method,
+            path=call.path,
+            status=answer.status,
+        )
+    return token, _life(body.get("expires_in"))
+
+
+def _life(value: object) -> float:
+    try:
+        life = float(value) if isinstance(value, str | int | float) else DEFAULT_TOKEN_LIFE
+    except (ValueError, OverflowError):
+        return DEFAULT_TOKEN_LIFE
+    return life if isfinite(life) and life > 0 else DEFAULT_TOKEN_LIFE
+
+
+def _basic(client: OAuthClient) -> str:
+    # RFC 6749, 2.3.1: both parts are form-encoded first.
+    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
+    return base64.b64encode(pair.encode()).decode()
+
+
+def _without(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _MIN_REDACTED:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _of(connection: Connection) -> str:
+    return f"connection {connection.name!r}"

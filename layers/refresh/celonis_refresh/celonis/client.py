@@ -1,0 +1,205 @@
+"""The calls to Celonis that a refresh needs, as methods.
+
+Each call is built, signed, sent once and read. Nothing is repeated here but one case: after a 401, which
+proves that nothing was done, the request is sent again with a renewed token, and then with the
+credentials read anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celonis_refresh.celonis import calls, parsing
+from celonis_refresh.celonis.answers import RateLimit, clean, failure, rate_limit, read_json
+from celonis_refresh.celonis.auth import authenticator
+from celonis_refresh.celonis.calls import Call, Mode
+from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.celonis.errors import (
+    AuthenticationFailed,
+    CelonisRejected,
+    CelonisUnavailable,
+    NotFound,
+    PermissionDenied,
+)
+from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
+from celonis_refresh.celonis.wire import new_session
+
+if TYPE_CHECKING:
+    import requests
+
+USER_AGENT = "celonis-refresh"
+DEFAULT_TIMEOUTS = Timeouts()
+# A failed job names its reasons in a few lines; more of them cost requests and help nobody.
+MAX_FAILED_TASKS = 3
+MAX_MESSAGES_PER_TASK = 3
+
+_Result = TypeVar("_Result")
+
+
+class CelonisClient:
+    """One connection's view of Celonis. Use one per process, from one thread.
+
+    Every call takes ``timeout``, the seconds that it may last in all, signing in included; without it
+    ``Timeouts.whole`` holds. Every call can raise each subclass of CelonisError, and ValueError for an id
+    that is none. ``reload`` reads the connection's secret anew; what it raises is passed on.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        session: requests.Session | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        timeout: Timeouts = DEFAULT_TIMEOUTS,
+        user_agent: str = USER_AGENT,
+        reload: Callable[[], Connection] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._timeouts = timeout
+        self._reload = reload
+        self._transport = Transport(session or new_session(), timeout, user_agent, clock)
+        self._rate_limit: RateLimit | None = None
+        self._use(connection)
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the last answer said about the rate limit; None where it said nothing."""
+        return self._rate_limit
+
+    def close(self) -> None:
+        """Close the connections that are kept open. The client can be used again."""
+        self._transport.close()
+
+    def job(self, pool: str, job: str, *, timeout: float | None = None) -> Job:
+        """The data job and its current status."""
+        return self._get(calls.get_job(pool, job), lambda data: parsing.job(data, job), timeout)
+
+    def execute_job(self, pool: str, job: str, mode: Mode, *, timeout: float | None = None) -> StartAnswer:
+        """Start the data job: FULL extracts all tables, DELTA what changed. Any 2xx is a success."""
+        return self._start(calls.execute_job(pool, job, mode), parsing.job_start, timeout)
+
+    def cancel_job(self, pool: str, job: str, *, timeout: float | None = None) -> None:
+        """Cancel whatever execution of the data job runs now, whoever started it. It shows after seconds."""
+        self._call(calls.cancel_job(pool, job), timeout)
+
+    def load_model(
+        self, pool: str, model: str, *, from_cache: bool = False, timeout: float | None = None
+    ) -> StartAnswer:
+        """Start a complete load of the data model, or one from cache. Any 2xx is a success."""
+        return self._start(calls.load_model(pool, model, from_cache=from_cache), parsing.load_start, timeout)
+
+    def load_tables(
+        self, pool: str, model: str, table_ids: Sequence[str], *, timeout: float | None = None
+    ) -> StartAnswer:
+        """Start a partial load: these tables anew, the others from cache. Any 2xx is a success."""
+        return self._start(calls.load_tables(pool, model, table_ids), parsing.load_start, timeout)
+
+    def tables(self, pool: str, model: str, *, timeout: float | None = None) -> list[ModelTable]:
+        """The tables of the data model."""
+        return self._get(calls.get_tables(pool, model), parsing.tables, timeout)
+
+    def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
+        """The last load of the data model, which may be under way; None where it was never loaded."""
+        return self._get(calls.get_last_load(pool, model), parsing.load, timeout)
+
+    def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[Execution] | None:
+        """The executions of the data job; None where Celonis does not serve this undocumented call."""
+        return self._get_if_served(calls.get_executions(pool, job), parsing.executions, timeout)
+
+    def failed_task_messages(
+        self, pool: str, job: str, execution_id: str, *, timeout: float | None = None
+    ) -> list[TaskFailure]:
+        """Why an execution failed, task by task, in the words of its log; empty where that cannot be had.
+
+        Two undocumented calls. CelonisUnavailable ends the search with what was found until then.
+        """
+        deadline = self._deadline(timeout)
+        found: list[TaskFailure] = []
+        try:
+            listing = calls.get_task_executions(pool, job, execution_id)
+            tasks = self._get_if_served(listing, parsing.failed_tasks, deadline.remaining()) or []
+            for task_id, name in tasks[:MAX_FAILED_TASKS]:
+                log = calls.get_task_log(pool, job, execution_id, task_id)
+                lines = self._get_if_served(log, parsing.error_messages, deadline.remaining()) or []
+                found += self._task_failures(name, lines[:MAX_MESSAGES_PER_TASK])
+        except CelonisUnavailable:
+            return found
+        return found
+
+    def _task_failures(self, task: str, lines: list[str]) -> list[TaskFailure]:
+        messages = [clean(line, self._auth.signer.redact) for line in lines]
+        return [TaskFailure(task, message) for message in messages if message] or [TaskFailure(task, "")]
+
+    def _get(self, call: Call, parse: Callable[[Any], _Result], timeout: float | None) -> _Result:
+        answer = self._call(call, timeout)
+        try:
+            return parse(read_json(answer))
+        except parsing.ShapeError as error:
+            problem = f"the JSON has an unexpected shape ({error})"
+        except ValueError:
+            problem = "the body is no JSON"
+        raise CelonisUnavailable(
+            f"Celonis answered {answer.status} while {call.doing}, but {problem}.",
+            hint="Something in between may have answered in its place, or the API may have changed. "
+            "If this lasts, check the base_url of the connection.",
+            method=call.method,
+            path=call.path,
+            status=answer.status,
+        )
+
+    def _get_if_served(
+        self, call: Call, parse: Callable[[Any], _Result], timeout: float | None
+    ) -> _Result | None:
+        try:
+            return self._get(call, parse, timeout)
+        except (NotFound, PermissionDenied):
+            return None
+        except CelonisRejected as error:
+            if error.status == 405:
+                return None
+            raise
+
+    def _start(self, call: Call, parse: Callable[[Any], StartAnswer], timeout: float | None) -> StartAnswer:
+        answer = self._call(call, timeout)
+        try:
+            return parse(read_json(answer))
+        except ValueError:
+            return StartAnswer()
+
+    def _call(self, call: Call, timeout: float | None) -> Answer:
+        """Sign and send; once more with a renewed token, and once more with the credentials read anew."""
+        deadline = self._deadline(timeout)
+        try:
+            answer = self._send(call, deadline)
+            if answer.status == 401 and self._auth.renew():
+                answer = self._send(call, deadline)
+            return self._judged(answer, call)
+        except AuthenticationFailed:
+            if self._reload is None:
+                raise
+        self._use(self._reload())
+        return self._judged(self._send(call, deadline), call)
+
+    def _send(self, call: Call, deadline: Deadline) -> Answer:
+        headers = self._auth.headers(deadline.remaining())
+        answer = self._transport.send(self._connection.base_url, call, headers, deadline.remaining())
+        self._rate_limit = rate_limit(answer)
+        return answer
+
+    def _judged(self, answer: Answer, call: Call) -> Answer:
+        error = failure(answer, call, self._auth.signer, self._clock())
+        if error is not None:
+            raise error
+        return answer
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        self._auth = authenticator(connection, self._transport, self._clock)
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeouts.whole if timeout is None else timeout, self._monotonic)

@@ -1,0 +1,173 @@
+"""A connection: one Celonis team and how to sign in there, read from the JSON of a secret. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from celonis_refresh.celonis.addresses import host_of
+from celonis_refresh.celonis.errors import ConnectionInvalid
+
+CELONIS_DOMAIN = ".celonis.cloud"
+DEFAULT_SCOPE = "integration.data-pools"
+# What a new secret holds until somebody fills it in.
+PLACEHOLDER = "REPLACE-ME"
+
+ClientMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post"]
+CLIENT_METHODS: tuple[ClientMethod, ...] = ("client_secret_basic", "client_secret_post")
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::\d+)?"
+_FIELD_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,39}"
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """An OAuth client of the team, the way of signing in that Celonis recommends."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    method: ClientMethod = "client_secret_basic"
+    scope: str = DEFAULT_SCOPE
+
+
+@dataclass(frozen=True, slots=True)
+class AppKey:
+    """An application key of the team."""
+
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key of a user."""
+
+    key: str = field(repr=False)
+
+
+Auth: TypeAlias = OAuthClient | AppKey | ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One team. ``base_url`` is scheme and host, without a slash at the end."""
+
+    name: str
+    base_url: str
+    auth: Auth
+
+    @property
+    def host(self) -> str:
+        """The team's host, to compare with ``Address.host``."""
+        return host_of(urlsplit(self.base_url))
+
+
+def parse_connection(name: str, secret: Mapping[str, object]) -> Connection:
+    """Read the secret of connection ``name``.
+
+    Its fields are ``base_url``, ``auth`` and, for a Celonis that is none, ``allow_http`` and
+    ``allow_any_host``. Raises ConnectionInvalid, which names a field and never a value.
+    """
+    reader = _Reader(name)
+    top = reader.mapping(secret, "the secret")
+    auth = reader.mapping(top.get("auth"), "auth")
+    reader.refuse_placeholders({**top, "auth": None}, "")
+    reader.refuse_placeholders(auth, "auth.")
+    reader.refuse_unknown(top, {"base_url", "auth", "allow_http", "allow_any_host"}, "")
+    base_url = reader.base_url(top)
+    return Connection(name=name, base_url=base_url, auth=_auth(reader, auth))
+
+
+def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth:
+    kind = auth.get("type")
+    if kind == "oauth_client":
+        reader.refuse_unknown(auth, {"type", "client_id", "client_secret", "method", "scope"}, "auth.")
+        method = auth.get("method", "client_secret_basic")
+        if method not in CLIENT_METHODS:
+            raise reader.invalid("auth.method", " or ".join(CLIENT_METHODS))
+        scope = reader.text(
+            auth.get("scope", DEFAULT_SCOPE), "auth.scope", "scopes, separated by spaces", " "
+        )
+        client_id = reader.credential(auth, "client_id")
+        client_secret = reader.credential(auth, "client_secret")
+        return OAuthClient(client_id, client_secret, method, scope)
+    if kind in ("app_key", "api_key"):
+        reader.refuse_unknown(auth, {"type", "key"}, "auth.")
+        key = reader.credential(auth, "key")
+        return AppKey(key) if kind == "app_key" else ApiKey(key)
+    raise reader.invalid("auth.type", "oauth_client, app_key or api_key")
+
+
+class _Reader:
+    """Reads the fields of one secret and names the connection in every refusal."""
+
+    def __init__(self, connection: str) -> None:
+        self._connection = connection
+
+    def invalid(self, field_name: str, expected: str, problem: str = "is not usable") -> ConnectionInvalid:
+        return ConnectionInvalid(self._connection, field_name, expected, problem=problem)
+
+    def mapping(self, value: object, field_name: str) -> Mapping[str, object]:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise self.invalid(field_name, "a JSON object")
+        return value
+
+    def refuse_placeholders(self, fields: Mapping[str, object], prefix: str) -> None:
+        for key, value in fields.items():
+            if isinstance(value, str) and PLACEHOLDER in value:
+                raise self.invalid(
+                    prefix + _shown(key), f"a value in the place of {PLACEHOLDER}", "was never filled in"
+                )
+
+    def refuse_unknown(self, fields: Mapping[str, object], known: set[str], prefix: str) -> None:
+        for key in fields:
+            if key not in known:
+                expected = "only " + ", ".join(prefix + name for name in sorted(known))
+                raise self.invalid(prefix + _shown(key), expected, "has an unknown field")
+
+    def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:
+        """A text that fits into a header: visible ASCII. A line break at an end is cut off."""
+        text = value.strip() if isinstance(value, str) else ""
+        if not text or not all("!" <= sign <= "~" or sign in also for sign in text):
+            raise self.invalid(field_name, expected)
+        return text
+
+    def credential(self, auth: Mapping[str, object], key: str) -> str:
+        return self.text(auth.get(key), f"auth.{key}", "the value as Celonis shows it, without spaces")
+
+    def flag(self, fields: Mapping[str, object], key: str) -> bool:
+        value = fields.get(key, False)
+        if not isinstance(value, bool):
+            raise self.invalid(key, "true or false")
+        return value
+
+    def base_url(self, fields: Mapping[str, object]) -> str:
+        allow_http, any_host = self.flag(fields, "allow_http"), self.flag(fields, "allow_any_host")
+        expected = f"https://{{team}}.{{realm}}{CELONIS_DOMAIN}, without a path"
+        text = self.text(fields.get("base_url"), "base_url", expected)
+        parts = _split(text)
+        if parts is None or parts.scheme not in (("https", "http") if allow_http else ("https",)):
+            raise self.invalid("base_url", expected)
+        host = host_of(parts)
+        known_host = any_host or (parts.hostname or "").endswith(CELONIS_DOMAIN)
+        if not re.fullmatch(_HOST, host) or not known_host:
+            raise self.invalid("base_url", expected)
+        return f"{parts.scheme}://{host}"
+
+
+def _split(text: str) -> SplitResult | None:
+    """The parts of an address that is scheme and host alone, else None."""
+    try:
+        parts = urlsplit(text)
+        has_more = parts.path.strip("/") or "?" in text or "#" in text or "@" in text or parts.port == 0
+    except ValueError:
+        return None
+    return None if has_more else parts
+
+
+def _shown(key: str) -> str:
+    """A field's name, unless it looks like a value that went astray."""
+    return key if re.fullmatch(_FIELD_NAME, key) else "(a name that is not shown)"

@@ -1,0 +1,109 @@
+"""What can go wrong between this service and Celonis.
+
+RefreshError
+├── ConnectionInvalid         the secret of a connection makes no sense
+└── CelonisError              one call did not succeed
+    ├── CelonisUnavailable    no usable answer; may pass by itself
+    ├── CelonisThrottled      429: too many requests; ask again after ``retry_after``
+    ├── AuthenticationFailed  401, or no access token for the OAuth client
+    ├── PermissionDenied      403
+    ├── NotFound              404
+    └── CelonisRejected       any other 4xx
+"""
+
+
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+from celonis_refresh.errors import RefreshError
+
+
+class _Required(TypedDict):
+    hint: str
+    method: str
+    path: str
+
+
+class Told(TypedDict, total=False):
+    """What the error envelope of an answer told."""
+
+    title: str | None
+    detail: str | None
+    error_code: str | None
+    support_id: str | None
+
+
+class Facts(_Required, Told, total=False):
+    """What every failed call can tell. ``path`` is the path without host and query."""
+
+    status: int | None
+
+
+class CelonisError(RefreshError):
+    """A call to Celonis did not succeed.
+
+    ``title``, ``detail`` and ``error_code`` come from the answer's error envelope, cut to a readable
+    length, with everything that signs a request taken out. ``support_id`` is what Celonis support asks
+    for.
+    """
+
+    def __init__(self, message: str, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, hint=facts["hint"])
+        self.method = facts["method"]
+        self.path = facts["path"]
+        self.status = facts.get("status")
+        self.title = facts.get("title")
+        self.detail = facts.get("detail")
+        self.error_code = facts.get("error_code")
+        self.support_id = facts.get("support_id")
+
+
+class CelonisUnavailable(CelonisError):
+    """No usable answer: no connection, a time-out, a 5xx, a redirect, or a body that cannot be read.
+
+    ``may_have_started`` says for a POST whether Celonis may have acted on it all the same. It is False only
+    where the request provably never left, and for every GET.
+    """
+
+    def __init__(self, message: str, *, may_have_started: bool = False, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
+        self.may_have_started = may_have_started
+
+
+class CelonisThrottled(CelonisError):
+    """429: Celonis wants fewer requests. ``retry_after`` is in seconds from now."""
+
+    def __init__(self, message: str, *, retry_after: float, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
+        self.retry_after = retry_after
+
+
+class AuthenticationFailed(CelonisError):
+    """Celonis does not accept the credentials of the connection."""
+
+
+class PermissionDenied(CelonisError):
+    """The credentials are good, but do not allow this call."""
+
+
+class NotFound(CelonisError):
+    """Celonis knows no such thing, or does not show it to these credentials."""
+
+
+class CelonisRejected(CelonisError):
+    """Celonis understood the request and refuses it, for example 409: it is running already."""
+
+
+class ConnectionInvalid(RefreshError):
+    """The secret of a connection makes no sense. Names ``field`` and what was ``expected``, never a value."""
+
+    def __init__(self, connection: str, field: str, expected: str, *, problem: str = "is not usable") -> None:
+        super().__init__(
+            f"The secret of connection {connection!r} {problem}: {field}.",
+            hint=f"Expected: {expected}. Correct the secret in Secrets Manager.",
+        )
+        self.connection = connection
+        self.field = field
+        self.expected = expected

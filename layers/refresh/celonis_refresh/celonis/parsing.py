@@ -1,0 +1,188 @@
+"""Records out of decoded JSON whose shape is documented in parts only.
+
+Missing, null and additional fields are no error. A value that cannot be what its field says is a ShapeError,
+except a date: one that cannot be read is None, because nothing is ever proven by the lack of a date. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, ModelTable, StartAnswer
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DATE = 253_402_300_799_999  # the end of the year 9999
+_ERROR_LEVELS = frozenset({"ERROR", "FATAL"})
+_EXECUTION_IDS = ("executionId", "currentExecutionId")
+_LOAD_IDS = ("dataLoadId", "loadId")
+
+_Record = TypeVar("_Record")
+
+
+class ShapeError(ValueError):
+    """The JSON is not what the call is known to answer with. The text names the field, never the value."""
+
+
+def job(data: object, asked: str) -> Job:
+    """``GET …/jobs/{job}``. ``asked`` is the job's id, for an answer that does not repeat it."""
+    fields = _object(data, "a data job")
+    if "id" not in fields and "status" not in fields:
+        raise ShapeError("a data job has neither id nor status")
+    return Job(
+        id=_id(fields, "id") or asked,
+        name=_text(fields, "name"),
+        status=_text(fields, "status"),
+        current_execution_id=_id(fields, "currentExecutionId"),
+        latest_execution_item_id=_id(fields, "latestExecutionItemId"),
+        data_pool_id=_id(fields, "dataPoolId"),
+        data_source_id=_id(fields, "dataSourceId"),
+    )
+
+
+def executions(data: object) -> list[Execution]:
+    """``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list alone, in that order."""
+    return _items(data, "executionItems", _execution)
+
+
+def tables(data: object) -> list[ModelTable]:
+    """``GET …/tables``: a list."""
+    return _items(data, None, _table)
+
+
+def load(data: object) -> Load | None:
+    """``GET …/last-load``: a load record. None, never loaded, for null and for an empty object."""
+    if data is None or data == {}:
+        return None
+    fields = _object(data, "a load")
+    record = Load(
+        load_id=_id(fields, "dataLoadId", "loadId", "id"),
+        model_id=_id(fields, "dataModelId"),
+        status=_text(fields, "loadStatus", "status"),
+        kind=_text(fields, "loadType", "type"),
+        start_date=date(fields.get("startDate")),
+        end_date=date(fields.get("endDate")),
+        message=_text(fields, "message"),
+    )
+    if record.load_id is None and record.status is None and record.start_date is None:
+        raise ShapeError("a load has neither id nor status nor start date")
+    return record
+
+
+def failed_tasks(data: object) -> list[tuple[str, str]]:
+    """``GET …/logs/executions``: id and name of each task whose status is FAIL."""
+    items = _items(data, "executionItems", lambda fields: fields)
+    failed = [fields for fields in items if fields.get("status") == JobStatus.FAIL]
+    found = ((_id(fields, "taskId", "id"), _text(fields, "name", "taskName")) for fields in failed)
+    return [(task_id, name or task_id) for task_id, name in found if task_id is not None]
+
+
+def error_messages(data: object) -> list[str]:
+    """``GET …/logs/executions/detail``: the different messages of level ERROR, in the order of the log."""
+    lines = _items(data, "logMessages", lambda fields: fields)
+    errors = (_text(line, "logMessage", "message") for line in lines if line.get("level") in _ERROR_LEVELS)
+    return list(dict.fromkeys(message for message in errors if message))
+
+
+def job_start(data: object) -> StartAnswer:
+    """The answer to execute, of which nothing is documented."""
+    return _start(data, _EXECUTION_IDS)
+
+
+def load_start(data: object) -> StartAnswer:
+    """The answer to a load, of which nothing is documented."""
+    return _start(data, _LOAD_IDS)
+
+
+def date(value: object) -> int | None:
+    """Epoch milliseconds, out of the same or ISO 8601 (UTC where it names no zone); None where unreadable."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        moment = _from_text(value.strip()) if isinstance(value, str) else int(value)
+    except (ValueError, OverflowError):
+        return None
+    return moment if abs(moment) <= _LAST_DATE else None
+
+
+def _from_text(value: str) -> int:
+    if value.lstrip("-").isdecimal():
+        return int(value)
+    moment = datetime.fromisoformat(value)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _start(data: object, names: tuple[str, ...]) -> StartAnswer:
+    if not isinstance(data, Mapping):
+        return StartAnswer()
+    try:
+        return StartAnswer(_id(data, *names))
+    except ShapeError:
+        # Celonis said yes; an id that cannot be read does not turn that into a no.
+        return StartAnswer()
+
+
+def _execution(fields: Mapping[str, Any]) -> Execution:
+    return Execution(
+        execution_id=_needed(fields, "executionId"),
+        job_id=_id(fields, "jobId"),
+        status=_text(fields, "status"),
+        start_date=date(fields.get("startDate")),
+        end_date=date(fields.get("endDate")),
+        mode=_text(fields, "mode"),
+    )
+
+
+def _table(fields: Mapping[str, Any]) -> ModelTable:
+    name, alias = _text(fields, "name"), _text(fields, "alias")
+    return ModelTable(
+        id=_needed(fields, "id"),
+        name=name,
+        alias=alias,
+        alias_or_name=_text(fields, "aliasOrName") or alias or name,
+        data_source_id=_id(fields, "dataSourceId"),
+    )
+
+
+def _items(data: object, key: str | None, read: Callable[[Mapping[str, Any]], _Record]) -> list[_Record]:
+    if key is not None and isinstance(data, Mapping):
+        data = data.get(key)
+        data = [] if data is None else data
+    if not isinstance(data, list):
+        raise ShapeError("a list was expected")
+    return [read(_object(item, "an item of a list")) for item in data if item is not None]
+
+
+def _object(data: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise ShapeError(f"{what} is not an object")
+    return data
+
+
+def _needed(fields: Mapping[str, Any], name: str) -> str:
+    value = _id(fields, name)
+    if value is None:
+        raise ShapeError(f"{name} is missing")
+    return value
+
+
+def _id(fields: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+            raise ShapeError(f"{name} is no id")
+        if value is not None and value != "":
+            return str(value)
+    return None
+
+
+def _text(fields: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if not isinstance(value, str | None):
+            raise ShapeError(f"{name} is no text")
+        if value is not None:
+            return value
+    return None

@@ -1,0 +1,146 @@
+"""Jobs, executions, loads and tables, as far as this service needs them.
+
+Dates are epoch milliseconds, or None. A status is kept as Celonis wrote it, known or not: an unknown one
+is neither under way nor at an end, and it is never a success.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class JobStatus(StrEnum):
+    """Statuses of data jobs and their executions that Celonis's SDK knows."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    CANCEL = "CANCEL"
+    FAIL = "FAIL"
+    SKIPPED = "SKIPPED"
+
+
+class LoadStatus(StrEnum):
+    """Statuses of data model loads that Celonis's SDK knows."""
+
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+    LOST_CONNECTION = "LOST_CONNECTION"
+    CANCELED = "CANCELED"
+    CANCELLING = "CANCELLING"
+
+
+class LoadKind(StrEnum):
+    """Kinds of data model loads that Celonis's SDK knows."""
+
+    FROM_CACHE = "FROM_CACHE"
+    COMPLETE = "COMPLETE"
+    PARTIAL = "PARTIAL"
+
+
+JOB_UNDER_WAY: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
+LOAD_UNDER_WAY: frozenset[str] = frozenset(
+    {LoadStatus.RUNNING, LoadStatus.LOST_CONNECTION, LoadStatus.CANCELLING}
+)
+
+
+class _State:
+    __slots__ = ()
+    _known: ClassVar[frozenset[str]]
+    _under_way: ClassVar[frozenset[str]]
+    status: str | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the status is one that this service can read."""
+        return self.status in self._known
+
+    @property
+    def is_under_way(self) -> bool:
+        """Waiting or at work; a load also while it is being cancelled or has lost its connection."""
+        return self.status in self._under_way
+
+    @property
+    def is_terminal(self) -> bool:
+        """At an end, good or bad. False for an unknown status and for none."""
+        return self.is_known and not self.is_under_way
+
+
+class _JobState(_State):
+    __slots__ = ()
+    _known = frozenset(JobStatus)
+    _under_way = JOB_UNDER_WAY
+
+
+class _LoadState(_State):
+    __slots__ = ()
+    _known = frozenset(LoadStatus)
+    _under_way = LOAD_UNDER_WAY
+
+
+@dataclass(frozen=True, slots=True)
+class Job(_JobState):
+    """A data job and its current status, which is not the status of any one execution."""
+
+    id: str
+    name: str | None = None
+    status: str | None = None
+    current_execution_id: str | None = None
+    latest_execution_item_id: str | None = None
+    data_pool_id: str | None = None
+    data_source_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution(_JobState):
+    """One execution of a data job. ``mode`` as Celonis wrote it."""
+
+    execution_id: str
+    job_id: str | None = None
+    status: str | None = None
+    start_date: int | None = None
+    end_date: int | None = None
+    mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """A table of a data model. ``alias_or_name`` is what people see in Celonis."""
+
+    id: str
+    name: str | None = None
+    alias: str | None = None
+    alias_or_name: str | None = None
+    data_source_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load(_LoadState):
+    """One load of a data model. ``kind`` is a LoadKind, or what Celonis wrote instead."""
+
+    load_id: str | None = None
+    model_id: str | None = None
+    status: str | None = None
+    kind: str | None = None
+    start_date: int | None = None
+    end_date: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """Why a task of a data job failed. ``message`` is empty where its log holds no line of level ERROR."""
+
+    task: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartAnswer:
+    """What the answer to a start told: the id of the execution, or of the load, where it told one."""
+
+    execution_id: str | None = None

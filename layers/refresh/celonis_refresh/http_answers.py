@@ -1,0 +1,69 @@
+"""Errors become HTTP answers here, and nowhere else."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+
+STATUS: Mapping[str, int] = {
+    "NotAuthentic": 401,
+    "Malformed": 400,
+    "InvalidTrigger": 400,
+    "UnknownSource": 404,
+    "UnknownPipeline": 404,
+    "RunNotFound": 404,
+    "PipelineBusy": 409,
+    "RunClosed": 409,
+    "InvalidDefinition": 422,
+    "InvalidSource": 422,
+    "RuleError": 422,
+    "TableBusy": 503,
+    "SecretUnreadable": 503,
+}
+"""The status of each error by its name; any other error of this service is a 500."""
+RETRY_SECONDS = "2"
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """An answer in API Gateway's payload format 2.0; ``body`` is JSON unless ``headers`` name its type."""
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    text = body if "content-type" in given and isinstance(body, str) else json.dumps(body)
+    return {"statusCode": status, "headers": {"content-type": "application/json", **given}, "body": text}
+
+
+def error_answer(error: RefreshError) -> dict[str, Any]:
+    """The error's name, its sentence and, for input that makes no sense, what was expected of each field."""
+    status = STATUS.get(error.name, 500)
+    body: dict[str, Any] = {"error": error.name, "message": str(error)}
+    problems = getattr(error, "problems", None)
+    if problems:
+        body["fields"] = [{"field": problem.field, "expected": problem.expected} for problem in problems]
+    return answer(status, body, {"retry-after": RETRY_SECONDS} if status == 503 else None)
+
+
+def answering(handler: Handler) -> Handler:
+    """Answers what ``handler`` raises: an error of this service by its name, anything else as a bare 500."""
+
+    @functools.wraps(handler)
+    def answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        try:
+            return handler(event, context)
+        except RefreshError as error:
+            logger.warning("refused", extra={"error": error.name, "why": str(error)})
+            return error_answer(error)
+        except Exception:  # noqa: BLE001 - logged whole; no stack trace leaves the service
+            logger.exception("unexpected error")
+            body = {
+                "error": "InternalError",
+                "message": "Unexpected error; the log has it under this request id.",
+            }
+            return answer(500, body | {"request_id": getattr(context, "aws_request_id", "")})
+
+    return answered

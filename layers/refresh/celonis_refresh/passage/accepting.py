@@ -1,0 +1,80 @@
+"""Accepting triggers: read against the pipeline's definition, then claimed or joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celonis_refresh.pipelines.definition import Definition, parse_inline
+from celonis_refresh.pipelines.plan import make_plan
+from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
+from celonis_refresh.runs.claims import Acceptance, Claim, Claims
+from celonis_refresh.timing import Clock, Deadline, iso
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A wish for a pipeline to run, as it came in. ``pipeline``: a name, or an inline definition.
+
+    ``by``: who wishes (a source, ``execution``, ``api``); ``text``: why, in a few words.
+    """
+
+    pipeline: str | Mapping[str, Any]
+    mode: object = None
+    tables: object = None
+    by: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Accepting:
+    """``definition`` reads a pipeline's definition by name; ``new_id`` makes run ids."""
+
+    claims: Claims
+    definition: Callable[[str], Definition]
+    new_id: Callable[[str], str]
+    clock: Clock
+
+    def accept(
+        self,
+        triggers: Sequence[Trigger],
+        deliveries: Sequence[str],
+        deadline: Deadline,
+        run_id: str | None = None,
+    ) -> Acceptance:
+        """Accepts all triggers at once. ``deliveries``: keys under which they are accepted once only.
+
+        ``run_id`` is given by an execution that came before its record. Raises ``InvalidTrigger``,
+        ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is
+        accepted then.
+        """
+        claims: dict[str, Claim] = {}
+        for number, trigger in enumerate(triggers):
+            claim = self._claim(trigger, number, deliveries, run_id)
+            known = claims.get(claim.pipeline)
+            claims[claim.pipeline] = claim if known is None else known.joined_by(claim)
+        return self.claims.accept(list(claims.values()), deliveries, deadline)
+
+    def _claim(self, trigger: Trigger, number: int, deliveries: Sequence[str], run_id: str | None) -> Claim:
+        definition, name = self._definition(trigger)
+        at = iso(self.clock())
+        identity = deliveries[0] if deliveries else self.new_id("trigger")
+        reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
+        wanted = wish(trigger.mode, trigger.tables, [reason])
+        jobs = make_plan(definition, wanted).jobs
+        return Claim(
+            pipeline=name,
+            wish=wanted,
+            run_id=run_id or self.new_id(name),
+            follow_up_id=self.new_id(name),
+            definition=definition,
+            job=jobs[0].job if jobs else None,
+            may_join=isinstance(trigger.pipeline, str),
+        )
+
+    def _definition(self, trigger: Trigger) -> tuple[Definition, str]:
+        if isinstance(trigger.pipeline, str):
+            return self.definition(trigger.pipeline), trigger.pipeline
+        inline = parse_inline(trigger.pipeline)
+        return inline, inline.name

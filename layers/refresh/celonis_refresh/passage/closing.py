@@ -1,0 +1,187 @@
+"""CloseRun: the end of an execution becomes the end of its run, once, whatever the end was.
+
+Every movement is safe to repeat: the event comes at least once, late and sometimes twice. What a crash
+left undone (the notice, the start of what waited) is done when the event comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from celonis_refresh.passage.stopping import Stopping
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus, new_record
+from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.timing import Clock, Deadline, iso
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class EndedExecution:
+    """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
+
+    name: str
+    arn: str
+    status: str
+    error: str = ""
+    cause: str = ""
+
+
+class Executions(Protocol):
+    """The state machine's executions."""
+
+    def describe(self, arn: str) -> EndedExecution: ...
+
+    def start(self, run_id: str) -> None:
+        """Starts the execution of a run; starting it twice is harmless."""
+
+
+Notify = Callable[[str, str, dict[str, Any]], None]
+"""Tells somebody: a subject, a text, and the facts as JSON values."""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Closes runs."""
+
+    table: Table
+    records: Records
+    leases: Leases
+    executions: Executions
+    stopping: Stopping
+    notify: Notify
+    clock: Clock
+    retention_days: int
+
+    def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
+        """Closes the run of an execution that has ended; None where there is nothing to close."""
+        execution = self.executions.describe(execution_arn)
+        if execution.status == "RUNNING":
+            return None
+        run = self.records.find(execution.name)
+        if run is None:
+            self._tell_of_refusal(execution)
+            return None
+        if run.is_open:
+            run = self._end(run, execution, deadline)
+        self._tell(run, deadline)
+        self._start_follow_up(run)
+        return run
+
+    def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
+        """Stops what still runs, then writes the end of the run, of its slot and of its leases."""
+        findings = self.stopping.stop(run, deadline)
+        run = self.records.get(run.run_id)
+        facts = self._facts(run, execution, findings.sentences)
+        while run.is_open:
+            slot = self.table.get(keys.slot(run.pipeline)) or {}
+            follow_up = slot.get("pending", {}).get("run_id")
+            facts |= {"follow_up": follow_up} if follow_up else {}
+            try:
+                self.table.transact(self._actions(run, slot, facts), deadline)
+            except Refused:
+                run = self.records.get(run.run_id)  # a trigger joined just now, or somebody else closed it
+            else:
+                run = Run({**run.item, **facts})
+        for lease in findings.free:
+            self.leases.free(run.run_id, lease, deadline)
+        return run
+
+    def _facts(self, run: Run, execution: EndedExecution, sentences: list[str]) -> dict[str, Any]:
+        status, error, message = _outcome(run, execution)
+        now = self.clock()
+        facts: dict[str, Any] = {
+            "status": status,
+            "ended_at": iso(now),
+            "execution_arn": execution.arn,
+            "outcome": " ".join([message, *sentences]),
+            "expires": int(now) + self.retention_days * DAY,
+        }
+        return facts | ({"error": error} if error else {})
+
+    def _actions(self, run: Run, slot: dict[str, Any], facts: dict[str, Any]) -> list[Action]:
+        sets = ", ".join(f"#{name} = :{name}" for name in facts)
+        actions = [self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})]
+        if slot.get("run_id") != run.run_id:
+            return actions
+        pending = slot.get("pending")
+        moved = (
+            "SET #run_id = :next, #rev = :later REMOVE #pending"
+            if pending
+            else "SET #rev = :later REMOVE #run_id"
+        )
+        values: dict[str, Any] = {"mine": run.run_id, "rev": slot["rev"], "later": slot["rev"] + 1}
+        values |= {"next": pending["run_id"]} if pending else {}
+        held = "#run_id = :mine AND #rev = :rev"
+        actions.append(self.table.change(keys.slot(run.pipeline), moved, held, values))
+        if pending:
+            wish = Wish.from_json(pending["wish"])
+            record = new_record(pending["run_id"], run.pipeline, wish, str(facts["ended_at"]))
+            actions.append(self.table.put(record, "attribute_not_exists(pk)"))
+        return actions
+
+    def _start_follow_up(self, run: Run) -> None:
+        follow_up = run.item.get("follow_up")
+        if not follow_up:
+            return
+        waiting = self.records.find(str(follow_up))
+        if waiting is not None and waiting.status is RunStatus.OPENING:
+            self.executions.start(waiting.run_id)
+
+    def _tell(self, run: Run, deadline: Deadline) -> None:
+        if run.status is RunStatus.SUCCEEDED or run.item.get("told_at"):
+            return
+        facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
+        text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
+        self.notify(f"{run.pipeline}: {run.status}", text, facts)
+        told = self.table.change(
+            keys.run(run.run_id), "SET #told_at = :at", "attribute_exists(pk)", {"at": iso(self.clock())}
+        )
+        self.table.update(told, deadline)
+
+    def _tell_of_refusal(self, execution: EndedExecution) -> None:
+        """An execution that never became a run: it joined, which is well, or its input made no sense."""
+        if execution.status == RunStatus.SUCCEEDED:
+            return
+        ended = f"Execution {execution.name} ended {execution.status} before it became a run."
+        text = f"{ended}\n\n{execution.cause}"
+        facts = {"execution": execution.name, "status": execution.status, "error": execution.error}
+        self.notify(f"Celonis Refresh: execution {execution.status}", text, facts)
+
+
+def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
+    """Status, error name and sentence. A green execution with a step that is not green is not green."""
+    status = RunStatus(execution.status)
+    if status is RunStatus.SUCCEEDED:
+        steps = [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
+        if all(run.steps.get(step, {}).get("outcome") == "SUCCEEDED" for step in steps):
+            return status, "", _success(run)
+        return (
+            RunStatus.FAILED,
+            "OutcomeUnproven",
+            "The execution succeeded, but not every step has a proven end.",
+        )
+    if status is RunStatus.FAILED:
+        return (
+            status,
+            execution.error or "Unknown",
+            execution.cause or "The execution failed without a cause.",
+        )
+    if status is RunStatus.TIMED_OUT:
+        return status, "States.Timeout", "The execution reached the time-out of the state machine."
+    return status, execution.error or "Aborted", execution.cause or "The execution was stopped."
+
+
+def _success(run: Run) -> str:
+    jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
+    loads = [
+        f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
+    ]
+    parts = [f"executed {', '.join(jobs)}"] if jobs else []
+    parts += [f"loaded {', '.join(loads)}"] if loads else []
+    return f"Succeeded: {' and '.join(parts)}."

@@ -1,0 +1,137 @@
+"""OpenRun: what an execution's input asks for, claimed or joined, and its tables resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NotRequired, TypedDict, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.tables import ModelTables
+from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
+from celonis_refresh.timing import Clock, Deadline, iso
+
+WHAT = "The input of the execution"
+
+
+class PlannedStep(TypedDict):
+    """One step as the state machine's Maps take it. ``stage`` is a job's only."""
+
+    step: str
+    stage: NotRequired[int]
+
+
+class Opened(TypedDict):
+    """What OpenRun tells the state machine."""
+
+    opened: bool
+    run_id: str
+    jobs: list[PlannedStep]
+    loads: list[PlannedStep]
+
+
+class Execution(BaseModel):
+    """The execution that asks: its ARN and its name."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    name: str
+
+
+class _Resume(BaseModel):
+    """The input of a run that has a record already."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    run_id: str = Field(min_length=1, max_length=80)
+
+
+def _name_or_definition(value: object) -> object:
+    if not isinstance(value, str | dict):
+        raise ValueError("expected the name of a pipeline, or a definition with a name")  # noqa: TRY004
+    return value
+
+
+class _Start(BaseModel):
+    """The input of an execution by schedule or by hand. ``pipeline``: a name, or an inline definition."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pipeline: Annotated[Any, AfterValidator(_name_or_definition)]
+    mode: Any = None
+    tables: Any = None
+    reason: str = Field(default="", max_length=256)
+    delivery: str = Field(default="", max_length=1024)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens runs."""
+
+    records: Records
+    accepting: Accepting
+    tables: ModelTables
+    clock: Clock
+
+    def open(self, document: object, execution: Execution, deadline: Deadline) -> Opened:
+        """Opens the run that the execution stands for; called again, it gives the same answer.
+
+        Raises ``InvalidTrigger``, ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``,
+        ``UnknownTable``, ``RunClosed`` and what Celonis says to the question for tables.
+        """
+        run_id = self._run_id(document, execution, deadline)
+        if run_id != execution.name:
+            return {"opened": False, "run_id": run_id, "jobs": [], "loads": []}
+        run = self._running(self.records.get_open(run_id), execution, deadline)
+        plan = run.plan
+        return {
+            "opened": True,
+            "run_id": run_id,
+            "jobs": [{"step": job.step, "stage": job.stage} for job in plan.jobs],
+            "loads": [{"step": load.step} for load in plan.loads],
+        }
+
+    def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> str:
+        if isinstance(document, Mapping) and "run_id" in document:
+            run_id = _read(_Resume, document).run_id
+            if run_id != execution.name:
+                raise InvalidTrigger(WHAT, [Problem("run_id", "must be the name of the execution")])
+            return run_id
+        start = _read(_Start, document)
+        trigger = Trigger(
+            pipeline=start.pipeline,
+            mode=start.mode,
+            tables=start.tables,
+            by="execution",
+            text=start.reason,
+        )
+        deliveries = [keys.delivery("execution", execution.name)]
+        if start.delivery:
+            deliveries.append(keys.delivery("schedule", start.delivery))
+        acceptance = self.accepting.accept([trigger], deliveries, deadline, run_id=execution.name)
+        return acceptance.results[0].run_id
+
+    def _running(self, run: Run, execution: Execution, deadline: Deadline) -> Run:
+        """Notes the execution, the definition of a run that waited, and the resolved tables."""
+        facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
+        if run.status is RunStatus.OPENING:
+            facts["started_at"] = iso(self.clock())
+        if not run.has_definition:
+            facts["definition"] = definition_text(self.accepting.definition(run.pipeline))
+        run = self.records.note(run, facts, deadline)
+        if run.loads is None:
+            run = self.records.note(run, {"loads": self.tables.resolved(run, deadline)}, deadline)
+        return run
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _read(model: type[M], document: object) -> M:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        raise InvalidTrigger(WHAT, problems_of(found)) from None

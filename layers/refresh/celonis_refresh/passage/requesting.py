@@ -1,0 +1,100 @@
+"""What people ask of runs: start one, show one, list them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.closing import Executions
+from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.listing import Listing, shown
+from celonis_refresh.runs.records import Records, RunStatus
+from celonis_refresh.timing import Deadline
+
+REQUEST = "The request"
+DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+class StartRequest(BaseModel):
+    """The body of ``POST /runs``. ``mode`` and ``tables`` as in a trigger."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pipeline: Annotated[str, Field(strict=True, max_length=64)]
+    mode: Any = None
+    tables: Any = None
+    reason: Annotated[str, Field(max_length=256)] = ""
+
+
+class ListRequest(BaseModel):
+    """The query of ``GET /runs``. ``before``: the ``created_at`` of the last run of the page before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pipeline: Annotated[str, Field(max_length=64)] | None = None
+    status: RunStatus | None = None
+    before: Annotated[str, Field(pattern=DATE.pattern, max_length=24)] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Serves the runs API."""
+
+    accepting: Accepting
+    executions: Executions
+    records: Records
+    listing: Listing
+
+    def start(
+        self, body: object, caller: str, idempotency_key: str | None, deadline: Deadline
+    ) -> dict[str, Any]:
+        """Starts a run or joins the one that follows: ``{"runs": [{"pipeline", "run_id", "status"}]}``.
+
+        Raises what accepting raises, and ``InvalidTrigger`` for a body that makes no sense.
+        """
+        request = _read(StartRequest, body)
+        trigger = Trigger(request.pipeline, request.mode, request.tables, caller, request.reason)
+        deliveries = [keys.delivery("api", idempotency_key)] if idempotency_key else []
+        acceptance = self.accepting.accept([trigger], deliveries, deadline)
+        for accepted in acceptance.results:
+            if accepted.status == "started":
+                self.executions.start(accepted.run_id)
+        runs = [
+            {"pipeline": accepted.pipeline, "run_id": accepted.run_id, "status": accepted.status}
+            for accepted in acceptance.results
+        ]
+        return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        """One run's record. Raises ``RunNotFound``."""
+        return shown(self.records.get(run_id))
+
+    def list(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""
+        request = _read(ListRequest, dict(query))
+        page = self.listing.page(request.limit, request.pipeline, request.status, request.before)
+        return {"runs": page.runs, "before": page.before}
+
+
+def read_json(text: str | None) -> object:
+    """The JSON in a request's body. Raises ``InvalidTrigger``."""
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError):
+        raise InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")]) from None
+
+
+def _read(model: type[Any], document: object) -> Any:
+    if not isinstance(document, dict):
+        raise InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")])
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        raise InvalidTrigger(REQUEST, problems_of(found)) from None

@@ -1,0 +1,88 @@
+"""Stopping what a run that ended early left behind at Celonis.
+
+A job is cancelled only when a look just before shows that ours is running. No call is known that cancels
+a load: it is left to end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict
+from celonis_refresh.passage.sights import Baseline
+from celonis_refresh.passage.work import Work
+from celonis_refresh.runs.records import Run
+from celonis_refresh.timing import Clock, Deadline
+
+LOOK_SECONDS = 12.0
+FIRST_PAUSE = 0.5
+VERIFY_SECONDS = 40.0
+"""How long a cancelled job may take until it shows as ended."""
+
+
+@dataclass
+class Findings:
+    """``sentences``: what was found and done, for the record. ``free``: the leases that nothing uses."""
+
+    sentences: list[str] = field(default_factory=list)
+    free: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Looks at every step that was started and has no end yet."""
+
+    work_for: Callable[[Run, str], Work]
+    clock: Clock
+    sleep: Callable[[float], None] = time.sleep
+
+    def stop(self, run: Run, deadline: Deadline) -> Findings:
+        """Cancels what runs and is ours, unless the pipeline says not to. Never raises for Celonis."""
+        findings = Findings()
+        for step, state in run.steps.items():
+            work = self.work_for(run, step)
+            if "baseline" not in state or "ended_at" in state:
+                findings.free.append(work.lease)
+                continue
+            try:
+                sentence, at_rest = self._stop(run, work, deadline)
+            except (CelonisError, RefreshError) as error:
+                sentence, at_rest = f"{work.subject} could not be looked at: {error}", False
+            findings.sentences.append(sentence)
+            if at_rest:
+                findings.free.append(work.lease)
+        return findings
+
+    def _stop(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
+        ruling = self._look(run, work, deadline)
+        if ruling.verdict is Verdict.ENDED:
+            return f"{work.subject} had ended ({ruling.status}).", True
+        if ruling.verdict is not Verdict.UNDER_WAY:
+            return f"{work.subject} was left alone: it is not proven that ours is running.", False
+        if not run.definition.cancel_on_stop:
+            return f"{work.subject} runs on: the pipeline says not to cancel it.", False
+        if not work.cancel(min(LOOK_SECONDS, deadline.left())):
+            return f"{work.subject} runs on: a load cannot be cancelled.", False
+        return self._verify(run, work, deadline)
+
+    def _verify(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
+        until = Deadline(min(self.clock() + VERIFY_SECONDS, deadline.at - LOOK_SECONDS), self.clock)
+        pause = FIRST_PAUSE
+        while until.left() > 0:
+            self.sleep(min(pause, until.left()))
+            pause *= 2
+            ruling = self._look(run, work, deadline)
+            if ruling.verdict is Verdict.ENDED:
+                return f"{work.subject} was cancelled ({ruling.status}).", True
+        return f"{work.subject} was told to cancel and has not ended yet.", False
+
+    def _look(self, run: Run, work: Work, deadline: Deadline) -> Ruling:
+        state = run.steps[work.step]
+        case = Case(Baseline.from_json(state["baseline"]), run.definition.settle, bool(state.get("answered")))
+        evidence = Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
+        sight = work.look(history=True, timeout=min(LOOK_SECONDS, deadline.left()))
+        return case.judge(evidence, sight, self.clock() - float(state["sent_by"]))

@@ -1,0 +1,46 @@
+"""The tables of data models: asked for when a run opens, and kept a while where speed counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.resolution import resolve
+from celonis_refresh.runs.records import Run
+from celonis_refresh.timing import Clock, Deadline
+
+KEPT_SECONDS = 300.0
+
+
+@dataclass
+class ModelTables:
+    """Asks Celonis for a model's tables. ``seconds``: how long an answer serves; 0 asks every time."""
+
+    client_for: Callable[[Definition], CelonisClient]
+    clock: Clock
+    seconds: float = 0.0
+    _kept: dict[tuple[str, str, str], tuple[float, Sequence[ModelTable]]] = field(default_factory=dict)
+
+    def resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
+        """The run's loads by step, with the ids of their tables. Celonis is asked only where names are.
+
+        Raises ``UnknownTable`` and what the client raises.
+        """
+        models = {load.data_model for load in run.plan.loads if load.names_tables}
+        tables = {model: self._tables(run.definition, model, deadline) for model in sorted(models)}
+        loads = resolve(run.plan, tables)
+        return {step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in loads.items()}
+
+    def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
+        key = (definition.connection, definition.data_pool_id, model)
+        at, tables = self._kept.get(key, (0.0, ()))
+        if self.clock() - at < self.seconds:
+            return tables
+        client = self.client_for(definition)
+        tables = client.tables(definition.data_pool_id, model, timeout=deadline.left())
+        self._kept[key] = (self.clock(), tables)
+        return tables

@@ -1,0 +1,142 @@
+"""A webhook's way to its runs: verify, match, claim, start the first job, hand over to the state machine.
+
+Once a delivery is claimed it is accepted, whatever happens then: what this function cannot do in its time,
+the state machine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.tables import ModelTables
+from celonis_refresh.passage.tasks import Tasks
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Acceptance, Accepted
+from celonis_refresh.runs.records import Records, Run, RunStatus
+from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.webhooks.errors import NotAuthentic
+from celonis_refresh.webhooks.receive import Outcome, Received, receive
+from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.sources import Source
+
+ANSWER_SECONDS: Final = 2.5
+"""From the request's arrival to the answer: the fastest sender waits 3 s."""
+HAND_OVER_SECONDS: Final = 0.6
+"""What StartExecution needs; kept back from everything before it."""
+LEAST_CELONIS_SECONDS: Final = 0.8
+"""With less left, Celonis is not asked: the state machine starts the job."""
+RESUME_SECONDS: Final = 900.0
+"""A delivery that is sent again within this time may find its first passage unfinished."""
+
+
+class Reply(NamedTuple):
+    """An HTTP answer: status and JSON body, or ``headers`` and text where a handshake wants them."""
+
+    status: int
+    body: Any
+    headers: dict[str, str] = {}  # noqa: RUF012 - a default of a tuple's field, never changed
+
+
+@dataclass(frozen=True)
+class Triggering:
+    """``source`` reads a source by name; ``secrets`` the secrets of a name, ``renewed`` those as of now."""
+
+    source: Callable[[str], Source]
+    secrets: Callable[[str], Sequence[str]]
+    renewed: Callable[[str], Sequence[str]]
+    accepting: Accepting
+    tasks: Tasks
+    tables: ModelTables
+    records: Records
+    executions: Executions
+    clock: Clock
+
+    def receive(self, source_name: str, request: WebhookRequest, deadline: Deadline) -> Reply:
+        """Answers one request. Raises errors of the webhook, the configuration and the table."""
+        source = self.source(source_name)
+        received = self._verified(source, request)
+        if received.answer is not None:
+            answer = received.answer
+            return Reply(answer.status, answer.body, dict(answer.headers))
+        accepted = [self._accept(source_name, outcome, deadline) for outcome in received.outcomes]
+        return _one(accepted)
+
+    def _verified(self, source: Source, request: WebhookRequest) -> Received:
+        """Once more with the secret as it is now, if it may have been rotated."""
+        if source.secret is None:
+            return receive(source, request, (), self.clock())
+        secrets = self.secrets(source.secret)
+        try:
+            return receive(source, request, secrets, self.clock())
+        except NotAuthentic:
+            renewed = self.renewed(source.secret)
+            if tuple(renewed) == tuple(secrets):
+                raise
+            return receive(source, request, renewed, self.clock())
+
+    def _accept(self, source_name: str, outcome: Outcome, deadline: Deadline) -> dict[str, Any]:
+        delivery = outcome.event.delivery_id
+        if not outcome.matches:
+            return {"delivery": delivery, "status": "ignored", "reason": outcome.ignored}
+        triggers = [
+            Trigger(match.pipeline, match.mode, match.tables, source_name, match.reason)
+            for match in outcome.matches
+        ]
+        deliveries = [keys.delivery(source_name, delivery)] if delivery else []
+        acceptance = self.accepting.accept(triggers, deliveries, deadline)
+        for accepted in acceptance.results:
+            if accepted.status == "started":
+                self._hand_over(accepted, acceptance, deadline)
+        return _told(delivery, acceptance)
+
+    def _hand_over(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
+        """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
+        if acceptance.duplicate and not self._unfinished(accepted.run_id, acceptance):
+            return
+        try:
+            if not acceptance.duplicate and accepted.holds_lease:
+                self._start_first_job(accepted, acceptance, deadline)
+        except RefreshError as error:
+            logger.warning(
+                "the state machine starts the job", extra={"run_id": accepted.run_id, "why": str(error)}
+            )
+        self.executions.start(accepted.run_id)
+
+    def _unfinished(self, run_id: str, acceptance: Acceptance) -> bool:
+        if self.clock() - acceptance.at > RESUME_SECONDS:
+            return False
+        run = self.records.find(run_id)
+        return run is not None and run.status is RunStatus.OPENING
+
+    def _start_first_job(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
+        """Looks, notes and starts, in what is left of the time less what handing over needs."""
+        until = Deadline(deadline.at - HAND_OVER_SECONDS, self.clock)
+        if until.left() < LEAST_CELONIS_SECONDS:
+            return
+        run = Run(acceptance.records[accepted.run_id])
+        loads = self.tables.resolved(run, until)
+        self.tasks.start_step(run, run.plan.jobs[0].step, until, just_claimed={"loads": loads})
+
+
+def _told(delivery: str | None, acceptance: Acceptance) -> dict[str, Any]:
+    runs = [
+        {
+            "pipeline": accepted.pipeline,
+            "run_id": accepted.run_id,
+            "status": "duplicate" if acceptance.duplicate else accepted.status,
+        }
+        for accepted in acceptance.results
+    ]
+    return {"delivery": delivery, "runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+
+
+def _one(told: list[dict[str, Any]]) -> Reply:
+    """202 when something was accepted just now, 200 otherwise. Several events make a list."""
+    fresh = any("runs" in each and not each.get("duplicate") for each in told)
+    return Reply(202 if fresh else 200, told[0] if len(told) == 1 else {"events": told})

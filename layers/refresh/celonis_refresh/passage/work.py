@@ -1,0 +1,228 @@
+"""The two kinds of work of a run, job and load, in the same movements: look, post, read the end, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus
+from celonis_refresh.passage import errors
+from celonis_refresh.passage.sights import Activity, Listed, Sight
+from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
+from celonis_refresh.pipelines.resolution import ResolvedLoad
+from celonis_refresh.runs import keys
+
+FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How it ended in Celonis: ``error`` is None for a success; ``message`` is Celonis's own word."""
+
+    error: errors.StepFailed | None
+    message: str | None = None
+
+
+class Work(Protocol):
+    """One job or one load of a run."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def lease(self) -> str: ...
+    @property
+    def timeout(self) -> int: ...
+    @property
+    def timed_out(self) -> type[errors.StepFailed]: ...
+
+    def look(self, *, history: bool, timeout: float) -> Sight:
+        """One look. ``history``: also ask for what ran before, where that is served."""
+
+    def post(self, timeout: float) -> str | None:
+        """Starts it; the id that the answer told, if it told one."""
+
+    def ending(self, status: str | None, ours: str | None, message: str | None, timeout: float) -> Ending:
+        """What the status at its end means."""
+
+    def cancel(self, timeout: float) -> bool:
+        """Cancels what runs now; False where no call is known that does."""
+
+    def facts(self) -> Mapping[str, object]:
+        """What is started, for the record."""
+
+
+def activity(*, under_way: bool, terminal: bool) -> Activity:
+    if under_way:
+        return Activity.UNDER_WAY
+    return Activity.AT_REST if terminal else Activity.UNCLEAR
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """A data job: ``execute``, then the job's status."""
+
+    client: CelonisClient
+    pool: str
+    plan: PlannedJob
+
+    @property
+    def step(self) -> str:
+        return self.plan.step
+
+    @property
+    def subject(self) -> str:
+        return f"Data job {self.plan.job}"
+
+    @property
+    def lease(self) -> str:
+        return keys.job_lease(self.plan.job)
+
+    @property
+    def timeout(self) -> int:
+        return self.plan.timeout
+
+    @property
+    def timed_out(self) -> type[errors.StepFailed]:
+        return errors.JobTimedOut
+
+    def look(self, *, history: bool, timeout: float) -> Sight:
+        """``GET …/jobs/{job}``; its history is the SDK's call, and not served everywhere."""
+        job = self.client.job(self.pool, self.plan.job, timeout=timeout)
+        never_ran = job.current_execution_id is None and job.latest_execution_item_id is None
+        executions = None
+        if history or never_ran:
+            executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
+        return job_sight(job, executions)
+
+    def post(self, timeout: float) -> str | None:
+        answer = self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
+        return answer.execution_id
+
+    def ending(self, status: str | None, ours: str | None, message: str | None, timeout: float) -> Ending:  # noqa: ARG002
+        if status == JobStatus.SUCCESS:
+            return Ending(None)
+        if status == JobStatus.CANCEL:
+            return Ending(errors.JobCanceled(f"{self.subject} was cancelled in Celonis.", hint=FAIL_HINT))
+        if status == JobStatus.SKIPPED:
+            text = f"{self.subject} was skipped by Celonis: nothing was extracted."
+            return Ending(errors.JobSkipped(text, hint=FAIL_HINT))
+        reason = self._reason(ours, timeout)
+        return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
+
+    def _reason(self, ours: str | None, timeout: float) -> str:
+        if ours is None:
+            return ""
+        failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
+        told = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
+        return f": {told}".rstrip(".") if told else ""
+
+    def cancel(self, timeout: float) -> bool:
+        self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
+        return True
+
+    def facts(self) -> Mapping[str, object]:
+        return {"job": self.plan.job, "mode": self.plan.mode.value}
+
+
+def job_sight(job: Job, executions: list[Execution] | None) -> Sight:
+    """A job as the proof sees it. A job that never ran has no status: that is at rest."""
+    never_ran = job.status is None and executions == []
+    history = None if executions is None else tuple(_listed(execution) for execution in executions)
+    return Sight(
+        status=job.status,
+        activity=activity(under_way=job.is_under_way, terminal=job.is_terminal or never_ran),
+        current=job.current_execution_id,
+        latest=job.latest_execution_item_id,
+        history=history,
+    )
+
+
+def _listed(execution: Execution) -> Listed:
+    state = activity(under_way=execution.is_under_way, terminal=execution.is_terminal)
+    return Listed(execution.execution_id, execution.status, state, execution.start_date)
+
+
+@dataclass(frozen=True)
+class LoadWork:
+    """A data model load: complete, partial or from cache, then the model's last load."""
+
+    client: CelonisClient
+    pool: str
+    plan: PlannedLoad
+    resolved: ResolvedLoad
+
+    @property
+    def step(self) -> str:
+        return self.plan.step
+
+    @property
+    def subject(self) -> str:
+        return f"The load of data model {self.plan.data_model}"
+
+    @property
+    def lease(self) -> str:
+        return keys.model_lease(self.plan.data_model)
+
+    @property
+    def timeout(self) -> int:
+        return self.plan.timeout
+
+    @property
+    def timed_out(self) -> type[errors.StepFailed]:
+        return errors.LoadTimedOut
+
+    def look(self, *, history: bool, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all
+        """``GET …/last-load``."""
+        return load_sight(self.client.last_load(self.pool, self.plan.data_model, timeout=timeout))
+
+    def post(self, timeout: float) -> str | None:
+        model, kind = self.plan.data_model, self.resolved.kind
+        if kind is LoadKind.PARTIAL:
+            answer = self.client.load_tables(self.pool, model, sorted(self.resolved.tables), timeout=timeout)
+        else:
+            from_cache = kind is LoadKind.FROM_CACHE
+            answer = self.client.load_model(self.pool, model, from_cache=from_cache, timeout=timeout)
+        return answer.execution_id
+
+    def ending(self, status: str | None, ours: str | None, message: str | None, timeout: float) -> Ending:  # noqa: ARG002
+        told = f": {message}".rstrip(".") if message else ""
+        if status == LoadStatus.SUCCESS:
+            return Ending(None, message)
+        if status == LoadStatus.WARNING:
+            failed = self.plan.on_warning == "fail"
+            text = f"{self.subject} ended with a warning{told}."
+            return Ending(errors.LoadWarned(text, hint=FAIL_HINT) if failed else None, message)
+        if status == LoadStatus.CANCELED:
+            return Ending(errors.LoadCanceled(f"{self.subject} was cancelled{told}.", hint=FAIL_HINT))
+        return Ending(errors.LoadFailed(f"{self.subject} failed{told}.", hint=FAIL_HINT), message)
+
+    def cancel(self, timeout: float) -> bool:  # noqa: ARG002 - no call is known that cancels a load
+        return False
+
+    def facts(self) -> Mapping[str, object]:
+        tables = sorted(self.resolved.tables.values())
+        return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value, "tables": tables}
+
+
+def load_sight(load: Load | None) -> Sight:
+    """A model's last load as the proof sees it: a history of one, or of none."""
+    if load is None:
+        return Sight(status=None, activity=Activity.AT_REST, history=())
+    state = activity(under_way=load.is_under_way, terminal=load.is_terminal)
+    history = None
+    if load.load_id is not None:
+        history = (Listed(load.load_id, load.status, state, load.start_date),)
+    return Sight(
+        status=load.status,
+        activity=state,
+        current=load.load_id if load.is_under_way else None,
+        latest=load.load_id,
+        started=load.start_date,
+        history=history,
+        message=load.message,
+    )

@@ -1,0 +1,230 @@
+"""A pipeline's definition: data jobs, then data model loads.
+
+The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or, with a ``name``, in the
+input of an execution. Every field is described in the README's table of configuration fields.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from celonis_refresh.celonis import addresses
+from celonis_refresh.pipelines.errors import InvalidDefinition, Problem, problems_of
+from celonis_refresh.pipelines.modes import LoadKind, Mode
+
+HOUR = 3600
+MAX_STEPS = 40
+"""Jobs, and loads, in one pipeline: keeps a run's history and state far below what Step Functions allows."""
+MAX_TABLES = 200
+"""Tables of a partial load; more than that is a complete load."""
+MAX_DOCUMENT = 64 * 1024
+"""Characters of a definition: it is kept in the run's record, whose size is limited."""
+
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,47}$"
+"""Short enough for an execution's name (80 characters) to hold it, a date and eight characters more."""
+CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
+"""Narrow on purpose: the value of a secret does not look like this, so it is refused and never repeated."""
+
+
+def _name(pattern: str, expected: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.match(value):
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
+
+
+def _address(parse: Callable[[str], addresses.Address]) -> AfterValidator:
+    def check(value: str) -> str:
+        parse(value)
+        return value
+
+    return AfterValidator(check)
+
+
+PipelineName = Annotated[
+    str, _name(NAME_PATTERN, "expected a letter, then up to 47 letters, digits, hyphens or underscores")
+]
+ConnectionName = Annotated[
+    str,
+    _name(
+        CONNECTION_PATTERN,
+        "expected a connection's name (lower-case letters, digits, hyphens; at most 32), not its secret",
+    ),
+]
+Seconds = Annotated[int, Field(strict=True)]
+Timeout = Annotated[Seconds, Field(ge=10, le=7 * 24 * HOUR)]
+TableName = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobStep(_Strict):
+    """A data job to execute."""
+
+    job: Annotated[str, _address(addresses.parse_job)]
+    mode: Mode = Mode.FULL
+    timeout: Timeout = 6 * HOUR
+
+    @property
+    def job_id(self) -> str:
+        return addresses.parse_job(self.job).id
+
+
+class LoadStep(_Strict):
+    """A data model to load."""
+
+    data_model: Annotated[str, _address(addresses.parse_model)]
+    kind: LoadKind = LoadKind.COMPLETE
+    tables: Annotated[tuple[TableName, ...], Field(max_length=MAX_TABLES)] = ()
+    timeout: Timeout = 6 * HOUR
+    on_warning: Literal["succeed", "fail"] = "succeed"
+
+    @property
+    def data_model_id(self) -> str:
+        return addresses.parse_model(self.data_model).id
+
+    @model_validator(mode="after")
+    def _tables_belong_to_partial(self) -> LoadStep:
+        if self.kind is LoadKind.PARTIAL and not self.tables:
+            raise ValueError("a partial load needs tables: a list of ids, names or aliases")
+        if self.kind is not LoadKind.PARTIAL and self.tables:
+            raise ValueError('tables are for a load of kind "partial" only')
+        return self
+
+
+class Polling(_Strict):
+    """Bounds of the wait between two looks, in seconds."""
+
+    floor: Annotated[Seconds, Field(ge=1, le=HOUR)] = 5
+    ceiling: Annotated[Seconds, Field(ge=1, le=HOUR)] = 600
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Polling:
+        if self.floor > self.ceiling:
+            raise ValueError("floor must not be greater than ceiling")
+        return self
+
+
+def _branch(entry: object) -> str:
+    return "<group>" if isinstance(entry, list | tuple) else "<job>"
+
+
+Group = Annotated[tuple[JobStep, ...], Field(min_length=1, max_length=MAX_STEPS)]
+Stage = Annotated[
+    Annotated[JobStep, Tag("<job>")] | Annotated[Group, Tag("<group>")],
+    Discriminator(_branch),
+]
+
+
+class Definition(_Strict):
+    """A pipeline: stages of jobs in order, then loads side by side."""
+
+    data_pool: Annotated[str, _address(addresses.parse_pool)]
+    connection: ConnectionName = "default"
+    jobs: Annotated[tuple[Stage, ...], Field(max_length=MAX_STEPS)] = ()
+    loads: Annotated[tuple[LoadStep, ...], Field(max_length=MAX_STEPS)] = ()
+    settle: Annotated[Seconds, Field(ge=1, le=HOUR)] = 120
+    poll: Polling = Polling()
+    cancel_on_stop: bool = True
+
+    @property
+    def data_pool_id(self) -> str:
+        return addresses.parse_pool(self.data_pool).id
+
+    def stages(self) -> Iterator[tuple[JobStep, ...]]:
+        """The jobs in order; those of one stage run side by side."""
+        for entry in self.jobs:
+            yield (entry,) if isinstance(entry, JobStep) else entry
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Definition:
+        if not self.jobs and not self.loads:
+            raise ValueError("a pipeline needs at least one job or one load")
+        stages = [[step.job_id for step in stage] for stage in self.stages()]
+        if sum(map(len, stages)) > MAX_STEPS:
+            raise ValueError(f"jobs: at most {MAX_STEPS} in one pipeline")
+        if any(len(set(stage)) < len(stage) for stage in stages):
+            raise ValueError("jobs: the same job stands twice in one group")
+        models = [step.data_model_id for step in self.loads]
+        if len(set(models)) < len(models):
+            raise ValueError("loads: the same data model stands twice")
+        return self
+
+    @model_validator(mode="after")
+    def _one_pool(self) -> Definition:
+        pool = addresses.parse_pool(self.data_pool)
+        for label, address in self.addresses():
+            if address.pool_id not in (None, pool.id):
+                raise ValueError(f"{label}: the address belongs to another data pool than data_pool")
+        hosts = {address.host for _, address in self.addresses()} | {pool.host}
+        if len(hosts - {None}) > 1:
+            raise ValueError("the page addresses belong to more than one Celonis team")
+        return self
+
+    def addresses(self) -> Iterator[tuple[str, addresses.Address]]:
+        """The jobs and data models as the definition names them, with their place in it."""
+        for number, stage in enumerate(self.stages()):
+            yield from ((f"jobs.{number}.job", addresses.parse_job(step.job)) for step in stage)
+        for number, load in enumerate(self.loads):
+            yield f"loads.{number}.data_model", addresses.parse_model(load.data_model)
+
+    def host(self) -> str | None:
+        """The Celonis host that the page addresses name, if any does."""
+        pool = addresses.parse_pool(self.data_pool)
+        hosts = (pool.host, *(address.host for _, address in self.addresses()))
+        return next((host for host in hosts if host), None)
+
+
+class InlineDefinition(Definition):
+    """A definition that came with its execution and so carries its own name."""
+
+    name: PipelineName
+
+
+def parse_definition(pipeline: str, text: str) -> Definition:
+    """The definition in a parameter's text. Raises ``InvalidDefinition``."""
+    what = f"The definition of pipeline {pipeline!r}"
+    if len(text) > MAX_DOCUMENT:
+        raise InvalidDefinition(what, [Problem("(the whole document)", f"at most {MAX_DOCUMENT} characters")])
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidDefinition(what, [Problem("(the whole document)", f"must be JSON: {error}")]) from None
+    return read_definition(what, Definition, document)
+
+
+def parse_inline(document: object) -> InlineDefinition:
+    """The definition in an execution's input. Raises ``InvalidDefinition``."""
+    return read_definition("The inline definition", InlineDefinition, document)
+
+
+D = TypeVar("D", bound=Definition)
+
+
+def read_definition(what: str, model: type[D], document: object) -> D:
+    """Validates ``document``; every problem names its field and never repeats a value."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        raise InvalidDefinition(what, problems_of(found)) from None

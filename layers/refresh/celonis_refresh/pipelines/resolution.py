@@ -1,0 +1,73 @@
+"""Which tables a load reloads: names and aliases turned into ids, before the first job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.plan import Plan, PlannedLoad
+
+SHOWN = 50
+
+
+class UnknownTable(RefreshError):
+    """A table that no data model of the run has. ``known``: the names and aliases that there are."""
+
+    def __init__(self, tables: Collection[str], known: Collection[str]) -> None:
+        self.tables = tuple(sorted(tables))
+        self.known = tuple(sorted(known))
+        shown = ", ".join(self.known[:SHOWN]) + (", …" if len(self.known) > SHOWN else "")
+        super().__init__(
+            f"No table {', '.join(self.tables)} in the data model.",
+            hint=f"Tables there are: {shown or 'none'}. Nothing was started.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedLoad:
+    """What is really loaded: ``tables`` maps table ids to the names that people know, for a partial load."""
+
+    kind: LoadKind
+    tables: Mapping[str, str]
+
+
+def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> dict[str, ResolvedLoad]:
+    """Each load of the plan by step. ``models``: the tables of every model whose load ``names_tables``.
+
+    A name that stands for several tables (the same table from two data sources) means all of them.
+    Raises ``UnknownTable``.
+    """
+    tables = {model: tuple(found) for model, found in models.items()}
+    everywhere = [table for found in tables.values() for table in found]
+    wanted = {name for load in plan.loads for name in load.wanted}
+    if missing := {name for name in wanted if not _matches(name, everywhere)}:
+        raise UnknownTable(missing, _names(everywhere))
+    return {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
+
+
+def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
+    if missing := {name for name in load.tables if not _matches(name, tables)}:
+        raise UnknownTable(missing, _names(tables))
+    wanted = _pick(load.wanted, tables)
+    if load.only_wanted and wanted:
+        return ResolvedLoad(LoadKind.PARTIAL, wanted)
+    picked = _pick(load.tables, tables) | wanted
+    if load.kind is LoadKind.COMPLETE:
+        return ResolvedLoad(LoadKind.COMPLETE, {})
+    return ResolvedLoad(LoadKind.PARTIAL if picked else load.kind, picked)
+
+
+def _matches(name: str, tables: Iterable[ModelTable]) -> list[ModelTable]:
+    return [table for table in tables if name in (table.id, table.name, table.alias, table.alias_or_name)]
+
+
+def _pick(names: Iterable[str], tables: Collection[ModelTable]) -> dict[str, str]:
+    found = [table for name in names for table in _matches(name, tables)]
+    return {table.id: table.alias_or_name or table.name or table.id for table in found}
+
+
+def _names(tables: Iterable[ModelTable]) -> set[str]:
+    return {name for table in tables for name in (table.name, table.alias) if name}

@@ -1,0 +1,108 @@
+"""What a trigger wishes for, and how wishes join into one.
+
+A wish says how much to extract (``mode``) and which tables to load, relative to the pipeline's definition,
+so that two wishes can be joined without it. Joining is commutative, associative and idempotent: whatever
+order deliveries arrive in, and however often, the run that follows covers all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from celonis_refresh.pipelines.definition import MAX_TABLES
+from celonis_refresh.pipelines.errors import InvalidTrigger, Problem
+from celonis_refresh.pipelines.modes import Mode
+
+MAX_REASONS = 20
+MAX_REASON_LENGTH = 256
+ALL_TABLES: Final = "all"
+
+_MODE_RANK: Final = {Mode.DELTA: 0, None: 1, Mode.FULL: 2}
+"""``None``, the mode that the definition names, is at least DELTA and at most FULL."""
+
+
+class Reason(NamedTuple):
+    """Why somebody wanted a run: ordered by time (ISO 8601, UTC), then by trigger."""
+
+    at: str
+    trigger: str
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
+    ``tables``: ids, names or aliases wanted besides; ``complete``: everything is wanted."""
+
+    mode: Mode | None = None
+    as_defined: bool = True
+    complete: bool = False
+    tables: frozenset[str] = frozenset()
+    reasons: tuple[Reason, ...] = ()
+
+    def join(self, other: Wish) -> Wish:
+        """The least wish that covers both."""
+        tables = self.tables | other.tables
+        complete = self.complete or other.complete or len(tables) > MAX_TABLES
+        return Wish(
+            mode=max(self.mode, other.mode, key=_MODE_RANK.__getitem__),
+            as_defined=not complete and (self.as_defined or other.as_defined),
+            complete=complete,
+            tables=frozenset() if complete else tables,
+            reasons=tuple(sorted({*self.reasons, *other.reasons})[:MAX_REASONS]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mode": self.mode,
+            "as_defined": self.as_defined,
+            "complete": self.complete,
+            "tables": sorted(self.tables),
+            "reasons": [reason._asdict() for reason in self.reasons],
+        }
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Wish:
+        return Wish(
+            mode=Mode(document["mode"]) if document["mode"] else None,
+            as_defined=document["as_defined"],
+            complete=document["complete"],
+            tables=frozenset(document["tables"]),
+            reasons=tuple(Reason(**reason) for reason in document["reasons"]),
+        )
+
+
+def wish(mode: object, tables: object, reasons: Sequence[Reason]) -> Wish:
+    """The wish in a trigger's ``mode`` ("FULL", "DELTA", nothing) and ``tables`` (a list, "all", nothing).
+
+    Raises ``InvalidTrigger`` naming the field; values are not repeated.
+    """
+    problems = [*_mode_problems(mode), *_table_problems(tables)]
+    if problems:
+        raise InvalidTrigger("The trigger", problems)
+    named = frozenset(tables) if isinstance(tables, list | tuple) else frozenset()
+    complete = tables == ALL_TABLES or len(named) > MAX_TABLES
+    return Wish(
+        mode=Mode(mode) if isinstance(mode, str) else None,
+        as_defined=not named and not complete,
+        complete=complete,
+        tables=frozenset() if complete else named,
+        reasons=tuple(reasons),
+    )
+
+
+def _mode_problems(mode: object) -> Iterable[Problem]:
+    if mode is not None and mode not in list(Mode):
+        yield Problem("mode", 'expected "FULL" or "DELTA"')
+
+
+def _table_problems(tables: object) -> Iterable[Problem]:
+    if tables is None or tables == ALL_TABLES:
+        return
+    if not isinstance(tables, list | tuple) or not tables:
+        yield Problem("tables", 'expected a list of table ids, names or aliases that is not empty, or "all"')
+    elif not all(isinstance(table, str) and 0 < len(table) <= 256 for table in tables):
+        yield Problem("tables", "expected every table to be a text of 1 to 256 characters")

@@ -1,0 +1,1 @@
+"""When to ask next. Pure, in virtual time."""

@@ -1,0 +1,199 @@
+"""Claiming: how a trigger becomes a run, or joins the one that follows.
+
+One transaction writes the slot, the lease of the first job, the record and the delivery ids, or none of
+them. It is tried as if everything were free; what was in the way comes back with the refusal, so that a
+claim costs one request, a repeated delivery one and joining two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import PipelineBusy, TableBusy
+from celonis_refresh.runs.records import new_record
+from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.timing import Clock, Deadline, iso
+
+DELIVERY_DAYS = 14
+DAY = 86_400
+MAX_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One pipeline that is to run. ``run_id``: the id it gets if it starts; ``follow_up_id``: the id of the
+    run that follows, if this is the first trigger to join; ``job``: the job it starts with, for the lease."""
+
+    pipeline: str
+    wish: Wish
+    run_id: str
+    follow_up_id: str
+    definition: Definition
+    job: str | None = None
+    may_join: bool = True
+
+    def joined_by(self, other: Claim) -> Claim:
+        """One claim for two triggers of the same pipeline that came together."""
+        return replace(self, wish=self.wish.join(other.wish), may_join=self.may_join and other.may_join)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a claim. ``holds_lease``: whether the run may start its first job at once."""
+
+    pipeline: str
+    run_id: str
+    status: Literal["started", "joined"]
+    holds_lease: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What became of a delivery. ``duplicate``: it was accepted before, at ``at``, with these results.
+
+    ``records``: the records of the runs that were started just now, by run id.
+    """
+
+    results: tuple[Accepted, ...]
+    duplicate: bool
+    at: float
+    records: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class _View:
+    """What the table is believed to hold: slots and leases that stood in the way."""
+
+    slots: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    leased: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Accepts triggers into the table."""
+
+    table: Table
+    clock: Clock
+
+    def accept(self, claims: Sequence[Claim], deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
+        """Accepts all ``claims`` (of different pipelines) at once, or finds ``deliveries`` (keys) accepted.
+
+        Raises ``PipelineBusy`` for a claim that may not join and ``TableBusy`` when nothing was accepted.
+        """
+        view = _View()
+        for _ in range(MAX_ROUNDS):
+            attempt = _Attempt(self.table, view, claims, deliveries, self.clock())
+            try:
+                self.table.transact(attempt.actions(), deadline)
+            except Refused as refused:
+                repeated = attempt.learn(refused.found)
+                if repeated is not None:
+                    return repeated
+            else:
+                return attempt.acceptance()
+        raise TableBusy("the pipeline's slot kept changing")
+
+
+class _Attempt:
+    """One transaction: what it would make of the claims if the table were as the view believes."""
+
+    def __init__(
+        self, table: Table, view: _View, claims: Sequence[Claim], deliveries: Sequence[str], now: float
+    ) -> None:
+        self.table, self.view, self.now = table, view, now
+        self.deliveries = deliveries
+        self.results: list[Accepted] = []
+        self.records: dict[str, dict[str, Any]] = {}
+        self.groups: list[tuple[Claim, list[Action]]] = []
+        leased = set(view.leased)
+        for claim in claims:
+            result = self._result(claim, leased)
+            leased |= {claim.job} if claim.job and result.holds_lease else set()
+            self.results.append(result)
+            self.groups.append((claim, self._claim(claim, result)))
+
+    def actions(self) -> list[Action]:
+        return [*self._deliver(), *(action for _, group in self.groups for action in group)]
+
+    def acceptance(self) -> Acceptance:
+        return Acceptance(tuple(self.results), duplicate=False, at=self.now, records=self.records)
+
+    def learn(self, found: Sequence[dict[str, Any] | None]) -> Acceptance | None:
+        """Takes what was in the way into the view; a delivery known already is the answer."""
+        for item in found[: len(self.deliveries)]:
+            if item:
+                results = tuple(Accepted(**run) for run in item["runs"])
+                return Acceptance(results, duplicate=True, at=float(item["at"]))
+        queue = iter(found[len(self.deliveries) :])
+        for claim, group in self.groups:
+            for action in group:
+                item = next(queue)
+                if item is not None:
+                    self._note(claim, action, item)
+        return None
+
+    def _note(self, claim: Claim, action: Action, item: dict[str, Any]) -> None:
+        """One refused action: the slot is as ``item`` says, or the job's lease is taken."""
+        if "Update" in action:
+            self.view.slots[claim.pipeline] = item
+        elif claim.job and action["Put"]["Item"]["pk"]["S"] == keys.job_lease(claim.job):
+            self.view.leased.add(claim.job)
+        else:
+            raise TableBusy(f"a record of run {claim.run_id} exists already")
+
+    def _result(self, claim: Claim, leased: Collection[str]) -> Accepted:
+        slot = self.view.slots.get(claim.pipeline, {})
+        if "run_id" not in slot:
+            free = claim.job is not None and claim.job not in leased
+            return Accepted(claim.pipeline, claim.run_id, "started", free)
+        if not claim.may_join:
+            raise PipelineBusy(claim.pipeline, slot["run_id"])
+        pending = slot.get("pending")
+        return Accepted(claim.pipeline, pending["run_id"] if pending else claim.follow_up_id, "joined")
+
+    def _deliver(self) -> list[Action]:
+        runs = [asdict(result) for result in self.results]
+        item = {"runs": runs, "at": self.now, "expires": int(self.now) + DELIVERY_DAYS * DAY}
+        unknown, now = "attribute_not_exists(pk) OR #expires < :now", {"now": int(self.now)}
+        return [self.table.put({"pk": key, **item}, unknown, now) for key in self.deliveries]
+
+    def _claim(self, claim: Claim, result: Accepted) -> list[Action]:
+        return [self._join(claim, result)] if result.status == "joined" else self._start(claim, result)
+
+    def _start(self, claim: Claim, result: Accepted) -> list[Action]:
+        at = iso(self.now)
+        record = new_record(claim.run_id, claim.pipeline, claim.wish, at, claim.definition)
+        self.records[claim.run_id] = record
+        actions = [
+            self.table.change(
+                keys.slot(claim.pipeline),
+                "SET #run_id = :run_id, #rev = if_not_exists(#rev, :zero) + :one",
+                "attribute_not_exists(#run_id)",
+                {"run_id": claim.run_id, "zero": 0, "one": 1},
+            ),
+            self.table.put(record, "attribute_not_exists(pk)"),
+        ]
+        if result.holds_lease and claim.job:
+            lease = {"pk": keys.job_lease(claim.job), "run_id": claim.run_id, "at": at}
+            actions.append(self.table.put(lease, "attribute_not_exists(pk)"))
+        return actions
+
+    def _join(self, claim: Claim, result: Accepted) -> Action:
+        slot = self.view.slots[claim.pipeline]
+        pending = slot.get("pending")
+        wish = Wish.from_json(pending["wish"]).join(claim.wish) if pending else claim.wish
+        return self.table.change(
+            keys.slot(claim.pipeline),
+            "SET #pending = :pending, #rev = :next",
+            "#rev = :rev AND attribute_exists(#run_id)",
+            {
+                "pending": {"run_id": result.run_id, "wish": wish.to_json()},
+                "rev": slot["rev"],
+                "next": slot["rev"] + 1,
+            },
+        )

@@ -1,0 +1,54 @@
+"""What the table says no with."""
+
+from __future__ import annotations
+
+from celonis_refresh.errors import RefreshError
+
+
+class RunNotFound(RefreshError):
+    """No record of that run: it never was, or its retention is over."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"There is no run {run_id!r}.", hint="List the runs to find the one you mean.")
+
+
+class RunClosed(RefreshError):
+    """A task of a run that has ended already, for one redriven from the console."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id = run_id
+        self.status = status
+        super().__init__(
+            f"Run {run_id} has ended already ({status}); its execution cannot go on.",
+            hint="Start a new run of the pipeline instead of redriving this execution.",
+        )
+
+
+class PipelineBusy(RefreshError):
+    """A run that cannot join: its definition came with it, and another run of that name is under way."""
+
+    def __init__(self, pipeline: str, run_id: str) -> None:
+        self.pipeline = pipeline
+        self.run_id = run_id
+        super().__init__(
+            f"Pipeline {pipeline!r} is busy with run {run_id}.",
+            hint="An inline definition cannot join that run: start it again when the run has ended.",
+        )
+
+
+class StepMoved(RefreshError):
+    """Another task changed this step in the meantime. Nothing was written: read again."""
+
+    def __init__(self, run_id: str, step: str) -> None:
+        self.run_id = run_id
+        self.step = step
+        super().__init__(f"Step {step} of run {run_id} was changed by another task at the same time.")
+
+
+class TableBusy(RefreshError):
+    """Too much contention, or the table did not answer in time. Nothing was written."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The table could not take the change in time ({reason}).", hint="Try again.")

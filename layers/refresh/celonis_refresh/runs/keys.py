@@ -1,0 +1,31 @@
+"""The keys of the table's items, one kind of item a function."""
+
+from __future__ import annotations
+
+import hashlib
+
+MAX_READABLE = 200
+"""A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most."""
+
+
+def slot(pipeline: str) -> str:
+    return f"slot#{pipeline}"
+
+
+def run(run_id: str) -> str:
+    return f"run#{run_id}"
+
+
+def job_lease(job: str) -> str:
+    return f"lease#job#{job}"
+
+
+def model_lease(data_model: str) -> str:
+    return f"lease#model#{data_model}"
+
+
+def delivery(origin: str, delivery_id: str) -> str:
+    """``origin``: a source, ``execution`` or ``api``: ids of different origins never meet."""
+    if len(delivery_id) > MAX_READABLE:
+        delivery_id = "sha256:" + hashlib.sha256(delivery_id.encode()).hexdigest()
+    return f"delivery#{origin}#{delivery_id}"

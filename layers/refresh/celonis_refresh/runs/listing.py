@@ -1,0 +1,96 @@
+"""Runs as people list them: newest first, by pipeline or by status, a page at a time."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from celonis_refresh.runs.attributes import to_item
+from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.runs.table import Table
+
+SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "outcome")
+HIDDEN = frozenset({"pk", "expires", "definition", "rev"})
+
+
+class Page(NamedTuple):
+    """``runs``: newest first. ``before``: what to ask for to get the next page, None on the last."""
+
+    runs: list[dict[str, Any]]
+    before: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Reads the indexes of the table."""
+
+    table: Table
+
+    def page(self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None) -> Page:
+        """Up to ``limit`` runs created before ``before`` (ISO 8601), of a pipeline or status if named."""
+        found = list(self._newest(limit, pipeline, status, before))
+        runs = [{name: item[name] for name in SUMMARY if name in item} for item in found[:limit]]
+        return Page(runs, runs[-1]["created_at"] if len(runs) == limit else None)
+
+    def _newest(
+        self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None
+    ) -> Iterator[dict[str, Any]]:
+        if pipeline is not None:
+            yield from self._query("by_pipeline", "pipeline", pipeline, limit, before, status)
+            return
+        statuses = [status] if status else list(RunStatus)
+        lists = [self._query("by_status", "status", each, limit, before, None) for each in statuses]
+        yield from heapq.merge(*lists, key=lambda item: str(item["created_at"]), reverse=True)
+
+    def _query(
+        self, index: str, attribute: str, value: str, limit: int, before: str | None, status: RunStatus | None
+    ) -> list[dict[str, Any]]:
+        request = _request(index, attribute, value, before, status)
+        items: list[dict[str, Any]] = []
+        for page in self.table.pages({**request, "Limit": limit}):
+            items += page
+            if len(items) >= limit:
+                break
+        return items[:limit]
+
+
+def _request(
+    index: str, attribute: str, value: str, before: str | None, status: RunStatus | None
+) -> dict[str, Any]:
+    condition, values, names = "#key = :key", {"key": value}, {"#key": attribute}
+    if before is not None:
+        condition, values, names = (
+            f"{condition} AND #at < :before",
+            {**values, "before": before},
+            {**names, "#at": "created_at"},
+        )
+    request: dict[str, Any] = {
+        "IndexName": index,
+        "KeyConditionExpression": condition,
+        "ScanIndexForward": False,
+    }
+    if status is not None:
+        request["FilterExpression"], values = "#status = :status", {**values, "status": status}
+        names = {**names, "#status": "status"}
+    attributes = {f":{name}": found for name, found in to_item(values).items()}
+    return request | {"ExpressionAttributeValues": attributes, "ExpressionAttributeNames": names}
+
+
+def shown(run: Run) -> dict[str, Any]:
+    """The record as people read it: without what the table keeps for itself."""
+    document = {name: value for name, value in run.item.items() if name not in HIDDEN}
+    document["steps"] = {step: _shown_step(state) for step, state in run.steps.items()}
+    if run.has_definition:
+        document["definition"] = json.loads(run.item["definition"])
+    return document
+
+
+def _shown_step(state: Mapping[str, Any]) -> dict[str, Any]:
+    proof = state.get("evidence", {})
+    known = {
+        name: value for name, value in state.items() if name not in {"rev", "evidence", "baseline", "sent_by"}
+    }
+    return known | {"id": proof.get("ours"), "proven_by": proof.get("proven_by")}

@@ -1,0 +1,195 @@
+"""The record of a run: what opened it, what it did step by step, how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from celonis_refresh.pipelines.definition import Definition, InlineDefinition, read_definition
+from celonis_refresh.pipelines.plan import Plan, make_plan
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
+from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.timing import Deadline
+
+
+class RunStatus(StrEnum):
+    """``OPENING``: claimed, its execution has not said a word yet. The last four are for good."""
+
+    OPENING = "OPENING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    ABORTED = "ABORTED"
+
+
+OPEN = frozenset({RunStatus.OPENING, RunStatus.RUNNING})
+IS_OPEN = "#status IN (:opening, :running)"
+OPEN_VALUES: Mapping[str, str] = {"opening": RunStatus.OPENING, "running": RunStatus.RUNNING}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the table has it. ``item``: the whole record, as JSON values."""
+
+    item: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return str(self.item["run_id"])
+
+    @property
+    def pipeline(self) -> str:
+        return str(self.item["pipeline"])
+
+    @property
+    def status(self) -> RunStatus:
+        return RunStatus(self.item["status"])
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def steps(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is noted of each step, by its name in the plan."""
+        steps: Mapping[str, Mapping[str, Any]] = self.item.get("steps", {})
+        return steps
+
+    @property
+    def loads(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """The resolved loads by step (``{"kind", "tables"}``), or None before they are resolved."""
+        return self.item.get("loads")
+
+    @property
+    def has_definition(self) -> bool:
+        return "definition" in self.item
+
+    @cached_property
+    def wish(self) -> Wish:
+        return Wish.from_json(self.item["wish"])
+
+    @cached_property
+    def definition(self) -> Definition:
+        """The definition that the run opened with, whatever the parameter says today."""
+        document = json.loads(self.item["definition"])
+        model = InlineDefinition if "name" in document else Definition
+        return read_definition(f"The definition in the record of run {self.run_id}", model, document)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return make_plan(self.definition, self.wish)
+
+
+def new_record(
+    run_id: str, pipeline: str, wish: Wish, at: str, definition: Definition | None = None
+) -> dict[str, Any]:
+    """The record of a run that was claimed at ``at`` and has done nothing yet."""
+    record: dict[str, Any] = {
+        "pk": keys.run(run_id),
+        "run_id": run_id,
+        "pipeline": pipeline,
+        "status": RunStatus.OPENING,
+        "created_at": at,
+        "wish": wish.to_json(),
+        "steps": {},
+    }
+    return record | ({"definition": definition_text(definition)} if definition else {})
+
+
+def definition_text(definition: Definition) -> str:
+    return definition.model_dump_json(exclude_defaults=True)
+
+
+@dataclass(frozen=True)
+class Records:
+    """Reads and changes of run records. Every change holds only while the run is open."""
+
+    table: Table
+
+    def find(self, run_id: str) -> Run | None:
+        item = self.table.get(keys.run(run_id))
+        return Run(item) if item else None
+
+    def get(self, run_id: str) -> Run:
+        """The run. Raises ``RunNotFound``."""
+        run = self.find(run_id)
+        if run is None:
+            raise RunNotFound(run_id)
+        return run
+
+    def get_open(self, run_id: str) -> Run:
+        """The run, which is open and so holds its pipeline's slot. Raises ``RunNotFound``, ``RunClosed``."""
+        run = self.get(run_id)
+        if not run.is_open:
+            raise RunClosed(run_id, run.status)
+        return run
+
+    def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
+        """Sets attributes of an open run. Raises ``RunClosed``."""
+        self._write(run, self._setting(run, facts), deadline)
+        return Run({**run.item, **facts})
+
+    def save_step(
+        self,
+        run: Run,
+        step: str,
+        state: Mapping[str, Any],
+        deadline: Deadline,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Replaces what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
+
+        Raises ``StepMoved``, ``RunClosed``.
+        """
+        action, saved = self._step_action(run, step, state, facts or {})
+        try:
+            self.table.update(action, deadline)
+        except Refused as refused:
+            raise self._refusal(run, step, refused.found[0] or {}) from None
+        return Run({**run.item, **(facts or {}), "steps": {**run.steps, step: saved}})
+
+    def _step_action(
+        self, run: Run, step: str, state: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> tuple[Action, dict[str, Any]]:
+        """The action that replaces a step's state (and sets ``facts``), and the state with its revision."""
+        revision = run.steps.get(step, {}).get("rev", 0)
+        saved = {**state, "rev": revision + 1}
+        sets = "".join(f", #{name} = :{name}" for name in facts)
+        unmoved = "#steps.#step.#rev = :rev" if revision else "attribute_not_exists(#steps.#step)"
+        values = {**OPEN_VALUES, **facts, "saved": saved, **({"rev": revision} if revision else {})}
+        action = self.table.change(
+            keys.run(run.run_id),
+            f"SET #steps.#step = :saved{sets}",
+            f"{IS_OPEN} AND {unmoved}",
+            values,
+            {"step": step},
+        )
+        return action, saved
+
+    def _refusal(self, run: Run, step: str, found: Mapping[str, Any]) -> RunClosed | StepMoved | RunNotFound:
+        """Why a change of a step was refused, told from the record that was there."""
+        if not found:
+            return RunNotFound(run.run_id)
+        if not Run(found).is_open:
+            return RunClosed(run.run_id, str(found["status"]))
+        return StepMoved(run.run_id, step)
+
+    def _setting(self, run: Run, facts: Mapping[str, Any]) -> Action:
+        sets = ", ".join(f"#{name} = :{name}" for name in facts)
+        return self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})
+
+    def _write(self, run: Run, action: Action, deadline: Deadline) -> None:
+        try:
+            self.table.update(action, deadline)
+        except Refused as refused:
+            found = refused.found[0]
+            raise (
+                RunClosed(run.run_id, str(found["status"])) if found else RunNotFound(run.run_id)
+            ) from None

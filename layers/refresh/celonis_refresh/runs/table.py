@@ -1,0 +1,191 @@
+"""The DynamoDB table: reads that are consistent, writes that are conditional.
+
+Contention is no error: a transaction that met another (``TransactionConflict``) or was throttled wrote
+nothing and is repeated, with jitter, until the deadline.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from celonis_refresh.runs.attributes import from_item, to_attribute, to_item
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.timing import Deadline
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Action = dict[str, Any]
+"""One action of a transaction, as ``TransactWriteItems`` takes it."""
+
+Values = Mapping[str, Any]
+"""JSON values by name, without the colon that an expression puts before it."""
+
+PASSING = frozenset(
+    {
+        "TransactionConflict",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "ThrottlingError",
+        "ThrottlingException",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "InternalServerError",
+    }
+)
+"""Error codes and cancellation reasons after which nothing was written and the same write may pass."""
+
+CONDITION_FAILED = "ConditionalCheckFailed"
+NAMED = re.compile(r"#(\w+)")
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
+
+
+class Refused(Exception):
+    """A condition did not hold. ``found``: per action, the item that was there, or None where it held.
+
+    An action whose condition failed on an item that does not exist has an empty ``found``.
+    """
+
+    def __init__(self, found: Sequence[dict[str, Any] | None]) -> None:
+        self.found = tuple(found)
+        super().__init__("a condition of the write did not hold")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; ``client`` is a DynamoDB client whose own time-outs fit inside the function's."""
+
+    client: DynamoDBClient
+    name: str
+    random: Random = field(default_factory=Random)
+    sleep: Callable[[float], None] = time.sleep
+
+    def get(self, pk: str) -> dict[str, Any] | None:
+        """The item as it is now (a consistent read), or None."""
+        answer = self.client.get_item(TableName=self.name, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        item = answer.get("Item")
+        return from_item(item) if item else None
+
+    def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
+        """Writes all or nothing. Raises ``Refused`` or, past the deadline, ``TableBusy``."""
+        self._repeat(lambda: self._transact_once(actions), deadline)
+
+    def update(self, action: Action, deadline: Deadline) -> None:
+        """One ``Update`` action on its own. Raises as :meth:`transact` does."""
+        self._repeat(lambda: self._once(self.client.update_item, action["Update"]), deadline)
+
+    def delete(self, action: Action, deadline: Deadline) -> None:
+        """One ``Delete`` action on its own. Raises as :meth:`transact` does."""
+        self._repeat(lambda: self._once(self.client.delete_item, action["Delete"]), deadline)
+
+    def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+        """The pages of a query, as JSON items."""
+        start: Mapping[str, Any] = {}
+        while True:
+            answer = self.client.query(TableName=self.name, **request, **start)
+            yield [from_item(item) for item in answer["Items"]]
+            if not answer.get("LastEvaluatedKey"):
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _transact_once(self, actions: Sequence[Action]) -> str | None:
+        try:
+            self.client.transact_write_items(TransactItems=list(actions))  # type: ignore[arg-type]
+        except ClientError as error:
+            return _passing(error, len(actions))
+        return None
+
+    def _once(self, call: Callable[..., Any], request: Action) -> str | None:
+        try:
+            call(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                raise Refused([from_item(error.response.get("Item", {}))]) from None
+            return _passing(error, 1)
+        return None
+
+    def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
+        pause = FIRST_PAUSE
+        while reason := attempt():
+            wait = self.random.uniform(0, pause)
+            if wait >= deadline.left():
+                raise TableBusy(reason)
+            self.sleep(wait)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:
+        """A ``Put`` action; ``values`` are the ``:names`` of the condition."""
+        return {"Put": self._action({"Item": to_item(item)}, condition, values)}
+
+    def change(
+        self,
+        pk: str,
+        expression: str,
+        condition: str,
+        values: Values | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Action:
+        """An ``Update`` action. ``#attribute`` stands for itself unless ``names`` says otherwise."""
+        body = {"Key": {"pk": {"S": pk}}, "UpdateExpression": expression}
+        return {"Update": self._action(body, condition, values, names)}
+
+    def remove(self, pk: str, condition: str, values: Values | None = None) -> Action:
+        """A ``Delete`` action."""
+        return {"Delete": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}
+
+    def check(self, pk: str, condition: str, values: Values | None = None) -> Action:
+        """A ``ConditionCheck`` action."""
+        return {"ConditionCheck": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}
+
+    def _action(
+        self,
+        body: Action,
+        condition: str,
+        values: Values | None,
+        names: Mapping[str, str] | None = None,
+    ) -> Action:
+        body["TableName"] = self.name
+        if condition:
+            body["ConditionExpression"] = condition
+            body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        if values:
+            body["ExpressionAttributeValues"] = {
+                f":{key}": to_attribute(value) for key, value in values.items()
+            }
+        placeholders = set(NAMED.findall(condition + body.get("UpdateExpression", "")))
+        if placeholders:
+            body["ExpressionAttributeNames"] = {
+                f"#{name}": (names or {}).get(name, name) for name in sorted(placeholders)
+            }
+        return body
+
+
+def _passing(error: ClientError, actions: int) -> str | None:
+    """The code of an error that passes; raises ``Refused`` for a condition, anything else as it is."""
+    code = str(error.response["Error"]["Code"])
+    if code != "TransactionCanceledException":
+        if code in PASSING:
+            return code
+        raise error
+    reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))
+    codes = [str(reason.get("Code", "None")) for reason in reasons]
+    if CONDITION_FAILED in codes and len(codes) == actions:
+        raise Refused([_found(reason) for reason in reasons])
+    passing = [code for code in codes if code in PASSING]
+    if passing and set(codes) <= PASSING | {"None"}:
+        return passing[0]
+    raise error
+
+
+def _found(reason: Mapping[str, Any]) -> dict[str, Any] | None:
+    if reason.get("Code") != CONDITION_FAILED:
+        return None
+    return from_item(reason.get("Item") or {})

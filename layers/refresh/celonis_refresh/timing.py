@@ -1,0 +1,36 @@
+"""Deadlines and dates. The clock is handed in: nothing here reads the time by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+Clock = Callable[[], float]
+"""Seconds since the epoch, as ``time.time`` gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The moment by which an answer must be out, in seconds since the epoch."""
+
+    at: float
+    clock: Clock
+
+    @staticmethod
+    def after(seconds: float, clock: Clock) -> Deadline:
+        return Deadline(clock() + seconds, clock)
+
+    def left(self, reserve: float = 0.0) -> float:
+        """Seconds left once ``reserve`` is set aside; never below zero."""
+        return max(0.0, self.at - reserve - self.clock())
+
+
+def iso(at: float) -> str:
+    """``2026-01-01T00:00:00.000Z``: sorts as text in the order of time."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch(text: str) -> float:
+    """The seconds since the epoch of a date that :func:`iso` wrote."""
+    return datetime.fromisoformat(text).timestamp()

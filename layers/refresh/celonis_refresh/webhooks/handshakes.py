@@ -1,0 +1,110 @@
+"""What senders ask when a subscription is made, and what they want to hear afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from celonis_refresh.webhooks.documents import Json
+from celonis_refresh.webhooks.errors import Malformed
+from celonis_refresh.webhooks.events import Event, read_events
+from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.senders import Sender
+from celonis_refresh.webhooks.sns_message import (
+    NOTIFICATION,
+    SUBSCRIPTION_CONFIRMATION,
+    read_envelope,
+    subscribe_url,
+)
+
+_VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer to give at once. ``confirm``: an address to GET first; only when that is answered with
+    2xx may this answer be given. It holds a token, so it is not shown.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    confirm: str | None = field(default=None, repr=False)
+
+
+def preflight(sender: Sender, request: WebhookRequest) -> Answer | None:
+    """The CloudEvents question (``OPTIONS``) whether events may be sent here; None for any other request.
+
+    The only thing answered before the request is proven: the question carries no proof where the token stands
+    in a header, it starts nothing, and the answer says no more than that this sender may try.
+    Raises ``Malformed`` when the origin is no host name, which must not get into our headers.
+    """
+    if sender.handshake != "event_grid" or request.method != "OPTIONS":
+        return None
+    origin = request.headers.get("webhook-request-origin", "")
+    if not _ORIGIN.fullmatch(origin):
+        raise Malformed("Header 'webhook-request-origin' holds no host name.")
+    headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
+    return Answer(200, headers)
+
+
+def handshake(
+    sender: Sender, request: WebhookRequest, events: Sequence[Event] | None = None
+) -> Answer | None:
+    """The answer to a request that is no event but a question; None when it is to be read as events.
+
+    To be called after ``verify``. ``events``: those of the request, where they have been read already.
+    Raises ``Malformed``, and ``NotAuthentic`` for a SubscribeURL that is not of SNS.
+    """
+    if sender.handshake == "sns":
+        return _sns(request)
+    if sender.handshake == "none" and not sender.probes:
+        return None
+    for event in read_events(sender, request) if events is None else events:
+        body = event.body if isinstance(event.body, dict) else {}
+        if event.name is not None and event.name in sender.probes:
+            return ignored(f"{event.name} of {sender.name} asks only whether somebody answers")
+        if sender.handshake == "slack" and body.get("type") == "url_verification":
+            return _json(200, {"challenge": _text(body, "challenge")})
+        if sender.handshake == "event_grid" and body.get("eventType") == _VALIDATION:
+            return _json(200, {"validationResponse": _text(body.get("data"), "validationCode")})
+    return None
+
+
+def acknowledgement(sender: Sender) -> Answer | None:
+    """The answer that this sender wants once its events are accepted; None where any 2xx will do."""
+    if sender.body != "soap":
+        return None
+    from celonis_refresh.webhooks.soap import ACK  # XML, for one sender only
+
+    return Answer(200, {"Content-Type": "text/xml; charset=utf-8"}, ACK)
+
+
+def ignored(reason: str) -> Answer:
+    """200 with the reason: senders switch an endpoint off that answers badly to what it should ignore."""
+    return _json(200, {"ignored": reason})
+
+
+def _sns(request: WebhookRequest) -> Answer | None:
+    envelope = read_envelope(request.body)
+    if envelope["Type"] == NOTIFICATION:
+        return None
+    if envelope["Type"] == SUBSCRIPTION_CONFIRMATION:
+        return Answer(200, confirm=subscribe_url(envelope))
+    # Its SubscribeURL would subscribe again what somebody has just ended.
+    return ignored("the subscription of the SNS topic was ended")
+
+
+def _text(value: Json, name: str) -> str:
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, str):
+        raise Malformed(f"The handshake has no {name}.")
+    return found
+
+
+def _json(status: int, body: Mapping[str, str]) -> Answer:
+    return Answer(status, {"Content-Type": "application/json"}, json.dumps(body))

@@ -1,0 +1,74 @@
+"""JMESPath, checked when a configuration is read and bounded when it is applied."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import jmespath
+from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError, ParseError
+from jmespath.functions import Functions
+from jmespath.parser import ParsedResult
+
+MAX_EXPRESSION: Final = 1000
+"""Characters: bounds the work of one expression, too."""
+
+_EVALUATION_ERRORS: Final = (
+    JMESPathError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""The library lets some of Python's own errors through, for instance for a slice with step 0."""
+
+
+class PathError(ValueError):
+    """An expression that is not JMESPath, or that cannot be applied to a document."""
+
+
+def check_path(expression: str) -> str:
+    """The expression itself. Raises ``PathError`` with the position, counted from 0."""
+    _compiled(expression)
+    return expression
+
+
+def search(expression: str, document: object) -> Any:
+    """What the expression finds in ``document``; None if nothing. Raises ``PathError``."""
+    compiled = _compiled(expression)
+    try:
+        return compiled.search(document)
+    except _EVALUATION_ERRORS as error:
+        raise PathError(f"cannot be applied to this event ({type(error).__name__})") from None
+
+
+@lru_cache(maxsize=512)
+def _compiled(expression: str) -> ParsedResult:
+    if len(expression) > MAX_EXPRESSION:
+        raise PathError(f"expected at most {MAX_EXPRESSION} characters of JMESPath")
+    try:
+        compiled = jmespath.compile(expression)
+        _check_functions(expression, compiled.parsed)
+    except EmptyExpressionError:
+        raise PathError("expected JMESPath, found nothing") from None
+    except LexerError as error:
+        raise PathError(f"not JMESPath at position {error.lexer_position}") from None
+    except ParseError as error:
+        raise PathError(f"not JMESPath at position {error.lex_position}") from None
+    except RecursionError:
+        raise PathError("nested too deeply") from None
+    return compiled
+
+
+def _check_functions(expression: str, node: Any) -> None:
+    """The library looks functions up when it applies them; a typing error should not wait for an event."""
+    if node["type"] == "function_expression":
+        known = Functions.FUNCTION_TABLE.get(node["value"])
+        if known is None:
+            position = expression.find(node["value"])
+            raise PathError(f"unknown function {node['value']!r} at position {position}")
+    for child in node["children"]:
+        if isinstance(child, dict):
+            _check_functions(expression, child)

@@ -1,0 +1,76 @@
+"""The JSON that Amazon SNS posts, and the addresses that may stand in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import parse_qs
+
+from celonis_refresh.webhooks.documents import parse_json
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
+
+NOTIFICATION: Final = "Notification"
+SUBSCRIPTION_CONFIRMATION: Final = "SubscriptionConfirmation"
+_CONFIRMATION_KEYS: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+SIGNED_KEYS: Final = {
+    NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    SUBSCRIPTION_CONFIRMATION: _CONFIRMATION_KEYS,
+    "UnsubscribeConfirmation": _CONFIRMATION_KEYS,
+}
+"""What is under the signature, in byte order; ``Subject`` only where the message has one."""
+
+MAX_ENVELOPE: Final = 2 * 1024 * 1024
+"""Bytes. SNS takes 256 KiB; escaping can make it six times that. It is read before anything is proven."""
+_SIGNATURE_KEYS: Final = ("Signature", "SignatureVersion", "SigningCertURL")
+# The region is spelled out: ``sns.s3.amazonaws.com`` would be somebody's bucket. The whole address is matched
+# as text, so that no two readers can disagree about user, port or path in it.
+_HOST: Final = r"https://sns\.[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
+_CERTIFICATE: Final = re.compile(_HOST + r"/[A-Za-z0-9_-]+\.pem")
+_SUBSCRIBE: Final = re.compile(_HOST + r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)")
+
+
+def read_envelope(body: bytes) -> dict[str, str]:
+    """The keys that count: those under the signature, and the signature's own. Raises ``Malformed``."""
+    if len(body) > MAX_ENVELOPE:
+        raise _malformed("is larger than SNS sends")
+    document = parse_json(body)
+    if not isinstance(document, dict):
+        raise _malformed("is no object")
+    signed = SIGNED_KEYS.get(str(document.get("Type")))
+    if signed is None:
+        raise _malformed("has no Type that is known")
+    envelope: dict[str, str] = {}
+    for key in (*signed, *_SIGNATURE_KEYS):
+        value = document.get(key)
+        if key == "Subject" and value is None:
+            continue
+        # A line break in a short value would let one signature fit two different messages.
+        if not isinstance(value, str) or (key != "Message" and not value.isprintable()):
+            raise _malformed(f"has no {key} that can be read")
+        envelope[key] = value
+    return envelope
+
+
+def check_certificate_url(url: str) -> str:
+    """The URL itself, once it is known to be SNS's own. Raises ``NotAuthentic``."""
+    if not _CERTIFICATE.fullmatch(url):
+        raise NotAuthentic("The certificate of the SNS message is not at an address of SNS.")
+    return url
+
+
+def subscribe_url(envelope: dict[str, str]) -> str:
+    """Where the subscription is confirmed. Raises ``NotAuthentic`` unless it is SNS's own, for this topic."""
+    match = _SUBSCRIBE.fullmatch(envelope["SubscribeURL"])
+    fields = parse_qs(match["query"]) if match else {}
+    if fields.get("Action") != ["ConfirmSubscription"] or fields.get("TopicArn") != [envelope["TopicArn"]]:
+        raise NotAuthentic(
+            "The SubscribeURL of the SNS message does not confirm its topic at an address of SNS."
+        )
+    return envelope["SubscribeURL"]
+
+
+def _malformed(what: str) -> Malformed:
+    return Malformed(
+        f"The SNS message {what}.",
+        hint="Raw message delivery has no signature: turn it off for this subscription.",
+    )

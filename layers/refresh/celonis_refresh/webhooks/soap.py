@@ -1,0 +1,104 @@
+"""Salesforce outbound messages: SOAP in, SOAP out.
+
+expat runs without a document type: a DOCTYPE is refused, so there are no entities to expand or to fetch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from xml.parsers import expat
+
+from celonis_refresh.webhooks.documents import MAX_DEPTH, Json, text_of
+from celonis_refresh.webhooks.errors import Malformed
+
+_MESSAGE: Final = "http://soap.sforce.com/2005/09/outbound"
+_TYPE: Final = "http://www.w3.org/2001/XMLSchema-instance type"
+_KEPT: Final = ("OrganizationId", "ActionId", "EnterpriseUrl", "PartnerUrl")
+"""``SessionId`` is left out: it signs in to Salesforce, and an event is written down."""
+
+MAX_ELEMENTS: Final = 100_000
+
+ACK: Final = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
+    f'<notificationsResponse xmlns="{_MESSAGE}"><Ack>true</Ack></notificationsResponse>'
+    "</soapenv:Body></soapenv:Envelope>"
+)
+
+
+class _Element:
+    """An element, its name as ``namespace name``, as expat gives it."""
+
+    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.children: list[_Element] = []
+        self.text: list[str] = []
+
+    @property
+    def local_name(self) -> str:
+        return self.name.rpartition(" ")[2]
+
+    def find(self, name: str) -> _Element | None:
+        return next((child for child in self.children if child.name == f"{_MESSAGE} {name}"), None)
+
+
+def read_notifications(body: bytes) -> list[Json]:
+    """One body per Notification: ``{"OrganizationId", "ActionId", "Notification": {"Id", "sObject": {…}}}``.
+
+    ``sObject`` has the record's fields as text, and its ``type``. Raises ``Malformed``.
+    """
+    message = _parse(body)
+    for name in ("Body", "notifications"):
+        found = [child for child in message.children if child.local_name == name]
+        if len(found) != 1:
+            raise Malformed("The body is not a Salesforce outbound message.")
+        message = found[0]
+    common = {name: _text(message, name) for name in _KEPT if message.find(name)}
+    notifications = [child for child in message.children if child.name == f"{_MESSAGE} Notification"]
+    return [{**common, "Notification": _notification(element)} for element in notifications]
+
+
+def _notification(element: _Element) -> Json:
+    record = element.find("sObject")
+    fields: dict[str, Json] = {}
+    if record is not None:
+        fields = {child.local_name: "".join(child.text) for child in record.children}
+        kind = record.attributes.get(_TYPE)
+        fields |= {"type": kind.rpartition(":")[2]} if kind else {}
+    return {"Id": _text(element, "Id"), "sObject": fields}
+
+
+def _text(element: _Element, name: str) -> str:
+    found = element.find(name)
+    return "".join(found.text).strip() if found is not None else ""
+
+
+def _parse(body: bytes) -> _Element:
+    """The root of the document, in UTF-8 whatever its declaration says. Raises ``Malformed``."""
+    text = text_of(body)
+    document = _Element("", {})
+    path = [document]
+    left = iter(range(MAX_ELEMENTS))
+    parser = expat.ParserCreate("utf-8", namespace_separator=" ")
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if len(path) > MAX_DEPTH or next(left, None) is None:
+            raise Malformed(f"The XML has more than {MAX_DEPTH} levels or {MAX_ELEMENTS} elements.")
+        element = _Element(name, attributes)
+        path[-1].children.append(element)
+        path.append(element)
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _: path.pop()
+    parser.CharacterDataHandler = lambda text: path[-1].text.append(text)
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    try:
+        parser.Parse(text, True)
+    except (expat.ExpatError, ValueError):
+        raise Malformed("The body is not XML.") from None
+    return document.children[0]
+
+
+def _refuse_doctype(*_: Any) -> None:
+    raise Malformed("The XML has a DOCTYPE, which is refused.")
