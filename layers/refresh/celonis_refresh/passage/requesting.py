@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,7 +18,6 @@ from celonis_refresh.runs.records import Records, RunStatus
 from celonis_refresh.timing import Deadline
 
 REQUEST = "The request"
-DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class StartRequest(BaseModel):
@@ -33,12 +31,12 @@ class StartRequest(BaseModel):
 
 
 class ListRequest(BaseModel):
-    """The query of ``GET /runs``. ``before``: the ``created_at`` of the last run of the page before."""
+    """The query of ``GET /runs``. ``before``: what the page before gave."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     pipeline: Annotated[str, Field(max_length=64)] | None = None
     status: RunStatus | None = None
-    before: Annotated[str, Field(pattern=DATE.pattern, max_length=24)] | None = None
+    before: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 

@@ -173,15 +173,15 @@ class Definition(_Strict):
     @model_validator(mode="after")
     def _one_pool(self) -> Definition:
         pool = addresses.parse_pool(self.data_pool)
-        for label, address in self.addresses():
+        for label, address in self.step_addresses():
             if address.pool_id not in (None, pool.id):
                 raise ValueError(f"{label}: the address belongs to another data pool than data_pool")
-        hosts = {address.host for _, address in self.addresses()} | {pool.host}
+        hosts = {address.host for _, address in self.step_addresses()} | {pool.host}
         if len(hosts - {None}) > 1:
             raise ValueError("the page addresses belong to more than one Celonis team")
         return self
 
-    def addresses(self) -> Iterator[tuple[str, addresses.Address]]:
+    def step_addresses(self) -> Iterator[tuple[str, addresses.Address]]:
         """The jobs and data models as the definition names them, with their place in it."""
         for number, stage in enumerate(self.stages()):
             yield from ((f"jobs.{number}.job", addresses.parse_job(step.job)) for step in stage)
@@ -191,7 +191,7 @@ class Definition(_Strict):
     def host(self) -> str | None:
         """The Celonis host that the page addresses name, if any does."""
         pool = addresses.parse_pool(self.data_pool)
-        hosts = (pool.host, *(address.host for _, address in self.addresses()))
+        hosts = (pool.host, *(address.host for _, address in self.step_addresses()))
         return next((host for host in hosts if host), None)
 
 

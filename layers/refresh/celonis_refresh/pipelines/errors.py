@@ -8,6 +8,19 @@ from typing import Any, NamedTuple
 from celonis_refresh.errors import RefreshError
 
 
+EXPECTED = {
+    "extra_forbidden": "is not a field that is known here",
+    "missing": "is required",
+    "string_type": "expected a text",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "tuple_type": "expected a list",
+    "model_type": "expected a JSON object",
+    "too_short": "expected at least one entry",
+}
+"""What is said of pydantic's errors where its own words speak of Python's types."""
+
+
 class Problem(NamedTuple):
     """One field and what was expected of it. The value itself is never repeated: it may be a secret."""
 
@@ -58,11 +71,7 @@ def problems_of(errors: Sequence[Any]) -> list[Problem]:
 
 def _problem(error: Any) -> Problem:
     where = ".".join(str(part) for part in error["loc"] if not _is_branch(part)) or "(the whole document)"
-    if error["type"] == "extra_forbidden":
-        return Problem(where, "is not a field that is known here")
-    if error["type"] == "missing":
-        return Problem(where, "is required")
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = EXPECTED.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     return Problem(where, message[:1].lower() + message[1:])
 
 

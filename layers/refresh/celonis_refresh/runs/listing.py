@@ -30,10 +30,10 @@ class Listing:
     table: Table
 
     def page(self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None) -> Page:
-        """Up to ``limit`` runs created before ``before`` (ISO 8601), of a pipeline or status if named."""
+        """Up to ``limit`` runs after the page that gave ``before``, of a pipeline or status if named."""
         found = list(self._newest(limit, pipeline, status, before))
         runs = [{name: item[name] for name in SUMMARY if name in item} for item in found[:limit]]
-        return Page(runs, runs[-1]["created_at"] if len(runs) == limit else None)
+        return Page(runs, found[limit - 1]["position"] if len(runs) == limit else None)
 
     def _newest(
         self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None
@@ -43,7 +43,7 @@ class Listing:
             return
         statuses = [status] if status else list(RunStatus)
         lists = [self._query("by_status", "status", each, limit, before, None) for each in statuses]
-        yield from heapq.merge(*lists, key=lambda item: str(item["created_at"]), reverse=True)
+        yield from heapq.merge(*lists, key=lambda item: str(item["position"]), reverse=True)
 
     def _query(
         self, index: str, attribute: str, value: str, limit: int, before: str | None, status: RunStatus | None
@@ -65,7 +65,7 @@ def _request(
         condition, values, names = (
             f"{condition} AND #at < :before",
             {**values, "before": before},
-            {**names, "#at": "created_at"},
+            {**names, "#at": "position"},
         )
     request: dict[str, Any] = {
         "IndexName": index,

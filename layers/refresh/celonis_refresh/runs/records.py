@@ -97,6 +97,7 @@ def new_record(
         "pipeline": pipeline,
         "status": RunStatus.OPENING,
         "created_at": at,
+        "position": f"{at} {run_id}",
         "wish": wish.to_json(),
         "steps": {},
     }
