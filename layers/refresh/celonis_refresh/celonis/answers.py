@@ -29,6 +29,7 @@ DEFAULT_RETRY_AFTER = 30.0
 MIN_RETRY_AFTER = 1.0
 MAX_RETRY_AFTER = 900.0
 _MAX_TEXT = 300
+_BUSY = "Something else is probably under way there: look in Celonis what it is, and wait for its end."
 
 # Not compiled here: most processes never meet an error, and starting fast counts.
 _SUPPORT_ID = r"(?i)support[\s_-]*id\W{0,5}([0-9a-z][0-9a-z-]{3,63})"
@@ -65,7 +66,7 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
     facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **told}
     said = _said(answer.status, told)
     match answer.status:
-        case 401:
+        case status if status == 401 or (call.signs_in and status in (400, 403)):
             facts["hint"] = signer.advice
             return AuthenticationFailed(f"Celonis refused {signer.name} while {call.doing}{said}.", **facts)
         case 403:
@@ -77,7 +78,7 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
         case 429:
             return _throttled(answer, call, facts, said, now)
         case status if 400 <= status < 500 and status not in (408, 425):
-            facts["hint"] = "Celonis understood the request and refuses it as it is."
+            facts["hint"] = _BUSY if status == 409 else "Celonis refuses the request as it is."
             return CelonisRejected(f"Celonis refused {call.doing}{said}.", **facts)
     return _unavailable(answer, call, facts, said)
 
@@ -199,4 +200,5 @@ def _support_id(status: int, detail: object) -> str | None:
 
 def _said(status: int, told: Told) -> str:
     words = [told.get("error_code"), told.get("title"), told.get("detail")]
-    return f" ({status}: {', '.join(filter(None, words))})" if any(words) else f" ({status})"
+    text = ", ".join(word.rstrip(".") for word in words if word)
+    return f" ({status}: {text})" if text else f" ({status})"

@@ -15,7 +15,7 @@ from urllib.parse import quote_plus, urlencode
 from celonis_refresh.celonis.answers import Signer, failure, read_json
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Connection, OAuthClient
-from celonis_refresh.celonis.errors import AuthenticationFailed, CelonisError, CelonisUnavailable, Facts
+from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import Answer, Transport
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
@@ -128,7 +128,7 @@ class TokenAuthenticator:
         answer = self._transport.send(self._base_url, call, headers, timeout)
         error = failure(answer, call, self.signer, self._clock())
         if error is not None:
-            raise self._refusal(error)
+            raise error
         value, life = _token_fields(answer, call)
         return _Token(value, asked, asked + life - min(RENEW_MARGIN, life / 10))
 
@@ -141,23 +141,8 @@ class TokenAuthenticator:
             headers["Authorization"] = f"Basic {self._basic}"
         body = urlencode(form).encode()
         doing = "asking for an access token"
-        call = Call("POST", TOKEN_PATH, doing, "OAuth token endpoint", "", (), body, _FORM)
+        call = Call("POST", TOKEN_PATH, doing, "OAuth token endpoint", "", (), body, _FORM, signs_in=True)
         return call, headers
-
-    def _refusal(self, error: CelonisError) -> CelonisError:
-        """400 (invalid_client, invalid_scope …) and 403 are about the credentials here as well."""
-        if error.status not in (400, 403):
-            return error
-        facts: Facts = {
-            "hint": self.signer.advice,
-            "method": error.method,
-            "path": error.path,
-            "status": error.status,
-            "title": error.title,
-            "detail": error.detail,
-            "error_code": error.error_code,
-        }
-        return AuthenticationFailed(f"{error.message} That was {self.signer.name}.", **facts)
 
     def _redact(self, text: str) -> str:
         secret = self._client.client_secret

@@ -23,7 +23,8 @@ class Call:
     """One request, without address and signature.
 
     ``doing`` completes "while …" in an error, ``subject`` is what a 404 did not find, ``permission`` what a
-    403 lacks. ``acts`` is true where a request that arrived changes something at Celonis.
+    403 lacks. ``acts`` is true where a request that arrived changes something at Celonis, ``signs_in`` where
+    any refusal is about the credentials.
     """
 
     method: Literal["GET", "POST"]
@@ -35,6 +36,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     content_type: str | None = None
     acts: bool = False
+    signs_in: bool = False
 
 
 def get_job(pool: str, job: str) -> Call:
@@ -76,7 +78,7 @@ def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
         raise ValueError("a partial load needs the id of one table at least")
     subject = _model(pool, model)
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load/partial-sync", pool, model)
-    doing = f"loading {len(table_ids)} tables of {subject}"
+    doing = f"loading {len(table_ids)} {'table' if len(table_ids) == 1 else 'tables'} of {subject}"
     body = json.dumps(list(table_ids)).encode()
     return Call("POST", path, doing, subject, _LOAD_PERMISSION, (), body, "application/json", acts=True)
 

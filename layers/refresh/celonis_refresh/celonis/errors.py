@@ -11,8 +11,6 @@ RefreshError
     └── CelonisRejected       any other 4xx
 """
 
-
-
 from __future__ import annotations
 
 from typing import TypedDict, Unpack
@@ -102,7 +100,7 @@ class ConnectionInvalid(RefreshError):
     def __init__(self, connection: str, field: str, expected: str, *, problem: str = "is not usable") -> None:
         super().__init__(
             f"The secret of connection {connection!r} {problem}: {field}.",
-            hint=f"Expected: {expected}. Correct the secret in Secrets Manager.",
+            hint=f"Expected: {expected}. Correct the secret of this connection.",
         )
         self.connection = connection
         self.field = field

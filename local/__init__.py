@@ -1,0 +1,1 @@
+"""Development equipment: what stands in for the platforms when the product runs on one machine."""

@@ -1,0 +1,181 @@
+"""The seven calls that the product makes: jobs, models, tables, loads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from local.celonis import views
+from local.celonis.answers import Answer, as_json, error, nothing
+from local.celonis.lanes import Job, Model
+from local.celonis.model import Platform
+from local.celonis.requests_in import Request, Route, route
+from local.celonis.starts import Start, Wish
+from local.celonis.work import Execution, Load, Work
+
+MODES = ("FULL", "DELTA")
+
+
+class NotFoundError(Exception):
+    """A pool, job or model that does not exist, or not there."""
+
+
+class Lookup:
+    """Finds what a path names."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+
+    @property
+    def dates(self) -> str:
+        """How dates are written now."""
+        return self.platform.settings.dates
+
+    def pool(self, request: Request) -> str:
+        """The id of the pool in the path."""
+        if request.params["pool"] not in self.platform.pools:
+            raise NotFoundError
+        return request.params["pool"]
+
+    def job(self, request: Request) -> Job:
+        """The job in the path; it must belong to the pool in the path."""
+        job = self.platform.jobs.get(request.params["job"])
+        if job is None or job.is_gone or job.pool_id != self.pool(request):
+            raise NotFoundError
+        return job
+
+    def model(self, request: Request) -> Model:
+        """The model in the path; it must belong to the pool in the path."""
+        model = self.platform.models.get(request.params["model"])
+        if model is None or model.is_gone or model.pool_id != self.pool(request):
+            raise NotFoundError
+        return model
+
+
+class Calls(Lookup):
+    """Handlers of the seven calls."""
+
+    def routes(self) -> list[Route]:
+        """The calls by name."""
+        jobs = "/integration/api/pools/{pool}/jobs/{job}"
+        models = "/integration/api/v1/data-pools/{pool}/data-models/{model}"
+        start = "/integration/api/v2/data-pools/{pool}/data-jobs/{job}/execute"
+        return [
+            route("execute", "POST", start, self.execute),
+            route("job", "GET", jobs, self.show_job),
+            route("cancel", "POST", f"{jobs}/cancel", self.cancel, documented=False),
+            route("load", "POST", f"{models}/load", self.load),
+            route("load_tables", "POST", f"{models}/load/partial-sync", self.load_tables),
+            route("tables", "GET", f"{models}/tables", self.show_tables),
+            route("last_load", "GET", f"{models}/last-load", self.show_last_load),
+        ]
+
+    def execute(self, request: Request) -> Answer:
+        """Start a job; ``mode`` is FULL or DELTA."""
+        job = self.job(request)
+        return self.start_job(job, request.query.get("mode"))
+
+    def start_job(self, job: Job, mode: object) -> Answer:
+        """Start ``job`` in ``mode`` and answer as its setup says."""
+        if mode not in MODES:
+            return error(400, "Parameter 'mode' must be FULL or DELTA.")
+        start = self.platform.request(job, Wish(mode=str(mode)))
+        effect = effect_of(start)
+        if start.effect == "refused":
+            refused = error(job.setup.refuse_status, "The data job is already running.")
+            return Answer(refused.status, refused.body, refused.content_type, effect=effect)
+        body = self._execute_body(job, start.work)
+        status = job.setup.execute_status
+        return nothing(status, effect) if body is None else as_json(body, status, effect)
+
+    def _execute_body(self, job: Job, work: Work) -> Any:
+        answer = job.setup.execute_answer
+        if answer == "execution_id":
+            return {"executionId": work.id}
+        if answer == "no_id":
+            return {"message": "The data job was triggered."}
+        return views.job_record(job, self.platform.clock(), self.dates) if answer == "job" else None
+
+    def show_job(self, request: Request) -> Answer:
+        """The job and its current status."""
+        return as_json(views.job_record(self.job(request), self.platform.clock(), self.dates))
+
+    def cancel(self, request: Request) -> Answer:
+        """Cancel what the job runs. Empty body."""
+        job = self.job(request)
+        cancelled = self.platform.cancel_job(job)
+        if cancelled is not None:
+            return nothing(effect={"cancelled": cancelled.id})
+        status = job.setup.cancel_at_rest_status
+        return nothing(status) if status < 400 else error(status, "The data job is not running.")
+
+    def load(self, request: Request) -> Answer:
+        """Load a model completely, or from its cache with ``fullReload=false``."""
+        model = self.model(request)
+        full = request.query.get("fullReload", "true").lower()
+        if full not in {"true", "false"}:
+            return error(400, "Parameter 'fullReload' must be true or false.")
+        return self.start_load(model, Wish(kind="COMPLETE" if full == "true" else "FROM_CACHE"))
+
+    def load_tables(self, request: Request) -> Answer:
+        """Load some tables of a model; the body is a JSON list of their ids."""
+        model = self.model(request)
+        try:
+            ids = json.loads(request.body)
+        except ValueError:
+            return error(400, "The body must be JSON.")
+        if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+            return error(400, "The body must be a list of table ids.")
+        known = {table.id for table in model.setup.tables}
+        unknown = [one for one in ids if one not in known]
+        if unknown:
+            return error(model.setup.unknown_table_status, f"Unknown table: {unknown[0]}")
+        return self.start_load(model, Wish(kind="PARTIAL", tables=tuple(ids)))
+
+    def start_load(self, model: Model, wish: Wish) -> Answer:
+        """Start a load and answer as the model's setup says."""
+        start = self.platform.request(model, wish)
+        effect = effect_of(start)
+        if start.effect == "refused":
+            refused = error(model.setup.refuse_status, "A data load is already running.")
+            return Answer(refused.status, refused.body, refused.content_type, effect=effect)
+        body = self._load_body(model, start.work)
+        status = model.setup.load_status
+        return nothing(status, effect) if body is None else as_json(body, status, effect)
+
+    def _load_body(self, model: Model, work: Work) -> Any:
+        answer = model.setup.load_answer
+        if answer == "load_id":
+            return {"dataLoadId": work.id}
+        if answer == "no_id":
+            return {"message": "The data load was triggered."}
+        if answer == "record" and isinstance(work, Load):
+            return views.load_record(model, work, self.platform.clock(), self.dates)
+        return None
+
+    def show_tables(self, request: Request) -> Answer:
+        """The tables of a model."""
+        model = self.model(request)
+        return as_json(views.table_records(model.id, model.setup.tables))
+
+    def show_last_load(self, request: Request) -> Answer:
+        """The last load of a model."""
+        model = self.model(request)
+        record = views.last_load(model, self.platform.clock(), self.dates)
+        if record is not None:
+            return as_json(record)
+        never = model.setup.never_loaded
+        answers = {
+            "not_found": error(404),
+            "empty": nothing(),
+            "no_content": nothing(204),
+            "null": as_json(None),
+        }
+        return answers[never]
+
+
+def effect_of(start: Start) -> dict[str, Any]:
+    """What a start led to, for the ledger."""
+    kind = "execution" if isinstance(start.work, Execution) else "load"
+    began = start.effect in {"started", "queued"}
+    return {"effect": start.effect, "kind": kind, "id": start.work.id if began else None}

@@ -1,0 +1,125 @@
+"""The controls: a small JSON API that changes how the platform behaves and tells what really happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from local.celonis import defaults, knobs, ledger
+from local.celonis.answers import Answer, as_json
+from local.celonis.faults import Fault, describe
+from local.celonis.fields import FieldError, parse, read
+from local.celonis.front import Front
+from local.celonis.lane_controls import LaneControls
+from local.celonis.requests_in import Request, Route, find, route
+
+Reply = Any
+
+
+class Controls:
+    """Handles the control requests. ``front`` is what they steer."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._platform = front.platform
+        self._lanes = LaneControls(front.platform)
+        self._routes = self._make_routes()
+
+    def handle(self, method: str, path: str, body: bytes = b"") -> Answer:
+        """Answer one control request: 200 with JSON, 400 naming a field, 404, 405."""
+        match = find(self._routes, method, path)
+        if match.route is None:
+            status = 405 if match.allowed else 404
+            return as_json(
+                {"error": f"{method} {path} is not a control", "allowed": list(match.allowed)}, status
+            )
+        try:
+            with self._platform.lock:
+                return match.route.handler(Request(match.params, {}, body))
+        except FieldError as problem:
+            return as_json({"error": str(problem), "field": problem.field}, 400)
+        except LookupError as problem:
+            return as_json({"error": f"{problem.args[0]} does not exist"}, 404)
+
+    def _make_routes(self) -> list[Route]:
+        own: list[tuple[str, str, Callable[[Request], Reply]]] = [
+            ("GET", "/state", self._state),
+            ("POST", "/reset", self._reset),
+            ("GET", "/settings", lambda _: asdict(self._platform.settings)),
+            ("PUT", "/settings", self._change_settings),
+            ("GET", "/faults", self._show_faults),
+            ("POST", "/faults", self._add_fault),
+            ("DELETE", "/faults", lambda _: {"removed": self._front.faults.remove()}),
+            ("DELETE", "/faults/{fault}", self._remove_fault),
+            ("PUT", "/credentials", self._change_credentials),
+            ("DELETE", "/tokens", lambda _: {"revoked": self._front.sign_in.revoke_all()}),
+            ("GET", "/ledger", self._ledger),
+        ]
+        return [
+            route(path, method, path, _jsonify(handler))
+            for method, path, handler in (*own, *self._lanes.handlers())
+        ]
+
+    def _state(self, _: Request) -> Reply:
+        return {
+            "now": self._platform.clock(),
+            "pools": self._platform.pools,
+            "jobs": self._lanes.jobs(),
+            "models": self._lanes.models(),
+            "settings": asdict(self._platform.settings),
+            "faults": [describe(fault) for fault in self._front.faults.all],
+            "valid_tokens": self._front.sign_in.valid_tokens,
+        }
+
+    def _reset(self, request: Request) -> Reply:
+        wanted = read(parse(request.body), knobs.RESET)
+        self._platform.clear()
+        defaults.fill(self._platform, history=wanted.get("history", True))
+        self._front.faults.remove()
+        self._front.sign_in.clear()
+        self._front.ledger.clear()
+        self._front.window.clear()
+        return {"reset": True}
+
+    def _change_settings(self, request: Request) -> Reply:
+        changes = read(parse(request.body), knobs.settings(self._front.call_names))
+        if "undocumented" in changes.get("not_served", ()):
+            named = {one for one in changes["not_served"] if one != "undocumented"}
+            undocumented = {one.call for one in self._front.routes if not one.documented}
+            changes["not_served"] = tuple(sorted(named | undocumented))
+        self._platform.settings = replace(self._platform.settings, **changes)
+        return asdict(self._platform.settings)
+
+    def _show_faults(self, _: Request) -> Reply:
+        return [describe(fault) for fault in self._front.faults.all]
+
+    def _add_fault(self, request: Request) -> Reply:
+        given = read(parse(request.body), knobs.fault(self._front.call_names))
+        if "call" not in given:
+            raise FieldError("call", "is needed: the name of a call, or *")
+        if given.get("count", 1) == 0:
+            raise FieldError("count", "must be 1 or more, or null for ever")
+        return describe(self._front.faults.add(Fault(**given)))
+
+    def _remove_fault(self, request: Request) -> Reply:
+        number = request.params["fault"]
+        if not number.isdecimal() or not self._front.faults.remove(int(number)):
+            raise LookupError(f"fault {number}")
+        return {"removed": 1}
+
+    def _change_credentials(self, request: Request) -> Reply:
+        changes = read(parse(request.body), knobs.CREDENTIALS)
+        self._front.sign_in.credentials = replace(self._front.sign_in.credentials, **changes)
+        return {"changed": sorted(changes)}
+
+    def _ledger(self, _: Request) -> Reply:
+        return {
+            "executions": ledger.executions(self._platform),
+            "loads": ledger.loads(self._platform),
+            "requests": self._front.ledger.requests(),
+        }
+
+
+def _jsonify(handler: Callable[[Request], Reply]) -> Callable[[Request], Answer]:
+    return lambda request: as_json(handler(request))

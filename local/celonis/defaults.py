@@ -1,0 +1,49 @@
+"""Fills a platform with the default world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from local.celonis import world
+from local.celonis.lanes import Job, Model
+from local.celonis.model import Platform
+from local.celonis.setups import JobSetup, ModelSetup, Table
+from local.celonis.starts import Wish
+
+HISTORY_SECONDS = 86_400.0
+JOBS = (
+    (world.ERP_JOB_ID, world.POOL_ID, "ERP extraction"),
+    (world.CRM_JOB_ID, world.POOL_ID, "CRM extraction"),
+    (world.MASTER_DATA_JOB_ID, world.POOL_ID, "Master data"),
+    (world.OTHER_JOB_ID, world.OTHER_POOL_ID, "P2P extraction"),
+)
+MODELS = (
+    (world.MODEL_ID, world.POOL_ID, "Order to Cash", world.TABLES),
+    (world.SECOND_MODEL_ID, world.POOL_ID, "Accounts receivable", world.SECOND_TABLES),
+    (world.OTHER_MODEL_ID, world.OTHER_POOL_ID, "Purchase to Pay", world.OTHER_TABLES),
+)
+
+
+def tables(model_id: str, rows: Iterable[tuple[str, str | None, str]]) -> tuple[Table, ...]:
+    """The tables of a model from rows of name, alias and data source."""
+    return tuple(
+        Table(world.table_id(model_id, name, source), name, alias, source) for name, alias, source in rows
+    )
+
+
+def fill(platform: Platform, *, history: bool = True) -> None:
+    """Put the default world into an empty platform.
+
+    With ``history`` every job ran and every model was loaded once, a day ago; without, never.
+    """
+    platform.pools = {world.POOL_ID: world.POOL_NAME, world.OTHER_POOL_ID: world.OTHER_POOL_NAME}
+    for job_id, pool_id, name in JOBS:
+        platform.add_job(job_id, pool_id, name, JobSetup(seconds=world.DEFAULT_JOB_SECONDS))
+    for model_id, pool_id, name, rows in MODELS:
+        setup = ModelSetup(seconds=world.DEFAULT_LOAD_SECONDS, tables=tables(model_id, rows))
+        platform.add_model(model_id, pool_id, name, setup)
+    if history:
+        before = platform.clock() - HISTORY_SECONDS
+        lanes: list[Job | Model] = [*platform.jobs.values(), *platform.models.values()]
+        for lane in lanes:
+            platform.start(lane, Wish(by="history"), at=before)

@@ -1,0 +1,152 @@
+"""Faults: what goes wrong on the way to or from the platform, apart from what the platform does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from local.celonis.answers import Answer, as_json, error, nothing, refusal
+
+Kind = Literal[
+    "status", "html", "empty", "truncated", "reset", "drop", "delay", "drip", "garbage", "redirect", "twice"
+]
+KINDS: tuple[Kind, ...] = (
+    "status", "html", "empty", "truncated", "reset", "drop", "delay", "drip", "garbage", "redirect", "twice",
+)  # fmt: skip
+ON_THE_WIRE = frozenset({"truncated", "reset", "drop", "drip"})  # these spoil the sending, not the answer
+KEEP_EFFECT = frozenset({"delay", "twice"})  # these let the call happen and send the platform's own answer
+LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
+SHAPES = ("envelope", "error", "plain", "empty", "html")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault. It strikes the requests of ``call`` ("*" for all) after the first ``skip`` of them.
+
+    It strikes ``count`` times; None is until it is taken away. ``when`` is "before" or "after" the call took
+    effect: before, nothing was started; after, it was, and only the answer suffers. ``seconds`` are waited in
+    real time at that moment, or by ``drip`` while it sends. ``delay`` and ``twice`` send the real answer.
+    """
+
+    call: str
+    kind: Kind = "status"
+    when: Literal["before", "after"] = "before"
+    count: int | None = 1
+    skip: int = 0
+    seconds: float = 0.0
+    status: int | None = None
+    shape: Literal["envelope", "error", "plain", "empty", "html"] = "envelope"
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    reset: int | None = None
+    location: str = "/login"
+    target: str | None = None
+    id: int = 0
+
+    def matches(self, call: str, path: str) -> bool:
+        """Whether a request of ``call`` at ``path`` is meant; ``target`` is a part the path must have."""
+        return self.call in {"*", call} and (self.target is None or self.target in path)
+
+    def lets_through(self, method: str) -> bool:
+        """Whether the platform gets to handle the request. What only reads has no effect to prevent."""
+        return self.when == "after" or self.kind in KEEP_EFFECT or method == "GET"
+
+
+def answer_of(fault: Fault, real: Answer) -> Answer:
+    """What is answered instead of ``real``, the platform's own answer."""
+    if fault.kind in KEEP_EFFECT | ON_THE_WIRE:
+        return real
+    makers = {"status": _status, "html": _html, "empty": _empty, "garbage": _garbage, "redirect": _redirect}
+    answer = makers[fault.kind](fault)
+    return replace(answer, headers={**answer.headers, **fault.headers}, effect=real.effect)
+
+
+def _status(fault: Fault) -> Answer:
+    status = fault.status or 500
+    if fault.body is not None:
+        answer = Answer(status, fault.body.encode(), "text/plain") if isinstance(fault.body, str) else (
+            as_json(fault.body, status)
+        )  # fmt: skip
+    elif fault.shape == "html":
+        answer = Answer(status, f"<html><body><h1>{status}</h1></body></html>".encode(), "text/html")
+    else:
+        answer = error(status) if fault.shape == "envelope" else refusal(status, fault.shape)
+    if status != 429 and fault.reset is None:
+        return answer
+    reset = 1 if fault.reset is None else fault.reset
+    return replace(answer, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)})
+
+
+def _html(fault: Fault) -> Answer:
+    return Answer(fault.status or 200, LOGIN_PAGE, "text/html;charset=UTF-8")
+
+
+def _empty(fault: Fault) -> Answer:
+    return nothing(fault.status or 200)
+
+
+def _garbage(fault: Fault) -> Answer:
+    return Answer(fault.status or 200, b'{"status": "SUCC', "application/json")
+
+
+def _redirect(fault: Fault) -> Answer:
+    return replace(nothing(fault.status or 302), headers={"Location": fault.location})
+
+
+class Faults:
+    """The faults that are set, oldest first. A request is struck by one of them at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._set: list[Fault] = []
+
+    @property
+    def all(self) -> list[Fault]:
+        """The faults that may still strike, with what is left of their ``skip`` and ``count``."""
+        with self._lock:
+            return list(self._set)
+
+    def add(self, fault: Fault) -> Fault:
+        """Set a fault. Returns it with its id."""
+        with self._lock:
+            fault = replace(fault, id=next(self._numbers))
+            self._set.append(fault)
+            return fault
+
+    def remove(self, fault_id: int | None = None) -> int:
+        """Take away one fault, or all. Returns how many."""
+        with self._lock:
+            kept = [fault for fault in self._set if fault_id is not None and fault.id != fault_id]
+            removed = len(self._set) - len(kept)
+            self._set = kept
+            return removed
+
+    def strike(self, call: str, path: str) -> Fault | None:
+        """The fault that strikes this request; every matching one that still skips counts it."""
+        with self._lock:
+            for index, fault in enumerate(self._set):
+                if not fault.matches(call, path):
+                    continue
+                if fault.skip > 0:
+                    self._set[index] = replace(fault, skip=fault.skip - 1)
+                    continue
+                self._use(index, fault)
+                return fault
+            return None
+
+    def _use(self, index: int, fault: Fault) -> None:
+        if fault.count is None:
+            return
+        if fault.count <= 1:
+            del self._set[index]
+        else:
+            self._set[index] = replace(fault, count=fault.count - 1)
+
+
+def describe(fault: Fault) -> dict[str, Any]:
+    """A fault as the control API shows it."""
+    return json.loads(json.dumps(vars(fault)))  # type: ignore[no-any-return]

@@ -1,0 +1,145 @@
+"""Reads the JSON that the controls are given. Whatever is wrong is named by its field."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.celonis.setups import ASPECTS, RateLimit, no_staleness
+
+Reader = Callable[[Any], Any]
+
+
+class FieldError(Exception):
+    """A field that cannot be accepted. ``field`` is its name, the text says what it must be."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(f"{field}: {text}")
+        self.field = field
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The JSON object in ``body``; an empty body is an empty object."""
+    try:
+        value = json.loads(body) if body else {}
+    except ValueError as problem:
+        raise FieldError("body", "must be JSON") from problem
+    if not isinstance(value, dict):
+        raise FieldError("body", "must be a JSON object")
+    return value
+
+
+def read(given: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """Every given field, read by the reader of its name; a field without a reader is refused."""
+    values = {}
+    for field, value in given.items():
+        if field not in readers:
+            raise FieldError(field, f"is not known; known are {', '.join(sorted(readers))}")
+        try:
+            values[field] = readers[field](value)
+        except ValueError as problem:
+            raise FieldError(field, str(problem)) from problem
+    return values
+
+
+def seconds(value: Any) -> float:
+    """A number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError("must be a number of seconds, 0 or more")
+    return float(value)
+
+
+def whole(value: Any) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("must be a whole number, 0 or more")
+    return value
+
+
+def status(value: Any) -> int:
+    """An HTTP status of a final answer."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 200 <= value <= 599:
+        raise ValueError("must be an HTTP status from 200 to 599")
+    return value
+
+
+def text(value: Any) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text that is not empty")
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if isinstance(value, list):
+        return tuple(text(one) for one in value)
+    raise ValueError("must be a list of texts")
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
+def anything(value: Any) -> Any:
+    """Any JSON value."""
+    return value
+
+
+def choice(*options: str) -> Reader:
+    """One of ``options``."""
+
+    def reader(value: Any) -> str:
+        if not isinstance(value, str) or value not in options:
+            raise ValueError(f"must be one of {', '.join(options)}")
+        return value
+
+    return reader
+
+
+def some_of(*options: str) -> Reader:
+    """A list of ``options``."""
+    one = choice(*options)
+
+    def reader(value: Any) -> tuple[str, ...]:
+        return tuple(one(item) for item in texts(value))
+
+    return reader
+
+
+def optional(inner: Reader) -> Reader:
+    """Null, or what ``inner`` reads."""
+    return lambda value: None if value is None else inner(value)
+
+
+def text_map(value: Any) -> dict[str, str]:
+    """An object whose values are texts."""
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        return value
+    raise ValueError("must be an object of texts")
+
+
+def staleness(value: Any) -> dict[str, float]:
+    """Seconds for all aspects at once, or an object of aspect and seconds; what is not named is 0."""
+    if not isinstance(value, dict):
+        return dict.fromkeys(ASPECTS, seconds(value))
+    unknown = set(value) - set(ASPECTS)
+    if unknown:
+        raise ValueError(f"knows {', '.join(ASPECTS)}, not {sorted(unknown)[0]}")
+    return no_staleness() | {aspect: seconds(item) for aspect, item in value.items()}
+
+
+def rate_limit(value: Any) -> RateLimit:
+    """An object of ``requests`` and ``seconds``; null for the default."""
+    if value is None:
+        return RateLimit()
+    if not isinstance(value, dict) or set(value) != {"requests", "seconds"}:
+        raise ValueError("must be null, or an object of requests and seconds")
+    if seconds(value["seconds"]) == 0:
+        raise ValueError("needs more than 0 seconds")
+    return RateLimit(whole(value["requests"]), seconds(value["seconds"]))

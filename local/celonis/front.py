@@ -1,0 +1,168 @@
+"""What happens to one request, HTTP apart: route, fault, rate limit, sign-in, permission, call, ledger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlsplit
+
+from local.celonis.answers import Answer, error, nothing, refusal
+from local.celonis.calls import Calls, NotFoundError
+from local.celonis.faults import LOGIN_PAGE, Fault, Faults, answer_of
+from local.celonis.ledger import Ledger, Row
+from local.celonis.limits import Window
+from local.celonis.model import Platform
+from local.celonis.requests_in import Match, Request, Route, find, route
+from local.celonis.sdk_calls import SdkCalls
+from local.celonis.sign_in import Caller, SignIn
+from local.celonis.world import SCOPE
+
+UNKNOWN = "unknown"
+LOGGED_QUERY = frozenset(
+    {"mode", "fullReload", "forceComplete", "executionId", "type", "id", "limit", "page"}
+)
+LOGIN_PATH = "/login"
+TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A request as it came in."""
+
+    method: str
+    target: str
+    authorization: str | None = None
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query; of a repeated parameter the values are joined with commas."""
+        joined: dict[str, str] = {}
+        for key, value in parse_qsl(urlsplit(self.target).query, keep_blank_values=True):
+            joined[key] = f"{joined[key]},{value}" if key in joined else value
+        return joined
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to send, and the fault that strikes it on the wire, if any."""
+
+    answer: Answer
+    fault: Fault | None = None
+
+
+class Front:
+    """Handles requests. ``wait`` sleeps real seconds, for faults that delay."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        sign_in: SignIn,
+        faults: Faults,
+        ledger: Ledger,
+        wait: Callable[[float], None],
+    ) -> None:
+        self.platform = platform
+        self.sign_in = sign_in
+        self.faults = faults
+        self.ledger = ledger
+        self.window = Window(platform.clock)
+        self._wait = wait
+        calls = Calls(platform)
+        token = route("token", "POST", re.escape(TOKEN_PATH), lambda _: nothing(500))
+        self.routes = [token, *calls.routes(), *SdkCalls(platform, calls).routes()]
+        self.documented = frozenset(one.call for one in self.routes if one.documented)
+
+    @property
+    def call_names(self) -> list[str]:
+        """The names of all calls."""
+        return [one.call for one in self.routes]
+
+    def handle(self, incoming: Incoming) -> Reply:
+        """Handle one request and note it in the ledger."""
+        match = find(self.routes, incoming.method, incoming.path)
+        call = match.route.call if match.route is not None else UNKNOWN
+        fault = self.faults.strike(call, incoming.path)
+        caller = self.sign_in.caller(incoming.authorization)
+        answer = (
+            self._struck(fault, match, incoming, caller) if fault else self._answer(match, incoming, caller)
+        )
+        self._note(incoming, call, caller, answer, fault)
+        return Reply(answer, fault)
+
+    def _struck(self, fault: Fault, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+        seconds = 0.0 if fault.kind == "drip" else fault.seconds
+        if fault.when == "before":
+            self._wait(seconds)
+        real = nothing()
+        if fault.lets_through(incoming.method):
+            real = self._answer(match, incoming, caller)
+        if fault.kind == "twice":
+            real = self._answer(match, incoming, caller)
+        if fault.when == "after":
+            self._wait(seconds)
+        return answer_of(fault, real)
+
+    def _answer(self, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+        if incoming.path == LOGIN_PATH:
+            return Answer(200, LOGIN_PAGE, "text/html;charset=UTF-8")
+        settings = self.platform.settings
+        signing_in = match.route is not None and match.route.call == "token"
+        within, headers = self.window.admit(settings.rate_limit, cost=0 if signing_in else 1)
+        if signing_in:
+            answer = self.sign_in.token(incoming.authorization, incoming.body, settings)
+        else:
+            answer = self._allowed(match, incoming, caller) if within else error(429)
+        return (
+            replace(answer, headers={**headers, **answer.headers}) if settings.rate_limit_headers else answer
+        )
+
+    def _allowed(self, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+        settings = self.platform.settings
+        if not caller.is_known:
+            return refusal(401, settings.unauthorized_shape)
+        if match.route is None and match.allowed:
+            return replace(error(405), headers={"Allow": ", ".join(match.allowed)})
+        if match.route is None or match.route.call in settings.not_served:
+            return error(404)
+        if match.route.call in settings.forbidden_calls or (
+            caller.scopes is not None and SCOPE not in caller.scopes
+        ):
+            return refusal(403, settings.forbidden_shape)
+        return self._call(match.route, Request(match.params, incoming.query, incoming.body))
+
+    def _call(self, found: Route, request: Request) -> Answer:
+        with self.platform.lock:
+            self.platform.settle()
+            try:
+                return found.handler(request)
+            except NotFoundError:
+                return error(404)
+
+    def _note(
+        self, incoming: Incoming, call: str, caller: Caller, answer: Answer, fault: Fault | None
+    ) -> None:
+        unanswered = fault is not None and fault.kind in {"drop", "reset"}
+        kind = caller.kind
+        if call == "token":
+            kind = "client"
+        self.ledger.note(
+            Row(
+                at=self.platform.clock(),
+                call=call,
+                method=incoming.method,
+                path=incoming.path,
+                query={key: value for key, value in incoming.query.items() if key in LOGGED_QUERY},
+                credential=kind,
+                token=caller.token,
+                status=None if unanswered else answer.status,
+                fault=fault.kind if fault else None,
+                effect=answer.effect,
+            )
+        )

@@ -1,0 +1,60 @@
+"""A request as the calls see it, and the routes that lead to a call by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from local.celonis.answers import Answer
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request whose caller is known and allowed. ``params`` come from the path."""
+
+    params: dict[str, str]
+    query: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+Handler = Callable[[Request], Answer]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A call: its name, method, path pattern, and whether Celonis documents it."""
+
+    call: str
+    method: str
+    pattern: re.Pattern[str]
+    handler: Handler
+    documented: bool = True
+
+
+def route(call: str, method: str, path: str, handler: Handler, *, documented: bool = True) -> Route:
+    """A route for ``path``, in which ``{name}`` stands for one segment."""
+    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
+    return Route(call, method, re.compile(f"^{pattern}$"), handler, documented)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a path leads. Without a route: ``allowed`` holds the methods that the path knows, if any."""
+
+    route: Route | None
+    params: dict[str, str]
+    allowed: tuple[str, ...] = ()
+
+
+def find(routes: list[Route], method: str, path: str) -> Match:
+    """The route of ``method`` and ``path``."""
+    allowed: list[str] = []
+    for one in routes:
+        found = one.pattern.match(path)
+        if found is None:
+            continue
+        if one.method == method:
+            return Match(one, found.groupdict())
+        allowed.append(one.method)
+    return Match(None, {}, tuple(allowed))

@@ -1,0 +1,183 @@
+"""What the public SDK calls beyond that: who signs in, pools, jobs and models, logs, the load history."""
+
+from __future__ import annotations
+
+import json
+
+from local.celonis import task_logs, views
+from local.celonis.answers import Answer, as_json, error
+from local.celonis.calls import Calls, Lookup, NotFoundError
+from local.celonis.lanes import Model
+from local.celonis.model import Platform
+from local.celonis.requests_in import Request, Route, route
+from local.celonis.starts import Wish
+from local.celonis.work import Phase
+
+TEAM = {"id": "local-team", "name": "Local team", "domain": "local-team", "trackingEnabled": False}
+USER = {"id": "local-user", "name": "Local user", "email": "local@example.org", "teamDomain": "local-team"}
+PERMISSIONS = [
+    {"serviceName": "event-collection", "permissions": ["USE_ALL_DATA_MODELS", "EDIT_ALL_DATA_POOLS"]}
+]
+
+
+class SdkCalls(Lookup):
+    """Handlers of the calls that only the SDK documents, by being public."""
+
+    def __init__(self, platform: Platform, calls: Calls) -> None:
+        super().__init__(platform)
+        self._calls = calls
+
+    def routes(self) -> list[Route]:
+        """The calls by name."""
+        pool = "/integration/api/pools/{pool}"
+        model = pool + "/data-models/{model}"
+        found = [
+            ("user", "GET", "/api/cloud", lambda _: as_json(USER)),
+            ("permissions", "GET", "/api/cloud/permissions", lambda _: as_json(PERMISSIONS)),
+            ("team", "GET", "/api/team", lambda _: as_json(TEAM)),
+            ("pools", "GET", "/integration/api/pools", self.show_pools),
+            ("pool", "GET", pool, self.show_pool),
+            ("jobs", "GET", f"{pool}/jobs", self.show_jobs),
+            ("tasks", "GET", pool + "/jobs/{job}/tasks/?", self.show_tasks),
+            ("job_loads", "GET", pool + "/jobs/{job}/loads", self.show_job_loads),
+            ("sdk_execute", "POST", pool + "/jobs/{job}/execute", self.execute),
+            ("models", "GET", f"{pool}/data-models", self.show_models),
+            ("model", "GET", model, self.show_model),
+            ("sdk_tables", "GET", pool + "/data-model/{model}/tables", self.show_tables),
+            ("sdk_table", "GET", pool + "/data-model/{model}/tables/{table}", self.show_table),
+            ("sdk_load", "POST", f"{model}/reload", self.load),
+            ("load_history", "GET", f"{model}/load-history/load-info-sync", self.show_load_history),
+            ("job_statuses", "GET", f"{pool}/logs/status", self.show_statuses),
+            ("execution_tasks", "GET", f"{pool}/logs/executions", self.show_execution_tasks),
+            ("execution_log", "GET", f"{pool}/logs/executions/detail", self.show_execution_log),
+            ("executions", "GET", pool + "/logs/{job}/executions", self.show_executions),
+        ]
+        return [route(call, method, path, handler, documented=False) for call, method, path, handler in found]
+
+    def show_pools(self, _: Request) -> Answer:
+        """All pools."""
+        return as_json([{"id": id_, "name": name} for id_, name in self.platform.pools.items()])
+
+    def show_pool(self, request: Request) -> Answer:
+        """One pool."""
+        pool_id = self.pool(request)
+        return as_json({"id": pool_id, "name": self.platform.pools[pool_id]})
+
+    def show_jobs(self, request: Request) -> Answer:
+        """The jobs of a pool."""
+        pool_id, now = self.pool(request), self.platform.clock()
+        jobs = [job for job in self.platform.jobs.values() if job.pool_id == pool_id and not job.is_gone]
+        return as_json([views.job_record(job, now, self.dates) for job in jobs])
+
+    def show_tasks(self, request: Request) -> Answer:
+        """The tasks of a job."""
+        return as_json(task_logs.tasks(self.job(request)))
+
+    def show_job_loads(self, request: Request) -> Answer:
+        """The loads that a job contains."""
+        job = self.job(request)
+        if job.setup.loads_model is None:
+            return as_json([])
+        tables = [{"id": one, "selected": True} for one in job.setup.loads_tables]
+        record = {
+            "id": f"load-{job.id}",
+            "dataModelId": job.setup.loads_model,
+            "jobId": job.id,
+            "tables": tables,
+        }
+        return as_json([{**record, "partialLoad": bool(tables), "disabled": False}])
+
+    def execute(self, request: Request) -> Answer:
+        """Start a job the older way: the mode stands in the body."""
+        job = self.job(request)
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            return error(400, "The body must be JSON.")
+        return self._calls.start_job(job, body.get("mode") if isinstance(body, dict) else None)
+
+    def show_models(self, request: Request) -> Answer:
+        """The models of a pool."""
+        pool_id = self.pool(request)
+        found = [one for one in self.platform.models.values() if one.pool_id == pool_id and not one.is_gone]
+        return as_json([_model_record(one) for one in found])
+
+    def show_model(self, request: Request) -> Answer:
+        """One model."""
+        return as_json(_model_record(self.model(request)))
+
+    def show_tables(self, request: Request) -> Answer:
+        """The tables of a model, the older way."""
+        return self._calls.show_tables(request)
+
+    def show_table(self, request: Request) -> Answer:
+        """One table of a model."""
+        model = self.model(request)
+        for record in views.table_records(model.id, model.setup.tables):
+            if record["id"] == request.params["table"]:
+                return as_json(record)
+        raise NotFoundError
+
+    def load(self, request: Request) -> Answer:
+        """Load a model the older way; ``forceComplete=false`` loads from the cache."""
+        complete = request.query.get("forceComplete", "true").lower() == "true"
+        return self._calls.start_load(
+            self.model(request), Wish(kind="COMPLETE" if complete else "FROM_CACHE")
+        )
+
+    def show_load_history(self, request: Request) -> Answer:
+        """The current load, the live data model and the loads before."""
+        model, now = self.model(request), self.platform.clock()
+        look = model.look("list", now)
+        loads = [one for one in reversed(model.visible(look)) if one.started_at <= min(look.at, one.ended_at)]
+        records = [views.load_record(model, one, look.at, self.dates) for one in loads]
+        good = [one for one in records if one.get("loadStatus") in {"SUCCESS", "WARNING"}]
+        current = views.last_load(model, now, self.dates)
+        live = {"dataModelId": model.id, "dataModelName": model.name, "done": bool(good)}
+        history = {"lastSuccessfulDataModel": good[0] if good else None, "dataLoadHistory": records}
+        return as_json(
+            {
+                "loadInfo": {"currentComputeLoad": current, "liveDataModel": live},
+                "loadHistory": {**history, "averageLoadTime": []},
+            }
+        )
+
+    def show_statuses(self, request: Request) -> Answer:
+        """The status of every job of a pool."""
+        pool_id, now = self.pool(request), self.platform.clock()
+        jobs = [job for job in self.platform.jobs.values() if job.pool_id == pool_id and not job.is_gone]
+        return as_json([views.job_status_record(job, now, self.dates) for job in jobs])
+
+    def show_executions(self, request: Request) -> Answer:
+        """The executions of a job, newest first, in pages."""
+        job = self.job(request)
+        items = views.execution_items(job, self.platform.clock(), self.dates)
+        return as_json(task_logs.page("executionItems", items, request.query))
+
+    def show_execution_tasks(self, request: Request) -> Answer:
+        """The tasks of one execution (``executionId``, ``type=TASK``, ``id`` of the job)."""
+        job = self.platform.jobs.get(request.query.get("id", ""))
+        if job is None or job.is_gone or job.pool_id != self.pool(request):
+            raise NotFoundError
+        for execution in job.works:
+            if execution.id == request.query.get("executionId"):
+                return as_json(task_logs.task_items(job, execution, self.platform.clock(), self.dates))
+        raise NotFoundError
+
+    def show_execution_log(self, request: Request) -> Answer:
+        """The log of one task of an execution (``executionId``, ``type=TASK``, ``id`` of the task)."""
+        self.pool(request)
+        now = self.platform.clock()
+        for job in self.platform.jobs.values():
+            for execution in job.works:
+                if (
+                    execution.id == request.query.get("executionId")
+                    and execution.phase(now) is not Phase.WAITING
+                ):
+                    messages = task_logs.messages(job, execution, request.query, now, self.dates)
+                    return as_json(task_logs.page("logMessages", messages, request.query))
+        raise NotFoundError
+
+
+def _model_record(model: Model) -> views.Record:
+    return {"id": model.id, "name": model.name, "poolId": model.pool_id, "unavailable": False}

@@ -1,0 +1,104 @@
+"""The tasks of an execution and what they logged: one failed task with its errors among ordinary noise."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from local.celonis import views
+from local.celonis.lanes import Job
+from local.celonis.work import Execution, Phase
+
+TASKS = (
+    ("Extract tables", "EXTRACTION"),
+    ("Clean up and join", "TRANSFORMATION"),
+    ("Build activities", "TRANSFORMATION"),
+)
+FAILING = 1  # the task that fails when the job does
+PAGE = 100
+
+
+def task_id(job: Job, name: str) -> str:
+    """The id of a task: the same in every execution."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{job.id}/{name}"))
+
+
+def tasks(job: Job) -> list[views.Record]:
+    """The tasks of a job."""
+    return [
+        {
+            "id": task_id(job, name),
+            "taskId": task_id(job, name),
+            "jobId": job.id,
+            "name": name,
+            "taskType": kind,
+        }
+        for name, kind in TASKS
+    ]
+
+
+def task_items(job: Job, execution: Execution, now: float, form: str) -> list[views.Record]:
+    """The tasks of one execution with their status."""
+    items = []
+    for index, (name, _) in enumerate(TASKS):
+        item = views.execution_item(job, execution, now, form)
+        status = _task_status(index, execution, now)
+        changes = {
+            "taskId": task_id(job, name),
+            "name": name,
+            "status": status,
+            "type": "TASK",
+            "executionOrder": index,
+        }
+        items.append({**item, **changes, "id": f"{execution.item_id}-{index}"})
+    return items
+
+
+def _task_status(index: int, execution: Execution, now: float) -> str:
+    phase = execution.phase(now)
+    if phase is not Phase.ENDED:
+        return "RUNNING" if phase is Phase.RUNNING and index == 0 else "QUEUED"
+    if execution.result != "FAIL":
+        return execution.result
+    return "SUCCESS" if index < FAILING else "FAIL" if index == FAILING else "CANCEL"
+
+
+def messages(
+    job: Job, execution: Execution, query: Mapping[str, str], now: float, form: str
+) -> list[views.Record]:
+    """The log of the task named by ``id``, filtered by ``logLevels`` (comma separated)."""
+    names = {task_id(job, name): (index, name) for index, (name, _) in enumerate(TASKS)}
+    if query.get("id") not in names or execution.start_shown(now) is None:
+        return []
+    index, name = names[query["id"]]
+    lines = [("INFO", f"Starting task '{name}'."), ("WARNING", "Statistics of 2 tables are out of date.")]
+    if _task_status(index, execution, now) == "FAIL":
+        lines += [("ERROR", text) for text in job.setup.error_messages]
+    lines.append(("INFO", f"Task '{name}' ended.") if execution.end_shown(now) else ("INFO", "Working."))
+    wanted = set(query["logLevels"].split(",")) if "logLevels" in query else None
+    at = execution.started_at
+    records = [
+        {
+            "executionItemId": execution.item_id,
+            "level": level,
+            "date": views.date(at + number / 1000, form),
+            "logMessage": text,
+        }
+        for number, (level, text) in enumerate(lines)
+        if wanted is None or level in wanted
+    ]
+    return records if job.setup.log_order == "oldest_first" else records[::-1]
+
+
+def page(name: str, records: Sequence[views.Record], query: Mapping[str, str]) -> dict[str, Any]:
+    """One page of ``records``: ``limit`` to a page, ``page`` from 0; what is no number is ignored."""
+    limit = _number(query.get("limit"), PAGE) or PAGE
+    first = _number(query.get("page"), 0) * limit
+    pages = max(1, math.ceil(len(records) / limit))
+    return {name: list(records[first : first + limit]), "numOfPages": pages}
+
+
+def _number(text: str | None, fallback: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else fallback

@@ -1,0 +1,173 @@
+"""The JSON records that the API shows of jobs, executions, loads and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from local.celonis.lanes import Job, Look, Model
+from local.celonis.setups import Setup, Table
+from local.celonis.work import Execution, Load, Phase
+
+Record = dict[str, Any]
+CONFIGURED_AT = 1_700_000_000.0  # when every job was last changed by a person
+
+
+def date(at: float | None, form: str) -> int | str | None:
+    """A date as the platform writes it: epoch milliseconds, or ISO 8601 in UTC with milliseconds."""
+    if at is None:
+        return None
+    milliseconds = round(at * 1000)
+    if form == "epoch_ms":
+        return milliseconds
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def mask(record: Record, kind: str, setup: Setup) -> Record:
+    """Null or leave out fields. A setup names them ``field`` or, for one kind of record, ``kind.field``."""
+    nulls, gone = set(setup.null_fields), set(setup.omit_fields)
+    kept = {key: value for key, value in record.items() if not {key, f"{kind}.{key}"} & gone}
+    return {key: None if {key, f"{kind}.{key}"} & nulls else value for key, value in kept.items()}
+
+
+def execution_status(execution: Execution | None, at: float, job: Job) -> str | None:
+    """The status of an execution as it stood at ``at``; None when there is none."""
+    if execution is None:
+        return None
+    phase = execution.phase(at)
+    if phase is Phase.ENDED:
+        return execution.result
+    return job.setup.running_status if phase is Phase.RUNNING else "QUEUED"
+
+
+def job_record(job: Job, now: float, form: str) -> Record:
+    """The record of a job (``GET …/jobs/{jobId}``): its current state, not one execution's."""
+    status_look, ids_look, dates_look = (job.look(aspect, now) for aspect in ("status", "ids", "dates"))
+    shown = job.shown(ids_look)
+    under_way = shown is not None and ids_look.at < shown.ended_at
+    latest = shown if job.setup.latest_item_moves == "start" else job.newest_ended(ids_look)
+    record = {
+        "id": job.id,
+        "name": job.name,
+        "dataPoolId": job.pool_id,
+        "dataSourceId": None,
+        "timeStamp": date(_changed_at(job, dates_look), form),
+        "status": execution_status(job.shown(status_look), status_look.at, job),
+        "currentExecutionId": shown.id if shown and (under_way or job.setup.current_id_after_end) else None,
+        "latestExecutionItemId": latest.item_id if latest else None,
+        "dagBasedExecutionEnabled": False,
+    }
+    return mask(record, "job", job.setup)
+
+
+def _changed_at(job: Job, look: Look) -> float:
+    shown = job.shown(look)
+    if not job.setup.time_stamp_moves or shown is None:
+        return CONFIGURED_AT
+    moments = (shown.requested_at, shown.start_shown(look.at), shown.end_shown(look.at))
+    return max(moment for moment in moments if moment is not None)
+
+
+def job_status_record(job: Job, now: float, form: str) -> Record:
+    """One entry of ``GET …/logs/status``."""
+    status_look, dates_look = job.look("status", now), job.look("dates", now)
+    latest = job.shown(dates_look)
+    record = {
+        "id": job.id,
+        "status": execution_status(job.shown(status_look), status_look.at, job),
+        "lastExecutionStartDate": date(latest.start_shown(dates_look.at) if latest else None, form),
+    }
+    return mask(record, "logs", job.setup)
+
+
+def execution_items(job: Job, now: float, form: str) -> list[Record]:
+    """The executions of a job, newest first (``GET …/logs/{jobId}/executions``)."""
+    look = job.look("list", now)
+    return [execution_item(job, one, look.at, form) for one in reversed(job.visible(look))]
+
+
+def execution_item(job: Job, execution: Execution, at: float, form: str) -> Record:
+    """One execution of a job."""
+    record = {
+        "id": execution.item_id,
+        "poolId": job.pool_id,
+        "executionId": execution.id,
+        "schedulingId": None,
+        "jobId": job.id,
+        "taskId": None,
+        "name": job.name,
+        "status": execution_status(execution, at, job),
+        "startDate": date(execution.start_shown(at), form),
+        "endDate": date(execution.end_shown(at), form),
+        "type": "JOB",
+        "mode": execution.mode,
+    }
+    return mask(record, "execution", job.setup)
+
+
+def load_status(load: Load, at: float, model: Model) -> str:
+    """The status of a load as it stood at ``at``."""
+    if load.phase(at) is Phase.ENDED:
+        return load.result
+    return model.setup.cancelling_status if load.is_ending(at) else model.setup.running_status
+
+
+def last_load(model: Model, now: float, form: str) -> Record | None:
+    """The record of the last load (``GET …/last-load``); None when the model was never loaded."""
+    looks = {aspect: model.look(aspect, now) for aspect in ("status", "ids", "dates")}
+    shown = {aspect: _last(model, look) for aspect, look in looks.items()}
+    by_id, by_status, by_date = shown["ids"], shown["status"], shown["dates"]
+    if by_id is None and by_status is None and by_date is None:
+        return None
+    at = looks["dates"].at
+    record = {
+        "dataLoadId": by_id.id if by_id else None,
+        "dataModelId": model.id,
+        "startDate": date(by_date.start_shown(at), form) if by_date else None,
+        "endDate": date(by_date.end_shown(at), form) if by_date else None,
+        "loadStatus": load_status(by_status, looks["status"].at, model) if by_status else None,
+        "message": _message(by_status, looks["status"].at),
+        "loadType": by_status.kind if by_status else None,
+        "dataPoolVersion": None,
+    }
+    return mask(record, "load", model.setup)
+
+
+def load_record(model: Model, load: Load, at: float, form: str) -> Record:
+    """The record of one load, as in the history and in the answer to a start."""
+    record = {
+        "dataLoadId": load.id,
+        "dataModelId": model.id,
+        "startDate": date(load.start_shown(at), form),
+        "endDate": date(load.end_shown(at), form),
+        "loadStatus": load_status(load, at, model),
+        "message": _message(load, at),
+        "loadType": load.kind,
+        "dataPoolVersion": None,
+    }
+    return mask(record, "load", model.setup)
+
+
+def _last(model: Model, look: Look) -> Load | None:
+    return model.shown(look) if model.setup.last_load_shows == "start" else model.newest_ended(look)
+
+
+def _message(load: Load | None, at: float) -> str | None:
+    return load.message if load is not None and at >= load.ended_at else None
+
+
+def table_records(model_id: str, tables: Iterable[Table]) -> list[Record]:
+    """The tables of a model (``GET …/tables``)."""
+    return [
+        {
+            "id": table.id,
+            "dataModelId": model_id,
+            "dataSourceId": table.data_source_id,
+            "name": table.name,
+            "alias": table.alias,
+            "aliasOrName": table.alias or table.name,
+        }
+        for table in tables
+    ]

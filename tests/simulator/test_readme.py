@@ -1,0 +1,46 @@
+"""The README names every call and every knob, and its examples are accepted as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from local.celonis import knobs, world
+from local.celonis.faults import KINDS
+from local.celonis.server import CelonisSimulator
+from tests.simulator.team import Team
+
+README = (Path(__file__).parents[2] / "local/celonis/README.md").read_text()
+NAMED = {word for quoted in re.findall(r"`([^`\n]+)`", README) for word in re.findall(r"\w+", quoted)}
+EXAMPLES = [line for line in README.splitlines() if line.startswith("curl ")]
+
+
+def test_every_call_and_knob_is_named(simulator: CelonisSimulator) -> None:
+    calls = simulator.front.call_names
+    readers = (knobs.JOB, knobs.MODEL, knobs.JOB_START, knobs.MODEL_START, knobs.FINISH, knobs.STALE_READS)
+    known = {name for group in readers for name in group} | set(knobs.CREDENTIALS) | set(KINDS) | set(calls)
+    known |= set(knobs.settings(calls)) | set(knobs.fault(calls))
+    assert known - NAMED == set()
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_example_is_accepted(team: Team, line: str) -> None:
+    names = {"$C": "", "$ERP": world.ERP_JOB_ID, "$O2C": world.MODEL_ID}
+    for name, value in names.items():
+        line = line.replace(name, value)
+    words = shlex.split(line)[1:]
+    method = words[words.index("-X") + 1] if "-X" in words else "GET"
+    body = words[words.index("-d") + 1] if "-d" in words else ""
+    (path,) = [word for word in words if word.startswith("/")]
+    url = team.simulator.control_url + path
+    answer = team.session.request(method, url, data=body.encode(), timeout=5)
+    assert answer.status_code == 200, answer.text
+
+
+def test_ids_in_the_examples_are_the_default_ones() -> None:
+    assert len(EXAMPLES) > 10
+    assert f"ERP={world.ERP_JOB_ID}" in README
+    assert f"O2C={world.MODEL_ID}" in README

@@ -1,0 +1,230 @@
+"""From an answer to an error with a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.celonis import calls
+from celonis_refresh.celonis.answers import (
+    DEFAULT_RETRY_AFTER,
+    MAX_RETRY_AFTER,
+    MIN_RETRY_AFTER,
+    RateLimit,
+    Signer,
+    failure,
+    rate_limit,
+    read_json,
+)
+from celonis_refresh.celonis.errors import (
+    AuthenticationFailed,
+    CelonisError,
+    CelonisRejected,
+    CelonisThrottled,
+    CelonisUnavailable,
+    NotFound,
+    PermissionDenied,
+)
+from celonis_refresh.celonis.transport import Answer
+from celonis_refresh.errors import RefreshError
+
+GET = calls.get_job("pool-1", "job-1")
+START = calls.execute_job("pool-1", "job-1", "DELTA")
+LOAD = calls.load_model("pool-1", "model-1", from_cache=False)
+SIGNER = Signer(
+    "the API key of connection 'main'", "Check the key.", lambda text: text.replace("HIDDEN", "***")
+)
+NOW = 1_700_000_000.0
+SUPPORT_ID = "671d3bdc-9feb-45ff-b367-7b47470d4680"
+
+
+def _answer(status: int, body: object = b"", headers: Mapping[str, str] | None = None) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, headers or {}, raw)
+
+
+def _failure(status: int, body: object = b"", call: calls.Call = GET, **headers: str) -> CelonisError:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    error = failure(_answer(status, body, named), call, SIGNER, NOW)
+    assert isinstance(error, RefreshError)
+    return error
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_2xx_is_no_failure(status: int) -> None:
+    assert failure(_answer(status), START, SIGNER, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, CelonisUnavailable),
+        (302, CelonisUnavailable),
+        (304, CelonisUnavailable),
+        (400, CelonisRejected),
+        (401, AuthenticationFailed),
+        (403, PermissionDenied),
+        (404, NotFound),
+        (405, CelonisRejected),
+        (408, CelonisUnavailable),
+        (409, CelonisRejected),
+        (422, CelonisRejected),
+        (425, CelonisUnavailable),
+        (429, CelonisThrottled),
+        (500, CelonisUnavailable),
+        (501, CelonisUnavailable),
+        (502, CelonisUnavailable),
+        (503, CelonisUnavailable),
+        (504, CelonisUnavailable),
+        (599, CelonisUnavailable),
+    ],
+)
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"<html>no</html>", b"\xff\xfe\xfa", b"null", b"[1]", b'"text"']
+)
+def test_each_status_has_one_error_whatever_its_body(status: int, kind: type, body: bytes) -> None:
+    error = _failure(status, body)
+    assert type(error) is kind
+    assert (error.status, error.method, error.path) == (status, GET.method, GET.path)
+    assert error.hint
+    assert str(status) in str(error)
+
+
+def test_the_envelope_of_celonis_is_kept_as_facts_and_shown() -> None:
+    envelope = {"title": "Access Denied.", "status": 403, "detail": "No.", "errorCode": "ADMIN_ACCESS_ERROR"}
+    error = _failure(403, envelope)
+    assert (error.title, error.detail, error.error_code) == ("Access Denied.", "No.", "ADMIN_ACCESS_ERROR")
+    assert "(403: ADMIN_ACCESS_ERROR, Access Denied, No)." in str(error)
+
+
+def test_an_error_that_is_plain_text_is_shown_and_a_web_page_is_not() -> None:
+    assert _failure(401, b"Invalid header format.\n").detail == "Invalid header format."
+    assert _failure(502, b"  <!doctype html><h1>Bad gateway</h1>").detail is None
+
+
+def test_a_401_names_the_credentials_and_what_to_check() -> None:
+    error = _failure(401, {"error": "Unauthorized"})
+    assert "the API key of connection 'main'" in str(error)
+    assert error.hint == "Check the key."
+    assert error.title == "Unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("call", "permission"),
+    [(GET, "view and manage the data pool"), (START, "view and manage"), (LOAD, "Edit on the data pool")],
+)
+def test_a_403_names_the_permission_that_this_call_needs(call: calls.Call, permission: str) -> None:
+    error = _failure(403, call=call)
+    assert permission in error.hint
+    assert "integration.data-pools" in error.hint
+    assert call.doing in str(error)
+
+
+def test_a_409_says_that_something_else_is_under_way() -> None:
+    assert "under way" in _failure(409, call=START).hint
+    assert "under way" not in _failure(422, call=START).hint
+
+
+def test_a_404_names_what_was_looked_for() -> None:
+    assert "no data job job-1 of data pool pool-1" in str(_failure(404))
+    assert "no data model model-1 of data pool pool-1" in str(_failure(404, call=LOAD))
+
+
+@pytest.mark.parametrize(
+    ("detail", "found"),
+    [
+        (f"Please contact support. Celonis Support ID: {SUPPORT_ID}", SUPPORT_ID),
+        ("Something broke (support-id=AB12-34).", "AB12-34"),
+        ("supportId 'abc123def'", "abc123def"),
+        (f"Unexpected: {SUPPORT_ID}.", SUPPORT_ID),
+        ("x" * 400 + f" Support ID: {SUPPORT_ID}", SUPPORT_ID),
+        ("Ask support.", None),
+        ("", None),
+    ],
+)
+def test_the_support_id_is_found_in_the_detail_of_a_500_and_shown(detail: str, found: str | None) -> None:
+    error = _failure(500, {"title": "Unexpected error.", "detail": detail, "errorCode": "ADMIN_FATAL_ERROR"})
+    assert error.support_id == found
+    assert found is None or found in error.hint
+
+
+def test_an_id_in_the_detail_of_a_refusal_is_no_support_id() -> None:
+    assert _failure(404, {"detail": f"Job {SUPPORT_ID} not found"}).support_id is None
+
+
+@pytest.mark.parametrize("status", [302, 408, 500, 502, 503, 504])
+def test_a_start_that_met_a_fault_may_have_started_and_a_look_never(status: int) -> None:
+    start, look = _failure(status, call=START), _failure(status, call=GET)
+    assert isinstance(start, CelonisUnavailable)
+    assert isinstance(look, CelonisUnavailable)
+    assert (start.may_have_started, look.may_have_started) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x_ratelimit_reset": "17"}, 17.0),
+        ({"x_ratelimit_reset": "2.5", "retry_after": "99"}, 2.5),
+        ({"x_ratelimit_reset": "soon", "retry_after": "9"}, 9.0),
+        ({"retry_after": "0"}, MIN_RETRY_AFTER),
+        ({"retry_after": "Tue, 14 Nov 2023 22:14:20 GMT"}, 60.0),
+        ({"retry_after": "Tue, 14 Nov 2023 22:14:20 -0000"}, 60.0),
+        ({"retry_after": "Tue, 14 Nov 2023 22:00:00 GMT"}, MIN_RETRY_AFTER),
+        ({"retry_after": "tomorrow"}, DEFAULT_RETRY_AFTER),
+        ({"x_ratelimit_reset": "0"}, MIN_RETRY_AFTER),
+        ({"x_ratelimit_reset": "1700000060"}, MAX_RETRY_AFTER),
+        ({"x_ratelimit_reset": "-3"}, DEFAULT_RETRY_AFTER),
+        ({"x_ratelimit_reset": "nan"}, DEFAULT_RETRY_AFTER),
+        ({"x_ratelimit_reset": "inf"}, DEFAULT_RETRY_AFTER),
+        ({}, DEFAULT_RETRY_AFTER),
+    ],
+)
+def test_a_429_says_how_many_seconds_to_wait_within_bounds(headers: dict[str, str], seconds: float) -> None:
+    error = _failure(429, {"errorCode": "LIMIT_RATE_EXCEEDED"}, START, **headers)
+    assert isinstance(error, CelonisThrottled)
+    assert error.retry_after == pytest.approx(seconds)
+
+
+def test_the_rate_limit_is_read_from_any_answer() -> None:
+    headers = {"x-ratelimit-limit": "6000", "x-ratelimit-remaining": "12", "x-ratelimit-reset": "3.5"}
+    assert rate_limit(_answer(200, headers=headers)) == RateLimit(6000, 12, 3.5)
+    partial = rate_limit(_answer(200, headers={"x-ratelimit-remaining": "0", "x-ratelimit-limit": "?"}))
+    assert partial == RateLimit(None, 0, None)
+    assert rate_limit(_answer(200)) is None
+
+
+def test_a_text_of_an_answer_is_shown_without_credentials_on_one_line_and_not_too_long() -> None:
+    error = _failure(400, {"title": "a\n\x1b[31mHIDDEN", "detail": "HIDDEN " * 200, "errorCode": 7})
+    assert error.title == "a [31m***"
+    assert error.error_code == "7"
+    assert error.detail is not None
+    assert len(error.detail) == 300
+    assert "HIDDEN" not in f"{error} {vars(error)}"
+
+
+@pytest.mark.parametrize(("body", "value"), [(b"", None), (b" \n", None), (b"null", None), (b"{}", {})])
+def test_an_empty_body_reads_as_nothing(body: bytes, value: object) -> None:
+    assert read_json(_answer(200, body)) == value
+
+
+@pytest.mark.parametrize("body", [b"{", b"<html>", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        read_json(_answer(200, body))
+
+
+envelopes = st.dictionaries(
+    st.sampled_from(["title", "detail", "errorCode", "error", "message", "supportId", "error_description"]),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=40) | st.lists(st.text(), max_size=2),
+)
+
+
+@given(status=st.integers(100, 999).filter(lambda code: not 200 <= code < 300), body=envelopes | st.binary())
+def test_any_answer_that_is_no_success_becomes_an_error_that_can_be_printed(status: int, body: Any) -> None:
+    error = _failure(status, body, START)
+    assert str(error).isprintable()

@@ -1,0 +1,317 @@
+"""The calls as methods: what they give back, and what they never do."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.celonis.answers import RateLimit
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.connection import ApiKey, AppKey, Auth, Connection, OAuthClient
+from celonis_refresh.celonis.errors import (
+    AuthenticationFailed,
+    CelonisError,
+    CelonisRejected,
+    CelonisThrottled,
+    CelonisUnavailable,
+    NotFound,
+)
+from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.transport import Timeouts
+from tests.unit.celonis.exchange import (
+    BASE,
+    KEY,
+    OAUTH,
+    Clock,
+    FakeCelonis,
+    Reply,
+    client_of,
+    json_reply,
+    session_with,
+    token_reply,
+)
+
+HTML = Reply(200, b"<!doctype html><title>Maintenance</title>", {"content-type": "text/html"})
+Use = Callable[[CelonisClient], Any]
+
+GETS: dict[str, Use] = {
+    "job": lambda client: client.job("p", "j"),
+    "tables": lambda client: client.tables("p", "m"),
+    "last_load": lambda client: client.last_load("p", "m"),
+    "executions": lambda client: client.executions("p", "j"),
+}
+POSTS: dict[str, Use] = {
+    "execute_job": lambda client: client.execute_job("p", "j", "FULL"),
+    "cancel_job": lambda client: client.cancel_job("p", "j"),
+    "load_model": lambda client: client.load_model("p", "m"),
+    "load_tables": lambda client: client.load_tables("p", "m", ["t"]),
+}
+
+
+def _each(uses: dict[str, Use]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("use", uses.values(), ids=uses.keys())
+
+
+def test_a_job_is_read() -> None:
+    celonis = FakeCelonis(json_reply({"id": "j", "status": "QUEUED", "currentExecutionId": "e"}))
+    assert client_of(celonis).job("p", "j") == Job("j", status="QUEUED", current_execution_id="e")
+
+
+def test_the_tables_of_a_model_are_read() -> None:
+    celonis = FakeCelonis(json_reply([{"id": "t", "name": "VBAK", "aliasOrName": "Orders"}]))
+    assert client_of(celonis).tables("p", "m") == [ModelTable("t", "VBAK", None, "Orders")]
+
+
+@pytest.mark.parametrize("reply", [Reply(204), Reply(200), Reply(200, b"null"), Reply(200, b"{}")])
+def test_a_model_that_was_never_loaded_has_no_last_load(reply: Reply) -> None:
+    assert client_of(FakeCelonis(reply)).last_load("p", "m") is None
+
+
+def test_a_model_that_does_not_exist_is_not_one_that_was_never_loaded() -> None:
+    with pytest.raises(NotFound, match="no data model m of data pool p"):
+        client_of(FakeCelonis(Reply(404))).last_load("p", "m")
+
+
+def test_the_last_load_is_read() -> None:
+    celonis = FakeCelonis(json_reply({"dataLoadId": "l", "loadStatus": "RUNNING", "startDate": 5}))
+    assert client_of(celonis).last_load("p", "m") == Load("l", status="RUNNING", start_date=5)
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+def test_executions_are_none_where_the_call_is_not_served(status: int) -> None:
+    assert client_of(FakeCelonis(Reply(status))).executions("p", "j") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, CelonisRejected), (429, CelonisThrottled), (503, CelonisUnavailable)]
+)
+def test_executions_do_not_hide_other_failures(status: int, kind: type[CelonisError]) -> None:
+    with pytest.raises(kind):
+        client_of(FakeCelonis(Reply(status))).executions("p", "j")
+
+
+def test_executions_are_read() -> None:
+    celonis = FakeCelonis(json_reply({"executionItems": [{"executionId": "e", "status": "SUCCESS"}]}))
+    assert client_of(celonis).executions("p", "j") == [Execution("e", status="SUCCESS")]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        HTML,
+        Reply(200, b"OK"),
+        Reply(204),
+        Reply(200),
+        json_reply(["e"]),
+        json_reply(None),
+        Reply(202, b"\xff"),
+    ],
+)
+@_each(POSTS)
+def test_a_start_is_a_success_with_any_body_of_a_2xx(use: Use, reply: Reply) -> None:
+    assert use(client_of(FakeCelonis(reply))) in (None, StartAnswer(None))
+
+
+def test_a_start_gives_the_id_that_its_answer_names() -> None:
+    job = client_of(FakeCelonis(json_reply({"executionId": "e"}))).execute_job("p", "j", "DELTA")
+    model = client_of(FakeCelonis(json_reply({"dataLoadId": "l"}))).load_model("p", "m", from_cache=True)
+    tables = client_of(FakeCelonis(json_reply({"loadId": 7}))).load_tables("p", "m", ("t",))
+    assert (job, model, tables) == (StartAnswer("e"), StartAnswer("l"), StartAnswer("7"))
+
+
+@pytest.mark.parametrize(
+    "reply", [HTML, Reply(200, b"OK"), json_reply("text"), json_reply(7), json_reply([[]])], ids=repr
+)
+@_each(GETS)
+def test_an_answer_that_is_not_what_was_asked_for_is_no_answer(use: Use, reply: Reply) -> None:
+    with pytest.raises(CelonisUnavailable, match=r"no JSON|unexpected shape") as caught:
+        use(client_of(FakeCelonis(reply)))
+    assert caught.value.status == 200
+    assert caught.value.may_have_started is False
+
+
+@_each(GETS | POSTS)
+def test_no_call_is_repeated_because_of_a_fault(use: Use) -> None:
+    celonis = FakeCelonis(Reply(503))
+    with pytest.raises(CelonisUnavailable):
+        use(client_of(celonis))
+    assert len(celonis.sent) == 1
+
+
+@_each(GETS | POSTS)
+def test_every_call_has_time_outs_and_asks_the_right_host(use: Use) -> None:
+    celonis = FakeCelonis(Reply(500))
+    with pytest.raises(CelonisUnavailable):
+        use(client_of(celonis))
+    assert celonis.sent[0].timeout == (3.05, 10.0)
+    assert celonis.sent[0].url.startswith(f"{BASE}/integration/api/")
+
+
+def test_the_budget_of_a_call_covers_signing_in_and_repeating() -> None:
+    clock = Clock()
+    steps = [token_reply(), json_reply({}, 401), token_reply(), json_reply({"id": "j"})]
+    celonis = FakeCelonis(*steps, clock=clock, costs=1.5)
+    client_of(celonis, OAUTH, clock).job("p", "j", timeout=5.0)
+    expected = [(3.05, 5.0), (3.05, 3.5), (2.0, 2.0), (0.5, 0.5)]
+    assert [sent.timeout for sent in celonis.sent] == [pytest.approx(one) for one in expected]
+
+
+def test_a_budget_that_signing_in_used_up_starts_nothing() -> None:
+    clock = Clock()
+    celonis = FakeCelonis(token_reply(), clock=clock, costs=5.0)
+    with pytest.raises(CelonisUnavailable, match="no time left") as caught:
+        client_of(celonis, OAUTH, clock).execute_job("p", "j", "FULL", timeout=5.0)
+    assert caught.value.may_have_started is False
+    assert [sent.path for sent in celonis.sent] == ["/oauth2/token"]
+
+
+def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
+    clock = Clock()
+    celonis = FakeCelonis(token_reply(), json_reply({"id": "j"}), clock=clock, costs=4.0)
+    timeouts = Timeouts(connect=9.0, read=9.0, whole=6.0)
+    client = CelonisClient(
+        Connection("main", BASE, OAUTH),
+        session=session_with(celonis),
+        clock=clock,
+        monotonic=clock,
+        timeout=timeouts,
+    )
+    client.job("p", "j")
+    assert [sent.timeout for sent in celonis.sent] == [(6.0, 6.0), (2.0, 2.0)]
+
+
+def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
+    limits = {"x-ratelimit-limit": "6000", "x-ratelimit-remaining": "1"}
+    ignored = Reply(200, token_reply().body, {"x-ratelimit-limit": "7"})
+    throttled = Reply(429, b"", limits | {"x-ratelimit-reset": "4"})
+    client = client_of(FakeCelonis(ignored, throttled, json_reply({"id": "j"})), OAUTH)
+    seen = [client.rate_limit]
+    with pytest.raises(CelonisThrottled):
+        client.job("p", "j")
+    seen.append(client.rate_limit)
+    client.job("p", "j")
+    seen.append(client.rate_limit)
+    assert seen == [None, RateLimit(6000, 1, 4.0), None]
+
+
+def test_who_asks_can_be_named() -> None:
+    celonis = FakeCelonis(json_reply({"id": "j"}))
+    connection = Connection("main", BASE, ApiKey(KEY))
+    CelonisClient(connection, session=session_with(celonis), user_agent="celonis-refresh/1.2").job("p", "j")
+    assert celonis.sent[0].headers["User-Agent"] == "celonis-refresh/1.2"
+
+
+def test_closing_a_client_closes_its_connections() -> None:
+    celonis = FakeCelonis()
+    client_of(celonis).close()
+    assert celonis.closed == 1
+
+
+TASKS = json_reply(
+    [
+        {"taskId": "t1", "name": "Extract VBAK", "status": "SUCCESS"},
+        {"taskId": "t2", "name": "Extract VBAP", "status": "FAIL"},
+        {"taskId": "t3", "name": "Transform", "status": "FAIL"},
+    ]
+)
+
+
+def _log(*lines: tuple[str, str]) -> Reply:
+    return json_reply({"logMessages": [{"level": level, "logMessage": text} for level, text in lines]})
+
+
+def test_the_reasons_of_a_failed_execution_are_told_task_by_task() -> None:
+    celonis = FakeCelonis(TASKS, _log(("INFO", "Start"), ("ERROR", "No table")), _log(("INFO", "Start")))
+    found = client_of(celonis).failed_task_messages("p", "j", "e")
+    assert found == [TaskFailure("Extract VBAP", "No table"), TaskFailure("Transform", "")]
+    assert [dict(sent.query) for sent in celonis.sent] == [
+        {"executionId": "e", "type": "TASK", "id": "j"},
+        {"executionId": "e", "type": "TASK", "id": "t2"},
+        {"executionId": "e", "type": "TASK", "id": "t3"},
+    ]
+
+
+def test_a_job_with_many_failed_tasks_costs_few_requests_and_few_words() -> None:
+    tasks = json_reply([{"taskId": f"t{n}", "status": "FAIL"} for n in range(50)])
+    log = _log(*(("ERROR", f"{n} " + "x" * 1000) for n in range(50)))
+    celonis = FakeCelonis(tasks, log, log, log)
+    found = client_of(celonis).failed_task_messages("p", "j", "e")
+    assert len(celonis.sent) == 4
+    assert len(found) == 9
+    assert max(len(failure.message) for failure in found) == 300
+
+
+@pytest.mark.parametrize(
+    "step", [Reply(404), Reply(403), Reply(405), Reply(500), HTML, ConnectionError("lost")]
+)
+def test_reasons_that_cannot_be_had_are_none(step: Reply | Exception) -> None:
+    assert client_of(FakeCelonis(step)).failed_task_messages("p", "j", "e") == []
+
+
+def test_reasons_that_were_found_before_a_fault_are_kept() -> None:
+    celonis = FakeCelonis(TASKS, _log(("ERROR", "No table")), Reply(502))
+    found = client_of(celonis).failed_task_messages("p", "j", "e")
+    assert found == [TaskFailure("Extract VBAP", "No table")]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (429, CelonisThrottled)])
+def test_looking_for_reasons_does_not_hide_other_failures(status: int, kind: type[CelonisError]) -> None:
+    with pytest.raises(kind):
+        client_of(FakeCelonis(Reply(status))).failed_task_messages("p", "j", "e")
+
+
+def test_looking_for_reasons_ends_with_its_budget() -> None:
+    clock = Clock()
+    celonis = FakeCelonis(TASKS, _log(("ERROR", "No table")), clock=clock, costs=2.0)
+    found = client_of(celonis, clock=clock).failed_task_messages("p", "j", "e", timeout=4.0)
+    assert found == [TaskFailure("Extract VBAP", "No table")]
+
+
+# A secret that no other text of a test holds by chance.
+secrets = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=60).map("~Q7~".__add__)
+
+
+def _echo(status: int, secret: str) -> Reply:
+    said = {"title": secret, "detail": f"{'x' * 290}{secret}", "errorCode": secret, "supportId": secret}
+    return json_reply(said, status)
+
+
+@pytest.mark.parametrize("kind", ["app", "api", "basic", "post"])
+@given(secret=secrets, token=secrets, status=st.sampled_from([302, 400, 401, 403, 404, 409, 429, 500, 503]))
+def test_no_secret_gets_into_an_error_even_if_celonis_repeats_it(
+    kind: str, secret: str, token: str, status: int
+) -> None:
+    auths: dict[str, Auth] = {
+        "app": AppKey(secret),
+        "api": ApiKey(secret),
+        "basic": OAuthClient("c", secret),
+        "post": OAuthClient("c", secret, "client_secret_post"),
+    }
+    both = f"{secret} {token}"
+    is_client = kind in ("basic", "post")
+    granted = [token_reply(token)] if is_client else []
+    said = _echo(status, both if is_client else secret)
+    celonis = FakeCelonis(*granted, said, *granted, said)
+    client = client_of(celonis, auths[kind])
+    with pytest.raises(CelonisError) as caught:
+        client.execute_job("p", "j", "FULL")
+    error = caught.value
+    shown = f"{error!s} {error!r} {vars(error)} {client!r} {vars(client)}"
+    shown += "".join(traceback.format_exception(error))
+    assert secret not in shown
+    assert not is_client or token not in shown
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+@given(secret=secrets, status=st.sampled_from([200, 302, 400, 401, 403, 404, 429, 500]))
+def test_no_secret_gets_into_the_error_of_a_token_request(method: Any, secret: str, status: int) -> None:
+    client = client_of(FakeCelonis(_echo(status, secret)), OAuthClient("c", secret, method))
+    with pytest.raises(CelonisError) as caught:
+        client.job("p", "j")
+    error = caught.value
+    assert secret not in f"{error!s} {error!r} {vars(error)}" + "".join(traceback.format_exception(error))

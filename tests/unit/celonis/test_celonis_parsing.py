@@ -1,0 +1,297 @@
+"""Records out of JSON of uncertain shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.celonis import parsing
+from celonis_refresh.celonis.parsing import ShapeError
+from celonis_refresh.celonis.records import (
+    Execution,
+    Job,
+    JobStatus,
+    Load,
+    LoadKind,
+    LoadStatus,
+    ModelTable,
+    StartAnswer,
+)
+
+FIELDS = (
+    *("id", "name", "status", "currentExecutionId", "executionItems", "executionId", "jobId", "startDate"),
+    *("endDate", "mode", "dataLoadId", "loadStatus", "loadType", "message", "alias", "taskId", "logMessages"),
+    *("level", "logMessage"),
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(FIELDS),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), inner, max_size=6)
+    ),
+    max_leaves=15,
+)
+PARSERS: list[Callable[[Any], object]] = [
+    lambda data: parsing.job(data, "asked"),
+    parsing.executions,
+    parsing.tables,
+    parsing.load,
+    parsing.failed_tasks,
+    parsing.error_messages,
+    parsing.job_start,
+    parsing.load_start,
+]
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@given(data=json_values)
+def test_any_json_is_read_or_is_of_an_unexpected_shape(parse: Callable[[Any], object], data: object) -> None:
+    try:
+        parse(data)
+    except ShapeError as error:
+        text = str(error)
+        assert text
+
+
+@given(json_values)
+def test_any_date_is_a_whole_number_of_milliseconds_or_none(value: object) -> None:
+    moment = parsing.date(value)
+    assert moment is None or type(moment) is int
+
+
+def test_a_job_is_read_with_the_fields_that_matter() -> None:
+    data = {
+        "id": "j",
+        "name": "Extract",
+        "dataPoolId": "p",
+        "dataSourceId": None,
+        "timeStamp": 1,
+        "status": "RUNNING",
+        "currentExecutionId": "e",
+        "latestExecutionItemId": "i",
+        "dagBasedExecutionEnabled": True,
+        "new": {"a": [1]},
+    }
+    assert parsing.job(data, "j") == Job("j", "Extract", "RUNNING", "e", "i", "p", None)
+
+
+def test_a_job_that_never_ran_has_no_status() -> None:
+    job = parsing.job({"id": "j", "status": None}, "j")
+    assert (job.status, job.is_known, job.is_under_way, job.is_terminal) == (None, False, False, False)
+
+
+def test_a_job_that_does_not_repeat_its_id_has_the_one_that_was_asked_for() -> None:
+    assert parsing.job({"status": "SUCCESS"}, "asked").id == "asked"
+
+
+@pytest.mark.parametrize("data", [{}, {"title": "x"}, [], "RUNNING", None, 3])
+def test_what_has_neither_id_nor_status_is_no_job(data: object) -> None:
+    with pytest.raises(ShapeError):
+        parsing.job(data, "j")
+
+
+@pytest.mark.parametrize("status", [["RUNNING"], {"a": 1}, 3, True])
+def test_a_status_that_is_no_text_is_an_unexpected_shape(status: object) -> None:
+    with pytest.raises(ShapeError, match="status is no text"):
+        parsing.job({"id": "j", "status": status}, "j")
+
+
+def test_an_id_that_is_a_number_becomes_text() -> None:
+    assert parsing.job({"id": 42, "currentExecutionId": 7}, "j") == Job("42", current_execution_id="7")
+
+
+@pytest.mark.parametrize("value", [[], {}, True])
+def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: object) -> None:
+    with pytest.raises(ShapeError, match="currentExecutionId is no id"):
+        parsing.job({"id": "j", "currentExecutionId": value}, "j")
+
+
+@pytest.mark.parametrize(
+    ("status", "under_way", "terminal"),
+    [
+        (JobStatus.QUEUED, True, False),
+        (JobStatus.RUNNING, True, False),
+        (JobStatus.SUCCESS, False, True),
+        (JobStatus.CANCEL, False, True),
+        (JobStatus.FAIL, False, True),
+        (JobStatus.SKIPPED, False, True),
+    ],
+)
+def test_each_status_of_a_job_is_under_way_or_at_an_end(
+    status: JobStatus, under_way: bool, terminal: bool
+) -> None:
+    for record in (Job("j", status=status.value), Execution("e", status=status.value)):
+        assert (record.is_known, record.is_under_way, record.is_terminal) == (True, under_way, terminal)
+
+
+@pytest.mark.parametrize(
+    ("status", "under_way"),
+    [
+        (LoadStatus.RUNNING, True),
+        (LoadStatus.LOST_CONNECTION, True),
+        (LoadStatus.CANCELLING, True),
+        (LoadStatus.SUCCESS, False),
+        (LoadStatus.WARNING, False),
+        (LoadStatus.ERROR, False),
+        (LoadStatus.CANCELED, False),
+    ],
+)
+def test_each_status_of_a_load_is_under_way_or_at_an_end(status: LoadStatus, under_way: bool) -> None:
+    load = Load(status=status.value)
+    assert (load.is_known, load.is_under_way, load.is_terminal) == (True, under_way, not under_way)
+
+
+@pytest.mark.parametrize("status", ["PAUSED", "success", "", "SUCCESS ", "CANCELED"])
+def test_a_status_that_no_list_has_is_kept_as_it_is_and_is_nothing(status: str) -> None:
+    job = parsing.job({"id": "j", "status": status}, "j")
+    assert job.status == status
+    assert (job.is_known, job.is_under_way, job.is_terminal) == (False, False, False)
+
+
+def test_a_load_is_read_with_the_names_of_the_load_record() -> None:
+    data = {
+        "dataLoadId": "l",
+        "dataModelId": "m",
+        "startDate": 1_700_000_000_000,
+        "endDate": "2023-11-14T22:15:00Z",
+        "loadStatus": "WARNING",
+        "loadType": "PARTIAL",
+        "message": "3 rows dropped",
+        "dataPoolVersion": None,
+    }
+    expected = Load("l", "m", "WARNING", "PARTIAL", 1_700_000_000_000, 1_700_000_100_000, "3 rows dropped")
+    assert parsing.load(data) == expected
+    assert expected.kind == LoadKind.PARTIAL
+
+
+def test_a_load_is_read_under_shorter_names_too() -> None:
+    assert parsing.load({"id": "l", "status": "RUNNING", "type": "COMPLETE"}) == Load(
+        "l", status="RUNNING", kind="COMPLETE"
+    )
+
+
+@pytest.mark.parametrize("data", [None, {}])
+def test_nothing_in_the_answer_means_never_loaded(data: object) -> None:
+    assert parsing.load(data) is None
+
+
+@pytest.mark.parametrize("data", [{"lastLoad": {"id": "l"}}, {"title": "x", "message": "y"}, [], "x"])
+def test_what_has_neither_id_nor_status_nor_start_is_no_load(data: object) -> None:
+    with pytest.raises(ShapeError):
+        parsing.load(data)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1_700_000_000_000, 1_700_000_000_000),
+        (1_700_000_000_000.9, 1_700_000_000_000),
+        ("1700000000000", 1_700_000_000_000),
+        ("-5", -5),
+        ("2023-11-14T22:13:20", 1_700_000_000_000),
+        ("2023-11-14T22:13:20Z", 1_700_000_000_000),
+        ("2023-11-14T22:13:20.123456789Z", 1_700_000_000_123),
+        ("2023-11-14T23:13:20+01:00", 1_700_000_000_000),
+        ("2023-11-14T22:13:20.500+0000", 1_700_000_000_500),
+        (" 2023-11-14 22:13:20 ", 1_700_000_000_000),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (10**40, None),
+        ("9" * 5000, None),
+        ([2023, 11, 14], None),
+        ("0001-01-01T00:00:00+23:59", -62_135_683_140_000),
+    ],
+)
+def test_a_date_is_epoch_milliseconds_or_iso_8601(value: object, expected: int | None) -> None:
+    assert parsing.date(value) == expected
+
+
+def test_executions_keep_their_order_and_leave_out_nulls() -> None:
+    newer = {
+        "executionId": "e2",
+        "jobId": "j",
+        "status": "RUNNING",
+        "startDate": 2,
+        "mode": "DELTA",
+        "id": "x",
+    }
+    data = {"executionItems": [newer, None, {"executionId": "e1"}], "numOfPages": 1}
+    expected = [Execution("e2", "j", "RUNNING", 2, None, "DELTA"), Execution("e1")]
+    assert parsing.executions(data) == expected
+    assert parsing.executions(data["executionItems"]) == expected
+
+
+@pytest.mark.parametrize("data", [{}, {"executionItems": None}, {"executionItems": []}, []])
+def test_a_job_without_executions_has_an_empty_list(data: object) -> None:
+    assert parsing.executions(data) == []
+
+
+@pytest.mark.parametrize("data", [[{"id": "item"}], [{"executionId": ""}], [7], {"executionItems": {}}, None])
+def test_an_execution_that_cannot_be_told_from_others_is_an_unexpected_shape(data: object) -> None:
+    with pytest.raises(ShapeError):
+        parsing.executions(data)
+
+
+def test_a_table_is_known_by_its_alias_or_else_by_its_name() -> None:
+    data = [
+        {"id": "1", "name": "VBAK", "alias": "Orders", "aliasOrName": "Orders", "dataSourceId": "s"},
+        {"id": "2", "name": "VBAP", "alias": None},
+        {"id": "3", "name": "LIPS", "alias": "Deliveries"},
+    ]
+    assert parsing.tables(data) == [
+        ModelTable("1", "VBAK", "Orders", "Orders", "s"),
+        ModelTable("2", "VBAP", None, "VBAP"),
+        ModelTable("3", "LIPS", "Deliveries", "Deliveries"),
+    ]
+
+
+def test_only_failed_tasks_are_looked_into() -> None:
+    data = [
+        {"taskId": "t1", "name": "Extract VBAK", "status": "SUCCESS"},
+        {"taskId": "t2", "name": "Extract VBAP", "status": "FAIL"},
+        {"taskId": "t3", "status": "FAIL"},
+        {"name": "without an id", "status": "FAIL"},
+        {"taskId": "t4", "status": "CANCEL"},
+    ]
+    assert parsing.failed_tasks({"executionItems": data}) == [("t2", "Extract VBAP"), ("t3", "t3")]
+    assert parsing.failed_tasks(data) == [("t2", "Extract VBAP"), ("t3", "t3")]
+
+
+def test_the_reason_is_what_the_log_says_at_level_error_and_not_its_first_line() -> None:
+    lines = [
+        {"level": "INFO", "logMessage": "Starting"},
+        {"level": "ERROR", "logMessage": "Table VBAP does not exist"},
+        {"level": "WARN", "logMessage": "Slow"},
+        {"level": "ERROR", "logMessage": "Table VBAP does not exist"},
+        {"level": "ERROR", "logMessage": None},
+        {"level": "FATAL", "logMessage": "Given up"},
+    ]
+    expected = ["Table VBAP does not exist", "Given up"]
+    assert parsing.error_messages({"logMessages": lines}) == expected
+
+
+@pytest.mark.parametrize("name", ["executionId", "currentExecutionId"])
+def test_the_answer_to_a_start_may_name_the_execution(name: str) -> None:
+    assert parsing.job_start({name: "e"}) == StartAnswer("e")
+    assert parsing.load_start({name: "e"}) == StartAnswer(None)
+
+
+@pytest.mark.parametrize("name", ["dataLoadId", "loadId"])
+def test_the_answer_to_a_load_may_name_the_load(name: str) -> None:
+    assert parsing.load_start({name: "l"}) == StartAnswer("l")
+    assert parsing.job_start({name: "l"}) == StartAnswer(None)
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, [], "e", 7, {"id": "e"}, {"executionId": ["e"]}, {"executionId": None}]
+)
+def test_any_other_answer_to_a_start_tells_no_id(data: object) -> None:
+    assert parsing.job_start(data) == StartAnswer(None)

@@ -1,0 +1,310 @@
+"""One request, one answer: what goes out, and what each way of failing proves."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+import pytest
+import requests
+from requests import exceptions as failures
+from urllib3 import HTTPSConnectionPool
+from urllib3 import exceptions as inner
+from urllib3.connection import HTTPConnection
+
+from celonis_refresh.celonis import calls
+from celonis_refresh.celonis.errors import CelonisUnavailable
+from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Answer, Timeouts, Transport
+from tests.unit.celonis.exchange import BASE, Clock, FakeCelonis, Reply, session_with
+
+START = calls.execute_job("pool-1", "job-1", "FULL")
+LOOK = calls.get_job("pool-1", "job-1")
+POOL = HTTPSConnectionPool("team.eu-1.celonis.cloud")
+REFUSED = inner.NewConnectionError(HTTPConnection("team.eu-1.celonis.cloud"), "Connection refused")
+UNKNOWN_HOST = inner.NameResolutionError("team", HTTPConnection("team"), OSError("unknown"))  # type: ignore[arg-type]
+UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+
+
+def _transport(celonis: FakeCelonis, clock: Clock | None = None) -> Transport:
+    return Transport(session_with(celonis), Timeouts(), "agent/1", clock or Clock())
+
+
+def _send(*steps: Reply | Exception, call: calls.Call = START, seconds: float = 30.0) -> Answer:
+    return _transport(FakeCelonis(*steps)).send(BASE, call, {}, seconds)
+
+
+def _refused(call: calls.Call, error: Exception) -> CelonisUnavailable:
+    with pytest.raises(CelonisUnavailable) as caught:
+        _send(error, call=call)
+    return caught.value
+
+
+def _wrapped(reason: Exception) -> inner.MaxRetryError:
+    return inner.MaxRetryError(POOL, "/x", reason)
+
+
+def test_a_request_says_who_asks_and_wants_json() -> None:
+    celonis = FakeCelonis(Reply(200, b"{}"))
+    _transport(celonis).send(BASE, LOOK, {"Authorization": "Bearer t"}, 30.0)
+    (sent,) = celonis.sent
+    assert sent.url == f"{BASE}{LOOK.path}"
+    assert sent.headers["User-Agent"] == "agent/1"
+    assert sent.headers["Accept"] == "application/json"
+    assert sent.headers["Authorization"] == "Bearer t"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(30.0, (3.05, 10.0)), (5.0, (3.05, 5.0)), (1.0, (1.0, 1.0))]
+)
+def test_no_time_out_is_longer_than_the_time_that_is_left(
+    seconds: float, expected: tuple[float, float]
+) -> None:
+    celonis = FakeCelonis(Reply())
+    _transport(celonis).send(BASE, LOOK, {}, seconds)
+    assert celonis.sent[0].timeout == expected
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_without_time_left_nothing_is_sent_and_so_nothing_started(seconds: float) -> None:
+    celonis = FakeCelonis()
+    with pytest.raises(CelonisUnavailable, match="no time left") as caught:
+        _transport(celonis).send(BASE, START, {}, seconds)
+    assert celonis.sent == []
+    assert caught.value.may_have_started is False
+
+
+def test_an_answer_is_status_body_and_headers_in_lower_case() -> None:
+    answer = _send(Reply(418, b"short", {"X-RateLimit-Limit": "5"}))
+    assert (answer.status, answer.body, answer.is_success) == (418, b"short", False)
+    assert answer.headers["x-ratelimit-limit"] == "5"
+
+
+def test_what_an_answer_holds_is_not_printed() -> None:
+    answer = _send(Reply(200, b'{"access_token": "hidden"}', {"Set-Cookie": "hidden"}))
+    assert "hidden" not in repr(answer)
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    celonis = FakeCelonis(Reply(302, b"", {"Location": "https://elsewhere.example/"}))
+    assert _transport(celonis).send(BASE, START, {}, 30.0).status == 302
+    assert len(celonis.sent) == 1
+
+
+def test_a_body_of_the_longest_length_is_read_and_a_longer_one_is_not() -> None:
+    assert len(_send(Reply(200, b"x" * MAX_BODY)).body) == MAX_BODY
+    with pytest.raises(CelonisUnavailable, match="longer than") as caught:
+        _send(Reply(200, b"x" * (MAX_BODY + 1)))
+    assert caught.value.status == 200
+    assert caught.value.may_have_started is True
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failures.ConnectionError(_wrapped(REFUSED)),
+        failures.ConnectionError(_wrapped(UNKNOWN_HOST)),
+        failures.ConnectTimeout(_wrapped(inner.ConnectTimeoutError(None, "timed out"))),
+        failures.SSLError(_wrapped(inner.SSLError(UNTRUSTED))),
+        failures.InvalidURL("no host"),
+        inner.LocationParseError("label too long"),
+    ],
+    ids=["refused", "unknown host", "connect time-out", "certificate", "url", "host"],
+)
+def test_a_start_that_provably_never_left_has_not_started(error: Exception) -> None:
+    assert _refused(START, error).may_have_started is False
+
+
+LOST = [
+    failures.ReadTimeout(inner.ReadTimeoutError(POOL, "/x", "Read timed out.")),
+    failures.ConnectionError(inner.ReadTimeoutError(POOL, "/x", "Read timed out.")),
+    failures.ConnectionError(inner.ProtocolError("Connection aborted.", ConnectionResetError(104, "reset"))),
+    failures.ChunkedEncodingError(inner.ProtocolError("Connection broken", inner.IncompleteRead(3, 7))),
+    failures.ContentDecodingError(inner.DecodeError("bad gzip")),
+    failures.SSLError(_wrapped(inner.SSLError(ssl.SSLEOFError(8, "EOF")))),
+    inner.ProtocolError("raw"),
+    ConnectionResetError(104, "raw"),
+]
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_a_start_whose_answer_was_lost_may_have_started_and_a_look_never(error: Exception) -> None:
+    assert _refused(START, error).may_have_started is True
+    assert _refused(LOOK, error).may_have_started is False
+
+
+def test_the_proof_of_an_earlier_request_proves_nothing_about_this_one() -> None:
+    earlier = failures.ConnectionError(_wrapped(REFUSED))
+    try:
+        raise earlier
+    except requests.ConnectionError:
+        lost = _refused(START, LOST[2])
+    assert lost.__cause__ is not None
+    assert lost.__cause__.__context__ is earlier
+    assert lost.may_have_started is True
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (failures.ConnectTimeout(), "no connection within 3.05 s"),
+        (failures.ReadTimeout(), "no whole answer within 10 s"),
+        (LOST[1], "no whole answer within 10 s"),
+        (LOST[2], "the connection broke"),
+        (failures.ConnectionError(_wrapped(REFUSED)), "nothing listens there"),
+        (failures.SSLError(_wrapped(inner.SSLError(UNTRUSTED))), "certificate cannot be trusted"),
+        (LOST[5], "the encrypted connection failed"),
+    ],
+)
+def test_the_reason_is_told_in_words(error: Exception, words: str) -> None:
+    refused = _refused(START, error)
+    assert words in str(refused)
+    assert "starting data job job-1 of data pool pool-1" in str(refused)
+    assert (refused.method, refused.path, refused.status) == ("POST", START.path, None)
+    assert "base_url" in refused.hint
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), AssertionError()])
+def test_a_fault_of_our_own_is_not_taken_for_one_of_celonis(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        _send(error)
+
+
+@pytest.mark.parametrize(
+    ("pause", "closed"),
+    [(MAX_IDLE, 0), (MAX_IDLE + 1, 1), (-MAX_IDLE - 1, 1)],
+    ids=["short", "long", "clock set back"],
+)
+def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, closed: int) -> None:
+    clock = Clock()
+    celonis = FakeCelonis(Reply(), Reply())
+    transport = _transport(celonis, clock)
+    transport.send(BASE, LOOK, {}, 30.0)
+    clock.now += pause
+    transport.send(BASE, START, {}, 30.0)
+    assert celonis.closed == closed
+
+
+@pytest.mark.parametrize(
+    ("build", "method", "path", "query", "body"),
+    [
+        (lambda: LOOK, "GET", "/integration/api/pools/pool-1/jobs/job-1", [], ""),
+        (
+            lambda: START,
+            "POST",
+            "/integration/api/v2/data-pools/pool-1/data-jobs/job-1/execute",
+            [("mode", "FULL")],
+            "",
+        ),
+        (
+            lambda: calls.execute_job("pool-1", "job-1", "DELTA"),
+            "POST",
+            "/integration/api/v2/data-pools/pool-1/data-jobs/job-1/execute",
+            [("mode", "DELTA")],
+            "",
+        ),
+        (
+            lambda: calls.cancel_job("pool-1", "job-1"),
+            "POST",
+            "/integration/api/pools/pool-1/jobs/job-1/cancel",
+            [],
+            "",
+        ),
+        (
+            lambda: calls.load_model("pool-1", "model-1", from_cache=False),
+            "POST",
+            "/integration/api/v1/data-pools/pool-1/data-models/model-1/load",
+            [],
+            "",
+        ),
+        (
+            lambda: calls.load_model("pool-1", "model-1", from_cache=True),
+            "POST",
+            "/integration/api/v1/data-pools/pool-1/data-models/model-1/load",
+            [("fullReload", "false")],
+            "",
+        ),
+        (
+            lambda: calls.load_tables("pool-1", "model-1", ["t/1", "t2"]),
+            "POST",
+            "/integration/api/v1/data-pools/pool-1/data-models/model-1/load/partial-sync",
+            [],
+            '["t/1", "t2"]',
+        ),
+        (
+            lambda: calls.get_tables("pool-1", "model-1"),
+            "GET",
+            "/integration/api/v1/data-pools/pool-1/data-models/model-1/tables",
+            [],
+            "",
+        ),
+        (
+            lambda: calls.get_last_load("pool-1", "model-1"),
+            "GET",
+            "/integration/api/v1/data-pools/pool-1/data-models/model-1/last-load",
+            [],
+            "",
+        ),
+        (
+            lambda: calls.get_executions("pool-1", "job-1"),
+            "GET",
+            "/integration/api/pools/pool-1/logs/job-1/executions",
+            [],
+            "",
+        ),
+        (
+            lambda: calls.get_task_executions("pool-1", "job-1", "e&1"),
+            "GET",
+            "/integration/api/pools/pool-1/logs/executions",
+            [("executionId", "e&1"), ("type", "TASK"), ("id", "job-1")],
+            "",
+        ),
+        (
+            lambda: calls.get_task_log("pool-1", "job-1", "e1", "t&1"),
+            "GET",
+            "/integration/api/pools/pool-1/logs/executions/detail",
+            [("executionId", "e1"), ("type", "TASK"), ("id", "t&1")],
+            "",
+        ),
+    ],
+)
+def test_each_call_goes_out_as_celonis_documents_it(
+    build: Callable[[], calls.Call], method: str, path: str, query: list[tuple[str, str]], body: str
+) -> None:
+    celonis = FakeCelonis(Reply())
+    call = build()
+    _transport(celonis).send(BASE, call, {}, 30.0)
+    (sent,) = celonis.sent
+    assert (sent.method, sent.path, sent.query, sent.body) == (method, path, query, body)
+    assert sent.headers.get("Content-Type") == ("application/json" if body else None)
+    assert call.acts is (method == "POST")
+
+
+def test_an_empty_post_says_that_it_is_empty() -> None:
+    celonis = FakeCelonis(Reply())
+    _transport(celonis).send(BASE, START, {}, 30.0)
+    assert celonis.sent[0].headers["Content-Length"] == "0"
+
+
+def test_an_id_is_escaped_into_one_segment_of_the_path() -> None:
+    celonis = FakeCelonis(Reply())
+    _transport(celonis).send(BASE, calls.get_job("a%2Fb;c", "ä:@"), {}, 30.0)
+    assert celonis.sent[0].path == "/integration/api/pools/a%252Fb%3Bc/jobs/%C3%A4%3A%40"
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a?b", "a#b", "a b", "x" * 129])
+def test_an_id_that_could_leave_its_segment_is_never_sent(bad: str) -> None:
+    with pytest.raises(ValueError, match="An id has"):
+        calls.get_job("pool-1", bad)
+    with pytest.raises(ValueError, match="An id has"):
+        calls.load_tables(bad, "model-1", ["t"])
+
+
+def test_a_mode_is_full_or_delta() -> None:
+    with pytest.raises(ValueError, match="FULL, DELTA"):
+        calls.execute_job("pool-1", "job-1", "full")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tables", [[], (), "", "table-1"])
+def test_a_partial_load_names_its_tables_in_a_list(tables: object) -> None:
+    with pytest.raises(ValueError, match="one table at least"):
+        calls.load_tables("pool-1", "model-1", tables)  # type: ignore[arg-type]
