@@ -54,7 +54,7 @@ class Parameters:
 
     def pipeline(self, name: str) -> Definition:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
-        if not re.match(NAME_PATTERN, name):
+        if not re.fullmatch(NAME_PATTERN, name):
             raise InvalidTrigger("The trigger", [Problem("pipeline", "expected the name of a pipeline")])
         text = self._text(f"/{self.stack}/pipelines/{name}")
         if text is None:
@@ -63,7 +63,7 @@ class Parameters:
 
     def source_text(self, name: str) -> str:
         """The JSON of a source. Raises ``UnknownSource``."""
-        text = self._text(f"/{self.stack}/sources/{name}") if re.match(NAME_PATTERN, name) else None
+        text = self._text(f"/{self.stack}/sources/{name}") if re.fullmatch(NAME_PATTERN, name) else None
         if text is None:
             raise UnknownSource(f"/{self.stack}/sources/")
         return text

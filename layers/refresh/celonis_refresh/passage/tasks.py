@@ -28,6 +28,8 @@ MAX_POSTS = 2
 LOOK_SECONDS = 12.0
 POST_SECONDS = 20.0
 LEAST_POST_SECONDS = 0.5
+PROOF_WAIT = 2
+"""Seconds until the first looks: something short is proven best while it is seen under way."""
 """How long a look, and a start, may take; both fit several times into the tasks' own time-out."""
 
 
@@ -91,8 +93,10 @@ class Tasks:
         self, run: Run, status: Literal["WAITING", "RUNNING"], state: Mapping[str, Any], at_least: float = 0.0
     ) -> Progress:
         poll = run.definition.poll
+        proven = state.get("evidence", {}).get("proven_by")
+        floor = poll.floor if proven or status == "WAITING" else min(poll.floor, PROOF_WAIT)
         elapsed = self.clock() - float(state.get("sent_by", self.clock()))
-        wait = Schedule(poll.floor, poll.ceiling).next_wait(max(0.0, elapsed), self.random, at_least)
+        wait = Schedule(floor, poll.ceiling).next_wait(max(0.0, elapsed), self.random, at_least)
         return {"status": status, "wait": wait}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.errors import NotFound
 from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus
 from celonis_refresh.passage import errors
 from celonis_refresh.passage.sights import Activity, Listed, Sight
@@ -177,8 +178,13 @@ class LoadWork:
         return errors.LoadTimedOut
 
     def look(self, *, history: bool, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all
-        """``GET …/last-load``."""
-        return load_sight(self.client.last_load(self.pool, self.plan.data_model, timeout=timeout))
+        """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables tell which."""
+        model = self.plan.data_model
+        try:
+            return load_sight(self.client.last_load(self.pool, model, timeout=timeout))
+        except NotFound:
+            self.client.tables(self.pool, model, timeout=timeout)
+            return load_sight(None)
 
     def post(self, timeout: float) -> str | None:
         model, kind = self.plan.data_model, self.resolved.kind

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from celonis_refresh.errors import RefreshError
 
-
 EXPECTED = {
     "extra_forbidden": "is not a field that is known here",
     "missing": "is required",

@@ -64,14 +64,17 @@ def handshake(
         return _sns(request)
     if sender.handshake == "none" and not sender.probes:
         return None
-    for event in read_events(sender, request) if events is None else events:
-        body = event.body if isinstance(event.body, dict) else {}
-        if event.name is not None and event.name in sender.probes:
-            return ignored(f"{event.name} of {sender.name} asks only whether somebody answers")
-        if sender.handshake == "slack" and body.get("type") == "url_verification":
-            return _json(200, {"challenge": _text(body, "challenge")})
-        if sender.handshake == "event_grid" and body.get("eventType") == _VALIDATION:
-            return _json(200, {"validationResponse": _text(body.get("data"), "validationCode")})
+    found = read_events(sender, request) if events is None else events
+    if len(found) != 1:
+        return None  # a question comes alone; beside other events it must not hide them
+    event = found[0]
+    body = event.body if isinstance(event.body, dict) else {}
+    if event.name is not None and event.name in sender.probes:
+        return ignored(f"{event.name} of {sender.name} asks only whether somebody answers")
+    if sender.handshake == "slack" and body.get("type") == "url_verification":
+        return _json(200, {"challenge": _text(body, "challenge")})
+    if sender.handshake == "event_grid" and body.get("eventType") == _VALIDATION:
+        return _json(200, {"validationResponse": _text(body.get("data"), "validationCode")})
     return None
 
 

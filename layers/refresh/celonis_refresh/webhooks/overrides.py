@@ -52,7 +52,7 @@ Topic = Annotated[str, AfterValidator(_topic)]
 class PlaceField(BaseModel):
     """``{"header": name}`` or ``{"path": JMESPath}``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     header: HeaderName = ""
     path: Annotated[str, AfterValidator(check_path)] = ""
@@ -70,7 +70,7 @@ class PlaceField(BaseModel):
 class Overrides(BaseModel):
     """All optional; what is not set is as the sender has it. The names are those of the scheme's model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     scheme: Literal["hmac", "static_token", "basic_auth", "url_token", "sns"] | None = None
     header: HeaderName | None = None

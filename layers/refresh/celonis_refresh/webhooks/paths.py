@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ def _compiled(expression: str) -> ParsedResult:
     if len(expression) > MAX_EXPRESSION:
         raise PathError(f"expected at most {MAX_EXPRESSION} characters of JMESPath")
     try:
-        compiled = jmespath.compile(expression)
+        compiled = _parsed(expression)
         _check_functions(expression, compiled.parsed)
     except EmptyExpressionError:
         raise PathError("expected JMESPath, found nothing") from None
@@ -57,9 +58,18 @@ def _compiled(expression: str) -> ParsedResult:
         raise PathError(f"not JMESPath at position {error.lexer_position}") from None
     except ParseError as error:
         raise PathError(f"not JMESPath at position {error.lex_position}") from None
+    except PendingDeprecationWarning:
+        raise PathError("expected JSON between backticks; a text stands in single quotes") from None
     except RecursionError:
         raise PathError("nested too deeply") from None
     return compiled
+
+
+def _parsed(expression: str) -> ParsedResult:
+    """The library still takes any text for a literal, with a warning; a later one will not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PendingDeprecationWarning)
+        return jmespath.compile(expression)
 
 
 def _check_functions(expression: str, node: Any) -> None:

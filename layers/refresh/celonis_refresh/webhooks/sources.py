@@ -33,21 +33,21 @@ from celonis_refresh.webhooks.senders import SENDERS, Sender
 
 MAX_RULES: Final = 50
 MAX_DOCUMENT: Final = 64 * 1024
-PIPELINE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+PIPELINE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 _WHOLE: Final = "(the whole document)"
 _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 def _check_pipeline(name: str) -> str:
     if not PIPELINE_NAME.fullmatch(name):
-        raise ValueError("expected a letter, then up to 62 letters, digits, hyphens or underscores")
+        raise ValueError("expected a letter, then up to 47 letters, digits, hyphens or underscores")
     return name
 
 
 def _check_expected_value(value: object) -> str | int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("expected a text or a whole number")
-    return value
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    raise ValueError("expected a text or a whole number")
 
 
 ExpectedValue = Annotated[str | int, PlainValidator(_check_expected_value)]
@@ -64,7 +64,7 @@ class Rule(BaseModel):
     ``reason``  text for the run's record, or ``{"path": …}``; None: sender, event and delivery id.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     pipeline: Annotated[str, AfterValidator(_check_pipeline)]
     events: Annotated[tuple[EventName, ...], Field(max_length=50)] = ()
@@ -80,6 +80,9 @@ class Source(Overrides):
     ``expect``: fields at the top of the event's body that must have these values, or the request is refused.
     The other fields, inherited, replace parameters of the sender's scheme.
     """
+
+    # The one validator that is used, and so the one that is built: at import, where Lambda has most power.
+    model_config = ConfigDict(defer_build=False)
 
     sender: str
     secret: Annotated[str, AfterValidator(check_secret_name)] | None = None

@@ -69,7 +69,8 @@ def _pairs(scheme: Hmac, value: str) -> _Claim:
 def _entries(scheme: Hmac, value: str, between: str, within: str) -> list[tuple[str, str]]:
     """The entries of a list. ``v1,a,v1,b`` is no list but two headers that were joined, and is refused."""
     entries = [entry.partition(within) for entry in value.split(between)]
-    if len(entries) > MAX_SIGNATURES or not all(found and "," not in text for _, found, text in entries):
+    sound = all(name and text and "," not in text for name, _, text in entries)
+    if len(entries) > MAX_SIGNATURES or not sound:
         raise _unreadable(scheme)
     return [(name.strip(" "), text) for name, _, text in entries]
 

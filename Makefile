@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+TOOLS := .tools
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo local test check format build clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.ready ## three runs on this machine: a webhook, a schedule, by hand
+	@$(RUN) -m local.demo
+
+local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
+	@$(RUN) -m local.standing
+
+test: $(VENV)/.ready ## all tests
+	@$(RUN) -m pytest
+
+check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy layers functions local tests
+	@$(VENV)/bin/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=eu-central-1 $(TOOLS)/bin/sam validate --lint --template template.yaml
+	@$(RUN) -m pytest tests/template
+
+format: $(VENV)/.ready ## the layout of the code, and the layer's digest in the template
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format . && $(RUN) -m local.stamp
+
+build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (finds or installs python3.13), and a look into what it made
+	@$(RUN) -m local.build
+
+clean: ## everything that the commands above made
+	rm -rf $(VENV) $(TOOLS) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.ready: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	@touch $@
+
+$(TOOLS)/.ready: requirements/sam.txt
+	@echo "Setting up $(TOOLS) with the AWS SAM CLI (once) …"
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/sam.txt
+	@touch $@

@@ -1,0 +1,97 @@
+"""``make build``: runs ``sam build`` with a python3.13, and looks into what it made."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILT = ROOT / ".aws-sam" / "build"
+FUNCTIONS = ("Trigger", "Api", "OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad", "CloseRun")
+LAYER = BUILT / "RefreshLayer" / "python"
+LARGEST_LAYER = 60 * 1024 * 1024
+"""Bytes; Lambda takes 250 MB of function and layers together, and every byte is read at a cold start."""
+MACHINE = "aarch64"
+
+
+class BuildError(Exception):
+    """What ``sam build`` made is not what the template promises."""
+
+
+def python313_folder() -> Path:
+    """The folder of a python3.13, from PATH, pyenv or uv; Debian's package manager as a last resort."""
+    found = _find()
+    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
+        subprocess.run(
+            ["apt-get", "install", "--yes", "--quiet", "python3.13", "python3.13-venv"], check=False
+        )
+        found = _find()
+    if found is None:
+        raise BuildError("python3.13 is needed to build the layer, as AWS runs it; install it and try again")
+    return found
+
+
+def _find() -> Path | None:
+    named = shutil.which("python3.13")
+    homes = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
+    homes.append(Path.home() / ".local" / "share" / "uv" / "python")
+    places = [Path(named).parent] if named else []
+    places += [path.parent for home in homes for path in sorted(home.glob("*3.13*/bin/python3.13"))]
+    return next((place for place in places if _has_pip(place / "python3.13")), None)
+
+
+def _has_pip(python: Path) -> bool:
+    return (
+        subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def build() -> None:
+    """``sam build``, as the README says it."""
+    path = f"{python313_folder()}{os.pathsep}{os.environ['PATH']}"
+    environment = {"AWS_DEFAULT_REGION": "eu-central-1", **os.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
+    sam = ROOT / ".tools" / "bin" / "sam"
+    subprocess.run([sam, "build", "--build-dir", BUILT], cwd=ROOT, env=environment, check=True)
+
+
+def problems() -> Iterator[str]:
+    """What is missing in, or wrong with, the built artifacts."""
+    for name in FUNCTIONS:
+        if not (BUILT / name / "app.py").is_file():
+            yield f"{name}: no app.py"
+    if not (LAYER / "celonis_refresh" / "assembly.py").is_file():
+        yield "RefreshLayer: no celonis_refresh"
+    for package in _required():
+        if not list(LAYER.glob(f"{package}-*.dist-info")):
+            yield f"RefreshLayer: {package} of requirements.txt is missing"
+    compiled = [path for path in LAYER.rglob("*.so") if MACHINE not in path.name and "abi3" not in path.name]
+    yield from (f"RefreshLayer: {path.name} is not for arm64" for path in compiled)
+    size = sum(path.stat().st_size for path in LAYER.rglob("*") if path.is_file())
+    if size > LARGEST_LAYER:
+        yield f"RefreshLayer: {size} bytes"
+
+
+def _required() -> list[str]:
+    lines = (ROOT / "layers" / "refresh" / "requirements.txt").read_text().splitlines()
+    names = [re.match(r"[A-Za-z0-9_.-]+", line) for line in lines if not line.startswith("#")]
+    return [name[0].replace("-", "_").lower() for name in names if name]
+
+
+def main() -> int:
+    build()
+    found = list(problems())
+    for problem in found:
+        print(problem, file=sys.stderr)
+    print(
+        f"build: {len(FUNCTIONS)} functions and the layer in {BUILT.relative_to(ROOT)}, {len(found)} problems"
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

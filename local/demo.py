@@ -1,0 +1,128 @@
+"""``make demo``: the main job, from a signed webhook to a loaded data model, on the real template.
+
+Three runs, one for each way in: a webhook (DELTA job, partial load), a schedule (FULL job, complete load),
+an execution started by hand (with tables of its own).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+from rich.console import Console
+
+from local.display import Durations, Show, step_lines, table_of
+from local.runs_api import RunsApi
+from local.standing import REGION, ROOT, STACK_NAME, Standing, standing
+from local.webhooks import send_github
+
+RUN_SECONDS = 90
+LOOK_SECONDS = 0.25
+EVENTS = ROOT / "events"
+ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+
+
+@dataclass
+class Demo:
+    """One passage after the other, each watched through the runs API as a person would."""
+
+    place: Standing
+    console: Console
+    durations: Durations = field(default_factory=Durations)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        stack = self.place.stack
+        self.api = RunsApi(stack.api_url, stack.credentials, REGION)
+
+    def play(self) -> bool:
+        """Plays all three and shows the table; True if all of them succeeded."""
+        ways: list[tuple[str, Callable[[], str]]] = [
+            ("webhook", self._webhook),
+            ("schedule", self._schedule),
+            ("by hand", self._by_hand),
+        ]
+        for name, start in ways:
+            self.console.rule(name)
+            run = self._watch(start(), name)
+            self.runs.append({**run, "started_by": name})
+        self.console.print(table_of(list(self.runs)))
+        succeeded = sum(run["status"] == "SUCCEEDED" for run in self.runs)
+        print(f"demo: {len(self.runs)} runs, {succeeded} SUCCEEDED", flush=True)
+        return bool(succeeded == len(ways))
+
+    def _webhook(self) -> str:
+        """A source system's webhook: signed, claimed, its first job started before it is answered."""
+        file = EVENTS / "webhook-github.json"
+        secret = self.place.webhook_secret()
+        answer = send_github(self.place.stack.api_url, secret, file, delivery=str(uuid.uuid4()))
+        self._say(f"POST {json.loads(file.read_text())['path']} -> {answer.status_code} {answer.text}")
+        answer.raise_for_status()
+        return str(answer.json()["runs"][0]["run_id"])
+
+    def _schedule(self) -> str:
+        """EventBridge Scheduler's own start of the state machine."""
+        fired = self.place.stack.fire_schedule(f"{STACK_NAME}-full-refresh")
+        return self._started("the schedule fired", fired["executionArn"])
+
+    def _by_hand(self) -> str:
+        """What a person types into the Step Functions console."""
+        text = (EVENTS / "execution-by-hand.json").read_text()
+        machine = self.place.stack.outputs["StateMachineArn"]
+        client = self.place.stack.client("stepfunctions")
+        started = client.start_execution(
+            stateMachineArn=machine, name=f"by-hand-{uuid.uuid4().hex[:8]}", input=text
+        )
+        return self._started(f"StartExecution {json.dumps(json.loads(text))}", started["executionArn"])
+
+    def _started(self, how: str, execution_arn: str) -> str:
+        self._say(f"{how} -> {execution_arn.rsplit(':', 1)[1]}")
+        return execution_arn.rsplit(":", 1)[1]
+
+    def _watch(self, run_id: str, title: str) -> dict[str, Any]:
+        """Shows the run until its record is closed. Raises ``TimeoutError``."""
+        until = time.monotonic() + RUN_SECONDS
+        with Show(self.console, title) as show:
+            while time.monotonic() < until:
+                run = self._run(run_id)
+                now = datetime.now(UTC).isoformat()
+                show.update(run, list(step_lines(run, now, self.durations)))
+                if run.get("status") in ENDED:
+                    self._tell_end(run)
+                    return run
+                time.sleep(LOOK_SECONDS)
+        raise TimeoutError(f"run {run_id} has not ended within {RUN_SECONDS} s")
+
+    def _run(self, run_id: str) -> dict[str, Any]:
+        """The record; empty until the execution has opened it."""
+        try:
+            run: dict[str, Any] = self.api.get(f"/runs/{run_id}")
+        except requests.HTTPError as error:
+            if error.response.status_code == requests.codes.not_found:
+                return {}
+            raise
+        return run
+
+    def _tell_end(self, run: dict[str, Any]) -> None:
+        self._say(f"{run['status']}: {run['outcome']}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+
+def main() -> int:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
+    with standing() as place:
+        return 0 if Demo(place, console).play() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
