@@ -95,7 +95,7 @@ The stack stands. Its addresses are in .local/stack.json. Play with it:
 BODY='{{"action":"completed","workflow_run":{{"conclusion":"success","name":"load-erp"}}}}'
 SIGNATURE=$(printf %s "$BODY" | openssl dgst -sha256 -hmac '{place.webhook_secret()}' | sed 's/.* //')
 curl -i {stack.api_url}/webhooks/github -H 'content-type: application/json' \\
-  -H 'x-github-event: workflow_run' -H "x-github-delivery: $(date +%s%N)" \\
+  -H 'x-github-event: workflow_run' -H "x-github-delivery: $(openssl rand -hex 16)" \\
   -H "x-hub-signature-256: sha256=$SIGNATURE" -d "$BODY"
 
 # the runs API (IAM)
@@ -106,7 +106,7 @@ curl -s {signed} {stack.api_url}/runs -H 'content-type: application/json' -d '{{
 curl -s -X POST {stack.control_url}/schedules/{STACK_NAME}-full-refresh/fire
 
 # an execution by hand, with the AWS CLI
-export AWS_ENDPOINT_URL={stack.aws_endpoint_url} AWS_REGION={REGION}
+export AWS_ENDPOINT_URL={stack.aws_endpoint_url} AWS_DEFAULT_REGION={REGION}
 export AWS_ACCESS_KEY_ID={keys.access_key} AWS_SECRET_ACCESS_KEY={keys.secret_key}
 aws stepfunctions start-execution --state-machine-arn {outputs["StateMachineArn"]} \\
   --input '{{"pipeline":"order-to-cash"}}'

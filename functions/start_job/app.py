@@ -2,7 +2,7 @@
 
 from celonis_refresh import assembly
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.tasks import Progress, StepEvent
+from celonis_refresh.passage.progress import Progress, StepEvent
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -50,7 +50,7 @@ class JobSetup(Setup):
     delta_seconds: float | None = None
     execute_answer: Literal["empty", "execution_id", "no_id", "job"] = "empty"
     execute_status: int = 200
-    item_ids: Literal["own", "same"] = "own"
+    item_ids: Literal["same", "own"] = "same"
     latest_item_moves: Moment = "start"
     current_id_after_end: bool = False
     time_stamp_moves: bool = False

@@ -58,7 +58,7 @@ def test_execution_ends_with_the_outcome_that_is_set(team: Team, outcome: str) -
 
 def test_ids_move_with_the_execution(team: Team) -> None:
     before = team.job()["latestExecutionItemId"]
-    team.set_job(execute_answer="execution_id")
+    team.set_job(execute_answer="execution_id", item_ids="own")
     started = team.execute().json()["executionId"]
     record = team.job()
     assert record["currentExecutionId"] == started
@@ -67,8 +67,7 @@ def test_ids_move_with_the_execution(team: Team) -> None:
     assert (newest["executionId"], newest["id"]) == (started, record["latestExecutionItemId"])
 
 
-def test_item_id_can_be_the_execution_id(team: Team) -> None:
-    team.set_job(item_ids="same")
+def test_item_id_is_the_execution_id_unless_told_otherwise(team: Team) -> None:
     team.execute()
     record = team.job()
     assert record["latestExecutionItemId"] == record["currentExecutionId"]

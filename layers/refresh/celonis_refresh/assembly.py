@@ -16,6 +16,7 @@ from celonis_refresh.aws.kept import Kept
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.work import JobWork, LoadWork, Work
 from celonis_refresh.pipelines.definition import Definition
@@ -118,7 +119,7 @@ def work_for(run: Run, step: str) -> Work:
 
 @cache
 def tasks() -> Tasks:
-    return Tasks(records(), leases(), work_for, time.time)
+    return Tasks(Means(records(), leases(), work_for, time.time))
 
 
 @cache

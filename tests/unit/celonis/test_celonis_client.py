@@ -100,10 +100,17 @@ def test_executions_are_read() -> None:
     assert client_of(celonis).executions("p", "j") == [Execution("e", status="SUCCESS")]
 
 
+@_each(POSTS)
+def test_a_start_answered_with_a_web_page_may_have_started(use: Use) -> None:
+    celonis = FakeCelonis(HTML)
+    with pytest.raises(CelonisUnavailable) as caught:
+        use(client_of(celonis))
+    assert caught.value.may_have_started
+
+
 @pytest.mark.parametrize(
     "reply",
     [
-        HTML,
         Reply(200, b"OK"),
         Reply(204),
         Reply(200),

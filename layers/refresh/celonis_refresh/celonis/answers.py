@@ -103,6 +103,11 @@ def read_json(answer: Answer) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def is_page(answer: Answer) -> bool:
+    """Whether the body is a web page, as of a login or a gateway, which the API never answers."""
+    return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")
+
+
 def clean(value: object, redact: Callable[[str], str]) -> str | None:
     """A text of an answer, fit for an error: short, without credentials and control signs."""
     if isinstance(value, bool) or not isinstance(value, str | int):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celonis_refresh.celonis import calls, parsing
-from celonis_refresh.celonis.answers import RateLimit, clean, failure, rate_limit, read_json
+from celonis_refresh.celonis.answers import RateLimit, clean, failure, is_page, rate_limit, read_json
 from celonis_refresh.celonis.auth import authenticator
 from celonis_refresh.celonis.calls import Call, Mode
 from celonis_refresh.celonis.connection import Connection
@@ -85,7 +85,7 @@ class CelonisClient:
 
     def cancel_job(self, pool: str, job: str, *, timeout: float | None = None) -> None:
         """Cancel whatever execution of the data job runs now, whoever started it. It shows after seconds."""
-        self._call(calls.cancel_job(pool, job), timeout)
+        self._act(calls.cancel_job(pool, job), timeout)
 
     def load_model(
         self, pool: str, model: str, *, from_cache: bool = False, timeout: float | None = None
@@ -165,11 +165,24 @@ class CelonisClient:
             raise
 
     def _start(self, call: Call, parse: Callable[[Any], StartAnswer], timeout: float | None) -> StartAnswer:
-        answer = self._call(call, timeout)
         try:
-            return parse(read_json(answer))
+            return parse(read_json(self._act(call, timeout)))
         except ValueError:
             return StartAnswer()
+
+    def _act(self, call: Call, timeout: float | None) -> Answer:
+        """A call that changes something: any 2xx is a success, but for a page that somebody else served."""
+        answer = self._call(call, timeout)
+        if is_page(answer):
+            raise CelonisUnavailable(
+                f"A web page came back with {answer.status} while {call.doing}, not an answer of the API.",
+                hint="Something in between may have answered. If this lasts, check the base_url.",
+                may_have_started=True,
+                method=call.method,
+                path=call.path,
+                status=answer.status,
+            )
+        return answer
 
     def _call(self, call: Call, timeout: float | None) -> Answer:
         """Sign and send; once more with a renewed token, and once more with the credentials read anew."""

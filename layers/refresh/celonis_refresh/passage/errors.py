@@ -2,8 +2,8 @@
 
 RefreshError
 └── StepFailed
-    ├── JobFailed, JobCanceled, JobSkipped, JobTimedOut
-    ├── LoadFailed, LoadCanceled, LoadWarned, LoadTimedOut
+    ├── JobFailed, JobCanceled, JobSkipped, JobTimedOut, JobBusy
+    ├── LoadFailed, LoadCanceled, LoadWarned, LoadTimedOut, ModelBusy
     ├── StartAmbiguous, OutcomeUnproven, TakenOver    what was seen cannot be proven ours
     └── StartIgnored                                  twice sent, provably never started
 """
@@ -33,6 +33,10 @@ class JobTimedOut(StepFailed):
     """The data job did not end within its time-out."""
 
 
+class JobBusy(StepFailed):
+    """The data job is under way already and the pipeline does not wait (``when_busy: fail``)."""
+
+
 class LoadFailed(StepFailed):
     """The data model load ended with ERROR."""
 
@@ -47,6 +51,10 @@ class LoadWarned(StepFailed):
 
 class LoadTimedOut(StepFailed):
     """The data model load did not end within its time-out."""
+
+
+class ModelBusy(StepFailed):
+    """The data model is being loaded already and the pipeline does not wait (``when_busy: fail``)."""
 
 
 class StartAmbiguous(StepFailed):

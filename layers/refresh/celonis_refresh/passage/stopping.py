@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.progress import is_started
 from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict
 from celonis_refresh.passage.sights import Baseline
 from celonis_refresh.passage.work import Work
@@ -19,7 +19,7 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline
 
 LOOK_SECONDS = 12.0
-FIRST_PAUSE = 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 
@@ -45,12 +45,12 @@ class Stopping:
         findings = Findings()
         for step, state in run.steps.items():
             work = self.work_for(run, step)
-            if "baseline" not in state or "ended_at" in state:
+            if not is_started(state) or "ended_at" in state:
                 findings.free.append(work.lease)
                 continue
             try:
                 sentence, at_rest = self._stop(run, work, deadline)
-            except (CelonisError, RefreshError) as error:
+            except RefreshError as error:
                 sentence, at_rest = f"{work.subject} could not be looked at: {error}", False
             findings.sentences.append(sentence)
             if at_rest:
@@ -58,16 +58,29 @@ class Stopping:
         return findings
 
     def _stop(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
-        ruling = self._look(run, work, deadline)
+        ruling = self._first_look(run, work, deadline)
         if ruling.verdict is Verdict.ENDED:
             return f"{work.subject} had ended ({ruling.status}).", True
+        if ruling.verdict is Verdict.NOT_STARTED:
+            return f"{work.subject} had not been started.", True
         if ruling.verdict is not Verdict.UNDER_WAY:
             return f"{work.subject} was left alone: it is not proven that ours is running.", False
         if not run.definition.cancel_on_stop:
             return f"{work.subject} runs on: the pipeline says not to cancel it.", False
         if not work.cancel(min(LOOK_SECONDS, deadline.left())):
-            return f"{work.subject} runs on: a load cannot be cancelled.", False
+            return f"{work.subject} runs on: no call is known that cancels a load.", False
         return self._verify(run, work, deadline)
+
+    def _first_look(self, run: Run, work: Work, deadline: Deadline) -> Ruling:
+        """A start may be on its way, or not show yet: looks until it is proven, or cannot be any more."""
+        pause = FIRST_PAUSE
+        while True:
+            ruling = self._look(run, work, deadline)
+            left = deadline.left(reserve=VERIFY_SECONDS + LOOK_SECONDS)
+            if ruling.verdict is not Verdict.PENDING or left <= 0:
+                return ruling
+            self.sleep(min(pause, left))
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _verify(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
         until = Deadline(min(self.clock() + VERIFY_SECONDS, deadline.at - LOOK_SECONDS), self.clock)

@@ -119,8 +119,9 @@ class Triggering:
         until = Deadline(deadline.at - HAND_OVER_SECONDS, self.clock)
         if until.left() < LEAST_CELONIS_SECONDS:
             return
-        run = Run(acceptance.records[accepted.run_id])
-        loads = self.tables.resolved(run, until)
+        record = acceptance.records[accepted.run_id]
+        loads = self.tables.resolved(Run(record), until)
+        run = Run({**record, "loads": loads})
         self.tasks.start_step(run, run.plan.jobs[0].step, until, just_claimed={"loads": loads})
 
 

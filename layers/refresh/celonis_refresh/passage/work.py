@@ -40,6 +40,8 @@ class Work(Protocol):
     def timeout(self) -> int: ...
     @property
     def timed_out(self) -> type[errors.StepFailed]: ...
+    @property
+    def busy(self) -> type[errors.StepFailed]: ...
 
     def look(self, *, history: bool, timeout: float) -> Sight:
         """One look. ``history``: also ask for what ran before, where that is served."""
@@ -47,8 +49,8 @@ class Work(Protocol):
     def post(self, timeout: float) -> str | None:
         """Starts it; the id that the answer told, if it told one."""
 
-    def ending(self, status: str | None, ours: str | None, message: str | None, timeout: float) -> Ending:
-        """What the status at its end means."""
+    def ending(self, status: str | None, ours: str | None, sight: Sight, timeout: float) -> Ending:
+        """What the status at its end means; ``sight`` is the look that showed it."""
 
     def cancel(self, timeout: float) -> bool:
         """Cancels what runs now; False where no call is known that does."""
@@ -91,6 +93,10 @@ class JobWork:
     def timed_out(self) -> type[errors.StepFailed]:
         return errors.JobTimedOut
 
+    @property
+    def busy(self) -> type[errors.StepFailed]:
+        return errors.JobBusy
+
     def look(self, *, history: bool, timeout: float) -> Sight:
         """``GET …/jobs/{job}``; its history is the SDK's call, and not served everywhere."""
         job = self.client.job(self.pool, self.plan.job, timeout=timeout)
@@ -104,7 +110,7 @@ class JobWork:
         answer = self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
         return answer.execution_id
 
-    def ending(self, status: str | None, ours: str | None, message: str | None, timeout: float) -> Ending:  # noqa: ARG002
+    def ending(self, status: str | None, ours: str | None, sight: Sight, timeout: float) -> Ending:
         if status == JobStatus.SUCCESS:
             return Ending(None)
         if status == JobStatus.CANCEL:
@@ -112,7 +118,7 @@ class JobWork:
         if status == JobStatus.SKIPPED:
             text = f"{self.subject} was skipped by Celonis: nothing was extracted."
             return Ending(errors.JobSkipped(text, hint=FAIL_HINT))
-        reason = self._reason(ours, timeout)
+        reason = self._reason(_execution_id(ours, sight), timeout)
         return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
 
     def _reason(self, ours: str | None, timeout: float) -> str:
@@ -128,6 +134,14 @@ class JobWork:
 
     def facts(self) -> Mapping[str, object]:
         return {"job": self.plan.job, "mode": self.plan.mode.value}
+
+
+def _execution_id(ours: str | None, sight: Sight) -> str | None:
+    """The id whose log tells why: ours, or the newest that failed where ours is of another id space."""
+    listed = [entry.id for entry in sight.history or ()]
+    if ours in listed or not listed:
+        return ours
+    return next((entry.id for entry in sight.history or () if entry.status == sight.status), ours)
 
 
 def job_sight(job: Job, executions: list[Execution] | None) -> Sight:
@@ -177,6 +191,10 @@ class LoadWork:
     def timed_out(self) -> type[errors.StepFailed]:
         return errors.LoadTimedOut
 
+    @property
+    def busy(self) -> type[errors.StepFailed]:
+        return errors.ModelBusy
+
     def look(self, *, history: bool, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all
         """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables tell which."""
         model = self.plan.data_model
@@ -195,7 +213,8 @@ class LoadWork:
             answer = self.client.load_model(self.pool, model, from_cache=from_cache, timeout=timeout)
         return answer.execution_id
 
-    def ending(self, status: str | None, ours: str | None, message: str | None, timeout: float) -> Ending:  # noqa: ARG002
+    def ending(self, status: str | None, ours: str | None, sight: Sight, timeout: float) -> Ending:  # noqa: ARG002
+        message = sight.message
         told = f": {message}".rstrip(".") if message else ""
         if status == LoadStatus.SUCCESS:
             return Ending(None, message)

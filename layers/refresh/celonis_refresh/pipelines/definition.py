@@ -98,6 +98,7 @@ class LoadStep(_Strict):
     tables: Annotated[tuple[TableName, ...], Field(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
     on_warning: Literal["succeed", "fail"] = "succeed"
+    started_by: Literal["run", "job"] = "run"
 
     @property
     def data_model_id(self) -> str:
@@ -109,6 +110,8 @@ class LoadStep(_Strict):
             raise ValueError("a partial load needs tables: a list of ids, names or aliases")
         if self.kind is not LoadKind.PARTIAL and self.tables:
             raise ValueError('tables are for a load of kind "partial" only')
+        if self.started_by == "job" and "kind" in self.model_fields_set:
+            raise ValueError('a load that is started_by a "job" is what that job makes it: leave out kind')
         return self
 
 
@@ -146,6 +149,7 @@ class Definition(_Strict):
     settle: Annotated[Seconds, Field(ge=1, le=HOUR)] = 120
     poll: Polling = Polling()
     cancel_on_stop: bool = True
+    when_busy: Literal["wait", "fail"] = "wait"
 
     @property
     def data_pool_id(self) -> str:
@@ -165,6 +169,8 @@ class Definition(_Strict):
             raise ValueError(f"jobs: at most {MAX_STEPS} in one pipeline")
         if any(len(set(stage)) < len(stage) for stage in stages):
             raise ValueError("jobs: the same job stands twice in one group")
+        if not self.jobs and any(step.started_by == "job" for step in self.loads):
+            raise ValueError('loads: a load is started_by a "job", and there is no job')
         models = [step.data_model_id for step in self.loads]
         if len(set(models)) < len(models):
             raise ValueError("loads: the same data model stands twice")

@@ -37,6 +37,7 @@ class PlannedLoad:
     only_wanted: bool
     timeout: int
     on_warning: Literal["succeed", "fail"]
+    started_by: Literal["run", "job"]
 
     @property
     def names_tables(self) -> bool:
@@ -72,6 +73,8 @@ def _job(number: int, stage: int, step: JobStep, wish: Wish) -> PlannedJob:
 
 
 def _load(number: int, step: LoadStep, wish: Wish) -> PlannedLoad:
+    if step.started_by == "job":
+        return _awaited(number, step)
     complete = wish.complete or (wish.as_defined and step.kind is LoadKind.COMPLETE)
     return PlannedLoad(
         step=f"load-{number}",
@@ -82,4 +85,20 @@ def _load(number: int, step: LoadStep, wish: Wish) -> PlannedLoad:
         only_wanted=not complete and not wish.as_defined,
         timeout=step.timeout,
         on_warning=step.on_warning,
+        started_by="run",
+    )
+
+
+def _awaited(number: int, step: LoadStep) -> PlannedLoad:
+    """A load that a job starts is not ours to shape: no wish reaches it."""
+    return PlannedLoad(
+        step=f"load-{number}",
+        data_model=step.data_model_id,
+        kind=step.kind,
+        tables=(),
+        wanted=(),
+        only_wanted=False,
+        timeout=step.timeout,
+        on_warning=step.on_warning,
+        started_by="job",
     )

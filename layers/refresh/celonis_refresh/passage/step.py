@@ -1,0 +1,116 @@
+"""One task at work on one step of a run: what it read, what it will write, and the ways out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.progress import Progress, is_started
+from celonis_refresh.passage.sights import Baseline, Sight
+from celonis_refresh.passage.work import Work
+from celonis_refresh.polling.schedule import Schedule
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.timing import Clock, Deadline, iso
+
+LOOK_SECONDS = 12.0
+POST_SECONDS = 20.0
+"""How long a look, and a start, may take; both fit several times into the tasks' own time-out."""
+PROOF_WAIT = 2
+"""Seconds until the first looks: something short is proven best while it is seen under way."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every task works with. ``work_for`` gives the job or load behind a step of a run."""
+
+    records: Records
+    leases: Leases
+    work_for: Callable[[Run, str], Work]
+    clock: Clock
+    random: Random = field(default_factory=Random)
+
+
+@dataclass
+class Step:
+    """``state`` is what will be written; ``run`` what was read last."""
+
+    means: Means
+    run: Run
+    name: str
+    deadline: Deadline
+
+    def __post_init__(self) -> None:
+        self.work = self.means.work_for(self.run, self.name)
+        self.state: dict[str, Any] = dict(self.run.steps.get(self.name, {}))
+
+    def now(self) -> float:
+        return self.means.clock()
+
+    def seconds(self, most: float) -> float:
+        """What a call may take: ``most``, or what is left of the task's time."""
+        return min(most, self.deadline.left())
+
+    def save(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Writes the state, and ``facts`` of the run with it. Raises ``StepMoved``, ``RunClosed``."""
+        self.run = self.means.records.save_step(self.run, self.name, self.state, self.deadline, facts)
+
+    def note_baseline(self, sight: Sight, now: float) -> None:
+        """What is there before the start: whoever comes after a crash proves from here."""
+        self.state.pop("evidence", None)
+        self.state |= {
+            **self.work.facts(),
+            "baseline": Baseline.of(sight).to_json(),
+            "noted_at": iso(now),
+            "began": self.state.get("began", now),
+        }
+
+    def progress(self, status: Literal["WAITING", "RUNNING"], at_least: float = 0.0) -> Progress:
+        poll = self.run.definition.poll
+        unproven = not self.state.get("evidence", {}).get("proven_by")
+        floor = min(poll.floor, PROOF_WAIT) if unproven and status == "RUNNING" else poll.floor
+        since = self.state.get("sent_by") if status == "RUNNING" else self.state.get("began")
+        elapsed = max(0.0, self.now() - float(since)) if since is not None else 0.0
+        wait = Schedule(floor, poll.ceiling).next_wait(elapsed, self.means.random, at_least)
+        return {"status": status, "wait": wait}
+
+    def wait_out(self, trouble: CelonisError) -> Progress:
+        """Celonis could not be asked. That ends nothing but the step's own time-out."""
+        self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
+        if self.is_expired():
+            raise self.expired()
+        self.save()
+        at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
+        return self.progress("RUNNING" if is_started(self.state) else "WAITING", at_least)
+
+    def is_expired(self) -> bool:
+        began = self.state.get("began")
+        return began is not None and self.now() - float(began) >= self.work.timeout
+
+    def expired(self, found: str = "") -> RefreshError:
+        """The time-out of the step as an error, written and ready to be raised."""
+        text = f"{self.work.subject} did not end within its time-out of {self.work.timeout} s"
+        trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
+        told = f"{text} (last: {trouble})." if trouble else f"{text}."
+        hint = "Give it a longer timeout, or see in Celonis what holds it up."
+        return self.failed(self.work.timed_out(f"{told} {found}".strip(), hint=hint), free=False)
+
+    def failed(self, error: RefreshError, *, free: bool = True) -> RefreshError:
+        """Writes the end of a step that failed and gives the error back to be raised.
+
+        ``free``: whether nothing of ours uses the job or model any more.
+        """
+        self.state |= {"error": error.name, "message": str(error)}
+        self.close("FAILED", free=free)
+        return error
+
+    def close(self, outcome: str, *, free: bool = True) -> None:
+        """Writes the end of the step, then frees its lease."""
+        self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
+        self.save()
+        if free:
+            self.means.leases.free(self.run.run_id, self.work.lease, self.deadline)
