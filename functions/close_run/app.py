@@ -24,6 +24,7 @@ def _closing() -> Closing:
         executions=assembly.state_machine(),
         stopping=Stopping(assembly.work_for, time.time),
         notify=Notices(clients.sns(), environment.notices_topic_arn),
+        is_paused=assembly.parameters().is_paused,
         clock=time.time,
         retention_days=int(environment.run_retention_days),
     )

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition, parse_definition
-from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, UnknownPipeline
+from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, Problem, UnknownPipeline
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -60,6 +60,13 @@ class Parameters:
         if text is None:
             raise UnknownPipeline(name, where=f"/{self.stack}/pipelines/{name}")
         return parse_definition(name, text)
+
+    def is_paused(self, name: str) -> bool:
+        """Whether the pipeline starts nothing for now. What cannot be read shall fail where people see it."""
+        try:
+            return self.pipeline(name).paused
+        except (InvalidInput, UnknownPipeline):
+            return False
 
     def source_text(self, name: str) -> str:
         """The JSON of a source. Raises ``UnknownSource``."""

@@ -71,6 +71,7 @@ class Accepting:
             definition=definition,
             job=jobs[0].job if jobs else None,
             may_join=isinstance(trigger.pipeline, str),
+            is_execution=run_id is not None,
         )
 
     def _definition(self, trigger: Trigger) -> tuple[Definition, str]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from celonis_refresh.passage.stopping import Stopping
-from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus, new_record
+from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
+from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -47,7 +47,7 @@ Notify = Callable[[str, str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Closing:
-    """Closes runs."""
+    """Closes runs. ``is_paused``: whether a pipeline starts nothing for now."""
 
     table: Table
     records: Records
@@ -55,6 +55,7 @@ class Closing:
     executions: Executions
     stopping: Stopping
     notify: Notify
+    is_paused: Callable[[str], bool]
     clock: Clock
     retention_days: int
 
@@ -81,9 +82,10 @@ class Closing:
         while run.is_open:
             slot = self.table.get(keys.slot(run.pipeline)) or {}
             follow_up = slot.get("pending", {}).get("run_id")
-            facts |= {"follow_up": follow_up} if follow_up else {}
+            paused = follow_up is not None and self.is_paused(run.pipeline)
+            facts |= {"follow_up": follow_up} if follow_up and not paused else {}
             try:
-                self.table.transact(self._actions(run, slot, facts), deadline)
+                self.table.transact(self._actions(run, slot, facts, paused=paused), deadline)
             except Refused:
                 run = self.records.get(run.run_id)  # a trigger joined just now, or somebody else closed it
             else:
@@ -104,25 +106,14 @@ class Closing:
         }
         return facts | ({"error": error} if error else {})
 
-    def _actions(self, run: Run, slot: dict[str, Any], facts: dict[str, Any]) -> list[Action]:
+    def _actions(
+        self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool
+    ) -> list[Action]:
         sets = ", ".join(f"#{name} = :{name}" for name in facts)
         actions = [self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})]
-        if slot.get("run_id") != run.run_id:
-            return actions
-        pending = slot.get("pending")
-        moved = (
-            "SET #run_id = :next, #rev = :later REMOVE #pending"
-            if pending
-            else "SET #rev = :later REMOVE #run_id"
-        )
-        values: dict[str, Any] = {"mine": run.run_id, "rev": slot["rev"], "later": slot["rev"] + 1}
-        values |= {"next": pending["run_id"]} if pending else {}
-        held = "#run_id = :mine AND #rev = :rev"
-        actions.append(self.table.change(keys.slot(run.pipeline), moved, held, values))
-        if pending:
-            wish = Wish.from_json(pending["wish"])
-            record = new_record(pending["run_id"], run.pipeline, wish, str(facts["ended_at"]))
-            actions.append(self.table.put(record, "attribute_not_exists(pk)"))
+        if slot.get("run_id") == run.run_id:
+            at = str(facts["ended_at"])
+            actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
         return actions
 
     def _start_follow_up(self, run: Run) -> None:

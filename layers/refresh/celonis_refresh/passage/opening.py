@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,13 @@ from celonis_refresh.timing import Clock, Deadline, iso
 WHAT = "The input of the execution"
 
 
+class Where(NamedTuple):
+    """The run that an input leads to; ``status`` is what the execution is told if it is not that run."""
+
+    run_id: str
+    status: Literal["joined", "skipped"]
+
+
 class PlannedStep(TypedDict):
     """One step as the state machine's Maps take it. ``stage`` is a job's only."""
 
@@ -28,7 +35,7 @@ class PlannedStep(TypedDict):
 class Opened(TypedDict):
     """What OpenRun tells the state machine."""
 
-    opened: bool
+    status: Literal["opened", "joined", "skipped"]
     run_id: str
     jobs: list[PlannedStep]
     loads: list[PlannedStep]
@@ -81,24 +88,24 @@ class Opening:
         Raises ``InvalidTrigger``, ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``,
         ``UnknownTable``, ``RunClosed`` and what Celonis says to the question for tables.
         """
-        run_id = self._run_id(document, execution, deadline)
+        run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:
-            return {"opened": False, "run_id": run_id, "jobs": [], "loads": []}
+            return {"status": status, "run_id": run_id, "jobs": [], "loads": []}
         run = self._running(self.records.get_open(run_id), execution, deadline)
         plan = run.plan
         return {
-            "opened": True,
+            "status": "opened",
             "run_id": run_id,
             "jobs": [{"step": job.step, "stage": job.stage} for job in plan.jobs],
             "loads": [{"step": load.step} for load in plan.loads],
         }
 
-    def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> str:
+    def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> Where:
         if isinstance(document, Mapping) and "run_id" in document:
             run_id = _read(_Resume, document).run_id
             if run_id != execution.name:
                 raise InvalidTrigger(WHAT, [Problem("run_id", "must be the name of the execution")])
-            return run_id
+            return Where(run_id, "joined")
         start = _read(_Start, document)
         trigger = Trigger(
             pipeline=start.pipeline,
@@ -111,7 +118,8 @@ class Opening:
         if start.delivery:
             deliveries.append(keys.delivery("schedule", start.delivery))
         acceptance = self.accepting.accept([trigger], deliveries, deadline, run_id=execution.name)
-        return acceptance.results[0].run_id
+        accepted = acceptance.results[0]
+        return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
 
     def _running(self, run: Run, execution: Execution, deadline: Deadline) -> Run:
         """Notes the execution, the definition of a run that waited, and the resolved tables."""

@@ -150,6 +150,8 @@ class Definition(_Strict):
     poll: Polling = Polling()
     cancel_on_stop: bool = True
     when_busy: Literal["wait", "fail"] = "wait"
+    when_running: Literal["join", "skip"] = "join"
+    paused: bool = False
 
     @property
     def data_pool_id(self) -> str:

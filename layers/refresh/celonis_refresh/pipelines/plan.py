@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,12 +60,17 @@ class Plan:
         return next(load for load in self.loads if load.step == step)
 
 
-def make_plan(definition: Definition, wish: Wish) -> Plan:
-    """The plan of a run: pure, so that whoever has the record has the plan."""
-    jobs = [(stage, step) for stage, steps in enumerate(definition.stages()) for step in steps]
+def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) -> Plan:
+    """The plan of a run: pure, so that whoever has the record has the plan.
+
+    ``skip``: ids of jobs and data models that are left out, because a run before is done with them.
+    """
+    stages = [[step for step in steps if step.job_id not in skip] for steps in definition.stages()]
+    jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
+    loads = [step for step in definition.loads if step.data_model_id not in skip]
     return Plan(
         jobs=tuple(_job(number, stage, step, wish) for number, (stage, step) in enumerate(jobs)),
-        loads=tuple(_load(number, step, wish) for number, step in enumerate(definition.loads)),
+        loads=tuple(_load(number, step, wish) for number, step in enumerate(loads)),
     )
 
 

@@ -15,6 +15,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineBusy, TableBusy
+from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
@@ -26,8 +27,13 @@ MAX_ROUNDS = 50
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One pipeline that is to run. ``run_id``: the id it gets if it starts; ``follow_up_id``: the id of the
-    run that follows, if this is the first trigger to join; ``job``: the job it starts with, for the lease."""
+    """One pipeline that is to run.
+
+    ``run_id``: the id it gets if it starts; ``follow_up_id``: the id of the run that follows, if this is the
+    first trigger to join. ``job``: the job it starts with, for the lease. ``may_join``: False for a run that
+    brings what a follow-up would not have. ``is_execution``: the run is an execution that has begun already.
+    ``skip``: jobs and models that a retried run is done with.
+    """
 
     pipeline: str
     wish: Wish
@@ -36,6 +42,8 @@ class Claim:
     definition: Definition
     job: str | None = None
     may_join: bool = True
+    is_execution: bool = False
+    skip: tuple[str, ...] = ()
 
     def joined_by(self, other: Claim) -> Claim:
         """One claim for two triggers of the same pipeline that came together."""
@@ -44,11 +52,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a claim. ``holds_lease``: whether the run may start its first job at once."""
+    """What became of a claim. ``holds_lease``: whether the run may start its first job at once.
+
+    ``skipped``: nothing was accepted, because ``run_id`` is under way and the pipeline skips meanwhile.
+    """
 
     pipeline: str
     run_id: str
-    status: Literal["started", "joined"]
+    status: Literal["started", "joined", "skipped"]
     holds_lease: bool = False
 
 
@@ -88,6 +99,8 @@ class Claims:
         view = _View()
         for _ in range(MAX_ROUNDS):
             attempt = _Attempt(self.table, view, claims, deliveries, self.clock())
+            if attempt.accepts_nothing:
+                return attempt.acceptance()
             try:
                 self.table.transact(attempt.actions(), deadline)
             except Refused as refused:
@@ -116,6 +129,10 @@ class _Attempt:
             leased |= {claim.job} if claim.job and result.holds_lease else set()
             self.results.append(result)
             self.groups.append((claim, self._claim(claim, result)))
+
+    @property
+    def accepts_nothing(self) -> bool:
+        return all(result.status == "skipped" for result in self.results)
 
     def actions(self) -> list[Action]:
         return [*self._deliver(), *(action for _, group in self.groups for action in group)]
@@ -148,13 +165,15 @@ class _Attempt:
 
     def _result(self, claim: Claim, leased: Collection[str]) -> Accepted:
         slot = self.view.slots.get(claim.pipeline, {})
-        if "run_id" not in slot:
-            free = claim.job is not None and claim.job not in leased
-            return Accepted(claim.pipeline, claim.run_id, "started", free)
-        if not claim.may_join:
-            raise PipelineBusy(claim.pipeline, slot["run_id"])
-        pending = slot.get("pending")
-        return Accepted(claim.pipeline, pending["run_id"] if pending else claim.follow_up_id, "joined")
+        active, pending = slot.get("run_id"), slot.get("pending")
+        if active is not None and not claim.may_join:
+            raise PipelineBusy(claim.pipeline, str(active))
+        if active is not None and claim.definition.when_running == "skip":
+            return Accepted(claim.pipeline, str(active), "skipped")
+        if active is not None or claim.definition.paused or (pending and claim.is_execution):
+            return Accepted(claim.pipeline, pending["run_id"] if pending else claim.follow_up_id, "joined")
+        free = claim.job is not None and claim.job not in leased
+        return Accepted(claim.pipeline, pending["run_id"] if pending else claim.run_id, "started", free)
 
     def _deliver(self) -> list[Action]:
         runs = [asdict(result) for result in self.results]
@@ -163,37 +182,51 @@ class _Attempt:
         return [self.table.put({"pk": key, **item}, unknown, now) for key in self.deliveries]
 
     def _claim(self, claim: Claim, result: Accepted) -> list[Action]:
-        return [self._join(claim, result)] if result.status == "joined" else self._start(claim, result)
+        match result.status:
+            case "joined":
+                return [self._join(claim, result)]
+            case "started":
+                return self._start(claim, result)
+        return []
 
     def _start(self, claim: Claim, result: Accepted) -> list[Action]:
         at = iso(self.now)
-        record = new_record(claim.run_id, claim.pipeline, claim.wish, at, claim.definition)
-        self.records[claim.run_id] = record
+        wish = self._joined_wish(claim)
+        record = new_record(result.run_id, claim.pipeline, wish, at, claim.definition, claim.skip)
+        self.records[result.run_id] = record
         actions = [
-            self.table.change(
-                keys.slot(claim.pipeline),
-                "SET #run_id = :run_id, #rev = if_not_exists(#rev, :zero) + :one",
-                "attribute_not_exists(#run_id)",
-                {"run_id": claim.run_id, "zero": 0, "one": 1},
+            self._change_slot(
+                claim,
+                "#run_id = :run_id REMOVE #pending, #status, #position",
+                {"run_id": result.run_id},
             ),
             self.table.put(record, "attribute_not_exists(pk)"),
         ]
         if result.holds_lease and claim.job:
-            lease = {"pk": keys.job_lease(claim.job), "run_id": claim.run_id, "at": at}
+            lease = lease_item(keys.job_lease(claim.job), result.run_id, at)
             actions.append(self.table.put(lease, "attribute_not_exists(pk)"))
         return actions
 
     def _join(self, claim: Claim, result: Accepted) -> Action:
-        slot = self.view.slots[claim.pipeline]
-        pending = slot.get("pending")
-        wish = Wish.from_json(pending["wish"]).join(claim.wish) if pending else claim.wish
-        return self.table.change(
-            keys.slot(claim.pipeline),
-            "SET #pending = :pending, #rev = :next",
-            "#rev = :rev AND attribute_exists(#run_id)",
-            {
-                "pending": {"run_id": result.run_id, "wish": wish.to_json()},
-                "rev": slot["rev"],
-                "next": slot["rev"] + 1,
-            },
+        pending = {"run_id": result.run_id, "wish": self._joined_wish(claim).to_json()}
+        if "run_id" in self.view.slots.get(claim.pipeline, {}):
+            return self._change_slot(claim, "#pending = :pending", {"pending": pending})
+        return self._change_slot(
+            claim,
+            "#pending = :pending, #status = :waiting, #position = :position",
+            {"pending": pending, "waiting": keys.WAITING, "position": f"{iso(self.now)} {claim.pipeline}"},
         )
+
+    def _joined_wish(self, claim: Claim) -> Wish:
+        pending = self.view.slots.get(claim.pipeline, {}).get("pending")
+        return Wish.from_json(pending["wish"]).join(claim.wish) if pending else claim.wish
+
+    def _change_slot(self, claim: Claim, changes: str, values: Mapping[str, Any]) -> Action:
+        """A change of the slot that holds only while it is as the view believes: seen, or free and empty."""
+        slot = self.view.slots.get(claim.pipeline)
+        believed = (
+            "#rev = :rev" if slot else "attribute_not_exists(#run_id) AND attribute_not_exists(#pending)"
+        )
+        counted = {"zero": 0, "one": 1} | ({"rev": slot["rev"]} if slot else {})
+        expression = f"SET #rev = if_not_exists(#rev, :zero) + :one, {changes}"
+        return self.table.change(keys.slot(claim.pipeline), expression, believed, {**values, **counted})

@@ -16,6 +16,11 @@ def run(run_id: str) -> str:
     return f"run#{run_id}"
 
 
+WAITING = "WAITING"
+LEASED = "LEASED"
+"""What slots with a follow-up that nothing starts, and leases, stand under in the index by status."""
+
+
 def job_lease(job: str) -> str:
     return f"lease#job#{job}"
 

@@ -11,6 +11,11 @@ from celonis_refresh.runs.table import Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
 
+def lease_item(lease: str, run_id: str, at: str) -> dict[str, str]:
+    """The item of a lease; it can be listed in the index by status."""
+    return {"pk": lease, "run_id": run_id, "at": at, "status": keys.LEASED, "position": f"{at} {lease}"}
+
+
 @dataclass(frozen=True)
 class Leases:
     """Takes and frees leases; every change is conditional on the run believed to hold it."""
@@ -34,7 +39,7 @@ class Leases:
 
     def _take(self, run_id: str, lease: str, holder: str, deadline: Deadline) -> str | None:
         """Takes a lease that is free or held by ``holder``; otherwise the run that holds it."""
-        item = {"pk": lease, "run_id": run_id, "at": iso(self.clock())}
+        item = lease_item(lease, run_id, iso(self.clock()))
         actions = [
             self.table.check(keys.run(run_id), IS_OPEN, OPEN_VALUES),
             self.table.put(item, "attribute_not_exists(pk) OR #run_id = :holder", {"holder": holder}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -84,11 +84,16 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        return make_plan(self.definition, self.wish)
+        return make_plan(self.definition, self.wish, self.item.get("skip", ()))
 
 
 def new_record(
-    run_id: str, pipeline: str, wish: Wish, at: str, definition: Definition | None = None
+    run_id: str,
+    pipeline: str,
+    wish: Wish,
+    at: str,
+    definition: Definition | None = None,
+    skip: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The record of a run that was claimed at ``at`` and has done nothing yet."""
     record: dict[str, Any] = {
@@ -101,7 +106,8 @@ def new_record(
         "wish": wish.to_json(),
         "steps": {},
     }
-    return record | ({"definition": definition_text(definition)} if definition else {})
+    record |= {"definition": definition_text(definition)} if definition else {}
+    return record | ({"skip": list(skip)} if skip else {})
 
 
 def definition_text(definition: Definition) -> str:

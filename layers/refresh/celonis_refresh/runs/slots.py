@@ -1,0 +1,66 @@
+"""How a slot passes from one run to the next: as actions of a transaction, conditional on what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import new_record
+from celonis_refresh.runs.table import Action, Table
+
+STARTED = "#run_id = :next REMOVE #pending, #status, #position"
+
+
+def release(
+    table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
+) -> list[Action]:
+    """A run lets its slot go: to the run that waits, to nobody, or to whoever lifts the pause."""
+    pending = slot.get("pending")
+    held = {"mine": run_id}
+    mine = "#run_id = :mine"
+    if pending is None:
+        return [_change(table, pipeline, slot, "REMOVE #run_id", mine, held)]
+    if paused:
+        waiting = {**held, "waiting": keys.WAITING, "position": f"{at} {pipeline}"}
+        changes = ", #status = :waiting, #position = :position REMOVE #run_id"
+        return [_change(table, pipeline, slot, changes, mine, waiting)]
+    changed = _change(table, pipeline, slot, f", {STARTED}", mine, {**held, "next": pending["run_id"]})
+    return [changed, _record(table, pipeline, pending, at)]
+
+
+def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
+    """What waits in a free slot becomes its run."""
+    pending = slot["pending"]
+    free = "attribute_not_exists(#run_id)"
+    changed = _change(table, pipeline, slot, f", {STARTED}", free, {"next": pending["run_id"]})
+    return [changed, _record(table, pipeline, pending, at)]
+
+
+def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str) -> Action:
+    """What waits behind a run is given up."""
+    return _change(table, pipeline, slot, "REMOVE #pending", "#run_id = :mine", {"mine": run_id})
+
+
+def _change(
+    table: Table,
+    pipeline: str,
+    slot: Mapping[str, Any],
+    changes: str,
+    condition: str,
+    values: Mapping[str, Any],
+) -> Action:
+    expression = (
+        f"SET #rev = :later {changes}" if changes.startswith("REMOVE") else f"SET #rev = :later{changes}"
+    )
+    counted = {"rev": slot["rev"], "later": slot["rev"] + 1}
+    return table.change(
+        keys.slot(pipeline), expression, f"#rev = :rev AND {condition}", {**values, **counted}
+    )
+
+
+def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:
+    """The record of a run that waited: its definition is read when it opens."""
+    record = new_record(str(pending["run_id"]), pipeline, Wish.from_json(pending["wish"]), at)
+    return table.put(record, "attribute_not_exists(pk)")
