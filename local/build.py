@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".aws-sam" / "build"
-FUNCTIONS = ("Trigger", "Api", "OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad", "CloseRun")
+FUNCTIONS = ("Trigger", "Api", "OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad", "CloseRun", "Reconcile")
 LAYER = BUILT / "RefreshLayer" / "python"
 LARGEST_LAYER = 60 * 1024 * 1024
 """Bytes; Lambda takes 250 MB of function and layers together, and every byte is read at a cold start."""

@@ -1,5 +1,6 @@
-"""Starts a run, shows one, lists them."""
+"""The runs API: start, show, list, cancel and retry runs; show how pipelines stand."""
 
+import time
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +11,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from celonis_refresh import assembly
 from celonis_refresh.http_answers import answering
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.requesting import Requests, read_json
+from celonis_refresh.passage.requesting import Requests, read_cancel, read_json
+from celonis_refresh.passage.steering import Steering
 from celonis_refresh.runs.listing import Listing
 
 app = APIGatewayHttpResolver()
@@ -22,12 +24,26 @@ def _requests() -> Requests:
     return Requests(assembly.accepting(), assembly.state_machine(), records, listing)
 
 
+@cache
+def _steering() -> Steering:
+    table = assembly.table()
+    return Steering(
+        table=table,
+        records=assembly.records(),
+        listing=Listing(table),
+        accepting=assembly.accepting(),
+        executions=assembly.state_machine(),
+        pipelines=assembly.parameters().pipelines,
+        clock=time.time,
+    )
+
+
 @app.post("/runs")
 def start_run() -> tuple[dict[str, Any], int]:
     event = app.current_event
     key = event.headers.get("idempotency-key")
     deadline = assembly.deadline(app.lambda_context)
-    told = _requests().start(read_json(event.decoded_body), "api", key, deadline)
+    told = _requests().start(read_json(event.decoded_body), _caller(), key, deadline)
     return told, HTTPStatus.OK if told.get("duplicate") else HTTPStatus.ACCEPTED
 
 
@@ -39,6 +55,36 @@ def list_runs() -> dict[str, Any]:
 @app.get("/runs/<run_id>")
 def show_run(run_id: str) -> dict[str, Any]:
     return _requests().show(run_id)
+
+
+@app.post("/runs/<run_id>/cancel")
+def cancel_run(run_id: str) -> tuple[dict[str, Any], int]:
+    request = read_cancel(app.current_event.decoded_body)
+    deadline = assembly.deadline(app.lambda_context)
+    told = _steering().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
+    return told, HTTPStatus.ACCEPTED
+
+
+@app.post("/runs/<run_id>/retry")
+def retry_run(run_id: str) -> tuple[dict[str, Any], int]:
+    told = _steering().retry(run_id, _caller(), assembly.deadline(app.lambda_context))
+    return told, HTTPStatus.OK if told.get("duplicate") else HTTPStatus.ACCEPTED
+
+
+@app.get("/pipelines")
+def list_pipelines() -> dict[str, Any]:
+    return _steering().list_pipelines()
+
+
+@app.get("/pipelines/<name>")
+def show_pipeline(name: str) -> dict[str, Any]:
+    return _steering().show_pipeline(name)
+
+
+def _caller() -> str:
+    """Who signed the request, as IAM knows them."""
+    context = app.current_event.raw_event["requestContext"]
+    return str(context.get("authorizer", {}).get("iam", {}).get("userArn", "api"))
 
 
 @logger.inject_lambda_context(clear_state=True)

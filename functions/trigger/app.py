@@ -7,6 +7,7 @@ from typing import Any
 from celonis_refresh import assembly
 from celonis_refresh.aws.configuration import is_throttled
 from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.sns_pages import SnsPages
 from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import triggering
@@ -29,12 +30,13 @@ def _triggering() -> triggering.Triggering:
     return triggering.Triggering(
         source=sources.get,
         secrets=secrets.get,
-        renewed=secrets.renew,
+        renewed=secrets.renew_seldom,
         accepting=assembly.accepting(),
         tasks=assembly.tasks(),
         tables=ModelTables(assembly.client_for, time.time, KEPT_SECONDS),
         records=assembly.records(),
         executions=assembly.state_machine(),
+        sns=SnsPages(),
         clock=time.time,
     )
 

@@ -13,10 +13,13 @@ from celonis_refresh.aws import clients, environment
 from celonis_refresh.aws.configuration import Parameters, Secrets, is_throttled
 from celonis_refresh.aws.executions import StateMachine
 from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.notices import Notices
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.step import Means
+from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.work import JobWork, LoadWork, Work
 from celonis_refresh.pipelines.definition import Definition
@@ -135,3 +138,19 @@ def starter_environment() -> environment.StarterEnvironment:
 @cache
 def state_machine() -> StateMachine:
     return StateMachine(clients.stepfunctions(), starter_environment().state_machine_arn)
+
+
+@cache
+def closing() -> Closing:
+    closer = environment.read(environment.CloserEnvironment, os.environ)
+    return Closing(
+        table=table(),
+        records=records(),
+        leases=leases(),
+        executions=state_machine(),
+        stopping=Stopping(work_for, time.time),
+        notify=Notices(clients.sns(), closer.notices_topic_arn),
+        is_paused=parameters().is_paused,
+        clock=time.time,
+        retention_days=int(closer.run_retention_days),
+    )

@@ -13,17 +13,22 @@ from celonis_refresh.observability import logger
 STATUS: Mapping[str, int] = {
     "NotAuthentic": 401,
     "Malformed": 400,
+    "TooLarge": 413,
     "InvalidTrigger": 400,
     "UnknownSource": 404,
     "UnknownPipeline": 404,
     "RunNotFound": 404,
     "PipelineBusy": 409,
     "RunClosed": 409,
+    "RunOpen": 409,
+    "RunSuperseded": 409,
+    "PipelineSkips": 409,
     "InvalidDefinition": 422,
     "InvalidSource": 422,
     "RuleError": 422,
     "TableBusy": 503,
     "SecretUnreadable": 503,
+    "SnsUnavailable": 503,
 }
 """The status of each error by its name; any other error of this service is a 500."""
 RETRY_SECONDS = "2"

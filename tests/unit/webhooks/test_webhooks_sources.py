@@ -105,7 +105,7 @@ def test_a_source_says_where_id_and_name_stand() -> None:
         ({"sender": "gitthub"}, "sender", "expected one of airbyte"),
         ({"secret": None}, "secret", "expected the name"),
         ({"rules": []}, "rules", "at least one"),
-        ({"rules": RULES * 51}, "rules", "at most 50"),
+        ({"rules": RULES * 51}, "rules", "at most 30"),
         ({"colour": "red"}, "colour", "not a field"),
         ({"topics": [TOPIC]}, "topics", "does not belong"),
         ({"parameter": "token"}, "parameter", "does not belong"),

@@ -61,6 +61,12 @@ class Parameters:
             raise UnknownPipeline(name, where=f"/{self.stack}/pipelines/{name}")
         return parse_definition(name, text)
 
+    def pipelines(self) -> list[str]:
+        """The names of all pipelines."""
+        path = f"/{self.stack}/pipelines/"
+        pages = self.client.get_paginator("get_parameters_by_path").paginate(Path=path)
+        return [found["Name"].removeprefix(path) for page in pages for found in page["Parameters"]]
+
     def is_paused(self, name: str) -> bool:
         """Whether the pipeline starts nothing for now. What cannot be read shall fail where people see it."""
         try:

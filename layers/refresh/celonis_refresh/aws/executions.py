@@ -28,6 +28,20 @@ class StateMachine:
         except self.client.exceptions.ExecutionAlreadyExists:
             return  # it was started: what was wanted
 
+    def stop(self, run_id: str, error: str, cause: str) -> None:
+        """Stops the execution of a run; one that has ended is left as it is."""
+        self.client.stop_execution(executionArn=self.execution_arn(run_id), error=error, cause=cause)
+
+    def execution_arn(self, run_id: str) -> str:
+        return f"{self.arn.replace(':stateMachine:', ':execution:')}:{run_id}"
+
+    def find(self, run_id: str) -> EndedExecution | None:
+        """How the execution of a run stands; None where there is none."""
+        try:
+            return self.describe(self.execution_arn(run_id))
+        except self.client.exceptions.ExecutionDoesNotExist:
+            return None
+
     def describe(self, arn: str) -> EndedExecution:
         """How the execution stands."""
         answer = self.client.describe_execution(executionArn=arn)

@@ -23,6 +23,7 @@ class Kept(Generic[V]):
     clock: Clock
     passing: Callable[[Exception], bool] = lambda _: False
     _values: dict[str, tuple[float, V]] = field(default_factory=dict)
+    _renewed: dict[str, float] = field(default_factory=dict)
 
     def get(self, name: str) -> V:
         """The value, at most ``seconds`` old unless it could not be read anew."""
@@ -42,3 +43,10 @@ class Kept(Generic[V]):
         """The value as it is now."""
         self._values.pop(name, None)
         return self.get(name)
+
+    def renew_seldom(self, name: str) -> V:
+        """As :meth:`renew`, but once in ``seconds`` at most: for what a stranger can bring about."""
+        if self.clock() - self._renewed.get(name, -self.seconds) < self.seconds:
+            return self.get(name)
+        self._renewed[name] = self.clock()
+        return self.renew(name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from celonis_refresh.pipelines.definition import Definition, parse_inline
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
 from celonis_refresh.runs.claims import Acceptance, Claim, Claims
+from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
 
@@ -56,6 +57,27 @@ class Accepting:
             claims[claim.pipeline] = claim if known is None else known.joined_by(claim)
         return self.claims.accept(list(claims.values()), deliveries, deadline)
 
+    def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
+        """Claims a run that takes up what ``run`` left undone, under today's definition.
+
+        Raises ``PipelineBusy``: what it leaves out, a follow-up would not.
+        """
+        definition = self.definition(run.pipeline)
+        skip = done_with(run)
+        reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
+        jobs = make_plan(definition, run.wish, skip).jobs
+        claim = Claim(
+            pipeline=run.pipeline,
+            wish=replace(run.wish, reasons=(reason,)),
+            run_id=self.new_id(run.pipeline),
+            follow_up_id=self.new_id(run.pipeline),
+            definition=definition,
+            job=jobs[0].job if jobs else None,
+            may_join=False,
+            skip=skip,
+        )
+        return self.claims.accept([claim], deliveries, deadline)
+
     def _claim(self, trigger: Trigger, number: int, deliveries: Sequence[str], run_id: str | None) -> Claim:
         definition, name = self._definition(trigger)
         at = iso(self.clock())
@@ -79,3 +101,13 @@ class Accepting:
             return self.definition(trigger.pipeline), trigger.pipeline
         inline = parse_inline(trigger.pipeline)
         return inline, inline.name
+
+
+def done_with(run: Run) -> tuple[str, ...]:
+    """The ids of jobs and models whose every step in the run succeeded, or was left out by it already."""
+    if not run.has_definition:
+        return ()
+    steps = [(job.job, job.step) for job in run.plan.jobs]
+    steps += [(load.data_model, load.step) for load in run.plan.loads]
+    undone = {done for done, step in steps if run.steps.get(step, {}).get("outcome") != "SUCCEEDED"}
+    return tuple(sorted({*run.item.get("skip", ()), *(done for done, _ in steps)} - undone))

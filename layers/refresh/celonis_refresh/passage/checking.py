@@ -51,17 +51,16 @@ class Check(Start):
         return self.progress("WAITING")
 
     def _judge(self) -> tuple[Ruling, Sight]:
-        """One look, and a second with the history when the first shows an end or something new."""
+        """One look, with the history unless it shows what was proven before, still under way."""
         baseline = Baseline.from_json(self.state["baseline"])
         case = Case(baseline, self.run.definition.settle, bool(self.state.get("answered")))
         evidence = Evidence.from_json(self.state["evidence"]) if "evidence" in self.state else Evidence()
-        proven = evidence.proven_by is not None
-        sight = self.work.look(history=not proven, timeout=self.seconds(LOOK_SECONDS))
         since = self.now() - float(self.state["sent_by"])
+        sight = self.work.look(self.seconds(LOOK_SECONDS))
         ruling = case.judge(evidence, sight, since)
         quiet = ruling.verdict is Verdict.UNDER_WAY and sight.activity is Activity.UNDER_WAY
-        if sight.history is None and proven and not quiet:
-            sight = self.work.look(history=True, timeout=self.seconds(LOOK_SECONDS))
+        if evidence.proven_by is None or not quiet:
+            sight = self.work.with_history(sight, self.seconds(LOOK_SECONDS))
             ruling = case.judge(evidence, sight, since)
         return ruling, sight
 

@@ -62,8 +62,10 @@ class Closing:
     def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
         """Closes the run of an execution that has ended; None where there is nothing to close."""
         execution = self.executions.describe(execution_arn)
-        if execution.status == "RUNNING":
-            return None
+        return None if execution.status == "RUNNING" else self.close_as(execution, deadline)
+
+    def close_as(self, execution: EndedExecution, deadline: Deadline) -> Run | None:
+        """As :meth:`close`, for an execution that is known to have ended."""
         run = self.records.find(execution.name)
         if run is None:
             self._tell_of_refusal(execution)

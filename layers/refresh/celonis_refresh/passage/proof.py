@@ -4,6 +4,9 @@ Ours is exactly one id that was not there at the baseline; or, where there are n
 under way since a baseline at rest, or a start date later than the one noted. Two new ids prove nothing
 (``AMBIGUOUS``). Time that passed is never a proof: without one, a run ends ``UNPROVEN``.
 
+Where the list of executions reaches back to the baseline, it alone says what is new: it shows ours before
+anything that followed, whereas an id that stands alone may be a later one.
+
 A look may be stale by at most ``settle`` seconds. So an end that cannot be told from what was before the
 start is believed only when it is seen later than ``settle`` after the start was sent, and a start that
 left no trace is repeated only after the same time, and only where a trace would have had to show.
@@ -36,8 +39,9 @@ class Evidence:
     """What is known of our start so far, as it is kept in the record.
 
     ``proven_by``: "answer", "id", "running" or "date", None while nothing is proven. ``ours``: our id, where
-    there are ids. ``started``: Celonis's start date of ours. ``ran``: something was seen under way since the
-    start. ``current`` and ``latest``: new ids seen; ``one_space``: they are known to be of one id space.
+    there are ids. ``started``: Celonis's start date of ours, where there are none. ``ran``: something was
+    seen under way since the start. ``current`` and ``latest``: new ids seen; ``one_space``: they are known
+    to be of one id space.
     """
 
     proven_by: str | None = None
@@ -83,20 +87,20 @@ class Case:
     answered: bool
 
     def judge(self, evidence: Evidence, sight: Sight, since_sent: float) -> Ruling:
-        """Rules on one look, ``since_sent`` seconds after the start was sent at the latest."""
+        """Rules on one look that was asked for ``since_sent`` seconds after the start was sent, or later."""
         settled = since_sent >= self.settle
         evidence = self._collect(evidence, sight)
-        new = self._new_ids(evidence, sight)
-        if evidence.proven_by is None:
-            if len(new) > 1:
-                return Ruling(Verdict.AMBIGUOUS, evidence)
-            evidence = self._prove(evidence, sight, new, settled)
-        if evidence.proven_by is None:
-            return Ruling(self._without_proof(sight, new, settled), evidence)
+        listed = self._newly_listed(sight)
+        new = _new_ids(evidence) if listed is None else listed
+        if evidence.ours is None and len(new) > 1:
+            return Ruling(Verdict.AMBIGUOUS, evidence)
         if evidence.ours is None and new:
-            if len(new) > 1:
-                return Ruling(Verdict.AMBIGUOUS, evidence)
-            evidence = replace(evidence, ours=min(new))
+            evidence = replace(evidence, proven_by=evidence.proven_by or "id", ours=min(new))
+        if evidence.proven_by is None and listed is None and (settled or not sight.ids):
+            # Ids that stand as they were may be stale; and what a list does not show is not ours.
+            evidence = self._prove_without_id(evidence, sight)
+        if evidence.proven_by is None:
+            return Ruling(self._without_proof(sight, listed, settled), evidence)
         if evidence.ours is not None:
             return self._by_id(evidence, evidence.ours, sight, settled)
         return self._by_date(evidence, sight, settled)
@@ -110,93 +114,106 @@ class Case:
             ran=evidence.ran or sight.activity is Activity.UNDER_WAY,
             current=evidence.current | self._fresh(sight.current),
             latest=evidence.latest | self._fresh(sight.latest),
-            one_space=evidence.one_space or same,
+            one_space=evidence.one_space or sight.one_space or same,
         )
 
     def _fresh(self, found: str | None) -> frozenset[str]:
         return frozenset({found}) - self.baseline.ids if found else frozenset()
 
-    def _new_ids(self, evidence: Evidence, sight: Sight) -> frozenset[str]:
-        """The executions that were not there at the baseline, as far as anything shows them."""
-        listed = self._newly_listed(sight)
-        if evidence.one_space:
-            return evidence.current | evidence.latest | listed
-        if len(evidence.latest) > 1:
-            return evidence.latest
-        return evidence.current | listed or evidence.latest
-
-    def _newly_listed(self, sight: Sight) -> frozenset[str]:
-        """Entries above the newest one that was there before; all of them only if all were noted."""
+    def _newly_listed(self, sight: Sight) -> frozenset[str] | None:
+        """What the list has above the newest entry that was noted; None where it does not reach so far."""
         new: set[str] = set()
         for entry in sight.history or ():
             if entry.id in self.baseline.ids:
                 return frozenset(new)
             new.add(entry.id)
-        return frozenset(new) if self.baseline.listed else frozenset()
+        return frozenset(new) if self.baseline.listed and sight.history is not None else None
 
-    def _prove(self, evidence: Evidence, sight: Sight, new: frozenset[str], settled: bool) -> Evidence:
-        if new:
-            (ours,) = new
-            started = next(
-                (entry.started for entry in sight.history or () if entry.id == ours), sight.started
-            )
-            return replace(evidence, proven_by="id", ours=ours, started=started)
-        if sight.ids and not settled:
-            return evidence  # ids that still stand as they were: the look is stale, or ours is not there yet
+    def _prove_without_id(self, evidence: Evidence, sight: Sight) -> Evidence:
         if self._started_later(sight):
-            return replace(evidence, proven_by="date", started=sight.newest_start)
+            return replace(evidence, proven_by="date")
         at_rest = self.baseline.activity is Activity.AT_REST
         if at_rest and sight.activity is Activity.UNDER_WAY:
-            return replace(evidence, proven_by="running", started=sight.started)
+            return replace(evidence, proven_by="running")
         return evidence
 
     def _started_later(self, sight: Sight) -> bool:
-        before, now = self.baseline.started, sight.newest_start
+        before, now = self.baseline.started, sight.started
         return before is not None and now is not None and now > before
 
-    def _without_proof(self, sight: Sight, new: frozenset[str], settled: bool) -> Verdict:
+    def _without_proof(self, sight: Sight, listed: frozenset[str] | None, settled: bool) -> Verdict:
         if not settled:
             return Verdict.PENDING
         before = self.baseline
-        unchanged = not new and (sight.status, sight.activity, sight.newest_start) == (
+        started = sight.newest_start if before.listed else sight.started
+        unchanged = (sight.status, sight.activity, started) == (
             before.status,
             before.activity,
             before.started,
         )
-        may_repeat = not self.answered and unchanged and before.tells_starts_apart
+        would_show = listed is not None or (sight.activity is Activity.AT_REST and sight.tells_starts_apart)
+        may_repeat = not self.answered and unchanged and before.tells_starts_apart and would_show
         return Verdict.NOT_STARTED if may_repeat else Verdict.UNPROVEN
 
     def _by_id(self, evidence: Evidence, ours: str, sight: Sight, settled: bool) -> Ruling:
         entry = next((entry for entry in sight.history or () if entry.id == ours), None)
-        if entry is not None:
+        if entry is not None and entry.status is not None:
             return _ruling(evidence, entry.activity, entry.status)
+        if entry is None and self._newly_listed(sight) is not None and not settled:
+            return Ruling(Verdict.UNDER_WAY, evidence)  # the list will show it
+        if not evidence.current | evidence.latest:
+            return self._by_date(evidence, sight, settled)  # only the answer told an id
         shown = frozenset({sight.current, sight.latest} - {None})
-        if shown & self._others(evidence, ours):
+        if shown & _others(evidence, ours):
             return Ruling(Verdict.TAKEN_OVER, evidence)
         # The job's own status may lag behind its ids, and a look may be one at what was before ours.
-        fresh = bool(shown & (evidence.current | evidence.latest)) and evidence.ran
+        told = evidence.ran or self._tells_its_end(sight)
+        fresh = bool(shown & (evidence.current | evidence.latest)) and told
         if not (fresh and sight.current is None) and not settled:
             return Ruling(Verdict.UNDER_WAY, evidence)
         return _ruling(evidence, sight.activity, sight.status)
 
-    def _others(self, evidence: Evidence, ours: str) -> frozenset[str]:
-        """New ids that cannot be ours. One id of another id space is ours under its other name."""
-        if evidence.one_space or len(evidence.latest) > 1:
-            return (evidence.current | evidence.latest) - self._only(evidence, ours)
-        return evidence.current - self._only(evidence, ours)
-
-    def _only(self, evidence: Evidence, ours: str) -> frozenset[str]:
-        """The one current id seen, where ours is known by its name in the other id space."""
-        foreign = not evidence.one_space and ours in evidence.latest and len(evidence.current) == 1
-        return evidence.current if foreign else frozenset({ours})
+    def _tells_its_end(self, sight: Sight) -> bool:
+        """Whether the look has an end date of its own, after a start that is not the one noted before."""
+        before = self.baseline
+        if sight.ended is None or sight.started is None:
+            return False
+        own = sight.ended != before.ended and sight.started != before.started
+        return own and sight.started <= sight.ended
 
     def _by_date(self, evidence: Evidence, sight: Sight, settled: bool) -> Ruling:
-        later = self._started_later(sight)
-        if evidence.started is not None and sight.started not in (None, evidence.started):
-            return Ruling(Verdict.TAKEN_OVER if later else Verdict.UNDER_WAY, evidence)
-        if sight.activity is Activity.AT_REST and not (settled or (later and evidence.ran)):
+        """Where there are no ids: by the start date of ours, once one is shown that was not noted before."""
+        if evidence.started is None and sight.started != self.baseline.started:
+            evidence = replace(evidence, started=sight.started)
+        ours, now = evidence.started, sight.started
+        if ours is not None and now is not None and now != ours:
+            return Ruling(Verdict.TAKEN_OVER if now > ours else Verdict.UNDER_WAY, evidence)
+        is_ours = ours is not None and now == ours and (evidence.ran or self._tells_its_end(sight))
+        if sight.activity is Activity.AT_REST and not (settled or is_ours):
             return Ruling(Verdict.UNDER_WAY, evidence)
         return _ruling(evidence, sight.activity, sight.status)
+
+
+def _new_ids(evidence: Evidence) -> frozenset[str]:
+    """The executions since the baseline, as far as the ids seen one by one tell them apart."""
+    if evidence.one_space:
+        return evidence.current | evidence.latest
+    if len(evidence.latest) > 1:
+        return evidence.latest
+    return evidence.current or evidence.latest
+
+
+def _others(evidence: Evidence, ours: str) -> frozenset[str]:
+    """New ids that cannot be ours. One id of another id space is ours under its other name."""
+    if evidence.one_space or len(evidence.latest) > 1:
+        return (evidence.current | evidence.latest) - _only(evidence, ours)
+    return evidence.current - _only(evidence, ours)
+
+
+def _only(evidence: Evidence, ours: str) -> frozenset[str]:
+    """Ours under both names: the one current id seen, where ours is known by its name in the other space."""
+    foreign = not evidence.one_space and ours in evidence.latest and len(evidence.current) == 1
+    return evidence.current | {ours} if foreign else frozenset({ours})
 
 
 def _ruling(evidence: Evidence, activity: Activity, status: str | None) -> Ruling:

@@ -13,6 +13,7 @@ from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import PipelineSkips
 from celonis_refresh.runs.listing import Listing, shown
 from celonis_refresh.runs.records import Records, RunStatus
 from celonis_refresh.timing import Deadline
@@ -28,6 +29,13 @@ class StartRequest(BaseModel):
     mode: Any = None
     tables: Any = None
     reason: Annotated[str, Field(max_length=256)] = ""
+
+
+class CancelRequest(BaseModel):
+    """The body of ``POST /runs/{run_id}/cancel``; it may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    drop_pending: Annotated[bool, Field(strict=True)] = False
 
 
 class ListRequest(BaseModel):
@@ -61,6 +69,8 @@ class Requests:
         deliveries = [keys.delivery("api", idempotency_key)] if idempotency_key else []
         acceptance = self.accepting.accept([trigger], deliveries, deadline)
         for accepted in acceptance.results:
+            if accepted.status == "skipped":
+                raise PipelineSkips(accepted.pipeline, accepted.run_id)
             if accepted.status == "started":
                 self.executions.start(accepted.run_id)
         runs = [
@@ -86,6 +96,12 @@ def read_json(text: str | None) -> object:
         return json.loads(text or "")
     except (ValueError, RecursionError):
         raise InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")]) from None
+
+
+def read_cancel(text: str | None) -> CancelRequest:
+    """The request to cancel in a body. Raises ``InvalidTrigger``."""
+    request: CancelRequest = _read(CancelRequest, read_json(text) if text else {})
+    return request
 
 
 def _read(model: type[Any], document: object) -> Any:

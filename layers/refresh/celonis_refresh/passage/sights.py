@@ -31,7 +31,8 @@ class Sight:
 
     ``current``: the id that is under way now; ``latest``: the id of the newest, under way or not (perhaps of
     another id space); ``started``: Celonis's start date of the newest, epoch milliseconds; ``history``:
-    newest first, None where it was not asked for or is not served.
+    newest first, None where it was not asked for or is not served; ``one_space``: all ids are known to be of
+    one id space; ``ended``: Celonis's end date of the newest, where it is told beside the status.
     """
 
     status: str | None
@@ -41,6 +42,8 @@ class Sight:
     started: int | None = None
     history: tuple[Listed, ...] | None = None
     message: str | None = None
+    one_space: bool = False
+    ended: int | None = None
 
     @property
     def ids(self) -> frozenset[str]:
@@ -70,6 +73,7 @@ class Baseline:
     started: int | None
     listed: bool
     tells_starts_apart: bool
+    ended: int | None = None
 
     @staticmethod
     def of(sight: Sight) -> Baseline:
@@ -80,6 +84,7 @@ class Baseline:
             started=sight.newest_start,
             listed=sight.history is not None,
             tells_starts_apart=sight.tells_starts_apart,
+            ended=sight.ended,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -90,6 +95,7 @@ class Baseline:
             "started": self.started,
             "listed": self.listed,
             "tells_starts_apart": self.tells_starts_apart,
+            "ended": self.ended,
         }
 
     @staticmethod

@@ -34,7 +34,7 @@ class Start(Step):
         try:
             if not self._note_loads_of_jobs():
                 return self._wait("a load of a data model that this job loads")
-            sight = self.work.look(history=False, timeout=self.seconds(LOOK_SECONDS))
+            sight = self.work.look(self.seconds(LOOK_SECONDS))
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             return self.wait_out(trouble)
         except CelonisError as error:
@@ -126,7 +126,7 @@ class Start(Step):
         load = Step(self.means, self.run, step, self.deadline)
         if not self.means.leases.take(self.run.run_id, load.work.lease, self.deadline):
             return False
-        sight = load.work.look(history=True, timeout=self.seconds(LOOK_SECONDS))
+        sight = load.work.look(self.seconds(LOOK_SECONDS))
         if sight.activity is Activity.UNDER_WAY:
             return False
         load.note_baseline(sight, self.now())

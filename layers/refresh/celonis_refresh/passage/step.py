@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from random import Random
 from typing import Any, Literal
 
@@ -20,8 +21,10 @@ from celonis_refresh.timing import Clock, Deadline, iso
 LOOK_SECONDS = 12.0
 POST_SECONDS = 20.0
 """How long a look, and a start, may take; both fit several times into the tasks' own time-out."""
-PROOF_WAIT = 2
-"""Seconds until the first looks: something short is proven best while it is seen under way."""
+LOOKS = 300
+"""Looks at one step: with two steps, far below the 25,000 events that an execution may have."""
+EARLY_GROWTH = 0.5
+"""Early on, a wait is at most this share of the time that has passed: short work is not made long."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,19 @@ class Step:
 
     def progress(self, status: Literal["WAITING", "RUNNING"], at_least: float = 0.0) -> Progress:
         poll = self.run.definition.poll
-        unproven = not self.state.get("evidence", {}).get("proven_by")
-        floor = min(poll.floor, PROOF_WAIT) if unproven and status == "RUNNING" else poll.floor
-        since = self.state.get("sent_by") if status == "RUNNING" else self.state.get("began")
-        elapsed = max(0.0, self.now() - float(since)) if since is not None else 0.0
-        wait = Schedule(floor, poll.ceiling).next_wait(elapsed, self.means.random, at_least)
-        return {"status": status, "wait": wait}
+        began, now = self.state.get("began"), self.now()
+        since = self.state.get("sent_by") if status == "RUNNING" else began
+        elapsed = max(0.0, now - float(since)) if since is not None else 0.0
+        wait = Schedule(poll.floor, poll.ceiling).next_wait(
+            elapsed,
+            self.means.random,
+            at_least,
+            time_left=self.work.timeout - (now - float(began) if began is not None else 0.0),
+            looks_left=LOOKS - int(self.state.get("polls", 0)),
+            proven=status == "RUNNING" and bool(self.state.get("evidence", {}).get("proven_by")),
+        )
+        early = max(poll.floor, ceil(elapsed * EARLY_GROWTH), ceil(at_least))
+        return {"status": status, "wait": min(wait, early)}
 
     def wait_out(self, trouble: CelonisError) -> Progress:
         """Celonis could not be asked. That ends nothing but the step's own time-out."""

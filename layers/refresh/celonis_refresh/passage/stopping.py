@@ -97,5 +97,7 @@ class Stopping:
         state = run.steps[work.step]
         case = Case(Baseline.from_json(state["baseline"]), run.definition.settle, bool(state.get("answered")))
         evidence = Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
-        sight = work.look(history=True, timeout=min(LOOK_SECONDS, deadline.left()))
-        return case.judge(evidence, sight, self.clock() - float(state["sent_by"]))
+        since = self.clock() - float(state["sent_by"])
+        sight = work.look(min(LOOK_SECONDS, deadline.left()))
+        sight = work.with_history(sight, min(LOOK_SECONDS, deadline.left()))
+        return case.judge(evidence, sight, since)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
@@ -21,6 +21,7 @@ from celonis_refresh.runs.claims import Acceptance, Accepted
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import NotAuthentic
+from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.sources import Source
@@ -43,6 +44,14 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - a default of a tuple's field, never changed
 
 
+class SnsAddresses(Protocol):
+    """What is fetched from Amazon SNS, at addresses that were checked."""
+
+    def certificate(self, url: str) -> bytes: ...
+
+    def confirm(self, url: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Triggering:
     """``source`` reads a source by name; ``secrets`` the secrets of a name, ``renewed`` those as of now."""
@@ -55,6 +64,7 @@ class Triggering:
     tables: ModelTables
     records: Records
     executions: Executions
+    sns: SnsAddresses
     clock: Clock
 
     def receive(self, source_name: str, request: WebhookRequest, deadline: Deadline) -> Reply:
@@ -62,15 +72,21 @@ class Triggering:
         source = self.source(source_name)
         received = self._verified(source, request)
         if received.answer is not None:
-            answer = received.answer
-            return Reply(answer.status, answer.body, dict(answer.headers))
+            return self._at_once(received.answer)
         accepted = [self._accept(source_name, outcome, deadline) for outcome in received.outcomes]
-        return _one(accepted)
+        wanted = acknowledgement(source.effective())
+        return self._at_once(wanted) if wanted is not None else _one(accepted)
+
+    def _at_once(self, answer: Answer) -> Reply:
+        """The answer that a sender asks for; one that confirms something is true only once that is done."""
+        if answer.confirm is not None:
+            self.sns.confirm(answer.confirm)
+        return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
     def _verified(self, source: Source, request: WebhookRequest) -> Received:
         """Once more with the secret as it is now, if it may have been rotated."""
         if source.secret is None:
-            return receive(source, request, (), self.clock())
+            return receive(source, request, (), self.clock(), fetch=self.sns.certificate)
         secrets = self.secrets(source.secret)
         try:
             return receive(source, request, secrets, self.clock())
@@ -126,6 +142,13 @@ class Triggering:
 
 
 def _told(delivery: str | None, acceptance: Acceptance) -> dict[str, Any]:
+    if all(accepted.status == "skipped" for accepted in acceptance.results):
+        busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
+        return {
+            "delivery": delivery,
+            "status": "ignored",
+            "reason": f"busy, and to be skipped meanwhile: {busy}",
+        }
     runs = [
         {
             "pipeline": accepted.pipeline,

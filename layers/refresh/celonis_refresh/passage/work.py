@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from celonis_refresh.celonis.client import CelonisClient
@@ -43,8 +43,11 @@ class Work(Protocol):
     @property
     def busy(self) -> type[errors.StepFailed]: ...
 
-    def look(self, *, history: bool, timeout: float) -> Sight:
-        """One look. ``history``: also ask for what ran before, where that is served."""
+    def look(self, timeout: float) -> Sight:
+        """One look."""
+
+    def with_history(self, sight: Sight, timeout: float) -> Sight:
+        """What was seen, with what ran before, where that is told by another call that is served."""
 
     def post(self, timeout: float) -> str | None:
         """Starts it; the id that the answer told, if it told one."""
@@ -97,14 +100,17 @@ class JobWork:
     def busy(self) -> type[errors.StepFailed]:
         return errors.JobBusy
 
-    def look(self, *, history: bool, timeout: float) -> Sight:
-        """``GET …/jobs/{job}``; its history is the SDK's call, and not served everywhere."""
-        job = self.client.job(self.pool, self.plan.job, timeout=timeout)
-        never_ran = job.current_execution_id is None and job.latest_execution_item_id is None
-        executions = None
-        if history or never_ran:
-            executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
-        return job_sight(job, executions)
+    def look(self, timeout: float) -> Sight:
+        """``GET …/jobs/{job}``. Where its status says nothing (none, or a new one) the history may."""
+        sight = job_sight(self.client.job(self.pool, self.plan.job, timeout=timeout))
+        return self.with_history(sight, timeout) if sight.activity is Activity.UNCLEAR else sight
+
+    def with_history(self, sight: Sight, timeout: float) -> Sight:
+        """``GET …/logs/{job}/executions``: the SDK's call, and not served everywhere."""
+        if sight.history is not None:
+            return sight
+        executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
+        return sight if executions is None else listed_sight(sight, executions)
 
     def post(self, timeout: float) -> str | None:
         answer = self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
@@ -144,17 +150,27 @@ def _execution_id(ours: str | None, sight: Sight) -> str | None:
     return next((entry.id for entry in sight.history or () if entry.status == sight.status), ours)
 
 
-def job_sight(job: Job, executions: list[Execution] | None) -> Sight:
-    """A job as the proof sees it. A job that never ran has no status: that is at rest."""
-    never_ran = job.status is None and executions == []
-    history = None if executions is None else tuple(_listed(execution) for execution in executions)
+def job_sight(job: Job) -> Sight:
+    """A job as the proof sees it."""
     return Sight(
         status=job.status,
-        activity=activity(under_way=job.is_under_way, terminal=job.is_terminal or never_ran),
+        activity=activity(under_way=job.is_under_way, terminal=job.is_terminal),
         current=job.current_execution_id,
         latest=job.latest_execution_item_id,
-        history=history,
     )
+
+
+def listed_sight(sight: Sight, executions: Sequence[Execution]) -> Sight:
+    """A sight with the list of executions. Where the job has no status they tell: none at all is at rest."""
+    history = tuple(_listed(execution) for execution in executions)
+    activity = _listed_activity(history) if sight.status is None else sight.activity
+    return replace(sight, history=history, activity=activity)
+
+
+def _listed_activity(history: tuple[Listed, ...]) -> Activity:
+    if any(entry.activity is Activity.UNDER_WAY for entry in history):
+        return Activity.UNDER_WAY
+    return history[0].activity if history else Activity.AT_REST
 
 
 def _listed(execution: Execution) -> Listed:
@@ -195,7 +211,7 @@ class LoadWork:
     def busy(self) -> type[errors.StepFailed]:
         return errors.ModelBusy
 
-    def look(self, *, history: bool, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all
+    def look(self, timeout: float) -> Sight:
         """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables tell which."""
         model = self.plan.data_model
         try:
@@ -203,6 +219,9 @@ class LoadWork:
         except NotFound:
             self.client.tables(self.pool, model, timeout=timeout)
             return load_sight(None)
+
+    def with_history(self, sight: Sight, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all
+        return sight
 
     def post(self, timeout: float) -> str | None:
         model, kind = self.plan.data_model, self.resolved.kind
@@ -235,19 +254,19 @@ class LoadWork:
 
 
 def load_sight(load: Load | None) -> Sight:
-    """A model's last load as the proof sees it: a history of one, or of none."""
+    """A model's last load as the proof sees it. A model that was never loaded has an empty history.
+
+    The record is no history of one: its status may be older than its id.
+    """
     if load is None:
-        return Sight(status=None, activity=Activity.AT_REST, history=())
-    state = activity(under_way=load.is_under_way, terminal=load.is_terminal)
-    history = None
-    if load.load_id is not None:
-        history = (Listed(load.load_id, load.status, state, load.start_date),)
+        return Sight(status=None, activity=Activity.AT_REST, history=(), one_space=True)
     return Sight(
         status=load.status,
-        activity=state,
+        activity=activity(under_way=load.is_under_way, terminal=load.is_terminal),
         current=load.load_id if load.is_under_way else None,
         latest=load.load_id,
         started=load.start_date,
-        history=history,
         message=load.message,
+        one_space=True,
+        ended=load.end_date,
     )

@@ -37,6 +37,18 @@ class PipelineBusy(RefreshError):
         )
 
 
+class PipelineSkips(RefreshError):
+    """A run is under way and the pipeline skips what comes meanwhile (``when_running: skip``)."""
+
+    def __init__(self, pipeline: str, run_id: str) -> None:
+        self.pipeline = pipeline
+        self.run_id = run_id
+        super().__init__(
+            f"Pipeline {pipeline!r} skips what comes while run {run_id} is under way.",
+            hint="Start it again when the run has ended, or let it join (when_running: join).",
+        )
+
+
 class StepMoved(RefreshError):
     """Another task changed this step in the meantime. Nothing was written: read again."""
 

@@ -35,6 +35,12 @@ class Listing:
         runs = [{name: item[name] for name in SUMMARY if name in item} for item in found[:limit]]
         return Page(runs, found[limit - 1]["position"] if len(runs) == limit else None)
 
+    def all_of(self, status: str) -> Iterator[dict[str, Any]]:
+        """Every item that stands under a status in the index, oldest first."""
+        request = _request("by_status", "status", status, None, None)
+        for page in self.table.pages({**request, "ScanIndexForward": True}):
+            yield from page
+
     def _newest(
         self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None
     ) -> Iterator[dict[str, Any]]:

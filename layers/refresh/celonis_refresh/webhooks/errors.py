@@ -3,6 +3,7 @@
 WebhookError
 ├── NotAuthentic      401: no proof, or none that fits a secret of the source
 ├── Malformed         400: proof or body cannot be read
+│   └── TooLarge      413
 ├── RuleError         a rule of the source cannot be applied to an authentic event
 └── InvalidSource     the configuration of a source makes no sense
 
@@ -31,6 +32,12 @@ class Malformed(WebhookError):
     """The request cannot be read. ``status`` is the HTTP answer."""
 
     status: ClassVar[int] = 400
+
+
+class TooLarge(Malformed):
+    """The body is larger than what this service reads. ``status`` is the HTTP answer."""
+
+    status: ClassVar[int] = 413
 
 
 class RuleError(WebhookError):

@@ -89,7 +89,7 @@ def acknowledgement(sender: Sender) -> Answer | None:
 
 def ignored(reason: str) -> Answer:
     """200 with the reason: senders switch an endpoint off that answers badly to what it should ignore."""
-    return _json(200, {"ignored": reason})
+    return _json(200, {"status": "ignored", "reason": reason})
 
 
 def _sns(request: WebhookRequest) -> Answer | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from celonis_refresh.webhooks.errors import Malformed
+from celonis_refresh.webhooks.errors import Malformed, TooLarge
 
-MAX_BODY: Final = 6 * 1024 * 1024
-"""Bytes: what a Lambda function accepts as a whole."""
+MAX_BODY: Final = 1024 * 1024
+"""Bytes. An event that says "finished" is small; a Lambda function takes 6 MB of request in all."""
 MAX_QUERY_FIELDS: Final = 100
 
 
@@ -87,5 +87,5 @@ def _bytes(body: str, *, encoded: bool) -> bytes:
     except (binascii.Error, ValueError):
         raise Malformed("The body of the request cannot be decoded.") from None
     if len(raw) > MAX_BODY:
-        raise Malformed(f"The body is larger than {MAX_BODY} bytes.")
+        raise TooLarge(f"The body is larger than {MAX_BODY} bytes.")
     return raw

@@ -31,7 +31,8 @@ from celonis_refresh.webhooks.schemes.models import Sns
 from celonis_refresh.webhooks.secret_names import check_secret_name
 from celonis_refresh.webhooks.senders import SENDERS, Sender
 
-MAX_RULES: Final = 50
+MAX_RULES: Final = 30
+"""One event may start that many pipelines: a transaction of the table takes 100 actions, three for each."""
 MAX_DOCUMENT: Final = 64 * 1024
 PIPELINE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 _WHOLE: Final = "(the whole document)"

@@ -1,0 +1,32 @@
+"""Finishes what a crash or a lost event left behind."""
+
+import time
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from celonis_refresh import assembly
+from celonis_refresh.observability import logger
+from celonis_refresh.passage.reconciling import Reconciling
+from celonis_refresh.runs.listing import Listing
+
+
+@cache
+def _reconciling() -> Reconciling:
+    return Reconciling(
+        table=assembly.table(),
+        records=assembly.records(),
+        leases=assembly.leases(),
+        listing=Listing(assembly.table()),
+        executions=assembly.state_machine(),
+        closing=assembly.closing(),
+        work_for=assembly.work_for,
+        clock=time.time,
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, list[str]]:  # noqa: ARG001
+    findings = asdict(_reconciling().reconcile(assembly.deadline(context)))
+    logger.info("reconciled", extra={kind: names for kind, names in findings.items() if names})
+    return findings

@@ -1,0 +1,144 @@
+"""Reconcile: what a crash or a lost event left behind is finished, a few minutes later at most.
+
+Every movement is one that somebody else may be making at the same moment; each is conditional on what was
+read, and harmless when it was made already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.passage.closing import Closing, EndedExecution, Executions
+from celonis_refresh.passage.sights import Activity
+from celonis_refresh.passage.work import Work
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.listing import Listing
+from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
+from celonis_refresh.runs.slots import start_waiting
+from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.timing import Clock, Deadline, epoch, iso
+
+PATIENCE_SECONDS = 20.0
+"""Twice the trigger's time-out: until then, whoever began a passage may still be at it."""
+LOOK_SECONDS = 10.0
+LEAST_SECONDS = 20.0
+"""With less of the function's time left, the rest waits for the next round."""
+
+
+class FindableExecutions(Executions, Protocol):
+    """Executions that can be looked up by their run."""
+
+    def find(self, run_id: str) -> EndedExecution | None: ...
+
+
+@dataclass
+class Findings:
+    """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases."""
+
+    started: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    slots: list[str] = field(default_factory=list)
+    leases: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reconciling:
+    """One round over everything that is open."""
+
+    table: Table
+    records: Records
+    leases: Leases
+    listing: Listing
+    executions: FindableExecutions
+    closing: Closing
+    work_for: Callable[[Run, str], Work]
+    clock: Clock
+
+    def reconcile(self, deadline: Deadline) -> Findings:
+        """Goes over open runs, slots in which something waits, and leases. One that fails hides no other."""
+        findings = Findings()
+        for name, movement in self._movements(findings, deadline):
+            if deadline.left() < LEAST_SECONDS:
+                logger.warning("the rest waits for the next round")
+                break
+            try:
+                movement()
+            except RefreshError as error:
+                findings.failed.append(name)
+                logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
+        return findings
+
+    def _movements(self, findings: Findings, deadline: Deadline) -> Iterator[tuple[str, Callable[[], None]]]:
+        for status in OPEN:
+            for item in filter(self._is_patient_with, self.listing.all_of(status)):
+                run_id = str(item["run_id"])
+                yield run_id, partial(self._run, run_id, findings, deadline)
+        for item in self.listing.all_of(keys.WAITING):
+            yield item["pk"], partial(self._slot, item["pk"], findings, deadline)
+        for item in filter(self._is_patient_with, self.listing.all_of(keys.LEASED)):
+            yield item["pk"], partial(self._lease, item["pk"], findings, deadline)
+
+    def _is_patient_with(self, item: Mapping[str, Any]) -> bool:
+        """Whether the item is too old for whoever made it to be at work on it still."""
+        made_at = str(item["position"]).split(" ", 1)[0]
+        return self.clock() - epoch(made_at) >= PATIENCE_SECONDS
+
+    def _run(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+        """An open run: its execution is started if it never was, and its end is written if it has ended."""
+        run = self.records.find(run_id)
+        if run is None or not run.is_open:
+            return
+        execution = self.executions.find(run_id)
+        if execution is None and run.status is RunStatus.OPENING:
+            self.executions.start(run_id)
+            findings.started.append(run_id)
+        elif execution is None:
+            logger.warning("the execution of an open run is gone", extra={"run_id": run_id})
+            gone = EndedExecution(
+                run_id, str(run.item.get("execution_arn", "")), "FAILED", "ExecutionGone", GONE
+            )
+            self.closing.close_as(gone, deadline)
+            findings.closed.append(run_id)
+        elif execution.status != "RUNNING":
+            self.closing.close_as(execution, deadline)
+            findings.closed.append(run_id)
+
+    def _slot(self, key: str, findings: Findings, deadline: Deadline) -> None:
+        """A free slot in which something waits: started, unless its pipeline is paused."""
+        slot: dict[str, Any] = self.table.get(key) or {}
+        pipeline = key.removeprefix(keys.slot(""))
+        if "run_id" in slot or "pending" not in slot or self.closing.is_paused(pipeline):
+            return
+        try:
+            self.table.transact(start_waiting(self.table, pipeline, slot, iso(self.clock())), deadline)
+        except Refused:
+            return  # it was started, or joined, just now
+        self.executions.start(str(slot["pending"]["run_id"]))
+        findings.slots.append(pipeline)
+
+    def _lease(self, key: str, findings: Findings, deadline: Deadline) -> None:
+        """A lease of a run that has ended: freed once nothing of that run is under way there."""
+        lease = self.table.get(key)
+        run = self.records.find(str(lease["run_id"])) if lease else None
+        if lease is None or (run is not None and (run.is_open or self._is_under_way(run, key))):
+            return
+        self.leases.free(str(lease["run_id"]), key, deadline)
+        findings.leases.append(key)
+
+    def _is_under_way(self, run: Run, lease: str) -> bool:
+        for step in run.steps:
+            work = self.work_for(run, step)
+            if work.lease == lease:
+                sight = work.look(LOOK_SECONDS)
+                return sight.activity is Activity.UNDER_WAY
+        return False
+
+
+GONE = "Step Functions knows nothing of the execution of this run any more."

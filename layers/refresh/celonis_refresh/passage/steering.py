@@ -1,0 +1,125 @@
+"""What people do to runs: cancel one, retry one; and how pipelines stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.closing import Executions
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import RunClosed, TableBusy
+from celonis_refresh.runs.listing import Listing
+from celonis_refresh.runs.records import Records, Run, RunStatus
+from celonis_refresh.runs.slots import drop_waiting
+from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.timing import Clock, Deadline, epoch
+
+
+class RunOpen(RefreshError):
+    """A run that has not ended cannot be retried."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"Run {run_id} is {status}.", hint="Cancel it first, or let it end.")
+
+
+class RunSuperseded(RefreshError):
+    """A later run of the pipeline succeeded: what the old one left undone is done."""
+
+    def __init__(self, run_id: str, later: str) -> None:
+        self.run_id = run_id
+        self.later = later
+        super().__init__(f"Run {run_id} needs no retry: {later}, a later run of its pipeline, succeeded.")
+
+
+class StoppableExecutions(Executions, Protocol):
+    """Executions that can be stopped as well."""
+
+    def stop(self, run_id: str, error: str, cause: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Steering:
+    """``pipelines`` lists the names that are defined."""
+
+    table: Table
+    records: Records
+    listing: Listing
+    accepting: Accepting
+    executions: StoppableExecutions
+    pipelines: Callable[[], list[str]]
+    clock: Clock
+
+    def cancel(self, run_id: str, caller: str, deadline: Deadline, *, drop_pending: bool) -> dict[str, Any]:
+        """Stops the run's execution; CloseRun cancels what runs at Celonis and starts what waits.
+
+        ``drop_pending``: what waits behind the run is given up too. Raises ``RunNotFound``, ``RunClosed``.
+        """
+        run = self.records.get_open(run_id)
+        dropped = self._drop(run, deadline) if drop_pending else None
+        self.executions.start(run_id)  # a run whose execution never began has none to stop
+        self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
+        return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
+
+    def retry(self, run_id: str, caller: str, deadline: Deadline) -> dict[str, Any]:
+        """A new run, of today's definition, without the jobs and models that the old one is done with.
+
+        Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
+        that succeeded, ``RunSuperseded``, ``PipelineBusy``.
+        """
+        run = self.records.get(run_id)
+        if run.is_open:
+            raise RunOpen(run_id, run.status)
+        if run.status is RunStatus.SUCCEEDED:
+            raise RunClosed(run_id, run.status)
+        delivery = keys.delivery("retry", run_id)
+        known = self.table.get(delivery)
+        if known is None and (later := self._later_success(run)):
+            raise RunSuperseded(run_id, later)
+        acceptance = self.accepting.again(run, caller, [delivery], deadline)
+        accepted = acceptance.results[0]
+        if not acceptance.duplicate:
+            self.executions.start(accepted.run_id)
+        told = {"pipeline": run.pipeline, "run_id": accepted.run_id, "status": accepted.status}
+        return {"retry_of": run_id, "runs": [told]} | ({"duplicate": True} if acceptance.duplicate else {})
+
+    def list_pipelines(self) -> dict[str, Any]:
+        """``{"pipelines": [name, …]}``."""
+        return {"pipelines": sorted(self.pipelines())}
+
+    def show_pipeline(self, name: str) -> dict[str, Any]:
+        """How a pipeline stands: what runs, what waits, the last success and how fresh it is (seconds).
+
+        Raises ``UnknownPipeline``, ``InvalidDefinition``.
+        """
+        definition = self.accepting.definition(name)
+        slot = self.table.get(keys.slot(name)) or {}
+        newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
+        last = newest[0] if newest else None
+        fresh = round(self.clock() - epoch(str(last["ended_at"]))) if last else None
+        return {
+            "pipeline": name,
+            "paused": definition.paused,
+            "active_run": slot.get("run_id"),
+            "waiting": slot.get("pending"),
+            "last_success": last,
+            "seconds_since_last_success": fresh,
+        }
+
+    def _drop(self, run: Run, deadline: Deadline) -> Mapping[str, Any] | None:
+        slot = self.table.get(keys.slot(run.pipeline)) or {}
+        if slot.get("run_id") != run.run_id or "pending" not in slot:
+            return None
+        try:
+            self.table.update(drop_waiting(self.table, run.pipeline, slot, run.run_id), deadline)
+        except Refused:
+            raise TableBusy("another trigger joined at the same moment") from None
+        pending: Mapping[str, Any] = slot["pending"]
+        return pending
+
+    def _later_success(self, run: Run) -> str | None:
+        page = self.listing.page(1, run.pipeline, RunStatus.SUCCEEDED, None).runs
+        return str(page[0]["run_id"]) if page and page[0]["created_at"] > run.item["created_at"] else None

@@ -1,0 +1,132 @@
+"""A small API on loopback for people: what runs, what was printed, fire a schedule, change what is random."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import parse_qs, unquote
+
+from local.aws.errors import LocalStackError, NotFoundError, ScheduleDisabledError
+from local.aws.http_server import Request, Response
+from local.aws.runtime.functions import Function
+from local.aws.runtime.logs import LogLine
+from local.aws.settings import EventSettings, Settings, TransactionSettings
+from local.aws.states.execution import Execution
+from local.aws.states.service import description
+
+
+class Controlled(Protocol):
+    """What the control API needs of a stack."""
+
+    settings: Settings
+    outputs: dict[str, str]
+
+    @property
+    def executions(self) -> list[Execution]: ...
+
+    @property
+    def functions(self) -> list[Function]: ...
+
+    def logs(self, logical_id: str | None = None) -> list[LogLine]: ...
+
+    def fire_schedule(self, name: str, *, group: str | None, even_if_disabled: bool) -> dict[str, Any]: ...
+
+    def schedules(self) -> list[dict[str, str]]: ...
+
+    def reset(self) -> None: ...
+
+
+_Action = Callable[[re.Match[str], Request], Any]
+
+
+class ControlApi:
+    """Answers JSON; an unknown path lists what there is."""
+
+    def __init__(self, stack: Controlled) -> None:
+        self._stack = stack
+        self._routes: list[tuple[str, _Action]] = [
+            (r"GET /functions", lambda _found, _request: [_function(each) for each in stack.functions]),
+            (r"GET /logs/(?P<function>[^/]+)", self._logs),
+            (r"GET /executions", lambda _found, _request: [description(each) for each in stack.executions]),
+            (r"GET /outputs", lambda _found, _request: stack.outputs),
+            (r"GET /schedules", lambda _found, _request: stack.schedules()),
+            (r"POST /schedules/(?P<name>[^/]+)/fire", self._fire),
+            (r"GET /settings", lambda _found, _request: self._settings()),
+            (r"PATCH /settings", self._change),
+            (r"POST /reset", self._reset),
+        ]
+
+    def __call__(self, request: Request) -> Response:
+        line = f"{request.method} {request.path}"
+        for pattern, action in self._routes:
+            found = re.fullmatch(pattern, line)
+            if found:
+                return self._answered(action, found, request)
+        return _json(
+            404, {"message": f"{line} is unknown", "paths": [pattern for pattern, _ in self._routes]}
+        )
+
+    def _answered(self, action: _Action, found: re.Match[str], request: Request) -> Response:
+        try:
+            return _json(200, action(found, request))
+        except NotFoundError as error:
+            return _json(404, {"message": str(error)})
+        except ScheduleDisabledError as error:
+            return _json(409, {"message": f"{error}; add ?even_if_disabled=true to fire it all the same"})
+        except (LocalStackError, ValueError, TypeError) as error:
+            return _json(400, {"message": str(error)})
+
+    def _logs(self, found: re.Match[str], _request: Request) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(line) for line in self._stack.logs(unquote(found["function"]))]
+
+    def _fire(self, found: re.Match[str], request: Request) -> dict[str, Any]:
+        query = {key: values[-1] for key, values in parse_qs(request.query).items()}
+        return self._stack.fire_schedule(
+            unquote(found["name"]),
+            group=query.get("group"),
+            even_if_disabled=query.get("even_if_disabled") == "true",
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        settings = self._stack.settings
+        return {
+            "events": dataclasses.asdict(settings.events),
+            "transactions": dataclasses.asdict(settings.transactions),
+        }
+
+    def _change(self, _found: re.Match[str], request: Request) -> dict[str, Any]:
+        given = json.loads(request.body)
+        unknown = set(given) - {"events", "transactions"}
+        if unknown:
+            raise ValueError(f"there are no settings {', '.join(sorted(unknown))}")
+        _update(self._stack.settings.events, given.get("events", {}))
+        _update(self._stack.settings.transactions, given.get("transactions", {}))
+        return self._settings()
+
+    def _reset(self, _found: re.Match[str], _request: Request) -> dict[str, Any]:
+        self._stack.reset()
+        return {"outputs": self._stack.outputs}
+
+
+def _update(settings: EventSettings | TransactionSettings, changes: dict[str, Any]) -> None:
+    known = {field.name for field in dataclasses.fields(settings)}
+    for name, value in changes.items():
+        if name not in known:
+            raise ValueError(f"there is no setting {name}; known are {', '.join(sorted(known))}")
+        setattr(settings, name, tuple(map(float, value)) if isinstance(value, list) else float(value))
+
+
+def _function(function: Function) -> dict[str, Any]:
+    return {
+        "logical_id": function.logical_id,
+        "name": function.name,
+        "handler": function.handler,
+        "role": function.role_arn,
+        "timeout": function.timeout,
+    }
+
+
+def _json(status: int, value: Any) -> Response:
+    body = json.dumps(value, indent=2, default=str).encode()
+    return Response(status, body, [("Content-Type", "application/json")])

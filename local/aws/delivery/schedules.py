@@ -1,0 +1,119 @@
+"""EventBridge Scheduler, on demand: a schedule is fired when somebody says so, under its own role."""
+
+import datetime
+import json
+import logging
+import time
+import uuid
+from typing import Any
+
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from local.aws.arns import Arn
+from local.aws.clients import Clients
+from local.aws.delivery.targets import Sender
+from local.aws.errors import LocalStackError, NotFoundError, ScheduleDisabledError
+from local.aws.roles.resource_policies import check_trust
+
+log = logging.getLogger(__name__)
+
+_PRINCIPAL = "scheduler.amazonaws.com"
+_MOST_RETRIES = 2
+_SDK_NAMES = {"sfn": "stepfunctions", "eventbridge": "events"}
+
+
+class FireError(LocalStackError):
+    """The target refused; where the schedule has a dead-letter queue, the input is there now."""
+
+
+class Schedules:
+    """Fires schedules by name."""
+
+    def __init__(self, clients: Clients, sender: Sender, retry_delays: tuple[float, ...]) -> None:
+        self._clients = clients
+        self._sender = sender
+        self._delays = retry_delays
+
+    def fire(self, name: str, *, group: str | None = None, even_if_disabled: bool = False) -> dict[str, Any]:
+        """Start the target of a schedule; gives the answer of its API, for a machine the execution's ARN.
+
+        Raises NotFoundError, ScheduleDisabledError, FireError.
+        """
+        schedule = self._find(name, group)
+        if schedule["State"] == "DISABLED" and not even_if_disabled:
+            raise ScheduleDisabledError(f"the schedule {name} is disabled")
+        return self._start(schedule["Arn"], schedule["Target"])
+
+    def _find(self, name: str, group: str | None) -> dict[str, Any]:
+        client = self._clients.admin("scheduler")
+        for entry in client.list_schedules()["Schedules"]:
+            if entry["Name"] == name and group in (None, entry["GroupName"]):
+                schedule: dict[str, Any] = client.get_schedule(Name=name, GroupName=entry["GroupName"])
+                return schedule
+        raise NotFoundError(f"there is no schedule {name}" + (f" in the group {group}" if group else ""))
+
+    def _start(self, schedule_arn: str, target: dict[str, Any]) -> dict[str, Any]:
+        retries = target.get("RetryPolicy", {}).get("MaximumRetryAttempts", _MOST_RETRIES)
+        tries = 1 + min(retries, _MOST_RETRIES)
+        for number in range(1, tries + 1):
+            text = _expanded(target.get("Input", "{}"), schedule_arn, number)
+            try:
+                check_trust(self._clients, target["RoleArn"], _PRINCIPAL)
+                return self._call(target, text)
+            except (ClientError, LocalStackError) as error:
+                failure = error
+            if number < tries and self._delays:
+                time.sleep(self._delays[min(number, len(self._delays)) - 1])
+        self._give_up(schedule_arn, target, text, failure)
+        raise FireError(f"{schedule_arn}: {failure}") from failure
+
+    def _call(self, target: dict[str, Any], text: str) -> dict[str, Any]:
+        arn = target["Arn"]
+        if arn.startswith("arn:aws:scheduler:::aws-sdk:"):
+            service, action = arn.removeprefix("arn:aws:scheduler:::aws-sdk:").split(":")
+            client = self._client(target, _SDK_NAMES.get(service, service))
+            return _without_metadata(getattr(client, xform_name(action))(**_parameters(client, action, text)))
+        if Arn.parse(arn).service == "states":
+            started = self._client(target, "stepfunctions").start_execution(stateMachineArn=arn, input=text)
+            return _without_metadata(started)
+        self._sender.as_role(target["RoleArn"]).send(arn, text, {})
+        return {}
+
+    def _client(self, target: dict[str, Any], service: str) -> Any:
+        return self._clients.as_role(service, target["RoleArn"], "local-scheduler")
+
+    def _give_up(self, schedule_arn: str, target: dict[str, Any], text: str, error: Exception) -> None:
+        log.warning("%s could not start its target: %s", schedule_arn, error)
+        queue = target.get("DeadLetterConfig", {}).get("Arn")
+        if queue:
+            attributes = {
+                "ERROR_MESSAGE": str(error)[:1024],
+                "SCHEDULE_ARN": schedule_arn,
+                "TARGET_ARN": target["Arn"],
+            }
+            self._sender.as_role(target["RoleArn"]).send(queue, text, attributes)
+
+
+def _expanded(text: str, schedule_arn: str, attempt: int) -> str:
+    """Scheduler's own placeholders in the input."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    values = {
+        "<aws.scheduler.schedule-arn>": schedule_arn,
+        "<aws.scheduler.scheduled-time>": now,
+        "<aws.scheduler.execution-id>": str(uuid.uuid4()),
+        "<aws.scheduler.attempt-number>": str(attempt),
+    }
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def _parameters(client: Any, action: str, text: str) -> dict[str, Any]:
+    members = client.meta.service_model.operation_model(action[:1].upper() + action[1:]).input_shape.members
+    by_lower = {member.lower(): member for member in members}
+    return {by_lower.get(key.lower(), key): value for key, value in json.loads(text).items()}
+
+
+def _without_metadata(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}

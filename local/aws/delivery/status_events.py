@@ -1,0 +1,87 @@
+"""`Step Functions Execution Status Change` events: sooner or later, at least once."""
+
+import datetime
+import random
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from local.aws.arns import Arn
+from local.aws.delivery.later import Later
+from local.aws.settings import EventSettings
+from local.aws.states.execution import Execution
+from local.aws.states.service import description
+
+
+class StatusEvents:
+    """Turns each change of an execution's status into an event, and hands it to `publish`."""
+
+    def __init__(
+        self,
+        publish: Callable[[dict[str, Any]], None],
+        later: Later,
+        settings: EventSettings,
+        chance: random.Random,
+    ) -> None:
+        self._publish = publish
+        self._later = later
+        self._settings = settings
+        self._chance = chance
+        self._lock = threading.Lock()
+
+    def changed(self, execution: Execution) -> None:
+        event = status_event(execution)
+        for delay in self._delays():
+            self._later.after(delay, lambda: self._publish(event))
+
+    def _delays(self) -> list[float]:
+        settings = self._settings
+        with self._lock:
+            copies = 2 if self._chance.random() < settings.twice_ratio else 1
+            late = [self._chance.random() < settings.late_ratio for _ in range(copies)]
+            return [
+                self._chance.uniform(0, settings.late_seconds if each else settings.prompt_seconds)
+                for each in late
+            ]
+
+
+def status_event(execution: Execution) -> dict[str, Any]:
+    """The event as EventBridge carries it; times in the detail are epoch milliseconds."""
+    arn = Arn.parse(execution.arn)
+    known = description(execution)
+    detail = {
+        "executionArn": execution.arn,
+        "stateMachineArn": execution.machine.arn,
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": _milliseconds(execution.start_date),
+        "stopDate": _milliseconds(execution.stop_date),
+        "input": execution.input_text,
+        "inputDetails": {"included": True},
+        "output": execution.output,
+        "outputDetails": known.get("outputDetails"),
+        "error": execution.error,
+        "cause": execution.cause,
+        "redriveCount": execution.redrive_count,
+        "redriveDate": _milliseconds(execution.redrive_date),
+        "redriveStatus": known["redriveStatus"],
+        "redriveStatusReason": None,
+    }
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": arn.account,
+        "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": arn.region,
+        "resources": [execution.arn],
+        "detail": detail,
+    }
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)

@@ -1,0 +1,125 @@
+"""Everything that lives as long as one deployment of the template, wired together."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.aws.clients import Clients
+from local.aws.delivery.asynchronous import AsyncInvocations
+from local.aws.delivery.bus import EventBus
+from local.aws.delivery.later import Later
+from local.aws.delivery.rules import RuleTargets
+from local.aws.delivery.schedules import Schedules
+from local.aws.delivery.status_events import StatusEvents
+from local.aws.delivery.targets import Sender
+from local.aws.gateway.gateway import Layer
+from local.aws.gateway.lambda_invocations import LambdaInvocations
+from local.aws.gateway.transactions import TableKeys, Transactions
+from local.aws.http_api.front import HttpFront
+from local.aws.moto_adjustments.assumed_roles import assumed_role
+from local.aws.resources.world import World
+from local.aws.roles.authorization import Authorization
+from local.aws.roles.callers import Callers
+from local.aws.roles.evaluation import Ask, is_service_allowed
+from local.aws.roles.resource_policies import ResourcePolicies
+from local.aws.runtime.armory import Armory
+from local.aws.runtime.invoker import Invoker
+from local.aws.runtime.logs import FunctionLogs
+from local.aws.settings import Settings
+from local.aws.states.branch import Clock
+from local.aws.states.service import Executions, StepFunctions
+
+
+@dataclass
+class Deployment:
+    """The running parts of one deployed template."""
+
+    world: World
+    invoker: Invoker
+    armory: Armory
+    executions: Executions
+    schedules: Schedules
+    transactions: Transactions
+    later: Later
+    layers: list[Layer]
+    front: HttpFront
+    authorization: Authorization
+
+    def close(self) -> None:
+        """Stop what runs: executions first, so that nothing starts a function any more."""
+        self.executions.abandon()
+        self.later.close()
+        self.invoker.pool.close()
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until no event is on its way and no asynchronous invocation is running."""
+        return self.later.wait_idle(timeout)
+
+
+def assemble(
+    clients: Clients,
+    stack_name: str,
+    artifacts: dict[str, Path],
+    state_dir: Path,
+    settings: Settings,
+    logs: FunctionLogs,
+) -> Deployment:
+    """Wire a deployment up; its resources are created afterwards, through its own gateway."""
+    world = World(stack_name, clients, artifacts, state_dir / "code")
+    chance = random.Random(settings.seed)  # noqa: S311 - chooses which events come twice, no secret
+    sender = Sender(clients)
+    later = Later("delivery")
+    armory = Armory()
+    invoker = Invoker(world.functions, clients, logs, state_dir, settings.limits, armory)
+    events = AsyncInvocations(world.functions, invoker, sender, later, settings.events)
+    policies = ResourcePolicies(clients, world.functions)
+    rules = RuleTargets(sender, events, policies, later, settings.events)
+    status = StatusEvents(rules.publish, later, settings.events, chance)
+    executions = Executions(clients, Clock(settings.time_factor), status.changed, chance.random)
+    authorization = Authorization(clients, lambda key: _role_of(key, clients.account))
+    transactions = Transactions(
+        settings.transactions,
+        chance,
+        TableKeys(lambda **given: clients.admin("dynamodb").describe_table(**given)),
+    )
+    layers: list[Layer] = [
+        authorization,
+        LambdaInvocations(world.functions, invoker, events),
+        StepFunctions(executions),
+        EventBus(clients, rules),
+        transactions,
+    ]
+    front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs)
+    schedules = Schedules(clients, sender, settings.events.retry_delays)
+    return Deployment(
+        world, invoker, armory, executions, schedules, transactions, later, layers, front, authorization
+    )
+
+
+def _front(
+    clients: Clients,
+    world: World,
+    invoker: Invoker,
+    callers: Callers,
+    policies: ResourcePolicies,
+    logs: FunctionLogs,
+) -> HttpFront:
+    def may_invoke(function: str, source_arn: str) -> bool:
+        context = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [clients.account]}
+        ask = Ask("lambda:InvokeFunction", function, context)
+        return is_service_allowed("apigateway.amazonaws.com", ask, policies.of(function))
+
+    return HttpFront(
+        region=clients.region,
+        account=clients.account,
+        apis=world.apis,
+        invoke=lambda function, payload, request_id: invoker.invoke(function, payload, request_id=request_id),
+        identify=callers.identify,
+        may_invoke=may_invoke,
+        write_access_log=lambda line: logs.append("access", line, ""),
+    )
+
+
+def _role_of(access_key: str, account: str) -> str | None:
+    found = assumed_role(access_key, account)
+    return None if found is None else found.role_arn

@@ -1,0 +1,34 @@
+"""AWS error answers, in the shape that each protocol has for them."""
+
+import json
+import uuid
+from xml.sax.saxutils import escape
+
+from local.aws.gateway.calls import AwsCall
+from local.aws.http_server import Response
+
+
+def error_response(
+    call: AwsCall, code: str, message: str, *, status: int = 400, **fields: object
+) -> Response:
+    """An error `code` as boto3 reads it; `fields` are further members of a JSON error."""
+    request_id = str(uuid.uuid4())
+    if call.protocol == "query":
+        body = (
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>{escape(code)}</Code>"
+            f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return Response(status, body.encode(), [("Content-Type", "text/xml")])
+    document = {"__type": code, "message": message, "Message": message, **fields}
+    headers = [
+        ("Content-Type", "application/x-amz-json-1.0" if call.protocol == "json" else "application/json"),
+        ("x-amzn-ErrorType", code),
+        ("x-amzn-RequestId", request_id),
+    ]
+    return Response(status, json.dumps(document).encode(), headers)
+
+
+def access_denied(call: AwsCall, message: str) -> Response:
+    """What a caller without the permission gets."""
+    code = "AccessDenied" if call.protocol == "query" else "AccessDeniedException"
+    return error_response(call, code, message, status=403 if call.protocol != "json" else 400)

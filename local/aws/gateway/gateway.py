@@ -1,0 +1,31 @@
+"""The one address that every AWS call on this machine goes to.
+
+Each call is authorised first, then answered by whoever knows better than moto, and by moto otherwise.
+Nothing in moto is changed for that: it is a front, as the real service endpoints are.
+"""
+
+from collections.abc import Callable, Sequence
+
+from local.aws.gateway.calls import AwsCall, parse_call
+from local.aws.http_server import Request, Response
+
+Next = Callable[[], Response]
+Layer = Callable[[AwsCall, Request, Next], Response]
+
+
+class Gateway:
+    """Runs a request through its layers, outermost first; the last one asks moto."""
+
+    def __init__(self, moto: Callable[[Request], Response], layers: Sequence[Layer]) -> None:
+        self._moto = moto
+        self._layers = list(layers)
+
+    def __call__(self, request: Request) -> Response:
+        call = parse_call(request)
+
+        def answer(index: int) -> Response:
+            if index == len(self._layers):
+                return self._moto(request)
+            return self._layers[index](call, request, lambda: answer(index + 1))
+
+        return answer(0)

@@ -1,0 +1,104 @@
+"""DynamoDB transactions as DynamoDB does them: one at a time, and some cancelled because they met another."""
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from local.aws.gateway.calls import AwsCall
+from local.aws.gateway.errors import error_response
+from local.aws.gateway.gateway import Next
+from local.aws.http_server import Request, Response
+from local.aws.settings import TransactionSettings
+
+_Item = tuple[str, str]
+
+
+class Transactions:
+    """A layer of the gateway.
+
+    Every request to a table waits for the one before it: moto checks the conditions of a transaction and
+    applies it without a lock. Of the transactions that overlap on an item, a share is cancelled with
+    TransactionConflict.
+    """
+
+    def __init__(self, settings: TransactionSettings, chance: random.Random, keys: "TableKeys") -> None:
+        self._settings = settings
+        self._chance = chance
+        self._keys = keys
+        self._table_lock = threading.RLock()
+        self._under_way_lock = threading.Lock()
+        self._under_way: dict[_Item, int] = {}
+        self.conflicts = 0
+
+    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+        if call.service != "dynamodb":
+            return proceed()
+        if call.operation != "TransactWriteItems":
+            with self._table_lock:
+                return proceed()
+        items = [self._keys.item_of(entry) for entry in call.parameters.get("TransactItems", [])]
+        with self._entered(items) as met:
+            if any(met) and self._strikes():
+                return _cancelled(call, met)
+            with self._table_lock:
+                return proceed()
+
+    @contextmanager
+    def _entered(self, items: list[_Item]) -> Iterator[list[bool]]:
+        with self._under_way_lock:
+            met = [self._under_way.get(item, 0) > 0 for item in items]
+            for item in items:
+                self._under_way[item] = self._under_way.get(item, 0) + 1
+        try:
+            yield met
+        finally:
+            with self._under_way_lock:
+                for item in items:
+                    self._under_way[item] -= 1
+                    if not self._under_way[item]:
+                        del self._under_way[item]
+
+    def _strikes(self) -> bool:
+        with self._under_way_lock:
+            strikes = self._chance.random() < self._settings.conflict_ratio
+            self.conflicts += strikes
+            return strikes
+
+
+class TableKeys:
+    """Which attributes identify an item of a table. `describe` is DescribeTable, as the administrator."""
+
+    def __init__(self, describe: Any) -> None:
+        self._describe = describe
+        self._names: dict[str, list[str]] = {}
+
+    def item_of(self, entry: dict[str, Any]) -> _Item:
+        """Table and key of one entry of TransactItems, whether it brings the key or the whole item."""
+        ((_, request),) = entry.items()
+        table = str(request["TableName"])
+        attributes = request.get("Key")
+        if attributes is None:
+            attributes = {name: request["Item"].get(name) for name in self._key_names(table)}
+        return table, json.dumps(attributes, sort_keys=True)
+
+    def _key_names(self, table: str) -> list[str]:
+        if table not in self._names:
+            schema = self._describe(TableName=table)["Table"]["KeySchema"]
+            self._names[table] = [key["AttributeName"] for key in schema]
+        return self._names[table]
+
+
+def _cancelled(call: AwsCall, met: list[bool]) -> Response:
+    codes = ["TransactionConflict" if hit else "None" for hit in met]
+    reasons = [
+        {"Code": code, "Message": "Transaction is ongoing for the item"} if code != "None" else {"Code": code}
+        for code in codes
+    ]
+    text = (
+        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{', '.join(codes)}]"
+    )
+    code = "TransactionCanceledException"
+    return error_response(call, code, text, CancellationReasons=reasons)

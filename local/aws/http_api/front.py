@@ -1,0 +1,119 @@
+"""The HTTP APIs of the stack on loopback: routes, IAM, throttling, and API Gateway's own answers."""
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
+from typing import Any
+
+from local.aws.errors import LocalStackError
+from local.aws.http_api.access_log import access_line
+from local.aws.http_api.events import Arrival, to_event, to_response
+from local.aws.http_api.routes import HttpApi
+from local.aws.http_api.throttling import Buckets
+from local.aws.http_server import Request, Response
+from local.aws.runtime.outcomes import Outcome
+from local.aws.states.branch import in_thread
+
+log = logging.getLogger(__name__)
+
+# What gives the answer of a function: its ARN, the event, and the id of the request.
+Invoke = Callable[[str, bytes, str], Outcome]
+# What tells the caller on an IAM route: None for nobody, otherwise the `authorizer.iam` of the event.
+Identify = Callable[[Request, str], dict[str, Any] | None]
+# Whether API Gateway may invoke this function for this `execute-api` ARN.
+MayInvoke = Callable[[str, str], bool]
+
+
+def message(status: int, text: str) -> Response:
+    """An answer of API Gateway's own."""
+    return Response(status, json.dumps({"message": text}).encode(), [("Content-Type", "application/json")])
+
+
+class HttpFront:
+    """Serves every API that is deployed; where there are more, `/{api id}` comes first in the path."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        account: str,
+        apis: Mapping[str, HttpApi],
+        invoke: Invoke,
+        identify: Identify,
+        may_invoke: MayInvoke,
+        write_access_log: Callable[[str], None],
+    ) -> None:
+        self._region = region
+        self._account = account
+        self._apis = apis
+        self._invoke = invoke
+        self._identify = identify
+        self._may_invoke = may_invoke
+        self._write_access_log = write_access_log
+        self._buckets = Buckets(time.monotonic)
+
+    def __call__(self, request: Request) -> Response:
+        found = self._api(request)
+        if found is None:
+            return message(404, "Not Found")
+        api, request = found
+        request_id = str(uuid.uuid4())
+        route_key, response = self._answer(api, request, request_id)
+        if api.access_log_format:
+            self._write_access_log(
+                access_line(api.access_log_format, request, response, route_key, request_id)
+            )
+        return replace(response, headers=[*response.headers, ("Apigw-Requestid", request_id)])
+
+    def _api(self, request: Request) -> tuple[HttpApi, Request] | None:
+        if len(self._apis) == 1:
+            return next(iter(self._apis.values())), request
+        first, _, rest = request.target.lstrip("/").partition("/")
+        api = self._apis.get(first)
+        return None if api is None else (api, replace(request, target=f"/{rest}"))
+
+    def _answer(self, api: HttpApi, request: Request, request_id: str) -> tuple[str, Response]:
+        found = api.route_of(request.method, request.path)
+        if found is None:
+            return "-", message(404, "Not Found")
+        route, parameters = found
+        throttling = api.throttling_of(route)
+        if throttling is not None and not self._buckets.take(f"{api.api_id} {route.key}", throttling):
+            return route.key, message(429, "Too Many Requests")
+        path = f"{api.api_id}/$default/{request.method}{request.path}"
+        arn = f"arn:aws:execute-api:{self._region}:{self._account}:{path}"
+        arrival = Arrival(
+            request, route, parameters, api.api_id, self._account, self._region, request_id, time.time()
+        )
+        if route.iam:
+            caller = self._identify(request, arn)
+            if caller is None:
+                return route.key, message(403, "Forbidden")
+            arrival = replace(arrival, caller=caller)
+        # The permission names the route as it is declared, with `*` for its parameters.
+        if not self._may_invoke(route.function, arn):
+            log.error("%s: API Gateway has no permission to invoke %s", route.key, route.function)
+            return route.key, message(500, "Internal Server Error")
+        return route.key, self._from_function(arrival)
+
+    def _from_function(self, arrival: Arrival) -> Response:
+        payload = json.dumps(to_event(arrival)).encode()
+        future: Future[Outcome] = in_thread(
+            "http-api-invocation", lambda: self._invoke(arrival.route.function, payload, str(uuid.uuid4()))
+        )
+        try:
+            outcome = future.result(timeout=arrival.route.timeout)
+        except (FutureTimeoutError, LocalStackError):
+            return message(503, "Service Unavailable")
+        if outcome.failed:
+            return message(500, "Internal Server Error")
+        try:
+            return to_response(outcome.payload)
+        except (ValueError, TypeError):
+            log.exception("%s: the function's answer is malformed", arrival.route.key)
+            return message(500, "Internal Server Error")

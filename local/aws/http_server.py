@@ -1,0 +1,170 @@
+"""A small threaded HTTP/1.1 server on loopback: keep-alive, no Nagle delay, one handler for every request."""
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+log = logging.getLogger(__name__)
+
+_LOOPBACK = "127.0.0.1"
+_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: `target` is path and query as sent; header names keep the case they were sent with."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    source_ip: str = _LOOPBACK
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> str:
+        return urlsplit(self.target).query
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, whatever the case of its name."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer; Content-Length is added by the server."""
+
+    status: int
+    body: bytes = b""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+Handle = Callable[[Request], Response]
+
+
+class LoopbackServer:
+    """Serves `handle` on 127.0.0.1 from its own thread, a thread per connection.
+
+    `max_body` is the largest body read (bytes); a longer one is answered with 413 unread. The server
+    listens from construction on, so that its address can be handed out before it serves.
+    """
+
+    def __init__(self, handle: Handle, *, name: str, port: int = 0, max_body: int = 64 * 1024 * 1024) -> None:
+        handler = type("Handler", (_Handler,), {"handle_request": staticmethod(handle), "max_body": max_body})
+        self._server = _Server((_LOOPBACK, port), handler)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._accept, daemon=True, name=name)
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://{_LOOPBACK}:{self.port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop accepting; connections that are open end with their clients."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                # accept() wakes for a connection, and then sees that it should stop.
+                socket.create_connection((_LOOPBACK, self.port), timeout=1).close()
+            self._thread.join(timeout=5)
+        self._server.server_close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            connection, address = self._server.get_request()
+            if self._stopping.is_set():
+                connection.close()
+                return
+            self._server.process_request(connection, address)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 512
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's name
+        """A client that went away is no fault of the server; anything else is noted."""
+        if not isinstance(sys.exception(), ConnectionError):
+            log.exception("the connection of %s broke", client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 64 * 1024
+    handle_request: Handle
+    max_body: int
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_") and name[3:] in _METHODS:
+            return self._serve
+        raise AttributeError(name)
+
+    def _serve(self) -> None:
+        body = self._read_body()
+        if body is None:
+            self.close_connection = True
+            self._send(Response(413, b'{"message":"Request Entity Too Large"}'))
+            return
+        request = Request(self.command, self.path, list(self.headers.items()), body, self.client_address[0])
+        try:
+            response = self.handle_request(request)
+        except Exception:
+            log.exception("%s %s could not be answered", request.method, request.path)
+            response = Response(500, b'{"message":"Internal Server Error"}')
+        self._send(response)
+
+    def _read_body(self) -> bytes | None:
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return self._read_chunks()
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > self.max_body:
+            return None
+        return self.rfile.read(length) if length else b""
+
+    def _read_chunks(self) -> bytes | None:
+        parts: list[bytes] = []
+        total = 0
+        while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
+            total += size
+            if total > self.max_body:
+                return None
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            continue
+        return b"".join(parts)
+
+    def _send(self, response: Response) -> None:
+        self.send_response_only(response.status)
+        for name, value in response.headers:
+            self.send_header(name, value)
+        if not any(name.lower() == "content-length" for name, _ in response.headers):
+            self.send_header("Content-Length", str(len(response.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Requests are not logged: the functions' own logs say what happened."""

@@ -1,0 +1,15 @@
+"""What is asked of moto beside its public API; everything else about it is as it comes."""
+
+from moto.core.config import default_user_config
+from moto.moto_api._internal import models as moto_models
+
+
+def configure_moto() -> None:
+    """No Docker, the grammar of state machines checked, and no check of S3 for the code of functions."""
+    default_user_config["lambda"] = {"use_docker": False}
+    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+
+
+def reset_moto() -> None:
+    """Forget every resource."""
+    moto_models.moto_api_backend.reset()

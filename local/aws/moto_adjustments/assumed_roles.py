@@ -1,0 +1,18 @@
+"""Whose temporary credentials an access key belongs to: moto issues them, and no API of IAM tells."""
+
+from typing import NamedTuple
+
+from moto.sts.models import sts_backends
+
+
+class AssumedRole(NamedTuple):
+    """The role behind an access key, and the secret that requests are signed with."""
+
+    role_arn: str
+    secret: str
+
+
+def assumed_role(access_key: str, account: str) -> AssumedRole | None:
+    """The assumed role behind an access key, or None when it is nobody's."""
+    found = sts_backends[account]["aws"].get_assumed_role_from_access_key(access_key)
+    return None if found is None else AssumedRole(str(found.role_arn), str(found.secret_access_key))

@@ -1,0 +1,16 @@
+"""Event patterns, matched by moto's own matcher: the TestEventPattern operation is not offered by it."""
+
+import functools
+from typing import Any, cast
+
+from moto.events.models import EventPattern
+
+
+def event_matches(pattern: str, event: dict[str, Any]) -> bool:
+    """Whether a rule's pattern (JSON) matches an event."""
+    return bool(_loaded(pattern).matches_event(cast(Any, event)))
+
+
+@functools.lru_cache(maxsize=256)
+def _loaded(pattern: str) -> EventPattern:
+    return EventPattern.load(pattern)

@@ -1,0 +1,1 @@
+"""One function per CloudFormation resource type, each calling the API that CloudFormation would call."""

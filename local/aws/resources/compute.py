@@ -1,0 +1,173 @@
+"""Lambda functions, layers, versions, aliases, and who may invoke them."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from local.aws.arns import Arn
+from local.aws.errors import DeploymentError
+from local.aws.resources.registry import Created, Request, creates
+from local.aws.roles.resource_policies import check_trust
+from local.aws.runtime.functions import AsyncSettings, Function, split_reference
+
+
+@creates("AWS::Lambda::Function")
+def function(request: Request) -> Created:
+    """The settings go to moto, where the Lambda API shows them; the code is run from its own folder."""
+    properties = request.properties
+    name = request.name("FunctionName")
+    settings = properties.pick(
+        "Runtime", "Handler", "Role", "Timeout", "MemorySize", "Description", "Environment", "TracingConfig",
+        "DeadLetterConfig", "Architectures", "EphemeralStorage", "KMSKeyArn", "LoggingConfig",
+    )  # fmt: skip
+    check_trust(request.world.clients, settings["Role"], "lambda.amazonaws.com")
+    layers = properties.get("Layers", [])
+    tags = {tag["Key"]: tag["Value"] for tag in request.tags()}
+    arn = request.client("lambda").create_function(
+        FunctionName=name, Code={"ZipFile": _archive()}, Tags=tags, Layers=layers, **settings
+    )["FunctionArn"]
+    request.world.functions.add(_function(request, name, arn, settings, layers))
+    return Created(name, {"Arn": arn})
+
+
+def _function(request: Request, name: str, arn: str, settings: dict[str, Any], layers: list[str]) -> Function:
+    logging = settings.get("LoggingConfig", {})
+    known = request.world.functions.layers
+    concurrency = request.properties.get("ReservedConcurrentExecutions")
+    return Function(
+        logical_id=request.logical_id,
+        name=name,
+        arn=arn,
+        handler=settings["Handler"],
+        role_arn=settings["Role"],
+        code=_code(request),
+        timeout=int(settings.get("Timeout", 3)),
+        memory=int(settings.get("MemorySize", 128)),
+        environment={
+            key: _text(value) for key, value in settings.get("Environment", {}).get("Variables", {}).items()
+        },
+        layers=tuple(known[layer] for layer in layers),
+        runtime=settings["Runtime"],
+        log_group=logging.get("LogGroup", f"/aws/lambda/{name}"),
+        log_format=logging.get("LogFormat", "Text"),
+        log_level=logging.get("ApplicationLogLevel", ""),
+        concurrency=None if concurrency is None else int(concurrency),
+        dead_letter_arn=settings.get("DeadLetterConfig", {}).get("TargetArn"),
+    )
+
+
+def _code(request: Request) -> Path:
+    code = request.properties.need("Code")
+    if "ZipFile" in code:
+        folder = request.world.code_dir / request.logical_id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.py").write_text(code["ZipFile"], encoding="utf-8")
+        return folder
+    return _artifact(request, code["S3Key"])
+
+
+def _artifact(request: Request, key: str) -> Path:
+    path = request.world.artifacts.get(key)
+    if path is None or not path.is_dir():
+        raise DeploymentError("the code must be a local folder")
+    return path
+
+
+@creates("AWS::Lambda::LayerVersion")
+def layer(request: Request) -> Created:
+    """A folder as `sam build` leaves it (with `python/`), or the source folder that it is built from."""
+    properties = request.properties
+    path = _artifact(request, properties.need("Content")["S3Key"])
+    name = request.name("LayerName", longest=140)
+    settings = properties.pick("Description", "LicenseInfo", "CompatibleRuntimes", "CompatibleArchitectures")
+    arn = request.client("lambda").publish_layer_version(
+        LayerName=name, Content={"ZipFile": _archive()}, **settings
+    )["LayerVersionArn"]
+    request.world.functions.layers[arn] = path / "python" if (path / "python").is_dir() else path
+    return Created(arn, {"LayerVersionArn": arn})
+
+
+@creates("AWS::Lambda::Version")
+def version(request: Request) -> Created:
+    properties = request.properties
+    name = split_reference(properties.need("FunctionName"))[0]
+    settings = properties.pick("Description", "CodeSha256")
+    made = request.client("lambda").publish_version(FunctionName=name, **settings)
+    published = request.world.functions.publish(name, made["Version"])
+    return Created(
+        published.qualified_arn, {"Version": published.version, "FunctionArn": published.qualified_arn}
+    )
+
+
+@creates("AWS::Lambda::Alias")
+def alias(request: Request) -> Created:
+    properties = request.properties
+    name = split_reference(properties.need("FunctionName"))[0]
+    alias_name, target = properties.need("Name"), properties.need("FunctionVersion")
+    made = request.client("lambda").create_alias(
+        FunctionName=name, Name=alias_name, FunctionVersion=target, **properties.pick("Description")
+    )
+    request.world.functions.alias(name, alias_name, target)
+    return Created(made["AliasArn"], {"AliasArn": made["AliasArn"]})
+
+
+@creates("AWS::Lambda::Permission")
+def permission(request: Request) -> Created:
+    """A statement of the function's resource policy, checked when API Gateway or EventBridge invokes it."""
+    properties = request.properties
+    reference = properties.need("FunctionName")
+    conditions = {
+        "aws:SourceArn": properties.get("SourceArn"),
+        "aws:SourceAccount": properties.get("SourceAccount"),
+    }
+    statement = {
+        "Sid": request.logical_id,
+        "Effect": "Allow",
+        "Principal": {"Service": properties.need("Principal")},
+        "Action": properties.need("Action"),
+        "Resource": "*",
+        "Condition": {"ArnLike": {key: value for key, value in conditions.items() if value}},
+    }
+    request.world.functions.resolve(reference)
+    request.world.functions.allow(reference, statement)
+    name, qualifier = split_reference(reference)
+    qualified = {"Qualifier": qualifier} if qualifier else {}
+    given = properties.pick("Action", "Principal", "SourceArn", "SourceAccount")
+    request.client("lambda").add_permission(
+        FunctionName=name, StatementId=request.logical_id, **qualified, **given
+    )
+    return Created(request.logical_id, {"Id": request.logical_id})
+
+
+@creates("AWS::Lambda::EventInvokeConfig")
+def event_invoke_config(request: Request) -> Created:
+    properties = request.properties
+    name, qualifier = properties.need("FunctionName"), properties.need("Qualifier")
+    destinations = properties.get("DestinationConfig", {})
+    settings = properties.pick("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
+    request.client("lambda").put_function_event_invoke_config(
+        FunctionName=name, Qualifier=qualifier, DestinationConfig=destinations, **settings
+    )
+    request.world.functions.set_async(
+        split_reference(name)[0],
+        qualifier,
+        AsyncSettings(
+            retries=int(settings.get("MaximumRetryAttempts", 2)),
+            on_failure_arn=destinations.get("OnFailure", {}).get("Destination"),
+            on_success_arn=destinations.get("OnSuccess", {}).get("Destination"),
+        ),
+    )
+    return Created(f"{Arn('aws', 'lambda', '', '', name).resource}-{qualifier}")
+
+
+def _archive() -> bytes:
+    """moto wants an archive; the code itself is read from its folder."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("local.txt", (2020, 1, 1, 0, 0, 0)), "run from the source folder")
+    return memory.getvalue()
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

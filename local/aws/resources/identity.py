@@ -1,0 +1,62 @@
+"""IAM roles and policies."""
+
+import json
+
+from local.aws.moto_adjustments.managed_policies import provide_managed_policy
+from local.aws.resources.registry import Created, Request, creates
+
+
+@creates("AWS::IAM::Role")
+def role(request: Request) -> Created:
+    properties, client = request.properties, request.client("iam")
+    name = request.name("RoleName")
+    settings = properties.pick("Path", "Description", "MaxSessionDuration", "PermissionsBoundary")
+    made = client.create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(properties.need("AssumeRolePolicyDocument")),
+        Tags=request.tags(),
+        **settings,
+    )["Role"]
+    for arn in properties.get("ManagedPolicyArns", []):
+        _attach(request, name, arn)
+    for policy in properties.get("Policies", []):
+        _put(request, name, policy["PolicyName"], policy["PolicyDocument"])
+    return Created(name, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
+
+
+@creates("AWS::IAM::Policy")
+def policy(request: Request) -> Created:
+    properties = request.properties
+    name, document = properties.need("PolicyName"), properties.need("PolicyDocument")
+    for role_name in properties.need("Roles"):
+        _put(request, role_name, name, document)
+    return Created(name, {"Id": name})
+
+
+@creates("AWS::IAM::ManagedPolicy")
+def managed_policy(request: Request) -> Created:
+    properties, client = request.properties, request.client("iam")
+    made = client.create_policy(
+        PolicyName=request.name("ManagedPolicyName", longest=128),
+        PolicyDocument=json.dumps(_dated(properties.need("PolicyDocument"))),
+        **properties.pick("Path", "Description"),
+    )["Policy"]
+    for role_name in properties.get("Roles", []):
+        client.attach_role_policy(RoleName=role_name, PolicyArn=made["Arn"])
+    return Created(made["Arn"], {"PolicyArn": made["Arn"]})
+
+
+def _attach(request: Request, role_name: str, arn: str) -> None:
+    if ":iam::aws:policy/" in arn:
+        provide_managed_policy(arn, request.world.account)
+    request.client("iam").attach_role_policy(RoleName=role_name, PolicyArn=arn)
+
+
+def _put(request: Request, role_name: str, name: str, document: dict[str, object]) -> None:
+    text = json.dumps(_dated(document))
+    request.client("iam").put_role_policy(RoleName=role_name, PolicyName=name, PolicyDocument=text)
+
+
+def _dated(document: dict[str, object]) -> dict[str, object]:
+    """IAM reads a policy without a version as one of 2008; the rules used here are the same in both."""
+    return {"Version": "2012-10-17", **document}

@@ -1,0 +1,63 @@
+"""Log groups, alarms and dashboards."""
+
+import json
+
+from local.aws.resources.registry import Created, Request, creates
+
+
+@creates("AWS::Logs::LogGroup")
+def log_group(request: Request) -> Created:
+    properties, client = request.properties, request.client("logs")
+    name = request.name("LogGroupName", longest=512)
+    settings = properties.pick("KmsKeyId", "LogGroupClass")
+    renamed = {"KmsKeyId": "kmsKeyId", "LogGroupClass": "logGroupClass"}
+    tags = {tag["Key"]: tag["Value"] for tag in request.tags()}
+    client.create_log_group(
+        logGroupName=name, tags=tags, **{renamed[key]: value for key, value in settings.items()}
+    )
+    retention = properties.get("RetentionInDays")
+    if retention is not None:
+        client.put_retention_policy(logGroupName=name, retentionInDays=int(retention))
+    arn = f"arn:aws:logs:{request.world.region}:{request.world.account}:log-group:{name}:*"
+    return Created(name, {"Arn": arn})
+
+
+@creates("AWS::Logs::MetricFilter")
+def metric_filter(request: Request) -> Created:
+    properties = request.properties
+    name = request.name("FilterName", longest=512)
+    transformations = [
+        {key[:1].lower() + key[1:]: value for key, value in item.items()}
+        for item in properties.need("MetricTransformations")
+    ]
+    request.client("logs").put_metric_filter(
+        logGroupName=properties.need("LogGroupName"),
+        filterName=name,
+        filterPattern=properties.get("FilterPattern", ""),
+        metricTransformations=transformations,
+    )
+    return Created(name)
+
+
+@creates("AWS::CloudWatch::Alarm")
+def alarm(request: Request) -> Created:
+    properties, client = request.properties, request.client("cloudwatch")
+    name = request.name("AlarmName", longest=255)
+    settings = properties.pick(
+        "AlarmDescription", "ActionsEnabled", "OKActions", "AlarmActions", "InsufficientDataActions",
+        "MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit",
+        "EvaluationPeriods", "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData",
+        "Metrics", "ThresholdMetricId", "EvaluateLowSampleCountPercentile",
+    )  # fmt: skip
+    client.put_metric_alarm(AlarmName=name, Tags=request.tags(), **settings)
+    arn = f"arn:aws:cloudwatch:{request.world.region}:{request.world.account}:alarm:{name}"
+    return Created(name, {"Arn": arn})
+
+
+@creates("AWS::CloudWatch::Dashboard")
+def dashboard(request: Request) -> Created:
+    name = request.name("DashboardName", longest=255)
+    body = request.properties.need("DashboardBody")
+    json.loads(body)
+    request.client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=body)
+    return Created(name)

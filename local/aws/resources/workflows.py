@@ -1,0 +1,102 @@
+"""State machines and schedules."""
+
+import json
+import re
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from local.aws.errors import DeploymentError
+from local.aws.resources.registry import Created, Request, creates
+from local.aws.roles.resource_policies import check_trust
+
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
+
+
+@creates("AWS::StepFunctions::StateMachine")
+def state_machine(request: Request) -> Created:
+    properties = request.properties
+    name = request.name("StateMachineName", longest=80)
+    check_trust(request.world.clients, properties.need("RoleArn"), "states.amazonaws.com")
+    settings = {
+        "loggingConfiguration": _lower(properties.get("LoggingConfiguration")),
+        "tracingConfiguration": _lower(properties.get("TracingConfiguration")),
+        "encryptionConfiguration": _lower(properties.get("EncryptionConfiguration")),
+        "type": properties.get("StateMachineType"),
+    }
+    made = request.client("stepfunctions").create_state_machine(
+        name=name,
+        definition=_definition(request),
+        roleArn=properties.need("RoleArn"),
+        tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in request.tags()],
+        **{key: value for key, value in settings.items() if value is not None},
+    )
+    arn = made["stateMachineArn"]
+    return Created(arn, {"Arn": arn, "Name": name})
+
+
+def _definition(request: Request) -> str:
+    properties = request.properties
+    text = properties.get("DefinitionString")
+    inline, location = properties.get("Definition"), properties.get("DefinitionS3Location")
+    if inline is not None:
+        text = json.dumps(inline)
+    elif location is not None:
+        text = _from_file(request, location["Key"])
+    if text is None:
+        raise DeploymentError("the definition is missing")
+    return _substituted(text, properties.get("DefinitionSubstitutions", {}))
+
+
+def _from_file(request: Request, key: str) -> str:
+    path = request.world.artifacts.get(key)
+    if path is None:
+        raise DeploymentError("the definition must be a local file")
+    text = path.read_text(encoding="utf-8")
+    return text if path.suffix == ".json" else json.dumps(yaml_parse(text))
+
+
+def _substituted(text: str, values: dict[str, Any]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        if match.group(1) not in values:
+            raise DeploymentError(f"{match.group(0)} has no value in DefinitionSubstitutions")
+        value = values[match.group(1)]
+        return str(value).lower() if isinstance(value, bool) else json.dumps(str(value))[1:-1]
+
+    return _PLACEHOLDER.sub(replace, text)
+
+
+@creates("AWS::Scheduler::ScheduleGroup")
+def schedule_group(request: Request) -> Created:
+    name = request.name("Name")
+    made = request.client("scheduler").create_schedule_group(Name=name, Tags=request.tags())
+    return Created(name, {"Arn": made["ScheduleGroupArn"], "State": "ACTIVE"})
+
+
+@creates("AWS::Scheduler::Schedule")
+def schedule(request: Request) -> Created:
+    properties = request.properties
+    name = request.name("Name")
+    settings = properties.pick(
+        "Description", "GroupName", "State", "ScheduleExpressionTimezone", "StartDate", "EndDate",
+        "KmsKeyArn",
+    )  # fmt: skip
+    target = properties.need("Target")
+    check_trust(request.world.clients, target["RoleArn"], "scheduler.amazonaws.com")
+    made = request.client("scheduler").create_schedule(
+        Name=name,
+        ScheduleExpression=properties.need("ScheduleExpression"),
+        FlexibleTimeWindow=properties.need("FlexibleTimeWindow"),
+        Target=target,
+        **settings,
+    )
+    return Created(name, {"Arn": made["ScheduleArn"]})
+
+
+def _lower(node: Any) -> Any:
+    """CloudFormation writes these keys with a capital, the API without."""
+    if isinstance(node, list):
+        return [_lower(item) for item in node]
+    if isinstance(node, dict):
+        return {key[:1].lower() + key[1:]: _lower(value) for key, value in node.items()}
+    return node

@@ -1,0 +1,134 @@
+"""Checks every AWS call of a function, a state machine or a schedule against the role that it runs under."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from local.aws.clients import ADMIN_ACCESS_KEY, Clients
+from local.aws.gateway.calls import AwsCall
+from local.aws.gateway.errors import access_denied, error_response
+from local.aws.gateway.gateway import Next
+from local.aws.http_server import Request, Response
+from local.aws.roles.asks import Place, UnknownCallError, asks_of
+from local.aws.roles.conditions import UnknownConditionError
+from local.aws.roles.evaluation import Ask, is_allowed
+
+log = logging.getLogger(__name__)
+
+
+class RolePolicies:
+    """The policies of a role, inline and attached, as IAM holds them now."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._lock = threading.Lock()
+        self._cache: dict[str, list[dict[str, Any]]] = {}
+
+    def forget(self) -> None:
+        """Read again: something in IAM changed."""
+        with self._lock:
+            self._cache.clear()
+
+    def of(self, role_name: str) -> list[dict[str, Any]]:
+        with self._lock:
+            known = self._cache.get(role_name)
+        if known is None:
+            try:
+                known = [*self._inline(role_name), *self._attached(role_name)]
+            except self._clients.admin("iam").exceptions.NoSuchEntityException:
+                # The role went away meanwhile: it may do nothing any more.
+                return []
+            with self._lock:
+                self._cache[role_name] = known
+        return known
+
+    def _inline(self, role_name: str) -> list[dict[str, Any]]:
+        iam = self._clients.admin("iam")
+        names = iam.list_role_policies(RoleName=role_name)["PolicyNames"]
+        return [
+            _document(iam.get_role_policy(RoleName=role_name, PolicyName=name)["PolicyDocument"])
+            for name in names
+        ]
+
+    def _attached(self, role_name: str) -> list[dict[str, Any]]:
+        iam = self._clients.admin("iam")
+        documents = []
+        for policy in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
+            version = iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"]["DefaultVersionId"]
+            found = iam.get_policy_version(PolicyArn=policy["PolicyArn"], VersionId=version)
+            documents.append(_document(found["PolicyVersion"]["Document"]))
+        return documents
+
+
+class Grant(NamedTuple):
+    """Something that a role asked for and was allowed."""
+
+    role_arn: str
+    action: str
+    resource: str
+
+
+class Authorization:
+    """A layer of the gateway: the administrator passes, a role needs an Allow, others are turned away.
+
+    `grants` is all that roles were allowed so far: what of their policies is really used.
+    """
+
+    def __init__(self, clients: Clients, role_of_key: Callable[[str], str | None]) -> None:
+        self._clients = clients
+        self._role_of_key = role_of_key
+        self._policies = RolePolicies(clients)
+        self._secret_arns: dict[str, str] = {}
+        self.grants: set[Grant] = set()
+
+    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+        if call.service == "iam" and not call.operation.startswith(("Get", "List")):
+            self._policies.forget()
+        if call.access_key == ADMIN_ACCESS_KEY:
+            return proceed()
+        role_arn = self._role_of_key(call.access_key) if call.access_key else None
+        if role_arn is None:
+            code = "InvalidClientTokenId" if call.protocol == "query" else "UnrecognizedClientException"
+            return error_response(
+                call, code, "The security token included in the request is invalid.", status=403
+            )
+        refusal = self.refusal(call, role_arn)
+        return proceed() if refusal is None else access_denied(call, refusal)
+
+    def refusal(self, call: AwsCall, role_arn: str) -> str | None:
+        """Why the role may not make this call, in the words of AWS; None when it may."""
+        place = Place(self._clients.region, self._clients.account, self._secret_arn)
+        try:
+            asks = asks_of(call, place)
+            documents = self._policies.of(role_arn.rsplit("/", 1)[-1])
+            denied = next((ask for ask in asks if not is_allowed(ask, documents)), None)
+        except (UnknownCallError, UnknownConditionError) as error:
+            log.warning("denied to %s: %s", role_arn, error)
+            return f"User: {role_arn} is not authorized to perform: {call.service}:{call.operation} ({error})"
+        if denied is None:
+            self.grants.update(Grant(role_arn, ask.action, ask.resource) for ask in asks)
+            return None
+        return (
+            f"User: {role_arn} is not authorized to perform: {denied.action} on resource: {denied.resource}"
+        )
+
+    def allows(self, role_arn: str, ask: Ask) -> bool:
+        """Whether the policies of the role allow one thing that is asked."""
+        return is_allowed(ask, self._policies.of(role_arn.rsplit("/", 1)[-1]))
+
+    def _secret_arn(self, name: str) -> str | None:
+        if name not in self._secret_arns:
+            client = self._clients.admin("secretsmanager")
+            try:
+                self._secret_arns[name] = str(client.describe_secret(SecretId=name)["ARN"])
+            except client.exceptions.ResourceNotFoundException:
+                return None
+        return self._secret_arns[name]
+
+
+def _document(value: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(unquote(value)) if isinstance(value, str) else dict(value)
+    return document

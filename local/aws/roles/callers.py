@@ -1,0 +1,46 @@
+"""Who calls an IAM route of the HTTP API, and whether they may."""
+
+import time
+from typing import Any
+
+from local.aws.clients import ADMIN_ACCESS_KEY, ADMIN_SECRET, Clients
+from local.aws.http_api.signatures import signer
+from local.aws.http_server import Request
+from local.aws.moto_adjustments.assumed_roles import assumed_role
+from local.aws.roles.authorization import Authorization
+from local.aws.roles.evaluation import Ask
+
+
+class Callers:
+    """Checks signature, then permission: the administrator may call all, a role what its policies allow."""
+
+    def __init__(self, clients: Clients, authorization: Authorization) -> None:
+        self._clients = clients
+        self._authorization = authorization
+
+    def identify(self, request: Request, arn: str) -> dict[str, Any] | None:
+        """`requestContext.authorizer.iam` of a caller who may invoke this `execute-api` ARN, or None."""
+        key = signer(request, self._clients.region, self._secret, time.time())
+        if key is None:
+            return None
+        role = assumed_role(key, self._clients.account)
+        if role is None and key != ADMIN_ACCESS_KEY:
+            return None
+        if role is not None and not self._authorization.allows(role.role_arn, Ask("execute-api:Invoke", arn)):
+            return None
+        user_arn = role.role_arn if role else f"arn:aws:iam::{self._clients.account}:user/administrator"
+        return {
+            "accessKey": key,
+            "accountId": self._clients.account,
+            "callerId": key,
+            "cognitoIdentity": None,
+            "principalOrgId": None,
+            "userArn": user_arn,
+            "userId": key,
+        }
+
+    def _secret(self, access_key: str) -> str | None:
+        if access_key == ADMIN_ACCESS_KEY:
+            return ADMIN_SECRET
+        role = assumed_role(access_key, self._clients.account)
+        return role.secret if role else None

@@ -1,0 +1,106 @@
+"""Ends or stops this process at a chosen outgoing HTTP call, as a machine that dies or hangs would.
+
+Loaded into a function's process by its path, only when a fault is armed; it knows nothing of this project.
+"""
+
+import http.client
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+_PREFIX = "fault:"
+
+
+class _Fault:
+    """Counts the calls that match, names each in the log, and ends the process at the right one."""
+
+    def __init__(self, moment: str, call: int, pattern: str, event: str, *, hangs: bool) -> None:
+        self._moment = moment
+        self._event = f" for {event}" if event else ""
+        self._hangs = hangs
+        self._call = call
+        self._pattern = re.compile(pattern)
+        self._count = 0
+
+    def note(self, line: str) -> bool:
+        """Whether this is the call; the calls before it are only named."""
+        if not self._pattern.search(line):
+            return False
+        self._count += 1
+        print(f"{_PREFIX} call {self._count} {line}", flush=True)
+        return self._count == self._call
+
+    def strike(self, moment: str, line: str) -> None:
+        if moment == self._moment:
+            print(f"{_PREFIX} {'hangs' if self._hangs else 'ended'} {moment} {line}{self._event}", flush=True)
+            while self._hangs:
+                time.sleep(60)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(text: str) -> None:
+    """`text` is JSON: `moment` (before, sent, after), `call` (0 is none), `pattern`, `event`, `hangs`."""
+    given: dict[str, Any] = json.loads(text)
+    moment, call, pattern = given["moment"], int(given["call"]), given["pattern"]
+    fault = _Fault(moment, call, pattern, given["event"], hangs=given["hangs"])
+    own = os.environ["AWS_LAMBDA_RUNTIME_API"]
+    connection: Any = http.client.HTTPConnection
+    connection.putrequest = _begun(connection.putrequest, own)
+    connection.putheader = _named(connection.putheader)
+    connection.endheaders = _counted(connection.endheaders, fault)
+    connection.getresponse = _answered(connection.getresponse, fault)
+
+
+def _begun(putrequest: Callable[..., Any], own: str) -> Callable[..., Any]:
+    """Nothing is sent yet: this, and the headers, only fill a buffer."""
+
+    def wrapped(self: Any, method: str, url: str, *rest: Any, **named: Any) -> Any:
+        address = f"{self.host}:{self.port}"
+        self._fault_line = f"{method} http://{address}{url}" if address != own else None
+        return putrequest(self, method, url, *rest, **named)
+
+    return wrapped
+
+
+def _named(putheader: Callable[..., Any]) -> Callable[..., Any]:
+    """AWS names the operation of its JSON protocols in a header, not in the URL."""
+
+    def wrapped(self: Any, header: Any, *values: Any) -> Any:
+        name, value = (_text(each) for each in (header, values[0] if values else ""))
+        if name.lower() == "x-amz-target" and self._fault_line:
+            self._fault_line += f" {value}"
+        return putheader(self, header, *values)
+
+    return wrapped
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _counted(endheaders: Callable[..., Any], fault: _Fault) -> Callable[..., Any]:
+    def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
+        line = self._fault_line
+        self._fault_line = line if line and fault.note(line) else None
+        if self._fault_line:
+            fault.strike("before", line)
+        return endheaders(self, *rest, **named)
+
+    return wrapped
+
+
+def _answered(getresponse: Callable[..., Any], fault: _Fault) -> Callable[..., Any]:
+    def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
+        line = getattr(self, "_fault_line", None)
+        if line:
+            fault.strike("sent", line)
+        response = getresponse(self, *rest, **named)
+        if line:
+            fault.strike("after", line)
+        return response
+
+    return wrapped

@@ -1,0 +1,101 @@
+"""Invocations, however they come: from a request, from a state machine, or as an event."""
+
+import json
+import secrets
+import time
+import uuid
+from pathlib import Path
+
+from local.aws.clients import Clients
+from local.aws.runtime.armory import Armory
+from local.aws.runtime.environment import function_environment
+from local.aws.runtime.functions import Function, Functions, split_reference
+from local.aws.runtime.logs import FunctionLogs
+from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.pool import Limits, Pool
+from local.aws.runtime.worker import Invocation, Worker
+
+
+class Invoker:
+    """Runs functions in processes of their own, each with the credentials of its role.
+
+    `armory` gives further variables for some processes: the faults that a test arms.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        clients: Clients,
+        logs: FunctionLogs,
+        state_dir: Path,
+        limits: Limits,
+        armory: Armory,
+    ) -> None:
+        self._functions = functions
+        self._clients = clients
+        self.logs = logs
+        self._state_dir = state_dir
+        self.pool = Pool(self._start, limits)
+        self._armory = armory
+
+    def invoke(
+        self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
+    ) -> Outcome:
+        """Run a function by name or ARN and give its answer. Raises NotFoundError, ThrottledError."""
+        function = self._functions.resolve(reference, qualifier)
+        request_id = request_id or str(uuid.uuid4())
+        named = qualifier or split_reference(reference)[1]
+        arn = f"{function.arn}:{named}" if named else function.arn
+        began = time.monotonic()
+        outcome = self._run(function, Invocation(payload, request_id, arn, _trace_id()))
+        self._report(function, outcome, (time.monotonic() - began) * 1000)
+        return outcome
+
+    def _run(self, function: Function, invocation: Invocation) -> Outcome:
+        fault = self._armory.environment_for(function, invocation.payload.decode("utf-8", "replace"))
+        if fault:
+            return self.pool.invoke_alone(self._start(function, fault), invocation)
+        return self.pool.invoke(function, invocation)
+
+    def _report(self, function: Function, outcome: Outcome, milliseconds: float) -> None:
+        summary = _platform_failure(outcome)
+        if summary:
+            self.logs.append(function.logical_id, summary, outcome.request_id)
+        facts = f"Duration: {milliseconds:.2f} ms Memory Size: {function.memory} MB"
+        text = f"REPORT RequestId: {outcome.request_id} {facts}"
+        self.logs.append(function.logical_id, text, outcome.request_id)
+
+    def _start(self, function: Function, fault: dict[str, str] | None = None) -> Worker:
+        credentials = self._clients.role_credentials(function.role_arn, function.name)
+        stream = f"{time.strftime('%Y/%m/%d')}/[{function.version}]{secrets.token_hex(16)}"
+
+        def environment(runtime_api: str) -> dict[str, str]:
+            variables = function_environment(
+                function,
+                region=self._clients.region,
+                endpoint_url=self._clients.endpoint_url,
+                credentials=credentials,
+                state_dir=self._state_dir,
+                runtime_api=runtime_api,
+                log_stream=stream,
+            )
+            return {**variables, **(fault or self._armory.environment(function))}
+
+        return Worker(
+            function,
+            environment,
+            lambda text, request_id: self.logs.append(function.logical_id, text, request_id),
+        )
+
+
+def _trace_id() -> str:
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
+
+
+def _platform_failure(outcome: Outcome) -> str | None:
+    """The line that Lambda itself writes for a process that was ended or died; handlers write their own."""
+    if not outcome.failed:
+        return None
+    error = json.loads(outcome.payload)
+    kind = str(error.get("errorType", ""))
+    return f"{kind}: {error['errorMessage']}" if kind.startswith(("Sandbox.", "Runtime.")) else None

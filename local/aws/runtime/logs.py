@@ -1,0 +1,44 @@
+"""What the functions print: a file per function for people, and every line in memory for tests."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a function's output. `time` is epoch seconds, `request_id` the call that it came in."""
+
+    function: str
+    text: str
+    time: float
+    request_id: str
+
+
+class FunctionLogs:
+    """Lines by logical id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._lines: list[LogLine] = []
+
+    def append(self, function: str, text: str, request_id: str) -> None:
+        line = LogLine(function, text, time.time(), request_id)
+        with self._lock:
+            self._lines.append(line)
+            with (self.folder / f"{function}.log").open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+    def lines(self, function: str | None = None) -> list[LogLine]:
+        """Every line, or those of one function, in the order they came."""
+        with self._lock:
+            return [line for line in self._lines if function in (None, line.function)]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._lines.clear()
+            for file in self.folder.glob("*.log"):
+                file.unlink()

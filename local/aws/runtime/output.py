@@ -1,0 +1,57 @@
+"""Reads what a process prints, line by line, and notices when it ends."""
+
+import os
+import select
+import subprocess
+import threading
+from collections.abc import Callable
+
+
+class OutputReader:
+    """Hands each line to `line`, and calls `ended` once when the process is gone."""
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", line: Callable[[str], None], ended: Callable[[], None]
+    ) -> None:
+        if process.stdout is None:
+            raise ValueError("the process must have a pipe as standard output")
+        self._process = process
+        self._pipe = process.stdout
+        self._descriptor = process.stdout.fileno()
+        self._line = line
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._rest = b""
+        self._closed = False
+        self._thread = threading.Thread(target=self._read, daemon=True, name="function-output")
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Read what is there now: the lines of a call are known when its answer is given."""
+        with self._lock:
+            while not self._closed and select.select([self._descriptor], [], [], 0)[0]:
+                if not self._take():
+                    return
+
+    def join(self) -> None:
+        self._thread.join(timeout=5)
+
+    def _read(self) -> None:
+        while not self._closed:
+            select.select([self._descriptor], [], [])
+            with self._lock:
+                if not self._closed and select.select([self._descriptor], [], [], 0)[0]:
+                    self._take()
+        self._process.wait()
+        self._ended()
+        self._pipe.close()
+
+    def _take(self) -> bool:
+        data = os.read(self._descriptor, 65536)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data:
+            self._closed = True
+            lines, self._rest = ([self._rest] if self._rest else []), b""
+        for text in lines:
+            self._line(text.decode("utf-8", "replace"))
+        return bool(data)

@@ -1,0 +1,178 @@
+"""As many processes per function as there are calls in flight, kept warm for the next ones."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from local.aws.errors import LocalStackError
+from local.aws.runtime.functions import Function
+from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.worker import Invocation, Worker, WorkerGoneError
+
+_Key = tuple[str, str]
+
+
+class ThrottledError(LocalStackError):
+    """As many calls are in flight as are allowed; Lambda answers TooManyRequestsException."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Processes per function, in all, and how many may be starting at the same time."""
+
+    per_function: int = 64
+    total: int = 300
+    starting: int = max(2, os.cpu_count() or 2)
+
+
+class Pool:
+    """Invokes functions; `start` makes a worker for a function."""
+
+    def __init__(self, start: Callable[[Function], Worker], limits: Limits) -> None:
+        self._start = start
+        self._limits = limits
+        self._changed = threading.Condition()
+        self._idle: dict[_Key, list[Worker]] = {}
+        self._busy: dict[_Key, int] = {}
+        self._starting = 0
+        self._workers: set[Worker] = set()
+        self._closed = False
+
+    def invoke(self, function: Function, invocation: Invocation) -> Outcome:
+        """Run one event in a process that does nothing else meanwhile. Raises ThrottledError at a limit."""
+        while True:
+            worker = self._acquire(function)
+            try:
+                return worker.invoke(invocation)
+            except WorkerGoneError:
+                continue
+            finally:
+                self._release(worker, keep=worker.alive)
+
+    def invoke_alone(self, worker: Worker, invocation: Invocation) -> Outcome:
+        """Run one event in a process that was started for it, and end the process."""
+        with self._changed:
+            self._workers.add(worker)
+        try:
+            worker.wait_ready()
+            return worker.invoke(invocation)
+        finally:
+            with self._changed:
+                self._workers.discard(worker)
+            worker.close()
+
+    def warm(self, function: Function, count: int) -> None:
+        """Have `count` processes ready, so that as many calls overlap from their first line on."""
+        threads = [threading.Thread(target=self._warm_one, args=(function, count)) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def retire(self, name: str, version: str) -> None:
+        """End the idle processes of a function whose settings changed."""
+        with self._changed:
+            retired = self._idle.pop((name, version), [])
+            self._workers.difference_update(retired)
+        for worker in retired:
+            worker.close()
+
+    def workers(self) -> list[Worker]:
+        with self._changed:
+            return list(self._workers)
+
+    def close(self) -> None:
+        """End every process."""
+        with self._changed:
+            self._closed = True
+            workers, self._workers = list(self._workers), set()
+            self._idle.clear()
+            self._changed.notify_all()
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.close()
+
+    def _acquire(self, function: Function) -> Worker:
+        key = (function.name, function.version)
+        limit = self._limits.per_function if function.concurrency is None else function.concurrency
+        with self._changed:
+            if self._busy.get(key, 0) >= limit or sum(self._busy.values()) >= self._limits.total:
+                raise ThrottledError(f"{function.name}: Rate Exceeded.")
+            self._busy[key] = self._busy.get(key, 0) + 1
+            worker = self._idle_or_slot(key)
+        return worker or self._started(function, key)
+
+    def _idle_or_slot(self, key: _Key) -> Worker | None:
+        """An idle worker, or None with the right to start one."""
+        while True:
+            if self._closed:
+                raise ThrottledError("the local stack is shutting down")
+            while self._idle.get(key):
+                worker = self._idle[key].pop()
+                if worker.alive:
+                    return worker
+                self._workers.discard(worker)
+                worker.close()
+            if self._starting < self._limits.starting:
+                self._starting += 1
+                return None
+            self._changed.wait()
+
+    def _started(self, function: Function, key: _Key) -> Worker:
+        try:
+            self._make_room()
+            worker = self._start(function)
+            with self._changed:
+                self._workers.add(worker)
+                closed = self._closed
+            if closed:
+                worker.close()
+            worker.wait_ready()
+        except BaseException:
+            with self._changed:
+                self._busy[key] -= 1
+            raise
+        finally:
+            with self._changed:
+                self._starting -= 1
+                self._changed.notify_all()
+        return worker
+
+    def _make_room(self) -> None:
+        with self._changed:
+            if len(self._workers) < self._limits.total:
+                return
+            key = next((key for key, idle in self._idle.items() if idle), None)
+            oldest = self._idle[key].pop(0) if key else None
+            if oldest:
+                self._workers.discard(oldest)
+        if oldest:
+            oldest.close()
+
+    def _release(self, worker: Worker, *, keep: bool) -> None:
+        key = (worker.function.name, worker.function.version)
+        with self._changed:
+            self._busy[key] -= 1
+            if keep and not self._closed:
+                self._idle.setdefault(key, []).append(worker)
+            else:
+                self._workers.discard(worker)
+                keep = False
+            self._changed.notify_all()
+        if not keep:
+            worker.close()
+
+    def _warm_one(self, function: Function, count: int) -> None:
+        key = (function.name, function.version)
+        with self._changed:
+            if len(self._idle.get(key, [])) + self._starting >= count:
+                return
+            while self._starting >= self._limits.starting:
+                self._changed.wait()
+            if len(self._idle.get(key, [])) >= count:
+                return
+            self._starting += 1
+            self._busy[key] = self._busy.get(key, 0) + 1
+        self._release(self._started(function, key), keep=True)

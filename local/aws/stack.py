@@ -1,0 +1,262 @@
+"""The local stack: one object that is AWS for one template, as long as it is open."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.credentials import Credentials
+
+from local.aws.clients import ADMIN_ACCESS_KEY, ADMIN_SECRET, Clients
+from local.aws.control import ControlApi
+from local.aws.deployment import Deployment, assemble
+from local.aws.errors import LocalStackError, NotFoundError
+from local.aws.gateway.gateway import Gateway
+from local.aws.gateway.moto_app import MotoApp
+from local.aws.http_server import LoopbackServer, Request, Response
+from local.aws.moto_adjustments import configure_moto, reset_moto
+from local.aws.moto_adjustments.managed_policies import managed_policy_arns
+from local.aws.roles.authorization import Grant
+from local.aws.runtime.armory import Fault
+from local.aws.runtime.functions import Function
+from local.aws.runtime.logs import FunctionLogs, LogLine
+from local.aws.runtime.outcomes import Outcome
+from local.aws.settings import Settings
+from local.aws.states.execution import Execution
+from local.aws.template.sam import translate
+from local.aws.template.stack_template import StackTemplate
+
+_one_at_a_time = threading.Lock()
+
+
+class LocalStack:
+    """Made by `LocalStack.deploy`, for a `with` statement, which ends every process on the way out."""
+
+    def __init__(
+        self,
+        template: Path,
+        stack_name: str,
+        parameters: Mapping[str, str],
+        state_dir: Path,
+        region: str,
+        account: str,
+        settings: Settings,
+        ports: tuple[int, int, int],
+    ) -> None:
+        if not _one_at_a_time.acquire(blocking=False):
+            raise LocalStackError(
+                "there is a local stack in this process already: moto has one AWS per process"
+            )
+        self._open = True
+        self.template = template
+        self.stack_name = stack_name
+        self.parameters = dict(parameters)
+        self.state_dir = state_dir.resolve()
+        self.settings = settings
+        self.region, self.account = region, account
+        self.outputs: dict[str, str] = {}
+        self.physical_ids: dict[str, str] = {}
+        self._deployment: Deployment | None = None
+        self._moto = MotoApp(account)
+        self._gateway = LoopbackServer(self._serve_aws, name="aws", port=ports[0])
+        self._api = LoopbackServer(self._serve_api, name="http-api", port=ports[1], max_body=10 * 1024 * 1024)
+        self._control = LoopbackServer(ControlApi(self), name="control", port=ports[2])
+        self._logs = FunctionLogs(self.state_dir / "logs")
+        self._clients = Clients(self._gateway.url, region, account)
+
+    @classmethod
+    def deploy(
+        cls,
+        *,
+        template: Path,
+        stack_name: str,
+        parameters: Mapping[str, str],
+        state_dir: Path,
+        region: str = "eu-central-1",
+        account: str = "123456789012",
+        settings: Settings | None = None,
+        ports: tuple[int, int, int] = (0, 0, 0),
+    ) -> "LocalStack":
+        """Translate the template, create its resources, and serve.
+
+        `ports` are those of the AWS endpoint, the HTTP API and the control API; 0 takes a free one.
+        Raises TemplateError, UnsupportedResourceError, DeploymentError.
+        """
+        stack = cls(
+            template, stack_name, parameters, state_dir, region, account, settings or Settings(), ports
+        )
+        try:
+            stack._start()
+        except BaseException:
+            stack.close()
+            raise
+        return stack
+
+    def _start(self) -> None:
+        configure_moto()
+        (self.state_dir / "home").mkdir(parents=True, exist_ok=True)
+        self._gateway.start()
+        self._api.start()
+        self._deploy()
+        self._control.start()
+
+    def _deploy(self) -> None:
+        reset_moto()
+        translated = translate(self.template, self.parameters, managed_policy_arns(), self.region)
+        self._clients.forget_roles()
+        self._deployment = assemble(
+            self._clients, self.stack_name, translated.artifacts, self.state_dir, self.settings, self._logs
+        )
+        stack_template = StackTemplate(translated.template, self.parameters, self._deployment.world)
+        self.outputs = stack_template.deploy()
+        self.physical_ids = stack_template.physical_ids
+
+    @property
+    def api_url(self) -> str:
+        """Where the HTTP API is; no slash at the end."""
+        return self._api.url
+
+    @property
+    def aws_endpoint_url(self) -> str:
+        return self._gateway.url
+
+    @property
+    def control_url(self) -> str:
+        """The API for people: logs, schedules, settings."""
+        return self._control.url
+
+    @property
+    def credentials(self) -> Credentials:
+        """The administrator's: they pass every check, and sign calls of IAM routes."""
+        return Credentials(ADMIN_ACCESS_KEY, ADMIN_SECRET)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the administrator."""
+        return self._clients.admin(service)
+
+    def client_of(self, service: str, logical_id: str) -> Any:
+        """A boto3 client with the role of a function, or with a role of the template."""
+        return self._clients.as_role(service, self._role(logical_id), "local-test")
+
+    def reset(self) -> None:
+        """Everything as it was right after deploying: new tables, no executions, no processes, no logs."""
+        self._running().close()
+        self._logs.clear()
+        self._deploy()
+
+    def fire_schedule(
+        self, name: str, *, group: str | None = None, even_if_disabled: bool = False
+    ) -> dict[str, Any]:
+        """Fire a schedule by name or logical id; gives the answer of its target's API."""
+        name = self.physical_ids.get(name, name)
+        return self._running().schedules.fire(name, group=group, even_if_disabled=even_if_disabled)
+
+    def schedules(self) -> list[dict[str, str]]:
+        """Name, group, state and expression of every schedule."""
+        client = self.client("scheduler")
+        found = []
+        for entry in client.list_schedules()["Schedules"]:
+            schedule = client.get_schedule(Name=entry["Name"], GroupName=entry["GroupName"])
+            wanted = ("Name", "GroupName", "State", "ScheduleExpression")
+            found.append({name: str(schedule[name]) for name in wanted})
+        return found
+
+    @property
+    def functions(self) -> list[Function]:
+        """The functions that are deployed, as $LATEST."""
+        return self._running().world.functions.all()
+
+    def arm(self, logical_id: str, fault: Fault) -> None:
+        """A process of this function dies at a chosen outgoing call: the one of the event that the fault is
+        for, or else the next one; idle ones make room for it."""
+        deployment = self._running()
+        deployment.armory.arm(logical_id, fault)
+        if fault.event:
+            return
+        for worker in deployment.invoker.pool.workers():
+            if worker.function.logical_id == logical_id:
+                deployment.invoker.pool.retire(worker.function.name, worker.function.version)
+
+    def disarm(self) -> None:
+        """Forget the faults that no process took."""
+        self._running().armory.disarm()
+
+    def invoke(self, logical_id: str, payload: bytes) -> Outcome:
+        """Run one event through a function ($LATEST)."""
+        return self._running().invoker.invoke(self.physical_ids[logical_id], payload)
+
+    def warm(self, logical_id: str, count: int) -> None:
+        """Have `count` processes ready, of the published version, or of $LATEST where none is published."""
+        deployment = self._running()
+        deployment.invoker.pool.warm(
+            deployment.world.functions.published(self.physical_ids[logical_id]), count
+        )
+
+    def logs(self, logical_id: str | None = None) -> list[LogLine]:
+        """Every line that a function, or any function, has printed."""
+        return self._logs.lines(logical_id)
+
+    @property
+    def executions(self) -> list[Execution]:
+        """Every execution, newest first."""
+        return self._running().executions.all()
+
+    @property
+    def conflicts(self) -> int:
+        """How many transactions were cancelled on purpose."""
+        return self._running().transactions.conflicts
+
+    @property
+    def grants(self) -> set[Grant]:
+        """Everything that roles asked for and were allowed since the stack was deployed."""
+        return set(self._running().authorization.grants)
+
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Wait until no event is on its way and no asynchronous invocation is running."""
+        return self._running().settle(timeout)
+
+    def process_ids(self) -> list[int]:
+        """The processes of the functions."""
+        return [worker.pid for worker in self._running().invoker.pool.workers()]
+
+    def close(self) -> None:
+        """End every process and server; safe to call twice."""
+        deployment, self._deployment = self._deployment, None
+        if deployment is not None:
+            deployment.close()
+        for server in (self._control, self._api, self._gateway):
+            server.stop()
+        if self._open:
+            self._open = False
+            _one_at_a_time.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _running(self) -> Deployment:
+        if self._deployment is None:
+            raise LocalStackError("the local stack is closed")
+        return self._deployment
+
+    def _role(self, logical_id: str) -> str:
+        for function in self._running().world.functions.all():
+            if function.logical_id == logical_id:
+                return function.role_arn
+        name = self.physical_ids.get(logical_id)
+        if name is None:
+            raise NotFoundError(f"there is no {logical_id} in the stack")
+        return str(self.client("iam").get_role(RoleName=name)["Role"]["Arn"])
+
+    def _serve_aws(self, request: Request) -> Response:
+        deployment = self._deployment
+        return Gateway(self._moto, deployment.layers if deployment else [])(request)
+
+    def _serve_api(self, request: Request) -> Response:
+        deployment = self._deployment
+        return deployment.front(request) if deployment else Response(503)

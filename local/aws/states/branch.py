@@ -1,0 +1,110 @@
+"""Where an execution is interrupted: every wait ends at once on a stop, a failure elsewhere, a time-out."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from local.aws.states.errors import ExecutionTimedOut, Stopped
+
+
+class Clock:
+    """Real time; `factor` shortens every wait, retry interval and time-out of the state machines alike."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def shortened(self, seconds: float) -> float:
+        return seconds * self.factor
+
+
+class Branch:
+    """One line of an execution: the whole, an iteration of a Map, or a branch of a Parallel."""
+
+    def __init__(self, clock: Clock, *, timeout: float | None = None, parent: "Branch | None" = None) -> None:
+        self.clock = clock
+        self._parent = parent
+        self._changed: threading.Condition = parent._changed if parent else threading.Condition()
+        self._stopped = False
+        self._deadline = None if timeout is None else clock.monotonic() + clock.shortened(timeout)
+
+    def child(self) -> "Branch":
+        return Branch(self.clock, parent=self)
+
+    def stop(self) -> None:
+        """End every wait in this branch and in those below it."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raises Stopped or ExecutionTimedOut when this branch is to end."""
+        branch: Branch | None = self
+        while branch is not None:
+            if branch._stopped:
+                raise Stopped
+            if branch._deadline is not None and self.clock.monotonic() >= branch._deadline:
+                raise ExecutionTimedOut
+            branch = branch._parent
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, as long as the branch is not to end."""
+        self._wait(lambda: False, self.clock.shortened(seconds))
+
+    def sleep_until(self, epoch_seconds: float) -> None:
+        self.sleep(max(0.0, epoch_seconds - self.clock.now()))
+
+    def result_of(self, future: "Future[Any]", timeout: float | None = None) -> Any:
+        """The result of a call under way. Raises TimeoutError after `timeout` seconds; the call goes on."""
+        future.add_done_callback(lambda _: self._notify())
+        limit = None if timeout is None else self.clock.shortened(timeout)
+        if not self._wait(future.done, limit):
+            raise TimeoutError
+        return future.result()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _wait(self, done: Callable[[], bool], seconds: float | None) -> bool:
+        end = None if seconds is None else self.clock.monotonic() + seconds
+        with self._changed:
+            while True:
+                self.check()
+                if done():
+                    return True
+                now = self.clock.monotonic()
+                if end is not None and now >= end:
+                    return False
+                limits = [limit - now for limit in (end, self._earliest_deadline()) if limit is not None]
+                self._changed.wait(max(0.0, min(limits)) if limits else None)
+
+    def _earliest_deadline(self) -> float | None:
+        branch: Branch | None = self
+        found: float | None = None
+        while branch is not None:
+            if branch._deadline is not None:
+                found = branch._deadline if found is None else min(found, branch._deadline)
+            branch = branch._parent
+        return found
+
+
+def in_thread(name: str, work: Callable[[], Any]) -> "Future[Any]":
+    """Run `work` in a thread of its own."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name=name).start()
+    return future

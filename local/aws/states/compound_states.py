@@ -1,0 +1,137 @@
+"""Map and Parallel: several lines at once. The first that fails stops the others."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from local.aws.states.branch import in_thread
+from local.aws.states.errors import QUERY, ExecutionTimedOut, StateError, Stopped
+from local.aws.states.expressions import evaluate
+from local.aws.states.interpreter import Line, Runner, Step, Visit, check_size, run_machine
+from local.aws.states.retrying import with_retries
+
+# Step Functions runs no more iterations of an inline Map at once, whatever is asked for.
+_AT_ONCE = 40
+
+
+def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Step:
+    """Every branch gets Arguments, or else the state's input; the result is the list of their outputs."""
+    history = visit.line.history
+    resumed = [visit.resumed]
+
+    def attempt(visit: Visit) -> Step:
+        _start_afresh_unless(resumed, visit)
+        data = visit.evaluate("Arguments", visit.data)
+        history.add("ParallelStateStarted")
+        lines = [
+            visit.line.below(visit.line.scope.inner(visit.name, index))
+            for index in range(len(visit.state["Branches"]))
+        ]
+        works = [
+            _machine_work(branch, data, line, runners)
+            for branch, line in zip(visit.state["Branches"], lines, strict=True)
+        ]
+        result = _together(works, lines, len(works))
+        check_size(result, visit.name)
+        history.add("ParallelStateSucceeded")
+        return visit.finish(result, visit.state.get("Next"), result=result)
+
+    return with_retries(visit, attempt, lambda _: history.add("ParallelStateFailed"))
+
+
+def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Step:
+    """One iteration per item of Items, at most MaxConcurrency at once; results keep the order of items."""
+    history = visit.line.history
+    resumed = [visit.resumed]
+
+    def attempt(visit: Visit) -> Step:
+        _start_afresh_unless(resumed, visit)
+        items = visit.evaluate("Items", visit.data)
+        if not isinstance(items, list):
+            raise StateError(QUERY, f"The field 'Items' must give an array, but was: {type(items).__name__}")
+        at_once = int(visit.evaluate("MaxConcurrency", 0)) or len(items)
+        history.add("MapStateStarted", {"length": len(items)})
+        lines = [_iteration_line(visit, index, item) for index, item in enumerate(items)]
+        works = [
+            _iteration(visit, index, item, line, runners)
+            for index, (item, line) in enumerate(zip(items, lines, strict=True))
+        ]
+        result = _together(works, lines, at_once)
+        check_size(result, visit.name)
+        history.add("MapStateSucceeded")
+        return visit.finish(result, visit.state.get("Next"), result=result)
+
+    return with_retries(visit, attempt, lambda _: history.add("MapStateFailed"))
+
+
+def _start_afresh_unless(resumed: list[bool], visit: Visit) -> None:
+    """Only the first attempt after a redrive goes on from where its lines stood."""
+    if not resumed[0]:
+        visit.line.checkpoints.forget_below((*visit.line.scope.path, visit.name))
+    resumed[0] = False
+
+
+def _iteration_line(visit: Visit, index: int, item: Any) -> Line:
+    place = {"Item": {"Index": index, "Value": item}}
+    return visit.line.below(visit.line.scope.inner(visit.name, index, Map=place))
+
+
+def _iteration(
+    visit: Visit, index: int, item: Any, line: Line, runners: Mapping[str, Runner]
+) -> Callable[[], Any]:
+    details = {"name": visit.name, "index": index}
+    processor = visit.state["ItemProcessor"]
+
+    def work() -> Any:
+        history = line.history
+        history.add("MapIterationStarted", details)
+        try:
+            data = item
+            if "ItemSelector" in visit.state:
+                states = {"input": visit.data, "context": line.scope.context}
+                data = evaluate(visit.state["ItemSelector"], states, line.scope.visible(), "ItemSelector")
+            output = run_machine(processor, data, line, runners)
+        except StateError:
+            history.add("MapIterationFailed", details)
+            raise
+        except (Stopped, ExecutionTimedOut):
+            history.add("MapIterationAborted", details)
+            raise
+        history.add("MapIterationSucceeded", details)
+        return output
+
+    return work
+
+
+def _machine_work(machine: Any, data: Any, line: Line, runners: Mapping[str, Runner]) -> Callable[[], Any]:
+    return lambda: run_machine(machine, data, line, runners)
+
+
+def _together(works: Sequence[Callable[[], Any]], lines: Sequence[Line], at_once: int) -> list[Any]:
+    """Run all, at most `at_once` at a time; the first failure stops the rest, and is raised in the end."""
+    results: list[Any] = [None] * len(works)
+    failures: list[BaseException] = []
+    waiting = iter(range(len(works)))
+    taking = threading.Lock()
+
+    def take_turns() -> None:
+        while True:
+            with taking:
+                index = next(waiting, None)
+            if index is None:
+                return
+            try:
+                lines[index].branch.check()
+                results[index] = works[index]()
+            except BaseException as error:
+                failures.append(error)
+                for line in lines:
+                    line.branch.stop()
+                raise
+
+    threads = [in_thread("state-machine-line", take_turns) for _ in range(min(at_once, len(works), _AT_ONCE))]
+    for thread in threads:
+        thread.exception()
+    if failures:
+        raise next((error for error in failures if not isinstance(error, Stopped)), failures[0])
+    return results

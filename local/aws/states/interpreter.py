@@ -1,0 +1,116 @@
+"""Runs the states of a machine one after another, along one line of an execution."""
+
+import datetime
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.aws.states.branch import Branch
+from local.aws.states.definition import Machine
+from local.aws.states.errors import DATA_LIMIT, RUNTIME, StateError
+from local.aws.states.expressions import evaluate
+from local.aws.states.history import LIMIT, History
+from local.aws.states.scope import Checkpoint, Checkpoints, Scope
+
+_PAYLOAD_LIMIT = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Step:
+    """How a state ended: what goes on, where to, and what was assigned. No `next` ends the line."""
+
+    output: Any
+    next: str | None
+    assigned: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a state needs to run: the execution's own things, and those of this line."""
+
+    history: History
+    checkpoints: Checkpoints
+    branch: Branch
+    scope: Scope
+    call: Callable[[str, Any], Any]
+    seed: Callable[[], float]
+
+    def below(self, scope: Scope) -> "Line":
+        return Line(self.history, self.checkpoints, self.branch.child(), scope, self.call, self.seed)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit of one state. `resumed` is true when a redrive comes back to it."""
+
+    name: str
+    state: Machine
+    data: Any
+    line: Line
+    resumed: bool
+
+    def states(self, **more: Any) -> dict[str, Any]:
+        """`$states` in this state."""
+        return {"input": self.data, "context": self.line.scope.context, **more}
+
+    def evaluate(self, field: str, default: Any, /, **more: Any) -> Any:
+        """A field of the state with its expressions evaluated, or `default` where there is no such field."""
+        if field not in self.state:
+            return default
+        return evaluate(self.state[field], self.states(**more), self.line.scope.visible(), field)
+
+    def finish(self, output: Any, following: str | None, /, **more: Any) -> Step:
+        """Output and Assign see the same variables: what is assigned holds from the next state on."""
+        assigned = self.evaluate("Assign", {}, **more)
+        return Step(self.evaluate("Output", output, **more), following, assigned)
+
+
+Runner = Callable[[Visit], Step]
+
+
+def run_machine(machine: Machine, data: Any, line: Line, runners: Mapping[str, Runner]) -> Any:
+    """Run from StartAt, or from where the line stood when the execution ended before; gives the output.
+
+    Raises StateError when a state fails and nothing catches it, Stopped, ExecutionTimedOut.
+    """
+    name: str | None = machine["StartAt"]
+    known = line.checkpoints.get(line.scope.path)
+    resumed = known is not None
+    if known is not None:
+        line.scope.variables.update(known.variables)
+        name, data = known.state, known.data
+        if known.done:
+            return data
+    while name is not None:
+        line.branch.check()
+        line.checkpoints.set(line.scope.path, Checkpoint(name, data, dict(line.scope.variables)))
+        step = _visit(Visit(name, machine["States"][name], data, line, resumed), runners)
+        line.scope.variables.update(step.assigned)
+        last, data, name, resumed = name, step.output, step.next, False
+    line.checkpoints.set(line.scope.path, Checkpoint(last, data, dict(line.scope.variables), done=True))
+    return data
+
+
+def _visit(visit: Visit, runners: Mapping[str, Runner]) -> Step:
+    kind = visit.state["Type"]
+    history = visit.line.history
+    if history.full:
+        raise StateError(RUNTIME, f"The execution reached the maximum number of history events ({LIMIT}).")
+    visit.line.scope.context["State"] = {"EnteredTime": now_text(), "Name": visit.name, "RetryCount": 0}
+    history.entered(kind, visit.name, visit.data)
+    step = runners[kind](visit)
+    check_size(step.output, visit.name)
+    history.exited(kind, visit.name, step.output)
+    return step
+
+
+def check_size(value: Any, name: str) -> None:
+    """Raises StateError States.DataLimitExceeded for more than 256 KiB."""
+    if len(json.dumps(value, ensure_ascii=False).encode()) > _PAYLOAD_LIMIT:
+        raise StateError(DATA_LIMIT, f"'{name}' gave more than {_PAYLOAD_LIMIT} bytes, which is the limit.")
+
+
+def now_text() -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"

@@ -1,0 +1,1 @@
+"""Figures: counts and ratios, each with its peers beside it."""

@@ -1,0 +1,100 @@
+"""``python -m local.faults [--only PATTERN] [--list]``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from local.faults import laws, leaks
+from local.faults.case import Case
+from local.faults.catalogue import all_cases
+from local.faults.ground import Ground, standing_ground
+from local.faults.report import Columns, Result
+from local.faults.scene import Scene
+
+AT_ONCE = 24
+"""Cases that play at the same time: most of what they do is wait."""
+
+
+def main() -> int:
+    arguments = _arguments()
+    cases = all_cases()
+    if arguments.only:
+        wanted = re.compile(arguments.only, re.IGNORECASE)
+        cases = [case for case in cases if wanted.search(case.name)]
+    if arguments.list:
+        print("\n".join(case.name for case in cases))
+        return 0
+    return _play(cases, arguments.at_once)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make faults", description="Every fault against the real template.")
+    parser.add_argument("--only", metavar="PATTERN", help="only cases whose name matches this expression")
+    parser.add_argument("--list", action="store_true", help="only the names of the cases")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="cases that play at the same time")
+    return parser.parse_args()
+
+
+def _play(cases: Sequence[Case], at_once: int) -> int:
+    began = time.monotonic()
+    columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
+    failed = 0
+    with standing_ground() as ground:
+        print(f"{len(cases)} cases, {at_once} at the same time …", flush=True)
+        with ThreadPoolExecutor(at_once, thread_name_prefix="case") as pool:
+            for future in _submitted(pool, ground, cases):
+                result = future.result()
+                failed += not result.passed
+                print(columns.line(result), flush=True)
+        secrets = _no_secret(ground)
+    failed += not secrets.passed
+    print(columns.line(secrets))
+    print(f"in {time.monotonic() - began:.0f} s")
+    print(f"{len(cases) + 1 - failed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def _submitted(pool: ThreadPoolExecutor, ground: Ground, cases: Sequence[Case]) -> list[Future[Result]]:
+    """In the order of the catalogue, but begun with the cases that take longest."""
+    numbered = sorted(enumerate(cases), key=lambda pair: -pair[1].patience)
+    futures = {number: pool.submit(_played, ground, case, number) for number, case in numbered}
+    return [futures[number] for number in range(len(cases))]
+
+
+def _played(ground: Ground, case: Case, number: int) -> Result:
+    threading.current_thread().name = case.name
+    began = time.monotonic()
+    got, broken = "nothing", []
+    try:
+        scene = Scene(ground, case, number)
+        scene.prepare()
+        case.before(scene)
+        case.start(scene)
+        case.during(scene)
+        scene.await_end()
+        got, broken = laws.observed(scene).text(), list(laws.complaints(scene))
+    except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
+        broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
+    return Result(case.name, case.expected.text(), got, time.monotonic() - began, tuple(broken))
+
+
+def _no_secret(ground: Ground) -> Result:
+    """After all cases: a secret stands nowhere, and what does stand there would have been found."""
+    began = time.monotonic()
+    ground.stack.settle()
+    texts = leaks.written(ground)
+    told = leaks.found(texts, leaks.secrets_of(ground))
+    told += [f"nothing was found in the {place}" for place, lines in texts.items() if not lines]
+    got = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
+    return Result("a secret in anything that was written", "none", got, time.monotonic() - began, tuple(told))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""All cases, in the order of their themes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from local.faults.case import Case
+from local.faults.themes import stale
+
+THEMES = (stale,)
+
+
+def all_cases() -> list[Case]:
+    """Every case once; a name that stands for two is a mistake."""
+    cases = [case for theme in THEMES for case in theme.cases()]
+    twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]
+    if twice:
+        raise ValueError(f"cases of the same name: {', '.join(twice)}")
+    return cases

@@ -1,0 +1,135 @@
+"""What holds for every run, whatever went wrong: the laws of the design, as complaints where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+
+from local.faults.case import Expected
+from local.faults.scene import OPEN, Scene
+from local.faults.team import Json
+
+CLAIMS = {
+    "": {"SUCCESS", "WARNING"},
+    "JobFailed": {"FAIL"},
+    "JobCanceled": {"CANCEL"},
+    "JobSkipped": {"SKIPPED"},
+    "LoadFailed": {"ERROR"},
+    "LoadWarned": {"WARNING"},
+    "LoadCanceled": {"CANCELED"},
+}
+"""The ends that tell of a result at Celonis, by error name, and the results that they may stand for."""
+
+
+def observed(scene: Scene) -> Expected:
+    """What the case really came to."""
+    runs = tuple(f"{run['status']} {run.get('error', '')}".strip() for run in scene.runs())
+    ours = scene.ours()
+    executions = sum("job_id" in one for one in ours)
+    return Expected(runs, executions, len(ours) - executions)
+
+
+def complaints(scene: Scene) -> Iterator[str]:
+    """Every law that is broken, in a sentence each."""
+    yield from scene.complaints
+    yield from _expectation(scene)
+    for run in scene.runs():
+        yield from _one_end(scene, run)
+        yield from _told(scene, run)
+        if not scene.case.assumption:
+            yield from _only_its_own(scene, run)
+    yield from _words(scene)
+    yield from _freed(scene)
+    yield from _left_running(scene)
+    if not scene.case.overlaps:
+        yield from _one_at_a_time(scene)
+    yield from scene.case.also(scene)
+
+
+def _expectation(scene: Scene) -> Iterator[str]:
+    wanted, found = scene.case.expected, observed(scene)
+    if (sorted(wanted.runs), wanted.executions, wanted.loads) != (
+        sorted(found.runs),
+        found.executions,
+        found.loads,
+    ):
+        yield f"expected {wanted.text()}"
+
+
+def _one_end(scene: Scene, run: Json) -> Iterator[str]:
+    """One terminal record, that says the same as the execution."""
+    if run["status"] in OPEN:
+        return
+    missing = [name for name in ("ended_at", "outcome", "expires", "execution_arn") if not run.get(name)]
+    if missing:
+        yield f"the record of {run['run_id']} lacks {', '.join(missing)}"
+    execution = next((one for one in scene.executions() if one.name == run["run_id"]), None)
+    if execution is None:
+        yield f"run {run['run_id']} has no execution"
+    elif not execution.redrive_count and execution.status != run["status"]:
+        yield f"execution {execution.name} ended {execution.status}, its record {run['status']}"
+
+
+def _told(scene: Scene, run: Json) -> Iterator[str]:
+    told = [text for text in scene.ground.notices() if run["run_id"] in text]
+    if run["status"] == "SUCCEEDED" and told:
+        yield f"somebody was told of run {run['run_id']}, which succeeded"
+    if run["status"] != "SUCCEEDED" and not told:
+        yield f"nobody was told of run {run['run_id']}"
+
+
+def _only_its_own(scene: Scene, run: Json) -> Iterator[str]:
+    """What a step says of a result is true of something that was started for us, and of nothing else."""
+    for step, state in run.get("steps", {}).items():
+        claimed = CLAIMS.get(state.get("error", "")) if "outcome" in state else None
+        if claimed is None:
+            continue
+        lane, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
+        ours = [one for one in scene.team.started(str(lane)) if one["by"] == "api" or one["by"].startswith("job ")]
+        if proof.get("ours"):
+            ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
+        ended = datetime.fromisoformat(state["ended_at"]).timestamp()
+        if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):
+            yield f"{step} tells {state.get('error') or 'success'}, which is not true of what was ours"
+        if not proof.get("proven_by"):
+            yield f"{step} tells a result without a proof"
+        if missing := [name for name in ("noted_at", "polls") if not state.get(name)]:
+            yield f"{step} lacks {', '.join(missing)}"
+
+
+def _words(scene: Scene) -> Iterator[str]:
+    told = [str(run.get("outcome", "")) for run in scene.runs()]
+    told += [str(step.get("message", "")) for run in scene.runs() for step in run.get("steps", {}).values()]
+    told += [str(one.cause) for one in scene.executions() if one.cause]
+    for words in scene.case.says:
+        if not any(words in text for text in told):
+            yield f"nothing says {words!r}, but: {' | '.join(filter(None, told))}"
+
+
+def _freed(scene: Scene) -> Iterator[str]:
+    for pipeline in sorted(scene.pipelines):
+        if "run_id" in (scene.ground.item(f"slot#{pipeline}") or {}):
+            yield f"the slot of {pipeline} is held"
+    for kind, lanes in (("job", scene.jobs), ("model", scene.models)):
+        held = [lane for lane in lanes if scene.ground.item(f"lease#{kind}#{lane}")]
+        if held and kind not in scene.case.holds:
+            yield f"the lease of the {kind} is held"
+        if not held and kind in scene.case.holds:
+            yield f"the lease of the {kind} is free"
+
+
+def _left_running(scene: Scene) -> Iterator[str]:
+    running = [one for one in scene.ours() if one["phase"] != "ended"]
+    if running and not scene.case.runs_on:
+        yield f"{len(running)} of ours still under way at Celonis"
+    if scene.case.runs_on and not running:
+        yield "nothing of ours is under way at Celonis any more"
+
+
+def _one_at_a_time(scene: Scene) -> Iterator[str]:
+    for lane in (*scene.jobs, *scene.models):
+        ours = [one for one in scene.team.started(lane) if one["by"] == "api" and one["started_at"]]
+        for first, second in pairwise(ours):
+            if first["ended_at"] is None or second["started_at"] < first["ended_at"]:
+                yield f"two of ours ran at the same time on {lane}"

@@ -1,0 +1,51 @@
+"""The search for secrets in everything that was written: logs, histories, records, notices, answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from local.celonis import world
+from local.faults.ground import Ground
+
+Texts = Mapping[str, Sequence[str]]
+
+
+def written(ground: Ground) -> Texts:
+    """Everything that the stack wrote, by where it stands."""
+    stack = ground.stack
+    executions = stack.executions
+    events = [json.dumps(event, default=str) for one in executions for event in one.history.events()]
+    ends = [str(part) for one in executions for part in (one.input_text, one.output, one.error, one.cause)]
+    return {
+        "log lines": [line.text for line in stack.logs()],
+        "history events": events,
+        "inputs, outputs, errors": ends,
+        "table items": [json.dumps(item) for item in _items(ground)],
+        "notices": ground.notices(),
+        "answers": ground.answers,
+    }
+
+
+def _items(ground: Ground) -> Iterator[object]:
+    client, table = ground.stack.client("dynamodb"), ground.stack.outputs["TableName"]
+    for page in client.get_paginator("scan").paginate(TableName=table):
+        yield from page["Items"]
+
+
+def secrets_of(ground: Ground) -> list[str]:
+    """Every secret that was in use, also in the form in which it signs a request."""
+    made = [secret for team in ground.teams for secret in team.secrets]
+    pairs = [f"{world.CLIENT_ID}:{secret}" for secret in made if secret.startswith("client-")]
+    return [*made, *(base64.b64encode(pair.encode()).decode() for pair in pairs), ground.webhook_secret]
+
+
+def found(texts: Texts, secrets: Sequence[str]) -> list[str]:
+    """Where one of the secrets stands; the secret itself is not repeated."""
+    told = []
+    for place, lines in texts.items():
+        whole = "\n".join(lines)
+        hits = [secret for secret in secrets if secret in whole]
+        told += [f"a secret ({secret.partition('-')[0]}) stands in the {place}" for secret in hits]
+    return told

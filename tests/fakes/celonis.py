@@ -1,0 +1,371 @@
+"""Celonis in memory and in virtual time: jobs and models with a history, stale looks and lost answers.
+
+What a look shows is computed from the time that the look is allowed to be old. Everything that was really
+started is in ``Lane.starts``, so that a test can hold what a run claims against what was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Literal, TypeVar, cast
+
+from celonis_refresh.celonis import errors
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from tests.fakes.clock import Clock
+
+Busy = Literal["refuse", "queue", "ignore", "parallel"]
+Lost = Literal["before", "after", "unsent", "throttled", "refused"]
+Effect = Literal["started", "queued", "ignored"]
+Aspect = Literal["status", "ids", "list"]
+A = TypeVar("A")
+
+
+@dataclass
+class Start:
+    """What one start led to. Times are seconds of the clock; ``item`` is the id in the other id space."""
+
+    id: str
+    item: str
+    mine: bool
+    at: float
+    queue: float
+    seconds: float
+    outcome: str
+    detail: str = ""
+    ended_early: tuple[float, str] | None = None
+
+    @property
+    def ended_at(self) -> float:
+        natural = self.at + self.queue + self.seconds
+        return min(natural, self.ended_early[0]) if self.ended_early else natural
+
+    @property
+    def result(self) -> str:
+        early = self.ended_early
+        return early[1] if early and early[0] <= self.at + self.queue + self.seconds else self.outcome
+
+    def status(self, at: float) -> str:
+        if at >= self.ended_at:
+            return self.result
+        return "QUEUED" if at < self.at + self.queue else "RUNNING"
+
+    def started(self, at: float) -> int | None:
+        """The start date that is shown at ``at``, in epoch milliseconds."""
+        began = self.at + self.queue
+        return round(began * 1000) if began <= at else None
+
+
+@dataclass(frozen=True)
+class Shows:
+    """Which fields are filled. ``latest``: none, in the ids of executions, or in ids of its own."""
+
+    status: bool = True
+    current: bool = True
+    current_stays: bool = False
+    latest: Literal["none", "same", "own"] = "own"
+    latest_moves: Literal["start", "end"] = "start"
+    listing: bool = True
+    entry_status: bool = True
+    dates: bool = True
+    load_id: bool = True
+
+    @property
+    def after_end(self) -> bool:
+        """Whether an id of what was started last stands in a job's record from its start on, for good."""
+        return self.latest != "none" and self.latest_moves == "start"
+
+
+@dataclass
+class Lags:
+    """How old looks are, in seconds: each as a whole (``draws``, over and over), or ``fixed`` per field."""
+
+    draws: Sequence[float] = (0.0,)
+    fixed: dict[Aspect, float] | None = None
+
+    def __post_init__(self) -> None:
+        self._next = cycle(self.draws)
+
+    def take(self) -> Callable[[Aspect], float]:
+        if self.fixed is not None:
+            return self.fixed.__getitem__
+        lag = next(self._next)
+        return lambda _: lag
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """Somebody else's start, ``delay`` seconds after ours took effect or was first shown by a look."""
+
+    after: Literal["effect", "shown"]
+    delay: float
+    seconds: float = 30.0
+    outcome: str = "FAIL"
+
+
+@dataclass
+class Lane:
+    """One job or one model."""
+
+    clock: Clock
+    shows: Shows = field(default_factory=Shows)
+    lags: Lags = field(default_factory=Lags)
+    starts: list[Start] = field(default_factory=list)
+    somebody: list[Somebody] = field(default_factory=list)
+    busy: Busy = "refuse"
+    others_wait: bool = True
+    queue: float = 0.0
+    seconds: float = 60.0
+    outcome: str = "SUCCESS"
+    cancel_seconds: float = 2.0
+
+    @property
+    def mine(self) -> list[Start]:
+        return [start for start in self.starts if start.mine]
+
+    def begin(self, *, mine: bool, at: float, seconds: float, outcome: str, detail: str = "") -> Start:
+        number = len(self.starts)
+        queue = self.queue if mine else 0.0
+        start = Start(f"exec-{number}", f"item-{number}", mine, at, queue, seconds, outcome, detail)
+        self.starts.append(start)
+        self.starts.sort(key=lambda one: one.at)
+        if mine:
+            self._follow("effect", start.at)
+        return start
+
+    def before(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> Start:
+        """Somebody's start that long ago."""
+        return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
+
+    def _follow(self, after: str, at: float) -> None:
+        """Somebody starts something once ours took effect or was shown."""
+        for one in [other for other in self.somebody if other.after == after]:
+            self.somebody.remove(one)
+            begins = at + one.delay
+            if self.others_wait:
+                begins = max([begins, *(start.ended_at for start in self.starts)])
+            self.begin(mine=False, at=begins, seconds=one.seconds, outcome=one.outcome)
+
+    def visible(self, at: float) -> list[Start]:
+        return [start for start in self.starts if start.at <= at]
+
+    def newest(self, at: float) -> Start | None:
+        """What the record shows at ``at``: what is under way, else what began last."""
+        begun = self.visible(at)
+        under_way = [start for start in begun if start.ended_at > at]
+        return next(reversed(under_way or begun), None)
+
+    def running(self, at: float) -> Start | None:
+        newest = self.newest(at)
+        return newest if newest is not None and newest.ended_at > at else None
+
+    def post(self, at: float, detail: str) -> tuple[Effect, Start]:
+        """Our start; raises the refusal of a Celonis that refuses a second one."""
+        running = self.running(at)
+        if running is None or self.busy == "parallel":
+            return "started", self._mine(at, detail)
+        if self.busy == "refuse":
+            raise rejected(409)
+        if self.busy == "ignore":
+            return "ignored", running
+        return "queued", self._mine(running.ended_at, detail)
+
+    def _mine(self, at: float, detail: str) -> Start:
+        return self.begin(mine=True, at=at, seconds=self.seconds, outcome=self.outcome, detail=detail)
+
+    def cancel(self, at: float) -> None:
+        running = self.running(at)
+        if running is not None:
+            running.ended_early = (at + self.cancel_seconds, "CANCEL")
+
+    def show(self, starts: Iterable[Start | None], at: float) -> None:
+        """Notes that a look at ``at`` showed these."""
+        if any(start is not None and start.mine for start in starts):
+            self._follow("shown", at)
+
+
+@dataclass
+class FakeCelonis:
+    """One team. Every call takes ``up`` seconds to Celonis and ``down`` seconds back.
+
+    ``faults``: what goes wrong with the calls to come, by name of the call, in order; ``sent``: every call
+    that got there, with what it asked for.
+    """
+
+    clock: Clock
+    jobs: dict[str, Lane] = field(default_factory=dict)
+    models: dict[str, Lane] = field(default_factory=dict)
+    model_tables: dict[str, list[ModelTable]] = field(default_factory=dict)
+    faults: dict[str, list[Exception | Lost | None]] = field(default_factory=dict)
+    sent: list[tuple[str, str, object]] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
+    answers_id: bool = False
+    up: float = 0.05
+    down: float = 0.05
+
+    @property
+    def client(self) -> CelonisClient:
+        return cast("CelonisClient", self)
+
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.sent]
+
+    def job(self, pool: str, job: str, *, timeout: float) -> Job:
+        self._arrive("job", job, None, timeout)
+        lane, at = self.jobs[job], self.clock.now
+        lag = lane.lags.take()
+        shows, seen = lane.shows, at - lag("ids")
+        newest, current = lane.newest(at - lag("status")), lane.running(seen)
+        shown = lane.newest(seen)
+        latest = shown if shows.latest_moves == "start" else _newest_ended(lane, seen)
+        kept = current or (shown if shows.current_stays else None)
+        lane.show([kept if shows.current else None, latest if shows.latest != "none" else None], at)
+        return self._answer(
+            Job(
+                id=job,
+                status=newest.status(at - lag("status")) if newest and shows.status else None,
+                current_execution_id=kept.id if kept and shows.current else None,
+                latest_execution_item_id=_latest_id(latest, shows.latest),
+            )
+        )
+
+    def executions(self, pool: str, job: str, *, timeout: float) -> list[Execution] | None:
+        self._arrive("executions", job, None, timeout)
+        lane = self.jobs[job]
+        if not lane.shows.listing:
+            return self._answer(None)
+        seen = self.clock.now - lane.lags.take()("list")
+        visible = lane.visible(seen)
+        if lane.shows.latest == "same":  # otherwise nothing tells which of them are new
+            lane.show(visible, self.clock.now)
+        return self._answer([_entry(start, seen, lane.shows) for start in reversed(visible)])
+
+    def execute_job(self, pool: str, job: str, mode: str, *, timeout: float) -> StartAnswer:
+        return self._post("execute_job", job, mode, self.jobs[job], timeout)
+
+    def load_model(self, pool: str, model: str, *, from_cache: bool, timeout: float) -> StartAnswer:
+        what = "from_cache" if from_cache else "complete"
+        return self._post("load_model", model, what, self.models[model], timeout)
+
+    def load_tables(self, pool: str, model: str, ids: Sequence[str], *, timeout: float) -> StartAnswer:
+        return self._post("load_tables", model, tuple(ids), self.models[model], timeout)
+
+    def cancel_job(self, pool: str, job: str, *, timeout: float) -> None:
+        self._arrive("cancel_job", job, None, timeout)
+        self.jobs[job].cancel(self.clock.now)
+        self.clock.sleep(self.down)
+
+    def last_load(self, pool: str, model: str, *, timeout: float) -> Load | None:
+        self._arrive("last_load", model, None, timeout)
+        lane, at = self.models[model], self.clock.now
+        lag = lane.lags.take()
+        by_status, by_id, by_date = (lane.newest(at - lag(one)) for one in ("status", "ids", "list"))
+        if by_status is None and by_id is None and by_date is None:
+            return self._answer(None)
+        shows = lane.shows
+        dated = shows.dates and by_date is not None and by_date.started(at - lag("list")) is not None
+        lane.show([by_id if shows.load_id else None, by_date if dated else None], at)
+        return self._answer(
+            Load(
+                load_id=by_id.id if by_id and shows.load_id else None,
+                model_id=model,
+                status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
+                start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
+            )
+        )
+
+    def tables(self, pool: str, model: str, *, timeout: float) -> list[ModelTable]:
+        self._arrive("tables", model, None, timeout)
+        return self._answer(self.model_tables.get(model, []))
+
+    def failed_task_messages(
+        self, pool: str, job: str, execution_id: str, *, timeout: float
+    ) -> list[TaskFailure]:
+        self._arrive("failed_task_messages", job, execution_id, timeout)
+        return self._answer([TaskFailure("Extract", "no space left")])
+
+    def _post(self, name: str, target: str, what: object, lane: Lane, timeout: float) -> StartAnswer:
+        fault = self._fault(name)
+        if fault == "unsent":
+            raise unavailable(may_have_started=False)
+        self.timeouts.append(timeout)
+        self.clock.sleep(self.up)
+        self.sent.append((name, target, what))
+        if fault == "throttled":
+            raise throttled(7.0)
+        if fault == "refused":
+            raise rejected(409)
+        if isinstance(fault, Exception):
+            raise fault
+        if fault != "before":
+            _, start = lane.post(self.clock.now, str(what))
+        self.clock.sleep(self.down)
+        if fault is not None:
+            self.clock.sleep(max(0.0, timeout - self.up - self.down))
+            raise unavailable(may_have_started=True)
+        return StartAnswer(start.id if self.answers_id and start.mine else None)
+
+    def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
+        fault = self._fault(name)
+        self.timeouts.append(timeout)
+        if isinstance(fault, Exception):
+            self.clock.sleep(self.up)
+            raise fault
+        self.clock.sleep(self.up)
+        self.sent.append((name, target, what))
+
+    def _fault(self, name: str) -> Exception | Lost | None:
+        waiting = self.faults.get(name, [])
+        return waiting.pop(0) if waiting else None
+
+    def _answer(self, answer: A) -> A:
+        self.clock.sleep(self.down)
+        return answer
+
+
+def _latest_id(start: Start | None, space: str) -> str | None:
+    if start is None or space == "none":
+        return None
+    return start.id if space == "same" else start.item
+
+
+def _newest_ended(lane: Lane, at: float) -> Start | None:
+    ended = [start for start in lane.visible(at) if start.ended_at <= at]
+    return max(ended, key=lambda start: (start.ended_at, start.at), default=None)
+
+
+def _entry(start: Start, at: float, shows: Shows) -> Execution:
+    return Execution(
+        execution_id=start.id,
+        status=start.status(at) if shows.entry_status else None,
+        start_date=start.started(at) if shows.dates else None,
+    )
+
+
+def _load_status(start: Start, at: float) -> str:
+    """A load knows no queue, and names its failures otherwise."""
+    return {"QUEUED": "RUNNING", "FAIL": "ERROR", "CANCEL": "CANCELED"}.get(
+        start.status(at), start.status(at)
+    )
+
+
+def unavailable(*, may_have_started: bool = False) -> errors.CelonisUnavailable:
+    return errors.CelonisUnavailable(
+        "No usable answer.", may_have_started=may_have_started, hint="", method="GET", path="/"
+    )
+
+
+def throttled(retry_after: float) -> errors.CelonisThrottled:
+    return errors.CelonisThrottled(
+        "Too many requests.", retry_after=retry_after, hint="", method="GET", path="/", status=429
+    )
+
+
+def rejected(status: int) -> errors.CelonisRejected:
+    return errors.CelonisRejected("Refused.", hint="", method="POST", path="/", status=status)
+
+
+def denied() -> errors.PermissionDenied:
+    return errors.PermissionDenied("Denied.", hint="Permission needed.", method="GET", path="/", status=403)

@@ -1,0 +1,196 @@
+"""DynamoDB's low-level client in memory: what the table uses of it, with its conditions and its refusals.
+
+``tests/unit/runs/test_fake_dynamodb.py`` holds it against moto, request by request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
+
+from celonis_refresh.runs.attributes import from_item
+from celonis_refresh.runs.table import Table
+from tests.fakes.clock import Clock
+from tests.fakes.expressions import InvalidExpression, Item, holds, updated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TABLE = "runs"
+INDEXES = {
+    "by_pipeline": ("pipeline", ("run_id", "status", "created_at", "ended_at", "outcome", "error")),
+    "by_status": ("status", ("run_id", "pipeline", "created_at", "ended_at", "outcome", "error")),
+}
+"""The indexes of the template's table: partition key and projection. All sort by ``position``."""
+
+Hook = Callable[[str, dict[str, Any]], None]
+
+
+def client_error(code: str, operation: str, **more: Any) -> ClientError:
+    """The error that botocore raises for an answer with this code."""
+    return ClientError({"Error": {"Code": code, "Message": code}, **more}, operation)
+
+
+def canceled(*codes: str) -> ClientError:
+    """A transaction that was cancelled for reasons other than its conditions."""
+    reasons = [{"Code": code} for code in codes]
+    return client_error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
+
+
+def _quiet(operation: str, request: dict[str, Any]) -> None:
+    """Nothing happens."""
+
+
+@dataclass
+class FakeDynamoDB:
+    """One table. ``before`` and ``after`` see every request before and after its effect, and may raise.
+
+    ``calls``: the operations asked for, in order.
+    """
+
+    items: dict[str, Item] = field(default_factory=dict)
+    before: Hook = _quiet
+    after: Hook = _quiet
+    calls: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
+
+    def get_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("GetItem", request, self._get)
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("UpdateItem", request, lambda one: self._single({"Update": one}))
+
+    def delete_item(self, **request: Any) -> dict[str, Any]:
+        return self._call("DeleteItem", request, lambda one: self._single({"Delete": one}))
+
+    def transact_write_items(self, **request: Any) -> dict[str, Any]:
+        return self._call("TransactWriteItems", request, self._transact)
+
+    def query(self, **request: Any) -> dict[str, Any]:
+        return self._call("Query", request, self._query)
+
+    def _call(
+        self, operation: str, request: dict[str, Any], act: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> dict[str, Any]:
+        with self.lock:
+            self.calls.append(operation)
+            self.before(operation, request)
+            try:
+                answer = act(request)
+            except InvalidExpression as error:
+                raise client_error("ValidationException", operation, Why=str(error)) from None
+            self.after(operation, request)
+            return answer
+
+    def _get(self, request: dict[str, Any]) -> dict[str, Any]:
+        item = self.items.get(request["Key"]["pk"]["S"])
+        return {"Item": deepcopy(item)} if item is not None else {}
+
+    def _single(self, action: dict[str, Any]) -> dict[str, Any]:
+        refusal = self._refusal(action)
+        if refusal is not None:
+            (kind,) = action
+            raise client_error("ConditionalCheckFailedException", f"{kind}Item", **refusal)
+        self._apply(action)
+        return {}
+
+    def _transact(self, request: dict[str, Any]) -> dict[str, Any]:
+        token = request.get("ClientRequestToken")
+        if token in self.tokens:
+            return {}
+        actions = request["TransactItems"]
+        keys = [_key(action) for action in actions]
+        if len(set(keys)) < len(keys):
+            raise client_error("ValidationException", "TransactWriteItems")
+        refusals = [self._refusal(action) for action in actions]
+        if any(refusal is not None for refusal in refusals):
+            reasons = [
+                {"Code": "None"} if refusal is None else {"Code": "ConditionalCheckFailed", **refusal}
+                for refusal in refusals
+            ]
+            raise client_error(
+                "TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons
+            )
+        for action in actions:
+            self._apply(action)
+        if token:
+            self.tokens.add(token)
+        return {}
+
+    def _refusal(self, action: dict[str, Any]) -> dict[str, Any] | None:
+        """None where the condition holds; otherwise the item that was there, if the action asks for it."""
+        ((_, body),) = action.items()
+        item = self.items.get(_key(action))
+        condition = body.get("ConditionExpression")
+        names = body.get("ExpressionAttributeNames", {})
+        if not condition or holds(condition, item, names, body.get("ExpressionAttributeValues", {})):
+            return None
+        wanted = body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and item is not None
+        return {"Item": deepcopy(item)} if wanted else {}
+
+    def _apply(self, action: dict[str, Any]) -> None:
+        ((kind, body),) = action.items()
+        key = _key(action)
+        if kind == "Put":
+            self.items[key] = deepcopy(body["Item"])
+        elif kind == "Delete":
+            self.items.pop(key, None)
+        elif kind == "Update":
+            names, values = (
+                body.get("ExpressionAttributeNames", {}),
+                body.get("ExpressionAttributeValues", {}),
+            )
+            item = self.items.get(key, {"pk": {"S": key}})
+            self.items[key] = updated(body["UpdateExpression"], item, names, values)
+
+    def _query(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Newest first, as the table's indexes are always read."""
+        hash_key, projected = INDEXES[request["IndexName"]]
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        found = [
+            item
+            for item in self.items.values()
+            if hash_key in item
+            and "position" in item
+            and holds(request["KeyConditionExpression"], item, names, values)
+        ]
+        found.sort(key=lambda item: str(item["position"]["S"]), reverse=not request["ScanIndexForward"])
+        start = request.get("ExclusiveStartKey")
+        if start:
+            found = [item for item in found if item["position"]["S"] < start["position"]["S"]]
+        page = found[: request["Limit"]]
+        more = {"LastEvaluatedKey": _index_key(page[-1], hash_key)} if len(page) < len(found) else {}
+        kept = {"pk", hash_key, "position", *projected}
+        wanted = request.get("FilterExpression")
+        items = [
+            {name: deepcopy(value) for name, value in item.items() if name in kept}
+            for item in page
+            if not wanted or holds(wanted, item, names, values)
+        ]
+        return {"Items": items, **more}
+
+    def documents(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """The items whose key begins so, as JSON values."""
+        return (from_item(item) for key, item in sorted(self.items.items()) if key.startswith(prefix))
+
+
+def _key(action: dict[str, Any]) -> str:
+    ((kind, body),) = action.items()
+    key = body["Item"] if kind == "Put" else body["Key"]
+    return str(key["pk"]["S"])
+
+
+def _index_key(item: Item, hash_key: str) -> Item:
+    return {name: item[name] for name in ("pk", hash_key, "position")}
+
+
+def table_of(client: FakeDynamoDB, clock: Clock, seed: int = 1) -> Table:
+    """The table over this client; its pauses move the clock."""
+    return Table(cast("DynamoDBClient", client), TABLE, Random(seed), clock.sleep)  # noqa: S311

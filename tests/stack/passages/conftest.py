@@ -1,0 +1,110 @@
+"""One stack and one Celonis for all tests of whole passages; each test begins with a Celonis that is reset."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.aws.settings import EventSettings, Settings
+from local.aws.stack import LocalStack
+from local.celonis import world
+from local.celonis.server import CelonisSimulator
+from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from tests.stack.passages.celonis import Celonis
+from tests.stack.passages.service import Service
+
+FOLDER = Path(__file__).parent
+TIME_FACTOR = 0.25
+"""The waits of state machines are shortened; Celonis and the functions run in real time."""
+LAST = "test_afterwards"
+"""The module that looks at what all the others left behind."""
+
+
+class Everything:
+    """Whether all tests of this folder run; some of the last ones tell of all the others."""
+
+    deselected = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the last module last within this folder, and keeps the folder together where tests run at once."""
+    here = [index for index, item in enumerate(items) if item.path.parent == FOLDER]
+    ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == LAST)
+    for index, item in zip(here, ordered, strict=True):
+        items[index] = item
+        item.add_marker(pytest.mark.xdist_group("passages"))
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    Everything.deselected |= any(item.path.parent == FOLDER for item in items)
+
+
+@pytest.fixture(scope="package")
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether every test of this folder was run before the last ones."""
+    ran = {item.path for item in request.session.items}
+    return not Everything.deselected and ran >= set(FOLDER.glob("test_*.py"))
+
+
+@pytest.fixture(scope="package")
+def tokens() -> list[str]:
+    """Every access token that Celonis handed out."""
+    return []
+
+
+@pytest.fixture(scope="package")
+def place(tokens: list[str]) -> Iterator[Standing]:
+    """The real template and a Celonis. Events come late and twice, transactions meet, as in AWS."""
+
+    def new_token() -> str:
+        tokens.append(secrets.token_urlsafe(32))
+        return tokens[-1]
+
+    state = STATE / "passages"
+    shutil.rmtree(state / "logs", ignore_errors=True)
+    settings = Settings(time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.6))
+    with CelonisSimulator(new_token=new_token) as simulator:
+        with LocalStack.deploy(
+            template=ROOT / "template.yaml",
+            stack_name=STACK_NAME,
+            parameters=PARAMETERS,
+            state_dir=state,
+            settings=settings,
+        ) as stack:
+            connect(stack, simulator)
+            yield Standing(stack, simulator)
+
+
+@pytest.fixture(scope="package")
+def shared(place: Standing) -> Iterator[Service]:
+    """The service, its functions warm from a first passage."""
+    service, celonis = Service(place.stack, place.celonis.url), Celonis(place.celonis.control_url)
+    service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
+    pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
+    first = service.webhook(service.source({"pipeline": pipeline})).json()["runs"][0]
+    assert service.closed(first["run_id"])["status"] == "SUCCEEDED"
+    yield service
+    service.close()
+    celonis.close()
+
+
+@pytest.fixture
+def celonis(place: Standing) -> Iterator[Celonis]:
+    controls = Celonis(place.celonis.control_url)
+    controls.reset()
+    yield controls
+    controls.close()
+
+
+@pytest.fixture
+def service(shared: Service, celonis: Celonis) -> Iterator[Service]:
+    """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
+    yield shared
+    assert shared.stack.settle()
+    assert [one.name for one in shared.stack.executions if one.status == "RUNNING"] == []
+    assert shared.dead_letters() == []

@@ -1,0 +1,40 @@
+"""A schedule's passage: EventBridge Scheduler starts the state machine itself, perhaps twice for one occurrence."""
+
+from __future__ import annotations
+
+import json
+
+from local.celonis import world
+from local.standing import STACK_NAME
+from tests.stack.passages.celonis import Celonis
+from tests.stack.passages.service import SAMPLE, Service
+
+
+def test_the_schedule_starts_a_full_extraction_and_a_complete_load_and_each_occurrence_once(
+    service: Service, celonis: Celonis
+) -> None:
+    celonis.set_job(world.ERP_JOB_ID, seconds=1.2)
+    celonis.set_model(world.MODEL_ID, seconds=1.2)
+    first = service.stack.fire_schedule(f"{STACK_NAME}-full-refresh")["executionArn"].rsplit(":", 1)[1]
+    occurrence = json.loads(service.execution(first)["input"])
+    while_it_runs = service.ended(service.execute(occurrence))
+    run = service.closed(first)
+    after_its_end = service.ended(service.execute(occurrence))
+
+    assert (run["status"], run["pipeline"]) == ("SUCCEEDED", SAMPLE)
+    assert run["wish"]["reasons"][0]["text"] == "schedule"
+    assert [one["mode"] for one in celonis.executions(world.ERP_JOB_ID)] == ["FULL"]
+    assert [(one["type"], one["tables"]) for one in celonis.loads(world.MODEL_ID)] == [("COMPLETE", [])]
+    for again in (while_it_runs, after_its_end):
+        assert again["status"] == "SUCCEEDED"
+        assert again["output"] == {"status": "joined", "run_id": first}
+    assert service.is_free(SAMPLE)
+
+
+def test_two_occurrences_are_two_runs(service: Service, celonis: Celonis) -> None:
+    job = celonis.job()
+    pipeline = service.pipeline(jobs=[job])
+    for occurrence in ("schedule/2026-01-04T03:00:00Z", "schedule/2026-01-11T03:00:00Z"):
+        run = service.run_by_hand({"pipeline": pipeline, "mode": "DELTA", "delivery": occurrence})
+        assert run["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 2

@@ -1,0 +1,69 @@
+"""Tables by id, name or alias: resolved before the first job starts, refused with the names that there are."""
+
+from __future__ import annotations
+
+from tests.stack.passages.celonis import POOL, Celonis
+from tests.stack.passages.service import Service, is_sentence
+
+
+def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_names_there_are(
+    service: Service, celonis: Celonis
+) -> None:
+    job, model = celonis.job(), celonis.model("VBAK", "VBAP=Items")
+    other = celonis.model("EKKO")
+    load = {"data_model": model.id, "kind": "partial", "tables": ["VBAK"]}
+    defined = service.pipeline(jobs=[job], loads=[{**load, "tables": ["VBAK", "LIPS"]}])
+    wished = service.pipeline(jobs=[job], loads=[load, {"data_model": other.id}])
+    names = [
+        service.execute({"pipeline": defined}),
+        service.execute({"pipeline": wished, "tables": ["VBAK", "LIPS"]}),
+    ]
+    webhook = service.webhook(service.source({"pipeline": defined, "mode": "DELTA"}))
+    for name in names:
+        described, run = service.ended(name), service.closed(name)
+        assert (described["status"], described["error"]) == ("FAILED", "UnknownTable")
+        assert is_sentence(described["cause"])
+        assert all(word in described["cause"] for word in ("LIPS", "VBAK", "VBAP", "Items"))
+        assert (run["status"], run["error"]) == ("FAILED", "UnknownTable")
+        assert len(service.notices_about(name)) == 1
+    assert "EKKO" in service.ended(names[1])["cause"]
+
+    accepted = webhook.json()["runs"][0]  # joined or started: it ends as the others did
+    assert service.closed(accepted["run_id"])["error"] == "UnknownTable"
+    assert celonis.starts() == []
+    assert service.is_free(defined)
+    assert service.is_free(wished)
+
+
+def test_a_name_that_two_tables_share_means_both(service: Service, celonis: Celonis) -> None:
+    model = celonis.model("KNA1", "CUST=KNA1", "VBAK")
+    load = {"data_model": model.id, "kind": "partial", "tables": ["KNA1"]}
+    assert service.run_by_hand({"pipeline": service.pipeline(loads=[load])})["status"] == "SUCCEEDED"
+    assert [one["tables"] for one in celonis.loads(model)] == [model.ids("KNA1", "CUST")]
+
+
+def test_a_page_address_of_another_host_is_refused(service: Service, celonis: Celonis) -> None:
+    job = celonis.job()
+    elsewhere = f"https://other.eu-1.celonis.cloud/integration/ui/pools/{POOL}/"
+    name = service.execute({"pipeline": service.pipeline(data_pool=elsewhere, jobs=[job])})
+    described = service.ended(name)
+    assert (described["status"], described["error"]) == ("FAILED", "InvalidDefinition")
+    assert "data_pool" in described["cause"]
+    assert is_sentence(described["cause"])
+    assert service.closed(name)["error"] == "InvalidDefinition"
+    assert celonis.starts() == []
+
+
+def test_jobs_and_models_that_celonis_does_not_know_are_told(service: Service, celonis: Celonis) -> None:
+    unknown = "00000000-0000-4000-8000-000000000000"
+    names = [
+        service.execute({"pipeline": service.pipeline(jobs=[unknown])}),
+        service.execute({"pipeline": service.pipeline(loads=[unknown])}),
+    ]
+    for name in names:
+        described = service.ended(name)
+        assert (described["status"], described["error"]) == ("FAILED", "NotFound")
+        assert unknown in described["cause"]
+        assert is_sentence(described["cause"])
+        assert service.closed(name)["error"] == "NotFound"
+    assert celonis.starts() == []

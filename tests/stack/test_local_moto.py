@@ -1,0 +1,92 @@
+"""What is done beside moto, or with its inside, because moto does not: a failure here says that it now does."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.cloudformation.parsing import get_model_map
+from moto.core.authorization import ActionAuthenticatorMixin
+from moto.iam.models import iam_backends
+from moto.sts.models import sts_backends
+
+from local.aws.moto_adjustments.assumed_roles import assumed_role
+from local.aws.moto_adjustments.managed_policies import managed_policy_arns, provide_managed_policy
+from local.aws.errors import DeploymentError
+
+KEYS = {"aws_access_key_id": "AKIAXXXXXXXXXXXXXXXX", "aws_secret_access_key": "x", "region_name": "eu-central-1"}
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, **KEYS)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "AWS::SecretsManager::Secret",
+        "AWS::ApiGatewayV2::Api",
+        "AWS::ApiGatewayV2::Stage",
+        "AWS::Scheduler::Schedule",
+        "AWS::CloudWatch::Alarm",
+        "AWS::SQS::QueuePolicy",
+        "AWS::SNS::Subscription",
+    ],
+)
+def test_moto_would_skip_this_type_of_a_template(kind: str) -> None:
+    assert kind not in get_model_map()
+
+
+@mock_aws
+def test_moto_has_no_aws_managed_policies_by_default() -> None:
+    arn = managed_policy_arns()["AWSLambdaBasicExecutionRole"]
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        client("iam").get_policy(PolicyArn=arn)
+    provide_managed_policy(arn, "123456789012")
+    assert client("iam").get_policy(PolicyArn=arn)["Policy"]["Arn"] == arn
+    assert arn in iam_backends["123456789012"]["aws"].managed_policies
+
+
+@mock_aws
+def test_a_managed_policy_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(DeploymentError, match="policy/Nothing"):
+        provide_managed_policy("arn:aws:iam::aws:policy/Nothing", "123456789012")
+
+
+@mock_aws
+def test_moto_knows_whose_temporary_key_it_is() -> None:
+    arn = "arn:aws:iam::123456789012:role/r"
+    given = client("sts").assume_role(RoleArn=arn, RoleSessionName="session")["Credentials"]
+    assert assumed_role(given["AccessKeyId"], "123456789012") == (arn, given["SecretAccessKey"])
+    assert assumed_role("ASIAAAAAAAAAAAAAAAAA", "123456789012") is None
+    assert sts_backends["123456789012"]["aws"].assumed_roles
+
+
+@mock_aws
+def test_moto_checks_most_services_against_any_resource() -> None:
+    """So a permission for one resource would always be refused, and its own enforcement cannot be used."""
+    assert ActionAuthenticatorMixin._authenticate_and_authorize_normal_action.__defaults__ == ("*",)
+
+
+@mock_aws(config={"lambda": {"use_docker": False}})
+def test_moto_runs_no_function_without_docker() -> None:
+    role = client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    archive = b"PK\x05\x06" + b"\0" * 18
+    client("lambda").create_function(
+        FunctionName="f", Runtime="python3.13", Handler="a.b", Role=role, Code={"ZipFile": archive}
+    )
+    answer = client("lambda").invoke(FunctionName="f", Payload=b'{"echo": 1}')
+    assert json.loads(answer["Payload"].read()) == {"echo": 1}
+
+
+@mock_aws
+def test_moto_sends_no_event_to_a_function() -> None:
+    events = client("events")
+    events.put_rule(Name="r", EventPattern='{"source": ["shop"]}')
+    target = "arn:aws:lambda:eu-central-1:123456789012:function:f"
+    events.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": target}])
+    entry = {"Source": "shop", "DetailType": "d", "Detail": "{}"}
+    with pytest.raises(NotImplementedError):
+        events.put_events(Entries=[entry])

@@ -1,0 +1,89 @@
+"""No process is left: after the end, after Ctrl-C, after SIGTERM, and when the parent is killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.stack.local_fixtures import deploy_shop, wait_until
+
+ROOT = Path(__file__).parents[2]
+FUNCTION = """
+    Type: AWS::Serverless::Function
+    Properties:
+      Runtime: python3.13
+      Handler: index.handler
+      InlineCode: |
+        import time
+        def handler(event, context):
+            time.sleep(event.get("sleep", 0))
+"""
+TEMPLATE = f"Transform: AWS::Serverless-2016-10-31\nResources:\n  Idle: {FUNCTION}\n  Busy: {FUNCTION}\n"
+PARENT = """
+import sys, time, threading
+from pathlib import Path
+from local.aws.stack import LocalStack
+here = Path(sys.argv[1])
+with LocalStack.deploy(template=here / "t.yaml", stack_name="t", parameters={}, state_dir=here) as stack:
+    stack.warm("Idle", 1)
+    threading.Thread(target=stack.invoke, args=("Busy", b'{"sleep": 60}'), daemon=True).start()
+    while len(stack.process_ids()) < 2:
+        time.sleep(0.05)
+    print(*stack.process_ids(), flush=True)
+    time.sleep(60)
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and was not collected does not."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return state != "Z"
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_its_parent(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "t.yaml").write_text(TEMPLATE, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        text=True,
+    )
+    try:
+        assert parent.stdout
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        assert all(alive(pid) for pid in workers)
+        began = time.monotonic()
+        parent.send_signal(number)
+        parent.wait(timeout=10)
+        wait_until(lambda: not any(alive(pid) for pid in workers), seconds=5)
+        assert time.monotonic() - began < 8
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
+def test_closing_ends_every_process_even_a_busy_one(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(TEMPLATE, encoding="utf-8")
+    with deploy_shop(tmp_path, template=tmp_path / "t.yaml") as stack:
+        stack.warm("Idle", 2)
+        busy = threading.Thread(target=stack.invoke, args=("Busy", b'{"sleep": 60}'), daemon=True)
+        busy.start()
+        wait_until(lambda: len(stack.process_ids()) == 3)
+        workers = stack.process_ids()
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert not any(alive(pid) for pid in workers)
+    busy.join(timeout=5)
+    stack.close()

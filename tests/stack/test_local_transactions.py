@@ -1,0 +1,168 @@
+"""DynamoDB transactions: atomic under threads, and cancelled now and then because they met."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.aws.gateway.calls import AwsCall
+from local.aws.gateway.transactions import TableKeys, Transactions
+from local.aws.http_server import Request, Response
+from local.aws.settings import Settings, TransactionSettings
+from local.aws.stack import LocalStack
+from tests.stack.local_fixtures import deploy_shop
+
+REQUEST = Request("POST", "/", [], b"")
+
+
+@pytest.fixture(scope="module")
+def unkind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    with deploy_shop(tmp_path_factory.mktemp("unkind"), settings=Settings()) as stack:
+        yield stack
+
+
+def in_threads(count: int, work: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def reasons(error: ClientError) -> list[str]:
+    assert error.response["Error"]["Code"] == "TransactionCanceledException"
+    return [reason["Code"] for reason in error.response["CancellationReasons"]]  # type: ignore[typeddict-item]
+
+
+def test_of_two_that_claim_the_same_item_only_one_succeeds(unkind: LocalStack) -> None:
+    client, table = unkind.client("dynamodb"), unkind.outputs["TableName"]
+    outcomes: list[str] = []
+
+    def claim(key: str) -> None:
+        put = {
+            "TableName": table,
+            "Item": {"pk": {"S": key}, "sk": {"S": "-"}},
+            "ConditionExpression": "attribute_not_exists(pk)",
+        }
+        other = {"Put": {"TableName": table, "Item": {"pk": {"S": f"{key}-other"}, "sk": {"S": "-"}}}}
+        while True:
+            try:
+                client.transact_write_items(TransactItems=[{"Put": put}, other])
+            except ClientError as error:
+                codes = reasons(error)
+                if "TransactionConflict" in codes:
+                    continue
+                outcomes.append(codes[0])
+            else:
+                outcomes.append("claimed")
+            return
+
+    for round_ in range(12):
+        outcomes.clear()
+        in_threads(6, lambda key=f"slot-{round_}": claim(key))  # type: ignore[misc]
+        assert sorted(outcomes) == ["ConditionalCheckFailed"] * 5 + ["claimed"]
+
+
+def test_counting_under_threads_loses_nothing(unkind: LocalStack) -> None:
+    client, table = unkind.client("dynamodb"), unkind.outputs["TableName"]
+    key = {"pk": {"S": "counter"}, "sk": {"S": "-"}}
+
+    def add() -> None:
+        for _ in range(5):
+            client.update_item(
+                TableName=table,
+                Key=key,
+                UpdateExpression="ADD n :one",
+                ExpressionAttributeValues={":one": {"N": "1"}},
+            )
+
+    in_threads(6, add)
+    assert client.get_item(TableName=table, Key=key)["Item"]["n"] == {"N": "30"}
+
+
+def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unkind: LocalStack) -> None:
+    client, table = unkind.client("dynamodb"), unkind.outputs["TableName"]
+    before = unkind.conflicts
+    conflicts: list[list[str]] = []
+
+    def write() -> None:
+        entry = {"Put": {"TableName": table, "Item": {"pk": {"S": "busy"}, "sk": {"S": "-"}}}}
+        mine = {"pk": {"S": f"mine-{threading.get_ident()}"}, "sk": {"S": "-"}}
+        for _ in range(10):
+            try:
+                client.transact_write_items(
+                    TransactItems=[{"Put": {"TableName": table, "Item": mine}}, entry]
+                )
+            except ClientError as error:
+                conflicts.append(reasons(error))
+
+    in_threads(8, write)
+    assert 0 < len(conflicts) < 60
+    assert {tuple(codes) for codes in conflicts} == {("None", "TransactionConflict")}
+    assert unkind.conflicts - before == len(conflicts)
+
+
+class Meeting:
+    """Two transactions of which the second comes while the first is under way."""
+
+    def __init__(self, ratio: float, seed: int = 1) -> None:
+        keys = TableKeys(lambda **_: {"Table": {"KeySchema": [{"AttributeName": "k"}]}})
+        self.settings = TransactionSettings(ratio)
+        self.layer = Transactions(self.settings, random.Random(seed), keys)
+
+    def second(self, first_entry: dict[str, Any], second_entry: dict[str, Any]) -> int:
+        statuses: list[int] = []
+        inner = _call(second_entry)
+
+        def proceed() -> Response:
+            thread = threading.Thread(
+                target=lambda: statuses.append(self.layer(inner, REQUEST, lambda: Response(200)).status)
+            )
+            thread.start()
+            thread.join(0.2)
+            threads.append(thread)
+            return Response(200)
+
+        threads: list[threading.Thread] = []
+        self.layer(_call(first_entry), REQUEST, proceed)
+        threads[0].join()
+        return statuses[0]
+
+
+def _call(entry: dict[str, Any]) -> AwsCall:
+    return AwsCall("dynamodb", "TransactWriteItems", "key", "json", {"TransactItems": [entry]})
+
+
+PUT = {"Put": {"TableName": "t", "Item": {"k": {"S": "a"}, "v": {"S": "1"}}}}
+DELETE = {"Delete": {"TableName": "t", "Key": {"k": {"S": "a"}}}}
+ELSEWHERE = {"Delete": {"TableName": "t", "Key": {"k": {"S": "b"}}}}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "second", "status"), [(1, DELETE, 400), (1, PUT, 400), (1, ELSEWHERE, 200), (0, DELETE, 200)]
+)
+def test_only_those_that_meet_are_cancelled_and_only_as_often_as_set(
+    ratio: float, second: dict[str, Any], status: int
+) -> None:
+    assert Meeting(ratio).second(PUT, second) == status
+
+
+def test_a_seed_makes_the_conflicts_the_same_again() -> None:
+    def statuses(seed: int) -> list[int]:
+        meeting = Meeting(0.5, seed)
+        return [meeting.second(PUT, DELETE) for _ in range(4)]
+
+    first = statuses(3)
+    assert first == statuses(3)
+    assert {200, 400} == set(first) | set(statuses(4))
+
+
+def test_a_plain_write_is_never_cancelled(unkind: LocalStack, tmp_path: Path) -> None:
+    unkind.settings.transactions.conflict_ratio = 1.0
+    client, table = unkind.client("dynamodb"), unkind.outputs["TableName"]
+    in_threads(6, lambda: client.put_item(TableName=table, Item={"pk": {"S": "p"}, "sk": {"S": "-"}}))
+    assert client.get_item(TableName=table, Key={"pk": {"S": "p"}, "sk": {"S": "-"}})["Item"]

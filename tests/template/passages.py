@@ -1,0 +1,97 @@
+"""The real definition, run in no time, with tasks that answer from a script."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from celonis_refresh.passage.opening import Opened, PlannedStep
+from celonis_refresh.passage.progress import Progress
+from local.aws.states.branch import Clock
+from local.aws.states.errors import StateError
+from local.aws.states.execution import Execution, MachineFacts
+from tests.template import documents
+
+SECONDS = 20.0
+LONGEST_PAUSE = 600.0
+"""Waits up to this are passed over; the time-outs of tasks and machine are left as they are."""
+
+Answers = Mapping[str, Callable[[Mapping[str, Any], int], Any]]
+"""What each task answers, given its arguments and how often it was called before for that step."""
+
+
+class Hurried(Clock):
+    def shortened(self, seconds: float) -> float:
+        return 0.0 if seconds <= LONGEST_PAUSE and seconds != 90 else seconds
+
+
+@dataclass
+class Passage:
+    """One execution from its start to its end."""
+
+    answers: Answers
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, document: object) -> Execution:
+        definition = documents.substituted(documents.machine())
+        facts = MachineFacts("arn:machine", "refresh", "arn:role", definition, json.dumps(definition))
+        execution = Execution(
+            arn="arn:execution",
+            name="by-hand",
+            machine=facts,
+            input_text=json.dumps(document),
+            clock=Hurried(),
+            call=self._call,
+            seed=lambda: 0.5,
+            changed=self._changed,
+        )
+        execution.start()
+        assert self.ended.wait(SECONDS), "the execution did not end"
+        return execution
+
+    def _call(self, resource: str, arguments: Any) -> Any:
+        task = next(name for name in self.answers if resource == documents.FUNCTION_ARN.format(name))
+        known = self.calls.count((task, arguments))
+        self.calls.append((task, arguments))
+        return self.answers[task](arguments, known)
+
+    def _changed(self, execution: Execution) -> None:
+        if execution.status != "RUNNING":
+            self.ended.set()
+
+
+def opened(jobs: list[PlannedStep], loads: list[PlannedStep]) -> Callable[..., Opened]:
+    answer: Opened = {"status": "opened", "run_id": "by-hand", "jobs": jobs, "loads": loads}
+    return lambda *_: answer
+
+
+def running(*_: object) -> Progress:
+    return {"status": "RUNNING", "wait": 5}
+
+
+def succeeds_at_look(number: int) -> Callable[[Mapping[str, Any], int], Progress]:
+    """RUNNING until look ``number``, counted from 1."""
+    done: Progress = {"status": "SUCCEEDED", "wait": 0}
+    return lambda arguments, known: done if known + 1 >= number else running(arguments, known)
+
+
+def fails(name: str, sentence: str) -> Callable[..., Any]:
+    """As a function of Lambda fails: the class's name, and a cause that holds the message."""
+    cause = json.dumps({"errorMessage": sentence, "errorType": name, "stackTrace": []})
+
+    def answer(*_: object) -> Any:
+        raise StateError(name, cause)
+
+    return answer
+
+
+def entered(execution: Execution) -> list[str]:
+    """The states in the order in which they were entered, each as often as it was."""
+    events = execution.history.events()
+    return [
+        event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+    ]

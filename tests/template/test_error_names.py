@@ -1,0 +1,92 @@
+"""The error names that the state machine matches, and the statuses that errors become."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+import pytest
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.http_answers import STATUS
+from tests.template import documents
+
+OF_AWS = {
+    "Lambda.AWSLambdaException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.SdkClientException",
+    "Lambda.ServiceException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Runtime.ExitError",
+    "Sandbox.Timedout",
+    "States.ALL",
+    "States.Timeout",
+}
+"""Names that Step Functions and Lambda document or report."""
+
+GROUPS = {"CelonisError", "InvalidInput", "StepFailed", "WebhookError"}
+"""Errors that only group others: nothing raises them by themselves."""
+
+
+def below(root: type[RefreshError]) -> Iterator[type[RefreshError]]:
+    for each in root.__subclasses__():
+        yield each
+        yield from below(each)
+
+
+def errors() -> dict[str, type[RefreshError]]:
+    """Every error of the layer by name."""
+    for path in documents.sources(documents.PACKAGE):
+        module = path.relative_to(documents.LAYER).with_suffix("").as_posix().replace("/", ".")
+        importlib.import_module(module.removesuffix(".__init__"))
+    classes = {each for each in below(RefreshError) if each.__module__.startswith("celonis_refresh.")}
+    named = {each.__name__: each for each in classes}
+    assert len(named) == len(classes), "two errors share a name"
+    return named
+
+
+def raised() -> set[str]:
+    """The names that can end a run or a request."""
+    return set(errors()) - GROUPS
+
+
+def matched() -> set[str]:
+    found = documents.states(documents.machine())
+    rules = [rule for _, state in found for rule in (*state.get("Retry", []), *state.get("Catch", []))]
+    return {name for rule in rules for name in rule["ErrorEquals"]}
+
+
+def test_every_name_that_is_matched_is_an_error_of_the_layer_or_of_aws() -> None:
+    assert matched() <= raised() | OF_AWS
+
+
+def test_every_task_catches_everything_and_retries_what_passes() -> None:
+    tasks = [state for _, state in documents.states(documents.machine()) if state["Type"] == "Task"]
+    retries = {tuple(rule["ErrorEquals"]) for state in tasks for rule in state["Retry"]}
+    assert len(retries) == 1
+    assert all([rule["ErrorEquals"] for rule in state["Catch"]] == [["States.ALL"]] for state in tasks)
+
+
+@pytest.mark.parametrize("name", ["CelonisThrottled", "CelonisUnavailable", "TableBusy", "StepMoved"])
+def test_what_passes_by_itself_is_retried(name: str) -> None:
+    assert name in matched()
+
+
+@pytest.mark.parametrize("name", ["RunClosed", "AuthenticationFailed", "JobFailed", "InvalidDefinition"])
+def test_what_does_not_pass_is_not_retried(name: str) -> None:
+    assert name in raised()
+    assert name not in matched()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_only_a_group(group: str) -> None:
+    assert errors()[group].__subclasses__()
+    raising = [f"raise {group}(", f"errors.{group}(", f"return {group}("]
+    texts = [path.read_text(encoding="utf-8") for path in documents.sources(documents.PACKAGE)]
+    assert not any(words in text for words in raising for text in texts)
+
+
+def test_every_status_belongs_to_an_error() -> None:
+    assert set(STATUS) <= raised()
+    assert all(400 <= status < 600 for status in STATUS.values())

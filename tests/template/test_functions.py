@@ -1,0 +1,57 @@
+"""What every function has: a description, a trace, a log group whose lines do not stay for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.template import documents
+
+FUNCTIONS = documents.functions()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_described_and_traced(name: str) -> None:
+    function = FUNCTIONS[name]
+    assert function["Description"]
+    assert function["Tracing"] == "Active"
+    assert function["Runtime"] == "python3.13"
+    assert function["Architectures"] == ["arm64"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_logs_json_into_a_group_of_its_own(name: str) -> None:
+    logging = FUNCTIONS[name]["LoggingConfig"]
+    assert logging == {"LogFormat": "JSON", "LogGroup": {"Ref": f"{name}Logs"}}
+
+
+def test_every_log_group_has_a_retention_and_a_user() -> None:
+    groups = documents.resources("AWS::Logs::LogGroup")
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
+    text = documents.template_text()
+    users = {"RefreshLogs": "!GetAtt RefreshLogs.Arn", "AccessLogs": "!GetAtt AccessLogs.Arn"}
+    users |= {f"{name}Logs": f"!Ref {name}Logs" for name in FUNCTIONS}
+    assert set(groups) == set(users)
+    assert all(use in text for use in users.values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_the_layer_and_publishes_versions_of_every_change(name: str) -> None:
+    function = FUNCTIONS[name]
+    assert function["Layers"] == [{"Ref": "RefreshLayer"}]
+    assert function["AutoPublishAlias"] == "live"
+    assert function["AutoPublishAliasAllProperties"] is True
+
+
+@pytest.mark.parametrize("name", ["Trigger", "Api"])
+def test_a_function_behind_the_api_ends_before_the_api_gives_up(name: str) -> None:
+    assert FUNCTIONS[name]["Timeout"] < 30  # what an HTTP API waits for an integration
+
+
+def test_the_layer_is_built_for_what_the_functions_run_on() -> None:
+    resource = documents.template()["Resources"]["RefreshLayer"]
+    shared = documents.template()["Globals"]["Function"]
+    assert resource["Metadata"]["BuildMethod"] == shared["Runtime"]
+    assert [resource["Metadata"]["BuildArchitecture"]] == shared["Architectures"]
+    assert resource["Properties"]["CompatibleRuntimes"] == [shared["Runtime"]]
+    assert resource["Properties"]["CompatibleArchitectures"] == shared["Architectures"]
+    assert (documents.ROOT / resource["Properties"]["ContentUri"]).resolve() == documents.LAYER

@@ -1,0 +1,128 @@
+"""Who may know whom: the arrows of dependency, read from the imports."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.template import documents
+
+PARTS: dict[str, set[str]] = {
+    "celonis": {"celonis", "errors"},
+    "webhooks": {"webhooks", "errors"},
+    "pipelines": {"pipelines", "errors", "celonis.addresses", "celonis.records"},
+    "polling": {"polling"},
+    "runs": {"runs", "errors", "timing", "pipelines"},
+    "passage": {
+        "passage", "errors", "timing", "observability", "runs", "pipelines", "polling", "webhooks", "celonis",
+    },
+    "aws": {"aws", "errors", "timing", "celonis", "pipelines", "passage", "webhooks"},
+}  # fmt: skip
+"""What each part may import of this package."""
+
+OUTSIDE: dict[str, set[str]] = {
+    "celonis": {"requests", "urllib3"},
+    "webhooks": {"pydantic", "jmespath", "cryptography"},
+    "pipelines": {"pydantic"},
+    "polling": set(),
+    "runs": {"botocore", "mypy_boto3_dynamodb"},
+    "passage": {"pydantic"},
+    "aws": {
+        "botocore", "requests", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager", "mypy_boto3_sns",
+        "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
+    },
+}  # fmt: skip
+"""What each part may import of other people's: AWS stays in aws/ and, for its errors, in runs/."""
+
+LONGEST_HANDLER = 25
+LONGEST_APP = 120
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules that a module imports, also inside functions and for types only."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            module = str(node.module)
+            found |= {f"{module}.{alias.name}" if _is_package(module) else module for alias in node.names}
+    return found
+
+
+def _is_package(module: str) -> bool:
+    return documents.LAYER.joinpath(*module.split(".")).is_dir()
+
+
+def ours(names: set[str]) -> set[str]:
+    """Those of this package, without its name."""
+    prefix = "celonis_refresh."
+    return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+
+
+def foreign(names: set[str]) -> set[str]:
+    """The distributions behind the imports of other people's code."""
+    tops = {name.partition(".")[0] for name in names}
+    return tops - set(sys.stdlib_module_names) - {"celonis_refresh"}
+
+
+def is_covered(name: str, allowed: set[str]) -> bool:
+    return any(name == each or name.startswith(f"{each}.") for each in allowed)
+
+
+def modules(part: str) -> list[Path]:
+    return documents.sources(documents.PACKAGE / part)
+
+
+def test_every_part_has_its_rules() -> None:
+    parts = {path.name for path in documents.PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert parts == set(PARTS) == set(OUTSIDE)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_knows_only_the_parts_below_it(part: str) -> None:
+    for path in modules(part):
+        wrong = {name for name in ours(imported(path)) if not is_covered(name, PARTS[part])}
+        assert wrong == set(), path.name
+
+
+@pytest.mark.parametrize("part", OUTSIDE)
+def test_a_part_needs_only_what_it_should(part: str) -> None:
+    for path in modules(part):
+        assert foreign(imported(path)) <= OUTSIDE[part], path.name
+
+
+def test_botocore_is_imported_for_types_and_errors_alone_outside_of_aws() -> None:
+    names = {name for path in modules("runs") for name in imported(path) if name.startswith("botocore")}
+    assert names == {"botocore.exceptions"}
+
+
+def test_nothing_that_is_deployed_knows_the_development_equipment() -> None:
+    deployed = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
+    tops = {name.partition(".")[0] for path in deployed for name in imported(path)}
+    assert not tops & {"local", "tests", "moto", "boto3", "pytest"}
+
+
+@pytest.mark.parametrize("path", documents.sources(documents.FUNCTIONS), ids=lambda path: path.parent.name)
+def test_a_handler_is_thin(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_APP
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            assert (node.end_lineno or 0) - first + 1 <= LONGEST_HANDLER, node.name
+
+
+@pytest.mark.parametrize("path", documents.sources(documents.FUNCTIONS), ids=lambda path: path.parent.name)
+def test_a_handler_makes_no_client_when_it_is_imported(path: Path) -> None:
+    """What a module does at its top is defining: a call there would run before the first event."""
+    quiet = (ast.FunctionDef, ast.Import, ast.ImportFrom, ast.Expr, ast.Assign)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        assert isinstance(node, quiet)
+        if isinstance(node, ast.Expr | ast.Assign):
+            calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+            assert [ast.unparse(call.func) for call in calls] in ([], ["APIGatewayHttpResolver"])

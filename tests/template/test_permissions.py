@@ -1,0 +1,75 @@
+"""Least privilege: actions by name, resources by ARN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.template import documents
+
+WITHOUT_ARNS = {
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+}
+"""Log delivery and X-Ray know no ARNs: AWS lets them be granted for ``*`` only."""
+
+ROLES = documents.translated_resources("AWS::IAM::Role")
+MANAGED = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess"}
+"""What SAM itself attaches for logs and traces."""
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(role: documents.Document) -> Iterator[documents.Document]:
+    for policy in role.get("Policies", []):
+        yield from as_list(policy["PolicyDocument"]["Statement"])
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_no_action_has_a_wildcard(name: str) -> None:
+    actions = [action for each in statements(ROLES[name]) for action in as_list(each["Action"])]
+    assert actions
+    assert [action for action in actions if "*" in action] == []
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_every_resource_is_an_arn_where_there_is_one(name: str) -> None:
+    for statement in statements(ROLES[name]):
+        if "*" in as_list(statement["Resource"]):
+            assert set(as_list(statement["Action"])) <= WITHOUT_ARNS
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_wildcard_in_an_arn_stays_within_this_stack(name: str) -> None:
+    """A secret's or a parameter's name begins with the stack's; any other ARN names a resource of it."""
+    for statement in statements(ROLES[name]):
+        for text in documents.strings(statement["Resource"]):
+            if text.startswith("arn:"):
+                assert "${AWS::Region}:${AWS::AccountId}" in text
+                assert "${AWS::StackName}/" in text or "${Refresh.Name}" in text
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_only_logs_and_traces_come_from_managed_policies(name: str) -> None:
+    arns = list(documents.strings(ROLES[name].get("ManagedPolicyArns", [])))
+    assert {arn.rsplit("/", 1)[-1] for arn in arns} <= MANAGED
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_nobody_reads_the_table_as_a_whole_or_lists_secrets(name: str) -> None:
+    actions = {action for each in statements(ROLES[name]) for action in as_list(each["Action"])}
+    assert not {"dynamodb:Scan", "secretsmanager:ListSecrets"} & actions

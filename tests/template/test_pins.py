@@ -1,0 +1,60 @@
+"""Every requirement is pinned, and what stands in two files stands in the same version."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.template import documents
+
+DEVELOPMENT = documents.ROOT / "requirements" / "dev.txt"
+SAM = documents.ROOT / "requirements" / "sam.txt"
+DEPLOYED = documents.LAYER / "requirements.txt"
+FILES = (DEVELOPMENT, SAM, DEPLOYED)
+
+PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
+SAME_TOOL = ("aws-sam-translator", "cfn-lint")
+"""Where `sam` and the tests use the same tool, they use the same release of it."""
+
+
+def lines(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in text if line.strip() and not line.startswith("#")]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Versions by name, as PyPI compares names."""
+    found = [PIN.fullmatch(line) for line in lines(path)]
+    return {re.sub(r"[-_.]+", "-", pin["name"]).lower(): pin["version"] for pin in found if pin}
+
+
+def test_these_are_all_the_files() -> None:
+    assert set(FILES) - {DEPLOYED} == set((documents.ROOT / "requirements").glob("*.txt"))
+    assert set((documents.ROOT / "functions").rglob("requirements*.txt")) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name + "/" + path.name)
+def test_every_line_is_a_pin(path: Path) -> None:
+    assert lines(path)
+    assert [line for line in lines(path) if not PIN.fullmatch(line)] == []
+    assert len(pins(path)) == len(lines(path)), "a package stands there twice"
+
+
+def test_what_is_tested_is_what_is_deployed() -> None:
+    development = pins(DEVELOPMENT)
+    assert {name: development.get(name) for name in pins(DEPLOYED)} == pins(DEPLOYED)
+
+
+@pytest.mark.parametrize("name", SAME_TOOL)
+def test_sam_translates_and_checks_as_the_tests_do(name: str) -> None:
+    assert pins(SAM)[name] == pins(DEVELOPMENT)[name]
+
+
+def test_the_project_asks_for_the_python_that_its_tools_ask_for() -> None:
+    project = tomllib.loads((documents.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["requires-python"] == ">=3.11"
+    assert project["tool"]["ruff"]["target-version"] == "py311"
+    assert project["tool"]["mypy"]["python_version"] == "3.11"

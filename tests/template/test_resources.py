@@ -1,0 +1,130 @@
+"""Rules for the template as a whole: each was a remark once, and is a check since."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.template import documents
+
+PARAMETERS: documents.Document = documents.template()["Parameters"]
+OUTPUTS: documents.Document = documents.template()["Outputs"]
+CONSTRAINTS = {"AllowedValues", "AllowedPattern", "MinValue", "MaxValue", "MinLength", "MaxLength"}
+DEAD_LETTERS = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_is_described_constrained_and_has_a_default(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert parameter["Description"]
+    assert "Default" in parameter
+    assert CONSTRAINTS & set(parameter) or parameter["Type"] != "String"
+
+
+def test_every_parameter_is_used_and_stands_in_a_group() -> None:
+    groups = documents.template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)
+    body = json.dumps({key: documents.template()[key] for key in ("Conditions", "Globals", "Resources")})
+    assert [name for name in PARAMETERS if f'"{name}"' not in body and f"${{{name}}}" not in body] == []
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_output_is_described(name: str) -> None:
+    assert OUTPUTS[name]["Description"]
+
+
+def targets() -> list[documents.Document]:
+    """What rules and schedules start."""
+    rules = documents.translated_resources("AWS::Events::Rule").values()
+    schedules = documents.translated_resources("AWS::Scheduler::Schedule").values()
+    of_rules = [target for rule in rules for target in rule["Targets"]]
+    return of_rules + [schedule["Target"] for schedule in schedules]
+
+
+def test_every_rule_and_schedule_has_a_dead_letter_queue() -> None:
+    assert len(targets()) >= 2
+    assert [target for target in targets() if target.get("DeadLetterConfig") != {"Arn": DEAD_LETTERS}] == []
+
+
+def test_every_function_that_is_invoked_asynchronously_has_a_dead_letter_queue() -> None:
+    arns = [json.dumps(target["Arn"]) for target in targets()]
+    asynchronous = {name for name in documents.functions() if any(f'"{name}Alias' in arn for arn in arns)}
+    configured = documents.translated_resources("AWS::Lambda::EventInvokeConfig").values()
+    failures = {
+        each["FunctionName"]["Ref"]: each["DestinationConfig"]["OnFailure"]["Destination"]
+        for each in configured
+    }
+    assert failures == dict.fromkeys(asynchronous, DEAD_LETTERS)
+    assert "CloseRun" in asynchronous
+
+
+def test_every_rule_may_write_to_the_dead_letter_queue() -> None:
+    (policy,) = documents.translated_resources("AWS::SQS::QueuePolicy").values()
+    statements = policy["PolicyDocument"]["Statement"]
+    allowed = [statement["Condition"]["ArnEquals"]["aws:SourceArn"] for statement in statements]
+    rules = documents.translated_resources("AWS::Events::Rule")
+    assert allowed == [{"Fn::GetAtt": [name, "Arn"]} for name in rules]
+
+
+def test_messages_in_the_dead_letter_queue_raise_an_alarm() -> None:
+    (alarm,) = documents.resources("AWS::CloudWatch::Alarm").values()
+    assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["DeadLetters", "QueueName"]}
+    assert alarm["AlarmActions"] == [{"Ref": "Notices"}]
+
+
+def routes() -> dict[str, Any]:
+    (api,) = documents.translated_resources("AWS::ApiGatewayV2::Api").values()
+    return {
+        f"{method.upper()} {path}": route.get("security")
+        for path, methods in api["Body"]["paths"].items()
+        for method, route in methods.items()
+    }
+
+
+def test_the_webhook_address_alone_is_open() -> None:
+    securities = {route: json.dumps(security) for route, security in routes().items()}
+    opened = {route for route, security in securities.items() if security == json.dumps([{"NONE": []}])}
+    closed = {route for route, security in securities.items() if security == json.dumps([{"AWS_IAM": []}])}
+    assert opened | closed == set(securities)
+    assert "POST /webhooks/{source}" in opened
+    assert {route.partition(" ")[2] for route in opened} == {"/webhooks/{source}"}
+    assert {"POST /runs", "GET /runs", "GET /runs/{run_id}"} <= closed
+
+
+def test_the_api_is_throttled_and_its_log_leaves_the_query_out() -> None:
+    (api,) = documents.resources("AWS::Serverless::HttpApi").values()
+    assert set(api["DefaultRouteSettings"]) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    fields = json.loads(api["AccessLogSettings"]["Format"])
+    assert fields["path"] == "$context.path"
+    assert not any("query" in value.lower() for value in fields.values())
+
+
+def test_the_table_expires_what_is_old_and_can_be_restored() -> None:
+    (table,) = documents.resources("AWS::DynamoDB::Table").values()
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_schedule_of_a_pipeline_is_off_until_somebody_switches_it_on() -> None:
+    schedules = documents.translated_resources("AWS::Scheduler::Schedule").values()
+    starting = [schedule for schedule in schedules if schedule["Target"]["Arn"] == {"Ref": "Refresh"}]
+    assert [schedule["State"] for schedule in starting] == [{"Ref": "ScheduleState"}]
+    assert starting[0]["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
+    assert PARAMETERS["ScheduleState"]["Default"] == "DISABLED"
+
+
+def leaves(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        return [leaf for name, value in node.items() if name != "type" for leaf in leaves(value)]
+    return [str(node)]
+
+
+def test_secrets_hold_placeholders_or_are_generated() -> None:
+    secrets = documents.resources("AWS::SecretsManager::Secret")
+    written = {name: json.loads(secret.get("SecretString", "{}")) for name, secret in secrets.items()}
+    assert all("REPLACE-ME" in leaf for secret in written.values() for leaf in leaves(secret))
+    generated = {name for name, secret in secrets.items() if "GenerateSecretString" in secret}
+    assert generated == {name for name, secret in written.items() if not secret}
+    assert set(secrets) == {"DefaultConnection", "GithubWebhook"}
