@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 TOOLS := .tools
-RUN := $(VENV)/bin/python
+RUN := PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo local test check format build clean
@@ -28,7 +28,7 @@ check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
 	@$(RUN) -m pytest tests/template
 
 format: $(VENV)/.ready ## the layout of the code, and the layer's digest in the template
-	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format . && $(RUN) -m local.stamp
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format . && $(RUN) -m local.stamp && $(RUN) -m local.openapi
 
 build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (finds or installs python3.13), and a look into what it made
 	@$(RUN) -m local.build

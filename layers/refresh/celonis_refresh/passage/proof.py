@@ -139,7 +139,9 @@ class Case:
 
     def _started_later(self, sight: Sight) -> bool:
         before, now = self.baseline.started, sight.started
-        return before is not None and now is not None and now > before
+        if now is None or before is None:
+            return now is not None and self.baseline.listed and not self.baseline.ids  # it never ran
+        return now > before
 
     def _without_proof(self, sight: Sight, listed: frozenset[str] | None, settled: bool) -> Verdict:
         if not settled:
@@ -174,9 +176,12 @@ class Case:
         return _ruling(evidence, sight.activity, sight.status)
 
     def _tells_its_end(self, sight: Sight) -> bool:
-        """Whether the look has an end date of its own, after a start that is not the one noted before."""
+        """Whether the look has an end date of its own, after a start that is not the one noted before.
+
+        A status that stands as it was noted may be older than the dates beside it.
+        """
         before = self.baseline
-        if sight.ended is None or sight.started is None:
+        if sight.ended is None or sight.started is None or sight.status == before.status:
             return False
         own = sight.ended != before.ended and sight.started != before.started
         return own and sight.started <= sight.ended

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 
 from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.closing import Executions
@@ -21,13 +22,22 @@ from celonis_refresh.timing import Deadline
 REQUEST = "The request"
 
 
+TABLES: JsonSchemaValue = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 256}, "minItems": 1},
+        {"enum": ["all", None]},
+    ]
+}
+"""What a trigger's tables may be; ``wishes`` checks it."""
+
+
 class StartRequest(BaseModel):
     """The body of ``POST /runs``. ``mode`` and ``tables`` as in a trigger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     pipeline: Annotated[str, Field(strict=True, max_length=64)]
-    mode: Any = None
-    tables: Any = None
+    mode: Annotated[Any, WithJsonSchema({"enum": ["FULL", "DELTA", None]})] = None
+    tables: Annotated[Any, WithJsonSchema(TABLES)] = None
     reason: Annotated[str, Field(max_length=256)] = ""
 
 

@@ -17,14 +17,13 @@ def learn(document: Mapping[str, Any] | None, duration: float, succeeded: bool) 
     of failures is kept apart from the two lists, because a list that is full no longer tells how rare its
     entries are.
     """
-    known = {"successes": durations(document, "successes"), "failures": durations(document, "failures")}
-    taken = known["successes" if succeeded else "failures"]
-    taken.append(round(max(0.0, duration), 1))
+    successes, failures = durations(document, "successes"), durations(document, "failures")
+    (successes if succeeded else failures).append(round(max(0.0, duration), 1))
     rate = failure_rate(document)
-    rate += ((not succeeded) - rate) / REMEMBERED
     return {
-        **{name: list(kept[-REMEMBERED:]) for name, kept in known.items()},
-        "failure_rate": round(rate, 4),
+        "successes": successes[-REMEMBERED:],
+        "failures": failures[-REMEMBERED:],
+        "failure_rate": round(rate + ((not succeeded) - rate) / REMEMBERED, 4),
     }
 
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from celonis_refresh.polling.durations import durations, failure_rate
 
-PRIOR_CENTRE = log(10 * 60)
-PRIOR_SPREAD = 1.4
-"""A job of which nothing is known takes ten minutes, times or divided by four; a failure is as hard to tell."""
+PRIOR_CENTRE = log(500)
+PRIOR_SPREAD = log(3.5)
+"""A job of which nothing is known takes some eight minutes, times or divided by 3.5."""
 PRIOR_DEVIATION = 0.2
 """Runs of one job deviate by a fifth; counts as much as one run."""
 LEAST_DEVIATION = 0.02
@@ -31,7 +31,7 @@ MEMORY = 0.95
 """A run counts this much of the one after it: jobs grow."""
 APART = 3.0
 """A gap of so many deviations parts two clusters."""
-PRIOR_DRIFT = 0.004
+PRIOR_DRIFT = 0.003
 """Jobs grow, or shrink, by less than a hundredth from run to run."""
 NOVELTY = 0.2
 """How many runs of a kind never seen before are counted on top of those seen."""
@@ -130,9 +130,7 @@ def _points(seconds: Sequence[float]) -> Points:
     """As if each had been the next run. A second at least: below that nothing can be told apart."""
     values = [log(max(1.0, took)) for took in seconds]
     grown, runs = drift(values), len(values)
-    return sorted(
-        (value + grown * (runs - at), MEMORY ** (runs - 1 - at)) for at, value in enumerate(values)
-    )
+    return sorted((value + grown * (runs - at), MEMORY ** (runs - 1 - at)) for at, value in enumerate(values))
 
 
 def _failures(seconds: Sequence[float], rate: float) -> list[Cluster]:
