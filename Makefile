@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 TOOLS := .tools
-RUN := PYTHONPATH=layers/refresh $(VENV)/bin/python
+RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo local test check format build clean

@@ -23,7 +23,8 @@ from local.runs_api import RunsApi
 from local.standing import REGION, ROOT, STACK_NAME, Standing, standing
 from local.webhooks import send_github
 
-RUN_SECONDS = 90
+RUN_SECONDS = 300
+"""Longer than a run whose work is seen at its end only, which is believed after `settle`."""
 LOOK_SECONDS = 0.25
 EVENTS = ROOT / "events"
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -121,7 +122,11 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
     with standing() as place:
-        return 0 if Demo(place, console).play() else 1
+        try:
+            return 0 if Demo(place, console).play() else 1
+        except (TimeoutError, requests.RequestException) as error:
+            print(f"demo: {error}", file=sys.stderr, flush=True)
+            return 1
 
 
 if __name__ == "__main__":

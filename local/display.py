@@ -118,7 +118,9 @@ class Show:
 
 def table_of(runs: list[Mapping[str, Any]]) -> Table:
     """The runs of the demo, one a row."""
-    table = Table(Column("run", no_wrap=True), "started by", "jobs", "loads", "seconds", "status")
+    heads = ("started by", "jobs", "loads", "seconds", "status")
+    # In a narrow terminal the long id gives way, never the status.
+    table = Table(Column("run", overflow="fold"), *(Column(head, no_wrap=True) for head in heads))
     for run in runs:
         steps = run["steps"].values()
         jobs = ", ".join(step["mode"] for step in steps if "job" in step)

@@ -21,6 +21,8 @@ STATE = ROOT / ".local"
 STACK_NAME = "celonis-refresh"
 REGION = "eu-central-1"
 
+JOB_SECONDS, LOAD_SECONDS = 6.0, 5.0
+
 PARAMETERS = {
     "DataPool": world.POOL_ID,
     "DataJob": world.ERP_JOB_ID,
@@ -68,6 +70,7 @@ def standing(state: Path = STATE) -> Iterator[Standing]:
         )
         with stack:
             connect(stack, celonis)
+            slow_down(celonis)
             yield Standing(stack, celonis)
 
 
@@ -82,6 +85,17 @@ def connect(stack: LocalStack, celonis: CelonisSimulator) -> None:
     stack.client("secretsmanager").put_secret_value(
         SecretId=stack.outputs["ConnectionSecret"], SecretString=json.dumps(secret)
     )
+
+
+def slow_down(celonis: CelonisSimulator) -> None:
+    """Jobs and loads that last long enough to be seen under way, as real ones do.
+
+    What is only ever seen at its end may be yesterday's, and is believed no sooner than after ``settle``.
+    """
+    for job in celonis.model.jobs.values():
+        job.change(seconds=JOB_SECONDS)
+    for model in celonis.model.models.values():
+        model.change(seconds=LOAD_SECONDS)
 
 
 def _curl_lines(place: Standing) -> str:

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from celonis_refresh import assembly
 from celonis_refresh.http_answers import answering
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.requesting import Requests, read_cancel, read_json
+from celonis_refresh.passage.requesting import Requests, no_object, read_cancel, read_json
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.runs.listing import Listing
 
@@ -43,7 +43,7 @@ def start_run() -> tuple[dict[str, Any], int]:
     event = app.current_event
     key = event.headers.get("idempotency-key")
     deadline = assembly.deadline(app.lambda_context)
-    told = _requests().start(read_json(event.decoded_body), _caller(), key, deadline)
+    told = _requests().start(read_json(_body()), _caller(), key, deadline)
     return told, HTTPStatus.OK if told.get("duplicate") else HTTPStatus.ACCEPTED
 
 
@@ -59,7 +59,7 @@ def show_run(run_id: str) -> dict[str, Any]:
 
 @app.post("/runs/<run_id>/cancel")
 def cancel_run(run_id: str) -> tuple[dict[str, Any], int]:
-    request = read_cancel(app.current_event.decoded_body)
+    request = read_cancel(_body())
     deadline = assembly.deadline(app.lambda_context)
     told = _steering().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
     return told, HTTPStatus.ACCEPTED
@@ -79,6 +79,14 @@ def list_pipelines() -> dict[str, Any]:
 @app.get("/pipelines/<name>")
 def show_pipeline(name: str) -> dict[str, Any]:
     return _steering().show_pipeline(name)
+
+
+def _body() -> str | None:
+    """The body as text. Raises ``InvalidTrigger`` for bytes that are none."""
+    try:
+        return app.current_event.decoded_body
+    except ValueError:
+        raise no_object() from None
 
 
 def _caller() -> str:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from celonis_refresh import assembly
-from celonis_refresh.aws.configuration import is_throttled
+from celonis_refresh.aws.configuration import is_passing
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.aws.sns_pages import SnsPages
 from celonis_refresh.http_answers import answer, answering
@@ -25,8 +25,8 @@ def _source(name: str) -> Source:
 
 @cache
 def _triggering() -> triggering.Triggering:
-    sources = Kept(_source, CONFIGURATION_SECONDS, time.time, is_throttled)
-    secrets = Kept(assembly.stored_secrets().webhook, CONFIGURATION_SECONDS, time.time, is_throttled)
+    sources = Kept(_source, CONFIGURATION_SECONDS, time.time, is_passing)
+    secrets = Kept(assembly.stored_secrets().webhook, CONFIGURATION_SECONDS, time.time, is_passing)
     return triggering.Triggering(
         source=sources.get,
         secrets=secrets.get,

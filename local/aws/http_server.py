@@ -88,7 +88,13 @@ class LoopbackServer:
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
-            connection, address = self._server.get_request()
+            try:
+                connection, address = self._server.get_request()
+            except OSError:
+                # Out of file descriptors, or a client that was gone before it was greeted.
+                log.exception("a connection could not be accepted")
+                self._stopping.wait(0.05)
+                continue
             if self._stopping.is_set():
                 connection.close()
                 return

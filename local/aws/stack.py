@@ -19,6 +19,7 @@ from local.aws.moto_adjustments import configure_moto, reset_moto
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns
 from local.aws.roles.authorization import Grant
 from local.aws.runtime.armory import Fault
+from local.aws.runtime.file_limit import raise_file_limit
 from local.aws.runtime.functions import Function
 from local.aws.runtime.logs import FunctionLogs, LogLine
 from local.aws.runtime.outcomes import Outcome
@@ -95,6 +96,7 @@ class LocalStack:
 
     def _start(self) -> None:
         configure_moto()
+        raise_file_limit()
         (self.state_dir / "home").mkdir(parents=True, exist_ok=True)
         self._gateway.start()
         self._api.start()
@@ -227,6 +229,7 @@ class LocalStack:
             deployment.close()
         for server in (self._control, self._api, self._gateway):
             server.stop()
+        self._logs.close()
         if self._open:
             self._open = False
             _one_at_a_time.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import threading
@@ -31,18 +32,19 @@ def main() -> int:
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return 0
-    return _play(cases, arguments.at_once)
+    return _play(cases, arguments.at_once, records=arguments.records)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults", description="Every fault against the real template.")
     parser.add_argument("--only", metavar="PATTERN", help="only cases whose name matches this expression")
     parser.add_argument("--list", action="store_true", help="only the names of the cases")
+    parser.add_argument("--records", action="store_true", help="show the records of cases that failed")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="cases that play at the same time")
     return parser.parse_args()
 
 
-def _play(cases: Sequence[Case], at_once: int) -> int:
+def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     began = time.monotonic()
     columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
     failed = 0
@@ -52,7 +54,7 @@ def _play(cases: Sequence[Case], at_once: int) -> int:
             for future in _submitted(pool, ground, cases):
                 result = future.result()
                 failed += not result.passed
-                print(columns.line(result), flush=True)
+                print(columns.line(result), *(result.records if records else ()), sep="\n", flush=True)
         secrets = _no_secret(ground)
     failed += not secrets.passed
     print(columns.line(secrets))
@@ -71,7 +73,7 @@ def _submitted(pool: ThreadPoolExecutor, ground: Ground, cases: Sequence[Case]) 
 def _played(ground: Ground, case: Case, number: int) -> Result:
     threading.current_thread().name = case.name
     began = time.monotonic()
-    got, broken = "nothing", []
+    got, broken, records = "nothing", [], []
     try:
         scene = Scene(ground, case, number)
         scene.prepare()
@@ -80,9 +82,12 @@ def _played(ground: Ground, case: Case, number: int) -> Result:
         case.during(scene)
         scene.await_end()
         got, broken = laws.observed(scene).text(), list(laws.complaints(scene))
+        records = [json.dumps(run, indent=1) for run in scene.runs()] if broken else []
     except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
-    return Result(case.name, case.expected.text(), got, time.monotonic() - began, tuple(broken))
+    return Result(
+        case.name, case.expected.text(), got, time.monotonic() - began, tuple(broken), tuple(records)
+    )
 
 
 def _no_secret(ground: Ground) -> Result:

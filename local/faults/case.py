@@ -53,6 +53,11 @@ def no_more(_: Scene) -> Iterable[str]:
     return ()
 
 
+def by_hand(scene: Scene) -> None:
+    """Starts an execution of the case's pipeline."""
+    scene.start()
+
+
 @dataclass(frozen=True)
 class Case:
     """One fault.
@@ -81,7 +86,7 @@ class Case:
     settings: Knobs | None = None
     alone: bool = False
     before: Callable[[Scene], None] = nothing
-    start: Callable[[Scene], None] = lambda scene: scene.start()
+    start: Callable[[Scene], None] = by_hand
     during: Callable[[Scene], None] = nothing
     also: Callable[[Scene], Iterable[str]] = no_more
     says: tuple[str, ...] = ()
@@ -101,6 +106,8 @@ def job_case(name: str, expected: Expected | None = None, *, job: Knobs | None =
     return Case(name, expected or ok(), job={"seconds": 2, **(job or {})}, **more)
 
 
-def load_case(name: str, expected: Expected | None = None, *, model: Knobs | None = None, **more: Any) -> Case:
+def load_case(
+    name: str, expected: Expected | None = None, *, model: Knobs | None = None, **more: Any
+) -> Case:
     """A case of a pipeline with one complete load, which takes two seconds."""
     return Case(name, expected or ok(0, 1), model={"seconds": 2, **(model or {})}, **more)

@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections import Counter
 
 from local.faults.case import Case
-from local.faults.themes import stale
+from local.faults.themes import (
+    answers,
+    busy,
+    crashes,
+    ends,
+    inner_loads,
+    lost,
+    refused,
+    shapes,
+    sign_in,
+    somebody_else,
+    stale,
+    stops,
+    timeouts,
+    together,
+)
 
-THEMES = (stale,)
+THEMES = (
+    *(stale, shapes, lost, answers, refused, sign_in, ends, busy, somebody_else),
+    *(together, timeouts, inner_loads, stops, crashes),
+)
 
 
 def all_cases() -> list[Case]:

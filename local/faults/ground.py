@@ -43,15 +43,15 @@ class Ground:
         for team in self.teams:
             team.close()
 
-    def team(self, connection: str, **auth: str) -> Team:
+    def team(self, connection: str) -> Team:
         """A new team, and the connection to it."""
         team = Team(connection)
         with self._lock:
             self.teams.append(team)
-        self.store_secret(f"connections/{connection}", team.document(**auth))
+        self.store_secret(f"connections/{connection}", team.document())
         return team
 
-    def store_secret(self, name: str, document: Json) -> None:
+    def store_secret(self, name: str, document: object) -> None:
         client, full = self.stack.client("secretsmanager"), f"{STACK_NAME}/{name}"
         try:
             client.create_secret(Name=full, SecretString=json.dumps(document))
@@ -107,7 +107,9 @@ class Ground:
             TableName=self.stack.outputs["TableName"], Key={"pk": {"S": key}}, ConsistentRead=True
         )
         item = answer.get("Item")
-        return {name: _plain(_DESERIALIZER.deserialize(value)) for name, value in item.items()} if item else None
+        return (
+            {name: _plain(_DESERIALIZER.deserialize(value)) for name, value in item.items()} if item else None
+        )
 
     def notices(self) -> list[str]:
         """Everything that people were told so far."""

@@ -86,7 +86,9 @@ def _only_its_own(scene: Scene, run: Json) -> Iterator[str]:
         if claimed is None:
             continue
         lane, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
-        ours = [one for one in scene.team.started(str(lane)) if one["by"] == "api" or one["by"].startswith("job ")]
+        ours = [
+            one for one in scene.team.started(str(lane)) if one["by"] == "api" or one["by"].startswith("job ")
+        ]
         if proof.get("ours"):
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()

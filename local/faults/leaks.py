@@ -37,7 +37,7 @@ def _items(ground: Ground) -> Iterator[object]:
 def secrets_of(ground: Ground) -> list[str]:
     """Every secret that was in use, also in the form in which it signs a request."""
     made = [secret for team in ground.teams for secret in team.secrets]
-    pairs = [f"{world.CLIENT_ID}:{secret}" for secret in made if secret.startswith("client-")]
+    pairs = [f"{world.CLIENT_ID}:{secret}" for secret in made if secret.startswith("client_secret-")]
     return [*made, *(base64.b64encode(pair.encode()).decode() for pair in pairs), ground.webhook_secret]
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Result:
-    """``complaints``: empty where everything is as it must be."""
+    """``complaints``: empty where everything is as it must be; otherwise the ``records`` may explain them."""
 
     name: str
     expected: str
     got: str
     seconds: float
     complaints: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

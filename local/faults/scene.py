@@ -69,6 +69,11 @@ class Scene:
         return model
 
     @property
+    def marker(self) -> str:
+        """The pattern of events that belong to this case."""
+        return re.escape(self.name)
+
+    @property
     def job(self) -> str:
         return self.jobs[0]
 
@@ -80,12 +85,10 @@ class Scene:
         """Stores the definition of a pipeline over the jobs and models of the case."""
         job_step = {"mode": "DELTA", "timeout": 60, **self.case.job_step}
         load_step = {"timeout": 60, **self.case.load_step}
-        if load_step.get("tables"):
-            load_step["tables"] = [self.tables.get(name, name) for name in load_step["tables"]]
         definition = {
             "data_pool": world.POOL_ID,
             "connection": self.team.connection,
-            "settle": 4,
+            "settle": 6,
             "poll": {"floor": 1, "ceiling": 2},
             "jobs": [{"job": job, **job_step} for job in self.jobs],
             "loads": [{"data_model": model, **load_step} for model in self.models],
@@ -103,9 +106,11 @@ class Scene:
             fields.setdefault("target", self.model)
         self.team.control("POST", "/faults", call=call, kind=kind, **fields)
 
-    def kill(self, function: str, pattern: str, moment: str = "before", call: int = 1, *, hangs: bool = False) -> None:
+    def kill(
+        self, function: str, pattern: str, moment: str = "before", call: int = 1, *, hangs: bool = False
+    ) -> None:
         """A process of a function dies (or hangs) at a call, when it works for this case."""
-        fault = Fault(moment, call, pattern, event=re.escape(self.name), hangs=hangs)
+        fault = Fault(moment, call, pattern, event=self.marker, hangs=hangs)
         self.ground.stack.arm(function, fault)
 
     def start(self, pipeline: str = "", **more: Any) -> str:
@@ -127,6 +132,30 @@ class Scene:
         answer = self.ground.post_webhook(self.name, f"{self.name}-{delivery}")
         told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
         return {"status": answer.status_code, "body": told}
+
+    def sign_in_with(self, kind: str, *, wrong: bool = False) -> None:
+        """The connection's secret holds another kind of credential; a ``wrong`` one, if so."""
+        self.team.kind = kind
+        document = self.team.document()
+        if wrong:
+            name = "client_secret" if kind == "client_secret" else "key"
+            document["auth"][name] = self.team.new_secret(kind)
+        self.connect(document)
+
+    def connect(self, document: object) -> None:
+        """What the secret of the connection holds from now on."""
+        self.ground.store_secret(f"connections/{self.team.connection}", document)
+
+    def rotate(self) -> None:
+        """New credentials: first in Secrets Manager, then at Celonis, which refuses the old ones at once."""
+        self.team.credentials = {kind: self.team.new_secret(kind) for kind in self.team.credentials}
+        self.connect(self.team.document())
+        self.team.install()
+
+    def stop(self, name: str = "") -> None:
+        """Somebody stops an execution of the case in the console."""
+        arn = self.execution(name).arn
+        self.ground.stack.client("stepfunctions").stop_execution(executionArn=arn)
 
     def executions(self) -> list[Execution]:
         return self.ground.executions(self.pipelines)

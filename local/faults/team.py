@@ -7,11 +7,16 @@ import secrets
 from typing import Any
 
 from local.celonis import world
+from local.celonis.lanes import Job, Model
 from local.celonis.ledger import describe
 from local.celonis.server import CelonisSimulator
+from local.celonis.starts import Wish
 
 Json = dict[str, Any]
 TABLES = ("VBAK", "VBAP", "LIKP")
+DAY = 86_400.0
+KINDS = ("client_secret", "app_key", "api_key")
+"""The credentials of a team, as the simulator names them."""
 
 
 class ControlRefused(Exception):
@@ -19,26 +24,38 @@ class ControlRefused(Exception):
 
 
 class Team:
-    """``connection``: the name under which the stack knows this team."""
+    """``connection``: the name under which the stack knows this team; ``kind``: how it signs in there."""
 
     def __init__(self, connection: str) -> None:
         self.connection = connection
+        self.kind = "client_secret"
         self.secrets: list[str] = []
         """Everything that this team ever gave out or took as a proof."""
-        self.celonis = CelonisSimulator(new_token=lambda: self._secret("token"))
+        self.celonis = CelonisSimulator(new_token=lambda: self.new_secret("token"))
         self.celonis.start()
-        self.client_secret = self._secret("client")
-        self.app_key, self.api_key = self._secret("app-key"), self._secret("api-key")
-        keys = {"app_key": self.app_key, "api_key": self.api_key}
-        self.control("PUT", "/credentials", client_secret=self.client_secret, **keys)
+        self.credentials = {kind: self.new_secret(kind) for kind in KINDS}
+        self.install()
 
     def close(self) -> None:
         self.celonis.stop()
 
-    def _secret(self, what: str) -> str:
+    def new_secret(self, what: str) -> str:
+        """A secret that must not be found anywhere."""
         made = f"{what}-{secrets.token_hex(12)}"
         self.secrets.append(made)
         return made
+
+    def install(self) -> None:
+        """Celonis takes the credentials as they are now; others, and all tokens, are refused."""
+        self.control("PUT", "/credentials", **self.credentials)
+        self.control("DELETE", "/tokens")
+
+    def document(self) -> Json:
+        """The secret of the connection, as a person fills it in."""
+        secret = self.credentials[self.kind]
+        client = {"type": "oauth_client", "client_id": world.CLIENT_ID, "client_secret": secret}
+        auth = client if self.kind == "client_secret" else {"type": self.kind, "key": secret}
+        return {"base_url": self.celonis.url, "allow_http": True, "allow_any_host": True, "auth": auth}
 
     def control(self, method: str, path: str, **fields: Any) -> Any:
         """One control of the simulator. Raises ``ControlRefused``."""
@@ -48,37 +65,26 @@ class Team:
             raise ControlRefused(f"{method} {path}: {answer.body.decode()}")
         return json.loads(answer.body)
 
-    def document(self, **auth: str) -> Json:
-        """The secret of the connection, as a person fills it in; ``auth`` instead of the OAuth client."""
-        client = {"type": "oauth_client", "client_id": world.CLIENT_ID, "client_secret": self.client_secret}
-        return {
-            "base_url": self.celonis.url,
-            "allow_http": True,
-            "allow_any_host": True,
-            "auth": auth or client,
-        }
-
-    def rotate(self) -> None:
-        """A new client secret; the old one and every token that it led to are refused from now on."""
-        self.client_secret = self._secret("client")
-        self.control("PUT", "/credentials", client_secret=self.client_secret)
-        self.control("DELETE", "/tokens")
-
     def job(self, name: str, ran: str | None, **knobs: Any) -> str:
-        """The id of a new data job, whose execution before ended as ``ran`` says."""
-        made = self.control("POST", "/jobs", name=name, **knobs)
-        if ran is not None:
-            self.control("POST", f"/jobs/{made['id']}/start", by="history", seconds=0, outcome=ran)
-        return str(made["id"])
+        """The id of a new data job, whose execution a day before ended as ``ran`` says."""
+        made = str(self.control("POST", "/jobs", name=name, **knobs)["id"])
+        self._ran(self.celonis.model.jobs[made], ran)
+        return made
 
     def model(self, name: str, ran: str | None, **knobs: Any) -> tuple[str, dict[str, str]]:
-        """The id of a new data model and those of its tables by name."""
+        """The id of a new data model and those of its tables by name; else as :meth:`job`."""
         tables = {table: f"{table.lower()}-{secrets.token_hex(4)}" for table in TABLES}
         rows = [{"id": key, "name": table, "data_source_id": "erp"} for table, key in tables.items()]
-        made = self.control("POST", "/models", name=name, tables=rows, **knobs)
-        if ran is not None:
-            self.control("POST", f"/models/{made['id']}/load", by="history", seconds=0, outcome=ran)
-        return str(made["id"]), tables
+        made = str(self.control("POST", "/models", name=name, tables=rows, **knobs)["id"])
+        self._ran(self.celonis.model.models[made], ran)
+        return made, tables
+
+    def _ran(self, lane: Job | Model, outcome: str | None) -> None:
+        if outcome is None:
+            return
+        platform = self.celonis.model
+        platform.start(lane, Wish(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY)
+        lane.stale_reads = dict.fromkeys(lane.stale_reads, 0)
 
     def started(self, *lanes: str) -> list[Json]:
         """What was really started on these jobs and models since the case began, oldest first."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
@@ -36,6 +37,26 @@ class Crashed(BaseException):
     """The function died here. No code of the service catches it."""
 
 
+@dataclass
+class Crashes:
+    """Kills the function at some of its calls to the table or to Celonis: before or after their effect.
+
+    ``at``: how many calls go well before the one that does not, and when it dies.
+    """
+
+    at: list[tuple[int, Literal["before", "after"]]]
+
+    def hook(self, when: str) -> None:
+        if not self.at:
+            return
+        calls, moment = self.at[0]
+        if calls <= 0 and when == moment:
+            self.at.pop(0)
+            raise Crashed
+        if when == "before":
+            self.at[0] = (calls - 1, moment) if calls > 0 else self.at[0]
+
+
 def job_definition(**fields: object) -> Definition:
     """One job, nothing else."""
     return Definition.model_validate({"data_pool": POOL, "jobs": [{"job": JOB}], **fields})
@@ -62,6 +83,13 @@ class Bench:
         self.claims = Claims(self.table, self.clock)
         random = Random(self.seed)  # noqa: S311
         self.tasks = Tasks(Means(self.records, self.leases, self.work_for, self.clock, random))
+
+    def crash(self, at: Iterable[tuple[int, Literal["before", "after"]]]) -> None:
+        """From now on the function dies at these calls."""
+        crashes = Crashes(list(at))
+        self.dynamodb.before = lambda operation, request: crashes.hook("before")
+        self.dynamodb.after = lambda operation, request: crashes.hook("after")
+        self.celonis.hook = lambda name, when: crashes.hook(when)
 
     def deadline(self, seconds: float = TASK_SECONDS) -> Deadline:
         return Deadline.after(seconds, self.clock)

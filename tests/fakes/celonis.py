@@ -20,7 +20,12 @@ Busy = Literal["refuse", "queue", "ignore", "parallel"]
 Lost = Literal["before", "after", "unsent", "throttled", "refused"]
 Effect = Literal["started", "queued", "ignored"]
 Aspect = Literal["status", "ids", "list"]
+Hook = Callable[[str, Literal["before", "after"]], None]
 A = TypeVar("A")
+
+
+def _quiet(name: str, when: str) -> None:
+    """Nothing happens."""
 
 
 @dataclass
@@ -56,6 +61,9 @@ class Start:
         """The start date that is shown at ``at``, in epoch milliseconds."""
         began = self.at + self.queue
         return round(began * 1000) if began <= at else None
+
+    def ended(self, at: float) -> int | None:
+        return round(self.ended_at * 1000) if self.ended_at <= at else None
 
 
 @dataclass(frozen=True)
@@ -190,8 +198,8 @@ class Lane:
 class FakeCelonis:
     """One team. Every call takes ``up`` seconds to Celonis and ``down`` seconds back.
 
-    ``faults``: what goes wrong with the calls to come, by name of the call, in order; ``sent``: every call
-    that got there, with what it asked for.
+    ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
+    calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
     """
 
     clock: Clock
@@ -201,6 +209,7 @@ class FakeCelonis:
     faults: dict[str, list[Exception | Lost | None]] = field(default_factory=dict)
     sent: list[tuple[str, str, object]] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
+    hook: Hook = _quiet
     answers_id: bool = False
     up: float = 0.05
     down: float = 0.05
@@ -273,6 +282,7 @@ class FakeCelonis:
                 model_id=model,
                 status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
                 start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
+                end_date=by_date.ended(at - lag("list")) if by_date and shows.dates else None,
             )
         )
 
@@ -301,6 +311,7 @@ class FakeCelonis:
             raise fault
         if fault != "before":
             _, start = lane.post(self.clock.now, str(what))
+        self.hook(name, "after")
         self.clock.sleep(self.down)
         if fault is not None:
             self.clock.sleep(max(0.0, timeout - self.up - self.down))
@@ -317,6 +328,7 @@ class FakeCelonis:
         self.sent.append((name, target, what))
 
     def _fault(self, name: str) -> Exception | Lost | None:
+        self.hook(name, "before")
         waiting = self.faults.get(name, [])
         return waiting.pop(0) if waiting else None
 

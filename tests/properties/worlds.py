@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
@@ -45,6 +45,7 @@ class World:
     others_wait: bool = True
     busy: Busy = "refuse"
     lost: tuple[Lost | None, ...] = ()
+    crashes: tuple[tuple[int, Literal["before", "after"]], ...] = ()
     answers_id: bool = False
     queue: float = 0.0
     seconds: float = 30.0
@@ -84,6 +85,7 @@ def unfold(world: World, kind: str = "job") -> tuple[str, Lane, Bench]:
         bench.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], **common))
     else:
         bench.open(load_definition(loads=[{"data_model": MODEL, "timeout": TIMEOUT}], **common))
+    bench.crash(world.crashes)
     return bench.go(f"{kind}-0"), lane, bench
 
 
@@ -111,6 +113,12 @@ outcomes = st.sampled_from(["SUCCESS", "FAIL", "CANCEL", "SKIPPED", "MYSTERY"])
 delays = st.one_of(st.floats(0.1, 10), st.floats(0.1, 4 * SETTLE)).map(lambda value: round(value, 1))
 
 
+deaths = st.lists(
+    st.tuples(st.integers(0, 12), st.sampled_from(["before", "after"])), min_size=1, max_size=4
+).map(tuple)
+"""How many calls go well before one at which the function dies, and whether before or after its effect."""
+
+
 def somebody(after: str) -> st.SearchStrategy[tuple[Somebody, ...]]:
     """What somebody else starts, so long after ours took effect or was shown."""
     one = st.builds(Somebody, st.just(after), delays, span, outcomes)
@@ -127,8 +135,11 @@ def _one_by_one(gaps: list[tuple[int, float, str]]) -> tuple[tuple[float, float,
     return tuple(reversed(found))
 
 
-befores = st.lists(st.tuples(st.floats(1, 2000).map(round), span, outcomes), max_size=3).map(_one_by_one)
-"""Somebody's starts that are older than a look can be."""
+def befores(outcome: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[tuple[float, float, str], ...]]:
+    """Somebody's starts that are older than a look can be."""
+    return st.lists(st.tuples(st.floats(1, 2000).map(round), span, outcome), max_size=3).map(_one_by_one)
+
+
 atomic = st.fixed_dictionaries({"draws": st.lists(lag, min_size=1, max_size=6).map(tuple)})
 """Each look is of one moment, more or less old."""
 per_field = st.fixed_dictionaries({"fixed": st.fixed_dictionaries({"status": lag, "ids": lag, "list": lag})})
@@ -147,7 +158,7 @@ def worlds(
 ) -> World:
     """A world that shows so much, is so old, with such others and such answers."""
     common = {
-        "before": befores,
+        "before": befores(outcomes),
         "others_wait": st.booleans(),
         "busy": st.sampled_from(["refuse", "queue", "ignore", "parallel"]),
         "answers_id": st.booleans(),

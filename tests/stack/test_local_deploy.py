@@ -78,7 +78,9 @@ def test_the_machine_has_its_substitutions_its_role_and_its_logging(shop: LocalS
 
 def test_managed_policies_are_attached_with_their_text(shop: LocalStack) -> None:
     iam = shop.client("iam")
-    attached = iam.list_attached_role_policies(RoleName=shop.physical_ids["StepFunctionRole"])["AttachedPolicies"]
+    attached = iam.list_attached_role_policies(RoleName=shop.physical_ids["StepFunctionRole"])[
+        "AttachedPolicies"
+    ]
     assert {policy["PolicyName"] for policy in attached} == {
         "AWSLambdaBasicExecutionRole",
         "AWSXrayWriteOnlyAccess",
@@ -109,7 +111,9 @@ def test_rules_queues_topics_alarms_dashboards_and_schedules_are_there(shop: Loc
         shop.physical_ids["OrdersPaused"],
         shop.physical_ids["Sweep"],
     }
-    group = shop.client("logs").describe_log_groups(logGroupNamePrefix="/aws/vendedlogs/states/")["logGroups"][0]
+    group = shop.client("logs").describe_log_groups(logGroupNamePrefix="/aws/vendedlogs/states/")[
+        "logGroups"
+    ][0]
     assert group["retentionInDays"] == 7
 
 

@@ -50,7 +50,7 @@ def test_a_succeeded_execution_is_told_with_everything_about_it(shop: LocalStack
 
 def test_a_failed_and_an_aborted_execution_are_told(shop: LocalStack) -> None:
     ended(shop, start(shop, [{"do": "exit", "status": 1}], "bad"))
-    slow = start(shop, [{"do": "sleep", "seconds": 1}], "slow")
+    slow = start(shop, [{"do": "sleep", "seconds": 0.4}], "slow")
     shop.client("stepfunctions").stop_execution(executionArn=slow, error="Cancelled", cause="by hand")
     assert shop.settle()
     details = {detail["name"]: detail for detail in heard(shop)}
@@ -116,7 +116,7 @@ def test_a_seed_makes_what_is_random_the_same_again() -> None:
     settings = EventSettings()
 
     def delays(seed: int) -> list[list[float]]:
-        events = StatusEvents(lambda _: None, later, settings, random.Random(seed))
+        events = StatusEvents(lambda _: None, later, settings, random.Random(seed))  # noqa: S311 - repeatable on purpose
         return [events._delays() for _ in range(40)]
 
     first = delays(7)
@@ -160,7 +160,12 @@ def test_patterns_match_as_in_eventbridge(pattern: dict[str, Any], matches: bool
             '{"a": [1, 2]}',
         ),
         (
-            {"InputTransformer": {"InputPathsMap": {"t": "$.detail.t"}, "InputTemplate": "is <t> by <aws.events.rule-arn>"}},
+            {
+                "InputTransformer": {
+                    "InputPathsMap": {"t": "$.detail.t"},
+                    "InputTemplate": "is <t> by <aws.events.rule-arn>",
+                }
+            },
             'is x"y by rule',
         ),
     ],

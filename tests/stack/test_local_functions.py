@@ -32,7 +32,8 @@ def error_of(outcome: Outcome) -> dict[str, Any]:
 def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
     results: list[Any] = [None] * count
     threads = [
-        threading.Thread(target=lambda index=index: results.__setitem__(index, work(index))) for index in range(count)
+        threading.Thread(target=lambda index=index: results.__setitem__(index, work(index)))
+        for index in range(count)
     ]
     for thread in threads:
         thread.start()
@@ -123,14 +124,12 @@ def test_a_function_that_runs_too_long_is_ended(shop: LocalStack) -> None:
     began = time.monotonic()
     error = error_of(step(shop, do="sleep", seconds=30))
     assert error["errorType"] == "Sandbox.Timedout"
-    assert "Task timed out after 2.00 seconds" in error["errorMessage"]
+    assert "Task timed out after 1.00 seconds" in error["errorMessage"]
     assert time.monotonic() - began < 5
     assert json.loads(step(shop, do="sleep", seconds=0).payload) == {"did": "sleep"}
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [(3, "exit status 3"), (0, "without providing a reason")]
-)
+@pytest.mark.parametrize(("status", "words"), [(3, "exit status 3"), (0, "without providing a reason")])
 def test_a_process_that_dies_is_an_exit_error(shop: LocalStack, status: int, words: str) -> None:
     error = error_of(step(shop, do="exit", status=status))
     assert error["errorType"] == "Runtime.ExitError"
@@ -142,8 +141,8 @@ def test_a_module_that_cannot_be_imported_is_said_so(tmp_path: Path, shop: Local
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "app.py").write_text("import not_there\n", encoding="utf-8")
     (tmp_path / "template.yaml").write_text(
-        "Transform: AWS::Serverless-2016-10-31\nResources: {F: {Type: 'AWS::Serverless::Function', Properties:"
-        " {Handler: app.handler, Runtime: python3.13, CodeUri: code}}}\n",
+        "Transform: AWS::Serverless-2016-10-31\nResources: {F: {Type: 'AWS::Serverless::Function', "
+        "Properties: {Handler: app.handler, Runtime: python3.13, CodeUri: code}}}\n",
         encoding="utf-8",
     )
     with deploy_shop(tmp_path / "state", template=tmp_path / "template.yaml") as stack:
@@ -185,6 +184,12 @@ def test_what_is_printed_is_kept_by_function_and_in_a_file(second: LocalStack) -
     file = second.state_dir / "logs" / "StepFunction.log"
     assert "step count" in file.read_text(encoding="utf-8")
     assert not any(line.text == "step count" for line in second.logs("ApiFunction"))
+
+
+def test_every_line_of_a_call_is_known_when_its_answer_is(second: LocalStack) -> None:
+    outcome = step(second, do="chatter", words=20_000)
+    texts = [line.text for line in second.logs("StepFunction") if line.request_id == outcome.request_id]
+    assert sum(text.startswith("word ") for text in texts) == 20_000
 
 
 def test_a_function_invokes_another(second: LocalStack) -> None:

@@ -32,7 +32,11 @@ class Answer(NamedTuple):
 
 
 def ask(
-    stack: LocalStack, method: str, target: str, body: bytes = b"", headers: list[tuple[str, str]] | None = None
+    stack: LocalStack,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    headers: list[tuple[str, str]] | None = None,
 ) -> Answer:
     """One request, its headers as given and in that order."""
     connection = http.client.HTTPConnection(urlsplit(stack.api_url).netloc, timeout=20)
@@ -138,7 +142,12 @@ def test_a_malformed_answer_and_an_error_are_internal_server_errors(shop: LocalS
 
 
 def test_an_unknown_route_is_not_found(shop: LocalStack) -> None:
-    for method, target in (("GET", "/nowhere"), ("GET", "/open/x"), ("POST", "/open/x/y"), ("GET", "/files/")):
+    for method, target in (
+        ("GET", "/nowhere"),
+        ("GET", "/open/x"),
+        ("POST", "/open/x/y"),
+        ("GET", "/files/"),
+    ):
         answer = ask(shop, method, target)
         assert (answer.status, answer.json) == (404, {"message": "Not Found"})
 
@@ -262,10 +271,12 @@ def test_a_connection_is_kept_and_fast(shop: LocalStack) -> None:
 )
 def test_the_most_specific_route_is_taken(method: str, path: str, key: str) -> None:
     keys = ["$default", "ANY /a/{rest+}", "ANY /a/{x}", "GET /a/{x}", "GET /a/b"]
-    routes = [
-        Route("ANY", "$default", "f", False) if each == "$default" else Route(*each.split(), "f", False)  # type: ignore[misc]
-        for each in keys
-    ]
+    routes = [Route(*_parts(each), "f", iam=False) for each in keys]
     found = HttpApi("api", routes).route_of(method, path)
     assert found is not None
     assert found[0].key == key
+
+
+def _parts(key: str) -> tuple[str, str]:
+    method, _, path = key.partition(" ")
+    return (method, path) if path else ("ANY", key)

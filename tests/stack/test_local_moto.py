@@ -1,4 +1,4 @@
-"""What is done beside moto, or with its inside, because moto does not: a failure here says that it now does."""
+"""What is done beside moto because moto does not: a failure here says that it now does."""
 
 import json
 from typing import Any
@@ -12,15 +12,19 @@ from moto.core.authorization import ActionAuthenticatorMixin
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
+from local.aws.errors import DeploymentError
 from local.aws.moto_adjustments.assumed_roles import assumed_role
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns, provide_managed_policy
-from local.aws.errors import DeploymentError
 
-KEYS = {"aws_access_key_id": "AKIAXXXXXXXXXXXXXXXX", "aws_secret_access_key": "x", "region_name": "eu-central-1"}
+KEYS = {
+    "aws_access_key_id": "AKIAXXXXXXXXXXXXXXXX",
+    "aws_secret_access_key": "x",
+    "region_name": "eu-central-1",
+}
 
 
 def client(service: str) -> Any:
-    return boto3.client(service, **KEYS)  # type: ignore[call-overload]
+    return boto3.client(service, **KEYS)
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,16 @@ def statement(effect: str = "Allow", **more: Any) -> dict[str, Any]:
         ([statement(Action=["s3:*", "*"])], Ask("dynamodb:GetItem", TABLE), True),
         ([statement(Resource=TABLE[:-1] + "?")], Ask("dynamodb:GetItem", TABLE), True),
         ([statement(), statement("Deny", Action="*", Resource="*")], Ask("dynamodb:GetItem", TABLE), False),
-        ([{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}], Ask("s3:Get", "x"), False),
-        ([{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}], Ask("sqs:Get", "x"), True),
+        (
+            [{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}],
+            Ask("s3:Get", "x"),
+            False,
+        ),
+        (
+            [{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}],
+            Ask("sqs:Get", "x"),
+            True,
+        ),
         ([statement(Resource="a", NotResource="b")], Ask("dynamodb:GetItem", "b"), False),
     ],
 )
@@ -98,7 +106,9 @@ def asks(service: str, operation: str, **arguments: Any) -> set[tuple[str, str]]
     client.meta.events.register("before-send.*.*", keep)
     with pytest.raises(_KeptError):
         getattr(client, operation)(**arguments)
-    place = Place("eu-central-1", "1", lambda name: f"arn:aws:secretsmanager:eu-central-1:1:secret:{name}-abc")
+    place = Place(
+        "eu-central-1", "1", lambda name: f"arn:aws:secretsmanager:eu-central-1:1:secret:{name}-abc"
+    )
     return {(ask.action, ask.resource) for ask in asks_of(parse_call(sent[0]), place)}
 
 
@@ -163,7 +173,12 @@ ARN = "arn:aws:{}:eu-central-1:1:{}"
             {"RequestItems": {"t": [{"DeleteRequest": {"Key": {"k": {"S": "a"}}}}]}},
             {("dynamodb:BatchWriteItem", TABLE)},
         ),
-        ("ssm", "get_parameter", {"Name": "/a/b"}, {("ssm:GetParameter", ARN.format("ssm", "parameter/a/b"))}),
+        (
+            "ssm",
+            "get_parameter",
+            {"Name": "/a/b"},
+            {("ssm:GetParameter", ARN.format("ssm", "parameter/a/b"))},
+        ),
         (
             "ssm",
             "get_parameters",
@@ -227,7 +242,12 @@ ARN = "arn:aws:{}:eu-central-1:1:{}"
             {"Entries": [{"Source": "s", "DetailType": "d", "Detail": "{}"}]},
             {("events:PutEvents", ARN.format("events", "event-bus/default"))},
         ),
-        ("cloudwatch", "put_metric_data", {"Namespace": "n", "MetricData": []}, {("cloudwatch:PutMetricData", "*")}),
+        (
+            "cloudwatch",
+            "put_metric_data",
+            {"Namespace": "n", "MetricData": []},
+            {("cloudwatch:PutMetricData", "*")},
+        ),
         ("sts", "get_caller_identity", {}, set()),
     ],
 )

@@ -1,4 +1,4 @@
-"""Schedules, fired when somebody says so, under their own roles; and the API of Step Functions around them."""
+"""Schedules, fired when somebody says so, under their own roles; and the Step Functions API around them."""
 
 import json
 import re
@@ -46,7 +46,9 @@ def test_an_unknown_schedule_is_not_found(shop: LocalStack) -> None:
         shop.fire_schedule("shop-nightly", group="shop-group")
 
 
-def test_a_schedule_whose_role_may_not_start_the_machine_goes_to_the_dead_letter_queue(shop: LocalStack) -> None:
+def test_a_schedule_whose_role_may_not_start_the_machine_goes_to_the_dead_letter_queue(
+    shop: LocalStack,
+) -> None:
     role = shop.physical_ids["OrdersNightlyRole"]
     iam = shop.client("iam")
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
@@ -80,13 +82,13 @@ def test_a_functions_time_out_fails_the_execution_by_its_name(shop: LocalStack) 
 
 def test_the_same_name_is_the_same_execution_only_while_it_runs_with_the_same_input(shop: LocalStack) -> None:
     client = shop.client("stepfunctions")
-    first = start(shop, [{"do": "sleep", "seconds": 1}], "once")
-    assert start(shop, [{"do": "sleep", "seconds": 1}], "once") == first
+    first = start(shop, [{"do": "sleep", "seconds": 0.4}], "once")
+    assert start(shop, [{"do": "sleep", "seconds": 0.4}], "once") == first
     with pytest.raises(client.exceptions.ExecutionAlreadyExists):
         start(shop, ["else"], "once")
     ended(shop, first)
     with pytest.raises(client.exceptions.ExecutionAlreadyExists):
-        start(shop, [{"do": "sleep", "seconds": 1}], "once")
+        start(shop, [{"do": "sleep", "seconds": 0.4}], "once")
 
 
 def test_executions_without_a_name_get_one_each(shop: LocalStack) -> None:
@@ -95,7 +97,7 @@ def test_executions_without_a_name_get_one_each(shop: LocalStack) -> None:
 
 def test_a_stop_is_seen_at_once(shop: LocalStack) -> None:
     client = shop.client("stepfunctions")
-    arn = start(shop, [{"do": "sleep", "seconds": 1}])
+    arn = start(shop, [{"do": "sleep", "seconds": 0.4}])
     client.stop_execution(executionArn=arn, error="Cancelled", cause="enough")
     found = client.describe_execution(executionArn=arn)
     assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "Cancelled", "enough")
@@ -135,7 +137,10 @@ def test_executions_are_listed_newest_first_by_status_and_by_page(shop: LocalSta
     [
         ({"name": "not a name"}, "InvalidName"),
         ({"input": "{"}, "InvalidExecutionInput"),
-        ({"stateMachineArn": "arn:aws:states:eu-central-1:123456789012:stateMachine:none"}, "StateMachineDoesNotExist"),
+        (
+            {"stateMachineArn": "arn:aws:states:eu-central-1:123456789012:stateMachine:none"},
+            "StateMachineDoesNotExist",
+        ),
     ],
 )
 def test_a_start_that_is_wrong_is_refused(shop: LocalStack, arguments: dict[str, str], code: str) -> None:

@@ -158,7 +158,11 @@ def test_choice_without_a_match_and_a_default_fails() -> None:
 
 
 def test_fail_names_its_error_and_its_cause() -> None:
-    fail = {"Type": "Fail", "Error": "{% $states.input.kind %}", "Cause": "{% 'because of ' & $states.input.x %}"}
+    fail = {
+        "Type": "Fail",
+        "Error": "{% $states.input.kind %}",
+        "Cause": "{% 'because of ' & $states.input.x %}",
+    }
     started = begin(machine({"Fail": fail}), {"kind": "JobFailed", "x": "it"})
     execution = started.end()
     assert (execution.status, execution.error, execution.cause) == ("FAILED", "JobFailed", "because of it")
@@ -202,7 +206,13 @@ def test_retry_tries_again_as_often_as_it_says() -> None:
 
 def test_the_wait_before_a_retry_grows_up_to_its_limit() -> None:
     retry = [
-        {"ErrorEquals": ["Busy"], "IntervalSeconds": 10, "BackoffRate": 2, "MaxDelaySeconds": 15, "MaxAttempts": 3}
+        {
+            "ErrorEquals": ["Busy"],
+            "IntervalSeconds": 10,
+            "BackoffRate": 2,
+            "MaxDelaySeconds": 15,
+            "MaxAttempts": 3,
+        }
     ]
     began = time.monotonic()
     assert output(machine({"Do": task(Retry=retry)}), 1, call=failing(*[StateError("Busy")] * 3)) == 1
@@ -326,7 +336,13 @@ def test_map_runs_no_more_at_once_than_it_says() -> None:
             running[0] -= 1
         return arguments
 
-    assert output(machine({"Each": each(task(), MaxConcurrency=2)}), [1, 2, 3, 4, 5], call=count) == [1, 2, 3, 4, 5]
+    assert output(machine({"Each": each(task(), MaxConcurrency=2)}), [1, 2, 3, 4, 5], call=count) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     assert most[0] == 2
 
 
@@ -427,7 +443,11 @@ def test_a_redrive_goes_on_from_the_state_that_failed() -> None:
     assert started.end().status == "FAILED"
     assert started.execution.redrive()
     execution = started.end()
-    assert (execution.status, execution.redrive_count, calls) == ("SUCCEEDED", 1, ["first", "second", "second"])
+    assert (execution.status, execution.redrive_count, calls) == (
+        "SUCCEEDED",
+        1,
+        ["first", "second", "second"],
+    )
     assert json.loads(execution.output or "") == {"kept": "first"}
     assert "ExecutionRedriven" in started.events()
     assert not started.execution.redrive()
@@ -485,6 +505,10 @@ def test_a_loop_ends_at_25000_events() -> None:
         (machine({"A": {"Type": "Dance", "End": True}}), "unknown"),
         (machine({"A": {"Type": "Pass", "ResultPath": "$", "End": True}}), "ResultPath"),
         (machine({"A": {"Type": "Pass", "Output": "{% 1 + %}", "End": True}}), "1 \\+"),
+        (
+            machine({"A": task(Catch=[{"ErrorEquals": ["X"], "Next": "A", "ResultPath": "$.e"}])}),
+            "Catch of state A .*ResultPath",
+        ),
         (machine({"A": task(Resource="arn:aws:states:::lambda:invoke.waitForTaskToken")}), "is not run here"),
         (
             machine({"A": each({"Type": "Pass", "Assign": {"x": 1}, "End": True}, Assign={"x": 2})}),

@@ -87,6 +87,23 @@ def test_a_group_is_only_a_group(group: str) -> None:
     assert not any(words in text for words in raising for text in texts)
 
 
+TOLD_TO_CALLERS = (
+    "webhooks.errors",
+    "pipelines.errors",
+    "runs.errors",
+    "aws.configuration",
+    "aws.sns_pages",
+    "passage.steering",
+)
+"""The modules whose errors a webhook or a request of the runs API can meet."""
+
+
+def test_every_error_that_a_caller_can_meet_has_a_status() -> None:
+    modules = {f"celonis_refresh.{name}" for name in TOLD_TO_CALLERS}
+    met = {name for name in raised() if errors()[name].__module__ in modules}
+    assert met - {"StepMoved"} <= set(STATUS)  # only the tasks of a run move steps
+
+
 def test_every_status_belongs_to_an_error() -> None:
     assert set(STATUS) <= raised()
     assert all(400 <= status < 600 for status in STATUS.values())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.template import documents
+from tests.template.test_pins import DEPLOYED, pins
 
 PARTS: dict[str, set[str]] = {
     "celonis": {"celonis", "errors"},
@@ -29,13 +30,16 @@ OUTSIDE: dict[str, set[str]] = {
     "pipelines": {"pydantic"},
     "polling": set(),
     "runs": {"botocore", "mypy_boto3_dynamodb"},
-    "passage": {"pydantic"},
+    "passage": {"pydantic", "typing_extensions"},
     "aws": {
         "botocore", "requests", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager", "mypy_boto3_sns",
         "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
     },
 }  # fmt: skip
 """What each part may import of other people's: AWS stays in aws/ and, for its errors, in runs/."""
+
+BROUGHT = {"botocore": "Lambda", "jmespath": "Lambda", "urllib3": "requests", "typing_extensions": "pydantic"}
+"""What is imported and stands in no requirement of the layer, and what brings it."""
 
 LONGEST_HANDLER = 25
 LONGEST_APP = 120
@@ -99,6 +103,14 @@ def test_a_part_needs_only_what_it_should(part: str) -> None:
 def test_botocore_is_imported_for_types_and_errors_alone_outside_of_aws() -> None:
     names = {name for path in modules("runs") for name in imported(path) if name.startswith("botocore")}
     assert names == {"botocore.exceptions"}
+
+
+def test_what_is_imported_is_required_and_what_is_required_is_imported() -> None:
+    deployed = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
+    imports = {name for path in deployed for name in foreign(imported(path))}
+    needed = {name for name in imports if not name.startswith("mypy_boto3_")} - set(BROUGHT)
+    assert needed == {name.replace("-", "_") for name in pins(DEPLOYED)}
+    assert set(BROUGHT) <= imports
 
 
 def test_nothing_that_is_deployed_knows_the_development_equipment() -> None:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Protocol
 
 from celonis_refresh.aws import clients, environment
-from celonis_refresh.aws.configuration import Parameters, Secrets, is_throttled
+from celonis_refresh.aws.configuration import Parameters, Secrets, is_passing
 from celonis_refresh.aws.executions import StateMachine
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.aws.notices import Notices
@@ -85,7 +85,7 @@ def stored_secrets() -> Secrets:
 
 @cache
 def connections() -> Kept[Connection]:
-    return Kept(stored_secrets().connection, CONNECTION_SECONDS, time.time, is_throttled)
+    return Kept(stored_secrets().connection, CONNECTION_SECONDS, time.time, is_passing)
 
 
 @cache
@@ -127,7 +127,9 @@ def tasks() -> Tasks:
 
 @cache
 def accepting() -> Accepting:
-    return Accepting(Claims(table(), time.time), parameters().pipeline, new_id, time.time)
+    """Definitions are read anew for every trigger; while that fails, the last known one serves."""
+    definitions = Kept(parameters().pipeline, 0, time.time, is_passing)
+    return Accepting(Claims(table(), time.time), definitions.get, new_id, time.time)
 
 
 @cache

@@ -23,10 +23,13 @@ STATUS: Mapping[str, int] = {
     "RunOpen": 409,
     "RunSuperseded": 409,
     "PipelineSkips": 409,
+    "PipelinePaused": 409,
+    "PipelinePaused": 409,
     "InvalidDefinition": 422,
     "InvalidSource": 422,
     "RuleError": 422,
     "TableBusy": 503,
+    "ConfigurationUnavailable": 503,
     "SecretUnreadable": 503,
     "SnsUnavailable": 503,
 }

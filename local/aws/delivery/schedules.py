@@ -92,7 +92,10 @@ class Schedules:
                 "SCHEDULE_ARN": schedule_arn,
                 "TARGET_ARN": target["Arn"],
             }
-            self._sender.as_role(target["RoleArn"]).send(queue, text, attributes)
+            try:
+                self._sender.as_role(target["RoleArn"]).send(queue, text, attributes)
+            except ClientError:
+                log.exception("%s may not reach its dead-letter queue: the input is lost", schedule_arn)
 
 
 def _expanded(text: str, schedule_arn: str, attempt: int) -> str:

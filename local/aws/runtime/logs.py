@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,16 @@ class FunctionLogs:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._lines: list[LogLine] = []
+        self._files: dict[str, TextIO] = {}
 
     def append(self, function: str, text: str, request_id: str) -> None:
         line = LogLine(function, text, time.time(), request_id)
         with self._lock:
             self._lines.append(line)
-            with (self.folder / f"{function}.log").open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
+            if function not in self._files:
+                path = self.folder / f"{function}.log"
+                self._files[function] = path.open("a", encoding="utf-8", buffering=1)
+            self._files[function].write(text + "\n")
 
     def lines(self, function: str | None = None) -> list[LogLine]:
         """Every line, or those of one function, in the order they came."""
@@ -40,5 +44,16 @@ class FunctionLogs:
     def clear(self) -> None:
         with self._lock:
             self._lines.clear()
+            self._close()
             for file in self.folder.glob("*.log"):
                 file.unlink()
+
+    def close(self) -> None:
+        """Close the files; a line that comes all the same opens its file again."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()

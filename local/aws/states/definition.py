@@ -1,5 +1,6 @@
 """What of the Amazon States Language is run here; anything else is refused when the stack is deployed."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,14 @@ _FIELDS: dict[str, set[str]] = {
     "Map": {"Items", "ItemSelector", "ItemProcessor", "MaxConcurrency"} | _FLOW | _RESULTS | _FAILURES,
 }  # fmt: skip
 _MACHINE = {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version", "ProcessorConfig"}
+_PARTS = {
+    "Catch": {"ErrorEquals", "Next", "Assign", "Output", "Comment"},
+    "Choices": {"Condition", "Next", "Assign", "Output", "Comment"},
+    "Retry": {
+        "ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy",
+        "Comment",
+    },
+}  # fmt: skip
 _RESOURCE = re.compile(
     r"arn:aws:lambda:[^:]+:\d+:function:.+"
     r"|arn:aws:states:::(lambda:invoke|sns:publish|sqs:sendMessage|events:putEvents|states:startExecution"
@@ -35,8 +44,12 @@ class DefinitionError(ValueError):
     """The definition uses something that is not run here, or that Step Functions would refuse."""
 
 
+@functools.lru_cache(maxsize=64)
 def load_definition(text: str) -> Machine:
-    """Parse and check a definition. Raises DefinitionError naming the state and what is wrong with it."""
+    """Parse and check a definition; nobody may change what comes back.
+
+    Raises DefinitionError naming the state and what is wrong with it.
+    """
     machine: Machine = json.loads(text)
     _check_machine(machine, inherited=machine.get("QueryLanguage", "JSONPath"), outer=frozenset())
     return machine
@@ -64,6 +77,7 @@ def _check_state(
     if kind not in _FIELDS:
         raise DefinitionError(f"state {name}: the type {kind!r} is unknown")
     _refuse(f"state {name}", set(state) - _FIELDS[kind] - _COMMON)
+    _check_parts(name, state)
     unknown = sorted(set(_targets(state)) - states)
     if unknown:
         raise DefinitionError(f"state {name} leads to {', '.join(unknown)}, which is no state")
@@ -77,6 +91,12 @@ def _check_state(
     except ValueError as error:
         raise DefinitionError(f"state {name}: {error}") from error
     _check_inner(name, state, language, variables)
+
+
+def _check_parts(name: str, state: Machine) -> None:
+    for part, fields in _PARTS.items():
+        for entry in state.get(part, []):
+            _refuse(f"{part} of state {name}", set(entry) - fields)
 
 
 def _check_inner(name: str, state: Machine, language: str, variables: frozenset[str]) -> None:

@@ -1,8 +1,9 @@
 """The best that any schedule could do, by dynamic programming over a duration that is known in distribution.
 
-A schedule is a set of moments. For a price of a look, the best set for a distribution cut into small steps is
-found from its end backwards. Whatever the price, the least possible sum of requests and priced lateness bounds
-the lateness of every schedule with as many requests (Lagrange's bound); the highest of these is the limit.
+A schedule is a set of moments. For a price of a look, the best set for a distribution cut into small steps
+is found from its end backwards. Whatever the price, the least possible sum of requests and priced lateness
+bounds the lateness of every schedule with as many requests (Lagrange's bound); the highest of these bounds is
+the limit.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Limit:
 
 
 class _Steps:
-    """``ends``: moments; ``ended``: the share of runs that ended by then; ``inverse``: their sum of 1/duration."""
+    """``ends``: moments. ``ended``: the share of runs that ended by then; ``inverse``: their sum of 1/t."""
 
     def __init__(self, quantile: Quantile) -> None:
         normal = NormalDist()

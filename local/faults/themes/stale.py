@@ -7,8 +7,9 @@ from typing import Any
 
 from local.faults.case import Case, job_case, load_case, ok, red
 
-ASSUMED = 4
+ASSUMED = 6
 """Seconds that the pipelines of the cases take a look to be stale at most (``settle``)."""
+LONG = {"settle": 24}
 
 
 def cases() -> Iterator[Case]:
@@ -27,7 +28,7 @@ def cases() -> Iterator[Case]:
 
 def _status(seconds: float) -> Iterator[Case]:
     """The status alone, which is what a script that only looks at the status would believe."""
-    more: dict[str, Any] = {"definition": {"settle": 22}, "patience": 120} if seconds > ASSUMED else {}
+    more: dict[str, Any] = {"definition": LONG, "patience": 120} if seconds > ASSUMED else {}
     stale = {"seconds": 1.5, "stale": {"status": seconds}}
     for kind, made, bad, error, good in (
         ("job", job_case, "FAIL", "JobFailed", ok()),
@@ -49,7 +50,13 @@ def _aspects() -> Iterator[Case]:
         yield job_case(f"job: {aspect} stale for 3 s", job={"stale": {aspect: 3}})
     for aspect in ("ids", "dates"):
         yield load_case(f"load: {aspect} stale for 3 s", model={"stale": {aspect: 3}})
-    yield job_case("job: all stale for 3 s, failure after success", red("JobFailed"), job={"stale": 3, "outcome": "FAIL"})
+    yield job_case(
+        "job: all stale for 3 s, failure after success", red("JobFailed"), job={"stale": 3, "outcome": "FAIL"}
+    )
     yield load_case("load: all stale for 3 s, success after failure", model={"stale": 3}, ran="FAIL")
-    yield job_case("job: two stale reads after the start", job={"stale_reads": 2}, ran="FAIL")
-    yield load_case("load: two stale reads after the start", model={"stale_reads": 2}, ran="FAIL")
+    yield job_case(
+        "job: two stale reads after the start", job={"stale_reads": 2}, ran="FAIL", definition=LONG
+    )
+    yield load_case(
+        "load: two stale reads after the start", model={"stale_reads": 2}, ran="FAIL", definition=LONG
+    )

@@ -80,12 +80,18 @@ class Celonis:
         """Ends what runs there now."""
         assert self._post(f"/jobs/{job}/finish", outcome=outcome)["ended"] is not None
 
+    def finish_load(self, model: Model) -> None:
+        assert self._post(f"/models/{model.id}/finish")["ended"] is not None
+
     def start(self, job: str, **how: object) -> None:
         """Somebody else starts the job."""
         self._post(f"/jobs/{job}/start", **how)
 
     def settings(self, **settings: object) -> None:
         self._send("PUT", "/settings", settings)
+
+    def credentials(self, **credentials: object) -> None:
+        self._send("PUT", "/credentials", credentials)
 
     def fault(self, call: str, kind: str = "status", **fields: object) -> None:
         self._post("/faults", call=call, kind=kind, **fields)

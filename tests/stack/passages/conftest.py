@@ -1,4 +1,4 @@
-"""One stack and one Celonis for all tests of whole passages; each test begins with a Celonis that is reset."""
+"""One stack and one Celonis for all tests of whole passages; each test begins with a Celonis like new."""
 
 from __future__ import annotations
 
@@ -69,13 +69,14 @@ def place(tokens: list[str]) -> Iterator[Standing]:
     shutil.rmtree(state / "logs", ignore_errors=True)
     settings = Settings(time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.6))
     with CelonisSimulator(new_token=new_token) as simulator:
-        with LocalStack.deploy(
+        stack = LocalStack.deploy(
             template=ROOT / "template.yaml",
             stack_name=STACK_NAME,
             parameters=PARAMETERS,
             state_dir=state,
             settings=settings,
-        ) as stack:
+        )
+        with stack:
             connect(stack, simulator)
             yield Standing(stack, simulator)
 

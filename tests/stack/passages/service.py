@@ -8,7 +8,7 @@ import hmac
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import requests
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 def until(found: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
-    """What ``found`` gives once it is neither None nor False. Raises AssertionError after ``seconds``."""
+    """What ``found`` gives once that is something. Raises AssertionError after ``seconds``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = found()
-        if value is not None and value is not False:
+        if value:
             return value
         time.sleep(0.03)
     raise AssertionError(f"{what}: not within {seconds} s")
@@ -72,7 +72,9 @@ class Service:
         self.define(name, jobs=jobs, loads=loads, **fields)
         return name
 
-    def define(self, pipeline: str, *, jobs: Sequence[Any] = (), loads: Sequence[Any] = (), **fields: Any) -> None:
+    def define(
+        self, pipeline: str, *, jobs: Sequence[Any] = (), loads: Sequence[Any] = (), **fields: Any
+    ) -> None:
         self.parameter(f"pipelines/{pipeline}", json.dumps(definition(jobs=jobs, loads=loads, **fields)))
 
     def source(self, *rules: Json, **fields: Any) -> str:
@@ -84,8 +86,17 @@ class Service:
 
     def connection(self, auth: Json, **fields: Any) -> str:
         """The name of a new connection to the simulator."""
-        document = {"base_url": self.celonis_url, "allow_http": True, "allow_any_host": True, "auth": auth}
-        return self.secret("connections", {**document, **fields})
+        return self.secret("connections", self._connection(auth, **fields))
+
+    def change_connection(self, name: str, auth: Json) -> None:
+        text = json.dumps(self._connection(auth))
+        self.stack.client("secretsmanager").put_secret_value(
+            SecretId=f"{STACK_NAME}/connections/{name}", SecretString=text
+        )
+
+    def _connection(self, auth: Json, **fields: Any) -> Json:
+        known = {"base_url": self.celonis_url, "allow_http": True, "allow_any_host": True, "auth": auth}
+        return {**known, **fields}
 
     def secret(self, kind: str, document: Json) -> str:
         """The name of a new secret below ``{stack}/{kind}/``."""
@@ -119,7 +130,7 @@ class Service:
         secret: str = WEBHOOK_SECRET,
         headers: Json | None = None,
     ) -> requests.Response:
-        """A webhook as GitHub sends it. ``body``: JSON, or bytes as they are. A header of None is left out."""
+        """A webhook as GitHub sends it. ``body``: JSON, or bytes; a header of None is left out."""
         raw = body if isinstance(body, bytes) else json.dumps(body or WORKFLOW_SUCCEEDED).encode()
         digest = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
         own: Json = {
@@ -218,6 +229,21 @@ class Service:
 
         until(proof, f"{step} of run {run_id}")
 
+    def waiting(self, run_id: str, step: str) -> None:
+        """Waits until a step waits for its turn."""
+
+        def why() -> object:
+            answer = self.call("GET", f"/runs/{run_id}")
+            return answer.ok and answer.json()["steps"].get(step, {}).get("waiting_for")
+
+        until(why, f"{step} of run {run_id} to wait")
+
+    def stop(self, execution: str, cause: str = "") -> None:
+        """Stops an execution, as a person does in the console."""
+        self.stack.client("stepfunctions").stop_execution(
+            executionArn=self.arn(execution), **({"cause": cause} if cause else {})
+        )
+
     def closed(self, run_id: str) -> Json:
         """The record of a run, from the runs API, once it is closed."""
         try:
@@ -237,6 +263,59 @@ class Service:
         """Whether no run holds the pipeline's slot."""
         return "run_id" not in self.item(f"slot#{pipeline}")
 
+    def items(self) -> list[Json]:
+        """Every item of the table."""
+        pages = self.stack.client("dynamodb").get_paginator("scan")
+        return [
+            item
+            for page in pages.paginate(TableName=self.stack.outputs["TableName"])
+            for item in page["Items"]
+        ]
+
+    def age(self, pk: str) -> None:
+        """Makes an item as old as what nobody is at work on any more."""
+        item = self.item(pk)
+        old = f"2020-01-01T00:00:00.000Z {item['position']['S'].split(' ', 1)[1]}"
+        self.stack.client("dynamodb").update_item(
+            TableName=self.stack.outputs["TableName"],
+            Key={"pk": {"S": pk}},
+            UpdateExpression="SET #position = :old",
+            ExpressionAttributeNames={"#position": "position"},
+            ExpressionAttributeValues={":old": {"S": old}},
+        )
+
+    def hand_to(self, function: str, event: Json) -> None:
+        """Hands an event over as AWS does: later, and again if it fails."""
+        self.stack.client("lambda").invoke(
+            FunctionName=self.stack.physical_ids[function],
+            Qualifier="live",
+            InvocationType="Event",
+            Payload=json.dumps(event).encode(),
+        )
+
+    @contextlib.contextmanager
+    def unheard(self, queue_policy: str | None = None) -> Iterator[list[Json]]:
+        """Within the block, status changes reach no function. Gives those that lie in the queue after it."""
+        events, sqs = self.stack.client("events"), self.stack.client("sqs")
+        rule = next(
+            one["Name"] for one in events.list_rules()["Rules"] if "aws.states" in one["EventPattern"]
+        )
+        (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
+        url, letters = self.stack.outputs["DeadLettersUrl"], list[Json]()
+        policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+        nobody = {**target, "Arn": target["Arn"].replace(":function:", ":function:no-such-")}
+        assert self.stack.settle()
+        events.put_targets(Rule=rule, Targets=[nobody])
+        if queue_policy is not None:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": queue_policy})
+        try:
+            yield letters
+            assert self.stack.settle()
+            letters += [json.loads(text) for text in self.dead_letters()]
+        finally:
+            events.put_targets(Rule=rule, Targets=[target])
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+
     # ------------------------------------------------------------ what it told people
 
     def notices(self) -> list[Json]:
@@ -246,6 +325,12 @@ class Service:
 
     def notices_about(self, run_id: str) -> list[str]:
         return [notice["Message"] for notice in self.notices() if run_id in notice["Message"]]
+
+    def notice_about(self, run_id: str) -> str:
+        """The message about a run or an execution, sent after the record is closed, and at least once."""
+        until(lambda: self.notices_about(run_id), f"a notice about {run_id}")
+        (message,) = set(self.notices_about(run_id))
+        return message
 
     def dead_letters(self) -> list[str]:
         """Takes what lies in the dead-letter queue."""
@@ -304,5 +389,5 @@ def oauth_client(**fields: Any) -> Json:
 
 def is_sentence(text: str) -> bool:
     """What a person may read: words that end, no JSON, no stack trace, no name of a file."""
-    signs = ("Traceback", 'File "', ".py", "{", "errorType", "\n")
+    signs = ("Traceback", 'File "', ".py", '{"', "{'", "errorType", "\n")
     return bool(text) and text.endswith(".") and not any(sign in text for sign in signs)

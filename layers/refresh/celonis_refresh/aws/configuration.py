@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import RefreshError
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
+A = TypeVar("A")
+
 THROTTLED = frozenset({"ThrottlingException", "TooManyUpdates", "RequestLimitExceeded"})
+SERVER_ERROR = 500
 
 
 class SecretUnreadable(RefreshError):
@@ -40,9 +43,30 @@ class UnknownSource(RefreshError):
         super().__init__("There is no such source.", hint=f"Sources are parameters under {where}.")
 
 
-def is_throttled(error: Exception) -> bool:
-    """Whether AWS only asked to come back later."""
-    return isinstance(error, ClientError) and error.response["Error"]["Code"] in THROTTLED
+class ConfigurationUnavailable(RefreshError):
+    """Parameter Store or Secrets Manager did not answer, or asked to come back later."""
+
+    def __init__(self, name: str) -> None:
+        self.parameter = name
+        super().__init__(f"AWS did not give {name!r} when it was asked for.", hint="Try again.")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether what was known before may serve on, because asking again later helps."""
+    return isinstance(error, ConfigurationUnavailable)
+
+
+def _read(name: str, call: Callable[..., A], **request: Any) -> A:
+    """What AWS says about ``name``. Raises ``ConfigurationUnavailable``, and errors that do not pass."""
+    try:
+        return call(**request)
+    except (ConnectionError, HTTPClientError):
+        raise ConfigurationUnavailable(name) from None
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if error.response["Error"]["Code"] in THROTTLED or status >= SERVER_ERROR:
+            raise ConfigurationUnavailable(name) from None
+        raise
 
 
 @dataclass(frozen=True)
@@ -83,7 +107,7 @@ class Parameters:
 
     def _text(self, name: str) -> str | None:
         try:
-            return self.client.get_parameter(Name=name)["Parameter"].get("Value")
+            return _read(name, self.client.get_parameter, Name=name)["Parameter"].get("Value")
         except ClientError as error:
             if error.response["Error"]["Code"] == "ParameterNotFound":
                 return None
@@ -112,14 +136,14 @@ class Secrets:
 
     def _object(self, name: str) -> Mapping[str, Any]:
         try:
-            text = self.client.get_secret_value(SecretId=name)["SecretString"]
+            text = _read(name, self.client.get_secret_value, SecretId=name)["SecretString"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 raise SecretUnreadable(name, "does not exist") from None
             raise
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise SecretUnreadable(name, "is not JSON") from None
         if not isinstance(document, dict):
             raise SecretUnreadable(name, "is not a JSON object")

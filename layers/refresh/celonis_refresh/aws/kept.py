@@ -30,23 +30,26 @@ class Kept(Generic[V]):
         known = self._values.get(name)
         if known is not None and self.clock() - known[0] < self.seconds:
             return known[1]
-        try:
-            value = self.read(name)
-        except Exception as error:
-            if known is not None and self.passing(error):
-                return known[1]
-            raise
-        self._values[name] = (self.clock(), value)
-        return value
+        return self._anew_or_known(name)
 
     def renew(self, name: str) -> V:
         """The value as it is now."""
-        self._values.pop(name, None)
-        return self.get(name)
+        value = self.read(name)
+        self._values[name] = (self.clock(), value)
+        return value
 
     def renew_seldom(self, name: str) -> V:
-        """As :meth:`renew`, but once in ``seconds`` at most: for what a stranger can bring about."""
+        """As it is now, but read once in ``seconds`` at most: for what a stranger can bring about."""
         if self.clock() - self._renewed.get(name, -self.seconds) < self.seconds:
             return self.get(name)
         self._renewed[name] = self.clock()
-        return self.renew(name)
+        return self._anew_or_known(name)
+
+    def _anew_or_known(self, name: str) -> V:
+        try:
+            return self.renew(name)
+        except Exception as error:
+            known = self._values.get(name)
+            if known is None or not self.passing(error):
+                raise
+            return known[1]

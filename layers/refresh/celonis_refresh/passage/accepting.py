@@ -60,7 +60,7 @@ class Accepting:
     def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Claims a run that takes up what ``run`` left undone, under today's definition.
 
-        Raises ``PipelineBusy``: what it leaves out, a follow-up would not.
+        Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves out, a follow-up would not.
         """
         definition = self.definition(run.pipeline)
         skip = done_with(run)

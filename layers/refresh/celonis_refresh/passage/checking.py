@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
+from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
+from celonis_refresh.passage.looking import LOOK_SECONDS, is_running, look_at
 from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict
-from celonis_refresh.passage.sights import Activity, Baseline, Sight
+from celonis_refresh.passage.proof import Ruling, Verdict
+from celonis_refresh.passage.sights import Activity, Sight
 from celonis_refresh.passage.starting import Start
-from celonis_refresh.passage.step import LOOK_SECONDS
 
 MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
@@ -30,7 +31,9 @@ class Check(Start):
     def check(self) -> Progress:
         """Says when to look again. Raises the error that the step ended with."""
         try:
-            ruling, sight = self._judge()
+            ruling, sight = look_at(
+                self.work, self.state, self.run.definition.settle, self.means.clock, self.seconds
+            )
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             return self.wait_out(trouble)
         except CelonisError as error:
@@ -41,28 +44,15 @@ class Check(Start):
         if ruling.verdict is Verdict.NOT_STARTED and self.state.get("posts", MAX_POSTS) < MAX_POSTS:
             return self.send(sight)
         if ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY):
-            return self._go_on(ruling)
-        raise self.failed(self._unproven(ruling.verdict), free=False)
+            return self._go_on(ruling, sight)
+        error = self._unproven(ruling.verdict)
+        raise self.failed(error, free=ruling.verdict is Verdict.NOT_STARTED)
 
     def wait_for_turn(self) -> Progress:
         """A step that is not started yet: the state machine tries again, until the time-out."""
         if self.is_expired():
             raise self.expired()
         return self.progress("WAITING")
-
-    def _judge(self) -> tuple[Ruling, Sight]:
-        """One look, with the history unless it shows what was proven before, still under way."""
-        baseline = Baseline.from_json(self.state["baseline"])
-        case = Case(baseline, self.run.definition.settle, bool(self.state.get("answered")))
-        evidence = Evidence.from_json(self.state["evidence"]) if "evidence" in self.state else Evidence()
-        since = self.now() - float(self.state["sent_by"])
-        sight = self.work.look(self.seconds(LOOK_SECONDS))
-        ruling = case.judge(evidence, sight, since)
-        quiet = ruling.verdict is Verdict.UNDER_WAY and sight.activity is Activity.UNDER_WAY
-        if evidence.proven_by is None or not quiet:
-            sight = self.work.with_history(sight, self.seconds(LOOK_SECONDS))
-            ruling = case.judge(evidence, sight, since)
-        return ruling, sight
 
     def _note(self, ruling: Ruling, sight: Sight) -> None:
         self.state.pop("trouble", None)
@@ -78,7 +68,9 @@ class Check(Start):
 
     def _ended(self, ruling: Ruling, sight: Sight) -> Progress:
         if self.state.get("stopping"):
-            raise self.expired(f"It was cancelled ({ruling.status}).")
+            by_us = ruling.status == JobStatus.CANCEL
+            what = "was cancelled" if by_us else "ended by itself, too late"
+            raise self.failed(self.too_late(f"It {what} ({ruling.status})."))
         timeout = self.seconds(LOOK_SECONDS)
         ending = self.work.ending(ruling.status, ruling.evidence.ours, sight, timeout)
         if ending.message:
@@ -88,38 +80,45 @@ class Check(Start):
         self.close("SUCCEEDED")
         return {"status": "SUCCEEDED", "wait": 0}
 
-    def _go_on(self, ruling: Ruling) -> Progress:
+    def _go_on(self, ruling: Ruling, sight: Sight) -> Progress:
         if self.is_expired():
-            return self._stop(ruling)
+            return self._stop(is_running(ruling, sight))
         self.save()
         return self.progress("RUNNING")
 
-    def _stop(self, ruling: Ruling) -> Progress:
+    def _stop(self, ours_runs: bool) -> Progress:
         """Past the time-out: cancels what is ours and runs, and looks until it has ended."""
-        stopping = self.state.get("stopping")
-        if stopping and self.now() - float(stopping) >= STOP_SECONDS:
+        if "stopping" not in self.state:
+            self._may_cancel(ours_runs)
+            # Noted before it is sent: whoever comes after a crash knows whose cancel it was.
+            self.state["stopping"] = self.now()
+            self.save()
+        elif self.now() - float(self.state["stopping"]) >= STOP_SECONDS:
             raise self.expired("It was told to cancel and has not ended.")
-        if not stopping:
-            self._cancel(ruling)
+        if not self.state.get("told_to_cancel") and ours_runs:
+            self._cancel()
         self.save()
         return {"status": "RUNNING", "wait": 2}
 
-    def _cancel(self, ruling: Ruling) -> None:
+    def _may_cancel(self, ours_runs: bool) -> None:
         """Raises the time-out where there is nothing to cancel, or nothing that can be."""
-        if ruling.verdict is not Verdict.UNDER_WAY:
+        if not ours_runs:
             raise self.expired("It was left alone: it is not proven that ours is running.")
         if not self.run.definition.cancel_on_stop:
             raise self.expired("It runs on: the pipeline says not to cancel it.")
+
+    def _cancel(self) -> None:
+        """An answer that is lost is no matter: the next look sends it again, if ours still runs."""
         try:
             cancelled = self.work.cancel(self.seconds(LOOK_SECONDS))
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             self.state["trouble"] = trouble.message
-            return  # the next look sends it again, if ours still runs
         except CelonisError as error:
             raise self.expired(f"It could not be cancelled: {error}") from None
-        if not cancelled:
-            raise self.expired("It runs on: no call is known that cancels a load.")
-        self.state["stopping"] = self.now()
+        else:
+            if not cancelled:
+                raise self.expired("It runs on: no call is known that cancels a load.")
+            self.state["told_to_cancel"] = True
 
     def _unproven(self, verdict: Verdict) -> errors.StepFailed:
         subject, settle = self.work.subject, self.run.definition.settle

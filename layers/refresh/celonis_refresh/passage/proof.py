@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from celonis_refresh.passage.sights import Activity, Baseline, Sight
@@ -89,32 +90,42 @@ class Case:
     def judge(self, evidence: Evidence, sight: Sight, since_sent: float) -> Ruling:
         """Rules on one look that was asked for ``since_sent`` seconds after the start was sent, or later."""
         settled = since_sent >= self.settle
-        evidence = self._collect(evidence, sight)
+        evidence = self._collect(evidence, sight, settled)
         listed = self._newly_listed(sight)
-        new = _new_ids(evidence) if listed is None else listed
+        awaits_list = self.baseline.listed and not sight.single and not settled
+        new = listed if listed is not None else frozenset() if awaits_list else _new_ids(evidence)
         if evidence.ours is None and len(new) > 1:
             return Ruling(Verdict.AMBIGUOUS, evidence)
         if evidence.ours is None and new:
             evidence = replace(evidence, proven_by=evidence.proven_by or "id", ours=min(new))
-        if evidence.proven_by is None and listed is None and (settled or not sight.ids):
+        if evidence.proven_by is None and listed is None and (settled or not (awaits_list or sight.ids)):
             # Ids that stand as they were may be stale; and what a list does not show is not ours.
-            evidence = self._prove_without_id(evidence, sight)
+            evidence = self._prove_without_id(evidence, sight, settled)
         if evidence.proven_by is None:
             return Ruling(self._without_proof(sight, listed, settled), evidence)
         if evidence.ours is not None:
             return self._by_id(evidence, evidence.ours, sight, settled)
         return self._by_date(evidence, sight, settled)
 
-    def _collect(self, evidence: Evidence, sight: Sight) -> Evidence:
-        """Adds the ids in sight that were not there at the baseline."""
+    def _collect(self, evidence: Evidence, sight: Sight, settled: bool) -> Evidence:
+        """Adds the ids in sight that were not there at the baseline.
+
+        Something under way beside the newest id of before may be what ended just before the baseline, which
+        could not name it yet: its id counts once no look can be that old.
+        """
         listed = {entry.id for entry in sight.history or ()}
         same = sight.latest is not None and sight.latest in listed | {sight.current}
+        one_space = evidence.one_space or sight.single or same
+        evidence = replace(
+            evidence, ran=evidence.ran or sight.activity is Activity.UNDER_WAY, one_space=one_space
+        )
+        named = self.baseline.listed or sight.single or self._fresh(sight.latest)
+        if sight.activity is Activity.UNDER_WAY and not (named or settled):
+            return evidence
         return replace(
             evidence,
-            ran=evidence.ran or sight.activity is Activity.UNDER_WAY,
             current=evidence.current | self._fresh(sight.current),
             latest=evidence.latest | self._fresh(sight.latest),
-            one_space=evidence.one_space or sight.one_space or same,
         )
 
     def _fresh(self, found: str | None) -> frozenset[str]:
@@ -122,18 +133,16 @@ class Case:
 
     def _newly_listed(self, sight: Sight) -> frozenset[str] | None:
         """What the list has above the newest entry that was noted; None where it does not reach so far."""
-        new: set[str] = set()
-        for entry in sight.history or ():
-            if entry.id in self.baseline.ids:
-                return frozenset(new)
-            new.add(entry.id)
-        return frozenset(new) if self.baseline.listed and sight.history is not None else None
+        if sight.history is None or not self.baseline.listed:
+            return None
+        listed = (entry.id for entry in sight.history)
+        return frozenset(takewhile(lambda found: found not in self.baseline.ids, listed))
 
-    def _prove_without_id(self, evidence: Evidence, sight: Sight) -> Evidence:
+    def _prove_without_id(self, evidence: Evidence, sight: Sight, settled: bool) -> Evidence:
         if self._started_later(sight):
             return replace(evidence, proven_by="date")
         at_rest = self.baseline.activity is Activity.AT_REST
-        if at_rest and sight.activity is Activity.UNDER_WAY:
+        if at_rest and sight.activity is Activity.UNDER_WAY and (self.answered or settled):
             return replace(evidence, proven_by="running")
         return evidence
 
@@ -161,7 +170,7 @@ class Case:
         entry = next((entry for entry in sight.history or () if entry.id == ours), None)
         if entry is not None and entry.status is not None:
             return _ruling(evidence, entry.activity, entry.status)
-        if entry is None and self._newly_listed(sight) is not None and not settled:
+        if entry is None and self.baseline.listed and not sight.single and not settled:
             return Ruling(Verdict.UNDER_WAY, evidence)  # the list will show it
         if not evidence.current | evidence.latest:
             return self._by_date(evidence, sight, settled)  # only the answer told an id

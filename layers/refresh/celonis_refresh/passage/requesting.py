@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
@@ -82,7 +83,7 @@ class Requests:
             if accepted.status == "skipped":
                 raise PipelineSkips(accepted.pipeline, accepted.run_id)
             if accepted.status == "started":
-                self.executions.start(accepted.run_id)
+                hand_over(self.executions, accepted.run_id)
         runs = [
             {"pipeline": accepted.pipeline, "run_id": accepted.run_id, "status": accepted.status}
             for accepted in acceptance.results
@@ -100,12 +101,17 @@ class Requests:
         return {"runs": page.runs, "before": page.before}
 
 
+def no_object() -> InvalidTrigger:
+    """What a body is answered with that cannot be read as a JSON object."""
+    return InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")])
+
+
 def read_json(text: str | None) -> object:
     """The JSON in a request's body. Raises ``InvalidTrigger``."""
     try:
         return json.loads(text or "")
     except (ValueError, RecursionError):
-        raise InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")]) from None
+        raise no_object() from None
 
 
 def read_cancel(text: str | None) -> CancelRequest:
@@ -116,7 +122,7 @@ def read_cancel(text: str | None) -> CancelRequest:
 
 def _read(model: type[Any], document: object) -> Any:
     if not isinstance(document, dict):
-        raise InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")])
+        raise no_object()
     try:
         return model.model_validate(document)
     except ValidationError as error:

@@ -30,9 +30,9 @@ class Sight:
     """What one look showed.
 
     ``current``: the id that is under way now; ``latest``: the id of the newest, under way or not (perhaps of
-    another id space); ``started``: Celonis's start date of the newest, epoch milliseconds; ``history``:
-    newest first, None where it was not asked for or is not served; ``one_space``: all ids are known to be of
-    one id space; ``ended``: Celonis's end date of the newest, where it is told beside the status.
+    another id space); ``started`` and ``ended``: Celonis's dates of the newest, epoch milliseconds;
+    ``history``: newest first, None where it was not asked for or is not served; ``single``: there is no more
+    to it than this record, and all its ids are of one id space.
     """
 
     status: str | None
@@ -42,7 +42,7 @@ class Sight:
     started: int | None = None
     history: tuple[Listed, ...] | None = None
     message: str | None = None
-    one_space: bool = False
+    single: bool = False
     ended: int | None = None
 
     @property
@@ -56,6 +56,15 @@ class Sight:
         """The latest start date in sight."""
         dates = [self.started, *(entry.started for entry in self.history or ())]
         return max((date for date in dates if date is not None), default=None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is under way, or an id says so of which no list says that it has ended."""
+        listed = self.history or ()
+        ended = {entry.id for entry in listed if entry.activity is Activity.AT_REST}
+        newest = listed[0].activity if listed else self.activity
+        under_way = Activity.UNDER_WAY in (self.activity, newest)
+        return under_way or (self.current is not None and self.current not in ended)
 
     @property
     def tells_starts_apart(self) -> bool:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
+from celonis_refresh.passage.looking import LOOK_SECONDS
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.proof import Evidence
 from celonis_refresh.passage.sights import Activity, Sight
-from celonis_refresh.passage.step import LOOK_SECONDS, POST_SECONDS, Step
+from celonis_refresh.passage.step import POST_SECONDS, Step
 
 LEAST_POST_SECONDS = 0.5
 """With less left, nothing is sent: a start that is cut off would have to be looked up."""
@@ -35,11 +36,13 @@ class Start(Step):
             if not self._note_loads_of_jobs():
                 return self._wait("a load of a data model that this job loads")
             sight = self.work.look(self.seconds(LOOK_SECONDS))
+            if sight.activity is not Activity.UNDER_WAY:
+                sight = self.work.with_history(sight, self.seconds(LOOK_SECONDS))
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             return self.wait_out(trouble)
         except CelonisError as error:
             raise self.failed(error) from None
-        if sight.activity is Activity.UNDER_WAY or sight.current is not None:
+        if sight.is_busy:
             return self._wait("an execution that is under way in Celonis already")
         if self.deadline.left() < LEAST_POST_SECONDS:
             return self.progress("WAITING")
@@ -55,11 +58,12 @@ class Start(Step):
         """Notes the baseline and sends the start. Written before it is sent, so that it is sent once."""
         self.state.pop("refused", None)
         now = self.now()
+        sent_by = now + POST_SECONDS
         self.note_baseline(sight, now)
-        self.state |= {"sent_by": now + POST_SECONDS, "posts": self.state.get("posts", 0) + 1}
+        self.state |= {"sent_by": sent_by, "posts": self.state.get("posts", 0) + 1}
         self.save(self.just_claimed)
         try:
-            answered = self.work.post(self.seconds(POST_SECONDS))
+            answered = self.work.post(self.seconds(sent_by - self.now()))
         except CelonisUnavailable as lost:
             return self._after_lost_answer(lost)
         except (CelonisThrottled, CelonisRejected) as refused:
@@ -86,10 +90,19 @@ class Start(Step):
         return self.progress("RUNNING")
 
     def _after_refusal(self, refused: CelonisThrottled | CelonisRejected) -> Progress:
-        """Celonis provably did nothing. Busy (409) and throttled pass; any other refusal is for good."""
-        if isinstance(refused, CelonisRejected) and refused.status != 409:
+        """Celonis provably did nothing. Busy and throttled pass; any other refusal is for good."""
+        if isinstance(refused, CelonisRejected) and refused.status != 409 and not self._is_busy():
             raise self.failed(refused) from None
         return self._take_back(refused)
+
+    def _is_busy(self) -> bool:
+        """Which status refuses a start because something is under way is not documented: a look tells."""
+        try:
+            return self.work.look(self.seconds(LOOK_SECONDS)).is_busy
+        except (CelonisUnavailable, CelonisThrottled):
+            return True
+        except CelonisError:
+            return False
 
     def _take_back(self, error: CelonisError) -> Progress:
         self.state |= {"refused": True, "posts": self.state["posts"] - 1}

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.accepting import Accepting
 from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.listing import Listing
@@ -68,7 +69,7 @@ class Steering:
         """A new run, of today's definition, without the jobs and models that the old one is done with.
 
         Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
-        that succeeded, ``RunSuperseded``, ``PipelineBusy``.
+        that succeeded, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.records.get(run_id)
         if run.is_open:
@@ -76,13 +77,13 @@ class Steering:
         if run.status is RunStatus.SUCCEEDED:
             raise RunClosed(run_id, run.status)
         delivery = keys.delivery("retry", run_id)
-        known = self.table.get(delivery)
-        if known is None and (later := self._later_success(run)):
-            raise RunSuperseded(run_id, later)
-        acceptance = self.accepting.again(run, caller, [delivery], deadline)
+        acceptance = self.accepting.claims.known(delivery)
+        if acceptance is None:
+            if later := self._later_success(run):
+                raise RunSuperseded(run_id, later)
+            acceptance = self.accepting.again(run, caller, [delivery], deadline)
         accepted = acceptance.results[0]
-        if not acceptance.duplicate:
-            self.executions.start(accepted.run_id)
+        hand_over(self.executions, accepted.run_id)
         told = {"pipeline": run.pipeline, "run_id": accepted.run_id, "status": accepted.status}
         return {"retry_of": run_id, "runs": [told]} | ({"duplicate": True} if acceptance.duplicate else {})
 

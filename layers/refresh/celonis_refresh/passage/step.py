@@ -18,9 +18,8 @@ from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
-LOOK_SECONDS = 12.0
 POST_SECONDS = 20.0
-"""How long a look, and a start, may take; both fit several times into the tasks' own time-out."""
+"""How long a start may take; it fits several times into the tasks' own time-out."""
 LOOKS = 300
 """Looks at one step: with two steps, far below the 25,000 events that an execution may have."""
 EARLY_GROWTH = 0.5
@@ -103,11 +102,17 @@ class Step:
 
     def expired(self, found: str = "") -> RefreshError:
         """The time-out of the step as an error, written and ready to be raised."""
+        return self.failed(self.too_late(found), free=False)
+
+    def too_late(self, found: str = "") -> RefreshError:
+        """The time-out of the step, with what was found of it then."""
         text = f"{self.work.subject} did not end within its time-out of {self.work.timeout} s"
         trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
         told = f"{text} (last: {trouble})." if trouble else f"{text}."
+        if is_started(self.state) and self.state.get("status"):
+            told += f" Celonis tells {self.state['status']}."
         hint = "Give it a longer timeout, or see in Celonis what holds it up."
-        return self.failed(self.work.timed_out(f"{told} {found}".strip(), hint=hint), free=False)
+        return self.work.timed_out(f"{told} {found}".strip(), hint=hint)
 
     def failed(self, error: RefreshError, *, free: bool = True) -> RefreshError:
         """Writes the end of a step that failed and gives the error back to be raised.
@@ -119,8 +124,9 @@ class Step:
         return error
 
     def close(self, outcome: str, *, free: bool = True) -> None:
-        """Writes the end of the step, then frees its lease."""
+        """Writes the end of the step, then frees its lease, or notes that it is to be held."""
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
+        self.state |= {} if free else {"held": True}
         self.save()
         if free:
             self.means.leases.free(self.run.run_id, self.work.lease, self.deadline)

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.looking import LOOK_SECONDS, is_running, look_at
 from celonis_refresh.passage.progress import is_started
-from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict
-from celonis_refresh.passage.sights import Baseline
+from celonis_refresh.passage.proof import Ruling, Verdict
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline
 
-LOOK_SECONDS = 12.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
@@ -58,12 +57,12 @@ class Stopping:
         return findings
 
     def _stop(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
-        ruling = self._first_look(run, work, deadline)
+        ruling, running = self._first_look(run, work, deadline)
         if ruling.verdict is Verdict.ENDED:
             return f"{work.subject} had ended ({ruling.status}).", True
         if ruling.verdict is Verdict.NOT_STARTED:
             return f"{work.subject} had not been started.", True
-        if ruling.verdict is not Verdict.UNDER_WAY:
+        if not running:
             return f"{work.subject} was left alone: it is not proven that ours is running.", False
         if not run.definition.cancel_on_stop:
             return f"{work.subject} runs on: the pipeline says not to cancel it.", False
@@ -71,14 +70,15 @@ class Stopping:
             return f"{work.subject} runs on: no call is known that cancels a load.", False
         return self._verify(run, work, deadline)
 
-    def _first_look(self, run: Run, work: Work, deadline: Deadline) -> Ruling:
+    def _first_look(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling, bool]:
         """A start may be on its way, or not show yet: looks until it is proven, or cannot be any more."""
         pause = FIRST_PAUSE
         while True:
-            ruling = self._look(run, work, deadline)
+            ruling, running = self._look(run, work, deadline)
             left = deadline.left(reserve=VERIFY_SECONDS + LOOK_SECONDS)
-            if ruling.verdict is not Verdict.PENDING or left <= 0:
-                return ruling
+            unclear = ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY) and not running
+            if not unclear or left <= 0:
+                return ruling, running
             self.sleep(min(pause, left))
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -88,16 +88,13 @@ class Stopping:
         while until.left() > 0:
             self.sleep(min(pause, until.left()))
             pause *= 2
-            ruling = self._look(run, work, deadline)
+            ruling, _ = self._look(run, work, deadline)
             if ruling.verdict is Verdict.ENDED:
                 return f"{work.subject} was cancelled ({ruling.status}).", True
         return f"{work.subject} was told to cancel and has not ended yet.", False
 
-    def _look(self, run: Run, work: Work, deadline: Deadline) -> Ruling:
-        state = run.steps[work.step]
-        case = Case(Baseline.from_json(state["baseline"]), run.definition.settle, bool(state.get("answered")))
-        evidence = Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
-        since = self.clock() - float(state["sent_by"])
-        sight = work.look(min(LOOK_SECONDS, deadline.left()))
-        sight = work.with_history(sight, min(LOOK_SECONDS, deadline.left()))
-        return case.judge(evidence, sight, since)
+    def _look(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling, bool]:
+        """What one look proves, and whether it shows ours under way."""
+        state, settle = run.steps[work.step], run.definition.settle
+        ruling, sight = look_at(work, state, settle, self.clock, lambda most: min(most, deadline.left()))
+        return ruling, is_running(ruling, sight)

@@ -6,21 +6,23 @@ the state machine does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import count, logger
 from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.timing import Clock, Deadline
-from celonis_refresh.webhooks.errors import NotAuthentic
+from celonis_refresh.webhooks.errors import NotAuthentic, RuleError
+from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
@@ -30,6 +32,8 @@ ANSWER_SECONDS: Final = 2.5
 """From the request's arrival to the answer: the fastest sender waits 3 s."""
 HAND_OVER_SECONDS: Final = 0.6
 """What StartExecution needs; kept back from everything before it."""
+MORE_HAND_OVER_SECONDS: Final = 0.1
+"""What each further StartExecution of the same delivery needs, over the connection that stands by then."""
 LEAST_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""
 RESUME_SECONDS: Final = 900.0
@@ -70,7 +74,11 @@ class Triggering:
     def receive(self, source_name: str, request: WebhookRequest, deadline: Deadline) -> Reply:
         """Answers one request. Raises errors of the webhook, the configuration and the table."""
         source = self.source(source_name)
-        received = self._verified(source, request)
+        try:
+            received = self._verified(source, request)
+        except RuleError:
+            count("RuleErrors", source=source_name)
+            raise
         if received.answer is not None:
             return self._at_once(received.answer)
         accepted = [self._accept(source_name, outcome, deadline) for outcome in received.outcomes]
@@ -104,41 +112,51 @@ class Triggering:
             Trigger(match.pipeline, match.mode, match.tables, source_name, match.reason)
             for match in outcome.matches
         ]
-        deliveries = [keys.delivery(source_name, delivery)] if delivery else []
-        acceptance = self.accepting.accept(triggers, deliveries, deadline)
-        for accepted in acceptance.results:
-            if accepted.status == "started":
-                self._hand_over(accepted, acceptance, deadline)
+        acceptance = self.accepting.accept(triggers, _keys(source_name, outcome.event), deadline)
+        started = [accepted for accepted in acceptance.results if accepted.status == "started"]
+        for number, accepted in enumerate(started):
+            if acceptance.duplicate:
+                self._finish(accepted.run_id, acceptance.at)
+                continue
+            further = len(started) - number - 1
+            reserve = HAND_OVER_SECONDS + further * MORE_HAND_OVER_SECONDS
+            self._begin(accepted, acceptance, Deadline(deadline.at - reserve, self.clock))
         return _told(delivery, acceptance)
 
-    def _hand_over(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
+    def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
-        if acceptance.duplicate and not self._unfinished(accepted.run_id, acceptance):
-            return
         try:
-            if not acceptance.duplicate and accepted.holds_lease:
-                self._start_first_job(accepted, acceptance, deadline)
+            if accepted.holds_lease:
+                self._start_first_job(acceptance.records[accepted.run_id], deadline)
         except RefreshError as error:
             logger.warning(
                 "the state machine starts the job", extra={"run_id": accepted.run_id, "why": str(error)}
             )
-        self.executions.start(accepted.run_id)
+        except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
+            logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
+        hand_over(self.executions, accepted.run_id)
 
-    def _unfinished(self, run_id: str, acceptance: Acceptance) -> bool:
-        if self.clock() - acceptance.at > RESUME_SECONDS:
-            return False
-        run = self.records.find(run_id)
-        return run is not None and run.status is RunStatus.OPENING
-
-    def _start_first_job(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
-        """Looks, notes and starts, in what is left of the time less what handing over needs."""
-        until = Deadline(deadline.at - HAND_OVER_SECONDS, self.clock)
-        if until.left() < LEAST_CELONIS_SECONDS:
+    def _finish(self, run_id: str, accepted_at: float) -> None:
+        """A delivery that came again finishes what its first passage may have left undone."""
+        if self.clock() - accepted_at > RESUME_SECONDS:
             return
-        record = acceptance.records[accepted.run_id]
-        loads = self.tables.resolved(Run(record), until)
+        run = self.records.find(run_id)
+        if run is not None and run.status is RunStatus.OPENING:
+            hand_over(self.executions, run_id)
+
+    def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> None:
+        """Looks, notes and starts, in what is left of the time."""
+        if deadline.left() < LEAST_CELONIS_SECONDS:
+            return
+        loads = self.tables.resolved(Run(record), deadline)
         run = Run({**record, "loads": loads})
-        self.tasks.start_step(run, run.plan.jobs[0].step, until, just_claimed={"loads": loads})
+        self.tasks.start_step(run, run.plan.jobs[0].step, deadline, just_claimed={"loads": loads})
+
+
+def _keys(source: str, event: Event) -> list[str]:
+    """The keys under which an event is accepted once only."""
+    by_id = [keys.delivery(source, event.delivery_id)] if event.delivery_id else []
+    return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
 
 
 def _told(delivery: str | None, acceptance: Acceptance) -> dict[str, Any]:

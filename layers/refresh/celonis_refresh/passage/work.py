@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from celonis_refresh.celonis.client import CelonisClient
-from celonis_refresh.celonis.errors import NotFound
+from celonis_refresh.celonis.errors import CelonisRejected, CelonisUnavailable, NotFound
 from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus
+from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
 from celonis_refresh.passage.sights import Activity, Listed, Sight
 from celonis_refresh.pipelines.modes import LoadKind
@@ -16,6 +17,8 @@ from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs import keys
 
+MOST_LISTED = 50
+"""Executions of a list that are looked at, newest first: what is noted has to fit into a record."""
 FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
 
 
@@ -106,11 +109,15 @@ class JobWork:
         return self.with_history(sight, timeout) if sight.activity is Activity.UNCLEAR else sight
 
     def with_history(self, sight: Sight, timeout: float) -> Sight:
-        """``GET …/logs/{job}/executions``: the SDK's call, and not served everywhere."""
+        """``GET …/logs/{job}/executions``: the SDK's call, not served everywhere, never worth a failure."""
         if sight.history is not None:
             return sight
-        executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
-        return sight if executions is None else listed_sight(sight, executions)
+        try:
+            executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
+        except (CelonisUnavailable, CelonisRejected) as trouble:
+            logger.info("no list of executions", extra={"subject": self.subject, "why": trouble.message})
+            return sight
+        return sight if executions is None else listed_sight(sight, executions[:MOST_LISTED])
 
     def post(self, timeout: float) -> str | None:
         answer = self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
@@ -163,14 +170,8 @@ def job_sight(job: Job) -> Sight:
 def listed_sight(sight: Sight, executions: Sequence[Execution]) -> Sight:
     """A sight with the list of executions. Where the job has no status they tell: none at all is at rest."""
     history = tuple(_listed(execution) for execution in executions)
-    activity = _listed_activity(history) if sight.status is None else sight.activity
-    return replace(sight, history=history, activity=activity)
-
-
-def _listed_activity(history: tuple[Listed, ...]) -> Activity:
-    if any(entry.activity is Activity.UNDER_WAY for entry in history):
-        return Activity.UNDER_WAY
-    return history[0].activity if history else Activity.AT_REST
+    newest = history[0].activity if history else Activity.AT_REST
+    return replace(sight, history=history, activity=newest if sight.status is None else sight.activity)
 
 
 def _listed(execution: Execution) -> Listed:
@@ -259,7 +260,7 @@ def load_sight(load: Load | None) -> Sight:
     The record is no history of one: its status may be older than its id.
     """
     if load is None:
-        return Sight(status=None, activity=Activity.AT_REST, history=(), one_space=True)
+        return Sight(status=None, activity=Activity.AT_REST, history=(), single=True)
     return Sight(
         status=load.status,
         activity=activity(under_way=load.is_under_way, terminal=load.is_terminal),
@@ -267,6 +268,6 @@ def load_sight(load: Load | None) -> Sight:
         latest=load.load_id,
         started=load.start_date,
         message=load.message,
-        one_space=True,
+        single=True,
         ended=load.end_date,
     )

@@ -216,7 +216,7 @@ def parse_definition(pipeline: str, text: str) -> Definition:
         raise InvalidDefinition(what, [Problem("(the whole document)", f"at most {MAX_DOCUMENT} characters")])
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDefinition(what, [Problem("(the whole document)", f"must be JSON: {error}")]) from None
     return read_definition(what, Definition, document)
 

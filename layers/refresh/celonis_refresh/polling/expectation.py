@@ -1,7 +1,7 @@
 """How long the next run may take, as far as the runs before it tell.
 
 Durations of one job scatter by a factor, so everything is told in logarithms of seconds. Runs that took alike
-make a cluster, a bell curve in the logarithm, and the expectation is a mixture of them:
+make a cluster, a bell curve in the logarithm, and the expectation is a mixture of these:
 
 * one cluster for most jobs; two for a job that has short and long days, or that has just doubled; a run that
   took three times as long is a cluster of its own and does not blur the others;
@@ -20,7 +20,7 @@ from typing import Any
 
 from celonis_refresh.polling.durations import durations, failure_rate
 
-PRIOR_CENTRE = log(500)
+PRIOR_CENTRE = log(520)
 PRIOR_SPREAD = log(3.5)
 """A job of which nothing is known takes some eight minutes, times or divided by 3.5."""
 PRIOR_DEVIATION = 0.2
@@ -28,13 +28,15 @@ PRIOR_DEVIATION = 0.2
 LEAST_DEVIATION = 0.02
 """Whole seconds and queues let no job be more regular than this."""
 MEMORY = 0.95
-"""A run counts this much of the one after it: jobs grow."""
-APART = 3.0
-"""A gap of so many deviations parts two clusters."""
+"""A run counts this much of the one after it."""
+APART = 4.0
+"""A gap of more deviations than this parts two clusters."""
 PRIOR_DRIFT = 0.003
-"""Jobs grow, or shrink, by less than a hundredth from run to run."""
+"""Jobs grow, or shrink, by some thousandths from run to run."""
 NOVELTY = 0.2
 """How many runs of a kind never seen before are counted on top of those seen."""
+
+_TINY = 1e-300
 
 Points = Sequence[tuple[float, float]]
 """The logarithm of a duration, and how much it counts; in ascending order."""
@@ -63,11 +65,7 @@ class Expectation:
             z = (at - cluster.centre) / cluster.spread
             ends += cluster.weight * exp(-z * z / 2) / cluster.spread
             lasts += cluster.weight * erfc(z / sqrt(2))
-        return ends * sqrt(2 / pi) / lasts if lasts > 0 else max(0.0, self._tail(at))
-
-    def _tail(self, at: float) -> float:
-        """The hazard of a bell curve so far out that its remainder is too small for a number."""
-        return min((at - cluster.centre) / cluster.spread**2 for cluster in self.clusters)
+        return ends * sqrt(2 / pi) / max(lasts, _TINY)
 
 
 def expect(document: Mapping[str, Any] | None) -> Expectation:

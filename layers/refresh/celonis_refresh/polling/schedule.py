@@ -88,20 +88,21 @@ class Schedule:
             # At the ceiling's pace, half of the looks left would do: then the budget asks for nothing.
             least = min(least, self.ceiling) if 2 * time_left <= self.ceiling * looks_left else least
         if not proven:
-            wait = min(wait, max(PROOF_WAIT, elapsed * PROOF_GROWTH))
+            wait = min(wait, max(PROOF_WAIT, int(elapsed * PROOF_GROWTH)))
         if proven or looks_left < FEW_LOOKS:
             wait = max(wait, least)
         floor = self.floor if proven else min(self.floor, PROOF_WAIT)
         asked = at_least * random.uniform(1, 1 + JITTER)
-        return max(1, floor, min(round(wait), ceil(time_left)), ceil(asked))
+        return max(1, floor, min(wait, ceil(time_left)), ceil(asked))
 
-    def _waits(self, elapsed: float, left: float, looks: float, looks_left: int) -> tuple[float, float]:
+    def _waits(self, elapsed: float, left: float, looks: float, looks_left: int) -> tuple[int, int]:
         """Seconds until ``looks`` (about one) are worth it, and the least for the looks left to do."""
         if looks_left <= 1:
-            return left, left
+            return ceil(left), ceil(left)
         path = list(self._path(elapsed, elapsed + left))
         least = path[-1][1] / looks_left
-        return _moment(path, max(looks, least)) - elapsed, ceil(_moment(path, least) - elapsed)
+        aim = _moment(path, max(looks, least)) - elapsed
+        return round(aim) if aim < left - 1 else ceil(left), ceil(_moment(path, least) - elapsed)
 
     def _path(self, start: float, end: float) -> Iterator[tuple[float, float]]:
         """Logarithms of moments from ``start`` to ``end``, and how many looks it is worth to make by then."""

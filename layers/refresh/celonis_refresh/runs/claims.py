@@ -14,7 +14,7 @@ from typing import Any, Literal
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.errors import PipelineBusy, TableBusy
+from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.table import Action, Refused, Table
@@ -94,7 +94,8 @@ class Claims:
     def accept(self, claims: Sequence[Claim], deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Accepts all ``claims`` (of different pipelines) at once, or finds ``deliveries`` (keys) accepted.
 
-        Raises ``PipelineBusy`` for a claim that may not join and ``TableBusy`` when nothing was accepted.
+        Raises ``PipelineBusy`` and ``PipelinePaused`` for a claim that may not join, and ``TableBusy``; nothing
+        was accepted then.
         """
         view = _View()
         for _ in range(MAX_ROUNDS):
@@ -110,6 +111,11 @@ class Claims:
             else:
                 return attempt.acceptance()
         raise TableBusy("the pipeline's slot kept changing")
+
+    def known(self, delivery: str) -> Acceptance | None:
+        """What a delivery (its key) led to, if it was accepted before."""
+        item = self.table.get(delivery)
+        return _repeated(item) if item and item["expires"] >= self.clock() else None
 
 
 class _Attempt:
@@ -144,8 +150,7 @@ class _Attempt:
         """Takes what was in the way into the view; a delivery known already is the answer."""
         for item in found[: len(self.deliveries)]:
             if item:
-                results = tuple(Accepted(**run) for run in item["runs"])
-                return Acceptance(results, duplicate=True, at=float(item["at"]))
+                return _repeated(item)
         queue = iter(found[len(self.deliveries) :])
         for claim, group in self.groups:
             for action in group:
@@ -166,8 +171,8 @@ class _Attempt:
     def _result(self, claim: Claim, leased: Collection[str]) -> Accepted:
         slot = self.view.slots.get(claim.pipeline, {})
         active, pending = slot.get("run_id"), slot.get("pending")
-        if active is not None and not claim.may_join:
-            raise PipelineBusy(claim.pipeline, str(active))
+        if not claim.may_join:
+            _check_is_free(claim, slot)
         if active is not None and claim.definition.when_running == "skip":
             return Accepted(claim.pipeline, str(active), "skipped")
         if active is not None or claim.definition.paused or (pending and claim.is_execution):
@@ -230,3 +235,17 @@ class _Attempt:
         counted = {"zero": 0, "one": 1} | ({"rev": slot["rev"]} if slot else {})
         expression = f"SET #rev = if_not_exists(#rev, :zero) + :one, {changes}"
         return self.table.change(keys.slot(claim.pipeline), expression, believed, {**values, **counted})
+
+
+def _repeated(item: Mapping[str, Any]) -> Acceptance:
+    """What the item of a delivery says."""
+    results = tuple(Accepted(**run) for run in item["runs"])
+    return Acceptance(results, duplicate=True, at=float(item["at"]))
+
+
+def _check_is_free(claim: Claim, slot: Mapping[str, Any]) -> None:
+    """What cannot join can only start; and what waits already wants more than it would do."""
+    if "run_id" in slot or "pending" in slot:
+        raise PipelineBusy(claim.pipeline, str(slot.get("run_id") or slot["pending"]["run_id"]))
+    if claim.definition.paused:
+        raise PipelinePaused(claim.pipeline)

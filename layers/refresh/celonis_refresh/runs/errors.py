@@ -26,15 +26,23 @@ class RunClosed(RefreshError):
 
 
 class PipelineBusy(RefreshError):
-    """A run that cannot join: its definition came with it, and another run of that name is under way."""
+    """An inline definition or a retry, which cannot join, while another run of that name is under way or waits."""
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self.pipeline = pipeline
         self.run_id = run_id
         super().__init__(
             f"Pipeline {pipeline!r} is busy with run {run_id}.",
-            hint="An inline definition cannot join that run: start it again when the run has ended.",
+            hint="An inline definition or a retry cannot join that run: ask again when it has ended.",
         )
+
+
+class PipelinePaused(RefreshError):
+    """An inline definition or a retry, which cannot wait, while the pipeline is paused."""
+
+    def __init__(self, pipeline: str) -> None:
+        self.pipeline = pipeline
+        super().__init__(f"Pipeline {pipeline!r} is paused.", hint="Ask again when the pause is lifted.")
 
 
 class PipelineSkips(RefreshError):

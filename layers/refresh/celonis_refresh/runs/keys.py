@@ -34,3 +34,8 @@ def delivery(origin: str, delivery_id: str) -> str:
     if len(delivery_id) > MAX_READABLE:
         delivery_id = "sha256:" + hashlib.sha256(delivery_id.encode()).hexdigest()
     return f"delivery#{origin}#{delivery_id}"
+
+
+def signed(origin: str, digest: str) -> str:
+    """A second key of a delivery, by the digest of what its sender signed."""
+    return f"signed#{origin}#{digest}"

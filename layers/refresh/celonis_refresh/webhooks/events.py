@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -24,11 +24,14 @@ MAX_ID: Final = 256
 class Event:
     """``delivery_id``: the same when the sender sends it again; None where the sender has none.
     ``name``: what happened, in the sender's words. ``body`` is not shown: it may carry a sender's token.
+    ``digest``: of the bytes that came, where those name the sender's own run and nothing else under the
+    signature tells one delivery from another.
     """
 
     delivery_id: str | None
     name: str | None
     body: Json = field(repr=False)
+    digest: str | None = None
 
 
 def read_events(sender: Sender, request: WebhookRequest) -> list[Event]:
@@ -101,11 +104,20 @@ def _bounded(bodies: list[Json]) -> list[Json]:
 
 
 def _event(sender: Sender, request: WebhookRequest, body: Json) -> Event:
-    parts = [_value(place, request, body) for place in sender.delivery_id]
-    known = [part for part in parts if part is not None]
-    complete = bool(known) and len(known) == len(parts)
+    identity = _all_of(sender.delivery_id, request, body)
     name = _value(sender.event_name, request, body) if sender.event_name else None
-    return Event(_short(":".join(known)) if complete else None, name[:MAX_ID] if name else None, body)
+    return Event(
+        delivery_id=_short(":".join(identity)) if identity else None,
+        name=name[:MAX_ID] if name else None,
+        body=body,
+        digest=sha256(request.body).hexdigest() if _all_of(sender.run, request, body) else None,
+    )
+
+
+def _all_of(places: Sequence[Place], request: WebhookRequest, body: Json) -> list[str]:
+    """The values of all places; empty if one of them is missing."""
+    found = [value for place in places if (value := _value(place, request, body)) is not None]
+    return found if len(found) == len(places) else []
 
 
 def _value(place: Place, request: WebhookRequest, body: Json) -> str | None:

@@ -35,6 +35,8 @@ class Sender:
 
     ``delivery_id``  places whose values, joined, tell one delivery from another and stay the same when it is
                      sent again; none: the sender has no such thing.
+    ``run``          places in a signed body that together name the sender's own run, where it signs neither id
+                     nor time: two bodies of the same bytes are then the same event, whatever the id says.
     ``probes``       names of events that only ask whether somebody answers.
     ``body``         one JSON event; one or many in a list; an SNS envelope; a SOAP message.
     """
@@ -42,6 +44,7 @@ class Sender:
     name: str
     scheme: Scheme
     delivery_id: tuple[Place, ...] = ()
+    run: tuple[Place, ...] = ()
     event_name: Place | None = None
     start: Start = Start()
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
@@ -65,6 +68,9 @@ def _standard(prefix: str) -> Hmac:
     )
 
 
+_GITHUB_RUN = (
+    "workflow_run.id || workflow_job.id || check_run.id || check_suite.id || deployment_status.id || after"
+)
 _GITLAB_START = Start(events=("pipeline",), when="object_attributes.status == 'success'")
 _TYPE = Place(path="type")
 
@@ -93,6 +99,7 @@ _TABLE: Final = (
         name="github",
         scheme=Hmac(header="x-hub-signature-256", prefix="sha256="),
         delivery_id=(Place(header="x-github-delivery"),),
+        run=_paths(_GITHUB_RUN),
         event_name=Place(header="x-github-event"),
         start=Start(
             events=("workflow_run",), when="action == 'completed' && workflow_run.conclusion == 'success'"

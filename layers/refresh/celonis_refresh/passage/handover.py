@@ -1,0 +1,15 @@
+"""Handing a run that is claimed over to the state machine."""
+
+from __future__ import annotations
+
+from celonis_refresh.observability import logger
+from celonis_refresh.passage.closing import Executions
+
+
+def hand_over(executions: Executions, run_id: str) -> None:
+    """Starts the execution of a run. The claim is written, so it is accepted, whatever happens now: what goes
+    wrong is logged, and reconcile starts it."""
+    try:
+        executions.start(run_id)
+    except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
+        logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})

@@ -1,0 +1,69 @@
+"""``python -m local.bench.polling``: a table for people, then one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from local.bench.polling import peers
+from local.bench.polling.families import GROWING, ORDINARY, OTHERS, STEADY, WILD, Family
+from local.bench.polling.figures import HOUR, JOBS, Line, figures, line, unknown
+from local.bench.polling.play import Means, spread
+
+GOALS = {
+    "polls_known": ("≤", 11.0),
+    "lag_known_pct": ("≤", 1.75),
+    "limit_ratio": ("≤", 1.2),
+    "polls_unknown": ("≤", 46.0),
+    "lag_unknown_pct": ("≤", 4.0),
+    "vs_fixed_ordinary": ("≥", 2.5),
+    "vs_fixed_steady": ("≥", 6.0),
+    "events_72h": ("≤", 2500.0),
+}
+
+
+def main() -> None:
+    ordinary, steady = line(ORDINARY, JOBS), line(STEADY, JOBS)
+    fresh = unknown()
+    found = figures(ordinary, steady, fresh)
+    others = [line(family) for family in (WILD, GROWING, *OTHERS)]
+    print("\n".join([*table([steady, ordinary, *others], fresh), "", *goals(found)]))
+    print(json.dumps(found))
+
+
+def table(lines: list[Line], fresh: Means) -> Iterator[str]:
+    """Mean requests and lateness: of the schedule by family, then of the peers."""
+    yield f"{'Jobs of 1 min to 8 h, 20 runs known':<50}  requests  early  lateness  over limit"
+    for entry in lines:
+        yield _row(entry.family, entry.means) + f"{entry.ratio:11.2f} ×" + _failures(entry)
+    yield ""
+    yield "No run known"
+    yield f"  {'1 min to 8 h':<48}{fresh.looks:10.1f}{fresh.late:17.2%}"
+    for name, low, high in (("10 s to 1 h", 10.0, HOUR), ("10 min to 48 h", HOUR / 6, 48 * HOUR)):
+        found = unknown(250, low, high)
+        yield f"  {name:<48}{found.looks:10.1f}{found.late:17.2%}"
+    yield ""
+    yield "The peers, 1 min to 8 h"
+    for name, rule in peers.PEERS.items():
+        looks, late = peers.means(rule, spread(JOBS))
+        yield f"  {name:<48}{looks:10.1f}{late:17.2%}"
+
+
+def _row(family: Family, means: Means) -> str:
+    return f"  {family.name:<48}{means.looks:10.2f}{means.early:7.2f}{means.late:10.2%}"
+
+
+def _failures(entry: Line) -> str:
+    if not entry.family.failing:
+        return ""
+    return f"   early failures: {entry.means.failed_late:.0%} of a duration late"
+
+
+def goals(found: Mapping[str, float]) -> Iterator[str]:
+    for name, (sign, goal) in GOALS.items():
+        met = found[name] <= goal if sign == "≤" else found[name] >= goal
+        yield f"  {name:<20}{found[name]:10}   {sign} {goal:g}   {'met' if met else 'NOT MET'}"
+
+
+if __name__ == "__main__":
+    main()

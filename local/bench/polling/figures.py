@@ -1,0 +1,104 @@
+"""The figures of the poll schedule. Each is computed, and explained, in one place.
+
+All are means over runs; requests are looks at the status, the first one (which proves the start) and the one
+that sees the end among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from celonis_refresh.polling.budget import EVENTS_PER_LOOK, EVENTS_PER_RUN, EVENTS_PER_STEP
+from celonis_refresh.polling.durations import learn
+from celonis_refresh.polling.expectation import Expectation, expect
+from celonis_refresh.polling.schedule import UNKNOWN, Schedule
+from local.bench.polling import peers
+from local.bench.polling.families import ORDINARY, STEADY, Family
+from local.bench.polling.limit import Limit
+from local.bench.polling.play import FLOOR, HISTORY, Means, looks, means, spread
+
+HOUR = 3600.0
+JOBS = 1000
+FEWER_JOBS = 200
+"""Jobs of different durations that a figure, and a line of the table, is the mean over."""
+FIXED_DURATIONS = (HOUR / 3, HOUR, 3 * HOUR, 8 * HOUR)
+LONG_JOB = 72 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A family, what the schedule makes of it, and its lateness beside the least possible."""
+
+    family: Family
+    means: Means
+    ratio: float
+
+
+def line(family: Family, jobs: int = FEWER_JOBS) -> Line:
+    """The means of a family with 20 runs of history.
+
+    ``ratio`` is its lateness over the limit: the best that any schedule could do that knew the distribution
+    of the duration and asked as often. Early looks are set aside: they are there for the proof of the start
+    and for runs that fail early, and the limit knows of neither. An early look is one by which fewer than
+    one in a thousand successes has ended.
+    """
+    found = means(family, spread(jobs))
+    limit = Limit(family.quantile).lateness(found.looks - found.early)
+    return Line(family, found, found.late / limit)
+
+
+def unknown(jobs: int = JOBS, shortest: float = 60.0, longest: float = 8 * HOUR) -> Means:
+    """With no history, jobs between these durations: one run each of ``jobs`` of them."""
+    once = Family("no history", lambda _: 1.0)
+    return means(once, spread(jobs, shortest, longest), history=0)
+
+
+def over_fixed(family: Family, usual: float) -> float:
+    """Requests of a fixed interval over ours, for jobs of this usual duration with 20 runs of history.
+
+    The interval is the one that, for this very family and duration, is as late on average: it is chosen with
+    a knowledge that nobody has beforehand.
+    """
+    ours = means(family, [usual] * FEWER_JOBS)
+    runs = 2000
+    durations = [usual * family.quantile((run + 0.5) / runs) for run in range(runs)]
+    return peers.requests_of_fixed(ours.late, durations) / ours.looks
+
+
+def events_of_long_job() -> int:
+    """History events of a run with one job of 72 hours, the worst of what may be known of it before.
+
+    Nothing; 20 runs as long; 20 runs of one hour, so that it runs over 72 times.
+    """
+    random = Random(1)  # noqa: S311 - repeatable on purpose
+    known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
+    most = max(len(looks(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
+    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * most
+
+
+def _regular(usual: float, random: Random) -> Expectation:
+    document: dict[str, Any] | None = None
+    for took, succeeded in ORDINARY.history(usual, HISTORY, random):
+        document = learn(document, took, succeeded)
+    return expect(document)
+
+
+def figures(ordinary: Line, steady: Line, fresh: Means) -> Mapping[str, float]:
+    """The figures under their names, from the lines that the table shows too.
+
+    ``vs_fixed_…`` is the worst over 20 minutes, 1, 3 and 8 hours; ``limit_ratio`` the worse of steady and
+    ordinary jobs; lateness in percent of the duration.
+    """
+    return {
+        "polls_known": round(ordinary.means.looks, 2),
+        "lag_known_pct": round(100 * ordinary.means.late, 3),
+        "limit_ratio": round(max(ordinary.ratio, steady.ratio), 3),
+        "polls_unknown": round(fresh.looks, 2),
+        "lag_unknown_pct": round(100 * fresh.late, 3),
+        "vs_fixed_ordinary": round(min(over_fixed(ORDINARY, usual) for usual in FIXED_DURATIONS), 2),
+        "vs_fixed_steady": round(min(over_fixed(STEADY, usual) for usual in FIXED_DURATIONS), 2),
+        "events_72h": events_of_long_job(),
+    }

@@ -1,0 +1,67 @@
+"""How others ask: at fixed intervals, by the public SDK's rule, or with waits that grow by a tenth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil, log
+from statistics import fmean
+
+Rule = Callable[[float], tuple[int, float]]
+"""For a duration in seconds: how many looks, and the moment of the last."""
+
+SDK_FIRST, SDK_FACTOR, SDK_CAP = 0.1, 3.0, 2.0
+GROWING_FIRST, GROWING_FACTOR = 1.0, 1.1
+
+
+def fixed(interval: float) -> Rule:
+    """Every ``interval`` seconds."""
+
+    def looks(duration: float) -> tuple[int, float]:
+        count = max(1, ceil(duration / interval))
+        return count, count * interval
+
+    return looks
+
+
+def sdk(duration: float) -> tuple[int, float]:
+    """The public SDK's waiting loop: waits of 0.1·3ⁱ s, 2 s at most."""
+    count, at, wait = 0, 0.0, SDK_FIRST
+    while wait < SDK_CAP and at < duration:
+        count, at, wait = count + 1, at + wait, wait * SDK_FACTOR
+    more = max(0, ceil((duration - at) / SDK_CAP))
+    return count + more, at + more * SDK_CAP
+
+
+def growing(duration: float) -> tuple[int, float]:
+    """Waits of 1 s, 1.1 s, 1.21 s …"""
+    grown = 1 + duration * (GROWING_FACTOR - 1) / GROWING_FIRST
+    count = max(1, ceil(log(grown) / log(GROWING_FACTOR)))
+    return count, GROWING_FIRST * (GROWING_FACTOR**count - 1) / (GROWING_FACTOR - 1)
+
+
+PEERS: dict[str, Rule] = {
+    **{f"every {interval} s": fixed(interval) for interval in (5, 30, 60, 300)},
+    "the SDK's rule": sdk,
+    "waits × 1.1": growing,
+}
+
+
+def means(rule: Rule, durations: Sequence[float]) -> tuple[float, float]:
+    """The mean number of looks, and the mean lateness as a share of the duration."""
+    seen = [(rule(duration), duration) for duration in durations]
+    return fmean(looks for (looks, _), _ in seen), fmean(last / duration - 1 for (_, last), duration in seen)
+
+
+def requests_of_fixed(lateness: float, durations: Sequence[float]) -> float:
+    """The mean number of looks of the fixed interval that is this late, on average, for these durations.
+
+    Found by halving: the longer the interval, the later, but for ripples that many durations even out.
+    """
+    short, long = 0.0, 2 * max(durations)
+    for _ in range(50):
+        interval = (short + long) / 2
+        if means(fixed(interval), durations)[1] < lateness:
+            short = interval
+        else:
+            long = interval
+    return means(fixed(long), durations)[0]

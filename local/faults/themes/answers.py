@@ -1,0 +1,151 @@
+"""Bad answers while Celonis is only asked: they end nothing by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from local.faults.case import Case, job_case, load_case, red
+from local.faults.scene import Scene
+
+RESET = 5
+PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
+BAD: Mapping[str, Mapping[str, Any]] = {
+    "500 with a support id": {"status": 500, "body": {"detail": "Support ID: 1234-abcd"}},
+    "502": {"status": 502, "shape": "html"},
+    "503": {"status": 503},
+    "504": {"status": 504, "shape": "empty"},
+    "a web page": {"kind": "html"},
+    "an empty answer": {"kind": "empty"},
+    "half a JSON": {"kind": "garbage"},
+    "a truncated answer": {"kind": "truncated"},
+    "a reset": {"kind": "reset"},
+    "a dropped connection": {"kind": "drop"},
+    "a redirect": {"kind": "redirect"},
+    "an answer in drips": {"kind": "drip", "seconds": 14, "count": 1},
+    "a late answer": {"kind": "delay", "seconds": 4, "count": 1},
+}
+FIRST = {"skip": 0, "count": 2}
+POLLS = {"skip": 1, "count": 2}
+
+
+def cases() -> Iterator[Case]:
+    for what, fault in BAD.items():
+        yield job_case(f"{what} to a poll of the job", faults=({"call": "job", **POLLS, **fault},))
+        yield load_case(f"{what} to a poll of the load", faults=({"call": "last_load", **POLLS, **fault},))
+    for what in ("503", "a web page", "a reset", "half a JSON"):
+        yield job_case(f"{what} to the look before execute", faults=({"call": "job", **BAD[what], **FIRST},))
+        yield load_case(
+            f"{what} to the look before a load", faults=({"call": "last_load", **BAD[what], **FIRST},)
+        )
+        yield job_case(
+            f"{what} to the list of executions", faults=({"call": "executions", **BAD[what], **FIRST},)
+        )
+        yield _tables(what)
+        yield _token(what)
+    yield from _throttled()
+    yield from _late()
+    yield from _nobody_there()
+    yield from _reasons()
+
+
+def _tables(what: str) -> Case:
+    fault = {"call": "tables", **BAD[what], **FIRST}
+    return load_case(f"{what} to the question for tables", load_step=PARTIAL, faults=(fault,))
+
+
+def _token(what: str) -> Case:
+    return job_case(
+        f"{what} to the question for a token", alone=True, faults=({"call": "token", **BAD[what], **FIRST},)
+    )
+
+
+def _throttled() -> Iterator[Case]:
+    fault = {"status": 429, "reset": RESET, "count": 1}
+    polls = {**fault, "skip": 1}
+    yield job_case("429 to a poll of the job", faults=({"call": "job", **polls},), also=_job_waited)
+    yield load_case("429 to a poll of the load", faults=({"call": "last_load", **polls},), also=_load_waited)
+    yield job_case("429 to the look before execute", faults=({"call": "job", **fault},), also=_job_waited)
+    yield load_case("429 to a start", faults=({"call": "load", **fault},))
+    yield job_case(
+        "a rate limit of 6 requests in 8 s",
+        settings={"rate_limit": {"requests": 6, "seconds": 8}},
+        job={"seconds": 5},
+    )
+
+
+def _job_waited(scene: Scene) -> Iterator[str]:
+    yield from _waited(scene, "job", scene.job)
+
+
+def _load_waited(scene: Scene) -> Iterator[str]:
+    yield from _waited(scene, "last_load", scene.model)
+
+
+def _waited(scene: Scene, call: str, lane: str) -> Iterator[str]:
+    rows = scene.team.requests(call, lane)
+    for refused, following in pairwise(rows):
+        if refused["status"] == 429 and following["at"] - refused["at"] < RESET:
+            yield f"asked again {following['at'] - refused['at']:.1f} s after a 429 that asked for {RESET} s"
+    if not any(row["status"] == 429 for row in rows):
+        yield "no 429 was ever answered"
+
+
+def _late() -> Iterator[Case]:
+    """When the run is long under way, a bad answer must not look like an end either."""
+    late = {"skip": 5, "count": 1}
+    for what in ("an empty answer", "a web page"):
+        yield load_case(
+            f"{what} to a late poll of the load",
+            model={"seconds": 10},
+            definition={"settle": 2},
+            faults=({"call": "last_load", **BAD[what], **late},),
+        )
+    yield load_case(
+        "404 to a late poll of the load, whose tables are there",
+        model={"seconds": 10},
+        definition={"settle": 2},
+        faults=({"call": "last_load", "status": 404, **late},),
+    )
+
+
+def _nobody_there() -> Iterator[Case]:
+    yield job_case(
+        "a host name that cannot be resolved",
+        red("JobTimedOut", executions=0),
+        alone=True,
+        job_step={"timeout": 10},
+        before=lambda scene: _elsewhere(scene, "http://celonis.invalid"),
+        says=("cannot be found",),
+    )
+    yield job_case(
+        "a port where nothing listens",
+        red("JobTimedOut", executions=0),
+        alone=True,
+        job_step={"timeout": 10},
+        before=lambda scene: _elsewhere(scene, "http://127.0.0.1:9"),
+        says=("nothing listens",),
+    )
+    always = {"call": "job", "status": 503, "skip": 1, "count": None}
+    yield job_case(
+        "503 to every poll of the job, for ever",
+        red("JobTimedOut"),
+        job_step={"timeout": 10},
+        faults=(always,),
+        says=("(503",),
+        holds=frozenset({"job"}),
+    )
+
+
+def _elsewhere(scene: Scene, address: str) -> None:
+    scene.connect({**scene.team.document(), "base_url": address})
+
+
+def _reasons() -> Iterator[Case]:
+    """Why a job failed is asked for last: without an answer it has failed all the same."""
+    failed: dict[str, Any] = {"job": {"outcome": "FAIL"}, "alone": True}
+    for call in ("execution_tasks", "execution_log"):
+        for status in (403, 404, 500):
+            fault = {"call": call, "status": status, "count": None}
+            yield job_case(f"{status} to {call} of a failed job", red("JobFailed"), faults=(fault,), **failed)

@@ -1,0 +1,126 @@
+"""The job or the model is under way already, or becomes so in the moment between our look and our POST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from local.faults.case import Case, Expected, job_case, load_case, ok, red
+from local.faults.scene import Scene
+from local.faults.themes.acts import somebody
+from local.faults.themes.shapes import NO_LIST
+
+JOB, LOAD = ok(), ok(0, 1)
+
+
+def cases() -> Iterator[Case]:
+    yield from _under_way()
+    yield from _refused_in_between()
+    yield from _jobs_in_between()
+    yield from _loads_in_between()
+
+
+def theirs(**fields: object) -> Callable[[Scene], None]:
+    return lambda scene: somebody(scene, **fields)
+
+
+def _under_way() -> Iterator[Case]:
+    for kind, case, good, bad, timed_out in (
+        ("job", job_case, JOB, "JobBusy", "JobTimedOut"),
+        ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),
+    ):
+        fails = "FAIL" if kind == "job" else "ERROR"
+        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=5))
+        yield case(
+            f"{kind}: theirs is under way and fails, then ours", good, before=theirs(seconds=5, outcome=fails)
+        )
+        yield case(
+            f"{kind}: theirs is under way, when_busy fail",
+            red(bad, executions=0),
+            before=theirs(seconds=8),
+            definition={"when_busy": "fail"},
+            says=("is busy with",),
+        )
+        step = {"timeout": 10}
+        yield case(
+            f"{kind}: theirs is under way for longer than our time-out",
+            red(timed_out, executions=0),
+            before=theirs(seconds=60),
+            says=("under way in Celonis already",),
+            job_step=step,
+            load_step=step,
+        )
+    queued = {"queue_seconds": 4}
+    yield job_case("job: theirs is queued, then ours", job=queued, before=theirs(seconds=1))
+
+
+def _refused_in_between() -> Iterator[Case]:
+    """While something runs, Celonis may refuse a start, with whatever status."""
+    for status in (409, 400, 422):
+        knobs = {"while_running": "refuse", "refuse_status": status}
+        race = theirs(when="before_next", seconds=3)
+        yield job_case(f"job: theirs in between, ours refused with {status}", job=knobs, before=race)
+        yield load_case(f"load: theirs in between, ours refused with {status}", model=knobs, before=race)
+        fail = {"definition": {"when_busy": "fail"}, "before": race}
+        yield job_case(
+            f"job: theirs in between, ours refused with {status}, when_busy fail",
+            red("JobBusy", executions=0),
+            job=knobs,
+            **fail,
+        )
+    yield job_case(
+        "job: refused with 400 though nothing is under way",
+        red("CelonisRejected", executions=0),
+        faults=({"call": "execute", "status": 400, "count": None},),
+    )
+
+
+def _jobs_in_between() -> Iterator[Case]:
+    """Theirs starts between our look and our POST. An answer with an id tells them apart."""
+    ambiguous: dict[str, Any] = {"says": ("more than one start",), "holds": frozenset({"job"})}
+    for policy in ("queue", "parallel", "restart"):
+        knobs = {"while_running": policy}
+        yield _job(f"{policy}, id in the answer", JOB, {**knobs, "execute_answer": "execution_id"})
+        yield _job(
+            f"{policy}, no id in the answer",
+            red("StartAmbiguous"),
+            {**knobs, "seconds": 6},
+            runs_on=True,
+            **ambiguous,
+        )
+    # Without the list, theirs is seen first and ours after it, or ours alone.
+    yield _job(
+        "queue, no list",
+        red("TakenOver"),
+        {"while_running": "queue", "seconds": 6},
+        runs_on=True,
+        faults=(NO_LIST,),
+        holds=frozenset({"job"}),
+    )
+    yield _job("parallel, no list", JOB, {"while_running": "parallel"}, faults=(NO_LIST,), seconds=1)
+    # Written down for users: this start cannot be told from ours.
+    ignored = {"while_running": "ignore"}
+    yield _job("ours ignored (assumption: taken for ours)", ok(0), ignored, assumption=True)
+
+
+def _job(name: str, expected: Expected, job: Mapping[str, Any], *, seconds: float = 4, **more: Any) -> Case:
+    race = theirs(when="before_next", seconds=seconds)
+    return job_case(f"job: theirs in between, {name}", expected, job=job, before=race, **more)
+
+
+def _loads_in_between() -> Iterator[Case]:
+    race = theirs(when="before_next", seconds=4)
+    taken = red("TakenOver", executions=0, loads=1)
+    held = frozenset({"model"})
+    for policy, expected, more in (
+        ("queue", taken, {"runs_on": True, "holds": held}),
+        ("parallel", LOAD, {}),
+        ("restart", LOAD, {}),
+    ):
+        knobs = {"while_running": policy, "seconds": 6}
+        yield load_case(f"load: theirs in between, {policy}", expected, model=knobs, before=race, **more)
+        told = {**knobs, "load_answer": "load_id"}
+        yield load_case(f"load: theirs in between, {policy}, id in the answer", LOAD, model=told, before=race)
+    ignored = {"while_running": "ignore"}
+    name = "load: theirs in between, ours ignored (assumption: taken for ours)"
+    yield load_case(name, ok(0), model=ignored, before=race, assumption=True)

@@ -1,0 +1,96 @@
+"""Data jobs that load a model themselves: that load is proven and awaited like our own, and never posted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from local.faults.case import Case, Expected, ok, red
+from local.faults.scene import Scene
+from local.faults.themes.acts import stop_while_running
+
+STEP = {"started_by": "job"}
+
+
+def cases() -> Iterator[Case]:
+    for early, when in ((False, "after"), (True, "before")):
+        knobs = {"success_before_load": early}
+        yield _case(f"the job tells SUCCESS {when} the end of its load", knobs)
+        yield _case(
+            f"the job tells SUCCESS {when} the end of its load, and the load fails",
+            knobs,
+            outcome="ERROR",
+            expected=red("LoadFailed" if early else "JobFailed"),
+        )
+    yield _case(
+        "the job tells SUCCESS before the end of its load, all stale for 3 s",
+        {"success_before_load": True},
+        stale=3,
+    )
+    yield _case("the job fails before its load", {"outcome": "FAIL"}, expected=red("JobFailed"), inner=0)
+    yield _case(
+        "the job loads nothing at all",
+        {},
+        expected=red("OutcomeUnproven"),
+        inner=0,
+        loads_nothing=True,
+        holds=frozenset({"model"}),
+    )
+    yield _case("the load has no id", {"success_before_load": True}, null_fields=["dataLoadId"])
+    for stops, what in ((True, "stops"), (False, "leaves")):
+        yield _case(
+            f"the run is stopped, the cancelled job {what} its load",
+            {"cancel_stops_load": stops, "seconds": 2},
+            expected=Expected(("ABORTED Aborted",), 1, 0),
+            seconds=40,
+            during=_stopped_while_loading,
+            holds=frozenset() if stops else frozenset({"model"}),
+        )
+    yield _case(
+        "the run is stopped before the job loads",
+        {"seconds": 30},
+        expected=Expected(("ABORTED Aborted",), 1, 0),
+        inner=0,
+        during=stop_while_running,
+    )
+
+
+def _stopped_while_loading(scene: Scene) -> None:
+    scene.until(lambda: scene.team.started(scene.model), "the job's own load")
+    scene.until_in("WaitJob")
+    scene.stop()
+
+
+def _case(
+    name: str,
+    job: Mapping[str, Any],
+    *,
+    expected: Expected | None = None,
+    inner: int = 1,
+    loads_nothing: bool = False,
+    during: Any = None,
+    holds: frozenset[str] = frozenset(),
+    **model: Any,
+) -> Case:
+    def prepare(scene: Scene) -> None:
+        if not loads_nothing:
+            scene.team.control("PUT", f"/jobs/{scene.job}", loads_model=scene.model)
+
+    def once(scene: Scene) -> Iterator[str]:
+        loads = scene.team.started(scene.model)
+        if len(loads) != inner:
+            yield f"the model was loaded {len(loads)} times"
+        if any(one["by"] == "api" for one in loads):
+            yield "a load was posted that only the job should start"
+
+    return Case(
+        f"load by a job: {name}",
+        expected or ok(1, 0),
+        job={"seconds": 3, **job},
+        model={"seconds": 3, **model},
+        load_step=STEP,
+        before=prepare,
+        during=during or (lambda _: None),
+        also=once,
+        holds=holds,
+    )

@@ -1,0 +1,158 @@
+"""Tokens that run out, secrets that are replaced in the middle, credentials that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.faults.case import Case, Expected, job_case, ok, red
+from local.faults.scene import Scene
+from local.standing import STACK_NAME
+
+WHOLE = ok(1, 1)
+
+
+def cases() -> Iterator[Case]:
+    yield from _renewed()
+    yield from _rotated()
+    yield from _wrong()
+    yield from _secrets()
+
+
+def whole(name: str, **more: Any) -> Case:
+    """A run of a job and a load, so that every task signs in."""
+    return Case(
+        name, more.pop("expected", WHOLE), job={"seconds": 4}, model={"seconds": 4}, alone=True, **more
+    )
+
+
+def revoke(scene: Scene) -> None:
+    scene.until_started()
+    scene.team.control("DELETE", "/tokens")
+
+
+def _renewed() -> Iterator[Case]:
+    yield whole("tokens live for 2 s", settings={"token_seconds": 2})
+    yield whole("tokens die earlier than they say", settings={"token_lives_seconds": 2})
+    yield whole(
+        "tokens do not tell when they expire",
+        settings={"token_lives_seconds": 2, "token_tells_expiry": False},
+    )
+    for shape in ("error", "envelope", "plain", "empty"):
+        yield whole(
+            f"token revoked, the 401 is {shape}", settings={"unauthorized_shape": shape}, during=revoke
+        )
+    yield whole("token revoked between the job and the load", during=_revoked_at_the_load)
+
+
+def _revoked_at_the_load(scene: Scene) -> None:
+    scene.until_in("StartLoad")
+    scene.team.control("DELETE", "/tokens")
+
+
+def _rotated() -> Iterator[Case]:
+    def rotated(scene: Scene) -> None:
+        scene.until_started()
+        scene.rotate()
+
+    yield whole("client secret rotated while the job runs", during=rotated)
+
+    def at_the_load(scene: Scene) -> None:
+        scene.until_started(2)
+        scene.rotate()
+
+    yield whole("client secret rotated while the load runs", during=at_the_load)
+    for kind in ("app_key", "api_key"):
+        yield whole(
+            f"{kind} rotated while the job runs",
+            before=lambda scene, kind=kind: scene.sign_in_with(kind),
+            during=rotated,
+        )
+
+
+def _wrong() -> Iterator[Case]:
+    for kind, words in (
+        ("client_secret", "belong to an OAuth client"),
+        ("app_key", "the application key is whole"),
+        ("api_key", "the API key is whole"),
+    ):
+        yield whole(
+            f"wrong {kind}",
+            expected=red("AuthenticationFailed", executions=0),
+            before=lambda scene, kind=kind: scene.sign_in_with(kind, wrong=True),
+            says=(words,),
+        )
+    yield whole(
+        "credentials withdrawn while the job runs",
+        expected=red("AuthenticationFailed"),
+        during=_withdrawn,
+        says=("Check in the secret of the connection",),
+        holds=frozenset({"job"}),
+    )
+    for refusal, error in (
+        ("token_400", "AuthenticationFailed"),
+        ("token_403", "AuthenticationFailed"),
+        ("api_403", "PermissionDenied"),
+    ):
+        yield whole(
+            f"the client lacks the scope, told by {refusal}",
+            expected=red(error, executions=0),
+            settings={"wrong_scope": refusal},
+            before=lambda scene: scene.team.control("PUT", "/credentials", scopes=["other"]),
+            says=("integration.data-pools",),
+        )
+
+
+def _withdrawn(scene: Scene) -> None:
+    """The client is gone at Celonis, and nobody has changed the secret."""
+    scene.until_started()
+    scene.team.credentials["client_secret"] = scene.team.new_secret("client_secret")
+    scene.team.install()
+
+
+def _secrets() -> Iterator[Case]:
+    def change(document: object) -> Callable[[Scene], None]:
+        return lambda scene: scene.connect(document)
+
+    yield whole(
+        "the connection's secret was never filled in",
+        expected=red("ConnectionInvalid", executions=0),
+        before=change(
+            {"base_url": "https://REPLACE-ME.celonis.cloud", "auth": {"type": "app_key", "key": "REPLACE-ME"}}
+        ),
+        says=("was never filled in",),
+    )
+    yield whole(
+        "the connection's secret is no object",
+        expected=red("SecretUnreadable", executions=0),
+        before=change(["nothing"]),
+        says=("is not a JSON object",),
+    )
+    yield whole(
+        "the connection's secret is deleted before the run",
+        expected=red("SecretUnreadable", executions=0),
+        before=_deleted,
+        says=("does not exist",),
+    )
+    yield job_case(
+        "the connection's secret is deleted while the job runs, and the run is stopped",
+        Expected(("ABORTED Aborted",), 1, 0),
+        job={"seconds": 30},
+        alone=True,
+        during=_deleted_and_stopped,
+        says=("could not be looked at",),
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+
+
+def _deleted(scene: Scene) -> None:
+    name = f"{STACK_NAME}/connections/{scene.team.connection}"
+    scene.ground.stack.client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def _deleted_and_stopped(scene: Scene) -> None:
+    scene.until_started()
+    scene.until_in("WaitJob")
+    _deleted(scene)
+    scene.stop()

@@ -1,0 +1,129 @@
+"""Somebody else starts the same job or model before, during or after ours: never their result for ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.faults.case import Case, job_case, load_case, ok, red
+from local.faults.scene import Scene
+from local.faults.themes.acts import somebody
+from local.faults.themes.shapes import NO_LIST
+
+HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
+
+
+def cases() -> Iterator[Case]:
+    yield from _before()
+    yield from _during()
+    yield from _after()
+    yield from _cancels()
+
+
+def while_ours_runs(**fields: object) -> Callable[[Scene], None]:
+    """Theirs starts when a look has shown ours under way."""
+
+    def act(scene: Scene) -> None:
+        scene.until_started()
+        call = "job" if scene.jobs else "last_load"
+        scene.until_requested(call, len(scene.team.requests(call, (*scene.jobs, *scene.models)[0])) + 1)
+        somebody(scene, **fields)
+
+    return act
+
+
+def first(scene: Scene) -> None:
+    somebody(scene, seconds=0.1, outcome="FAIL" if scene.jobs else "ERROR")
+
+
+def _before() -> Iterator[Case]:
+    """Theirs has just ended, and what a look shows is still from before it."""
+    stale = {"stale": 4}
+    yield job_case("job: theirs just before, seen late", red("StartAmbiguous"), job=stale, before=first)
+    yield job_case(
+        "job: theirs just before, seen late, id in the answer",
+        job={**stale, "execute_answer": "execution_id"},
+        before=first,
+    )
+    yield load_case(
+        "load: theirs just before, seen late, id in the answer",
+        model={**stale, "load_answer": "load_id"},
+        before=first,
+    )
+
+
+def _during() -> Iterator[Case]:
+    failing = while_ours_runs(seconds=4, outcome="FAIL")
+    for policy, listed in (("queue", ok()), ("parallel", ok()), ("restart", red("JobCanceled"))):
+        knobs = {"while_running": policy, "seconds": 5}
+        yield job_case(f"job: theirs during ours, {policy}", listed, job=knobs, during=failing)
+        yield job_case(
+            f"job: theirs during ours, {policy}, no list",
+            red("TakenOver"),
+            job=knobs,
+            during=while_ours_runs(seconds=9, outcome="FAIL"),
+            faults=(NO_LIST,),
+        )
+    yield job_case(
+        "job: theirs during ours is refused", job={"while_running": "refuse", "seconds": 4}, during=failing
+    )
+    taken = red("TakenOver", executions=0, loads=1)
+    for policy in ("queue", "parallel", "restart"):
+        theirs = while_ours_runs(seconds=9, outcome="ERROR")
+        knobs = {"while_running": policy, "seconds": 5}
+        yield load_case(f"load: theirs during ours, {policy}", taken, model=knobs, during=theirs)
+
+
+def _after() -> Iterator[Case]:
+    """Theirs starts at the very moment in which ours ends."""
+    job = {"when": "when_idle", "seconds": 9, "outcome": "FAIL"}
+    yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 4})
+    yield job_case(
+        "job: theirs right after ours, no list",
+        red("TakenOver"),
+        job={"seconds": 4},
+        during=while_ours_runs(**job),
+        faults=(NO_LIST,),
+    )
+    load = {**job, "outcome": "ERROR"}
+    yield load_case(
+        "load: theirs right after ours",
+        red("TakenOver", executions=0, loads=1),
+        model={"seconds": 4},
+        during=while_ours_runs(**load),
+    )
+    yield _unseen()
+
+
+def _unseen() -> Case:
+    """Written down for users: without the list, what follows ours before the first look is taken for ours."""
+    nobody_looks: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
+    return job_case(
+        "job: theirs before our first look, no list (assumption: taken for ours)",
+        red("JobFailed"),
+        job={"seconds": 1},
+        during=_right_after,
+        faults=(NO_LIST, nobody_looks),
+        assumption=True,
+    )
+
+
+def _right_after(scene: Scene) -> None:
+    scene.until_started()
+    somebody(scene, when="when_idle", seconds=12, outcome="FAIL")
+
+
+def _cancels() -> Iterator[Case]:
+    def cancelled(scene: Scene) -> None:
+        scene.until_started()
+        lane = f"/jobs/{scene.job}" if scene.jobs else f"/models/{scene.model}"
+        scene.team.control("POST", f"{lane}/cancel")
+
+    long = {"seconds": 30}
+    yield job_case("job: somebody cancels ours", red("JobCanceled"), job=long, during=cancelled)
+    yield load_case(
+        "load: somebody cancels ours",
+        red("LoadCanceled", executions=0, loads=1),
+        model=long,
+        during=cancelled,
+    )

@@ -1,0 +1,217 @@
+"""Executions stopped in each state, with a trigger waiting; and what comes after the end of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.aws.delivery.status_events import status_event
+from local.faults.case import Case, Expected, job_case, load_case
+from local.faults.scene import Scene
+from local.faults.themes.acts import join, stop_while_running
+from local.faults.themes.together import at_once
+
+LONG = 8
+PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
+
+
+def cases() -> Iterator[Case]:
+    yield from _each_state()
+    yield from _what_is_said()
+    yield from _after_the_end()
+
+
+def then_follows(executions: int, loads: int) -> Expected:
+    return Expected(("ABORTED Aborted", "SUCCEEDED"), executions, loads)
+
+
+def stopped_in(state: str) -> Callable[[Scene], None]:
+    """Stopped in a state, while another trigger waits for the end of the run."""
+
+    def act(scene: Scene) -> None:
+        scene.until(lambda: scene.runs(), "the run's record")
+        join(scene)
+        scene.until_in(state)
+        scene.stop()
+
+    return act
+
+
+def _each_state() -> Iterator[Case]:
+    slow = {"kind": "delay", "seconds": LONG}
+    cases: dict[str, tuple[Callable[..., Case], Expected, dict[str, Any]]] = {
+        "OpenRun": (
+            load_case,
+            then_follows(0, 1),
+            {"load_step": PARTIAL, "faults": ({"call": "tables", **slow},)},
+        ),
+        "StartJob, before the POST": (job_case, then_follows(1, 0), {"faults": ({"call": "job", **slow},)}),
+        "StartJob, the POST has arrived": (
+            job_case,
+            then_follows(2, 0),
+            {
+                "job": {"seconds": 20, "delta_seconds": 20},
+                "faults": ({"call": "execute", "when": "after", **slow},),
+            },
+        ),
+        "StartJob, the POST is on its way": (
+            job_case,
+            then_follows(2, 0),
+            {"job": {"seconds": 10}, "faults": ({"call": "execute", "when": "before", **slow},)},
+        ),
+        "WaitJob": (job_case, then_follows(2, 0), {"job": {"seconds": 15}}),
+        "CheckJob": (
+            job_case,
+            then_follows(2, 0),
+            {"job": {"seconds": 15}, "faults": ({"call": "job", "skip": 1, **slow},)},
+        ),
+        "StartLoad, before the POST": (
+            load_case,
+            then_follows(0, 1),
+            {"faults": ({"call": "last_load", **slow},)},
+        ),
+        "StartLoad, the POST has arrived": (
+            load_case,
+            then_follows(0, 2),
+            {"model": {"seconds": 12}, "faults": ({"call": "load", "when": "after", **slow},)},
+        ),
+        "WaitLoad": (load_case, then_follows(0, 2), {"model": {"seconds": 12}}),
+        "CheckLoad": (
+            load_case,
+            then_follows(0, 2),
+            {"model": {"seconds": 12}, "faults": ({"call": "last_load", "skip": 1, **slow},)},
+        ),
+    }
+    for name, (make, expected, more) in cases.items():
+        state = name.partition(",")[0]
+        yield make(f"stopped in {name}", expected, during=stopped_in(state), patience=120, **more)
+
+
+def _what_is_said() -> Iterator[Case]:
+    stopped = Expected(("ABORTED Aborted",), 1, 0)
+    yield job_case(
+        "stopped, and cancel takes 5 s",
+        stopped,
+        job={"seconds": 60, "cancel_seconds": 5},
+        during=stop_while_running,
+        says=("was cancelled (CANCEL)",),
+    )
+    yield job_case(
+        "stopped, and cancel is ignored",
+        stopped,
+        job={"seconds": 200, "cancel_ignored": True},
+        during=stop_while_running,
+        says=("was told to cancel and has not ended yet",),
+        holds=frozenset({"job"}),
+        runs_on=True,
+        patience=150,
+    )
+    yield job_case(
+        "stopped, and the pipeline says not to cancel",
+        stopped,
+        job={"seconds": 60},
+        definition={"cancel_on_stop": False},
+        during=stop_while_running,
+        says=("says not to cancel",),
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+    yield load_case(
+        "stopped, and a load cannot be cancelled",
+        Expected(("ABORTED Aborted",), 0, 1),
+        model={"seconds": 60},
+        during=stop_while_running,
+        says=("no call is known that cancels a load",),
+        holds=frozenset({"model"}),
+        runs_on=True,
+    )
+    yield load_case(
+        "stopped right after a load was started, all stale for 5 s, the next run waits for it",
+        Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 2),
+        model={"seconds": 9, "stale": 5},
+        definition={"settle": 8},
+        during=_joined_and_stopped,
+        patience=120,
+    )
+
+
+def _joined_and_stopped(scene: Scene) -> None:
+    join(scene)
+    scene.until_started()
+    scene.stop()
+
+
+def _after_the_end() -> Iterator[Case]:
+    stopped = Expected(("ABORTED Aborted",), 1, 0)
+    yield job_case("redriven after its end", stopped, job={"seconds": 30}, during=_redriven, also=_closed)
+    yield job_case("started again under the same name", during=_same_name)
+    yield job_case("a closed run started under another name", during=_other_name, also=_refused)
+    yield job_case("the event of its end comes five times at once", during=_five_events, also=_told_once)
+    yield job_case(
+        "the event of a stop comes five times at once, a trigger waits",
+        Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0),
+        job={"seconds": 8},
+        during=_stopped_with_five_events,
+    )
+
+
+def _redriven(scene: Scene) -> None:
+    stop_while_running(scene)
+    scene.until(lambda: scene.runs()[0]["status"] == "ABORTED", "the end of the run")
+    scene.ground.stack.client("stepfunctions").redrive_execution(executionArn=scene.execution().arn)
+    scene.until(lambda: scene.execution().status != "RUNNING", "the end of what was redriven")
+
+
+def _closed(scene: Scene) -> Iterator[str]:
+    if scene.execution().error != "RunClosed":
+        yield f"the redriven execution ended with {scene.execution().error}"
+
+
+def _ended(scene: Scene) -> None:
+    scene.until(lambda: [run["status"] for run in scene.runs()] == ["SUCCEEDED"], "the end of the run")
+
+
+def _same_name(scene: Scene) -> None:
+    _ended(scene)
+    client = scene.ground.stack.client("stepfunctions")
+    try:
+        scene.ground.start_execution(f"{scene.name}-1", {"run_id": f"{scene.name}-1"})
+    except client.exceptions.ExecutionAlreadyExists:
+        return
+    scene.complaints.append("an execution was started twice under one name")
+
+
+def _other_name(scene: Scene) -> None:
+    _ended(scene)
+    scene.ground.start_execution(f"{scene.name}-again", {"run_id": f"{scene.name}-1"})
+
+
+def _refused(scene: Scene) -> Iterator[str]:
+    again = scene.execution(f"{scene.name}-again")
+    if again.error != "InvalidTrigger":
+        yield f"the second execution ended with {again.status} {again.error}"
+
+
+def _send_end(scene: Scene) -> None:
+    event = json.dumps(status_event(scene.execution())).encode()
+    outcomes = at_once(*[lambda: scene.ground.stack.invoke("CloseRun", event)] * 5)
+    failed = [outcome for outcome in outcomes if getattr(outcome, "failed", True)]
+    scene.complaints += [f"close_run failed: {outcome}" for outcome in failed]
+
+
+def _five_events(scene: Scene) -> None:
+    scene.until(lambda: scene.execution().status != "RUNNING", "the end of the execution")
+    _send_end(scene)
+
+
+def _told_once(scene: Scene) -> Iterator[str]:
+    if len(scene.runs()) != 1:
+        yield "there is not exactly one record"
+
+
+def _stopped_with_five_events(scene: Scene) -> None:
+    scene.until(lambda: scene.runs(), "the run's record")
+    join(scene)
+    stop_while_running(scene)
+    _send_end(scene)

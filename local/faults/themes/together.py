@@ -1,0 +1,107 @@
+"""Triggers at the same instant, for one pipeline or for two that share a job or a model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+from local.faults.case import Case, Expected, job_case, load_case, ok
+from local.faults.scene import Scene
+
+
+def cases() -> Iterator[Case]:
+    yield from _one_pipeline()
+    yield from _two_pipelines()
+
+
+def at_once(*acts: Callable[[], object]) -> list[object]:
+    """Real threads that start from one barrier; what each gave."""
+    barrier, given = threading.Barrier(len(acts)), [object()] * len(acts)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        given[number] = acts[number]()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return given
+
+
+def _deliveries(number: int, *, same: bool = False) -> Callable[[Scene], None]:
+    def start(scene: Scene) -> None:
+        scene.listen()
+        names = ["same" if same else str(each) for each in range(number)]
+        answers = at_once(*(lambda name=name: scene.deliver(name) for name in names))
+        bad = [
+            answer for answer in answers if isinstance(answer, dict) and answer["status"] not in (200, 202)
+        ]
+        scene.complaints += [f"a delivery was answered with {answer}" for answer in bad]
+
+    return start
+
+
+def _one_pipeline() -> Iterator[Case]:
+    yield job_case("two deliveries at once: a run and one that follows", ok(2, runs=2), start=_deliveries(2))
+    yield job_case("ten deliveries at once: a run and one that follows", ok(2, runs=2), start=_deliveries(10))
+    yield job_case("one delivery twice at once: one run", start=_deliveries(2, same=True))
+    yield job_case("one delivery six times at once: one run", start=_deliveries(6, same=True))
+    yield job_case(
+        "two executions by hand at once: a run and one that follows",
+        ok(2, runs=2),
+        start=lambda scene: _started(scene, scene.name, scene.name),
+    )
+    yield job_case(
+        "a delivery and an execution at once: a run and one that follows", ok(2, runs=2), start=_both_ways
+    )
+
+
+def _started(scene: Scene, *pipelines: str) -> None:
+    at_once(*(lambda name=name: scene.start(name) for name in pipelines))
+
+
+def _both_ways(scene: Scene) -> None:
+    scene.listen()
+    at_once(scene.deliver, scene.start)
+
+
+def _two_pipelines() -> Iterator[Case]:
+    """Each gets an execution, or a load, of its own."""
+
+    def second(scene: Scene) -> None:
+        scene.define(f"{scene.name}-b")
+
+    def by_hand(scene: Scene) -> None:
+        _started(scene, scene.name, f"{scene.name}-b")
+
+    def by_one_event(scene: Scene) -> None:
+        scene.listen(scene.name, f"{scene.name}-b")
+        scene.deliver()
+
+    for what, case, expected in (
+        ("a job", job_case, ok(2, runs=2)),
+        ("a model", load_case, ok(0, 2, runs=2)),
+    ):
+        yield case(f"two pipelines that share {what}, at once", expected, before=second, start=by_hand)
+        yield case(
+            f"two pipelines that share {what}, by one event", expected, before=second, start=by_one_event
+        )
+        yield case(
+            f"two pipelines that share {what}, at once, all stale for 4 s",
+            expected,
+            job={"stale": 4} if what == "a job" else None,
+            model={"stale": 4} if what == "a model" else None,
+            before=second,
+            start=by_hand,
+        )
+    yield job_case(
+        "two pipelines that share a job, when_busy fail",
+        Expected(("SUCCEEDED", "FAILED JobBusy"), 1, 0),
+        job={"seconds": 6},
+        definition={"when_busy": "fail"},
+        before=second,
+        start=by_hand,
+        says=("is busy with another run",),
+    )

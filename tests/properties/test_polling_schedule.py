@@ -1,0 +1,184 @@
+"""Whatever is known, asked and allowed: waits keep their bounds, and the looks last until the time-out."""
+
+from __future__ import annotations
+
+from math import ceil
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from celonis_refresh.polling.durations import learn
+from celonis_refresh.polling.expectation import Expectation, expect
+from celonis_refresh.polling.rate_limits import pause
+from celonis_refresh.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
+from tests.unit.polling.histories import chance
+
+seconds = st.sampled_from([0.0, 1.0, 60.0, 3600.0, WEEK, 1e9]) | st.floats(0, 1e6)
+histories = st.lists(st.tuples(seconds, st.booleans()), max_size=25)
+regular = st.tuples(st.floats(1, 1e5), st.floats(1, 2), st.integers(1, 20)).map(
+    lambda job: [(job[0] * job[1] ** (run % 3), True) for run in range(job[2])]
+)
+randoms = st.integers(0, 2**32).map(chance)
+elapsed_times = st.floats(0, 2 * WEEK)
+floors = st.integers(1, 3600)
+
+
+def expected(runs: list[tuple[float, bool]]) -> Expectation:
+    document: dict[str, Any] | None = None
+    for took, succeeded in runs:
+        document = learn(document, took, succeeded=succeeded)
+    return expect(document)
+
+
+expectations = (histories | regular).map(expected)
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    floor = draw(floors)
+    ceiling = draw(st.none() | st.integers(floor, 3600))
+    return Schedule(floor, ceiling, draw(expectations))
+
+
+@given(
+    schedules(),
+    elapsed_times,
+    randoms,
+    st.floats(0, 1e5),
+    st.floats(-1, WEEK),
+    st.integers(-1, 2000),
+    st.booleans(),
+)
+def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
+    schedule: Schedule, elapsed: float, random: Random, asked: float, left: float, looks: int, proven: bool
+) -> None:
+    wait = schedule.next_wait(elapsed, random, asked, time_left=left, looks_left=looks, proven=proven)
+    assert isinstance(wait, int)
+    assert wait >= max(1, asked)
+
+
+@given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000))
+def test_once_proven_no_wait_is_below_the_floor(
+    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int
+) -> None:
+    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=looks) >= schedule.floor
+
+
+@given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
+def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
+    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
+) -> None:
+    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
+    if schedule.ceiling is not None and left <= schedule.ceiling * looks / 2:
+        assert wait <= schedule.ceiling
+
+
+@given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
+def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
+    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
+) -> None:
+    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
+    assert wait <= max(schedule.floor, ceil(left))
+
+
+@settings(deadline=None)
+@given(
+    schedules(),
+    st.floats(10, WEEK),
+    st.integers(30, 1000),
+    randoms,
+    st.integers(0, 12),
+    st.floats(0, 30),
+    st.lists(st.floats(0, 900), max_size=5),
+)
+def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
+    schedule: Schedule,
+    timeout: float,
+    budget: int,
+    random: Random,
+    unproven: int,
+    slow: float,
+    asked: list[float],
+) -> None:
+    """``unproven``: looks until the start is proven. ``slow``: how long a look takes. ``asked``: by 429s."""
+    at, looks = 0.0, 0
+    while at < timeout:
+        wait = schedule.next_wait(
+            at,
+            random,
+            asked[looks] if looks < len(asked) else 0.0,
+            time_left=timeout - at,
+            looks_left=budget - looks,
+            proven=looks >= unproven,
+        )
+        overdue = at + wait - timeout
+        at, looks = at + wait + random.uniform(0, slow), looks + 1
+    assert looks <= budget
+    most = asked[looks - 1] * (1 + JITTER) + 1 if looks <= len(asked) else 0.0
+    assert overdue <= max(1, schedule.floor, most)
+
+
+@given(
+    schedules(),
+    elapsed_times,
+    st.integers(0, 2**32),
+    st.floats(1, WEEK),
+    st.integers(2, 2000),
+    st.integers(2, 2000),
+)
+def test_fewer_looks_left_never_shorten_a_wait(
+    schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
+) -> None:
+    few, many = (
+        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=looks)
+        for looks in sorted((one, other))
+    )
+    assert few >= many
+
+
+@given(schedules(), elapsed_times, st.integers(0, 2**32), st.floats(0, 1e5), st.floats(0, 1e5))
+def test_who_is_asked_for_more_waits_no_less(
+    schedule: Schedule, elapsed: float, seed: int, one: float, other: float
+) -> None:
+    less, more = (schedule.next_wait(elapsed, chance(seed), asked) for asked in sorted((one, other)))
+    assert less <= more
+
+
+@given(schedules(), st.floats(0, WEEK), st.integers(0, 2**32))
+def test_no_proof_never_lengthens_a_wait(schedule: Schedule, elapsed: float, seed: int) -> None:
+    hasty, calm = (schedule.next_wait(elapsed, chance(seed), proven=proven) for proven in (False, True))
+    assert hasty <= calm
+
+
+@given(expectations, st.floats(1, WEEK), st.floats(1, 1.5), st.integers(0, 2**32))
+def test_to_look_later_is_to_look_next_no_earlier(
+    expectation: Expectation, elapsed: float, factor: float, seed: int
+) -> None:
+    """The next look's moment, not its wait, is what rises with the time that has passed.
+
+    But for whole seconds, and for the steps of the sum, which start at another place.
+    """
+    schedule = Schedule(1, None, expectation)
+    sooner, later = (
+        at + schedule.next_wait(at, chance(seed), time_left=4 * WEEK - at)
+        for at in (elapsed, elapsed * factor)
+    )
+    assert later >= 0.97 * sooner - 1
+
+
+@given(st.integers(FEW_LOOKS, 2000), randoms, expectations)
+def test_the_first_look_for_a_proof_is_soon(looks: int, random: Random, expectation: Expectation) -> None:
+    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=looks, proven=False)
+    assert wait <= 2
+
+
+numbers = st.none() | st.floats(0, 1e6)
+
+
+@given(numbers, numbers, numbers)
+def test_a_pause_is_never_longer_than_the_reset(
+    limit: float | None, remaining: float | None, reset: float | None
+) -> None:
+    assert 0 <= pause(limit, remaining, reset) <= (reset or 0.0)

@@ -1,0 +1,65 @@
+"""One permission less, and a passage fails: what the template allows is needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.aws.errors import LocalStackError
+from local.standing import STACK_NAME
+from tests.stack.passages.celonis import Celonis
+from tests.stack.passages.permissions import withheld
+from tests.stack.passages.service import Service, until
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "error"),
+    [
+        ("OpenRunRole", "ssm:GetParameter", "ClientError"),
+        ("OpenRunRole", "dynamodb:PutItem", "ClientError"),
+        ("StartJobRole", "dynamodb:ConditionCheckItem", "ClientError"),
+        ("CheckJobRole", "dynamodb:DeleteItem", "ClientError"),
+        ("StartLoadRole", "dynamodb:UpdateItem", "ClientError"),
+        ("CheckLoadRole", "dynamodb:GetItem", "ClientError"),
+    ],
+)
+def test_without_it_an_execution_fails(
+    service: Service, celonis: Celonis, role: str, action: str, error: str
+) -> None:
+    pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
+    with withheld(service.stack, role, action):
+        described = service.ended(service.execute({"pipeline": pipeline}))
+    assert (described["status"], described["error"]) == ("FAILED", error)
+    assert "not authorized" in described["cause"]
+    until(lambda: service.is_free(pipeline), f"{pipeline} to be free")
+    assert service.run_by_hand({"pipeline": pipeline})["status"] == "SUCCEEDED"
+
+
+def test_without_it_the_schedule_cannot_start_the_state_machine(service: Service) -> None:
+    with (
+        withheld(service.stack, "RefreshScheduleRole", "states:StartExecution"),
+        pytest.raises(LocalStackError, match="not authorized"),
+    ):
+        service.stack.fire_schedule(f"{STACK_NAME}-full-refresh")
+
+
+def test_without_it_the_end_of_a_run_lies_in_the_queue(service: Service, celonis: Celonis) -> None:
+    with withheld(service.stack, "CloseRunRole", "states:DescribeExecution"):
+        name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})
+        assert service.ended(name)["status"] == "SUCCEEDED"
+        until(service.dead_letters, "a dead letter")
+        assert service.stack.settle()
+    service.dead_letters()  # the event may have come twice
+    assert service.status(name) == "RUNNING"
+    service.hand_to("CloseRun", {"detail": {"name": name, "executionArn": service.arn(name)}})
+    assert service.closed(name)["status"] == "SUCCEEDED"
+
+
+def test_without_its_policy_the_queue_takes_nothing_from_the_event_bus(
+    service: Service, celonis: Celonis
+) -> None:
+    with service.unheard(queue_policy="") as letters:
+        name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})
+        assert service.ended(name)["status"] == "SUCCEEDED"
+    assert letters == []
+    service.hand_to("CloseRun", {"detail": {"name": name, "executionArn": service.arn(name)}})
+    assert service.closed(name)["status"] == "SUCCEEDED"

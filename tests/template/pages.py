@@ -1,0 +1,70 @@
+"""README and docs as tables below headings."""
+
+from __future__ import annotations
+
+import functools
+import re
+from itertools import takewhile
+
+from tests.template import documents
+
+HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
+NAME = re.compile(r"`([^`]+)`")
+
+Row = list[str]
+
+
+@functools.cache
+def page(path: str) -> str:
+    return (documents.ROOT / path).read_text(encoding="utf-8")
+
+
+def pages() -> list[str]:
+    """README and everything in docs/, as paths."""
+    found = [documents.ROOT / "README.md", *sorted((documents.ROOT / "docs").glob("*.md"))]
+    return [path.relative_to(documents.ROOT).as_posix() for path in found]
+
+
+def section(path: str, title: str) -> str:
+    """The text below a heading, up to the next one."""
+    headings = list(HEADING.finditer(_without_code(page(path))))
+    (number,) = [at for at, heading in enumerate(headings) if heading["title"].replace("`", "") == title]
+    end = headings[number + 1].start() if number + 1 < len(headings) else None
+    return _without_code(page(path))[headings[number].end() : end]
+
+
+def _without_code(text: str) -> str:
+    """A comment in a shell is no heading."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def tables(path: str, title: str) -> list[dict[str, Row]]:
+    """The tables of a section, each with its rows by the first name in them."""
+    lines = iter(section(path, title).splitlines())
+    found: list[dict[str, Row]] = []
+    for line in lines:
+        if line.startswith("|"):
+            next(lines)  # the line under the head
+            found.append(_rows(takewhile(lambda each: each.startswith("|"), lines)))
+    return found
+
+
+def _rows(lines: takewhile[str]) -> dict[str, Row]:
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return {_first_name(row[0]): row for row in cells}
+
+
+def _first_name(cell: str) -> str:
+    name = NAME.search(cell)
+    return name[1] if name else cell
+
+
+def table(path: str, title: str) -> dict[str, Row]:
+    """The first table of a section."""
+    return tables(path, title)[0]
+
+
+def anchors(path: str) -> set[str]:
+    """What a link into the page may name, as GitHub makes it from headings."""
+    titles = (heading["title"] for heading in HEADING.finditer(_without_code(page(path))))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1,0 +1,266 @@
+"""The pages say what the code says: every field, parameter, output, sender and error, and none besides."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from celonis_refresh.celonis.connection import OAuthClient
+from celonis_refresh.http_answers import STATUS
+from celonis_refresh.passage import opening, requesting
+from celonis_refresh.pipelines import definition
+from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.webhooks.overrides import _KINDS, Overrides
+from celonis_refresh.webhooks.schemes.models import Scheme
+from celonis_refresh.webhooks.senders import SENDERS, Sender
+from celonis_refresh.webhooks.sources import Rule, Source
+from tests.template import documents, pages
+from tests.template.test_error_names import raised
+
+CONFIGURATION, RUNS, ERRORS, README = "docs/configuration.md", "docs/runs.md", "docs/errors.md", "README.md"
+
+
+def own(model: type[BaseModel], *without: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model that are not those of others."""
+    elsewhere = {name for other in without for name in other.model_fields}
+    return {name: field for name, field in model.model_fields.items() if name not in elsewhere}
+
+
+MODELS = {
+    "Pipeline": own(definition.Definition),
+    "Job": own(definition.JobStep),
+    "Load": own(definition.LoadStep),
+    "Poll": own(definition.Polling),
+    "Execution input": own(opening._Start),
+    "Source": own(Source, Overrides),
+    "Rule": own(Rule),
+    "Scheme": own(Overrides),
+}
+REQUESTS = {
+    "Body of POST /runs": own(requesting.StartRequest),
+    "Body of POST /runs/{run_id}/cancel": own(requesting.CancelRequest),
+    "Query of GET /runs": own(requesting.ListRequest),
+}
+
+
+@pytest.mark.parametrize("title", MODELS)
+def test_every_field_of_the_configuration_is_described(title: str) -> None:
+    assert set(pages.table(CONFIGURATION, title)) == set(MODELS[title])
+
+
+@pytest.mark.parametrize("title", REQUESTS)
+def test_every_field_of_a_request_is_described(title: str) -> None:
+    assert set(pages.table(RUNS, title)) == set(REQUESTS[title])
+
+
+def test_the_fields_of_special_inputs_are_described() -> None:
+    inline = pages.tables(CONFIGURATION, "Pipeline")[1]
+    assert set(inline) == set(own(definition.InlineDefinition, definition.Definition))
+    assert set(pages.tables(CONFIGURATION, "Execution input")[1]) == set(own(opening._Resume))
+
+
+def written(field: FieldInfo) -> set[str]:
+    """How the default of a field may stand in a table."""
+    if field.is_required():
+        return {"required"}
+    default = field.get_default(call_default_factory=True)
+    if default is None:
+        return {
+            "as defined",
+            "any",
+            "the sender's condition",
+            "sender, event, delivery id",
+            "all",
+            "the newest",
+        }
+    if isinstance(default, BaseModel):
+        return {"`{}`"}
+    return {f"`{json.dumps(default)}`", "any"} if default == () else {f"`{json.dumps(default)}`"}
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [(CONFIGURATION, title) for title in MODELS if title != "Scheme"] + [(RUNS, title) for title in REQUESTS],
+)
+def test_every_default_is_the_one_in_the_code(path: str, title: str) -> None:
+    models = {**MODELS, **REQUESTS}[title]
+    for name, row in pages.table(path, title).items():
+        if name not in ("secret",):  # optional by its type, required by the scheme
+            assert row[2] in written(models[name]), name
+
+
+def bounds(field: FieldInfo) -> tuple[Any, Any] | None:
+    """The least and greatest number that a field takes."""
+    found = {key: getattr(each, key) for each in field.metadata for key in ("ge", "le") if hasattr(each, key)}
+    return (found["ge"], found["le"]) if set(found) == {"ge", "le"} else None
+
+
+@pytest.mark.parametrize("title", ["Pipeline", "Job", "Load", "Poll"])
+def test_every_range_is_the_one_in_the_code(title: str) -> None:
+    for name, row in pages.table(CONFIGURATION, title).items():
+        limits = bounds(MODELS[title][name])
+        if limits is not None:
+            assert row[1] == f"{limits[0]} to {limits[1]}", name
+
+
+def test_numbers_in_the_text_are_those_in_the_code() -> None:
+    pipeline = pages.table(CONFIGURATION, "Pipeline")
+    assert f"at most {definition.MAX_STEPS}" in pipeline["jobs"][3]
+    assert f"at most {definition.MAX_STEPS}" in pipeline["loads"][3]
+    assert f"at most {definition.MAX_TABLES}" in pages.table(CONFIGURATION, "Load")["tables"][3]
+
+
+def test_every_parameter_is_described_with_its_default() -> None:
+    parameters = documents.template()["Parameters"]
+    rows = pages.table(CONFIGURATION, "Template parameters")
+    assert list(rows) == list(parameters)
+    for name, row in rows.items():
+        default = str(parameters[name]["Default"])
+        assert row[1] == (f"`{default}`" if default else "empty"), name
+
+
+def test_every_output_is_described() -> None:
+    assert list(pages.table(CONFIGURATION, "Outputs")) == list(documents.template()["Outputs"])
+
+
+def test_the_fields_of_a_connection_are_those_that_are_read() -> None:
+    """``connection.py`` refuses every field but those in the sets that it compares with."""
+    tree = ast.parse((documents.PACKAGE / "celonis" / "connection.py").read_text(encoding="utf-8"))
+    known = {
+        ast.literal_eval(node) for each in ast.walk(tree) if isinstance(each, ast.Set) for node in each.elts
+    }
+    top, auth = pages.tables(CONFIGURATION, "Connection secret")
+    assert set(top) | set(auth) == known
+    defaults = {field.name: field.default for field in fields(OAuthClient)}
+    assert auth["method"][2] == f"`{defaults['method']}`"
+    assert auth["scope"][2] == f"`{defaults['scope']}`"
+
+
+def test_the_fields_of_a_webhook_secret_are_those_that_are_read() -> None:
+    source = (documents.PACKAGE / "aws" / "configuration.py").read_text(encoding="utf-8")
+    names = list(pages.table(CONFIGURATION, "Webhook secret"))
+    assert f"for key in {json.dumps(names).replace('[', '(').replace(']', ')')}" in source
+
+
+def scheme_name(scheme: Scheme) -> str:
+    return next(name for name, kind in _KINDS.items() if isinstance(scheme, kind))
+
+
+def test_every_sender_is_described() -> None:
+    rows = pages.table(CONFIGURATION, "Senders")
+    assert set(rows) == set(SENDERS)
+    for name, row in rows.items():
+        assert row[1] == f"`{scheme_name(SENDERS[name].scheme)}`", name
+        assert all(f"`{event}`" in row[3] for event in SENDERS[name].start.events), name
+        says_any = row[3].startswith("any")
+        assert says_any == (SENDERS[name].start == Sender(name="", scheme=SENDERS[name].scheme).start), name
+
+
+def test_senders_without_a_delivery_id_are_named() -> None:
+    without = {name for name, sender in SENDERS.items() if not sender.delivery_id}
+    sentence = re.search(
+        r"((?:`\w+`(?:, | and )?)+) have no delivery id", pages.section(CONFIGURATION, "Senders")
+    )
+    assert sentence is not None
+    assert set(pages.NAME.findall(sentence[1])) == without
+
+
+def test_every_parameter_of_a_scheme_says_what_it_belongs_to() -> None:
+    rows = pages.table(CONFIGURATION, "Scheme")
+    for name, row in rows.items():
+        kinds = {kind for kind, model in _KINDS.items() if name in {field.name for field in fields(model)}}
+        assert set(pages.NAME.findall(row[1])) == kinds or (not kinds and row[1] == "all"), name
+
+
+def test_every_error_is_described_with_its_status() -> None:
+    rows = pages.table(ERRORS, "Errors")
+    assert set(rows) == raised()
+    assert {name: int(row[1]) for name, row in rows.items() if row[1]} == dict(STATUS)
+
+
+def test_every_error_name_that_is_no_class_is_described() -> None:
+    named = {"Canceled", "Aborted", "ExecutionGone"}
+    texts = " ".join(path.read_text(encoding="utf-8") for path in documents.sources(documents.PACKAGE))
+    for name in named:
+        assert f'"{name}"' in texts
+        assert f"`{name}`" in pages.section(ERRORS, "Errors")
+
+
+def test_every_status_is_described() -> None:
+    assert set(pages.table(RUNS, "Status")) == set(RunStatus)
+
+
+def test_every_route_is_described() -> None:
+    (api,) = documents.translated_resources("AWS::ApiGatewayV2::Api").values()
+    routes = {
+        f"{method.upper()} {path}" for path, methods in api["Body"]["paths"].items() for method in methods
+    }
+    ours = {route for route in routes if "/webhooks/" not in route}
+    assert set(pages.table(RUNS, "The runs API")) == ours
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["run", "step"])
+def test_every_field_of_a_record_that_is_described_exists(number: int) -> None:
+    texts = " ".join(path.read_text(encoding="utf-8") for path in documents.sources(documents.PACKAGE))
+    names = set(pages.tables(RUNS, "The record")[number])
+    assert len(names) > 10
+    assert {name for name in names if f'"{name}"' not in texts} == set()
+
+
+def test_every_command_is_one_of_the_makefile() -> None:
+    makefile = pages.page("Makefile")
+    targets = set(re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE))
+    named = {
+        name
+        for path in pages.pages()
+        for name in re.findall(r"`make (\w+)|^make (\w+)", pages.page(path), re.M)
+    }
+    mentioned = {name for pair in named for name in pair if name}
+    assert mentioned <= targets
+    assert targets - {"help"} <= set(re.findall(r"make (\w+)", pages.page(README)))
+
+
+def test_what_ci_runs_is_what_the_page_says() -> None:
+    commands = re.findall(r"^make (\w+)", pages.page(".ci/run"), re.MULTILINE)
+    assert commands
+    assert set(commands) <= set(re.findall(r"make (\w+)", pages.page(README)))
+
+
+@pytest.mark.parametrize("path", pages.pages())
+def test_every_link_leads_somewhere(path: str) -> None:
+    folder = (documents.ROOT / path).parent
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", pages.page(path)):
+        file, _, anchor = target.partition("#")
+        linked = (folder / file).resolve() if file else documents.ROOT / path
+        assert linked.is_file(), target
+        if anchor:
+            assert anchor in pages.anchors(linked.relative_to(documents.ROOT).as_posix()), target
+
+
+@pytest.mark.parametrize("path", pages.pages())
+def test_every_json_in_the_pages_is_json(path: str) -> None:
+    for block in re.findall(r"^```json\n(.*?)^```", pages.page(path), re.MULTILINE | re.DOTALL):
+        json.loads(block)
+
+
+def test_the_examples_are_valid() -> None:
+    blocks = [
+        json.loads(block)
+        for path in (README, CONFIGURATION)
+        for block in re.findall(r"^```json\n(.*?)^```", pages.page(path), re.MULTILINE | re.DOTALL)
+    ]
+    pipelines = [block for block in blocks if "data_pool" in block]
+    sources = [block for block in blocks if "sender" in block]
+    assert len(pipelines) == 2
+    assert len(sources) == 1
+    for each in pipelines:
+        definition.read_definition("The example", definition.Definition, each)
+    for each in sources:
+        Source.model_validate(each)
