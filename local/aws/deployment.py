@@ -1,6 +1,7 @@
 """Everything that lives as long as one deployment of the template, wired together."""
 
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from local.aws.roles.callers import Callers
 from local.aws.roles.evaluation import Ask, is_service_allowed
 from local.aws.roles.resource_policies import ResourcePolicies
 from local.aws.runtime.armory import Armory
+from local.aws.runtime.code_folder import new_code_folder
 from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.logs import FunctionLogs
 from local.aws.settings import Settings
@@ -50,6 +52,7 @@ class Deployment:
         self.executions.abandon()
         self.later.close()
         self.invoker.pool.close()
+        shutil.rmtree(self.world.code_dir, ignore_errors=True)
 
     def settle(self, timeout: float) -> bool:
         """Wait until no event is on its way and no asynchronous invocation is running."""
@@ -65,7 +68,7 @@ def assemble(
     logs: FunctionLogs,
 ) -> Deployment:
     """Wire a deployment up; its resources are created afterwards, through its own gateway."""
-    world = World(stack_name, clients, artifacts, state_dir / "code")
+    world = World(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
     chance = random.Random(settings.seed)  # noqa: S311 - chooses which events come twice, no secret
     sender = Sender(clients)
     later = Later("delivery")

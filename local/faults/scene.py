@@ -201,6 +201,16 @@ class Scene:
         lane = self.job if call in JOB_CALLS else self.model
         self.until(lambda: len(self.team.requests(call, lane)) >= number, f"request {number} of {call}")
 
+    def until_proven(self, step: str = "") -> None:
+        """Waits until the run has proven what is its own."""
+        step = step or ("job-0" if self.jobs else "load-0")
+
+        def proven() -> bool:
+            steps = [run.get("steps", {}).get(step, {}) for run in self.runs()]
+            return any(state.get("evidence", {}).get("proven_by") for state in steps)
+
+        self.until(proven, f"the proof of {step}")
+
     def await_end(self) -> None:
         """Waits until nothing of the case is under way any more, or complains."""
         end = time.monotonic() + self.case.patience

@@ -17,7 +17,8 @@ from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, St
 from tests.fakes.clock import Clock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]
-Lost = Literal["before", "after", "unsent", "throttled", "refused"]
+Lost = Literal["before", "after", "unsent", "throttled", "refused", "nothing"]
+"""What becomes of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
 Effect = Literal["started", "queued", "ignored"]
 Aspect = Literal["status", "ids", "list"]
 Hook = Callable[[str, Literal["before", "after"]], None]
@@ -309,14 +310,14 @@ class FakeCelonis:
             raise rejected(409)
         if isinstance(fault, Exception):
             raise fault
-        if fault != "before":
-            _, start = lane.post(self.clock.now, str(what))
+        start = None if fault in ("before", "nothing") else lane.post(self.clock.now, str(what))[1]
         self.hook(name, "after")
         self.clock.sleep(self.down)
-        if fault is not None:
+        if fault not in (None, "nothing"):
             self.clock.sleep(max(0.0, timeout - self.up - self.down))
             raise unavailable(may_have_started=True)
-        return StartAnswer(start.id if self.answers_id and start.mine else None)
+        told = self.answers_id and start is not None and start.mine
+        return StartAnswer(start.id if start is not None and told else None)
 
     def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
         fault = self._fault(name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.celonis import Lost, Shows
+from tests.fakes.celonis import Lost, Shows, Somebody
 from tests.fakes.search import examples
 from tests.properties.worlds import (
     SETTLE,
@@ -160,3 +162,64 @@ def test_one_death_of_the_function_keeps_no_run_from_its_end(world: World) -> No
 def test_one_lost_answer_keeps_no_run_from_its_end(world: World) -> None:
     ended, lane, _ = unfold(world)
     assert (ended, len(lane.mine)) == (ENDS[world.outcome], 1)
+
+
+# What is assumed, and what happens where it does not hold.
+
+NO_LIST = Shows(listing=False)
+PAST = ((1000.0, 10.0, "SUCCESS"),)
+THEIRS = Somebody("effect", 1.0, 5.0, "FAIL")
+
+
+def test_assumed_a_stale_read_lasts_at_most_settle_or_a_lost_start_is_sent_twice() -> None:
+    world = World(draws=(0.0, 0.0, *[3.0 * SETTLE] * 50), before=PAST, lost=("after",), seconds=300.0)
+    _, lane, _ = unfold(world)
+    assert len(lane.mine) == 2
+
+
+def test_assumed_a_2xx_on_a_job_at_rest_started_it_or_somebodys_start_is_taken_for_ours() -> None:
+    idle = World(before=PAST, lost=("nothing",))
+    assert unfold(idle)[0] == "OutcomeUnproven"
+    ended, lane, _ = unfold(replace(idle, before=(*PAST, (-10.0, 5.0, "FAIL"))))
+    assert (ended, lane.mine) == ("JobFailed", [])
+
+
+def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_answers_with_no_id() -> None:
+    between = (-0.5, 30.0, "FAIL")
+    ended, lane, bench = unfold(World(before=(*PAST, between), busy="ignore"))
+    assert (ended, lane.mine) == ("JobFailed", [])
+    assert bench.celonis.names()[:3] == ["job", "executions", "execute_job"]
+    told, _, _ = unfold(World(before=(*PAST, between), busy="parallel", answers_id=True, seconds=90.0))
+    assert told == "SUCCEEDED"
+
+
+def test_a_stale_look_before_the_start_widens_that_moment_to_settle() -> None:
+    recent = (20.0, 200.0, "FAIL")
+    ended, lane, _ = unfold(World(before=(*PAST, recent), draws=(30.0, 30.0, 0.0), busy="ignore"))
+    assert (ended, lane.mine) == ("JobFailed", [])
+    ended, lane, _ = unfold(World(before=(*PAST, recent), busy="ignore"))
+    assert (ended, len(lane.mine)) == ("SUCCEEDED", 1)
+
+
+def test_two_starts_in_that_moment_end_the_run_as_ambiguous_where_the_list_shows_both() -> None:
+    ended, _, _ = unfold(World(before=(*PAST, (-0.5, 30.0, "FAIL")), busy="parallel"))
+    assert ended == "StartAmbiguous"
+
+
+def test_assumed_where_no_list_is_served_that_a_look_shows_ours_before_somebody_starts_it_again() -> None:
+    quick = World(before=PAST, seconds=0.5, somebody=(THEIRS,))
+    assert unfold(quick)[0] == "StartAmbiguous"
+    ended, lane, _ = unfold(replace(quick, shows=NO_LIST))
+    assert (ended, lane.mine[0].result) == ("JobFailed", "SUCCESS")
+
+
+def test_assumed_after_a_lost_answer_that_nobody_starts_it_until_ours_is_looked_up() -> None:
+    ended, lane, _ = unfold(World(before=(*PAST, (-25.0, 5.0, "FAIL")), lost=("before",)))
+    assert (ended, lane.mine) == ("JobFailed", [])
+
+
+def test_where_celonis_shows_neither_ids_nor_dates_nor_a_list_the_next_start_is_taken_for_ours() -> None:
+    blind = Shows(current=False, latest="none", listing=False)
+    world = World(shows=blind, before=PAST, seconds=20.0, somebody=(Somebody("effect", 40.0, 10.0, "FAIL"),))
+    ended, lane, _ = unfold(world)
+    assert (ended, lane.mine[0].result) == ("JobFailed", "SUCCESS")

@@ -1,11 +1,14 @@
 """What the shop's template becomes: each resource as the API shows it, with nothing lost on the way."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from local.aws.errors import LocalStackError
+from local.aws.runtime.code_folder import new_code_folder
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import call, deploy_shop, shop, wait_until
 
@@ -142,6 +145,38 @@ def test_a_reset_gives_everything_back_as_it_was(shop: LocalStack) -> None:
     assert shop.logs() == []
     wait_until(lambda: not set(before) & set(shop.process_ids()))
     assert call(shop, do="context")["version"] == "$LATEST"
+
+
+def test_the_code_is_a_copy_that_goes_when_the_stack_closes(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("shop").close()
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "app.py").write_text("def handler(event, context): return 'first'\n", encoding="utf-8")
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        "Transform: AWS::Serverless-2016-10-31\nResources: {F: {Type: 'AWS::Serverless::Function', "
+        "Properties: {Handler: app.handler, Runtime: python3.13, CodeUri: code}}}\n",
+        encoding="utf-8",
+    )
+    with deploy_shop(tmp_path / "state", template=template) as stack:
+        (code / "app.py").write_text("def handler(event, context): return 'second'\n", encoding="utf-8")
+        assert stack.invoke("F", b"{}").payload == b'"first"'
+        copied = stack.functions[0].code
+        stack.reset()
+        assert stack.invoke("F", b"{}").payload == b'"second"'
+        assert not copied.exists()
+        copied = stack.functions[0].code
+        assert copied.is_dir()
+    assert not copied.exists()
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / f"{ended.stdout.strip()}-killed").mkdir()
+    kept = new_code_folder(tmp_path / "left")
+    assert list((tmp_path / "left").iterdir()) == [kept]
 
 
 def test_a_condition_that_holds_creates_its_resource(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -58,7 +58,7 @@ def test_the_environment_is_lambdas_and_the_templates_and_nothing_else(
     assert environment["_HANDLER"] == "app.handler"
     assert environment["AWS_ACCESS_KEY_ID"].startswith("ASIA")
     assert environment["AWS_SESSION_TOKEN"]
-    assert environment["LAMBDA_TASK_ROOT"].endswith("functions/api")
+    assert environment["LAMBDA_TASK_ROOT"].endswith("/ApiFunction")
     assert "FROM_THIS_SHELL" not in environment
     assert environment["HOME"] != os.environ.get("HOME")
 
@@ -68,7 +68,7 @@ def test_the_code_and_the_layer_are_importable_and_this_project_is_not(shop: Loc
     assert answer["greeting"] == "from the layer"
     root = str(Path(__file__).parents[2])
     assert root not in answer["path"]
-    assert answer["cwd"].endswith("functions/api")
+    assert answer["cwd"] == answer["environment"]["LAMBDA_TASK_ROOT"]
 
 
 def test_the_context_has_the_deadline_and_the_version(shop: LocalStack) -> None:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from celonis_refresh.celonis.connection import OAuthClient
 from celonis_refresh.http_answers import STATUS
 from celonis_refresh.passage import opening, requesting
-from celonis_refresh.pipelines import definition
+from celonis_refresh.pipelines import definition, reading
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.webhooks.overrides import _KINDS, Overrides
 from celonis_refresh.webhooks.schemes.models import Scheme
@@ -261,6 +261,6 @@ def test_the_examples_are_valid() -> None:
     assert len(pipelines) == 2
     assert len(sources) == 1
     for each in pipelines:
-        definition.read_definition("The example", definition.Definition, each)
+        reading.read_definition("The example", definition.Definition, each)
     for each in sources:
         Source.model_validate(each)

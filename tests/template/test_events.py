@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.passage import opening
-from celonis_refresh.pipelines.definition import parse_inline
+from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.webhooks.receive import receive
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.schemes.models import Hmac

@@ -24,7 +24,6 @@ STATUS: Mapping[str, int] = {
     "RunSuperseded": 409,
     "PipelineSkips": 409,
     "PipelinePaused": 409,
-    "PipelinePaused": 409,
     "InvalidDefinition": 422,
     "InvalidSource": 422,
     "RuleError": 422,

@@ -1,6 +1,7 @@
 """Lambda functions, layers, versions, aliases, and who may invoke them."""
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,13 @@ def _code(request: Request) -> Path:
 
 
 def _artifact(request: Request, key: str) -> Path:
+    """A copy of the folder: what is deployed stays as it is while somebody goes on editing."""
     path = request.world.artifacts.get(key)
     if path is None or not path.is_dir():
         raise DeploymentError("the code must be a local folder")
-    return path
+    copied = request.world.code_dir / request.logical_id
+    shutil.copytree(path, copied)
+    return copied
 
 
 @creates("AWS::Lambda::LayerVersion")

@@ -40,7 +40,7 @@ def table(lines: list[Line], fresh: Means) -> Iterator[str]:
     yield "No run known"
     yield f"  {'1 min to 8 h':<48}{fresh.looks:10.1f}{fresh.late:17.2%}"
     for name, low, high in (("10 s to 1 h", 10.0, HOUR), ("10 min to 48 h", HOUR / 6, 48 * HOUR)):
-        found = unknown(250, low, high)
+        found = unknown(low, high, 25)
         yield f"  {name:<48}{found.looks:10.1f}{found.late:17.2%}"
     yield ""
     yield "The peers, 1 min to 8 h"

@@ -6,6 +6,7 @@ that sees the end among them.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -50,10 +51,18 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> Line:
     return Line(family, found, found.late / limit)
 
 
-def unknown(jobs: int = JOBS, shortest: float = 60.0, longest: float = 8 * HOUR) -> Means:
-    """With no history, jobs between these durations: one run each of ``jobs`` of them."""
-    once = Family("no history", lambda _: 1.0)
-    return means(once, spread(jobs, shortest, longest), history=0)
+def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> Means:
+    """With no history: runs of every duration between these, met with so many sequences of looks."""
+    random = Random(1)  # noqa: S311 - repeatable on purpose
+    durations = spread(JOBS, shortest, longest)
+    total = Means()
+    for _ in range(sequences):
+        moments = looks(Schedule(FLOOR), random, longest)
+        for duration in durations:
+            seen = bisect_left(moments, duration)
+            total.looks += (seen + 1) / len(durations) / sequences
+            total.late += (moments[seen] / duration - 1) / len(durations) / sequences
+    return total
 
 
 def over_fixed(family: Family, usual: float) -> float:

@@ -30,14 +30,16 @@ def _under_way() -> Iterator[Case]:
         ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),
     ):
         fails = "FAIL" if kind == "job" else "ERROR"
-        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=5))
+        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=12))
         yield case(
-            f"{kind}: theirs is under way and fails, then ours", good, before=theirs(seconds=5, outcome=fails)
+            f"{kind}: theirs is under way and fails, then ours",
+            good,
+            before=theirs(seconds=12, outcome=fails),
         )
         yield case(
             f"{kind}: theirs is under way, when_busy fail",
             red(bad, executions=0),
-            before=theirs(seconds=8),
+            before=theirs(seconds=40),
             definition={"when_busy": "fail"},
             says=("is busy with",),
         )
@@ -50,7 +52,7 @@ def _under_way() -> Iterator[Case]:
             job_step=step,
             load_step=step,
         )
-    queued = {"queue_seconds": 4}
+    queued = {"queue_seconds": 8}
     yield job_case("job: theirs is queued, then ours", job=queued, before=theirs(seconds=1))
 
 
@@ -84,7 +86,7 @@ def _jobs_in_between() -> Iterator[Case]:
         yield _job(
             f"{policy}, no id in the answer",
             red("StartAmbiguous"),
-            {**knobs, "seconds": 6},
+            {**knobs, "seconds": 40},
             runs_on=True,
             **ambiguous,
         )
@@ -92,24 +94,26 @@ def _jobs_in_between() -> Iterator[Case]:
     yield _job(
         "queue, no list",
         red("TakenOver"),
-        {"while_running": "queue", "seconds": 6},
+        {"while_running": "queue", "seconds": 40},
         runs_on=True,
         faults=(NO_LIST,),
         holds=frozenset({"job"}),
     )
-    yield _job("parallel, no list", JOB, {"while_running": "parallel"}, faults=(NO_LIST,), seconds=1)
+    yield _job(
+        "parallel, no list", JOB, {"while_running": "parallel", "seconds": 4}, faults=(NO_LIST,), seconds=1
+    )
     # Written down for users: this start cannot be told from ours.
     ignored = {"while_running": "ignore"}
     yield _job("ours ignored (assumption: taken for ours)", ok(0), ignored, assumption=True)
 
 
-def _job(name: str, expected: Expected, job: Mapping[str, Any], *, seconds: float = 4, **more: Any) -> Case:
+def _job(name: str, expected: Expected, job: Mapping[str, Any], *, seconds: float = 10, **more: Any) -> Case:
     race = theirs(when="before_next", seconds=seconds)
     return job_case(f"job: theirs in between, {name}", expected, job=job, before=race, **more)
 
 
 def _loads_in_between() -> Iterator[Case]:
-    race = theirs(when="before_next", seconds=4)
+    race = theirs(when="before_next", seconds=10)
     taken = red("TakenOver", executions=0, loads=1)
     held = frozenset({"model"})
     for policy, expected, more in (
@@ -117,9 +121,9 @@ def _loads_in_between() -> Iterator[Case]:
         ("parallel", LOAD, {}),
         ("restart", LOAD, {}),
     ):
-        knobs = {"while_running": policy, "seconds": 6}
+        knobs = {"while_running": policy, "seconds": 30 if expected is taken else 4}
         yield load_case(f"load: theirs in between, {policy}", expected, model=knobs, before=race, **more)
-        told = {**knobs, "load_answer": "load_id"}
+        told = {**knobs, "seconds": 4, "load_answer": "load_id"}
         yield load_case(f"load: theirs in between, {policy}, id in the answer", LOAD, model=told, before=race)
     ignored = {"while_running": "ignore"}
     name = "load: theirs in between, ours ignored (assumption: taken for ours)"

@@ -63,7 +63,7 @@ def cases() -> Iterator[Case]:
     yield from _killed("start_load", "StartLoad", START_LOAD, load_case, definition=SOON)
     yield from _killed("check_load", "CheckLoad", CHECK_LOAD, load_case, model={"seconds": 0.3})
     followed = Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
-    stopped: dict[str, Any] = {"job": {"seconds": 12}, "during": _joined_and_stopped}
+    stopped: dict[str, Any] = {"job": {"seconds": 60}, "during": _joined_and_stopped}
     yield from _killed("close_run", "CloseRun", CLOSE_RUN, job_case, expected=followed, **stopped)
     yield from _hangs()
 

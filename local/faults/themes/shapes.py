@@ -11,6 +11,7 @@ NO_LIST = {"call": "executions", "status": 404, "count": None}
 """The list of executions is not documented: perhaps it is not served."""
 NULL_IDS = {"null_fields": ["currentExecutionId", "latestExecutionItemId"]}
 TIMEOUT = {"timeout": 10}
+NO_ID_NO_DATES = ["dataLoadId", "startDate", "endDate"]
 
 
 def cases() -> Iterator[Case]:
@@ -31,7 +32,7 @@ def both(
 
 def _ids_of_jobs() -> Iterator[Case]:
     yield job_case("job: no list of executions", faults=(NO_LIST,))
-    yield from both("ids null", NULL_IDS)
+    yield from both("ids null", {**NULL_IDS, "seconds": 6})
     yield from both("execution items have ids of their own", {"item_ids": "own"})
     yield from both("latest id moves at the end", {"latest_item_moves": "end"})
     yield from both("latest id moves at the end, own ids", {"latest_item_moves": "end", "item_ids": "own"})
@@ -66,7 +67,7 @@ def _answers_to_starts() -> Iterator[Case]:
         yield job_case(f"job: execute answers with {answer}", job={"execute_answer": answer})
     yield job_case(
         "job: execute answers with execution_id, ids null, no list",
-        job={**NULL_IDS, "execute_answer": "execution_id"},
+        job={**NULL_IDS, "execute_answer": "execution_id", "seconds": 6},
         faults=(NO_LIST,),
     )
     yield job_case("job: execute answers 202", job={"execute_status": 202})
@@ -77,12 +78,12 @@ def _answers_to_starts() -> Iterator[Case]:
 
 def _loads() -> Iterator[Case]:
     yield load_case("load: id null", model={"null_fields": ["dataLoadId"]})
-    yield load_case("load: id and dates null", model={"null_fields": ["dataLoadId", "startDate", "endDate"]})
+    yield load_case("load: id and dates null", model={"null_fields": NO_ID_NO_DATES, "seconds": 6})
     yield load_case("load: dates null", model={"null_fields": ["startDate", "endDate"]})
     yield load_case(
         "load: id and dates null, too short to be seen",
         red("OutcomeUnproven", executions=0, loads=1),
-        model={"null_fields": ["dataLoadId", "startDate", "endDate"], "seconds": 0},
+        model={"null_fields": NO_ID_NO_DATES, "seconds": 0},
         holds=frozenset({"model"}),
     )
     yield load_case(

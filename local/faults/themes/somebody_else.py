@@ -21,12 +21,10 @@ def cases() -> Iterator[Case]:
 
 
 def while_ours_runs(**fields: object) -> Callable[[Scene], None]:
-    """Theirs starts when a look has shown ours under way."""
+    """Theirs starts when ours is under way, and proven."""
 
     def act(scene: Scene) -> None:
-        scene.until_started()
-        call = "job" if scene.jobs else "last_load"
-        scene.until_requested(call, len(scene.team.requests(call, (*scene.jobs, *scene.models)[0])) + 1)
+        scene.until_proven()
         somebody(scene, **fields)
 
     return act
@@ -38,59 +36,66 @@ def first(scene: Scene) -> None:
 
 def _before() -> Iterator[Case]:
     """Theirs has just ended, and what a look shows is still from before it."""
-    stale = {"stale": 4}
-    yield job_case("job: theirs just before, seen late", red("StartAmbiguous"), job=stale, before=first)
+    stale = {"stale": 15}
+    more: dict[str, Any] = {"before": first, "definition": {"settle": 20}}
+    yield job_case(
+        "job: theirs just before, seen late", red("StartAmbiguous"), job=stale, holds=HELD_JOB, **more
+    )
     yield job_case(
         "job: theirs just before, seen late, id in the answer",
         job={**stale, "execute_answer": "execution_id"},
-        before=first,
+        **more,
     )
     yield load_case(
         "load: theirs just before, seen late, id in the answer",
         model={**stale, "load_answer": "load_id"},
-        before=first,
+        **more,
     )
 
 
 def _during() -> Iterator[Case]:
     failing = while_ours_runs(seconds=4, outcome="FAIL")
     for policy, listed in (("queue", ok()), ("parallel", ok()), ("restart", red("JobCanceled"))):
-        knobs = {"while_running": policy, "seconds": 5}
+        knobs = {"while_running": policy, "seconds": 12}
         yield job_case(f"job: theirs during ours, {policy}", listed, job=knobs, during=failing)
         yield job_case(
             f"job: theirs during ours, {policy}, no list",
             red("TakenOver"),
             job=knobs,
-            during=while_ours_runs(seconds=9, outcome="FAIL"),
+            during=while_ours_runs(seconds=20, outcome="FAIL"),
             faults=(NO_LIST,),
+            holds=HELD_JOB,
         )
     yield job_case(
-        "job: theirs during ours is refused", job={"while_running": "refuse", "seconds": 4}, during=failing
+        "job: theirs during ours is refused", job={"while_running": "refuse", "seconds": 10}, during=failing
     )
     taken = red("TakenOver", executions=0, loads=1)
     for policy in ("queue", "parallel", "restart"):
-        theirs = while_ours_runs(seconds=9, outcome="ERROR")
-        knobs = {"while_running": policy, "seconds": 5}
-        yield load_case(f"load: theirs during ours, {policy}", taken, model=knobs, during=theirs)
+        theirs = while_ours_runs(seconds=20, outcome="ERROR")
+        knobs = {"while_running": policy, "seconds": 12}
+        name = f"load: theirs during ours, {policy}"
+        yield load_case(name, taken, model=knobs, during=theirs, holds=HELD_MODEL)
 
 
 def _after() -> Iterator[Case]:
     """Theirs starts at the very moment in which ours ends."""
-    job = {"when": "when_idle", "seconds": 9, "outcome": "FAIL"}
-    yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 4})
+    job = {"when": "when_idle", "seconds": 20, "outcome": "FAIL"}
+    yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 10})
     yield job_case(
         "job: theirs right after ours, no list",
         red("TakenOver"),
-        job={"seconds": 4},
+        job={"seconds": 10},
         during=while_ours_runs(**job),
         faults=(NO_LIST,),
+        holds=HELD_JOB,
     )
     load = {**job, "outcome": "ERROR"}
     yield load_case(
         "load: theirs right after ours",
         red("TakenOver", executions=0, loads=1),
-        model={"seconds": 4},
+        model={"seconds": 10},
         during=while_ours_runs(**load),
+        holds=HELD_MODEL,
     )
     yield _unseen()
 
@@ -110,7 +115,7 @@ def _unseen() -> Case:
 
 def _right_after(scene: Scene) -> None:
     scene.until_started()
-    somebody(scene, when="when_idle", seconds=12, outcome="FAIL")
+    somebody(scene, when="when_idle", seconds=3, outcome="FAIL")
 
 
 def _cancels() -> Iterator[Case]:

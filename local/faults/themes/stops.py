@@ -9,7 +9,7 @@ from typing import Any
 from local.aws.delivery.status_events import status_event
 from local.faults.case import Case, Expected, job_case, load_case
 from local.faults.scene import Scene
-from local.faults.themes.acts import join, stop_while_running
+from local.faults.themes.acts import join, shorten, stop_while_running
 from local.faults.themes.together import at_once
 
 LONG = 8
@@ -33,59 +33,39 @@ def stopped_in(state: str) -> Callable[[Scene], None]:
         scene.until(lambda: scene.runs(), "the run's record")
         join(scene)
         scene.until_in(state)
+        shorten(scene)
         scene.stop()
 
     return act
 
 
 def _each_state() -> Iterator[Case]:
-    slow = {"kind": "delay", "seconds": LONG}
-    cases: dict[str, tuple[Callable[..., Case], Expected, dict[str, Any]]] = {
-        "OpenRun": (
-            load_case,
-            then_follows(0, 1),
-            {"load_step": PARTIAL, "faults": ({"call": "tables", **slow},)},
-        ),
-        "StartJob, before the POST": (job_case, then_follows(1, 0), {"faults": ({"call": "job", **slow},)}),
-        "StartJob, the POST has arrived": (
-            job_case,
-            then_follows(2, 0),
-            {
-                "job": {"seconds": 20, "delta_seconds": 20},
-                "faults": ({"call": "execute", "when": "after", **slow},),
-            },
-        ),
-        "StartJob, the POST is on its way": (
-            job_case,
-            then_follows(2, 0),
-            {"job": {"seconds": 10}, "faults": ({"call": "execute", "when": "before", **slow},)},
-        ),
-        "WaitJob": (job_case, then_follows(2, 0), {"job": {"seconds": 15}}),
-        "CheckJob": (
-            job_case,
-            then_follows(2, 0),
-            {"job": {"seconds": 15}, "faults": ({"call": "job", "skip": 1, **slow},)},
-        ),
-        "StartLoad, before the POST": (
-            load_case,
-            then_follows(0, 1),
-            {"faults": ({"call": "last_load", **slow},)},
-        ),
-        "StartLoad, the POST has arrived": (
-            load_case,
-            then_follows(0, 2),
-            {"model": {"seconds": 12}, "faults": ({"call": "load", "when": "after", **slow},)},
-        ),
-        "WaitLoad": (load_case, then_follows(0, 2), {"model": {"seconds": 12}}),
-        "CheckLoad": (
-            load_case,
-            then_follows(0, 2),
-            {"model": {"seconds": 12}, "faults": ({"call": "last_load", "skip": 1, **slow},)},
-        ),
-    }
-    for name, (make, expected, more) in cases.items():
-        state = name.partition(",")[0]
-        yield make(f"stopped in {name}", expected, during=stopped_in(state), patience=120, **more)
+    slow: dict[str, Any] = {"kind": "delay", "seconds": LONG}
+    looks = {"call": "job", **slow}
+    posts = {"call": "execute", **slow}
+    long = {"seconds": 60}
+    for state, again, job, fault in (
+        ("StartJob, before the POST", 0, None, looks),
+        ("StartJob, the POST has arrived", 1, long, {**posts, "when": "after"}),
+        ("StartJob, the POST is on its way", 1, long, {**posts, "when": "before"}),
+        ("WaitJob", 1, long, None),
+        ("CheckJob", 1, long, {**looks, "skip": 1}),
+    ):
+        yield _in(state, job_case, then_follows(1 + again, 0), fault, job=job)
+    tables, looks, posts = ({"call": call, **slow} for call in ("tables", "last_load", "load"))
+    yield _in("OpenRun", load_case, then_follows(0, 1), tables, load_step=PARTIAL)
+    for state, again, model, fault in (
+        ("StartLoad, before the POST", 0, None, looks),
+        ("StartLoad, the POST has arrived", 1, {"seconds": 15}, {**posts, "when": "after"}),
+        ("WaitLoad", 1, {"seconds": 15}, None),
+        ("CheckLoad", 1, {"seconds": 15}, {**looks, "skip": 1}),
+    ):
+        yield _in(state, load_case, then_follows(0, 1 + again), fault, model=model)
+
+
+def _in(name: str, make: Callable[..., Case], expected: Expected, fault: Any, **more: Any) -> Case:
+    act, faults = stopped_in(name.partition(",")[0]), (fault,) if fault else ()
+    return make(f"stopped in {name}", expected, during=act, faults=faults, patience=120, **more)
 
 
 def _what_is_said() -> Iterator[Case]:
@@ -151,7 +131,7 @@ def _after_the_end() -> Iterator[Case]:
     yield job_case(
         "the event of a stop comes five times at once, a trigger waits",
         Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0),
-        job={"seconds": 8},
+        job={"seconds": 60},
         during=_stopped_with_five_events,
     )
 

@@ -28,7 +28,7 @@ def cases() -> Iterator[Case]:
     yield _job(
         "cancel comes too late, it succeeds",
         {"cancel_ignored": True, "seconds": 16},
-        says=("It ended meanwhile (SUCCESS)",),
+        says=("It ended by itself, too late (SUCCESS)",),
     )
     yield _job(
         "the pipeline says not to cancel",

@@ -87,8 +87,9 @@ def shared(place: Standing) -> Iterator[Service]:
     service, celonis = Service(place.stack, place.celonis.url), Celonis(place.celonis.control_url)
     service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
-    first = service.webhook(service.source({"pipeline": pipeline})).json()["runs"][0]
-    assert service.closed(first["run_id"])["status"] == "SUCCEEDED"
+    first = service.webhook(service.source({"pipeline": pipeline}))
+    assert first.status_code == 202, first.text
+    assert service.closed(first.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
     yield service
     service.close()
     celonis.close()

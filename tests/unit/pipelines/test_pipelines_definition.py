@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -18,11 +19,10 @@ from celonis_refresh.pipelines.definition import (
     Definition,
     InlineDefinition,
     Polling,
-    parse_definition,
-    parse_inline,
 )
 from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.modes import LoadKind, Mode
+from celonis_refresh.pipelines.reading import parse_definition, parse_inline
 
 PAGE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/pool-1"
 FULL: dict[str, Any] = {
@@ -177,15 +177,14 @@ def test_a_wrong_value_is_refused_with_its_field(path: str, value: object, field
     assert f"{field}: " in str(error)
 
 
-@pytest.mark.parametrize("word", ["tuple", "dict", "instance", "bool", "NoneType", "str", "pydantic"])
 @pytest.mark.parametrize(("path", "value", "field"), WRONG_PLACES)
-def test_what_was_expected_is_said_in_words_of_json(path: str, value: object, field: str, word: str) -> None:
-    assert word not in " ".join(problem.expected for problem in refused(changed(path, value)).problems).split()
+def test_what_was_expected_is_said_in_words_of_json(path: str, value: object, field: str) -> None:
+    words = " ".join(problem.expected for problem in refused(changed(path, value)).problems).lower().split()
+    assert not {"tuple", "dict", "instance", "bool", "nonetype", "str", "pydantic"} & set(words)
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_document() -> None:
-    document = {"jobs": [{"mode": "FULL"}], "loads": [{"data_model": 1}], "settle": "1"}
-    error = refused(document)
+    error = refused({"jobs": [{"mode": "FULL"}], "loads": [{"data_model": 1}], "settle": "1"})
     assert error.fields() == [
         {"field": "data_pool", "expected": "is required"},
         {"field": "jobs.0.job", "expected": "is required"},
@@ -200,35 +199,39 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_document() -> None:
 
 ELSEWHERE = PAGE.replace("acme", "other")
 ANOTHER_POOL = PAGE.replace("pool-1", "pool-2")
-DISAGREEMENTS: list[tuple[dict[str, Any], str]] = [
-    ({"jobs": [], "loads": []}, "(the whole document)"),
-    ({"jobs": [[{"job": "job-a"}, {"job": "job-a"}]]}, "jobs.0"),
-    ({"jobs": [{"job": "j"}, [{"job": "x"}, {"job": "y"}, {"job": "x"}]]}, "jobs.1"),
-    ({"jobs": [[{"job": f"j{number}"} for number in range(21)]] * 2}, "jobs"),
-    ({"jobs": [], "loads": [{"data_model": "m", "started_by": "job"}]}, "loads.0.started_by"),
-    ({"loads": [{"data_model": "m"}, {"data_model": "n"}, {"data_model": "m"}]}, "loads"),
-    ({"jobs": [{"job": f"{ANOTHER_POOL}/data-configuration/data-jobs?jobId=j"}]}, "jobs.0.job"),
+GROUP = [{"job": f"job-{number}"} for number in range(21)]
+DISAGREEMENTS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"jobs": []}, ["(the whole document)"]),
+    ({"jobs": [[{"job": "job-a"}, {"job": "job-a"}]]}, ["jobs.0"]),
+    ({"jobs": [{"job": "j"}, [{"job": "x"}, {"job": "y"}, {"job": "x"}]]}, ["jobs.1"]),
+    ({"jobs": [GROUP, GROUP]}, ["jobs"]),
+    ({"jobs": [], "loads": [{"data_model": "m", "started_by": "job"}]}, ["loads.0.started_by"]),
+    ({"loads": [{"data_model": "m"}, {"data_model": "n"}, {"data_model": "m"}]}, ["loads"]),
+    ({"jobs": [{"job": f"{ANOTHER_POOL}/data-configuration/data-jobs?jobId=j"}]}, ["jobs.0.job"]),
     (
         {"jobs": [[{"job": "i"}, {"job": f"{ANOTHER_POOL}/data-configuration/data-jobs?jobId=j"}]]},
-        "jobs.0.1.job",
+        ["jobs.0.1.job"],
     ),
     (
-        {"loads": [{"data_model": f"{ANOTHER_POOL}/data-configuration/process-data-models/m"}]},
-        "loads.0.data_model",
-    ),
-    (
-        {"loads": [{"data_model": f"{ELSEWHERE}/data-configuration/process-data-models/m"}]},
-        "loads.0.data_model",
+        {
+            "jobs": [{"job": f"{ANOTHER_POOL}/data-configuration/data-jobs?jobId=j"}],
+            "loads": [
+                {"data_model": f"{ANOTHER_POOL}/data-configuration/process-data-models/m"},
+                {"data_model": f"{ELSEWHERE}/data-configuration/process-data-models/n"},
+                {"data_model": f"{PAGE}/data-configuration/process-data-models/o"},
+            ],
+        },
+        ["jobs.0.job", "loads.0.data_model", "loads.1.data_model"],
     ),
 ]
 
 
-@pytest.mark.parametrize(("fields", "field"), DISAGREEMENTS)
-def test_fields_that_do_not_go_together_are_refused_with_their_place(
-    fields: dict[str, Any], field: str
+@pytest.mark.parametrize(("fields", "places"), DISAGREEMENTS)
+def test_fields_that_do_not_go_together_are_refused_with_their_places(
+    fields: dict[str, Any], places: list[str]
 ) -> None:
     error = refused({"data_pool": f"{PAGE}/", "jobs": [{"job": "j"}], "loads": [], **fields})
-    assert fields_of(error) == [field]
+    assert fields_of(error) == places
 
 
 def test_steps_of_two_teams_are_refused_also_where_the_pool_is_an_id() -> None:
@@ -261,35 +264,27 @@ def test_the_greatest_number_of_tables_is_allowed() -> None:
     assert list(load.tables) == tables
 
 
-def padded(length: int) -> str:
-    return '{"data_pool": "p", "loads": [{"data_model": "m"}]}'.ljust(length)
-
-
 def test_a_document_may_be_as_long_as_the_limit_and_no_longer() -> None:
-    assert parse_definition("otc", padded(MAX_DOCUMENT))
+    text = '{"data_pool": "p", "loads": [{"data_model": "m"}]}'
+    assert parse_definition("otc", text.ljust(MAX_DOCUMENT))
     with pytest.raises(InvalidDefinition, match="at most 65536 characters"):
-        parse_definition("otc", padded(MAX_DOCUMENT + 1))
+        parse_definition("otc", text.ljust(MAX_DOCUMENT + 1))
 
 
-def long_inline(signs: int) -> dict[str, Any]:
-    """An inline definition whose JSON has this many characters."""
+def inline_of(tables: int) -> dict[str, Any]:
+    """An inline definition of about ``tables`` times 256 characters, with signs that JSON could escape."""
+    names = [f"{number}".ljust(252, "ü") for number in range(tables)]
     loads = [
-        {"data_model": f"m-{number}", "kind": "partial", "tables": ["ü" * 250] * 30} for number in range(9)
+        {"data_model": f"m-{start}", "kind": "partial", "tables": names[start : start + MAX_TABLES]}
+        for start in range(0, tables, MAX_TABLES)
     ]
-    document = {"name": "x", "data_pool": "p", "loads": loads}
-    room = signs - len(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
-    tables = [f"{number}".ljust(256, "x") for number in range(room // 300)]
-    loads.append({"data_model": "last", "kind": "partial", "tables": tables or ["x"]})
-    return document
+    return {"name": "x", "data_pool": "p", "loads": loads}
 
 
 def test_an_inline_definition_has_the_same_limit() -> None:
-    document = long_inline(MAX_DOCUMENT)
-    assert 0.5 * MAX_DOCUMENT < len(json.dumps(document, ensure_ascii=False)) <= MAX_DOCUMENT
-    assert parse_inline(document)
-    document["loads"] += [{**load, "data_model": load["data_model"] + "-2"} for load in document["loads"]]
+    assert parse_inline(inline_of(255))
     with pytest.raises(InvalidDefinition, match="at most 65536 characters") as caught:
-        parse_inline(document)
+        parse_inline(inline_of(260))
     assert caught.value.what == "The inline definition"
     assert fields_of(caught.value) == ["(the whole document)"]
 
@@ -328,27 +323,37 @@ def test_a_definition_in_a_parameter_carries_no_name() -> None:
 
 
 PLACES = [
-    "data_pool", "connection", "jobs", "jobs.0", "jobs.0.0", "jobs.0.0.job", "jobs.0.0.mode", "jobs.1.timeout",
-    "jobs.1", "loads", "loads.0", "loads.0.data_model", "loads.0.kind", "loads.0.tables", "loads.0.tables.0",
-    "loads.0.timeout", "loads.0.on_warning", "loads.1.started_by", "settle", "poll", "poll.floor",
-    "cancel_on_stop", "when_busy", "when_running", "paused", "anything",
-]  # fmt: skip
+    *("data_pool", "connection", "settle", "poll", "poll.floor", "cancel_on_stop", "when_busy", "anything"),
+    *("when_running", "paused", "jobs", "jobs.0", "jobs.0.0", "jobs.0.0.job", "jobs.0.0.mode", "jobs.1"),
+    *("jobs.1.timeout", "loads", "loads.0", "loads.0.data_model", "loads.0.kind", "loads.0.tables"),
+    *("loads.0.tables.0", "loads.0.timeout", "loads.0.on_warning", "loads.1.started_by"),
+]
+SHAPES: list[Callable[[str], object]] = [
+    str,
+    lambda secret: f"Bearer {secret}",
+    lambda secret: [secret],
+    lambda secret: [[f"{secret} /"]],
+    lambda secret: {"job": f"{secret} /", "data_model": f"{secret} /", "tables": [{secret: 1}]},
+    lambda secret: f"https://{secret}@{secret}.example/{secret}?{secret}={secret}",
+]
 secrets = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+=_", min_size=20, max_size=300).map("S3cr".__add__)
 
 
-@given(st.sampled_from(PLACES), secrets, st.sampled_from(["plain", "with space", "list", "object", "address"]))
-def test_a_value_that_is_refused_is_never_repeated(path: str, secret: str, shape: str) -> None:
-    value = {
-        "plain": secret,
-        "with space": f"Bearer {secret}",
-        "list": [secret],
-        "object": {"job": f"{secret} /", "data_model": f"{secret} /"},
-        "address": f"https://{secret}@{secret}.example/{secret}?{secret}={secret}",
-    }[shape]
+@given(st.sampled_from(PLACES), secrets, st.sampled_from(SHAPES))
+def test_a_value_that_is_refused_is_never_repeated(
+    path: str, secret: str, shape: Callable[[str], object]
+) -> None:
+    found: InvalidDefinition | None = None
     try:
-        parse_definition("otc", json.dumps(changed(path, value)))
+        parse_definition("otc", json.dumps(changed(path, shape(secret))))
     except InvalidDefinition as error:
-        told = f"{error} {error!r} {error.fields()} {error.__context__ and error.__suppress_context__}"
-        assert secret not in told
-        root = path.split(".", maxsplit=1)[0]
-        assert all(field.startswith((root, "(the whole")) for field in fields_of(error))
+        found = error
+    if found is None:
+        # These take any text: the name of a table, an id.
+        assert path.endswith((".job", ".data_model", "tables.0", "tables", "data_pool"))
+        return
+    assert secret not in f"{found} {found!r} {found.fields()}"
+    assert found.__cause__ is None
+    assert found.__suppress_context__ or found.__context__ is None
+    if path != "data_pool":  # with another pool it is the steps that do not fit
+        assert all(field.startswith(path.split(".")[0]) for field in fields_of(found))

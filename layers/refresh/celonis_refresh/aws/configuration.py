@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition, parse_definition
+from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition
 from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, Problem, UnknownPipeline
+from celonis_refresh.pipelines.reading import parse_definition
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -60,7 +62,7 @@ def _read(name: str, call: Callable[..., A], **request: Any) -> A:
     """What AWS says about ``name``. Raises ``ConfigurationUnavailable``, and errors that do not pass."""
     try:
         return call(**request)
-    except (ConnectionError, HTTPClientError):
+    except (NoConnection, HTTPClientError):
         raise ConfigurationUnavailable(name) from None
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

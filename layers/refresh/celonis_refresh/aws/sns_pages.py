@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 import requests
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.webhooks.errors import NotAuthentic
 
 TIMEOUT = (1.0, 1.5)
 """Seconds to connect, and to read: inside the 15 s that SNS waits, and inside the function's own time."""
 LARGEST = 64 * 1024
 MAX_KEPT = 16
+NO_PAGE = frozenset({400, 403, 404, 410})
+"""Statuses that say for good that nothing is there."""
 
 
 class SnsUnavailable(RefreshError):
@@ -32,22 +35,32 @@ class SnsPages:
     _kept: dict[str, bytes] = field(default_factory=dict)
 
     def certificate(self, url: str) -> bytes:
-        """The PEM behind a checked address. Raises ``SnsUnavailable``."""
+        """The PEM behind a checked address.
+
+        Raises ``SnsUnavailable``, and ``NotAuthentic`` where nothing is there: the address is a stranger's.
+        """
         if url not in self._kept:
+            status, page = self._get(url)
+            if status in NO_PAGE:
+                raise NotAuthentic("SNS has no certificate at the address that the message names.")
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            self._kept[url] = self._get(url)
+            self._kept[url] = _found(status, page)
         return self._kept[url]
 
     def confirm(self, url: str) -> None:
         """Confirms a subscription. Raises ``SnsUnavailable``."""
-        self._get(url)
+        _found(*self._get(url))
 
-    def _get(self, url: str) -> bytes:
+    def _get(self, url: str) -> tuple[int, bytes]:
         try:
             with self.session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as answer:
-                if answer.status_code != requests.codes.ok:
-                    raise SnsUnavailable
-                return answer.raw.read(LARGEST, decode_content=True)
+                return answer.status_code, next(answer.iter_content(LARGEST), b"")
         except requests.RequestException:
             raise SnsUnavailable from None
+
+
+def _found(status: int, page: bytes) -> bytes:
+    if status != requests.codes.ok:
+        raise SnsUnavailable
+    return page

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from celonis_refresh.pipelines.definition import Definition, parse_inline
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.plan import make_plan
+from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
 from celonis_refresh.runs.claims import Acceptance, Claim, Claims
 from celonis_refresh.runs.records import Run

@@ -45,8 +45,7 @@ class Check(Start):
             return self.send(sight)
         if ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY):
             return self._go_on(ruling, sight)
-        error = self._unproven(ruling.verdict)
-        raise self.failed(error, free=ruling.verdict is Verdict.NOT_STARTED)
+        raise self.failed(self._unproven(ruling.verdict), free=ruling.verdict is Verdict.NOT_STARTED)
 
     def wait_for_turn(self) -> Progress:
         """A step that is not started yet: the state machine tries again, until the time-out."""

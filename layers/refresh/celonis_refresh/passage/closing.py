@@ -76,6 +76,10 @@ class Closing:
         self._start_follow_up(run)
         return run
 
+    def tell(self, run_id: str, deadline: Deadline) -> None:
+        """Tells of a run that was closed by somebody who died before telling."""
+        self._tell(self.records.get(run_id), deadline)
+
     def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """Stops what still runs, then writes the end of the run, of its slot and of its leases."""
         findings = self.stopping.stop(run, deadline)
@@ -112,10 +116,12 @@ class Closing:
         self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool
     ) -> list[Action]:
         sets = ", ".join(f"#{name} = :{name}" for name in facts)
+        at = str(facts["ended_at"])
         actions = [self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})]
         if slot.get("run_id") == run.run_id:
-            at = str(facts["ended_at"])
             actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
+        if facts["status"] is not RunStatus.SUCCEEDED:
+            actions.append(self.table.put(_untold(run.run_id, at)))
         return actions
 
     def _start_follow_up(self, run: Run) -> None:
@@ -132,10 +138,9 @@ class Closing:
         facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
         text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
         self.notify(f"{run.pipeline}: {run.status}", text, facts)
-        told = self.table.change(
-            keys.run(run.run_id), "SET #told_at = :at", "attribute_exists(pk)", {"at": iso(self.clock())}
-        )
-        self.table.update(told, deadline)
+        at = {"at": iso(self.clock())}
+        told = self.table.change(keys.run(run.run_id), "SET #told_at = :at", "attribute_exists(pk)", at)
+        self.table.transact([told, self.table.remove(keys.notice(run.run_id), "")], deadline)
 
     def _tell_of_refusal(self, execution: EndedExecution) -> None:
         """An execution that never became a run: it joined, which is well, or its input made no sense."""
@@ -145,6 +150,11 @@ class Closing:
         text = f"{ended}\n\n{execution.cause}"
         facts = {"execution": execution.name, "status": execution.status, "error": execution.error}
         self.notify(f"Celonis Refresh: execution {execution.status}", text, facts)
+
+
+def _untold(run_id: str, at: str) -> dict[str, str]:
+    """The item that stands as long as nobody was told of the end of a run."""
+    return {"pk": keys.notice(run_id), "run_id": run_id, "status": keys.UNTOLD, "position": f"{at} {run_id}"}
 
 
 def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:

@@ -43,6 +43,7 @@ class Findings:
 
     started: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     slots: list[str] = field(default_factory=list)
     leases: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -62,7 +63,10 @@ class Reconciling:
     clock: Clock
 
     def reconcile(self, deadline: Deadline) -> Findings:
-        """Goes over open runs, slots in which something waits, and leases. One that fails hides no other."""
+        """Goes over open runs, ends that nobody was told of, slots in which something waits, and leases.
+
+        One that fails hides no other.
+        """
         findings = Findings()
         for name, movement in self._movements(findings, deadline):
             if deadline.left() < LEAST_SECONDS:
@@ -73,6 +77,9 @@ class Reconciling:
             except RefreshError as error:
                 findings.failed.append(name)
                 logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
+            except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being looked at
+                findings.failed.append(name)
+                logger.exception("could not be reconciled", extra={"item": name})
         return findings
 
     def _movements(self, findings: Findings, deadline: Deadline) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -80,6 +87,9 @@ class Reconciling:
             for item in filter(self._is_patient_with, self.listing.all_of(status)):
                 run_id = str(item["run_id"])
                 yield run_id, partial(self._run, run_id, findings, deadline)
+        for item in filter(self._is_patient_with, self.listing.all_of(keys.UNTOLD)):
+            run_id = str(item["run_id"])
+            yield run_id, partial(self._told, run_id, findings, deadline)
         for item in self.listing.all_of(keys.WAITING):
             yield item["pk"], partial(self._slot, item["pk"], findings, deadline)
         for item in filter(self._is_patient_with, self.listing.all_of(keys.LEASED)):
@@ -109,6 +119,11 @@ class Reconciling:
         elif execution.status != "RUNNING":
             self.closing.close_as(execution, deadline)
             findings.closed.append(run_id)
+
+    def _told(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+        """A run that is closed and of which nobody was told."""
+        self.closing.tell(run_id, deadline)
+        findings.told.append(run_id)
 
     def _slot(self, key: str, findings: Findings, deadline: Deadline) -> None:
         """A free slot in which something waits: started, unless its pipeline is paused."""

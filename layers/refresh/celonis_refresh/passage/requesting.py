@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,6 +18,8 @@ from celonis_refresh.runs.errors import PipelineSkips
 from celonis_refresh.runs.listing import Listing, shown
 from celonis_refresh.runs.records import Records, RunStatus
 from celonis_refresh.timing import Deadline
+from celonis_refresh.webhooks.documents import parse_json
+from celonis_refresh.webhooks.errors import Malformed
 
 REQUEST = "The request"
 
@@ -53,7 +54,7 @@ class ListRequest(BaseModel):
     """The query of ``GET /runs``. ``before``: what the page before gave."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    pipeline: Annotated[str, Field(max_length=64)] | None = None
+    pipeline: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     status: RunStatus | None = None
     before: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
@@ -109,8 +110,8 @@ def no_object() -> InvalidTrigger:
 def read_json(text: str | None) -> object:
     """The JSON in a request's body. Raises ``InvalidTrigger``."""
     try:
-        return json.loads(text or "")
-    except (ValueError, RecursionError):
+        return parse_json(text or "")
+    except Malformed:
         raise no_object() from None
 
 

@@ -10,17 +10,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
+from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
 from celonis_refresh.passage.looking import LOOK_SECONDS, is_running, look_at
 from celonis_refresh.passage.progress import is_started
 from celonis_refresh.passage.proof import Ruling, Verdict
 from celonis_refresh.passage.work import Work
+from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
+RUNS_ON = "runs on: no call is known that cancels a load."
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Stopping:
-    """Looks at every step that was started and has no end yet."""
+    """Looks at every step that may have left something under way."""
 
     work_for: Callable[[Run, str], Work]
     clock: Clock
@@ -42,19 +47,31 @@ class Stopping:
     def stop(self, run: Run, deadline: Deadline) -> Findings:
         """Cancels what runs and is ours, unless the pipeline says not to. Never raises for Celonis."""
         findings = Findings()
-        for step, state in run.steps.items():
-            work = self.work_for(run, step)
-            if not is_started(state) or "ended_at" in state:
-                findings.free.append(work.lease)
-                continue
+        for step, lease in _leases(run):
             try:
-                sentence, at_rest = self._stop(run, work, deadline)
+                sentence, at_rest = self._look_after(run, step, deadline)
             except RefreshError as error:
-                sentence, at_rest = f"{work.subject} could not be looked at: {error}", False
-            findings.sentences.append(sentence)
-            if at_rest:
-                findings.free.append(work.lease)
+                sentence, at_rest = f"What became of {step} could not be looked at: {error}", False
+            findings.sentences += [sentence] if sentence else []
+            findings.free += [lease] if at_rest else []
         return findings
+
+    def _look_after(self, run: Run, step: str, deadline: Deadline) -> tuple[str, bool]:
+        """What is to be said of a step, if anything, and whether nothing of it is under way."""
+        state = run.steps.get(step, {})
+        if "ended_at" in state:
+            return "", not state.get("held")
+        if is_started(state):
+            return self._stop(run, self.work_for(run, step), deadline)
+        if "baseline" in state and not state.get("refused"):
+            return self._left_by_a_job(self.work_for(run, step), deadline)
+        return "", True
+
+    def _left_by_a_job(self, work: Work, deadline: Deadline) -> tuple[str, bool]:
+        """A load that a job of this run may have started before the run came to wait for it."""
+        if work.look(min(LOOK_SECONDS, deadline.left())).is_busy:
+            return f"{work.subject} {RUNS_ON}", False
+        return "", True
 
     def _stop(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
         ruling, running = self._first_look(run, work, deadline)
@@ -66,35 +83,58 @@ class Stopping:
             return f"{work.subject} was left alone: it is not proven that ours is running.", False
         if not run.definition.cancel_on_stop:
             return f"{work.subject} runs on: the pipeline says not to cancel it.", False
-        if not work.cancel(min(LOOK_SECONDS, deadline.left())):
-            return f"{work.subject} runs on: no call is known that cancels a load.", False
-        return self._verify(run, work, deadline)
+        return self._cancel(run, work, deadline)
 
     def _first_look(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling, bool]:
         """A start may be on its way, or not show yet: looks until it is proven, or cannot be any more."""
         pause = FIRST_PAUSE
         while True:
-            ruling, running = self._look(run, work, deadline)
             left = deadline.left(reserve=VERIFY_SECONDS + LOOK_SECONDS)
-            unclear = ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY) and not running
-            if not unclear or left <= 0:
+            if left <= 0:
+                return self._look(run, work, deadline)
+            ruling, running = self._look_if_possible(run, work, deadline)
+            pending = ruling and ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY) and not running
+            if ruling and not pending:
                 return ruling, running
             self.sleep(min(pause, left))
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _verify(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
+    def _cancel(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
+        """Cancels, and looks until it has ended. A cancel whose answer was lost is sent again."""
         until = Deadline(min(self.clock() + VERIFY_SECONDS, deadline.at - LOOK_SECONDS), self.clock)
-        pause = FIRST_PAUSE
+        pause, told, running = FIRST_PAUSE, False, True
         while until.left() > 0:
+            try:
+                if running and not told and not work.cancel(min(LOOK_SECONDS, deadline.left())):
+                    return f"{work.subject} {RUNS_ON}", False
+                told = True
+            except (CelonisUnavailable, CelonisThrottled) as trouble:
+                logger.info("cancel is sent again", extra={"subject": work.subject, "why": trouble.message})
             self.sleep(min(pause, until.left()))
-            pause *= 2
-            ruling, _ = self._look(run, work, deadline)
-            if ruling.verdict is Verdict.ENDED:
-                return f"{work.subject} was cancelled ({ruling.status}).", True
+            pause = min(pause * 2, LONGEST_PAUSE)
+            ruling, running = self._look_if_possible(run, work, deadline)
+            if ruling and ruling.verdict is Verdict.ENDED:
+                what = "was cancelled" if ruling.status == JobStatus.CANCEL else "ended by itself"
+                return f"{work.subject} {what} ({ruling.status}).", True
         return f"{work.subject} was told to cancel and has not ended yet.", False
+
+    def _look_if_possible(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling | None, bool]:
+        """As :meth:`_look`; no ruling where Celonis could not be asked just now."""
+        try:
+            return self._look(run, work, deadline)
+        except (CelonisUnavailable, CelonisThrottled):
+            return None, False
 
     def _look(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling, bool]:
         """What one look proves, and whether it shows ours under way."""
         state, settle = run.steps[work.step], run.definition.settle
         ruling, sight = look_at(work, state, settle, self.clock, lambda most: min(most, deadline.left()))
         return ruling, is_running(ruling, sight)
+
+
+def _leases(run: Run) -> list[tuple[str, str]]:
+    """The steps in the order of the plan, with their leases. A run that never opened has none."""
+    if not run.has_definition:
+        return []
+    jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
+    return jobs + [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]

@@ -1,15 +1,14 @@
 """A pipeline's definition: data jobs, then data model loads.
 
 The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or, with a ``name``, in the
-input of an execution. Every field is described in the README's table of configuration fields.
+input of an execution. Every field is described in docs/configuration.md.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,12 +17,10 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     model_validator,
 )
 
 from celonis_refresh.celonis import addresses
-from celonis_refresh.pipelines.errors import InvalidDefinition, Problem, problems_of
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 
 HOUR = 3600
@@ -69,6 +66,7 @@ ConnectionName = Annotated[
         "expected a connection's name (lower-case letters, digits, hyphens; at most 32), not its secret",
     ),
 ]
+Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[int, Field(strict=True)]
 Timeout = Annotated[Seconds, Field(ge=10, le=7 * 24 * HOUR)]
 TableName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -148,10 +146,10 @@ class Definition(_Strict):
     loads: Annotated[tuple[LoadStep, ...], Field(max_length=MAX_STEPS)] = ()
     settle: Annotated[Seconds, Field(ge=1, le=HOUR)] = 120
     poll: Polling = Polling()
-    cancel_on_stop: bool = True
+    cancel_on_stop: Flag = True
     when_busy: Literal["wait", "fail"] = "wait"
     when_running: Literal["join", "skip"] = "join"
-    paused: bool = False
+    paused: Flag = False
 
     @property
     def data_pool_id(self) -> str:
@@ -162,77 +160,24 @@ class Definition(_Strict):
         for entry in self.jobs:
             yield (entry,) if isinstance(entry, JobStep) else entry
 
-    @model_validator(mode="after")
-    def _does_something(self) -> Definition:
-        if not self.jobs and not self.loads:
-            raise ValueError("a pipeline needs at least one job or one load")
-        stages = [[step.job_id for step in stage] for stage in self.stages()]
-        if sum(map(len, stages)) > MAX_STEPS:
-            raise ValueError(f"jobs: at most {MAX_STEPS} in one pipeline")
-        if any(len(set(stage)) < len(stage) for stage in stages):
-            raise ValueError("jobs: the same job stands twice in one group")
-        if not self.jobs and any(step.started_by == "job" for step in self.loads):
-            raise ValueError('loads: a load is started_by a "job", and there is no job')
-        models = [step.data_model_id for step in self.loads]
-        if len(set(models)) < len(models):
-            raise ValueError("loads: the same data model stands twice")
-        return self
-
-    @model_validator(mode="after")
-    def _one_pool(self) -> Definition:
-        pool = addresses.parse_pool(self.data_pool)
-        for label, address in self.step_addresses():
-            if address.pool_id not in (None, pool.id):
-                raise ValueError(f"{label}: the address belongs to another data pool than data_pool")
-        hosts = {address.host for _, address in self.step_addresses()} | {pool.host}
-        if len(hosts - {None}) > 1:
-            raise ValueError("the page addresses belong to more than one Celonis team")
-        return self
-
-    def step_addresses(self) -> Iterator[tuple[str, addresses.Address]]:
-        """The jobs and data models as the definition names them, with their place in it."""
-        for number, stage in enumerate(self.stages()):
-            yield from ((f"jobs.{number}.job", addresses.parse_job(step.job)) for step in stage)
+    def places(self) -> Iterator[tuple[str, addresses.Address]]:
+        """The pool, the jobs and the data models as the definition names them, with their places in it."""
+        yield "data_pool", addresses.parse_pool(self.data_pool)
+        for number, entry in enumerate(self.jobs):
+            if isinstance(entry, JobStep):
+                yield f"jobs.{number}.job", addresses.parse_job(entry.job)
+            else:
+                for inner, step in enumerate(entry):
+                    yield f"jobs.{number}.{inner}.job", addresses.parse_job(step.job)
         for number, load in enumerate(self.loads):
             yield f"loads.{number}.data_model", addresses.parse_model(load.data_model)
 
     def host(self) -> str | None:
         """The Celonis host that the page addresses name, if any does."""
-        pool = addresses.parse_pool(self.data_pool)
-        hosts = (pool.host, *(address.host for _, address in self.step_addresses()))
-        return next((host for host in hosts if host), None)
+        return next((address.host for _, address in self.places() if address.host), None)
 
 
 class InlineDefinition(Definition):
     """A definition that came with its execution and so carries its own name."""
 
     name: PipelineName
-
-
-def parse_definition(pipeline: str, text: str) -> Definition:
-    """The definition in a parameter's text. Raises ``InvalidDefinition``."""
-    what = f"The definition of pipeline {pipeline!r}"
-    if len(text) > MAX_DOCUMENT:
-        raise InvalidDefinition(what, [Problem("(the whole document)", f"at most {MAX_DOCUMENT} characters")])
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidDefinition(what, [Problem("(the whole document)", f"must be JSON: {error}")]) from None
-    return read_definition(what, Definition, document)
-
-
-def parse_inline(document: object) -> InlineDefinition:
-    """The definition in an execution's input. Raises ``InvalidDefinition``."""
-    return read_definition("The inline definition", InlineDefinition, document)
-
-
-D = TypeVar("D", bound=Definition)
-
-
-def read_definition(what: str, model: type[D], document: object) -> D:
-    """Validates ``document``; every problem names its field and never repeats a value."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        raise InvalidDefinition(what, problems_of(found)) from None

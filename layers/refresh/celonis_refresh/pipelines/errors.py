@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from celonis_refresh.errors import RefreshError
 
+WHOLE = "(the whole document)"
+"""Stands for a field where none can be named."""
 EXPECTED = {
     "extra_forbidden": "is not a field that is known here",
     "missing": "is required",
@@ -69,11 +71,12 @@ def problems_of(errors: Sequence[Any]) -> list[Problem]:
 
 
 def _problem(error: Any) -> Problem:
-    where = ".".join(str(part) for part in error["loc"] if not _is_branch(part)) or "(the whole document)"
-    message = EXPECTED.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    where = ".".join(str(part) for part in error["loc"] if not _is_branch(part)) or WHOLE
+    said = str(error["msg"]).removeprefix("Value error, ").replace("Tuple should", "List should")
+    message = EXPECTED.get(error["type"], said)
     return Problem(where, message[:1].lower() + message[1:])
 
 
 def _is_branch(part: str | int) -> bool:
     """The tag of a union's branch (``<job>``): a reader of the JSON does not see it."""
-    return isinstance(part, str) and part.startswith("<")
+    return part in ("<job>", "<group>")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from celonis_refresh.pipelines.definition import Definition, JobStep, LoadStep
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 from celonis_refresh.pipelines.wishes import Wish
+
+AS_DEFINED: Final = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class PlannedLoad:
     """One load of a run, its tables still as somebody wrote them: ids, names or aliases.
 
     ``tables`` are the definition's and must be in this model. ``wanted`` are the trigger's: each must be in
-    some model of the run, and a model that has none of them is loaded as defined.
+    some model of the pipeline. ``only_wanted``: they take the place of what is defined, except in a model
+    that has none of them; otherwise they come on top of it.
     """
 
     step: str
@@ -48,10 +51,11 @@ class PlannedLoad:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of a run, in the order in which they start."""
+    """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out."""
 
     jobs: tuple[PlannedJob, ...]
     loads: tuple[PlannedLoad, ...]
+    lacks_loads: bool = False
 
     def job(self, step: str) -> PlannedJob:
         return next(job for job in self.jobs if job.step == step)
@@ -63,14 +67,18 @@ class Plan:
 def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) -> Plan:
     """The plan of a run: pure, so that whoever has the record has the plan.
 
-    ``skip``: ids of jobs and data models that are left out, because a run before is done with them.
+    ``skip``: ids of jobs and data models that are left out, because a run before is done with them. Jobs
+    are not left out while one of them is to start a load.
     """
-    stages = [[step for step in steps if step.job_id not in skip] for steps in definition.stages()]
-    jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
     loads = [step for step in definition.loads if step.data_model_id not in skip]
+    done = () if any(step.started_by == "job" for step in loads) else skip
+    stages = [[step for step in steps if step.job_id not in done] for steps in definition.stages()]
+    jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
+    is_alone = len(definition.loads) == 1
     return Plan(
         jobs=tuple(_job(number, stage, step, wish) for number, (stage, step) in enumerate(jobs)),
-        loads=tuple(_load(number, step, wish) for number, step in enumerate(loads)),
+        loads=tuple(_load(number, step, wish, is_alone=is_alone) for number, step in enumerate(loads)),
+        lacks_loads=len(loads) < len(definition.loads),
     )
 
 
@@ -78,33 +86,18 @@ def _job(number: int, stage: int, step: JobStep, wish: Wish) -> PlannedJob:
     return PlannedJob(f"job-{number}", step.job_id, wish.mode or step.mode, stage, step.timeout)
 
 
-def _load(number: int, step: LoadStep, wish: Wish) -> PlannedLoad:
+def _load(number: int, step: LoadStep, wish: Wish, *, is_alone: bool) -> PlannedLoad:
+    """``is_alone``: the pipeline has no other load, so that each list of tables has some of this model."""
     if step.started_by == "job":
-        return _awaited(number, step)
-    complete = wish.complete or (wish.as_defined and step.kind is LoadKind.COMPLETE)
+        wish = AS_DEFINED  # what a job starts is not ours to shape
     return PlannedLoad(
         step=f"load-{number}",
         data_model=step.data_model_id,
-        kind=LoadKind.COMPLETE if complete else step.kind,
-        tables=() if complete else step.tables,
-        wanted=() if complete else tuple(sorted(wish.tables)),
-        only_wanted=not complete and not wish.as_defined,
+        kind=LoadKind.COMPLETE if wish.complete else step.kind,
+        tables=() if wish.complete else step.tables,
+        wanted=tuple(sorted(wish.tables)),
+        only_wanted=bool(wish.tables) and not wish.as_defined and (is_alone or not wish.united),
         timeout=step.timeout,
         on_warning=step.on_warning,
-        started_by="run",
-    )
-
-
-def _awaited(number: int, step: LoadStep) -> PlannedLoad:
-    """A load that a job starts is not ours to shape: no wish reaches it."""
-    return PlannedLoad(
-        step=f"load-{number}",
-        data_model=step.data_model_id,
-        kind=step.kind,
-        tables=(),
-        wanted=(),
-        only_wanted=False,
-        timeout=step.timeout,
-        on_warning=step.on_warning,
-        started_by="job",
+        started_by=step.started_by,
     )

@@ -37,13 +37,14 @@ class ResolvedLoad:
 def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> dict[str, ResolvedLoad]:
     """Each load of the plan by step. ``models``: the tables of every model whose load ``names_tables``.
 
-    A name that stands for several tables (the same table from two data sources) means all of them.
-    Raises ``UnknownTable``.
+    A name that stands for several tables (the same table from two data sources) means all of them. A wanted
+    table may be missing where loads were left out: it may be one of theirs. Raises ``UnknownTable``.
     """
     tables = {model: tuple(found) for model, found in models.items()}
     everywhere = [table for found in tables.values() for table in found]
     wanted = {name for load in plan.loads for name in load.wanted}
-    if missing := {name for name in wanted if not _matches(name, everywhere)}:
+    missing = {name for name in wanted if not _matches(name, everywhere)}
+    if missing and not plan.lacks_loads:
         raise UnknownTable(missing, _names(everywhere))
     return {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
 

@@ -35,23 +35,28 @@ class Reason(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Wish:
     """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
-    ``tables``: ids, names or aliases wanted besides; ``complete``: everything is wanted."""
+    ``tables``: ids, names or aliases wanted besides; ``united``: out of lists that differ, so that a model
+    which has some of them may have none of one list; ``complete``: everything is wanted."""
 
     mode: Mode | None = None
     as_defined: bool = True
     complete: bool = False
     tables: frozenset[str] = frozenset()
+    united: bool = False
     reasons: tuple[Reason, ...] = ()
 
     def join(self, other: Wish) -> Wish:
         """The least wish that covers both."""
         tables = self.tables | other.tables
         complete = self.complete or other.complete or len(tables) > MAX_TABLES
+        as_defined = not complete and (self.as_defined or other.as_defined)
+        united = self.united or other.united or self.tables != other.tables
         return Wish(
             mode=max(self.mode, other.mode, key=_MODE_RANK.__getitem__),
-            as_defined=not complete and (self.as_defined or other.as_defined),
+            as_defined=as_defined,
             complete=complete,
             tables=frozenset() if complete else tables,
+            united=united and not complete and not as_defined,
             reasons=tuple(sorted({*self.reasons, *other.reasons})[:MAX_REASONS]),
         )
 
@@ -61,6 +66,7 @@ class Wish:
             "as_defined": self.as_defined,
             "complete": self.complete,
             "tables": sorted(self.tables),
+            "united": self.united,
             "reasons": [reason._asdict() for reason in self.reasons],
         }
 
@@ -71,6 +77,7 @@ class Wish:
             as_defined=document["as_defined"],
             complete=document["complete"],
             tables=frozenset(document["tables"]),
+            united=document["united"],
             reasons=tuple(Reason(**reason) for reason in document["reasons"]),
         )
 

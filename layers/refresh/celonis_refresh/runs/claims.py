@@ -94,8 +94,8 @@ class Claims:
     def accept(self, claims: Sequence[Claim], deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Accepts all ``claims`` (of different pipelines) at once, or finds ``deliveries`` (keys) accepted.
 
-        Raises ``PipelineBusy`` and ``PipelinePaused`` for a claim that may not join, and ``TableBusy``; nothing
-        was accepted then.
+        Raises ``PipelineBusy`` and ``PipelinePaused`` for a claim that may not join, and ``TableBusy``.
+        Nothing was accepted then.
         """
         view = _View()
         for _ in range(MAX_ROUNDS):

@@ -26,7 +26,7 @@ class RunClosed(RefreshError):
 
 
 class PipelineBusy(RefreshError):
-    """An inline definition or a retry, which cannot join, while another run of that name is under way or waits."""
+    """An inline definition or a retry cannot join; another run of that name is under way, or waits."""
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self.pipeline = pipeline
@@ -38,7 +38,7 @@ class PipelineBusy(RefreshError):
 
 
 class PipelinePaused(RefreshError):
-    """An inline definition or a retry, which cannot wait, while the pipeline is paused."""
+    """An inline definition or a retry cannot wait until the pause is lifted."""
 
     def __init__(self, pipeline: str) -> None:
         self.pipeline = pipeline
@@ -67,7 +67,8 @@ class StepMoved(RefreshError):
 
 
 class TableBusy(RefreshError):
-    """Too much contention, or the table did not answer in time. Nothing was written."""
+    """Too much contention, which wrote nothing, or no answer in time: then it may be written, and asking
+    again finds it."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

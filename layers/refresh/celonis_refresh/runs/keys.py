@@ -18,7 +18,13 @@ def run(run_id: str) -> str:
 
 WAITING = "WAITING"
 LEASED = "LEASED"
-"""What slots with a follow-up that nothing starts, and leases, stand under in the index by status."""
+UNTOLD = "UNTOLD"
+"""What slots with a follow-up that nothing starts, leases, and ends that nobody was told of yet, stand under
+in the index by status."""
+
+
+def notice(run_id: str) -> str:
+    return f"notice#{run_id}"
 
 
 def job_lease(job: str) -> str:

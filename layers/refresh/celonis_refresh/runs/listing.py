@@ -13,6 +13,8 @@ from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.table import Table
 
 SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "outcome")
+FILTERED = 100
+"""Items that one request looks at where most of them may not be wanted."""
 HIDDEN = frozenset({"pk", "expires", "definition", "rev"})
 
 
@@ -56,7 +58,8 @@ class Listing:
     ) -> list[dict[str, Any]]:
         request = _request(index, attribute, value, before, status)
         items: list[dict[str, Any]] = []
-        for page in self.table.pages({**request, "Limit": limit}):
+        # A filter counts after the limit: with few matches, a small page would mean many requests.
+        for page in self.table.pages({**request, "Limit": limit if status is None else FILTERED}):
             items += page
             if len(items) >= limit:
                 break

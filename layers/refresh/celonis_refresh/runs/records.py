@@ -9,8 +9,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from celonis_refresh.pipelines.definition import Definition, InlineDefinition, read_definition
+from celonis_refresh.pipelines.definition import Definition, InlineDefinition
 from celonis_refresh.pipelines.plan import Plan, make_plan
+from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
@@ -29,6 +30,8 @@ class RunStatus(StrEnum):
     ABORTED = "ABORTED"
 
 
+MAX_RUN_ID = 80
+"""Characters: it is the name of an execution."""
 OPEN = frozenset({RunStatus.OPENING, RunStatus.RUNNING})
 IS_OPEN = "#status IN (:opening, :running)"
 OPEN_VALUES: Mapping[str, str] = {"opening": RunStatus.OPENING, "running": RunStatus.RUNNING}
@@ -126,7 +129,7 @@ class Records:
 
     def get(self, run_id: str) -> Run:
         """The run. Raises ``RunNotFound``."""
-        run = self.find(run_id)
+        run = self.find(run_id) if len(run_id) <= MAX_RUN_ID else None
         if run is None:
             raise RunNotFound(run_id)
         return run

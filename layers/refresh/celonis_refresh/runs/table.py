@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from celonis_refresh.runs.attributes import from_item, to_attribute, to_item
 from celonis_refresh.runs.errors import TableBusy
@@ -21,6 +22,8 @@ from celonis_refresh.timing import Deadline
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+A = TypeVar("A")
 
 Action = dict[str, Any]
 """One action of a transaction, as ``TransactWriteItems`` takes it."""
@@ -43,6 +46,8 @@ PASSING = frozenset(
 )
 """Error codes and cancellation reasons after which nothing was written and the same write may pass."""
 
+UNANSWERED = (NoConnection, HTTPClientError)
+"""What botocore raises when it has asked as often as it may and got no answer."""
 CONDITION_FAILED = "ConditionalCheckFailed"
 NAMED = re.compile(r"#(\w+)")
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
@@ -69,8 +74,9 @@ class Table:
     sleep: Callable[[float], None] = time.sleep
 
     def get(self, pk: str) -> dict[str, Any] | None:
-        """The item as it is now (a consistent read), or None."""
-        answer = self.client.get_item(TableName=self.name, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        """The item as it is now (a consistent read), or None. Raises ``TableBusy``."""
+        key = {"pk": {"S": pk}}
+        answer = _read(self.client.get_item, TableName=self.name, Key=key, ConsistentRead=True)
         item = answer.get("Item")
         return from_item(item) if item else None
 
@@ -87,10 +93,10 @@ class Table:
         self._repeat(lambda: self._once(self.client.delete_item, action["Delete"]), deadline)
 
     def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a query, as JSON items."""
+        """The pages of a query, as JSON items. Raises ``TableBusy``."""
         start: Mapping[str, Any] = {}
         while True:
-            answer = self.client.query(TableName=self.name, **request, **start)
+            answer = _read(self.client.query, TableName=self.name, **request, **start)
             yield [from_item(item) for item in answer["Items"]]
             if not answer.get("LastEvaluatedKey"):
                 return
@@ -101,6 +107,8 @@ class Table:
             self.client.transact_write_items(TransactItems=list(actions))  # type: ignore[arg-type]
         except ClientError as error:
             return _passing(error, len(actions))
+        except UNANSWERED as error:
+            raise TableBusy(type(error).__name__) from None
         return None
 
     def _once(self, call: Callable[..., Any], request: Action) -> str | None:
@@ -110,6 +118,8 @@ class Table:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
                 raise Refused([from_item(error.response.get("Item", {}))]) from None
             return _passing(error, 1)
+        except UNANSWERED as error:
+            raise TableBusy(type(error).__name__) from None
         return None
 
     def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
@@ -166,6 +176,16 @@ class Table:
                 f"#{name}": (names or {}).get(name, name) for name in sorted(placeholders)
             }
         return body
+
+
+def _read(call: Callable[..., A], **request: Any) -> A:
+    """The answer to a question; botocore has asked it more than once by itself."""
+    try:
+        return call(**request)
+    except ClientError as error:
+        raise TableBusy(_passing(error, 0) or "") from None
+    except UNANSWERED as error:
+        raise TableBusy(type(error).__name__) from None
 
 
 def _passing(error: ClientError, actions: int) -> str | None:

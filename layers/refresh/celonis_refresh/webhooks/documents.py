@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 from celonis_refresh.webhooks.errors import Malformed
+from celonis_refresh.webhooks.media_types import FORM, media_type
 from celonis_refresh.webhooks.request import MAX_BODY, WebhookRequest
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -48,8 +49,7 @@ def read_form(request: WebhookRequest) -> dict[str, str] | None:
 
     Raises ``Malformed``, also for a field that stands twice.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
+    if media_type(request) != FORM:
         return None
     try:
         pairs = parse_qsl(

@@ -9,6 +9,7 @@ from typing import Final
 
 from celonis_refresh.webhooks.documents import Json, parse_json, read_form
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
+from celonis_refresh.webhooks.media_types import check_media_type
 from celonis_refresh.webhooks.paths import PathError, search
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.schemes.proofs import octets
@@ -65,6 +66,7 @@ def check_expected(events: Iterable[Event], expect: Mapping[str, str | int]) -> 
 
 
 def _bodies(sender: Sender, request: WebhookRequest) -> list[Json]:
+    check_media_type(sender.body, request)
     if sender.body == "soap":
         from celonis_refresh.webhooks.soap import read_notifications  # XML, for one sender only
 

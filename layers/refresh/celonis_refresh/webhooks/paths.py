@@ -11,8 +11,10 @@ from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError,
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
+from celonis_refresh.webhooks.bounded import BoundedInterpreter, TooMuchWork
+
 MAX_EXPRESSION: Final = 1000
-"""Characters: bounds the work of one expression, too."""
+"""Characters."""
 
 _EVALUATION_ERRORS: Final = (
     JMESPathError,
@@ -40,7 +42,9 @@ def search(expression: str, document: object) -> Any:
     """What the expression finds in ``document``; None if nothing. Raises ``PathError``."""
     compiled = _compiled(expression)
     try:
-        return compiled.search(document)
+        return BoundedInterpreter().visit(compiled.parsed, document)
+    except TooMuchWork:
+        raise PathError("takes too much work for this event") from None
     except _EVALUATION_ERRORS as error:
         raise PathError(f"cannot be applied to this event ({type(error).__name__})") from None
 

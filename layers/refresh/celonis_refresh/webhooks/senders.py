@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from celonis_refresh.webhooks.media_types import BodyKind
 from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 
 
@@ -35,8 +36,8 @@ class Sender:
 
     ``delivery_id``  places whose values, joined, tell one delivery from another and stay the same when it is
                      sent again; none: the sender has no such thing.
-    ``run``          places in a signed body that together name the sender's own run, where it signs neither id
-                     nor time: two bodies of the same bytes are then the same event, whatever the id says.
+    ``run``          places in a signed body that together name the sender's own run, where it signs neither
+                     id nor time: two bodies of the same bytes are the same event, whatever their ids say.
     ``probes``       names of events that only ask whether somebody answers.
     ``body``         one JSON event; one or many in a list; an SNS envelope; a SOAP message.
     """
@@ -49,7 +50,7 @@ class Sender:
     start: Start = Start()
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
     probes: tuple[str, ...] = ()
-    body: Literal["json", "list", "sns", "soap"] = "json"
+    body: BodyKind = "json"
 
 
 def _paths(*paths: str) -> tuple[Place, ...]:

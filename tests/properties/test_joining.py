@@ -1,0 +1,128 @@
+"""Wishes join into one that covers them all, whatever order they come in and however often."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import permutations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.pipelines.definition import MAX_TABLES
+from celonis_refresh.pipelines.modes import MODE_ORDER, Mode
+from celonis_refresh.pipelines.plan import make_plan
+from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, wish
+from celonis_refresh.runs.attributes import from_item, to_item
+from celonis_refresh.runs.records import Run, new_record
+from tests.fakes.search import examples
+from tests.properties.wishing import (
+    MODELS,
+    Pipeline,
+    big_wishes,
+    covers,
+    joined,
+    pipelines,
+    reasons,
+    single_wishes,
+    wishes,
+)
+
+any_wishes = wishes | big_wishes
+
+
+@examples(50)
+@given(any_wishes, any_wishes)
+def test_joining_is_commutative(one: Wish, other: Wish) -> None:
+    assert one.join(other) == other.join(one)
+
+
+@examples(80)
+@given(any_wishes, any_wishes, any_wishes)
+def test_joining_is_associative(one: Wish, other: Wish, third: Wish) -> None:
+    assert one.join(other).join(third) == one.join(other.join(third))
+
+
+@examples(50)
+@given(any_wishes, any_wishes)
+def test_joining_is_idempotent(one: Wish, other: Wish) -> None:
+    assert one.join(one) == one
+    assert one.join(other).join(other) == one.join(other)
+
+
+@examples(60)
+@given(st.lists(single_wishes, min_size=1, max_size=4), st.data())
+def test_neither_order_nor_repetition_matters(several: list[Wish], data: st.DataObject) -> None:
+    order = data.draw(st.sampled_from(list(permutations(several))))
+    repeated = data.draw(st.lists(st.sampled_from(several), max_size=3))
+    assert joined([*order, *repeated]) == joined(several)
+
+
+@examples(60)
+@given(pipelines(), wishes, wishes)
+def test_the_joined_wish_extracts_what_each_wish_extracts(pipeline: Pipeline, one: Wish, other: Wish) -> None:
+    whole = make_plan(pipeline.definition, one.join(other)).jobs
+    for part in (make_plan(pipeline.definition, each).jobs for each in (one, other)):
+        assert [replace(job, mode=Mode.FULL) for job in part] == [
+            replace(job, mode=Mode.FULL) for job in whole
+        ]
+        ranks = [[MODE_ORDER.index(job.mode) for job in jobs] for jobs in (whole, part)]
+        assert all(greater >= lesser for greater, lesser in zip(*ranks, strict=True))
+
+
+@examples(250)
+@given(pipelines(), st.lists(single_wishes, min_size=2, max_size=3))
+def test_the_joined_wish_loads_what_each_wish_loads(pipeline: Pipeline, several: list[Wish]) -> None:
+    whole = pipeline.loads(joined(several))
+    parts = [pipeline.loads(each) for each in several]
+    if None in parts:
+        return
+    assert whole is not None, "each wish can be had, and their union cannot"
+    for part in filter(None, parts):
+        assert whole.keys() == part.keys()
+        assert all(covers(whole[model], part[model]) for model in part)
+
+
+@examples(100)
+@given(pipelines(), wishes, st.sampled_from(MODELS))
+def test_a_run_that_leaves_out_a_model_loads_the_others_as_before(
+    pipeline: Pipeline, wanted: Wish, model: str
+) -> None:
+    whole = pipeline.loads(wanted)
+    if whole is not None:
+        whole.pop(model)
+        assert pipeline.loads(wanted, (model,)) == whole
+
+
+@examples(60)
+@given(st.lists(big_wishes, min_size=1, max_size=4))
+def test_too_many_tables_become_a_complete_load(several: list[Wish]) -> None:
+    whole = joined(several)
+    tables = frozenset[str]().union(*(each.tables for each in several))
+    is_complete = any(each.complete for each in several) or len(tables) > MAX_TABLES
+    assert whole.complete is is_complete
+    assert whole.tables == (frozenset() if is_complete else tables)
+
+
+@examples(60)
+@given(st.lists(reasons, min_size=1, max_size=60))
+def test_the_earliest_reasons_are_kept(many: list[Reason]) -> None:
+    whole = joined([wish(None, None, [reason]) for reason in many])
+    assert whole.reasons == tuple(sorted(set(many))[:MAX_REASONS])
+
+
+@examples(60)
+@given(any_wishes)
+def test_a_wish_comes_back_from_json_as_it_was(wanted: Wish) -> None:
+    assert Wish.from_json(json.loads(json.dumps(wanted.to_json()))) == wanted
+    assert Wish.from_json(from_item(to_item(wanted.to_json()))) == wanted
+
+
+@examples(40)
+@given(pipelines(), wishes)
+def test_the_record_of_a_run_holds_its_plan(pipeline: Pipeline, wanted: Wish) -> None:
+    definition = pipeline.definition
+    record = new_record("otc-1", "otc", wanted, "2026-01-01T00:00:00.000Z", definition)
+    run = Run(from_item(to_item(record)))
+    assert (run.definition, run.wish) == (definition, wanted)
+    assert run.plan == make_plan(definition, wanted)
