@@ -17,7 +17,7 @@ local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
 	@$(RUN) -m local.standing
 
 test: $(VENV)/.ready ## all tests
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
 	@$(VENV)/bin/ruff check .

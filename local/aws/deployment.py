@@ -29,7 +29,8 @@ from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.logs import FunctionLogs
 from local.aws.settings import Settings
 from local.aws.states.branch import Clock
-from local.aws.states.service import Executions, StepFunctions
+from local.aws.states.executions import Executions
+from local.aws.states.service import StepFunctions
 
 
 @dataclass

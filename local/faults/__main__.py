@@ -6,7 +6,6 @@ import argparse
 import json
 import re
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -71,11 +70,10 @@ def _submitted(pool: ThreadPoolExecutor, ground: Ground, cases: Sequence[Case]) 
 
 
 def _played(ground: Ground, case: Case, number: int) -> Result:
-    threading.current_thread().name = case.name
     began = time.monotonic()
     got, broken, records = "nothing", [], []
+    scene = Scene(ground, case, number)
     try:
-        scene = Scene(ground, case, number)
         scene.prepare()
         case.before(scene)
         case.start(scene)
@@ -85,9 +83,10 @@ def _played(ground: Ground, case: Case, number: int) -> Result:
         records = [json.dumps(run, indent=1) for run in scene.runs()] if broken else []
     except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
-    return Result(
-        case.name, case.expected.text(), got, time.monotonic() - began, tuple(broken), tuple(records)
-    )
+    finally:
+        scene.close()
+    seconds = time.monotonic() - began
+    return Result(case.name, case.expected.text(), got, seconds, tuple(broken), tuple(records))
 
 
 def _no_secret(ground: Ground) -> Result:

@@ -40,8 +40,7 @@ class Ground:
         self.shared = self.team("shared")
 
     def close(self) -> None:
-        for team in self.teams:
-            team.close()
+        self.shared.close()
 
     def team(self, connection: str) -> Team:
         """A new team, and the connection to it."""

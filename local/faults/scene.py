@@ -47,6 +47,11 @@ class Scene:
             team.control("PUT", "/settings", **self.case.settings)
         return team
 
+    def close(self) -> None:
+        """Ends the team that the case has for itself."""
+        if self.team is not self.ground.shared:
+            self.team.close()
+
     def prepare(self) -> None:
         """Makes the job, the model, the pipeline and the faults of the case."""
         if self.case.job is not None:

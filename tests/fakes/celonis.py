@@ -25,7 +25,7 @@ Hook = Callable[[str, Literal["before", "after"]], None]
 A = TypeVar("A")
 
 
-def _quiet(name: str, when: str) -> None:
+def quiet(name: str, when: str) -> None:
     """Nothing happens."""
 
 
@@ -210,7 +210,7 @@ class FakeCelonis:
     faults: dict[str, list[Exception | Lost | None]] = field(default_factory=dict)
     sent: list[tuple[str, str, object]] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
-    hook: Hook = _quiet
+    hook: Hook = quiet
     answers_id: bool = False
     up: float = 0.05
     down: float = 0.05

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +28,9 @@ INDEXES = {
 }
 """The indexes of the template's table: partition key and projection. All sort by ``position``."""
 
+PAGE = 3
+"""Items on a page of a query that names no limit: few, so that pages follow each other."""
+
 Hook = Callable[[str, dict[str, Any]], None]
 
 
@@ -49,9 +51,10 @@ def _quiet(operation: str, request: dict[str, Any]) -> None:
 
 @dataclass
 class FakeDynamoDB:
-    """One table. ``before`` and ``after`` see every request before and after its effect, and may raise.
+    """One table. Items are never changed in place, so that they can be handed out.
 
-    ``calls``: the operations asked for, in order.
+    ``before`` and ``after`` see every request before and after its effect, and may raise. ``calls``: the
+    operations asked for, in order.
     """
 
     items: dict[str, Item] = field(default_factory=dict)
@@ -91,7 +94,7 @@ class FakeDynamoDB:
 
     def _get(self, request: dict[str, Any]) -> dict[str, Any]:
         item = self.items.get(request["Key"]["pk"]["S"])
-        return {"Item": deepcopy(item)} if item is not None else {}
+        return {"Item": item} if item is not None else {}
 
     def _single(self, action: dict[str, Any]) -> dict[str, Any]:
         refusal = self._refusal(action)
@@ -133,13 +136,13 @@ class FakeDynamoDB:
         if not condition or holds(condition, item, names, body.get("ExpressionAttributeValues", {})):
             return None
         wanted = body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and item is not None
-        return {"Item": deepcopy(item)} if wanted else {}
+        return {"Item": item} if wanted else {}
 
     def _apply(self, action: dict[str, Any]) -> None:
         ((kind, body),) = action.items()
         key = _key(action)
         if kind == "Put":
-            self.items[key] = deepcopy(body["Item"])
+            self.items[key] = body["Item"]
         elif kind == "Delete":
             self.items.pop(key, None)
         elif kind == "Update":
@@ -151,30 +154,29 @@ class FakeDynamoDB:
             self.items[key] = updated(body["UpdateExpression"], item, names, values)
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Newest first, as the table's indexes are always read."""
         hash_key, projected = INDEXES[request["IndexName"]]
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
-        found = [
-            item
-            for item in self.items.values()
-            if hash_key in item
-            and "position" in item
-            and holds(request["KeyConditionExpression"], item, names, values)
-        ]
-        found.sort(key=lambda item: str(item["position"]["S"]), reverse=not request["ScanIndexForward"])
-        start = request.get("ExclusiveStartKey")
-        if start:
-            found = [item for item in found if item["position"]["S"] < start["position"]["S"]]
-        page = found[: request["Limit"]]
+        condition, forward = request["KeyConditionExpression"], request["ScanIndexForward"]
+        keyed = (item for item in self.items.values() if hash_key in item and "position" in item)
+        found = [item for item in keyed if holds(condition, item, names, values)]
+        found.sort(key=_place, reverse=not forward)
+        if start := request.get("ExclusiveStartKey"):
+            after = _place(start)
+            found = [item for item in found if (_place(item) > after if forward else _place(item) < after)]
+        page = found[: request.get("Limit", PAGE)]
         more = {"LastEvaluatedKey": _index_key(page[-1], hash_key)} if len(page) < len(found) else {}
         kept = {"pk", hash_key, "position", *projected}
         wanted = request.get("FilterExpression")
         items = [
-            {name: deepcopy(value) for name, value in item.items() if name in kept}
+            {name: value for name, value in item.items() if name in kept}
             for item in page
             if not wanted or holds(wanted, item, names, values)
         ]
         return {"Items": items, **more}
+
+    def document(self, key: str) -> dict[str, Any]:
+        """One item as JSON values, empty where there is none; nobody is told of this look."""
+        return from_item(self.items.get(key, {}))
 
     def documents(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The items whose key begins so, as JSON values."""
@@ -185,6 +187,10 @@ def _key(action: dict[str, Any]) -> str:
     ((kind, body),) = action.items()
     key = body["Item"] if kind == "Put" else body["Key"]
     return str(key["pk"]["S"])
+
+
+def _place(item: Item) -> tuple[str, str]:
+    return str(item["position"]["S"]), str(item["pk"]["S"])
 
 
 def _index_key(item: Item, hash_key: str) -> Item:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from functools import lru_cache
 from operator import ge, gt, le, lt
 from typing import Any
@@ -201,22 +200,26 @@ def _name(part: str, names: Names) -> str:
 
 
 def updated(expression: str, item: Item, names: Names, values: Values) -> Item:
-    """The item after an update; every right side is read from the item as it was."""
+    """The item after an update; every right side is read from the item as it was, which stays as it is."""
     sets, removes = _update(expression)
-    after = deepcopy(item)
+    after = item
     for path, term in sets:
-        _parent(after, path, names)[_name(path[-1], names)] = deepcopy(_term(term, item, names, values))
+        after = _with(after, [_name(part, names) for part in path], _term(term, item, names, values))
     for path in removes:
-        _parent(after, path, names).pop(_name(path[-1], names), None)
+        after = _with(after, [_name(part, names) for part in path], None)
     return after
 
 
-def _parent(item: Item, path: tuple[str, ...], names: Names) -> Item:
-    parent = _find(item, path[:-1], names)
-    if parent is None or "M" not in parent:
-        raise InvalidExpression("The document path provided in the update expression is invalid for update")
-    found: Item = parent["M"]
-    return found
+def _with(item: Item, path: list[str], value: Any) -> Item:
+    """A copy with ``value`` at the end of the path, or without what is there; the rest is shared."""
+    name, *rest = path
+    if rest:
+        inner = item.get(name)
+        if inner is None or "M" not in inner:
+            raise InvalidExpression("the document path is invalid for this update")
+        value = {"M": _with(inner["M"], rest, value)}
+    kept = {key: found for key, found in item.items() if key != name}
+    return kept if value is None else {**kept, name: value}
 
 
 def _term(tree: Tree, item: Item, names: Names, values: Values) -> Any:

@@ -174,7 +174,7 @@ def test_wait_takes_its_seconds_from_an_expression() -> None:
     wait = {"Type": "Wait", "Seconds": "{% $states.input.seconds %}", "End": True}
     began = time.monotonic()
     assert output(machine({"Wait": wait}), {"seconds": 30}) == {"seconds": 30}
-    assert 0.25 < time.monotonic() - began < 2
+    assert 0.25 < time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("seconds", ["'soon'", "1.5", "-1", "null"])
@@ -216,7 +216,7 @@ def test_the_wait_before_a_retry_grows_up_to_its_limit() -> None:
     ]
     began = time.monotonic()
     assert output(machine({"Do": task(Retry=retry)}), 1, call=failing(*[StateError("Busy")] * 3)) == 1
-    assert 0.35 < time.monotonic() - began < 1.5
+    assert 0.35 < time.monotonic() - began < 5
 
 
 def test_the_retry_count_is_in_the_context() -> None:

@@ -26,15 +26,17 @@ class RolePolicies:
         self._clients = clients
         self._lock = threading.Lock()
         self._cache: dict[str, list[dict[str, Any]]] = {}
+        self._changes = 0
 
     def forget(self) -> None:
         """Read again: something in IAM changed."""
         with self._lock:
+            self._changes += 1
             self._cache.clear()
 
     def of(self, role_name: str) -> list[dict[str, Any]]:
         with self._lock:
-            known = self._cache.get(role_name)
+            known, changes = self._cache.get(role_name), self._changes
         if known is None:
             try:
                 known = [*self._inline(role_name), *self._attached(role_name)]
@@ -42,7 +44,8 @@ class RolePolicies:
                 # The role went away meanwhile: it may do nothing any more.
                 return []
             with self._lock:
-                self._cache[role_name] = known
+                if changes == self._changes:  # else what was read may be what was before the change
+                    self._cache[role_name] = known
         return known
 
     def _inline(self, role_name: str) -> list[dict[str, Any]]:
@@ -85,10 +88,8 @@ class Authorization:
         self.grants: set[Grant] = set()
 
     def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
-        if call.service == "iam" and not call.operation.startswith(("Get", "List")):
-            self._policies.forget()
         if call.access_key == ADMIN_ACCESS_KEY:
-            return proceed()
+            return self._as_administrator(call, proceed)
         role_arn = self._role_of_key(call.access_key) if call.access_key else None
         if role_arn is None:
             code = "InvalidClientTokenId" if call.protocol == "query" else "UnrecognizedClientException"
@@ -97,6 +98,13 @@ class Authorization:
             )
         refusal = self.refusal(call, role_arn)
         return proceed() if refusal is None else access_denied(call, refusal)
+
+    def _as_administrator(self, call: AwsCall, proceed: Next) -> Response:
+        try:
+            return proceed()
+        finally:
+            if call.service == "iam" and not call.operation.startswith(("Get", "List")):
+                self._policies.forget()
 
     def refusal(self, call: AwsCall, role_arn: str) -> str | None:
         """Why the role may not make this call, in the words of AWS; None when it may."""

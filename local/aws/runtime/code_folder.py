@@ -1,4 +1,4 @@
-"""Where the deployed code is copied to: a folder per deployment, named after the process that it belongs to."""
+"""Where deployed code is copied to: a folder per deployment, named after the process that it belongs to."""
 
 import os
 import shutil

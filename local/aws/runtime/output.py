@@ -29,7 +29,7 @@ class OutputReader:
     def drain(self) -> None:
         """Read what is there now: the lines of a call are known when its answer is given."""
         with self._lock:
-            while not self._closed and select.select([self._descriptor], [], [], 0)[0]:
+            while not self._closed and self._is_readable(0):
                 if not self._take():
                     return
 
@@ -38,13 +38,19 @@ class OutputReader:
 
     def _read(self) -> None:
         while not self._closed:
-            select.select([self._descriptor], [], [])
+            self._is_readable(None)
             with self._lock:
-                if not self._closed and select.select([self._descriptor], [], [], 0)[0]:
+                if not self._closed and self._is_readable(0):
                     self._take()
         self._process.wait()
         self._ended()
         self._pipe.close()
+
+    def _is_readable(self, milliseconds: int | None) -> bool:
+        """Not by select(): it knows no descriptor from 1024 on, and many processes have as many."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(milliseconds))
 
     def _take(self) -> bool:
         data = os.read(self._descriptor, 65536)

@@ -132,8 +132,3 @@ class Celonis:
 def _table(number: int, text: str) -> Table:
     name, _, alias = text.partition("=")
     return Table(f"table-{number}-{name.lower()}", name, alias or None)
-
-
-def overlap(one: Json, other: Json) -> bool:
-    """Whether two executions or loads that have ended were under way at the same time."""
-    return bool(one["started_at"] < other["ended_at"] and other["started_at"] < one["ended_at"])

@@ -15,7 +15,7 @@ from local.celonis import world
 from local.celonis.server import CelonisSimulator
 from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import Service
+from tests.stack.passages.service import SAMPLE, Service
 
 FOLDER = Path(__file__).parent
 TIME_FACTOR = 0.25
@@ -86,6 +86,7 @@ def shared(place: Standing) -> Iterator[Service]:
     """The service, its functions warm from a first passage."""
     service, celonis = Service(place.stack, place.celonis.url), Celonis(place.celonis.control_url)
     service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
+    service.hasten(SAMPLE)
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
     first = service.webhook(service.source({"pipeline": pipeline}))
     assert first.status_code == 202, first.text

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from tests.stack.passages.celonis import Celonis, overlap
-from tests.stack.passages.service import Service, is_sentence
+from tests.stack.passages.celonis import Celonis
+from tests.stack.passages.service import Service, is_sentence, until
 
 
 def test_jobs_run_in_order_groups_side_by_side_and_then_all_loads_side_by_side(
     service: Service, celonis: Celonis
 ) -> None:
-    for function in ("StartJob", "StartLoad"):
-        service.stack.warm(function, 2)
-    (first, last), (one, other) = ([celonis.job(seconds=seconds) for _ in "ab"] for seconds in (0.5, 1.5))
-    models = [celonis.model("VBAK", seconds=1.5), celonis.model("LIKP", seconds=1.5), celonis.model("KNA1")]
+    first, one, other, last = celonis.job(), celonis.job(seconds=60), celonis.job(seconds=60), celonis.job()
+    models = [celonis.model(name, seconds=60) for name in ("VBAK", "LIKP", "KNA1")]
     loads = [
         {"data_model": models[0].id},
         {"data_model": models[1].id, "kind": "partial", "tables": ["LIKP"]},
         {"data_model": models[2].id, "kind": "from_cache"},
     ]
     jobs = [{"job": first, "mode": "DELTA"}, [one, {"job": other, "mode": "DELTA"}], last]
-    run = service.run_by_hand({"pipeline": service.pipeline(jobs=jobs, loads=loads)})
+    name = service.execute({"pipeline": service.pipeline(jobs=jobs, loads=loads)})
+    until(lambda: len(celonis.executions(one, other)) == 2, "two jobs side by side")
+    celonis.finish(one)
+    celonis.finish(other)
+    until(lambda: len(celonis.loads(*models)) == 3, "three loads side by side")
+    for model in models:
+        celonis.finish_load(model)
+    run = service.closed(name)
 
     assert run["status"] == "SUCCEEDED"
-    executions = [celonis.executions(job) for job in (first, one, other, last)]
-    assert [len(found) for found in executions] == [1, 1, 1, 1]
-    ((a,), (b,), (c,), (d,)) = executions
+    ((a,), (b,), (c,), (d,)) = [celonis.executions(job) for job in (first, one, other, last)]
     assert [each["mode"] for each in (a, b, c, d)] == ["DELTA", "FULL", "DELTA", "FULL"]
     assert min(b["requested_at"], c["requested_at"]) >= a["ended_at"]
-    assert overlap(b, c)
     assert d["requested_at"] >= max(b["ended_at"], c["ended_at"])
     loaded = celonis.loads(*models)
-    assert [each["type"] for each in loaded if each["requested_at"] >= d["ended_at"]] == [
-        each["type"] for each in loaded
-    ]
+    assert all(each["requested_at"] >= d["ended_at"] for each in loaded)
     assert {each["model_id"]: (each["type"], each["tables"]) for each in loaded} == {
         models[0].id: ("COMPLETE", []),
         models[1].id: ("PARTIAL", models[1].ids("LIKP")),
         models[2].id: ("FROM_CACHE", []),
     }
-    assert overlap(*celonis.loads(models[0], models[1]))
     assert sorted(run["steps"]) == ["job-0", "job-1", "job-2", "job-3", "load-0", "load-1", "load-2"]
 
 

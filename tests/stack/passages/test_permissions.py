@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from local.aws.errors import LocalStackError
@@ -34,14 +32,23 @@ def test_without_it_an_execution_fails(service: Service, celonis: Celonis, role:
     assert service.run_by_hand({"pipeline": pipeline})["status"] == "SUCCEEDED"
 
 
-def test_without_it_the_schedule_cannot_start_the_state_machine(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("role", "action", "schedule", "word"),
+    [
+        ("RefreshScheduleRole", "states:StartExecution", "full-refresh", SAMPLE),
+        ("ReconcileRoundRole", "lambda:InvokeFunction", "reconcile", ""),
+    ],
+)
+def test_without_it_what_a_schedule_should_start_lies_in_the_queue(
+    service: Service, role: str, action: str, schedule: str, word: str
+) -> None:
     with (
-        withheld(service.stack, "RefreshScheduleRole", "states:StartExecution"),
-        pytest.raises(LocalStackError, match="not authorized"),
+        withheld(service.stack, role, action),
+        pytest.raises(LocalStackError, match=f"not authorized to perform: {action}"),
     ):
-        service.stack.fire_schedule(f"{STACK_NAME}-full-refresh")
-    (letter,) = map(json.loads, service.dead_letters())
-    assert (letter["pipeline"], letter["reason"]) == (SAMPLE, "schedule")
+        service.stack.fire_schedule(f"{STACK_NAME}-{schedule}")
+    (letter,) = service.dead_letters()
+    assert word in letter
 
 
 def test_without_it_the_end_of_a_run_lies_in_the_queue(service: Service, celonis: Celonis) -> None:

@@ -97,7 +97,8 @@ def test_a_secret_that_makes_no_sense_fails_the_run_and_names_the_field(
     service: Service, celonis: Celonis
 ) -> None:
     placeholder = {"auth": oauth_client(client_secret="REPLACE-ME"), "base_url": service.celonis_url}
-    service.secrets += ["put-in-the-wrong-field-0123456789"]
+    astray = "Zx9f8Kq2LmN4pR7tV0wY3aB6cD1eF5gH/put+where+a+name+belongs=="
+    service.secrets.append(astray)
     cases: list[tuple[str, str, str]] = [
         (service.secret("connections", placeholder), "ConnectionInvalid", "auth.client_secret"),
         (service.connection({"type": "basic"}), "ConnectionInvalid", "auth.type"),
@@ -110,7 +111,7 @@ def test_a_secret_that_makes_no_sense_fails_the_run_and_names_the_field(
             "base_url",
         ),
         (
-            service.connection({"put-in-the-wrong-field-0123456789": "x", **oauth_client()}),
+            service.connection({astray: "x", **oauth_client()}),
             "ConnectionInvalid",
             "auth.",
         ),

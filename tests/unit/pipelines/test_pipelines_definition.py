@@ -185,12 +185,12 @@ def test_what_was_expected_is_said_in_words_of_json(path: str, value: object, fi
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_document() -> None:
     error = refused({"jobs": [{"mode": "FULL"}], "loads": [{"data_model": 1}], "settle": "1"})
-    assert error.fields() == [
-        {"field": "data_pool", "expected": "is required"},
-        {"field": "jobs.0.job", "expected": "is required"},
-        {"field": "loads.0.data_model", "expected": "expected a text"},
-        {"field": "settle", "expected": "expected a whole number"},
-    ]
+    assert error.problems == (
+        ("data_pool", "is required"),
+        ("jobs.0.job", "is required"),
+        ("loads.0.data_model", "expected a text"),
+        ("settle", "expected a whole number"),
+    )
     assert str(error) == (
         "The definition of pipeline 'otc' is not valid: data_pool: is required; jobs.0.job: is required; "
         "loads.0.data_model: expected a text; settle: expected a whole number."
@@ -297,8 +297,7 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("document", [None, 1, "otc", [], [1]])
 def test_what_is_no_object_is_refused(document: object) -> None:
-    error = refused(document)
-    assert error.fields() == [{"field": "(the whole document)", "expected": "expected a JSON object"}]
+    assert refused(document).problems == (("(the whole document)", "expected a JSON object"),)
 
 
 def test_an_inline_definition_has_a_name() -> None:
@@ -352,7 +351,7 @@ def test_a_value_that_is_refused_is_never_repeated(
         # These take any text: the name of a table, an id.
         assert path.endswith((".job", ".data_model", "tables.0", "tables", "data_pool"))
         return
-    assert secret not in f"{found} {found!r} {found.fields()}"
+    assert secret not in f"{found} {found!r} {found.problems}"
     assert found.__cause__ is None
     assert found.__suppress_context__ or found.__context__ is None
     if path != "data_pool":  # with another pool it is the steps that do not fit

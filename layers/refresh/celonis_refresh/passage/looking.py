@@ -25,7 +25,7 @@ def look_at(
     case = Case(Baseline.from_json(state["baseline"]), settle, bool(state.get("answered")))
     evidence = Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
     since = clock() - float(state["sent_by"])
-    sight = work.look(seconds(LOOK_SECONDS))
+    sight = work.look(lambda: seconds(LOOK_SECONDS))
     ruling = case.judge(evidence, sight, since)
     if case.baseline.listed and not (evidence.proven_by and is_running(ruling, sight)):
         sight = work.with_history(sight, seconds(LOOK_SECONDS))

@@ -151,7 +151,7 @@ class Reconciling:
         for step in run.steps:
             work = self.work_for(run, step)
             if work.lease == lease:
-                sight = work.look(LOOK_SECONDS)
+                sight = work.look(lambda: LOOK_SECONDS)
                 return sight.activity is Activity.UNDER_WAY
         return False
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
-from celonis_refresh.passage.looking import LOOK_SECONDS
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.proof import Evidence
 from celonis_refresh.passage.sights import Activity, Sight
@@ -35,9 +34,9 @@ class Start(Step):
         try:
             if not self._note_loads_of_jobs():
                 return self._wait("a load of a data model that this job loads")
-            sight = self.work.look(self.seconds(LOOK_SECONDS))
+            sight = self.work.look(self.look_seconds)
             if sight.activity is not Activity.UNDER_WAY:
-                sight = self.work.with_history(sight, self.seconds(LOOK_SECONDS))
+                sight = self.work.with_history(sight, self.look_seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             return self.wait_out(trouble)
         except CelonisError as error:
@@ -98,7 +97,7 @@ class Start(Step):
     def _is_busy(self) -> bool:
         """Which status refuses a start because something is under way is not documented: a look tells."""
         try:
-            return self.work.look(self.seconds(LOOK_SECONDS)).is_busy
+            return self.work.look(self.look_seconds).is_busy
         except (CelonisUnavailable, CelonisThrottled):
             return True
         except CelonisError:
@@ -139,7 +138,7 @@ class Start(Step):
         load = Step(self.means, self.run, step, self.deadline)
         if not self.means.leases.take(self.run.run_id, load.work.lease, self.deadline):
             return False
-        sight = load.work.look(self.seconds(LOOK_SECONDS))
+        sight = load.work.look(self.look_seconds)
         if sight.activity is Activity.UNDER_WAY:
             return False
         load.note_baseline(sight, self.now())

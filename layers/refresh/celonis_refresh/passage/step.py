@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.looking import LOOK_SECONDS
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.sights import Baseline, Sight
 from celonis_refresh.passage.work import Work
@@ -56,6 +57,10 @@ class Step:
     def seconds(self, most: float) -> float:
         """What a call may take: ``most``, or what is left of the task's time."""
         return min(most, self.deadline.left())
+
+    def look_seconds(self) -> float:
+        """What one call of a look may take."""
+        return self.seconds(LOOK_SECONDS)
 
     def save(self, facts: Mapping[str, Any] | None = None) -> None:
         """Writes the state, and ``facts`` of the run with it. Raises ``StepMoved``, ``RunClosed``."""

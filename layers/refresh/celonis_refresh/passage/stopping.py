@@ -69,7 +69,7 @@ class Stopping:
 
     def _left_by_a_job(self, work: Work, deadline: Deadline) -> tuple[str, bool]:
         """A load that a job of this run may have started before the run came to wait for it."""
-        if work.look(min(LOOK_SECONDS, deadline.left())).is_busy:
+        if work.look(lambda: min(LOOK_SECONDS, deadline.left())).is_busy:
             return f"{work.subject} {RUNS_ON}", False
         return "", True
 

@@ -34,6 +34,8 @@ HAND_OVER_SECONDS: Final = 0.6
 """What StartExecution needs; kept back from everything before it."""
 MORE_HAND_OVER_SECONDS: Final = 0.1
 """What each further StartExecution of the same delivery needs, over the connection that stands by then."""
+LEAST_CLAIM_SECONDS: Final = 1.5
+"""For the claim, however late it is: an answer that comes late is worth more than none that counts."""
 LEAST_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""
 RESUME_SECONDS: Final = 900.0
@@ -112,7 +114,9 @@ class Triggering:
             Trigger(match.pipeline, match.mode, match.tables, source_name, match.reason)
             for match in outcome.matches
         ]
-        acceptance = self.accepting.accept(triggers, _keys(source_name, outcome.event), deadline)
+        by = max(deadline.at - HAND_OVER_SECONDS, self.clock() + LEAST_CLAIM_SECONDS)
+        delivery_keys = _keys(source_name, outcome.event)
+        acceptance = self.accepting.accept(triggers, delivery_keys, Deadline(by, self.clock))
         started = [accepted for accepted in acceptance.results if accepted.status == "started"]
         for number, accepted in enumerate(started):
             if acceptance.duplicate:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from celonis_refresh.celonis.client import CelonisClient
-from celonis_refresh.celonis.errors import CelonisRejected, CelonisUnavailable, NotFound
+from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable, NotFound
 from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
@@ -19,6 +19,8 @@ from celonis_refresh.runs import keys
 
 MOST_LISTED = 50
 """Executions of a list that are looked at, newest first: what is noted has to fit into a record."""
+Seconds = Callable[[], float]
+"""What the next call may take, told anew for each: a look may need two."""
 FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
 
 
@@ -46,7 +48,7 @@ class Work(Protocol):
     @property
     def busy(self) -> type[errors.StepFailed]: ...
 
-    def look(self, timeout: float) -> Sight:
+    def look(self, seconds: Seconds) -> Sight:
         """One look."""
 
     def with_history(self, sight: Sight, timeout: float) -> Sight:
@@ -103,10 +105,10 @@ class JobWork:
     def busy(self) -> type[errors.StepFailed]:
         return errors.JobBusy
 
-    def look(self, timeout: float) -> Sight:
+    def look(self, seconds: Seconds) -> Sight:
         """``GET …/jobs/{job}``. Where its status says nothing (none, or a new one) the history may."""
-        sight = job_sight(self.client.job(self.pool, self.plan.job, timeout=timeout))
-        return self.with_history(sight, timeout) if sight.activity is Activity.UNCLEAR else sight
+        sight = job_sight(self.client.job(self.pool, self.plan.job, timeout=seconds()))
+        return self.with_history(sight, seconds()) if sight.activity is Activity.UNCLEAR else sight
 
     def with_history(self, sight: Sight, timeout: float) -> Sight:
         """``GET …/logs/{job}/executions``: the SDK's call, not served everywhere, never worth a failure."""
@@ -137,7 +139,11 @@ class JobWork:
     def _reason(self, ours: str | None, timeout: float) -> str:
         if ours is None:
             return ""
-        failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
+        try:
+            failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
+        except CelonisError as trouble:  # that it failed is known; why may stay unknown
+            logger.info("no reasons of the failure", extra={"subject": self.subject, "why": trouble.message})
+            return ""
         told = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
         return f": {told}".rstrip(".") if told else ""
 
@@ -212,13 +218,13 @@ class LoadWork:
     def busy(self) -> type[errors.StepFailed]:
         return errors.ModelBusy
 
-    def look(self, timeout: float) -> Sight:
+    def look(self, seconds: Seconds) -> Sight:
         """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables tell which."""
         model = self.plan.data_model
         try:
-            return load_sight(self.client.last_load(self.pool, model, timeout=timeout))
+            return load_sight(self.client.last_load(self.pool, model, timeout=seconds()))
         except NotFound:
-            self.client.tables(self.pool, model, timeout=timeout)
+            self.client.tables(self.pool, model, timeout=seconds())
             return load_sight(None)
 
     def with_history(self, sight: Sight, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all

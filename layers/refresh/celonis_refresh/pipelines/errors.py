@@ -41,10 +41,6 @@ class InvalidInput(RefreshError):
         text = "; ".join(f"{problem.field}: {problem.expected}" for problem in problems)
         super().__init__(f"{what} is not valid: {text}.", hint=hint)
 
-    def fields(self) -> list[dict[str, str]]:
-        """``[{"field", "expected"}]``, for an HTTP answer."""
-        return [problem._asdict() for problem in self.problems]
-
 
 class InvalidDefinition(InvalidInput):
     """A pipeline's definition makes no sense."""

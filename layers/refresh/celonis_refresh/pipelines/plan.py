@@ -74,7 +74,7 @@ def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) ->
     done = () if any(step.started_by == "job" for step in loads) else skip
     stages = [[step for step in steps if step.job_id not in done] for steps in definition.stages()]
     jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
-    is_alone = len(definition.loads) == 1
+    is_alone = [step.started_by for step in definition.loads].count("run") == 1
     return Plan(
         jobs=tuple(_job(number, stage, step, wish) for number, (stage, step) in enumerate(jobs)),
         loads=tuple(_load(number, step, wish, is_alone=is_alone) for number, step in enumerate(loads)),
@@ -87,7 +87,7 @@ def _job(number: int, stage: int, step: JobStep, wish: Wish) -> PlannedJob:
 
 
 def _load(number: int, step: LoadStep, wish: Wish, *, is_alone: bool) -> PlannedLoad:
-    """``is_alone``: the pipeline has no other load, so that each list of tables has some of this model."""
+    """``is_alone``: no other load takes wishes, so that every list of tables is one of this model."""
     if step.started_by == "job":
         wish = AS_DEFINED  # what a job starts is not ours to shape
     return PlannedLoad(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from celonis_refresh.celonis.records import ModelTable
@@ -19,11 +19,14 @@ class UnknownTable(RefreshError):
     def __init__(self, tables: Collection[str], known: Collection[str]) -> None:
         self.tables = tuple(sorted(tables))
         self.known = tuple(sorted(known))
-        shown = ", ".join(self.known[:SHOWN]) + (", …" if len(self.known) > SHOWN else "")
         super().__init__(
-            f"No table {', '.join(self.tables)} in the data model.",
-            hint=f"Tables there are: {shown or 'none'}. Nothing was started.",
+            f"No table {_listed(self.tables)} in the data model.",
+            hint=f"Tables there are: {_listed(self.known) or 'none'}. Nothing was started.",
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,9 @@ def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
     wanted = _pick(load.wanted, tables)
     if load.only_wanted and wanted:
         return ResolvedLoad(LoadKind.PARTIAL, wanted)
-    picked = _pick(load.tables, tables) | wanted
     if load.kind is LoadKind.COMPLETE:
         return ResolvedLoad(LoadKind.COMPLETE, {})
+    picked = _pick(load.tables, tables) | wanted
     return ResolvedLoad(LoadKind.PARTIAL if picked else load.kind, picked)
 
 

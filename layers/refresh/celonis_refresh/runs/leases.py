@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.errors import RunClosed, RunNotFound
-from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Run
+from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Run, not_open
 from celonis_refresh.runs.table import Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -50,7 +49,7 @@ class Leases:
             record, leased = refused.found
             if record is None:
                 return str((leased or {})["run_id"])
-            raise (RunClosed(run_id, str(record["status"])) if record else RunNotFound(run_id)) from None
+            raise not_open(run_id, record) from None
         return None
 
     def free(self, run_id: str, lease: str, deadline: Deadline) -> None:

@@ -15,7 +15,7 @@ from celonis_refresh.runs.table import Table
 SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "outcome")
 FILTERED = 100
 """Items that one request looks at where most of them may not be wanted."""
-HIDDEN = frozenset({"pk", "expires", "definition", "rev"})
+HIDDEN = frozenset({"pk", "position", "expires", "definition"})
 
 
 class Page(NamedTuple):
@@ -33,9 +33,9 @@ class Listing:
 
     def page(self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None) -> Page:
         """Up to ``limit`` runs after the page that gave ``before``, of a pipeline or status if named."""
-        found = list(self._newest(limit, pipeline, status, before))
+        found = list(self._newest(limit + 1, pipeline, status, before))
         runs = [{name: item[name] for name in SUMMARY if name in item} for item in found[:limit]]
-        return Page(runs, found[limit - 1]["position"] if len(runs) == limit else None)
+        return Page(runs, found[limit - 1]["position"] if len(found) > limit else None)
 
     def all_of(self, status: str) -> Iterator[dict[str, Any]]:
         """Every item that stands under a status in the index, oldest first."""

@@ -117,6 +117,11 @@ def definition_text(definition: Definition) -> str:
     return definition.model_dump_json(exclude_defaults=True)
 
 
+def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
+    """Why nothing can be written for a run, told from the record that was there."""
+    return RunClosed(run_id, str(record["status"])) if record else RunNotFound(run_id)
+
+
 @dataclass(frozen=True)
 class Records:
     """Reads and changes of run records. Every change holds only while the run is open."""
@@ -142,8 +147,13 @@ class Records:
         return run
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
-        """Sets attributes of an open run. Raises ``RunClosed``."""
-        self._write(run, self._setting(run, facts), deadline)
+        """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
+        sets = ", ".join(f"#{name} = :{name}" for name in facts)
+        action = self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})
+        try:
+            self.table.update(action, deadline)
+        except Refused as refused:
+            raise not_open(run.run_id, refused.found[0]) from None
         return Run({**run.item, **facts})
 
     def save_step(
@@ -156,13 +166,16 @@ class Records:
     ) -> Run:
         """Replaces what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
 
-        Raises ``StepMoved``, ``RunClosed``.
+        Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``.
         """
         action, saved = self._step_action(run, step, state, facts or {})
         try:
             self.table.update(action, deadline)
         except Refused as refused:
-            raise self._refusal(run, step, refused.found[0] or {}) from None
+            found = refused.found[0]
+            if found and Run(found).is_open:
+                raise StepMoved(run.run_id, step) from None
+            raise not_open(run.run_id, found) from None
         return Run({**run.item, **(facts or {}), "steps": {**run.steps, step: saved}})
 
     def _step_action(
@@ -182,24 +195,3 @@ class Records:
             {"step": step},
         )
         return action, saved
-
-    def _refusal(self, run: Run, step: str, found: Mapping[str, Any]) -> RunClosed | StepMoved | RunNotFound:
-        """Why a change of a step was refused, told from the record that was there."""
-        if not found:
-            return RunNotFound(run.run_id)
-        if not Run(found).is_open:
-            return RunClosed(run.run_id, str(found["status"]))
-        return StepMoved(run.run_id, step)
-
-    def _setting(self, run: Run, facts: Mapping[str, Any]) -> Action:
-        sets = ", ".join(f"#{name} = :{name}" for name in facts)
-        return self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})
-
-    def _write(self, run: Run, action: Action, deadline: Deadline) -> None:
-        try:
-            self.table.update(action, deadline)
-        except Refused as refused:
-            found = refused.found[0]
-            raise (
-                RunClosed(run.run_id, str(found["status"])) if found else RunNotFound(run.run_id)
-            ) from None

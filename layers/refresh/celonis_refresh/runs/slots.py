@@ -10,7 +10,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.table import Action, Table
 
-STARTED = "#run_id = :next REMOVE #pending, #status, #position"
+STARTED = ", #run_id = :next REMOVE #pending, #status, #position"
 
 
 def release(
@@ -21,12 +21,12 @@ def release(
     held = {"mine": run_id}
     mine = "#run_id = :mine"
     if pending is None:
-        return [_change(table, pipeline, slot, "REMOVE #run_id", mine, held)]
+        return [_change(table, pipeline, slot, " REMOVE #run_id", mine, held)]
     if paused:
         waiting = {**held, "waiting": keys.WAITING, "position": f"{at} {pipeline}"}
         changes = ", #status = :waiting, #position = :position REMOVE #run_id"
         return [_change(table, pipeline, slot, changes, mine, waiting)]
-    changed = _change(table, pipeline, slot, f", {STARTED}", mine, {**held, "next": pending["run_id"]})
+    changed = _change(table, pipeline, slot, STARTED, mine, {**held, "next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, at)]
 
 
@@ -34,13 +34,13 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
     """What waits in a free slot becomes its run."""
     pending = slot["pending"]
     free = "attribute_not_exists(#run_id)"
-    changed = _change(table, pipeline, slot, f", {STARTED}", free, {"next": pending["run_id"]})
+    changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, at)]
 
 
 def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str) -> Action:
     """What waits behind a run is given up."""
-    return _change(table, pipeline, slot, "REMOVE #pending", "#run_id = :mine", {"mine": run_id})
+    return _change(table, pipeline, slot, " REMOVE #pending", "#run_id = :mine", {"mine": run_id})
 
 
 def _change(
@@ -51,13 +51,10 @@ def _change(
     condition: str,
     values: Mapping[str, Any],
 ) -> Action:
-    expression = (
-        f"SET #rev = :later {changes}" if changes.startswith("REMOVE") else f"SET #rev = :later{changes}"
-    )
+    """``changes`` go on from the SET of the revision: ``, #x = :x`` or `` REMOVE #x``."""
+    expression, unmoved = f"SET #rev = :later{changes}", f"#rev = :rev AND {condition}"
     counted = {"rev": slot["rev"], "later": slot["rev"] + 1}
-    return table.change(
-        keys.slot(pipeline), expression, f"#rev = :rev AND {condition}", {**values, **counted}
-    )
+    return table.change(keys.slot(pipeline), expression, unmoved, {**values, **counted})
 
 
 def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:

@@ -82,15 +82,16 @@ class Table:
 
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
         """Writes all or nothing. Raises ``Refused`` or, past the deadline, ``TableBusy``."""
-        self._repeat(lambda: self._transact_once(actions), deadline)
+        request = {"TransactItems": list(actions)}
+        self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
     def update(self, action: Action, deadline: Deadline) -> None:
         """One ``Update`` action on its own. Raises as :meth:`transact` does."""
-        self._repeat(lambda: self._once(self.client.update_item, action["Update"]), deadline)
+        self._repeat(lambda: _once(self.client.update_item, action["Update"]), deadline)
 
     def delete(self, action: Action, deadline: Deadline) -> None:
         """One ``Delete`` action on its own. Raises as :meth:`transact` does."""
-        self._repeat(lambda: self._once(self.client.delete_item, action["Delete"]), deadline)
+        self._repeat(lambda: _once(self.client.delete_item, action["Delete"]), deadline)
 
     def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
         """The pages of a query, as JSON items. Raises ``TableBusy``."""
@@ -101,26 +102,6 @@ class Table:
             if not answer.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
-    def _transact_once(self, actions: Sequence[Action]) -> str | None:
-        try:
-            self.client.transact_write_items(TransactItems=list(actions))  # type: ignore[arg-type]
-        except ClientError as error:
-            return _passing(error, len(actions))
-        except UNANSWERED as error:
-            raise TableBusy(type(error).__name__) from None
-        return None
-
-    def _once(self, call: Callable[..., Any], request: Action) -> str | None:
-        try:
-            call(**request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                raise Refused([from_item(error.response.get("Item", {}))]) from None
-            return _passing(error, 1)
-        except UNANSWERED as error:
-            raise TableBusy(type(error).__name__) from None
-        return None
 
     def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
         pause = FIRST_PAUSE
@@ -183,17 +164,30 @@ def _read(call: Callable[..., A], **request: Any) -> A:
     try:
         return call(**request)
     except ClientError as error:
-        raise TableBusy(_passing(error, 0) or "") from None
+        raise TableBusy(_passing(error, 0)) from None
     except UNANSWERED as error:
         raise TableBusy(type(error).__name__) from None
 
 
-def _passing(error: ClientError, actions: int) -> str | None:
+def _once(call: Callable[..., Any], request: Action, actions: int = 1) -> str | None:
+    """None once the write is done, or the code of an error that passes."""
+    try:
+        call(**request)
+    except ClientError as error:
+        return _passing(error, actions)
+    except UNANSWERED as error:
+        raise TableBusy(type(error).__name__) from None
+    return None
+
+
+def _passing(error: ClientError, actions: int) -> str:
     """The code of an error that passes; raises ``Refused`` for a condition, anything else as it is."""
     code = str(error.response["Error"]["Code"])
+    if code in PASSING:
+        return code
+    if code == "ConditionalCheckFailedException":
+        raise Refused([from_item(error.response.get("Item", {}))]) from None
     if code != "TransactionCanceledException":
-        if code in PASSING:
-            return code
         raise error
     reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))
     codes = [str(reason.get("Code", "None")) for reason in reasons]

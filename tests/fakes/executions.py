@@ -1,0 +1,42 @@
+"""The state machine's executions in memory: started once per name, ended by the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from celonis_refresh.passage.closing import EndedExecution
+from tests.fakes.celonis import Hook, quiet
+
+
+@dataclass
+class FakeExecutions:
+    """``asked``: every request to start, in order; ``known``: the executions by name."""
+
+    known: dict[str, EndedExecution] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    hook: Hook = quiet
+
+    def start(self, run_id: str) -> None:
+        self.hook("StartExecution", "before")
+        self.asked.append(run_id)
+        self.known.setdefault(run_id, EndedExecution(run_id, f"arn:{run_id}", "RUNNING"))
+        self.hook("StartExecution", "after")
+
+    def describe(self, arn: str) -> EndedExecution:
+        self.hook("DescribeExecution", "before")
+        return self.known[arn.removeprefix("arn:")]
+
+    def find(self, run_id: str) -> EndedExecution | None:
+        self.hook("DescribeExecution", "before")
+        return self.known.get(run_id)
+
+    def stop(self, run_id: str, error: str, cause: str) -> None:
+        self.end(run_id, "ABORTED", error, cause)
+
+    def end(self, run_id: str, status: str, error: str = "", cause: str = "") -> None:
+        """The execution ends, if it has not yet."""
+        if self.known[run_id].status == "RUNNING":
+            self.known[run_id] = replace(self.known[run_id], status=status, error=error, cause=cause)
+
+    def running(self) -> list[str]:
+        return [name for name, execution in self.known.items() if execution.status == "RUNNING"]

@@ -1,0 +1,1 @@
+"""Many triggers at once, on the real template."""

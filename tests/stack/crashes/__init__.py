@@ -1,0 +1,1 @@
+"""Functions that die at any of their calls, on the real template."""

@@ -1,0 +1,107 @@
+"""Transactions of the local table: as moto's own, without a copy of the table for each of their actions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
+
+from local.aws.moto_adjustments.dynamodb_transactions import OF_MOTO, transact_write_items
+
+KEYS = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "eu-central-1"}
+TABLE = "t"
+Action = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with mock_aws():
+        made = boto3.client("dynamodb", **KEYS)
+        made.create_table(
+            TableName=TABLE,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield made
+
+
+def written(client: Any, actions: list[Action]) -> Any:
+    """What a transaction answers: None, or its error and reasons."""
+    try:
+        client.transact_write_items(TransactItems=actions)
+    except ClientError as error:
+        return error.response["Error"]["Code"], error.response.get("CancellationReasons")
+    return None
+
+
+def some_action(random: Random) -> Action:
+    key = {"pk": {"S": random.choice("abcdef")}}
+    condition = random.choice(
+        ["attribute_exists(pk)", "attribute_not_exists(pk)", "attribute_not_exists(pk) OR n < :five"]
+    )
+    values = {":five": {"N": "5"}}
+    body: dict[str, Any] = {"TableName": TABLE, "ConditionExpression": condition}
+    body |= random.choice([{}, {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}])
+    kind = random.choice(["Put", "Update", "Delete", "ConditionCheck"])
+    if kind == "Put":
+        body["Item"] = {**key, "n": {"N": str(random.randrange(10))}}
+    else:
+        body["Key"] = key
+    if kind == "Update":
+        body["UpdateExpression"] = "SET n = if_not_exists(n, :zero) + :one"
+        body["ConditionExpression"] = condition.replace("OR n < :five", "OR n < :one")
+        values = {":zero": {"N": "0"}, ":one": {"N": "1"}}
+    if ":" in body["ConditionExpression"] or kind == "Update":
+        body["ExpressionAttributeValues"] = values
+    return {kind: body}
+
+
+def items(client: Any) -> list[Any]:
+    return sorted(client.scan(TableName=TABLE)["Items"], key=str)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_transaction_does_what_that_of_moto_does(
+    client: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(seed)  # noqa: S311
+    sequence = [[some_action(random) for _ in range(random.randint(1, 4))] for _ in range(40)]
+    seen = []
+    for ours in (OF_MOTO, transact_write_items):
+        monkeypatch.setattr(DynamoDBBackend, "transact_write_items", ours)
+        for item in items(client):
+            client.delete_item(TableName=TABLE, Key={"pk": item["pk"]})
+        seen.append([(written(client, actions), items(client)) for actions in sequence])
+    assert seen[0] == seen[1]
+    outcomes = [outcome for outcome, _ in seen[1]]
+    assert None in outcomes
+    assert any(outcomes)
+
+
+def test_a_write_that_fails_undoes_those_before_it(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DynamoDBBackend, "transact_write_items", transact_write_items)
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "old"}, "n": {"S": "text"}})
+    before = items(client)
+    put = {"Put": {"TableName": TABLE, "Item": {"pk": {"S": "new"}}}}
+    add = {
+        "Update": {
+            "TableName": TABLE,
+            "Key": {"pk": {"S": "old"}},
+            "UpdateExpression": "SET n = n + :one",
+            "ExpressionAttributeValues": {":one": {"N": "1"}},
+        }
+    }
+    assert written(client, [put, add]) is not None
+    assert items(client) == before
+
+
+def test_moto_would_copy_the_table() -> None:
+    assert "copy.deepcopy" in inspect.getsource(OF_MOTO)

@@ -1,0 +1,24 @@
+"""Signs any event as a sender does."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from celonis_refresh.webhooks.schemes import Hmac, sign
+from celonis_refresh.webhooks.senders import SENDERS
+from tests.stack.triggers.calls import Call, Json
+
+
+def signed(
+    sender: str, event: object, secret: str, headers: Json | None = None, *, at: float | None = None
+) -> Call:
+    """``event``: JSON, or bytes as they are. ``at``: seconds since 1970, by default now."""
+    scheme = SENDERS[sender].scheme
+    if not isinstance(scheme, Hmac):
+        raise TypeError(f"{sender} signs nothing")
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    stamp = int(at or time.time()) if scheme.signs_time else None
+    proof = sign(scheme, secret, body, timestamp=stamp, message_id="msg_1" if scheme.signs_id else "")
+    sent = {"content-type": "application/json", **proof, **(headers or {})}
+    return Call(sender, body, sent, secret=secret)

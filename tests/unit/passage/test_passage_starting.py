@@ -1,0 +1,470 @@
+"""Starting a step: what goes out, in which order, how often, and what the record says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.runs.errors import RunClosed, StepMoved
+from celonis_refresh.runs.records import RunStatus
+from tests.fakes.bench import JOB, MODEL, RUN, Bench, Crashed, job_definition, load_definition
+from tests.fakes.celonis import denied, rejected, throttled, unavailable
+from tests.unit.passage.outgoing import (
+    JOB_LEASE,
+    MODEL_LEASE,
+    RECORD,
+    Outgoing,
+    Write,
+    for_good,
+    holder,
+    logged,
+    starts,
+    unknown,
+)
+
+POSTED = ("execute_job", JOB, "FULL")
+TAKEN = Write("TransactWriteItems", (RECORD, JOB_LEASE))
+SAVED = Write("UpdateItem", (RECORD,))
+FREED = Write("DeleteItem", (JOB_LEASE,))
+
+
+def opened(definition: Definition | None = None, **lane: Any) -> Bench:
+    """A run with one job, which Celonis has."""
+    bench = Bench()
+    bench.job(**lane)
+    bench.model()
+    bench.open(definition or job_definition())
+    return bench
+
+
+def test_a_start_takes_its_lease_looks_notes_and_only_then_posts() -> None:
+    bench = opened()
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", SAVED]
+    assert starts(bench) == [POSTED]
+    assert holder(bench) == RUN
+
+
+def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
+    bench = opened()
+    bench.start("job-0")
+    look, history, post = bench.celonis.timeouts
+    assert (look, history) == (12.0, 12.0)
+    assert post == pytest.approx(20.0)
+
+
+def test_no_call_is_given_more_than_what_is_left_of_the_task() -> None:
+    bench = opened()
+    bench.tasks.start(RUN, "job-0", bench.deadline(5.0))
+    assert [round(timeout, 2) for timeout in bench.celonis.timeouts] == [5.0, 4.9, 4.8]
+
+
+def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
+    bench = opened()
+    before = bench.celonis.jobs[JOB].before(600.0)
+
+    def die(name: str, when: str) -> None:
+        if name == "execute_job":
+            raise Crashed
+
+    bench.celonis.hook = die
+    with pytest.raises(Crashed):
+        bench.start("job-0")
+    state = bench.state("job-0")
+    baseline = state["baseline"]
+    assert isinstance(baseline, dict)
+    assert before.id in baseline["ids"]
+    assert baseline["status"] == "SUCCESS"
+    assert (state["posts"], state["job"], state["mode"]) == (1, JOB, "FULL")
+    assert "answered" not in state
+
+
+def test_a_start_that_died_at_its_post_is_not_sent_again_by_the_start() -> None:
+    bench = opened()
+    bench.celonis.hook = _die_after_the_post
+    with pytest.raises(Crashed):
+        bench.start("job-0")
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert out.log == []
+    assert starts(bench) == [POSTED]
+
+
+def _die_after_the_post(name: str, when: str) -> None:
+    if name == "execute_job" and when == "after":
+        raise Crashed
+
+
+def test_a_start_that_was_answered_is_not_sent_again() -> None:
+    bench = opened()
+    bench.start("job-0")
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert starts(bench) == [POSTED]
+    assert bench.state("job-0")["answered"] is True
+
+
+def test_the_id_that_an_answer_tells_is_proof() -> None:
+    bench = opened()
+    bench.celonis.answers_id = True
+    bench.start("job-0")
+    evidence = bench.state("job-0")["evidence"]
+    assert isinstance(evidence, dict)
+    assert (evidence["proven_by"], evidence["ours"]) == ("answer", "exec-0")
+
+
+@pytest.mark.parametrize("status", [400, 405, 422])
+def test_a_refusal_while_nothing_is_under_way_is_for_good(status: int) -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = [rejected(status)]
+    out = Outgoing(bench)
+    with pytest.raises(CelonisError) as caught:
+        bench.start("job-0")
+    assert caught.value.name == "CelonisRejected"
+    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions", SAVED, FREED]
+    state = bench.state("job-0")
+    assert (state["outcome"], state["error"]) == ("FAILED", "CelonisRejected")
+    assert holder(bench) is None
+
+
+@pytest.mark.parametrize("refused", ["refused", "throttled"])
+def test_a_start_that_celonis_refused_for_now_is_taken_back_and_sent_later(refused: str) -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = [refused]  # type: ignore[list-item]
+    progress = bench.wait(bench.start("job-0"))
+    assert progress["status"] == "WAITING"
+    state = bench.state("job-0")
+    assert (state["refused"], state["posts"]) == (True, 0)
+    assert holder(bench) == RUN
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert starts(bench) == [POSTED, POSTED]
+    assert len(bench.celonis.jobs[JOB].mine) == 1
+    assert "refused" not in bench.state("job-0")
+
+
+def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["throttled"]
+    assert bench.start("job-0")["wait"] >= 7
+
+
+def test_a_refusal_of_any_status_passes_where_a_look_shows_something_under_way() -> None:
+    bench = opened()
+    somebody = bench.celonis.jobs[JOB]
+
+    def slips_in(name: str, when: str) -> None:
+        if name == "execute_job" and when == "before":
+            somebody.begin(mine=False, at=bench.clock.now, seconds=60.0, outcome="SUCCESS")
+
+    bench.celonis.hook = slips_in
+    bench.celonis.faults["execute_job"] = [rejected(400)]
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["refused"] is True
+
+
+def test_a_refusal_passes_where_nobody_can_look_just_now() -> None:
+    bench = opened()
+    bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, unavailable()]}
+    assert bench.start("job-0")["status"] == "WAITING"
+
+
+def test_a_refusal_is_for_good_where_looking_is_not_allowed() -> None:
+    bench = opened()
+    bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
+    with pytest.raises(CelonisError) as caught:
+        bench.start("job-0")
+    assert caught.value.name == "CelonisRejected"
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+@pytest.mark.parametrize("call", ["job", "execute_job"])
+def test_what_no_waiting_mends_ends_the_step_at_once(call: str, error: CelonisError) -> None:
+    bench = opened()
+    bench.celonis.faults[call] = [error]
+    with pytest.raises(type(error)):
+        bench.start("job-0")
+    state = bench.state("job-0")
+    assert (state["error"], state["message"]) == (error.name, str(error))
+    assert holder(bench) is None
+    assert bench.celonis.jobs[JOB].starts == []
+
+
+@pytest.mark.parametrize("lost", ["before", "after", unavailable(may_have_started=True)])
+def test_a_start_whose_answer_was_lost_counts_as_sent(lost: Any) -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = [lost]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    state = bench.state("job-0")
+    assert (state["posts"], state["trouble"]) == (1, "No usable answer.")
+    assert "answered" not in state
+    bench.start("job-0")
+    assert starts(bench) == [POSTED]
+
+
+def test_a_start_that_never_left_is_sent_again_at_the_next_try() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["unsent"]
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    assert starts(bench) == []
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert starts(bench) == [POSTED]
+
+
+@pytest.mark.parametrize("trouble", [unavailable(), throttled(30.0)], ids=lambda trouble: trouble.name)
+@pytest.mark.parametrize("call", ["job", "last_load"])
+def test_a_look_that_fails_for_now_sends_nothing_and_is_noted(call: str, trouble: CelonisError) -> None:
+    bench = opened(job_definition() if call == "job" else load_definition())
+    step = "job-0" if call == "job" else "load-0"
+    bench.celonis.faults[call] = [trouble]
+    progress = bench.start(step)
+    assert progress["status"] == "WAITING"
+    assert progress["wait"] >= (30 if trouble.name == "CelonisThrottled" else 1)
+    assert bench.state(step)["trouble"] == trouble.message
+    assert starts(bench) == []
+
+
+def test_a_list_of_executions_that_is_not_served_keeps_nothing_from_starting() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(600.0)
+    bench.celonis.faults["executions"] = [rejected(400)]
+    assert bench.start("job-0")["status"] == "RUNNING"
+
+
+def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(5.0, seconds=60.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "an execution that is under way in Celonis already"
+    assert starts(bench) == []
+    bench.clock.sleep(60.0)
+    assert bench.start("job-0")["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("definition", "step", "lease", "error"),
+    [
+        (job_definition(when_busy="fail"), "job-0", JOB_LEASE, "JobBusy"),
+        (load_definition(when_busy="fail"), "load-0", MODEL_LEASE, "ModelBusy"),
+    ],
+    ids=["job", "load"],
+)
+def test_a_pipeline_that_does_not_wait_fails_where_celonis_is_busy(
+    definition: Definition, step: str, lease: str, error: str
+) -> None:
+    bench = opened(definition)
+    for lane in (bench.celonis.jobs[JOB], bench.celonis.models[MODEL]):
+        lane.before(5.0, seconds=60.0)
+    with pytest.raises(RefreshError) as caught:
+        bench.start(step)
+    assert caught.value.name == error
+    assert "when_busy: wait" in str(caught.value)
+    assert bench.state(step)["outcome"] == "FAILED"
+    assert (holder(bench, lease), starts(bench)) == (RUN, [])
+
+
+def test_a_job_that_another_run_uses_is_waited_for_without_asking_celonis() -> None:
+    bench = opened()
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert out.calls == []
+    assert bench.state("job-0")["waiting_for"] == "another run"
+    assert holder(bench) == "other-1"
+
+
+def test_a_pipeline_that_does_not_wait_fails_where_another_run_uses_the_job() -> None:
+    bench = opened(job_definition(when_busy="fail"))
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    with pytest.raises(RefreshError) as caught:
+        bench.start("job-0")
+    assert caught.value.name == "JobBusy"
+    assert holder(bench) == "other-1"
+
+
+def test_what_is_waited_for_is_written_once() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(5.0, seconds=600.0)
+    bench.wait(bench.start("job-0"))
+    out = Outgoing(bench)
+    bench.start("job-0")
+    assert SAVED not in out.writes
+
+
+def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
+    bench = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
+    bench.celonis.jobs[JOB].before(5.0, seconds=6000.0)
+    assert bench.go("job-0") == "JobTimedOut"
+    assert "under way in Celonis already" in str(bench.state("job-0")["message"])
+    assert starts(bench) == []
+
+
+def test_with_too_little_time_left_nothing_is_sent_and_nothing_written() -> None:
+    bench = opened()
+    out = Outgoing(bench)
+    assert bench.tasks.start(RUN, "job-0", bench.deadline(0.65))["status"] == "WAITING"
+    assert out.log == [TAKEN, "job", "executions"]
+    assert bench.state("job-0") == {}
+
+
+def claimed_start(bench: Bench) -> None:
+    run = bench.records.get(RUN)
+    facts = {"loads": {"load-0": {"kind": "complete", "tables": {}}}}
+    bench.tasks.start_step(run, "job-0", bench.deadline(), just_claimed=facts)
+
+
+def test_a_start_right_after_the_claim_takes_no_lease_and_writes_its_facts_with_the_baseline() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(600.0)
+    out = Outgoing(bench)
+    claimed_start(bench)
+    assert out.log == ["job", "executions", SAVED, "execute_job"]
+    assert bench.records.get(RUN).loads == {"load-0": {"kind": "complete", "tables": {}}}
+
+
+def test_a_start_right_after_the_claim_notes_its_answer_where_no_id_could_tell() -> None:
+    bench = opened()
+    out = Outgoing(bench)
+    claimed_start(bench)
+    assert out.log == ["job", "executions", SAVED, "execute_job", SAVED]
+    assert bench.state("job-0")["answered"] is True
+
+
+def inner_load() -> Definition:
+    return job_definition(loads=[{"data_model": MODEL, "started_by": "job"}])
+
+
+def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted() -> None:
+    bench = opened(inner_load())
+    bench.celonis.models[MODEL].before(600.0)
+    out = Outgoing(bench)
+    bench.start("job-0")
+    model = Write("TransactWriteItems", (RECORD, MODEL_LEASE))
+    assert out.log == [TAKEN, model, "last_load", SAVED, "job", "executions", SAVED, "execute_job", SAVED]
+    baseline = bench.state("load-0")["baseline"]
+    assert isinstance(baseline, dict)
+    assert baseline["ids"] == ["exec-0"]
+    assert holder(bench, MODEL_LEASE) == RUN
+
+
+def test_a_job_waits_while_the_model_that_it_loads_is_being_loaded() -> None:
+    bench = opened(inner_load())
+    bench.celonis.models[MODEL].before(5.0, seconds=60.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "a load of a data model that this job loads"
+    assert starts(bench) == []
+
+
+def test_a_job_waits_while_another_run_uses_the_model_that_it_loads() -> None:
+    bench = opened(inner_load())
+    bench.open(load_definition(), "other-1", "other")
+    bench.start("load-0", "other-1")
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert [name for name, _, _ in starts(bench)] == ["load_model"]
+
+
+def test_a_load_that_a_job_starts_is_not_started_by_us() -> None:
+    bench = opened(inner_load())
+    bench.start("job-0")
+    out = Outgoing(bench)
+    assert bench.start("load-0")["status"] == "RUNNING"
+    assert out.log == [SAVED]
+    assert bench.state("load-0")["answered"] is True
+
+
+@pytest.mark.parametrize(
+    ("load", "posted"),
+    [
+        ({"kind": "complete"}, ("load_model", MODEL, "complete")),
+        ({"kind": "from_cache"}, ("load_model", MODEL, "from_cache")),
+        ({"kind": "partial", "tables": ["t-2", "t-1"]}, ("load_tables", MODEL, ("t-1", "t-2"))),
+    ],
+    ids=["complete", "from cache", "partial"],
+)
+def test_each_kind_of_load_is_its_own_call(load: dict[str, Any], posted: tuple[str, str, object]) -> None:
+    bench = opened(load_definition(loads=[{"data_model": MODEL, **load}]))
+    out = Outgoing(bench)
+    assert bench.start("load-0")["status"] == "RUNNING"
+    assert out.calls == ["last_load", posted[0]]
+    assert starts(bench) == [posted]
+
+
+def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its_tables() -> None:
+    bench = opened(load_definition())
+    bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    bench.celonis.faults["last_load"] = [unknown()]
+    assert bench.start("load-0")["status"] == "RUNNING"
+    assert starts(bench) == [("load_model", MODEL, "complete")]
+
+
+def test_a_model_that_is_not_there_ends_the_step() -> None:
+    bench = opened(load_definition())
+    bench.celonis.faults |= {"last_load": [unknown()], "tables": [unknown()]}
+    with pytest.raises(CelonisError) as caught:
+        bench.start("load-0")
+    assert caught.value.name == "NotFound"
+    assert starts(bench) == []
+
+
+def test_of_two_starts_at_the_same_moment_one_posts_and_the_other_says_that_it_moved() -> None:
+    bench = opened()
+
+    def other(name: str, when: str) -> None:
+        if name == "executions" and when == "before":
+            bench.celonis.hook = lambda *_: None
+            bench.start("job-0")
+
+    bench.celonis.hook = other
+    with pytest.raises(StepMoved):
+        bench.start("job-0")
+    assert starts(bench) == [POSTED]
+
+
+def close(bench: Bench) -> None:
+    bench.records.note(bench.records.get(RUN), {"status": RunStatus.ABORTED}, bench.deadline())
+
+
+def test_a_run_that_was_closed_starts_nothing() -> None:
+    bench = opened()
+    close(bench)
+    out = Outgoing(bench)
+    with pytest.raises(RunClosed):
+        bench.start("job-0")
+    assert out.log == []
+
+
+def test_a_run_that_was_closed_while_we_looked_starts_nothing() -> None:
+    bench = opened()
+
+    def closes(name: str, when: str) -> None:
+        if name == "executions":
+            bench.celonis.hook = lambda *_: None
+            close(bench)
+
+    bench.celonis.hook = closes
+    with pytest.raises(RunClosed):
+        bench.start("job-0")
+    assert starts(bench) == []
+
+
+def test_a_step_that_has_ended_is_told_again_and_not_started_again() -> None:
+    bench = opened()
+    assert bench.go("job-0") == "SUCCEEDED"
+    out = Outgoing(bench)
+    assert bench.start("job-0") == {"status": "SUCCEEDED", "wait": 0}
+    assert out.log == []
+
+
+def test_a_failing_list_of_executions_is_logged_with_its_reason() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(600.0)
+    bench.celonis.faults["executions"] = [unavailable()]
+    with logged() as lines:
+        bench.start("job-0")
+    assert [vars(line)["why"] for line in lines] == ["No usable answer."]

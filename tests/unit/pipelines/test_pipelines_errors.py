@@ -1,0 +1,36 @@
+"""How what is wrong is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from celonis_refresh.pipelines.errors import (
+    InvalidDefinition,
+    InvalidInput,
+    InvalidTrigger,
+    Problem,
+    UnknownPipeline,
+)
+
+
+@pytest.mark.parametrize("kind", [InvalidDefinition, InvalidTrigger])
+def test_every_field_is_told_with_what_was_expected(kind: type[InvalidInput]) -> None:
+    error = kind("The trigger", [Problem("mode", "is required"), Problem("tables", "expected a list")])
+    assert str(error) == "The trigger is not valid: mode: is required; tables: expected a list."
+    assert error.name == kind.__name__
+    assert (error.what, error.problems[1].field) == ("The trigger", "tables")
+
+
+def test_what_to_do_comes_after_what_happened() -> None:
+    error = InvalidTrigger("The input", [Problem("a", "is required")], hint="Mend the schedule.")
+    assert (error.message, error.hint) == ("The input is not valid: a: is required.", "Mend the schedule.")
+    assert str(error) == "The input is not valid: a: is required. Mend the schedule."
+
+
+def test_an_unknown_pipeline_is_told_with_where_it_should_be() -> None:
+    error = UnknownPipeline("otc", where="/stack/pipelines/otc")
+    assert (error.name, error.pipeline) == ("UnknownPipeline", "otc")
+    assert str(error) == (
+        "There is no pipeline named 'otc'. "
+        "Define it as the parameter /stack/pipelines/otc, or check the name."
+    )

@@ -1,0 +1,145 @@
+"""Names and aliases of tables become ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.plan import make_plan
+from celonis_refresh.pipelines.reading import read_definition
+from celonis_refresh.pipelines.resolution import SHOWN, ResolvedLoad, UnknownTable, resolve
+from celonis_refresh.pipelines.wishes import Wish, wish
+
+SALES = [
+    ModelTable("t-1", "VBAK", None, "VBAK"),
+    ModelTable("t-2", "VBAP", "Items", "Items"),
+    ModelTable("t-3", "KNA1", "Customers", "Customers", "erp-1"),
+    ModelTable("t-4", "KNA1", None, "KNA1", "erp-2"),
+]
+BUYING = [ModelTable("t-5", "EKKO"), ModelTable("t-6", None, "Orders")]
+MODELS = {"sales": SALES, "buying": BUYING}
+EVERYTHING = ResolvedLoad(LoadKind.COMPLETE, {})
+
+
+def load(model: str, *tables: str, kind: str = "complete") -> dict[str, Any]:
+    return {"data_model": model, **({"kind": "partial", "tables": tables} if tables else {"kind": kind})}
+
+
+def resolved(
+    loads: list[dict[str, Any]], wanted: Wish | None = None, skip: tuple[str, ...] = ()
+) -> list[ResolvedLoad]:
+    definition = read_definition("The definition", Definition, {"data_pool": "p", "loads": loads})
+    plan = make_plan(definition, wanted or Wish(), skip)
+    models = {each.data_model: MODELS[each.data_model] for each in plan.loads if each.names_tables}
+    found = resolve(plan, models)
+    assert list(found) == [each.step for each in plan.loads]
+    return list(found.values())
+
+
+def partial(**tables: str) -> ResolvedLoad:
+    return ResolvedLoad(LoadKind.PARTIAL, {key.replace("_", "-"): name for key, name in tables.items()})
+
+
+@pytest.mark.parametrize("name", ["t-2", "VBAP", "Items"])
+def test_a_table_is_found_by_id_name_and_alias(name: str) -> None:
+    assert resolved([load("sales", name)]) == [partial(t_2="Items")]
+
+
+def test_a_name_that_two_tables_share_means_both() -> None:
+    assert resolved([load("sales", "KNA1")]) == [partial(t_3="Customers", t_4="KNA1")]
+
+
+def test_a_table_named_twice_is_loaded_once() -> None:
+    assert resolved([load("sales", "VBAK", "t-1")]) == [partial(t_1="VBAK")]
+
+
+def test_a_table_is_shown_by_the_best_name_it_has() -> None:
+    assert resolved([load("buying", "EKKO", "Orders")]) == [partial(t_5="EKKO", t_6="t-6")]
+
+
+def test_names_are_taken_letter_by_letter() -> None:
+    with pytest.raises(UnknownTable):
+        resolved([load("sales", "vbak")])
+
+
+@pytest.mark.parametrize("kind", ["complete", "from_cache"])
+def test_a_load_without_tables_asks_for_none(kind: str) -> None:
+    assert resolved([load("sales", kind=kind)]) == [ResolvedLoad(LoadKind(kind), {})]
+
+
+@pytest.mark.parametrize("defined", [load("sales"), load("sales", kind="from_cache"), load("sales", "KNA1")])
+def test_tables_wished_for_take_the_place_of_any_load(defined: dict[str, Any]) -> None:
+    assert resolved([defined], wish(None, ["VBAK"], [])) == [partial(t_1="VBAK")]
+
+
+def test_a_model_that_has_none_of_the_tables_wished_for_is_loaded_as_defined() -> None:
+    wanted = wish(None, ["EKKO"], [])
+    assert resolved([load("sales"), load("buying")], wanted) == [EVERYTHING, partial(t_5="EKKO")]
+    assert resolved([load("sales", "VBAK"), load("buying")], wanted)[0] == partial(t_1="VBAK")
+
+
+@pytest.mark.parametrize(
+    ("defined", "expected"),
+    [
+        (load("sales"), EVERYTHING),
+        (load("sales", kind="from_cache"), partial(t_1="VBAK")),
+        (load("sales", "Items"), partial(t_1="VBAK", t_2="Items")),
+    ],
+)
+def test_tables_wished_for_besides_come_on_top(defined: dict[str, Any], expected: ResolvedLoad) -> None:
+    assert resolved([defined], Wish().join(wish(None, ["VBAK"], []))) == [expected]
+
+
+def test_a_table_wished_for_besides_may_be_in_a_model_that_is_loaded_as_a_whole() -> None:
+    loads = [load("sales"), load("buying", kind="from_cache")]
+    assert resolved(loads, Wish().join(wish(None, ["VBAK"], []))) == [
+        EVERYTHING,
+        ResolvedLoad(LoadKind.FROM_CACHE, {}),
+    ]
+
+
+def test_lists_for_two_models_load_both_as_each_alone_would() -> None:
+    united = wish(None, ["VBAK"], []).join(wish(None, ["EKKO"], []))
+    assert resolved([load("sales"), load("buying")], united) == [EVERYTHING, EVERYTHING]
+    assert resolved([load("sales", "Items"), load("buying", "Orders")], united) == [
+        partial(t_1="VBAK", t_2="Items"),
+        partial(t_5="EKKO", t_6="t-6"),
+    ]
+
+
+def test_a_table_that_the_model_of_a_defined_load_lacks_is_told_with_those_it_has() -> None:
+    with pytest.raises(UnknownTable) as caught:
+        resolved([load("sales", "EKKO", "VBAK", "BSEG"), load("buying", "EKKO")])
+    assert caught.value.tables == ("BSEG", "EKKO")
+    assert caught.value.known == ("Customers", "Items", "KNA1", "VBAK", "VBAP")
+    assert str(caught.value) == (
+        "No table BSEG, EKKO in the data model. "
+        "Tables there are: Customers, Items, KNA1, VBAK, VBAP. Nothing was started."
+    )
+
+
+def test_a_table_wished_for_that_no_model_has_is_told_with_those_of_all() -> None:
+    with pytest.raises(UnknownTable) as caught:
+        resolved([load("sales"), load("buying")], wish(None, ["BSEG", "VBAK"], []))
+    assert caught.value.tables == ("BSEG",)
+    assert set(caught.value.known) == {"Customers", "Items", "KNA1", "VBAK", "VBAP", "EKKO", "Orders"}
+
+
+def test_a_table_wished_for_may_belong_to_a_model_that_is_left_out() -> None:
+    loads, wanted = [load("sales"), load("buying", "Orders")], wish(None, ["VBAK"], [])
+    assert resolved(loads, wanted, skip=("sales",)) == [partial(t_6="t-6")]
+
+
+def test_many_names_are_cut_short() -> None:
+    many = [f"table-{number:03}" for number in range(SHOWN + 1)]
+    text = str(UnknownTable(many, many))
+    assert text.count(f"table-{SHOWN - 1:03}, …") == 2
+    assert f"table-{SHOWN:03}" not in text
+
+
+def test_a_model_without_tables_is_told_so() -> None:
+    assert "Tables there are: none." in str(UnknownTable(["VBAK"], []))

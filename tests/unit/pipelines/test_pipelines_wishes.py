@@ -1,0 +1,145 @@
+"""What a trigger may wish for, and how two wishes become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.pipelines.definition import MAX_TABLES
+from celonis_refresh.pipelines.errors import InvalidTrigger
+from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, wish
+
+
+def reason(number: int, at: str = "2026-01-01T00:00:00.000Z") -> Reason:
+    return Reason(at, f"delivery#erp#{number:04}", "erp", "")
+
+
+def refused(mode: object = None, tables: object = None) -> InvalidTrigger:
+    with pytest.raises(InvalidTrigger) as caught:
+        wish(mode, tables, [reason(1)])
+    return caught.value
+
+
+def test_nothing_wished_for_is_the_pipeline_as_defined() -> None:
+    assert wish(None, None, []) == Wish(mode=None, as_defined=True, complete=False, tables=frozenset())
+
+
+def test_tables_take_the_place_of_the_definition() -> None:
+    wanted = wish("DELTA", ["VBAK", "VBAP", "VBAK"], [reason(1)])
+    assert wanted == Wish(Mode.DELTA, False, False, frozenset({"VBAK", "VBAP"}), False, (reason(1),))
+
+
+def test_all_tables_are_a_complete_load() -> None:
+    assert wish(None, "all", []) == Wish(as_defined=False, complete=True)
+
+
+def test_a_table_may_be_called_all() -> None:
+    assert wish(None, ["all"], []).tables == {"all"}
+
+
+@pytest.mark.parametrize(("count", "complete"), [(MAX_TABLES, False), (MAX_TABLES + 1, True)])
+def test_more_tables_than_a_partial_load_takes_are_a_complete_load(count: int, complete: bool) -> None:
+    wanted = wish(None, [f"t{number}" for number in range(count)], [])
+    assert (wanted.complete, len(wanted.tables)) == (complete, 0 if complete else count)
+
+
+def test_the_same_table_twice_counts_once() -> None:
+    tables = [f"t{number}" for number in range(MAX_TABLES)]
+    assert not wish(None, tables * 2, []).complete
+
+
+@pytest.mark.parametrize("mode", ["full", "", "INCREMENTAL", 1, True, ["FULL"], {"FULL": 1}])
+def test_a_mode_that_is_none_is_refused(mode: object) -> None:
+    assert refused(mode=mode).problems == (("mode", 'expected "FULL" or "DELTA"'),)
+
+
+@pytest.mark.parametrize("tables", ["", "VBAK", "ALL", [], (), {}, {"VBAK": 1}, 1, True])
+def test_tables_that_are_no_list_are_refused(tables: object) -> None:
+    (problem,) = refused(tables=tables).problems
+    assert problem.field == "tables"
+    assert "a list" in problem.expected
+
+
+@pytest.mark.parametrize("tables", [[""], [1], [None], ["VBAK", ["VBAP"]], ["a" * 257]])
+def test_a_table_that_is_no_text_is_refused(tables: list[object]) -> None:
+    (problem,) = refused(tables=tables).problems
+    assert problem.field == "tables"
+    assert "every table" in problem.expected
+
+
+def test_both_fields_are_told_at_once() -> None:
+    assert [problem.field for problem in refused(mode=1, tables=1).problems] == ["mode", "tables"]
+
+
+secrets = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=_", min_size=20, max_size=80).map("S3cr".__add__)
+SHAPES: list[Any] = [str, lambda text: [text * 20], lambda text: {text: text}, lambda text: [[text]]]
+
+
+@given(secrets, st.sampled_from(SHAPES), st.sampled_from(["mode", "tables"]))
+def test_a_value_that_is_refused_is_never_repeated(secret: str, shape: Any, field: str) -> None:
+    error = refused(**{field: shape(secret)})
+    assert secret not in f"{error} {error!r} {error.problems}"
+    assert f"{field}: expected" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [("FULL", "DELTA", "FULL"), ("FULL", None, "FULL"), ("DELTA", None, None), ("DELTA", "DELTA", "DELTA")],
+)
+def test_full_beats_what_is_defined_and_that_beats_delta(
+    one: str | None, other: str | None, both: str | None
+) -> None:
+    assert wish(one, None, []).join(wish(other, None, [])).mode == both
+
+
+def test_lists_of_tables_are_united() -> None:
+    both = wish(None, ["VBAK"], []).join(wish(None, ["VBAP"], []))
+    assert both == Wish(as_defined=False, tables=frozenset({"VBAK", "VBAP"}), united=True)
+
+
+def test_the_same_list_again_is_not_united() -> None:
+    wanted = wish(None, ["VBAK", "VBAP"], [])
+    assert wanted.join(wish(None, ["VBAP", "VBAK"], [])) == wanted
+
+
+def test_as_defined_and_tables_are_both_wanted() -> None:
+    both = wish(None, None, []).join(wish(None, ["VBAP"], []))
+    assert both == Wish(as_defined=True, tables=frozenset({"VBAP"}))
+
+
+@pytest.mark.parametrize("tables", [None, ["VBAK"], "all"])
+def test_a_complete_load_beats_every_other(tables: object) -> None:
+    assert wish(None, "all", []).join(wish(None, tables, [])) == Wish(as_defined=False, complete=True)
+
+
+def test_tables_that_are_too_many_together_become_a_complete_load() -> None:
+    half, rest = [[f"{kind}{number}" for number in range(MAX_TABLES // 2)] for kind in "ab"]
+    assert len(wish(None, half, []).join(wish(None, rest, [])).tables) == MAX_TABLES
+    assert wish(None, half, []).join(wish(None, [*rest, "c"], [])) == Wish(as_defined=False, complete=True)
+
+
+def test_the_earliest_reasons_are_kept_and_each_once() -> None:
+    late = wish(None, None, [reason(number, "2026-01-02T00:00:00.000Z") for number in range(15)])
+    early = wish(None, None, [reason(number) for number in range(15)])
+    kept = late.join(early).join(early).reasons
+    assert kept == (*early.reasons, *late.reasons[: MAX_REASONS - 15])
+
+
+def test_the_json_of_a_wish_is_what_the_record_shows() -> None:
+    joined = wish("FULL", ["VBAK"], [reason(2)]).join(wish(None, ["VBAP"], [reason(1)]))
+    at, by = "2026-01-01T00:00:00.000Z", "erp"
+    assert joined.to_json() == {
+        "mode": "FULL",
+        "as_defined": False,
+        "complete": False,
+        "tables": ["VBAK", "VBAP"],
+        "united": True,
+        "reasons": [
+            {"at": at, "trigger": "delivery#erp#0001", "by": by, "text": ""},
+            {"at": at, "trigger": "delivery#erp#0002", "by": by, "text": ""},
+        ],
+    }

@@ -1,0 +1,102 @@
+"""A client that asks moto and the fake at once and holds their answers against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any, cast
+
+import botocore.session
+from botocore.exceptions import ClientError
+
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs.claims import Claim
+from celonis_refresh.runs.table import Table
+from tests.fakes.clock import Clock
+from tests.fakes.dynamodb import FakeDynamoDB
+from tests.template import documents
+
+Outcome = tuple[str, Any]
+SHOWN = ("Item", "Items", "CancellationReasons")
+_names = (f"runs-{number}" for number in count())
+
+
+def moto_client() -> Any:
+    """A DynamoDB client; inside ``mock_aws`` moto answers it, in this process."""
+    return botocore.session.get_session().create_client("dynamodb", region_name="eu-central-1")
+
+
+def create_table(client: Any) -> str:
+    """Creates the template's table under a new name."""
+    (properties,) = documents.resources("AWS::DynamoDB::Table").values()
+    wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    name = next(_names)
+    client.create_table(TableName=name, **{key: properties[key] for key in wanted})
+    return name
+
+
+def outcome(ask: Callable[..., dict[str, Any]], request: dict[str, Any]) -> Outcome:
+    """What came of a request, without what differs from service to service."""
+    try:
+        answer = ask(**request)
+    except ClientError as error:
+        response: dict[str, Any] = dict(error.response)
+        return response["Error"]["Code"], _plain(response)
+    return "", _plain(answer)
+
+
+def _plain(answer: dict[str, Any]) -> dict[str, Any]:
+    reasons = [
+        {key: reason[key] for key in ("Code", "Item") if reason.get(key)}
+        for reason in answer.get("CancellationReasons", [])
+    ]
+    shown = {key: answer[key] for key in ("Item", "Items") if answer.get(key)}
+    return shown | ({"reasons": reasons} if reasons else {})
+
+
+class Both:
+    """``calls``: the operations asked for; ``requests``: with what."""
+
+    def __init__(self, moto: Any) -> None:
+        self.moto, self.fake = moto, FakeDynamoDB()
+        self.calls: list[str] = []
+        self.requests: list[dict[str, Any]] = []
+
+    def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
+        return lambda **request: self._ask(operation, request)
+
+    def _ask(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append(operation)
+        self.requests.append(request)
+        faked = outcome(getattr(self.fake, operation), request)
+        assert outcome(getattr(self.moto, operation), request) == faked, (operation, request)
+        code, answer = faked
+        if not code:
+            return answer
+        reasons = {"CancellationReasons": answer["reasons"]} if "reasons" in answer else {}
+        raise ClientError({"Error": {"Code": code, "Message": code}, **answer, **reasons}, operation)
+
+
+def table_of(client: Any, name: str, clock: Clock) -> Table:
+    """The table over a client; its pauses move the clock."""
+    return Table(cast("Any", client), name, Random(1), clock.sleep)  # noqa: S311
+
+
+def definition(*jobs: str, **fields: Any) -> Definition:
+    """A pipeline of these jobs, or of one load."""
+    steps = {"jobs": [{"job": job} for job in jobs]} if jobs else {"loads": [{"data_model": "model-a"}]}
+    return Definition.model_validate({"data_pool": "pool-1", **steps, **fields})
+
+
+def claim(pipeline: str = "otc", number: int = 1, **fields: Any) -> Claim:
+    """A claim whose ids end with ``number``."""
+    given: dict[str, Any] = {
+        "wish": Wish(),
+        "run_id": f"{pipeline}-{number}",
+        "follow_up_id": f"{pipeline}-follow-{number}",
+        "definition": definition("job-a"),
+        "job": "job-a",
+    }
+    return Claim(pipeline, **{**given, **fields})

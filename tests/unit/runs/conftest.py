@@ -1,0 +1,58 @@
+"""The table over moto and the fake, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from celonis_refresh.runs.claims import Claims
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import Records
+from celonis_refresh.runs.table import Table
+from celonis_refresh.timing import Deadline
+from tests.fakes.clock import Clock
+from tests.unit.runs.both import Both, create_table, moto_client, table_of
+
+
+@pytest.fixture(scope="package")
+def moto() -> Iterator[Any]:
+    with mock_aws():
+        yield moto_client()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def deadline(clock: Clock) -> Deadline:
+    return Deadline.after(5.0, clock)
+
+
+@pytest.fixture
+def client(moto: Any) -> Both:
+    return Both(moto)
+
+
+@pytest.fixture
+def table(client: Both, clock: Clock) -> Table:
+    return table_of(client, create_table(client.moto), clock)
+
+
+@pytest.fixture
+def claims(table: Table, clock: Clock) -> Claims:
+    return Claims(table, clock)
+
+
+@pytest.fixture
+def records(table: Table) -> Records:
+    return Records(table)
+
+
+@pytest.fixture
+def leases(table: Table, clock: Clock) -> Leases:
+    return Leases(table, clock)

@@ -1,0 +1,42 @@
+"""The keys of the items never meet."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import RunStatus
+
+MAX_KEY_BYTES = 2048
+
+
+def test_each_kind_of_item_has_keys_of_its_own() -> None:
+    made = [keys.slot("x"), keys.run("x"), keys.job_lease("x"), keys.model_lease("x"), keys.notice("x")]
+    made += [keys.delivery("o", "x"), keys.signed("o", "x")]
+    assert len(set(made)) == len(made)
+    assert not any(one.startswith(other) for one in made for other in made if one != other)
+
+
+def test_what_is_listed_under_a_status_is_no_run() -> None:
+    assert not {keys.WAITING, keys.LEASED, keys.UNTOLD} & set(RunStatus)
+
+
+def test_the_same_delivery_id_of_two_origins_is_two_deliveries() -> None:
+    assert keys.delivery("erp", "1") != keys.delivery("api", "1")
+
+
+@pytest.mark.parametrize(("length", "readable"), [(1, True), (200, True), (201, False), (5000, False)])
+def test_a_long_delivery_id_is_replaced_by_its_digest(length: int, readable: bool) -> None:
+    delivery_id = "x" * length
+    key = keys.delivery("erp", delivery_id)
+    assert key.endswith(delivery_id) is readable
+    assert ("sha256:" in key) is not readable
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_a_key_fits_the_table_and_tells_deliveries_apart(one: str, other: str) -> None:
+    first, second = (keys.delivery("a" * 48, text * 3) for text in (one, other))
+    assert (first == second) is (one == other)
+    assert len(first.encode()) <= MAX_KEY_BYTES

@@ -1,0 +1,162 @@
+"""Runs a page at a time: none lost, none twice, whatever their times are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.leases import lease_item
+from celonis_refresh.runs.listing import FILTERED, SUMMARY, Listing, shown
+from celonis_refresh.runs.records import Run, RunStatus, new_record
+from celonis_refresh.runs.table import Table
+from celonis_refresh.timing import Deadline
+from tests.fakes.clock import Clock
+from tests.unit.runs.both import create_table, definition, table_of
+
+SECONDS = [f"2026-01-01T00:00:0{second}.000Z" for second in range(3)]
+PIPELINES = ("otc", "p2p")
+SOME = (RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED)
+Listed = list[dict[str, Any]]
+
+
+@pytest.fixture
+def moto_table(moto: Any, clock: Clock) -> Table:
+    return table_of(moto, create_table(moto), clock)
+
+
+@pytest.fixture
+def add(moto_table: Table, deadline: Deadline) -> Callable[..., None]:
+    def put(run_id: str, pipeline: str, at: str, **facts: Any) -> None:
+        record = new_record(run_id, pipeline, Wish(), at, definition("job-a"))
+        moto_table.transact([moto_table.put({**record, **facts})], deadline)
+
+    return put
+
+
+def every_page(
+    listing: Listing, limit: int, pipeline: str | None = None, status: RunStatus | None = None
+) -> Listed:
+    """All runs, page by page; each page is as long as it may be, and only the last says that it is."""
+    page = listing.page(limit, pipeline, status, None)
+    runs = page.runs
+    while page.before is not None:
+        assert len(page.runs) == limit
+        page = listing.page(limit, pipeline, status, page.before)
+        assert page.runs
+        runs += page.runs
+    return runs
+
+
+rows = st.lists(
+    st.tuples(st.sampled_from(PIPELINES), st.sampled_from(SECONDS), st.sampled_from(SOME)), max_size=9
+)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows, st.integers(1, 4))
+def test_pages_hold_every_run_once_newest_first(
+    moto: Any, made: list[tuple[str, str, RunStatus]], limit: int
+) -> None:
+    clock = Clock()
+    table = table_of(moto, create_table(moto), clock)
+    items = [
+        {**new_record(f"run-{number:02}", pipeline, Wish(), at), "status": status}
+        for number, (pipeline, at, status) in enumerate(made)
+    ]
+    for item in items:
+        table.transact([table.put(item)], Deadline.after(5, clock))
+    newest = sorted(items, key=lambda item: str(item["position"]), reverse=True)
+    for pipeline in (None, *PIPELINES):
+        for status in (None, *SOME):
+            wanted = [
+                item["run_id"]
+                for item in newest
+                if pipeline in (None, item["pipeline"]) and status in (None, item["status"])
+            ]
+            found = every_page(Listing(table), limit, pipeline, status)
+            assert [run["run_id"] for run in found] == wanted
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_the_last_page_says_so_also_when_it_is_full(
+    count: int, moto_table: Table, add: Callable[..., None]
+) -> None:
+    for number in range(count):
+        add(f"run-{number}", "otc", SECONDS[0])
+    for pipeline, status in ((None, None), ("otc", None), (None, RunStatus.OPENING)):
+        page = Listing(moto_table).page(2, pipeline, status, None)
+        assert (len(page.runs), page.before is None) == (min(count, 2), count <= 2)
+
+
+def test_a_rare_status_is_found_behind_many_others(moto_table: Table, add: Callable[..., None]) -> None:
+    add("the-one", "otc", SECONDS[0], status=RunStatus.FAILED)
+    for number in range(FILTERED + 5):
+        add(f"run-{number}", "otc", SECONDS[1])
+    page = Listing(moto_table).page(1, "otc", RunStatus.FAILED, None)
+    assert ([run["run_id"] for run in page.runs], page.before) == (["the-one"], None)
+
+
+def test_a_run_is_listed_with_what_it_came_to(moto_table: Table, add: Callable[..., None]) -> None:
+    facts = {"status": RunStatus.FAILED, "ended_at": SECONDS[2], "error": "JobFailed", "outcome": "Red."}
+    add("run-1", "otc", SECONDS[0], **facts)
+    expected = {"run_id": "run-1", "pipeline": "otc", "created_at": SECONDS[0], **facts}
+    for pipeline, status in ((None, None), ("otc", None), (None, RunStatus.FAILED)):
+        assert Listing(moto_table).page(9, pipeline, status, None).runs == [expected]
+    assert set(expected) == set(SUMMARY)
+
+
+def test_what_is_no_run_is_in_no_list_of_runs(
+    moto_table: Table, add: Callable[..., None], deadline: Deadline
+) -> None:
+    add("run-1", "otc", SECONDS[0])
+    waiting = {"pk": keys.slot("otc"), "status": keys.WAITING, "position": f"{SECONDS[0]} otc"}
+    lease = lease_item(keys.job_lease("job-a"), "run-1", SECONDS[1])
+    moto_table.transact([moto_table.put(item) for item in (waiting, lease)], deadline)
+    listing = Listing(moto_table)
+    assert [run["run_id"] for run in listing.page(9, None, None, None).runs] == ["run-1"]
+    assert [item["pk"] for item in listing.all_of(keys.WAITING)] == ["slot#otc"]
+    assert [item["pk"] for item in listing.all_of(keys.LEASED)] == ["lease#job#job-a"]
+
+
+def test_all_that_stands_under_a_status_comes_oldest_first(
+    moto_table: Table, add: Callable[..., None]
+) -> None:
+    for number in (2, 0, 1):
+        add(f"run-{number}", "otc", SECONDS[number])
+    found = list(Listing(moto_table).all_of(RunStatus.OPENING))
+    assert [item["run_id"] for item in found] == ["run-0", "run-1", "run-2"]
+
+
+def test_a_record_is_shown_without_what_the_table_keeps_for_itself() -> None:
+    evidence = {"ours": "e-1", "proven_by": "id", "seen": 3}
+    step = {"rev": 3, "evidence": evidence, "baseline": {"ids": []}, "sent_by": 1.5, "outcome": "SUCCEEDED"}
+    record = new_record("otc-1", "otc", Wish(), SECONDS[0], definition("job-a"), ("model-b",))
+    document = shown(Run({**record, "expires": 1, "steps": {"job-0": step, "load-0": {"rev": 1}}}))
+    assert document == {
+        "run_id": "otc-1",
+        "pipeline": "otc",
+        "status": "OPENING",
+        "created_at": SECONDS[0],
+        "wish": Wish().to_json(),
+        "definition": {"data_pool": "pool-1", "jobs": [{"job": "job-a"}]},
+        "skip": ["model-b"],
+        "steps": {
+            "job-0": {"outcome": "SUCCEEDED", "id": "e-1", "proven_by": "id"},
+            "load-0": {"id": None, "proven_by": None},
+        },
+    }
+
+
+def test_a_record_of_a_run_that_waited_is_shown_without_a_definition() -> None:
+    assert "definition" not in shown(Run(new_record("otc-1", "otc", Wish(), SECONDS[0])))

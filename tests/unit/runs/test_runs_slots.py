@@ -1,0 +1,141 @@
+"""How a slot passes on: only as it was read, and only from the run that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from celonis_refresh.pipelines.wishes import Wish, wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Claims
+from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
+from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.timing import Deadline
+from tests.unit.runs.both import claim, definition
+
+LATER = "2026-01-01T01:00:00.000Z"
+WANTED = wish("DELTA", ["VBAK"], [])
+
+
+def slot_of(table: Table) -> Mapping[str, Any]:
+    slot = table.get(keys.slot("otc"))
+    assert slot is not None
+    return slot
+
+
+@pytest.fixture
+def busy(claims: Claims, table: Table, deadline: Deadline) -> Table:
+    """Run otc-1 is under way."""
+    claims.accept([claim()], [], deadline)
+    return table
+
+
+@pytest.fixture
+def followed(busy: Table, claims: Claims, deadline: Deadline) -> Table:
+    """Run otc-1 is under way, and otc-follow-2 waits."""
+    claims.accept([claim(number=2, wish=WANTED)], [], deadline)
+    return busy
+
+
+@pytest.fixture
+def waiting(table: Table, claims: Claims, deadline: Deadline) -> Table:
+    """Nothing is under way, and otc-follow-1 waits."""
+    claims.accept([claim(definition=definition("job-a", paused=True), wish=WANTED)], [], deadline)
+    return table
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_slot_that_nobody_waits_for_becomes_free(busy: Table, deadline: Deadline, paused: bool) -> None:
+    busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=paused), deadline)
+    assert slot_of(busy) == {"pk": "slot#otc", "rev": 2}
+
+
+def test_a_free_slot_is_claimed_like_a_new_one(busy: Table, claims: Claims, deadline: Deadline) -> None:
+    busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=False), deadline)
+    (result,) = claims.accept([claim(number=2)], [], deadline).results
+    assert (result.run_id, result.status) == ("otc-2", "started")
+
+
+def test_what_waits_gets_the_slot_and_the_record_it_was_told(followed: Table, deadline: Deadline) -> None:
+    followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=False), deadline)
+    assert slot_of(followed) == {"pk": "slot#otc", "run_id": "otc-follow-2", "rev": 3}
+    run = Run(followed.get("run#otc-follow-2") or {})
+    assert (run.status, run.wish, run.item["created_at"]) == (RunStatus.OPENING, WANTED, LATER)
+    assert not run.has_definition
+
+
+def test_during_a_pause_what_waits_goes_on_waiting_where_it_can_be_listed(
+    followed: Table, deadline: Deadline
+) -> None:
+    pending = slot_of(followed)["pending"]
+    followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=True), deadline)
+    assert slot_of(followed) == {
+        "pk": "slot#otc",
+        "pending": pending,
+        "status": "WAITING",
+        "position": f"{LATER} otc",
+        "rev": 3,
+    }
+    assert followed.get("run#otc-follow-2") is None
+
+
+def test_what_waits_in_a_free_slot_becomes_its_run(waiting: Table, deadline: Deadline) -> None:
+    waiting.transact(start_waiting(waiting, "otc", slot_of(waiting), LATER), deadline)
+    assert slot_of(waiting) == {"pk": "slot#otc", "run_id": "otc-follow-1", "rev": 2}
+    assert Run(waiting.get("run#otc-follow-1") or {}).wish == WANTED
+
+
+def test_what_waits_is_started_once(waiting: Table, deadline: Deadline) -> None:
+    slot = slot_of(waiting)
+    waiting.transact(start_waiting(waiting, "otc", slot, LATER), deadline)
+    with pytest.raises(Refused):
+        waiting.transact(start_waiting(waiting, "otc", slot, LATER), deadline)
+
+
+def test_what_waits_can_be_given_up(followed: Table, deadline: Deadline) -> None:
+    followed.update(drop_waiting(followed, "otc", slot_of(followed), "otc-1"), deadline)
+    assert slot_of(followed) == {"pk": "slot#otc", "run_id": "otc-1", "rev": 3}
+
+
+Change = Any
+MOVES: dict[str, Change] = {
+    "release": lambda table, slot, run_id: release(table, "otc", slot, run_id, LATER, paused=False),
+    "release during a pause": lambda table, slot, run_id: release(
+        table, "otc", slot, run_id, LATER, paused=True
+    ),
+    "drop": lambda table, slot, run_id: [drop_waiting(table, "otc", slot, run_id)],
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_only_the_run_that_holds_the_slot_moves_it(move: str, followed: Table, deadline: Deadline) -> None:
+    slot = slot_of(followed)
+    with pytest.raises(Refused):
+        followed.transact(MOVES[move](followed, slot, "otc-2"), deadline)
+    assert slot_of(followed) == slot
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_slot_that_somebody_joined_since_it_was_read_is_not_moved(
+    move: str, followed: Table, claims: Claims, deadline: Deadline
+) -> None:
+    read = slot_of(followed)
+    claims.accept([claim(number=3, wish=wish("FULL", "all", []))], [], deadline)
+    after = slot_of(followed)
+    with pytest.raises(Refused):
+        followed.transact(MOVES[move](followed, read, "otc-1"), deadline)
+    assert slot_of(followed) == after
+    assert Wish.from_json(after["pending"]["wish"]).complete
+
+
+def test_a_slot_that_was_started_or_joined_since_it_was_read_is_not_started(
+    waiting: Table, claims: Claims, deadline: Deadline
+) -> None:
+    read = slot_of(waiting)
+    claims.accept([claim(number=2, is_execution=True, wish=wish("FULL", None, []))], [], deadline)
+    with pytest.raises(Refused):
+        waiting.transact(start_waiting(waiting, "otc", read, LATER), deadline)
+    assert "run_id" not in slot_of(waiting)

@@ -1,0 +1,270 @@
+"""Writes that are conditional, and contention that is waited out until the deadline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, Refused, Table
+from celonis_refresh.timing import Deadline
+from tests.fakes.clock import START, Clock
+from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error, table_of
+from tests.unit.runs.both import Both
+
+
+def failing(*errors: Exception) -> FakeDynamoDB:
+    """A client whose next requests fail so, one after the other, before they have an effect."""
+    waiting = list(errors)
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        if waiting:
+            raise waiting.pop(0)
+
+    return FakeDynamoDB(before=before)
+
+
+def test_an_item_that_is_not_there_is_none(table: Table) -> None:
+    assert table.get("run#x") is None
+
+
+def test_an_item_is_read_as_it_is_now(table: Table, client: Both, deadline: Deadline) -> None:
+    table.transact([table.put({"pk": "a", "n": 1, "deep": {"x": [None, True, 0.5]}})], deadline)
+    assert table.get("a") == {"pk": "a", "n": 1, "deep": {"x": [None, True, 0.5]}}
+    assert client.requests[-1]["ConsistentRead"] is True
+
+
+def test_a_transaction_writes_all(table: Table, deadline: Deadline) -> None:
+    actions = [table.put({"pk": key, "n": 1}, "attribute_not_exists(pk)") for key in "abc"]
+    table.transact(actions, deadline)
+    assert [table.get(key) for key in "abc"] == [{"pk": key, "n": 1} for key in "abc"]
+
+
+def test_a_transaction_writes_nothing_where_one_condition_does_not_hold(
+    table: Table, deadline: Deadline
+) -> None:
+    table.transact([table.put({"pk": "b", "n": 1})], deadline)
+    actions = [
+        table.put({"pk": "a"}, "attribute_not_exists(pk)"),
+        table.change("b", "SET #n = :two", "#n = :two", {"two": 2}),
+        table.check("c", "attribute_exists(pk)"),
+    ]
+    with pytest.raises(Refused) as caught:
+        table.transact(actions, deadline)
+    assert caught.value.found == (None, {"pk": "b", "n": 1}, {})
+    assert [table.get(key) for key in "abc"] == [None, {"pk": "b", "n": 1}, None]
+
+
+def test_a_single_update_tells_what_was_there(table: Table, deadline: Deadline) -> None:
+    table.transact([table.put({"pk": "a", "n": 1})], deadline)
+    with pytest.raises(Refused) as caught:
+        table.update(table.change("a", "SET #n = :two", "#n = :two", {"two": 2}), deadline)
+    assert caught.value.found == ({"pk": "a", "n": 1},)
+    table.update(table.change("a", "SET #n = :two", "#n = :one", {"one": 1, "two": 2}), deadline)
+    assert table.get("a") == {"pk": "a", "n": 2}
+
+
+def test_a_single_delete_is_conditional_too(table: Table, deadline: Deadline) -> None:
+    table.transact([table.put({"pk": "a", "n": 1})], deadline)
+    with pytest.raises(Refused) as caught:
+        table.delete(table.remove("a", "#n = :two", {"two": 2}), deadline)
+    assert caught.value.found == ({"pk": "a", "n": 1},)
+    table.delete(table.remove("a", "#n = :one", {"one": 1}), deadline)
+    assert table.get("a") is None
+
+
+def test_a_condition_on_an_item_that_is_not_there_finds_nothing(table: Table, deadline: Deadline) -> None:
+    with pytest.raises(Refused) as caught:
+        table.delete(table.remove("a", "#n = :two", {"two": 2}), deadline)
+    assert caught.value.found == ({},)
+
+
+def test_an_attribute_may_stand_under_another_name(table: Table, deadline: Deadline) -> None:
+    table.transact([table.put({"pk": "a", "steps": {}})], deadline)
+    change = table.change("a", "SET #steps.#step = :x", "attribute_exists(pk)", {"x": 1}, {"step": "job-0"})
+    assert change["Update"]["ExpressionAttributeNames"] == {"#step": "job-0", "#steps": "steps"}
+    table.update(change, deadline)
+    assert table.get("a") == {"pk": "a", "steps": {"job-0": 1}}
+
+
+def test_a_write_without_a_condition_asks_for_nothing(table: Table) -> None:
+    assert table.put({"pk": "a"}) == {"Put": {"TableName": table.name, "Item": {"pk": {"S": "a"}}}}
+
+
+OPERATIONS = ["transact", "update", "delete"]
+
+
+def write(table: Table, operation: str, deadline: Deadline) -> None:
+    """One write that would hold, by each way there is."""
+    if operation == "transact":
+        table.transact([table.put({"pk": "a", "n": 1})], deadline)
+    elif operation == "update":
+        table.update(table.change("a", "SET #n = :n", "", {"n": 1}), deadline)
+    else:
+        table.delete(table.remove("a", ""), deadline)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("code", sorted(PASSING))
+def test_what_passes_is_tried_again(operation: str, code: str, clock: Clock, deadline: Deadline) -> None:
+    fake = failing(*[client_error(code, "x")] * 3)
+    write(table_of(fake, clock), operation, deadline)
+    assert len(fake.calls) == 4
+    assert ("a" in fake.items) is (operation != "delete")
+    assert START < clock.now < deadline.at
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [("TransactionConflict",), ("None", "TransactionConflict", "None"), ("ThrottlingError", "None")],
+)
+def test_a_transaction_that_met_another_is_tried_again(
+    reasons: tuple[str, ...], clock: Clock, deadline: Deadline
+) -> None:
+    fake = failing(canceled(*reasons))
+    write(table_of(fake, clock), "transact", deadline)
+    assert "a" in fake.items
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_past_the_deadline_it_is_told_with_the_reason_and_nothing_is_written(
+    operation: str, clock: Clock, deadline: Deadline
+) -> None:
+    fake = failing(*[client_error("ThrottlingException", "x")] * 10_000)
+    with pytest.raises(TableBusy, match=r"in time \(ThrottlingException\)\. Try again\.") as caught:
+        write(table_of(fake, clock), operation, deadline)
+    assert caught.value.reason == "ThrottlingException"
+    assert fake.items == {}
+    assert deadline.at - LONGEST_PAUSE <= clock.now < deadline.at
+    assert len(fake.calls) > 5.0 / LONGEST_PAUSE
+
+
+def test_a_write_is_tried_once_also_where_no_time_is_left(clock: Clock) -> None:
+    fake = FakeDynamoDB()
+    write(table_of(fake, clock), "transact", Deadline.after(0.0, clock))
+    assert "a" in fake.items
+
+
+def test_pauses_grow_and_are_drawn_anew_each_time(clock: Clock) -> None:
+    fake, slept = failing(*[canceled("TransactionConflict")] * 60), []
+    table = table_of(fake, clock)
+    quick = Table(table.client, table.name, table.random, slept.append)
+    write(quick, "transact", Deadline.after(1e9, clock))
+    limits = [min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(60)]
+    assert all(0 <= pause <= limit for pause, limit in zip(slept, limits, strict=True))
+    assert len(set(slept)) == 60
+    assert max(slept) > FIRST_PAUSE * 8
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"]
+)
+def test_what_does_not_pass_is_raised_as_it_is(
+    operation: str, code: str, clock: Clock, deadline: Deadline
+) -> None:
+    fake = failing(client_error(code, "x"))
+    with pytest.raises(ClientError, match=code):
+        write(table_of(fake, clock), operation, deadline)
+    assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [("ValidationError",), ("TransactionConflict", "ItemCollectionSizeLimitExceeded"), ("None",), ()],
+)
+def test_a_transaction_cancelled_for_good_is_raised_as_it_is(
+    reasons: tuple[str, ...], clock: Clock, deadline: Deadline
+) -> None:
+    with pytest.raises(ClientError, match="TransactionCanceledException"):
+        write(table_of(failing(canceled(*reasons)), clock), "transact", deadline)
+
+
+def test_a_condition_counts_more_than_a_conflict_beside_it(clock: Clock, deadline: Deadline) -> None:
+    reasons = [
+        {"Code": "TransactionConflict"},
+        {"Code": "ConditionalCheckFailed", "Item": {"pk": {"S": "b"}}},
+    ]
+    error = client_error("TransactionCanceledException", "x", CancellationReasons=reasons)
+    table = table_of(failing(error), clock)
+    with pytest.raises(Refused) as caught:
+        table.transact([table.put({"pk": key}, "attribute_not_exists(pk)") for key in "ab"], deadline)
+    assert caught.value.found == (None, {"pk": "b"})
+
+
+URL = "https://dynamodb.eu-central-1.amazonaws.com"
+SILENCE = [
+    ReadTimeoutError(endpoint_url=URL),
+    ConnectTimeoutError(endpoint_url=URL),
+    EndpointConnectionError(endpoint_url=URL),
+]
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, "get", "query"])
+@pytest.mark.parametrize("error", SILENCE, ids=lambda error: type(error).__name__)
+def test_no_answer_is_told_at_once(
+    operation: str, error: Exception, clock: Clock, deadline: Deadline
+) -> None:
+    fake = failing(error)
+    with pytest.raises(TableBusy, match=type(error).__name__):
+        ask(table_of(fake, clock), operation, deadline)
+    assert len(fake.calls) == 1
+
+
+def ask(table: Table, operation: str, deadline: Deadline) -> None:
+    if operation == "get":
+        table.get("a")
+    elif operation == "query":
+        list(table.pages({}))
+    else:
+        write(table, operation, deadline)
+
+
+@pytest.mark.parametrize("operation", ["get", "query"])
+def test_a_read_that_is_throttled_is_told_as_busy(operation: str, clock: Clock, deadline: Deadline) -> None:
+    fake = failing(client_error("ProvisionedThroughputExceededException", "x"))
+    with pytest.raises(TableBusy, match="ProvisionedThroughputExceededException"):
+        ask(table_of(fake, clock), operation, deadline)
+
+
+@pytest.mark.parametrize("operation", ["get", "query"])
+@pytest.mark.parametrize(
+    "error", [client_error("AccessDeniedException", "x"), ParamValidationError(report="")]
+)
+def test_a_read_that_fails_for_good_is_raised_as_it_is(
+    operation: str, error: Exception, clock: Clock, deadline: Deadline
+) -> None:
+    with pytest.raises(type(error)):
+        ask(table_of(failing(error), clock), operation, deadline)
+
+
+class Pages:
+    """Answers a query with one page after the other; the tests above hold the other calls against moto."""
+
+    def __init__(self, *pages: list[dict[str, Any]]) -> None:
+        self.pages, self.starts = list(pages), list[Any]()
+
+    def query(self, **request: Any) -> dict[str, Any]:
+        self.starts.append(request.get("ExclusiveStartKey"))
+        more = {"LastEvaluatedKey": {"pk": {"N": str(len(self.pages))}}} if len(self.pages) > 1 else {}
+        return {"Items": self.pages.pop(0), **more}
+
+
+def test_pages_go_on_where_the_one_before_ended_also_after_an_empty_one() -> None:
+    client: Any = Pages([{"pk": {"S": "a"}}], [], [{"pk": {"S": "b"}}])
+    assert list(Table(client, "runs").pages({})) == [[{"pk": "a"}], [], [{"pk": "b"}]]
+    assert client.starts == [None, {"pk": {"N": "3"}}, {"pk": {"N": "2"}}]
+
+
+def test_pages_are_asked_for_one_by_one() -> None:
+    client: Any = Pages([{"pk": {"S": "a"}}], [{"pk": {"S": "b"}}])
+    next(Table(client, "runs").pages({}))
+    assert len(client.starts) == 1
