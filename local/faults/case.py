@@ -70,7 +70,8 @@ class Case:
 
     ``before``, ``start``, ``during``: what happens, in this order; then everything is awaited, ``patience``
     seconds at most. ``also``: further complaints. ``says``: words of the records. ``holds``: leases that
-    stay held ("job", "model"). ``runs_on``: something of ours is still under way at Celonis afterwards.
+    stay held ("job", "model"). ``runs_on``: whether something of ours is still under way at Celonis
+    afterwards; None where it may be.
     ``assumption``: what the case shows is written down for users: an end that is somebody else's.
     """
 
@@ -91,7 +92,7 @@ class Case:
     also: Callable[[Scene], Iterable[str]] = no_more
     says: tuple[str, ...] = ()
     holds: frozenset[str] = frozenset()
-    runs_on: bool = False
+    runs_on: bool | None = False
     overlaps: bool = False
     assumption: bool = False
     patience: float = 90.0

@@ -123,7 +123,7 @@ def _freed(scene: Scene) -> Iterator[str]:
 
 def _left_running(scene: Scene) -> Iterator[str]:
     running = [one for one in scene.ours() if one["phase"] != "ended"]
-    if running and not scene.case.runs_on:
+    if running and scene.case.runs_on is False:
         yield f"{len(running)} of ours still under way at Celonis"
     if scene.case.runs_on and not running:
         yield "nothing of ours is under way at Celonis any more"

@@ -1,384 +1,442 @@
-"""Triggers, closings, crashes and contention in any order: nothing is lost and nothing runs twice."""
+"""Triggers of several pipelines against a simple model: nothing lost, nothing twice, one run at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from random import Random
+from time import sleep, time
+from typing import Any, cast
 
+import pytest
+from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+from moto import mock_aws
 
-from celonis_refresh.passage.closing import Closing
-from celonis_refresh.passage.reconciling import Reconciling
-from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import Mode
-from celonis_refresh.pipelines.wishes import Reason, Wish
+from celonis_refresh.pipelines.wishes import Wish, wish
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.claims import Acceptance, Claim
-from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
-from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.records import OPEN, Run, RunStatus, definition_text
-from celonis_refresh.timing import iso
-from tests.fakes.bench import Bench, Crashed
-from tests.fakes.dynamodb import canceled
-from tests.fakes.executions import FakeExecutions
+from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
+from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
+from celonis_refresh.runs.slots import release, start_waiting
+from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.timing import Deadline, epoch, iso
+from tests.fakes.clock import Clock
+from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.search import examples
+from tests.unit.runs.both import create_table, moto_client
 
-JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
-"""The first job of each pipeline: two of them share theirs."""
-ENDS = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
-names = st.lists(st.sampled_from(sorted(JOBS)), min_size=1, max_size=2, unique=True)
-deliveries = st.none() | st.sampled_from(["d-1", "d-2", "d-3"])
-tables = st.frozensets(st.sampled_from(["A", "B", "C"]), max_size=2)
-modes = st.sampled_from([None, Mode.DELTA, Mode.FULL])
-numbers = st.integers(0, 30)
-moments: st.SearchStrategy[Literal["before", "after"]] = st.sampled_from(["before", "after"])
+JOBS = {"one": "shared", "two": "shared", "three": "own"}
+SKIPS = "three"
+SECONDS = 5.0
+MILLISECOND = 0.001
+FOR_EVER = 10_000
+"""More conflicts than any deadline has time for."""
 
-
-def definition_of(pipeline: str) -> Definition:
-    return Definition.model_validate(
-        {"data_pool": "pool-1", "jobs": [{"job": JOBS[pipeline]}], "loads": [{"data_model": "model-1"}]}
-    )
+pipelines = st.sampled_from(sorted(JOBS))
+wishes = st.builds(
+    lambda mode, tables: wish(mode, tables, []),
+    st.sampled_from([None, "FULL", "DELTA"]),
+    st.sampled_from([None, ["a"], ["b"], ["a", "c"], "all"]),
+)
+conflicts = st.sampled_from([0, 0, 0, 1, 3, FOR_EVER])
 
 
 @dataclass
+class Slot:
+    """What the model believes of a pipeline."""
+
+    active: str | None = None
+    waiting: str | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True)
 class Promise:
-    """What an accepted trigger was told, and when."""
+    """A trigger that was accepted: the run that shall cover it, and when it came."""
 
     pipeline: str
-    wish: Wish
     run_id: str
+    wish: Wish
     at: float
     joined: bool
 
 
 @dataclass
-class Delivery:
-    """A webhook request that may be sent again, just as it was."""
+class Model:
+    """The table in a few words. ``leases``: who has a job; ``ended``: the runs that are over."""
 
-    pipelines: list[str]
-    wish: Wish
-    told: list[str] = field(default_factory=list)
+    slots: dict[str, Slot] = field(default_factory=lambda: {name: Slot() for name in JOBS})
+    leases: dict[str, str] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    promises: list[Promise] = field(default_factory=list)
+
+    def expected(self, claims: list[Claim]) -> list[Accepted]:
+        taken = set(self.leases)
+        return [self._expected(claim, taken) for claim in claims]
+
+    def _expected(self, claim: Claim, taken: set[str]) -> Accepted:
+        slot = self.slots[claim.pipeline]
+        if slot.active and claim.pipeline == SKIPS:
+            return Accepted(claim.pipeline, slot.active, "skipped")
+        if slot.active or slot.paused or (slot.waiting and claim.is_execution):
+            return Accepted(claim.pipeline, slot.waiting or claim.follow_up_id, "joined")
+        job = JOBS[claim.pipeline]
+        holds = job not in taken
+        taken.add(job)
+        return Accepted(claim.pipeline, slot.waiting or claim.run_id, "started", holds)
+
+    def take_in(self, claims: list[Claim], results: tuple[Accepted, ...], at: float) -> None:
+        for claim, result in zip(claims, results, strict=True):
+            slot = self.slots[claim.pipeline]
+            if result.status == "skipped":
+                continue
+            if result.status == "joined":
+                slot.waiting = result.run_id
+            else:
+                slot.active, slot.waiting = result.run_id, None
+            if result.holds_lease:
+                self.leases[JOBS[claim.pipeline]] = result.run_id
+            joined = result.status == "joined"
+            self.promises.append(Promise(claim.pipeline, result.run_id, claim.wish, at, joined))
 
 
 class Claiming(RuleBasedStateMachine):
-    """The table under everything that uses its slots and leases."""
+    """Each rule is one thing that happens; the laws are checked after each."""
+
+    deliveries = Bundle("deliveries")
 
     @initialize()
     def begin(self) -> None:
-        self.bench = Bench()
-        self.executions = FakeExecutions()
-        self.promises: list[Promise] = []
-        self.deliveries: dict[str, Delivery] = {}
-        self.told: list[str] = []
-        self.paused: set[str] = set()
-        self.count = 0
-        bench = self.bench
-        for job in set(JOBS.values()):
-            bench.job(job)
-        bench.model("model-1")
-        self.closing = Closing(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            executions=self.executions,
-            stopping=Stopping(bench.work_for, bench.clock, bench.clock.sleep),
-            notify=self._notify,
-            is_paused=self.paused.__contains__,
-            clock=bench.clock,
-            retention_days=30,
-        )
-        self.reconciling = Reconciling(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            listing=Listing(bench.table),
-            executions=self.executions,
-            closing=self.closing,
-            work_for=bench.work_for,
-            clock=bench.clock,
-        )
+        self.clock, self.fake, self.model = Clock(), FakeDynamoDB(), Model()
+        self.table = table_of(self.fake, self.clock)
+        self.claims, self.records = Claims(self.table, self.clock), Records(self.table)
+        self.leases = Leases(self.table, self.clock)
+        self.made = 0
 
-    def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
-        self.executions.hook("Publish", "before")
-        self.told.append(str(facts["run_id"]))
-        self.executions.hook("Publish", "after")
+    @contextmanager
+    def meeting(self, others: int) -> Iterator[None]:
+        """So many of the next transactions meet another one."""
+        left = [others]
 
-    def _next(self, what: str) -> str:
-        self.count += 1
-        return f"{what}-{self.count}"
+        def before(operation: str, request: dict[str, Any]) -> None:
+            if left[0] > 0 and operation == "TransactWriteItems":
+                left[0] -= 1
+                codes = ["None"] * len(request["TransactItems"])
+                raise canceled(*codes[1:], "TransactionConflict")
 
-    def _claim(self, pipeline: str, wish: Wish, *, may_join: bool = True) -> Claim:
-        return Claim(
-            pipeline=pipeline,
-            wish=wish,
-            run_id=self._next(pipeline),
-            follow_up_id=self._next(pipeline),
-            definition=definition_of(pipeline).model_copy(update={"paused": pipeline in self.paused}),
-            job=JOBS[pipeline],
-            may_join=may_join,
-        )
-
-    def _wish(self, mode: Mode | None, names: frozenset[str]) -> Wish:
-        reason = Reason(iso(self.bench.clock()), self._next("trigger"), "test", "")
-        return Wish(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
-
-    def _accept(self, pipelines: list[str], wish: Wish, delivery: str | None) -> Acceptance | None:
-        """Accepts, and holds the acceptance against what was promised before; None where it failed."""
-        at = self.bench.clock()
-        claims = [self._claim(pipeline, wish) for pipeline in pipelines]
-        keyed = [keys.delivery("source", delivery)] if delivery else []
-        before = dict(self.bench.dynamodb.items)
+        quiet, self.fake.before = self.fake.before, before
         try:
-            acceptance = self.bench.claims.accept(claims, keyed, self.bench.deadline(2.0))
-        except TableBusy:
-            assert self.bench.dynamodb.items == before, "busy, but something was written"
+            yield
+        finally:
+            self.fake.before = quiet
+
+    def deadline(self) -> Deadline:
+        return Deadline.after(SECONDS, self.clock)
+
+    def definition(self, pipeline: str) -> Definition:
+        document = {
+            "data_pool": "p",
+            "jobs": [{"job": JOBS[pipeline]}],
+            "paused": self.model.slots[pipeline].paused,
+            "when_running": "skip" if pipeline == SKIPS else "join",
+        }
+        return Definition.model_validate(document)
+
+    def claim(self, pipeline: str, wanted: Wish, **fields: Any) -> Claim:
+        self.made += 1
+        ids = (f"{pipeline}-{self.made}", f"{pipeline}-follow-{self.made}")
+        return Claim(pipeline, wanted, *ids, self.definition(pipeline), JOBS[pipeline], **fields)
+
+    def accept(self, claims: list[Claim], delivery: str, others: int) -> Acceptance | None:
+        """What the table says, held against the model; None where the table was too busy."""
+        self.clock.sleep(1.0)
+        expected, before = self.model.expected(claims), dict(self.fake.items)
+        try:
+            with self.meeting(others):
+                acceptance = self.claims.accept(claims, [delivery], self.deadline())
+        except TableBusy as busy:
+            note(f"busy: {busy}")
+            assert others == FOR_EVER
+            assert self.fake.items == before
             return None
-        self._note(acceptance, wish, delivery, at)
-        for result in acceptance.results:
-            if result.status == "started":
-                self.executions.start(result.run_id)
+        assert not acceptance.duplicate
+        assert list(acceptance.results) == expected
+        self.model.take_in(claims, acceptance.results, acceptance.at)
         return acceptance
 
-    def _note(self, acceptance: Acceptance, wish: Wish, delivery: str | None, at: float) -> None:
-        told = [result.run_id for result in acceptance.results]
-        if delivery:
-            known = self.deliveries[delivery]
-            assert known.told in ([], told), "the same delivery was told other runs"
-            assert not (known.told and not acceptance.duplicate), "a delivery was accepted twice"
-            known.told = told
-        for result in acceptance.results:
-            joined = result.status == "joined" and not acceptance.duplicate
-            self.promises.append(Promise(result.pipeline, wish, result.run_id, at, joined))
+    @rule(
+        target=deliveries,
+        named=st.lists(pipelines, min_size=1, max_size=3, unique=True),
+        wanted=wishes,
+        others=conflicts,
+    )
+    def trigger(self, named: list[str], wanted: Wish, others: int) -> Any:
+        """A webhook or a request for one pipeline or several."""
+        claims = [self.claim(pipeline, wanted) for pipeline in named]
+        delivery = keys.delivery("erp", str(self.made))
+        acceptance = self.accept(claims, delivery, others)
+        if acceptance is None or all(result.status == "skipped" for result in acceptance.results):
+            assert delivery not in self.fake.items
+            return multiple()
+        return delivery, named, acceptance.results
 
-    @rule(pipelines=names, mode=modes, wanted=tables, delivery=deliveries)
-    def accept(
-        self, pipelines: list[str], mode: Mode | None, wanted: frozenset[str], delivery: str | None
-    ) -> None:
-        wish = self._wish(mode, wanted)
-        if delivery:
-            known = self.deliveries.setdefault(delivery, Delivery(pipelines, wish))
-            pipelines, wish = known.pipelines, known.wish
-        self._dying(lambda: self._accept(pipelines, wish, delivery))
+    @rule(target=deliveries, pipeline=pipelines, wanted=wishes)
+    def execution(self, pipeline: str, wanted: Wish) -> Any:
+        """An execution with a name of its own asks what it is to do."""
+        claim = self.claim(pipeline, wanted, is_execution=True)
+        delivery = keys.delivery("execution", claim.run_id)
+        acceptance = self.accept([claim], delivery, 0)
+        assert acceptance is not None
+        (result,) = acceptance.results
+        assert (result.run_id == claim.run_id) is (result.status == "started")
+        return (delivery, [pipeline], acceptance.results) if result.status != "skipped" else multiple()
 
-    @rule(pipeline=st.sampled_from(sorted(JOBS)))
-    def accept_what_may_not_join(self, pipeline: str) -> None:
-        self._dying(lambda: self._accept_alone(pipeline))
+    @rule(known=deliveries)
+    def again(self, known: tuple[str, list[str], tuple[Accepted, ...]]) -> None:
+        """A delivery is sent again, however much has happened since."""
+        delivery, named, results = known
+        before = dict(self.fake.items)
+        claims = [self.claim(pipeline, Wish()) for pipeline in named]
+        acceptance = self.claims.accept(claims, [delivery], self.deadline())
+        assert (acceptance.duplicate, acceptance.results) == (True, results)
+        assert self.fake.items == before
 
-    def _accept_alone(self, pipeline: str) -> None:
-        slot = self.bench.dynamodb.document(keys.slot(pipeline))
-        waits = slot.get("pending", {}).get("run_id")
-        wish, at = self._wish(None, frozenset()), self.bench.clock()
-        claim = self._claim(pipeline, wish, may_join=False)
-        refusal = ""
-        try:
-            acceptance = self.bench.claims.accept([claim], [], self.bench.deadline(2.0))
-        except PipelineBusy as error:
-            refusal = error.run_id
-        except PipelinePaused:
-            refusal = "paused"
-        else:
-            self._note(acceptance, wish, None, at)
-            self.executions.start(acceptance.results[0].run_id)
-        if pipeline in self.paused:
-            assert refusal
-        else:
-            assert refusal == (slot.get("run_id") or waits or "")
-
-    def _pick(self, number: int, ids: list[str]) -> str | None:
-        return ids[number % len(ids)] if ids else None
-
-    def _open_runs(self) -> list[str]:
-        return [
-            run["run_id"] for run in self.bench.dynamodb.documents("run#") if RunStatus(run["status"]) in OPEN
-        ]
-
-    def _run(self, run_id: str, *, well: bool) -> None:
-        """The execution opens its run and goes through its steps."""
-        run = self.bench.records.get_open(run_id)
-        definition = definition_text(definition_of(run.pipeline))
-        loads = {"load-0": {"kind": "complete", "tables": {}}}
-        outcome = {"outcome": "SUCCEEDED" if well else "FAILED", "ended_at": iso(self.bench.clock())}
-        facts = {"status": RunStatus.RUNNING, "definition": definition, "loads": loads}
-        run = self.bench.records.note(run, facts, self.bench.deadline())
-        for step in ("job-0", "load-0"):
-            run = self.bench.records.save_step(run, step, outcome, self.bench.deadline())
-
-    @rule(number=numbers, status=st.sampled_from(ENDS))
-    def end(self, number: int, status: str) -> None:
-        run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
-        if run_id is not None:
-            self._end(run_id, status)
-            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
-
-    def _end(self, run_id: str, status: str) -> None:
-        try:
-            self._run(run_id, well=status == "SUCCEEDED")
-        except (Crashed, TableBusy):
-            status = "FAILED"
-        self.executions.end(run_id, status)
-
-    @rule(number=numbers)
-    def tell_of_an_end_again(self, number: int) -> None:
-        run_id = self._pick(number, sorted(self.executions.known))
-        if run_id is not None:
-            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
-
-    @rule(number=numbers, calls=st.integers(0, 8), status=st.sampled_from(ENDS), pipelines=names, mode=modes)
-    def accept_between_two_calls_of_a_closing(
-        self, number: int, calls: int, status: str, pipelines: list[str], mode: Mode | None
-    ) -> None:
-        run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
-        if run_id is None or self.bench.dynamodb.before != self.quiet:
+    @rule(pipeline=pipelines)
+    def retry(self, pipeline: str) -> None:
+        """A run that leaves out what is done starts at once or not at all."""
+        slot = self.model.slots[pipeline]
+        claim = self.claim(pipeline, Wish(), may_join=False, skip=("model-1",))
+        if slot.paused or slot.active or slot.waiting:
+            before = dict(self.fake.items)
+            with pytest.raises((PipelineBusy, PipelinePaused)):
+                self.claims.accept([claim], [keys.delivery("retry", claim.run_id)], self.deadline())
+            assert self.fake.items == before
             return
-        self._end(run_id, status)
-        wish = self._wish(mode, frozenset())
-        self._meanwhile(calls, lambda: self._accept(pipelines, wish, None))
-        self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
-        self.calm()
+        acceptance = self.accept([claim], keys.delivery("retry", claim.run_id), 0)
+        assert acceptance is not None
+        assert acceptance.results[0].run_id == claim.run_id
 
-    @rule(number=numbers, calls=st.integers(0, 3), pipelines=names, mode=modes)
-    def close_between_two_calls_of_a_claim(
-        self, number: int, calls: int, pipelines: list[str], mode: Mode | None
-    ) -> None:
-        run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
-        if run_id is None or self.bench.dynamodb.before != self.quiet:
+    @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
+    @rule(data=st.data(), others=st.sampled_from([0, 2]), frees=st.booleans())
+    def close(self, data: st.DataObject, others: int, frees: bool) -> None:
+        """The run of a pipeline ends; its slot passes on, and its lease now or later."""
+        named = [name for name, slot in self.model.slots.items() if slot.active]
+        self.end(data.draw(st.sampled_from(named)), others, frees=frees)
+
+    def end(self, pipeline: str, others: int = 0, *, frees: bool = True) -> None:
+        self.clock.sleep(1.0)
+        slot, job = self.model.slots[pipeline], JOBS[pipeline]
+        run_id, at = str(slot.active), iso(self.clock())
+        item = self.table.get(keys.slot(pipeline)) or {}
+        ended = self.table.change(
+            keys.run(run_id), "SET #status = :failed", IS_OPEN, {**OPEN_VALUES, "failed": RunStatus.FAILED}
+        )
+        passing = release(self.table, pipeline, item, run_id, at, paused=slot.paused)
+        with self.meeting(others):
+            self.table.transact([ended, *passing], self.deadline())
+        self.model.ended.add(run_id)
+        slot.active = None if slot.paused else slot.waiting
+        slot.waiting = slot.waiting if slot.paused else None
+        if frees:
+            self.leases.free(run_id, keys.job_lease(job), self.deadline())
+            if self.model.leases.get(job) == run_id:
+                del self.model.leases[job]
+
+    @rule(pipeline=pipelines)
+    def toggle(self, pipeline: str) -> None:
+        """Somebody pauses the pipeline, or lifts the pause."""
+        slot = self.model.slots[pipeline]
+        slot.paused = not slot.paused
+
+    @rule(pipeline=pipelines)
+    def look_after(self, pipeline: str) -> None:
+        """What waits in a free slot is started, once it may be."""
+        slot = self.model.slots[pipeline]
+        if slot.active or slot.paused or not slot.waiting:
             return
-        self._end(run_id, "SUCCEEDED")
-        self._meanwhile(calls, lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
-        self._dying(lambda: self._accept(pipelines, self._wish(mode, frozenset()), None))
-        self.calm()
+        self.clock.sleep(1.0)
+        item = self.table.get(keys.slot(pipeline)) or {}
+        assert item["status"] == keys.WAITING
+        actions = start_waiting(self.table, pipeline, item, iso(self.clock()))
+        self.table.transact(actions, self.deadline())
+        with pytest.raises(Refused):
+            self.table.transact(actions, self.deadline())
+        slot.active, slot.waiting = slot.waiting, None
 
-    def _meanwhile(self, calls: int, act: Callable[[], object]) -> None:
-        """Somebody else acts just before one of the next calls to the table."""
-        left = [calls]
+    @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        """A run wants the lease of its job."""
+        named = [name for name, slot in self.model.slots.items() if slot.active]
+        pipeline = data.draw(st.sampled_from(named))
+        run_id, job = str(self.model.slots[pipeline].active), JOBS[pipeline]
+        holder = self.model.leases.get(job)
+        free = holder is None or holder == run_id or holder in self.model.ended
+        assert self.leases.take(run_id, keys.job_lease(job), self.deadline()) is free
+        if free:
+            self.model.leases[job] = run_id
 
-        def before(operation: str, request: dict[str, Any]) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                self.calm()
-                act()
-
-        self.bench.dynamodb.before = before
-
-    @rule(calls=st.integers(0, 12), moment=moments)
-    def let_the_next_one_die(self, calls: int, moment: Literal["before", "after"]) -> None:
-        self.bench.crash([(calls, moment)])
-        self.executions.hook = self.bench.celonis.hook
-
-    @rule(count=st.integers(1, 12))
-    def let_the_table_be_contended(self, count: int) -> None:
-        left = [count]
-
-        def before(operation: str, request: dict[str, Any]) -> None:
-            left[0] -= 1
-            if operation == "TransactWriteItems" and left[0] >= 0:
-                raise canceled(*["TransactionConflict"] * len(request["TransactItems"]))
-
-        self.bench.dynamodb.before = before
-
-    def quiet(self, operation: str, request: dict[str, Any]) -> None:
-        """Nothing happens."""
-
-    @rule()
-    def calm(self) -> None:
-        self.bench.crash([])
-        self.bench.dynamodb.before = self.quiet
-        self.executions.hook = self.bench.celonis.hook
-
-    def _dying(self, act: Callable[[], object]) -> None:
-        """Acts, and may die or find the table busy at any call."""
-        try:
-            act()
-        except (Crashed, TableBusy):
-            self.calm()
-
-    @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
-    def take_a_lease(self, number: int, job: str) -> None:
-        run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
-        if run_id is None:
-            return
-        lease = keys.job_lease(job)
-        held = self.bench.dynamodb.document(lease).get("run_id")
-        try:
-            taken = self.bench.leases.take(run_id, lease, self.bench.deadline())
-        except (RunClosed, RunNotFound):
-            assert run_id not in self._open_runs()
-        except (Crashed, TableBusy):
-            self.calm()
-        else:
-            assert taken is (held in (None, run_id) or held not in self._open_runs())
-
-    @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
-    def free_a_lease(self, number: int, job: str) -> None:
-        run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
-        lease = keys.job_lease(job)
-        held = self.bench.dynamodb.document(lease).get("run_id")
-        if run_id is not None:
-            self._dying(lambda: self.bench.leases.free(run_id, lease, self.bench.deadline()))
-            left = self.bench.dynamodb.document(lease).get("run_id")
-            assert left == held or held == run_id
-
-    @rule(pipeline=st.sampled_from(sorted(JOBS)))
-    def pause_or_go_on(self, pipeline: str) -> None:
-        self.paused ^= {pipeline}
-
-    @rule()
-    def reconcile(self) -> None:
-        self.bench.clock.sleep(60.0)
-        self._dying(lambda: self.reconciling.reconcile(self.bench.deadline(300.0)))
+    @precondition(lambda self: bool(self.model.ended))
+    @rule(data=st.data())
+    def take_too_late(self, data: st.DataObject) -> None:
+        """A run that has ended gets nothing any more."""
+        run_id = data.draw(st.sampled_from(sorted(self.model.ended)))
+        with pytest.raises(RunClosed):
+            self.leases.take(run_id, keys.job_lease("own"), self.deadline())
 
     @invariant()
-    def time_goes_on(self) -> None:
-        self.bench.clock.sleep(1.0)
+    def one_run_per_pipeline(self) -> None:
+        runs = [self.records.get(item["run_id"]) for item in self.fake.documents("run#")]
+        for pipeline, slot in self.model.slots.items():
+            active = [run.run_id for run in runs if run.pipeline == pipeline and run.is_open]
+            assert active == ([slot.active] if slot.active else [])
 
     @invariant()
-    def a_pipeline_has_one_run_and_that_run_holds_its_slot(self) -> None:
-        held = {slot["pk"]: slot.get("run_id") for slot in self.bench.dynamodb.documents("slot#")}
-        runs = [Run(item) for item in self.bench.dynamodb.documents("run#")]
-        assert sorted(run.run_id for run in runs if run.is_open) == sorted(filter(None, held.values()))
-        assert all(held[keys.slot(run.pipeline)] == run.run_id for run in runs if run.is_open)
+    def the_slots_are_as_the_model_says(self) -> None:
+        for pipeline, slot in self.model.slots.items():
+            item = self.table.get(keys.slot(pipeline)) or {}
+            assert item.get("run_id") == slot.active
+            assert item.get("pending", {}).get("run_id") == slot.waiting
+            is_listed = slot.active is None and slot.waiting is not None
+            assert (item.get("status") == keys.WAITING) is is_listed
+            assert ("position" in item) is is_listed
 
     @invariant()
-    def every_promise_is_a_run_or_waits_for_one(self) -> None:
-        for promise in self.promises:
-            record = self.bench.dynamodb.document(keys.run(promise.run_id))
-            if not record:
-                waiting = self.bench.dynamodb.document(keys.slot(promise.pipeline))["pending"]
-                assert waiting["run_id"] == promise.run_id
-                wish = Wish.from_json(waiting["wish"])
-            else:
-                assert not promise.joined or record["created_at"] >= iso(promise.at)
-                wish = Run(record).wish
-            assert wish.join(promise.wish) == wish, "the run does not cover the trigger"
+    def leases_are_as_the_model_says(self) -> None:
+        held = {item["pk"]: item["run_id"] for item in self.fake.documents("lease#")}
+        assert held == {keys.job_lease(job): run_id for job, run_id in self.model.leases.items()}
+
+    @invariant()
+    def every_trigger_is_covered(self) -> None:
+        waiting = {
+            item["pending"]["run_id"]: Wish.from_json(item["pending"]["wish"])
+            for item in self.fake.documents("slot#")
+            if "pending" in item
+        }
+        for promise in self.model.promises:
+            run = self.records.find(promise.run_id)
+            covering = run.wish if run else waiting[promise.run_id]
+            assert covering.join(promise.wish) == covering
+            if run:
+                started_at = epoch(str(run.item["created_at"]))
+                assert started_at > promise.at if promise.joined else started_at >= promise.at - MILLISECOND
+                others = [each for each in self.model.promises if each.run_id == promise.run_id]
+                assert "skip" not in run.item or len(others) == 1
 
     def teardown(self) -> None:
-        """Whatever was left behind is finished: everything that was accepted has run to its end."""
-        if not hasattr(self, "bench"):
+        """Once pauses are lifted and runs end, whatever waited has started with the id that was told."""
+        if not hasattr(self, "model"):
             return
-        self.calm()
-        self.paused.clear()
-        for _ in range(10):
-            self.bench.clock.sleep(60.0)
-            self.reconciling.reconcile(self.bench.deadline(300.0))
-            for run_id in [name for name in self.executions.running() if name in self._open_runs()]:
-                self._end(run_id, "SUCCEEDED")
-                self.closing.close(f"arn:{run_id}", self.bench.deadline())
-        self.every_promise_is_a_run_or_waits_for_one()
-        self.a_pipeline_has_one_run_and_that_run_holds_its_slot()
-        for item in self.bench.dynamodb.documents("run#"):
-            run = Run(item)
-            assert not run.is_open, f"{run.run_id} never ended"
-            assert run.run_id in self.executions.known, f"{run.run_id} was never started"
-            assert run.status is RunStatus.SUCCEEDED or run.run_id in self.told, (
-                f"nobody heard of {run.run_id}"
-            )
-        assert all(self.bench.dynamodb.document(keys.run(promise.run_id)) for promise in self.promises)
-        assert not list(self.bench.dynamodb.documents("lease#")), "a lease was left behind"
-        assert not list(self.bench.dynamodb.documents("notice#"))
+        for pipeline, slot in self.model.slots.items():
+            slot.paused = False
+            self.look_after(pipeline)
+            while slot.active:
+                self.end(pipeline)
+        self.every_trigger_is_covered()
+        told = {promise.run_id for promise in self.model.promises}
+        assert told == {item["run_id"] for item in self.fake.documents("run#")}
+        assert not any("pending" in item for item in self.fake.documents("slot#"))
 
 
 TestClaiming = Claiming.TestCase
-TestClaiming.settings = examples(60, steps=30)
+TestClaiming.settings = examples(60, steps=25)
+
+
+THREADS = 12
+
+
+class Slow:
+    """A client for threads: one call at a time, and each call may be overtaken before it begins."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.lock, self.random = client, threading.Lock(), Random(1)  # noqa: S311
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**request: Any) -> Any:
+            sleep(self.random.uniform(0.0, 0.003))
+            with self.lock:
+                return getattr(self.client, operation)(**request)
+
+        return call
+
+
+def at_once(work: Callable[[int], None]) -> None:
+    """Runs the work in as many threads, which begin together."""
+    barrier, failures = threading.Barrier(THREADS), list[BaseException]()
+
+    def one(number: int) -> None:
+        barrier.wait()
+        try:
+            work(number)
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+@pytest.fixture(params=["fake", "moto"])
+def threads_table(request: pytest.FixtureRequest) -> Iterator[Table]:
+    random = Random(1)  # noqa: S311
+    if request.param == "fake":
+        yield Table(cast("Any", Slow(FakeDynamoDB())), "runs", random)
+        return
+    with mock_aws():
+        client = moto_client()
+        yield Table(cast("Any", Slow(client)), create_table(client), random)
+
+
+def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: Table) -> None:
+    claims, results = Claims(threads_table, time), list[Accepted]()
+    definition = Definition.model_validate({"data_pool": "p", "jobs": [{"job": "job-a"}]})
+
+    def claim(number: int) -> None:
+        ids = (f"otc-{number}", f"otc-follow-{number}")
+        wanted = Claim("otc", wish(None, [f"t{number}"], []), *ids, definition, "job-a")
+        deadline = Deadline.after(30.0, time)
+        results.extend(claims.accept([wanted], [keys.delivery("erp", str(number))], deadline).results)
+
+    at_once(claim)
+    (started,) = [result for result in results if result.status == "started"]
+    (follow_up,) = {result.run_id for result in results if result.status == "joined"}
+    slot = threads_table.get(keys.slot("otc")) or {}
+    assert (slot["run_id"], slot["pending"]["run_id"]) == (started.run_id, follow_up)
+    records = Records(threads_table)
+    wishes = [records.get(started.run_id).wish, Wish.from_json(slot["pending"]["wish"])]
+    assert sorted(len(each.tables) for each in wishes) == [1, THREADS - 1]
+    assert frozenset[str]().union(*(each.tables for each in wishes)) == {f"t{n}" for n in range(THREADS)}
+    assert records.find(follow_up) is None
+
+
+def test_of_many_that_bring_the_same_delivery_one_is_accepted(threads_table: Table) -> None:
+    claims, acceptances = Claims(threads_table, time), list[Acceptance]()
+    definition = Definition.model_validate({"data_pool": "p", "jobs": [{"job": "job-a"}]})
+
+    def claim(number: int) -> None:
+        wanted = Claim("otc", Wish(), f"otc-{number}", f"otc-follow-{number}", definition, "job-a")
+        delivery = keys.delivery("erp", "the same")
+        acceptances.append(claims.accept([wanted], [delivery], Deadline.after(30.0, time)))
+
+    at_once(claim)
+    assert sorted(acceptance.duplicate for acceptance in acceptances) == [False] + [True] * (THREADS - 1)
+    assert len({acceptance.results for acceptance in acceptances}) == 1
+    assert "pending" not in (threads_table.get(keys.slot("otc")) or {})

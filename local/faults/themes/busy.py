@@ -18,6 +18,7 @@ def cases() -> Iterator[Case]:
     yield from _refused_in_between()
     yield from _jobs_in_between()
     yield from _loads_in_between()
+    yield _stopped_in_line()
 
 
 def theirs(**fields: object) -> Callable[[Scene], None]:
@@ -113,7 +114,6 @@ def _job(name: str, expected: Expected, job: Mapping[str, Any], *, seconds: floa
 
 
 def _loads_in_between() -> Iterator[Case]:
-    race = theirs(when="before_next", seconds=10)
     taken = red("TakenOver", executions=0, loads=1)
     held = frozenset({"model"})
     for policy, expected, more in (
@@ -121,10 +121,38 @@ def _loads_in_between() -> Iterator[Case]:
         ("parallel", LOAD, {}),
         ("restart", LOAD, {}),
     ):
+        race = theirs(when="before_next", seconds=1 if policy == "parallel" else 10)
         knobs = {"while_running": policy, "seconds": 30 if expected is taken else 4}
         yield load_case(f"load: theirs in between, {policy}", expected, model=knobs, before=race, **more)
         told = {**knobs, "seconds": 4, "load_answer": "load_id"}
         yield load_case(f"load: theirs in between, {policy}, id in the answer", LOAD, model=told, before=race)
     ignored = {"while_running": "ignore"}
     name = "load: theirs in between, ours ignored (assumption: taken for ours)"
-    yield load_case(name, ok(0), model=ignored, before=race, assumption=True)
+    yield load_case(
+        name, ok(0), model=ignored, before=theirs(when="before_next", seconds=10), assumption=True
+    )
+
+
+def _stopped_in_line() -> Case:
+    """Ours waits behind theirs, and cancel would hit what runs."""
+
+    def stopped(scene: Scene) -> None:
+        scene.until_proven()
+        scene.stop()
+
+    def theirs_ran(scene: Scene) -> Iterator[str]:
+        if scene.team.requests("cancel", scene.job):
+            yield "somebody else's execution was told to cancel"
+
+    return job_case(
+        "job: stopped while ours waits behind theirs",
+        red("Aborted", status="ABORTED"),
+        job={"while_running": "queue", "execute_answer": "execution_id", "seconds": 60},
+        before=theirs(when="before_next", seconds=400),
+        during=stopped,
+        also=theirs_ran,
+        says=("it is not proven that ours is running",),
+        runs_on=True,
+        holds=frozenset({"job"}),
+        patience=330,
+    )

@@ -18,7 +18,8 @@ def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_nam
         service.execute({"pipeline": defined}),
         service.execute({"pipeline": wished, "tables": ["VBAK", "LIPS"]}),
     ]
-    webhook = service.webhook(service.source({"pipeline": defined, "mode": "DELTA"}))
+    by_webhook = service.pipeline(jobs=[job], loads=[{**load, "tables": ["LIPS"]}])
+    webhook = service.webhook(service.source({"pipeline": by_webhook}))
     for name in names:
         described, run = service.ended(name), service.closed(name)
         assert (described["status"], described["error"]) == ("FAILED", "UnknownTable")
@@ -28,11 +29,10 @@ def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_nam
         assert "LIPS" in service.notice_about(name)
     assert "EKKO" in service.ended(names[1])["cause"]
 
-    accepted = webhook.json()["runs"][0]  # joined or started: it ends as the others did
-    assert service.closed(accepted["run_id"])["error"] == "UnknownTable"
+    assert webhook.status_code == 202
+    assert service.closed(webhook.json()["runs"][0]["run_id"])["error"] == "UnknownTable"
     assert celonis.starts() == []
-    assert service.is_free(defined)
-    assert service.is_free(wished)
+    assert all(service.is_free(pipeline) for pipeline in (defined, wished, by_webhook))
 
 
 def test_a_name_that_two_tables_share_means_both(service: Service, celonis: Celonis) -> None:

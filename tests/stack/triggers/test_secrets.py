@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from local.aws.roles.authorization import Grant
 from local.standing import STACK_NAME
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.service import Service
+from tests.stack.triggers.watching import Watched
 
 OLD, NEW = "the-old-secret-of-the-sender-0001", "the-new-secret-of-the-sender-0002"
 NOTHING = {"action": "requested"}
@@ -30,19 +30,11 @@ def _put(service: Service, secret: str, **values: str) -> None:
     )
 
 
-def _one_process(service: Service) -> None:
-    """From here on, one new process serves: what it remembers is what is told about it."""
-    service.stack.retire("Trigger")
-
-
 def test_the_new_secret_counts_at_once_and_the_previous_one_still(
     service: Service, rotated: tuple[str, str]
 ) -> None:
     source, secret = rotated
-    _one_process(service)
-    assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
-    assert service.webhook(source, NOTHING, secret="a-stranger's").status_code == 401
-    _one_process(service)
+    Watched(service.stack)
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
     _put(service, secret, current=NEW, previous=OLD)
     assert service.webhook(source, NOTHING, secret=NEW).status_code == 200
@@ -51,10 +43,8 @@ def test_the_new_secret_counts_at_once_and_the_previous_one_still(
 
 def test_once_the_previous_secret_is_gone_it_is_refused(service: Service, rotated: tuple[str, str]) -> None:
     source, secret = rotated
-    _one_process(service)
-    assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
     _put(service, secret, current=NEW)
-    _one_process(service)
+    Watched(service.stack)
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 401
     assert service.webhook(source, NOTHING, secret=NEW).status_code == 200
 
@@ -62,16 +52,15 @@ def test_once_the_previous_secret_is_gone_it_is_refused(service: Service, rotate
 def test_a_forger_makes_a_process_read_the_secret_once_a_minute_at_most(
     service: Service, rotated: tuple[str, str]
 ) -> None:
-    source, secret = rotated
-    _one_process(service)
+    source, _ = rotated
+    watched = Watched(service.stack, "GetSecretValue")
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
-    with service.stack.calls() as calls:
-        for number in range(20):
-            assert service.webhook(source, NOTHING, secret=f"guess-{number}").status_code == 401
-    reads = [call for call in calls if call.action == "secretsmanager:GetSecretValue"]
-    assert len(reads) == 1
-    assert isinstance(reads[0], Grant)
-    assert secret in reads[0].resource
+    assert len(watched.calls()) == 1
+    for number in range(15):
+        assert service.webhook(source, NOTHING, secret=f"guess-{number}").status_code == 401
+    assert len(watched.calls()) == 1
+    assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
+    assert watched.calls() == []
 
 
 def test_a_secret_that_is_no_secret_is_told_without_being_repeated(
@@ -79,7 +68,7 @@ def test_a_secret_that_is_no_secret_is_told_without_being_repeated(
 ) -> None:
     source, secret = rotated
     _put(service, secret, curent=NEW)
-    _one_process(service)
+    Watched(service.stack)
     answer = service.webhook(source, NOTHING, secret=NEW)
     assert (answer.status_code, answer.json()["error"]) == (503, "SecretUnreadable")
     assert answer.headers["retry-after"]

@@ -218,7 +218,8 @@ def test_a_step_that_is_not_started_yet_waits_for_its_turn() -> None:
     bench = bench_of(job_definition())
     out = Outgoing(bench)
     assert bench.check("job-0")["status"] == "WAITING"
-    assert out.log == []
+    assert out.calls == []
+    assert holder(bench) is None
 
 
 def lost_job(*lost: Lost) -> Bench:
@@ -382,3 +383,22 @@ def test_an_answer_that_started_nothing_ends_unproven_and_is_not_sent_again() ->
     bench = lost_job("nothing")
     assert bench.go("job-0") == "OutcomeUnproven"
     assert len(starts(bench)) == 1
+
+
+@pytest.mark.parametrize("trouble", [unavailable(), throttled(2.0)], ids=lambda trouble: trouble.name)
+def test_a_look_that_fails_at_the_time_out_keeps_nothing_from_being_cancelled(trouble: CelonisError) -> None:
+    bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
+    bench.clock.sleep(60.0)
+    bench.celonis.faults["job"] = [trouble, trouble]
+    assert "It was cancelled (CANCEL)." in check_until_ended(bench, "job-0")
+    assert cancels(bench) == [JOB]
+
+
+def test_a_celonis_that_does_not_answer_after_the_time_out_is_asked_for_a_minute_and_no_longer() -> None:
+    bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
+    bench.clock.sleep(55.0)
+    at = bench.clock.now
+    bench.celonis.faults["job"] = [unavailable()] * 100
+    assert "(last: No usable answer.)" in check_until_ended(bench, "job-0")
+    assert 60.0 <= bench.clock.now - at < 75.0
+    assert bench.state("job-0")["held"] is True

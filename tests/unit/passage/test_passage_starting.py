@@ -264,7 +264,7 @@ def test_a_pipeline_that_does_not_wait_fails_where_celonis_is_busy(
     assert caught.value.name == error
     assert "when_busy: wait" in str(caught.value)
     assert bench.state(step)["outcome"] == "FAILED"
-    assert (holder(bench, lease), starts(bench)) == (RUN, [])
+    assert (holder(bench, lease), starts(bench)) == (None, [])
 
 
 def test_a_job_that_another_run_uses_is_waited_for_without_asking_celonis() -> None:

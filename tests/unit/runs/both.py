@@ -19,7 +19,6 @@ from tests.fakes.dynamodb import FakeDynamoDB
 from tests.template import documents
 
 Outcome = tuple[str, Any]
-SHOWN = ("Item", "Items", "CancellationReasons")
 _names = (f"runs-{number}" for number in count())
 
 
@@ -40,11 +39,14 @@ def create_table(client: Any) -> str:
 def outcome(ask: Callable[..., dict[str, Any]], request: dict[str, Any]) -> Outcome:
     """What came of a request, without what differs from service to service."""
     try:
-        answer = ask(**request)
+        return "", _plain(ask(**request))
     except ClientError as error:
-        response: dict[str, Any] = dict(error.response)
-        return response["Error"]["Code"], _plain(response)
-    return "", _plain(answer)
+        return _refusal(error)
+
+
+def _refusal(error: ClientError) -> Outcome:
+    response: dict[str, Any] = dict(error.response)
+    return response["Error"]["Code"], _plain(response)
 
 
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
         {key: reason[key] for key in ("Code", "Item") if reason.get(key)}
         for reason in answer.get("CancellationReasons", [])
     ]
-    shown = {key: answer[key] for key in ("Item", "Items") if answer.get(key)}
+    shown: dict[str, Any] = {key: answer[key] for key in ("Item", "Items") if answer.get(key)}
     return shown | ({"reasons": reasons} if reasons else {})
 
 
@@ -70,13 +72,18 @@ class Both:
     def _ask(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(operation)
         self.requests.append(request)
-        faked = outcome(getattr(self.fake, operation), request)
-        assert outcome(getattr(self.moto, operation), request) == faked, (operation, request)
-        code, answer = faked
-        if not code:
-            return answer
-        reasons = {"CancellationReasons": answer["reasons"]} if "reasons" in answer else {}
-        raise ClientError({"Error": {"Code": code, "Message": code}, **answer, **reasons}, operation)
+        moto = outcome(getattr(self.moto, operation), request)
+        answers: list[dict[str, Any]] = []
+        refusals: list[ClientError] = []
+        try:
+            answers.append(getattr(self.fake, operation)(**request))
+        except ClientError as error:
+            refusals.append(error)
+        fake = _refusal(refusals[0]) if refusals else ("", _plain(answers[0]))
+        assert moto == fake, (operation, request)
+        if refusals:
+            raise refusals[0]
+        return answers[0]
 
 
 def table_of(client: Any, name: str, clock: Clock) -> Table:

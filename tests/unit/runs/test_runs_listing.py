@@ -17,7 +17,7 @@ from celonis_refresh.runs.records import Run, RunStatus, new_record
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
-from tests.unit.runs.both import create_table, definition, table_of
+from tests.unit.runs.both import Both, create_table, definition, table_of
 
 SECONDS = [f"2026-01-01T00:00:0{second}.000Z" for second in range(3)]
 PIPELINES = ("otc", "p2p")
@@ -69,7 +69,7 @@ def test_pages_hold_every_run_once_newest_first(
     moto: Any, made: list[tuple[str, str, RunStatus]], limit: int
 ) -> None:
     clock = Clock()
-    table = table_of(moto, create_table(moto), clock)
+    table = table_of(Both(moto), create_table(moto), clock)
     items = [
         {**new_record(f"run-{number:02}", pipeline, Wish(), at), "status": status}
         for number, (pipeline, at, status) in enumerate(made)

@@ -154,8 +154,8 @@ def test_a_write_is_tried_once_also_where_no_time_is_left(clock: Clock) -> None:
 
 
 def test_pauses_grow_and_are_drawn_anew_each_time(clock: Clock) -> None:
-    fake, slept = failing(*[canceled("TransactionConflict")] * 60), []
-    table = table_of(fake, clock)
+    slept: list[float] = []
+    table = table_of(failing(*[canceled("TransactionConflict")] * 60), clock)
     quick = Table(table.client, table.name, table.random, slept.append)
     write(quick, "transact", Deadline.after(1e9, clock))
     limits = [min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(60)]

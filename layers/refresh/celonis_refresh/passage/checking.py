@@ -21,7 +21,7 @@ from celonis_refresh.passage.starting import Start
 MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
 STOP_SECONDS = 60.0
-"""How long a cancelled job may take until it shows as ended."""
+"""How long a cancelled job may take until it shows as ended, and looks may fail at the time-out."""
 
 
 @dataclass
@@ -35,7 +35,8 @@ class Check(Start):
                 self.work, self.state, self.run.definition.settle, self.means.clock, self.seconds
             )
         except (CelonisUnavailable, CelonisThrottled) as trouble:
-            return self.wait_out(trouble)
+            # One look that fails at the time-out must not leave ours running: it could not be cancelled.
+            return self.wait_out(trouble, grace=STOP_SECONDS)
         except CelonisError as error:
             raise self.failed(error, free=False) from None
         self._note(ruling, sight)
@@ -51,6 +52,8 @@ class Check(Start):
         """A step that is not started yet: the state machine tries again, until the time-out."""
         if self.is_expired():
             raise self.expired()
+        self.count_round(looks=2)
+        self.save()
         return self.progress("WAITING")
 
     def _note(self, ruling: Ruling, sight: Sight) -> None:

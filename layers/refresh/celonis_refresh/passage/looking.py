@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict
+from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict, names_of_ours
 from celonis_refresh.passage.sights import Activity, Baseline, Sight
 from celonis_refresh.passage.work import Work
 from celonis_refresh.timing import Clock
@@ -34,5 +34,10 @@ def look_at(
 
 
 def is_running(ruling: Ruling, sight: Sight) -> bool:
-    """Whether the look shows ours under way: an end that is not proven yet is not enough."""
-    return ruling.verdict is Verdict.UNDER_WAY and sight.activity is Activity.UNDER_WAY
+    """Whether what the look shows under way is ours: an end that is not proven yet is not enough, and ours
+    may wait behind somebody else's."""
+    if ruling.verdict is not Verdict.UNDER_WAY or sight.activity is not Activity.UNDER_WAY:
+        return False
+    ours = names_of_ours(ruling.evidence)
+    running = {entry.id for entry in sight.history or () if entry.activity is Activity.UNDER_WAY}
+    return not ours or (sight.current in ours if sight.current else running <= ours)

@@ -175,8 +175,10 @@ class Case:
         if not evidence.current | evidence.latest:
             return self._by_date(evidence, sight, settled)  # only the answer told an id
         shown = frozenset({sight.current, sight.latest} - {None})
-        if shown & _others(evidence, ours):
-            return Ruling(Verdict.TAKEN_OVER, evidence)
+        if shown & _others(evidence):
+            seen = ours in evidence.current | evidence.latest
+            waits = not seen and (sight.activity is Activity.UNDER_WAY or not settled)
+            return Ruling(Verdict.PENDING if waits else Verdict.TAKEN_OVER, evidence)
         # The job's own status may lag behind its ids, and a look may be one at what was before ours.
         told = evidence.ran or self._tells_its_end(sight)
         fresh = bool(shown & (evidence.current | evidence.latest)) and told
@@ -217,17 +219,19 @@ def _new_ids(evidence: Evidence) -> frozenset[str]:
     return evidence.current or evidence.latest
 
 
-def _others(evidence: Evidence, ours: str) -> frozenset[str]:
+def _others(evidence: Evidence) -> frozenset[str]:
     """New ids that cannot be ours. One id of another id space is ours under its other name."""
     if evidence.one_space or len(evidence.latest) > 1:
-        return (evidence.current | evidence.latest) - _only(evidence, ours)
-    return evidence.current - _only(evidence, ours)
+        return (evidence.current | evidence.latest) - names_of_ours(evidence)
+    return evidence.current - names_of_ours(evidence)
 
 
-def _only(evidence: Evidence, ours: str) -> frozenset[str]:
-    """Ours under both names: the one current id seen, where ours is known by its name in the other space."""
+def names_of_ours(evidence: Evidence) -> frozenset[str]:
+    """The ids of ours, none where there are none: the one current id seen is ours too, where ours is known by
+    its name in the other id space."""
+    ours = evidence.ours
     foreign = not evidence.one_space and ours in evidence.latest and len(evidence.current) == 1
-    return evidence.current | {ours} if foreign else frozenset({ours})
+    return frozenset({ours} if ours else ()) | (evidence.current if foreign else frozenset())
 
 
 def _ruling(evidence: Evidence, activity: Activity, status: str | None) -> Ruling:

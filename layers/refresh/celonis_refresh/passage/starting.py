@@ -41,11 +41,22 @@ class Start(Step):
             return self.wait_out(trouble)
         except CelonisError as error:
             raise self.failed(error) from None
-        if sight.is_busy:
+        if sight.is_busy and not self._stands_still(sight):
             return self._wait("an execution that is under way in Celonis already")
         if self.deadline.left() < LEAST_POST_SECONDS:
             return self.progress("WAITING")
         return self.send(sight)
+
+    def _stands_still(self, sight: Sight) -> bool:
+        """Whether only an id speaks for something under way, and has for longer than any look is stale."""
+        if sight.activity is not Activity.AT_REST or sight.current is None:
+            return False
+        stood = self.state.get("stood", {})
+        if stood.get("id") != sight.current:
+            self.state["stood"] = {"id": sight.current, "since": self.now()}
+            self.state.pop("waiting_for", None)  # so that it is written
+            return False
+        return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
 
     def expect(self) -> Progress:
         """A load that a job starts: nothing is sent; from now on it is looked for."""

@@ -14,6 +14,7 @@ from celonis_refresh.passage.looking import LOOK_SECONDS
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.sights import Baseline, Sight
 from celonis_refresh.passage.work import Work
+from celonis_refresh.polling.budget import looks_per_step
 from celonis_refresh.polling.schedule import Schedule
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
@@ -21,10 +22,10 @@ from celonis_refresh.timing import Clock, Deadline, iso
 
 POST_SECONDS = 20.0
 """How long a start may take; it fits several times into the tasks' own time-out."""
-LOOKS = 300
-"""Looks at one step: with two steps, far below the 25,000 events that an execution may have."""
 EARLY_GROWTH = 0.5
 """Early on, a wait is at most this share of the time that has passed: short work is not made long."""
+PLENTY = 100
+"""With fewer looks left, the budget of the execution's history outweighs that."""
 
 
 @dataclass(frozen=True)
@@ -81,29 +82,43 @@ class Step:
         began, now = self.state.get("began"), self.now()
         since = self.state.get("sent_by") if status == "RUNNING" else began
         elapsed = max(0.0, now - float(since)) if since is not None else 0.0
+        looks_left = self._looks_left()
         wait = Schedule(poll.floor, poll.ceiling).next_wait(
             elapsed,
             self.means.random,
             at_least,
             time_left=self.work.timeout - (now - float(began) if began is not None else 0.0),
-            looks_left=LOOKS - int(self.state.get("polls", 0)),
+            looks_left=looks_left,
             proven=status == "RUNNING" and bool(self.state.get("evidence", {}).get("proven_by")),
         )
-        early = max(poll.floor, ceil(elapsed * EARLY_GROWTH), ceil(at_least))
-        return {"status": status, "wait": min(wait, early)}
+        if looks_left >= PLENTY:
+            wait = min(wait, max(poll.floor, ceil(elapsed * EARLY_GROWTH), ceil(at_least)))
+        return {"status": status, "wait": wait}
 
-    def wait_out(self, trouble: CelonisError) -> Progress:
-        """Celonis could not be asked. That ends nothing but the step's own time-out."""
+    def _looks_left(self) -> int:
+        """Looks that the step may still use, so that the execution's history stays far below its limit."""
+        plan = self.run.plan
+        used = int(self.state.get("polls", 0)) + int(self.state.get("rounds", 0))
+        return max(1, looks_per_step(len(plan.jobs) + len(plan.loads)) - used)
+
+    def count_round(self, looks: int = 1) -> None:
+        """A round that showed nothing uses up looks too; one that waits for its turn uses two."""
+        self.state["rounds"] = int(self.state.get("rounds", 0)) + looks
+
+    def wait_out(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
+        """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
         self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
-        if self.is_expired():
+        if self.is_expired(grace):
             raise self.expired()
+        self.count_round()
         self.save()
         at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
         return self.progress("RUNNING" if is_started(self.state) else "WAITING", at_least)
 
-    def is_expired(self) -> bool:
+    def is_expired(self, grace: float = 0.0) -> bool:
+        """Whether the step's time-out has passed, and ``grace`` seconds more."""
         began = self.state.get("began")
-        return began is not None and self.now() - float(began) >= self.work.timeout
+        return began is not None and self.now() - float(began) >= self.work.timeout + grace
 
     def expired(self, found: str = "") -> RefreshError:
         """The time-out of the step as an error, written and ready to be raised."""
@@ -130,6 +145,7 @@ class Step:
 
     def close(self, outcome: str, *, free: bool = True) -> None:
         """Writes the end of the step, then frees its lease, or notes that it is to be held."""
+        free = free or not is_started(self.state)
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
         self.state |= {} if free else {"held": True}
         self.save()

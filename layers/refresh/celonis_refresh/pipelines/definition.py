@@ -24,7 +24,7 @@ from celonis_refresh.celonis import addresses
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 
 HOUR = 3600
-MAX_STEPS = 40
+MAX_STEPS = 20
 """Jobs, and loads, in one pipeline: keeps a run's history and state far below what Step Functions allows."""
 MAX_TABLES = 200
 """Tables of a partial load; more than that is a complete load."""

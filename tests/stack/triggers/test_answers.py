@@ -1,0 +1,176 @@
+"""The answers: their statuses, their sentences, and that one of them is always given in time."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import NamedTuple
+
+import pytest
+import requests
+
+from tests.stack.passages.celonis import Celonis, Json
+from tests.stack.passages.permissions import withheld
+from tests.stack.passages.service import WORKFLOW_SUCCEEDED, Service, is_sentence
+from tests.stack.triggers.watching import Watched
+
+SLOW = 6.0
+"""Seconds that Celonis takes for one answer: twice what the fastest sender waits for ours."""
+
+
+class Refusal(NamedTuple):
+    """An answer, and what it should be."""
+
+    answer: requests.Response
+    status: int
+    error: str
+
+
+def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis: Celonis) -> None:
+    pipeline = service.pipeline(jobs=[celonis.job()])
+    source = service.source({"pipeline": pipeline})
+    service.parameter("sources/not-json", "{")
+    service.parameter("sources/no-rules", json.dumps({"sender": "github", "secret": "tests", "rules": []}))
+    service.parameter("pipelines/senseless", json.dumps({"data_pool": "p", "jobs": []}))
+    no_secret = service.source({"pipeline": pipeline}, secret="no-such-secret")
+    no_truth = service.source({"pipeline": pipeline, "when": "workflow_run.name"})
+    no_mode = service.source({"pipeline": pipeline, "mode": {"path": "action"}})
+    too_much = service.source({"pipeline": pipeline, "when": "|".join(["[@,@]"] * 90)})
+    refusals = [
+        Refusal(service.webhook(source, b"{"), 400, "Malformed"),
+        Refusal(service.webhook(source, secret="a-stranger's"), 401, "NotAuthentic"),
+        Refusal(service.webhook("no-such-source"), 404, "UnknownSource"),
+        Refusal(service.webhook(service.source({"pipeline": "none"})), 404, "UnknownPipeline"),
+        Refusal(service.webhook(source, b"x" * (1024 * 1024 + 1)), 413, "TooLarge"),
+        Refusal(service.webhook("not-json"), 422, "InvalidSource"),
+        Refusal(service.webhook("no-rules"), 422, "InvalidSource"),
+        Refusal(service.webhook(service.source({"pipeline": "senseless"})), 422, "InvalidDefinition"),
+        Refusal(service.webhook(no_truth), 422, "RuleError"),
+        Refusal(service.webhook(no_mode), 422, "RuleError"),
+        Refusal(service.webhook(too_much), 422, "RuleError"),
+        Refusal(service.webhook(no_secret), 503, "SecretUnreadable"),
+    ]
+    for refusal in refusals:
+        told = refusal.answer.json()
+        assert (refusal.answer.status_code, told["error"]) == (refusal.status, refusal.error), told
+        assert is_sentence(told["message"]), told
+        assert refusal.answer.headers["content-type"] == "application/json"
+        assert ("retry-after" in refusal.answer.headers) == (refusal.status == 503)
+    assert celonis.starts() == []
+    assert service.is_free(pipeline)
+
+
+def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -> None:
+    source = service.source({"pipeline": "none", "tables": {"path": "workflow_run"}})
+    assert service.webhook(source).json()["message"].startswith("rules.0.tables gave neither")
+    lines = [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
+    (counted,) = [line for line in lines if line.get("RuleErrors") and line.get("source") == source]
+    (metric,) = counted["_aws"]["CloudWatchMetrics"]
+    assert metric["Metrics"] == [{"Name": "RuleErrors", "Unit": "Count"}]
+    assert metric["Namespace"] == "CelonisRefresh"
+    logged = [line for line in lines if line.get("error") == "RuleError"]
+    assert any("rules.0.tables" in line["why"] for line in logged)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"when": "data.["},
+        {"when": "nosuchfunction(@)"},
+        {"when": "a" * 1001},
+        {"mode": "SOMETIMES"},
+        {"mode": {"path": "a..b"}},
+        {"tables": []},
+        {"reason": ""},
+        {"events": [""]},
+        {"whem": "`true`"},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_told_by_its_field_before_any_event(
+    service: Service, rule: Json
+) -> None:
+    source = service.source({"pipeline": "order-to-cash", **rule})
+    answer = service.webhook(source, {"action": "anything"})
+    assert (answer.status_code, answer.json()["error"]) == (422, "InvalidSource")
+    (field,) = rule
+    assert answer.json()["fields"][0]["field"].startswith(f"rules.0.{field}")
+
+
+def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_every_rule(
+    service: Service,
+) -> None:
+    source = service.source(
+        {"pipeline": "one"},
+        {"pipeline": "two", "events": ["release"], "when": "action == 'published'"},
+    )
+    failed = {**WORKFLOW_SUCCEEDED, "workflow_run": {"conclusion": "failure"}}
+    answer = service.webhook(source, failed, delivery="d")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["delivery"], told["status"]) == ("d", "ignored")
+    assert "rules.0: its condition does not hold" in told["reason"]
+    assert "rules.1: it is about release" in told["reason"]
+
+
+@pytest.mark.parametrize("kind", ["drip", "delay"])
+def test_celonis_may_take_its_time_and_the_sender_is_answered_all_the_same(
+    service: Service, celonis: Celonis, kind: str
+) -> None:
+    """What the trigger cannot do in its time, the state machine does."""
+    job = celonis.job()
+    pipeline = service.pipeline(jobs=[job])
+    source = service.source({"pipeline": pipeline})
+    assert service.webhook(source, {"action": "requested"}).status_code == 200  # the function is warm
+    celonis.fault("job", kind, seconds=SLOW, target=job)
+    began = time.monotonic()
+    answer = service.webhook(source)
+    took = time.monotonic() - began
+    assert answer.status_code == 202
+    assert took < SLOW
+    assert service.closed(answer.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 1
+
+
+def test_a_trigger_that_celonis_refuses_is_accepted_and_its_run_fails(
+    service: Service, celonis: Celonis
+) -> None:
+    job = celonis.job()
+    source = service.source({"pipeline": service.pipeline(jobs=[job])})
+    celonis.settings(forbidden_calls=["execute"])
+    answer = service.webhook(source)
+    assert answer.status_code == 202
+    run = service.closed(answer.json()["runs"][0]["run_id"])
+    assert (run["status"], run["error"]) == ("FAILED", "PermissionDenied")
+    assert celonis.executions(job) == []
+
+
+def test_nothing_is_accepted_where_the_table_cannot_be_written(service: Service, celonis: Celonis) -> None:
+    """An error of ours is no 503: trying again would not help, and nothing was accepted."""
+    source = service.source({"pipeline": service.pipeline(jobs=[celonis.job()])})
+    with withheld(service.stack, "TriggerRole", "dynamodb:PutItem"):
+        answer = service.webhook(source, delivery="denied")
+    assert (answer.status_code, answer.json()["error"]) == (500, "InternalError")
+    assert "not authorized" not in answer.text
+    assert celonis.starts() == []
+    again = service.webhook(source, delivery="denied")
+    assert again.status_code == 202
+    assert service.closed(again.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+
+
+def test_a_warm_process_asks_for_what_it_knows_once(service: Service, celonis: Celonis) -> None:
+    """For a minute it knows a source and its secret; a pipeline's definition is read for every trigger."""
+    job = celonis.job(seconds=60)
+    source = service.source({"pipeline": service.pipeline(jobs=[job])})
+    watched = Watched(service.stack, "GetParameter|GetSecretValue|TransactWriteItems|/oauth2/|data-jobs")
+    first = service.webhook(source).json()["runs"][0]
+    assert any("GetSecretValue" in call for call in watched.calls())
+    joined = service.webhook(source).json()["runs"][0]
+    assert joined["status"] == "joined"
+    calls = watched.calls()
+    assert {call.rsplit(".", 1)[1] for call in calls} == {"GetParameter", "TransactWriteItems"}
+    assert sum("GetParameter" in call for call in calls) == 1
+    celonis.set_job(job, seconds=0.3)
+    service.running(first["run_id"])
+    celonis.finish(job)
+    for run in (first, joined):
+        assert service.closed(run["run_id"])["status"] == "SUCCEEDED"

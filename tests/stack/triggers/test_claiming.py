@@ -1,0 +1,279 @@
+"""What becomes of a delivery: claimed once, joined, skipped, kept waiting; and never twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.stack.ground import Ground
+from tests.stack.passages.celonis import Celonis, Json
+from tests.stack.passages.service import WEBHOOK_SECRET, Service, is_sentence, until
+from tests.stack.triggers.calls import CALLS, source_of
+from tests.stack.triggers.signing import signed
+from tests.stack.triggers.watching import Watched
+
+AT_ONCE = 50
+RUN: Json = {"action": "completed", "workflow_run": {"id": 7, "run_attempt": 1, "conclusion": "success"}}
+"""An event of GitHub that names its own run."""
+
+
+def test_several_pipelines_are_claimed_in_one_transaction_or_none_of_them(
+    service: Service, celonis: Celonis
+) -> None:
+    jobs = [celonis.job() for _ in range(3)]
+    pipelines = [service.pipeline(jobs=[job]) for job in jobs]
+    source = service.source(*({"pipeline": pipeline} for pipeline in pipelines))
+    watched = Watched(service.stack, "TransactWriteItems|PutItem")
+    answer = service.webhook(source)
+    assert answer.status_code == 202
+    runs = answer.json()["runs"]
+    assert [(run["pipeline"], run["status"]) for run in runs] == [(name, "started") for name in pipelines]
+    assert len(watched.calls()) == 1
+    for run in runs:
+        assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
+    assert [len(celonis.executions(job)) for job in jobs] == [1, 1, 1]
+
+    broken = service.source({"pipeline": pipelines[0]}, {"pipeline": "no-such-pipeline"})
+    assert service.webhook(broken).status_code == 404
+    assert service.is_free(pipelines[0])
+
+
+def test_the_same_delivery_from_many_threads_leads_to_one_run(service: Service, celonis: Celonis) -> None:
+    job = celonis.job(seconds=1)
+    pipeline = service.pipeline(jobs=[job])
+    source = service.source({"pipeline": pipeline})
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(service.webhook, source, delivery="one") for _ in range(AT_ONCE)]
+    answers = [future.result() for future in futures]
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) <= {200, 202, 503}
+    assert statuses.count(202) == 1
+    runs = {answer.json()["runs"][0]["run_id"] for answer in answers if answer.ok}
+    assert len(runs) == 1
+    repeated = [answer.json() for answer in answers if answer.status_code == 200]
+    assert all(told["duplicate"] and told["runs"][0]["status"] == "duplicate" for told in repeated)
+    assert service.closed(runs.pop())["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 1
+
+
+def test_a_delivery_is_known_for_more_than_a_week_and_not_for_ever(
+    service: Service, celonis: Celonis
+) -> None:
+    job = celonis.job()
+    source = service.source({"pipeline": service.pipeline(jobs=[job])})
+    first = service.webhook(source, delivery="kept").json()["runs"][0]
+    assert service.closed(first["run_id"])["status"] == "SUCCEEDED"
+    key = f"delivery#{source}#kept"
+    item = service.item(key)
+    kept = float(item["expires"]["N"]) - float(item["at"]["N"])
+    assert 7 * 86_400 < kept <= 14 * 86_400
+    _pass_away(service, key, seconds=8 * 86_400)
+    assert service.webhook(source, delivery="kept").json()["duplicate"]
+    _pass_away(service, key, seconds=7 * 86_400)
+    # DynamoDB deletes what has expired days later: until then, it must count as gone.
+    again = service.webhook(source, delivery="kept")
+    assert again.status_code == 202
+    assert service.closed(again.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 2
+
+
+def _pass_away(service: Service, key: str, seconds: int) -> None:
+    """Makes an item so many seconds older."""
+    service.stack.client("dynamodb").update_item(
+        TableName=service.stack.outputs["TableName"],
+        Key={"pk": {"S": key}},
+        UpdateExpression="SET #at = #at - :seconds, expires = expires - :seconds",
+        ExpressionAttributeNames={"#at": "at"},
+        ExpressionAttributeValues={":seconds": {"N": str(seconds)}},
+    )
+
+
+def test_a_replay_under_another_id_is_the_delivery_that_it_repeats(
+    service: Service, celonis: Celonis
+) -> None:
+    """GitHub signs the body alone: whoever saw a request could send it again under a new id."""
+    job = celonis.job()
+    source = service.source({"pipeline": service.pipeline(jobs=[job])})
+    first = service.webhook(source, RUN, delivery="its own")
+    replay = service.webhook(source, RUN, delivery="a stranger's")
+    assert (first.status_code, replay.status_code) == (202, 200)
+    (run,) = first.json()["runs"]
+    assert replay.json()["runs"] == [{**run, "status": "duplicate"}]
+    assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
+    another = {**RUN, "workflow_run": {**RUN["workflow_run"], "run_attempt": 2}}
+    assert service.webhook(source, another, delivery="the next").status_code == 202
+    until(lambda: len(celonis.executions(job)) == 2, "the next run")
+
+
+def test_a_body_that_names_no_run_is_never_taken_for_an_id(service: Service, celonis: Celonis) -> None:
+    job = celonis.job(seconds=60)
+    pipeline = service.pipeline(jobs=[job])
+    source = service.source({"pipeline": pipeline})
+    first = service.webhook(source, delivery="one").json()["runs"][0]
+    other = service.webhook(source, delivery="other")
+    assert (other.status_code, other.json()["runs"][0]["status"]) == (202, "joined")
+    celonis.set_job(job, seconds=0.3)
+    celonis.finish(job)
+    for run in (first, other.json()["runs"][0]):
+        assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
+
+
+def test_many_events_in_one_request_are_answered_one_by_one(service: Service, celonis: Celonis) -> None:
+    job = celonis.job(seconds=1)
+    pipeline = service.pipeline(jobs=[job])
+    call = CALLS["azure_event_grid"](1)
+    rule = {"pipeline": pipeline, "when": "data.ready == `true`"}
+    source = source_of(service, call, rule)
+    events = [{"id": str(n), "eventType": "Loaded", "data": {"ready": n != 2}} for n in range(4)]
+    path = f"/webhooks/{source}{call.query}"
+    answer = service.send("POST", path, json.dumps([*events, events[0]]).encode(), call.headers)
+    assert answer.status_code == 202
+    told = answer.json()["events"]
+    assert [each["delivery"] for each in told] == ["0", "1", "2", "3", "0"]
+    assert [each["runs"][0]["status"] for each in told if "runs" in each] == [
+        "started", "joined", "joined", "duplicate",
+    ]  # fmt: skip
+    assert told[2]["status"] == "ignored"
+    runs = {each["runs"][0]["run_id"] for each in told if "runs" in each}
+    assert all(service.closed(run)["status"] == "SUCCEEDED" for run in runs)
+    assert len(celonis.executions(job)) == 2
+
+
+def test_a_pipeline_that_skips_takes_nothing_while_it_runs(service: Service, celonis: Celonis) -> None:
+    job = celonis.job(seconds=60)
+    pipeline = service.pipeline(jobs=[job], when_running="skip")
+    source = service.source({"pipeline": pipeline})
+    first = service.webhook(source, delivery="first").json()["runs"][0]["run_id"]
+    skipped = service.webhook(source, delivery="second")
+    assert skipped.status_code == 200
+    told = skipped.json()
+    assert (told["delivery"], told["status"]) == ("second", "ignored")
+    assert pipeline in told["reason"]
+    assert first in told["reason"]
+
+    refused = service.call("POST", "/runs", {"pipeline": pipeline})
+    assert (refused.status_code, refused.json()["error"]) == (409, "PipelineSkips")
+    assert is_sentence(refused.json()["message"])
+    execution = service.ended(service.execute({"pipeline": pipeline}))
+    assert execution["status"] == "SUCCEEDED"
+    assert execution["output"] == {"status": "skipped", "run_id": first}
+
+    celonis.set_job(job, seconds=0.3)
+    celonis.finish(job)
+    assert service.closed(first)["status"] == "SUCCEEDED"
+    assert len(celonis.executions(job)) == 1
+    again = service.webhook(source, delivery="second")  # it was not accepted, so it may come again
+    assert again.status_code == 202
+    assert service.closed(again.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+
+
+def test_one_event_may_start_one_pipeline_and_be_skipped_by_another(
+    service: Service, celonis: Celonis
+) -> None:
+    busy, free = celonis.job(seconds=60), celonis.job()
+    skips, starts = service.pipeline(jobs=[busy], when_running="skip"), service.pipeline(jobs=[free])
+    first = service.webhook(service.source({"pipeline": skips})).json()["runs"][0]["run_id"]
+    answer = service.webhook(service.source({"pipeline": skips}, {"pipeline": starts}))
+    assert answer.status_code == 202
+    assert [run["status"] for run in answer.json()["runs"]] == ["skipped", "started"]
+    celonis.finish(busy)
+    for run in (first, answer.json()["runs"][1]["run_id"]):
+        assert service.closed(run)["status"] == "SUCCEEDED"
+
+
+def test_a_paused_pipeline_accepts_joins_and_starts_nothing_until_the_pause_is_lifted(
+    service: Service, celonis: Celonis
+) -> None:
+    job = celonis.job()
+    pipeline = service.pipeline(jobs=[job], paused=True)
+    source = service.source({"pipeline": pipeline, "mode": "DELTA"})
+    answers = [
+        service.webhook(source, delivery="a"),
+        service.call("POST", "/runs", {"pipeline": pipeline, "mode": "FULL"}),
+        service.webhook(source, delivery="b"),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    (waiting,) = {answer.json()["runs"][0]["run_id"] for answer in answers}
+    assert {answer.json()["runs"][0]["status"] for answer in answers} == {"joined"}
+    assert service.webhook(source, delivery="a").json()["duplicate"]
+    by_hand = service.ended(service.execute({"pipeline": pipeline}))
+    assert by_hand["output"] == {"status": "joined", "run_id": waiting}
+    assert _round(service)["slots"] == []
+    stands = service.call("GET", f"/pipelines/{pipeline}").json()
+    assert (stands["paused"], stands["active_run"], stands["waiting"]["run_id"]) == (True, None, waiting)
+    assert celonis.executions(job) == []
+
+    service.define(pipeline, jobs=[job])
+    assert _round(service)["slots"] == [pipeline]
+    assert service.closed(waiting)["status"] == "SUCCEEDED"
+    (execution,) = celonis.executions(job)
+    assert execution["mode"] == "FULL"
+
+
+def test_the_first_trigger_after_the_pause_starts_what_waited(service: Service, celonis: Celonis) -> None:
+    job = celonis.job()
+    pipeline = service.pipeline(jobs=[job], paused=True)
+    source = service.source({"pipeline": pipeline})
+    waiting = service.webhook(source).json()["runs"][0]["run_id"]
+    service.define(pipeline, jobs=[job])
+    run = service.webhook(source).json()["runs"][0]
+    assert (run["status"], run["run_id"]) == ("started", waiting)
+    record = service.closed(waiting)
+    assert (record["status"], len(record["wish"]["reasons"])) == ("SUCCEEDED", 2)
+
+
+def test_what_cannot_wait_is_refused_by_a_paused_pipeline(service: Service, celonis: Celonis) -> None:
+    job = celonis.job(outcome="FAIL")
+    pipeline = service.pipeline(jobs=[job])
+    failed = service.closed(service.execute({"pipeline": pipeline}))["run_id"]
+    service.define(pipeline, jobs=[job], paused=True)
+    refused = service.call("POST", f"/runs/{failed}/retry")
+    assert (refused.status_code, refused.json()["error"]) == (409, "PipelinePaused")
+    waiting = service.webhook(service.source({"pipeline": pipeline})).json()["runs"][0]["run_id"]
+    service.define(pipeline, jobs=[job])
+    busy = service.call("POST", f"/runs/{failed}/retry")
+    assert (busy.status_code, busy.json()["error"]) == (409, "PipelineBusy")
+    assert waiting in busy.json()["message"]
+    celonis.set_job(job, outcome="SUCCESS")
+    _round(service)
+    assert service.closed(waiting)["status"] == "SUCCEEDED"
+    assert service.status(failed) == "FAILED"
+
+
+def _round(service: Service) -> Any:
+    """What a round of reconcile did."""
+    outcome = service.stack.invoke("Reconcile", b"{}")
+    assert not outcome.failed, outcome.payload
+    return json.loads(outcome.payload)
+
+
+@pytest.mark.parametrize("sender", ["github", "dbt_cloud", "fivetran", "qlik"])
+def test_where_the_signed_body_names_its_own_run_a_replay_starts_nothing(
+    ground: Ground, service: Service, sender: str
+) -> None:
+    """Whatever a stranger changes beside the body, which is all that is signed."""
+    job = ground.celonis.job()
+    call = CALLS[sender](11)
+    source = source_of(service, call, {"pipeline": service.pipeline(jobs=[job])})
+    first = call.send(service, source)
+    assert first.status_code == 202
+    changed = {
+        name: f"{text}-x" if name.endswith("-delivery") else text for name, text in call.headers.items()
+    }
+    replay = service.send(
+        "POST", f"/webhooks/{source}?again=1", call.body, {**changed, "x-request-id": "new"}
+    )
+    assert replay.json()["runs"] == [{**first.json()["runs"][0], "status": "duplicate"}]
+    assert service.closed(first.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+
+
+def test_where_the_time_is_signed_a_replay_is_refused_once_it_is_old(service: Service) -> None:
+    source = service.source({"pipeline": "none"}, sender="slack")
+    for age in (-400, 400):
+        call = signed("slack", {"event_id": "1", "type": "x"}, WEBHOOK_SECRET, at=time.time() - age)
+        answer = call.send(service, source)
+        assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")

@@ -1,0 +1,285 @@
+"""OpenRun: what the input of an execution leads to, asked once or twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytest
+
+from celonis_refresh import assembly
+from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.passage.opening import Execution, Opened, Opening
+from celonis_refresh.passage.tables import ModelTables
+from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
+from celonis_refresh.pipelines.resolution import UnknownTable
+from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound
+from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.slots import release
+from tests.fakes.bench import JOB, MODEL, POOL, RUN, job_definition
+from tests.fakes.celonis import denied
+from tests.unit.passage.entrance import Entrance
+from tests.unit.passage.outgoing import SLOT
+
+INLINE = {"name": "adhoc", "data_pool": POOL, "jobs": [{"job": JOB}], "loads": [{"data_model": MODEL}]}
+PARTIAL = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
+
+
+def opening(door: Entrance) -> Opening:
+    return Opening(door.bench.records, door.accepting, door.tables, door.bench.clock)
+
+
+def opens(door: Entrance, document: object, name: str = RUN) -> Opened:
+    """What an execution of this name and input is told."""
+    return opening(door).open(document, Execution(id=f"arn:{name}", name=name), door.bench.deadline())
+
+
+def joined(run_id: str) -> dict[str, object]:
+    return {"status": "joined", "run_id": run_id, "jobs": [], "loads": []}
+
+
+def test_an_execution_by_name_becomes_the_run_of_that_name() -> None:
+    door = Entrance()
+    door.definitions["otc"] = job_definition(jobs=[JOB_A, [JOB_B, JOB_C]], loads=[{"data_model": MODEL}])
+    assert opens(door, {"pipeline": "otc", "mode": "DELTA", "reason": "nightly"}) == {
+        "status": "opened",
+        "run_id": RUN,
+        "jobs": [
+            {"step": "job-0", "stage": 0},
+            {"step": "job-1", "stage": 1},
+            {"step": "job-2", "stage": 1},
+        ],
+        "loads": [{"step": "load-0"}],
+    }
+    run = door.bench.records.get(RUN)
+    assert (run.status, run.item["execution_arn"]) == (RunStatus.RUNNING, f"arn:{RUN}")
+    assert run.plan.jobs[0].mode == "DELTA"
+    assert run.wish.reasons[0].text == "nightly"
+    assert run.loads == {"load-0": {"kind": "complete", "tables": {}}}
+    assert "started_at" in run.item
+
+
+JOB_A, JOB_B, JOB_C = ({"job": name} for name in (JOB, "job-b", "job-c"))
+
+
+def test_an_inline_definition_becomes_a_run_of_its_own_name() -> None:
+    door = Entrance()
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
+    run = door.bench.records.get("adhoc-1")
+    assert (run.pipeline, run.definition.data_pool_id) == ("adhoc", POOL)
+
+
+def test_a_run_that_has_a_record_is_opened_by_its_id() -> None:
+    door = Entrance()
+    door.bench.job().before(600.0)
+    door.deliver()
+    told = opens(door, {"run_id": "otc-1"}, "otc-1")
+    assert told["status"] == "opened"
+    assert door.bench.records.get("otc-1").status is RunStatus.RUNNING
+    assert door.bench.state("job-0", "otc-1")["posts"] == 1
+
+
+@pytest.mark.parametrize("document", [{"pipeline": "otc"}, {"pipeline": INLINE}], ids=["name", "inline"])
+def test_asked_twice_it_gives_the_same_answer(document: Mapping[str, Any]) -> None:
+    door = Entrance()
+    first = opens(door, document)
+    started = door.bench.records.get(RUN).item["started_at"]
+    door.bench.clock.sleep(30.0)
+    assert opens(door, document) == first
+    assert door.bench.records.get(RUN).item["started_at"] == started
+
+
+def test_an_execution_that_finds_a_run_under_way_joins_what_follows() -> None:
+    door = Entrance()
+    opens(door, {"pipeline": "otc"}, "first")
+    told = opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second")
+    pending = (door.bench.table.get(SLOT) or {})["pending"]
+    assert told == joined(pending["run_id"])
+    assert pending["wish"]["tables"] == ["ORDERS"]
+    assert opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second") == told
+    assert door.bench.records.find("second") is None
+
+
+def test_an_execution_is_skipped_where_the_pipeline_skips_while_it_runs() -> None:
+    door = Entrance()
+    door.definitions["otc"] = job_definition(when_running="skip")
+    opens(door, {"pipeline": "otc"}, "first")
+    told = opens(door, {"pipeline": "otc"}, "second")
+    assert (told["status"], told["run_id"]) == ("skipped", "first")
+
+
+def test_a_schedule_that_fires_twice_for_one_date_makes_one_run() -> None:
+    door = Entrance()
+    document = {"pipeline": "otc", "delivery": "2026-01-01T00:00:00Z"}
+    opens(door, document, "first")
+    assert opens(door, document, "second") == joined("first")
+    assert "pending" not in (door.bench.table.get(SLOT) or {})
+
+
+def test_an_inline_definition_cannot_join() -> None:
+    door = Entrance()
+    opens(door, {"pipeline": INLINE}, "first")
+    with pytest.raises(PipelineBusy) as caught:
+        opens(door, {"pipeline": INLINE}, "second")
+    assert caught.value.run_id == "first"
+    assert "pending" not in (door.bench.table.get("slot#adhoc") or {})
+
+
+def test_an_inline_definition_that_is_paused_starts_nothing() -> None:
+    with pytest.raises(PipelinePaused):
+        opens(Entrance(), {"pipeline": {**INLINE, "paused": True}})
+
+
+def test_a_run_that_waited_opens_with_the_definition_of_today() -> None:
+    door = Entrance()
+    opens(door, {"pipeline": "otc"}, "first")
+    follower = opens(door, {"pipeline": "otc", "mode": "DELTA"}, "second")["run_id"]
+    _end_and_pass_on(door, "first")
+    assert not door.bench.records.get(follower).has_definition
+    door.definitions["otc"] = job_definition(jobs=[JOB_B])
+    assert opens(door, {"run_id": follower}, follower)["status"] == "opened"
+    (job,) = door.bench.records.get(follower).plan.jobs
+    assert (job.job, job.mode) == ("job-b", "DELTA")
+
+
+def _end_and_pass_on(door: Entrance, run_id: str) -> None:
+    slot = door.bench.table.get(SLOT) or {}
+    at = "2026-01-01T00:10:00.000Z"
+    door.bench.table.transact(
+        release(door.bench.table, "otc", slot, run_id, at, paused=False), door.bench.deadline()
+    )
+
+
+def test_a_definition_that_changes_while_a_run_is_under_way_changes_nothing_in_it() -> None:
+    door = Entrance()
+    opens(door, {"pipeline": "otc"})
+    door.definitions["otc"] = job_definition(jobs=[JOB_B])
+    assert opens(door, {"run_id": RUN})["jobs"] == [{"step": "job-0", "stage": 0}]
+    assert door.bench.records.get(RUN).plan.jobs[0].job == JOB
+
+
+def test_tables_are_resolved_once_and_kept_in_the_record() -> None:
+    door = Entrance()
+    door.definitions["otc"] = job_definition(loads=PARTIAL)
+    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    for _ in range(2):
+        opens(door, {"pipeline": "otc"})
+    assert door.bench.celonis.names() == ["tables"]
+    assert door.bench.celonis.timeouts[0] <= 57.0
+    loads = door.bench.records.get(RUN).loads
+    assert loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
+
+
+def test_a_table_that_is_not_there_starts_nothing_and_names_those_that_are() -> None:
+    door = Entrance()
+    door.definitions["otc"] = job_definition(loads=PARTIAL)
+    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "INVOICES")]
+    with pytest.raises(UnknownTable) as caught:
+        opens(door, {"pipeline": "otc"})
+    assert caught.value.tables == ("ORDERS",)
+    assert "INVOICES" in str(caught.value)
+    assert door.bench.celonis.names() == ["tables"]
+
+
+def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
+    door = Entrance()
+    door.definitions["otc"] = job_definition(loads=PARTIAL)
+    door.bench.celonis.faults["tables"] = [denied()]
+    with pytest.raises(CelonisError) as caught:
+        opens(door, {"pipeline": "otc"})
+    assert caught.value.name == "PermissionDenied"
+
+
+def test_tables_are_asked_for_again_only_when_they_were_kept_long_enough() -> None:
+    door = Entrance()
+    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    door.definitions["otc"] = job_definition(loads=PARTIAL)
+    opens(door, {"pipeline": "otc"})
+    tables = ModelTables(lambda _: door.bench.celonis.client, door.bench.clock, 300.0)
+    run = door.bench.records.get(RUN)
+    for wait in (0.0, 299.0, 2.0):
+        door.bench.clock.sleep(wait)
+        tables.resolved(run, door.bench.deadline())
+    assert door.bench.celonis.names() == ["tables"] * 3
+
+
+class Malformed(NamedTuple):
+    document: object
+    field: str
+
+
+MALFORMED = [
+    Malformed({}, "pipeline"),
+    Malformed({"pipeline": 7}, "pipeline"),
+    Malformed({"pipeline": "otc", "modes": "FULL"}, "modes"),
+    Malformed({"pipeline": "otc", "reason": "x" * 257}, "reason"),
+    Malformed({"pipeline": "otc", "mode": "ALL"}, "mode"),
+    Malformed({"pipeline": "otc", "tables": []}, "tables"),
+    Malformed({"run_id": ""}, "run_id"),
+    Malformed({"run_id": RUN, "mode": "FULL"}, "mode"),
+    Malformed({"run_id": "another"}, "run_id"),
+    Malformed([], "(the whole document)"),
+    Malformed("otc", "(the whole document)"),
+]
+
+
+@pytest.mark.parametrize("case", MALFORMED, ids=str)
+def test_an_input_that_makes_no_sense_names_its_field_and_claims_nothing(case: Malformed) -> None:
+    door = Entrance()
+    with pytest.raises(InvalidTrigger) as caught:
+        opens(door, case.document)
+    assert [problem.field for problem in caught.value.problems] == [case.field]
+    assert door.bench.dynamodb.items == {}
+
+
+def test_an_inline_definition_that_makes_no_sense_names_its_field_and_claims_nothing() -> None:
+    door = Entrance()
+    with pytest.raises(InvalidDefinition) as caught:
+        opens(door, {"pipeline": {"name": "adhoc", "data_pool": POOL, "jobs": [{"jobs": JOB}]}})
+    assert {problem.field for problem in caught.value.problems} == {"jobs.0.job", "jobs.0.jobs"}
+    assert door.bench.dynamodb.items == {}
+
+
+def test_a_pipeline_that_is_not_defined_is_named() -> None:
+    with pytest.raises(UnknownPipeline, match="nowhere"):
+        opens(Entrance(), {"pipeline": "nowhere"})
+
+
+def test_a_run_that_nobody_knows_is_not_opened() -> None:
+    with pytest.raises(RunNotFound):
+        opens(Entrance(), {"run_id": RUN})
+
+
+def test_an_execution_redriven_after_its_run_was_closed_is_refused() -> None:
+    door = Entrance()
+    opens(door, {"pipeline": "otc"})
+    run = door.bench.records.get(RUN)
+    door.bench.records.note(run, {"status": RunStatus.FAILED}, door.bench.deadline())
+    with pytest.raises(RunClosed):
+        opens(door, {"pipeline": "otc"})
+
+
+class _Connections:
+    """The connections of a stack, all of one team."""
+
+    def get(self, name: str) -> Any:
+        class Connection(NamedTuple):
+            name: str
+            host: str
+
+        return Connection(name, "team.eu-1.celonis.cloud")
+
+
+def test_page_addresses_of_another_host_than_the_connections_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assembly, "connections", _Connections)
+    pool = "https://other.eu-1.celonis.cloud/integration/ui/pools/3c5a1b2e-0000-4000-8000-000000000001"
+    door = Entrance()
+    door.tables = ModelTables(assembly.client_for, door.bench.clock)
+    door.definitions["otc"] = job_definition(data_pool=pool, loads=PARTIAL)
+    with pytest.raises(InvalidDefinition) as caught:
+        opens(door, {"pipeline": "otc"})
+    assert [problem.field for problem in caught.value.problems] == ["data_pool"]
+    assert door.bench.celonis.sent == []
