@@ -13,24 +13,48 @@ from pydantic import BaseModel, TypeAdapter
 from celonis_refresh.http_answers import STATUS
 from celonis_refresh.passage import shapes
 from celonis_refresh.passage.requesting import CancelRequest, ListRequest, StartRequest
+from celonis_refresh.pipelines.definition import NAME_PATTERN
+from celonis_refresh.runs.records import MAX_RUN_ID
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 REFERENCE = "#/components/schemas/{model}"
+Json = dict[str, Any]
+
+ANYWHERE = {500: "An error of this service; its log has it", 503: "Not now: try again"}
+"""Statuses that any operation may be answered with, by us or by API Gateway."""
+GATEWAY = {403: "Not signed, or not allowed", 429: "Too many requests"}
+"""Statuses that only API Gateway answers with; 403 only where a signature is needed."""
+BOTH = (404, 413)
+"""Statuses of our own errors that API Gateway uses, too."""
+PATH = {
+    "run_id": {"type": "string", "minLength": 1, "maxLength": MAX_RUN_ID},
+    "name": {"type": "string", "pattern": NAME_PATTERN},
+    "source": {"type": "string", "pattern": NAME_PATTERN},
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A request with the same key is accepted once in 14 days; an empty one is none.",
+    "schema": {"type": "string"},
+}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "string"}}}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One route: what it does, what it takes and what it answers."""
+    """One route: what it does, what it takes, what it answers, and the statuses of its own errors."""
 
     method: str
     path: str
     name: str
     summary: str
     answers: dict[int, Any]
-    errors: tuple[int, ...]
+    errors: tuple[int, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True
     query: type[BaseModel] | None = None
+    headers: tuple[Json, ...] = ()
     is_open: bool = False
 
 
@@ -41,20 +65,21 @@ OPERATIONS = (
         "StartRun",
         "Start a run, or join the one that follows",
         {202: shapes.Started, 200: shapes.Started},
-        (400, 404, 409, 422, 503),
+        (400, 404, 409, 413, 422),
         body=StartRequest,
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Operation(
         "GET", "/runs", "ListRuns", "Runs, newest first", {200: shapes.RunsPage}, (400,), query=ListRequest
     ),
-    Operation("GET", "/runs/{run_id}", "ShowRun", "The record of a run", {200: dict[str, Any]}, (404,)),
+    Operation("GET", "/runs/{run_id}", "ShowRun", "The record of a run", {200: shapes.Record}, (404,)),
     Operation(
         "POST",
         "/runs/{run_id}/cancel",
         "CancelRun",
         "Cancel a run that is under way",
         {202: shapes.Cancelling},
-        (400, 404, 409, 503),
+        (400, 404, 409, 413),
         body=CancelRequest,
         body_required=False,
     ),
@@ -64,11 +89,9 @@ OPERATIONS = (
         "RetryRun",
         "A new run without what the old one is done with",
         {202: shapes.Started, 200: shapes.Started},
-        (404, 409, 422, 503),
+        (404, 409, 422),
     ),
-    Operation(
-        "GET", "/pipelines", "ListPipelines", "The names of the pipelines", {200: shapes.Pipelines}, ()
-    ),
+    Operation("GET", "/pipelines", "ListPipelines", "The names of the pipelines", {200: shapes.Pipelines}),
     Operation(
         "GET",
         "/pipelines/{name}",
@@ -82,47 +105,44 @@ OPERATIONS = (
         "/webhooks/{source}",
         "Webhook",
         "An event of a source system, proven as the source says",
-        {202: shapes.Delivered, 200: shapes.Delivered},
-        (400, 401, 404, 413, 422, 503),
+        {202: shapes.Delivered, 200: shapes.Handled},
+        (400, 401, 404, 413, 422),
+        is_open=True,
+    ),
+    Operation(
+        "OPTIONS",
+        "/webhooks/{source}",
+        "WebhookOptions",
+        "The question of CloudEvents whether events may be sent here; the answer is in the headers",
+        {200: None},
+        (400, 401, 404, 413, 422),
         is_open=True,
     ),
 )
 
 
-def document() -> dict[str, Any]:
+def document() -> Json:
     """The OpenAPI document."""
-    schemas: dict[str, Any] = {}
-    paths: dict[str, Any] = {}
+    schemas: Json = {}
+    paths: Json = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    scheme = {"type": "apiKey", "name": "Authorization", "in": "header", "description": "AWS SigV4"}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Celonis Refresh", "version": "1", "description": _statuses()},
         "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "sigv4": {
-                    "type": "apiKey",
-                    "name": "Authorization",
-                    "in": "header",
-                    "description": "AWS SigV4",
-                }
-            },
-        },
+        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": {"sigv4": scheme}},
     }
 
 
-def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    answers: dict[str, Any] = {
-        str(status): _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()
-    }
-    answers |= {str(status): _answer(_schema(shapes.ErrorTold, schemas)) for status in operation.errors}
-    made: dict[str, Any] = {
+def _operation(operation: Operation, schemas: Json) -> Json:
+    parameters = [*_path_parameters(operation), *_query_parameters(operation), *operation.headers]
+    made: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "parameters": [*_path_parameters(operation), *_query_parameters(operation)],
-        "responses": answers,
+        "parameters": parameters,
+        "responses": _responses(operation, schemas),
     }
     if operation.body is not None:
         content = {"application/json": {"schema": _schema(operation.body, schemas)}}
@@ -130,12 +150,29 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     return made if operation.is_open else made | {"security": [{"sigv4": []}]}
 
 
-def _answer(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": "", "content": {"application/json": {"schema": schema}}}
+def _responses(operation: Operation, schemas: Json) -> Json:
+    """What is meant, what may go wrong here, and what may go wrong anywhere."""
+    made = {status: _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()}
+    if operation.name == "Webhook":
+        made[200]["content"]["text/xml"] = {"schema": {"type": "string"}}
+    told, turned_away = _schema(shapes.ErrorTold, schemas), _schema(shapes.TurnedAway, schemas)
+    either = {"anyOf": [told, turned_away]}
+    made |= {status: _answer(either if status in BOTH else told) for status in operation.errors}
+    made |= {status: _answer(either, why) for status, why in ANYWHERE.items()}
+    needed = {status: why for status, why in GATEWAY.items() if status != 403 or not operation.is_open}
+    made |= {status: _answer(turned_away, why) for status, why in needed.items()}
+    made[503]["headers"] = RETRY_AFTER
+    return {str(status): answer for status, answer in sorted(made.items())}
 
 
-def _schema(shape: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+def _answer(schema: Json, description: str = "") -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _schema(shape: Any, schemas: Json) -> Json:
     """A reference to the shape's schema, which is put among the components."""
+    if shape is None:
+        return {}
     made = TypeAdapter(shape).json_schema(ref_template=REFERENCE)
     schemas |= made.pop("$defs", {})
     if "title" not in made:
@@ -144,24 +181,25 @@ def _schema(shape: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     return {"$ref": REFERENCE.format(model=made["title"])}
 
 
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _path_parameters(operation: Operation) -> list[Json]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return [{"name": name, "in": "path", "required": True, "schema": PATH[name]} for name in names]
 
 
-def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _query_parameters(operation: Operation) -> list[Json]:
+    """A query has no null: what may be left out is left out."""
     if operation.query is None:
         return []
     schema = operation.query.model_json_schema(ref_template=REFERENCE)
-    inlined = json.loads(json.dumps(schema["properties"]))
-    definitions = schema.get("$defs", {})
-    for field in inlined.values():
-        for choice in field.get("anyOf", []):
-            reference = choice.pop("$ref", None)
-            choice |= definitions[reference.rsplit("/", 1)[1]] if reference else {}
-    return [
-        {"name": name, "in": "query", "required": False, "schema": field} for name, field in inlined.items()
-    ]
+    definitions, made = schema.get("$defs", {}), []
+    for name, field in schema["properties"].items():
+        choices = [choice for choice in field.pop("anyOf", [{}]) if choice.get("type") != "null"]
+        inlined = {**field, **choices[0]}
+        reference = inlined.pop("$ref", "")
+        inlined |= definitions.get(reference.rsplit("/", 1)[-1], {})
+        inlined.pop("default", None)
+        made.append({"name": name, "in": "query", "required": False, "schema": inlined})
+    return made
 
 
 def _statuses() -> str:

@@ -21,7 +21,7 @@ STATE = ROOT / ".local"
 STACK_NAME = "celonis-refresh"
 REGION = "eu-central-1"
 
-JOB_SECONDS, LOAD_SECONDS = 6.0, 5.0
+JOB_SECONDS, LOAD_SECONDS = 4.0, 3.0
 
 PARAMETERS = {
     "DataPool": world.POOL_ID,

@@ -3,7 +3,7 @@
 import time
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -13,6 +13,7 @@ from celonis_refresh.http_answers import answering
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.requesting import Requests, no_object, read_cancel, read_json
 from celonis_refresh.passage.steering import Steering
+from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.listing import Listing
 
 app = APIGatewayHttpResolver()
@@ -79,6 +80,16 @@ def list_pipelines() -> dict[str, Any]:
 @app.get("/pipelines/<name>")
 def show_pipeline(name: str) -> dict[str, Any]:
     return _steering().show_pipeline(name)
+
+
+@app.not_found
+def show_nothing(_: Exception) -> NoReturn:
+    """The path is one of ours, and what stands in it can be no id and no name."""
+    event = app.current_event.raw_event
+    (found,) = event.get("pathParameters", {"": ""}).values()
+    if event["routeKey"].endswith("{name}"):
+        assembly.parameters().pipeline(found)
+    raise RunNotFound(found)
 
 
 def _body() -> str | None:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
-_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     max_body: int
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        if name.startswith("do_") and name[3:] in _METHODS:
+        if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)
 

@@ -170,18 +170,11 @@ class LocalStack:
         return self._running().world.functions.all()
 
     def arm(self, logical_id: str, fault: Fault) -> None:
-        """A process of this function dies at a chosen outgoing call: the one of the event that the fault is
-        for, or else the next one; idle ones make room for it."""
-        deployment = self._running()
-        deployment.armory.arm(logical_id, fault)
-        if fault.event:
-            return
-        for worker in deployment.invoker.pool.workers():
-            if worker.function.logical_id == logical_id:
-                deployment.invoker.pool.retire(worker.function.name, worker.function.version)
+        """The process that gets the event that the fault is for dies at a chosen outgoing call."""
+        self._running().armory.arm(logical_id, fault)
 
     def disarm(self) -> None:
-        """Forget the faults that no process took."""
+        """Forget the faults whose events did not come."""
         self._running().armory.disarm()
 
     def invoke(self, logical_id: str, payload: bytes) -> Outcome:
@@ -217,6 +210,11 @@ class LocalStack:
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait until no event is on its way and no asynchronous invocation is running."""
         return self._running().settle(timeout)
+
+    def serving(self, logical_id: str) -> int:
+        """How many processes of a function are at work on an event now."""
+        workers = self._running().invoker.pool.workers()
+        return sum(worker.is_serving for worker in workers if worker.function.logical_id == logical_id)
 
     def process_ids(self) -> list[int]:
         """The processes of the functions."""

@@ -8,8 +8,8 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from local.faults import laws, leaks
 from local.faults.case import Case
@@ -20,6 +20,7 @@ from local.faults.scene import Scene
 
 AT_ONCE = 24
 """Cases that play at the same time: most of what they do is wait."""
+QUIET_AT_ONCE = 4
 
 
 def main() -> int:
@@ -49,11 +50,9 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     failed = 0
     with standing_ground() as ground:
         print(f"{len(cases)} cases, {at_once} at the same time …", flush=True)
-        with ThreadPoolExecutor(at_once, thread_name_prefix="case") as pool:
-            for future in _submitted(pool, ground, cases):
-                result = future.result()
-                failed += not result.passed
-                print(columns.line(result), *(result.records if records else ()), sep="\n", flush=True)
+        for result in _results(ground, cases, at_once):
+            failed += not result.passed
+            print(columns.line(result), *(result.records if records else ()), sep="\n", flush=True)
         secrets = _no_secret(ground)
     failed += not secrets.passed
     print(columns.line(secrets))
@@ -62,11 +61,16 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     return 1 if failed else 0
 
 
-def _submitted(pool: ThreadPoolExecutor, ground: Ground, cases: Sequence[Case]) -> list[Future[Result]]:
-    """In the order of the catalogue, but begun with the cases that take longest."""
-    numbered = sorted(enumerate(cases), key=lambda pair: -pair[1].patience)
-    futures = {number: pool.submit(_played, ground, case, number) for number, case in numbered}
-    return [futures[number] for number in range(len(cases))]
+def _results(ground: Ground, cases: Sequence[Case], at_once: int) -> Iterator[Result]:
+    """In the order of the catalogue, but for the quiet ones, which come last."""
+    numbered = list(enumerate(cases))
+    for is_quiet, threads in ((False, at_once), (True, min(at_once, QUIET_AT_ONCE))):
+        group = [(number, case) for number, case in numbered if case.quiet is is_quiet]
+        with ThreadPoolExecutor(threads, thread_name_prefix="case") as pool:
+            # Those that take longest are begun first.
+            longest = sorted(group, key=lambda pair: -pair[1].patience)
+            futures = {number: pool.submit(_played, ground, case, number) for number, case in longest}
+            yield from (futures[number].result() for number, _ in group)
 
 
 def _played(ground: Ground, case: Case, number: int) -> Result:
@@ -95,7 +99,7 @@ def _no_secret(ground: Ground) -> Result:
     ground.stack.settle()
     texts = leaks.written(ground)
     told = leaks.found(texts, leaks.secrets_of(ground))
-    told += [f"nothing was found in the {place}" for place, lines in texts.items() if not lines]
+    told += [f"nothing is known of the {place}" for place in leaks.unseen(texts)]
     got = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
     return Result("a secret in anything that was written", "none", got, time.monotonic() - began, tuple(told))
 

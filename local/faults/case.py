@@ -73,6 +73,7 @@ class Case:
     stay held ("job", "model"). ``runs_on``: whether something of ours is still under way at Celonis
     afterwards; None where it may be.
     ``assumption``: what the case shows is written down for users: an end that is somebody else's.
+    ``quiet``: it depends on the trigger's having time for everything, and plays when the crowd has gone.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Case:
     runs_on: bool | None = False
     overlaps: bool = False
     assumption: bool = False
+    quiet: bool = False
     patience: float = 90.0
 
     def but(self, **changes: Any) -> Case:

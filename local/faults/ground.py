@@ -15,6 +15,7 @@ from typing import Any
 import requests
 from boto3.dynamodb.types import TypeDeserializer
 
+from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.aws.states.execution import Execution
 from local.faults.team import Json, Team
@@ -151,6 +152,8 @@ def standing_ground() -> Iterator[Ground]:
         stack_name=STACK_NAME,
         parameters=PARAMETERS,
         state_dir=STATE / "faults",
+        # Late events are nothing to a case; events that come again are cases of their own.
+        settings=Settings(events=EventSettings(twice_ratio=0)),
     )
     with stack:
         ground = Ground(stack)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from local.aws.runtime.armory import Fault
@@ -111,12 +112,9 @@ class Scene:
             fields.setdefault("target", self.model)
         self.team.control("POST", "/faults", call=call, kind=kind, **fields)
 
-    def kill(
-        self, function: str, pattern: str, moment: str = "before", call: int = 1, *, hangs: bool = False
-    ) -> None:
-        """A process of a function dies (or hangs) at a call, when it works for this case."""
-        fault = Fault(moment, call, pattern, event=self.marker, hangs=hangs)
-        self.ground.stack.arm(function, fault)
+    def arm(self, function: str, fault: Fault) -> None:
+        """A process of a function meets a fault, when it works for this case."""
+        self.ground.stack.arm(function, replace(fault, event=fault.event or self.marker))
 
     def start(self, pipeline: str = "", **more: Any) -> str:
         """Starts an execution by hand; gives its name."""
@@ -201,20 +199,21 @@ class Scene:
         """Waits until so many of ours were really started at Celonis."""
         self.until(lambda: len(self.ours()) >= number, f"start number {number}")
 
-    def until_requested(self, call: str, number: int = 1) -> None:
-        """Waits until a call was answered so often for the job or model of the case."""
-        lane = self.job if call in JOB_CALLS else self.model
-        self.until(lambda: len(self.team.requests(call, lane)) >= number, f"request {number} of {call}")
+    def until_noted(self) -> None:
+        """Waits until the first step has noted what was there before its start."""
+        self.until(lambda: any("baseline" in state for state in self._first_steps()), "a note")
 
-    def until_proven(self, step: str = "") -> None:
-        """Waits until the run has proven what is its own."""
-        step = step or ("job-0" if self.jobs else "load-0")
+    def until_proven(self) -> None:
+        """Waits until the first step has proven what is its own."""
 
-        def proven() -> bool:
-            steps = [run.get("steps", {}).get(step, {}) for run in self.runs()]
-            return any(state.get("evidence", {}).get("proven_by") for state in steps)
+        def is_proven(state: Json) -> bool:
+            return bool(state.get("evidence", {}).get("proven_by"))
 
-        self.until(proven, f"the proof of {step}")
+        self.until(lambda: any(map(is_proven, self._first_steps())), "a proof")
+
+    def _first_steps(self) -> list[Json]:
+        step = "job-0" if self.jobs else "load-0"
+        return [run.get("steps", {}).get(step, {}) for run in self.runs()]
 
     def await_end(self) -> None:
         """Waits until nothing of the case is under way any more, or complains."""

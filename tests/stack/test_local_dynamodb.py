@@ -14,6 +14,7 @@ from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
 from local.aws.moto_adjustments.dynamodb_transactions import OF_MOTO, transact_write_items
+from tests.stack.local_fixtures import deploy_shop
 
 KEYS = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "eu-central-1"}
 TABLE = "t"
@@ -105,3 +106,19 @@ def test_a_write_that_fails_undoes_those_before_it(client: Any, monkeypatch: pyt
 
 def test_moto_would_copy_the_table() -> None:
     assert "copy.deepcopy" in inspect.getsource(OF_MOTO)
+
+
+def test_a_transaction_whose_answer_was_lost_is_answered_as_before(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with deploy_shop(tmp_path_factory.mktemp("tokens")) as stack:
+        dynamodb, table = stack.client("dynamodb"), stack.outputs["TableName"]
+        put = {
+            "TableName": table,
+            "Item": {"pk": {"S": "once"}, "sk": {"S": "-"}},
+            "ConditionExpression": "attribute_not_exists(pk)",
+        }
+        for _ in range(2):
+            dynamodb.transact_write_items(TransactItems=[{"Put": put}], ClientRequestToken="token-1")
+        with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+            dynamodb.transact_write_items(TransactItems=[{"Put": put}], ClientRequestToken="token-2")

@@ -21,7 +21,8 @@ class Transactions:
 
     Every request to a table waits for the one before it: moto checks the conditions of a transaction and
     applies it without a lock. Of the transactions that overlap on an item, a share is cancelled with
-    TransactionConflict.
+    TransactionConflict. One that is asked for again under its token, because its answer was lost, is answered
+    as before.
     """
 
     def __init__(self, settings: TransactionSettings, chance: random.Random, keys: "TableKeys") -> None:
@@ -31,6 +32,7 @@ class Transactions:
         self._table_lock = threading.RLock()
         self._under_way_lock = threading.Lock()
         self._under_way: dict[_Item, int] = {}
+        self._answered: dict[str, Response] = {}
         self.conflicts = 0
 
     def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
@@ -44,7 +46,13 @@ class Transactions:
             if any(met) and self._strikes():
                 return _cancelled(call, met)
             with self._table_lock:
-                return proceed()
+                return self._once(call.parameters.get("ClientRequestToken"), proceed)
+
+    def _once(self, token: str | None, proceed: Next) -> Response:
+        answer = self._answered.get(token or "") or proceed()
+        if token and answer.status == 200:
+            self._answered[token] = answer
+        return answer
 
     @contextmanager
     def _entered(self, items: list[_Item]) -> Iterator[list[bool]]:

@@ -1,9 +1,8 @@
-"""Faults that a test arms: a process of a function dies at a chosen outgoing HTTP call."""
+"""Faults that a test arms: a process of a function dies at a chosen outgoing HTTP call of one event."""
 
 import json
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from local.aws.runtime.functions import Function
@@ -13,10 +12,9 @@ from local.aws.runtime.functions import Function
 class Fault:
     """Die `before` the call is made, when it is `sent` but not answered, or `after` its answer came.
 
-    `call` counts from 1 the calls of the process whose method, URL and AWS operation match `pattern`; 0 never
-    dies, and only names the calls in the function's log (`fault: call 2 POST http://…`).
-    With `event`, a pattern too, the fault is for the next event that matches it, which gets a new process of
-    its own; without, for the next process of the function. `hangs`: the process stops doing anything instead.
+    `call` counts from 1 the calls of the event whose method, URL and AWS operation match `pattern`; 0 never
+    dies, and only names the calls in the function's log (`fault: call 2 POST http://…`). The fault is for the
+    next event that the pattern `event` matches. `hangs`: the process stops doing anything instead.
     """
 
     moment: str = "before"
@@ -31,7 +29,7 @@ class Fault:
 
 
 class Armory:
-    """Each fault is for one process, and is given as a variable of its environment."""
+    """Each fault is for one event."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,19 +43,15 @@ class Armory:
         with self._lock:
             self._faults.clear()
 
-    def environment(self, function: Function) -> dict[str, str]:
-        """What the next process of this function gets on top of its environment."""
-        return self._take(function, lambda fault: not fault.event)
-
-    def environment_for(self, function: Function, event: str) -> dict[str, str]:
-        """What a process of its own gets for this event; nothing where no fault is meant for it."""
-        return self._take(function, lambda fault: bool(fault.event and re.search(fault.event, event)))
-
-    def _take(self, function: Function, wanted: Callable[[Fault], bool]) -> dict[str, str]:
+    def take(self, function: Function, payload: bytes) -> str:
+        """The fault that is meant for this event of a function, as JSON; empty where there is none."""
         with self._lock:
             waiting = self._faults.get(function.logical_id, [])
-            fault = next(filter(wanted, waiting), None)
+            if not waiting:
+                return ""
+            event = payload.decode("utf-8", "replace")
+            fault = next((each for each in waiting if re.search(each.event, event)), None)
             if fault is None:
-                return {}
+                return ""
             waiting.remove(fault)
-            return {"LOCAL_FAULT": json.dumps(asdict(fault))}
+            return json.dumps(asdict(fault))

@@ -36,9 +36,7 @@ def _beside(name: str) -> ModuleType:
 
 
 def _run(handler: str) -> None:
-    fault = os.environ.pop("LOCAL_FAULT", "")
-    if fault:
-        _beside("faults").arm(fault)
+    _beside("faults").install(os.environ.pop("LOCAL_FAULT_FILE"))
     if os.environ.pop("LOCAL_RUNTIME", "") != "own":
         try:
             from awslambdaric.__main__ import main

@@ -1,6 +1,6 @@
 """Ends or stops this process at a chosen outgoing HTTP call, as a machine that dies or hangs would.
 
-Loaded into a function's process by its path, only when a fault is armed; it knows nothing of this project.
+Loaded into a function's process by its path; it knows nothing of this project.
 """
 
 import http.client
@@ -18,7 +18,7 @@ _PREFIX = "fault:"
 class _Fault:
     """Counts the calls that match, names each in the log, and ends the process at the right one."""
 
-    def __init__(self, moment: str, call: int, pattern: str, event: str, *, hangs: bool) -> None:
+    def __init__(self, moment: str, call: int, pattern: str, event: str, hangs: bool) -> None:
         self._moment = moment
         self._event = f" for {event}" if event else ""
         self._hangs = hangs
@@ -42,17 +42,35 @@ class _Fault:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arm(text: str) -> None:
-    """`text` is JSON: `moment` (before, sent, after), `call` (0 is none), `pattern`, `event`, `hangs`."""
-    given: dict[str, Any] = json.loads(text)
-    moment, call, pattern = given["moment"], int(given["call"]), given["pattern"]
-    fault = _Fault(moment, call, pattern, given["event"], hangs=given["hangs"])
+class _Arms:
+    """The fault of the event at hand: the content of a file that is there as long as the event is."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._known = ""
+        self._fault: _Fault | None = None
+
+    def fault(self) -> _Fault | None:
+        try:
+            with open(self._file, encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            text = ""
+        if text != self._known:
+            self._known = text
+            self._fault = _Fault(**json.loads(text)) if text else None
+        return self._fault
+
+
+def install(file: str) -> None:
+    """From now on every outgoing call asks whether `file` holds a fault, as JSON of its fields."""
+    arms = _Arms(file)
     own = os.environ["AWS_LAMBDA_RUNTIME_API"]
     connection: Any = http.client.HTTPConnection
     connection.putrequest = _begun(connection.putrequest, own)
     connection.putheader = _named(connection.putheader)
-    connection.endheaders = _counted(connection.endheaders, fault)
-    connection.getresponse = _answered(connection.getresponse, fault)
+    connection.endheaders = _counted(connection.endheaders, arms)
+    connection.getresponse = _answered(connection.getresponse, arms)
 
 
 def _begun(putrequest: Callable[..., Any], own: str) -> Callable[..., Any]:
@@ -82,24 +100,26 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _counted(endheaders: Callable[..., Any], fault: _Fault) -> Callable[..., Any]:
+def _counted(endheaders: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
     def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
         line = self._fault_line
-        self._fault_line = line if line and fault.note(line) else None
-        if self._fault_line:
+        fault = arms.fault() if line else None
+        self._fault_line = line if fault and fault.note(line) else None
+        if fault and self._fault_line:
             fault.strike("before", line)
         return endheaders(self, *rest, **named)
 
     return wrapped
 
 
-def _answered(getresponse: Callable[..., Any], fault: _Fault) -> Callable[..., Any]:
+def _answered(getresponse: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
     def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
         line = getattr(self, "_fault_line", None)
-        if line:
+        fault = arms.fault() if line else None
+        if fault and line:
             fault.strike("sent", line)
         response = getresponse(self, *rest, **named)
-        if line:
+        if fault and line:
             fault.strike("after", line)
         return response
 

@@ -19,7 +19,7 @@ from local.aws.runtime.worker import Invocation, Worker
 class Invoker:
     """Runs functions in processes of their own, each with the credentials of its role.
 
-    `armory` gives further variables for some processes: the faults that a test arms.
+    `armory` holds the faults that a test armed for some of their events.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class Invoker:
         self._state_dir = state_dir
         self.pool = Pool(self._start, limits)
         self._armory = armory
+        self._fault_folder = state_dir / "faults"
+        self._fault_folder.mkdir(parents=True, exist_ok=True)
 
     def invoke(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
@@ -47,15 +49,10 @@ class Invoker:
         named = qualifier or split_reference(reference)[1]
         arn = f"{function.arn}:{named}" if named else function.arn
         began = time.monotonic()
-        outcome = self._run(function, Invocation(payload, request_id, arn, _trace_id()))
+        fault = self._armory.take(function, payload)
+        outcome = self.pool.invoke(function, Invocation(payload, request_id, arn, _trace_id(), fault))
         self._report(function, outcome, (time.monotonic() - began) * 1000)
         return outcome
-
-    def _run(self, function: Function, invocation: Invocation) -> Outcome:
-        fault = self._armory.environment_for(function, invocation.payload.decode("utf-8", "replace"))
-        if fault:
-            return self.pool.invoke_alone(self._start(function, fault), invocation)
-        return self.pool.invoke(function, invocation)
 
     def _report(self, function: Function, outcome: Outcome, milliseconds: float) -> None:
         summary = _platform_failure(outcome)
@@ -65,9 +62,10 @@ class Invoker:
         text = f"REPORT RequestId: {outcome.request_id} {facts}"
         self.logs.append(function.logical_id, text, outcome.request_id)
 
-    def _start(self, function: Function, fault: dict[str, str] | None = None) -> Worker:
+    def _start(self, function: Function) -> Worker:
         credentials = self._clients.role_credentials(function.role_arn, function.name)
         stream = f"{time.strftime('%Y/%m/%d')}/[{function.version}]{secrets.token_hex(16)}"
+        fault_file = self._fault_folder / f"{uuid.uuid4()}.json"
 
         def environment(runtime_api: str) -> dict[str, str]:
             variables = function_environment(
@@ -79,12 +77,13 @@ class Invoker:
                 runtime_api=runtime_api,
                 log_stream=stream,
             )
-            return {**variables, **(fault or self._armory.environment(function))}
+            return {**variables, "LOCAL_FAULT_FILE": str(fault_file)}
 
         return Worker(
             function,
             environment,
             lambda text, request_id: self.logs.append(function.logical_id, text, request_id),
+            fault_file,
         )
 
 

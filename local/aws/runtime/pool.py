@@ -50,18 +50,6 @@ class Pool:
             finally:
                 self._release(worker, keep=worker.alive)
 
-    def invoke_alone(self, worker: Worker, invocation: Invocation) -> Outcome:
-        """Run one event in a process that was started for it, and end the process."""
-        with self._changed:
-            self._workers.add(worker)
-        try:
-            worker.wait_ready()
-            return worker.invoke(invocation)
-        finally:
-            with self._changed:
-                self._workers.discard(worker)
-            worker.close()
-
     def warm(self, function: Function, count: int) -> None:
         """Have `count` processes ready, so that as many calls overlap from their first line on."""
         threads = [threading.Thread(target=self._warm_one, args=(function, count)) for _ in range(count)]

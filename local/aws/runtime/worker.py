@@ -28,12 +28,13 @@ INIT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Invocation:
-    """One event on its way into a process."""
+    """One event on its way into a process, perhaps with a fault that it meets there."""
 
     payload: bytes
     request_id: str
     function_arn: str
     trace_id: str
+    fault: str = ""
 
 
 class WorkerGoneError(Exception):
@@ -41,15 +42,20 @@ class WorkerGoneError(Exception):
 
 
 class Worker:
-    """A process that handles one event at a time. `environment` gets the runtime API's host and port."""
+    """A process that handles one event at a time. `environment` gets the runtime API's host and port.
+
+    `fault_file` is where the process looks for the fault of the event at hand.
+    """
 
     def __init__(
         self,
         function: Function,
         environment: Callable[[str], dict[str, str]],
         log: Callable[[str, str], None],
+        fault_file: Path,
     ) -> None:
         self.function = function
+        self._fault_file = fault_file
         self._events: queue.Queue[tuple[Invocation, int] | None] = queue.Queue()
         self._results: queue.Queue[Outcome | None] = queue.Queue()
         self._ready = threading.Event()
@@ -79,6 +85,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it is at work on an event now."""
+        return self._taken
+
     def wait_ready(self) -> None:
         """Wait until the handler is imported, or the process has ended, or has taken too long to start."""
         self._ready.wait(INIT_SECONDS)
@@ -91,6 +102,8 @@ class Worker:
         self.request_id = invocation.request_id
         if self._init_error is not None:
             return Outcome(self._init_error, invocation.request_id, "Unhandled")
+        if invocation.fault:
+            self._fault_file.write_text(invocation.fault, encoding="utf-8")
         deadline = int((time.time() + self.function.timeout) * 1000)
         self._events.put((invocation, deadline))
         try:
@@ -99,6 +112,8 @@ class Worker:
             self.kill()
             outcome = timed_out(invocation.request_id, self.function.timeout)
         self._output.drain()
+        if invocation.fault:
+            self._fault_file.unlink(missing_ok=True)
         if outcome is None and self._asked and not self._taken:
             raise WorkerGoneError(self.function.name)
         self._taken = False

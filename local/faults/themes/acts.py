@@ -22,9 +22,9 @@ def stop_while_running(scene: Scene) -> None:
 
 
 def shorten(scene: Scene) -> None:
-    """What starts on the job from now on takes two seconds."""
-    if scene.jobs:
-        scene.team.control("PUT", f"/jobs/{scene.job}", seconds=2)
+    """What starts on the job, or the model, from now on takes two seconds."""
+    path = f"/jobs/{scene.job}" if scene.jobs else f"/models/{scene.model}"
+    scene.team.control("PUT", path, seconds=2)
 
 
 def somebody(scene: Scene, **fields: object) -> None:

@@ -5,18 +5,18 @@ The state machine tries a task again, EventBridge the end of a run, and a sender
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from local.faults.case import Case, Expected, job_case, load_case
+from local.aws.runtime.armory import Fault
+from local.faults.case import Case, Expected, Knobs, job_case, load_case
 from local.faults.scene import Scene
 from local.faults.themes.acts import join, stop_while_running
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 SOON = {"settle": 3}
-GET_JOB, EXECUTE, EXECUTIONS = r"GET .*/jobs/", r"POST .*/execute", r"GET .*/executions"
-LAST_LOAD, LOAD, TABLES, CANCEL = r"GET .*/last-load", r"POST .*/load$", r"GET .*/tables", r"POST .*/cancel"
-TOKEN, PUBLISH = r"POST .*/oauth2/token", r"POST http://[^/]*/$"
+QUICK = {"seconds": 0.3}
 
 
 class Call(NamedTuple):
@@ -30,107 +30,120 @@ class Call(NamedTuple):
 CLAIM = Call("the claim", "TransactWriteItems")
 RECORD, STATE = Call("reading the record", "DynamoDB_.*GetItem"), Call("the first note", "UpdateItem")
 SECOND = Call("the second note", "UpdateItem", 2)
-SIGN_IN, SECRET = Call("signing in", TOKEN), Call("reading the secret", "GetSecretValue")
-PARAMETER = Call("reading the parameter", "GetParameter")
-LOOK, POST = Call("the look at the job", GET_JOB), Call("execute", EXECUTE)
-LEASE, FREED = Call("the lease", "TransactWriteItems"), Call("freeing the lease", "DeleteItem")
-LOAD_LOOK, LOAD_POST = Call("the look at the load", LAST_LOAD), Call("the load", LOAD)
-
-TRIGGER = (PARAMETER, SECRET, CLAIM, SIGN_IN, LOOK, STATE, POST, Call("handing over", "StartExecution"))
-OPEN_RUN = (PARAMETER, CLAIM, STATE, SIGN_IN, Call("asking for tables", TABLES), SECOND)
-START_JOB = (RECORD, SECRET, LEASE, SIGN_IN, LOOK, STATE, POST, SECOND)
-CHECK_JOB = (RECORD, SIGN_IN, LOOK, Call("the list of executions", EXECUTIONS), STATE, FREED)
-START_LOAD = (RECORD, LEASE, LOAD_LOOK, STATE, LOAD_POST, SECOND)
-CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, FREED)
-CLOSE_RUN = (
-    Call("describing the execution", "DescribeExecution"),
-    RECORD,
-    LOOK,
-    Call("cancel", CANCEL),
-    Call("the end", "TransactWriteItems"),
-    FREED,
-    Call("the notice", PUBLISH),
-    STATE,
-    Call("starting what waited", "StartExecution"),
+SECRET, PARAMETER = (
+    Call("reading the secret", "GetSecretValue"),
+    Call("reading the parameter", "GetParameter"),
 )
+SIGN_IN = Call("signing in", r"POST .*/oauth2/token")
+LOOK, POST = Call("the look at the job", r"GET .*/jobs/"), Call("execute", r"POST .*/execute")
+LIST, CANCEL = Call("the list of executions", r"GET .*/executions"), Call("cancel", r"POST .*/cancel")
+LEASE, FREED = Call("the lease", "TransactWriteItems"), Call("freeing the lease", "DeleteItem")
+TABLES = Call("asking for tables", r"GET .*/tables")
+LOAD_LOOK, LOAD = Call("the look at the load", r"GET .*/last-load"), Call("the load", r"POST .*/load$")
+DESCRIBED, END = Call("describing the execution", "DescribeExecution"), Call("the end", "TransactWriteItems")
+NOTICE = Call("the notice", r"POST http://[^/]*/$")
+HANDED_OVER = Call("starting the execution", "StartExecution")
+
+TRIGGER = (PARAMETER, CLAIM, LOOK, STATE, POST, HANDED_OVER)
+OPEN_RUN = (PARAMETER, CLAIM, STATE, TABLES, SECOND)
+START_JOB = (RECORD, LEASE, LOOK, STATE, POST, SECOND)
+CHECK_JOB = (RECORD, LOOK, LIST, STATE, FREED)
+START_LOAD = (RECORD, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
+CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, FREED)
+CLOSE_RUN = (DESCRIBED, RECORD, LOOK, CANCEL, END, FREED, NOTICE, STATE, HANDED_OVER)
 
 
 def cases() -> Iterator[Case]:
-    yield from _killed("trigger", "Trigger", TRIGGER, job_case, start=_delivered_again, definition=SOON)
+    yield from _killed("trigger", "Trigger", TRIGGER, _in_the_trigger)
     yield from _killed("open_run", "OpenRun", OPEN_RUN, load_case, load_step=PARTIAL)
     yield from _killed("start_job", "StartJob", START_JOB, job_case, definition=SOON)
-    yield from _killed("check_job", "CheckJob", CHECK_JOB, job_case, job={"seconds": 0.3})
+    yield from _killed("check_job", "CheckJob", CHECK_JOB, job_case, job=QUICK)
     yield from _killed("start_load", "StartLoad", START_LOAD, load_case, definition=SOON)
-    yield from _killed("check_load", "CheckLoad", CHECK_LOAD, load_case, model={"seconds": 0.3})
-    followed = Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
-    stopped: dict[str, Any] = {"job": {"seconds": 60}, "during": _joined_and_stopped}
-    yield from _killed("close_run", "CloseRun", CLOSE_RUN, job_case, expected=followed, **stopped)
+    # Another status than before, so that the first look shows the end.
+    yield from _killed("check_load", "CheckLoad", CHECK_LOAD, load_case, model=QUICK, ran="FAIL")
+    yield from _killed("close_run", "CloseRun", CLOSE_RUN, _stopped, event='"name": ?"{}-1"')
+    yield from _first_calls()
     yield from _hangs()
 
 
-def _killed(name: str, function: str, calls: tuple[Call, ...], make: Any, **more: Any) -> Iterator[Case]:
+def _killed(
+    name: str,
+    function: str,
+    calls: tuple[Call, ...],
+    make: Callable[..., Case],
+    event: str = "{}",
+    **more: Any,
+) -> Iterator[Case]:
     """A case before and a case after each call."""
     for call in calls:
         for moment in ("before", "after"):
-            yield make(
-                f"{name} dies {moment} {call.name}",
-                before=_armed(function, call, moment),
-                also=_died(function, moment),
-                patience=120,
-                **more,
-            )
+            fault = Fault(moment, call.number, call.pattern, event)
+            case = make(f"{name} dies {moment} {call.name}", patience=120, **more)
+            yield _with(case, function, fault)
 
 
-def _armed(function: str, call: Call, moment: str, **more: Any) -> Any:
-    def act(scene: Scene) -> None:
-        scene.kill(function, call.pattern, moment, call.number, **more)
+def _with(case: Case, function: str, fault: Fault) -> Case:
+    """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
 
-    return act
+    def armed(scene: Scene) -> None:
+        scene.arm(function, replace(fault, event=fault.event.format(scene.marker)))
 
-
-def _died(function: str, moment: str, verb: str = "ended") -> Any:
-    """Complains where the process never met the call at which it should have died."""
-
-    def look(scene: Scene) -> Iterator[str]:
-        told = f"fault: {verb} {moment} "
+    def struck(scene: Scene) -> Iterator[str]:
+        told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
         lines = [line.text for line in scene.ground.stack.logs(function)]
         if not any(line.startswith(told) and scene.marker in line for line in lines):
-            yield f"{function} did not die"
+            yield f"{function} did not meet its fault"
 
-    return look
+    return case.but(before=armed, also=struck)
 
 
-def _delivered_again(scene: Scene) -> None:
+def _in_the_trigger(name: str, **more: Any) -> Case:
     """The sender gets no good answer, and sends the same delivery again."""
-    scene.listen()
-    first = scene.deliver()
-    if first["status"] < 500:
-        scene.complaints.append(f"the first delivery was answered with {first['status']}")
-    second = scene.deliver()
-    if second["status"] not in (200, 202):
-        scene.complaints.append(f"the second delivery was answered with {second['status']}")
+
+    def delivered(scene: Scene) -> None:
+        scene.listen()
+        first, second = scene.deliver(), scene.deliver()
+        if first["status"] < 500:
+            scene.complaints.append(f"the first delivery was answered with {first['status']}")
+        if second["status"] not in (200, 202):
+            scene.complaints.append(f"the second delivery was answered with {second['status']}")
+
+    return job_case(name, start=delivered, definition=SOON, quiet=True, **more)
 
 
-def _joined_and_stopped(scene: Scene) -> None:
-    scene.until(lambda: scene.runs(), "the run's record")
-    join(scene)
-    stop_while_running(scene)
+def _stopped(name: str, **more: Any) -> Case:
+    """A run that is stopped while its job runs and another trigger waits."""
+
+    def stopped(scene: Scene) -> None:
+        scene.until(lambda: scene.runs(), "the run's record")
+        join(scene)
+        stop_while_running(scene)
+
+    expected = Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
+    return job_case(name, expected, job={"seconds": 60}, during=stopped, **more)
+
+
+def _first_calls() -> Iterator[Case]:
+    """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
+    for call in (SECRET, SIGN_IN):
+        for moment in ("before", "after"):
+            for name, function, make in (
+                ("start_job", "StartJob", job_case),
+                ("start_load", "StartLoad", load_case),
+                ("close_run", "CloseRun", _stopped),
+            ):
+                event = '"name": ?"{}-1"' if function == "CloseRun" else "{}"
+                case = make(f"{name} dies {moment} {call.name}", alone=True, patience=120)
+                yield _with(case, function, Fault(moment, call.number, call.pattern, event))
 
 
 def _hangs() -> Iterator[Case]:
     """A function that does nothing any more until its time-out ends it: a minute for a task."""
-    tasks: Mapping[str, tuple[str, Call, Any, Mapping[str, Any]]] = {
-        "start_job": ("StartJob", POST, job_case, {}),
-        "check_job": ("CheckJob", LOOK, job_case, {}),
-        "start_load": ("StartLoad", LOAD_POST, load_case, {}),
-    }
-    for name, (function, call, make, more) in tasks.items():
-        yield make(
-            f"{name} hangs after {call.name} until its time-out",
-            before=_armed(function, call, "after", hangs=True),
-            also=_died(function, "after", "hangs"),
-            job_step={"timeout": 300},
-            load_step={"timeout": 300},
-            patience=200,
-            **more,
-        )
+    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 200}
+    for name, function, call, make in (
+        ("start_job", "StartJob", POST, job_case),
+        ("check_job", "CheckJob", LOOK, job_case),
+        ("start_load", "StartLoad", LOAD, load_case),
+    ):
+        case = make(f"{name} hangs after {call.name} until its time-out", **steps)
+        yield _with(case, function, Fault("after", call.number, call.pattern, "{}", hangs=True))

@@ -45,7 +45,7 @@ def _each_post(what: str, fault: Mapping[str, Any]) -> Iterator[Case]:
         job={"seconds": 45},
         faults=({"call": "cancel", **fault},),
         during=stop_while_running,
-        says=("was cancelled (CANCEL)",),
+        says=("(CANCEL)",),
     )
 
 

@@ -26,13 +26,18 @@ def then_follows(executions: int, loads: int) -> Expected:
     return Expected(("ABORTED Aborted", "SUCCEEDED"), executions, loads)
 
 
-def stopped_in(state: str) -> Callable[[Scene], None]:
+def stopped_in(name: str) -> Callable[[Scene], None]:
     """Stopped in a state, while another trigger waits for the end of the run."""
+    state = name.partition(",")[0]
 
     def act(scene: Scene) -> None:
         scene.until(lambda: scene.runs(), "the run's record")
         join(scene)
         scene.until_in(state)
+        if "the POST" in name:
+            scene.until_noted()
+        if "has arrived" in name:
+            scene.until_started()
         shorten(scene)
         scene.stop()
 
@@ -45,7 +50,7 @@ def _each_state() -> Iterator[Case]:
     posts = {"call": "execute", **slow}
     long = {"seconds": 60}
     for state, again, job, fault in (
-        ("StartJob, before the POST", 0, None, looks),
+        ("StartJob, nothing sent yet", 0, None, looks),
         ("StartJob, the POST has arrived", 1, long, {**posts, "when": "after"}),
         ("StartJob, the POST is on its way", 1, long, {**posts, "when": "before"}),
         ("WaitJob", 1, long, None),
@@ -55,16 +60,16 @@ def _each_state() -> Iterator[Case]:
     tables, looks, posts = ({"call": call, **slow} for call in ("tables", "last_load", "load"))
     yield _in("OpenRun", load_case, then_follows(0, 1), tables, load_step=PARTIAL)
     for state, again, model, fault in (
-        ("StartLoad, before the POST", 0, None, looks),
-        ("StartLoad, the POST has arrived", 1, {"seconds": 15}, {**posts, "when": "after"}),
-        ("WaitLoad", 1, {"seconds": 15}, None),
-        ("CheckLoad", 1, {"seconds": 15}, {**looks, "skip": 1}),
+        ("StartLoad, nothing sent yet", 0, None, looks),
+        ("StartLoad, the POST has arrived", 1, {"seconds": 30}, {**posts, "when": "after"}),
+        ("WaitLoad", 1, {"seconds": 30}, None),
+        ("CheckLoad", 1, {"seconds": 30}, {**looks, "skip": 1}),
     ):
         yield _in(state, load_case, then_follows(0, 1 + again), fault, model=model)
 
 
 def _in(name: str, make: Callable[..., Case], expected: Expected, fault: Any, **more: Any) -> Case:
-    act, faults = stopped_in(name.partition(",")[0]), (fault,) if fault else ()
+    act, faults = stopped_in(name), (fault,) if fault else ()
     return make(f"stopped in {name}", expected, during=act, faults=faults, patience=120, **more)
 
 
@@ -109,7 +114,7 @@ def _what_is_said() -> Iterator[Case]:
     yield load_case(
         "stopped right after a load was started, all stale for 5 s, the next run waits for it",
         Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 2),
-        model={"seconds": 9, "stale": 5},
+        model={"seconds": 30, "stale": 5},
         definition={"settle": 8},
         during=_joined_and_stopped,
         patience=120,
@@ -119,6 +124,7 @@ def _what_is_said() -> Iterator[Case]:
 def _joined_and_stopped(scene: Scene) -> None:
     join(scene)
     scene.until_started()
+    shorten(scene)
     scene.stop()
 
 

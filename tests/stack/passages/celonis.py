@@ -12,7 +12,7 @@ from local.celonis import world
 
 SECONDS = 10.0
 POOL = world.POOL_ID
-QUICK = 0.5
+QUICK = 0.35
 """Seconds that a job or a load takes unless a test says otherwise: it is seen under way, and soon over."""
 
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.service import SAMPLE, Service
 
 FOLDER = Path(__file__).parent
-TIME_FACTOR = 0.25
+TIME_FACTOR = 0.2
 """The waits of state machines are shortened; Celonis and the functions run in real time."""
 LAST = "test_afterwards"
 """The module that looks at what all the others left behind."""
@@ -32,12 +32,11 @@ class Everything:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the last module last within this folder, and keeps the folder together where tests run at once."""
+    """Puts the last module last within this folder."""
     here = [index for index, item in enumerate(items) if item.path.parent == FOLDER]
     ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == LAST)
     for index, item in zip(here, ordered, strict=True):
         items[index] = item
-        item.add_marker(pytest.mark.xdist_group("passages"))
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -67,7 +66,9 @@ def place(tokens: list[str]) -> Iterator[Standing]:
 
     state = STATE / "passages"
     shutil.rmtree(state / "logs", ignore_errors=True)
-    settings = Settings(time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.6))
+    settings = Settings(
+        time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.4, retry_delays=(0.05, 0.1))
+    )
     with CelonisSimulator(new_token=new_token) as simulator:
         stack = LocalStack.deploy(
             template=ROOT / "template.yaml",

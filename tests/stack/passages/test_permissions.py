@@ -23,13 +23,13 @@ from tests.stack.passages.service import SAMPLE, Service, until
     ],
 )
 def test_without_it_an_execution_fails(service: Service, celonis: Celonis, role: str, action: str) -> None:
-    pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
+    steps = {"loads": [celonis.model().id]} if "Load" in role else {"jobs": [celonis.job()]}
+    pipeline = service.pipeline(**steps)
     with withheld(service.stack, role, action):
         described = service.ended(service.execute({"pipeline": pipeline}))
     assert described["status"] == "FAILED"
     assert f"not authorized to perform: {action}" in described["cause"]
     until(lambda: service.is_free(pipeline), f"{pipeline} to be free")
-    assert service.run_by_hand({"pipeline": pipeline})["status"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize(

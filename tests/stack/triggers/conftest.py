@@ -20,12 +20,11 @@ LAST = "test_afterwards"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the last module last within this folder, and keeps the folder together where tests run at once."""
+    """Puts the last module last within this folder."""
     here = [index for index, item in enumerate(items) if item.path.parent == FOLDER]
     ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == LAST)
     for index, item in zip(here, ordered, strict=True):
         items[index] = item
-        item.add_marker(pytest.mark.xdist_group("triggers"))
 
 
 @pytest.fixture(scope="package")

@@ -47,8 +47,10 @@ def every_page(
     runs = page.runs
     while page.before is not None:
         assert len(page.runs) == limit
-        page = listing.page(limit, pipeline, status, page.before)
-        assert page.runs
+        older = listing.page(limit, pipeline, status, page.before)
+        assert older.runs
+        assert older.runs[0] not in runs
+        page = older
         runs += page.runs
     return runs
 

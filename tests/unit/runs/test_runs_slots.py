@@ -139,3 +139,10 @@ def test_a_slot_that_was_started_or_joined_since_it_was_read_is_not_started(
     with pytest.raises(Refused):
         waiting.transact(start_waiting(waiting, "otc", read, LATER), deadline)
     assert "run_id" not in slot_of(waiting)
+
+
+def test_what_waits_behind_a_run_is_not_started_beside_it(followed: Table, deadline: Deadline) -> None:
+    slot = slot_of(followed)
+    with pytest.raises(Refused):
+        followed.transact(start_waiting(followed, "otc", slot, LATER), deadline)
+    assert slot_of(followed) == slot

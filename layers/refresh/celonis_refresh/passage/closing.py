@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
 from celonis_refresh.runs.slots import release
@@ -72,8 +73,8 @@ class Closing:
             return None
         if run.is_open:
             run = self._end(run, execution, deadline)
-        self._tell(run, deadline)
         self._start_follow_up(run)
+        self._tell(run, deadline)
         return run
 
     def tell(self, run_id: str, deadline: Deadline) -> None:
@@ -86,16 +87,18 @@ class Closing:
         run = self.records.get(run.run_id)
         facts = self._facts(run, execution, findings.sentences)
         while run.is_open:
+            if deadline.left() <= 0:
+                raise TableBusy("the slot kept changing")
             slot = self.table.get(keys.slot(run.pipeline)) or {}
             follow_up = slot.get("pending", {}).get("run_id")
             paused = follow_up is not None and self.is_paused(run.pipeline)
-            facts |= {"follow_up": follow_up} if follow_up and not paused else {}
+            known = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
             try:
-                self.table.transact(self._actions(run, slot, facts, paused=paused), deadline)
+                self.table.transact(self._actions(run, slot, known, paused=paused), deadline)
             except Refused:
                 run = self.records.get(run.run_id)  # a trigger joined just now, or somebody else closed it
             else:
-                run = Run({**run.item, **facts})
+                run = Run({**run.item, **known})
         for lease in findings.free:
             self.leases.free(run.run_id, lease, deadline)
         return run

@@ -235,5 +235,7 @@ def names_of_ours(evidence: Evidence) -> frozenset[str]:
 
 
 def _ruling(evidence: Evidence, activity: Activity, status: str | None) -> Ruling:
-    verdict = Verdict.ENDED if activity is Activity.AT_REST else Verdict.UNDER_WAY
+    # A look that shows nothing at all, once something was shown, is no end.
+    ended = activity is Activity.AT_REST and status is not None
+    verdict = Verdict.ENDED if ended else Verdict.UNDER_WAY
     return Ruling(verdict, evidence, status)

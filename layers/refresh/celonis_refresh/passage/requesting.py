@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
+from celonis_refresh.pipelines.definition import NAME_PATTERN
 from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
@@ -33,11 +34,15 @@ TABLES: JsonSchemaValue = {
 """What a trigger's tables may be; ``wishes`` checks it."""
 
 
+NAME: JsonSchemaValue = {"type": "string", "pattern": NAME_PATTERN}
+"""What a pipeline's name looks like; whoever reads its definition checks it."""
+
+
 class StartRequest(BaseModel):
     """The body of ``POST /runs``. ``mode`` and ``tables`` as in a trigger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    pipeline: Annotated[str, Field(strict=True, max_length=64)]
+    pipeline: Annotated[str, Field(strict=True, max_length=64), WithJsonSchema(NAME)]
     mode: Annotated[Any, WithJsonSchema({"enum": ["FULL", "DELTA", None]})] = None
     tables: Annotated[Any, WithJsonSchema(TABLES)] = None
     reason: Annotated[str, Field(max_length=256)] = ""

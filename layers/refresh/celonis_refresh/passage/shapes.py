@@ -6,6 +6,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+Status = Literal["OPENING", "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+
 
 class RunTold(TypedDict):
     """What became of a trigger of one pipeline."""
@@ -36,11 +38,32 @@ class Summary(TypedDict):
 
     run_id: str
     pipeline: str
-    status: Literal["OPENING", "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+    status: Status
     created_at: str
     ended_at: NotRequired[str]
     error: NotRequired[str]
     outcome: NotRequired[str]
+
+
+class Record(TypedDict):
+    """All that is known of a run; docs/runs.md says field by field what it means."""
+
+    run_id: str
+    pipeline: str
+    status: Status
+    created_at: str
+    wish: dict[str, Any]
+    steps: dict[str, dict[str, Any]]
+    started_at: NotRequired[str]
+    ended_at: NotRequired[str]
+    outcome: NotRequired[str]
+    error: NotRequired[str]
+    definition: NotRequired[dict[str, Any]]
+    loads: NotRequired[dict[str, Any]]
+    skip: NotRequired[list[str]]
+    execution_arn: NotRequired[str]
+    follow_up: NotRequired[str]
+    told_at: NotRequired[str]
 
 
 class RunsPage(TypedDict):
@@ -80,14 +103,48 @@ class ErrorTold(TypedDict):
     error: str
     message: str
     fields: NotRequired[list[FieldProblem]]
+    request_id: NotRequired[str]
 
 
-class Delivered(TypedDict):
-    """The answer to a webhook: the runs that it led to, or why it starts nothing."""
+class TurnedAway(TypedDict):
+    """What API Gateway answers itself: to a request that is not signed, to too many, to an unknown path."""
 
-    delivery: NotRequired[str | None]
-    runs: NotRequired[list[RunTold]]
+    message: str
+
+
+class Accepted(TypedDict):
+    """An event and the runs that it led to; ``duplicate``: it led to them before."""
+
+    delivery: str | None
+    runs: list[RunTold]
     duplicate: NotRequired[bool]
-    status: NotRequired[Literal["ignored"]]
-    reason: NotRequired[str]
-    events: NotRequired[list[dict[str, Any]]]
+
+
+class Ignored(TypedDict):
+    """An event that starts nothing, and why; ``delivery`` is missing where the sender only tests."""
+
+    status: Literal["ignored"]
+    reason: str
+    delivery: NotRequired[str | None]
+
+
+class Batch(TypedDict):
+    """The answer to a request with no or several events: one of them for each, in their order."""
+
+    events: list[Accepted | Ignored]
+
+
+class Validated(TypedDict):
+    """The answer to the handshake of Azure Event Grid."""
+
+    validationResponse: str
+
+
+class Challenged(TypedDict):
+    """The answer to the handshake of Slack."""
+
+    challenge: str
+
+
+Delivered = Accepted | Ignored | Batch
+Handled = Accepted | Ignored | Batch | Validated | Challenged

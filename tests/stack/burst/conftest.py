@@ -1,0 +1,24 @@
+"""A stack for many triggers at once, as unkind as AWS may be, and without limits of requests in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.aws.runtime.pool import Limits
+from local.aws.settings import EventSettings, Settings
+from tests.stack.ground import Ground, deployed
+
+PROCESSES = 8
+"""Of the trigger, ready before the first request; more of them come as they are needed."""
+
+
+@pytest.fixture(scope="package")
+def ground() -> Iterator[Ground]:
+    settings = Settings(
+        time_factor=0.25, events=EventSettings(late_seconds=0.6), limits=Limits(per_function=100, starting=1)
+    )
+    with deployed("burst", settings, WebhookRateLimit="10000", WebhookBurstLimit="5000") as ground:
+        ground.service.stack.warm("Trigger", PROCESSES)
+        yield ground

@@ -1,0 +1,70 @@
+"""A thousand deliveries for one pipeline, and two hundred pipelines at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from celonis_refresh.pipelines.wishes import MAX_REASONS
+from tests.stack.burst.conftest import PROCESSES
+from tests.stack.burst.crowd import Crowd, most
+from tests.stack.ground import Ground
+from tests.stack.passages.service import until
+
+DELIVERIES = 1000
+PIPELINES = 200
+LONG = 1000.0
+"""Seconds: a job that ends when its test says so."""
+
+
+def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Ground) -> None:
+    service, celonis = ground.service, ground.celonis
+    job = celonis.job(seconds=LONG)
+    pipeline = service.pipeline(jobs=[job])
+    source = service.source({"pipeline": pipeline})
+    conflicts = service.stack.conflicts
+    most_at_once = most(lambda: service.stack.serving("Trigger"))
+    told = Crowd(service.stack.api_url).deliver((source, number) for number in range(DELIVERIES))
+    assert most_at_once() >= PROCESSES
+
+    assert Counter(one.status for one in told if one.status // 100 != 2) == {}
+    assert service.stack.conflicts > conflicts
+    runs = {one.body["runs"][0]["run_id"] for one in told}
+    assert len(runs) == 2
+    first = service.item(f"slot#{pipeline}")["run_id"]["S"]
+    (follow_up,) = runs - {first}
+    started = [one.body["runs"][0]["run_id"] for one in told if one.body["runs"][0]["status"] == "started"]
+    assert started == [first]
+    reasons = service.item(f"slot#{pipeline}")["pending"]["M"]["wish"]["M"]["reasons"]["L"]
+    assert len(reasons) == MAX_REASONS
+    last = max(one.at for one in told)
+    service.running(first)
+    celonis.set_job(job, seconds=0.5)
+    celonis.finish(job)
+    assert service.closed(first)["status"] == "SUCCEEDED"
+    assert service.closed(follow_up)["status"] == "SUCCEEDED"
+    one, other = celonis.executions(job)
+    assert other["requested_at"] > last
+    assert other["requested_at"] >= one["ended_at"]
+    ground.settled()
+    assert len(celonis.executions(job)) == 2
+    assert service.is_free(pipeline)
+
+
+def test_two_hundred_pipelines_at_once_are_two_hundred_runs(ground: Ground) -> None:
+    service, celonis = ground.service, ground.celonis
+    celonis.reset()
+    jobs = [celonis.job(seconds=0.3) for _ in range(PIPELINES)]
+    sources = [service.source({"pipeline": service.pipeline(jobs=[job])}) for job in jobs]
+    told = Crowd(service.stack.api_url).deliver((source, number) for number, source in enumerate(sources))
+    assert Counter(one.status for one in told) == {202: PIPELINES}
+    runs = [one.body["runs"][0]["run_id"] for one in told]
+    assert len(set(runs)) == PIPELINES
+
+    def ended() -> bool:
+        return not {service.status(run) for run in runs} & {"OPENING", "RUNNING", "NONE"}
+
+    until(ended, "the end of all runs", seconds=150)
+    assert {service.status(run) for run in runs} == {"SUCCEEDED"}
+    executions = Counter(one["job_id"] for one in celonis.executions(*jobs))
+    assert executions == dict.fromkeys(jobs, 1)
+    ground.settled()
