@@ -188,6 +188,12 @@ class LocalStack:
             deployment.world.functions.published(self.physical_ids[logical_id]), count
         )
 
+    def retire(self, logical_id: str) -> None:
+        """End the idle processes of a function: the next event finds one that has just been started."""
+        deployment = self._running()
+        function = deployment.world.functions.published(self.physical_ids[logical_id])
+        deployment.invoker.pool.retire(function.name, function.version)
+
     def logs(self, logical_id: str | None = None) -> list[LogLine]:
         """Every line that a function, or any function, has printed."""
         return self._logs.lines(logical_id)

@@ -7,7 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 
 from local.faults.case import Expected
-from local.faults.scene import OPEN, Scene
+from local.faults.scene import Scene
+from local.faults.seen import OPEN
 from local.faults.team import Json
 
 CLAIMS = {

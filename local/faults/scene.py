@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from local.aws.runtime.armory import Fault
-from local.aws.states.execution import RUNNING, Execution
 from local.celonis import world
 from local.faults.case import Case
 from local.faults.ground import Ground
+from local.faults.seen import Seen
 from local.faults.team import Json, Team
 
-LOOK_SECONDS = 0.15
-OPEN = ("OPENING", "RUNNING")
 JOB_CALLS = frozenset({"execute", "job", "cancel", "executions"})
 MODEL_CALLS = frozenset({"load", "load_tables", "tables", "last_load"})
 
 
-class NotSeen(Exception):
-    """Something that a case waits for did not come."""
-
-
-class Scene:
-    """``name``: the pipeline's name, with which all ids of its runs begin."""
+class Scene(Seen):
+    """What a case does, and what it has for itself."""
 
     def __init__(self, ground: Ground, case: Case, number: int) -> None:
-        self.ground, self.case = ground, case
-        slug = re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
-        self.name = f"f{number:03d}-{slug}"[:36].rstrip("-")
-        self.team = self._team(number)
-        self.pipelines: set[str] = set()
-        self.jobs: list[str] = []
-        self.models: list[str] = []
+        super().__init__(ground, case, number, _team(ground, case, number))
         self.tables: dict[str, str] = {}
-        self.complaints: list[str] = []
         self._starts = 0
-
-    def _team(self, number: int) -> Team:
-        if self.case.settings is None and not self.case.alone:
-            return self.ground.shared
-        team = self.ground.team(f"team-{number}")
-        if self.case.settings:
-            team.control("PUT", "/settings", **self.case.settings)
-        return team
 
     def close(self) -> None:
         """Ends the team that the case has for itself."""
@@ -73,19 +49,6 @@ class Scene:
         model, self.tables = self.team.model(self.name, ran, **knobs)
         self.models.append(model)
         return model
-
-    @property
-    def marker(self) -> str:
-        """The pattern of events that belong to this case."""
-        return re.escape(self.name)
-
-    @property
-    def job(self) -> str:
-        return self.jobs[0]
-
-    @property
-    def model(self) -> str:
-        return self.models[0]
 
     def define(self, pipeline: str, **changes: Any) -> None:
         """Stores the definition of a pipeline over the jobs and models of the case."""
@@ -160,89 +123,11 @@ class Scene:
         arn = self.execution(name).arn
         self.ground.stack.client("stepfunctions").stop_execution(executionArn=arn)
 
-    def executions(self) -> list[Execution]:
-        return self.ground.executions(self.pipelines)
 
-    def execution(self, name: str = "") -> Execution:
-        """An execution of the case, by default its first."""
-        found = [one for one in self.executions() if one.name == (name or f"{self.name}-1")]
-        if not found:
-            raise NotSeen(f"there is no execution {name or self.name}")
-        return found[0]
-
-    def runs(self) -> list[Json]:
-        """The records of all runs of the case, oldest first."""
-        found = [run for pipeline in sorted(self.pipelines) for run in self.ground.runs_of(pipeline)]
-        return sorted(found, key=lambda run: str(run["position"]))
-
-    def started(self) -> list[Json]:
-        """What was really started at Celonis on the jobs and models of the case, oldest first."""
-        return self.team.started(*self.jobs, *self.models)
-
-    def ours(self) -> list[Json]:
-        return [one for one in self.started() if one["by"] == "api"]
-
-    def until(self, seen: Callable[[], object], what: str, seconds: float = 40.0) -> None:
-        """Waits for something. Raises ``NotSeen``."""
-        end = time.monotonic() + seconds
-        while not seen():
-            if time.monotonic() > end:
-                raise NotSeen(f"{what}: not seen within {seconds:g} s")
-            time.sleep(0.03)
-
-    def until_in(self, state: str, name: str = "") -> Execution:
-        """Waits until an execution is inside a state of the state machine."""
-        self.until(lambda: state in _states(self.execution(name)), f"state {state}")
-        return self.execution(name)
-
-    def until_started(self, number: int = 1) -> None:
-        """Waits until so many of ours were really started at Celonis."""
-        self.until(lambda: len(self.ours()) >= number, f"start number {number}")
-
-    def until_noted(self) -> None:
-        """Waits until the first step has noted what was there before its start."""
-        self.until(lambda: any("baseline" in state for state in self._first_steps()), "a note")
-
-    def until_proven(self) -> None:
-        """Waits until the first step has proven what is its own."""
-
-        def is_proven(state: Json) -> bool:
-            return bool(state.get("evidence", {}).get("proven_by"))
-
-        self.until(lambda: any(map(is_proven, self._first_steps())), "a proof")
-
-    def _first_steps(self) -> list[Json]:
-        step = "job-0" if self.jobs else "load-0"
-        return [run.get("steps", {}).get(step, {}) for run in self.runs()]
-
-    def await_end(self) -> None:
-        """Waits until nothing of the case is under way any more, or complains."""
-        end = time.monotonic() + self.case.patience
-        while left := next(self._under_way(), None):
-            if time.monotonic() > end:
-                self.complaints.append(f"after {self.case.patience:g} s: {left}")
-                return
-            time.sleep(LOOK_SECONDS)
-
-    def _under_way(self) -> Iterator[str]:
-        running = [one.name for one in self.executions() if one.status == RUNNING]
-        yield from (f"execution {name} is running" for name in running)
-        runs = self.runs()
-        if len(runs) < len(self.case.expected.runs):
-            yield f"there are {len(runs)} records"
-        for run in runs:
-            if run["status"] in OPEN:
-                yield f"run {run['run_id']} is {run['status']}"
-            elif run["status"] != "SUCCEEDED" and "told_at" not in run:
-                yield f"nobody was told of run {run['run_id']}"
-
-
-def _states(execution: Execution) -> set[str]:
-    """The states that an execution is in."""
-    inside: list[str] = []
-    for event in execution.history.events():
-        if name := event.get("stateEnteredEventDetails", {}).get("name"):
-            inside.append(name)
-        elif (name := event.get("stateExitedEventDetails", {}).get("name")) in inside:
-            inside.remove(name)
-    return set(inside)
+def _team(ground: Ground, case: Case, number: int) -> Team:
+    if case.settings is None and not case.alone:
+        return ground.shared
+    team = ground.team(f"team-{number}")
+    if case.settings:
+        team.control("PUT", "/settings", **case.settings)
+    return team

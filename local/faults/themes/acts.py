@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from local.faults.scene import NotSeen, Scene
+from local.faults.scene import Scene
+from local.faults.seen import NotSeen
 
 
 def by_webhook(scene: Scene) -> None:

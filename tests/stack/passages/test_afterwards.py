@@ -24,7 +24,8 @@ def test_every_permission_of_the_template_was_used(service: Service, *, whole: b
         pytest.skip("tells only of a run of this whole folder")
     grants, all_of_them = service.stack.grants, permissions(service.stack)
     unused = [permission for permission in all_of_them if not permission.was_used(grants)]
-    assert [one for one in unused if not one.action.startswith(tuple(NOT_EXERCISED))] == []
+    left = [str(one) for one in unused if not one.action.startswith(tuple(NOT_EXERCISED))]
+    assert left == [], "\n".join(left)
     for excepted in NOT_EXERCISED:
         assert [one for one in unused if one.action.startswith(excepted)], f"{excepted} needs no exception"
 

@@ -1,6 +1,10 @@
-"""One process of the trigger whose calls to AWS and Celonis are named in its log."""
+"""The calls of the trigger to AWS and Celonis, as its log names them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+import requests
 
 from local.aws.runtime.armory import Fault
 from local.aws.stack import LocalStack
@@ -9,15 +13,20 @@ NEVER = 0
 
 
 class Watched:
-    """From its making on, requests that come one after the other are served by one new process."""
+    """From its making on, requests that come one after the other are served by one new process.
+
+    ``pattern``: which calls are of interest.
+    """
 
     def __init__(self, stack: LocalStack, pattern: str = "") -> None:
-        self._stack = stack
-        self._seen = len(stack.logs("Trigger"))
-        stack.arm("Trigger", Fault(call=NEVER, pattern=pattern))
+        self._stack, self._pattern = stack, pattern
+        stack.retire("Trigger")
 
-    def calls(self) -> list[str]:
-        """The calls since the last time, each as ``POST http://… DynamoDB_20120810.GetItem``."""
-        lines = [line.text for line in self._stack.logs("Trigger")]
-        new, self._seen = lines[self._seen :], len(lines)
-        return [text.split(" ", 3)[3] for text in new if text.startswith("fault: call ")]
+    def calls(self, send: Callable[[], requests.Response], status: int) -> list[str]:
+        """The calls that one request leads to, each as ``POST http://… DynamoDB_20120810.GetItem``."""
+        seen = len(self._stack.logs("Trigger"))
+        self._stack.arm("Trigger", Fault(call=NEVER, pattern=self._pattern))
+        answer = send()
+        assert answer.status_code == status, answer.text
+        lines = [line.text for line in self._stack.logs("Trigger")[seen:]]
+        return [text.split(" ", 3)[3] for text in lines if text.startswith("fault: call ")]

@@ -115,7 +115,7 @@ class Claims:
     def known(self, delivery: str) -> Acceptance | None:
         """What a delivery (its key) led to, if it was accepted before."""
         item = self.table.get(delivery)
-        return _repeated(item) if item and item["expires"] >= self.clock() else None
+        return _repeated(item) if item and item["expires"] >= int(self.clock()) else None
 
 
 class _Attempt:

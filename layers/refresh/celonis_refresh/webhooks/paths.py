@@ -16,6 +16,9 @@ from celonis_refresh.webhooks.bounded import BoundedInterpreter, TooMuchWork
 MAX_EXPRESSION: Final = 1000
 """Characters."""
 
+MAX_NESTING: Final = 50
+"""Open brackets. The parser is recursive, and where Python ends it depends on who called."""
+
 _EVALUATION_ERRORS: Final = (
     JMESPathError,
     ArithmeticError,
@@ -49,10 +52,21 @@ def search(expression: str, document: object) -> Any:
         raise PathError(f"cannot be applied to this event ({type(error).__name__})") from None
 
 
+def _nesting(expression: str) -> int:
+    """At least as deep as the expression nests: brackets inside of texts count too."""
+    depth = deepest = 0
+    for sign in expression:
+        depth += (sign in "([{") - (sign in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
 @lru_cache(maxsize=512)
 def _compiled(expression: str) -> ParsedResult:
     if len(expression) > MAX_EXPRESSION:
         raise PathError(f"expected at most {MAX_EXPRESSION} characters of JMESPath")
+    if _nesting(expression) > MAX_NESTING:
+        raise PathError("nested too deeply")
     try:
         compiled = _parsed(expression)
         _check_functions(expression, compiled.parsed)

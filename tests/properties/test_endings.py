@@ -66,7 +66,7 @@ class Delivery:
     told: list[str] = field(default_factory=list)
 
 
-class Crashes(RuleBasedStateMachine):
+class Endings(RuleBasedStateMachine):
     """The table under everything that uses its slots and leases."""
 
     @initialize()
@@ -383,5 +383,5 @@ class Crashes(RuleBasedStateMachine):
         assert not list(self.bench.dynamodb.documents("notice#"))
 
 
-TestCrashes = Crashes.TestCase
-TestCrashes.settings = examples(50, steps=25)
+TestEndings = Endings.TestCase
+TestEndings.settings = examples(50, steps=25)
