@@ -9,6 +9,7 @@ import pytest
 STACKS = Path(__file__).parent / "stack"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One group for each folder of ``tests/stack``, one for its own files: a stack is made once for each."""
     for item in items:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from random import Random
-from time import sleep, time
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import note
@@ -22,7 +18,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from moto import mock_aws
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish, wish
@@ -32,15 +27,13 @@ from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed,
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
 from celonis_refresh.runs.slots import release, start_waiting
-from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.runs.table import Refused
 from celonis_refresh.timing import Deadline, epoch, iso
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.search import examples
-from tests.unit.runs.both import create_table, moto_client
+from tests.properties.claiming_model import JOBS, SKIPS, Model
 
-JOBS = {"one": "shared", "two": "shared", "three": "own"}
-SKIPS = "three"
 SECONDS = 5.0
 MILLISECOND = 0.001
 FOR_EVER = 10_000
@@ -53,65 +46,6 @@ wishes = st.builds(
     st.sampled_from([None, ["a"], ["b"], ["a", "c"], "all"]),
 )
 conflicts = st.sampled_from([0, 0, 0, 1, 3, FOR_EVER])
-
-
-@dataclass
-class Slot:
-    """What the model believes of a pipeline."""
-
-    active: str | None = None
-    waiting: str | None = None
-    paused: bool = False
-
-
-@dataclass(frozen=True)
-class Promise:
-    """A trigger that was accepted: the run that shall cover it, and when it came."""
-
-    pipeline: str
-    run_id: str
-    wish: Wish
-    at: float
-    joined: bool
-
-
-@dataclass
-class Model:
-    """The table in a few words. ``leases``: who has a job; ``ended``: the runs that are over."""
-
-    slots: dict[str, Slot] = field(default_factory=lambda: {name: Slot() for name in JOBS})
-    leases: dict[str, str] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
-    promises: list[Promise] = field(default_factory=list)
-
-    def expected(self, claims: list[Claim]) -> list[Accepted]:
-        taken = set(self.leases)
-        return [self._expected(claim, taken) for claim in claims]
-
-    def _expected(self, claim: Claim, taken: set[str]) -> Accepted:
-        slot = self.slots[claim.pipeline]
-        if slot.active and claim.pipeline == SKIPS:
-            return Accepted(claim.pipeline, slot.active, "skipped")
-        if slot.active or slot.paused or (slot.waiting and claim.is_execution):
-            return Accepted(claim.pipeline, slot.waiting or claim.follow_up_id, "joined")
-        job = JOBS[claim.pipeline]
-        holds = job not in taken
-        taken.add(job)
-        return Accepted(claim.pipeline, slot.waiting or claim.run_id, "started", holds)
-
-    def take_in(self, claims: list[Claim], results: tuple[Accepted, ...], at: float) -> None:
-        for claim, result in zip(claims, results, strict=True):
-            slot = self.slots[claim.pipeline]
-            if result.status == "skipped":
-                continue
-            if result.status == "joined":
-                slot.waiting = result.run_id
-            else:
-                slot.active, slot.waiting = result.run_id, None
-            if result.holds_lease:
-                self.leases[JOBS[claim.pipeline]] = result.run_id
-            joined = result.status == "joined"
-            self.promises.append(Promise(claim.pipeline, result.run_id, claim.wish, at, joined))
 
 
 class Claiming(RuleBasedStateMachine):
@@ -354,89 +288,3 @@ class Claiming(RuleBasedStateMachine):
 
 TestClaiming = Claiming.TestCase
 TestClaiming.settings = examples(60, steps=25)
-
-
-THREADS = 12
-
-
-class Slow:
-    """A client for threads: one call at a time, and each call may be overtaken before it begins."""
-
-    def __init__(self, client: Any) -> None:
-        self.client, self.lock, self.random = client, threading.Lock(), Random(1)  # noqa: S311
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        def call(**request: Any) -> Any:
-            sleep(self.random.uniform(0.0, 0.003))
-            with self.lock:
-                return getattr(self.client, operation)(**request)
-
-        return call
-
-
-def at_once(work: Callable[[int], None]) -> None:
-    """Runs the work in as many threads, which begin together."""
-    barrier, failures = threading.Barrier(THREADS), list[BaseException]()
-
-    def one(number: int) -> None:
-        barrier.wait()
-        try:
-            work(number)
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the test's own thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-
-
-@pytest.fixture(params=["fake", "moto"])
-def threads_table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    random = Random(1)  # noqa: S311
-    if request.param == "fake":
-        yield Table(cast("Any", Slow(FakeDynamoDB())), "runs", random)
-        return
-    with mock_aws():
-        client = moto_client()
-        yield Table(cast("Any", Slow(client)), create_table(client), random)
-
-
-def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: Table) -> None:
-    claims, results = Claims(threads_table, time), list[Accepted]()
-    definition = Definition.model_validate({"data_pool": "p", "jobs": [{"job": "job-a"}]})
-
-    def claim(number: int) -> None:
-        ids = (f"otc-{number}", f"otc-follow-{number}")
-        wanted = Claim("otc", wish(None, [f"t{number}"], []), *ids, definition, "job-a")
-        deadline = Deadline.after(30.0, time)
-        results.extend(claims.accept([wanted], [keys.delivery("erp", str(number))], deadline).results)
-
-    at_once(claim)
-    (started,) = [result for result in results if result.status == "started"]
-    (follow_up,) = {result.run_id for result in results if result.status == "joined"}
-    slot = threads_table.get(keys.slot("otc")) or {}
-    assert (slot["run_id"], slot["pending"]["run_id"]) == (started.run_id, follow_up)
-    records = Records(threads_table)
-    wishes = [records.get(started.run_id).wish, Wish.from_json(slot["pending"]["wish"])]
-    assert sorted(len(each.tables) for each in wishes) == [1, THREADS - 1]
-    assert frozenset[str]().union(*(each.tables for each in wishes)) == {f"t{n}" for n in range(THREADS)}
-    assert records.find(follow_up) is None
-
-
-def test_of_many_that_bring_the_same_delivery_one_is_accepted(threads_table: Table) -> None:
-    claims, acceptances = Claims(threads_table, time), list[Acceptance]()
-    definition = Definition.model_validate({"data_pool": "p", "jobs": [{"job": "job-a"}]})
-
-    def claim(number: int) -> None:
-        wanted = Claim("otc", Wish(), f"otc-{number}", f"otc-follow-{number}", definition, "job-a")
-        delivery = keys.delivery("erp", "the same")
-        acceptances.append(claims.accept([wanted], [delivery], Deadline.after(30.0, time)))
-
-    at_once(claim)
-    assert sorted(acceptance.duplicate for acceptance in acceptances) == [False] + [True] * (THREADS - 1)
-    assert len({acceptance.results for acceptance in acceptances}) == 1
-    assert "pending" not in (threads_table.get(keys.slot("otc")) or {})

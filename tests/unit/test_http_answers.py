@@ -1,4 +1,4 @@
-"""What leaves the service over HTTP when something is wrong: a name, a sentence, and nothing that is secret."""
+"""What leaves the service over HTTP when something is wrong: a name, a sentence, and no secret."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -25,9 +26,10 @@ LAST = "test_afterwards"
 
 
 class Everything:
-    """Whether all tests of this folder run; some of the last ones tell of all the others."""
+    """Which tests of this folder were begun; some of the last ones tell of all the others."""
 
-    deselected = False
+    begun: ClassVar[set[str]] = set()
+    left_out = False
 
 
 @pytest.hookimpl(trylast=True)
@@ -40,14 +42,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    Everything.deselected |= any(item.path.parent == FOLDER for item in items)
+    Everything.left_out |= any(item.path.parent == FOLDER for item in items)
 
 
-@pytest.fixture(scope="package")
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.path.parent == FOLDER:
+        Everything.begun.add(item.nodeid)
+
+
+@pytest.fixture
 def whole(request: pytest.FixtureRequest) -> bool:
-    """Whether every test of this folder was run before the last ones."""
-    ran = {item.path for item in request.session.items}
-    return not Everything.deselected and ran >= set(FOLDER.glob("test_*.py"))
+    """Whether every test of this folder but the last ones was begun before."""
+    here = [item for item in request.session.items if item.path.parent == FOLDER]
+    others = {item.nodeid for item in here if item.path.stem != LAST}
+    every_file = {item.path for item in here} == set(FOLDER.glob("test_*.py"))
+    return every_file and not Everything.left_out and others <= Everything.begun
 
 
 @pytest.fixture(scope="package")

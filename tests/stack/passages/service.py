@@ -197,7 +197,7 @@ class Service:
     def ended(self, name: str) -> Json:
         """The description of an execution once it has ended."""
 
-        until(lambda: self._is_over(name), f"the end of execution {name}")
+        until(lambda: self.is_over(name), f"the end of execution {name}")
         return self.execution(name)
 
     def states(self, name: str) -> list[str]:
@@ -251,14 +251,14 @@ class Service:
     def closed(self, run_id: str) -> Json:
         """The record of a run, from the runs API, once it is closed."""
         try:
-            until(lambda: self._is_over(run_id), f"the end of execution {run_id}")
+            until(lambda: self.is_over(run_id), f"the end of execution {run_id}")
             until(lambda: self.status(run_id) not in OPEN | {"NONE"}, f"the end of run {run_id}")
         except AssertionError as error:
             error.add_note(json.dumps(self.item(f"run#{run_id}").get("steps"), indent=1))
             raise
         return self.show(run_id)
 
-    def _is_over(self, execution: str) -> bool:
+    def is_over(self, execution: str) -> bool:
         """Whether there is such an execution, and it has ended."""
         return any(one.name == execution and one.status != "RUNNING" for one in self.stack.executions)
 

@@ -7,7 +7,7 @@ from typing import Any
 from local.celonis import world
 from local.standing import STACK_NAME
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence
+from tests.stack.passages.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence, until
 
 
 def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_wish_wins(
@@ -80,9 +80,12 @@ def test_the_run_that_follows_unites_the_tables_and_starts_also_when_the_first_f
 
 
 def test_many_at_once_become_one_run_and_one_that_follows(service: Service, celonis: Celonis) -> None:
-    job = celonis.job(seconds=1)
+    job = celonis.job(seconds=60)
     pipeline = service.pipeline(jobs=[job])
     names = [service.execute({"pipeline": pipeline, "reason": str(number)}) for number in range(8)]
+    until(lambda: sum(service.is_over(name) for name in names) == 7, "seven of them to join")
+    celonis.set_job(job, seconds=0.5)
+    celonis.finish(job)
     outputs = [service.ended(name)["output"] for name in names]
     (first,) = [output["run_id"] for output in outputs if output["status"] == "SUCCEEDED"]
     (follow_up,) = {output["run_id"] for output in outputs if output["status"] == "joined"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.passage.reconciling import LEAST_SECONDS, PATIENCE_SECONDS
+from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import TableBusy
@@ -15,7 +16,7 @@ from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.template import documents
 from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder
-from tests.unit.triggers.desk import CALLER, Desk
+from tests.unit.triggers.desk import Desk
 
 LONG = 120.0
 """Seconds after which nobody who began something is at it still."""
@@ -195,14 +196,8 @@ def test_what_there_is_no_time_for_waits_for_the_next_round() -> None:
 
 
 def _claims(desk: Desk) -> Acceptance:
-    claim = Claim("otc", _wish(), f"otc-{desk.accepting.new_id('x')}", "otc-follows", desk.definition, JOB)
+    claim = Claim("otc", Wish(), "otc-rival", "otc-follows", desk.definition, JOB)
     return desk.bench.claims.accept([claim], ["delivery#shop#rival"], desk.bench.deadline())
-
-
-def _wish() -> Any:
-    from celonis_refresh.pipelines.wishes import Wish
-
-    return Wish()
 
 
 def _closes(desk: Desk) -> None:
@@ -281,4 +276,3 @@ def _check(desk: Desk) -> None:
     told = [facts["run_id"] for _, _, facts in desk.notices]
     assert {run_id for run_id in runs if runs[run_id]["status"] == "FAILED"} == set(told)
     assert list(desk.bench.dynamodb.documents("notice#")) == []
-    assert CALLER not in told
