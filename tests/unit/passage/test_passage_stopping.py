@@ -6,7 +6,9 @@ import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.passage.stopping import Findings, Stopping
+from celonis_refresh.passage.work import Work
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.runs.records import Run
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, job_definition, load_definition
 from tests.fakes.celonis import Lane, denied, throttled, unavailable
 from tests.unit.passage.exit import CLOSE_SECONDS
@@ -228,3 +230,16 @@ def test_a_run_without_a_definition_left_nothing() -> None:
     bare = type(run)({name: value for name, value in run.item.items() if name != "definition"})
     stopping = Stopping(bench.work_for, bench.clock, bench.clock.sleep)
     assert stopping.stop(bare, bench.deadline()) == Findings()
+
+
+def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    bench = started()
+
+    def no_work(run: Run, step: str) -> Work:
+        raise KeyError("s3cret")
+
+    findings = Stopping(no_work, bench.clock, bench.clock.sleep).stop(
+        bench.records.get(RUN), bench.deadline(CLOSE_SECONDS)
+    )
+    assert findings == Findings(["What became of job-0 could not be looked at: see the log."], [])
+    assert "could not be looked at" in caplog.text

@@ -45,13 +45,16 @@ class Stopping:
     sleep: Callable[[float], None] = time.sleep
 
     def stop(self, run: Run, deadline: Deadline) -> Findings:
-        """Cancels what runs and is ours, unless the pipeline says not to. Never raises for Celonis."""
+        """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end."""
         findings = Findings()
         for step, lease in _leases(run):
             try:
                 sentence, at_rest = self._look_after(run, step, deadline)
             except RefreshError as error:
                 sentence, at_rest = f"What became of {step} could not be looked at: {error}", False
+            except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
+                logger.exception("a step could not be looked at", extra={"step": step})
+                sentence, at_rest = f"What became of {step} could not be looked at: see the log.", False
             findings.sentences += [sentence] if sentence else []
             findings.free += [lease] if at_rest else []
         return findings
