@@ -1,1 +1,0 @@
-"""Functions that die at any of their calls, on the real template."""
