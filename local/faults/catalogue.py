@@ -9,9 +9,11 @@ from local.faults.themes import (
     answers,
     busy,
     crashes,
+    ended,
     ends,
     inner_loads,
     lost,
+    reconciled,
     refused,
     shapes,
     sign_in,
@@ -24,7 +26,7 @@ from local.faults.themes import (
 
 THEMES = (
     *(stale, shapes, lost, answers, refused, sign_in, ends, busy, somebody_else),
-    *(together, timeouts, inner_loads, stops, crashes),
+    *(together, timeouts, inner_loads, stops, ended, crashes, reconciled),
 )
 
 

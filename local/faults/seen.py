@@ -66,13 +66,15 @@ class Seen:
     def ours(self) -> list[Json]:
         return [one for one in self.started() if one["by"] == "api"]
 
-    def until(self, seen: Callable[[], object], what: str, seconds: float = 40.0) -> None:
+    def until(
+        self, seen: Callable[[], object], what: str, seconds: float = 40.0, pause: float = 0.03
+    ) -> None:
         """Waits for something. Raises ``NotSeen``."""
         end = time.monotonic() + seconds
         while not seen():
             if time.monotonic() > end:
                 raise NotSeen(f"{what}: not seen within {seconds:g} s")
-            time.sleep(0.03)
+            time.sleep(pause)
 
     def until_in(self, state: str, name: str = "") -> Execution:
         """Waits until an execution is inside a state of the state machine."""

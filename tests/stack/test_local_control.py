@@ -123,9 +123,16 @@ def test_a_fault_for_one_event_leaves_the_others_alone(shop: LocalStack) -> None
 
 def test_a_process_that_hangs_is_ended_by_its_time_out(shop: LocalStack) -> None:
     before = counted(shop)
-    shop.arm("StepFunction", Fault(moment="after", hangs=True, event="faults"))
+    shop.arm("StepFunction", Fault(moment="after", hangs=60, event="faults"))
     outcome = count(shop)
     assert json.loads(outcome.payload)["errorType"] == "Sandbox.Timedout"
+    assert counted(shop) - before == 1
+
+
+def test_a_process_that_hangs_for_a_moment_goes_on(shop: LocalStack) -> None:
+    before = counted(shop)
+    shop.arm("StepFunction", Fault(hangs=0.2))
+    assert not count(shop).failed
     assert counted(shop) - before == 1
 
 

@@ -14,14 +14,15 @@ class Fault:
 
     `call` counts from 1 the calls of the event whose method, URL and AWS operation match `pattern`; 0 never
     dies, and only names the calls in the function's log (`fault: call 2 POST http://…`). The fault is for the
-    next event that the pattern `event` matches. `hangs`: the process stops doing anything instead.
+    next event that the pattern `event` matches. `hangs`: the process stops for so many seconds instead, and
+    goes on if it is still there then.
     """
 
     moment: str = "before"
     call: int = 1
     pattern: str = ""
     event: str = ""
-    hangs: bool = False
+    hangs: float = 0.0
 
     def __post_init__(self) -> None:
         if self.moment not in ("before", "sent", "after"):

@@ -18,7 +18,7 @@ _PREFIX = "fault:"
 class _Fault:
     """Counts the calls that match, names each in the log, and ends the process at the right one."""
 
-    def __init__(self, moment: str, call: int, pattern: str, event: str, hangs: bool) -> None:
+    def __init__(self, moment: str, call: int, pattern: str, event: str, hangs: float) -> None:
         self._moment = moment
         self._event = f" for {event}" if event else ""
         self._hangs = hangs
@@ -37,9 +37,9 @@ class _Fault:
     def strike(self, moment: str, line: str) -> None:
         if moment == self._moment:
             print(f"{_PREFIX} {'hangs' if self._hangs else 'ended'} {moment} {line}{self._event}", flush=True)
-            while self._hangs:
-                time.sleep(60)
-            os.kill(os.getpid(), signal.SIGKILL)
+            if not self._hangs:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(self._hangs)
 
 
 class _Arms:

@@ -39,15 +39,23 @@ def cases() -> Iterator[Case]:
         yield load_case(
             f"{what} to the look before a load", faults=({"call": "last_load", **BAD[what], **FIRST},)
         )
-        yield job_case(
-            f"{what} to the list of executions", faults=({"call": "executions", **BAD[what], **FIRST},)
-        )
         yield _tables(what)
         yield _token(what)
+    yield from _lists()
     yield from _throttled()
     yield from _late()
     yield from _nobody_there()
     yield from _reasons()
+
+
+def _lists() -> Iterator[Case]:
+    """The list of executions is an undocumented call: nothing hangs on it."""
+    for what, fault in {**BAD, "403": {"status": 403}, "404": {"status": 404}}.items():
+        yield job_case(
+            f"{what} to the list of executions", faults=({"call": "executions", **FIRST, **fault},)
+        )
+    always = {"call": "executions", "status": 503, "count": None}
+    yield job_case("503 to the list of executions, for ever", faults=(always,))
 
 
 def _tables(what: str) -> Case:

@@ -146,4 +146,4 @@ def _hangs() -> Iterator[Case]:
         ("start_load", "StartLoad", LOAD, load_case),
     ):
         case = make(f"{name} hangs after {call.name} until its time-out", **steps)
-        yield _with(case, function, Fault("after", call.number, call.pattern, "{}", hangs=True))
+        yield _with(case, function, Fault("after", call.number, call.pattern, "{}", hangs=3600))

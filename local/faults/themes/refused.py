@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from local.faults.case import Case, job_case, load_case, red
+from local.faults.case import Case, Expected, job_case, load_case, red
 from local.faults.scene import Scene
 
 HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
@@ -18,7 +19,9 @@ def cases() -> Iterator[Case]:
     yield job_case("403 without a body to execute", red("PermissionDenied", executions=0), faults=(
         {"call": "execute", "status": 403, "shape": "empty", "count": None},
     ), says=(MANAGE,))  # fmt: skip
+    yield _token()
     yield from _gone()
+    yield from _never_a_run()
 
 
 def _jobs(status: int, error: str) -> Iterator[Case]:
@@ -76,6 +79,17 @@ def _loads(status: int, error: str) -> Iterator[Case]:
         )
 
 
+def _token() -> Case:
+    """Another address than the team's own answers like this."""
+    return job_case(
+        "404 to the question for a token",
+        red("NotFound", executions=0),
+        alone=True,
+        faults=({"call": "token", "status": 404, "count": None},),
+        says=("base_url",),
+    )
+
+
 def _gone() -> Iterator[Case]:
     def job_deleted(scene: Scene) -> None:
         scene.until_started()
@@ -112,3 +126,33 @@ def _gone() -> Iterator[Case]:
             red("CelonisRejected", executions=0),
             faults=({"call": "load", "status": status, "count": None},),
         )
+
+
+def _never_a_run() -> Iterator[Case]:
+    """An input that makes no sense ends the execution before it becomes a run, and somebody is told."""
+    step = {"job": "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"}
+    for name, error, document in (
+        ("a pipeline that nobody defined", "UnknownPipeline", {"pipeline": "nobody"}),
+        ("an input with an unknown field", "InvalidTrigger", {"pipeline": "nobody", "speed": 1}),
+        ("an input that is no object", "InvalidTrigger", ["nobody"]),
+        (
+            "a definition with more steps than a history holds",
+            "InvalidDefinition",
+            {"pipeline": {"name": "long", "data_pool": "p", "jobs": [[step]] * 41}},
+        ),
+    ):
+        yield job_case(name, Expected((), 0, 0), start=_started_with(document), also=_told_of(error))
+
+
+def _started_with(document: Any) -> Callable[[Scene], None]:
+    return lambda scene: scene.ground.start_execution(f"{scene.name}-1", document)
+
+
+def _told_of(error: str) -> Callable[[Scene], Iterator[str]]:
+    def look(scene: Scene) -> Iterator[str]:
+        if scene.execution().error != error:
+            yield f"the execution ended with {scene.execution().error}"
+        name = scene.execution().name
+        scene.until(lambda: any(name in text for text in scene.ground.notices()), "a notice")
+
+    return look

@@ -10,6 +10,7 @@ from local.faults.case import Case, job_case, load_case, ok, red
 ASSUMED = 6
 """Seconds that the pipelines of the cases take a look to be stale at most (``settle``)."""
 LONG = {"settle": 24}
+LATE: dict[str, Any] = {"definition": LONG, "patience": 120}
 
 
 def cases() -> Iterator[Case]:
@@ -28,7 +29,7 @@ def cases() -> Iterator[Case]:
 
 def _status(seconds: float) -> Iterator[Case]:
     """The status alone, which is what a script that only looks at the status would believe."""
-    more: dict[str, Any] = {"definition": LONG, "patience": 120} if seconds > ASSUMED else {}
+    more: dict[str, Any] = LATE if seconds > ASSUMED else {}
     stale = {"seconds": 1.5, "stale": {"status": seconds}}
     for kind, made, bad, error, good in (
         ("job", job_case, "FAIL", "JobFailed", ok()),
@@ -54,6 +55,10 @@ def _aspects() -> Iterator[Case]:
         "job: all stale for 3 s, failure after success", red("JobFailed"), job={"stale": 3, "outcome": "FAIL"}
     )
     yield load_case("load: all stale for 3 s, success after failure", model={"stale": 3}, ran="FAIL")
+    yield job_case("job: all stale for 20 s, success after failure", job={"stale": 20}, ran="FAIL", **LATE)
+    broken = red("LoadFailed", executions=0, loads=1)
+    failing = {"stale": 20, "outcome": "ERROR"}
+    yield load_case("load: all stale for 20 s, failure after success", broken, model=failing, **LATE)
     yield job_case(
         "job: two stale reads after the start", job={"stale_reads": 2}, ran="FAIL", definition=LONG
     )

@@ -11,7 +11,7 @@ import requests
 
 from tests.stack.passages.celonis import Celonis, Json
 from tests.stack.passages.permissions import withheld
-from tests.stack.passages.service import WORKFLOW_SUCCEEDED, Service, is_sentence
+from tests.stack.passages.service import WORKFLOW_SUCCEEDED, Service, is_sentence, until
 from tests.stack.triggers.watching import Watched
 
 SLOW = 6.0
@@ -63,13 +63,23 @@ def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis
 def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -> None:
     source = service.source({"pipeline": "none", "tables": {"path": "workflow_run"}})
     assert service.webhook(source).json()["message"].startswith("rules.0.tables gave neither")
-    lines = [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
-    (counted,) = [line for line in lines if line.get("RuleErrors") and line.get("source") == source]
+    counted = until(lambda: _counted(service, source), "the count of what went wrong")
     (metric,) = counted["_aws"]["CloudWatchMetrics"]
     assert metric["Metrics"] == [{"Name": "RuleErrors", "Unit": "Count"}]
     assert metric["Namespace"] == "CelonisRefresh"
-    logged = [line for line in lines if line.get("error") == "RuleError"]
+    logged = [line for line in _lines(service) if line.get("error") == "RuleError"]
     assert any("rules.0.tables" in line["why"] for line in logged)
+
+
+def _lines(service: Service) -> list[Json]:
+    return [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
+
+
+def _counted(service: Service, source: str) -> Json | None:
+    """The one line that counts a rule's error; a process's log arrives a moment after its answer."""
+    found = [line for line in _lines(service) if line.get("RuleErrors") and line.get("source") == source]
+    assert len(found) <= 1
+    return found[0] if found else None
 
 
 @pytest.mark.parametrize(

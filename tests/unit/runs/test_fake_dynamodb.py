@@ -68,12 +68,12 @@ transactions = st.lists(makes, min_size=1, max_size=len(KEYS))
 
 
 @settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(st.lists(transactions, min_size=1, max_size=8), st.booleans())
+@given(st.lists(transactions, min_size=1, max_size=5), st.booleans())
 def test_it_does_as_moto_does(moto: Any, steps: list[list[Make]], filled: bool) -> None:
     clock, client = Clock(), Both(moto)
     table = table_of(client, create_table(moto), clock)

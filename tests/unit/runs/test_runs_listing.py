@@ -56,38 +56,39 @@ def every_page(
 
 
 rows = st.lists(
-    st.tuples(st.sampled_from(PIPELINES), st.sampled_from(SECONDS), st.sampled_from(SOME)), max_size=9
+    st.tuples(st.sampled_from(PIPELINES), st.sampled_from(SECONDS), st.sampled_from(SOME)),
+    min_size=1,
+    max_size=9,
 )
 
 
 @settings(
-    max_examples=12,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(rows, st.integers(1, 4))
+@given(rows, st.integers(1, 4), st.sampled_from([None, *PIPELINES]), st.sampled_from([None, *SOME]))
 def test_pages_hold_every_run_once_newest_first(
-    moto: Any, made: list[tuple[str, str, RunStatus]], limit: int
+    moto: Any,
+    made: list[tuple[str, str, RunStatus]],
+    limit: int,
+    pipeline: str | None,
+    status: RunStatus | None,
 ) -> None:
     clock = Clock()
     table = table_of(Both(moto), create_table(moto), clock)
     items = [
-        {**new_record(f"run-{number:02}", pipeline, Wish(), at), "status": status}
-        for number, (pipeline, at, status) in enumerate(made)
+        {**new_record(f"run-{number:02}", name, Wish(), at), "status": ended}
+        for number, (name, at, ended) in enumerate(made)
     ]
-    for item in items:
-        table.transact([table.put(item)], Deadline.after(5, clock))
-    newest = sorted(items, key=lambda item: str(item["position"]), reverse=True)
-    for pipeline in (None, *PIPELINES):
-        for status in (None, *SOME):
-            wanted = [
-                item["run_id"]
-                for item in newest
-                if pipeline in (None, item["pipeline"]) and status in (None, item["status"])
-            ]
-            found = every_page(Listing(table), limit, pipeline, status)
-            assert [run["run_id"] for run in found] == wanted
+    table.transact([table.put(item) for item in items], Deadline.after(5, clock))
+    wanted = [
+        item["run_id"]
+        for item in sorted(items, key=lambda item: str(item["position"]), reverse=True)
+        if pipeline in (None, item["pipeline"]) and status in (None, item["status"])
+    ]
+    assert [run["run_id"] for run in every_page(Listing(table), limit, pipeline, status)] == wanted
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
@@ -101,10 +102,13 @@ def test_the_last_page_says_so_also_when_it_is_full(
         assert (len(page.runs), page.before is None) == (min(count, 2), count <= 2)
 
 
-def test_a_rare_status_is_found_behind_many_others(moto_table: Table, add: Callable[..., None]) -> None:
+def test_a_rare_status_is_found_behind_many_others(
+    moto_table: Table, add: Callable[..., None], deadline: Deadline
+) -> None:
     add("the-one", "otc", SECONDS[0], status=RunStatus.FAILED)
-    for number in range(FILTERED + 5):
-        add(f"run-{number}", "otc", SECONDS[1])
+    many = [new_record(f"run-{number}", "otc", Wish(), SECONDS[1]) for number in range(FILTERED)]
+    moto_table.transact([moto_table.put(record) for record in many], deadline)
+    add("run-x", "otc", SECONDS[2])
     page = Listing(moto_table).page(1, "otc", RunStatus.FAILED, None)
     assert ([run["run_id"] for run in page.runs], page.before) == (["the-one"], None)
 

@@ -73,7 +73,8 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
             facts["hint"] = f"Permission needed in Celonis: {call.permission}."
             return PermissionDenied(f"Celonis denied {call.doing} to {signer.name}{said}.", **facts)
         case 404:
-            facts["hint"] = "Check the ids, and that these credentials may view the data pool."
+            ids = "Check the ids, and that these credentials may view the data pool."
+            facts["hint"] = "Check base_url: it is the address of the team itself." if call.signs_in else ids
             return NotFound(f"Celonis knows no {call.subject}{said}.", **facts)
         case 429:
             return _throttled(answer, call, facts, said, now)

@@ -79,7 +79,8 @@ class Stopping:
     def _stop(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
         ruling, running = self._first_look(run, work, deadline)
         if ruling.verdict is Verdict.ENDED:
-            return f"{work.subject} had ended ({ruling.status}).", True
+            what = "was cancelled" if ruling.status == JobStatus.CANCEL else "had ended"
+            return f"{work.subject} {what} ({ruling.status}).", True
         if ruling.verdict is Verdict.NOT_STARTED:
             return f"{work.subject} had not been started.", True
         if not running:

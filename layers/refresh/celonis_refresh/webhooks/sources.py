@@ -103,7 +103,7 @@ class Source(Overrides):
         sender = self.effective()
         is_sns = isinstance(sender.scheme, Sns)
         if is_sns and self.secret is not None:
-            raise ValueError("secret: SNS messages are signed by AWS, there is no secret")
+            raise ValueError("secret: expected none, since AWS signs the messages of SNS")
         if not is_sns and self.secret is None:
             raise ValueError("secret: expected the name of the secret")
         for index, rule in enumerate(self.rules):

@@ -1,0 +1,107 @@
+"""Where people and rounds of reconcile come in, over a bench with one open run."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.reconciling import Findings, Reconciling
+from celonis_refresh.passage.requesting import Requests
+from celonis_refresh.passage.steering import Steering
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import UnknownPipeline
+from celonis_refresh.runs.listing import Listing
+from celonis_refresh.runs.records import Run, RunStatus
+from tests.fakes.bench import RUN
+from tests.unit.passage.exit import Exit
+
+ROUND_SECONDS = 237.0
+"""What a round of reconcile has, less what its answer needs."""
+CALLER = "arn:aws:iam::123456789012:user/ann"
+
+
+@dataclass
+class Desk(Exit):
+    """``definitions``: what the pipelines are defined as today; the open run is of "otc"."""
+
+    definitions: dict[str, Definition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.definitions.setdefault("otc", self.definition)
+        self._ids = itertools.count(100)
+        bench = self.bench
+        self.accepting = Accepting(bench.claims, self.defined, self._new_id, bench.clock)
+        self.listing = Listing(bench.table)
+
+    def defined(self, name: str) -> Definition:
+        if name not in self.definitions:
+            raise UnknownPipeline(name, where=f"/stack/pipelines/{name}")
+        return self.definitions[name]
+
+    def _new_id(self, name: str) -> str:
+        return f"{name}-{next(self._ids)}"
+
+    @property
+    def requests(self) -> Requests:
+        return Requests(self.accepting, self.executions, self.bench.records, self.listing)
+
+    @property
+    def steering(self) -> Steering:
+        return Steering(
+            table=self.bench.table,
+            records=self.bench.records,
+            listing=self.listing,
+            accepting=self.accepting,
+            executions=self.executions,
+            pipelines=lambda: list(self.definitions),
+            clock=self.bench.clock,
+        )
+
+    @property
+    def reconciling(self) -> Reconciling:
+        bench = self.bench
+        return Reconciling(
+            table=bench.table,
+            records=bench.records,
+            leases=bench.leases,
+            listing=self.listing,
+            executions=self.executions,
+            closing=self.closing,
+            work_for=bench.work_for,
+            clock=bench.clock,
+        )
+
+    def round(self, seconds: float = ROUND_SECONDS) -> Findings:
+        """One round of reconcile."""
+        return self.reconciling.reconcile(self.bench.deadline(seconds))
+
+    def start(self, pipeline: str = "otc", **body: Any) -> dict[str, Any]:
+        """``POST /runs``."""
+        return self.requests.start({"pipeline": pipeline, **body}, CALLER, None, self.bench.deadline())
+
+    def retry(self, run_id: str = RUN) -> dict[str, Any]:
+        return self.steering.retry(run_id, CALLER, self.bench.deadline())
+
+    def fail(self, run_id: str = RUN) -> Run:
+        """The run ends, and not well."""
+        return self.end("FAILED", "JobFailed", "It failed.", run_id)
+
+    def slot(self, pipeline: str = "otc") -> dict[str, Any]:
+        return self.bench.table.get(f"slot#{pipeline}") or {}
+
+    def status(self, run_id: str) -> RunStatus | None:
+        run = self.bench.records.find(run_id)
+        return run.status if run else None
+
+    def succeed(self, run_id: str) -> None:
+        """Every step of an open run has a proven, good end, and the run is closed."""
+        records, deadline = self.bench.records, self.bench.deadline()
+        for job in records.get(run_id).plan.jobs:
+            records.save_step(
+                records.get(run_id), job.step, {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline
+            )
+        self.executions.start(run_id)
+        self.end("SUCCEEDED", run_id=run_id)

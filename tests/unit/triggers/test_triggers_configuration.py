@@ -1,0 +1,166 @@
+"""Parameters and secrets as AWS gives them, and as AWS fails to give them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+
+from celonis_refresh.aws.configuration import (
+    ConfigurationUnavailable,
+    Parameters,
+    Secrets,
+    SecretUnreadable,
+    UnknownSource,
+    is_passing,
+)
+from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
+
+VALUE = "a-secret-that-nobody-may-see"
+
+
+def refusal(code: str, status: int = 400) -> ClientError:
+    metadata = {"HTTPStatusCode": status}
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "Get")
+
+
+PASSES = [
+    refusal("ThrottlingException"),
+    refusal("TooManyUpdates"),
+    refusal("RequestLimitExceeded"),
+    refusal("InternalServerError", 500),
+    refusal("ServiceUnavailable", 503),
+    ReadTimeoutError(endpoint_url="https://ssm"),
+    ConnectTimeoutError(endpoint_url="https://ssm"),
+    EndpointConnectionError(endpoint_url="https://ssm"),
+]
+
+
+@dataclass
+class Aws:
+    """Parameter Store and Secrets Manager in one. ``asked``: the names, in order."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    error: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        return {"Parameter": {"Value": self._value(Name, "ParameterNotFound")}}
+
+    def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        return {"SecretString": self._value(SecretId, "ResourceNotFoundException")}
+
+    def _value(self, name: str, missing: str) -> str:
+        self.asked.append(name)
+        if self.error:
+            raise self.error
+        if name not in self.values:
+            raise refusal(missing)
+        return self.values[name]
+
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters(cast("Any", self), "stack")
+
+    @property
+    def secrets(self) -> Secrets:
+        return Secrets(cast("Any", self), "stack")
+
+
+@pytest.mark.parametrize("error", PASSES, ids=str)
+def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Exception) -> None:
+    aws = Aws(error=error)
+    for ask in (
+        lambda: aws.parameters.pipeline("otc"),
+        lambda: aws.parameters.source_text("github"),
+        lambda: aws.secrets.webhook("github"),
+        lambda: aws.secrets.connection("default"),
+    ):
+        with pytest.raises(ConfigurationUnavailable) as told:
+            ask()
+        assert is_passing(told.value)
+        assert str(told.value).endswith("Try again.")
+
+
+def test_what_does_not_pass_is_raised_as_it_is() -> None:
+    aws = Aws(error=refusal("AccessDeniedException"))
+    with pytest.raises(ClientError) as told:
+        aws.secrets.webhook("github")
+    assert not is_passing(told.value)
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "a b", "a\0", "", "é", "-a", "a" * 49, "a\n", "*", "../otc"])
+def test_what_is_no_name_is_never_asked_for(name: str) -> None:
+    aws = Aws()
+    with pytest.raises(UnknownSource):
+        aws.parameters.source_text(name)
+    with pytest.raises(InvalidTrigger):
+        aws.parameters.pipeline(name)
+    assert aws.asked == []
+
+
+def test_what_is_not_there_is_unknown() -> None:
+    aws = Aws()
+    with pytest.raises(UnknownSource):
+        aws.parameters.source_text("github")
+    with pytest.raises(UnknownPipeline):
+        aws.parameters.pipeline("otc")
+    assert aws.asked == ["/stack/sources/github", "/stack/pipelines/otc"]
+
+
+def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() -> None:
+    aws = Aws(
+        {"/stack/pipelines/otc": json.dumps({"data_pool": "p", "jobs": [{"job": "j"}], "paused": True})}
+    )
+    assert aws.parameters.is_paused("otc")
+    aws.values["/stack/pipelines/otc"] = "{"
+    with pytest.raises(InvalidDefinition):
+        aws.parameters.pipeline("otc")
+    assert not aws.parameters.is_paused("otc")
+    assert not aws.parameters.is_paused("none")
+
+
+@pytest.mark.parametrize(
+    ("document", "values"),
+    [
+        ({"current": VALUE}, (VALUE,)),
+        ({"current": VALUE, "previous": "old"}, (VALUE, "old")),
+        ({"previous": "old", "current": VALUE, "note": 1}, (VALUE, "old")),
+    ],
+)
+def test_a_secret_is_its_current_and_its_previous_value(
+    document: dict[str, object], values: tuple[str, ...]
+) -> None:
+    aws = Aws({"stack/webhooks/github": json.dumps(document)})
+    assert aws.secrets.webhook("github") == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        VALUE,
+        f'"{VALUE}"',
+        "[]",
+        "{}",
+        json.dumps({"previous": VALUE}),
+        json.dumps({"current": ""}),
+        json.dumps({"current": [VALUE]}),
+        json.dumps({"current": VALUE, "previous": None}),
+        "[" * 100_000,
+    ],
+)
+def test_a_secret_of_another_shape_is_refused_and_never_repeated(text: str) -> None:
+    aws = Aws({"stack/webhooks/github": text})
+    with pytest.raises(SecretUnreadable) as told:
+        aws.secrets.webhook("github")
+    assert VALUE not in str(told.value)
+    assert "stack/webhooks/github" in str(told.value)
+
+
+def test_a_secret_that_is_not_there_is_told() -> None:
+    with pytest.raises(SecretUnreadable, match="does not exist"):
+        Aws().secrets.webhook("github")

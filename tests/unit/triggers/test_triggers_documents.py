@@ -1,0 +1,80 @@
+"""docs/senders.md says of every sender what its row of the table in the code says."""
+
+from __future__ import annotations
+
+import pytest
+
+from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
+from celonis_refresh.webhooks.senders import SENDERS
+from tests.template import pages
+
+PAGE = "docs/senders.md"
+ROWS = pages.table(PAGE, "What each one does")
+POSSIBLE = pages.table(PAGE, "What remains possible")
+
+
+def signed(scheme: Scheme) -> str:
+    """What is under the signature, as the page writes it."""
+    if isinstance(scheme, Sns):
+        return "id, time, message, topic"
+    if not isinstance(scheme, Hmac):
+        return "nothing"
+    parts = [("id", scheme.signs_id), ("time", scheme.signs_time), ("body", True)]
+    return ", ".join(name for name, is_signed in parts if is_signed)
+
+
+def proof(scheme: Scheme) -> str:
+    match scheme:
+        case Hmac(encoding=encoding):
+            return f"HMAC-SHA256, {'base64' if encoding == 'base64' else 'hex'}"
+        case UrlToken():
+            return "token in the address"
+        case BasicAuth():
+            return "HTTP Basic"
+        case StaticToken():
+            return "token|value"
+    return "RSA"
+
+
+def test_the_page_has_every_sender() -> None:
+    assert set(ROWS) == set(SENDERS)
+    text = " ".join(row[1] for row in POSSIBLE.values())
+    assert set(pages.NAME.findall(text)) == set(SENDERS)
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_what_is_signed_is_what_the_scheme_signs(name: str) -> None:
+    row, sender = ROWS[name], SENDERS[name]
+    if name not in ("custom", "snowflake"):
+        assert row[2] == (signed(sender.scheme) if row[2] != "the same" else row[2]), name
+    if row[1] not in ("the same under `svix-…`", "Standard Webhooks", "the same, through SNS"):
+        assert any(word in row[1] for word in proof(sender.scheme).split("|")), name
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_the_delivery_id_stands_where_the_page_says(name: str) -> None:
+    sender, told = SENDERS[name], ROWS[name][3]
+    if not sender.delivery_id:
+        assert told.startswith("none")
+    for place in sender.delivery_id:
+        last = (place.header or place.path).replace(".", "/").lower()
+        assert last in told.replace(".", "/").lower() or last.rsplit("/", 1)[-1] in told.lower(), name
+    assert ("the bytes of the body" in told) == bool(sender.run)
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_it_starts_on_what_the_page_says(name: str) -> None:
+    start = SENDERS[name].start
+    assert ROWS[name][4].startswith("any ") == (not start.events and start.when == "`true`"), name
+    if name not in ("snowflake",):
+        assert all(f"`{event}`" in ROWS[name][4] for event in start.events), name
+
+
+def test_only_where_neither_id_nor_time_is_signed_the_bytes_are_a_key() -> None:
+    for sender in SENDERS.values():
+        if sender.run:
+            scheme = sender.scheme
+            assert isinstance(scheme, Hmac)
+            assert not scheme.signs_id
+            assert not scheme.signs_time
+            assert all(place.header for place in sender.delivery_id)

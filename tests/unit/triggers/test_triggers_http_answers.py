@@ -1,0 +1,80 @@
+"""How errors become HTTP answers."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.http_answers import RETRY_SECONDS, STATUS, answer, answering, error_answer
+from celonis_refresh.pipelines.errors import InvalidTrigger, Problem
+from celonis_refresh.runs.errors import RunNotFound, TableBusy
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
+
+CONTEXT = SimpleNamespace(aws_request_id="request-1")
+
+
+class Unforeseen(RefreshError):
+    """An error of this service that has no status."""
+
+
+def answered(error: Exception) -> dict[str, Any]:
+    def raising(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        raise error
+
+    told = answering(raising)({}, CONTEXT)
+    return {**told, "body": json.loads(told["body"])}
+
+
+def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
+    plain = answer(200, {"a": 1})
+    assert plain == {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": '{"a": 1}'}
+    xml = answer(200, "<Ack/>", {"Content-Type": "text/xml"})
+    assert (xml["headers"], xml["body"]) == ({"content-type": "text/xml"}, "<Ack/>")
+    ready = answer(200, '{"challenge": "x"}', {"content-type": "application/json"})
+    assert ready["body"] == '{"challenge": "x"}'
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotAuthentic("No."), 401),
+        (Malformed("No."), 400),
+        (TooLarge("No."), 413),
+        (RunNotFound("r"), 404),
+        (TableBusy("throttled"), 503),
+        (Unforeseen("No."), 500),
+    ],
+)
+def test_an_error_is_its_status_its_name_and_its_sentence(error: RefreshError, status: int) -> None:
+    told = answered(error)
+    assert told["statusCode"] == status
+    assert told["body"] == {"error": error.name, "message": str(error)}
+
+
+@pytest.mark.parametrize("name", STATUS)
+def test_only_what_may_be_asked_again_says_when(name: str) -> None:
+    error = RefreshError("No.")
+    error.__class__ = type(name, (RefreshError,), {})
+    told = error_answer(error)
+    assert told["statusCode"] == STATUS[name]
+    assert told["headers"].get("retry-after") == (RETRY_SECONDS if STATUS[name] == 503 else None)
+
+
+def test_input_that_makes_no_sense_is_answered_field_by_field() -> None:
+    told = answered(InvalidTrigger("The request", [Problem("mode", 'expected "FULL" or "DELTA"')]))
+    assert told["body"]["fields"] == [{"field": "mode", "expected": 'expected "FULL" or "DELTA"'}]
+
+
+def test_what_nobody_foresaw_is_a_bare_500_with_the_id_to_look_it_up() -> None:
+    told = answered(ZeroDivisionError("a secret in a message"))
+    assert told["statusCode"] == 500
+    assert told["body"]["request_id"] == "request-1"
+    assert "secret" not in json.dumps(told)
+
+
+def test_an_answer_passes_as_it_is() -> None:
+    assert answering(lambda event, context: answer(204, None))({}, CONTEXT)["statusCode"] == 204

@@ -1,0 +1,117 @@
+"""Values that are kept: how old they may be, when they are read anew, and what serves meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from celonis_refresh.aws.kept import Kept
+from tests.fakes.clock import Clock
+
+SECONDS = 60.0
+
+
+class Passing(Exception):
+    """An error that passes."""
+
+
+class Lasting(Exception):
+    """An error that does not."""
+
+
+@dataclass
+class Shelf:
+    """What is read: a number that grows with every reading, or an error."""
+
+    clock: Clock = field(default_factory=Clock)
+    readings: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(self._read, SECONDS, self.clock, lambda error: isinstance(error, Passing))
+
+    def _read(self, name: str) -> int:
+        self.readings.append(name)
+        if self.error:
+            raise self.error
+        return len(self.readings)
+
+
+def test_a_value_is_read_once_while_it_is_young() -> None:
+    shelf = Shelf()
+    assert [shelf.kept.get("a") for _ in range(3)] == [1, 1, 1]
+    shelf.clock.sleep(SECONDS - 0.1)
+    assert shelf.kept.get("a") == 1
+    shelf.clock.sleep(0.2)
+    assert shelf.kept.get("a") == 2
+    assert shelf.kept.get("b") == 3
+
+
+def test_what_is_kept_for_no_time_is_read_every_time() -> None:
+    shelf = Shelf()
+    shelf.kept = Kept(shelf._read, 0, shelf.clock, lambda error: isinstance(error, Passing))
+    assert [shelf.kept.get("a"), shelf.kept.get("a")] == [1, 2]
+    shelf.error = Passing()
+    assert shelf.kept.get("a") == 2
+
+
+def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
+    shelf = Shelf()
+    shelf.kept.get("a")
+    shelf.error = Passing()
+    shelf.clock.sleep(SECONDS * 10)
+    assert shelf.kept.get("a") == 1
+    assert shelf.kept.renew_seldom("a") == 1
+    shelf.error = None
+    assert shelf.kept.get("a") == 4
+
+
+def test_what_was_never_read_is_told() -> None:
+    shelf = Shelf(error=Passing())
+    with pytest.raises(Passing):
+        shelf.kept.get("a")
+
+
+def test_an_error_that_lasts_is_told_whatever_was_known() -> None:
+    shelf = Shelf()
+    shelf.kept.get("a")
+    shelf.error = Lasting()
+    shelf.clock.sleep(SECONDS * 2)
+    with pytest.raises(Lasting):
+        shelf.kept.get("a")
+
+
+def test_a_value_that_is_renewed_is_the_one_of_now_or_none() -> None:
+    shelf = Shelf()
+    shelf.kept.get("a")
+    assert [shelf.kept.renew("a"), shelf.kept.renew("a"), shelf.kept.get("a")] == [2, 3, 3]
+    shelf.error = Passing()
+    with pytest.raises(Passing):
+        shelf.kept.renew("a")
+    assert shelf.kept.get("a") == 3
+
+
+def test_strangers_make_it_read_anew_once_in_a_while_at_most() -> None:
+    shelf = Shelf()
+    shelf.kept.get("a")
+    assert [shelf.kept.renew_seldom("a") for _ in range(100)] == [2] * 100
+    shelf.clock.sleep(SECONDS - 0.1)
+    assert shelf.kept.renew_seldom("a") == 2
+    shelf.clock.sleep(0.2)
+    assert shelf.kept.renew_seldom("a") == 3
+    assert shelf.readings == ["a"] * 3
+
+
+def test_one_name_does_not_use_up_the_renewals_of_another() -> None:
+    shelf = Shelf()
+    assert [shelf.kept.renew_seldom("a"), shelf.kept.renew_seldom("b")] == [1, 2]
+
+
+def test_a_renewal_that_failed_counts_too() -> None:
+    shelf = Shelf()
+    shelf.kept.get("a")
+    shelf.error = Passing()
+    for _ in range(10):
+        assert shelf.kept.renew_seldom("a") == 1
+    assert len(shelf.readings) == 2

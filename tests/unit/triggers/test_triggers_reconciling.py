@@ -1,0 +1,279 @@
+"""Rounds of reconcile: what they finish, what they leave alone, and whom they may meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from celonis_refresh.passage.reconciling import LEAST_SECONDS, PATIENCE_SECONDS
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Acceptance, Claim
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.records import RunStatus
+from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
+from tests.template import documents
+from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder
+from tests.unit.triggers.desk import Desk
+
+LONG = 120.0
+"""Seconds after which nobody who began something is at it still."""
+
+
+def old(desk: Desk) -> Desk:
+    desk.bench.clock.sleep(LONG)
+    return desk
+
+
+def never_handed_over() -> tuple[Desk, str]:
+    """A run that was claimed and whose execution was never started."""
+    desk = Desk()
+    desk.succeed(RUN)
+    run_id = desk.start()["runs"][0]["run_id"]
+    desk.executions.known.pop(run_id)
+    desk.executions.asked.clear()
+    return desk, run_id
+
+
+def ended_unnoticed(status: str = "FAILED") -> Desk:
+    desk = Desk()
+    desk.join("otc-2")
+    desk.executions.end(RUN, status, "JobFailed", "It failed.")
+    return desk
+
+
+def waiting() -> tuple[Desk, str]:
+    """A trigger that came during a pause, which is lifted by now."""
+    desk = Desk()
+    desk.succeed(RUN)
+    desk.definitions["otc"] = job_definition(paused=True)
+    run_id = desk.start()["runs"][0]["run_id"]
+    desk.definitions["otc"] = desk.definition
+    desk.executions.asked.clear()
+    return desk, run_id
+
+
+def test_patience_is_twice_the_time_out_of_the_trigger() -> None:
+    assert documents.functions()["Trigger"]["Timeout"] * 2 == PATIENCE_SECONDS
+
+
+def test_a_round_comes_every_few_minutes() -> None:
+    event = documents.functions()["Reconcile"]["Events"]["Round"]["Properties"]
+    assert event["ScheduleExpression"] == "rate(5 minutes)"
+
+
+def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> None:
+    desk, run_id = never_handed_over()
+    desk.bench.clock.sleep(PATIENCE_SECONDS - 1)
+    assert desk.round().started == []
+    desk.bench.clock.sleep(2)
+    assert desk.round().started == [run_id]
+    assert desk.executions.asked == [run_id]
+    assert desk.round().started == []
+
+
+def test_a_run_whose_execution_is_under_way_is_left_alone() -> None:
+    desk = old(Desk())
+    before = list(desk.bench.dynamodb.documents(""))
+    findings = desk.round()
+    assert not any(vars(findings).values())
+    assert list(desk.bench.dynamodb.documents("")) == before
+
+
+def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
+    desk = old(ended_unnoticed())
+    findings = desk.round()
+    assert findings.closed == [RUN]
+    assert desk.status(RUN) is RunStatus.FAILED
+    assert desk.slot()["run_id"] == "otc-2"
+    assert desk.executions.asked == ["otc-2"]
+    assert len(desk.notices) == 1
+    assert holder(desk.bench) is None
+    again = desk.round()
+    assert (again.closed, again.told, len(desk.notices)) == ([], [], 1)
+
+
+def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
+    desk = old(Desk())
+    desk.executions.known.clear()
+    assert desk.round().closed == [RUN]
+    run = desk.bench.records.get(RUN)
+    assert (run.status, run.item["error"]) == (RunStatus.FAILED, "ExecutionGone")
+    assert len(desk.notices) == 1
+
+
+def test_an_end_that_nobody_was_told_of_is_told() -> None:
+    """Whoever closed the run died before telling, and its event does not come again."""
+    desk = ended_unnoticed()
+
+    def dies(subject: str, text: str, facts: dict[str, Any]) -> None:
+        raise Crashed
+
+    closing = desk.closing
+    object.__setattr__(closing, "notify", dies)
+    with pytest.raises(Crashed):
+        closing.close(f"arn:{RUN}", desk.bench.deadline())
+    assert desk.round().told == []
+    old(desk)
+    assert desk.round().told == [RUN]
+    assert len(desk.notices) == 1
+    assert desk.round().told == []
+
+
+def test_what_waits_starts_when_the_pause_is_lifted_and_not_before() -> None:
+    desk, run_id = waiting()
+    desk.paused = True
+    assert desk.round().slots == []
+    desk.paused = False
+    assert desk.round().slots == ["otc"]
+    assert desk.status(run_id) is RunStatus.OPENING
+    assert desk.executions.asked == [run_id]
+    assert desk.round().slots == []
+
+
+def test_a_lease_of_an_open_run_is_left_alone() -> None:
+    desk = Desk()
+    assert desk.bench.leases.take(RUN, JOB_LEASE, desk.bench.deadline())
+    old(desk)
+    assert desk.round().leases == []
+    assert holder(desk.bench) == RUN
+
+
+def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() -> None:
+    desk = Desk(definition=load_definition())
+    desk.bench.celonis.models[MODEL].seconds = 10_000
+    desk.bench.start("load-0")
+    desk.executions.end(RUN, "ABORTED", "Canceled", "Stopped.")
+    desk.close()
+    assert holder(desk.bench, MODEL_LEASE) == RUN
+    old(desk)
+    assert desk.round().leases == []
+    assert holder(desk.bench, MODEL_LEASE) == RUN
+    desk.bench.clock.sleep(10_000)
+    assert desk.round().leases == [MODEL_LEASE]
+    assert holder(desk.bench, MODEL_LEASE) is None
+
+
+def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
+    desk = Desk()
+    assert desk.bench.leases.take(RUN, JOB_LEASE, desk.bench.deadline())
+    del desk.bench.dynamodb.items[keys.run(RUN)]
+    old(desk)
+    assert desk.round().leases == [JOB_LEASE]
+
+
+@pytest.mark.parametrize("trouble", [TableBusy("throttled"), ZeroDivisionError("unforeseen")])
+def test_one_that_cannot_be_reconciled_hides_no_other(trouble: Exception) -> None:
+    desk, run_id = never_handed_over()
+    desk.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    other = desk.start("p2p")["runs"][0]["run_id"]
+    desk.executions.known.pop(other)
+    old(desk)
+    met: list[str] = []
+
+    def fails(name: str, when: str) -> None:
+        met.append(name)
+        if len(met) == 1:
+            raise trouble
+
+    desk.executions.hook = fails
+    findings = desk.round()
+    assert sorted([*findings.failed, *findings.started]) == sorted([run_id, other])
+    assert len(findings.failed) == 1
+    desk.executions.hook = lambda name, when: None
+    assert desk.round().started == findings.failed
+
+
+def test_what_there_is_no_time_for_waits_for_the_next_round() -> None:
+    desk, run_id = never_handed_over()
+    old(desk)
+    assert desk.round(LEAST_SECONDS - 1).started == []
+    assert desk.round().started == [run_id]
+
+
+# ---------------------------------------------------------------- races
+
+
+def _claims(desk: Desk) -> Acceptance:
+    claim = Claim("otc", Wish(), "otc-rival", "otc-follows", desk.definition, JOB)
+    return desk.bench.claims.accept([claim], ["delivery#shop#rival"], desk.bench.deadline())
+
+
+def _closes(desk: Desk) -> None:
+    desk.close()
+
+
+def _reconciles(desk: Desk) -> None:
+    desk.round()
+
+
+def _starts(desk: Desk) -> None:
+    for run_id in [item["run_id"] for item in desk.bench.dynamodb.documents("run#")]:
+        if desk.status(run_id) is RunStatus.OPENING:
+            desk.executions.start(run_id)
+
+
+RIVALS = [_claims, _closes, _reconciles, _starts]
+SCENES: list[Callable[[], Desk]] = [
+    lambda: never_handed_over()[0],
+    lambda: ended_unnoticed("SUCCEEDED"),
+    lambda: ended_unnoticed("FAILED"),
+    lambda: waiting()[0],
+]
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("scene", SCENES, ids=["never handed over", "succeeded", "failed", "waiting"])
+def test_a_round_may_meet_anybody_at_any_of_its_calls(
+    scene: Callable[[], Desk], rival: Callable[[Desk], Any]
+) -> None:
+    """The rival acts, whole, right before each of the round's requests in turn."""
+    calls = _calls_of(scene)
+    assert calls > 3
+    for moment in range(calls):
+        desk = old(scene())
+        _meet(desk, moment, rival)
+        desk.round()
+        desk.bench.dynamodb.before = lambda *_: None
+        old(desk)
+        desk.round()
+        _check(desk)
+
+
+def _calls_of(scene: Callable[[], Desk]) -> int:
+    desk = old(scene())
+    desk.bench.dynamodb.calls.clear()
+    desk.round()
+    return len(desk.bench.dynamodb.calls)
+
+
+def _meet(desk: Desk, moment: int, rival: Callable[[Desk], Any]) -> None:
+    left = [moment]
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            desk.bench.dynamodb.before = lambda *_: None
+            rival(desk)
+
+    desk.bench.dynamodb.before = before
+
+
+def _check(desk: Desk) -> None:
+    """Every run that was promised is there or waits; the one that is active has its execution; none twice."""
+    slot = desk.slot()
+    runs = {item["run_id"]: item for item in desk.bench.dynamodb.documents("run#")}
+    opened = [run_id for run_id in runs if runs[run_id]["status"] in ("OPENING", "RUNNING")]
+    assert opened == ([slot["run_id"]] if "run_id" in slot else [])
+    assert all(desk.executions.known[run_id].status == "RUNNING" for run_id in opened)
+    for delivery in desk.bench.dynamodb.documents("delivery#"):
+        for promised in delivery["runs"]:
+            waits = slot.get("pending", {}).get("run_id")
+            assert promised["run_id"] in runs or promised["run_id"] == waits
+    for lease in desk.bench.dynamodb.documents("lease#"):
+        assert lease["run_id"] in opened
+    told = [facts["run_id"] for _, _, facts in desk.notices]
+    assert {run_id for run_id in runs if runs[run_id]["status"] == "FAILED"} == set(told)
+    assert list(desk.bench.dynamodb.documents("notice#")) == []

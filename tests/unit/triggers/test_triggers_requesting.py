@@ -1,0 +1,184 @@
+"""The runs API: starting, showing and listing runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celonis_refresh.passage.requesting import read_cancel, read_json
+from celonis_refresh.pipelines.errors import InvalidTrigger, UnknownPipeline
+from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.runs.errors import PipelineSkips, RunNotFound, TableBusy
+from tests.fakes.bench import JOB, RUN, job_definition
+from tests.fakes.dynamodb import client_error
+from tests.unit.triggers.desk import CALLER, Desk
+
+KEY = "2f1c7c1e-idempotency"
+
+
+def started(desk: Desk, key: str | None = None, **body: Any) -> dict[str, Any]:
+    return desk.requests.start({"pipeline": "p2p", **body}, CALLER, key, desk.bench.deadline())
+
+
+@pytest.fixture
+def desk() -> Desk:
+    made = Desk()
+    made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    return made
+
+
+def test_a_start_is_claimed_and_handed_over(desk: Desk) -> None:
+    told = started(desk, mode="DELTA", tables=["VBAK"], reason="why")
+    run_id = told["runs"][0]["run_id"]
+    assert told == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
+    assert desk.executions.asked == [run_id]
+    run = desk.bench.records.get(run_id)
+    (reason,) = run.wish.reasons
+    assert (run.wish.mode, sorted(run.wish.tables)) == (Mode.DELTA, ["VBAK"])
+    assert (reason.by, reason.text) == (CALLER, "why")
+
+
+def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(desk: Desk) -> None:
+    told = desk.start()
+    assert told["runs"][0]["status"] == "joined"
+    assert desk.executions.asked == []
+    assert desk.slot()["pending"]["run_id"] == told["runs"][0]["run_id"]
+
+
+def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: Desk) -> None:
+    desk.definitions["otc"] = job_definition(when_running="skip")
+    with pytest.raises(PipelineSkips) as told:
+        desk.start()
+    assert told.value.run_id == RUN
+    assert "pending" not in desk.slot()
+
+
+def test_a_key_is_accepted_once(desk: Desk) -> None:
+    first, again = started(desk, KEY), started(desk, KEY)
+    assert again == {**first, "duplicate": True}
+    assert "duplicate" not in started(desk, "another key")
+    assert desk.start("p2p")["runs"][0]["status"] == "joined"
+
+
+def test_a_key_sent_again_finishes_what_a_crash_left_undone(desk: Desk) -> None:
+    run_id = started(desk, KEY)["runs"][0]["run_id"]
+    desk.executions.known.clear()
+    started(desk, KEY)
+    assert run_id in desk.executions.known
+
+
+def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: Desk) -> None:
+    def fails(name: str, when: str) -> None:
+        raise client_error("ThrottlingException", name)
+
+    desk.executions.hook = fails
+    assert started(desk)["runs"][0]["status"] == "started"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "otc",
+        {},
+        {"pipeline": 1},
+        {"pipeline": {"name": "inline"}},
+        {"pipeline": "p" * 65},
+        {"pipeline": "otc", "mode": "SOMETIMES"},
+        {"pipeline": "otc", "mode": {}},
+        {"pipeline": "otc", "tables": []},
+        {"pipeline": "otc", "tables": [1]},
+        {"pipeline": "otc", "tables": ["x" * 257]},
+        {"pipeline": "otc", "reason": "x" * 257},
+        {"pipeline": "otc", "reason": None},
+        {"pipeline": "otc", "run_id": "mine"},
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: Desk, body: object) -> None:
+    desk.bench.dynamodb.calls.clear()
+    with pytest.raises(InvalidTrigger) as told:
+        desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
+    assert told.value.problems
+    assert desk.bench.dynamodb.calls == []
+
+
+def test_an_unknown_pipeline_is_told(desk: Desk) -> None:
+    with pytest.raises(UnknownPipeline):
+        desk.start("none")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "NaN", '{"a": 1, "a": 2}', '{"a": "\\ud800"}', "[" * 100_000, "1" * 5000, '{"a": 1e999}', None],
+)
+def test_a_body_that_is_no_json_is_refused(text: str | None) -> None:
+    with pytest.raises(InvalidTrigger, match="expected a JSON object"):
+        read_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "drop"), [(None, False), ("", False), ("{}", False), ('{"drop_pending": true}', True)]
+)
+def test_a_cancel_may_say_nothing(text: str | None, *, drop: bool) -> None:
+    assert read_cancel(text).drop_pending is drop
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "[]", '{"drop_pending": 1}', '{"drop_pending": "yes"}', '{"drop": true}']
+)
+def test_a_cancel_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(InvalidTrigger):
+        read_cancel(text)
+
+
+def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(desk: Desk) -> None:
+    assert desk.requests.show(RUN)["run_id"] == RUN
+    desk.bench.dynamodb.calls.clear()
+    for unknown, calls in (("none", 1), ("x" * 81, 1), ("x" * 3000, 1)):
+        with pytest.raises(RunNotFound):
+            desk.requests.show(unknown)
+        assert len(desk.bench.dynamodb.calls) == calls
+
+
+def test_a_table_that_does_not_answer_is_busy(desk: Desk) -> None:
+    def fails(operation: str, request: dict[str, Any]) -> None:
+        raise client_error("ProvisionedThroughputExceededException", operation)
+
+    desk.bench.dynamodb.before = fails
+    with pytest.raises(TableBusy):
+        desk.requests.show(RUN)
+    with pytest.raises(TableBusy):
+        desk.requests.list({})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": "0"},
+        {"limit": "101"},
+        {"limit": "many"},
+        {"limit": "1,2"},
+        {"status": "GREEN"},
+        {"status": ""},
+        {"pipeline": ""},
+        {"pipeline": "p" * 65},
+        {"before": ""},
+        {"before": "x" * 129},
+        {"after": "x"},
+    ],
+)
+def test_a_query_that_makes_no_sense_is_refused(desk: Desk, query: dict[str, str]) -> None:
+    with pytest.raises(InvalidTrigger):
+        desk.requests.list(query)
+
+
+def test_runs_are_listed_by_pipeline_and_status(desk: Desk) -> None:
+    desk.fail()
+    other = desk.start("p2p")["runs"][0]["run_id"]
+    assert [run["run_id"] for run in desk.requests.list({"limit": "1"})["runs"]] == [other]
+    assert [run["run_id"] for run in desk.requests.list({"pipeline": "otc"})["runs"]] == [RUN]
+    assert [run["run_id"] for run in desk.requests.list({"status": "FAILED"})["runs"]] == [RUN]
+    assert desk.requests.list({"status": "SUCCEEDED"}) == {"runs": [], "before": None}
+    assert desk.bench.celonis.jobs[JOB].mine == []

@@ -1,0 +1,227 @@
+"""Cancelling and retrying runs, and how pipelines stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celonis_refresh.passage.steering import RunOpen, RunSuperseded
+from celonis_refresh.pipelines.errors import UnknownPipeline
+from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
+from celonis_refresh.runs.records import RunStatus
+from tests.fakes.bench import JOB, RUN, job_definition
+from tests.fakes.dynamodb import client_error
+from tests.unit.triggers.desk import CALLER, Desk
+
+TWO_JOBS = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}], loads=[{"data_model": "model-a"}])
+
+
+def cancelled(desk: Desk, run_id: str = RUN, *, drop: bool = False) -> dict[str, Any]:
+    return desk.steering.cancel(run_id, CALLER, desk.bench.deadline(), drop_pending=drop)
+
+
+def test_a_cancel_stops_the_execution_and_says_by_whom() -> None:
+    desk = Desk()
+    assert cancelled(desk) == {"run_id": RUN, "status": "cancelling"}
+    execution = desk.executions.known[RUN]
+    assert (execution.status, execution.error) == ("ABORTED", "Canceled")
+    assert CALLER in execution.cause
+    assert desk.status(RUN) is RunStatus.RUNNING
+    desk.close()
+    assert desk.status(RUN) is RunStatus.ABORTED
+
+
+def test_a_run_whose_execution_never_began_can_be_cancelled() -> None:
+    desk = Desk()
+    desk.executions.known.clear()
+    cancelled(desk)
+    assert desk.executions.known[RUN].status == "ABORTED"
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None:
+    desk = Desk()
+    desk.join("otc-2")
+    told = cancelled(desk, drop=drop)
+    assert ("dropped" in told) == drop
+    assert ("pending" in desk.slot()) != drop
+    if drop:
+        assert told["dropped"]["run_id"] == "otc-2"
+    desk.close()
+    assert desk.status("otc-2") is (None if drop else RunStatus.OPENING)
+
+
+def test_nothing_is_dropped_where_nothing_waits() -> None:
+    assert "dropped" not in cancelled(Desk(), drop=True)
+
+
+def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
+    desk = Desk()
+    desk.join("otc-2")
+
+    def joins(operation: str, request: dict[str, Any]) -> None:
+        if operation == "UpdateItem":
+            desk.bench.dynamodb.before = lambda *_: None
+            desk.start(mode="FULL")
+
+    desk.bench.dynamodb.before = joins
+    with pytest.raises(TableBusy):
+        cancelled(desk, drop=True)
+    assert desk.executions.known[RUN].status == "RUNNING"
+    assert cancelled(desk, drop=True)["dropped"]["wish"]["mode"] == "FULL"
+
+
+def test_only_a_run_that_is_open_can_be_cancelled() -> None:
+    desk = Desk()
+    with pytest.raises(RunNotFound):
+        cancelled(desk, "none")
+    desk.fail()
+    with pytest.raises(RunClosed):
+        cancelled(desk)
+
+
+def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today() -> None:
+    desk = Desk(definition=TWO_JOBS)
+    records, deadline = desk.bench.records, desk.bench.deadline()
+    records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
+    desk.fail()
+    desk.definitions["otc"] = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}, {"job": "job-c"}])
+    told = desk.retry()
+    (run,) = told["runs"]
+    assert (told["retry_of"], run["status"], run["pipeline"]) == (RUN, "started", "otc")
+    assert "duplicate" not in told
+    plan = desk.bench.records.get(run["run_id"]).plan
+    assert [job.job for job in plan.jobs] == ["job-b", "job-c"]
+    assert desk.executions.asked == [run["run_id"]]
+
+
+def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
+    desk = Desk(definition=TWO_JOBS)
+    records, deadline = desk.bench.records, desk.bench.deadline()
+    done = {"outcome": "SUCCEEDED", "ended_at": "-"}
+    records.save_step(records.get(RUN), "job-0", done, deadline)
+    desk.fail()
+    second = desk.retry()["runs"][0]["run_id"]
+    records.save_step(records.get(second), "job-0", done, deadline)
+    desk.fail(second)
+    third = desk.retry(second)["runs"][0]["run_id"]
+    plan = records.get(third).plan
+    assert ([job.job for job in plan.jobs], [load.data_model for load in plan.loads]) == ([], ["model-a"])
+
+
+def test_a_retry_keeps_the_wish_and_tells_whose_it_is() -> None:
+    desk = Desk()
+    desk.fail()
+    wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]
+    desk.fail(wanted)
+    run = desk.bench.records.get(desk.retry(wanted)["runs"][0]["run_id"])
+    (reason,) = run.wish.reasons
+    assert (run.wish.mode, run.wish.complete, reason.by) == ("FULL", True, CALLER)
+    assert wanted in reason.text
+
+
+def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> None:
+    desk = Desk()
+    desk.fail()
+    (run,) = desk.retry()["runs"]
+    again = {"retry_of": RUN, "runs": [run], "duplicate": True}
+    assert desk.retry() == again
+    desk.succeed(run["run_id"])
+    assert desk.retry() == again
+    desk.definitions["otc"] = job_definition(paused=True)
+    assert desk.retry() == again
+
+
+def test_asked_again_a_retry_finishes_what_a_crash_left_undone() -> None:
+    desk = Desk()
+    desk.fail()
+
+    def fails(name: str, when: str) -> None:
+        raise client_error("ThrottlingException", name)
+
+    desk.executions.hook = fails
+    run_id = desk.retry()["runs"][0]["run_id"]
+    assert run_id not in desk.executions.known
+    desk.executions.hook = lambda name, when: None
+    desk.retry()
+    assert desk.executions.known[run_id].status == "RUNNING"
+
+
+def test_a_run_that_is_open_or_succeeded_or_unknown_cannot_be_retried() -> None:
+    desk = Desk()
+    with pytest.raises(RunOpen):
+        desk.retry()
+    with pytest.raises(RunNotFound):
+        desk.retry("none")
+    desk.succeed(RUN)
+    with pytest.raises(RunClosed):
+        desk.retry()
+
+
+def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
+    desk = Desk()
+    desk.fail()
+    desk.bench.clock.sleep(60)
+    later = desk.start()["runs"][0]["run_id"]
+    desk.succeed(later)
+    with pytest.raises(RunSuperseded) as told:
+        desk.retry()
+    assert told.value.later == later
+
+
+def test_while_another_run_is_under_way_or_waits_a_retry_is_refused() -> None:
+    desk = Desk()
+    desk.fail()
+    active = desk.start()["runs"][0]["run_id"]
+    with pytest.raises(PipelineBusy, match=active):
+        desk.retry()
+    desk.paused = True
+    waiting = desk.start()["runs"][0]["run_id"]
+    desk.fail(active)
+    with pytest.raises(PipelineBusy, match=waiting):
+        desk.retry()
+    assert desk.slot()["pending"]["run_id"] == waiting
+
+
+def test_a_retry_cannot_wait_for_a_pause_to_be_lifted() -> None:
+    desk = Desk()
+    desk.fail()
+    desk.definitions["otc"] = job_definition(paused=True)
+    with pytest.raises(PipelinePaused):
+        desk.retry()
+    desk.definitions["otc"] = desk.definition
+    assert desk.retry()["runs"][0]["status"] == "started"
+
+
+def test_pipelines_are_listed_by_name() -> None:
+    desk = Desk()
+    desk.definitions |= {"b": TWO_JOBS, "a": TWO_JOBS}
+    assert desk.steering.list_pipelines() == {"pipelines": ["a", "b", "otc"]}
+
+
+def test_a_pipeline_tells_what_runs_what_waits_and_how_fresh_it_is() -> None:
+    desk = Desk()
+    desk.succeed(RUN)
+    desk.bench.clock.sleep(90)
+    active = desk.start()["runs"][0]["run_id"]
+    waiting = desk.start(mode="DELTA")["runs"][0]["run_id"]
+    stands = desk.steering.show_pipeline("otc")
+    assert (stands["active_run"], stands["waiting"]["run_id"], stands["paused"]) == (active, waiting, False)
+    assert stands["last_success"]["run_id"] == RUN
+    assert stands["seconds_since_last_success"] == 90
+
+
+def test_a_pipeline_that_never_ran_says_so_and_an_unknown_one_is_told() -> None:
+    desk = Desk()
+    desk.definitions["new"] = job_definition(paused=True)
+    assert desk.steering.show_pipeline("new") == {
+        "pipeline": "new",
+        "paused": True,
+        "active_run": None,
+        "waiting": None,
+        "last_success": None,
+        "seconds_since_last_success": None,
+    }
+    with pytest.raises(UnknownPipeline):
+        desk.steering.show_pipeline("none")
