@@ -32,7 +32,8 @@ class Pool:
     def __init__(self, start: Callable[[Function], Worker], limits: Limits) -> None:
         self._start = start
         self._limits = limits
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._turns: dict[_Key, threading.Condition] = {}
         self._idle: dict[_Key, list[Worker]] = {}
         self._busy: dict[_Key, int] = {}
         self._starting = 0
@@ -60,23 +61,24 @@ class Pool:
 
     def retire(self, name: str, version: str) -> None:
         """End the idle processes of a function whose settings changed."""
-        with self._changed:
+        with self._lock:
             retired = self._idle.pop((name, version), [])
             self._workers.difference_update(retired)
         for worker in retired:
             worker.close()
 
     def workers(self) -> list[Worker]:
-        with self._changed:
+        with self._lock:
             return list(self._workers)
 
     def close(self) -> None:
         """End every process."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             workers, self._workers = list(self._workers), set()
             self._idle.clear()
-            self._changed.notify_all()
+            for turn in self._turns.values():
+                turn.notify_all()
         for worker in workers:
             worker.kill()
         for worker in workers:
@@ -85,7 +87,7 @@ class Pool:
     def _acquire(self, function: Function) -> Worker:
         key = (function.name, function.version)
         limit = self._limits.per_function if function.concurrency is None else function.concurrency
-        with self._changed:
+        with self._lock:
             if self._busy.get(key, 0) >= limit or sum(self._busy.values()) >= self._limits.total:
                 raise ThrottledError(f"{function.name}: Rate Exceeded.")
             self._busy[key] = self._busy.get(key, 0) + 1
@@ -100,36 +102,47 @@ class Pool:
             while self._idle.get(key):
                 worker = self._idle[key].pop()
                 if worker.alive:
+                    self._offer_start()
                     return worker
                 self._workers.discard(worker)
                 worker.close()
             if self._starting < self._limits.starting:
                 self._starting += 1
+                self._offer_start()
                 return None
-            self._changed.wait()
+            self._turns.setdefault(key, threading.Condition(self._lock)).wait()
+
+    def _offer_start(self) -> None:
+        """Wakes one of those who wait, whatever its function, while another process may be started.
+
+        Hundreds may wait: to wake all of them at each change would cost more than what they wait for.
+        """
+        if self._starting < self._limits.starting:
+            for turn in self._turns.values():
+                turn.notify()
 
     def _started(self, function: Function, key: _Key) -> Worker:
         try:
             self._make_room()
             worker = self._start(function)
-            with self._changed:
+            with self._lock:
                 self._workers.add(worker)
                 closed = self._closed
             if closed:
                 worker.close()
             worker.wait_ready()
         except BaseException:
-            with self._changed:
+            with self._lock:
                 self._busy[key] -= 1
             raise
         finally:
-            with self._changed:
+            with self._lock:
                 self._starting -= 1
-                self._changed.notify_all()
+                self._offer_start()
         return worker
 
     def _make_room(self) -> None:
-        with self._changed:
+        with self._lock:
             if len(self._workers) < self._limits.total:
                 return
             key = next((key for key, idle in self._idle.items() if idle), None)
@@ -141,25 +154,27 @@ class Pool:
 
     def _release(self, worker: Worker, *, keep: bool) -> None:
         key = (worker.function.name, worker.function.version)
-        with self._changed:
+        with self._lock:
             self._busy[key] -= 1
             if keep and not self._closed:
                 self._idle.setdefault(key, []).append(worker)
             else:
                 self._workers.discard(worker)
                 keep = False
-            self._changed.notify_all()
+            if key in self._turns:
+                self._turns[key].notify()
         if not keep:
             worker.close()
 
     def _warm_one(self, function: Function, count: int) -> None:
         key = (function.name, function.version)
-        with self._changed:
+        with self._lock:
             if len(self._idle.get(key, [])) + self._starting >= count:
                 return
             while self._starting >= self._limits.starting:
-                self._changed.wait()
+                self._turns.setdefault(key, threading.Condition(self._lock)).wait()
             if len(self._idle.get(key, [])) >= count:
+                self._offer_start()
                 return
             self._starting += 1
             self._busy[key] = self._busy.get(key, 0) + 1
