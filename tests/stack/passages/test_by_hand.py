@@ -68,7 +68,7 @@ def test_ids_may_be_the_page_addresses_that_people_copy(service: Service, celoni
 def test_open_run_called_again_by_the_same_execution_gives_the_same_answer(
     service: Service, celonis: Celonis
 ) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job, celonis.job()], loads=[celonis.model("VBAK").id])
     name = service.execute({"pipeline": pipeline, "mode": "DELTA"})
     service.running(name)

@@ -9,8 +9,8 @@ from tests.stack.passages.service import Service, is_sentence, until
 def test_jobs_run_in_order_groups_side_by_side_and_then_all_loads_side_by_side(
     service: Service, celonis: Celonis
 ) -> None:
-    first, one, other, last = celonis.job(), celonis.job(seconds=60), celonis.job(seconds=60), celonis.job()
-    models = [celonis.model(name, seconds=60) for name in ("VBAK", "LIKP", "KNA1")]
+    first, one, other, last = celonis.job(), celonis.job(seconds=600), celonis.job(seconds=60), celonis.job()
+    models = [celonis.model(name, seconds=600) for name in ("VBAK", "LIKP", "KNA1")]
     loads = [
         {"data_model": models[0].id},
         {"data_model": models[1].id, "kind": "partial", "tables": ["LIKP"]},

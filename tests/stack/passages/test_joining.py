@@ -14,7 +14,7 @@ def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_wish_wins(
     service: Service, celonis: Celonis
 ) -> None:
     job, model = world.ERP_JOB_ID, world.MODEL_ID
-    celonis.set_job(job, seconds=60)
+    celonis.set_job(job, seconds=600)
     celonis.set_model(model, seconds=1)
     first = service.execute({"pipeline": SAMPLE, "mode": "DELTA", "tables": ["VBEP"]})
     service.running(first)
@@ -53,7 +53,7 @@ def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_wish_wins(
 def test_the_run_that_follows_unites_the_tables_and_starts_also_when_the_first_failed(
     service: Service, celonis: Celonis
 ) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     model = celonis.model("VBAK", "VBAP=Items", "LIKP", "KNA1")
     load = {"data_model": model.id, "kind": "partial", "tables": ["KNA1"]}
     pipeline = service.pipeline(jobs=[job], loads=[load])
@@ -80,7 +80,7 @@ def test_the_run_that_follows_unites_the_tables_and_starts_also_when_the_first_f
 
 
 def test_many_at_once_become_one_run_and_one_that_follows(service: Service, celonis: Celonis) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
     names = [service.execute({"pipeline": pipeline, "reason": str(number)}) for number in range(8)]
     until(lambda: sum(service.is_over(name) for name in names) == 7, "seven of them to join")
@@ -98,7 +98,7 @@ def test_many_at_once_become_one_run_and_one_that_follows(service: Service, celo
 
 
 def test_a_definition_that_came_with_its_execution_cannot_join(service: Service, celonis: Celonis) -> None:
-    job, other = celonis.job(seconds=60), celonis.job()
+    job, other = celonis.job(seconds=600), celonis.job()
     name = service.name("inline")
     first = service.execute({"pipeline": {"name": name, **definition(jobs=[job])}})
     service.running(first)
@@ -112,7 +112,7 @@ def test_a_definition_that_came_with_its_execution_cannot_join(service: Service,
 
 
 def test_a_run_follows_with_the_definition_as_it_is_then(service: Service, celonis: Celonis) -> None:
-    old, new = celonis.job(seconds=60), celonis.job()
+    old, new = celonis.job(seconds=600), celonis.job()
     pipeline = service.pipeline(jobs=[old])
     first = service.execute({"pipeline": pipeline})
     service.running(first)

@@ -16,7 +16,7 @@ def _round(service: Service) -> None:
 def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
     service: Service, celonis: Celonis
 ) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
     first = service.execute({"pipeline": pipeline})
     service.running(first)
@@ -70,7 +70,7 @@ def test_the_same_delivery_sent_again_finishes_it_as_well(service: Service, celo
 def test_what_waits_for_a_paused_pipeline_starts_once_it_is_not_paused_any_more(
     service: Service, celonis: Celonis
 ) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
     first = service.execute({"pipeline": pipeline})
     service.running(first)
@@ -90,7 +90,7 @@ def test_what_waits_for_a_paused_pipeline_starts_once_it_is_not_paused_any_more(
 def test_a_model_is_freed_once_the_load_that_was_left_to_end_has_ended(
     service: Service, celonis: Celonis
 ) -> None:
-    model = celonis.model("VBAK", seconds=60)
+    model = celonis.model("VBAK", seconds=600)
     name = service.execute({"pipeline": service.pipeline(loads=[model.id])})
     service.running(name, "load-0")
     service.stop(name)

@@ -7,7 +7,7 @@ import json
 from local.celonis import world
 from local.standing import STACK_NAME
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import SAMPLE, Service
+from tests.stack.passages.service import SAMPLE, Service, until
 
 
 def test_the_schedule_starts_a_full_extraction_and_a_complete_load_and_each_occurrence_once(
@@ -17,6 +17,7 @@ def test_the_schedule_starts_a_full_extraction_and_a_complete_load_and_each_occu
     celonis.set_model(world.MODEL_ID, seconds=1.2)
     first = service.stack.fire_schedule(f"{STACK_NAME}-full-refresh")["executionArn"].rsplit(":", 1)[1]
     occurrence = json.loads(service.execution(first)["input"])
+    until(lambda: service.status(first) != "NONE", f"run {first}")
     while_it_runs = service.ended(service.execute(occurrence))
     run = service.closed(first)
     after_its_end = service.ended(service.execute(occurrence))

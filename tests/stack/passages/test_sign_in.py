@@ -54,7 +54,7 @@ def test_a_token_that_expires_in_the_middle_is_renewed(service: Service, celonis
 
 
 def test_a_secret_that_is_replaced_in_the_middle_is_read_anew(service: Service, celonis: Celonis) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     connection = service.connection({"type": "app_key", "key": world.APP_KEY})
     name = service.execute({"pipeline": service.pipeline(connection=connection, jobs=[job])})
     service.running(name)

@@ -11,7 +11,7 @@ from tests.stack.passages.service import Service, is_sentence
 def test_stopping_the_execution_in_the_console_cancels_the_job_and_frees_the_pipeline(
     service: Service, celonis: Celonis
 ) -> None:
-    job = celonis.job(seconds=60, cancel_seconds=0.3)
+    job = celonis.job(seconds=600, cancel_seconds=0.3)
     pipeline = service.pipeline(jobs=[job])
     name = service.execute({"pipeline": pipeline})
     service.running(name)
@@ -30,7 +30,7 @@ def test_stopping_the_execution_in_the_console_cancels_the_job_and_frees_the_pip
 
 
 def test_a_pipeline_may_leave_its_job_running_when_it_is_stopped(service: Service, celonis: Celonis) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     name = service.execute({"pipeline": service.pipeline(jobs=[job], cancel_on_stop=False)})
     service.running(name)
     service.stop(name)
@@ -44,7 +44,7 @@ def test_a_pipeline_may_leave_its_job_running_when_it_is_stopped(service: Servic
 def test_a_load_cannot_be_cancelled_and_holds_its_model_until_it_ended(
     service: Service, celonis: Celonis
 ) -> None:
-    model = celonis.model("VBAK", seconds=60)
+    model = celonis.model("VBAK", seconds=600)
     pipeline = service.pipeline(loads=[model.id])
     name = service.execute({"pipeline": pipeline})
     service.running(name, "load-0")
@@ -68,7 +68,7 @@ def test_a_load_cannot_be_cancelled_and_holds_its_model_until_it_ended(
 def test_an_execution_that_is_redriven_after_its_run_was_closed_is_refused(
     service: Service, celonis: Celonis
 ) -> None:
-    job = celonis.job(seconds=60)
+    job = celonis.job(seconds=600)
     name = service.execute({"pipeline": service.pipeline(jobs=[job])})
     service.running(name)
     service.stop(name)
