@@ -28,11 +28,12 @@ class Ground:
 
     def settled(self) -> None:
         """Waits until nothing is under way any more; nothing may lie in the dead-letter queue then."""
-        until(lambda: not self._running(), "the end of all executions")
+        until(lambda: not self.running(), "the end of all executions")
         assert self.service.stack.settle(30)
         assert self.service.dead_letters() == []
 
-    def _running(self) -> list[str]:
+    def running(self) -> list[str]:
+        """The names of the executions that have not ended."""
         return [one.name for one in self.service.stack.executions if one.status == "RUNNING"]
 
 

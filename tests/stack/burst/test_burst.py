@@ -14,6 +14,8 @@ DELIVERIES = 1000
 PIPELINES = 200
 LONG = 1000.0
 """Seconds: a job that ends when its test says so."""
+SECONDS = 200.0
+"""Time for all of them to end, on a machine that is busy with other things as well."""
 
 
 def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Ground) -> None:
@@ -60,11 +62,9 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(ground: Ground) -> N
     runs = [one.body["runs"][0]["run_id"] for one in told]
     assert len(set(runs)) == PIPELINES
 
-    def ended() -> bool:
-        return not {service.status(run) for run in runs} & {"OPENING", "RUNNING", "NONE"}
-
-    until(ended, "the end of all runs", seconds=150)
+    # In the memory of the local AWS: two hundred questions at a time would be most of the work.
+    until(lambda: not ground.running(), "the end of all executions", seconds=SECONDS)
+    ground.settled()
     assert {service.status(run) for run in runs} == {"SUCCEEDED"}
     executions = Counter(one["job_id"] for one in celonis.executions(*jobs))
     assert executions == dict.fromkeys(jobs, 1)
-    ground.settled()

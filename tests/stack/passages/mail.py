@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 
 from local.aws.stack import LocalStack
@@ -26,7 +27,8 @@ class Mail(Part):
         return self._notices
 
     def notices_about(self, run_id: str) -> list[str]:
-        return [notice["Message"] for notice in self.notices() if run_id in notice["Message"]]
+        named = re.compile(rf"(?<![\w-]){re.escape(run_id)}(?![\w-])")
+        return [notice["Message"] for notice in self.notices() if named.search(notice["Message"])]
 
     def notice_about(self, run_id: str) -> str:
         """The message about a run or an execution, sent after the record is closed, and at least once."""

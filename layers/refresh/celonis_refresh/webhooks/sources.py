@@ -1,8 +1,8 @@
 """The configuration of a source: who sends, with which secret, and what its events start.
 
-The JSON lives in a parameter (``/{stack}/sources/{name}``)::
+The JSON lives in a parameter (``/{stack}/sources/{name}``); its secret is ``{stack}/webhooks/{secret}``::
 
-    {"sender": "github", "secret": "celonis-refresh/github",
+    {"sender": "github", "secret": "github",
      "rules": [{"pipeline": "order-to-cash", "mode": "DELTA"}]}
 """
 

@@ -1,0 +1,170 @@
+"""The trigger dies at one of its calls; the same delivery comes again, or a round of reconcile does.
+
+Row by row the table "crash by crash" of the design, in real processes: claim, look, note, start, hand over.
+``tests/unit/triggers/test_triggers_crashes.py`` has every call of every function with every way back, over
+fakes; ``make faults`` has each function in real processes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import pytest
+
+from local.aws.runtime.armory import Fault
+from tests.stack.ground import Ground
+from tests.stack.passages.celonis import Json
+from tests.stack.passages.documents import WORKFLOW_SUCCEEDED, oauth_client
+from tests.stack.passages.service import Service, until
+from tests.stack.triggers.signing import signed
+
+AT_ONCE = 2
+"""Cases that play at the same time: most of what a passage takes is waiting, and a new process is not."""
+PATIENCE = 150.0
+SECRET = "secret-of-a-crash-0123456789"
+
+Moment = Literal["before", "sent", "after"]
+
+
+class Call(NamedTuple):
+    """An outgoing call of the trigger: its name, a pattern of it, and the how manieth that fits."""
+
+    name: str
+    pattern: str
+    number: int = 1
+
+
+SOURCE = Call("reading the source", "GetParameter")
+SIGN_IN = Call("signing in", r"POST .*/oauth2/token")
+CLAIM = Call("the claim", "TransactWriteItems")
+LOOK = Call("the look at the job", r"GET .*/jobs/[^/]+$")
+NOTE = Call("noting the baseline", "UpdateItem")
+START = Call("starting the job", r"POST .*/execute")
+HAND_OVER = Call("handing over", "StartExecution")
+ROWS = (CLAIM, LOOK, NOTE, START, HAND_OVER)
+
+
+class Case(NamedTuple):
+    """A death, and whether the delivery comes again or is left to reconcile."""
+
+    moment: Moment
+    call: Call
+    comes_again: bool
+
+    def __str__(self) -> str:
+        then = "the delivery again" if self.comes_again else "reconcile"
+        return f"{self.moment} {self.call.name}, then {then}"
+
+
+def _cases() -> Iterator[Case]:
+    """Each row before and after its call, once with the delivery again and once with reconcile."""
+    for number, call in enumerate(ROWS):
+        yield Case("before", call, comes_again=number % 2 == 0)
+        yield Case("after", call, comes_again=number % 2 == 1)
+    yield from (Case("sent", START, comes_again) for comes_again in (True, False))
+    yield from (Case("before", call, comes_again=True) for call in (SOURCE, SIGN_IN))
+
+
+CASES = list(_cases())
+
+
+class Played(NamedTuple):
+    """``claimed``: the run that the dead left in the pipeline's slot. ``again``: the answer to the second."""
+
+    pipeline: str
+    job: str
+    died: bool
+    claimed: str | None
+    again: tuple[int, Json] | None
+
+
+def _event(source: str) -> bytes:
+    """A delivery as API Gateway hands it over, the same each time.
+
+    It arrives in the future, so that no slow machine uses up the seconds that are left for Celonis.
+    """
+    headers = {"x-github-event": "workflow_run", "x-github-delivery": "one"}
+    call = signed("github", WORKFLOW_SUCCEEDED, SECRET, headers)
+    context = {"http": {"method": "POST"}, "timeEpoch": int((time.time() + PATIENCE) * 1000)}
+    event = {
+        "headers": call.headers,
+        "pathParameters": {"source": source},
+        "requestContext": context,
+        "body": call.body.decode(),
+    }
+    return json.dumps(event).encode()
+
+
+def _play(ground: Ground, case: Case) -> Played:
+    service, job = ground.service, ground.celonis.job()
+    # A connection that no process has used before, so that the dead one has to sign in.
+    pipeline = service.pipeline(jobs=[job], connection=service.connection(oauth_client()))
+    secret = service.secret("webhooks", {"current": SECRET})
+    source = service.source({"pipeline": pipeline}, secret=secret)
+    call = case.call
+    service.stack.arm("Trigger", Fault(case.moment, call.number, call.pattern, f'"{source}"'))
+    died = service.stack.invoke("Trigger", _event(source)).failed and _met(service, case, source)
+    claimed = service.item(f"slot#{pipeline}").get("run_id", {}).get("S")
+    again = None
+    if case.comes_again:
+        answer = json.loads(service.stack.invoke("Trigger", _event(source)).payload)
+        again = answer["statusCode"], json.loads(answer["body"])
+    elif claimed:
+        service.age(f"run#{claimed}")
+    return Played(pipeline, job, died, claimed, again)
+
+
+def _met(service: Service, case: Case, source: str) -> bool:
+    lines = [line.text for line in service.stack.logs("Trigger")]
+    return any(text.startswith(f"fault: ended {case.moment} ") and f'"{source}"' in text for text in lines)
+
+
+@pytest.fixture(scope="module")
+def played(ground: Ground) -> dict[Case, Played]:
+    ground.celonis.reset()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = dict(zip(CASES, pool.map(lambda case: _play(ground, case), CASES), strict=True))
+    assert not ground.service.stack.invoke("Reconcile", b"{}").failed
+    until(lambda: not ground.running(), "the end of all executions", seconds=PATIENCE)
+    ground.settled()
+    return outcomes
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_leads_to_one_run_and_one_execution(
+    ground: Ground, played: dict[Case, Played], case: Case
+) -> None:
+    service, one = ground.service, played[case]
+    assert one.died
+    if not one.claimed and not case.comes_again:
+        # Nothing was accepted, and the sender knows it.
+        assert _runs(service, one.pipeline) == {}
+        assert ground.celonis.executions(one.job) == []
+        return
+    ((run_id, status),) = _runs(service, one.pipeline).items()
+    assert status == "SUCCEEDED"
+    assert one.claimed in (None, run_id)
+    assert [execution["outcome"] for execution in ground.celonis.executions(one.job)] == ["SUCCESS"]
+    slot = service.item(f"slot#{one.pipeline}")
+    assert {"run_id", "pending"} & set(slot) == set()
+    assert service.item(f"lease#job#{one.job}") == {}
+    if one.again is not None:
+        answered, told = one.again
+        assert (answered, told.get("duplicate", False)) == ((200, True) if one.claimed else (202, False))
+        assert told["runs"][0]["run_id"] == run_id
+
+
+def _runs(service: Service, pipeline: str) -> dict[str, str]:
+    answer = service.call("GET", f"/runs?pipeline={pipeline}")
+    assert answer.ok, answer.text
+    return {run["run_id"]: run["status"] for run in answer.json()["runs"]}
+
+
+@pytest.mark.parametrize("call", ROWS[1:], ids=lambda call: call.name)
+def test_what_was_claimed_when_it_died_stays_claimed(played: dict[Case, Played], call: Call) -> None:
+    """Every row after the claim finds its run: otherwise the rows above would be about something else."""
+    assert all(one.claimed for case, one in played.items() if case.call == call)

@@ -1,0 +1,386 @@
+"""Every function dies before and after each of its calls; whoever comes back finishes what it was at.
+
+The table "crash by crash", for all functions: the same delivery, request or event comes again, the state
+machine tries its task again, or nobody does and a round of reconcile comes. Nothing is lost, nothing is
+started twice, everything ends in one record, and somebody is told of what failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Claim
+from celonis_refresh.runs.errors import RunClosed
+from tests.fakes.bench import JOB, MODEL, Crashed, job_definition, load_definition
+from tests.unit.passage.entrance import source_of
+from tests.unit.triggers.house import Calls, Death, House
+
+PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
+OTHER_JOB = "job-b"
+
+
+class Scene(NamedTuple):
+    """``make``: a house in which all is ready; ``act``: what the function does that dies."""
+
+    name: str
+    make: Callable[[], House]
+    act: Callable[[House], Any]
+
+
+def _house() -> House:
+    """Two pipelines: a job and a load, and a job."""
+    house = House()
+    house.definitions = {
+        "otc": job_definition(loads=[PARTIAL]),
+        "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
+    }
+    for job in (JOB, OTHER_JOB):
+        house.bench.job(job).before(6000.0)
+    house.bench.model().before(6000.0)
+    house.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    return house
+
+
+def _deaths(scene: Scene) -> list[Death]:
+    """Before and after each call that the function makes where nothing happens to it."""
+    house = scene.make()
+    calls = house.listen(Calls())
+    scene.act(house)
+    assert len(calls.seen) > 1
+    return calls.seen
+
+
+def _dies(scene: Scene, death: Death) -> House:
+    """The house once the function has died there."""
+    house = scene.make()
+    house.listen(Calls(death))
+    with pytest.raises(Crashed):
+        scene.act(house)
+    house.listen(Calls())
+    return house
+
+
+def _cases(scene: Scene) -> Iterator[Any]:
+    for death in _deaths(scene):
+        yield pytest.param(scene, death, id=f"{scene.name} {death}")
+
+
+def _all(*scenes: Scene) -> list[Any]:
+    return [case for scene in scenes for case in _cases(scene)]
+
+
+def _finished(house: House, *pipelines: str, runs: int = 1) -> None:
+    """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
+    house.play()
+    for pipeline in pipelines:
+        assert list(house.runs(pipeline).values()) == ["SUCCEEDED"] * runs
+        assert house.started(JOB if pipeline == "otc" else OTHER_JOB) == runs
+    assert house.left_over() == []
+
+
+# ---------------------------------------------------------------- who claims
+
+
+def _deliver(house: House) -> Any:
+    return house.deliver("d-1", source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
+
+
+def _join(house: House) -> Any:
+    return house.deliver("d-2")
+
+
+def _under_way() -> House:
+    house = _house()
+    house.deliver("d-0")
+    return house
+
+
+def _request(house: House) -> Any:
+    return house.post(key="k-1")
+
+
+def _failed() -> House:
+    """A run that failed after its job; the load is left."""
+    house = _house()
+    house.deliver("d-0")
+    house.bench.model().outcome = "FAIL"
+    house.play()
+    house.bench.model()
+    (run_id,) = house.runs()
+    assert house.runs() == {run_id: "FAILED"}
+    house.told.clear()
+    return house
+
+
+def _retry(house: House) -> Any:
+    first, *_ = sorted(house.runs(), key=lambda run_id: run_id)
+    return house.retry(first)
+
+
+DELIVERY = Scene("a delivery", _house, _deliver)
+JOINING = Scene("a delivery that joins", _under_way, _join)
+REQUEST = Scene("a request", _house, _request)
+RETRY = Scene("a retry", _failed, _retry)
+
+
+@pytest.mark.parametrize(("scene", "death"), _all(DELIVERY))
+def test_a_delivery_sent_again_leads_to_one_run_each(scene: Scene, death: Death) -> None:
+    house = _dies(scene, death)
+    claimed = bool(house.runs())
+    reply = _deliver(house)
+    assert reply.status == (200 if claimed else 202)
+    assert reply.body.get("duplicate", False) is claimed
+    assert {one["run_id"] for one in reply.body["runs"]} == {*house.runs("otc"), *house.runs("p2p")}
+    _finished(house, "otc", "p2p")
+
+
+@pytest.mark.parametrize(("scene", "death"), _all(DELIVERY))
+def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
+    scene: Scene, death: Death
+) -> None:
+    house = _dies(scene, death)
+    claimed = bool(house.runs())
+    house.reconcile()
+    _finished(house, "otc", "p2p", runs=1 if claimed else 0)
+
+
+@pytest.mark.parametrize(("scene", "death"), _all(JOINING))
+def test_a_delivery_that_joined_is_one_run_that_follows(scene: Scene, death: Death) -> None:
+    house = _dies(scene, death)
+    waits = house.bench.dynamodb.document(keys.slot("otc")).get("pending")
+    reply = _join(house)
+    assert reply.body.get("duplicate", False) is bool(waits)
+    _finished(house, "otc", runs=2)
+
+
+@pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
+@pytest.mark.parametrize(("scene", "death"), _all(REQUEST))
+def test_a_request_with_its_key_is_one_run(scene: Scene, death: Death, *, comes_again: bool) -> None:
+    house = _dies(scene, death)
+    claimed = bool(house.runs())
+    if comes_again:
+        assert _request(house).get("duplicate", False) is claimed
+    else:
+        house.reconcile()
+    _finished(house, "otc", runs=1 if claimed or comes_again else 0)
+
+
+@pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
+@pytest.mark.parametrize(("scene", "death"), _all(RETRY))
+def test_a_retry_is_one_run_of_what_was_left(scene: Scene, death: Death, *, comes_again: bool) -> None:
+    house = _dies(scene, death)
+    claimed = len(house.runs()) == 2
+    if comes_again:
+        assert _retry(house).get("duplicate", False) is claimed
+    else:
+        house.reconcile()
+    house.play()
+    goes_on = ["SUCCEEDED"] if claimed or comes_again else []
+    assert sorted(house.runs().values()) == ["FAILED", *goes_on]
+    assert house.started(JOB) == 1
+    assert len(house.bench.celonis.models[MODEL].mine) == len(goes_on)
+    assert house.left_over() == []
+
+
+# ---------------------------------------------------------------- who works on a run
+
+
+def _scheduled() -> House:
+    house = _house()
+    house.execute("nightly", pipeline="otc", delivery="arn:of-the-schedule 2026-01-01T00:00:00Z")
+    return house
+
+
+def _play(house: House) -> Any:
+    """The state machine, which tries nothing again."""
+    opened = house.open("nightly")
+    for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
+        progress = house.bench.start(step, "nightly")
+        while progress["status"] != "SUCCEEDED":
+            house.bench.wait(progress)
+            progress = house.bench.check(step, "nightly")
+    house.unheard = True
+    house.end("nightly")
+    house.unheard = False
+    house.close("nightly")
+
+
+PASSAGE = Scene("a scheduled run", _scheduled, _play)
+
+
+@pytest.mark.parametrize(("scene", "death"), _all(PASSAGE))
+def test_a_task_that_is_tried_again_does_nothing_twice(scene: Scene, death: Death) -> None:
+    house = _dies(scene, death)
+    if house.executions.known["nightly"].status == "RUNNING":
+        house.play()
+    else:
+        house.close("nightly")
+    _finished(house, "otc")
+    assert list(house.runs()) == ["nightly"]
+    assert len(house.bench.celonis.models[MODEL].mine) == 1
+    assert house.told == []
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["event", "reconcile"])
+@pytest.mark.parametrize(("scene", "death"), _all(PASSAGE))
+def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
+    scene: Scene, death: Death, *, heard: bool
+) -> None:
+    """Its execution fails, or is stopped: what runs at Celonis is cancelled or left to its end."""
+    house = _dies(scene, death)
+    house.unheard = True
+    house.end("nightly", "Lambda.Unknown")
+    if heard:
+        house.close("nightly")
+    house.reconcile()
+    house.bench.clock.sleep(600.0)
+    house.reconcile()
+    well = house.executions.known["nightly"].status == "SUCCEEDED"
+    claimed = house.bench.dynamodb.document(keys.run("nightly"))
+    assert list(house.runs().values()) == (["SUCCEEDED" if well else "FAILED"] if claimed else [])
+    assert house.started(JOB) <= 1
+    assert len(house.bench.celonis.models[MODEL].mine) <= 1
+    assert ("nightly" in house.told) is (not well and (heard or bool(claimed)))
+    assert house.left_over() == []
+
+
+# ---------------------------------------------------------------- who closes a run
+
+
+def _ended() -> House:
+    """A run failed while a trigger waits; nobody heard of it yet."""
+    house = _house()
+    house.deliver("d-0")
+    (run_id,) = house.runs()
+    house.open(run_id)
+    house.deliver("d-1")
+    house.unheard = True
+    house.end(run_id, "JobFailed")
+    house.unheard = False
+    return house
+
+
+def _first(house: House) -> str:
+    return min(house.executions.known)
+
+
+UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
+"""Better twice than never: who dies between telling and noting it leaves no trace of having told."""
+CLOSING = Scene("a closing", _ended, lambda house: house.close(_first(house)))
+
+
+@pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
+@pytest.mark.parametrize(("scene", "death"), _all(CLOSING))
+def test_an_end_is_written_told_and_followed(scene: Scene, death: Death, *, comes_again: bool) -> None:
+    house = _dies(scene, death)
+    first = _first(house)
+    if comes_again:
+        house.close(first)
+    house.reconcile()
+    house.play()
+    assert sorted(house.runs().values()) == ["FAILED", "SUCCEEDED"]
+    assert house.runs()[first] == "FAILED"
+    assert set(house.told) == {first}
+    assert len(house.told) == (2 if (death.moment, death.call) in UNNOTED else 1)
+    assert house.started(JOB) == 2
+    house.reconcile()
+    assert house.left_over() == []
+
+
+# ---------------------------------------------------------------- who cancels, who reconciles
+
+
+def _cancelled() -> House:
+    """A run is under way, and a trigger waits behind it."""
+    house = _house()
+    house.deliver("d-0")
+    (run_id,) = house.runs()
+    house.open(run_id)
+    house.deliver("d-1")
+    return house
+
+
+CANCEL = Scene("a cancel", _cancelled, lambda house: house.cancel(_first(house)))
+
+
+@pytest.mark.parametrize(("scene", "death"), _all(CANCEL))
+def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(scene: Scene, death: Death) -> None:
+    house = _dies(scene, death)
+    first = _first(house)
+    with contextlib.suppress(RunClosed):
+        house.cancel(first)
+    house.close(first)
+    house.play()
+    assert house.runs() == {first: "ABORTED"}
+    assert house.told == [first]
+    house.reconcile()
+    assert house.left_over() == []
+
+
+def _mess() -> House:
+    """Runs that were never started, ended unnoticed or waited, a notice and a lease that were left behind."""
+    house = _house()
+    house.definitions |= {
+        name: job_definition(jobs=[{"job": name}]) for name in ("lost", "ended", "paused", "untold")
+    }
+    house.definitions["loading"] = load_definition()
+    for job in ("lost", "ended", "paused", "untold"):
+        house.bench.job(job).before(6000.0)
+    for name in ("lost", "ended", "untold", "loading"):
+        _claimed(house, name)
+    house.executions.known.pop("lost-1")
+    house.definitions["paused"] = job_definition(jobs=[{"job": "paused"}], paused=True)
+    house.post("paused")
+    house.definitions["paused"] = job_definition(jobs=[{"job": "paused"}])
+    house.unheard = True
+    for name in ("ended-1", "untold-1", "loading-1"):
+        house.open(name)
+    house.bench.start("load-0", "loading-1")
+    for name in ("ended-1", "untold-1", "loading-1"):
+        house.end(name, "JobFailed")
+    house.listen(Calls(Death(0, "before", "Publish")))
+    with pytest.raises(Crashed):
+        house.close("untold-1")
+    house.listen(Calls())
+    house.close("loading-1")
+    house.told.clear()
+    house.bench.clock.sleep(600.0)
+    house.unheard = False
+    return house
+
+
+def _claimed(house: House, name: str) -> None:
+    claim = Claim(name, Wish(), f"{name}-1", f"{name}-2", house.definitions[name])
+    house.bench.claims.accept([claim], [], house.bench.deadline())
+    house.executions.start(f"{name}-1")
+
+
+RECONCILING = Scene("a round", _mess, lambda house: house.reconcile())
+
+
+@pytest.mark.parametrize(("scene", "death"), _all(RECONCILING))
+def test_a_round_that_died_is_finished_by_the_next(scene: Scene, death: Death) -> None:
+    house = _dies(scene, death)
+    house.reconcile()
+    house.play()
+    ended = {name: list(house.runs(name).values()) for name in house.definitions}
+    assert ended == {
+        "otc": [],
+        "p2p": [],
+        "lost": ["SUCCEEDED"],
+        "paused": ["SUCCEEDED"],
+        "ended": ["FAILED"],
+        "untold": ["FAILED"],
+        "loading": ["FAILED"],
+    }
+    assert [house.started(job) for job in ("lost", "paused", "ended", "untold")] == [1, 1, 0, 0]
+    assert set(house.told) == {"ended-1", "untold-1"}
+    assert len(house.told) <= 3
+    assert house.left_over() == []
