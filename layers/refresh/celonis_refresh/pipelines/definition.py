@@ -117,7 +117,7 @@ class Polling(_Strict):
     """Bounds of the wait between two looks, in seconds; no longest wait where ``ceiling`` is None."""
 
     floor: Annotated[Seconds, Field(ge=1, le=HOUR)] = 2
-    ceiling: Annotated[Seconds, Field(ge=1, le=7 * 24 * HOUR)] | None = None
+    ceiling: Annotated[Seconds | None, Field(ge=1, le=7 * 24 * HOUR)] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Polling:
