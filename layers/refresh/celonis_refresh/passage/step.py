@@ -133,7 +133,7 @@ class Step:
             return 0.0
         least = (now - float(self.state["sent_by"])) * QUEUE_GROWTH
         ceiling = self.run.definition.poll.ceiling
-        return least if ceiling is None else min(least, ceiling)
+        return least if ceiling is None else min(least, ceiling / (1 + JITTER))
 
     def _looks_left(self) -> int:
         """Looks that the step may still use, so that the execution's history stays far below its limit."""
