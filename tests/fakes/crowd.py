@@ -28,7 +28,10 @@ COLD_SECONDS = 0.2
 
 @dataclass
 class Crowd:
-    """``processes`` serve what comes; ``answers``: the moments of all answers, and whether each was a 429."""
+    """``processes`` of each function serve what comes.
+
+    ``answers``: the moments of all answers, and whether each was a 429; ``refusals``: tasks sent away.
+    """
 
     limit: setups.RateLimit
     processes: int = 60
@@ -41,9 +44,10 @@ class Crowd:
         self.random = Random(self.seed)  # noqa: S311 - a simulation
         self.window = Window(self.clock)
         self.dynamodb = FakeDynamoDB()
-        table = table_of(self.dynamodb, self.clock, self.seed)
+        self.table = table_of(self.dynamodb, self.clock, self.seed)
         self.slept = 0.0
-        self.gates = [Asking(table, "default", self.clock, self._sleep) for _ in range(self.processes)]
+        self.idle: dict[int, list[Asking]] = {len(START): [], len(CHECK): []}
+        self.busy = dict.fromkeys(self.idle, 0)
 
     def _sleep(self, seconds: float) -> None:
         self.slept = seconds
@@ -75,8 +79,19 @@ class Crowd:
             yield self.random.randint(2, 6) + self.random.uniform(0.05, 0.3)
 
     def _task(self, task: tuple[calls.Call, ...]) -> Generator[float, None, float | None]:
-        """Asks one after the other; the seconds to come again after, or None when it is done."""
-        gate = self.random.choice(self.gates)
+        """A function's turn in a process of its own; seconds to come again after, or None when it is done."""
+        kind = len(task)
+        while self.busy[kind] >= self.processes:
+            yield self.random.uniform(0.1, 0.5)
+        self.busy[kind] += 1
+        idle = self.idle[kind]
+        gate = idle.pop() if idle else Asking(self.table, "default", self.clock, self._sleep)
+        wait = yield from self._ask(gate, task)
+        idle.append(gate)
+        self.busy[kind] -= 1
+        return wait
+
+    def _ask(self, gate: Asking, task: tuple[calls.Call, ...]) -> Generator[float, None, float | None]:
         for call in task:
             try:
                 gate.enter(call, TASK_SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import execute_job, get_job
+from celonis_refresh.celonis.calls import execute_job, get_executions, get_job
 from celonis_refresh.celonis.errors import CelonisThrottled
 from celonis_refresh.passage.asking import CALM_SECONDS, KEPT_SECONDS, Asking
 from celonis_refresh.runs.attributes import from_item
@@ -17,7 +17,8 @@ from tests.fakes.crowd import Crowd
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
 
 KEY = "asking#default"
-LOOK, POST = get_job("pool-1", "job-a"), execute_job("pool-1", "job-a", "FULL")
+LOOK, LIST = get_job("pool-1", "job-a"), get_executions("pool-1", "job-a")
+POST = execute_job("pool-1", "job-a", "FULL")
 PLENTY = RateLimit(20, 15, 1.0)
 LITTLE = RateLimit(20, 5, 1.0)
 
@@ -87,23 +88,39 @@ def test_turns_stay_below_the_limit() -> None:
     team.process().answered(LITTLE, None)
     gates = [team.process() for _ in range(10)]
     moments = []
-    for number in range(100):
-        gates[number % 10].enter(POST, 12.0)
+    for number in range(200):
+        gates[number % 10].enter(LOOK, 12.0)
         moments.append(team.clock.now)
-    assert all(
-        sum(at <= moment < at + 1.0 for moment in moments) <= 17 for at in [moments[n] for n in range(100)]
-    )
+    assert all(sum(at <= moment < at + 1.0 for moment in moments) <= 18 for at in moments)
+    assert moments[-1] - moments[0] < 20.0
 
 
-def test_a_request_that_follows_waits_longer_than_a_first_one_and_no_longer_than_it_may() -> None:
+def test_what_follows_a_look_belongs_to_its_turn() -> None:
     team = Team()
-    team.process().answered(RateLimit(20, 1, 3.0), None)
+    team.process().answered(LITTLE, None)
+    gates = [team.process() for _ in range(10)]
+    moments = []
+    for number in range(60):
+        for call in (LOOK, LIST, POST):
+            gates[number % 10].enter(call, 12.0)
+            moments.append(team.clock.now)
+    assert all(sum(at <= moment < at + 1.0 for moment in moments) <= 20 for at in moments)
+    assert moments[-1] - moments[0] < 14.0
+
+
+def test_a_pause_holds_back_what_follows_too_as_long_as_it_may_take() -> None:
+    team = Team()
+    gate = team.process()
+    gate.enter(LOOK, 12.0)
+    gate.answered(RateLimit(20, 1, 3.0), None)
     with pytest.raises(CelonisThrottled):
-        team.process().enter(LOOK, 12.0)
-    with pytest.raises(CelonisThrottled):
-        team.process().enter(POST, 2.0)
-    team.process().enter(POST, 12.0)
+        gate.enter(POST, 2.0)
+    gate.enter(POST, 12.0)
     assert team.clock.now == pytest.approx(START + 3.0)
+    gate.answered(None, 30.0)
+    with pytest.raises(CelonisThrottled) as caught:
+        gate.enter(POST, 60.0)
+    assert caught.value.retry_after >= 30.0
 
 
 def test_everybody_asks_freely_again_once_it_is_calm() -> None:

@@ -3,14 +3,17 @@
 As long as enough is left of the connection's rate limit, everybody asks as they like, and the table is read
 once in a while only. The answer that shows that little is left, and every 429, writes the connection's item:
 
-* ``next``: nobody asks before. Every request takes the turn that ``next`` names and moves it on by ``step``,
-  one atomic write, so that together they stay below the limit, however many they are;
+* ``next``: nobody asks before. Every task takes the turn that ``next`` names and moves it on by ``step`` for
+  each request that it will make, one atomic write, so that together they stay below the limit, however many
+  they are;
 * ``later``: where those come back for whom the line is too long. They get moments one after the other too:
   told the same moment, they would all come at once;
 * ``calm``: when everybody may ask freely again, unless it goes on.
 
-A turn that comes soon is waited for here. What belongs to a task that has asked already is waited for longer:
-the task would have to begin anew. Nothing here fails a run: where the table cannot be used, Celonis is asked.
+A turn that comes soon is waited for here. What follows a task's first request belongs to its turn and is held
+back by a pause alone: the task would have to begin anew. How many requests that are is what the tasks of this
+process made of late; a function's tasks are alike. Nothing here fails a run: where the table cannot be used,
+Celonis is asked.
 """
 
 from __future__ import annotations
@@ -34,11 +37,12 @@ from celonis_refresh.timing import Clock, Deadline
 KEPT_SECONDS = 10.0
 """How old may be what a process knows of a connection that nobody has slowed down."""
 FIRST_PATIENCE, LATER_PATIENCE = 1.0, 5.0
-"""Seconds that a turn is waited for: by a task's first request, and by those that follow it."""
+"""Seconds that a turn is waited for by a task's first request, and a pause by those that follow it."""
 LEAST_SECONDS = 1.0
 """What is kept for the request itself; one that is cut off may have to be looked up."""
-REQUESTS = 3
-"""What a task is taken to ask, when it comes back."""
+REQUESTS = 3.0
+"""What a task is taken to ask as long as nothing is known of it: to look, to list, to start."""
+SMOOTHING = 1 / 3
 CALM_SECONDS = 60.0
 """For so long everybody takes turns after the last sign that little is left, or twice the pause if longer."""
 LONGEST_WAIT = 900.0
@@ -65,20 +69,32 @@ class Asking:
     sleep: Callable[[float], None] = time.sleep
     _read_at: float = -inf
     _known: Mapping[str, Any] = field(default_factory=dict)
+    _hold: float = -inf
+    _made: int = 0
+    _usual: float = REQUESTS
 
     def enter(self, call: Call, seconds: float) -> None:
         """As :meth:`celonis_refresh.celonis.gate.Gate.enter` says."""
+        self._count(call)
         try:
-            wait = 0.0 if self._is_free() else self._turn(call, seconds)
+            wait = self._pause(call, seconds) if call.follows else self._turn(call, seconds)
+        except CelonisThrottled:
+            self._made = 0
+            raise
         except _Free:
             return
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            if isinstance(trouble, CelonisThrottled):
-                raise
             logger.warning("whether Celonis may be asked is not known", extra={"why": str(trouble)})
             return
         if wait > 0:
             self.sleep(wait)
+
+    def _count(self, call: Call) -> None:
+        """How many requests the tasks of this process make."""
+        if not call.follows:
+            self._usual += (self._made - self._usual) * SMOOTHING if self._made else 0.0
+            self._made = 0
+        self._made += 1
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
         """As :meth:`celonis_refresh.celonis.gate.Gate.answered` says."""
@@ -86,6 +102,7 @@ class Asking:
         wait = rate_limits.pause(*told) if retry_after is None else retry_after
         if wait <= 0 and not rate_limits.is_scarce(*told[:2]):
             return
+        self._hold = self.clock() + wait
         try:
             self._slow_down(min(wait, LONGEST_WAIT), rate_limits.turn(told[0], told[2]))
         except RefreshError as trouble:
@@ -102,17 +119,35 @@ class Asking:
     def _calm(self) -> float:
         return float(self._known.get("calm", 0))
 
+    def _pause(self, call: Call, seconds: float) -> float:
+        """Seconds until a pause is over that this task was just told of. Raises ``CelonisThrottled``."""
+        wait = max(0.0, self._hold - self.clock())
+        if wait > min(LATER_PATIENCE, seconds - LEAST_SECONDS):
+            raise self._come_back(call)
+        return wait
+
     def _turn(self, call: Call, seconds: float) -> float:
-        """Takes a turn; seconds until it comes. Raises ``CelonisThrottled``."""
-        now, step = self.clock(), float(self._known["step"])
-        patience = min(LATER_PATIENCE if call.follows else FIRST_PATIENCE, seconds - LEAST_SECONDS)
-        turn = self._advance("next", now, now + max(0.0, patience), step)
-        if turn is not None:
-            return turn - now
-        line = max(now, float(self._known["next"]))
-        place = self._advance("later", line, inf, step * REQUESTS)
+        """Takes a turn where turns are taken; seconds until it comes. Raises ``CelonisThrottled``."""
+        if self._is_free():
+            return 0.0
+        now = self.clock()
+        latest = now + max(0.0, min(FIRST_PATIENCE, seconds - LEAST_SECONDS))
+        turn = self._advance("next", now, latest, self._step())
+        if turn is None:
+            raise self._come_back(call)
+        return turn - now
+
+    def _step(self) -> float:
+        """By how much a task moves on what it takes."""
+        return float(self._known["step"]) * self._usual
+
+    def _come_back(self, call: Call) -> CelonisThrottled:
+        """When this task is to come again."""
+        now = self.clock()
+        line = max(now, self._hold, float(self._known["next"]))
+        place = self._advance("later", line, inf, self._step())
         wait = min(LONGEST_WAIT, (line if place is None else place) - now)
-        raise CelonisThrottled(
+        return CelonisThrottled(
             f"Celonis is not asked for {wait:.0f} s: little is left of what connection "
             f"{self.connection!r} may ask.",
             retry_after=wait,

@@ -7,7 +7,7 @@ LITTLE = 0.1
 PARTIES = 10
 """How many are taken to share what is left: other runs, other services, people."""
 
-WINDOWS = (1.0, 60.0, 3600.0, 86_400.0)
+WINDOWS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 """Seconds that rate limits are counted by."""
 SHARE = 0.8
 """What all turns together use of a limit; the rest is for those who take none."""
@@ -37,8 +37,8 @@ def is_scarce(limit: float | None, remaining: float | None) -> bool:
 def turn(limit: float | None, reset: float | None) -> float:
     """Seconds between two requests that stay below the limit; ``PARTIES`` a second where none was told.
 
-    A limit counts by the second, minute, hour or day: by the shortest of these that ``reset`` fits in, or
-    by a longer one, which the next answer shows.
+    A limit counts by one of ``WINDOWS``: by the shortest that ``reset`` fits in, or by a longer one, which
+    the next answer shows.
     """
     if not limit or limit <= 0:
         return 1 / PARTIES
