@@ -21,7 +21,9 @@ STATE = ROOT / ".local"
 STACK_NAME = "celonis-refresh"
 REGION = "eu-central-1"
 
-JOB_SECONDS, LOAD_SECONDS = 4.0, 3.0
+SAMPLE = "order-to-cash"
+"""The pipeline of the template."""
+JOB_SECONDS, LOAD_SECONDS = 4.0, 4.0
 
 PARAMETERS = {
     "DataPool": world.POOL_ID,
@@ -70,6 +72,7 @@ def standing(state: Path = STATE) -> Iterator[Standing]:
         )
         with stack:
             connect(stack, celonis)
+            look_often(stack)
             slow_down(celonis)
             yield Standing(stack, celonis)
 
@@ -85,6 +88,14 @@ def connect(stack: LocalStack, celonis: CelonisSimulator) -> None:
     stack.client("secretsmanager").put_secret_value(
         SecretId=stack.outputs["ConnectionSecret"], SecretString=json.dumps(secret)
     )
+
+
+def look_often(stack: LocalStack) -> None:
+    """The sample pipeline with a ceiling of its own, because here a job takes seconds."""
+    client, name = stack.client("ssm"), f"/{STACK_NAME}/pipelines/{SAMPLE}"
+    definition = json.loads(client.get_parameter(Name=name)["Parameter"]["Value"])
+    value = json.dumps({**definition, "poll": {"floor": 1, "ceiling": 1}})
+    client.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
 
 
 def slow_down(celonis: CelonisSimulator) -> None:

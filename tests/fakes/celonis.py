@@ -354,6 +354,7 @@ def _entry(start: Start, at: float, shows: Shows) -> Execution:
         execution_id=start.id,
         status=start.status(at) if shows.entry_status else None,
         start_date=start.started(at) if shows.dates else None,
+        end_date=start.ended(at) if shows.dates else None,
     )
 
 

@@ -102,7 +102,8 @@ class FakeDynamoDB:
             (kind,) = action
             raise client_error("ConditionalCheckFailedException", f"{kind}Item", **refusal)
         self._apply(action)
-        return {}
+        ((_, body),) = action.items()
+        return {"Attributes": self.items[_key(action)]} if body.get("ReturnValues") == "ALL_NEW" else {}
 
     def _transact(self, request: dict[str, Any]) -> dict[str, Any]:
         token = request.get("ClientRequestToken")

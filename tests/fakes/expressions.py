@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import lru_cache
 from operator import ge, gt, le, lt
 from typing import Any
@@ -226,7 +227,7 @@ def _term(tree: Tree, item: Item, names: Names, values: Values) -> Any:
     match tree:
         case ("+", left, right):
             one, other = _term(left, item, names, values), _term(right, item, names, values)
-            return {"N": str(int(one["N"]) + int(other["N"]))}
+            return {"N": str(Decimal(one["N"]) + Decimal(other["N"]))}
         case ("if_not_exists", path, otherwise):
             found = _find(item, path, names)
             return _operand(otherwise, item, names, values) if found is None else found

@@ -79,6 +79,7 @@ def written(field: FieldInfo) -> set[str]:
             "sender, event, delivery id",
             "all",
             "the newest",
+            "none",
         }
     if isinstance(default, BaseModel):
         return {"`{}`"}

@@ -17,6 +17,7 @@ from celonis_refresh.aws.notices import Notices
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.asking import Asking
 from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.stopping import Stopping
@@ -90,7 +91,11 @@ def connections() -> Kept[Connection]:
 
 @cache
 def _client(connection: str) -> CelonisClient:
-    return CelonisClient(connections().get(connection), reload=lambda: connections().renew(connection))
+    return CelonisClient(
+        connections().get(connection),
+        reload=lambda: connections().renew(connection),
+        gate=Asking(table(), connection, time.time),
+    )
 
 
 def client_for(definition: Definition) -> CelonisClient:

@@ -70,12 +70,19 @@ def _token(what: str) -> Case:
 
 
 def _throttled() -> Iterator[Case]:
+    """Each on a team of its own: what one run is told slows down all runs of the connection."""
     fault = {"status": 429, "reset": RESET, "count": 1}
     polls = {**fault, "skip": 1}
-    yield job_case("429 to a poll of the job", faults=({"call": "job", **polls},), also=_job_waited)
-    yield load_case("429 to a poll of the load", faults=({"call": "last_load", **polls},), also=_load_waited)
-    yield job_case("429 to the look before execute", faults=({"call": "job", **fault},), also=_job_waited)
-    yield load_case("429 to a start", faults=({"call": "load", **fault},))
+    yield job_case(
+        "429 to a poll of the job", alone=True, faults=({"call": "job", **polls},), also=_job_waited
+    )
+    yield load_case(
+        "429 to a poll of the load", alone=True, faults=({"call": "last_load", **polls},), also=_load_waited
+    )
+    yield job_case(
+        "429 to the look before execute", alone=True, faults=({"call": "job", **fault},), also=_job_waited
+    )
+    yield load_case("429 to a start", alone=True, faults=({"call": "load", **fault},))
     yield job_case(
         "a rate limit of 6 requests in 8 s",
         settings={"rate_limit": {"requests": 6, "seconds": 8}},

@@ -87,7 +87,8 @@ def _stubborn() -> Iterator[Case]:
             definition={"settle": 8},
             faults=({"call": "execute", "kind": "reset", "when": when},),
         )
-    yield job_case("execute: a refusal of 429", faults=({"call": "execute", "status": 429, "reset": 3},))
+    refused = {"call": "execute", "status": 429, "reset": 3}
+    yield job_case("execute: a refusal of 429", alone=True, faults=(refused,))
     yield job_case("execute: a refusal of 503 that took effect", faults=(
         {"call": "execute", "status": 503, "when": "after"},
     ))  # fmt: skip

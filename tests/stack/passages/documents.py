@@ -16,7 +16,7 @@ WORKFLOW_SUCCEEDED: Json = {
     "workflow_run": {"name": "load-erp", "conclusion": "success"},
     "repository": {"full_name": "acme/elt"},
 }
-PACE: Json = {"poll": {"floor": 1}, "settle": 2}
+PACE: Json = {"poll": {"floor": 1, "ceiling": 1}, "settle": 2}
 
 
 def definition(*, jobs: Sequence[Any] = (), loads: Sequence[Any] = (), **fields: Any) -> Json:

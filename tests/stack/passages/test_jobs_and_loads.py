@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celonis_refresh.timing import epoch
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.service import Service, is_sentence, until
 
@@ -166,3 +167,29 @@ def test_a_celonis_that_stumbles_while_it_is_asked_does_not_end_a_run(
     run = service.run_by_hand({"pipeline": service.pipeline(jobs=[job])})
     assert run["status"] == "SUCCEEDED"
     assert len(celonis.executions(job)) == 1
+
+
+def test_what_a_run_took_is_learned_and_the_next_one_sees_its_end_sooner(
+    service: Service, celonis: Celonis
+) -> None:
+    job, model = celonis.job(seconds=7), celonis.model("VBAK", seconds=7)
+    pipeline = service.pipeline(jobs=[job], loads=[model.id], poll={"floor": 1})
+    first = service.run_by_hand({"pipeline": pipeline})
+    learned = [
+        service.item(f"durations#{kind}") for kind in (f"job#{job}#FULL", f"model#{model.id}#complete")
+    ]
+    second = service.run_by_hand({"pipeline": pipeline})
+    assert [first["status"], second["status"]] == ["SUCCEEDED"] * 2
+    for run in (first, second):
+        polls = [run["steps"][step]["polls"] for step in ("job-0", "load-0")]
+        assert len(service.states(run["run_id"])) <= 3 * sum(polls) + 12
+    for item in learned:
+        (seconds,) = [float(one["N"]) for one in item["successes"]["L"]]
+        assert 6.5 <= seconds <= 8.5
+        assert item["expires"]["N"]
+    for step in ("job-0", "load-0"):
+        took = [
+            epoch(run["steps"][step]["ended_at"]) - epoch(run["steps"][step]["noted_at"])
+            for run in (first, second)
+        ]
+        assert took[1] < took[0]

@@ -203,7 +203,8 @@ def test_the_end_is_written_before_the_lease_is_freed() -> None:
     bench.clock.sleep(10.0)
     out = Outgoing(bench)
     bench.check("job-0")
-    assert out.writes == [SAVED, Write("DeleteItem", ("lease#job#job-a",))]
+    learned = Write("UpdateItem", ("durations#job#job-a#FULL",))
+    assert out.writes == [SAVED, Write("DeleteItem", ("lease#job#job-a",)), learned]
 
 
 def test_every_look_has_a_time_out_and_is_counted() -> None:

@@ -78,7 +78,7 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
     assert (load.kind, load.tables, load.timeout) == (LoadKind.COMPLETE, (), 6 * HOUR)
     assert (load.on_warning, load.started_by) == ("succeed", "run")
     assert (definition.connection, definition.settle, definition.poll) == ("default", 120, Polling())
-    assert (definition.poll.floor, definition.poll.ceiling) == (5, 600)
+    assert (definition.poll.floor, definition.poll.ceiling) == (2, None)
     assert (definition.cancel_on_stop, definition.paused) == (True, False)
     assert (definition.when_busy, definition.when_running) == ("wait", "join")
 
@@ -158,7 +158,7 @@ WRONG_PLACES = [
     ("settle", HOUR + 1, "settle"),
     ("poll.floor", 31, "poll"),
     ("poll.floor", 0, "poll.floor"),
-    ("poll.ceiling", HOUR + 1, "poll.ceiling"),
+    ("poll.ceiling", 7 * 24 * HOUR + 1, "poll.ceiling"),
     ("poll", [1, 2], "poll"),
     ("cancel_on_stop", "yes", "cancel_on_stop"),
     ("paused", 1, "paused"),

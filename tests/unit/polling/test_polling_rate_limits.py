@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.polling.rate_limits import pause
+from celonis_refresh.polling.rate_limits import is_scarce, pause, turn
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,46 @@ def test_the_less_is_left_the_longer_the_pause() -> None:
     pauses = [pause(1000, remaining, 60.0) for remaining in range(200)]
     assert pauses == sorted(pauses, reverse=True)
     assert pauses[-1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "scarce"),
+    [
+        (20, 11, False),
+        (20, 10, True),
+        (6000, 601, False),
+        (6000, 600, True),
+        (4, 3, False),
+        (4, 2, True),
+        (None, 11, False),
+        (None, 10, True),
+        (20, None, False),
+        (None, None, False),
+    ],
+)
+def test_turns_are_taken_before_a_pause_is_needed(
+    limit: float | None, remaining: float | None, scarce: bool
+) -> None:
+    assert is_scarce(limit, remaining) is scarce
+    if pause(limit, remaining, 10.0) > 0:
+        assert is_scarce(limit, remaining)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reset", "seconds"),
+    [
+        (20, 1, 0.0625),
+        (20, 0.3, 0.0625),
+        (600, 30, 0.125),
+        (6000, 40_000, 18.0),
+        (6000, 9e9, 18.0),
+        (None, 5, 0.1),
+        (0, 5, 0.1),
+        (20, None, 0.0625),
+        (1, 80_000, 60.0),
+    ],
+)
+def test_a_turn_is_as_long_as_the_limit_wants_it(
+    limit: float | None, reset: float | None, seconds: float
+) -> None:
+    assert turn(limit, reset) == pytest.approx(seconds)

@@ -132,7 +132,7 @@ def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> Celonis
 
 
 def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) -> CelonisThrottled:
-    wait = _retry_after(answer, now)
+    wait = retry_after(answer, now)
     facts["hint"] = (
         f"Ask again in {wait:g} s. If this happens often, ask less often or for fewer jobs at a time."
     )
@@ -140,7 +140,8 @@ def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) 
     return CelonisThrottled(message, retry_after=wait, **facts)
 
 
-def _retry_after(answer: Answer, now: float) -> float:
+def retry_after(answer: Answer, now: float) -> float:
+    """Seconds that a 429 asks to wait, within bounds; a default where it does not say."""
     seconds = _seconds(answer.headers.get("x-ratelimit-reset"))
     if seconds is None:
         header = answer.headers.get("retry-after")

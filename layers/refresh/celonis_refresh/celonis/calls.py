@@ -24,7 +24,7 @@ class Call:
 
     ``doing`` completes "while …" in an error, ``subject`` is what a 404 did not find, ``permission`` what a
     403 lacks. ``acts`` is true where a request that arrived changes something at Celonis, ``signs_in`` where
-    any refusal is about the credentials.
+    any refusal is about the credentials, ``follows`` where it completes what another call began.
     """
 
     method: Literal["GET", "POST"]
@@ -37,6 +37,7 @@ class Call:
     content_type: str | None = None
     acts: bool = False
     signs_in: bool = False
+    follows: bool = False
 
 
 def get_job(pool: str, job: str) -> Call:
@@ -53,14 +54,14 @@ def execute_job(pool: str, job: str, mode: Mode) -> Call:
     subject = _job(pool, job)
     path = _path("/integration/api/v2/data-pools/{}/data-jobs/{}/execute", pool, job)
     query = (("mode", mode),)
-    return Call("POST", path, f"starting {subject}", subject, _JOB_PERMISSION, query, acts=True)
+    return Call("POST", path, f"starting {subject}", subject, _JOB_PERMISSION, query, acts=True, follows=True)
 
 
 def cancel_job(pool: str, job: str) -> Call:
     """``POST /integration/api/pools/{pool}/jobs/{job}/cancel``, without a body (observed, not documented)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/jobs/{}/cancel", pool, job)
-    return Call("POST", path, f"cancelling {subject}", subject, _JOB_PERMISSION, acts=True)
+    return Call("POST", path, f"cancelling {subject}", subject, _JOB_PERMISSION, acts=True, follows=True)
 
 
 def load_model(pool: str, model: str, *, from_cache: bool) -> Call:
@@ -68,7 +69,7 @@ def load_model(pool: str, model: str, *, from_cache: bool) -> Call:
     subject = _model(pool, model)
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load", pool, model)
     query = (("fullReload", "false"),) if from_cache else ()
-    return Call("POST", path, f"loading {subject}", subject, _LOAD_PERMISSION, query, acts=True)
+    return Call("POST", path, f"loading {subject}", subject, _LOAD_PERMISSION, query, acts=True, follows=True)
 
 
 def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
@@ -80,7 +81,8 @@ def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load/partial-sync", pool, model)
     doing = f"loading {len(table_ids)} {'table' if len(table_ids) == 1 else 'tables'} of {subject}"
     body = json.dumps(list(table_ids)).encode()
-    return Call("POST", path, doing, subject, _LOAD_PERMISSION, (), body, "application/json", acts=True)
+    json_type = "application/json"
+    return Call("POST", path, doing, subject, _LOAD_PERMISSION, (), body, json_type, acts=True, follows=True)
 
 
 def get_tables(pool: str, model: str) -> Call:
@@ -101,7 +103,7 @@ def get_executions(pool: str, job: str) -> Call:
     """``GET /integration/api/pools/{pool}/logs/{job}/executions`` (not documented, seen in Celonis's SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/{}/executions", pool, job)
-    return Call("GET", path, f"listing the executions of {subject}", subject, _JOB_PERMISSION)
+    return Call("GET", path, f"listing the executions of {subject}", subject, _JOB_PERMISSION, follows=True)
 
 
 def get_task_executions(pool: str, job: str, execution_id: str) -> Call:

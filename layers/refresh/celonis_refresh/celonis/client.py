@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celonis_refresh.celonis import calls, parsing
-from celonis_refresh.celonis.answers import RateLimit, clean, failure, is_page, rate_limit, read_json
+from celonis_refresh.celonis.answers import (
+    RateLimit,
+    clean,
+    failure,
+    is_page,
+    rate_limit,
+    read_json,
+    retry_after,
+)
 from celonis_refresh.celonis.auth import authenticator
 from celonis_refresh.celonis.calls import Call, Mode
 from celonis_refresh.celonis.connection import Connection
@@ -23,6 +31,7 @@ from celonis_refresh.celonis.errors import (
     NotFound,
     PermissionDenied,
 )
+from celonis_refresh.celonis.gate import Gate, OpenGate
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
 from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
 from celonis_refresh.celonis.wire import new_session
@@ -30,6 +39,7 @@ from celonis_refresh.celonis.wire import new_session
 if TYPE_CHECKING:
     import requests
 
+THROTTLED = 429
 USER_AGENT = "celonis-refresh"
 DEFAULT_TIMEOUTS = Timeouts()
 # A failed job names its reasons in a few lines; more of them cost requests and help nobody.
@@ -44,7 +54,8 @@ class CelonisClient:
 
     Every call takes ``timeout``, the seconds that it may last in all, signing in included; without it
     ``Timeouts.whole`` holds. Every call can raise each subclass of CelonisError, and ValueError for an id
-    that is none. ``reload`` reads the connection's secret anew; what it raises is passed on.
+    that is none. ``gate``: what clients of the same connection share, so that they stay within
+    its limits. ``reload`` reads the connection's secret anew; what it raises is passed on.
     """
 
     def __init__(
@@ -57,11 +68,13 @@ class CelonisClient:
         timeout: Timeouts = DEFAULT_TIMEOUTS,
         user_agent: str = USER_AGENT,
         reload: Callable[[], Connection] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._timeouts = timeout
         self._reload = reload
+        self._gate = OpenGate() if gate is None else gate
         self._transport = Transport(session or new_session(), timeout, user_agent, clock)
         self._rate_limit: RateLimit | None = None
         self._use(connection)
@@ -199,9 +212,12 @@ class CelonisClient:
         return self._judged(self._send(call, deadline), call)
 
     def _send(self, call: Call, deadline: Deadline) -> Answer:
+        self._gate.enter(call, deadline.remaining())
         headers = self._auth.headers(deadline.remaining())
         answer = self._transport.send(self._connection.base_url, call, headers, deadline.remaining())
         self._rate_limit = rate_limit(answer)
+        refused = answer.status == THROTTLED
+        self._gate.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)
         return answer
 
     def _judged(self, answer: Answer, call: Call) -> Answer:

@@ -6,15 +6,17 @@ time-out. A time-out cancels what is provably ours and still runs, and says what
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
+from celonis_refresh.passage.learning import took
 from celonis_refresh.passage.looking import LOOK_SECONDS, is_running, look_at
 from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.proof import Ruling, Verdict
+from celonis_refresh.passage.proof import Ruling, Verdict, names_of_ours
 from celonis_refresh.passage.sights import Activity, Sight
 from celonis_refresh.passage.starting import Start
 
@@ -28,8 +30,14 @@ STOP_SECONDS = 60.0
 class Check(Start):
     """One look at a step."""
 
+    def taken_over(self) -> Progress:
+        """What somebody else started a moment ago: says when to look first."""
+        self.recall()
+        return self.progress("RUNNING")
+
     def check(self) -> Progress:
         """Says when to look again. Raises the error that the step ended with."""
+        self.recall()
         try:
             ruling, sight = look_at(
                 self.work, self.state, self.run.definition.settle, self.means.clock, self.seconds
@@ -63,12 +71,21 @@ class Check(Start):
             "polls": self.state.get("polls", 0) + 1,
             "status": ruling.status or sight.status,
         }
+        self._note_pace(ruling, sight)
         if sight.activity is Activity.UNCLEAR and sight.status and sight.status != self.state.get("unknown"):
             self.state["unknown"] = sight.status
             told = {"subject": self.work.subject, "status": sight.status}
             logger.warning("Celonis tells a status that is not known; it is waited on", extra=told)
 
+    def _note_pace(self, ruling: Ruling, sight: Sight) -> None:
+        self.set_pace(refused=0)
+        if ruling.verdict is Verdict.UNDER_WAY and sight.activity is Activity.UNDER_WAY:
+            self.set_pace(seen=self.now())
+            if self.state["status"] == JobStatus.QUEUED:
+                self.set_pace(queued=self.now())
+
     def _ended(self, ruling: Ruling, sight: Sight) -> Progress:
+        learn = self._lesson(ruling, sight)
         if self.state.get("stopping"):
             by_us = ruling.status == JobStatus.CANCEL
             what = "was cancelled" if by_us else "ended by itself, too late"
@@ -77,10 +94,29 @@ class Check(Start):
         ending = self.work.ending(ruling.status, ruling.evidence.ours, sight, timeout)
         if ending.message:
             self.state["message"] = ending.message
+        if ending.error is None:
+            self.close("SUCCEEDED")
+        else:
+            self.failed(ending.error)
+        learn()  # after the end is written, which happens once: so nothing is ever learned twice
         if ending.error is not None:
-            raise self.failed(ending.error)
-        self.close("SUCCEEDED")
+            raise ending.error
         return {"status": "SUCCEEDED", "wait": 0}
+
+    def _lesson(self, ruling: Ruling, sight: Sight) -> Callable[[], None]:
+        """What this end teaches, to be called once it is written."""
+        now, begin, known = self.now(), self.counted_from(), self.pace.get("known")
+        if known is None:
+            return lambda: None
+        dated = None if self._is_begun_by_a_job() else sight.seconds_of(names_of_ours(ruling.evidence))
+        least = max(0.0, float(self.pace.get("seen", 0.0)) - begin)
+        lasted, status = took(dated, least, max(0.0, now - begin)), str(ruling.status)
+        key, learning = self.work.durations, self.means.learning
+        return lambda: learning.learn(key, known, lasted, status, self.deadline)
+
+    def _is_begun_by_a_job(self) -> bool:
+        """A load that a job starts is counted from the end of that job: its dates tell something else."""
+        return "posts" not in self.state
 
     def _go_on(self, ruling: Ruling, sight: Sight) -> Progress:
         if self.is_expired():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -17,12 +17,13 @@ class Activity(StrEnum):
 
 
 class Listed(NamedTuple):
-    """One entry of a history, newest first. ``started``: Celonis's date in epoch milliseconds."""
+    """One entry of a history, newest first. ``started``, ``ended``: Celonis's dates, epoch milliseconds."""
 
     id: str
     status: str | None
     activity: Activity
     started: int | None
+    ended: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ class Sight:
         """The latest start date in sight."""
         dates = [self.started, *(entry.started for entry in self.history or ())]
         return max((date for date in dates if date is not None), default=None)
+
+    def seconds_of(self, ours: Collection[str]) -> float | None:
+        """How long ours took, as Celonis dates it; None where it does not tell. ``ours``: its ids, if any."""
+        entry = next((entry for entry in self.history or () if entry.id in ours), None)
+        began, ended = (entry.started, entry.ended) if entry else (self.started, self.ended)
+        return None if began is None or ended is None else (ended - began) / 1000
 
     @property
     def is_busy(self) -> bool:

@@ -60,6 +60,7 @@ class Start(Step):
 
     def expect(self) -> Progress:
         """A load that a job starts: nothing is sent; from now on it is looked for."""
+        self.recall()
         self.state |= {"sent_by": self.now(), "answered": True, "began": self.now()}
         self.save()
         return self.progress("RUNNING")
@@ -67,6 +68,8 @@ class Start(Step):
     def send(self, sight: Sight) -> Progress:
         """Notes the baseline and sends the start. Written before it is sent, so that it is sent once."""
         self.state.pop("refused", None)
+        if self.just_claimed is None:  # a sender waits there: it is read when the state machine takes over
+            self.recall()
         now = self.now()
         sent_by = now + POST_SECONDS
         self.note_baseline(sight, now)

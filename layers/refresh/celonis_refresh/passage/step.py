@@ -10,22 +10,24 @@ from typing import Any, Literal
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.learning import Learning
 from celonis_refresh.passage.looking import LOOK_SECONDS
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.sights import Baseline, Sight
 from celonis_refresh.passage.work import Work
 from celonis_refresh.polling.budget import looks_per_step
-from celonis_refresh.polling.schedule import Schedule
+from celonis_refresh.polling.expectation import expect
+from celonis_refresh.polling.schedule import JITTER, Schedule
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
 POST_SECONDS = 20.0
 """How long a start may take; it fits several times into the tasks' own time-out."""
-EARLY_GROWTH = 0.5
-"""Early on, a wait is at most this share of the time that has passed: short work is not made long."""
-PLENTY = 100
-"""With fewer looks left, the budget of the execution's history outweighs that."""
+MADE_UP = 20
+"""So many refused looks in a row are made up for as soon as Celonis may be asked; then the schedule rules."""
+QUEUE_GROWTH = 0.1
+"""While Celonis keeps a job in a queue, a wait is at least this share of the time it has been there."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Means:
     work_for: Callable[[Run, str], Work]
     clock: Clock
     random: Random = field(default_factory=Random)
+
+    @property
+    def learning(self) -> Learning:
+        return Learning(self.records.table, self.clock)
 
 
 @dataclass
@@ -77,23 +83,57 @@ class Step:
             "began": self.state.get("began", now),
         }
 
+    @property
+    def pace(self) -> Mapping[str, Any]:
+        """What the waits go by.
+
+        ``known`` of the runs before; when it was last seen ``queued``, and when under way (``seen``);
+        ``refused``: the looks in a row that were not allowed.
+        """
+        pace: Mapping[str, Any] = self.state.get("pace", {})
+        return pace
+
+    def set_pace(self, **facts: object) -> None:
+        self.state["pace"] = {**self.pace, **facts}
+
+    def recall(self) -> None:
+        """Reads what the runs before tell, once for the step; what cannot be read now is read by the next."""
+        if "known" not in self.pace:
+            known = self.means.learning.known(self.work.durations)
+            self.set_pace(**({} if known is None else {"known": known}))
+
+    def counted_from(self) -> float:
+        """The moment from which its duration counts: when it was sent, or last seen to wait in a queue."""
+        return max(float(self.state["sent_by"]), float(self.pace.get("queued", 0.0)))
+
     def progress(self, status: Literal["WAITING", "RUNNING"], at_least: float = 0.0) -> Progress:
-        poll = self.run.definition.poll
-        began, now = self.state.get("began"), self.now()
-        since = self.state.get("sent_by") if status == "RUNNING" else began
-        elapsed = max(0.0, now - float(since)) if since is not None else 0.0
-        looks_left = self._looks_left()
-        wait = Schedule(poll.floor, poll.ceiling).next_wait(
+        """How it stands, and when to come again. ``at_least``: seconds that Celonis is not to be asked."""
+        poll, now = self.run.definition.poll, self.now()
+        began, started = float(self.state.get("began", now)), status == "RUNNING"
+        elapsed = max(0.0, now - (self.counted_from() if started else began))
+        expected = expect(self.pace.get("known") if started else None)
+        wait = Schedule(poll.floor, poll.ceiling, expected).next_wait(
             elapsed,
             self.means.random,
-            at_least,
-            time_left=self.work.timeout - (now - float(began) if began is not None else 0.0),
-            looks_left=looks_left,
-            proven=status == "RUNNING" and bool(self.state.get("evidence", {}).get("proven_by")),
+            max(at_least, self._in_queue(now) if started else 0.0),
+            time_left=self.work.timeout - (now - began),
+            looks_left=self._looks_left(),
+            proven=started and self._is_seen(),
         )
-        if looks_left >= PLENTY:
-            wait = min(wait, max(poll.floor, ceil(elapsed * EARLY_GROWTH), ceil(at_least)))
         return {"status": status, "wait": wait}
+
+    def _is_seen(self) -> bool:
+        """Whether ours is proven and was seen under way: what was not is believed to have ended late only."""
+        evidence: Mapping[str, Any] = self.state.get("evidence", {})
+        return bool(evidence.get("proven_by") and evidence.get("ran"))
+
+    def _in_queue(self, now: float) -> float:
+        """The least wait for what Celonis keeps in a queue: the schedule begins anew with every such look."""
+        if self.pace.get("queued", 0.0) < now:
+            return 0.0
+        least = (now - float(self.state["sent_by"])) * QUEUE_GROWTH
+        ceiling = self.run.definition.poll.ceiling
+        return least if ceiling is None else min(least, ceiling / (1 + JITTER))
 
     def _looks_left(self) -> int:
         """Looks that the step may still use, so that the execution's history stays far below its limit."""
@@ -111,9 +151,17 @@ class Step:
         if self.is_expired(grace):
             raise self.expired()
         self.count_round()
+        refused = int(self.pace.get("refused", 0)) + 1 if isinstance(trouble, CelonisThrottled) else 0
+        self.set_pace(refused=refused)
         self.save()
         at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
-        return self.progress("RUNNING" if is_started(self.state) else "WAITING", at_least)
+        progress = self.progress("RUNNING" if is_started(self.state) else "WAITING", at_least)
+        if 0 < refused <= MADE_UP:
+            soon = max(
+                self.run.definition.poll.floor, ceil(at_least * self.means.random.uniform(1, 1 + JITTER))
+            )
+            progress["wait"] = min(progress["wait"], soon)
+        return progress
 
     def is_expired(self, grace: float = 0.0) -> bool:
         """Whether the step's time-out has passed, and ``grace`` seconds more."""
@@ -147,6 +195,7 @@ class Step:
         """Writes the end of the step, then frees its lease, or notes that it is to be held."""
         free = free or not is_started(self.state)
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
+        self.state.pop("pace", None)
         self.state |= {} if free else {"held": True}
         self.save()
         if free:

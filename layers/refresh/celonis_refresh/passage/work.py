@@ -42,6 +42,8 @@ class Work(Protocol):
     @property
     def lease(self) -> str: ...
     @property
+    def durations(self) -> str: ...
+    @property
     def timeout(self) -> int: ...
     @property
     def timed_out(self) -> type[errors.StepFailed]: ...
@@ -92,6 +94,10 @@ class JobWork:
     @property
     def lease(self) -> str:
         return keys.job_lease(self.plan.job)
+
+    @property
+    def durations(self) -> str:
+        return keys.job_durations(self.plan.job, self.plan.mode.value)
 
     @property
     def timeout(self) -> int:
@@ -182,7 +188,8 @@ def listed_sight(sight: Sight, executions: Sequence[Execution]) -> Sight:
 
 def _listed(execution: Execution) -> Listed:
     state = activity(under_way=execution.is_under_way, terminal=execution.is_terminal)
-    return Listed(execution.execution_id, execution.status, state, execution.start_date)
+    dates = execution.start_date, execution.end_date
+    return Listed(execution.execution_id, execution.status, state, *dates)
 
 
 @dataclass(frozen=True)
@@ -205,6 +212,12 @@ class LoadWork:
     @property
     def lease(self) -> str:
         return keys.model_lease(self.plan.data_model)
+
+    @property
+    def durations(self) -> str:
+        """A load that a job starts is counted from that job's end: something else than its own duration."""
+        kind = "by_job" if self.plan.started_by == "job" else self.resolved.kind.value
+        return keys.model_durations(self.plan.data_model, kind)
 
     @property
     def timeout(self) -> int:

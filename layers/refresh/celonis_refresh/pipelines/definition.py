@@ -114,14 +114,14 @@ class LoadStep(_Strict):
 
 
 class Polling(_Strict):
-    """Bounds of the wait between two looks, in seconds."""
+    """Bounds of the wait between two looks, in seconds; no longest wait where ``ceiling`` is None."""
 
-    floor: Annotated[Seconds, Field(ge=1, le=HOUR)] = 5
-    ceiling: Annotated[Seconds, Field(ge=1, le=HOUR)] = 600
+    floor: Annotated[Seconds, Field(ge=1, le=HOUR)] = 2
+    ceiling: Annotated[Seconds | None, Field(ge=1, le=7 * 24 * HOUR)] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Polling:
-        if self.floor > self.ceiling:
+        if self.ceiling is not None and self.floor > self.ceiling:
             raise ValueError("floor must not be greater than ceiling")
         return self
 

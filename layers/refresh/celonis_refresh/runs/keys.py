@@ -35,6 +35,19 @@ def model_lease(data_model: str) -> str:
     return f"lease#model#{data_model}"
 
 
+def job_durations(job: str, mode: str) -> str:
+    return f"durations#job#{job}#{mode}"
+
+
+def model_durations(data_model: str, kind: str) -> str:
+    return f"durations#model#{data_model}#{kind}"
+
+
+def asking(connection: str) -> str:
+    """When Celonis may be asked again over a connection."""
+    return f"asking#{connection}"
+
+
 def delivery(origin: str, delivery_id: str) -> str:
     """``origin``: a source, ``execution`` or ``api``: ids of different origins never meet."""
     if len(delivery_id) > MAX_READABLE:

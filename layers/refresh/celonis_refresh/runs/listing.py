@@ -97,9 +97,11 @@ def shown(run: Run) -> dict[str, Any]:
     return document
 
 
+INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace"})
+"""What is noted of a step for the tasks alone."""
+
+
 def _shown_step(state: Mapping[str, Any]) -> dict[str, Any]:
     proof = state.get("evidence", {})
-    known = {
-        name: value for name, value in state.items() if name not in {"rev", "evidence", "baseline", "sent_by"}
-    }
+    known = {name: value for name, value in state.items() if name not in INTERNAL}
     return known | {"id": proof.get("ours"), "proven_by": proof.get("proven_by")}

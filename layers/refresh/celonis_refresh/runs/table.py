@@ -89,6 +89,15 @@ class Table:
         """One ``Update`` action on its own. Raises as :meth:`transact` does."""
         self._repeat(lambda: _once(self.client.update_item, action["Update"]), deadline)
 
+    def changed(self, action: Action, deadline: Deadline) -> dict[str, Any]:
+        """As :meth:`update`; gives the item as it is then."""
+        answers: list[Any] = []
+        request = {**action["Update"], "ReturnValues": "ALL_NEW"}
+        self._repeat(
+            lambda: _once(lambda **sent: answers.append(self.client.update_item(**sent)), request), deadline
+        )
+        return from_item(answers[-1]["Attributes"])
+
     def delete(self, action: Action, deadline: Deadline) -> None:
         """One ``Delete`` action on its own. Raises as :meth:`transact` does."""
         self._repeat(lambda: _once(self.client.delete_item, action["Delete"]), deadline)

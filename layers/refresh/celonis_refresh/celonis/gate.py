@@ -1,0 +1,31 @@
+"""Whether Celonis may be asked now: what a client consults before a request, and tells after it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from celonis_refresh.celonis.answers import RateLimit
+from celonis_refresh.celonis.calls import Call
+
+
+class Gate(Protocol):
+    """What many clients of one connection share, so that together they stay within its limits."""
+
+    def enter(self, call: Call, seconds: float) -> None:
+        """Returns when ``call`` may be sent, which has ``seconds`` left in all.
+
+        Raises ``CelonisThrottled`` where that is too long to wait for; nothing is sent then.
+        """
+
+    def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
+        """What the answer said of the limit. ``retry_after``: seconds, of a 429; None for any other."""
+
+
+class OpenGate:
+    """For a client that shares its connection with nobody."""
+
+    def enter(self, call: Call, seconds: float) -> None:
+        """At once."""
+
+    def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
+        """Is of no matter."""
