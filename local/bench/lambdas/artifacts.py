@@ -3,8 +3,8 @@
 ``layer``: the layer that ``sam build`` made, byte code and all. It is built for arm64; on another machine its
 native libraries are replaced by those of the same versions for this one (wheels, not compiled here), and
 nothing else is touched.
-``runtime``: what Lambda's own image brings: its runtime client and boto3, in the versions that are pinned here,
-with byte code, as in the image.
+``runtime``: what Lambda's own image brings, its runtime client and boto3, in the versions that are pinned
+here and with byte code, as in the image.
 
 Both are made read-only. A function's process writes no byte code either, as it could not in Lambda.
 """
