@@ -1,6 +1,6 @@
 """What a function finds in Lambda, laid out on this machine.
 
-``layer``: the layer that ``sam build`` made, byte code and all. It is built for arm64; on another machine its
+``layer``: the packages of the layer that ``sam build`` made, byte code and all; ``models``: what else it holds. It is built for arm64; on another machine its
 native libraries are replaced by those of the same versions for this one (wheels, not compiled here), and
 nothing else is touched.
 ``runtime``: what Lambda's own image brings, its runtime client and boto3, in the versions that are pinned
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from local.build import BUILT, LAYER, ROOT, BuildError, build, problems, python313_folder
+from local.build import BUILT, LAYER, MODELS, ROOT, BuildError, build, problems, python313_folder
 
 RUNTIME_PACKAGES = (
     "awslambdaric", "simplejson", "snapshot-restore-py",
@@ -36,6 +36,7 @@ class Artifacts:
     python: Path
     functions: Path
     layer: Path
+    models: Path
     runtime: Path
 
 
@@ -46,7 +47,7 @@ def prepare(folder: Path) -> Artifacts:
     if found:
         raise BuildError("; ".join(found))
     python = python313_folder() / "python3.13"
-    made = Artifacts(python, BUILT, folder / "layer", folder / "runtime")
+    made = Artifacts(python, BUILT, folder / "layer", MODELS, folder / "runtime")
     for place in (made.layer, made.runtime):
         _remove(place)
     shutil.copytree(LAYER, made.layer)

@@ -53,11 +53,15 @@ class Scene:
     def ours(self, function: str, *, tapped: bool = False) -> FunctionProcess:
         """A new process of one of our functions, by its logical id."""
         code = self.artifacts.functions / function
-        return FunctionProcess(self.artifacts.python, code, self._environment(function, code, tapped))
+        environment = self._environment(function, code, tapped)
+        environment["AWS_DATA_PATH"] = str(self.artifacts.models)
+        return FunctionProcess(self.artifacts.python, code, environment)
 
     def bare(self, function: str) -> FunctionProcess:
         """A new process of the bare handler, with the settings and the role of one of our functions."""
-        return FunctionProcess(self.artifacts.python, BARE, self._environment(function, BARE, tapped=False))
+        environment = self._environment(function, BARE, tapped=False)
+        del environment["AWS_DATA_PATH"]
+        return FunctionProcess(self.artifacts.python, BARE, environment)
 
     def webhook(self, number: int | None = None) -> Json:
         """The trigger's event of a delivery: a new one, or the one of that number."""
