@@ -1,9 +1,9 @@
 """Writes what botocore needs to know of the AWS services: the operations that are used here, and nothing else.
 
 ``python service_models.py FROM TO``: from the folder of a botocore to a folder that ``AWS_DATA_PATH`` names.
-botocore reads the whole description of a service when its client is made; that of Systems Manager alone is over
-a megabyte of JSON, for one operation. What is not found here, such as the rules for endpoints, botocore takes
-from its own data.
+botocore reads the whole description of a service when its client is made; that of Systems Manager alone is
+more than a megabyte of JSON, for two operations. What is not found here, such as the rules for endpoints, it
+takes from its own data.
 """
 
 from __future__ import annotations

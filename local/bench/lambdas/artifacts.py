@@ -1,8 +1,8 @@
 """What a function finds in Lambda, laid out on this machine.
 
-``layer``: the packages of the layer that ``sam build`` made, byte code and all; ``models``: what else it holds. It is built for arm64; on another machine its
-native libraries are replaced by those of the same versions for this one (wheels, not compiled here), and
-nothing else is touched.
+``layer``: the packages of the layer that ``sam build`` made, byte code and all; ``models``: what else it
+holds. It is built for arm64; on another machine its native libraries are replaced by those of the same
+versions for this one (wheels, not compiled here), and nothing else is touched.
 ``runtime``: what Lambda's own image brings, its runtime client and boto3, in the versions that are pinned
 here and with byte code, as in the image.
 
