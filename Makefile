@@ -5,7 +5,7 @@ TOOLS := .tools
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test faults check format build clean
+.PHONY: help demo local test bench faults check format build clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +18,9 @@ local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
 
 test: $(VENV)/.ready ## all tests
 	@$(RUN) -m pytest -n 2 --dist loadgroup
+
+bench: $(VENV)/.ready $(TOOLS)/.ready ## every figure, beside its goal and its peers; ONLY=cold measures a part
+	@$(RUN) -m local.bench $(if $(ONLY),--only $(ONLY))
 
 faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern plays some of them
 	@$(RUN) -m local.faults $(if $(ONLY),--only '$(ONLY)')

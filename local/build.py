@@ -13,8 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".aws-sam" / "build"
 LAYER = BUILT / "RefreshLayer" / "python"
+MODELS = BUILT / "RefreshLayer" / "models"
 LARGEST_LAYER = 60 * 1024 * 1024
 """Bytes; Lambda takes 250 MB of function and layers together, and every byte is read at a cold start."""
+SERVICES = 5
+"""AWS services that the functions call; layers/refresh/service_models.py names them."""
 AARCH64 = 183
 """``e_machine`` in the header of an ELF file."""
 
@@ -75,11 +78,26 @@ def problems() -> Iterator[str]:
     for package in _required():
         if not list(LAYER.glob(f"{package}-*.dist-info")):
             yield f"RefreshLayer: {package} of requirements.txt is missing"
+    yield from (f"RefreshLayer: {path} has no byte code" for path in _without_byte_code())
+    if len(list(MODELS.glob("*/*/service-2.json"))) != SERVICES:
+        yield f"RefreshLayer: not {SERVICES} descriptions of AWS services in {MODELS.name}"
     foreign = [path for path in LAYER.rglob("*.so*") if not _is_for_arm64(path)]
     yield from (f"RefreshLayer: {path.name} is not for arm64" for path in foreign)
     size = sum(path.stat().st_size for path in LAYER.rglob("*") if path.is_file())
     if size > LARGEST_LAYER:
         yield f"RefreshLayer: {size} bytes"
+
+
+def _without_byte_code() -> Iterator[Path]:
+    """Modules that would be compiled at a cold start, or whose byte code is believed only after a check.
+
+    The flags of byte code are its second word: 1 says that its source is known by its hash, which is not
+    looked at (PEP 552).
+    """
+    for path in LAYER.rglob("*.py"):
+        compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc"
+        if not compiled.is_file() or int.from_bytes(compiled.read_bytes()[4:8], "little") != 1:
+            yield path.relative_to(LAYER)
 
 
 def _is_for_arm64(library: Path) -> bool:

@@ -17,6 +17,8 @@ from celonis_refresh.webhooks.request import from_api_gateway
 from celonis_refresh.webhooks.sources import Source, parse_source
 
 CONFIGURATION_SECONDS = 60
+DEFINITION_SECONDS = 10
+"""A burst of events is one read of its pipeline: Parameter Store takes 40 reads a second."""
 
 
 def _source(name: str) -> Source:
@@ -31,7 +33,7 @@ def _triggering() -> triggering.Triggering:
         source=sources.get,
         secrets=secrets.get,
         renewed=secrets.renew_seldom,
-        accepting=assembly.accepting(),
+        accepting=assembly.accepting(DEFINITION_SECONDS),
         tasks=assembly.tasks(),
         tables=ModelTables(assembly.client_for, time.time, KEPT_SECONDS),
         records=assembly.records(),

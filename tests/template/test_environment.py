@@ -17,6 +17,8 @@ from celonis_refresh.aws import environment
 from tests.template import documents
 
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
+LIBRARIES = {"AWS_DATA_PATH", "PYDANTIC_DISABLE_PLUGINS"}
+"""Read by botocore and by pydantic."""
 """Read by the logger of Powertools, which every function uses."""
 UNREAD = {"LAYER_DIGEST"}
 """Read by nobody: a change of it is what publishes a new version when only the layer changed."""
@@ -71,7 +73,7 @@ def read_by(function: str) -> set[str]:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_template_gives_what_the_function_reads(function: str) -> None:
     given = set(FUNCTIONS[function]["Environment"]["Variables"])
-    assert given == read_by(function) | POWERTOOLS | UNREAD
+    assert given == read_by(function) | POWERTOOLS | LIBRARIES | UNREAD
 
 
 def test_nothing_else_reads_the_environment() -> None:

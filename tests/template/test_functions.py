@@ -50,8 +50,14 @@ def test_a_function_behind_the_api_ends_before_the_api_gives_up(name: str) -> No
 def test_the_layer_is_built_for_what_the_functions_run_on() -> None:
     resource = documents.template()["Resources"]["RefreshLayer"]
     shared = documents.template()["Globals"]["Function"]
-    assert resource["Metadata"]["BuildMethod"] == shared["Runtime"]
-    assert [resource["Metadata"]["BuildArchitecture"]] == shared["Architectures"]
+    assert resource["Metadata"] == {
+        "BuildMethod": "makefile",
+        "BuildArchitecture": shared["Architectures"][0],
+    }
+    makefile = (documents.LAYER / "Makefile").read_text(encoding="utf-8")
+    assert f"PYTHON := {shared['Runtime']}\n" in makefile
+    assert f"--python-version {shared['Runtime'].removeprefix('python')} " in makefile
+    assert "_aarch64" in makefile
     assert resource["Properties"]["CompatibleRuntimes"] == [shared["Runtime"]]
     assert resource["Properties"]["CompatibleArchitectures"] == shared["Architectures"]
     assert (documents.ROOT / resource["Properties"]["ContentUri"]).resolve() == documents.LAYER

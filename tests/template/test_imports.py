@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.template import documents
 from tests.template.test_pins import DEPLOYED, pins
@@ -38,8 +41,8 @@ OUTSIDE: dict[str, set[str]] = {
 }  # fmt: skip
 """What each part may import of other people's: AWS stays in aws/ and, for its errors, in runs/."""
 
-BROUGHT = {"botocore": "Lambda", "jmespath": "Lambda", "urllib3": "requests", "typing_extensions": "pydantic"}
-"""What is imported and stands in no requirement of the layer, and what brings it."""
+BROUGHT = {"botocore"}
+"""What is imported and stands in no requirement of the layer: Lambda brings it."""
 
 LONGEST_HANDLER = 25
 LONGEST_APP = 120
@@ -108,9 +111,17 @@ def test_botocore_is_imported_for_types_and_errors_alone_outside_of_aws() -> Non
 def test_what_is_imported_is_required_and_what_is_required_is_imported() -> None:
     deployed = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
     imports = {name for path in deployed for name in foreign(imported(path))}
-    needed = {name for name in imports if not name.startswith("mypy_boto3_")} - set(BROUGHT)
-    assert needed == {name.replace("-", "_") for name in pins(DEPLOYED)}
-    assert set(BROUGHT) <= imports
+    direct = {name.replace("_", "-") for name in imports if not name.startswith("mypy_boto3_")} - BROUGHT
+    assert direct | set().union(*(brought(name) for name in direct)) == set(pins(DEPLOYED))
+    assert imports >= BROUGHT
+
+
+def brought(name: str) -> set[str]:
+    """Everything that a package needs where the layer runs, and what that needs in turn."""
+    here = {"extra": "", "python_version": "3.13", "platform_python_implementation": "CPython"}
+    needs = [Requirement(line) for line in requires(name) or []]
+    found = {canonicalize_name(need.name) for need in needs if not need.marker or need.marker.evaluate(here)}
+    return found | set().union(*(brought(each) for each in found))
 
 
 def test_nothing_that_is_deployed_knows_the_development_equipment() -> None:

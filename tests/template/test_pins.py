@@ -13,7 +13,8 @@ from tests.template import documents
 DEVELOPMENT = documents.ROOT / "requirements" / "dev.txt"
 SAM = documents.ROOT / "requirements" / "sam.txt"
 DEPLOYED = documents.LAYER / "requirements.txt"
-FILES = (DEVELOPMENT, SAM, DEPLOYED)
+MODELS = documents.LAYER / "models.txt"
+FILES = (DEVELOPMENT, SAM, DEPLOYED, MODELS)
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
 SAME_TOOL = ("aws-sam-translator", "cfn-lint")
@@ -32,7 +33,7 @@ def pins(path: Path) -> dict[str, str]:
 
 
 def test_these_are_all_the_files() -> None:
-    assert set(FILES) - {DEPLOYED} == set((documents.ROOT / "requirements").glob("*.txt"))
+    assert set(FILES) - {DEPLOYED, MODELS} == set((documents.ROOT / "requirements").glob("*.txt"))
     assert set((documents.ROOT / "functions").rglob("requirements*.txt")) == set()
 
 
@@ -43,9 +44,10 @@ def test_every_line_is_a_pin(path: Path) -> None:
     assert len(pins(path)) == len(lines(path)), "a package stands there twice"
 
 
-def test_what_is_tested_is_what_is_deployed() -> None:
+@pytest.mark.parametrize("path", [DEPLOYED, MODELS], ids=lambda path: path.name)
+def test_what_is_tested_is_what_is_deployed(path: Path) -> None:
     development = pins(DEVELOPMENT)
-    assert {name: development.get(name) for name in pins(DEPLOYED)} == pins(DEPLOYED)
+    assert {name: development.get(name) for name in pins(path)} == pins(path)
 
 
 @pytest.mark.parametrize("name", SAME_TOOL)

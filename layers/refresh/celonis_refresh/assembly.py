@@ -1,4 +1,7 @@
-"""Puts the parts together for the functions: each part once per process, on first use."""
+"""Puts the parts together for the functions: each part once per process, on first use.
+
+A part that only some functions have is imported where it is made, so that the others start without it.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,30 @@ import secrets
 import time
 from datetime import UTC, datetime
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from celonis_refresh.aws import clients, environment
 from celonis_refresh.aws.configuration import Parameters, Secrets, is_passing
-from celonis_refresh.aws.executions import StateMachine
 from celonis_refresh.aws.kept import Kept
-from celonis_refresh.aws.notices import Notices
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
-from celonis_refresh.passage.accepting import Accepting
 from celonis_refresh.passage.asking import Asking
-from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.step import Means
-from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.work import JobWork, LoadWork, Work
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, Problem
 from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.resolution import ResolvedLoad
-from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
+
+if TYPE_CHECKING:
+    from celonis_refresh.aws.executions import StateMachine
+    from celonis_refresh.passage.accepting import Accepting
+    from celonis_refresh.passage.closing import Closing
 
 CONNECTION_SECONDS = 300
 ANSWER_SECONDS = 3.0
@@ -131,9 +133,17 @@ def tasks() -> Tasks:
 
 
 @cache
-def accepting() -> Accepting:
-    """Definitions are read anew for every trigger; while that fails, the last known one serves."""
-    definitions = Kept(parameters().pipeline, 0, time.time, is_passing)
+def accepting(kept_seconds: float = 0) -> Accepting:
+    """Definitions are read anew for every trigger, or kept for so long; one that says to pause never is.
+
+    While reading fails, the last known one serves.
+    """
+    from celonis_refresh.passage.accepting import Accepting
+    from celonis_refresh.runs.claims import Claims
+
+    definitions = Kept(
+        parameters().pipeline, kept_seconds, time.time, is_passing, lasts=lambda found: not found.paused
+    )
     return Accepting(Claims(table(), time.time), definitions.get, new_id, time.time)
 
 
@@ -144,11 +154,17 @@ def starter_environment() -> environment.StarterEnvironment:
 
 @cache
 def state_machine() -> StateMachine:
+    from celonis_refresh.aws.executions import StateMachine
+
     return StateMachine(clients.stepfunctions(), starter_environment().state_machine_arn)
 
 
 @cache
 def closing() -> Closing:
+    from celonis_refresh.aws.notices import Notices
+    from celonis_refresh.passage.closing import Closing
+    from celonis_refresh.passage.stopping import Stopping
+
     closer = environment.read(environment.CloserEnvironment, os.environ)
     return Closing(
         table=table(),

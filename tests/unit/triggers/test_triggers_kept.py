@@ -56,6 +56,12 @@ def test_what_is_kept_for_no_time_is_read_every_time() -> None:
     assert shelf.kept.get("a") == 2
 
 
+def test_a_value_that_does_not_last_is_read_every_time() -> None:
+    shelf = Shelf()
+    shelf.kept = Kept(shelf._read, SECONDS, shelf.clock, lasts=lambda value: value > 2)
+    assert [shelf.kept.get("a") for _ in range(5)] == [1, 2, 3, 3, 3]
+
+
 def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
     shelf = Shelf()
     shelf.kept.get("a")

@@ -16,19 +16,21 @@ class Kept(Generic[V]):
     """Reads by name and keeps what it read for ``seconds``.
 
     ``passing``: an error for which the value known before serves on, because asking again later helps.
+    ``lasts``: False for a value that is to be read anew each time.
     """
 
     read: Callable[[str], V]
     seconds: float
     clock: Clock
     passing: Callable[[Exception], bool] = lambda _: False
+    lasts: Callable[[V], bool] = lambda _: True
     _values: dict[str, tuple[float, V]] = field(default_factory=dict)
     _renewed: dict[str, float] = field(default_factory=dict)
 
     def get(self, name: str) -> V:
         """The value, at most ``seconds`` old unless it could not be read anew."""
         known = self._values.get(name)
-        if known is not None and self.clock() - known[0] < self.seconds:
+        if known is not None and self.clock() - known[0] < self.seconds and self.lasts(known[1]):
             return known[1]
         return self._anew_or_known(name)
 

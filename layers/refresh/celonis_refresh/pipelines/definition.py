@@ -73,7 +73,8 @@ TableName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is read is built when it is first read; a step is built as a part of its definition.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class JobStep(_Strict):

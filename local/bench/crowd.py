@@ -1,0 +1,184 @@
+"""Many senders at once, and what a stack makes of them.
+
+``burst``: a thousand deliveries for one pipeline, fifty at a time: they must lead to one run and one that
+follows. ``together``: two hundred pipelines at once on one Celonis that allows twenty requests a second.
+Answers are timed in seconds of this machine, which runs every function, AWS and Celonis on its few
+cores: they are reported, and no goal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import requests
+
+from local.aws.runtime.pool import Limits
+from local.aws.settings import EventSettings, Settings
+from local.bench.service import Service, serving
+from local.celonis.setups import RateLimit
+
+DELIVERIES = 1000
+PIPELINES = 200
+AT_ONCE = 50
+TRIES = 3
+"""A sender sends what was answered with 503 again, as senders do."""
+PATIENCE = 120.0
+PROCESSES = 8
+LONG = 86_400.0
+JOB_SECONDS = 60.0
+ALLOWED = RateLimit(requests=20, seconds=1.0)
+END_SECONDS = 240.0
+UNKINDNESS = EventSettings(late_seconds=0.6)
+LIMITS = Limits(per_function=100, starting=1)
+OPEN = {"", "OPENING", "RUNNING"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """The last answer to a delivery, and the seconds that the slowest of its answers took."""
+
+    status: int
+    body: dict[str, Any]
+    seconds: float
+
+    @property
+    def run_id(self) -> str:
+        """Of the run that the delivery led to; empty if it was refused."""
+        runs = self.body.get("runs", [])
+        return str(runs[0]["run_id"]) if runs else ""
+
+
+@dataclass(frozen=True)
+class Burst:
+    """``covered``: deliveries whose run succeeded; ``executions``: what Celonis was really told to run."""
+
+    told: list[Told]
+    covered: int
+    executions: int
+
+    def figures(self) -> dict[str, float]:
+        """``burst_ok``: the share of deliveries that were accepted and whose run succeeded; 0 if the job ran
+        more than the two times that it should. ``slowest_answer_s``: of all deliveries."""
+        is_right = self.executions == 2
+        return {
+            "burst_ok": round(self.covered / len(self.told), 4) if is_right else 0.0,
+            "slowest_answer_s": round(max(one.seconds for one in self.told), 2),
+        }
+
+
+@dataclass(frozen=True)
+class Together:
+    """``statuses``: of the runs in the end; ``answers``: those of Celonis, by HTTP status."""
+
+    most_at_once: int
+    statuses: Counter[str]
+    answers: Counter[int]
+
+    def figures(self) -> dict[str, float]:
+        """``parallel_runs``: executions at once, at most. ``budget_429_pct``: of all answers of Celonis.
+        ``budget_failed``: runs that did not succeed."""
+        return {
+            "parallel_runs": self.most_at_once,
+            "budget_429_pct": round(100 * self.answers[429] / self.answers.total(), 2),
+            "budget_failed": self.statuses.total() - self.statuses["SUCCEEDED"],
+        }
+
+
+@contextmanager
+def crowded(time_factor: float) -> Iterator[Service]:
+    """A stack for many at once: as unkind as AWS may be, and without limits of requests in the way."""
+    settings = Settings(time_factor=time_factor, events=UNKINDNESS, limits=LIMITS)
+    with serving(settings, WebhookRateLimit="10000", WebhookBurstLimit="5000") as service:
+        service.stack.warm("Trigger", PROCESSES)
+        yield service
+
+
+def burst(service: Service) -> Burst:
+    """One pipeline, a thousand deliveries; its job ends once the last of them is answered."""
+    job = service.job(LONG)
+    pipeline = service.pipeline(job, poll={"floor": 1}, settle=2)
+    source = service.source(pipeline)
+    told = _deliver(service, ((source, number) for number in range(DELIVERIES)))
+    lane = service.celonis.model.jobs[job]
+    until(lambda: bool(lane.works), "the start of the first job")
+    lane.change(seconds=0.5)
+    service.finish(job)
+    runs = {one.run_id for one in told} - {""}
+    until(lambda: not any(service.status(run) in OPEN for run in runs), "the end of the runs")
+    succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
+    return Burst(told, sum(one.run_id in succeeded for one in told), len(lane.works))
+
+
+def together(service: Service) -> Together:
+    """Two hundred pipelines, a delivery each."""
+    jobs = [service.job(JOB_SECONDS) for _ in range(PIPELINES)]
+    sources = [service.source(service.pipeline(job, settle=30)) for job in jobs]
+    service.celonis.ledger.clear()
+    model = service.celonis.model
+    model.settings = replace(model.settings, rate_limit=ALLOWED)
+    most = _most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
+    told = _deliver(service, ((source, number) for number, source in enumerate(sources)))
+    runs = {one.run_id for one in told} - {""}
+    until(lambda: not any(service.status(run) in OPEN for run in runs), "the end of the runs")
+    answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])
+    statuses = Counter(service.status(run) for run in runs)
+    statuses["REFUSED"] = PIPELINES - len(runs)
+    return Together(most(), statuses, answers)
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    """Waits. Raises ``TimeoutError``."""
+    end = time.monotonic() + END_SECONDS
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {END_SECONDS:.0f} s for {what}")
+        time.sleep(0.5)
+
+
+def _deliver(service: Service, deliveries: Iterable[tuple[str, int]]) -> list[Told]:
+    own = threading.local()
+
+    def send(source: str, number: int) -> Told:
+        if not hasattr(own, "session"):
+            own.session = requests.Session()
+            own.session.trust_env = False
+        body, headers = service.delivery(number)
+        url = f"{service.stack.api_url}/webhooks/{source}"
+        slowest = 0.0
+        for _ in range(TRIES):
+            began = time.perf_counter()
+            answer = own.session.post(url, data=body, headers=headers, timeout=PATIENCE)
+            slowest = max(slowest, time.perf_counter() - began)
+            if answer.status_code != requests.codes.service_unavailable:
+                break
+            time.sleep(float(answer.headers.get("retry-after", 1)))
+        return Told(answer.status_code, answer.json(), slowest)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda delivery: send(*delivery), deliveries))
+
+
+def _most(count: Callable[[], int]) -> Callable[[], int]:
+    """Watches ``count`` from now on; gives the greatest number that was seen once it is called."""
+    ended, seen = threading.Event(), [0]
+
+    def watch() -> None:
+        while not ended.wait(0.25):
+            seen[0] = max(seen[0], count())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+
+    def stop() -> int:
+        ended.set()
+        thread.join()
+        return seen[0]
+
+    return stop

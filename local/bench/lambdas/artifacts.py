@@ -1,0 +1,97 @@
+"""What a function finds in Lambda, laid out on this machine.
+
+``layer``: the packages of the layer that ``sam build`` made, byte code and all; ``models``: what else it
+holds. It is built for arm64; on another machine its native libraries are replaced by those of the same
+versions for this one (wheels, not compiled here), and nothing else is touched.
+``runtime``: what Lambda's own image brings, its runtime client and boto3, in the versions that are pinned
+here and with byte code, as in the image.
+
+Both are made read-only. A function's process writes no byte code either, as it could not in Lambda.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from local.build import BUILT, LAYER, MODELS, ROOT, BuildError, build, problems, python313_folder
+
+RUNTIME_PACKAGES = (
+    "awslambdaric", "simplejson", "snapshot-restore-py",
+    "boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3",
+)  # fmt: skip
+NATIVE = re.compile(r"\.(so|dylib|pyd)$")
+BYTE_CODE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """``functions``: a folder with one folder per function, by logical id."""
+
+    python: Path
+    functions: Path
+    layer: Path
+    models: Path
+    runtime: Path
+
+
+def prepare(folder: Path) -> Artifacts:
+    """Builds, checks what was built, and lays it out below ``folder``. Raises ``BuildError``."""
+    build()
+    found = list(problems())
+    if found:
+        raise BuildError("; ".join(found))
+    python = python313_folder() / "python3.13"
+    made = Artifacts(python, BUILT, folder / "layer", MODELS, folder / "runtime")
+    for place in (made.layer, made.runtime):
+        _remove(place)
+    shutil.copytree(LAYER, made.layer)
+    _use_native_parts_of_this_machine(python, made.layer)
+    _install(python, _pins("requirements/dev.txt", RUNTIME_PACKAGES), made.runtime)
+    subprocess.run([python, *BYTE_CODE, made.runtime], check=True)
+    for place in (made.layer, made.runtime):
+        _make_read_only(place)
+    return made
+
+
+def _use_native_parts_of_this_machine(python: Path, layer: Path) -> None:
+    foreign = [path for path in layer.rglob("*") if NATIVE.search(path.name)]
+    for path in foreign:
+        path.unlink()
+    with TemporaryDirectory() as folder:
+        wheels = Path(folder)
+        _install(python, _pins("layers/refresh/requirements.txt"), wheels)
+        for path in wheels.rglob("*"):
+            if NATIVE.search(path.name):
+                shutil.copy(path, layer / path.relative_to(wheels))
+
+
+def _install(python: Path, pins: Iterable[str], target: Path) -> None:
+    quiet = ("--quiet", "--disable-pip-version-check")
+    exact = ("--no-deps", "--no-compile", "--target", target)
+    subprocess.run([python, "-m", "pip", "install", *quiet, *exact, *pins], check=True)
+
+
+def _pins(file: str, names: Iterable[str] = ()) -> list[str]:
+    """The pins of a file; those of some packages if ``names`` are given."""
+    lines = [line.partition(" ;")[0] for line in (ROOT / file).read_text().splitlines()]
+    pins = [line for line in lines if line and not line.startswith("#")]
+    wanted = set(names)
+    return [pin for pin in pins if not wanted or pin.partition("==")[0] in wanted]
+
+
+def _make_read_only(place: Path) -> None:
+    for path in (place, *place.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+
+
+def _remove(place: Path) -> None:
+    if place.exists():
+        for path in (place, *place.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o700)
+        shutil.rmtree(place)

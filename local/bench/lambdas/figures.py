@@ -1,0 +1,179 @@
+"""The figures of the functions: cold starts, memory, round trips, and the cost of a warm webhook."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from local.bench.lambdas.artifacts import Artifacts
+from local.bench.lambdas.process import FunctionProcess, Measured
+from local.bench.lambdas.scene import Scene, first_of_each, scene
+from local.bench.lambdas.tap import Call
+from local.bench.ratios import in_turns, median_ratio
+from local.bench.service import Json
+
+COLD_PAIRS = 15
+WARM_PAIRS = 41
+WARM_UP = 3
+"""Events before it counts: clients are made, connections stand, what is kept is kept."""
+STEP = "job-0"
+RUN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Cold:
+    """Ours and the bare handler, pair by pair."""
+
+    pairs: list[tuple[Measured, Measured]]
+
+    def ratio(self, of: Callable[[Measured], float]) -> float:
+        return median_ratio([(of(ours), of(bare)) for ours, bare in self.pairs])
+
+    def medians(self, of: Callable[[Measured], float]) -> tuple[float, float]:
+        return median(of(ours) for ours, _ in self.pairs), median(of(bare) for _, bare in self.pairs)
+
+
+@dataclass(frozen=True)
+class Trips:
+    """The calls of a warm trigger: of a webhook that starts, of one that joins, of one sent again."""
+
+    first: list[Call]
+    start: list[Call]
+    join: list[Call]
+    duplicate: list[Call]
+
+
+@dataclass(frozen=True)
+class Found:
+    """``cold``: by function. ``overhead``: seconds of a warm webhook, and of the same calls made bare."""
+
+    cold: Mapping[str, Cold]
+    trips: Trips
+    overhead: list[tuple[float, float]]
+
+    def figures(self) -> dict[str, float]:
+        """The figures under their names.
+
+        ``cold_…_ratio``: process start to first answer. It is the processor time (user and system) of the
+        process that is compared: on a machine that does other things as well, wall time says how busy that
+        is; and what Lambda gives a function at 512 MB is a share of a processor, so that the one follows from
+        the other. The wall times stand in the table. ``memory_trigger_ratio``: the most memory held until
+        then. ``trigger_overhead_ratio`` is wall time, since what the bare handler does is nearly all waiting.
+        """
+        return {
+            "cold_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.cpu), 3),
+            "cold_check_ratio": round(self.cold["CheckJob"].ratio(lambda one: one.cpu), 3),
+            "memory_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.memory), 3),
+            "round_trips_start": len(self.trips.start),
+            "round_trips_join": len(self.trips.join),
+            "round_trips_duplicate": len(self.trips.duplicate),
+            "trigger_overhead_ratio": round(median_ratio(self.overhead), 3),
+        }
+
+
+def measure(artifacts: Artifacts) -> Found:
+    with scene(artifacts) as ground:
+        trips = round_trips(ground)
+        cold = {"Trigger": cold_trigger(ground, trips.first), "CheckJob": cold_check(ground)}
+        return Found(cold, trips, overhead(ground, trips.start))
+
+
+def round_trips(ground: Scene) -> Trips:
+    """What really leaves a warm trigger: requests to AWS and to Celonis, as they pass the taps.
+
+    Warm: an event of the same source was taken before, and its run has ended.
+    """
+    ground.service.connect(ground.celonis.url)
+    with ground.ours("Trigger", tapped=True) as process:
+        process.ask(ground.webhook())
+        first = ground.calls()
+        _warm_up(ground, process)
+        ground.at_rest()
+        ground.calls()
+        process.ask(ground.webhook())
+        start = ground.calls()
+        again = next(ground.deliveries)
+        process.ask(ground.webhook(again))
+        join = ground.calls()
+        process.ask(ground.webhook(again))
+        duplicate = ground.calls()
+    ground.service.connect(ground.service.celonis.url)
+    return Trips(first, start, join, duplicate)
+
+
+def cold_trigger(ground: Scene, calls: list[Call]) -> Cold:
+    """A webhook that starts a run, beside a handler that calls the same services once each."""
+
+    def ours() -> Measured:
+        ground.at_rest()
+        with ground.ours("Trigger") as process:
+            return process.first(ground.webhook())
+
+    def bare() -> Measured:
+        ground.at_rest()
+        with ground.bare("Trigger") as process:
+            return process.first({"calls": first_of_each(calls)})
+
+    return Cold(in_turns(ours, bare, COLD_PAIRS))
+
+
+def cold_check(ground: Scene) -> Cold:
+    """A look at a job under way, beside a handler that calls the same services once each."""
+    event = {"run_id": _run_under_way(ground), "step": STEP}
+    ground.service.connect(ground.celonis.url)
+    with ground.ours("CheckJob", tapped=True) as process:
+        ground.calls()
+        process.ask(event)
+        calls = ground.calls()
+    ground.service.connect(ground.service.celonis.url)
+
+    def measured(start: Callable[[str], FunctionProcess], what: Json) -> Measured:
+        with start("CheckJob") as process:
+            return process.first(what)
+
+    only = {"calls": first_of_each(calls)}
+    return Cold(
+        in_turns(lambda: measured(ground.ours, event), lambda: measured(ground.bare, only), COLD_PAIRS)
+    )
+
+
+def overhead(ground: Scene, calls: list[Call]) -> list[tuple[float, float]]:
+    """Seconds of a warm webhook that starts a run, and of the very same calls with nothing around them."""
+    with ground.ours("Trigger") as trigger, ground.bare("Trigger") as bare:
+
+        def ours() -> float:
+            ground.at_rest()
+            return trigger.ask(ground.webhook())[1]
+
+        def theirs() -> float:
+            ground.at_rest()
+            return bare.ask({"calls": calls})[1]
+
+        return in_turns(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
+
+
+def _warm_up(ground: Scene, process: FunctionProcess) -> None:
+    for _ in range(WARM_UP):
+        ground.at_rest()
+        process.ask(ground.webhook())
+
+
+def _run_under_way(ground: Scene) -> str:
+    """A run of the real state machine, after it has started its job and before it looks at it."""
+    ground.at_rest()
+    stack = ground.service.stack
+    run_id = "a-run-under-way"
+    stack.client("stepfunctions").start_execution(
+        stateMachineArn=stack.outputs["StateMachineArn"],
+        name=run_id,
+        input=f'{{"pipeline": "{ground.pipeline}"}}',
+    )
+    until = time.monotonic() + RUN_SECONDS
+    (execution,) = stack.executions
+    while not any(event["type"] == "WaitStateEntered" for event in execution.history.events()):
+        if time.monotonic() > until:
+            raise TimeoutError(f"run {run_id} has not started its job: {execution.status} {execution.cause}")
+        time.sleep(0.05)
+    return run_id

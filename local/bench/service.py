@@ -1,0 +1,130 @@
+"""The service that the measurements ask: the real template on the local stack, and a simulated Celonis."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import itertools
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.aws.settings import Settings
+from local.aws.stack import LocalStack
+from local.celonis import world
+from local.celonis.server import CelonisSimulator
+from local.celonis.setups import JobSetup, ModelSetup
+from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE
+
+Json = dict[str, Any]
+EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
+
+
+@dataclass
+class Service:
+    """What a measurement sets up, and what it looks at afterwards."""
+
+    stack: LocalStack
+    celonis: CelonisSimulator
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self._secret = secrets.token_hex(16)
+        self.store_secret("webhooks/bench", {"current": self._secret})
+
+    def connect(self, base_url: str) -> None:
+        """Lets the connection that every pipeline uses lead to a Celonis at this address."""
+        auth = {"type": "oauth_client", "client_id": world.CLIENT_ID, "client_secret": world.CLIENT_SECRET}
+        known = {"base_url": base_url, "allow_http": True, "allow_any_host": True, "auth": auth}
+        self.stack.client("secretsmanager").put_secret_value(
+            SecretId=self.stack.outputs["ConnectionSecret"], SecretString=json.dumps(known)
+        )
+
+    def job(self, seconds: float) -> str:
+        """The id of a new data job that takes so long."""
+        model = self.celonis.model
+        return model.add_job(model.new_id(), world.POOL_ID, "a job", JobSetup(seconds=seconds)).id
+
+    def data_model(self, seconds: float) -> str:
+        """The id of a new data model that takes so long to load."""
+        model = self.celonis.model
+        return model.add_model(model.new_id(), world.POOL_ID, "a model", ModelSetup(seconds=seconds)).id
+
+    def finish(self, lane: str) -> None:
+        """Ends with success what runs on a job or a data model now."""
+        model = self.celonis.model
+        model.finish(model.jobs.get(lane) or model.models[lane], "SUCCESS")
+
+    def pipeline(self, job: str, *loads: str, **fields: Any) -> str:
+        """The name of a new pipeline of one job and loads of these data models."""
+        name = f"pipeline-{next(self._numbers)}"
+        steps = {"jobs": [{"job": job}], "loads": [{"data_model": load} for load in loads]}
+        self._store_parameter(f"pipelines/{name}", {"data_pool": world.POOL_ID, **steps, **fields})
+        return name
+
+    def source(self, pipeline: str) -> str:
+        """The name of a new source whose every event starts the pipeline."""
+        name = f"source-{next(self._numbers)}"
+        rules = [{"pipeline": pipeline}]
+        self._store_parameter(f"sources/{name}", {"sender": "github", "secret": "bench", "rules": rules})
+        return name
+
+    def delivery(self, number: int) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of a webhook, signed as GitHub signs it. Deliveries differ in their number."""
+        body = json.dumps({**EVENT, "number": number}).encode()
+        digest = hmac.new(self._secret.encode(), body, hashlib.sha256).hexdigest()
+        return body, {
+            "content-type": "application/json",
+            "x-github-event": "workflow_run",
+            "x-github-delivery": f"delivery-{number}",
+            "x-hub-signature-256": f"sha256={digest}",
+        }
+
+    def item(self, key: str) -> Json:
+        """An item of the table in DynamoDB's own notation; empty where there is none."""
+        table, client = self.stack.outputs["TableName"], self.stack.client("dynamodb")
+        answer: Json = client.get_item(TableName=table, Key={"pk": {"S": key}}, ConsistentRead=True)
+        item: Json = answer.get("Item", {})
+        return item
+
+    def status(self, run_id: str) -> str:
+        """Of a run; empty before it has a record."""
+        return str(self.item(f"run#{run_id}").get("status", {}).get("S", ""))
+
+    def empty_table(self) -> None:
+        """As if nothing had ever run."""
+        table, client = self.stack.outputs["TableName"], self.stack.client("dynamodb")
+        for page in client.get_paginator("scan").paginate(TableName=table):
+            for item in page["Items"]:
+                client.delete_item(TableName=table, Key={"pk": item["pk"]})
+
+    def store_secret(self, name: str, document: Json) -> None:
+        """A new secret of the stack."""
+        self.stack.client("secretsmanager").create_secret(
+            Name=f"{STACK_NAME}/{name}", SecretString=json.dumps(document)
+        )
+
+    def _store_parameter(self, name: str, document: Json) -> None:
+        self.stack.client("ssm").put_parameter(
+            Name=f"/{STACK_NAME}/{name}", Value=json.dumps(document), Type="String"
+        )
+
+
+@contextlib.contextmanager
+def serving(settings: Settings, **parameters: str) -> Iterator[Service]:
+    """Everything up and connected; everything gone at the end. ``parameters`` are those of the template."""
+    with CelonisSimulator() as celonis:
+        stack = LocalStack.deploy(
+            template=ROOT / "template.yaml",
+            stack_name=STACK_NAME,
+            parameters={**PARAMETERS, **parameters},
+            state_dir=STATE / "bench",
+            settings=settings,
+        )
+        with stack:
+            service = Service(stack, celonis)
+            service.connect(celonis.url)
+            yield service

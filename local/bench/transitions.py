@@ -1,0 +1,57 @@
+"""The state transitions that a run costs: states entered, as Step Functions counts and bills them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from local.aws.states.execution import Execution
+from local.bench.crowd import until
+from local.bench.service import Service
+
+LOOKS = 5
+"""At the job, and at the load."""
+PACE = {"poll": {"floor": 4, "ceiling": 4}}
+LONG = 86_400.0
+TRANSITIONS_PER_LOOK = 3
+"""Wait, check, and the choice after it."""
+
+
+def transitions_run(service: Service) -> int:
+    """Of a run with one job and one load that succeeds, with five looks at each.
+
+    The simulated work ends once the fourth look has seen it under way, so that the fifth sees its end. Raises
+    ``RuntimeError`` if there were more looks than that: the machine was too slow for the pace.
+    """
+    job, model = service.job(LONG), service.data_model(LONG)
+    pipeline = service.pipeline(job, model, **PACE)
+    stack = service.stack
+    name = "a-run-of-ten-looks"
+    stack.client("stepfunctions").start_execution(
+        stateMachineArn=stack.outputs["StateMachineArn"], name=name, input=f'{{"pipeline": "{pipeline}"}}'
+    )
+    (execution,) = (each for each in stack.executions if each.name == name)
+    for state, lane in (("CheckJob", job), ("CheckLoad", model)):
+        until(lambda: _looked(execution, state) or execution.status != "RUNNING", f"four times {state}")  # noqa: B023 - called here
+        service.finish(lane)
+    until(lambda: execution.status != "RUNNING", "the end of the run")
+    entered = _entered(execution)
+    if execution.status != "SUCCEEDED" or (entered["CheckJob"], entered["CheckLoad"]) != (LOOKS, LOOKS):
+        raise RuntimeError(f"the run {execution.status}, and looked otherwise than planned: {entered}")
+    return entered.total()
+
+
+def of_looks(measured: int, looks: float) -> float:
+    """Transitions of a run with so many looks, from those of the run that was measured."""
+    return measured + TRANSITIONS_PER_LOOK * (looks - 2 * LOOKS)
+
+
+def _looked(execution: Execution, state: str) -> bool:
+    exits = [event.get("stateExitedEventDetails", {}).get("name") for event in execution.history.events()]
+    return exits.count(state) >= LOOKS - 1
+
+
+def _entered(execution: Execution) -> Counter[str]:
+    events = execution.history.events()
+    return Counter(
+        event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+    )
