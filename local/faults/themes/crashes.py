@@ -42,6 +42,7 @@ TABLES = Call("asking for tables", r"GET .*/tables")
 LOAD_LOOK, LOAD = Call("the look at the load", r"GET .*/last-load"), Call("the load", r"POST .*/load$")
 DESCRIBED, END = Call("describing the execution", "DescribeExecution"), Call("the end", "TransactWriteItems")
 NOTICE = Call("the notice", r"POST http://[^/]*/$")
+TOLD = Call("noting that it was told", "TransactWriteItems", 2)
 HANDED_OVER = Call("starting the execution", "StartExecution")
 
 TRIGGER = (PARAMETER, CLAIM, LOOK, STATE, POST, HANDED_OVER)
@@ -50,7 +51,7 @@ START_JOB = (RECORD, LEASE, LOOK, STATE, POST, SECOND)
 CHECK_JOB = (RECORD, LOOK, LIST, STATE, FREED)
 START_LOAD = (RECORD, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
 CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, FREED)
-CLOSE_RUN = (DESCRIBED, RECORD, LOOK, CANCEL, END, FREED, NOTICE, STATE, HANDED_OVER)
+CLOSE_RUN = (DESCRIBED, RECORD, LOOK, CANCEL, END, FREED, HANDED_OVER, NOTICE, TOLD)
 
 
 def cases() -> Iterator[Case]:
@@ -78,7 +79,7 @@ def _killed(
     for call in calls:
         for moment in ("before", "after"):
             fault = Fault(moment, call.number, call.pattern, event)
-            case = make(f"{name} dies {moment} {call.name}", patience=120, **more)
+            case = make(f"{name} dies {moment} {call.name}", **more)
             yield _with(case, function, fault)
 
 
@@ -102,13 +103,13 @@ def _in_the_trigger(name: str, **more: Any) -> Case:
 
     def delivered(scene: Scene) -> None:
         scene.listen()
-        first, second = scene.deliver(), scene.deliver()
-        if first["status"] < 500:
-            scene.complaints.append(f"the first delivery was answered with {first['status']}")
-        if second["status"] not in (200, 202):
-            scene.complaints.append(f"the second delivery was answered with {second['status']}")
+        first, second = scene.deliver_unhurried(), scene.deliver_unhurried()
+        if first < 500:
+            scene.complaints.append(f"the first delivery was answered with {first}")
+        if second not in (200, 202):
+            scene.complaints.append(f"the second delivery was answered with {second}")
 
-    return job_case(name, start=delivered, definition=SOON, quiet=True, **more)
+    return job_case(name, start=delivered, definition=SOON, **more)
 
 
 def _stopped(name: str, **more: Any) -> Case:
@@ -133,13 +134,13 @@ def _first_calls() -> Iterator[Case]:
                 ("close_run", "CloseRun", _stopped),
             ):
                 event = '"name": ?"{}-1"' if function == "CloseRun" else "{}"
-                case = make(f"{name} dies {moment} {call.name}", alone=True, patience=120)
+                case = make(f"{name} dies {moment} {call.name}", alone=True)
                 yield _with(case, function, Fault(moment, call.number, call.pattern, event))
 
 
 def _hangs() -> Iterator[Case]:
     """A function that does nothing any more until its time-out ends it: a minute for a task."""
-    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 200}
+    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 300}
     for name, function, call, make in (
         ("start_job", "StartJob", POST, job_case),
         ("check_job", "CheckJob", LOOK, job_case),

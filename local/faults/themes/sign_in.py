@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, ok, red
+from local.faults.case import Case, Expected, job_case, load_case, ok, red
 from local.faults.scene import Scene
+from local.faults.themes.acts import stop_while_running
 from local.standing import STACK_NAME
 
 WHOLE = ok(1, 1)
@@ -14,6 +15,7 @@ WHOLE = ok(1, 1)
 
 def cases() -> Iterator[Case]:
     yield from _renewed()
+    yield from _refused_once()
     yield from _rotated()
     yield from _wrong()
     yield from _secrets()
@@ -43,6 +45,34 @@ def _renewed() -> Iterator[Case]:
             f"token revoked, the 401 is {shape}", settings={"unauthorized_shape": shape}, during=revoke
         )
     yield whole("token revoked between the job and the load", during=_revoked_at_the_load)
+
+
+def _refused_once() -> Iterator[Case]:
+    """One 401 to each call: the token is renewed, and the call made again, once."""
+    partial = {"load_step": {"kind": "partial", "tables": ["VBAK"]}}
+    failed: dict[str, Any] = {"expected": red("JobFailed"), "job": {"outcome": "FAIL"}}
+    stopped: dict[str, Any] = {
+        "expected": Expected(("ABORTED Aborted",), 1, 0),
+        "job": {"seconds": 45},
+        "during": stop_while_running,
+        "says": ("(CANCEL)",),
+    }
+    for what, make, call, skip, more in (
+        ("the look before execute", job_case, "job", 0, {}),
+        ("execute", job_case, "execute", 0, {}),
+        ("a poll of the job", job_case, "job", 1, {}),
+        ("the list of executions", job_case, "executions", 0, {}),
+        ("the tasks of a failed job", job_case, "execution_tasks", 0, failed),
+        ("the log of a failed job", job_case, "execution_log", 0, failed),
+        ("cancel", job_case, "cancel", 0, stopped),
+        ("the look before a load", load_case, "last_load", 0, {}),
+        ("a load", load_case, "load", 0, {}),
+        ("a poll of the load", load_case, "last_load", 1, {}),
+        ("the question for tables", load_case, "tables", 0, partial),
+        ("a load of tables", load_case, "load_tables", 0, partial),
+    ):
+        fault = {"call": call, "status": 401, "skip": skip, "count": 1}
+        yield make(f"401 to {what}", alone=True, faults=(fault,), **more)
 
 
 def _revoked_at_the_load(scene: Scene) -> None:
@@ -86,6 +116,7 @@ def _wrong() -> Iterator[Case]:
         "credentials withdrawn while the job runs",
         expected=red("AuthenticationFailed"),
         during=_withdrawn,
+        runs_on=None,
         says=("Check in the secret of the connection",),
         holds=frozenset({"job"}),
     )

@@ -99,7 +99,7 @@ def _two_pipelines() -> Iterator[Case]:
     yield job_case(
         "two pipelines that share a job, when_busy fail",
         Expected(("SUCCEEDED", "FAILED JobBusy"), 1, 0),
-        job={"seconds": 6},
+        job={"seconds": 25},
         definition={"when_busy": "fail"},
         before=second,
         start=by_hand,
