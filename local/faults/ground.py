@@ -23,7 +23,8 @@ from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.aws.states.execution import Execution
 from local.faults.team import Json, Team
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE
+from local.runs_api import RunsApi
+from local.standing import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
 PLENTY_OF_TIME = 60.0
@@ -46,6 +47,7 @@ class Ground:
         self.webhook_secret = f"webhook-{secrets.token_hex(16)}"
         self.store_secret("webhooks/faults", {"current": self.webhook_secret})
         self.shared = self.team("shared")
+        self.runs_api = RunsApi(stack.api_url, stack.credentials, REGION)
 
     def close(self) -> None:
         self.shared.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -108,15 +109,15 @@ class Scene(Seen):
         self.ground.start_execution(name, {"pipeline": pipeline, **more})
         return name
 
-    def listen(self, *pipelines: str) -> None:
+    def listen(self, *pipelines: str, source: str = "") -> None:
         """Makes a source whose events start these pipelines; without any, the case's own."""
         rules = [{"pipeline": name} for name in pipelines or (self.name,)]
         document = {"sender": "github", "secret": "faults", "rules": rules}
-        self.ground.store_parameter(f"sources/{self.name}", document)
+        self.ground.store_parameter(f"sources/{source or self.name}", document)
 
-    def deliver(self, delivery: str = "1") -> Json:
-        """One webhook of the case's source: status and body of the answer."""
-        answer = self.ground.post_webhook(self.name, f"{self.name}-{delivery}")
+    def deliver(self, delivery: str = "1", source: str = "") -> Json:
+        """One webhook of the case's source, or another: status and body of the answer."""
+        answer = self.ground.post_webhook(source or self.name, f"{self.name}-{delivery}")
         told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
         return {"status": answer.status_code, "body": told}
 
@@ -124,6 +125,11 @@ class Scene(Seen):
         """As :meth:`deliver`, to a trigger that has time for everything; the status of the answer."""
         answer = self.ground.hand_webhook(self.name, f"{self.name}-{delivery}")
         return 500 if answer is None else answer.status
+
+    def ask(self, path: str, document: Json | None = None) -> int:
+        """A POST to the runs API, under the same idempotency key each time; the status of the answer."""
+        body = json.dumps(document).encode() if document is not None else b""
+        return self.ground.runs_api.ask(path, body, self.name)
 
     def sign_in_with(self, kind: str, *, wrong: bool = False) -> None:
         """The connection's secret holds another kind of credential; a ``wrong`` one, if so."""

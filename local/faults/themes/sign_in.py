@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ def cases() -> Iterator[Case]:
     yield from _rotated()
     yield from _wrong()
     yield from _secrets()
+    yield from _repeated()
 
 
 def whole(name: str, **more: Any) -> Case:
@@ -139,6 +141,59 @@ def _withdrawn(scene: Scene) -> None:
     scene.until_started()
     scene.team.credentials["client_secret"] = scene.team.new_secret("client_secret")
     scene.team.install()
+
+
+def _repeated() -> Iterator[Case]:
+    """Celonis, or a gateway before it, repeats our key in what it says: it is taken out."""
+
+    def in_an_answer(call: str, status: int, **more: Any) -> Callable[[Scene], None]:
+        def act(scene: Scene) -> None:
+            scene.sign_in_with("app_key")
+            body = {"title": "Refused", "status": status, "detail": f"{_key(scene)} may not do this"}
+            scene.fault(call, status=status, body=body, **more)
+
+        return act
+
+    def in_a_log(scene: Scene) -> None:
+        scene.sign_in_with("app_key")
+        told = [f"Authorization: AppKey {_key(scene)}", "Table VBAK is locked."]
+        scene.team.control("PUT", f"/jobs/{scene.job}", error_messages=told)
+
+    def unsaid(scene: Scene) -> Iterator[str]:
+        texts = [json.dumps(run) for run in scene.runs()] + [str(one.cause) for one in scene.executions()]
+        if any(_key(scene) in text for text in texts):
+            yield "the key is repeated"
+
+    more: dict[str, Any] = {"alone": True, "also": unsaid}
+    for status, error in ((403, "PermissionDenied"), (404, "NotFound"), (401, "AuthenticationFailed")):
+        yield job_case(
+            f"our key is repeated in a {status} to execute",
+            red(error, executions=0),
+            before=in_an_answer("execute", status, count=None),
+            **more,
+        )
+    yield job_case(
+        "our key is repeated in each 500 to a poll, until the time-out",
+        red("JobTimedOut"),
+        before=in_an_answer("job", 500, skip=1, count=None),
+        job_step={"timeout": 10},
+        says=("(500",),
+        holds=frozenset({"job"}),
+        patience=240,
+        **more,
+    )
+    yield job_case(
+        "our key is repeated in the log of a failed task",
+        red("JobFailed"),
+        job={"outcome": "FAIL"},
+        before=in_a_log,
+        says=("Table VBAK is locked",),
+        **more,
+    )
+
+
+def _key(scene: Scene) -> str:
+    return scene.team.credentials["app_key"]
 
 
 def _secrets() -> Iterator[Case]:
