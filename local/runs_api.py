@@ -26,14 +26,22 @@ class RunsApi:
         return self._send("GET", path, b"").json()
 
     def post(self, path: str, body: bytes) -> requests.Response:
+        """Raises ``requests.HTTPError``."""
         return self._send("POST", path, body)
 
+    def ask(self, path: str, body: bytes, key: str) -> int:
+        """The status of a POST under an idempotency key."""
+        return self._answer("POST", path, body, {"idempotency-key": key}).status_code
+
     def _send(self, method: str, path: str, body: bytes) -> requests.Response:
-        headers = {"content-type": "application/json"} if body else {}
-        signed = AWSRequest(method=method, url=self.url + path, data=body, headers=headers)
-        SigV4Auth(self.credentials, "execute-api", self.region).add_auth(signed)
-        answer = requests.request(
-            method, self.url + path, data=body, headers=dict(signed.headers), timeout=SECONDS
-        )
+        answer = self._answer(method, path, body, {})
         answer.raise_for_status()
         return answer
+
+    def _answer(self, method: str, path: str, body: bytes, more: dict[str, str]) -> requests.Response:
+        headers = ({"content-type": "application/json"} if body else {}) | more
+        signed = AWSRequest(method=method, url=self.url + path, data=body, headers=headers)
+        SigV4Auth(self.credentials, "execute-api", self.region).add_auth(signed)
+        return requests.request(
+            method, self.url + path, data=body, headers=dict(signed.headers), timeout=SECONDS
+        )

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def assemble(
         EventBus(clients, rules),
         transactions,
     ]
-    front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs)
+    lead = settings.arrival_lead
+    front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs, lead)
     schedules = Schedules(clients, sender, settings.events.retry_delays)
     return Deployment(
         world, invoker, armory, executions, schedules, transactions, later, layers, front, authorization
@@ -107,6 +109,7 @@ def _front(
     callers: Callers,
     policies: ResourcePolicies,
     logs: FunctionLogs,
+    lead: float,
 ) -> HttpFront:
     def may_invoke(function: str, source_arn: str) -> bool:
         context = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [clients.account]}
@@ -120,6 +123,7 @@ def _front(
         invoke=lambda function, payload, request_id: invoker.invoke(function, payload, request_id=request_id),
         identify=callers.identify,
         may_invoke=may_invoke,
+        clock=lambda: time.time() + lead,
         write_access_log=lambda line: logs.append("access", line, ""),
     )
 

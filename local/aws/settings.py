@@ -32,10 +32,15 @@ class EventSettings:
 
 @dataclass
 class Settings:
-    """`seed` makes what is random the same again; `time_factor` shortens the waits of state machines."""
+    """`seed` makes what is random the same again; `time_factor` shortens the waits of state machines.
+
+    `arrival_lead`: seconds that API Gateway's time of arrival lies ahead. On a crowded machine a process
+    takes longer to start than in AWS, and a function that counts from the arrival would have no time left.
+    """
 
     seed: int = 0
     time_factor: float = 1.0
+    arrival_lead: float = 0.0
     limits: Limits = field(default_factory=Limits)
     transactions: TransactionSettings = field(default_factory=TransactionSettings)
     events: EventSettings = field(default_factory=EventSettings)

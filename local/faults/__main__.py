@@ -15,11 +15,10 @@ from local.faults import laws, leaks
 from local.faults.case import Case
 from local.faults.catalogue import all_cases
 from local.faults.ground import Ground, standing_ground
+from local.faults.pace import Pace, most_at_once
 from local.faults.report import Columns, Result
 from local.faults.scene import Scene
 
-AT_ONCE = 24
-"""Cases that play at the same time: most of what they do is wait."""
 QUIET_AT_ONCE = 4
 
 
@@ -40,7 +39,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="PATTERN", help="only cases whose name matches this expression")
     parser.add_argument("--list", action="store_true", help="only the names of the cases")
     parser.add_argument("--records", action="store_true", help="show the records of cases that failed")
-    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="cases that play at the same time")
+    parser.add_argument(
+        "--at-once", type=int, default=most_at_once(), help="cases that play at the same time, at most"
+    )
     return parser.parse_args()
 
 
@@ -48,9 +49,10 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     began = time.monotonic()
     columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
     failed = 0
-    with standing_ground() as ground:
-        print(f"{len(cases)} cases, {at_once} at the same time …", flush=True)
-        for result in _results(ground, cases, at_once):
+    pace = Pace()
+    with standing_ground() as ground, pace.measured():
+        print(f"{len(cases)} cases, at most {at_once} at the same time …", flush=True)
+        for result in _results(ground, pace, cases, at_once):
             failed += not result.passed
             print(columns.line(result), *(result.records if records else ()), sep="\n", flush=True)
         secrets = _no_secret(ground)
@@ -61,7 +63,7 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     return 1 if failed else 0
 
 
-def _results(ground: Ground, cases: Sequence[Case], at_once: int) -> Iterator[Result]:
+def _results(ground: Ground, pace: Pace, cases: Sequence[Case], at_once: int) -> Iterator[Result]:
     """In the order of the catalogue, but for the quiet ones, which come last."""
     numbered = list(enumerate(cases))
     for is_quiet, threads in ((False, at_once), (True, min(at_once, QUIET_AT_ONCE))):
@@ -69,8 +71,13 @@ def _results(ground: Ground, cases: Sequence[Case], at_once: int) -> Iterator[Re
         with ThreadPoolExecutor(threads, thread_name_prefix="case") as pool:
             # Those that take longest are begun first.
             longest = sorted(group, key=lambda pair: -pair[1].patience)
-            futures = {number: pool.submit(_played, ground, case, number) for number, case in longest}
+            futures = {number: pool.submit(_paced, ground, pace, case, number) for number, case in longest}
             yield from (futures[number].result() for number, _ in group)
+
+
+def _paced(ground: Ground, pace: Pace, case: Case, number: int) -> Result:
+    with pace.case():
+        return _played(ground, case, number)
 
 
 def _played(ground: Ground, case: Case, number: int) -> Result:
@@ -83,8 +90,9 @@ def _played(ground: Ground, case: Case, number: int) -> Result:
         case.start(scene)
         case.during(scene)
         scene.await_end()
-        got, broken = laws.observed(scene).text(), list(laws.complaints(scene))
-        records = [json.dumps(run, indent=1) for run in scene.runs()] if broken else []
+        runs = scene.runs()
+        got, broken = laws.observed(scene, runs).text(), list(laws.complaints(scene, runs))
+        records = [json.dumps(run, indent=1) for run in runs] if broken else []
     except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
     finally:

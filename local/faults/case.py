@@ -69,11 +69,11 @@ class Case:
     a Celonis team of its own, as ``alone`` does.
 
     ``before``, ``start``, ``during``: what happens, in this order; then everything is awaited, ``patience``
-    seconds at most. ``also``: further complaints. ``says``: words of the records. ``holds``: leases that
-    stay held ("job", "model"). ``runs_on``: whether something of ours is still under way at Celonis
-    afterwards; None where it may be.
+    seconds at most, more for what takes long: that is begun first. ``also``: further complaints. ``says``:
+    words of the records. ``holds``: leases that stay held ("job", "model"). ``runs_on``: whether something
+    of ours is still under way at Celonis afterwards; None where it may be.
     ``assumption``: what the case shows is written down for users: an end that is somebody else's.
-    ``quiet``: it depends on the trigger's having time for everything, and plays when the crowd has gone.
+    ``quiet``: it concerns the runs of other cases too, and plays when the crowd has gone.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Case:
     overlaps: bool = False
     assumption: bool = False
     quiet: bool = False
-    patience: float = 90.0
+    patience: float = 200.0
 
     def but(self, **changes: Any) -> Case:
         """The same case with other fields."""

@@ -7,6 +7,7 @@ from collections import Counter
 from local.faults.case import Case
 from local.faults.themes import (
     answers,
+    asked,
     busy,
     crashes,
     ended,
@@ -26,7 +27,7 @@ from local.faults.themes import (
 
 THEMES = (
     *(stale, shapes, lost, answers, refused, sign_in, ends, busy, somebody_else),
-    *(together, timeouts, inner_loads, stops, ended, crashes, reconciled),
+    *(together, timeouts, inner_loads, stops, ended, crashes, asked, reconciled),
 )
 
 

@@ -8,6 +8,7 @@ import hmac
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -15,13 +16,20 @@ from typing import Any
 import requests
 from boto3.dynamodb.types import TypeDeserializer
 
+from local.aws.http_api.events import Arrival, to_event, to_response
+from local.aws.http_api.routes import Route
+from local.aws.http_server import Request, Response
 from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.aws.states.execution import Execution
 from local.faults.team import Json, Team
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE
+from local.runs_api import RunsApi
+from local.standing import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
+PLENTY_OF_TIME = 60.0
+ARRIVAL_LEAD = 5.0
+"""The trigger answers within seconds of the arrival, and many cases play at the same time."""
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
 
 
@@ -39,6 +47,7 @@ class Ground:
         self.webhook_secret = f"webhook-{secrets.token_hex(16)}"
         self.store_secret("webhooks/faults", {"current": self.webhook_secret})
         self.shared = self.team("shared")
+        self.runs_api = RunsApi(stack.api_url, stack.credentials, REGION)
 
     def close(self) -> None:
         self.shared.close()
@@ -74,7 +83,28 @@ class Ground:
         return [one for one in found if any(one.name.startswith(f"{name}-") for name in pipelines)]
 
     def post_webhook(self, source: str, delivery: str) -> requests.Response:
-        """One delivery, signed as GitHub signs it."""
+        """One delivery, over HTTP."""
+        headers, body = self._signed(delivery)
+        url = f"{self.stack.api_url}/webhooks/{source}"
+        answer = requests.post(url, data=body, headers=headers, timeout=HTTP_SECONDS)
+        with self._lock:
+            self.answers.append(answer.text)
+        return answer
+
+    def hand_webhook(self, source: str, delivery: str) -> Response | None:
+        """One delivery straight to the trigger, which finds plenty of time left; None when it failed."""
+        headers, body = self._signed(delivery)
+        request = Request("POST", f"/webhooks/{source}", list(headers.items()), body)
+        route = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
+        at = time.time() + PLENTY_OF_TIME
+        arrival = Arrival(request, route, {"source": source}, "local", "local", "local", delivery, at)
+        outcome = self.stack.invoke("Trigger", json.dumps(to_event(arrival)).encode())
+        with self._lock:
+            self.answers.append(outcome.payload.decode())
+        return None if outcome.failed else to_response(outcome.payload)
+
+    def _signed(self, delivery: str) -> tuple[dict[str, str], bytes]:
+        """Headers and body of a delivery, signed as GitHub signs it."""
         body = json.dumps(EVENT).encode()
         digest = hmac.new(self.webhook_secret.encode(), body, hashlib.sha256).hexdigest()
         headers = {
@@ -83,11 +113,7 @@ class Ground:
             "x-github-delivery": delivery,
             "x-hub-signature-256": f"sha256={digest}",
         }
-        url = f"{self.stack.api_url}/webhooks/{source}"
-        answer = requests.post(url, data=body, headers=headers, timeout=HTTP_SECONDS)
-        with self._lock:
-            self.answers.append(answer.text)
-        return answer
+        return headers, body
 
     def runs_of(self, pipeline: str) -> list[Json]:
         """The records of a pipeline's runs, oldest first."""
@@ -150,10 +176,10 @@ def standing_ground() -> Iterator[Ground]:
     stack = LocalStack.deploy(
         template=ROOT / "template.yaml",
         stack_name=STACK_NAME,
-        parameters=PARAMETERS,
+        parameters={**PARAMETERS, "LogLevel": "DEBUG"},
         state_dir=STATE / "faults",
         # Late events are nothing to a case; events that come again are cases of their own.
-        settings=Settings(events=EventSettings(twice_ratio=0)),
+        settings=Settings(events=EventSettings(twice_ratio=0), arrival_lead=ARRIVAL_LEAD),
     )
     with stack:
         ground = Ground(stack)

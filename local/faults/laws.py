@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -23,33 +23,33 @@ CLAIMS = {
 """The ends that tell of a result at Celonis, by error name, and the results that they may stand for."""
 
 
-def observed(scene: Scene) -> Expected:
-    """What the case really came to."""
-    runs = tuple(f"{run['status']} {run.get('error', '')}".strip() for run in scene.runs())
+def observed(scene: Scene, runs: Sequence[Json]) -> Expected:
+    """What the case really came to. ``runs``: its records."""
+    ends = tuple(f"{run['status']} {run.get('error', '')}".strip() for run in runs)
     ours = scene.ours()
     executions = sum("job_id" in one for one in ours)
-    return Expected(runs, executions, len(ours) - executions)
+    return Expected(ends, executions, len(ours) - executions)
 
 
-def complaints(scene: Scene) -> Iterator[str]:
+def complaints(scene: Scene, runs: Sequence[Json]) -> Iterator[str]:
     """Every law that is broken, in a sentence each."""
     yield from scene.complaints
-    yield from _expectation(scene)
-    for run in scene.runs():
+    yield from _expectation(scene.case.expected, observed(scene, runs))
+    for run in runs:
         yield from _one_end(scene, run)
         yield from _told(scene, run)
         if not scene.case.assumption:
             yield from _only_its_own(scene, run)
-    yield from _words(scene)
+    yield from _words(scene, runs)
     yield from _freed(scene)
     yield from _left_running(scene)
     if not scene.case.overlaps:
         yield from _one_at_a_time(scene)
+    yield from scene.unstruck()
     yield from scene.case.also(scene)
 
 
-def _expectation(scene: Scene) -> Iterator[str]:
-    wanted, found = scene.case.expected, observed(scene)
+def _expectation(wanted: Expected, found: Expected) -> Iterator[str]:
     if (sorted(wanted.runs), wanted.executions, wanted.loads) != (
         sorted(found.runs),
         found.executions,
@@ -101,9 +101,9 @@ def _only_its_own(scene: Scene, run: Json) -> Iterator[str]:
             yield f"{step} lacks {', '.join(missing)}"
 
 
-def _words(scene: Scene) -> Iterator[str]:
-    told = [str(run.get("outcome", "")) for run in scene.runs()]
-    told += [str(step.get("message", "")) for run in scene.runs() for step in run.get("steps", {}).values()]
+def _words(scene: Scene, runs: Sequence[Json]) -> Iterator[str]:
+    told = [str(run.get("outcome", "")) for run in runs]
+    told += [str(step.get("message", "")) for run in runs for step in run.get("steps", {}).values()]
     told += [str(one.cause) for one in scene.executions() if one.cause]
     for words in scene.case.says:
         if not any(words in text for text in told):
@@ -123,7 +123,7 @@ def _freed(scene: Scene) -> Iterator[str]:
 
 
 def _left_running(scene: Scene) -> Iterator[str]:
-    running = [one for one in scene.ours() if one["phase"] != "ended"]
+    running = scene.left_running()
     if running and scene.case.runs_on is False:
         yield f"{len(running)} of ours still under way at Celonis"
     if scene.case.runs_on and not running:

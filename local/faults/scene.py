@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,10 @@ JOB_CALLS = frozenset({"execute", "job", "cancel", "executions"})
 MODEL_CALLS = frozenset({"load", "load_tables", "tables", "last_load"})
 
 
+PLENTY = 240
+"""Seconds of a step that no time-out is meant to end, however crowded the machine is."""
+
+
 class Scene(Seen):
     """What a case does, and what it has for itself."""
 
@@ -23,9 +29,13 @@ class Scene(Seen):
         super().__init__(ground, case, number, _team(ground, case, number))
         self.tables: dict[str, str] = {}
         self._starts = 0
+        self._faults: dict[int, Json] = {}
 
     def close(self) -> None:
-        """Ends the team that the case has for itself."""
+        """Takes the faults away that are left, and ends the team that the case has for itself."""
+        for fault in self.team.control("GET", "/faults"):
+            if fault["id"] in self._faults:
+                self.team.control("DELETE", f"/faults/{fault['id']}")
         if self.team is not self.ground.shared:
             self.team.close()
 
@@ -52,8 +62,8 @@ class Scene(Seen):
 
     def define(self, pipeline: str, **changes: Any) -> None:
         """Stores the definition of a pipeline over the jobs and models of the case."""
-        job_step = {"mode": "DELTA", "timeout": 60, **self.case.job_step}
-        load_step = {"timeout": 60, **self.case.load_step}
+        job_step = {"mode": "DELTA", "timeout": PLENTY, **self.case.job_step}
+        load_step = {"timeout": PLENTY, **self.case.load_step}
         definition = {
             "data_pool": world.POOL_ID,
             "connection": self.team.connection,
@@ -73,7 +83,19 @@ class Scene(Seen):
             fields.setdefault("target", self.job)
         if call in MODEL_CALLS:
             fields.setdefault("target", self.model)
-        self.team.control("POST", "/faults", call=call, kind=kind, **fields)
+        added = self.team.control("POST", "/faults", call=call, kind=kind, **fields)
+        self._faults[added["id"]] = added
+
+    def unstruck(self) -> Iterator[str]:
+        """The faults that nothing met: a case that shows nothing."""
+        for left in self.team.control("GET", "/faults"):
+            added = self._faults.get(left["id"])
+            always = added is not None and added["count"] is None
+            met = always and any(
+                row["fault"] for row in self.team.requests(left["call"], left["target"] or "")
+            )
+            if added is not None and left["count"] == added["count"] and not met:
+                yield f"nothing met the fault of {left['call']}"
 
     def arm(self, function: str, fault: Fault) -> None:
         """A process of a function meets a fault, when it works for this case."""
@@ -87,17 +109,27 @@ class Scene(Seen):
         self.ground.start_execution(name, {"pipeline": pipeline, **more})
         return name
 
-    def listen(self, *pipelines: str) -> None:
+    def listen(self, *pipelines: str, source: str = "") -> None:
         """Makes a source whose events start these pipelines; without any, the case's own."""
         rules = [{"pipeline": name} for name in pipelines or (self.name,)]
         document = {"sender": "github", "secret": "faults", "rules": rules}
-        self.ground.store_parameter(f"sources/{self.name}", document)
+        self.ground.store_parameter(f"sources/{source or self.name}", document)
 
-    def deliver(self, delivery: str = "1") -> Json:
-        """One webhook of the case's source: status and body of the answer."""
-        answer = self.ground.post_webhook(self.name, f"{self.name}-{delivery}")
+    def deliver(self, delivery: str = "1", source: str = "") -> Json:
+        """One webhook of the case's source, or another: status and body of the answer."""
+        answer = self.ground.post_webhook(source or self.name, f"{self.name}-{delivery}")
         told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
         return {"status": answer.status_code, "body": told}
+
+    def deliver_unhurried(self, delivery: str = "1") -> int:
+        """As :meth:`deliver`, to a trigger that has time for everything; the status of the answer."""
+        answer = self.ground.hand_webhook(self.name, f"{self.name}-{delivery}")
+        return 500 if answer is None else answer.status
+
+    def ask(self, path: str, document: Json | None = None) -> int:
+        """A POST to the runs API, under the same idempotency key each time; the status of the answer."""
+        body = json.dumps(document).encode() if document is not None else b""
+        return self.ground.runs_api.ask(path, body, self.name)
 
     def sign_in_with(self, kind: str, *, wrong: bool = False) -> None:
         """The connection's secret holds another kind of credential; a ``wrong`` one, if so."""
@@ -117,6 +149,10 @@ class Scene(Seen):
         self.team.credentials = {kind: self.team.new_secret(kind) for kind in self.team.credentials}
         self.connect(self.team.document())
         self.team.install()
+
+    def expire(self) -> None:
+        """The first execution reaches the time-out of the state machine."""
+        self.execution().expire()
 
     def stop(self, name: str = "") -> None:
         """Somebody stops an execution of the case in the console."""

@@ -11,7 +11,8 @@ from local.faults.case import Case
 from local.faults.ground import Ground
 from local.faults.team import Json, Team
 
-LOOK_SECONDS = 0.15
+LOOK_SECONDS = 0.25
+LEFT_SECONDS = 10.0
 OPEN = ("OPENING", "RUNNING")
 
 
@@ -66,9 +67,11 @@ class Seen:
     def ours(self) -> list[Json]:
         return [one for one in self.started() if one["by"] == "api"]
 
-    def until(
-        self, seen: Callable[[], object], what: str, seconds: float = 40.0, pause: float = 0.03
-    ) -> None:
+    def left_running(self) -> list[Json]:
+        """What is still under way of ours."""
+        return [one for one in self.ours() if one["phase"] != "ended"]
+
+    def until(self, seen: Callable[[], object], what: str, seconds: float = 60.0, pause: float = 0.1) -> None:
         """Waits for something. Raises ``NotSeen``."""
         end = time.monotonic() + seconds
         while not seen():
@@ -87,7 +90,7 @@ class Seen:
 
     def until_noted(self) -> None:
         """Waits until the first step has noted what was there before its start."""
-        self.until(lambda: any("baseline" in state for state in self._first_steps()), "a note")
+        self.until(lambda: any("baseline" in state for state in self.first_steps()), "a note")
 
     def until_proven(self) -> None:
         """Waits until the first step has proven what is its own."""
@@ -95,19 +98,25 @@ class Seen:
         def is_proven(state: Json) -> bool:
             return bool(state.get("evidence", {}).get("proven_by"))
 
-        self.until(lambda: any(map(is_proven, self._first_steps())), "a proof")
+        self.until(lambda: any(map(is_proven, self.first_steps())), "a proof")
 
-    def _first_steps(self) -> list[Json]:
+    def first_steps(self) -> list[Json]:
         step = "job-0" if self.jobs else "load-0"
         return [run.get("steps", {}).get(step, {}) for run in self.runs()]
 
     def await_end(self) -> None:
-        """Waits until nothing of the case is under way any more, or complains."""
+        """Waits until nothing of the case is under way any more, or complains.
+
+        What a failed run left may take a little longer; what should have been cancelled, far longer.
+        """
         end = time.monotonic() + self.case.patience
         while left := next(self._under_way(), None):
             if time.monotonic() > end:
                 self.complaints.append(f"after {self.case.patience:g} s: {left}")
                 return
+            time.sleep(LOOK_SECONDS)
+        end = time.monotonic() + LEFT_SECONDS
+        while self.case.runs_on is False and self.left_running() and time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
 
     def _under_way(self) -> Iterator[str]:

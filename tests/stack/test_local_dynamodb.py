@@ -1,4 +1,4 @@
-"""Transactions of the local table: as moto's own, without a copy of the table for each of their actions."""
+"""Requests to the local table: as moto's own, without what moto does for each of them in vain."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
 
+from local.aws.moto_adjustments.cheap_requests import (
+    FIELDS_OF_MOTO,
+    METHODS_OF_MOTO,
+    MODULES_OF_MOTO,
+    modules,
+    serialize_type_structure,
+)
 from local.aws.moto_adjustments.dynamodb_transactions import OF_MOTO, transact_write_items
 from tests.stack.local_fixtures import deploy_shop
 
@@ -102,6 +110,31 @@ def test_a_write_that_fails_undoes_those_before_it(client: Any, monkeypatch: pyt
     }
     assert written(client, [put, add]) is not None
     assert items(client) == before
+
+
+def test_an_item_is_told_as_moto_would_tell_it(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = {"S": "", "N": "1.5", "BOOL": False, "NULL": True, "B": b"bytes", "SS": ["a", "b"], "NS": ["1"]}
+    every = [{kind: value} for kind, value in inner.items() if value != ""]
+    item = {
+        "pk": {"S": "all"},
+        **{kind: {kind: value} for kind, value in inner.items()},
+        "L": {"L": [*every, {"M": {"deep": {"L": []}}}, {"BS": [b"x"]}]},
+        "M": {"M": {"list": {"L": every}, "empty": {"M": {}}, "plain": {"S": "text"}}},
+    }
+    client.put_item(TableName=TABLE, Item=item)
+    told = []
+    for ours in (FIELDS_OF_MOTO, serialize_type_structure):
+        monkeypatch.setattr(BaseJSONSerializer, "_serialize_type_structure", ours)
+        got = client.get_item(TableName=TABLE, Key={"pk": {"S": "all"}})["Item"]
+        told.append((got, items(client)))
+    assert told[0] == told[1]
+    assert told[1][0]["M"] == item["M"]
+
+
+def test_moto_would_list_its_folder_and_its_methods_for_every_request() -> None:
+    assert list(modules()) == list(MODULES_OF_MOTO())
+    assert "os.listdir" in inspect.getsource(MODULES_OF_MOTO)
+    assert "getmembers" in inspect.getsource(METHODS_OF_MOTO)
 
 
 def test_moto_would_copy_the_table() -> None:

@@ -46,6 +46,7 @@ class HttpFront:
         invoke: Invoke,
         identify: Identify,
         may_invoke: MayInvoke,
+        clock: Callable[[], float],
         write_access_log: Callable[[str], None],
     ) -> None:
         self._region = region
@@ -54,6 +55,7 @@ class HttpFront:
         self._invoke = invoke
         self._identify = identify
         self._may_invoke = may_invoke
+        self._clock = clock
         self._write_access_log = write_access_log
         self._buckets = Buckets(time.monotonic)
 
@@ -88,7 +90,7 @@ class HttpFront:
         path = f"{api.api_id}/$default/{request.method}{request.path}"
         arn = f"arn:aws:execute-api:{self._region}:{self._account}:{path}"
         arrival = Arrival(
-            request, route, parameters, api.api_id, self._account, self._region, request_id, time.time()
+            request, route, parameters, api.api_id, self._account, self._region, request_id, self._clock()
         )
         if route.iam:
             caller = self._identify(request, arn)

@@ -83,6 +83,11 @@ class Execution:
         if self._end(ABORTED, "ExecutionAborted", error=error, cause=cause):
             self._branch.stop()
 
+    def expire(self) -> None:
+        """End as TIMED_OUT at once, as when the TimeoutSeconds of the state machine have passed."""
+        if self._end(TIMED_OUT, "ExecutionTimedOut", error="States.Timeout"):
+            self._branch.stop()
+
     def abandon(self) -> None:
         """End the threads without any trace: the local stack is going away."""
         self._branch.stop()

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from local.faults.case import Case, job_case, load_case, red
+from local.faults.case import Case, Expected, job_case, load_case, red
 from local.faults.scene import Scene
+from local.faults.themes.acts import stop_while_running
 
 RESET = 5
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
@@ -34,7 +35,7 @@ def cases() -> Iterator[Case]:
     for what, fault in BAD.items():
         yield job_case(f"{what} to a poll of the job", faults=({"call": "job", **POLLS, **fault},))
         yield load_case(f"{what} to a poll of the load", faults=({"call": "last_load", **POLLS, **fault},))
-    for what in ("503", "a web page", "a reset", "half a JSON"):
+    for what in BAD:
         yield job_case(f"{what} to the look before execute", faults=({"call": "job", **BAD[what], **FIRST},))
         yield load_case(
             f"{what} to the look before a load", faults=({"call": "last_load", **BAD[what], **FIRST},)
@@ -82,7 +83,37 @@ def _throttled() -> Iterator[Case]:
     yield job_case(
         "429 to the look before execute", alone=True, faults=({"call": "job", **fault},), also=_job_waited
     )
-    yield load_case("429 to a start", alone=True, faults=({"call": "load", **fault},))
+    yield load_case(
+        "429 to the look before a load",
+        alone=True,
+        faults=({"call": "last_load", **fault},),
+        also=_load_waited,
+    )
+    yield load_case("429 to a load", alone=True, faults=({"call": "load", **fault},))
+    for call in ("load_tables", "tables"):
+        yield load_case(f"429 to {call}", alone=True, load_step=PARTIAL, faults=({"call": call, **fault},))
+    yield job_case("429 to the question for a token", alone=True, faults=({"call": "token", **fault},))
+    yield job_case(
+        "429 to cancel",
+        Expected(("ABORTED Aborted",), 1, 0),
+        alone=True,
+        job={"seconds": 45},
+        faults=({"call": "cancel", **fault},),
+        during=stop_while_running,
+        says=("(CANCEL)",),
+    )
+    bare = {"status": 429, "shape": "empty", "skip": 1, "count": 2}
+    yield job_case("429 without a body to polls of the job", alone=True, faults=({"call": "job", **bare},))
+    yield job_case(
+        "429 that asks for longer than the time-out",
+        red("JobTimedOut"),
+        alone=True,
+        job_step={"timeout": 10},
+        faults=({"call": "job", "status": 429, "reset": 12, "skip": 1, "count": None},),
+        says=("429",),
+        holds=frozenset({"job"}),
+        patience=240,
+    )
     yield job_case(
         "a rate limit of 6 requests in 8 s",
         settings={"rate_limit": {"requests": 6, "seconds": 8}},
@@ -113,13 +144,13 @@ def _late() -> Iterator[Case]:
     for what in ("an empty answer", "a web page"):
         yield load_case(
             f"{what} to a late poll of the load",
-            model={"seconds": 10},
+            model={"seconds": 16},
             definition={"settle": 2},
             faults=({"call": "last_load", **BAD[what], **late},),
         )
     yield load_case(
         "404 to a late poll of the load, whose tables are there",
-        model={"seconds": 10},
+        model={"seconds": 16},
         definition={"settle": 2},
         faults=({"call": "last_load", "status": 404, **late},),
     )
@@ -150,6 +181,7 @@ def _nobody_there() -> Iterator[Case]:
         faults=(always,),
         says=("(503",),
         holds=frozenset({"job"}),
+        patience=240,
     )
 
 
@@ -160,7 +192,8 @@ def _elsewhere(scene: Scene, address: str) -> None:
 def _reasons() -> Iterator[Case]:
     """Why a job failed is asked for last: without an answer it has failed all the same."""
     failed: dict[str, Any] = {"job": {"outcome": "FAIL"}, "alone": True}
-    for call in ("execution_tasks", "execution_log"):
-        for status in (403, 404, 500):
-            fault = {"call": call, "status": status, "count": None}
-            yield job_case(f"{status} to {call} of a failed job", red("JobFailed"), faults=(fault,), **failed)
+    refused = {str(status): {"status": status} for status in (403, 404, 429)}
+    for what, fault in {**BAD, **refused}.items():
+        for call in ("execution_tasks", "execution_log"):
+            always = {"call": call, **fault, "count": None}
+            yield job_case(f"{what} to {call} of a failed job", red("JobFailed"), faults=(always,), **failed)

@@ -31,11 +31,11 @@ def _under_way() -> Iterator[Case]:
         ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),
     ):
         fails = "FAIL" if kind == "job" else "ERROR"
-        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=12))
+        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=20))
         yield case(
             f"{kind}: theirs is under way and fails, then ours",
             good,
-            before=theirs(seconds=12, outcome=fails),
+            before=theirs(seconds=20, outcome=fails),
         )
         yield case(
             f"{kind}: theirs is under way, when_busy fail",
@@ -61,7 +61,7 @@ def _refused_in_between() -> Iterator[Case]:
     """While something runs, Celonis may refuse a start, with whatever status."""
     for status in (409, 400, 422):
         knobs = {"while_running": "refuse", "refuse_status": status}
-        race = theirs(when="before_next", seconds=3)
+        race = theirs(when="before_next", seconds=15)
         yield job_case(f"job: theirs in between, ours refused with {status}", job=knobs, before=race)
         yield load_case(f"load: theirs in between, ours refused with {status}", model=knobs, before=race)
         fail = {"definition": {"when_busy": "fail"}, "before": race}
@@ -154,5 +154,5 @@ def _stopped_in_line() -> Case:
         says=("it is not proven that ours is running",),
         runs_on=True,
         holds=frozenset({"job"}),
-        patience=330,
+        patience=400,
     )

@@ -5,6 +5,7 @@ The state machine tries a task again, EventBridge the end of a run, and a sender
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from local.faults.scene import Scene
 from local.faults.themes.acts import join, stop_while_running
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
+TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}
+NOTHING_MORE: dict[str, Any] = {}
 SOON = {"settle": 3}
 QUICK = {"seconds": 0.3}
 
@@ -42,15 +45,16 @@ TABLES = Call("asking for tables", r"GET .*/tables")
 LOAD_LOOK, LOAD = Call("the look at the load", r"GET .*/last-load"), Call("the load", r"POST .*/load$")
 DESCRIBED, END = Call("describing the execution", "DescribeExecution"), Call("the end", "TransactWriteItems")
 NOTICE = Call("the notice", r"POST http://[^/]*/$")
+TOLD = Call("noting that it was told", "TransactWriteItems", 2)
 HANDED_OVER = Call("starting the execution", "StartExecution")
 
-TRIGGER = (PARAMETER, CLAIM, LOOK, STATE, POST, HANDED_OVER)
-OPEN_RUN = (PARAMETER, CLAIM, STATE, TABLES, SECOND)
-START_JOB = (RECORD, LEASE, LOOK, STATE, POST, SECOND)
+TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, STATE, POST, HANDED_OVER)
+OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
+START_JOB = (RECORD, LEASE, LOOK, LIST, STATE, POST, SECOND)
 CHECK_JOB = (RECORD, LOOK, LIST, STATE, FREED)
 START_LOAD = (RECORD, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
 CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, FREED)
-CLOSE_RUN = (DESCRIBED, RECORD, LOOK, CANCEL, END, FREED, NOTICE, STATE, HANDED_OVER)
+CLOSE_RUN = (DESCRIBED, RECORD, LOOK, LIST, CANCEL, PARAMETER, END, FREED, HANDED_OVER, NOTICE, TOLD)
 
 
 def cases() -> Iterator[Case]:
@@ -63,6 +67,7 @@ def cases() -> Iterator[Case]:
     yield from _killed("check_load", "CheckLoad", CHECK_LOAD, load_case, model=QUICK, ran="FAIL")
     yield from _killed("close_run", "CloseRun", CLOSE_RUN, _stopped, event='"name": ?"{}-1"')
     yield from _first_calls()
+    yield from _no_other_calls()
     yield from _hangs()
 
 
@@ -78,11 +83,11 @@ def _killed(
     for call in calls:
         for moment in ("before", "after"):
             fault = Fault(moment, call.number, call.pattern, event)
-            case = make(f"{name} dies {moment} {call.name}", patience=120, **more)
-            yield _with(case, function, fault)
+            case = make(f"{name} dies {moment} {call.name}", **more)
+            yield with_fault(case, function, fault)
 
 
-def _with(case: Case, function: str, fault: Fault) -> Case:
+def with_fault(case: Case, function: str, fault: Fault) -> Case:
     """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
 
     def armed(scene: Scene) -> None:
@@ -102,13 +107,18 @@ def _in_the_trigger(name: str, **more: Any) -> Case:
 
     def delivered(scene: Scene) -> None:
         scene.listen()
-        first, second = scene.deliver(), scene.deliver()
-        if first["status"] < 500:
-            scene.complaints.append(f"the first delivery was answered with {first['status']}")
-        if second["status"] not in (200, 202):
-            scene.complaints.append(f"the second delivery was answered with {second['status']}")
+        first, second = scene.deliver_unhurried(), scene.deliver_unhurried()
+        if first < 500:
+            scene.complaints.append(f"the first delivery was answered with {first}")
+        if second not in (200, 202):
+            scene.complaints.append(f"the second delivery was answered with {second}")
 
-    return job_case(name, start=delivered, definition=SOON, quiet=True, **more)
+    return job_case(name, start=delivered, definition=SOON, **more)
+
+
+def _delivered(scene: Scene) -> None:
+    scene.listen()
+    scene.deliver_unhurried()
 
 
 def _stopped(name: str, **more: Any) -> Case:
@@ -127,23 +137,55 @@ def _first_calls() -> Iterator[Case]:
     """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
     for call in (SECRET, SIGN_IN):
         for moment in ("before", "after"):
-            for name, function, make in (
-                ("start_job", "StartJob", job_case),
-                ("start_load", "StartLoad", load_case),
-                ("close_run", "CloseRun", _stopped),
+            for name, function, make, more in (
+                ("trigger", "Trigger", _in_the_trigger, NOTHING_MORE),
+                ("open_run", "OpenRun", load_case, TABLES_TOO),
+                ("start_job", "StartJob", job_case, NOTHING_MORE),
+                ("check_job", "CheckJob", job_case, NOTHING_MORE),
+                ("start_load", "StartLoad", load_case, NOTHING_MORE),
+                ("check_load", "CheckLoad", load_case, NOTHING_MORE),
+                ("close_run", "CloseRun", _stopped, NOTHING_MORE),
             ):
                 event = '"name": ?"{}-1"' if function == "CloseRun" else "{}"
-                case = make(f"{name} dies {moment} {call.name}", alone=True, patience=120)
-                yield _with(case, function, Fault(moment, call.number, call.pattern, event))
+                case = make(f"{name} dies {moment} {call.name}", alone=True, **more)
+                yield with_fault(case, function, Fault(moment, call.number, call.pattern, event))
+
+
+def _no_other_calls() -> Iterator[Case]:
+    """A fault that never strikes names every call: each is one at which a function dies above."""
+    for name, function, calls, make, more in (
+        ("trigger", "Trigger", TRIGGER, job_case, {"start": _delivered}),
+        ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
+        ("start_job", "StartJob", START_JOB, job_case, NOTHING_MORE),
+        ("check_job", "CheckJob", CHECK_JOB, job_case, NOTHING_MORE),
+        ("start_load", "StartLoad", START_LOAD, load_case, NOTHING_MORE),
+        ("check_load", "CheckLoad", CHECK_LOAD, load_case, NOTHING_MORE),
+        ("close_run", "CloseRun", CLOSE_RUN, _stopped, NOTHING_MORE),
+    ):
+        known = (*calls, SECRET, SIGN_IN)
+
+        def armed(scene: Scene, function: str = function) -> None:
+            scene.arm(function, Fault("before", 0, "", scene.marker))
+
+        def named(scene: Scene, function: str = function, known: tuple[Call, ...] = known) -> Iterator[str]:
+            texts = [line.text for line in scene.ground.stack.logs(function)]
+            lines = [text for text in texts if text.startswith("fault: call ")]
+            others = [line for line in lines if not any(re.search(each.pattern, line) for each in known)]
+            yield from (f"{function} made another call: {line}" for line in others)
+            if not lines:
+                yield f"{function} made no call"
+
+        case = make(f"{name} makes no calls but those at which it dies", alone=True, **more)
+        yield case.but(before=armed, also=named)
 
 
 def _hangs() -> Iterator[Case]:
     """A function that does nothing any more until its time-out ends it: a minute for a task."""
-    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 200}
+    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 300}
     for name, function, call, make in (
         ("start_job", "StartJob", POST, job_case),
         ("check_job", "CheckJob", LOOK, job_case),
         ("start_load", "StartLoad", LOAD, load_case),
     ):
         case = make(f"{name} hangs after {call.name} until its time-out", **steps)
-        yield _with(case, function, Fault("after", call.number, call.pattern, "{}", hangs=3600))
+        yield with_fault(case, function, Fault("after", call.number, call.pattern, "{}", hangs=3600))

@@ -32,6 +32,10 @@ def _jobs() -> Iterator[Case]:
     yield job_case(
         "job: SKIPPED", red("JobSkipped"), job={"outcome": "SKIPPED"}, says=("was skipped by Celonis",)
     )
+    # When SKIPPED appears is not known: at once, or as what was there before.
+    yield job_case("job: SKIPPED at once", red("JobSkipped"), job={"outcome": "SKIPPED", "seconds": 0})
+    yield job_case("job: SUCCESS after SKIPPED", ran="SKIPPED")
+    yield job_case("job: SKIPPED after SKIPPED", red("JobSkipped"), job={"outcome": "SKIPPED"}, ran="SKIPPED")
     yield job_case("job: QUEUED for 4 s", job={"queue_seconds": 4})
     yield job_case("job: an unknown status while it runs", job={"running_status": "PREPARING", "seconds": 3})
     yield job_case(
@@ -41,7 +45,6 @@ def _jobs() -> Iterator[Case]:
         job_step=NO_SUCCESS,
         says=("PAUSED",),
         holds=frozenset({"job"}),
-        patience=150,
     )
 
 
@@ -70,7 +73,7 @@ def _loads() -> Iterator[Case]:
     )
     for status in ("CANCELLING", "LOST_CONNECTION", "INITIALISING"):
         yield load_case(f"load: {status} while it runs", model={"running_status": status, "seconds": 3})
-    for status in ("LOST_CONNECTION", "PARTLY_DONE"):
+    for status in ("LOST_CONNECTION", "CANCELLING", "PARTLY_DONE"):
         yield load_case(
             f"load: {status} and no end",
             load("LoadTimedOut"),

@@ -12,10 +12,14 @@ from local.faults.themes.acts import by_webhook, stop_while_running
 LOST: Mapping[str, Mapping[str, Any]] = {
     "no answer in time": {"kind": "drop", "seconds": 11},
     "connection reset": {"kind": "reset"},
+    "500": {"status": 500},
     "502": {"status": 502, "shape": "html"},
+    "503": {"status": 503},
     "504": {"status": 504, "shape": "empty"},
     "answer truncated": {"kind": "truncated"},
+    "half a JSON": {"kind": "garbage"},
     "a web page": {"kind": "html"},
+    "a redirect": {"kind": "redirect"},
 }
 SOON = {"settle": 3}
 PARTIAL = {"kind": "partial", "tables": ["VBAK", "VBAP"]}
@@ -87,11 +91,15 @@ def _stubborn() -> Iterator[Case]:
             definition={"settle": 8},
             faults=({"call": "execute", "kind": "reset", "when": when},),
         )
-    refused = {"call": "execute", "status": 429, "reset": 3}
-    yield job_case("execute: a refusal of 429", alone=True, faults=(refused,))
-    yield job_case("execute: a refusal of 503 that took effect", faults=(
-        {"call": "execute", "status": 503, "when": "after"},
-    ))  # fmt: skip
+    yield job_case(
+        "execute: a refusal of 429", alone=True, faults=({"call": "execute", "status": 429, "reset": 3},)
+    )
+    for what, fault in (
+        ("an answer in drips", {"kind": "drip", "seconds": 14, "when": "after"}),
+        ("an empty answer", {"kind": "empty", "when": "after"}),
+        ("a late answer", {"kind": "delay", "seconds": 4}),
+    ):
+        yield from _each_post(what, fault)
 
 
 def _in_the_trigger() -> Iterator[Case]:

@@ -10,7 +10,7 @@ from local.faults.scene import Scene
 from local.faults.themes.acts import join, shorten, stop_while_running
 
 ROUND_SECONDS = 4.0
-PATIENCE = 90.0
+PATIENCE = 180.0
 STOPPED = Expected(("ABORTED Aborted",), 0, 1)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, ok, red
+from local.faults.case import Case, Expected, job_case, load_case, ok, red
 from local.faults.scene import Scene
+from local.faults.themes.acts import stop_while_running
 from local.standing import STACK_NAME
 
 WHOLE = ok(1, 1)
@@ -14,9 +16,11 @@ WHOLE = ok(1, 1)
 
 def cases() -> Iterator[Case]:
     yield from _renewed()
+    yield from _refused_once()
     yield from _rotated()
     yield from _wrong()
     yield from _secrets()
+    yield from _repeated()
 
 
 def whole(name: str, **more: Any) -> Case:
@@ -43,6 +47,34 @@ def _renewed() -> Iterator[Case]:
             f"token revoked, the 401 is {shape}", settings={"unauthorized_shape": shape}, during=revoke
         )
     yield whole("token revoked between the job and the load", during=_revoked_at_the_load)
+
+
+def _refused_once() -> Iterator[Case]:
+    """One 401 to each call: the token is renewed, and the call made again, once."""
+    partial = {"load_step": {"kind": "partial", "tables": ["VBAK"]}}
+    failed: dict[str, Any] = {"expected": red("JobFailed"), "job": {"outcome": "FAIL"}}
+    stopped: dict[str, Any] = {
+        "expected": Expected(("ABORTED Aborted",), 1, 0),
+        "job": {"seconds": 45},
+        "during": stop_while_running,
+        "says": ("(CANCEL)",),
+    }
+    for what, make, call, skip, more in (
+        ("the look before execute", job_case, "job", 0, {}),
+        ("execute", job_case, "execute", 0, {}),
+        ("a poll of the job", job_case, "job", 1, {}),
+        ("the list of executions", job_case, "executions", 0, {}),
+        ("the tasks of a failed job", job_case, "execution_tasks", 0, failed),
+        ("the log of a failed job", job_case, "execution_log", 0, failed),
+        ("cancel", job_case, "cancel", 0, stopped),
+        ("the look before a load", load_case, "last_load", 0, {}),
+        ("a load", load_case, "load", 0, {}),
+        ("a poll of the load", load_case, "last_load", 1, {}),
+        ("the question for tables", load_case, "tables", 0, partial),
+        ("a load of tables", load_case, "load_tables", 0, partial),
+    ):
+        fault = {"call": call, "status": 401, "skip": skip, "count": 1}
+        yield make(f"401 to {what}", alone=True, faults=(fault,), **more)
 
 
 def _revoked_at_the_load(scene: Scene) -> None:
@@ -86,6 +118,7 @@ def _wrong() -> Iterator[Case]:
         "credentials withdrawn while the job runs",
         expected=red("AuthenticationFailed"),
         during=_withdrawn,
+        runs_on=None,
         says=("Check in the secret of the connection",),
         holds=frozenset({"job"}),
     )
@@ -108,6 +141,59 @@ def _withdrawn(scene: Scene) -> None:
     scene.until_started()
     scene.team.credentials["client_secret"] = scene.team.new_secret("client_secret")
     scene.team.install()
+
+
+def _repeated() -> Iterator[Case]:
+    """Celonis, or a gateway before it, repeats our key in what it says: it is taken out."""
+
+    def in_an_answer(call: str, status: int, **more: Any) -> Callable[[Scene], None]:
+        def act(scene: Scene) -> None:
+            scene.sign_in_with("app_key")
+            body = {"title": "Refused", "status": status, "detail": f"{_key(scene)} may not do this"}
+            scene.fault(call, status=status, body=body, **more)
+
+        return act
+
+    def in_a_log(scene: Scene) -> None:
+        scene.sign_in_with("app_key")
+        told = [f"Authorization: AppKey {_key(scene)}", "Table VBAK is locked."]
+        scene.team.control("PUT", f"/jobs/{scene.job}", error_messages=told)
+
+    def unsaid(scene: Scene) -> Iterator[str]:
+        texts = [json.dumps(run) for run in scene.runs()] + [str(one.cause) for one in scene.executions()]
+        if any(_key(scene) in text for text in texts):
+            yield "the key is repeated"
+
+    more: dict[str, Any] = {"alone": True, "also": unsaid}
+    for status, error in ((403, "PermissionDenied"), (404, "NotFound"), (401, "AuthenticationFailed")):
+        yield job_case(
+            f"our key is repeated in a {status} to execute",
+            red(error, executions=0),
+            before=in_an_answer("execute", status, count=None),
+            **more,
+        )
+    yield job_case(
+        "our key is repeated in each 500 to a poll, until the time-out",
+        red("JobTimedOut"),
+        before=in_an_answer("job", 500, skip=1, count=None),
+        job_step={"timeout": 10},
+        says=("(500",),
+        holds=frozenset({"job"}),
+        patience=240,
+        **more,
+    )
+    yield job_case(
+        "our key is repeated in the log of a failed task",
+        red("JobFailed"),
+        job={"outcome": "FAIL"},
+        before=in_a_log,
+        says=("Table VBAK is locked",),
+        **more,
+    )
+
+
+def _key(scene: Scene) -> str:
+    return scene.team.credentials["app_key"]
 
 
 def _secrets() -> Iterator[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,14 +31,19 @@ def while_ours_runs(**fields: object) -> Callable[[Scene], None]:
     return act
 
 
+AHEAD = 10
+"""Seconds by which theirs shows before ours: several looks of the run."""
+
+
 def first(scene: Scene) -> None:
     somebody(scene, seconds=0.1, outcome="FAIL" if scene.jobs else "ERROR")
+    time.sleep(AHEAD)
 
 
 def _before() -> Iterator[Case]:
     """Theirs has just ended, and what a look shows is still from before it."""
-    stale = {"stale": 15}
-    more: dict[str, Any] = {"before": first, "definition": {"settle": 20}}
+    stale = {"stale": 2 * AHEAD + 5}
+    more: dict[str, Any] = {"before": first, "definition": {"settle": 3 * AHEAD}}
     # Written down for users: what a look does not show yet cannot be told from ours.
     name = "job: theirs just before, seen late (assumption: taken for ours)"
     yield job_case(name, red("JobFailed"), job=stale, assumption=True, **more)
@@ -56,7 +62,7 @@ def _before() -> Iterator[Case]:
 def _during() -> Iterator[Case]:
     failing = while_ours_runs(seconds=4, outcome="FAIL")
     for policy, listed in (("queue", ok()), ("parallel", ok()), ("restart", red("JobCanceled"))):
-        knobs = {"while_running": policy, "seconds": 12}
+        knobs = {"while_running": policy, "seconds": 25}
         yield job_case(f"job: theirs during ours, {policy}", listed, job=knobs, during=failing)
         yield job_case(
             f"job: theirs during ours, {policy}, no list",
@@ -68,12 +74,12 @@ def _during() -> Iterator[Case]:
             runs_on=None,
         )
     yield job_case(
-        "job: theirs during ours is refused", job={"while_running": "refuse", "seconds": 10}, during=failing
+        "job: theirs during ours is refused", job={"while_running": "refuse", "seconds": 20}, during=failing
     )
     taken = red("TakenOver", executions=0, loads=1)
     for policy in ("queue", "parallel", "restart"):
         theirs = while_ours_runs(seconds=20, outcome="ERROR")
-        knobs = {"while_running": policy, "seconds": 12}
+        knobs = {"while_running": policy, "seconds": 25}
         name = f"load: theirs during ours, {policy}"
         yield load_case(name, taken, model=knobs, during=theirs, holds=HELD_MODEL, runs_on=None)
 
@@ -81,11 +87,11 @@ def _during() -> Iterator[Case]:
 def _after() -> Iterator[Case]:
     """Theirs starts at the very moment in which ours ends."""
     job = {"when": "when_idle", "seconds": 20, "outcome": "FAIL"}
-    yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 10})
+    yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 20})
     yield job_case(
         "job: theirs right after ours, no list",
         red("TakenOver"),
-        job={"seconds": 10},
+        job={"seconds": 20},
         during=while_ours_runs(**job),
         faults=(NO_LIST,),
         holds=HELD_JOB,
@@ -94,7 +100,7 @@ def _after() -> Iterator[Case]:
     yield load_case(
         "load: theirs right after ours",
         red("TakenOver", executions=0, loads=1),
-        model={"seconds": 10},
+        model={"seconds": 20},
         during=while_ours_runs(**load),
         holds=HELD_MODEL,
     )

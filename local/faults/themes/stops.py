@@ -7,7 +7,7 @@ from typing import Any
 
 from local.faults.case import Case, Expected, job_case, load_case
 from local.faults.scene import Scene
-from local.faults.themes.acts import join, shorten, stop_while_running
+from local.faults.themes.acts import join, shorten, somebody, stop_while_running
 
 LONG = 8
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
@@ -15,6 +15,8 @@ PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 
 def cases() -> Iterator[Case]:
     yield from _each_state()
+    yield from _in_line()
+    yield from _expired()
     yield from _what_is_said()
 
 
@@ -66,7 +68,73 @@ def _each_state() -> Iterator[Case]:
 
 def _in(name: str, make: Callable[..., Case], expected: Expected, fault: Any, **more: Any) -> Case:
     act, faults = stopped_in(name), (fault,) if fault else ()
-    return make(f"stopped in {name}", expected, during=act, faults=faults, patience=120, **more)
+    return make(f"stopped in {name}", expected, during=act, faults=faults, **more)
+
+
+def _in_line() -> Iterator[Case]:
+    """Stopped before its turn has come: nothing was sent, and what runs is not touched."""
+    waiting = Expected(("ABORTED Aborted", "SUCCEEDED"), 1, 0)
+    yield job_case(
+        "stopped in WaitJob, theirs is under way",
+        waiting,
+        before=lambda scene: somebody(scene, seconds=30),
+        during=stopped_in("WaitJob"),
+        also=_not_cancelled,
+    )
+    loading = Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 1)
+    yield load_case(
+        "stopped in WaitLoad, theirs is under way",
+        loading,
+        before=lambda scene: somebody(scene, seconds=30),
+        during=stopped_in("WaitLoad"),
+    )
+    yield job_case(
+        "stopped in WaitJob, another run of ours uses the job",
+        Expected(("SUCCEEDED", "ABORTED Aborted"), 1, 0),
+        job={"seconds": 25},
+        before=lambda scene: scene.define(f"{scene.name}-b"),
+        during=_second_stopped,
+        also=_not_cancelled,
+    )
+
+
+def _second_stopped(scene: Scene) -> None:
+    scene.until_started()
+    second = scene.start(f"{scene.name}-b")
+    scene.until(lambda: any("waiting_for" in state for state in scene.first_steps()), "a run in line")
+    scene.until_in("WaitJob", second)
+    scene.stop(second)
+
+
+def _not_cancelled(scene: Scene) -> Iterator[str]:
+    if scene.team.requests("cancel", scene.job):
+        yield "what was not ours was told to cancel"
+
+
+def _expired() -> Iterator[Case]:
+    """The state machine's own time-out, of two weeks, ends the execution."""
+
+    def expire(scene: Scene) -> None:
+        scene.until_started()
+        scene.until_in("WaitJob" if scene.jobs else "WaitLoad")
+        scene.expire()
+
+    yield job_case(
+        "the state machine times out while the job runs",
+        Expected(("TIMED_OUT States.Timeout",), 1, 0),
+        job={"seconds": 60},
+        during=expire,
+        says=("time-out of the state machine", "was cancelled (CANCEL)"),
+    )
+    yield load_case(
+        "the state machine times out while the load runs",
+        Expected(("TIMED_OUT States.Timeout",), 0, 1),
+        model={"seconds": 60},
+        during=expire,
+        says=("time-out of the state machine", "no call is known that cancels a load"),
+        holds=frozenset({"model"}),
+        runs_on=True,
+    )
 
 
 def _what_is_said() -> Iterator[Case]:
@@ -86,7 +154,7 @@ def _what_is_said() -> Iterator[Case]:
         says=("was told to cancel and has not ended yet",),
         holds=frozenset({"job"}),
         runs_on=True,
-        patience=150,
+        patience=260,
     )
     yield job_case(
         "stopped, and the pipeline says not to cancel",
@@ -113,7 +181,6 @@ def _what_is_said() -> Iterator[Case]:
         model={"seconds": 30, "stale": 5},
         definition={"settle": 8},
         during=_joined_and_stopped,
-        patience=120,
     )
 
 

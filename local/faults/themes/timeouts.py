@@ -23,11 +23,11 @@ def cases() -> Iterator[Case]:
         says=("told to cancel and has not ended",),
         runs_on=True,
         holds=HELD,
-        patience=160,
+        patience=300,
     )
     yield _job(
         "cancel comes too late, it succeeds",
-        {"cancel_ignored": True, "seconds": 16},
+        {"cancel_ignored": True, "seconds": 35},
         says=("It ended by itself, too late (SUCCESS)",),
     )
     yield _job(
@@ -90,4 +90,5 @@ def _theirs_runs() -> Case:
         during=theirs,
         also=still_there,
         holds=HELD,
+        patience=240,
     )

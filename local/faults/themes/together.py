@@ -80,6 +80,12 @@ def _two_pipelines() -> Iterator[Case]:
         scene.listen(scene.name, f"{scene.name}-b")
         scene.deliver()
 
+    def by_two_events(scene: Scene) -> None:
+        other = f"{scene.name}-b"
+        scene.listen()
+        scene.listen(other, source=other)
+        at_once(scene.deliver, lambda: scene.deliver("2", other))
+
     for what, case, expected in (
         ("a job", job_case, ok(2, runs=2)),
         ("a model", load_case, ok(0, 2, runs=2)),
@@ -87,6 +93,9 @@ def _two_pipelines() -> Iterator[Case]:
         yield case(f"two pipelines that share {what}, at once", expected, before=second, start=by_hand)
         yield case(
             f"two pipelines that share {what}, by one event", expected, before=second, start=by_one_event
+        )
+        yield case(
+            f"two pipelines that share {what}, by two events", expected, before=second, start=by_two_events
         )
         yield case(
             f"two pipelines that share {what}, at once, all stale for 4 s",
@@ -99,7 +108,7 @@ def _two_pipelines() -> Iterator[Case]:
     yield job_case(
         "two pipelines that share a job, when_busy fail",
         Expected(("SUCCEEDED", "FAILED JobBusy"), 1, 0),
-        job={"seconds": 6},
+        job={"seconds": 25},
         definition={"when_busy": "fail"},
         before=second,
         start=by_hand,

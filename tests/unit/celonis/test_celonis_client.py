@@ -108,6 +108,15 @@ def test_a_start_answered_with_a_web_page_may_have_started(use: Use) -> None:
     assert caught.value.may_have_started
 
 
+@pytest.mark.parametrize("body", [b'{"executionId": "e', b"[", b'"\xff'])
+@_each(POSTS)
+def test_a_start_whose_answer_breaks_off_may_have_started(use: Use, body: bytes) -> None:
+    celonis = FakeCelonis(Reply(200, body, {"content-type": "application/json;charset=UTF-8"}))
+    with pytest.raises(CelonisUnavailable, match="breaks off") as caught:
+        use(client_of(celonis))
+    assert caught.value.may_have_started
+
+
 @pytest.mark.parametrize(
     "reply",
     [

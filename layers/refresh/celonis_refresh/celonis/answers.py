@@ -104,6 +104,17 @@ def read_json(answer: Answer) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def breaks_off(answer: Answer) -> bool:
+    """Whether the body says that it is JSON, and is not: it came through broken."""
+    if "json" not in answer.headers.get("content-type", ""):
+        return False
+    try:
+        read_json(answer)
+    except ValueError:
+        return True
+    return False
+
+
 def is_page(answer: Answer) -> bool:
     """Whether the body is a web page, as of a login or a gateway, which the API never answers."""
     return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celonis_refresh.celonis import calls, parsing
 from celonis_refresh.celonis.answers import (
     RateLimit,
+    breaks_off,
     clean,
     failure,
     is_page,
@@ -184,11 +185,12 @@ class CelonisClient:
             return StartAnswer()
 
     def _act(self, call: Call, timeout: float | None) -> Answer:
-        """A call that changes something: any 2xx is a success, but for a page that somebody else served."""
+        """A call that changes something: any 2xx is a success, unless somebody else served or spoiled it."""
         answer = self._call(call, timeout)
-        if is_page(answer):
+        if is_page(answer) or breaks_off(answer):
+            what = "A web page" if is_page(answer) else "JSON that breaks off"
             raise CelonisUnavailable(
-                f"A web page came back with {answer.status} while {call.doing}, not an answer of the API.",
+                f"{what} came back with {answer.status} while {call.doing}, not an answer of the API.",
                 hint="Something in between may have answered. If this lasts, check the base_url.",
                 may_have_started=True,
                 method=call.method,
