@@ -4,7 +4,6 @@ That server closes each connection and then waits for it to drain, which costs 1
 """
 
 import io
-from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,7 +21,7 @@ class MotoApp:
 
     def __init__(self, account: str) -> None:
         self._account = account
-        self._app = _Dispatcher(create_backend_app)
+        self._app = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, request: Request) -> Response:
         body, status, headers = run_wsgi_app(self._app, self._environ(request), buffered=True)
@@ -56,17 +55,6 @@ class MotoApp:
         environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         return environ
-
-
-class _Dispatcher(DomainDispatcherApplication):
-    """moto lists its own folder and tries every pattern for each request; the answer never changes."""
-
-    def __init__(self, create_app: Any) -> None:
-        super().__init__(create_app)
-        self._known = cache(super().get_backend_for_host)
-
-    def get_backend_for_host(self, host: str | None) -> Any:
-        return self._known(host)
 
 
 def _kept(headers: Headers) -> list[tuple[str, str]]:
