@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +37,7 @@ class Configuration(Part):
     def source(self, *rules: Json, **fields: Any) -> str:
         """The name of a new source that signs as GitHub does, with WEBHOOK_SECRET."""
         name = self.name("source")
-        document = {"sender": "github", "secret": self._webhook_secret(), "rules": list(rules), **fields}
+        document = {"sender": "github", "secret": self._webhook_secret, "rules": list(rules), **fields}
         self.parameter(f"sources/{name}", json.dumps(document))
         return name
 
@@ -68,7 +69,9 @@ class Configuration(Part):
             Name=f"/{STACK_NAME}/{path}", Value=text, Type="String", Overwrite=True
         )
 
+    @functools.cached_property
     def _webhook_secret(self) -> str:
+        """The name of the secret that the sources of the tests share, made for the first of them."""
         client, name = self.stack.client("secretsmanager"), "tests"
         with contextlib.suppress(client.exceptions.ResourceExistsException):
             text = json.dumps({"current": WEBHOOK_SECRET})

@@ -177,8 +177,8 @@ def test_a_warm_process_asks_for_what_it_knows_once(service: Service, celonis: C
     calls = watched.calls(lambda: service.webhook(source, delivery="second"), 202)
     assert {call.rsplit(".", 1)[1] for call in calls} == {"GetParameter", "TransactWriteItems"}
     assert sum("GetParameter" in call for call in calls) == 1
-    celonis.set_job(job, seconds=0.3)
     first = service.webhook(source, delivery="first").json()["runs"][0]
     service.running(first["run_id"])
+    celonis.set_job(job, seconds=0.3)
     celonis.finish(job)
     assert service.closed(first["run_id"])["status"] == "SUCCEEDED"

@@ -8,7 +8,8 @@ started twice, everything ends in one record, and somebody is told of what faile
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -67,13 +68,25 @@ def _dies(scene: Scene, death: Death) -> House:
     return house
 
 
-def _cases(scene: Scene) -> Iterator[Any]:
-    for death in _deaths(scene):
-        yield pytest.param(scene, death, id=f"{scene.name} {death}")
+def _at_each_death(scene: Scene) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Plays a test for every death in the scene; the one that fails is named in a note."""
 
+    def decorated(test: Callable[..., None]) -> Callable[..., None]:
+        def played(**more: Any) -> None:
+            for death in _deaths(scene):
+                try:
+                    test(scene, death, **more)
+                except BaseException as error:
+                    error.add_note(f"{scene.name}, which died {death}")
+                    raise
 
-def _all(*scenes: Scene) -> list[Any]:
-    return [case for scene in scenes for case in _cases(scene)]
+        signature = inspect.signature(test)
+        own = [each for name, each in signature.parameters.items() if name not in ("scene", "death")]
+        played.__name__, played.__doc__ = test.__name__, test.__doc__
+        played.__dict__["__signature__"] = signature.replace(parameters=own)
+        return played
+
+    return decorated
 
 
 def _finished(house: House, *pipelines: str, runs: int = 1) -> None:
@@ -130,7 +143,7 @@ REQUEST = Scene("a request", _house, _request)
 RETRY = Scene("a retry", _failed, _retry)
 
 
-@pytest.mark.parametrize(("scene", "death"), _all(DELIVERY))
+@_at_each_death(DELIVERY)
 def test_a_delivery_sent_again_leads_to_one_run_each(scene: Scene, death: Death) -> None:
     house = _dies(scene, death)
     claimed = bool(house.runs())
@@ -141,7 +154,7 @@ def test_a_delivery_sent_again_leads_to_one_run_each(scene: Scene, death: Death)
     _finished(house, "otc", "p2p")
 
 
-@pytest.mark.parametrize(("scene", "death"), _all(DELIVERY))
+@_at_each_death(DELIVERY)
 def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
     scene: Scene, death: Death
 ) -> None:
@@ -151,7 +164,7 @@ def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_sam
     _finished(house, "otc", "p2p", runs=1 if claimed else 0)
 
 
-@pytest.mark.parametrize(("scene", "death"), _all(JOINING))
+@_at_each_death(JOINING)
 def test_a_delivery_that_joined_is_one_run_that_follows(scene: Scene, death: Death) -> None:
     house = _dies(scene, death)
     waits = house.bench.dynamodb.document(keys.slot("otc")).get("pending")
@@ -161,7 +174,7 @@ def test_a_delivery_that_joined_is_one_run_that_follows(scene: Scene, death: Dea
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@pytest.mark.parametrize(("scene", "death"), _all(REQUEST))
+@_at_each_death(REQUEST)
 def test_a_request_with_its_key_is_one_run(scene: Scene, death: Death, *, comes_again: bool) -> None:
     house = _dies(scene, death)
     claimed = bool(house.runs())
@@ -173,7 +186,7 @@ def test_a_request_with_its_key_is_one_run(scene: Scene, death: Death, *, comes_
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@pytest.mark.parametrize(("scene", "death"), _all(RETRY))
+@_at_each_death(RETRY)
 def test_a_retry_is_one_run_of_what_was_left(scene: Scene, death: Death, *, comes_again: bool) -> None:
     house = _dies(scene, death)
     claimed = len(house.runs()) == 2
@@ -215,7 +228,7 @@ def _play(house: House) -> Any:
 PASSAGE = Scene("a scheduled run", _scheduled, _play)
 
 
-@pytest.mark.parametrize(("scene", "death"), _all(PASSAGE))
+@_at_each_death(PASSAGE)
 def test_a_task_that_is_tried_again_does_nothing_twice(scene: Scene, death: Death) -> None:
     house = _dies(scene, death)
     if house.executions.known["nightly"].status == "RUNNING":
@@ -229,7 +242,7 @@ def test_a_task_that_is_tried_again_does_nothing_twice(scene: Scene, death: Deat
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["event", "reconcile"])
-@pytest.mark.parametrize(("scene", "death"), _all(PASSAGE))
+@_at_each_death(PASSAGE)
 def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
     scene: Scene, death: Death, *, heard: bool
 ) -> None:
@@ -277,7 +290,7 @@ CLOSING = Scene("a closing", _ended, lambda house: house.close(_first(house)))
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@pytest.mark.parametrize(("scene", "death"), _all(CLOSING))
+@_at_each_death(CLOSING)
 def test_an_end_is_written_told_and_followed(scene: Scene, death: Death, *, comes_again: bool) -> None:
     house = _dies(scene, death)
     first = _first(house)
@@ -310,7 +323,7 @@ def _cancelled() -> House:
 CANCEL = Scene("a cancel", _cancelled, lambda house: house.cancel(_first(house)))
 
 
-@pytest.mark.parametrize(("scene", "death"), _all(CANCEL))
+@_at_each_death(CANCEL)
 def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(scene: Scene, death: Death) -> None:
     house = _dies(scene, death)
     first = _first(house)
@@ -365,7 +378,7 @@ def _claimed(house: House, name: str) -> None:
 RECONCILING = Scene("a round", _mess, lambda house: house.reconcile())
 
 
-@pytest.mark.parametrize(("scene", "death"), _all(RECONCILING))
+@_at_each_death(RECONCILING)
 def test_a_round_that_died_is_finished_by_the_next(scene: Scene, death: Death) -> None:
     house = _dies(scene, death)
     house.reconcile()
