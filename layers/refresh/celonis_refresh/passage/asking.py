@@ -3,8 +3,8 @@
 As long as enough is left of the connection's rate limit, everybody asks as they like, and the table is read
 once in a while only. The answer that shows that little is left, and every 429, writes the connection's item
 (:mod:`celonis_refresh.runs.turns`). From then on every task takes a turn, one atomic write, that moves the
-line on by what it will ask; so that together they stay below the limit, however many they are. For whom the
-line is too long, comes back later, each at a moment of its own: told the same one, they would all come at once.
+line on by what it will ask; so that together they stay below the limit, however many they are. Those for whom
+the line is too long come back later, each at a moment of its own: told the same one, all would come at once.
 
 A turn that comes soon is waited for here. What follows a task's first request belongs to its turn and is held
 back by a pause alone: the task would have to begin anew. How many requests that are is what the tasks of this
