@@ -108,14 +108,19 @@ def test_a_check_that_is_repeated_after_any_crash_learns_once_at_most(
     assert learned(bench).get("successes", []) in ([], [30.0])
 
 
-def test_durations_are_read_once_for_a_step() -> None:
+@pytest.mark.parametrize("just_claimed", [False, True])
+def test_durations_are_read_once_for_a_step(just_claimed: bool) -> None:
     bench = Bench()
     known_job(bench, seconds=600.0)
     read: list[str] = []
     bench.dynamodb.before = lambda operation, request: read.extend(
         [request["Key"]["pk"]["S"]] if operation == "GetItem" else []
     )
-    run_job(bench, 1)
+    run = bench.open(job_definition(settle=2), "run-1", pipeline="run-1")
+    if just_claimed:
+        bench.tasks.start_step(run, "job-0", bench.deadline(), just_claimed={"loads": {}})
+        assert read.count(JOB_KEY) == 0
+    assert bench.go("job-0", "run-1") == "SUCCEEDED"
     assert read.count(JOB_KEY) == 1
     assert int(str(bench.state("job-0", "run-1")["polls"])) > 5
 

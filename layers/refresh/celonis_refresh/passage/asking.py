@@ -1,14 +1,10 @@
 """One budget for all that ask over one connection: who may ask Celonis when.
 
 As long as enough is left of the connection's rate limit, everybody asks as they like, and the table is read
-once in a while only. The answer that shows that little is left, and every 429, writes the connection's item:
-
-* ``next``: nobody asks before. Every task takes the turn that ``next`` names and moves it on by ``step`` for
-  each request that it will make, one atomic write, so that together they stay below the limit, however many
-  they are;
-* ``later``: where those come back for whom the line is too long. They get moments one after the other too:
-  told the same moment, they would all come at once;
-* ``calm``: when everybody may ask freely again, unless it goes on.
+once in a while only. The answer that shows that little is left, and every 429, writes the connection's item
+(:mod:`celonis_refresh.runs.turns`). From then on every task takes a turn, one atomic write, that moves the
+line on by what it will ask; so that together they stay below the limit, however many they are. Those for whom
+the line is too long come back later, each at a moment of its own: told the same one, all would come at once.
 
 A turn that comes soon is waited for here. What follows a task's first request belongs to its turn and is held
 back by a pause alone: the task would have to begin anew. How many requests that are is what the tasks of this
@@ -19,10 +15,9 @@ Celonis is asked.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from celonis_refresh.celonis.answers import RateLimit
 from celonis_refresh.celonis.calls import Call
@@ -31,8 +26,9 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.polling import rate_limits
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import Refused, Table
-from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.turns import Free, Turns
+from celonis_refresh.timing import Clock
 
 KEPT_SECONDS = 10.0
 """How old may be what a process knows of a connection that nobody has slowed down."""
@@ -46,17 +42,8 @@ SMOOTHING = 1 / 3
 CALM_SECONDS = 60.0
 """For so long everybody takes turns after the last sign that little is left, or twice the pause if longer."""
 LONGEST_WAIT = 900.0
-EXPIRES_SECONDS = 3600
-WRITE_SECONDS = 1.0
-ROUNDS = 8
 
-HINT = (
-    "Nothing is lost: it goes on by itself. If it lasts, ask less often (poll) or for fewer jobs at a time."
-)
-
-
-class _Free(Exception):
-    """The table says that everybody may ask."""
+HINT = "It goes on by itself. If this happens often, ask less often (poll) or for fewer jobs at a time."
 
 
 @dataclass
@@ -67,11 +54,12 @@ class Asking:
     connection: str
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
-    _read_at: float = -inf
-    _known: Mapping[str, Any] = field(default_factory=dict)
     _hold: float = -inf
     _made: int = 0
     _usual: float = REQUESTS
+
+    def __post_init__(self) -> None:
+        self._turns = Turns(self.table, keys.asking(self.connection), self.clock)
 
     def enter(self, call: Call, seconds: float) -> None:
         """As :meth:`celonis_refresh.celonis.gate.Gate.enter` says."""
@@ -81,20 +69,13 @@ class Asking:
         except CelonisThrottled:
             self._made = 0
             raise
-        except _Free:
+        except Free:
             return
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
             logger.warning("whether Celonis may be asked is not known", extra={"why": str(trouble)})
             return
         if wait > 0:
             self.sleep(wait)
-
-    def _count(self, call: Call) -> None:
-        """How many requests the tasks of this process make."""
-        if not call.follows:
-            self._usual += (self._made - self._usual) * SMOOTHING if self._made else 0.0
-            self._made = 0
-        self._made += 1
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
         """As :meth:`celonis_refresh.celonis.gate.Gate.answered` says."""
@@ -105,19 +86,15 @@ class Asking:
         self._hold = self.clock() + wait
         try:
             self._slow_down(min(wait, LONGEST_WAIT), rate_limits.turn(told[0], told[2]))
-        except RefreshError as trouble:
+        except (RefreshError, KeyError, TypeError, ValueError) as trouble:
             logger.warning("that Celonis wants fewer requests is not shared", extra={"why": str(trouble)})
 
-    def _is_free(self) -> bool:
-        """As far as this process knows, which asks the table where that is long ago."""
-        now = self.clock()
-        if self._calm() <= now and now - self._read_at >= KEPT_SECONDS:
-            self._known = self.table.get(self._key) or {}
-            self._read_at = now
-        return self._calm() <= now
-
-    def _calm(self) -> float:
-        return float(self._known.get("calm", 0))
+    def _count(self, call: Call) -> None:
+        """How many requests the tasks of this process make."""
+        if not call.follows:
+            self._usual += (self._made - self._usual) * SMOOTHING if self._made else 0.0
+            self._made = 0
+        self._made += 1
 
     def _pause(self, call: Call, seconds: float) -> float:
         """Seconds until a pause is over that this task was just told of. Raises ``CelonisThrottled``."""
@@ -128,24 +105,22 @@ class Asking:
 
     def _turn(self, call: Call, seconds: float) -> float:
         """Takes a turn where turns are taken; seconds until it comes. Raises ``CelonisThrottled``."""
-        if self._is_free():
+        turns, now = self._turns, self.clock()
+        if turns.calm <= now and now - turns.read_at >= KEPT_SECONDS:
+            turns.read()
+        if turns.calm <= now:
             return 0.0
-        now = self.clock()
-        latest = now + max(0.0, min(FIRST_PATIENCE, seconds - LEAST_SECONDS))
-        turn = self._advance("next", now, latest, self._step())
+        patience = max(0.0, min(FIRST_PATIENCE, seconds - LEAST_SECONDS))
+        turn = turns.take("next", turns.step * self._usual, now, now + patience)
         if turn is None:
             raise self._come_back(call)
         return turn - now
 
-    def _step(self) -> float:
-        """By how much a task moves on what it takes."""
-        return float(self._known["step"]) * self._usual
-
     def _come_back(self, call: Call) -> CelonisThrottled:
         """When this task is to come again."""
-        now = self.clock()
-        line = max(now, self._hold, float(self._known["next"]))
-        place = self._advance("later", line, inf, self._step())
+        turns, now = self._turns, self.clock()
+        line = max(now, self._hold, turns.next)
+        place = turns.take("later", turns.step * self._usual, line)
         wait = min(LONGEST_WAIT, (line if place is None else place) - now)
         return CelonisThrottled(
             f"Celonis is not asked for {wait:.0f} s: little is left of what connection "
@@ -156,76 +131,17 @@ class Asking:
             path=call.path,
         )
 
-    def _advance(self, field_: str, least: float, most: float, step: float) -> float | None:
-        """Takes the moment in ``field_``, or ``least``, and moves it on; None where it is past ``most``.
-
-        Raises ``_Free``.
-        """
-        held = {"now": self.clock(), "least": least}
-        in_line = f"#calm > :now AND #{field_} >= :least"
-        for _ in range(ROUNDS):
-            try:
-                bounds = ({"most": most} if most < inf else {}) | held
-                upper = f" AND #{field_} <= :most" if most < inf else ""
-                self._change(f"SET #{field_} = #{field_} + :step", in_line + upper, {**bounds, "step": step})
-                return float(self._known[field_]) - step
-            except Refused as refused:
-                self._note(refused)
-            if float(self._known[field_]) > most:
-                return None
-            try:
-                empty = f"#calm > :now AND #{field_} < :least"
-                self._change(f"SET #{field_} = :then", empty, {**held, "then": least + step})
-            except Refused as refused:
-                self._note(refused)
-            else:
-                return least
-        return None
-
-    def _note(self, refused: Refused) -> None:
-        """What stands in the table; raises ``_Free`` where it holds nobody back."""
-        self._known, self._read_at = refused.found[0] or {}, self.clock()
-        if self._calm() <= self.clock():
-            raise _Free
-
     def _slow_down(self, wait: float, step: float) -> None:
         """Everybody takes turns from now on, and nobody before ``wait`` seconds are over."""
-        now = self.clock()
+        turns, now = self._turns, self.clock()
         calm = now + max(CALM_SECONDS, 2 * wait)
-        until = {"next": now + wait, "calm": calm, "expires": int(calm) + EXPIRES_SECONDS}
-        begun = {**until, "later": now + wait, "step": step}
-        if self._calm() <= now:
-            try:
-                self._change(_sets(begun), "attribute_not_exists(pk) OR #calm <= :now", begun | {"now": now})
-            except Refused as refused:
-                self._known, self._read_at = refused.found[0] or {}, now
-            else:
-                told = {"connection": self.connection, "seconds": round(wait, 1), "step": round(step, 3)}
-                logger.warning("Celonis wants fewer requests: everybody takes turns", extra=told)
-                return
+        if turns.calm <= now and turns.begin(now + wait, calm, step):
+            told = {"connection": self.connection, "seconds": round(wait, 1), "step": round(step, 3)}
+            logger.warning("Celonis wants fewer requests: everybody takes turns", extra=told)
+            return
         if wait > 0:
-            self._raise_to(until, "next")
-        elif self._calm() < now + CALM_SECONDS / 2:
-            self._raise_to({name: until[name] for name in ("calm", "expires")}, "calm")
-        if step > float(self._known.get("step", step)):
-            self._raise_to({"step": step}, "step")
-
-    def _raise_to(self, facts: Mapping[str, Any], by: str) -> None:
-        """Writes ``facts`` unless what stands for ``by`` is later, or more, already."""
-        try:
-            self._change(_sets(facts), f"#{by} < :{by}", facts)
-        except Refused as refused:
-            self._known, self._read_at = refused.found[0] or {}, self.clock()
-
-    def _change(self, expression: str, condition: str, values: Mapping[str, Any]) -> None:
-        change = self.table.change(self._key, expression, condition, values)
-        self._known = self.table.changed(change, Deadline.after(WRITE_SECONDS, self.clock))
-        self._read_at = self.clock()
-
-    @property
-    def _key(self) -> str:
-        return keys.asking(self.connection)
-
-
-def _sets(facts: Mapping[str, Any]) -> str:
-    return "SET " + ", ".join(f"#{name} = :{name}" for name in facts)
+            turns.pause(now + wait, calm)
+        elif turns.calm < now + CALM_SECONDS / 2:
+            turns.go_on(calm)
+        if step > turns.step:
+            turns.slow_down(step)

@@ -30,11 +30,6 @@ STOP_SECONDS = 60.0
 class Check(Start):
     """One look at a step."""
 
-    def taken_over(self) -> Progress:
-        """What somebody else started a moment ago: says when to look first."""
-        self.recall()
-        return self.progress("RUNNING")
-
     def check(self) -> Progress:
         """Says when to look again. Raises the error that the step ended with."""
         self.recall()

@@ -68,7 +68,7 @@ class Start(Step):
     def send(self, sight: Sight) -> Progress:
         """Notes the baseline and sends the start. Written before it is sent, so that it is sent once."""
         self.state.pop("refused", None)
-        if self.just_claimed is None:  # a sender waits there: it is read when the state machine takes over
+        if self.just_claimed is None:  # a sender waits there: the first look reads it
             self.recall()
         now = self.now()
         sent_by = now + POST_SECONDS

@@ -36,7 +36,7 @@ class Tasks:
         if "ended_at" in state:
             return replay(state)
         if is_started(state):
-            return Check(self.means, run, step, deadline).taken_over()
+            return Check(self.means, run, step, deadline).progress("RUNNING")
         starting = Start(self.means, run, step, deadline, just_claimed)
         return starting.expect() if _is_started_by_a_job(run, step) else starting.start()
 
