@@ -1,4 +1,4 @@
-"""Writes what botocore needs to know of the AWS services: the operations that are used here, and nothing else.
+"""Writes what botocore needs to know of the AWS services: the operations that are used here, no others.
 
 ``python service_models.py FROM TO``: from the folder of a botocore to a folder that ``AWS_DATA_PATH`` names.
 botocore reads the whole description of a service when its client is made; that of Systems Manager alone is
