@@ -54,12 +54,22 @@ def _has_pip(python: Path) -> bool:
     )
 
 
-def build() -> None:
-    """``sam build``, as the README says it."""
+def build(*, quiet: bool = False) -> None:
+    """``sam build``, as the README says it. ``quiet``: what it says is told only if it fails."""
     path = f"{python313_folder()}{os.pathsep}{os.environ['PATH']}"
     environment = {"AWS_DEFAULT_REGION": "eu-central-1", **os.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
     sam = ROOT / ".tools" / "bin" / "sam"
-    subprocess.run([sam, "build", "--build-dir", BUILT], cwd=ROOT, env=environment, check=True)
+    done = subprocess.run(
+        [sam, "build", "--build-dir", BUILT],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+    )
+    if done.returncode:
+        raise BuildError(f"sam build failed\n{done.stdout or ''}")
 
 
 def functions() -> list[str]:

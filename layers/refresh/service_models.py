@@ -1,9 +1,9 @@
-"""Writes what botocore needs to know of the AWS services: the operations used here, and nothing else.
+"""Writes what botocore needs to know of the AWS services: the operations that are used here, no others.
 
 ``python service_models.py FROM TO``: from the folder of a botocore to a folder that ``AWS_DATA_PATH`` names.
 botocore reads the whole description of a service when its client is made; that of Systems Manager alone is
-more than a megabyte of JSON, for two operations. What is not found here, such as the rules for endpoints, it
-takes from its own data.
+more than a megabyte of JSON, for two operations, and so is the list of all services' endpoints. What is not
+found here, such as the rules for endpoints, it takes from its own data.
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
 
 
 def write(botocore: Path, target: Path) -> None:
-    """Cuts down the newest description of each service."""
+    """Cuts down the newest description of each service, and the list of endpoints to these services."""
+    prefixes = set()
     for service, operations in OPERATIONS.items():
         newest = max((botocore / "data" / service).glob("*/service-2.json.gz"))
         model = json.loads(gzip.decompress(newest.read_bytes()))
         place = target / service / newest.parent.name
         place.mkdir(parents=True)
-        text = json.dumps(_without_documentation(cut_down(model, operations)), separators=(",", ":"))
-        (place / "service-2.json").write_text(text)
+        _save(_without_documentation(cut_down(model, operations)), place / "service-2.json")
+        prefixes.add(model["metadata"]["endpointPrefix"])
+    endpoints = json.loads((botocore / "data" / "endpoints.json").read_text(encoding="utf-8"))
+    for partition in endpoints["partitions"]:
+        services = partition["services"]
+        partition["services"] = {name: services[name] for name in services if name in prefixes}
+    _save(endpoints, target / "endpoints.json")
 
 
 def cut_down(model: dict[str, Any], operations: tuple[str, ...]) -> dict[str, Any]:
@@ -46,6 +52,10 @@ def cut_down(model: dict[str, Any], operations: tuple[str, ...]) -> dict[str, An
             shapes[name] = model["shapes"][name]
             waiting.extend(_shapes_named_in(shapes[name]))
     return {**model, "operations": kept, "shapes": shapes}
+
+
+def _save(document: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
 
 
 def _shapes_named_in(part: Any) -> Iterator[str]:

@@ -1,5 +1,8 @@
 """``make bench``: every figure of the service, a table for people, then one line of JSON.
 
+What is timed is measured while nothing else runs here; the polling, which counts in virtual time, is played
+while the functions are built.
+
 ``--only`` plays some parts: ``polling``, ``cold``, ``crowd``, ``costs``. Costs need the polling's and the
 crowd's figures, and bring those along. The exit status says that it measured, not that goals are met.
 """
@@ -16,7 +19,7 @@ from rich.console import Console
 from local.bench import crowd, prices, show
 from local.bench.goals import GOALS
 from local.bench.lambdas import figures as lambdas
-from local.bench.lambdas.artifacts import prepare
+from local.bench.lambdas.artifacts import Artifacts, prepare
 from local.bench.transitions import transitions_run
 from local.standing import STATE
 
@@ -27,7 +30,7 @@ HOURS_OF_A_RUN = 2.0
 
 
 class Bench:
-    """Plays the parts one after the other, so that none disturbs another, and keeps their figures."""
+    """Plays the parts and keeps their figures."""
 
     def __init__(self, console: Console, parts: set[str]) -> None:
         self._console = console
@@ -35,10 +38,12 @@ class Bench:
         self.figures: dict[str, float] = {}
 
     def play(self) -> None:
-        if self._parts & {"polling", "costs"}:
-            self._polling()
-        if "cold" in self._parts:
-            self._cold()
+        counting = polling() if self._parts & {"polling", "costs"} else None
+        artifacts = self._built() if "cold" in self._parts else None
+        if counting is not None:
+            self._polling(counting)
+        if artifacts is not None:
+            self._cold(artifacts)
         if self._parts & {"crowd", "costs"}:
             self._transitions_and_burst()
         if "crowd" in self._parts:
@@ -46,15 +51,22 @@ class Bench:
         if "costs" in self._parts:
             self._costs()
 
-    def _polling(self) -> None:
-        self._say("The schedule of looks, in virtual time")
-        table, found = polling()
-        self._console.print(table, highlight=False, markup=False)
-        self.figures |= found
+    def _built(self) -> Artifacts:
+        self._say("sam build")
+        return prepare(STATE / "bench")
 
-    def _cold(self) -> None:
-        self._say("sam build, and cold starts of what it made")
-        found = lambdas.measure(prepare(STATE / "bench"))
+    def _polling(self, counting: subprocess.Popen[str]) -> None:
+        self._say("The schedule of looks, in virtual time")
+        said, _ = counting.communicate()
+        if counting.returncode:
+            raise subprocess.CalledProcessError(counting.returncode, counting.args)
+        table, _, last = said.rstrip().rpartition("\n")
+        self._console.print(table, highlight=False, markup=False)
+        self.figures |= json.loads(last)
+
+    def _cold(self, artifacts: Artifacts) -> None:
+        self._say("Cold starts of what was built")
+        found = lambdas.measure(artifacts)
         self._console.print(show.lambdas(found))
         self.figures |= found.figures()
 
@@ -84,13 +96,9 @@ class Bench:
         self._console.print(f"{what} …", highlight=False)
 
 
-def polling() -> tuple[str, dict[str, float]]:
+def polling() -> subprocess.Popen[str]:
     """The table and the figures of the schedule, from a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "local.bench.polling"], check=True, capture_output=True, text=True
-    )
-    table, _, last = done.stdout.rstrip().rpartition("\n")
-    return table, json.loads(last)
+    return subprocess.Popen([sys.executable, "-m", "local.bench.polling"], stdout=subprocess.PIPE, text=True)
 
 
 def main() -> int:

@@ -8,12 +8,12 @@ cores: they are reported, and no goal.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ LONG = 86_400.0
 JOB_SECONDS = 60.0
 ALLOWED = RateLimit(requests=20, seconds=1.0)
 END_SECONDS = 240.0
+TOGETHER_SECONDS = 270.0
+"""A run that has not ended by then counts as one that did not succeed."""
 UNKINDNESS = EventSettings(late_seconds=0.6)
 LIMITS = Limits(per_function=100, starting=1)
 OPEN = {"", "OPENING", "RUNNING"}
@@ -91,7 +93,7 @@ class Together:
         }
 
 
-@contextmanager
+@contextlib.contextmanager
 def crowded(time_factor: float) -> Iterator[Service]:
     """A stack for many at once: as unkind as AWS may be, and without limits of requests in the way."""
     settings = Settings(time_factor=time_factor, events=UNKINDNESS, limits=LIMITS)
@@ -111,7 +113,7 @@ def burst(service: Service) -> Burst:
     lane.change(seconds=0.5)
     service.finish(job)
     runs = {one.run_id for one in told} - {""}
-    until(lambda: not any(service.status(run) in OPEN for run in runs), "the end of the runs")
+    until(lambda: not _under_way(service, runs), "the end of the runs")
     succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
     return Burst(told, sum(one.run_id in succeeded for one in told), len(lane.works))
 
@@ -126,20 +128,25 @@ def together(service: Service) -> Together:
     most = _most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
     told = _deliver(service, ((source, number) for number, source in enumerate(sources)))
     runs = {one.run_id for one in told} - {""}
-    until(lambda: not any(service.status(run) in OPEN for run in runs), "the end of the runs")
+    with contextlib.suppress(TimeoutError):
+        until(lambda: not _under_way(service, runs), "the end of the runs", TOGETHER_SECONDS)
     answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])
     statuses = Counter(service.status(run) for run in runs)
     statuses["REFUSED"] = PIPELINES - len(runs)
     return Together(most(), statuses, answers)
 
 
-def until(done: Callable[[], bool], what: str) -> None:
+def until(done: Callable[[], bool], what: str, seconds: float = END_SECONDS) -> None:
     """Waits. Raises ``TimeoutError``."""
-    end = time.monotonic() + END_SECONDS
+    end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {END_SECONDS:.0f} s for {what}")
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.5)
+
+
+def _under_way(service: Service, runs: Iterable[str]) -> bool:
+    return any(service.status(run) in OPEN for run in runs)
 
 
 def _deliver(service: Service, deliveries: Iterable[tuple[str, int]]) -> list[Told]:

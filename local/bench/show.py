@@ -40,8 +40,8 @@ def lambdas(found: Found) -> Table:
     """Cold starts, each beside the bare handler; then the requests of a warm trigger."""
     table = Table("", "ours", "bare boto3 + requests", "ratio", title="Lambda's runtime client, python3.13")
     rows: list[tuple[str, Callable[[Measured], float], float]] = [
-        ("processor time, ms", lambda one: one.cpu, MS),
-        ("wall time, ms", lambda one: one.wall, MS),
+        ("start to first answer, ms", lambda one: one.wall, MS),
+        ("processor time until then, ms", lambda one: one.cpu, MS),
         ("most memory, MB", lambda one: one.memory, MB),
     ]
     for function, cold in found.cold.items():

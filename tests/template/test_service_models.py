@@ -71,10 +71,13 @@ def test_a_client_of_the_short_description_is_one_of_the_long_one(service: str, 
         assert _form(one.input_shape) == _form(other.input_shape)
         assert _form(one.output_shape) == _form(other.output_shape)
         assert [shape.name for shape in one.error_shapes] == [shape.name for shape in other.error_shapes]
-    client = short.create_client(
-        service, region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b"
-    )
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    client = short.create_client(service, region_name="eu-central-1", **keys)
     assert client.meta.endpoint_url.endswith(".eu-central-1.amazonaws.com")
+    for partition in ("aws", "aws-cn", "aws-us-gov"):
+        regions = botocore.session.get_session().get_available_regions(service, partition)
+        assert regions
+        assert short.get_available_regions(service, partition) == regions
 
 
 def _form(shape: Any, above: tuple[str, ...] = ()) -> Any:

@@ -42,7 +42,7 @@ class Artifacts:
 
 def prepare(folder: Path) -> Artifacts:
     """Builds, checks what was built, and lays it out below ``folder``. Raises ``BuildError``."""
-    build()
+    build(quiet=True)
     found = list(problems())
     if found:
         raise BuildError("; ".join(found))
@@ -74,7 +74,11 @@ def _use_native_parts_of_this_machine(python: Path, layer: Path) -> None:
 def _install(python: Path, pins: Iterable[str], target: Path) -> None:
     quiet = ("--quiet", "--disable-pip-version-check")
     exact = ("--no-deps", "--no-compile", "--target", target)
-    subprocess.run([python, "-m", "pip", "install", *quiet, *exact, *pins], check=True)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", *quiet, *exact, *pins], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise BuildError(f"pip install failed\n{done.stderr}")
 
 
 def _pins(file: str, names: Iterable[str] = ()) -> list[str]:

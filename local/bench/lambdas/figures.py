@@ -56,15 +56,14 @@ class Found:
     def figures(self) -> dict[str, float]:
         """The figures under their names.
 
-        ``cold_…_ratio``: process start to first answer. It is the processor time (user and system) of the
-        process that is compared: on a machine that does other things as well, wall time says how busy that
-        is; and what Lambda gives a function at 512 MB is a share of a processor, so that the one follows from
-        the other. The wall times stand in the table. ``memory_trigger_ratio``: the most memory held until
-        then. ``trigger_overhead_ratio`` is wall time, since what the bare handler does is nearly all waiting.
+        ``cold_…_ratio``: wall time from the start of the process to its first answer. The table shows the
+        processor time (user and system) beside it, which tells the same on a machine that does other things
+        meanwhile, but for the waiting. ``memory_trigger_ratio``: the most memory held until the first answer.
+        ``trigger_overhead_ratio``: wall time from the hand-over of the event to the answer.
         """
         return {
-            "cold_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.cpu), 3),
-            "cold_check_ratio": round(self.cold["CheckJob"].ratio(lambda one: one.cpu), 3),
+            "cold_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.wall), 3),
+            "cold_check_ratio": round(self.cold["CheckJob"].ratio(lambda one: one.wall), 3),
             "memory_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.memory), 3),
             "round_trips_start": len(self.trips.start),
             "round_trips_join": len(self.trips.join),
