@@ -87,6 +87,13 @@ def _killed(
             yield with_fault(case, function, fault)
 
 
+def met(scene: Scene, function: str, fault: Fault) -> bool:
+    """Whether a process of the function died, or hung, of the fault of this case."""
+    told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
+    lines = [line.text for line in scene.ground.stack.logs(function)]
+    return any(line.startswith(told) and scene.marker in line for line in lines)
+
+
 def with_fault(case: Case, function: str, fault: Fault) -> Case:
     """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
 
@@ -94,9 +101,7 @@ def with_fault(case: Case, function: str, fault: Fault) -> Case:
         scene.arm(function, replace(fault, event=fault.event.format(scene.marker)))
 
     def struck(scene: Scene) -> Iterator[str]:
-        told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
-        lines = [line.text for line in scene.ground.stack.logs(function)]
-        if not any(line.startswith(told) and scene.marker in line for line in lines):
+        if not met(scene, function, fault):
             yield f"{function} did not meet its fault"
 
     return case.but(before=armed, also=struck)
