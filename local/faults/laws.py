@@ -21,6 +21,13 @@ CLAIMS = {
     "LoadCanceled": {"CANCELED"},
 }
 """The ends that tell of a result at Celonis, by error name, and the results that they may stand for."""
+STARTED = {
+    "job": ("job", "mode", "baseline", "noted_at", "began"),
+    "load": ("data_model", "kind", "tables", "baseline", "noted_at", "began"),
+}
+"""What a step that was started leaves in the record."""
+MOST_EVENTS = 2_500
+"""Of an execution's history: a tenth of what Step Functions allows, for runs of minutes."""
 
 
 def observed(scene: Scene, runs: Sequence[Json]) -> Expected:
@@ -37,9 +44,11 @@ def complaints(scene: Scene, runs: Sequence[Json]) -> Iterator[str]:
     yield from _expectation(scene.case.expected, observed(scene, runs))
     for run in runs:
         yield from _one_end(scene, run)
+        yield from _whole_record(run)
         yield from _told(scene, run)
         if not scene.case.assumption:
             yield from _only_its_own(scene, run)
+    yield from _short_histories(scene)
     yield from _words(scene, runs)
     yield from _freed(scene)
     yield from _left_running(scene)
@@ -70,6 +79,28 @@ def _one_end(scene: Scene, run: Json) -> Iterator[str]:
         yield f"run {run['run_id']} has no execution"
     elif not execution.redrive_count and execution.status != run["status"]:
         yield f"execution {execution.name} ended {execution.status}, its record {run['status']}"
+
+
+def _whole_record(run: Json) -> Iterator[str]:
+    """Who triggered it, what was started, when each step began and ended, the outcome in one line."""
+    reasons = run["wish"]["reasons"]
+    if not reasons or not all(reason["by"] and reason["at"] for reason in reasons):
+        yield f"the record of {run['run_id']} does not tell who triggered it"
+    if "\n" in str(run.get("outcome", "")):
+        yield f"the outcome of {run['run_id']} has more than one line"
+    for step, state in run.get("steps", {}).items():
+        told = STARTED[step.partition("-")[0]]
+        if "sent_by" in state and (missing := [name for name in told if state.get(name) is None]):
+            yield f"{step} of {run['run_id']} lacks {', '.join(missing)}"
+        if "outcome" in state and not state.get("ended_at"):
+            yield f"{step} of {run['run_id']} ended, and nobody knows when"
+
+
+def _short_histories(scene: Scene) -> Iterator[str]:
+    for execution in scene.executions():
+        events = len(execution.history.events())
+        if events > MOST_EVENTS:
+            yield f"execution {execution.name} has a history of {events} events"
 
 
 def _told(scene: Scene, run: Json) -> Iterator[str]:

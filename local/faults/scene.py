@@ -33,9 +33,7 @@ class Scene(Seen):
 
     def close(self) -> None:
         """Takes the faults away that are left, and ends the team that the case has for itself."""
-        for fault in self.team.control("GET", "/faults"):
-            if fault["id"] in self._faults:
-                self.team.control("DELETE", f"/faults/{fault['id']}")
+        self.clear_faults()
         if self.team is not self.ground.shared:
             self.team.close()
 
@@ -85,6 +83,12 @@ class Scene(Seen):
             fields.setdefault("target", self.model)
         added = self.team.control("POST", "/faults", call=call, kind=kind, **fields)
         self._faults[added["id"]] = added
+
+    def clear_faults(self) -> None:
+        """Takes the faults of the case away."""
+        for fault in self.team.control("GET", "/faults"):
+            if fault["id"] in self._faults:
+                self.team.control("DELETE", f"/faults/{fault['id']}")
 
     def unstruck(self) -> Iterator[str]:
         """The faults that nothing met: a case that shows nothing."""

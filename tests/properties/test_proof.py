@@ -90,6 +90,41 @@ def test_a_function_that_dies_at_any_line_starts_nothing_twice(world: World, kin
     check_claim(*unfold(world, kind))
 
 
+@examples(200)
+@given(worlds(listed, others=later, lost=losses, crashes=st.just(()) | deaths))
+def test_with_a_list_neither_others_nor_lost_answers_nor_deaths_make_a_claim_wrong(world: World) -> None:
+    check_claim(*unfold(world))
+
+
+@examples(100)
+@given(worlds(ids_stay, atomic, others=once_shown, lost=losses, crashes=st.just(()) | deaths))
+def test_once_a_look_showed_ours_neither_lost_answers_nor_deaths_make_a_claim_wrong(world: World) -> None:
+    check_claim(*unfold(world))
+
+
+@examples(100)
+@given(worlds(st.builds(Shows, dates=flags), atomic, others=once_shown, lost=losses))
+def test_once_a_look_showed_our_load_lost_answers_make_no_claim_wrong(world: World) -> None:
+    check_claim(*unfold(world, "load"))
+
+
+fresh = st.just({"draws": (0.0,)})
+at_once = {"up": st.just(0.0), "down": st.just(0.0)}
+soon = st.sampled_from([20, 100, 400])
+
+
+@examples(120)
+@given(
+    worlds(listed, fresh, others=later, lost=losses, timeout=soon, **at_once)
+    | worlds(ids_stay, fresh, others=once_shown, lost=losses, timeout=soon, **at_once)
+)
+def test_only_ours_is_cancelled_at_the_time_out_where_a_look_is_of_that_moment(world: World) -> None:
+    ended, lane, bench = unfold(world)
+    theirs = [start for start in lane.starts if not start.mine]
+    assert all(start.ended_early is None for start in theirs), "somebody else's was cancelled"
+    assert "cancel_job" not in bench.celonis.names() or ended != "SUCCEEDED"
+
+
 ENDS = {"SUCCESS": "SUCCEEDED", "FAIL": "JobFailed", "CANCEL": "JobCanceled", "SKIPPED": "JobSkipped"}
 LOAD_ENDS = {"SUCCESS": "SUCCEEDED", "FAIL": "LoadFailed", "CANCEL": "LoadCanceled"}
 known = st.sampled_from(sorted(ENDS))

@@ -53,6 +53,7 @@ class World:
     up: float = 0.1
     down: float = 0.1
     floor: int = 5
+    timeout: int = TIMEOUT
 
     def lane(self, bench: Bench, kind: str) -> Lane:
         """The job or model of this world."""
@@ -82,9 +83,9 @@ def unfold(world: World, kind: str = "job") -> tuple[str, Lane, Bench]:
     lane = world.lane(bench, kind)
     common = {"settle": SETTLE, "poll": {"floor": world.floor, "ceiling": 600}}
     if kind == "job":
-        bench.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], **common))
+        bench.open(job_definition(jobs=[{"job": JOB, "timeout": world.timeout}], **common))
     else:
-        bench.open(load_definition(loads=[{"data_model": MODEL, "timeout": TIMEOUT}], **common))
+        bench.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
     bench.crash(world.crashes)
     return bench.go(f"{kind}-0"), lane, bench
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from local.aws.runtime.armory import Fault
-from local.faults.case import Case, Expected, Knobs, job_case, load_case
+from local.faults.case import Case, Expected, Knobs, job_case, load_case, red
 from local.faults.scene import Scene
 from local.faults.themes.acts import join, stop_while_running
+from local.faults.themes.inner_loads import loading_case
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}
@@ -51,6 +52,15 @@ HANDED_OVER = Call("starting the execution", "StartExecution")
 TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, STATE, POST, HANDED_OVER)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
 START_JOB = (RECORD, LEASE, LOOK, LIST, STATE, POST, SECOND)
+LOADED_BY_JOB = (
+    Call("the lease of a model that the job loads", "TransactWriteItems", 2),
+    Call("the look at a model that the job loads", LOAD_LOOK.pattern),
+    Call("the note of a model that the job loads", "UpdateItem"),
+)
+WHY = (
+    Call("asking for the failed tasks", r"GET .*/logs/executions\?"),
+    Call("reading the log of a failed task", r"GET .*/logs/executions/detail"),
+)
 CHECK_JOB = (RECORD, LOOK, LIST, STATE, FREED)
 START_LOAD = (RECORD, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
 CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, FREED)
@@ -66,6 +76,11 @@ def cases() -> Iterator[Case]:
     # Another status than before, so that the first look shows the end.
     yield from _killed("check_load", "CheckLoad", CHECK_LOAD, load_case, model=QUICK, ran="FAIL")
     yield from _killed("close_run", "CloseRun", CLOSE_RUN, _stopped, event='"name": ?"{}-1"')
+    yield from _killed("start_job", "StartJob", LOADED_BY_JOB, _loading)
+    failed: dict[str, Any] = {"expected": red("JobFailed"), "says": ("VBELN is missing",)}
+    why = {"outcome": "FAIL", "error_messages": ["VBELN is missing."]}
+    yield from _killed("check_job", "CheckJob", WHY, job_case, job=why, **failed)
+    yield from _killed_at_the_time_out()
     yield from _first_calls()
     yield from _no_other_calls()
     yield from _hangs()
@@ -87,16 +102,23 @@ def _killed(
             yield with_fault(case, function, fault)
 
 
+def met(scene: Scene, function: str, fault: Fault) -> bool:
+    """Whether a process of the function died, or hung, of the fault of this case."""
+    told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
+    lines = [line.text for line in scene.ground.stack.logs(function)]
+    return any(line.startswith(told) and scene.marker in line for line in lines)
+
+
 def with_fault(case: Case, function: str, fault: Fault) -> Case:
     """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
 
     def armed(scene: Scene) -> None:
+        case.before(scene)
         scene.arm(function, replace(fault, event=fault.event.format(scene.marker)))
 
     def struck(scene: Scene) -> Iterator[str]:
-        told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
-        lines = [line.text for line in scene.ground.stack.logs(function)]
-        if not any(line.startswith(told) and scene.marker in line for line in lines):
+        yield from case.also(scene)
+        if not met(scene, function, fault):
             yield f"{function} did not meet its fault"
 
     return case.but(before=armed, also=struck)
@@ -116,6 +138,10 @@ def _in_the_trigger(name: str, **more: Any) -> Case:
     return job_case(name, start=delivered, definition=SOON, **more)
 
 
+def _loading(name: str) -> Case:
+    return loading_case(name, {"success_before_load": True})
+
+
 def _delivered(scene: Scene) -> None:
     scene.listen()
     scene.deliver_unhurried()
@@ -131,6 +157,32 @@ def _stopped(name: str, **more: Any) -> Case:
 
     expected = Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
     return job_case(name, expected, job={"seconds": 60}, during=stopped, **more)
+
+
+def _killed_at_the_time_out() -> Iterator[Case]:
+    """A fault is for one event: cancel is refused until it is meant for the next one, which cancels."""
+    for moment in ("before", "after"):
+        fault = Fault(moment, CANCEL.number, CANCEL.pattern)
+
+        def armed(scene: Scene, fault: Fault = fault) -> None:
+            scene.fault("cancel", status=503, count=None)
+            scene.until(lambda: any("stopping" in state for state in scene.first_steps()), "the time-out")
+            scene.arm("CheckJob", fault)
+            scene.clear_faults()
+
+        def struck(scene: Scene, fault: Fault = fault) -> Iterator[str]:
+            if not met(scene, "CheckJob", fault):
+                yield "CheckJob did not meet its fault"
+
+        yield job_case(
+            f"check_job dies {moment} cancel at the time-out",
+            red("JobTimedOut"),
+            job={"seconds": 150},
+            job_step={"timeout": 10},
+            during=armed,
+            also=struck,
+            says=("It was cancelled (CANCEL)",),
+        )
 
 
 def _first_calls() -> Iterator[Case]:

@@ -15,20 +15,22 @@ STEP = {"started_by": "job"}
 def cases() -> Iterator[Case]:
     for early, when in ((False, "after"), (True, "before")):
         knobs = {"success_before_load": early}
-        yield _case(f"the job tells SUCCESS {when} the end of its load", knobs)
-        yield _case(
+        yield loading_case(f"the job tells SUCCESS {when} the end of its load", knobs)
+        yield loading_case(
             f"the job tells SUCCESS {when} the end of its load, and the load fails",
             knobs,
             outcome="ERROR",
             expected=red("LoadFailed" if early else "JobFailed"),
         )
-    yield _case(
+    yield loading_case(
         "the job tells SUCCESS before the end of its load, all stale for 3 s",
         {"success_before_load": True},
         stale=3,
     )
-    yield _case("the job fails before its load", {"outcome": "FAIL"}, expected=red("JobFailed"), inner=0)
-    yield _case(
+    yield loading_case(
+        "the job fails before its load", {"outcome": "FAIL"}, expected=red("JobFailed"), inner=0
+    )
+    yield loading_case(
         "the job loads nothing at all",
         {},
         expected=red("OutcomeUnproven"),
@@ -36,9 +38,9 @@ def cases() -> Iterator[Case]:
         loads_nothing=True,
         holds=frozenset({"model"}),
     )
-    yield _case("the load has no id", {"success_before_load": True}, null_fields=["dataLoadId"])
+    yield loading_case("the load has no id", {"success_before_load": True}, null_fields=["dataLoadId"])
     for stops, what in ((True, "stops"), (False, "leaves")):
-        yield _case(
+        yield loading_case(
             f"the run is stopped, the cancelled job {what} its load",
             {"cancel_stops_load": stops, "seconds": 2},
             expected=Expected(("ABORTED Aborted",), 1, 0),
@@ -46,7 +48,7 @@ def cases() -> Iterator[Case]:
             during=_stopped_while_loading,
             holds=frozenset() if stops else frozenset({"model"}),
         )
-    yield _case(
+    yield loading_case(
         "the run is stopped before the job loads",
         {"seconds": 30},
         expected=Expected(("ABORTED Aborted",), 1, 0),
@@ -61,7 +63,7 @@ def _stopped_while_loading(scene: Scene) -> None:
     scene.stop()
 
 
-def _case(
+def loading_case(
     name: str,
     job: Mapping[str, Any],
     *,

@@ -9,7 +9,7 @@ from typing import Any
 from local.faults.case import Case, job_case, load_case, ok, red
 from local.faults.scene import Scene
 from local.faults.themes.acts import somebody
-from local.faults.themes.shapes import NO_LIST
+from local.faults.themes.shapes import NO_LIST, NULL_IDS
 
 HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
 
@@ -96,6 +96,14 @@ def _after() -> Iterator[Case]:
         faults=(NO_LIST,),
         holds=HELD_JOB,
     )
+    # The record names nothing, and tells theirs under way: only the list tells that ours has ended.
+    yield job_case(
+        "job: theirs right after ours, ids null",
+        during=while_ours_runs(**{**job, "seconds": 120}),
+        job={**NULL_IDS, "seconds": 20},
+        job_step={"timeout": 60},
+        also=_not_cancelled,
+    )
     load = {**job, "outcome": "ERROR"}
     yield load_case(
         "load: theirs right after ours",
@@ -105,6 +113,11 @@ def _after() -> Iterator[Case]:
         holds=HELD_MODEL,
     )
     yield _unseen()
+
+
+def _not_cancelled(scene: Scene) -> Iterator[str]:
+    if scene.team.requests("cancel", scene.job):
+        yield "somebody else's execution was told to cancel"
 
 
 def _unseen() -> Case:

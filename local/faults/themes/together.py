@@ -45,7 +45,12 @@ def _deliveries(number: int, *, same: bool = False) -> Callable[[Scene], None]:
 
 def _one_pipeline() -> Iterator[Case]:
     yield job_case("two deliveries at once: a run and one that follows", ok(2, runs=2), start=_deliveries(2))
-    yield job_case("ten deliveries at once: a run and one that follows", ok(2, runs=2), start=_deliveries(10))
+    yield job_case(
+        "ten deliveries at once: a run and one that follows",
+        ok(2, runs=2),
+        job={"seconds": 25},  # the last of them arrives while the first run is under way
+        start=_deliveries(10),
+    )
     yield job_case("one delivery twice at once: one run", start=_deliveries(2, same=True))
     yield job_case("one delivery six times at once: one run", start=_deliveries(6, same=True))
     yield job_case(

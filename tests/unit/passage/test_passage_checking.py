@@ -276,6 +276,16 @@ def test_a_time_out_cancels_what_is_ours_and_says_that_it_was_cancelled() -> Non
     assert (cancels(bench), holder(bench)) == ([JOB], None)
 
 
+def test_what_is_under_way_is_not_taken_for_ours_where_only_the_list_can_tell() -> None:
+    """The job's record shows no ids: what it tells under way at the time-out is theirs, and is left alone."""
+    nameless = Shows(current=False, latest="none")
+    bench = running_job(job_definition(jobs=[SHORT]), shows=nameless, seconds=30.0)
+    job(bench).begin(mine=False, at=bench.clock.now + 40.0, seconds=FOREVER, outcome="FAIL")
+    bench.clock.sleep(60.0)
+    assert bench.check("job-0")["status"] == "SUCCEEDED"
+    assert cancels(bench) == []
+
+
 def test_a_cancel_is_sent_once_while_celonis_takes_its_time() -> None:
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER, cancel_seconds=20.0)
     bench.clock.sleep(60.0)

@@ -115,7 +115,7 @@ class Check(Start):
 
     def _go_on(self, ruling: Ruling, sight: Sight) -> Progress:
         if self.is_expired():
-            return self._stop(is_running(ruling, sight))
+            return self._stop(is_running(self.state, ruling, sight))
         self.save()
         return self.progress("RUNNING")
 

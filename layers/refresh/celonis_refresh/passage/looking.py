@@ -27,17 +27,20 @@ def look_at(
     since = clock() - float(state["sent_by"])
     sight = work.look(lambda: seconds(LOOK_SECONDS))
     ruling = case.judge(evidence, sight, since)
-    if case.baseline.listed and not (evidence.proven_by and is_running(ruling, sight)):
+    if case.baseline.listed and not (evidence.proven_by and is_running(state, ruling, sight)):
         sight = work.with_history(sight, seconds(LOOK_SECONDS))
         ruling = case.judge(evidence, sight, since)
     return ruling, sight
 
 
-def is_running(ruling: Ruling, sight: Sight) -> bool:
+def is_running(state: Mapping[str, Any], ruling: Ruling, sight: Sight) -> bool:
     """Whether what the look shows under way is ours: an end that is not proven yet is not enough, and ours
-    may wait behind somebody else's."""
+    may wait behind somebody else's. Without an id only the list tells, where there was one."""
     if ruling.verdict is not Verdict.UNDER_WAY or sight.activity is not Activity.UNDER_WAY:
         return False
     ours = names_of_ours(ruling.evidence)
     running = {entry.id for entry in sight.history or () if entry.activity is Activity.UNDER_WAY}
-    return not ours or (sight.current in ours if sight.current else running <= ours)
+    if not ours or sight.current:
+        return not ours or sight.current in ours
+    is_told = bool(running) or sight.single or not state["baseline"]["listed"]
+    return is_told and running <= ours

@@ -133,7 +133,7 @@ class Stopping:
         """What one look proves, and whether it shows ours under way."""
         state, settle = run.steps[work.step], run.definition.settle
         ruling, sight = look_at(work, state, settle, self.clock, lambda most: min(most, deadline.left()))
-        return ruling, is_running(ruling, sight)
+        return ruling, is_running(state, ruling, sight)
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:
