@@ -9,10 +9,12 @@ from local.aws.runtime.pool import Limits
 class TransactionSettings:
     """DynamoDB cancels transactions that meet on an item; moto never would.
 
-    `conflict_ratio` of those that overlap in time on the same item end with TransactionConflict.
+    `conflict_ratio` of those that overlap in time on the same item end with TransactionConflict. Each takes
+    `seconds` at least, as it does in DynamoDB: without them moto would be done before another could come.
     """
 
     conflict_ratio: float = 0.2
+    seconds: float = 0.004
 
 
 @dataclass

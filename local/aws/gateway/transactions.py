@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,6 +46,7 @@ class Transactions:
         with self._entered(items) as met:
             if any(met) and self._strikes():
                 return _cancelled(call, met)
+            time.sleep(self._settings.seconds)
             with self._table_lock:
                 return self._once(call.parameters.get("ClientRequestToken"), proceed)
 
