@@ -175,9 +175,10 @@ def test_a_warm_process_asks_for_what_it_knows_once(service: Service, celonis: C
     cold = watched.calls(lambda: service.webhook(source, delivery="first"), 202)
     assert any("GetSecretValue" in call for call in cold)
     calls = watched.calls(lambda: service.webhook(source, delivery="second"), 202)
-    assert "TransactWriteItems" in calls[-1]
-    assert {call.rsplit(".", 1)[1] for call in calls} <= {"GetParameter", "TransactWriteItems"}
-    assert len(calls) <= 2
+    asked = [call.rsplit(".", 1)[1] for call in calls]
+    assert asked.count("TransactWriteItems") == 2  # the claim, and the joining
+    assert asked.count("GetParameter") <= 1  # a slow machine may take longer than that
+    assert len(asked) <= 3
     first = service.webhook(source, delivery="first").json()["runs"][0]
     service.running(first["run_id"])
     celonis.set_job(job, seconds=0.3)
