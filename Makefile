@@ -17,7 +17,7 @@ local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
 	@$(RUN) -m local.standing
 
 test: $(VENV)/.ready ## all tests
-	@$(RUN) -m pytest -n 2 --dist loadgroup
+	@$(RUN) -m pytest -n 3 --dist loadgroup
 
 bench: $(VENV)/.ready $(TOOLS)/.ready ## every figure, beside its goal and its peers; ONLY=cold measures a part
 	@$(RUN) -m local.bench $(if $(ONLY),--only $(ONLY))

@@ -1,4 +1,4 @@
-"""Tests run on two processes; those that share a local stack stay together on one of them."""
+"""Tests run on three processes; those that share a local stack stay together on one of them."""
 
 from __future__ import annotations
 

@@ -147,6 +147,7 @@ def test_accepts_a_time_without_fraction() -> None:
         certificate(first_year=2020, last_year=2025),
         certificate(elliptic=True),
     ],
+    ids=["empty", "a page", "truncated", "not valid yet", "not valid any more", "elliptic"],
 )
 def test_refuses_a_certificate_that_does_not_count(pem: bytes) -> None:
     with pytest.raises(NotAuthentic, match="certificate"):
