@@ -22,6 +22,7 @@ import requests
 from local.aws.runtime.pool import Limits
 from local.aws.settings import EventSettings, Settings
 from local.bench.service import Service, serving
+from local.bench.watching import most
 from local.celonis.setups import RateLimit
 
 DELIVERIES = 1000
@@ -125,7 +126,7 @@ def together(service: Service) -> Together:
     service.celonis.ledger.clear()
     model = service.celonis.model
     model.settings = replace(model.settings, rate_limit=ALLOWED)
-    most = _most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
+    most_at_once = most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
     told = _deliver(service, ((source, number) for number, source in enumerate(sources)))
     runs = {one.run_id for one in told} - {""}
     with contextlib.suppress(TimeoutError):
@@ -133,7 +134,7 @@ def together(service: Service) -> Together:
     answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])
     statuses = Counter(service.status(run) for run in runs)
     statuses["REFUSED"] = PIPELINES - len(runs)
-    return Together(most(), statuses, answers)
+    return Together(most_at_once(), statuses, answers)
 
 
 def until(done: Callable[[], bool], what: str, seconds: float = END_SECONDS) -> None:
@@ -170,22 +171,3 @@ def _deliver(service: Service, deliveries: Iterable[tuple[str, int]]) -> list[To
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(lambda delivery: send(*delivery), deliveries))
-
-
-def _most(count: Callable[[], int]) -> Callable[[], int]:
-    """Watches ``count`` from now on; gives the greatest number that was seen once it is called."""
-    ended, seen = threading.Event(), [0]
-
-    def watch() -> None:
-        while not ended.wait(0.25):
-            seen[0] = max(seen[0], count())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-
-    def stop() -> int:
-        ended.set()
-        thread.join()
-        return seen[0]
-
-    return stop

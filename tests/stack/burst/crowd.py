@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -61,7 +61,7 @@ class Crowd:
             if answer.status != 503 or len(before) + 1 == TRIES:
                 return Told(answer.status, json.loads(text), time.time(), tuple(before))
             before.append(answer.status)
-            time.sleep(float(answer.headers["retry-after"]))
+            time.sleep(float(answer.headers.get("retry-after") or 1))
 
     def _connection(self) -> HTTPConnection:
         """One for each sender; a client that does more would take a tenth of what it all costs."""
@@ -70,22 +70,3 @@ class Crowd:
             self._connections.append(self._own.connection)
         connection: HTTPConnection = self._own.connection
         return connection
-
-
-def most(count: Callable[[], int]) -> Callable[[], int]:
-    """Watches ``count`` from now on; gives the greatest number that was seen once it is called."""
-    ended, seen = threading.Event(), [0]
-
-    def watch() -> None:
-        while not ended.wait(0.02):
-            seen[0] = max(seen[0], count())
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-
-    def stop() -> int:
-        ended.set()
-        thread.join()
-        return seen[0]
-
-    return stop

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from celonis_refresh.pipelines.wishes import MAX_REASONS
+from local.bench.watching import most
 from tests.stack.burst.conftest import PROCESSES
-from tests.stack.burst.crowd import Crowd, most
+from tests.stack.burst.crowd import Crowd
 from tests.stack.ground import Ground
 from tests.stack.passages.service import until
 
