@@ -34,6 +34,9 @@ class Call(NamedTuple):
 CLAIM = Call("the claim", "TransactWriteItems")
 RECORD, STATE = Call("reading the record", "DynamoDB_.*GetItem"), Call("the first note", "UpdateItem")
 SECOND = Call("the second note", "UpdateItem", 2)
+KNOWN = Call("reading what the runs before took", "DynamoDB_.*GetItem", 2)
+LEARNED = Call("learning what this one took", "UpdateItem", 2)
+MAY_ASK = Call("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
 SECRET, PARAMETER = (
     Call("reading the secret", "GetSecretValue"),
     Call("reading the parameter", "GetParameter"),
@@ -51,7 +54,7 @@ HANDED_OVER = Call("starting the execution", "StartExecution")
 
 TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, STATE, POST, HANDED_OVER)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
-START_JOB = (RECORD, LEASE, LOOK, LIST, STATE, POST, SECOND)
+START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, STATE, POST, SECOND)
 LOADED_BY_JOB = (
     Call("the lease of a model that the job loads", "TransactWriteItems", 2),
     Call("the look at a model that the job loads", LOAD_LOOK.pattern),
@@ -61,9 +64,9 @@ WHY = (
     Call("asking for the failed tasks", r"GET .*/logs/executions\?"),
     Call("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
-CHECK_JOB = (RECORD, LOOK, LIST, STATE, FREED)
-START_LOAD = (RECORD, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
-CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, FREED)
+CHECK_JOB = (RECORD, LOOK, LIST, STATE, LEARNED, FREED)
+START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
+CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, LEARNED, FREED)
 CLOSE_RUN = (DESCRIBED, RECORD, LOOK, LIST, CANCEL, PARAMETER, END, FREED, HANDED_OVER, NOTICE, TOLD)
 
 
@@ -187,6 +190,9 @@ def _killed_at_the_time_out() -> Iterator[Case]:
 
 def _first_calls() -> Iterator[Case]:
     """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
+    for moment in ("before", "after"):
+        case = _in_the_trigger(f"trigger dies {moment} {MAY_ASK.name}", alone=True)
+        yield with_fault(case, "Trigger", Fault(moment, MAY_ASK.number, MAY_ASK.pattern, "{}"))
     for call in (SECRET, SIGN_IN):
         for moment in ("before", "after"):
             for name, function, make, more in (
@@ -206,10 +212,10 @@ def _first_calls() -> Iterator[Case]:
 def _no_other_calls() -> Iterator[Case]:
     """A fault that never strikes names every call: each is one at which a function dies above."""
     for name, function, calls, make, more in (
-        ("trigger", "Trigger", TRIGGER, job_case, {"start": _delivered}),
+        ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
         ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
-        ("start_job", "StartJob", START_JOB, job_case, NOTHING_MORE),
-        ("check_job", "CheckJob", CHECK_JOB, job_case, NOTHING_MORE),
+        ("start_job", "StartJob", (*START_JOB, *LOADED_BY_JOB), job_case, NOTHING_MORE),
+        ("check_job", "CheckJob", (*CHECK_JOB, *WHY, CANCEL), job_case, NOTHING_MORE),
         ("start_load", "StartLoad", START_LOAD, load_case, NOTHING_MORE),
         ("check_load", "CheckLoad", CHECK_LOAD, load_case, NOTHING_MORE),
         ("close_run", "CloseRun", CLOSE_RUN, _stopped, NOTHING_MORE),
