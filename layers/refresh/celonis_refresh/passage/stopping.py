@@ -1,7 +1,7 @@
 """Stopping what a run that ended early left behind at Celonis.
 
 A job is cancelled only when a look just before shows that ours is running. No call is known that cancels
-a load: it is left to end.
+a load: it is left to end. What little is left of a rate limit holds none of this back.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Stopping:
         if "ended_at" in state:
             return "", not state.get("held")
         if is_started(state):
-            return self._stop(run, self.work_for(run, step), deadline)
+            return self._stop(run, self.work_for(run, step).urgent(), deadline)
         if "baseline" in state and not state.get("refused"):
-            return self._left_by_a_job(self.work_for(run, step), deadline)
+            return self._left_by_a_job(self.work_for(run, step).urgent(), deadline)
         return "", True
 
     def _left_by_a_job(self, work: Work, deadline: Deadline) -> tuple[str, bool]:
