@@ -130,7 +130,8 @@ class Check(Start):
             self.state["stopping"] = self.now()
             self.save()
         elif self.now() - float(self.state["stopping"]) >= STOP_SECONDS:
-            raise self.expired("It was told to cancel and has not ended.")
+            told = "was" if self.state.get("told_to_cancel") else "could not be"
+            raise self.expired(f"It {told} told to cancel and has not ended.")
         if not self.state.get("told_to_cancel") and ours_runs:
             self._cancel()
         self.save()
