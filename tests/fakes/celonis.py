@@ -7,12 +7,15 @@ started is in ``Lane.starts``, so that a test can hold what a run claims against
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Literal, TypeVar, cast
 
 from celonis_refresh.celonis import errors
+from celonis_refresh.celonis.answers import RateLimit
+from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
 from tests.fakes.clock import Clock
 
@@ -27,6 +30,10 @@ A = TypeVar("A")
 
 def quiet(name: str, when: str) -> None:
     """Nothing happens."""
+
+
+def untold() -> None:
+    """Answers say nothing of a rate limit."""
 
 
 @dataclass
@@ -201,6 +208,7 @@ class FakeCelonis:
 
     ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
+    ``gate``: what looks and cancels go through; ``limit``: what every answer tells of a rate limit.
     """
 
     clock: Clock
@@ -214,6 +222,14 @@ class FakeCelonis:
     answers_id: bool = False
     up: float = 0.05
     down: float = 0.05
+    gate: Gate = field(default_factory=OpenGate)
+    limit: Callable[[], RateLimit | None] = untold
+
+    def urgent(self) -> CelonisClient:
+        """As the client's: the same team, past the gate."""
+        other = replace(self, gate=Bypass(self.gate))
+        other.hook = lambda name, when: self.hook(name, when)
+        return other.client
 
     @property
     def client(self) -> CelonisClient:
@@ -322,11 +338,14 @@ class FakeCelonis:
     def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
         fault = self._fault(name)
         self.timeouts.append(timeout)
+        follows = name in ("executions", "cancel_job")
+        self.gate.enter(Call("GET", f"/{name}", "asking", target, "", follows=follows), timeout)
         if isinstance(fault, Exception):
             self.clock.sleep(self.up)
             raise fault
         self.clock.sleep(self.up)
         self.sent.append((name, target, what))
+        self.gate.answered(self.limit(), None)
 
     def _fault(self, name: str) -> Exception | Lost | None:
         self.hook(name, "before")

@@ -308,7 +308,7 @@ class Endings(RuleBasedStateMachine):
         try:
             taken = self.bench.leases.take(run_id, lease, self.bench.deadline())
         except (RunClosed, RunNotFound):
-            assert run_id not in self._open_runs()
+            assert run_id not in self._open_runs() or self.bench.records.get(run_id).is_closing
         except (Crashed, TableBusy):
             self.calm()
         else:

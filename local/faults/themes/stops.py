@@ -16,6 +16,7 @@ PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 def cases() -> Iterator[Case]:
     yield from _each_state()
     yield from _in_line()
+    yield from _side_by_side()
     yield from _expired()
     yield from _what_is_said()
 
@@ -96,6 +97,31 @@ def _in_line() -> Iterator[Case]:
         during=_second_stopped,
         also=_not_cancelled,
     )
+
+
+def _side_by_side() -> Iterator[Case]:
+    """Stopped while one job of a group is under way and the start of the other is in its look."""
+    yield job_case(
+        "a group is stopped while its second StartJob looks",
+        Expected(("ABORTED Aborted",), 1, 0),
+        job={"seconds": 60, "cancel_seconds": LONG + 6},
+        before=_group,
+        during=_stopped_in_the_second_look,
+        says=("was cancelled (CANCEL)",),
+        quiet=True,
+    )
+
+
+def _group(scene: Scene) -> None:
+    second = scene.new_job(seconds=60)
+    scene.define(scene.name, jobs=[[{"job": job} for job in (scene.job, second)]])
+    scene.fault("job", "delay", seconds=LONG, target=second)
+
+
+def _stopped_in_the_second_look(scene: Scene) -> None:
+    scene.until_started()
+    scene.until(lambda: not list(scene.unstruck()), "the look of the second start")
+    scene.stop()
 
 
 def _second_stopped(scene: Scene) -> None:

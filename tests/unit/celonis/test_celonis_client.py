@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.celonis.answers import RateLimit
+from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Auth, Connection, OAuthClient
 from celonis_refresh.celonis.errors import (
@@ -331,3 +332,29 @@ def test_no_secret_gets_into_the_error_of_a_token_request(method: Any, secret: s
         client.job("p", "j")
     error = caught.value
     assert secret not in f"{error!s} {error!r} {vars(error)}" + "".join(traceback.format_exception(error))
+
+
+class _Shut:
+    """A gate that lets nothing pass, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[RateLimit | None, float | None]] = []
+
+    def enter(self, call: Call, seconds: float) -> None:
+        raise CelonisThrottled("Shut.", retry_after=9.0, hint="", method=call.method, path=call.path)
+
+    def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
+        self.told.append((limit, retry_after))
+
+
+def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
+    refused = Reply(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
+    celonis, gate = FakeCelonis(json_reply({"id": "j"}), refused), _Shut()
+    client = CelonisClient(Connection("main", BASE, ApiKey(KEY)), session=session_with(celonis), gate=gate)
+    assert client.urgent().job("p", "j") == Job("j")
+    with pytest.raises(CelonisThrottled, match="cancelling"):
+        client.urgent().cancel_job("p", "j")
+    with pytest.raises(CelonisThrottled, match="Shut"):
+        client.job("p", "j")
+    assert len(celonis.sent) == 2
+    assert gate.told == [(None, None), (RateLimit(None, 0, 4.0), 4.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 
 import pytest
@@ -192,3 +193,39 @@ def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
     crowd = Crowd(setups.RateLimit(100, 60), 10)
     crowd.run(50, 5.0, polls=2)
     assert crowd.share_of_429 < 0.01
+
+
+@pytest.mark.parametrize("left", [600, 60])
+def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: int) -> None:
+    """Twenty tasks look, in processes of their own, and come again when they are told to."""
+    team = Team()
+    ends, asked = START + 36_000.0, list[float]()
+    due = [(START + number, number, team.process()) for number in range(20)]
+    while due and due[0][0] < ends:
+        at, number, gate = heapq.heappop(due)
+        team.clock.now = max(team.clock.now, at)
+        try:
+            gate.enter(LOOK, 12.0)
+        except CelonisThrottled as refused:
+            heapq.heappush(due, (team.clock.now + refused.retry_after, number, gate))
+            continue
+        asked.append(team.clock.now)
+        assert len(asked) <= left
+        gate.answered(RateLimit(6000, left - len(asked), ends - team.clock.now), None)
+        heapq.heappush(due, (team.clock.now + 30.0, number, gate))
+    assert len(asked) >= left * 0.6
+    by_hours = [sum(at <= (moment - START) / 3600 < at + 1 for moment in asked) for at in range(10)]
+    assert max(by_hours[1:]) <= left / 10 * 2
+    assert min(by_hours[:8]) > 0
+
+
+def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
+    team = Team()
+    gate = team.process()
+    gate.answered(RateLimit(6000, 10, 400.0), None)
+    team.clock.sleep(401.0)
+    for one in (gate, team.process()):
+        for _ in range(10):
+            one.enter(LOOK, 12.0)
+            one.answered(RateLimit(6000, 5999, 86_000.0), None)
+    assert team.clock.now == START + 401.0

@@ -364,6 +364,14 @@ def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
     assert (cancels(bench), holder(bench)) == ([], RUN)
 
 
+def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
+    bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
+    bench.clock.sleep(60.0)
+    bench.celonis.faults["cancel_job"] = [unavailable()] * 100
+    assert "It could not be told to cancel and has not ended." in check_until_ended(bench, "job-0")
+    assert bench.state("job-0")["held"] is True
+
+
 def test_a_load_past_its_time_out_is_left_to_end_and_its_lease_held() -> None:
     definition = load_definition(loads=[{"data_model": MODEL, "timeout": 60}])
     bench = running_load(definition, seconds=FOREVER)

@@ -173,13 +173,91 @@ def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_told_so() -> None:
     assert stop(bench).sentences == [f"{OURS} ended by itself (SUCCESS)."]
 
 
-@pytest.mark.parametrize("call", ["job", "cancel_job"])
-def test_what_celonis_refuses_is_told_and_the_lease_held(call: str) -> None:
+def test_a_look_that_celonis_refuses_is_told_and_the_lease_held() -> None:
     bench = started()
-    bench.celonis.faults[call] = [denied()]
+    bench.celonis.faults["job"] = [denied()]
     findings = stop(bench)
     assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
     assert findings.free == []
+
+
+def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
+    bench = started()
+    bench.celonis.faults["cancel_job"] = [denied()]
+    told = f"{OURS} could not be told to cancel (last: Denied. Permission needed); it runs on."
+    assert stop(bench) == Findings([told], [])
+
+
+def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
+    bench = started()
+    bench.celonis.faults["cancel_job"] = [unavailable()] * 200
+    told = f"{OURS} could not be told to cancel (last: No usable answer); it runs on."
+    assert stop(bench) == Findings([told], [])
+    assert len(bench.celonis.faults["cancel_job"]) < 190
+
+
+def test_looks_that_fail_after_a_lost_cancel_are_no_reason_to_think_it_was_told() -> None:
+    bench = started()
+    bench.celonis.faults = {"cancel_job": [unavailable()], "job": [None, *[unavailable()] * 3]}
+    assert stop(bench).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert cancels(bench) == [JOB]
+
+
+@pytest.mark.parametrize("seconds", [45.0, 13.0, 5.0, 1.5])
+def test_a_cancel_is_sent_however_little_time_is_left(seconds: float) -> None:
+    bench = started(cancel_seconds=FOREVER)
+    began = bench.clock.now
+    assert stop(bench, seconds).sentences == [f"{OURS} was told to cancel and has not ended yet."]
+    assert cancels(bench) == [JOB]
+    assert bench.clock.now - began <= seconds
+
+
+def side_by_side(number: int, **lane: float) -> tuple[Bench, list[str]]:
+    """So many jobs, all under way."""
+    jobs = [f"job-{letter}" for letter in "abcdefghij"[:number]]
+    bench = left(job_definition(jobs=[[{"job": job} for job in jobs]]), **lane)
+    for name in jobs[1:]:
+        bench.job(name, seconds=FOREVER, **lane).before(6000.0)
+    for step in range(number):
+        bench.start(f"job-{step}")
+    bench.clock.sleep(5.0)
+    return bench, jobs
+
+
+def test_ten_jobs_side_by_side_are_all_told_before_any_is_waited_for() -> None:
+    bench, jobs = side_by_side(10, cancel_seconds=FOREVER)
+    began = bench.clock.now
+    findings = stop(bench)
+    assert cancels(bench) == jobs
+    assert all(
+        sentence.endswith("was told to cancel and has not ended yet.") for sentence in findings.sentences
+    )
+    assert (len(findings.sentences), findings.free) == (10, [])
+    assert bench.clock.now - began <= CLOSE_SECONDS
+
+
+def test_ten_slow_answers_leave_time_for_every_cancel() -> None:
+    bench, jobs = side_by_side(10)
+    began = bench.clock.now
+
+    def slow(name: str, when: str) -> None:
+        if when == "before":
+            bench.clock.sleep(2.0)
+
+    bench.celonis.hook = slow
+    stop(bench)
+    assert cancels(bench) == jobs
+    assert bench.clock.now - began <= CLOSE_SECONDS + 5.0
+
+
+def test_a_start_that_does_not_show_yet_holds_up_no_other_cancel() -> None:
+    bench, _ = side_by_side(2)
+    first = bench.celonis.jobs["job-a"]
+    first.lags.draws = (20.0,)
+    first.lags.__post_init__()
+    findings = stop(bench)
+    assert cancels(bench) == ["job-b", "job-a"]
+    assert len(findings.free) == 2
 
 
 def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> None:

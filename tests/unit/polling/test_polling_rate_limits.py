@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.polling.rate_limits import is_scarce, pause, turn
+from celonis_refresh.polling.rate_limits import is_scarce, pause, spread, turn
 
 
 @pytest.mark.parametrize(
     ("limit", "remaining", "reset", "expected"),
     [
         (6000, 601, 36_000, 0.0),
-        (6000, 600, 36_000, 600.0),
-        (6000, 100, 36_000, 3600.0),
-        (6000, 10, 36_000, 36_000.0),
+        (6000, 600, 36_000, 0.0),
+        (6000, 1, 36_000, 0.0),
+        (600, 60, 60, 10.0),
+        (600, 60, 61, 0.0),
         (6000, 0, 36_000, 36_000.0),
         (20, 3, 1, 0.0),
         (20, 1, 1, 1.0),
@@ -78,3 +79,21 @@ def test_a_turn_is_as_long_as_the_limit_wants_it(
     limit: float | None, reset: float | None, seconds: float
 ) -> None:
     assert turn(limit, reset) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "seconds"),
+    [
+        (600, 36_000, 60.0),
+        (6000, 36_000, 6.0),
+        (10, 36_000, 300.0),
+        (0, 36_000, 0.0),
+        (10, 60, 0.0),
+        (10, None, 0.0),
+        (None, 36_000, 0.0),
+    ],
+)
+def test_what_is_left_is_spread_over_a_long_way_to_the_reset(
+    remaining: float | None, reset: float | None, seconds: float
+) -> None:
+    assert spread(remaining, reset) == seconds

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.passage.reconciling import LEAST_SECONDS, PATIENCE_SECONDS
+from celonis_refresh.passage.reconciling import GONE_SECONDS, LEAST_SECONDS, PATIENCE_SECONDS, Findings
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.timing import iso
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.template import documents
 from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder
@@ -96,12 +97,28 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
 
 
 def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
-    desk = old(Desk())
+    desk = Desk()
     desk.executions.known.clear()
+    desk.bench.clock.sleep(GONE_SECONDS)
     assert desk.round().closed == [RUN]
     run = desk.bench.records.get(RUN)
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "ExecutionGone")
     assert len(desk.notices) == 1
+
+
+def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
+    """A run that waited long and runs since a moment ago: what Step Functions tells is behind."""
+    desk = Desk()
+    bench, known = desk.bench, dict(desk.executions.known)
+    bench.clock.sleep(2 * GONE_SECONDS)
+    bench.records.note(bench.records.get(RUN), {"started_at": iso(bench.clock.now)}, bench.deadline())
+    desk.executions.known.clear()
+    for _ in range(3):
+        assert desk.round() == Findings()
+        bench.clock.sleep(PATIENCE_SECONDS)
+    desk.executions.known.update(known)
+    assert desk.round() == Findings()
+    assert bench.records.get(RUN).status is RunStatus.RUNNING
 
 
 def test_an_end_that_nobody_was_told_of_is_told() -> None:

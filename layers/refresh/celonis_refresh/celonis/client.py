@@ -7,6 +7,7 @@ credentials read anew.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +33,7 @@ from celonis_refresh.celonis.errors import (
     NotFound,
     PermissionDenied,
 )
-from celonis_refresh.celonis.gate import Gate, OpenGate
+from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
 from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
 from celonis_refresh.celonis.wire import new_session
@@ -84,6 +85,12 @@ class CelonisClient:
     def rate_limit(self) -> RateLimit | None:
         """What the last answer said about the rate limit; None where it said nothing."""
         return self._rate_limit
+
+    def urgent(self) -> CelonisClient:
+        """This client, over the same connections, for what its gate may not hold back: Celonis alone may."""
+        other = copy.copy(self)
+        other._gate = Bypass(self._gate)
+        return other
 
     def close(self) -> None:
         """Close the connections that are kept open. The client can be used again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from celonis_refresh.celonis.answers import RateLimit
@@ -29,3 +30,17 @@ class OpenGate:
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
         """Is of no matter."""
+
+
+@dataclass(frozen=True)
+class Bypass:
+    """For requests that cannot wait: they are sent at once, and what is answered is told ``gate``."""
+
+    gate: Gate
+
+    def enter(self, call: Call, seconds: float) -> None:
+        """At once: Celonis alone may refuse it."""
+
+    def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
+        """Is of matter to all others."""
+        self.gate.answered(limit, retry_after)

@@ -41,6 +41,8 @@ REQUESTS = 3.0
 SMOOTHING = 1 / 3
 CALM_SECONDS = 60.0
 """For so long everybody takes turns after the last sign that little is left, or twice the pause if longer."""
+SPREAD_TURNS = 12
+"""Where what is left is spread over hours, for so many requests: the next sign comes with one of them."""
 LONGEST_WAIT = 900.0
 
 HINT = "It goes on by itself. If this happens often, ask less often (poll) or for fewer jobs at a time."
@@ -85,7 +87,10 @@ class Asking:
             return
         self._hold = self.clock() + wait
         try:
-            self._slow_down(min(wait, LONGEST_WAIT), rate_limits.turn(told[0], told[2]))
+            spread = rate_limits.spread(told[1], told[2])
+            step = max(spread, rate_limits.turn(told[0], told[2]))
+            lasting = min(SPREAD_TURNS * spread, told[2] or 0.0)
+            self._slow_down(min(wait, LONGEST_WAIT), step, max(CALM_SECONDS, lasting))
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
             logger.warning("that Celonis wants fewer requests is not shared", extra={"why": str(trouble)})
 
@@ -131,17 +136,17 @@ class Asking:
             path=call.path,
         )
 
-    def _slow_down(self, wait: float, step: float) -> None:
-        """Everybody takes turns from now on, and nobody before ``wait`` seconds are over."""
+    def _slow_down(self, wait: float, step: float, lasting: float) -> None:
+        """Everybody takes turns from now on, for ``lasting`` seconds at least, and nobody before ``wait``."""
         turns, now = self._turns, self.clock()
-        calm = now + max(CALM_SECONDS, 2 * wait)
+        calm = now + max(lasting, 2 * wait)
         if turns.calm <= now and turns.begin(now + wait, calm, step):
             told = {"connection": self.connection, "seconds": round(wait, 1), "step": round(step, 3)}
             logger.warning("Celonis wants fewer requests: everybody takes turns", extra=told)
             return
         if wait > 0:
             turns.pause(now + wait, calm)
-        elif turns.calm < now + CALM_SECONDS / 2:
+        elif turns.calm < now + lasting / 2:
             turns.go_on(calm)
         if step > turns.step:
             turns.slow_down(step)

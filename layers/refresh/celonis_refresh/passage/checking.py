@@ -1,7 +1,8 @@
 """Looking at a step that was started, until its end is proven and written.
 
 Whatever Celonis says wrong while it is only asked (no answer, 429, 5xx) is waited out within the step's
-time-out. A time-out cancels what is provably ours and still runs, and says what became of it.
+time-out. A time-out cancels what is provably ours and still runs, and says what became of it; its looks
+take no turn where little is left of a rate limit.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Check(Start):
     def check(self) -> Progress:
         """Says when to look again. Raises the error that the step ended with."""
         self.recall()
+        if self.is_expired():
+            self.work = self.work.urgent()
         try:
             ruling, sight = look_at(
                 self.work, self.state, self.run.definition.settle, self.means.clock, self.seconds
@@ -127,7 +130,8 @@ class Check(Start):
             self.state["stopping"] = self.now()
             self.save()
         elif self.now() - float(self.state["stopping"]) >= STOP_SECONDS:
-            raise self.expired("It was told to cancel and has not ended.")
+            told = "was" if self.state.get("told_to_cancel") else "could not be"
+            raise self.expired(f"It {told} told to cancel and has not ended.")
         if not self.state.get("told_to_cancel") and ours_runs:
             self._cancel()
         self.save()

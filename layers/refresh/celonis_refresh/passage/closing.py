@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
 from celonis_refresh.runs.slots import release
@@ -83,6 +83,10 @@ class Closing:
 
     def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """Stops what still runs, then writes the end of the run, of its slot and of its leases."""
+        try:
+            run = self._hold(run, execution, deadline)
+        except RunClosed:
+            return self.records.get(run.run_id)
         findings = self.stopping.stop(run, deadline)
         run = self.records.get(run.run_id)
         facts = self._facts(run, execution, findings.sentences)
@@ -102,6 +106,13 @@ class Closing:
         for lease in findings.free:
             self.leases.free(run.run_id, lease, deadline)
         return run
+
+    def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
+        """From here on no task of the run starts anything: one that was under way when its execution was
+        stopped still is. What was sent by then is noted. A proven success has nothing under way."""
+        if _outcome(run, execution)[0] is RunStatus.SUCCEEDED:
+            return run
+        return self.records.begin_closing(run, iso(self.clock()), deadline)
 
     def _facts(self, run: Run, execution: EndedExecution, sentences: list[str]) -> dict[str, Any]:
         status, error, message = _outcome(run, execution)

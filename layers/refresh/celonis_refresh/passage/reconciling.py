@@ -26,6 +26,9 @@ from celonis_refresh.timing import Clock, Deadline, epoch, iso
 
 PATIENCE_SECONDS = 20.0
 """Twice the trigger's time-out: until then, whoever began a passage may still be at it."""
+GONE_SECONDS = 300.0
+"""So long after its start a run may have an execution that Step Functions does not describe yet: what it
+tells is only eventually consistent, and an execution is not forgotten before 90 days."""
 LOOK_SECONDS = 10.0
 LEAST_SECONDS = 20.0
 """With less of the function's time left, the rest waits for the next round."""
@@ -109,6 +112,8 @@ class Reconciling:
         if execution is None and run.status is RunStatus.OPENING:
             self.executions.start(run_id)
             findings.started.append(run_id)
+        elif execution is None and self._is_new(run):
+            logger.info("an execution cannot be described yet", extra={"run_id": run_id})
         elif execution is None:
             logger.warning("the execution of an open run is gone", extra={"run_id": run_id})
             gone = EndedExecution(
@@ -119,6 +124,11 @@ class Reconciling:
         elif execution.status != "RUNNING":
             self.closing.close_as(execution, deadline)
             findings.closed.append(run_id)
+
+    def _is_new(self, run: Run) -> bool:
+        """Whether the run began too short a time ago for its execution to be gone."""
+        began = str(run.item.get("started_at") or run.item["created_at"])
+        return self.clock() - epoch(began) < GONE_SECONDS
 
     def _told(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
         """A run that is closed and of which nobody was told."""

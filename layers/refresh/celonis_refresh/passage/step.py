@@ -161,6 +161,9 @@ class Step:
                 self.run.definition.poll.floor, ceil(at_least * self.means.random.uniform(1, 1 + JITTER))
             )
             progress["wait"] = min(progress["wait"], soon)
+        left = self.work.timeout - (self.now() - float(self.state["began"]))
+        if left > 0:  # the look at the time-out is made whatever was refused before
+            progress["wait"] = min(progress["wait"], max(1, ceil(left)))
         return progress
 
     def is_expired(self, grace: float = 0.0) -> bool:

@@ -1,7 +1,7 @@
 """Stopping what a run that ended early left behind at Celonis.
 
 A job is cancelled only when a look just before shows that ours is running. No call is known that cancels
-a load: it is left to end.
+a load: it is left to end. What little is left of a rate limit holds none of this back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
+from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
@@ -25,6 +25,8 @@ from celonis_refresh.timing import Clock, Deadline
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
+CALLS_PER_STEP = 3
+"""Calls that are still to come of a step: to look, to list, to cancel."""
 RUNS_ON = "runs on: no call is known that cancels a load."
 
 
@@ -36,6 +38,22 @@ class Findings:
     free: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Case:
+    """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is at rest.
+
+    ``tried``: a cancel was sent; ``told``: one was accepted; ``trouble``: why the last was not.
+    """
+
+    step: str
+    lease: str
+    until: Deadline
+    found: tuple[str, bool] | None = None
+    tried: bool = False
+    told: bool = False
+    trouble: str = ""
+
+
 @dataclass(frozen=True)
 class Stopping:
     """Looks at every step that may have left something under way."""
@@ -45,95 +63,123 @@ class Stopping:
     sleep: Callable[[float], None] = time.sleep
 
     def stop(self, run: Run, deadline: Deadline) -> Findings:
-        """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end."""
-        findings = Findings()
-        for step, lease in _leases(run):
-            try:
-                sentence, at_rest = self._look_after(run, step, deadline)
-            except RefreshError as error:
-                sentence, at_rest = f"What became of {step} could not be looked at: {error}", False
-            except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
-                logger.exception("a step could not be looked at", extra={"step": step})
-                sentence, at_rest = f"What became of {step} could not be looked at: see the log.", False
-            findings.sentences += [sentence] if sentence else []
-            findings.free += [lease] if at_rest else []
-        return findings
+        """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
 
-    def _look_after(self, run: Run, step: str, deadline: Deadline) -> tuple[str, bool]:
-        """What is to be said of a step, if anything, and whether nothing of it is under way."""
-        state = run.steps.get(step, {})
-        if "ended_at" in state:
-            return "", not state.get("held")
-        if is_started(state):
-            return self._stop(run, self.work_for(run, step), deadline)
-        if "baseline" in state and not state.get("refused"):
-            return self._left_by_a_job(self.work_for(run, step), deadline)
+        All steps are looked at in turn, so that none waits for the end of another to be cancelled.
+        """
+        first = Deadline(deadline.at - VERIFY_SECONDS - LOOK_SECONDS, self.clock)
+        cases = [_Case(step, lease, first) for step, lease in _leases(run)]
+        pause = FIRST_PAUSE
+        while left := [case for case in cases if case.found is None]:
+            sent = sum(case.tried for case in cases)
+            for served, case in enumerate(left):
+                share = _Share(deadline, len(left) - served)
+                case.found = self._look_after(run, case, share)
+            pause = FIRST_PAUSE if sum(case.tried for case in cases) > sent else pause
+            waiting = [case.until.left() for case in left if case.found is None]
+            if waiting:
+                self.sleep(min(pause, *waiting, deadline.left()))
+            pause = min(pause * 2, LONGEST_PAUSE)
+        found = [(case.lease, *case.found) for case in cases if case.found]
+        sentences = [sentence for _, sentence, _ in found if sentence]
+        return Findings(sentences, [lease for lease, _, at_rest in found if at_rest])
+
+    def _look_after(self, run: Run, case: _Case, share: _Share) -> tuple[str, bool] | None:
+        """What is said of a step, if anything, and whether nothing of it is under way. None: not yet."""
+        state = run.steps.get(case.step, {})
+        try:
+            if "ended_at" in state:
+                return "", not state.get("held")
+            if is_started(state):
+                return self._stop(run, case, self.work_for(run, case.step).urgent(), share)
+            if "baseline" in state and not state.get("refused"):
+                return self._left_by_a_job(self.work_for(run, case.step).urgent(), share)
+        except RefreshError as error:
+            return f"What became of {case.step} could not be looked at: {error}", False
+        except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
+            logger.exception("a step could not be looked at", extra={"step": case.step})
+            return f"What became of {case.step} could not be looked at: see the log.", False
         return "", True
 
-    def _left_by_a_job(self, work: Work, deadline: Deadline) -> tuple[str, bool]:
+    def _left_by_a_job(self, work: Work, share: _Share) -> tuple[str, bool]:
         """A load that a job of this run may have started before the run came to wait for it."""
-        if work.look(lambda: min(LOOK_SECONDS, deadline.left())).is_busy:
+        if work.look(share.seconds).is_busy:
             return f"{work.subject} {RUNS_ON}", False
         return "", True
 
-    def _stop(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
-        ruling, running = self._first_look(run, work, deadline)
+    def _stop(self, run: Run, case: _Case, work: Work, share: _Share) -> tuple[str, bool] | None:
+        """One look, and the cancel where it shows ours running; a start may not show yet."""
+        is_last = case.until.left() <= 0
+        try:
+            ruling, running = self._look(run, work, share)
+        except (CelonisUnavailable, CelonisThrottled):
+            if is_last and not case.tried:
+                raise
+            return _given_up(case, work) if is_last else None
         if ruling.verdict is Verdict.ENDED:
-            what = "was cancelled" if ruling.status == JobStatus.CANCEL else "had ended"
-            return f"{work.subject} {what} ({ruling.status}).", True
+            return _ended(case, work, ruling), True
+        if case.tried:
+            found = self._cancel(case, work, share) if running and not case.told else None
+            return found or (_given_up(case, work) if is_last else None)
         if ruling.verdict is Verdict.NOT_STARTED:
             return f"{work.subject} had not been started.", True
         if not running:
-            return f"{work.subject} was left alone: it is not proven that ours is running.", False
+            may_show_yet = ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY) and not is_last
+            left_alone = f"{work.subject} was left alone: it is not proven that ours is running."
+            return None if may_show_yet else (left_alone, False)
         if not run.definition.cancel_on_stop:
             return f"{work.subject} runs on: the pipeline says not to cancel it.", False
-        return self._cancel(run, work, deadline)
+        case.tried = True
+        case.until = Deadline(
+            min(self.clock() + VERIFY_SECONDS, share.deadline.at - LOOK_SECONDS), self.clock
+        )
+        return self._cancel(case, work, share)
 
-    def _first_look(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling, bool]:
-        """A start may be on its way, or not show yet: looks until it is proven, or cannot be any more."""
-        pause = FIRST_PAUSE
-        while True:
-            left = deadline.left(reserve=VERIFY_SECONDS + LOOK_SECONDS)
-            if left <= 0:
-                return self._look(run, work, deadline)
-            ruling, running = self._look_if_possible(run, work, deadline)
-            pending = ruling and ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY) and not running
-            if ruling and not pending:
-                return ruling, running
-            self.sleep(min(pause, left))
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _cancel(self, run: Run, work: Work, deadline: Deadline) -> tuple[str, bool]:
-        """Cancels, and looks until it has ended. A cancel whose answer was lost is sent again."""
-        until = Deadline(min(self.clock() + VERIFY_SECONDS, deadline.at - LOOK_SECONDS), self.clock)
-        pause, told, running = FIRST_PAUSE, False, True
-        while until.left() > 0:
-            try:
-                if running and not told and not work.cancel(min(LOOK_SECONDS, deadline.left())):
-                    return f"{work.subject} {RUNS_ON}", False
-                told = True
-            except (CelonisUnavailable, CelonisThrottled) as trouble:
-                logger.info("cancel is sent again", extra={"subject": work.subject, "why": trouble.message})
-            self.sleep(min(pause, until.left()))
-            pause = min(pause * 2, LONGEST_PAUSE)
-            ruling, running = self._look_if_possible(run, work, deadline)
-            if ruling and ruling.verdict is Verdict.ENDED:
-                what = "was cancelled" if ruling.status == JobStatus.CANCEL else "ended by itself"
-                return f"{work.subject} {what} ({ruling.status}).", True
-        return f"{work.subject} was told to cancel and has not ended yet.", False
-
-    def _look_if_possible(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling | None, bool]:
-        """As :meth:`_look`; no ruling where Celonis could not be asked just now."""
+    def _cancel(self, case: _Case, work: Work, share: _Share) -> tuple[str, bool] | None:
+        """Tells it to cancel. A cancel whose answer was lost is sent again, if a look shows that it runs."""
         try:
-            return self._look(run, work, deadline)
-        except (CelonisUnavailable, CelonisThrottled):
-            return None, False
+            case.told = work.cancel(share.seconds())
+        except (CelonisUnavailable, CelonisThrottled) as trouble:
+            logger.info("cancel is sent again", extra={"subject": work.subject, "why": trouble.message})
+            case.trouble = trouble.message
+        except CelonisError as refusal:
+            case.trouble = str(refusal)
+            return _given_up(case, work)
+        else:
+            return None if case.told else (f"{work.subject} {RUNS_ON}", False)
+        return None
 
-    def _look(self, run: Run, work: Work, deadline: Deadline) -> tuple[Ruling, bool]:
+    def _look(self, run: Run, work: Work, share: _Share) -> tuple[Ruling, bool]:
         """What one look proves, and whether it shows ours under way."""
         state, settle = run.steps[work.step], run.definition.settle
-        ruling, sight = look_at(work, state, settle, self.clock, lambda most: min(most, deadline.left()))
+        ruling, sight = look_at(work, state, settle, self.clock, lambda most: min(most, share.seconds()))
         return ruling, is_running(state, ruling, sight)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one call may take, so that ``steps`` can still be looked at and cancelled in what is left."""
+
+    deadline: Deadline
+    steps: int
+
+    def seconds(self) -> float:
+        return min(LOOK_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
+
+
+def _ended(case: _Case, work: Work, ruling: Ruling) -> str:
+    by_itself = "ended by itself" if case.tried else "had ended"
+    what = "was cancelled" if ruling.status == JobStatus.CANCEL else by_itself
+    return f"{work.subject} {what} ({ruling.status})."
+
+
+def _given_up(case: _Case, work: Work) -> tuple[str, bool]:
+    if case.told:
+        return f"{work.subject} was told to cancel and has not ended yet.", False
+    return (
+        f"{work.subject} could not be told to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
+        False,
+    )
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:

@@ -68,6 +68,9 @@ class Work(Protocol):
     def facts(self) -> Mapping[str, object]:
         """What is started, for the record."""
 
+    def urgent(self) -> Work:
+        """The same work, to be looked at and stopped whatever is left of the rate limit."""
+
 
 def activity(*, under_way: bool, terminal: bool) -> Activity:
     if under_way:
@@ -156,6 +159,9 @@ class JobWork:
     def cancel(self, timeout: float) -> bool:
         self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
         return True
+
+    def urgent(self) -> JobWork:
+        return replace(self, client=self.client.urgent())
 
     def facts(self) -> Mapping[str, object]:
         return {"job": self.plan.job, "mode": self.plan.mode.value}
@@ -267,6 +273,9 @@ class LoadWork:
 
     def cancel(self, timeout: float) -> bool:  # noqa: ARG002 - no call is known that cancels a load
         return False
+
+    def urgent(self) -> LoadWork:
+        return replace(self, client=self.client.urgent())
 
     def facts(self) -> Mapping[str, object]:
         tables = sorted(self.resolved.tables.values())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from celonis_refresh.errors import RefreshError
 
+CLOSING = "closing"
+
 
 class RunNotFound(RefreshError):
     """No record of that run: it never was, or its retention is over."""
@@ -14,13 +16,17 @@ class RunNotFound(RefreshError):
 
 
 class RunClosed(RefreshError):
-    """A task of a run that has ended already, for one redriven from the console."""
+    """A task of a run that has ended already, for one redriven from the console; or that is being closed.
+
+    ``status``: how it ended, or ``CLOSING``.
+    """
 
     def __init__(self, run_id: str, status: str) -> None:
         self.run_id = run_id
         self.status = status
+        what = "is being closed" if status == CLOSING else f"has ended already ({status})"
         super().__init__(
-            f"Run {run_id} has ended already ({status}); its execution cannot go on.",
+            f"Run {run_id} {what}; its execution cannot go on.",
             hint="Start a new run of the pipeline instead of redriving this execution.",
         )
 

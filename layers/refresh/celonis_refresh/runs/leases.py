@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Run, not_open
+from celonis_refresh.runs.records import MAY_GO_ON, OPEN_VALUES, Run, not_open
 from celonis_refresh.runs.table import Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -26,7 +26,7 @@ class Leases:
         """Takes the lease for an open run; False while another open run holds it.
 
         A lease whose run has ended is taken over: whatever still runs there shows when the taker looks.
-        Raises ``RunClosed`` or ``RunNotFound``: a run that has ended takes nothing.
+        Raises ``RunClosed`` or ``RunNotFound``: a run that has ended, or is being closed, takes nothing.
         """
         holder = self._take(run_id, lease, run_id, deadline)
         if holder is None:
@@ -40,7 +40,7 @@ class Leases:
         """Takes a lease that is free or held by ``holder``; otherwise the run that holds it."""
         item = lease_item(lease, run_id, iso(self.clock()))
         actions = [
-            self.table.check(keys.run(run_id), IS_OPEN, OPEN_VALUES),
+            self.table.check(keys.run(run_id), MAY_GO_ON, OPEN_VALUES),
             self.table.put(item, "attribute_not_exists(pk) OR #run_id = :holder", {"holder": holder}),
         ]
         try:

@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
+from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Deadline
 
@@ -35,6 +35,8 @@ MAX_RUN_ID = 80
 OPEN = frozenset({RunStatus.OPENING, RunStatus.RUNNING})
 IS_OPEN = "#status IN (:opening, :running)"
 OPEN_VALUES: Mapping[str, str] = {"opening": RunStatus.OPENING, "running": RunStatus.RUNNING}
+MAY_GO_ON = f"{IS_OPEN} AND attribute_not_exists(#closing)"
+"""What every write of a task asks for: once somebody closes the run, nothing of it is started any more."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Run:
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether somebody is closing the run: it is open until its end is written, but does not go on."""
+        return self.is_open and "closing" in self.item
 
     @property
     def steps(self) -> Mapping[str, Mapping[str, Any]]:
@@ -119,12 +126,14 @@ def definition_text(definition: Definition) -> str:
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
     """Why nothing can be written for a run, told from the record that was there."""
-    return RunClosed(run_id, str(record["status"])) if record else RunNotFound(run_id)
+    if not record:
+        return RunNotFound(run_id)
+    return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
 
 
 @dataclass(frozen=True)
 class Records:
-    """Reads and changes of run records. Every change holds only while the run is open."""
+    """Reads and changes of run records. A change holds only while the run is open and nobody closes it."""
 
     table: Table
 
@@ -149,12 +158,23 @@ class Records:
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
         """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
         sets = ", ".join(f"#{name} = :{name}" for name in facts)
-        action = self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})
+        action = self.table.change(keys.run(run.run_id), f"SET {sets}", MAY_GO_ON, {**OPEN_VALUES, **facts})
         try:
             self.table.update(action, deadline)
         except Refused as refused:
             raise not_open(run.run_id, refused.found[0]) from None
         return Run({**run.item, **facts})
+
+    def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
+        """Marks the run as one that does not go on, and reads it in the same moment: what is noted of its
+        steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
+        """
+        expression = "SET #closing = if_not_exists(#closing, :at)"
+        action = self.table.change(keys.run(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
+        try:
+            return Run(self.table.changed(action, deadline))
+        except Refused as refused:
+            raise not_open(run.run_id, refused.found[0]) from None
 
     def save_step(
         self,
@@ -173,7 +193,7 @@ class Records:
             self.table.update(action, deadline)
         except Refused as refused:
             found = refused.found[0]
-            if found and Run(found).is_open:
+            if found and Run(found).is_open and not Run(found).is_closing:
                 raise StepMoved(run.run_id, step) from None
             raise not_open(run.run_id, found) from None
         return Run({**run.item, **(facts or {}), "steps": {**run.steps, step: saved}})
@@ -190,7 +210,7 @@ class Records:
         action = self.table.change(
             keys.run(run.run_id),
             f"SET #steps.#step = :saved{sets}",
-            f"{IS_OPEN} AND {unmoved}",
+            f"{MAY_GO_ON} AND {unmoved}",
             values,
             {"step": step},
         )
