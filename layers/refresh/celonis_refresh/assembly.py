@@ -101,7 +101,10 @@ def _client(connection: str) -> CelonisClient:
 
 
 def client_for(definition: Definition) -> CelonisClient:
-    """The client of the definition's connection, which must be the team that its page addresses name."""
+    """The client of the definition's connection, which must be the team that its page addresses name.
+
+    It lives as long as the process; the connection that it uses is read anew now and then.
+    """
     connection = connections().get(definition.connection)
     host = definition.host()
     if host is not None and host != connection.host:
@@ -113,7 +116,9 @@ def client_for(definition: Definition) -> CelonisClient:
                 )
             ],
         )
-    return _client(definition.connection)
+    client = _client(definition.connection)
+    client.use(connection)
+    return client
 
 
 def work_for(run: Run, step: str) -> Work:
