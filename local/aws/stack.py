@@ -17,7 +17,7 @@ from local.aws.gateway.moto_app import MotoApp
 from local.aws.http_server import LoopbackServer, Request, Response
 from local.aws.moto_adjustments import configure_moto, reset_moto
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns
-from local.aws.roles.authorization import Grant
+from local.aws.roles.authorization import Grant, Refusal
 from local.aws.runtime.armory import Fault
 from local.aws.runtime.file_limit import raise_file_limit
 from local.aws.runtime.functions import Function
@@ -212,6 +212,11 @@ class LocalStack:
     def grants(self) -> set[Grant]:
         """Everything that roles asked for and were allowed since the stack was deployed."""
         return set(self._running().authorization.grants)
+
+    @property
+    def refusals(self) -> set[Refusal]:
+        """Everything that roles asked for and were not allowed since the stack was deployed."""
+        return set(self._running().authorization.refusals)
 
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait until no event is on its way and no asynchronous invocation is running."""

@@ -13,6 +13,7 @@ from local.aws.states.definition import DefinitionError, load_definition
 from local.aws.states.errors import StateError
 from local.aws.states.execution import Execution, MachineFacts
 from tests.stack.local_fixtures import wait_until
+from tests.template import documents
 
 Call = Callable[[str, Any], Any]
 TASK = "arn:aws:lambda:eu-central-1:1:function:f:1"
@@ -245,6 +246,39 @@ def test_catch_takes_what_it_names(names: list[str], error: str, caught: bool) -
     assert execution.status == ("SUCCEEDED" if caught else "FAILED")
     if caught:
         assert json.loads(execution.output or "") == {"Error": error, "Cause": "why"}
+
+
+def test_what_is_caught_has_no_cause_where_there_is_none() -> None:
+    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught", "Output": "{% $states.errorOutput %}"}]
+    states = {"Do": task(Catch=catch), "Caught": {"Type": "Succeed"}}
+    assert output(machine(states), call=failing(StateError("States.Timeout"))) == {"Error": "States.Timeout"}
+
+
+CATCHES = [
+    state["Catch"][0]["Assign"] for _, state in documents.states(documents.machine()) if state.get("Catch")
+]
+
+
+@pytest.mark.parametrize("assign", CATCHES)
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (None, ""),
+        ("", ""),
+        ("why", "why"),
+        ('{"errorMessage": "why", "errorType": "A"}', "why"),
+        ("{", "{"),
+        ("} {", "} {"),
+    ],
+)
+def test_every_catch_of_the_service_tells_the_cause_as_a_text_also_where_there_is_none(
+    assign: dict[str, Any], cause: str | None, told: str
+) -> None:
+    ((name, _),) = assign.items()
+    catch = [{"ErrorEquals": ["States.ALL"], "Assign": assign, "Next": "Show"}]
+    show = {"Type": "Succeed", "Output": f"{{% ${name} %}}"}
+    states = {"Do": task(Catch=catch), "Show": show}
+    assert output(machine(states), call=failing(StateError("A", cause))) == {"error": "A", "cause": told}
 
 
 def test_catch_assigns_and_keeps_the_input() -> None:

@@ -99,6 +99,7 @@ def test_parameters_are_resolved(spec: dict[str, Any], given: tuple[str, ...], v
         ({"Type": "Number", "MaxValue": 3}, ("4",), "at most 3"),
         ({"Type": "Number", "AllowedValues": [1, 3]}, ("2",), "one of 1, 3"),
         ({"Type": "List<Number>"}, ("1,x",), "a number"),
+        ({"Type": "CommaDelimitedList", "AllowedPattern": '[^"]*'}, ('a,b"c',), "pattern"),
         (
             {"Type": "String", "AllowedPattern": "a", "ConstraintDescription": "only an a"},
             ("b",),

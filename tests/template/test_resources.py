@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -20,7 +21,23 @@ def test_a_parameter_is_described_constrained_and_has_a_default(name: str) -> No
     parameter = PARAMETERS[name]
     assert parameter["Description"]
     assert "Default" in parameter
-    assert CONSTRAINTS & set(parameter) or parameter["Type"] != "String"
+    assert CONSTRAINTS & set(parameter)
+
+
+@pytest.mark.parametrize(
+    ("table", "allowed"),
+    [
+        ("", True),
+        ("VBAK", True),
+        ("Sales orders (ö/ß) {x}", True),
+        ('VBAK"', False),
+        ("VBAK\\", False),
+        ("VB\nAK", False),
+    ],
+)
+def test_the_name_of_a_table_stays_inside_the_json_that_it_is_put_into(table: str, *, allowed: bool) -> None:
+    pattern = PARAMETERS["Tables"]["AllowedPattern"]
+    assert (re.fullmatch(pattern, table) is not None) is allowed
 
 
 def test_every_parameter_is_used_and_stands_in_a_group() -> None:

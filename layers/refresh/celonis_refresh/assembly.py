@@ -61,9 +61,13 @@ def task_environment() -> environment.TaskEnvironment:
     return environment.read(environment.TaskEnvironment, os.environ)
 
 
+def _patience() -> clients.Patience:
+    return clients.PATIENCE[task_environment().patience]
+
+
 @cache
 def table() -> Table:
-    return Table(clients.dynamodb(), task_environment().table_name)
+    return Table(clients.dynamodb(_patience()), task_environment().table_name)
 
 
 @cache
@@ -78,12 +82,12 @@ def leases() -> Leases:
 
 @cache
 def parameters() -> Parameters:
-    return Parameters(clients.ssm(), task_environment().stack_name)
+    return Parameters(clients.ssm(_patience()), task_environment().stack_name)
 
 
 @cache
 def stored_secrets() -> Secrets:
-    return Secrets(clients.secretsmanager(), task_environment().stack_name)
+    return Secrets(clients.secretsmanager(_patience()), task_environment().stack_name)
 
 
 @cache
@@ -101,7 +105,10 @@ def _client(connection: str) -> CelonisClient:
 
 
 def client_for(definition: Definition) -> CelonisClient:
-    """The client of the definition's connection, which must be the team that its page addresses name."""
+    """The client of the definition's connection, which must be the team that its page addresses name.
+
+    It lives as long as the process; the connection that it uses is read anew now and then.
+    """
     connection = connections().get(definition.connection)
     host = definition.host()
     if host is not None and host != connection.host:
@@ -113,7 +120,9 @@ def client_for(definition: Definition) -> CelonisClient:
                 )
             ],
         )
-    return _client(definition.connection)
+    client = _client(definition.connection)
+    client.use(connection)
+    return client
 
 
 def work_for(run: Run, step: str) -> Work:
@@ -156,7 +165,7 @@ def starter_environment() -> environment.StarterEnvironment:
 def state_machine() -> StateMachine:
     from celonis_refresh.aws.executions import StateMachine
 
-    return StateMachine(clients.stepfunctions(), starter_environment().state_machine_arn)
+    return StateMachine(clients.stepfunctions(_patience()), starter_environment().state_machine_arn)
 
 
 @cache
@@ -172,7 +181,7 @@ def closing() -> Closing:
         leases=leases(),
         executions=state_machine(),
         stopping=Stopping(work_for, time.time),
-        notify=Notices(clients.sns(), closer.notices_topic_arn),
+        notify=Notices(clients.sns(_patience()), closer.notices_topic_arn),
         is_paused=parameters().is_paused,
         clock=time.time,
         retention_days=int(closer.run_retention_days),

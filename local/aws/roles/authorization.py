@@ -74,10 +74,19 @@ class Grant(NamedTuple):
     resource: str
 
 
+class Refusal(NamedTuple):
+    """Something that a role asked for and was not allowed."""
+
+    role_arn: str
+    action: str
+    resource: str
+
+
 class Authorization:
     """A layer of the gateway: the administrator passes, a role needs an Allow, others are turned away.
 
-    `grants` is all that roles were allowed so far: what of their policies is really used.
+    `grants` is all that roles were allowed so far: what of their policies is really used. `refusals` is all
+    that they were not: what their policies lack.
     """
 
     def __init__(self, clients: Clients, role_of_key: Callable[[str], str | None]) -> None:
@@ -86,6 +95,7 @@ class Authorization:
         self._policies = RolePolicies(clients)
         self._secret_arns: dict[str, str] = {}
         self.grants: set[Grant] = set()
+        self.refusals: set[Refusal] = set()
 
     def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
         if call.access_key == ADMIN_ACCESS_KEY:
@@ -115,10 +125,12 @@ class Authorization:
             denied = next((ask for ask in asks if not is_allowed(ask, documents)), None)
         except (UnknownCallError, UnknownConditionError) as error:
             log.warning("denied to %s: %s", role_arn, error)
+            self.refusals.add(Refusal(role_arn, f"{call.service}:{call.operation}", str(error)))
             return f"User: {role_arn} is not authorized to perform: {call.service}:{call.operation} ({error})"
         if denied is None:
             self.grants.update(Grant(role_arn, ask.action, ask.resource) for ask in asks)
             return None
+        self.refusals.add(Refusal(role_arn, denied.action, denied.resource))
         return (
             f"User: {role_arn} is not authorized to perform: {denied.action} on resource: {denied.resource}"
         )

@@ -24,8 +24,8 @@ class StateError(Exception):
         self.cause = cause
 
     def output(self) -> dict[str, str]:
-        """`$states.errorOutput`."""
-        return {"Error": self.error or "", "Cause": self.cause or ""}
+        """`$states.errorOutput`: without a `Cause` where there is none."""
+        return {"Error": self.error or ""} | ({} if self.cause is None else {"Cause": self.cause})
 
 
 class Stopped(Exception):

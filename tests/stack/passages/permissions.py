@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from local.aws.roles.authorization import Grant
+from local.aws.roles.authorization import Grant, Refusal
 from local.aws.roles.evaluation import wildcard_match
 from local.aws.stack import LocalStack
 
@@ -41,11 +41,25 @@ def permissions(stack: LocalStack) -> list[Permission]:
     ]
 
 
+ON_PURPOSE: set[tuple[str, str]] = set()
+"""Role and action of everything that was withheld so far."""
+
+
+def unforeseen(stack: LocalStack) -> list[Refusal]:
+    """What roles were not allowed, but for what was withheld from them on purpose."""
+    return sorted(
+        refusal
+        for refusal in stack.refusals
+        if (refusal.role_arn.rsplit("/", 1)[-1], refusal.action) not in ON_PURPOSE
+    )
+
+
 @contextlib.contextmanager
 def withheld(stack: LocalStack, role: str, action: str) -> Iterator[None]:
     """Within the block, the role of this logical id may not do ``action``, which it may before and after."""
     iam, name = stack.client("iam"), stack.physical_ids[role]
     before = _inline(stack, name)
+    ON_PURPOSE.add((name, action))
     assert any(permission[:2] == (name, action) for permission in permissions(stack))
     for policy, document in before.items():
         iam.delete_role_policy(RoleName=name, PolicyName=policy)

@@ -50,6 +50,27 @@ def test_a_signed_webhook_starts_the_job_before_it_is_answered_and_ends_in_a_loa
     assert service.is_free(pipeline)
 
 
+def test_a_job_that_loads_a_model_itself_is_started_before_the_webhook_is_answered(
+    service: Service, celonis: Celonis
+) -> None:
+    model, job = celonis.model("VBAK"), celonis.job()
+    celonis.set_job(job, loads_model=model.id)  # not before: the run of its history would have loaded it
+    load = {"data_model": model.id, "started_by": "job"}
+    pipeline = service.pipeline(jobs=[job], loads=[load])
+    answer = service.webhook(service.source({"pipeline": pipeline}))
+    answered_at = time.time()
+    assert answer.status_code == 202
+    (started,) = celonis.executions(job)
+    assert started["requested_at"] < answered_at
+    run_id = answer.json()["runs"][0]["run_id"]
+    noted = service.item(f"run#{run_id}")["steps"]["M"]["load-0"]["M"]
+    assert "baseline" in noted
+    run = service.closed(run_id)
+    assert run["status"] == "SUCCEEDED"
+    assert len(celonis.requests("execute", job)) == 1
+    assert celonis.requests("load", model.id) == []
+
+
 def test_the_state_machine_goes_on_from_the_job_that_the_trigger_started(
     service: Service, celonis: Celonis
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.stack.ground import Ground
+from tests.stack.passages.permissions import unforeseen
 from tests.stack.passages.service import WEBHOOK_SECRET
 from tests.stack.triggers.calls import CREDENTIALS, SECRET, WHSEC
 
@@ -29,6 +30,10 @@ def test_nothing_was_answered_with_a_stack_trace(ground: Ground) -> None:
     for text in ground.service.said:
         assert "Traceback" not in text
         assert ".py" not in text
+
+
+def test_nothing_was_refused_but_what_was_withheld_on_purpose(ground: Ground) -> None:
+    assert unforeseen(ground.service.stack) == []
 
 
 def test_no_attack_was_an_error_of_ours(ground: Ground) -> None:

@@ -205,6 +205,19 @@ def test_a_key_that_was_replaced_is_read_anew_and_kept() -> None:
     assert secret.read == 1
 
 
+def test_a_connection_that_changed_is_used_from_the_next_call_on_and_a_token_kept_where_it_did_not() -> None:
+    celonis = FakeCelonis(token_reply("token-1"), JOB, JOB, token_reply("token-2"), JOB)
+    client = client_of(celonis, OAUTH)
+    client.job("pool-1", "job-1")
+    client.use(Connection("main", BASE, OAuthClient("client-1", CLIENT_SECRET)))
+    client.job("pool-1", "job-1")
+    client.use(Connection("main", "https://moved.eu-1.celonis.cloud", OAUTH))
+    client.job("pool-1", "job-1")
+    hosts = [sent.url.split("/")[2].split(".")[0] for sent in celonis.sent]
+    assert hosts == ["team"] * 3 + ["moved"] * 2
+    assert _authorizations(celonis)[-1] == "Bearer token-2"
+
+
 def test_a_client_secret_that_was_replaced_is_read_anew_when_there_is_no_token_for_it() -> None:
     celonis = FakeCelonis(json_reply({"error": "invalid_client"}, 401), token_reply("token-2"), JOB)
     client = _client_with(Secret(OAuthClient("client-1", "new-secret")), celonis, OAUTH)

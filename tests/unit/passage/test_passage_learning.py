@@ -11,8 +11,9 @@ from celonis_refresh.passage.learning import KEPT_DAYS, Learning, took
 from celonis_refresh.runs.attributes import from_item, to_item
 from celonis_refresh.timing import Deadline
 from tests.fakes.bench import JOB, MODEL, Bench, job_definition, load_definition
-from tests.fakes.celonis import Lane
+from tests.fakes.celonis import Lane, Shows
 from tests.fakes.dynamodb import client_error
+from tests.unit.passage.entrance import Entrance
 
 JOB_KEY = f"durations#job#{JOB}#FULL"
 LOAD_KEY = f"durations#model#{MODEL}#complete"
@@ -45,6 +46,22 @@ def test_what_a_job_took_is_learned_as_celonis_dates_it() -> None:
     assert found["successes"] == [1800.0, 1800.0]
     assert (found["failures"], found["failure_rate"], found["rev"]) == ([], 0, 2)
     assert len(lane.mine) == 2
+
+
+@pytest.mark.parametrize("seconds", [15.0, 60.0])
+@pytest.mark.parametrize("dates", [True, False])
+def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
+    seconds: float, *, dates: bool
+) -> None:
+    by_hand = Bench()
+    known_job(by_hand, seconds=seconds, shows=Shows(dates=dates))
+    assert run_job(by_hand, 1, poll={"floor": 1, "ceiling": 1}) == "SUCCEEDED"
+    door = Entrance(definitions={"otc": job_definition(settle=2, poll={"floor": 1, "ceiling": 1})})
+    known_job(door.bench, seconds=seconds, shows=Shows(dates=dates))
+    assert door.deliver().status == 202
+    assert door.bench.go("job-0", "otc-1") == "SUCCEEDED"
+    (expected,), (told,) = (learned(bench)["successes"] for bench in (by_hand, door.bench))
+    assert told == pytest.approx(expected, abs=2.5)  # what the webhook's start may have taken
 
 
 def test_the_second_run_asks_fewer_times_than_the_first_and_sees_the_end_sooner() -> None:

@@ -65,6 +65,24 @@ def test_no_call_is_given_more_than_what_is_left_of_the_task() -> None:
     assert [round(timeout, 2) for timeout in bench.celonis.timeouts] == [5.0, 4.9, 4.8]
 
 
+@pytest.mark.parametrize("seconds", [57.0, 5.0, 1.5])
+def test_a_start_leaves_by_the_moment_that_is_noted_before_it_is_sent(seconds: float) -> None:
+    bench = opened()
+    noted, now = [], []
+
+    def note(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before"):
+            noted.append(float(str(bench.state("job-0")["sent_by"])))
+            now.append(bench.clock.now)
+
+    bench.celonis.hook = note
+    deadline = bench.deadline(seconds)
+    bench.tasks.start(RUN, "job-0", deadline)
+    (sent_by,), (sent,) = noted, now
+    assert sent_by == pytest.approx(sent + bench.celonis.timeouts[-1])
+    assert sent_by == pytest.approx(min(sent + 20.0, deadline.at))
+
+
 def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
     bench = opened()
     before = bench.celonis.jobs[JOB].before(600.0)

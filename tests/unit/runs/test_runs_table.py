@@ -122,6 +122,61 @@ def test_what_passes_is_tried_again(operation: str, code: str, clock: Clock, dea
     assert START < clock.now < deadline.at
 
 
+def broken(code: str, status: int) -> ClientError:
+    """An error of DynamoDB's own."""
+    return client_error(code, "x", ResponseMetadata={"HTTPStatusCode": status})
+
+
+BROKEN = [("InternalServerError", 500), ("ServiceUnavailable", 503), ("InternalFailure", 500), ("504", 504)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("code", "status"), BROKEN)
+def test_an_error_of_the_server_is_tried_again(
+    operation: str, code: str, status: int, clock: Clock, deadline: Deadline
+) -> None:
+    fake = failing(*[broken(code, status)] * 3)
+    write(table_of(fake, clock), operation, deadline)
+    assert len(fake.calls) == 4
+    assert ("a" in fake.items) is (operation != "delete")
+
+
+@pytest.mark.parametrize("operation", ["get", "query"])
+@pytest.mark.parametrize(("code", "status"), BROKEN)
+def test_an_error_of_the_server_at_a_read_is_told_as_busy(
+    operation: str, code: str, status: int, clock: Clock, deadline: Deadline
+) -> None:
+    with pytest.raises(TableBusy, match=code):
+        ask(table_of(failing(broken(code, status)), clock), operation, deadline)
+
+
+def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is_repeated(
+    clock: Clock, deadline: Deadline
+) -> None:
+    tokens: list[str] = []
+    errors = [broken("InternalServerError", 500), broken("ServiceUnavailable", 503)]
+
+    def after(operation: str, request: dict[str, Any]) -> None:
+        tokens.append(request["ClientRequestToken"])
+        if errors:
+            raise errors.pop(0)
+
+    table = table_of(FakeDynamoDB(after=after), clock)
+    table.transact([table.put({"pk": "a", "n": 1}, "attribute_not_exists(pk)")], deadline)
+    assert len(tokens) == 3
+    assert len(set(tokens)) == 1
+    assert len(tokens[0]) <= 36
+    with pytest.raises(Refused):
+        table.transact([table.put({"pk": "a", "n": 1}, "attribute_not_exists(pk)")], deadline)
+
+
+def test_every_transaction_has_a_token_of_its_own(table: Table, client: Both, deadline: Deadline) -> None:
+    for number in range(3):
+        table.transact([table.put({"pk": "a", "n": number})], deadline)
+    assert len({request["ClientRequestToken"] for request in client.requests}) == 3
+    assert table.get("a") == {"pk": "a", "n": 2}
+
+
 @pytest.mark.parametrize(
     "reasons",
     [("TransactionConflict",), ("None", "TransactionConflict", "None"), ("ThrottlingError", "None")],

@@ -164,3 +164,22 @@ def test_a_secret_of_another_shape_is_refused_and_never_repeated(text: str) -> N
 def test_a_secret_that_is_not_there_is_told() -> None:
     with pytest.raises(SecretUnreadable, match="does not exist"):
         Aws().secrets.webhook("github")
+
+
+def test_a_secret_that_is_scheduled_for_deletion_is_told() -> None:
+    aws = Aws(error=refusal("InvalidRequestException"))
+    for ask in (lambda: aws.secrets.webhook("github"), lambda: aws.secrets.connection("default")):
+        with pytest.raises(SecretUnreadable, match="scheduled for deletion") as told:
+            ask()
+        assert "Secrets Manager" in str(told.value)
+
+
+def test_a_secret_that_is_binary_is_told_and_never_repeated() -> None:
+    class Binary(Aws):
+        def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+            return {"Name": SecretId, "SecretBinary": VALUE.encode()}
+
+    for ask in (lambda: Binary().secrets.webhook("github"), lambda: Binary().secrets.connection("default")):
+        with pytest.raises(SecretUnreadable, match="is binary") as told:
+            ask()
+        assert VALUE not in str(told.value)

@@ -25,6 +25,11 @@ A = TypeVar("A")
 
 THROTTLED = frozenset({"ThrottlingException", "TooManyUpdates", "RequestLimitExceeded"})
 SERVER_ERROR = 500
+GONE = {
+    "ResourceNotFoundException": "does not exist",
+    "InvalidRequestException": "cannot be read now; most likely it is scheduled for deletion",
+}
+"""What is wrong with a secret, by the error that Secrets Manager gives for it."""
 
 
 class SecretUnreadable(RefreshError):
@@ -138,11 +143,14 @@ class Secrets:
 
     def _object(self, name: str) -> Mapping[str, Any]:
         try:
-            text = _read(name, self.client.get_secret_value, SecretId=name)["SecretString"]
+            text = _read(name, self.client.get_secret_value, SecretId=name).get("SecretString")
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                raise SecretUnreadable(name, "does not exist") from None
-            raise
+            problem = GONE.get(error.response["Error"]["Code"])
+            if problem is None:
+                raise
+            raise SecretUnreadable(name, problem) from None
+        if text is None:
+            raise SecretUnreadable(name, "is binary; JSON as text is expected")
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):

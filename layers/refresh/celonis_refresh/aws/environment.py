@@ -21,10 +21,11 @@ class EnvironmentIncomplete(RefreshError):
 
 @dataclass(frozen=True)
 class TaskEnvironment:
-    """What every function needs."""
+    """What every function needs. ``patience``: with AWS, by its name in ``clients``."""
 
     stack_name: str
     table_name: str
+    patience: str
 
 
 @dataclass(frozen=True)

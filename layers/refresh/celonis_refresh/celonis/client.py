@@ -81,6 +81,11 @@ class CelonisClient:
         self._rate_limit: RateLimit | None = None
         self._use(connection)
 
+    def use(self, connection: Connection) -> None:
+        """From now on ask this team, signed so; a token is kept where nothing has changed."""
+        if connection != self._connection:
+            self._use(connection)
+
     @property
     def rate_limit(self) -> RateLimit | None:
         """What the last answer said about the rate limit; None where it said nothing."""

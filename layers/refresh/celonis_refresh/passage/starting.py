@@ -71,7 +71,8 @@ class Start(Step):
         if self.just_claimed is None:  # a sender waits there: the first look reads it
             self.recall()
         now = self.now()
-        sent_by = now + POST_SECONDS
+        # No start can leave later than this. A webhook has seconds left, and does not write the true moment.
+        sent_by = now + self.seconds(POST_SECONDS)
         self.note_baseline(sight, now)
         self.state |= {"sent_by": sent_by, "posts": self.state.get("posts", 0) + 1}
         self.save(self.just_claimed)

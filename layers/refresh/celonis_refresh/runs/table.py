@@ -1,7 +1,9 @@
 """The DynamoDB table: reads that are consistent, writes that are conditional.
 
 Contention is no error: a transaction that met another (``TransactionConflict``) or was throttled wrote
-nothing and is repeated, with jitter, until the deadline.
+nothing and is repeated, with jitter, until the deadline. So is what DynamoDB answers with a 5xx, of which
+nobody knows whether it was written: a transaction keeps its token, so that one that was is answered as
+before.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
@@ -41,10 +44,11 @@ PASSING = frozenset(
         "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "InternalServerError",
     }
 )
 """Error codes and cancellation reasons after which nothing was written and the same write may pass."""
+SERVER_ERROR = 500
+"""From this HTTP status on, the same write may pass too; it may also have been written."""
 
 UNANSWERED = (NoConnection, HTTPClientError)
 """What botocore raises when it has asked as often as it may and got no answer."""
@@ -64,6 +68,10 @@ class Refused(Exception):
         super().__init__("a condition of the write did not hold")
 
 
+def _new_token() -> str:
+    return str(uuid4())
+
+
 @dataclass(frozen=True)
 class Table:
     """One table; ``client`` is a DynamoDB client whose own time-outs fit inside the function's."""
@@ -72,6 +80,7 @@ class Table:
     name: str
     random: Random = field(default_factory=Random)
     sleep: Callable[[float], None] = time.sleep
+    new_token: Callable[[], str] = _new_token
 
     def get(self, pk: str) -> dict[str, Any] | None:
         """The item as it is now (a consistent read), or None. Raises ``TableBusy``."""
@@ -82,7 +91,7 @@ class Table:
 
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
         """Writes all or nothing. Raises ``Refused`` or, past the deadline, ``TableBusy``."""
-        request = {"TransactItems": list(actions)}
+        request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
     def update(self, action: Action, deadline: Deadline) -> None:
@@ -192,7 +201,8 @@ def _once(call: Callable[..., Any], request: Action, actions: int = 1) -> str | 
 def _passing(error: ClientError, actions: int) -> str:
     """The code of an error that passes; raises ``Refused`` for a condition, anything else as it is."""
     code = str(error.response["Error"]["Code"])
-    if code in PASSING:
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in PASSING or status >= SERVER_ERROR:
         return code
     if code == "ConditionalCheckFailedException":
         raise Refused([from_item(error.response.get("Item", {}))]) from None
