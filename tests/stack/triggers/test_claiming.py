@@ -65,7 +65,7 @@ def test_a_delivery_is_known_for_more_than_a_week_and_not_for_ever(
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
     first = service.webhook(source, delivery="kept").json()["runs"][0]
     assert service.closed(first["run_id"])["status"] == "SUCCEEDED"
-    key = f"delivery#{source}#kept"
+    key = f"delivery#source:{source}#kept"
     item = service.item(key)
     kept = float(item["expires"]["N"]) - float(item["at"]["N"])
     assert 7 * 86_400 < kept <= 14 * 86_400

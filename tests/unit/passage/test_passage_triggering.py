@@ -23,7 +23,7 @@ from tests.unit.passage.outgoing import JOB_LEASE, SLOT, Outgoing, Write, holder
 from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL, TOPIC, body
 
 RUN_ID = "otc-1"
-CLAIM = ("delivery#shop#d-1", SLOT, keys.run(RUN_ID), JOB_LEASE)
+CLAIM = ("delivery#source:shop#d-1", SLOT, keys.run(RUN_ID), JOB_LEASE)
 
 
 def entrance(**definitions: Any) -> Entrance:

@@ -125,7 +125,7 @@ def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> N
     desk = Desk()
     desk.fail()
     (run,) = desk.retry()["runs"]
-    again = {"retry_of": RUN, "runs": [run], "duplicate": True}
+    again = {"retry_of": RUN, "runs": [{**run, "status": "duplicate"}], "duplicate": True}
     assert desk.retry() == again
     desk.succeed(run["run_id"])
     assert desk.retry() == again

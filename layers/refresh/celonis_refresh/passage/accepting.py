@@ -104,6 +104,19 @@ class Accepting:
         return inline, inline.name
 
 
+def told(acceptance: Acceptance) -> dict[str, Any]:
+    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` where that is so."""
+    runs = [
+        {
+            "pipeline": accepted.pipeline,
+            "run_id": accepted.run_id,
+            "status": "duplicate" if acceptance.duplicate else accepted.status,
+        }
+        for accepted in acceptance.results
+    ]
+    return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+
+
 def done_with(run: Run) -> tuple[str, ...]:
     """The ids of jobs and models whose every step in the run succeeded, or was left out by it already."""
     if not run.has_definition:

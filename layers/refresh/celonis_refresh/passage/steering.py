@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.accepting import Accepting, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.runs import keys
@@ -82,10 +82,8 @@ class Steering:
             if later := self._later_success(run):
                 raise RunSuperseded(run_id, later)
             acceptance = self.accepting.again(run, caller, [delivery], deadline)
-        accepted = acceptance.results[0]
-        hand_over(self.executions, accepted.run_id)
-        told = {"pipeline": run.pipeline, "run_id": accepted.run_id, "status": accepted.status}
-        return {"retry_of": run_id, "runs": [told]} | ({"duplicate": True} if acceptance.duplicate else {})
+        hand_over(self.executions, acceptance.results[0].run_id)
+        return {"retry_of": run_id, **told(acceptance)}
 
     def list_pipelines(self) -> dict[str, Any]:
         """``{"pipelines": [name, …]}``."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.tables import ModelTables
@@ -159,7 +159,7 @@ class Triggering:
 
 def _keys(source: str, event: Event) -> list[str]:
     """The keys under which an event is accepted once only."""
-    by_id = [keys.delivery(source, event.delivery_id)] if event.delivery_id else []
+    by_id = [keys.webhook(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
 
 
@@ -171,18 +171,10 @@ def _told(delivery: str | None, acceptance: Acceptance) -> dict[str, Any]:
             "status": "ignored",
             "reason": f"busy, and to be skipped meanwhile: {busy}",
         }
-    runs = [
-        {
-            "pipeline": accepted.pipeline,
-            "run_id": accepted.run_id,
-            "status": "duplicate" if acceptance.duplicate else accepted.status,
-        }
-        for accepted in acceptance.results
-    ]
-    return {"delivery": delivery, "runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+    return {"delivery": delivery, **told(acceptance)}
 
 
-def _one(told: list[dict[str, Any]]) -> Reply:
+def _one(answers: list[dict[str, Any]]) -> Reply:
     """202 when something was accepted just now, 200 otherwise. Several events make a list."""
-    fresh = any("runs" in each and not each.get("duplicate") for each in told)
-    return Reply(202 if fresh else 200, told[0] if len(told) == 1 else {"events": told})
+    fresh = any("runs" in each and not each.get("duplicate") for each in answers)
+    return Reply(202 if fresh else 200, answers[0] if len(answers) == 1 else {"events": answers})
