@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
+from celonis_refresh.passage.absent import SnsAddresses
 from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
@@ -48,14 +49,6 @@ class Reply(NamedTuple):
     status: int
     body: Any
     headers: dict[str, str] = {}  # noqa: RUF012 - a default of a tuple's field, never changed
-
-
-class SnsAddresses(Protocol):
-    """What is fetched from Amazon SNS, at addresses that were checked."""
-
-    def certificate(self, url: str) -> bytes: ...
-
-    def confirm(self, url: str) -> None: ...
 
 
 @dataclass(frozen=True)
