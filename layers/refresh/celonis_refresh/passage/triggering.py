@@ -22,7 +22,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.timing import Clock, Deadline
-from celonis_refresh.webhooks.errors import NotAuthentic, RuleError
+from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
@@ -69,13 +69,10 @@ class Triggering:
     def receive(self, source_name: str, request: WebhookRequest, deadline: Deadline) -> Reply:
         """Answers one request. Raises errors of the webhook, the configuration and the table."""
         source = self.source(source_name)
-        try:
-            received = self._verified(source, request)
-        except RuleError:
-            count("RuleErrors", source=source_name)
-            raise
+        received = self._verified(source, request)
         if received.answer is not None:
             return self._at_once(received.answer)
+        _complain(source_name, received.outcomes)
         accepted = [self._accept(source_name, outcome, deadline) for outcome in received.outcomes]
         wanted = acknowledgement(source.effective())
         return self._at_once(wanted) if wanted is not None else _one(accepted)
@@ -102,7 +99,7 @@ class Triggering:
     def _accept(self, source_name: str, outcome: Outcome, deadline: Deadline) -> dict[str, Any]:
         delivery = outcome.event.delivery_id
         if not outcome.matches:
-            return {"delivery": delivery, "status": "ignored", "reason": outcome.ignored}
+            return {"delivery": delivery, "status": "ignored", "reason": outcome.ignored, **_errors(outcome)}
         triggers = [
             Trigger(match.pipeline, match.mode, match.tables, source_name, match.reason)
             for match in outcome.matches
@@ -118,7 +115,7 @@ class Triggering:
             further = len(started) - number - 1
             reserve = HAND_OVER_SECONDS + further * MORE_HAND_OVER_SECONDS
             self._begin(accepted, acceptance, Deadline(deadline.at - reserve, self.clock))
-        return _told(delivery, acceptance)
+        return _told(delivery, acceptance) | _errors(outcome)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
@@ -148,6 +145,25 @@ class Triggering:
         loads = self.tables.resolved(Run(record), deadline)
         run = Run({**record, "loads": loads})
         self.tasks.start_step(run, run.plan.jobs[0].step, deadline, just_claimed={"loads": loads})
+
+
+def _complain(source: str, outcomes: Sequence[Outcome]) -> None:
+    """Logs and counts the rules that cannot be applied, each once a request.
+
+    Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
+    starts what it hid. What is sound is started now, whatever else is broken.
+    """
+    errors = {str(error): error for outcome in outcomes for error in outcome.errors}
+    for why, error in errors.items():
+        count("RuleErrors", source=source)
+        logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
+    if errors and not any(outcome.matches for outcome in outcomes):
+        raise next(iter(errors.values()))
+
+
+def _errors(outcome: Outcome) -> dict[str, list[str]]:
+    """What the answer says of rules that cannot be applied."""
+    return {"errors": [str(error) for error in outcome.errors]} if outcome.errors else {}
 
 
 def _keys(source: str, event: Event) -> list[str]:
