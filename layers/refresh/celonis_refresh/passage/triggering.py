@@ -18,6 +18,7 @@ from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.tasks import Tasks
+from celonis_refresh.passage.together import Delivery, accept_together
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted
 from celonis_refresh.runs.records import Records, Run, RunStatus
@@ -73,9 +74,9 @@ class Triggering:
         if received.answer is not None:
             return self._at_once(received.answer)
         _complain(source_name, received.outcomes)
-        accepted = [self._accept(source_name, outcome, deadline) for outcome in received.outcomes]
+        answers = self._accept(source_name, received.outcomes, deadline)
         wanted = acknowledgement(source.effective())
-        return self._at_once(wanted) if wanted is not None else _one(accepted)
+        return self._at_once(wanted) if wanted is not None else _one(answers)
 
     def _at_once(self, answer: Answer) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
@@ -96,26 +97,31 @@ class Triggering:
                 raise
             return receive(source, request, renewed, self.clock())
 
-    def _accept(self, source_name: str, outcome: Outcome, deadline: Deadline) -> dict[str, Any]:
-        delivery = outcome.event.delivery_id
-        if not outcome.matches:
-            return {"delivery": delivery, "status": "ignored", "reason": outcome.ignored, **_errors(outcome)}
-        triggers = [
-            Trigger(match.pipeline, match.mode, match.tables, source_name, match.reason)
-            for match in outcome.matches
-        ]
+    def _accept(
+        self, source_name: str, outcomes: Sequence[Outcome], deadline: Deadline
+    ) -> list[dict[str, Any]]:
+        """Accepts all events at once and goes on with what they start; the answer to each."""
         by = max(deadline.at - HAND_OVER_SECONDS, self.clock() + LEAST_CLAIM_SECONDS)
-        delivery_keys = _keys(source_name, outcome.event)
-        acceptance = self.accepting.accept(triggers, delivery_keys, Deadline(by, self.clock))
-        started = [accepted for accepted in acceptance.results if accepted.status == "started"]
-        for number, accepted in enumerate(started):
-            if acceptance.duplicate:
-                self._finish(accepted.run_id, acceptance.at)
-                continue
+        deliveries = [_delivery(source_name, outcome) for outcome in outcomes if outcome.matches]
+        acceptances = accept_together(self.accepting, deliveries, Deadline(by, self.clock))
+        self._go_on([each for each in acceptances if not each.duplicate], deadline)
+        for run_id, at in _started_before(acceptances).items():
+            self._finish(run_id, at)
+        queue = iter(acceptances)
+        return [_told(outcome, next(queue) if outcome.matches else None) for outcome in outcomes]
+
+    def _go_on(self, fresh: Sequence[Acceptance], deadline: Deadline) -> None:
+        """Begins each run that was started just now; several events may have started one."""
+        started = {
+            accepted.run_id: (accepted, acceptance)
+            for acceptance in fresh
+            for accepted in acceptance.results
+            if accepted.status == "started"
+        }
+        for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
             reserve = HAND_OVER_SECONDS + further * MORE_HAND_OVER_SECONDS
             self._begin(accepted, acceptance, Deadline(deadline.at - reserve, self.clock))
-        return _told(delivery, acceptance) | _errors(outcome)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
@@ -172,15 +178,35 @@ def _keys(source: str, event: Event) -> list[str]:
     return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
 
 
-def _told(delivery: str | None, acceptance: Acceptance) -> dict[str, Any]:
-    if all(accepted.status == "skipped" for accepted in acceptance.results):
+def _delivery(source: str, outcome: Outcome) -> Delivery:
+    triggers = [
+        Trigger(match.pipeline, match.mode, match.tables, source, match.reason) for match in outcome.matches
+    ]
+    return Delivery(triggers, _keys(source, outcome.event))
+
+
+def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
+    """The runs that were started by earlier passages of what came again, and when; not those of this one."""
+    fresh = {run.run_id for each in acceptances if not each.duplicate for run in each.results}
+    return {
+        run.run_id: each.at
+        for each in acceptances
+        if each.duplicate
+        for run in each.results
+        if run.status == "started" and run.run_id not in fresh
+    }
+
+
+def _told(outcome: Outcome, acceptance: Acceptance | None) -> dict[str, Any]:
+    """The answer to one event; ``acceptance`` is None where it starts nothing."""
+    if acceptance is None:
+        became: dict[str, Any] = {"status": "ignored", "reason": outcome.ignored}
+    elif all(accepted.status == "skipped" for accepted in acceptance.results):
         busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
-        return {
-            "delivery": delivery,
-            "status": "ignored",
-            "reason": f"busy, and to be skipped meanwhile: {busy}",
-        }
-    return {"delivery": delivery, **told(acceptance)}
+        became = {"status": "ignored", "reason": f"busy, and to be skipped meanwhile: {busy}"}
+    else:
+        became = told(acceptance)
+    return {"delivery": outcome.event.delivery_id, **became, **_errors(outcome)}
 
 
 def _one(answers: list[dict[str, Any]]) -> Reply:
