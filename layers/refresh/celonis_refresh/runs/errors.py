@@ -21,7 +21,7 @@ class RunClosed(RefreshError):
         self.status = status
         super().__init__(
             f"Run {run_id} has ended already ({status}); its execution cannot go on.",
-            hint="Start a new run of the pipeline instead of redriving this execution.",
+            hint=f"POST /runs/{run_id}/retry takes up what a failed run left undone; else start a new one.",
         )
 
 
