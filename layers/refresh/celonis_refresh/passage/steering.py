@@ -10,6 +10,7 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.accepting import Accepting, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
+from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.listing import Listing
@@ -34,6 +35,17 @@ class RunSuperseded(RefreshError):
         self.run_id = run_id
         self.later = later
         super().__init__(f"Run {run_id} needs no retry: {later}, a later run of its pipeline, succeeded.")
+
+
+class RunInline(RefreshError):
+    """A run whose definition came with its execution: a pipeline of that name is none, or another one."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id} had an inline definition, which is no pipeline that could be run again.",
+            hint="Start it again as an execution, with its definition.",
+        )
 
 
 class StoppableExecutions(Executions, Protocol):
@@ -69,13 +81,15 @@ class Steering:
         """A new run, of today's definition, without the jobs and models that the old one is done with.
 
         Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
-        that succeeded, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
+        that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.records.get(run_id)
         if run.is_open:
             raise RunOpen(run_id, run.status)
         if run.status is RunStatus.SUCCEEDED:
             raise RunClosed(run_id, run.status)
+        if run.has_definition and isinstance(run.definition, InlineDefinition):
+            raise RunInline(run_id)
         delivery = keys.delivery("retry", run_id)
         acceptance = self.accepting.claims.known(delivery)
         if acceptance is None:
