@@ -35,7 +35,11 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A request with the same key is accepted once in 14 days; an empty one is none.",
+    "description": (
+        "The same request with the same key is accepted once in 14 days; an empty key is none. "
+        "Another caller's request under the same key is another, and so is one for another pipeline, mode or "
+        "tables."
+    ),
     "schema": {"type": "string"},
 }
 RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "string"}}}

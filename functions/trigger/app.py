@@ -11,6 +11,7 @@ from celonis_refresh.aws.sns_pages import SnsPages
 from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import triggering
+from celonis_refresh.passage.absent import KnownAbsent
 from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
@@ -38,7 +39,7 @@ def _triggering() -> triggering.Triggering:
         tables=ModelTables(assembly.client_for, time.time, KEPT_SECONDS),
         records=assembly.records(),
         executions=assembly.state_machine(),
-        sns=SnsPages(),
+        sns=KnownAbsent(SnsPages(), time.time),
         clock=time.time,
     )
 

@@ -1,4 +1,4 @@
-"""What holds for every run, whatever went wrong: the laws of the design, as complaints where they do not."""
+"""What holds for every run, whatever went wrong: laws, with a complaint where one does not."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.webhooks.documents import MAX_DEPTH, parse_json
-from celonis_refresh.webhooks.errors import InvalidSource, Malformed, RuleError, WebhookError
+from celonis_refresh.webhooks.errors import InvalidSource, Malformed, WebhookError
 from celonis_refresh.webhooks.events import Event, read_events
 from celonis_refresh.webhooks.handshakes import handshake, preflight
 from celonis_refresh.webhooks.paths import PathError, check_path, search
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import match, why_nothing
+from celonis_refresh.webhooks.rules import judge, why_nothing
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.soap import read_notifications
 from celonis_refresh.webhooks.sources import parse_source
@@ -177,11 +177,14 @@ def test_what_stands_in_the_place_of_a_secrets_name_is_never_repeated(value: str
 )
 def test_any_sound_rule_matches_or_not_or_is_in_error(paths: dict[str, str], body: Any) -> None:
     rules = [{"pipeline": "p", **{k: v if k == "when" else {"path": v} for k, v in paths.items()}}]
-    with contextlib.suppress(InvalidSource, RuleError):
+    with contextlib.suppress(InvalidSource):
         source = parse_source("erp", {"sender": "custom", "secret": "n", "header": "x", "rules": rules})
         event = Event(None, None, body)
-        for found in match(source, event):
+        verdict = judge(source, event)
+        for found in verdict.matches:
             assert found.mode in ("FULL", "DELTA", None)
             assert found.tables in ("all", None) or 0 < len(found.tables) <= 200
             assert found.reason.isprintable()
-        assert why_nothing(source, event).startswith("the event of custom starts nothing")
+        assert len(verdict.matches) + len(verdict.why_not) == len(source.rules)
+        assert len(verdict.errors) <= len(verdict.why_not)
+        assert why_nothing(source, event, verdict).startswith("the event of custom starts nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from itertools import takewhile
 
 from tests.template import documents
@@ -45,13 +46,19 @@ def tables(path: str, title: str) -> list[dict[str, Row]]:
     for line in lines:
         if line.startswith("|"):
             next(lines)  # the line under the head
-            found.append(_rows(takewhile(lambda each: each.startswith("|"), lines)))
+            found.append(rows(takewhile(lambda each: each.startswith("|"), lines)))
     return found
 
 
-def _rows(lines: takewhile[str]) -> dict[str, Row]:
+def rows(lines: Iterable[str]) -> dict[str, Row]:
+    """The rows of a table, by the first name in each. None may stand there twice."""
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    return {_first_name(row[0]): row for row in cells}
+    found: dict[str, Row] = {}
+    for row in cells:
+        name = _first_name(row[0])
+        assert name not in found, f"twice: {name}"
+        found[name] = row
+    return found
 
 
 def _first_name(cell: str) -> str:

@@ -17,7 +17,9 @@ from celonis_refresh.http_answers import STATUS
 from celonis_refresh.passage import opening, requesting
 from celonis_refresh.pipelines import definition, reading
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.webhooks.events import MAX_EVENTS
 from celonis_refresh.webhooks.overrides import _KINDS, Overrides
+from celonis_refresh.webhooks.request import MAX_BODY
 from celonis_refresh.webhooks.schemes.models import Scheme
 from celonis_refresh.webhooks.senders import SENDERS, Sender
 from celonis_refresh.webhooks.sources import Rule, Source
@@ -116,6 +118,21 @@ def test_numbers_in_the_text_are_those_in_the_code() -> None:
     assert f"at most {definition.MAX_STEPS}" in pipeline["jobs"][3]
     assert f"at most {definition.MAX_STEPS}" in pipeline["loads"][3]
     assert f"at most {definition.MAX_TABLES}" in pages.table(CONFIGURATION, "Load")["tables"][3]
+
+
+def test_the_largest_webhook_is_the_one_in_the_code() -> None:
+    mebibytes, rest = divmod(MAX_BODY, 1024 * 1024)
+    assert rest == 0
+    size, events = f"{mebibytes} MiB", f"{MAX_EVENTS} events"
+    (cells,) = (row for name, row in pages.table(README, "Limits").items() if name == "a webhook")
+    for text in (cells[1], pages.table(ERRORS, "Errors")["TooLarge"][2], pages.page("docs/senders.md")):
+        assert size in text
+        assert events in text
+
+
+def test_a_row_that_stands_twice_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="twice: a"):
+        pages.rows(["| `a` | 1 |", "| `b` | 2 |", "| `a` | 3 |"])
 
 
 def test_every_parameter_is_described_with_its_default() -> None:

@@ -1,4 +1,4 @@
-"""Rules for the template as a whole: each was a remark once, and is a check since."""
+"""Rules for the template as a whole."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ STATUS: Mapping[str, int] = {
     "RunClosed": 409,
     "RunOpen": 409,
     "RunSuperseded": 409,
+    "RunInline": 409,
     "PipelineSkips": 409,
     "PipelinePaused": 409,
     "InvalidDefinition": 422,

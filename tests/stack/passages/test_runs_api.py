@@ -17,7 +17,7 @@ def test_a_run_is_started_once_for_an_idempotency_key_and_shown(service: Service
     assert (first.status_code, again.status_code) == (202, 200)
     (run,) = first.json()["runs"]
     assert run == {"pipeline": pipeline, "run_id": run["run_id"], "status": "started"}
-    assert again.json() == {"runs": [run], "duplicate": True}
+    assert again.json() == {"runs": [{**run, "status": "duplicate"}], "duplicate": True}
 
     record = service.closed(run["run_id"])
     assert record["status"] == "SUCCEEDED"
@@ -28,7 +28,7 @@ def test_a_run_is_started_once_for_an_idempotency_key_and_shown(service: Service
     assert "administrator" in reason["by"]
     assert not {"pk", "rev", "expires"} & set(record)
     later = service.call("POST", "/runs", body, {"Idempotency-Key": "once"})
-    assert (later.status_code, later.json()["runs"]) == (200, [run])
+    assert (later.status_code, later.json()["runs"]) == (200, [{**run, "status": "duplicate"}])
     other = service.call("POST", "/runs", body, {"Idempotency-Key": "another"})
     assert other.json()["runs"][0]["run_id"] != run["run_id"]
     service.closed(other.json()["runs"][0]["run_id"])

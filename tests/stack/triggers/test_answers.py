@@ -71,6 +71,21 @@ def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -
     assert any("rules.0.tables" in line["why"] for line in logged)
 
 
+def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
+    service: Service, celonis: Celonis
+) -> None:
+    """Some senders switch an endpoint off that refuses a few events."""
+    broken = {"pipeline": "none", "when": "workflow_run.conclusion"}
+    source = service.source(broken, {"pipeline": service.pipeline(jobs=[celonis.job()])})
+    answer = service.webhook(source)
+    told = answer.json()
+    assert answer.status_code == 202
+    (error,) = told["errors"]
+    assert error.startswith("rules.0.when gave neither true nor false")
+    assert service.closed(told["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+    assert until(lambda: _counted(service, source), "the count of what went wrong")
+
+
 def _lines(service: Service) -> list[Json]:
     return [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
 

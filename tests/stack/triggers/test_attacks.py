@@ -269,6 +269,7 @@ def test_a_message_of_sns_that_is_not_amazons_is_refused_and_nothing_is_fetched(
             own, own.replace("http:", "https:"), "https://sns.eu-central-1.amazonaws.com@127.0.0.1/cert.pem",
             "https://sns.s3.amazonaws.com/cert.pem", "https://sns.eu-central-1.amazonaws.com.evil.example/c.pem",
             "http://sns.eu-central-1.amazonaws.com/c.pem", "https://sns.eu-central-1.amazonaws.com:8443/c.pem",
+            "https://sns.zz-nowhere-99.amazonaws.com/c.pem", "https://sns.us-east-1.amazonaws.com.cn/c.pem",
             "file:///etc/passwd", "",
         ):  # fmt: skip
             answer = _sns(attacked, source, topic, SigningCertURL=cert)

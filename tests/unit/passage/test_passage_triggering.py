@@ -23,7 +23,7 @@ from tests.unit.passage.outgoing import JOB_LEASE, SLOT, Outgoing, Write, holder
 from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL, TOPIC, body
 
 RUN_ID = "otc-1"
-CLAIM = ("delivery#shop#d-1", SLOT, keys.run(RUN_ID), JOB_LEASE)
+CLAIM = ("delivery#source:shop#d-1", SLOT, keys.run(RUN_ID), JOB_LEASE)
 
 
 def entrance(**definitions: Any) -> Entrance:
@@ -359,6 +359,39 @@ def test_a_rule_that_cannot_be_applied_is_counted(capsys: pytest.CaptureFixture[
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
     assert door.bench.dynamodb.calls == []
+
+
+def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    door = entrance()
+    broken = {"pipeline": "p2p", "mode": {"path": "type"}}
+    with logged() as lines:
+        reply = door.deliver(source=source_of(broken, {"pipeline": "otc"}))
+    assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
+    (told,) = reply.body["errors"]
+    assert told.startswith("rules.0.mode")
+    assert [(vars(line)["error"], vars(line)["why"]) for line in lines] == [("RuleError", told)]
+    counted = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
+
+
+def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    door = entrance()
+    source = source_of({"pipeline": "otc", "when": "data.ready"}, sender="azure_event_grid")
+    events = [{"id": f"e-{n}", "eventType": "x", "data": {"ready": n == 1 or "?"}} for n in range(3)]
+    with logged() as lines:
+        reply = door.receive(grid(*events), source)
+    first, second, third = reply.body["events"]
+    assert (reply.status, second["runs"][0]["status"]) == (202, "started")
+    assert "errors" not in second
+    for told in (first, third):
+        assert told["status"] == "ignored"
+        assert told["errors"][0].startswith("rules.0.when gave neither")
+    assert len(lines) == 1
+    assert capsys.readouterr().out.count('"RuleErrors"') <= 2
 
 
 def grid(*events: dict[str, Any]) -> WebhookRequest:

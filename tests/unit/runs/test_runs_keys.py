@@ -24,7 +24,19 @@ def test_what_is_listed_under_a_status_is_no_run() -> None:
 
 
 def test_the_same_delivery_id_of_two_origins_is_two_deliveries() -> None:
-    assert keys.delivery("erp", "1") != keys.delivery("api", "1")
+    assert keys.delivery("execution", "1") != keys.delivery("retry", "1")
+
+
+@pytest.mark.parametrize("source", ["api", "execution", "schedule", "retry"])
+def test_a_source_may_be_called_like_another_way_in(source: str) -> None:
+    asked = keys.requested("arn", "otc", None, None, "1")
+    others = [keys.delivery(source, "1"), keys.occurrence("otc", "1"), asked]
+    for delivery_id in ("1", *(other.split("#", 2)[2] for other in others)):
+        assert keys.webhook(source, delivery_id) not in others
+
+
+def test_a_pipelines_name_and_an_id_never_run_into_each_other() -> None:
+    assert keys.occurrence("a", "b c") != keys.occurrence("a b", "c")
 
 
 @pytest.mark.parametrize(("length", "readable"), [(1, True), (200, True), (201, False), (5000, False)])

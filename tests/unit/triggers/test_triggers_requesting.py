@@ -56,9 +56,21 @@ def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: Desk) -> N
 
 def test_a_key_is_accepted_once(desk: Desk) -> None:
     first, again = started(desk, KEY), started(desk, KEY)
-    assert again == {**first, "duplicate": True}
+    run = {**first["runs"][0], "status": "duplicate"}
+    assert again == {"runs": [run], "duplicate": True}
     assert "duplicate" not in started(desk, "another key")
     assert desk.start("p2p")["runs"][0]["status"] == "joined"
+
+
+def test_a_key_of_one_request_swallows_no_other(desk: Desk) -> None:
+    desk.definitions["q"] = job_definition(jobs=[{"job": "job-c"}])
+    ann = [started(desk, KEY), started(desk, KEY, pipeline="q"), started(desk, KEY, mode="FULL")]
+    ann.append(started(desk, KEY, mode="FULL", tables=["VBAK"]))
+    bob = desk.requests.start({"pipeline": "p2p"}, f"{CALLER}-bob", KEY, desk.bench.deadline())
+    statuses = [one["runs"][0]["status"] for one in (*ann, bob)]
+    assert statuses == ["started", "started", "joined", "joined", "joined"]
+    assert ann[1]["runs"][0]["pipeline"] == "q"
+    assert started(desk, KEY, pipeline="q")["duplicate"] is True
 
 
 def test_a_key_sent_again_finishes_what_a_crash_left_undone(desk: Desk) -> None:

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from celonis_refresh.aws.sns_pages import LARGEST, MAX_KEPT, TIMEOUT, SnsPages, SnsUnavailable
+from celonis_refresh.passage.absent import ABSENT_SECONDS, MAX_ABSENT, KnownAbsent
 from celonis_refresh.webhooks.errors import NotAuthentic
 
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
@@ -107,6 +108,36 @@ def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(trouble: Pag
         sns.confirm(URL)
     sns.confirm(URL)
     assert session.asked == [URL, URL]
+
+
+def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -> None:
+    now = [1000.0]
+    sns, session = pages(Page(404), Page(404))
+    kept = KnownAbsent(sns, lambda: now[0])
+    for _ in range(3):
+        with pytest.raises(NotAuthentic, match="no certificate"):
+            kept.certificate(URL)
+    assert session.asked == [URL]
+    now[0] += ABSENT_SECONDS
+    with pytest.raises(NotAuthentic):
+        kept.certificate(URL)
+    now[0] += ABSENT_SECONDS
+    assert kept.certificate(URL)
+    assert len(session.asked) == 3
+
+
+def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounded() -> None:
+    sns, session = pages(Page(503), Page(), *(Page(404) for _ in range(MAX_ABSENT + 2)))
+    kept = KnownAbsent(sns, lambda: 1000.0)
+    with pytest.raises(SnsUnavailable):
+        kept.certificate(URL)
+    assert kept.certificate(URL)
+    for number in (*range(MAX_ABSENT + 1), 0):
+        with pytest.raises(NotAuthentic):
+            kept.certificate(f"{URL}?{number}")
+    assert len(session.asked) == MAX_ABSENT + 4
+    kept.confirm(URL)
+    assert session.asked[-1] == URL
 
 
 def test_only_so_many_certificates_are_kept() -> None:

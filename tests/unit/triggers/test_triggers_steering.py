@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.passage.steering import RunOpen, RunSuperseded
+from celonis_refresh.passage.steering import RunInline, RunOpen, RunSuperseded
 from celonis_refresh.pipelines.errors import UnknownPipeline
+from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.bench import JOB, RUN, job_definition
+from tests.fakes.bench import JOB, POOL, RUN, job_definition
 from tests.fakes.dynamodb import client_error
 from tests.unit.triggers.desk import CALLER, Desk
 
@@ -125,7 +126,7 @@ def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> N
     desk = Desk()
     desk.fail()
     (run,) = desk.retry()["runs"]
-    again = {"retry_of": RUN, "runs": [run], "duplicate": True}
+    again = {"retry_of": RUN, "runs": [{**run, "status": "duplicate"}], "duplicate": True}
     assert desk.retry() == again
     desk.succeed(run["run_id"])
     assert desk.retry() == again
@@ -157,6 +158,18 @@ def test_a_run_that_is_open_or_succeeded_or_unknown_cannot_be_retried() -> None:
     desk.succeed(RUN)
     with pytest.raises(RunClosed):
         desk.retry()
+
+
+def test_a_run_of_an_inline_definition_is_not_retried_as_the_pipeline_of_its_name() -> None:
+    inline = {"name": "otc", "data_pool": POOL, "jobs": [{"job": JOB}]}
+    desk = Desk(definition=parse_inline(inline))
+    desk.fail()
+    desk.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}])
+    desk.executions.asked.clear()
+    with pytest.raises(RunInline, match="with its definition"):
+        desk.retry()
+    assert desk.executions.asked == []
+    assert "run_id" not in desk.slot()
 
 
 def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:

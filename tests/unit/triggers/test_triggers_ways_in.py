@@ -125,6 +125,15 @@ def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
     assert house.left_over() == []
 
 
+def test_the_occurrence_of_one_pipeline_swallows_no_other() -> None:
+    house = _house()
+    house.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    house.execute("one", pipeline="otc", delivery=OCCURRENCE)
+    house.execute("two", pipeline="p2p", delivery=OCCURRENCE)
+    assert house.open("one")["run_id"] == "one"
+    assert (house.open("two")["status"], house.open("two")["run_id"]) == ("opened", "two")
+
+
 @pytest.mark.parametrize("paused", [True, False], ids=["paused", "running"])
 def test_an_occurrence_of_a_schedule_counts_once_whatever_its_executions_are_called(*, paused: bool) -> None:
     house = _house(paused=paused)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS, MAX_ID, Event, check_expected, read_event, read_events
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.senders import SENDERS, Place
@@ -97,7 +97,7 @@ def test_one_event_is_wanted_and_there_are_none_or_two(body: Any) -> None:
 
 def test_refuses_more_events_than_any_sender_sends() -> None:
     assert len(read_events(SENDERS["azure_event_grid"], request([0] * MAX_EVENTS))) == MAX_EVENTS
-    with pytest.raises(Malformed, match="more than"):
+    with pytest.raises(TooLarge, match="more than"):
         read_events(SENDERS["azure_event_grid"], request([0] * (MAX_EVENTS + 1)))
 
 

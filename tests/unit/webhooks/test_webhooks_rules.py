@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.webhooks import rules
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.rules import Match, match, why_nothing
+from celonis_refresh.webhooks.rules import Match, judge
 from celonis_refresh.webhooks.sources import Source, parse_source
 from tests.unit.webhooks.sns_messages import TOPIC
 
@@ -21,6 +22,17 @@ def source(*rules: dict[str, Any], sender: str = "custom") -> Source:
 
 def event(body: Any = None, name: str | None = None) -> Event:
     return Event("d-1", name, {} if body is None else body)
+
+
+def match(given: Source, happened: Event) -> list[Match]:
+    verdict = judge(given, happened)
+    for error in verdict.errors:
+        raise error
+    return list(verdict.matches)
+
+
+def why_nothing(given: Source, happened: Event) -> str:
+    return rules.why_nothing(given, happened, judge(given, happened))
 
 
 def one(rule: dict[str, Any], body: Any) -> Match:
@@ -84,8 +96,8 @@ def test_starts_nothing_on_anything_else_and_says_why(sender: str, name: str | N
 
 
 def test_every_rule_that_matches_starts_its_pipeline() -> None:
-    rules = [{"pipeline": "a"}, {"pipeline": "b", "when": "x == `2`"}, {"pipeline": "c", "when": "x == `1`"}]
-    assert [(m.rule_index, m.pipeline) for m in match(source(*rules), event({"x": 1}))] == [
+    given = [{"pipeline": "a"}, {"pipeline": "b", "when": "x == `2`"}, {"pipeline": "c", "when": "x == `1`"}]
+    assert [(m.rule_index, m.pipeline) for m in match(source(*given), event({"x": 1}))] == [
         (0, "a"),
         (2, "c"),
     ]
@@ -139,6 +151,15 @@ def test_a_condition_that_cannot_be_applied_is_an_error_of_the_rule(when: str) -
     with pytest.raises(RuleError, match="cannot be applied") as error:
         match(source({"when": when}), event({"x": [1, 2], "n": 5, "mixed": ["a", 1]}))
     assert (error.value.rule_index, error.value.field) == (0, "when")
+
+
+def test_a_rule_that_cannot_be_applied_keeps_no_other_from_its_event() -> None:
+    given = source({"when": "ok"}, {"pipeline": "q"}, {"when": "`false`"}, {"mode": {"path": "ok"}})
+    verdict = judge(given, event({"ok": "yes"}))
+    assert [found.pipeline for found in verdict.matches] == ["q"]
+    assert [(error.rule_index, error.field) for error in verdict.errors] == [(0, "when"), (3, "mode")]
+    assert verdict.why_not[1] == "rules.2: its condition does not hold"
+    assert all("rules.0.when" not in why for why in verdict.why_not[1:])
 
 
 @pytest.mark.parametrize("mode", ["FULL", "DELTA"])

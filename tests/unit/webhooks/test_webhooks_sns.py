@@ -82,6 +82,10 @@ BAD_URLS = [
     "https://sns.eu-central-1.amazonaws.com/a.txt",
     "https://sns.eu-central-1.amazonaws.com/a.pem\n",
     " https://sns.eu-central-1.amazonaws.com/a.pem",
+    "https://sns.zz-nowhere-99.amazonaws.com/a.pem",
+    "https://sns.us-east-1.amazonaws.com/a.pem",
+    "https://sns.eu-central-1.amazonaws.com.cn/a.pem",
+    "https://sns.eu-central-11.amazonaws.com/a.pem",
     "https://sns.eu-central-١.amazonaws.com/a.pem",
 ]
 
@@ -93,12 +97,31 @@ def test_refuses_a_certificate_from_elsewhere_without_fetching(url: str) -> None
         check(body(SigningCertURL=url), fetch)
     assert fetch.urls == []
     with pytest.raises(NotAuthentic):
-        check_certificate_url(url)
+        check_certificate_url(url, TOPIC)
 
 
-@pytest.mark.parametrize("host", ["sns.us-gov-west-1.amazonaws.com", "sns.cn-north-1.amazonaws.com.cn"])
-def test_accepts_the_certificate_of_every_region(host: str) -> None:
-    check(body(SigningCertURL=f"https://{host}/SimpleNotificationService-00.pem"))
+@pytest.mark.parametrize(
+    ("arn", "host"),
+    [
+        ("arn:aws-us-gov:sns:us-gov-west-1", "sns.us-gov-west-1.amazonaws.com"),
+        ("arn:aws-cn:sns:cn-north-1", "sns.cn-north-1.amazonaws.com.cn"),
+        ("arn:aws:sns:ap-southeast-2", "sns.ap-southeast-2.amazonaws.com"),
+    ],
+)
+def test_accepts_the_certificate_of_the_topics_own_region(arn: str, host: str) -> None:
+    topic = f"{arn}:123456789012:loads"
+    url = f"https://{host}/SimpleNotificationService-00.pem"
+    request = WebhookRequest({}, {}, body(TopicArn=topic, SigningCertURL=url))
+    verify(Sns(topics=(topic,)), request, [], NOW, fetch=Certificates())
+    confirmed = f"https://{host}/?Action=ConfirmSubscription&TopicArn={topic}&Token=t"
+    confirmation = message(Type="SubscriptionConfirmation", TopicArn=topic, SubscribeURL=confirmed)
+    assert subscribe_url(confirmation) == confirmed
+
+
+@pytest.mark.parametrize("topic", ["loads", "arn:aws:sns:nowhere:1:x", "arn:aws:sqs:eu-central-1:1:x"])
+def test_what_is_no_topic_has_no_certificate(topic: str) -> None:
+    with pytest.raises(NotAuthentic):
+        check_certificate_url(CERTIFICATE_URL, topic)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +133,8 @@ def test_accepts_the_certificate_of_every_region(host: str) -> None:
         f"https://sns.eu-central-1.amazonaws.com/x?Action=ConfirmSubscription&TopicArn={TOPIC}",
         f"https://evil.example/?Action=ConfirmSubscription&TopicArn={TOPIC}",
         f"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}#x",
+        f"https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}",
+        f"https://sns.eu-central-1.amazonaws.com.cn/?Action=ConfirmSubscription&TopicArn={TOPIC}",
     ],
 )
 def test_does_not_confirm_anything_but_its_topic(url: str) -> None:

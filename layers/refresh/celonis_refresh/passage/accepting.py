@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,12 +51,14 @@ class Accepting:
         ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is
         accepted then.
         """
-        claims: dict[str, Claim] = {}
-        for number, trigger in enumerate(triggers):
-            claim = self._claim(trigger, number, deliveries, run_id)
-            known = claims.get(claim.pipeline)
-            claims[claim.pipeline] = claim if known is None else known.joined_by(claim)
-        return self.claims.accept(list(claims.values()), deliveries, deadline)
+        claims = joined(self.prepared(triggers, deliveries, run_id))
+        return self.claims.accept(claims, deliveries, deadline)
+
+    def prepared(
+        self, triggers: Sequence[Trigger], deliveries: Sequence[str], run_id: str | None = None
+    ) -> list[Claim]:
+        """The claims that triggers make, not accepted yet. Raises as ``accept`` does for a single trigger."""
+        return [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
 
     def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Claims a run that takes up what ``run`` left undone, under today's definition.
@@ -102,6 +104,28 @@ class Accepting:
             return self.definition(trigger.pipeline), trigger.pipeline
         inline = parse_inline(trigger.pipeline)
         return inline, inline.name
+
+
+def joined(claims: Iterable[Claim]) -> list[Claim]:
+    """One claim for each pipeline."""
+    found: dict[str, Claim] = {}
+    for claim in claims:
+        known = found.get(claim.pipeline)
+        found[claim.pipeline] = claim if known is None else known.joined_by(claim)
+    return list(found.values())
+
+
+def told(acceptance: Acceptance) -> dict[str, Any]:
+    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` where that is so."""
+    runs = [
+        {
+            "pipeline": accepted.pipeline,
+            "run_id": accepted.run_id,
+            "status": "duplicate" if acceptance.duplicate else accepted.status,
+        }
+        for accepted in acceptance.results
+    ]
+    return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
 
 
 def done_with(run: Run) -> tuple[str, ...]:

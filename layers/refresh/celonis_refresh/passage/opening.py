@@ -116,7 +116,8 @@ class Opening:
         )
         deliveries = [keys.delivery("execution", execution.name)]
         if start.delivery:
-            deliveries.append(keys.delivery("schedule", start.delivery))
+            name = start.pipeline if isinstance(start.pipeline, str) else str(start.pipeline.get("name"))
+            deliveries.append(keys.occurrence(name, start.delivery))
         acceptance = self.accepting.accept([trigger], deliveries, deadline, run_id=execution.name)
         accepted = acceptance.results[0]
         return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")

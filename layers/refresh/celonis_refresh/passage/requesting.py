@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 
-from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.pipelines.definition import NAME_PATTERN
@@ -83,18 +83,14 @@ class Requests:
         """
         request = _read(StartRequest, body)
         trigger = Trigger(request.pipeline, request.mode, request.tables, caller, request.reason)
-        deliveries = [keys.delivery("api", idempotency_key)] if idempotency_key else []
+        deliveries = [_key(request, caller, idempotency_key)] if idempotency_key else []
         acceptance = self.accepting.accept([trigger], deliveries, deadline)
         for accepted in acceptance.results:
             if accepted.status == "skipped":
                 raise PipelineSkips(accepted.pipeline, accepted.run_id)
             if accepted.status == "started":
                 hand_over(self.executions, accepted.run_id)
-        runs = [
-            {"pipeline": accepted.pipeline, "run_id": accepted.run_id, "status": accepted.status}
-            for accepted in acceptance.results
-        ]
-        return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+        return told(acceptance)
 
     def show(self, run_id: str) -> dict[str, Any]:
         """One run's record. Raises ``RunNotFound``."""
@@ -105,6 +101,10 @@ class Requests:
         request = _read(ListRequest, dict(query))
         page = self.listing.page(request.limit, request.pipeline, request.status, request.before)
         return {"runs": page.runs, "before": page.before}
+
+
+def _key(request: StartRequest, caller: str, idempotency_key: str) -> str:
+    return keys.requested(caller, request.pipeline, request.mode, request.tables, idempotency_key)
 
 
 def no_object() -> InvalidTrigger:

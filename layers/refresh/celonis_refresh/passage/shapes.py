@@ -113,11 +113,15 @@ class TurnedAway(TypedDict):
 
 
 class Accepted(TypedDict):
-    """An event and the runs that it led to; ``duplicate``: it led to them before."""
+    """An event and the runs that it led to; ``duplicate``: it led to them before.
+
+    ``errors``: what is wrong with rules that could not be applied to it.
+    """
 
     delivery: str | None
     runs: list[RunTold]
     duplicate: NotRequired[bool]
+    errors: NotRequired[list[str]]
 
 
 class Ignored(TypedDict):
@@ -126,6 +130,7 @@ class Ignored(TypedDict):
     status: Literal["ignored"]
     reason: str
     delivery: NotRequired[str | None]
+    errors: NotRequired[list[str]]
 
 
 class Batch(TypedDict):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.accepting import Accepting, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
+from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.listing import Listing
@@ -34,6 +35,17 @@ class RunSuperseded(RefreshError):
         self.run_id = run_id
         self.later = later
         super().__init__(f"Run {run_id} needs no retry: {later}, a later run of its pipeline, succeeded.")
+
+
+class RunInline(RefreshError):
+    """A run whose definition came with its execution: a pipeline of that name is none, or another one."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id} had an inline definition, which is no pipeline that could be run again.",
+            hint="Start it again as an execution, with its definition.",
+        )
 
 
 class StoppableExecutions(Executions, Protocol):
@@ -69,23 +81,23 @@ class Steering:
         """A new run, of today's definition, without the jobs and models that the old one is done with.
 
         Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
-        that succeeded, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
+        that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.records.get(run_id)
         if run.is_open:
             raise RunOpen(run_id, run.status)
         if run.status is RunStatus.SUCCEEDED:
             raise RunClosed(run_id, run.status)
+        if run.has_definition and isinstance(run.definition, InlineDefinition):
+            raise RunInline(run_id)
         delivery = keys.delivery("retry", run_id)
         acceptance = self.accepting.claims.known(delivery)
         if acceptance is None:
             if later := self._later_success(run):
                 raise RunSuperseded(run_id, later)
             acceptance = self.accepting.again(run, caller, [delivery], deadline)
-        accepted = acceptance.results[0]
-        hand_over(self.executions, accepted.run_id)
-        told = {"pipeline": run.pipeline, "run_id": accepted.run_id, "status": accepted.status}
-        return {"retry_of": run_id, "runs": [told]} | ({"duplicate": True} if acceptance.duplicate else {})
+        hand_over(self.executions, acceptance.results[0].run_id)
+        return {"retry_of": run_id, **told(acceptance)}
 
     def list_pipelines(self) -> dict[str, Any]:
         """``{"pipelines": [name, …]}``."""

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.absent import SnsAddresses
+from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.tasks import Tasks
+from celonis_refresh.passage.together import Delivery, accept_together
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.timing import Clock, Deadline
-from celonis_refresh.webhooks.errors import NotAuthentic, RuleError
+from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
@@ -50,14 +52,6 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - a default of a tuple's field, never changed
 
 
-class SnsAddresses(Protocol):
-    """What is fetched from Amazon SNS, at addresses that were checked."""
-
-    def certificate(self, url: str) -> bytes: ...
-
-    def confirm(self, url: str) -> None: ...
-
-
 @dataclass(frozen=True)
 class Triggering:
     """``source`` reads a source by name; ``secrets`` the secrets of a name, ``renewed`` those as of now."""
@@ -76,16 +70,13 @@ class Triggering:
     def receive(self, source_name: str, request: WebhookRequest, deadline: Deadline) -> Reply:
         """Answers one request. Raises errors of the webhook, the configuration and the table."""
         source = self.source(source_name)
-        try:
-            received = self._verified(source, request)
-        except RuleError:
-            count("RuleErrors", source=source_name)
-            raise
+        received = self._verified(source, request)
         if received.answer is not None:
             return self._at_once(received.answer)
-        accepted = [self._accept(source_name, outcome, deadline) for outcome in received.outcomes]
+        _complain(source_name, received.outcomes)
+        answers = self._accept(source_name, received.outcomes, deadline)
         wanted = acknowledgement(source.effective())
-        return self._at_once(wanted) if wanted is not None else _one(accepted)
+        return self._at_once(wanted) if wanted is not None else _one(answers)
 
     def _at_once(self, answer: Answer) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
@@ -106,26 +97,31 @@ class Triggering:
                 raise
             return receive(source, request, renewed, self.clock())
 
-    def _accept(self, source_name: str, outcome: Outcome, deadline: Deadline) -> dict[str, Any]:
-        delivery = outcome.event.delivery_id
-        if not outcome.matches:
-            return {"delivery": delivery, "status": "ignored", "reason": outcome.ignored}
-        triggers = [
-            Trigger(match.pipeline, match.mode, match.tables, source_name, match.reason)
-            for match in outcome.matches
-        ]
+    def _accept(
+        self, source_name: str, outcomes: Sequence[Outcome], deadline: Deadline
+    ) -> list[dict[str, Any]]:
+        """Accepts all events at once and goes on with what they start; the answer to each."""
         by = max(deadline.at - HAND_OVER_SECONDS, self.clock() + LEAST_CLAIM_SECONDS)
-        delivery_keys = _keys(source_name, outcome.event)
-        acceptance = self.accepting.accept(triggers, delivery_keys, Deadline(by, self.clock))
-        started = [accepted for accepted in acceptance.results if accepted.status == "started"]
-        for number, accepted in enumerate(started):
-            if acceptance.duplicate:
-                self._finish(accepted.run_id, acceptance.at)
-                continue
+        deliveries = [_delivery(source_name, outcome) for outcome in outcomes if outcome.matches]
+        acceptances = accept_together(self.accepting, deliveries, Deadline(by, self.clock))
+        self._go_on([each for each in acceptances if not each.duplicate], deadline)
+        for run_id, at in _started_before(acceptances).items():
+            self._finish(run_id, at)
+        queue = iter(acceptances)
+        return [_told(outcome, next(queue) if outcome.matches else None) for outcome in outcomes]
+
+    def _go_on(self, fresh: Sequence[Acceptance], deadline: Deadline) -> None:
+        """Begins each run that was started just now; several events may have started one."""
+        started = {
+            accepted.run_id: (accepted, acceptance)
+            for acceptance in fresh
+            for accepted in acceptance.results
+            if accepted.status == "started"
+        }
+        for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
             reserve = HAND_OVER_SECONDS + further * MORE_HAND_OVER_SECONDS
             self._begin(accepted, acceptance, Deadline(deadline.at - reserve, self.clock))
-        return _told(delivery, acceptance)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
@@ -157,32 +153,63 @@ class Triggering:
         self.tasks.start_step(run, run.plan.jobs[0].step, deadline, just_claimed={"loads": loads})
 
 
+def _complain(source: str, outcomes: Sequence[Outcome]) -> None:
+    """Logs and counts the rules that cannot be applied, each once a request.
+
+    Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
+    starts what it hid. What is sound is started now, whatever else is broken.
+    """
+    errors = {str(error): error for outcome in outcomes for error in outcome.errors}
+    for why, error in errors.items():
+        count("RuleErrors", source=source)
+        logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
+    if errors and not any(outcome.matches for outcome in outcomes):
+        raise next(iter(errors.values()))
+
+
+def _errors(outcome: Outcome) -> dict[str, list[str]]:
+    """What the answer says of rules that cannot be applied."""
+    return {"errors": [str(error) for error in outcome.errors]} if outcome.errors else {}
+
+
 def _keys(source: str, event: Event) -> list[str]:
     """The keys under which an event is accepted once only."""
-    by_id = [keys.delivery(source, event.delivery_id)] if event.delivery_id else []
+    by_id = [keys.webhook(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
 
 
-def _told(delivery: str | None, acceptance: Acceptance) -> dict[str, Any]:
-    if all(accepted.status == "skipped" for accepted in acceptance.results):
-        busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
-        return {
-            "delivery": delivery,
-            "status": "ignored",
-            "reason": f"busy, and to be skipped meanwhile: {busy}",
-        }
-    runs = [
-        {
-            "pipeline": accepted.pipeline,
-            "run_id": accepted.run_id,
-            "status": "duplicate" if acceptance.duplicate else accepted.status,
-        }
-        for accepted in acceptance.results
+def _delivery(source: str, outcome: Outcome) -> Delivery:
+    triggers = [
+        Trigger(match.pipeline, match.mode, match.tables, source, match.reason) for match in outcome.matches
     ]
-    return {"delivery": delivery, "runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+    return Delivery(triggers, _keys(source, outcome.event))
 
 
-def _one(told: list[dict[str, Any]]) -> Reply:
+def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
+    """The runs that were started by earlier passages of what came again, and when; not those of this one."""
+    fresh = {run.run_id for each in acceptances if not each.duplicate for run in each.results}
+    return {
+        run.run_id: each.at
+        for each in acceptances
+        if each.duplicate
+        for run in each.results
+        if run.status == "started" and run.run_id not in fresh
+    }
+
+
+def _told(outcome: Outcome, acceptance: Acceptance | None) -> dict[str, Any]:
+    """The answer to one event; ``acceptance`` is None where it starts nothing."""
+    if acceptance is None:
+        became: dict[str, Any] = {"status": "ignored", "reason": outcome.ignored}
+    elif all(accepted.status == "skipped" for accepted in acceptance.results):
+        busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
+        became = {"status": "ignored", "reason": f"busy, and to be skipped meanwhile: {busy}"}
+    else:
+        became = told(acceptance)
+    return {"delivery": outcome.event.delivery_id, **became, **_errors(outcome)}
+
+
+def _one(answers: list[dict[str, Any]]) -> Reply:
     """202 when something was accepted just now, 200 otherwise. Several events make a list."""
-    fresh = any("runs" in each and not each.get("duplicate") for each in told)
-    return Reply(202 if fresh else 200, told[0] if len(told) == 1 else {"events": told})
+    fresh = any("runs" in each and not each.get("duplicate") for each in answers)
+    return Reply(202 if fresh else 200, answers[0] if len(answers) == 1 else {"events": answers})

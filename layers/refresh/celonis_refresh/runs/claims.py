@@ -7,6 +7,7 @@ claim costs one request, a repeated delivery one and joining two.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -23,6 +24,10 @@ from celonis_refresh.timing import Clock, Deadline, iso
 DELIVERY_DAYS = 14
 DAY = 86_400
 MAX_ROUNDS = 50
+MAX_ACTIONS = 100
+"""In one transaction of DynamoDB."""
+ACTIONS_PER_CLAIM = 3
+"""The most that a claim needs: slot, record and lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,17 @@ class Claims:
                 return attempt.acceptance()
         raise TableBusy("the pipeline's slot kept changing")
 
+    def note(self, deliveries: Sequence[str], acceptance: Acceptance, deadline: Deadline) -> None:
+        """Notes further deliveries (keys) of what was accepted just now, more than go into its transaction.
+
+        Raises ``TableBusy``. One that was noted meanwhile stays as it is, and the others of its transaction
+        are not noted: sent again they join, which loses nothing.
+        """
+        for first in range(0, len(deliveries), MAX_ACTIONS):
+            some = deliveries[first : first + MAX_ACTIONS]
+            with contextlib.suppress(Refused):
+                self.table.transact(_noted(self.table, some, acceptance.results, acceptance.at), deadline)
+
     def known(self, delivery: str) -> Acceptance | None:
         """What a delivery (its key) led to, if it was accepted before."""
         item = self.table.get(delivery)
@@ -181,10 +197,7 @@ class _Attempt:
         return Accepted(claim.pipeline, pending["run_id"] if pending else claim.run_id, "started", free)
 
     def _deliver(self) -> list[Action]:
-        runs = [asdict(result) for result in self.results]
-        item = {"runs": runs, "at": self.now, "expires": int(self.now) + DELIVERY_DAYS * DAY}
-        unknown, now = "attribute_not_exists(pk) OR #expires < :now", {"now": int(self.now)}
-        return [self.table.put({"pk": key, **item}, unknown, now) for key in self.deliveries]
+        return _noted(self.table, self.deliveries, self.results, self.now)
 
     def _claim(self, claim: Claim, result: Accepted) -> list[Action]:
         match result.status:
@@ -240,6 +253,14 @@ class _Attempt:
         counted = {"zero": 0, "one": 1} | ({"rev": slot["rev"]} if slot else {})
         expression = f"SET #rev = if_not_exists(#rev, :zero) + :one, {changes}"
         return self.table.change(keys.slot(claim.pipeline), expression, believed, {**values, **counted})
+
+
+def _noted(table: Table, deliveries: Sequence[str], results: Sequence[Accepted], now: float) -> list[Action]:
+    """Notes what deliveries (their keys) led to, unless that is known of one of them."""
+    runs = [asdict(result) for result in results]
+    item = {"runs": runs, "at": now, "expires": int(now) + DELIVERY_DAYS * DAY}
+    unknown, at = "attribute_not_exists(pk) OR #expires < :now", {"now": int(now)}
+    return [table.put({"pk": key, **item}, unknown, at) for key in deliveries]
 
 
 def _repeated(item: Mapping[str, Any]) -> Acceptance:

@@ -27,7 +27,7 @@ class RunClosed(RefreshError):
         what = "is being closed" if status == CLOSING else f"has ended already ({status})"
         super().__init__(
             f"Run {run_id} {what}; its execution cannot go on.",
-            hint="Start a new run of the pipeline instead of redriving this execution.",
+            hint=f"POST /runs/{run_id}/retry takes up what a failed run left undone; else start a new one.",
         )
 
 

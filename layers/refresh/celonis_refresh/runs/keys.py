@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 MAX_READABLE = 200
 """A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most."""
@@ -49,12 +50,30 @@ def asking(connection: str) -> str:
 
 
 def delivery(origin: str, delivery_id: str) -> str:
-    """``origin``: a source, ``execution`` or ``api``: ids of different origins never meet."""
+    """``origin``: ``execution`` or ``retry``; the other ways in have functions of their own.
+
+    Ids of different origins never meet.
+    """
     if len(delivery_id) > MAX_READABLE:
         delivery_id = "sha256:" + hashlib.sha256(delivery_id.encode()).hexdigest()
     return f"delivery#{origin}#{delivery_id}"
 
 
-def signed(origin: str, digest: str) -> str:
-    """A second key of a delivery, by the digest of what its sender signed."""
-    return f"signed#{origin}#{digest}"
+def webhook(source: str, delivery_id: str) -> str:
+    """A webhook's delivery. A source may have any name, that of another origin too."""
+    return delivery(f"source:{source}", delivery_id)
+
+
+def requested(caller: str, pipeline: str, mode: object, tables: object, idempotency_key: str) -> str:
+    """A request to the runs API: another caller, or another wish, under the same key is another request."""
+    return delivery("api", json.dumps([caller, pipeline, mode, tables, idempotency_key]))
+
+
+def occurrence(pipeline: str, delivery_id: str) -> str:
+    """What an execution's input names as its delivery, an occurrence of a schedule: of one pipeline."""
+    return delivery("schedule", json.dumps([pipeline, delivery_id]))
+
+
+def signed(source: str, digest: str) -> str:
+    """A second key of a webhook's delivery, by the digest of what its sender signed."""
+    return f"signed#source:{source}#{digest}"

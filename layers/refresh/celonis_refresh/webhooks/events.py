@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Final
 
 from celonis_refresh.webhooks.documents import Json, parse_json, read_form
-from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
 from celonis_refresh.webhooks.media_types import check_media_type
 from celonis_refresh.webhooks.paths import PathError, search
 from celonis_refresh.webhooks.request import WebhookRequest
@@ -16,8 +16,8 @@ from celonis_refresh.webhooks.schemes.proofs import octets
 from celonis_refresh.webhooks.senders import Place, Sender
 from celonis_refresh.webhooks.sns_message import SIGNED_KEYS, read_envelope
 
-MAX_EVENTS: Final = 5000
-"""Events in one request: the largest batch of Event Grid."""
+MAX_EVENTS: Final = 200
+"""Events in one request: what is accepted at once in the time that a sender waits. Salesforce sends 100."""
 MAX_ID: Final = 256
 
 
@@ -101,7 +101,9 @@ def _sns_body(request: WebhookRequest) -> Json:
 
 def _bounded(bodies: list[Json]) -> list[Json]:
     if len(bodies) > MAX_EVENTS:
-        raise Malformed(f"The request holds more than {MAX_EVENTS} events.")
+        raise TooLarge(
+            f"The request holds more than {MAX_EVENTS} events.", hint="Let the sender send fewer at a time."
+        )
     return bodies
 
 

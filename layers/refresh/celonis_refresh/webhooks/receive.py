@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event, check_expected, read_events
 from celonis_refresh.webhooks.handshakes import Answer, handshake, preflight
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import Match, match, why_nothing
+from celonis_refresh.webhooks.rules import Match, judge, why_nothing
 from celonis_refresh.webhooks.schemes import Fetch, Proof, verify
 from celonis_refresh.webhooks.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An event and what it starts; ``ignored`` says why when that is nothing, and is empty otherwise."""
+    """An event and what it starts; ``ignored`` says why when that is nothing, and is empty otherwise.
+
+    ``errors``: of rules that cannot be applied to it.
+    """
 
     event: Event
     matches: tuple[Match, ...]
     ignored: str = ""
+    errors: tuple[RuleError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ def receive(
 ) -> Received:
     """Parameters as for ``schemes.verify``.
 
-    Raises ``NotAuthentic``, ``Malformed``, ``RuleError``, and for SNS whatever ``fetch`` raises.
+    Raises ``NotAuthentic``, ``Malformed``, and for SNS whatever ``fetch`` raises.
     """
     sender = source.effective()
     answer = preflight(sender, request)
@@ -57,5 +62,6 @@ def receive(
 
 
 def _outcome(source: Source, event: Event) -> Outcome:
-    matches = tuple(match(source, event))
-    return Outcome(event, matches, "" if matches else why_nothing(source, event))
+    verdict = judge(source, event)
+    ignored = "" if verdict.matches else why_nothing(source, event, verdict)
+    return Outcome(event, verdict.matches, ignored, verdict.errors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -33,34 +32,55 @@ class Match:
     reason: str
 
 
-def match(source: Source, event: Event) -> list[Match]:
-    """What the event starts, in the order of the rules; several rules may match, or none.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the rules say of an event, each in the order of the rules; several rules may match, or none.
 
-    Raises ``RuleError`` when a rule cannot be applied: that is an error of the configuration, and an event
-    that it hides must not look like one that starts nothing.
+    ``errors``: of rules that cannot be applied. One is an error of the configuration: it keeps no sound rule
+    from its event, and an event that it hides must not look like one that starts nothing.
     """
-    return [verdict for verdict in _verdicts(source, event) if isinstance(verdict, Match)]
+
+    matches: tuple[Match, ...]
+    why_not: tuple[str, ...]
+    errors: tuple[RuleError, ...]
 
 
-def why_nothing(source: Source, event: Event) -> str:
-    """Why no rule matched, rule by rule, in one sentence. Raises ``RuleError``, as ``match`` does."""
-    reasons = [verdict for verdict in _verdicts(source, event) if isinstance(verdict, str)]
-    what = f"event {event.name!r}" if event.name else "the event"
-    return f"{what} of {source.sender} starts nothing: {'; '.join(reasons)}"
-
-
-def _verdicts(source: Source, event: Event) -> Iterator[Match | str]:
+def judge(source: Source, event: Event) -> Verdict:
+    """What the event starts."""
     sender = source.effective()
+    matches: list[Match] = []
+    why_not: list[str] = []
+    errors: list[RuleError] = []
     for index, rule in enumerate(source.rules):
-        why_not = _why_not(sender, index, rule, event)
-        tables = None if why_not else _tables(index, rule, event)
-        if tables == ():
-            why_not = "the event names no tables"
-        if why_not:
-            yield f"rules.{index}: {why_not}"
+        try:
+            found = _judged(sender, index, rule, event)
+        except RuleError as error:
+            errors.append(error)
+            why_not.append(error.message)
         else:
-            mode = _mode(index, rule, event)
-            yield Match(index, rule.pipeline, mode, tables, _reason(sender, index, rule, event))
+            if isinstance(found, Match):
+                matches.append(found)
+            else:
+                why_not.append(f"rules.{index}: {found}")
+    return Verdict(tuple(matches), tuple(why_not), tuple(errors))
+
+
+def why_nothing(source: Source, event: Event, verdict: Verdict) -> str:
+    """Why no rule matched, rule by rule, in one sentence."""
+    what = f"event {event.name!r}" if event.name else "the event"
+    return f"{what} of {source.sender} starts nothing: {'; '.join(verdict.why_not)}"
+
+
+def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> Match | str:
+    """What one rule starts, or why it starts nothing."""
+    why_not = _why_not(sender, index, rule, event)
+    if why_not:
+        return why_not
+    tables = _tables(index, rule, event)
+    if tables == ():
+        return "the event names no tables"
+    mode = _mode(index, rule, event)
+    return Match(index, rule.pipeline, mode, tables, _reason(sender, index, rule, event))
 
 
 def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None:

@@ -22,11 +22,12 @@ SIGNED_KEYS: Final = {
 MAX_ENVELOPE: Final = 2 * 1024 * 1024
 """Bytes. SNS takes 256 KiB; escaping can make it six times that. It is read before anything is proven."""
 _SIGNATURE_KEYS: Final = ("Signature", "SignatureVersion", "SigningCertURL")
-# The region is spelled out: ``sns.s3.amazonaws.com`` would be somebody's bucket. The whole address is matched
-# as text, so that no two readers can disagree about user, port or path in it.
-_HOST: Final = r"https://sns\.[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
-_CERTIFICATE: Final = re.compile(_HOST + r"/[A-Za-z0-9_-]+\.pem")
-_SUBSCRIBE: Final = re.compile(_HOST + r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)")
+# The region is spelled out: ``sns.s3.amazonaws.com`` would be somebody's bucket.
+_TOPIC: Final = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}):.+"
+)
+_CERTIFICATE: Final = re.compile(r"/[A-Za-z0-9_-]+\.pem")
+_SUBSCRIBE: Final = re.compile(r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)")
 
 
 def read_envelope(body: bytes) -> dict[str, str]:
@@ -51,22 +52,36 @@ def read_envelope(body: bytes) -> dict[str, str]:
     return envelope
 
 
-def check_certificate_url(url: str) -> str:
-    """The URL itself, once it is known to be SNS's own. Raises ``NotAuthentic``."""
-    if not _CERTIFICATE.fullmatch(url):
-        raise NotAuthentic("The certificate of the SNS message is not at an address of SNS.")
+def check_certificate_url(url: str, topic: str) -> str:
+    """The URL itself, once it is known to be SNS's own where the topic is. Raises ``NotAuthentic``."""
+    if not _CERTIFICATE.fullmatch(_after_host(url, topic)):
+        raise NotAuthentic("The certificate of the SNS message is not at an address of its topic's SNS.")
     return url
 
 
 def subscribe_url(envelope: dict[str, str]) -> str:
     """Where the subscription is confirmed. Raises ``NotAuthentic`` unless it is SNS's own, for this topic."""
-    match = _SUBSCRIBE.fullmatch(envelope["SubscribeURL"])
+    match = _SUBSCRIBE.fullmatch(_after_host(envelope["SubscribeURL"], envelope["TopicArn"]))
     fields = parse_qs(match["query"]) if match else {}
     if fields.get("Action") != ["ConfirmSubscription"] or fields.get("TopicArn") != [envelope["TopicArn"]]:
         raise NotAuthentic(
             "The SubscribeURL of the SNS message does not confirm its topic at an address of SNS."
         )
     return envelope["SubscribeURL"]
+
+
+def _after_host(url: str, topic: str) -> str:
+    """What follows SNS's host in the topic's own region; empty for any other host.
+
+    A region that only looks like one has no host: what is fetched there is answered by nobody. The address is
+    matched as text, so that no two readers can disagree about user, port or path in it.
+    """
+    match = _TOPIC.fullmatch(topic)
+    if match is None:
+        return ""
+    suffix = "amazonaws.com.cn" if match["partition"] == "aws-cn" else "amazonaws.com"
+    host = f"https://sns.{match['region']}.{suffix}"
+    return url.removeprefix(host) if url.startswith(host) else ""
 
 
 def _malformed(what: str) -> Malformed:

@@ -32,7 +32,7 @@ def verify_sns(scheme: Sns, request: WebhookRequest, now: float, fetch: Fetch) -
     envelope = read_envelope(request.body)
     if envelope["TopicArn"] not in scheme.topics:
         raise NotAuthentic("The SNS message comes from a topic that its source does not expect.")
-    url = check_certificate_url(envelope["SigningCertURL"])
+    url = check_certificate_url(envelope["SigningCertURL"], envelope["TopicArn"])
     timestamp = _seconds(envelope["Timestamp"])
     check_window(timestamp, now, scheme.tolerance)
     _check_signature(envelope, _public_key(fetch(url), now))
