@@ -27,7 +27,7 @@ class BuildError(Exception):
 
 
 def python313_folder() -> Path:
-    """The folder of a python3.13, from PATH, pyenv or uv; Debian's package manager as a last resort."""
+    """The folder of a python3.13: on PATH, of pyenv or uv, beside this Python; or from Debian, at last."""
     found = _find()
     if found is None and shutil.which("apt-get") and os.geteuid() == 0:
         subprocess.run(
@@ -43,6 +43,7 @@ def _find() -> Path | None:
     named = shutil.which("python3.13")
     homes = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
     homes.append(Path.home() / ".local" / "share" / "uv" / "python")
+    homes.append(Path(sys.base_prefix).parent)  # beside the Python that runs this, wherever that is
     places = [Path(named).parent] if named else []
     places += [path.parent for home in homes for path in sorted(home.glob("*3.13*/bin/python3.13"))]
     return next((place for place in places if _has_pip(place / "python3.13")), None)
