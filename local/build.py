@@ -43,7 +43,9 @@ def _find() -> Path | None:
     named = shutil.which("python3.13")
     homes = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
     homes.append(Path.home() / ".local" / "share" / "uv" / "python")
-    homes.append(Path(sys.base_prefix).parent)  # beside the Python that runs this, wherever that is
+    # Beside the Python that runs this, and those on PATH: where one version is, others may be.
+    bins = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    homes += [Path(sys.base_prefix).parent, *(folder.parent.parent for folder in bins)]
     places = [Path(named).parent] if named else []
     places += [path.parent for home in homes for path in sorted(home.glob("*3.13*/bin/python3.13"))]
     return next((place for place in places if _has_pip(place / "python3.13")), None)
