@@ -18,7 +18,8 @@ from tests.stack.triggers.signing import signed
 AT_ONCE = 50
 SECONDS = 60.0
 """A sender's patience here: on a slow machine, requests wait for each other."""
-TRIES = 2
+TRIES = 3
+"""The second is what counts; the third is for a machine on which everything else runs as well."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Crowd:
         self._connections: list[HTTPConnection] = []
 
     def deliver(self, deliveries: Iterable[tuple[str, int]]) -> list[Told]:
-        """Sends every delivery (source and number), ``AT_ONCE`` at a time; a 503 is sent once more."""
+        """Sends every delivery (source and number), ``AT_ONCE`` at a time; a 503 is sent again."""
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 return list(pool.map(lambda delivery: self._deliver(*delivery), deliveries))

@@ -7,7 +7,7 @@ from collections import Counter
 from celonis_refresh.pipelines.wishes import MAX_REASONS
 from local.bench.watching import most
 from tests.stack.burst.conftest import PROCESSES
-from tests.stack.burst.crowd import Crowd
+from tests.stack.burst.crowd import Crowd, Told
 from tests.stack.ground import Ground
 from tests.stack.passages.service import until
 
@@ -17,6 +17,11 @@ LONG = 1000.0
 """Seconds: a job that ends when its test says so."""
 SECONDS = 200.0
 """Time for all of them to end, on a machine that is busy with other things as well."""
+
+
+def _is_accepted(one: Told) -> bool:
+    """202; or 200 where it was sent again, since the answer of the table was too late for the first one."""
+    return one.status == 202 or (one.status == 200 and bool(one.before))
 
 
 def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Ground) -> None:
@@ -29,14 +34,14 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Grou
     told = Crowd(service.stack.api_url).deliver((source, number) for number in range(DELIVERIES))
     assert most_at_once() >= PROCESSES
 
-    assert Counter(one.status for one in told if one.status // 100 != 2) == {}
+    assert Counter(one.status for one in told if not _is_accepted(one)) == {}
     assert service.stack.conflicts > conflicts
     runs = {one.body["runs"][0]["run_id"] for one in told}
     assert len(runs) == 2
     first = service.item(f"slot#{pipeline}")["run_id"]["S"]
     (follow_up,) = runs - {first}
     started = [one.body["runs"][0]["run_id"] for one in told if one.body["runs"][0]["status"] == "started"]
-    assert started == [first]
+    assert started == [first] or (not started and any(one.before for one in told))
     reasons = service.item(f"slot#{pipeline}")["pending"]["M"]["wish"]["M"]["reasons"]["L"]
     assert len(reasons) == MAX_REASONS
     last = max(one.at for one in told)
@@ -59,7 +64,8 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(ground: Ground) -> N
     jobs = [celonis.job(seconds=0.3) for _ in range(PIPELINES)]
     sources = [service.source({"pipeline": service.pipeline(jobs=[job])}) for job in jobs]
     told = Crowd(service.stack.api_url).deliver((source, number) for number, source in enumerate(sources))
-    assert Counter(one.status for one in told) == {202: PIPELINES}
+    assert Counter(one.status for one in told if not _is_accepted(one)) == {}
+    assert len(told) == PIPELINES
     runs = [one.body["runs"][0]["run_id"] for one in told]
     assert len(set(runs)) == PIPELINES
 
