@@ -157,8 +157,7 @@ class Records:
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
         """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        sets = ", ".join(f"#{name} = :{name}" for name in facts)
-        action = self.table.change(keys.run(run.run_id), f"SET {sets}", MAY_GO_ON, {**OPEN_VALUES, **facts})
+        action = self.table.set(keys.run(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
         except Refused as refused:
