@@ -38,7 +38,7 @@ def steering_over(
     return Steering(
         table=bench.table,
         records=bench.records,
-        listing=Listing(bench.table),
+        listing=Listing(bench.table, bench.clock),
         accepting=accepting,
         executions=executions,
         pipelines=lambda: list(pipelines),
@@ -51,7 +51,7 @@ def reconciling_over(bench: Bench, executions: FakeExecutions, closing: Closing)
         table=bench.table,
         records=bench.records,
         leases=bench.leases,
-        listing=Listing(bench.table),
+        listing=Listing(bench.table, bench.clock),
         executions=executions,
         closing=closing,
         work_for=bench.work_for,

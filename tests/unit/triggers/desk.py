@@ -35,7 +35,7 @@ class Desk(Exit):
         self._ids = itertools.count(100)
         bench = self.bench
         self.accepting = Accepting(bench.claims, self.defined, self._new_id, bench.clock)
-        self.listing = Listing(bench.table)
+        self.listing = Listing(bench.table, bench.clock)
 
     def defined(self, name: str) -> Definition:
         if name not in self.definitions:

@@ -71,7 +71,7 @@ class House(Entrance):
         bench = self.bench
         self.listen(Calls())
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
-        self.listing = Listing(bench.table)
+        self.listing = Listing(bench.table, bench.clock)
         self.opening = Opening(bench.records, self.accepting, self.tables, bench.clock)
         self.requests = Requests(self.accepting, self.executions, bench.records, self.listing)
 
