@@ -11,6 +11,8 @@ import pytest
 STACKS = Path(__file__).parent / "stack"
 LAST = "test_afterwards"
 """The module of a folder that looks at what all the others left behind."""
+NEAR_THE_END = ("test_flooded", LAST)
+"""Modules of a folder that come after all the others, in this order."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -25,8 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
             item.add_marker(pytest.mark.xdist_group("stack" if part.endswith(".py") else part))
     yield
     in_folders = [list(here) for _, here in groupby(items, key=lambda item: item.path.parent)]
-    items[:] = [item for here in in_folders for item in sorted(here, key=_is_last)]
+    items[:] = [item for here in in_folders for item in sorted(here, key=_place)]
 
 
-def _is_last(item: pytest.Item) -> bool:
-    return item.path.stem == LAST
+def _place(item: pytest.Item) -> int:
+    name = item.path.stem
+    return NEAR_THE_END.index(name) + 1 if name in NEAR_THE_END else 0

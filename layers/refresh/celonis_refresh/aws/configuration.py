@@ -58,6 +58,11 @@ class ConfigurationUnavailable(RefreshError):
         super().__init__(f"AWS did not give {name!r} when it was asked for.", hint="Try again.")
 
 
+def is_name(text: str) -> bool:
+    """Whether a pipeline or a source can have this name: what is none is never asked for."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
 def is_passing(error: Exception) -> bool:
     """Whether what was known before may serve on, because asking again later helps."""
     return isinstance(error, ConfigurationUnavailable)
@@ -85,7 +90,7 @@ class Parameters:
 
     def pipeline(self, name: str) -> Definition:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
-        if not re.fullmatch(NAME_PATTERN, name):
+        if not is_name(name):
             raise InvalidTrigger("The trigger", [Problem("pipeline", "expected the name of a pipeline")])
         text = self._text(f"/{self.stack}/pipelines/{name}")
         if text is None:
@@ -113,7 +118,7 @@ class Parameters:
 
     def source_text(self, name: str) -> str:
         """The JSON of a source. Raises ``UnknownSource``."""
-        text = self._text(f"{self.sources_path}{name}") if re.fullmatch(NAME_PATTERN, name) else None
+        text = self._text(f"{self.sources_path}{name}") if is_name(name) else None
         if text is None:
             raise UnknownSource(self.sources_path)
         return text
