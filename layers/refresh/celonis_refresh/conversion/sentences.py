@@ -45,4 +45,4 @@ def _bounded(what: str, least: int | None, greatest: int | None, unit: str, betw
         return f"{what} {between}{least} to {greatest}{unit}"
     if greatest is not None:
         return f"{what} of at most {greatest}{unit}"
-    return what if least is None else f"{what} of at least {least}{unit}"
+    return what if least is None else f"{what} of {least} or more{unit}"

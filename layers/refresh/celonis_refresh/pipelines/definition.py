@@ -4,8 +4,7 @@ The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or
 input of an execution. Every field is described in docs/configuration.md.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 import re
 from collections.abc import Iterator
 from typing import Annotated, Literal

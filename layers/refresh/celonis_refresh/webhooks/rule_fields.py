@@ -1,7 +1,6 @@
 """The fields of a rule that are either a constant or ``{"path": …}``, a place in the event."""
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
