@@ -168,4 +168,5 @@ def test_what_is_no_object_is_told_of_the_whole(document: object) -> None:
 
 def test_a_description_takes_the_place_of_the_type() -> None:
     assert expected(Annotated[str, Meta(description="a name")] | None) == "expected a name"
+    assert expected(Literal["a", "b"] | Inner | None) == 'expected "a", "b" or a JSON object'
     assert expected(str | int | bool) == "expected a text, a whole number or true or false"

@@ -40,7 +40,14 @@ def is_tables(value: object) -> bool:
 
 Elsewhere: TypeAlias = Annotated[AtPath, Meta(description='{"path": JMESPath}')]
 TableName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TABLE_NAME)]
-TableNames: TypeAlias = Annotated[tuple[TableName, ...], Meta(min_length=1, max_length=MAX_TABLES)]
+TableNames: TypeAlias = Annotated[
+    tuple[TableName, ...],
+    Meta(
+        min_length=1,
+        max_length=MAX_TABLES,
+        description=f"a list of 1 to {MAX_TABLES} tables (ids, names or aliases)",
+    ),
+]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
 
 ModeField: TypeAlias = Literal["FULL", "DELTA"] | Elsewhere | None
