@@ -84,7 +84,7 @@ TableName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What all parts of a definition have in common: nothing unknown, and no default in the record of a run."""
+    """What all parts of a definition have in common: nothing unknown, and no defaults in a run's record."""
 
 
 class JobStep(_Strict, frozen=True, kw_only=True):
