@@ -28,14 +28,14 @@ PARTS: dict[str, set[str]] = {
 """What each part may import of this package."""
 
 OUTSIDE: dict[str, set[str]] = {
-    "celonis": {"requests", "urllib3"},
+    "celonis": {"certifi", "urllib3"},
     "webhooks": {"pydantic", "jmespath", "cryptography"},
     "pipelines": {"pydantic"},
     "polling": set(),
     "runs": {"botocore", "mypy_boto3_dynamodb"},
     "passage": {"pydantic", "typing_extensions"},
     "aws": {
-        "botocore", "requests", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager", "mypy_boto3_sns",
+        "botocore", "urllib3", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager", "mypy_boto3_sns",
         "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
     },
 }  # fmt: skip
