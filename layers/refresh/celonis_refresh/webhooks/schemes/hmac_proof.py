@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
@@ -20,8 +21,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,11}")
 """ASCII digits only: ``int`` and ``float`` would take signs, blanks, other scripts' digits, nan and inf."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(Struct, frozen=True):
     """What the headers say: signatures as text, the time as text (empty where none is signed)."""
 
     signatures: Sequence[str]
