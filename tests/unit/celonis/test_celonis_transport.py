@@ -98,6 +98,11 @@ def test_what_an_answer_holds_is_not_printed() -> None:
     assert "hidden" not in repr(answer)
 
 
+def test_what_a_request_holds_is_not_printed() -> None:
+    call = calls.Call("POST", "/oauth2/token", "", "", "", body=b"client_secret=hidden")
+    assert "hidden" not in repr(call)
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     celonis = FakeCelonis(Reply(302, b"", {"Location": "https://elsewhere.example/"}))
     assert _transport(celonis).send(BASE, START, {}, 30.0).status == 302

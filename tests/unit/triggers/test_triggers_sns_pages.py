@@ -10,7 +10,7 @@ import pytest
 from urllib3 import BaseHTTPResponse, HTTPResponse
 from urllib3 import exceptions as failures
 
-from celonis_refresh.aws.sns_pages import CONNECT, LARGEST, MAX_KEPT, READ, SnsPages, SnsUnavailable
+from celonis_refresh.aws.sns_pages import LARGEST, MAX_KEPT, TIMEOUT, SnsPages, SnsUnavailable
 from celonis_refresh.celonis.wire import Pools
 from celonis_refresh.passage.absent import ABSENT_SECONDS, MAX_ABSENT, KnownAbsent
 from celonis_refresh.webhooks.errors import NotAuthentic
@@ -81,7 +81,7 @@ def test_a_certificate_is_fetched_once() -> None:
 def test_how_long_an_answer_may_take_is_bounded() -> None:
     sns, amazon = pages()
     sns.certificate(URL)
-    assert amazon.how == {"connect": CONNECT, "read": READ, "headers": {}}
+    assert amazon.how == {"connect": TIMEOUT[0], "read": TIMEOUT[1], "headers": {}}
 
 
 def test_how_much_is_read_is_bounded() -> None:

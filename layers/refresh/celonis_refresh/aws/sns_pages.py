@@ -5,15 +5,14 @@ Both were checked to be Amazon's before they come here (``webhooks``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from msgspec import Struct, field
 from urllib3.exceptions import HTTPError
 
 from celonis_refresh.celonis.wire import Pools, read_up_to
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.webhooks.errors import NotAuthentic
 
-CONNECT, READ = 1.0, 1.5
+TIMEOUT = (1.0, 1.5)
 """Seconds to connect, and for all: inside the 15 s that SNS waits, and inside the function's own time."""
 LARGEST = 64 * 1024
 OK = 200
@@ -29,8 +28,7 @@ class SnsUnavailable(RefreshError):
         super().__init__("Amazon SNS did not answer.", hint="SNS sends the message again.")
 
 
-@dataclass
-class SnsPages:
+class SnsPages(Struct):
     """Fetches, and keeps certificates: their address changes with their content."""
 
     pools: Pools = field(default_factory=Pools)
@@ -55,8 +53,9 @@ class SnsPages:
         _found(*self._get(url))
 
     def _get(self, url: str) -> tuple[int, bytes]:
+        connect, read = TIMEOUT
         try:
-            with self.pools.exchange("GET", url, connect=CONNECT, read=READ, headers={}) as answer:
+            with self.pools.exchange("GET", url, connect=connect, read=read, headers={}) as answer:
                 return answer.status, read_up_to(answer, LARGEST)[:LARGEST]
         except (OSError, HTTPError):
             raise SnsUnavailable from None

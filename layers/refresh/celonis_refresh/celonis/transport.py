@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from msgspec import Struct
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -26,8 +26,7 @@ MAX_BODY = 8 * 1024 * 1024
 MAX_IDLE = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Seconds.
 
     ``connect``: until a connection stands. ``read``: until one exchange is over, connecting included.
@@ -40,13 +39,15 @@ class Timeouts:
     whole: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer as it came. Names of headers are in lower case. Not shown whole: a body may hold a token."""
+class Answer(Struct, frozen=True):
+    """An answer as it came. Names of headers are in lower case."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status})"  # the body may hold a token
 
     @property
     def is_success(self) -> bool:
