@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from celonis_refresh.passage.closing import EndedExecution
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-@dataclass(frozen=True)
-class StateMachine:
+class StateMachine(Struct, frozen=True):
     """Starts runs and describes executions."""
 
     client: SFNClient

@@ -5,16 +5,17 @@ Both were checked to be Amazon's before they come here (``webhooks``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
+from urllib3.exceptions import HTTPError
 
-import requests
-
+from celonis_refresh.celonis.wire import Pools, read_up_to
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.webhooks.errors import NotAuthentic
 
 TIMEOUT = (1.0, 1.5)
-"""Seconds to connect, and to read: inside the 15 s that SNS waits, and inside the function's own time."""
+"""Seconds to connect, and for all: inside the 15 s that SNS waits, and inside the function's own time."""
 LARGEST = 64 * 1024
+OK = 200
 MAX_KEPT = 16
 NO_PAGE = frozenset({400, 403, 404, 410})
 """Statuses that say for good that nothing is there."""
@@ -27,11 +28,10 @@ class SnsUnavailable(RefreshError):
         super().__init__("Amazon SNS did not answer.", hint="SNS sends the message again.")
 
 
-@dataclass
-class SnsPages:
+class SnsPages(Struct):
     """Fetches, and keeps certificates: their address changes with their content."""
 
-    session: requests.Session = field(default_factory=requests.Session)
+    pools: Pools = field(default_factory=Pools)
     _kept: dict[str, bytes] = field(default_factory=dict)
 
     def certificate(self, url: str) -> bytes:
@@ -53,14 +53,15 @@ class SnsPages:
         _found(*self._get(url))
 
     def _get(self, url: str) -> tuple[int, bytes]:
+        connect, read = TIMEOUT
         try:
-            with self.session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as answer:
-                return answer.status_code, next(answer.iter_content(LARGEST), b"")
-        except requests.RequestException:
+            with self.pools.exchange("GET", url, connect=connect, read=read, headers={}) as answer:
+                return answer.status, read_up_to(answer, LARGEST)[:LARGEST]
+        except (OSError, HTTPError):
             raise SnsUnavailable from None
 
 
 def _found(status: int, page: bytes) -> bytes:
-    if status != requests.codes.ok:
+    if status != OK:
         raise SnsUnavailable
     return page
