@@ -145,7 +145,6 @@ def test_what_waited_is_started_again_when_it_was_not() -> None:
             raise ConnectionError
 
     quiet, leave.executions.hook = leave.executions.hook, fails
-    closing = replace(leave.closing, notify=fails)
     with pytest.raises(ConnectionError):
         leave.close()
     leave.executions.hook = quiet
@@ -223,6 +222,7 @@ def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_
     def fails(subject: str, text: str, facts: object) -> None:
         raise ConnectionError
 
+    closing = replace(leave.closing, notify=fails)
     with pytest.raises(ConnectionError):
         closing.close(f"arn:{RUN}", leave.bench.deadline())
     assert (leave.bench.table.get(NOTICE) or {})["status"] == "UNTOLD"
