@@ -33,6 +33,8 @@ pytestmark = pytest.mark.enable_socket
 BODY = b'{"id": "j", "status": "RUNNING"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 TIMEOUTS = Timeouts(connect=1.0, read=0.3, whole=5.0)
+PATIENT = Timeouts(connect=10.0, read=10.0, whole=20.0)
+"""Where time is not what is tested."""
 Serve = Callable[[socket.socket], None]
 
 
@@ -79,9 +81,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def _serving(*answers: Serve) -> Iterator[tuple[Server, CelonisClient]]:
+def _serving(*answers: Serve, timeouts: Timeouts = TIMEOUTS) -> Iterator[tuple[Server, CelonisClient]]:
     server = Server(*answers)
-    client = _client(server.port)
+    client = _client(server.port, timeouts)
     try:
         yield server, client
     finally:
@@ -89,9 +91,9 @@ def _serving(*answers: Serve) -> Iterator[tuple[Server, CelonisClient]]:
         server.stop()
 
 
-def _client(port: int) -> CelonisClient:
+def _client(port: int, timeouts: Timeouts = TIMEOUTS) -> CelonisClient:
     connection = Connection("main", f"http://127.0.0.1:{port}", ApiKey("key"))
-    return CelonisClient(connection, timeout=TIMEOUTS)
+    return CelonisClient(connection, timeout=timeouts)
 
 
 def _whole(connection: socket.socket) -> None:
@@ -174,7 +176,10 @@ def test_an_answer_without_end_is_given_up_at_the_longest_length() -> None:
         connection.sendall(b" " * (MAX_BODY + 65536))
         connection.recv(1)
 
-    with _serving(endless) as (_, client), pytest.raises(CelonisUnavailable, match="longer than"):
+    with (
+        _serving(endless, timeouts=PATIENT) as (_, client),
+        pytest.raises(CelonisUnavailable, match="longer than"),
+    ):
         client.job("p", "j")
 
 
@@ -195,7 +200,7 @@ def test_a_redirect_is_not_followed_and_its_connection_used_again(body: bytes) -
         head = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: %d\r\n\r\n"
         connection.sendall(head % len(body) + body)
 
-    with _serving(elsewhere, _whole) as (server, client):
+    with _serving(elsewhere, _whole, timeouts=PATIENT) as (server, client):
         with pytest.raises(CelonisUnavailable, match="redirected"):
             client.execute_job("p", "j", "FULL")
         assert client.job("p", "j").status == "RUNNING"
@@ -207,7 +212,7 @@ def test_an_answer_without_a_body_is_one_and_a_post_without_a_body_says_so() -> 
     def nothing(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    with _serving(nothing, nothing) as (server, client):
+    with _serving(nothing, nothing, timeouts=PATIENT) as (server, client):
         client.cancel_job("p", "j")
         client.cancel_job("p", "j")
     assert server.connections == 1
@@ -232,7 +237,7 @@ def test_an_answer_is_read_however_it_is_packed_and_its_connection_used_again(an
     def packed(connection: socket.socket) -> None:
         connection.sendall(answer)
 
-    with _serving(packed, _whole) as (server, client):
+    with _serving(packed, _whole, timeouts=PATIENT) as (server, client):
         assert client.job("p", "j").status == "RUNNING"
         assert client.job("p", "j").status == "RUNNING"
     assert server.connections == 1
@@ -247,7 +252,7 @@ def test_chunks_without_end_are_given_up_at_the_longest_length(encoding: bytes) 
         connection.sendall(b"%x\r\n%b\r\n" % (len(data), data))
         connection.recv(1)
 
-    with _serving(endless, _whole) as (server, client):
+    with _serving(endless, _whole, timeouts=PATIENT) as (server, client):
         with pytest.raises(CelonisUnavailable, match="longer than"):
             client.job("p", "j")
         assert client.job("p", "j").status == "RUNNING"
@@ -258,9 +263,9 @@ def test_headers_of_the_same_name_are_one_and_the_case_of_a_name_does_not_count(
     def twice(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Two: 1\r\nx-two: 2\r\n\r\n")
 
-    with _serving(twice) as (server, _):
-        transport = Transport(Pools(), TIMEOUTS, "agent/1", time.time)
-        answer = transport.send(f"http://127.0.0.1:{server.port}", get_job("p", "j"), {}, 1.0)
+    with _serving(twice, timeouts=PATIENT) as (server, _):
+        transport = Transport(Pools(), PATIENT, "agent/1", time.time)
+        answer = transport.send(f"http://127.0.0.1:{server.port}", get_job("p", "j"), {}, 10.0)
     assert answer.headers["x-two"] == "1, 2"
 
 
@@ -269,7 +274,7 @@ def test_a_connection_that_was_given_up_is_closed_and_the_next_call_has_its_own(
     now = [1_700_000_000.0]
     with _serving(_whole, _whole) as (server, _):
         connection = Connection("main", f"http://127.0.0.1:{server.port}", ApiKey("key"))
-        client = CelonisClient(connection, timeout=TIMEOUTS, clock=lambda: now[0])
+        client = CelonisClient(connection, timeout=PATIENT, clock=lambda: now[0])
         client.job("p", "j")
         if by == "closing":
             client.close()
@@ -344,14 +349,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def _serving_tls(
-    certificate: Path, *answers: Serve, trust: Path | None
+    certificate: Path, *answers: Serve, trust: Path | None, timeouts: Timeouts = TIMEOUTS
 ) -> Iterator[tuple[Server, CelonisClient]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = Server(*answers, tls=context)
     pools = Pools(str(trust) if trust else None)
     connection = Connection("main", f"https://127.0.0.1:{server.port}", ApiKey("key"))
-    client = CelonisClient(connection, pools=pools, timeout=TIMEOUTS)
+    client = CelonisClient(connection, pools=pools, timeout=timeouts)
     try:
         yield server, client
     finally:
@@ -376,7 +381,7 @@ def test_an_encrypted_server_that_answers_slowly_does_not_hold_the_call(certific
 def test_the_certificates_to_trust_are_read_once(certificate: Path, tmp_path: Path) -> None:
     copy = tmp_path / "trusted.pem"
     copy.write_bytes(certificate.read_bytes())
-    with _serving_tls(certificate, _whole, _whole, trust=copy) as (server, client):
+    with _serving_tls(certificate, _whole, _whole, trust=copy, timeouts=PATIENT) as (server, client):
         client.job("p", "j")
         client.close()
         copy.unlink()
@@ -390,7 +395,7 @@ def test_the_surroundings_cannot_say_what_is_trusted(
 ) -> None:
     monkeypatch.setenv(variable, str(certificate))
     untrusted = pytest.raises(CelonisUnavailable, match="certificate cannot be trusted")
-    with _serving_tls(certificate, _whole, trust=None) as (_, client), untrusted:
+    with _serving_tls(certificate, _whole, trust=None, timeouts=PATIENT) as (_, client), untrusted:
         client.job("p", "j")
 
 
