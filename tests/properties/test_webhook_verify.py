@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest, from_api_gateway
-from celonis_refresh.webhooks.schemes import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken, sign, verify
+from celonis_refresh.webhooks.schemes import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken, verify
+from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 
 NOW = 1767225600

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, WebhookError
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import Hmac, Proof, secret_problem, sign, verify
+from celonis_refresh.webhooks.schemes import Hmac, Proof, secret_problem, verify
+from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 
 NOW = 1767225600

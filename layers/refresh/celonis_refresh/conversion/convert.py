@@ -75,6 +75,6 @@ def is_text(document: object) -> bool:
     """Whether all texts in the document are: half a surrogate pair could be neither stored nor logged."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True

@@ -4,8 +4,7 @@ The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or
 input of an execution. Every field is described in docs/configuration.md.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -31,6 +30,8 @@ CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 
 
 class PipelineName(Checked):
+    """The name that an inline definition carries."""
+
     @classmethod
     def checked(cls, text: str) -> str:
         if not re.fullmatch(NAME_PATTERN, text):
@@ -39,6 +40,8 @@ class PipelineName(Checked):
 
 
 class ConnectionName(Checked):
+    """The name of a connection's secret."""
+
     @classmethod
     def checked(cls, text: str) -> str:
         if not re.fullmatch(CONNECTION_PATTERN, text):
@@ -50,7 +53,7 @@ class ConnectionName(Checked):
 
 
 class Pool(Checked):
-    """A data pool's id or the address of a page inside it, as somebody wrote it. So with jobs and models."""
+    """A data pool's id or the address of a page inside it, as somebody wrote it."""
 
     @classmethod
     def checked(cls, text: str) -> str:
@@ -59,6 +62,8 @@ class Pool(Checked):
 
 
 class Job(Checked):
+    """A data job's id or the address of its page."""
+
     @classmethod
     def checked(cls, text: str) -> str:
         addresses.parse_job(text)
@@ -66,6 +71,8 @@ class Job(Checked):
 
 
 class Model(Checked):
+    """A data model's id or the address of its page."""
+
     @classmethod
     def checked(cls, text: str) -> str:
         addresses.parse_model(text)
@@ -77,7 +84,7 @@ TableName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    pass
+    """What all parts of a definition have in common: nothing unknown, and no defaults in a run's record."""
 
 
 class JobStep(_Strict, frozen=True, kw_only=True):
@@ -104,6 +111,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> LoadKind:
+        """The kind that is given, or the default: whether it is given counts where a job starts the load."""
         return self.given_kind or LoadKind.COMPLETE
 
     @property

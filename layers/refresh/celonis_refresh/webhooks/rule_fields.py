@@ -1,7 +1,6 @@
 """The fields of a rule that are either a constant or ``{"path": …}``, a place in the event."""
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -41,7 +40,14 @@ def is_tables(value: object) -> bool:
 
 Elsewhere: TypeAlias = Annotated[AtPath, Meta(description='{"path": JMESPath}')]
 TableName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TABLE_NAME)]
-TableNames: TypeAlias = Annotated[tuple[TableName, ...], Meta(min_length=1, max_length=MAX_TABLES)]
+TableNames: TypeAlias = Annotated[
+    tuple[TableName, ...],
+    Meta(
+        min_length=1,
+        max_length=MAX_TABLES,
+        description=f"a list of 1 to {MAX_TABLES} tables (ids, names or aliases)",
+    ),
+]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
 
 ModeField: TypeAlias = Literal["FULL", "DELTA"] | Elsewhere | None

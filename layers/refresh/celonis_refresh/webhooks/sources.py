@@ -6,8 +6,7 @@ The JSON lives in a parameter (``/{stack}/sources/{name}``); its secret is ``{st
      "rules": [{"pipeline": "order-to-cash", "mode": "DELTA"}]}
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 import re
 from collections.abc import Mapping
 from functools import partial

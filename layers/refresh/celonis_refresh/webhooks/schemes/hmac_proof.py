@@ -17,7 +17,7 @@ from celonis_refresh.webhooks.schemes.signatures import content, decode, digest
 
 MAX_SIGNATURES: Final = 16
 """Entries of one header; a sender in the middle of a rotation sends two or three."""
-_SECONDS: Final = re.compile(r"[0-9]{1,11}")
+_SECONDS: Final = r"[0-9]{1,11}"
 """ASCII digits only: ``int`` and ``float`` would take signs, blanks, other scripts' digits, nan and inf."""
 
 
@@ -82,7 +82,7 @@ def _without_prefix(scheme: Hmac, value: str) -> str:
 
 
 def _seconds(text: str) -> int:
-    if not _SECONDS.fullmatch(text):
+    if not re.fullmatch(_SECONDS, text):
         raise Malformed("The time of the signature is not a number of seconds.")
     return int(text)
 
