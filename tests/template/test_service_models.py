@@ -11,6 +11,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
+from celonis_refresh.aws import models
 from tests.template import documents
 
 BOTOCORE = Path(botocore.__file__).parent
@@ -92,3 +93,7 @@ def _form(shape: Any, above: tuple[str, ...] = ()) -> Any:
     if shape.type_name == "map":
         return {"key": _form(shape.key, inner), "value": _form(shape.value, inner)}
     return shape.type_name, shape.serialization
+
+
+def test_the_functions_know_the_services_that_the_layer_describes() -> None:
+    assert set(models.SERVICES) == set(operations())

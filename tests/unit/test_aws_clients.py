@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from botocore.loaders import Loader
 
 from celonis_refresh.aws import clients
+from celonis_refresh.aws.models import SERVICES
 from celonis_refresh.passage.triggering import ANSWER_SECONDS
 from tests.template import documents
 
@@ -45,3 +52,50 @@ def test_a_client_waits_as_long_as_it_is_told_to(
     assert (config.connect_timeout, config.read_timeout) == (patience.connect, patience.read)
     assert config.retries["total_max_attempts"] == patience.attempts
     assert clients.dynamodb(patience) is client
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clients and their session are made anew, and gone at the end."""
+    for name, value in ("DEFAULT_REGION", "eu-central-1"), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for kept in (clients._client, clients._session):
+        kept.cache_clear()
+    yield
+    for kept in (clients._client, clients._session):
+        kept.cache_clear()
+
+
+MAKERS = {name: getattr(clients, name) for name in SERVICES}
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_client_is_made_without_a_look_at_other_services(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    real = os.listdir
+
+    def noted(path: str) -> list[str]:
+        listed.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", noted)
+    client = MAKERS[service](clients.PATIENCE["task"])
+    assert client.meta.endpoint_url.startswith("https://")
+    assert set(listed) == {service}
+
+
+@pytest.mark.usefixtures("session")
+def test_a_description_of_the_layer_comes_before_that_of_botocore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Loader().load_service_model("sns", "service-2")
+    folder = tmp_path / "sns" / known["metadata"]["apiVersion"]
+    folder.mkdir(parents=True)
+    only = {**known, "operations": {"Publish": known["operations"]["Publish"]}}
+    (folder / "service-2.json").write_text(json.dumps(only), encoding="utf-8")
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    model = clients.sns(clients.PATIENCE["task"]).meta.service_model
+    assert model.operation_names == ["Publish"]
