@@ -35,8 +35,8 @@ OUTSIDE: dict[str, set[str]] = {
     "runs": {"botocore", "mypy_boto3_dynamodb"},
     "passage": {"pydantic", "typing_extensions"},
     "aws": {
-        "botocore", "requests", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager", "mypy_boto3_sns",
-        "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
+        "botocore", "requests", "urllib3", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager",
+        "mypy_boto3_sns", "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
     },
 }  # fmt: skip
 """What each part may import of other people's: AWS stays in aws/ and, for its errors, in runs/."""

@@ -11,12 +11,8 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.passage.triggering import (
-    ANSWER_SECONDS,
-    HAND_OVER_SECONDS,
-    LEAST_CELONIS_SECONDS,
-    Triggering,
-)
+from celonis_refresh.passage.request_time import ANSWER_SECONDS, HAND_OVER_SECONDS
+from celonis_refresh.passage.triggering import LEAST_CELONIS_SECONDS, Triggering
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import MODEL, job_definition
 from tests.template import documents
@@ -25,7 +21,11 @@ from tests.unit.passage.entrance import Entrance, source_of
 RESERVED = ANSWER_SECONDS - HAND_OVER_SECONDS
 """Seconds from the arrival by which the last call to Celonis must be over."""
 CONTEXT = SimpleNamespace(
-    function_name="trigger", memory_limit_in_mb=512, invoked_function_arn="arn", aws_request_id="r"
+    function_name="trigger",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn",
+    aws_request_id="r",
+    get_remaining_time_in_millis=lambda: 10_000,
 )
 
 

@@ -11,7 +11,9 @@ import requests
 
 from celonis_refresh.aws.sns_pages import LARGEST, MAX_KEPT, TIMEOUT, SnsPages, SnsUnavailable
 from celonis_refresh.passage.absent import ABSENT_SECONDS, MAX_ABSENT, KnownAbsent
+from celonis_refresh.timing import Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
+from tests.fakes.clock import Clock
 
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
 
@@ -69,6 +71,19 @@ def test_no_redirect_is_followed_and_the_answer_is_bounded_in_time_and_size() ->
     sns, session = pages()
     sns.certificate(URL)
     assert session.how == {"timeout": TIMEOUT, "allow_redirects": False, "stream": True}
+
+
+@pytest.mark.parametrize(("left", "timeout"), [(9.0, TIMEOUT), (1.2, (1.0, 1.2)), (0.4, (0.4, 0.4))])
+def test_what_is_left_of_the_request_bounds_it_too(left: float, timeout: tuple[float, float]) -> None:
+    clock = Clock(0.0)
+    sns, session = pages()
+    with within(Deadline.after(left, clock)):
+        sns.certificate(URL)
+    assert session.how["timeout"] == timeout
+    clock.sleep(left)
+    with within(Deadline.after(0.0, clock)), pytest.raises(SnsUnavailable):
+        sns.confirm(URL)
+    assert len(session.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])

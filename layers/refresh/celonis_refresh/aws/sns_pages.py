@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import requests
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.timing import left_within
 from celonis_refresh.webhooks.errors import NotAuthentic
 
 TIMEOUT = (1.0, 1.5)
-"""Seconds to connect, and to read: inside the 15 s that SNS waits, and inside the function's own time."""
+"""Seconds to connect, and to read, at most: what is left of the request's time bounds them too."""
 LARGEST = 64 * 1024
 MAX_KEPT = 16
 NO_PAGE = frozenset({400, 403, 404, 410})
@@ -53,8 +54,12 @@ class SnsPages:
         _found(*self._get(url))
 
     def _get(self, url: str) -> tuple[int, bytes]:
+        left = left_within()
+        if not left:
+            raise SnsUnavailable
+        timeout = (min(TIMEOUT[0], left), min(TIMEOUT[1], left))
         try:
-            with self.session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as answer:
+            with self.session.get(url, timeout=timeout, allow_redirects=False, stream=True) as answer:
                 return answer.status_code, next(answer.iter_content(LARGEST), b"")
         except requests.RequestException:
             raise SnsUnavailable from None
