@@ -6,7 +6,6 @@ Connections are kept; proxies and certificates are those that botocore would tak
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import (
@@ -21,7 +20,7 @@ from botocore.utils import get_environ_proxies
 from urllib3 import PoolManager, ProxyManager, Timeout, exceptions
 
 KEPT = 10
-"""Connections to one host: as many as botocore keeps."""
+"""Hosts whose connections are kept, one each: a process asks one thing after the other."""
 TOLD_AS = (
     (exceptions.NewConnectionError, EndpointConnectionError),
     (exceptions.ConnectTimeoutError, ConnectTimeoutError),
@@ -32,12 +31,12 @@ TOLD_AS = (
 """How botocore tells what urllib3 raises. All of it may pass; the first that fits counts."""
 
 
-@dataclass
 class Connections:
     """``ca_bundle``: the file of the certificates that are trusted; None: certifi's, or botocore's own."""
 
-    ca_bundle: str | None = None
-    _managers: dict[tuple[str, str | None], PoolManager] = field(default_factory=dict)
+    def __init__(self, ca_bundle: str | None = None) -> None:
+        self._ca_bundle = ca_bundle
+        self._managers: dict[tuple[str, str | None], PoolManager] = {}
 
     def send(self, request: AWSPreparedRequest, timeout: Timeout) -> AWSResponse:
         """The answer, read whole. Raises the errors of botocore that say why there is none."""
@@ -61,22 +60,20 @@ class Connections:
 
     def _manager(self, url: str) -> PoolManager:
         """The pools of an address's kind: made when it is first asked for, certificates only where needed."""
+        scheme = url.partition(":")[0]
         proxies = ProxyConfiguration(get_environ_proxies(url))
         proxy: str | None = proxies.proxy_url_for(url)
-        key = (url.partition(":")[0], proxy)
-        if key not in self._managers:
-            trust = ssl.create_default_context(cafile=self._trusted()) if key[0] == "https" else None
-            self._managers[key] = (
-                ProxyManager(
-                    proxy, proxy_headers=proxies.proxy_headers_for(proxy), maxsize=KEPT, ssl_context=trust
-                )
+        if (scheme, proxy) not in self._managers:
+            trust = self._trust() if scheme == "https" else None
+            self._managers[scheme, proxy] = (
+                ProxyManager(proxy, KEPT, None, proxies.proxy_headers_for(proxy), ssl_context=trust)
                 if proxy
-                else PoolManager(maxsize=KEPT, ssl_context=trust)
+                else PoolManager(KEPT, ssl_context=trust)
             )
-        return self._managers[key]
+        return self._managers[scheme, proxy]
 
-    def _trusted(self) -> str:
-        return str(get_cert_path(self.ca_bundle or True))
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=get_cert_path(self._ca_bundle or True))
 
 
 def _told(error: Exception, request: AWSPreparedRequest) -> Exception:

@@ -8,7 +8,6 @@ sends the same body then: a transaction keeps its token.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -38,13 +37,17 @@ THROTTLED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
 class InTime:
     """The handlers for one client. ``send`` sends a request with the time-outs that it is given."""
 
-    patience: Patience
-    send: Callable[[AWSPreparedRequest, Timeout], AWSResponse]
-    random: Random = field(default_factory=Random)
+    def __init__(
+        self,
+        patience: Patience,
+        send: Callable[[AWSPreparedRequest, Timeout], AWSResponse],
+        random: Random | None = None,
+    ) -> None:
+        self._patience, self._send = patience, send
+        self._random = random or Random()  # noqa: S311 - spreads what is sent again
 
     def bind(self, events: Any) -> None:
         """Puts the handlers before those of botocore, the ``events`` of a client."""
@@ -57,7 +60,7 @@ class InTime:
         if left < LEAST_SECONDS:
             raise ConnectTimeoutError(endpoint_url=request.url)
         total = left if isfinite(left) else None
-        return self.send(request, Timeout(total, self.patience.connect, self.patience.read))
+        return self._send(request, Timeout(total, self._patience.connect, self._patience.read))
 
     def needs_retry(
         self,
@@ -67,9 +70,9 @@ class InTime:
         **_: object,
     ) -> float | Literal[False]:
         """Seconds until the next attempt, after so many; False where there is to be none."""
-        if attempts >= self.patience.attempts or not _may_pass(response, caught_exception):
+        if attempts >= self._patience.attempts or not _may_pass(response, caught_exception):
             return False
-        pause = self.random.uniform(0, FIRST_PAUSE * 2 ** (attempts - 1))
+        pause = self._random.uniform(0, FIRST_PAUSE * 2 ** (attempts - 1))
         return pause if left_within() - pause >= LEAST_SECONDS else False
 
 

@@ -138,10 +138,9 @@ class Triggering:
         """A delivery that came again finishes what its first passage may have left undone."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
-        with within(time.accepting()):
+        with within(time.handing_over()):
             run = self.records.find(run_id)
-        if run is not None and run.status is RunStatus.OPENING:
-            with within(time.handing_over()):
+            if run is not None and run.status is RunStatus.OPENING:
                 hand_over(self.executions, run_id)
 
     def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> None:
