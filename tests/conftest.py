@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 STACKS = Path(__file__).parent / "stack"
+LAST = "test_afterwards"
+"""The module of a folder that looks at what all the others left behind."""
+NEAR_THE_END = ("test_flooded", LAST)
+"""Modules of a folder that come after all the others, in this order."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One group for each folder of ``tests/stack``, one for its own files: a stack is made once for each."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """One group for each folder of ``tests/stack``, one for its own files: a stack is made once for each.
+
+    The groups are told before they are read; the last module is put last once the order is made.
+    """
     for item in items:
         if STACKS in item.path.parents:
             part = item.path.relative_to(STACKS).parts[0]
             item.add_marker(pytest.mark.xdist_group("stack" if part.endswith(".py") else part))
+    yield
+    in_folders = [list(here) for _, here in groupby(items, key=lambda item: item.path.parent)]
+    items[:] = [item for here in in_folders for item in sorted(here, key=_place)]
+
+
+def _place(item: pytest.Item) -> int:
+    name = item.path.stem
+    return NEAR_THE_END.index(name) + 1 if name in NEAR_THE_END else 0

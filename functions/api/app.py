@@ -22,7 +22,7 @@ app = APIGatewayHttpResolver()
 
 @cache
 def _requests() -> Requests:
-    records, listing = assembly.records(), Listing(assembly.table())
+    records, listing = assembly.records(), Listing(assembly.table(), time.time)
     return Requests(assembly.accepting(), assembly.state_machine(), records, listing)
 
 
@@ -32,7 +32,7 @@ def _steering() -> Steering:
     return Steering(
         table=table,
         records=assembly.records(),
-        listing=Listing(table),
+        listing=Listing(table, time.time),
         accepting=assembly.accepting(),
         executions=assembly.state_machine(),
         pipelines=assembly.parameters().pipelines,

@@ -17,7 +17,7 @@ def _reconciling() -> Reconciling:
         table=assembly.table(),
         records=assembly.records(),
         leases=assembly.leases(),
-        listing=Listing(assembly.table()),
+        listing=Listing(assembly.table(), time.time),
         executions=assembly.state_machine(),
         closing=assembly.closing(),
         work_for=assembly.work_for,

@@ -7,6 +7,7 @@ from typing import Any
 from celonis_refresh import assembly
 from celonis_refresh.aws.configuration import is_passing
 from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.known_sources import KnownSources
 from celonis_refresh.aws.sns_pages import SnsPages
 from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import logger
@@ -16,20 +17,19 @@ from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
 from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
-from celonis_refresh.webhooks.sources import Source, parse_source
+from celonis_refresh.webhooks.sources import parse_source
 
 CONFIGURATION_SECONDS = 60
 DEFINITION_SECONDS = 10
 """A burst of events is one read of its pipeline: Parameter Store takes 40 reads a second."""
 
 
-def _source(name: str) -> Source:
-    return parse_source(name, assembly.parameters().source_text(name))
-
-
 @cache
 def _triggering() -> triggering.Triggering:
-    sources = Kept(_source, CONFIGURATION_SECONDS, time.time, is_passing)
+    known = KnownSources(assembly.parameters(), time.time)
+    sources = Kept(
+        lambda name: parse_source(name, known.text(name)), CONFIGURATION_SECONDS, time.time, is_passing
+    )
     secrets = Kept(assembly.stored_secrets().webhook, CONFIGURATION_SECONDS, time.time, is_passing)
     return triggering.Triggering(
         source=sources.get,

@@ -9,28 +9,20 @@ cores: they are reported, and no goal.
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
-
-import requests
 
 from local.aws.runtime.pool import Limits
 from local.aws.settings import EventSettings, Settings
 from local.bench.service import Service, serving
 from local.bench.watching import most
 from local.celonis.setups import RateLimit
+from local.crowd import Crowd, Told
+from local.waiting import until
 
 DELIVERIES = 1000
 PIPELINES = 200
-AT_ONCE = 50
-TRIES = 3
-"""A sender sends what was answered with 503 again, as senders do."""
-PATIENCE = 120.0
 PROCESSES = 8
 LONG = 86_400.0
 JOB_SECONDS = 60.0
@@ -41,21 +33,6 @@ TOGETHER_SECONDS = 270.0
 UNKINDNESS = EventSettings(late_seconds=0.6)
 LIMITS = Limits(per_function=100, starting=1)
 OPEN = {"", "OPENING", "RUNNING"}
-
-
-@dataclass(frozen=True)
-class Told:
-    """The last answer to a delivery, and the seconds that the slowest of its answers took."""
-
-    status: int
-    body: dict[str, Any]
-    seconds: float
-
-    @property
-    def run_id(self) -> str:
-        """Of the run that the delivery led to; empty if it was refused."""
-        runs = self.body.get("runs", [])
-        return str(runs[0]["run_id"]) if runs else ""
 
 
 @dataclass(frozen=True)
@@ -108,13 +85,13 @@ def burst(service: Service) -> Burst:
     job = service.job(LONG)
     pipeline = service.pipeline(job, poll={"floor": 1}, settle=2)
     source = service.source(pipeline)
-    told = _deliver(service, ((source, number) for number in range(DELIVERIES)))
+    told = _crowd(service).deliver((source, number) for number in range(DELIVERIES))
     lane = service.celonis.model.jobs[job]
     until(lambda: bool(lane.works), "the start of the first job")
     lane.change(seconds=0.5)
     service.finish(job)
     runs = {one.run_id for one in told} - {""}
-    until(lambda: not _under_way(service, runs), "the end of the runs")
+    until(lambda: not _under_way(service, runs), "the end of the runs", END_SECONDS)
     succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
     return Burst(told, sum(one.run_id in succeeded for one in told), len(lane.works))
 
@@ -127,7 +104,7 @@ def together(service: Service) -> Together:
     model = service.celonis.model
     model.settings = replace(model.settings, rate_limit=ALLOWED)
     most_at_once = most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
-    told = _deliver(service, ((source, number) for number, source in enumerate(sources)))
+    told = _crowd(service).deliver((source, number) for number, source in enumerate(sources))
     runs = {one.run_id for one in told} - {""}
     with contextlib.suppress(TimeoutError):
         until(lambda: not _under_way(service, runs), "the end of the runs", TOGETHER_SECONDS)
@@ -137,37 +114,9 @@ def together(service: Service) -> Together:
     return Together(most_at_once(), statuses, answers)
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = END_SECONDS) -> None:
-    """Waits. Raises ``TimeoutError``."""
-    end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.5)
-
-
 def _under_way(service: Service, runs: Iterable[str]) -> bool:
     return any(service.status(run) in OPEN for run in runs)
 
 
-def _deliver(service: Service, deliveries: Iterable[tuple[str, int]]) -> list[Told]:
-    own = threading.local()
-
-    def send(source: str, number: int) -> Told:
-        if not hasattr(own, "session"):
-            own.session = requests.Session()
-            own.session.trust_env = False
-        body, headers = service.delivery(number)
-        url = f"{service.stack.api_url}/webhooks/{source}"
-        slowest = 0.0
-        for _ in range(TRIES):
-            began = time.perf_counter()
-            answer = own.session.post(url, data=body, headers=headers, timeout=PATIENCE)
-            slowest = max(slowest, time.perf_counter() - began)
-            if answer.status_code != requests.codes.service_unavailable:
-                break
-            time.sleep(float(answer.headers.get("retry-after", 1)))
-        return Told(answer.status_code, answer.json(), slowest)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda delivery: send(*delivery), deliveries))
+def _crowd(service: Service) -> Crowd:
+    return Crowd(service.stack.api_url, service.delivery)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from local.aws.states.execution import Execution
-from local.bench.crowd import until
 from local.bench.service import Service
+from local.waiting import until
 
 LOOKS = 5
 """At the job, and at the load."""

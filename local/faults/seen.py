@@ -10,6 +10,7 @@ from local.aws.states.execution import RUNNING, Execution
 from local.faults.case import Case
 from local.faults.ground import Ground
 from local.faults.team import Json, Team
+from local.waiting import until
 
 LOOK_SECONDS = 0.25
 LEFT_SECONDS = 10.0
@@ -17,7 +18,7 @@ OPEN = ("OPENING", "RUNNING")
 
 
 class NotSeen(Exception):
-    """Something that a case waits for did not come."""
+    """Something that a case needs is not there."""
 
 
 class Seen:
@@ -72,12 +73,8 @@ class Seen:
         return [one for one in self.ours() if one["phase"] != "ended"]
 
     def until(self, seen: Callable[[], object], what: str, seconds: float = 60.0, pause: float = 0.1) -> None:
-        """Waits for something. Raises ``NotSeen``."""
-        end = time.monotonic() + seconds
-        while not seen():
-            if time.monotonic() > end:
-                raise NotSeen(f"{what}: not seen within {seconds:g} s")
-            time.sleep(pause)
+        """Waits for something. Raises ``TimeoutError``."""
+        until(seen, what, seconds, pause)
 
     def until_in(self, state: str, name: str = "") -> Execution:
         """Waits until an execution is inside a state of the state machine."""

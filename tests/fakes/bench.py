@@ -78,7 +78,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.celonis = FakeCelonis(self.clock)
         self.table: Table = table_of(self.dynamodb, self.clock, self.seed)
-        self.records = Records(self.table)
+        self.records = Records(self.table, self.clock)
         self.leases = Leases(self.table, self.clock)
         self.claims = Claims(self.table, self.clock)
         random = Random(self.seed)  # noqa: S311

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLE = "runs"
+SUMMARY = ("run_id", "created_at", "ended_at", "outcome", "error", "expires")
 INDEXES = {
-    "by_pipeline": ("pipeline", ("run_id", "status", "created_at", "ended_at", "outcome", "error")),
-    "by_status": ("status", ("run_id", "pipeline", "created_at", "ended_at", "outcome", "error")),
+    "by_pipeline": (
+        "pipeline",
+        ("status", *SUMMARY),
+    ),
+    "by_status": ("status", ("pipeline", *SUMMARY)),
 }
 """The indexes of the template's table: partition key and projection. All sort by ``position``."""
 
@@ -168,11 +172,8 @@ class FakeDynamoDB:
         more = {"LastEvaluatedKey": _index_key(page[-1], hash_key)} if len(page) < len(found) else {}
         kept = {"pk", hash_key, "position", *projected}
         wanted = request.get("FilterExpression")
-        items = [
-            {name: value for name, value in item.items() if name in kept}
-            for item in page
-            if not wanted or holds(wanted, item, names, values)
-        ]
+        in_index = [{name: value for name, value in item.items() if name in kept} for item in page]
+        items = [item for item in in_index if not wanted or holds(wanted, item, names, values)]
         return {"Items": items, **more}
 
     def document(self, key: str) -> dict[str, Any]:

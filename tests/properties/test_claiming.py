@@ -57,7 +57,7 @@ class Claiming(RuleBasedStateMachine):
     def begin(self) -> None:
         self.clock, self.fake, self.model = Clock(), FakeDynamoDB(), Model()
         self.table = table_of(self.fake, self.clock)
-        self.claims, self.records = Claims(self.table, self.clock), Records(self.table)
+        self.claims, self.records = Claims(self.table, self.clock), Records(self.table, self.clock)
         self.leases = Leases(self.table, self.clock)
         self.made = 0
 

@@ -12,21 +12,18 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from celonis_refresh.passage.closing import Closing
-from celonis_refresh.passage.reconciling import Reconciling
-from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.pipelines.wishes import Reason, Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
-from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, definition_text
 from celonis_refresh.timing import iso
 from tests.fakes.bench import Bench, Crashed
 from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
+from tests.fakes.parts import closing_over, reconciling_over
 from tests.fakes.search import examples
 
 JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
@@ -82,27 +79,8 @@ class Endings(RuleBasedStateMachine):
         for job in set(JOBS.values()):
             bench.job(job)
         bench.model("model-1")
-        self.closing = Closing(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            executions=self.executions,
-            stopping=Stopping(bench.work_for, bench.clock, bench.clock.sleep),
-            notify=self._notify,
-            is_paused=self.paused.__contains__,
-            clock=bench.clock,
-            retention_days=30,
-        )
-        self.reconciling = Reconciling(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            listing=Listing(bench.table),
-            executions=self.executions,
-            closing=self.closing,
-            work_for=bench.work_for,
-            clock=bench.clock,
-        )
+        self.closing = closing_over(bench, self.executions, self._notify, self.paused.__contains__)
+        self.reconciling = reconciling_over(bench, self.executions, self.closing)
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.executions.hook("Publish", "before")

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from local.celonis import world
+from local.waiting import until
 from tests.simulator.team import JOB, JOB_V2, POOL, Team
 
 EXECUTE = f"{JOB_V2}/execute?mode=FULL"
@@ -186,7 +187,7 @@ def test_delay_comes_before_or_after_the_effect(team: Team, when: str, started: 
     with pytest.raises(requests.exceptions.ReadTimeout):
         team.execute(timeout=0.1)
     assert len(team.started()) == started
-    time.sleep(0.25)
+    until(team.started, "the start")
     assert len(team.started()) == 1
 
 

@@ -20,6 +20,7 @@ from local.celonis import world
 from local.celonis.front import Incoming, Reply
 from local.celonis.server import CelonisSimulator
 from local.celonis.wire import Server
+from local.waiting import until
 from tests.simulator.team import JOB, Team
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +110,8 @@ def test_stopping_ends_waiting_answers_and_open_connections() -> None:
         waiting.sendall(
             f"GET {JOB} HTTP/1.1\r\nHost: x\r\nAuthorization: AppKey {world.APP_KEY}\r\n\r\n".encode()
         )
-        time.sleep(0.05)
+        struck = f"{simulator.control_url}/faults"
+        until(lambda: requests.get(struck, timeout=5).json() == [], "the delay of the request")
         began = time.monotonic()
     assert time.monotonic() - began < 2
     assert idle.recv(1) == b""

@@ -13,8 +13,9 @@ from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
 from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import Service, until
+from tests.stack.passages.service import Service
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """A deployed shop for the tests of the local AWS, and small helpers around it."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from local.aws.settings import EventSettings, Settings, TransactionSettings
 from local.aws.stack import LocalStack
+from local.waiting import until
 
 SHOP = Path(__file__).parent / "fixtures" / "shop" / "template.yaml"
 
@@ -54,17 +54,6 @@ def refused_by_iam(stack: LocalStack, service: str, operation: str, **arguments:
     return outcome.failed and b"is not authorized to perform" in outcome.payload
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
-    """The first truthy value of `condition`; fails the test when none came in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    pytest.fail("it did not happen in time")
-
-
 def start(stack: LocalStack, steps: list[Any], name: str | None = None) -> str:
     """Start the order machine; gives the execution's ARN."""
     named = {} if name is None else {"name": name}
@@ -82,7 +71,7 @@ def ended(stack: LocalStack, arn: str, *, seconds: float = 15.0) -> dict[str, An
         found: dict[str, Any] = client.describe_execution(executionArn=arn)
         return None if found["status"] == "RUNNING" else found
 
-    described: dict[str, Any] = wait_until(closed, seconds=seconds)
+    described: dict[str, Any] = until(closed, "the end of an execution", seconds)
     return described
 
 

@@ -10,7 +10,8 @@ import pytest
 from local.aws.errors import LocalStackError
 from local.aws.runtime.code_folder import new_code_folder
 from local.aws.stack import LocalStack
-from tests.stack.local_fixtures import call, deploy_shop, shop, wait_until
+from local.waiting import until
+from tests.stack.local_fixtures import call, deploy_shop, shop
 
 __all__ = ["shop"]
 
@@ -143,7 +144,7 @@ def test_a_reset_gives_everything_back_as_it_was(shop: LocalStack) -> None:
     assert shop.client("dynamodb").scan(TableName=shop.outputs["TableName"])["Count"] == 0
     assert shop.executions == []
     assert shop.logs() == []
-    wait_until(lambda: not set(before) & set(shop.process_ids()))
+    until(lambda: not set(before) & set(shop.process_ids()), "other processes")
     assert call(shop, do="context")["version"] == "$LATEST"
 
 

@@ -13,7 +13,8 @@ from local.aws.delivery.target_input import target_input
 from local.aws.moto_adjustments.event_patterns import event_matches
 from local.aws.settings import EventSettings
 from local.aws.stack import LocalStack
-from tests.stack.local_fixtures import aws, ended, messages, shop, start, wait_until
+from local.waiting import until
+from tests.stack.local_fixtures import aws, ended, messages, shop, start
 
 __all__ = ["shop"]
 
@@ -96,7 +97,7 @@ def test_a_rule_without_the_functions_permission_does_not_reach_it(shop: LocalSt
 
 def test_a_message_to_the_topic_reaches_its_queue(shop: LocalStack) -> None:
     aws(shop, "sns", "publish", TopicArn=shop.physical_ids["Notices"], Message="hello")
-    (message,) = wait_until(lambda: messages(shop, shop.outputs["InboxUrl"]))
+    (message,) = until(lambda: messages(shop, shop.outputs["InboxUrl"]), "a message")
     assert message["Body"] == "hello"
 
 
@@ -179,7 +180,7 @@ def test_what_is_to_be_done_later_is_dropped_when_closed(tmp_path: Path) -> None
     later, done = Later("test"), tmp_path / "done"
     later.after(60, done.touch)
     later.after(0, (tmp_path / "now").touch)
-    wait_until((tmp_path / "now").exists)
+    until((tmp_path / "now").exists, "the file")
     assert not later.wait_idle(0.05)
     later.close()
     assert not done.exists()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.local_fixtures import deploy_shop, wait_until
+from local.waiting import until
+from tests.stack.local_fixtures import deploy_shop
 
 ROOT = Path(__file__).parents[2]
 FUNCTION = """
@@ -66,7 +67,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, number: signal.Signals) 
         began = time.monotonic()
         parent.send_signal(number)
         parent.wait(timeout=10)
-        wait_until(lambda: not any(alive(pid) for pid in workers), seconds=5)
+        until(lambda: not any(alive(pid) for pid in workers), "the end of all processes", 5)
         assert time.monotonic() - began < 8
     finally:
         parent.kill()
@@ -79,7 +80,7 @@ def test_closing_ends_every_process_even_a_busy_one(tmp_path: Path) -> None:
         stack.warm("Idle", 2)
         busy = threading.Thread(target=stack.invoke, args=("Busy", b'{"sleep": 60}'), daemon=True)
         busy.start()
-        wait_until(lambda: stack.logs("Busy"))
+        until(lambda: stack.logs("Busy"), "the function at work")
         workers = stack.process_ids()
         assert len(workers) == 3
         began = time.monotonic()

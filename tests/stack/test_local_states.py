@@ -12,7 +12,7 @@ from local.aws.states.branch import Clock
 from local.aws.states.definition import DefinitionError, load_definition
 from local.aws.states.errors import StateError
 from local.aws.states.execution import Execution, MachineFacts
-from tests.stack.local_fixtures import wait_until
+from local.waiting import until
 from tests.template import documents
 
 Call = Callable[[str, Any], Any]
@@ -47,7 +47,7 @@ class Started:
         self.execution.start()
 
     def end(self) -> Execution:
-        wait_until(lambda: self.execution.status != "RUNNING")
+        until(lambda: self.execution.status != "RUNNING", "the end of the execution")
         return self.execution
 
     def events(self) -> list[str]:
@@ -309,10 +309,9 @@ def test_a_task_that_takes_too_long_times_out_and_can_be_caught() -> None:
     catch = [{"ErrorEquals": ["States.Timeout"], "Next": "Caught", "Output": "late"}]
     states = {"Do": task(TimeoutSeconds=10, Catch=catch), "Caught": {"Type": "Succeed"}}
 
-    def slow(_resource: str, _arguments: Any) -> None:
-        time.sleep(1)
-
-    assert output(machine(states), call=slow) == "late"
+    release = threading.Event()
+    assert output(machine(states), call=lambda *_: release.wait(5)) == "late"
+    release.set()
 
 
 def test_map_keeps_the_order_and_its_own_variables() -> None:
@@ -333,8 +332,15 @@ def test_map_keeps_the_order_and_its_own_variables() -> None:
         },
     }
 
+    others = threading.Barrier(2)
+    both = threading.Event()
+
     def uneven(_resource: str, arguments: Any) -> Any:
-        time.sleep(0.05 if arguments["item"] == "a" else 0)
+        """The first ends last: once both others are at work."""
+        if arguments["item"] == "a":
+            assert both.wait(5)
+        elif others.wait(5) == 0:
+            both.set()
         return arguments
 
     assert output(machine(states), {"items": ["a", "b", "c"]}, call=uneven) == ["oa0", "ob1", "oc2"]
@@ -360,36 +366,37 @@ def test_map_of_something_that_is_no_list_fails() -> None:
 
 def test_map_runs_no_more_at_once_than_it_says() -> None:
     running, most, lock = [0], [0], threading.Lock()
+    pairs = threading.Barrier(2)
 
     def count(_resource: str, arguments: Any) -> Any:
+        """Two at a time: each waits for another to be at work as well."""
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        time.sleep(0.05)
+        pairs.wait(5)
         with lock:
             running[0] -= 1
         return arguments
 
-    assert output(machine({"Each": each(task(), MaxConcurrency=2)}), [1, 2, 3, 4, 5], call=count) == [
-        1,
-        2,
-        3,
-        4,
-        5,
-    ]
+    definition = machine({"Each": each(task(), MaxConcurrency=2)})
+    assert output(definition, [1, 2, 3, 4, 5, 6], call=count) == [1, 2, 3, 4, 5, 6]
     assert most[0] == 2
 
 
 def test_an_iteration_that_fails_stops_the_others_and_fails_the_map() -> None:
+    both_wait = threading.Event()
+
     def call(_resource: str, arguments: Any) -> Any:
         if arguments == 1:
-            time.sleep(0.2)
+            assert both_wait.wait(5)
             raise StateError("Broken", "one")
         return arguments
 
     states = {"Each": each(task(Next="Wait"))}
     states["Each"]["ItemProcessor"]["States"]["Wait"] = {"Type": "Wait", "Seconds": 3600, "End": True}
     started = begin(machine(states), [1, 2, 3], call)
+    until(lambda: started.events().count("WaitStateEntered") == 2, "the others to wait")
+    both_wait.set()
     execution = started.end()
     assert (execution.status, execution.error) == ("FAILED", "Broken")
     assert started.events().count("MapIterationAborted") == 2
@@ -432,22 +439,26 @@ def test_more_than_256_kib_is_more_than_a_state_may_give() -> None:
 def test_a_stop_ends_a_wait_at_once_even_inside_a_map() -> None:
     states = {"Each": each({"Type": "Wait", "Seconds": 3600, "End": True})}
     started = begin(machine(states), [1, 2], factor=1)
-    wait_until(lambda: started.events().count("WaitStateEntered") == 2)
+    until(lambda: started.events().count("WaitStateEntered") == 2, "both to wait")
     started.execution.stop("Cancelled", "by hand")
     execution = started.end()
     assert (execution.status, execution.error, execution.cause) == ("ABORTED", "Cancelled", "by hand")
-    wait_until(lambda: started.events().count("MapIterationAborted") == 2)
+    until(lambda: started.events().count("MapIterationAborted") == 2, "both to be aborted")
     assert started.statuses == ["RUNNING", "ABORTED"]
+
+
+def _tasks_at_work() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == "state-machine-task"]
 
 
 def test_a_stop_does_not_wait_for_the_task_and_its_result_is_dropped() -> None:
     release = threading.Event()
     started = begin(machine({"Do": task(Next="More"), "More": task()}), call=lambda *_: release.wait(5))
-    wait_until(lambda: "LambdaFunctionStarted" in started.events())
+    until(lambda: "LambdaFunctionStarted" in started.events(), "the task to start")
     started.execution.stop(None, None)
     assert started.execution.status == "ABORTED"
     release.set()
-    time.sleep(0.1)
+    until(lambda: not _tasks_at_work(), "the end of the task")
     assert "LambdaFunctionSucceeded" not in started.events()
     assert started.execution.status == "ABORTED"
 

@@ -72,7 +72,7 @@ def table() -> Table:
 
 @cache
 def records() -> Records:
-    return Records(table())
+    return Records(table(), time.time)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -13,13 +12,13 @@ from local.bench.lambdas.scene import Scene, first_of_each, scene
 from local.bench.lambdas.tap import Call
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.service import Json
+from local.waiting import until
 
 COLD_PAIRS = 15
 WARM_PAIRS = 41
 WARM_UP = 3
 """Events before it counts: clients are made, connections stand, what is kept is kept."""
 STEP = "job-0"
-RUN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -169,10 +168,12 @@ def _run_under_way(ground: Scene) -> str:
         name=run_id,
         input=f'{{"pipeline": "{ground.pipeline}"}}',
     )
-    until = time.monotonic() + RUN_SECONDS
     (execution,) = stack.executions
-    while not any(event["type"] == "WaitStateEntered" for event in execution.history.events()):
-        if time.monotonic() > until:
-            raise TimeoutError(f"run {run_id} has not started its job: {execution.status} {execution.cause}")
-        time.sleep(0.05)
+
+    def waits() -> bool:
+        if execution.status != "RUNNING":
+            raise RuntimeError(f"run {run_id}: {execution.status}, {execution.cause}")
+        return any(event["type"] == "WaitStateEntered" for event in execution.history.events())
+
+    until(waits, f"run {run_id} to start its job")
     return run_id

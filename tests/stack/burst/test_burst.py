@@ -6,10 +6,12 @@ from collections import Counter
 
 from celonis_refresh.pipelines.wishes import MAX_REASONS
 from local.bench.watching import most
+from local.crowd import Crowd, Request, Told
+from local.waiting import until
 from tests.stack.burst.conftest import PROCESSES
-from tests.stack.burst.crowd import Crowd, Told
 from tests.stack.ground import Ground
-from tests.stack.passages.service import until
+from tests.stack.passages.service import WEBHOOK_SECRET
+from tests.stack.triggers.signing import signed
 
 DELIVERIES = 1000
 PIPELINES = 200
@@ -17,6 +19,13 @@ LONG = 1000.0
 """Seconds: a job that ends when its test says so."""
 SECONDS = 200.0
 """Time for all of them to end, on a machine that is busy with other things as well."""
+
+
+def _delivery(number: int) -> Request:
+    event = {"action": "completed", "workflow_run": {"id": number, "conclusion": "success"}}
+    headers = {"x-github-event": "workflow_run", "x-github-delivery": f"delivery-{number}"}
+    call = signed("github", event, WEBHOOK_SECRET, headers)
+    return call.body, call.headers
 
 
 def _is_accepted(one: Told) -> bool:
@@ -31,7 +40,7 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Grou
     source = service.source({"pipeline": pipeline})
     conflicts = service.stack.conflicts
     most_at_once = most(lambda: service.stack.serving("Trigger"))
-    told = Crowd(service.stack.api_url).deliver((source, number) for number in range(DELIVERIES))
+    told = Crowd(service.stack.api_url, _delivery).deliver((source, number) for number in range(DELIVERIES))
     assert most_at_once() >= PROCESSES
 
     assert Counter(one.status for one in told if not _is_accepted(one)) == {}
@@ -63,7 +72,9 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(ground: Ground) -> N
     celonis.reset()
     jobs = [celonis.job(seconds=0.3) for _ in range(PIPELINES)]
     sources = [service.source({"pipeline": service.pipeline(jobs=[job])}) for job in jobs]
-    told = Crowd(service.stack.api_url).deliver((source, number) for number, source in enumerate(sources))
+    told = Crowd(service.stack.api_url, _delivery).deliver(
+        (source, number) for number, source in enumerate(sources)
+    )
     assert Counter(one.status for one in told if not _is_accepted(one)) == {}
     assert len(told) == PIPELINES
     runs = [one.body["runs"][0]["run_id"] for one in told]

@@ -15,14 +15,13 @@ from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
 from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from tests.conftest import LAST
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.service import SAMPLE, Service
 
 FOLDER = Path(__file__).parent
 TIME_FACTOR = 0.2
 """The waits of state machines are shortened; Celonis and the functions run in real time."""
-LAST = "test_afterwards"
-"""The module that looks at what all the others left behind."""
 
 
 class Everything:
@@ -30,15 +29,6 @@ class Everything:
 
     begun: ClassVar[set[str]] = set()
     left_out = False
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the last module last within this folder."""
-    here = [index for index, item in enumerate(items) if item.path.parent == FOLDER]
-    ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == LAST)
-    for index, item in zip(here, ordered, strict=True):
-        items[index] = item
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

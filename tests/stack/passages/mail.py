@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 
 from local.aws.stack import LocalStack
+from local.waiting import until
 from tests.stack.passages.celonis import Json
 from tests.stack.passages.part import Part
-from tests.stack.passages.waiting import until
 
 
 class Mail(Part):

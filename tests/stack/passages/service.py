@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from local.waiting import until
 from tests.stack.passages.celonis import Json
 from tests.stack.passages.configuration import Configuration
 from tests.stack.passages.documents import (
@@ -15,7 +16,6 @@ from tests.stack.passages.documents import (
     oauth_client,
 )
 from tests.stack.passages.mail import Mail
-from tests.stack.passages.waiting import until
 from tests.stack.passages.ways_in import WaysIn
 
 __all__ = [
@@ -107,7 +107,7 @@ class Service(Configuration, WaysIn, Mail):
         try:
             until(lambda: self.is_over(run_id), f"the end of execution {run_id}")
             until(lambda: self.status(run_id) not in OPEN | {"NONE"}, f"the end of run {run_id}")
-        except AssertionError as error:
+        except TimeoutError as error:
             error.add_note(json.dumps(self.item(f"run#{run_id}").get("steps"), indent=1))
             raise
         return self.show(run_id)

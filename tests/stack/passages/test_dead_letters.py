@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from local.standing import STACK_NAME
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.permissions import withheld
-from tests.stack.passages.service import Service, until
+from tests.stack.passages.service import Service
 
 
 def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: Service) -> None:

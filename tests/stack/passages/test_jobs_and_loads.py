@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from celonis_refresh.timing import epoch
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import Service, is_sentence, until
+from tests.stack.passages.service import Service, is_sentence
 
 
 def test_jobs_run_in_order_groups_side_by_side_and_then_all_loads_side_by_side(

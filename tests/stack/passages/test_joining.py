@@ -6,8 +6,9 @@ from typing import Any
 
 from local.celonis import world
 from local.standing import STACK_NAME
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence, until
+from tests.stack.passages.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence
 
 
 def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_wish_wins(

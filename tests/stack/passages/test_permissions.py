@@ -6,9 +6,10 @@ import pytest
 
 from local.aws.errors import LocalStackError
 from local.standing import STACK_NAME
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.permissions import withheld
-from tests.stack.passages.service import SAMPLE, Service, until
+from tests.stack.passages.service import SAMPLE, Service
 
 
 @pytest.mark.parametrize(

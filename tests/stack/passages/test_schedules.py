@@ -6,8 +6,9 @@ import json
 
 from local.celonis import world
 from local.standing import STACK_NAME
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import SAMPLE, Service, until
+from tests.stack.passages.service import SAMPLE, Service
 
 
 def test_the_schedule_starts_a_full_extraction_and_a_complete_load_and_each_occurrence_once(

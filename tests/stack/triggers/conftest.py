@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,19 +11,8 @@ from tests.stack.ground import Ground, deployed
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.service import Service
 
-FOLDER = Path(__file__).parent
 TIME_FACTOR = 0.25
 """The waits of state machines are shortened; Celonis and the functions run in real time."""
-LAST = "test_afterwards"
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the last module last within this folder."""
-    here = [index for index, item in enumerate(items) if item.path.parent == FOLDER]
-    ordered = sorted((items[index] for index in here), key=lambda item: item.path.stem == LAST)
-    for index, item in zip(here, ordered, strict=True):
-        items[index] = item
 
 
 @pytest.fixture(scope="package")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from local.waiting import until
 from tests.stack.ground import Ground
 from tests.stack.passages.celonis import Celonis, Json
-from tests.stack.passages.service import WEBHOOK_SECRET, Service, is_sentence, until
+from tests.stack.passages.service import WEBHOOK_SECRET, Service, is_sentence
 from tests.stack.triggers.calls import CALLS, source_of
 from tests.stack.triggers.signing import signed
 from tests.stack.triggers.watching import Watched

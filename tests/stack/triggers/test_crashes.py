@@ -16,10 +16,11 @@ from typing import Literal, NamedTuple
 import pytest
 
 from local.aws.runtime.armory import Fault
+from local.waiting import until
 from tests.stack.ground import Ground
 from tests.stack.passages.celonis import Json
 from tests.stack.passages.documents import WORKFLOW_SUCCEEDED, oauth_client
-from tests.stack.passages.service import Service, until
+from tests.stack.passages.service import Service
 from tests.stack.triggers.signing import signed
 
 AT_ONCE = 2

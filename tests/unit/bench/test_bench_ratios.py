@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
-from local.bench.crowd import Burst, Together, Told
+from local.bench.crowd import Burst, Together
 from local.bench.goals import GOALS
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.show import unmet
+from local.crowd import Told
 
 
 def test_who_goes_first_changes_from_pair_to_pair() -> None:
@@ -48,7 +49,7 @@ def test_goals_that_are_not_met_are_named() -> None:
 
 
 def test_a_burst_is_right_if_all_are_covered_by_two_executions() -> None:
-    told = [Told(202, {"runs": [{"run_id": "a"}]}, 0.5), Told(503, {}, 2.5)]
+    told = [Told(202, {"runs": [{"run_id": "a"}]}, 1.0, (), 0.5), Told(503, {}, 2.0, (503,), 2.5)]
     assert told[0].run_id == "a"
     assert told[1].run_id == ""
     assert Burst(told, covered=2, executions=2).figures() == {"burst_ok": 1.0, "slowest_answer_s": 2.5}

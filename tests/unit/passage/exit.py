@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celonis_refresh.passage.closing import Closing, EndedExecution
-from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run
 from tests.fakes.bench import RUN, Bench, job_definition
 from tests.fakes.executions import FakeExecutions
+from tests.fakes.parts import closing_over
 
 CLOSE_SECONDS = 117.0
 """What CloseRun has, less what its answer needs."""
@@ -37,18 +37,10 @@ class Exit:
 
     @property
     def closing(self) -> Closing:
-        bench = self.bench
-        return Closing(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            executions=self.executions,
-            stopping=Stopping(bench.work_for, bench.clock, bench.clock.sleep),
-            notify=lambda subject, text, facts: self.notices.append((subject, text, facts)),
-            is_paused=lambda pipeline: self.paused,
-            clock=bench.clock,
-            retention_days=90,
-        )
+        return closing_over(self.bench, self.executions, self._notify, lambda _: self.paused)
+
+    def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
+        self.notices.append((subject, text, facts))
 
     def join(self, run_id: str = "otc-2") -> None:
         """A trigger joins what follows."""

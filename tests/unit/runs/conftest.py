@@ -49,8 +49,8 @@ def claims(table: Table, clock: Clock) -> Claims:
 
 
 @pytest.fixture
-def records(table: Table) -> Records:
-    return Records(table)
+def records(table: Table, clock: Clock) -> Records:
+    return Records(table, clock)
 
 
 @pytest.fixture

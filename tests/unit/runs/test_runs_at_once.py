@@ -76,7 +76,7 @@ def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: 
     (follow_up,) = {result.run_id for result in results if result.status == "joined"}
     slot = threads_table.get(keys.slot("otc")) or {}
     assert (slot["run_id"], slot["pending"]["run_id"]) == (started.run_id, follow_up)
-    records = Records(threads_table)
+    records = Records(threads_table, time)
     wishes = [records.get(started.run_id).wish, Wish.from_json(slot["pending"]["wish"])]
     assert sorted(len(each.tables) for each in wishes) == [1, THREADS - 1]
     assert frozenset[str]().union(*(each.tables for each in wishes)) == {f"t{n}" for n in range(THREADS)}

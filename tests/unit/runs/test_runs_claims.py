@@ -11,7 +11,7 @@ from celonis_refresh.pipelines.wishes import Reason, Wish, wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import DAY, DELIVERY_DAYS, MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
-from celonis_refresh.runs.records import Run, RunStatus, new_record
+from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso
@@ -167,6 +167,16 @@ def test_a_delivery_is_known_for_its_days_and_no_longer_even_if_the_item_still_s
     assert again.duplicate is duplicate
     assert one(again).run_id == ("otc-1" if duplicate else "otc-follow-2")
     assert (table.get("delivery#erp#1") or {})["expires"] > clock.now
+
+
+def test_the_id_of_a_run_that_has_expired_is_free_even_if_the_record_still_stands(
+    claims: Claims, clock: Clock, table: Table, deadline: Deadline
+) -> None:
+    """Step Functions takes the name of an execution again after 90 days."""
+    old = {**new_record("otc-1", "otc", Wish(), "2025-01-01T00:00:00.000Z"), "status": RunStatus.FAILED}
+    table.transact([table.put({**old, "expires": int(clock.now) - 1})], deadline)
+    assert one(claims.accept([claim()], [], deadline)).status == "started"
+    assert Records(table, clock).get("otc-1").is_open
 
 
 def test_a_known_delivery_is_told_without_a_claim(claims: Claims, deadline: Deadline) -> None:

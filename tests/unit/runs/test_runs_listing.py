@@ -13,7 +13,7 @@ from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.listing import FILTERED, SUMMARY, Listing, shown
-from celonis_refresh.runs.records import Run, RunStatus, new_record
+from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
@@ -28,6 +28,11 @@ Listed = list[dict[str, Any]]
 @pytest.fixture
 def moto_table(moto: Any, clock: Clock) -> Table:
     return table_of(moto, create_table(moto), clock)
+
+
+@pytest.fixture
+def listing(moto_table: Table, clock: Clock) -> Listing:
+    return Listing(moto_table, clock)
 
 
 @pytest.fixture
@@ -88,59 +93,78 @@ def test_pages_hold_every_run_once_newest_first(
         for item in sorted(items, key=lambda item: str(item["position"]), reverse=True)
         if pipeline in (None, item["pipeline"]) and status in (None, item["status"])
     ]
-    assert [run["run_id"] for run in every_page(Listing(table), limit, pipeline, status)] == wanted
+    assert [run["run_id"] for run in every_page(Listing(table, clock), limit, pipeline, status)] == wanted
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_the_last_page_says_so_also_when_it_is_full(
-    count: int, moto_table: Table, add: Callable[..., None]
+    count: int, listing: Listing, add: Callable[..., None]
 ) -> None:
     for number in range(count):
         add(f"run-{number}", "otc", SECONDS[0])
     for pipeline, status in ((None, None), ("otc", None), (None, RunStatus.OPENING)):
-        page = Listing(moto_table).page(2, pipeline, status, None)
+        page = listing.page(2, pipeline, status, None)
         assert (len(page.runs), page.before is None) == (min(count, 2), count <= 2)
 
 
 def test_a_rare_status_is_found_behind_many_others(
-    moto_table: Table, add: Callable[..., None], deadline: Deadline
+    moto_table: Table, listing: Listing, add: Callable[..., None], deadline: Deadline
 ) -> None:
     add("the-one", "otc", SECONDS[0], status=RunStatus.FAILED)
     many = [new_record(f"run-{number}", "otc", Wish(), SECONDS[1]) for number in range(FILTERED)]
     moto_table.transact([moto_table.put(record) for record in many], deadline)
     add("run-x", "otc", SECONDS[2])
-    page = Listing(moto_table).page(1, "otc", RunStatus.FAILED, None)
+    page = listing.page(1, "otc", RunStatus.FAILED, None)
     assert ([run["run_id"] for run in page.runs], page.before) == (["the-one"], None)
 
 
-def test_a_run_is_listed_with_what_it_came_to(moto_table: Table, add: Callable[..., None]) -> None:
+def test_a_run_is_listed_with_what_it_came_to(listing: Listing, add: Callable[..., None]) -> None:
     facts = {"status": RunStatus.FAILED, "ended_at": SECONDS[2], "error": "JobFailed", "outcome": "Red."}
     add("run-1", "otc", SECONDS[0], **facts)
     expected = {"run_id": "run-1", "pipeline": "otc", "created_at": SECONDS[0], **facts}
     for pipeline, status in ((None, None), ("otc", None), (None, RunStatus.FAILED)):
-        assert Listing(moto_table).page(9, pipeline, status, None).runs == [expected]
+        assert listing.page(9, pipeline, status, None).runs == [expected]
     assert set(expected) == set(SUMMARY)
 
 
 def test_what_is_no_run_is_in_no_list_of_runs(
-    moto_table: Table, add: Callable[..., None], deadline: Deadline
+    moto_table: Table, listing: Listing, add: Callable[..., None], deadline: Deadline
 ) -> None:
     add("run-1", "otc", SECONDS[0])
     waiting = {"pk": keys.slot("otc"), "status": keys.WAITING, "position": f"{SECONDS[0]} otc"}
     lease = lease_item(keys.job_lease("job-a"), "run-1", SECONDS[1])
     moto_table.transact([moto_table.put(item) for item in (waiting, lease)], deadline)
-    listing = Listing(moto_table)
     assert [run["run_id"] for run in listing.page(9, None, None, None).runs] == ["run-1"]
     assert [item["pk"] for item in listing.all_of(keys.WAITING)] == ["slot#otc"]
     assert [item["pk"] for item in listing.all_of(keys.LEASED)] == ["lease#job#job-a"]
 
 
+@pytest.mark.parametrize(("left", "kept"), [(-1, False), (0, True), (1, True), (None, True)])
+def test_what_has_expired_is_in_no_list_and_not_found(
+    left: int | None, kept: bool, listing: Listing, add: Callable[..., None], clock: Clock
+) -> None:
+    """DynamoDB deletes it when it has the time."""
+    add("run-1", "otc", SECONDS[0], status=RunStatus.FAILED)
+    facts = {} if left is None else {"expires": int(clock.now) + left}
+    add("run-2", "otc", SECONDS[1], status=RunStatus.FAILED, **facts)
+    wanted = ["run-2", "run-1"] if kept else ["run-1"]
+    for pipeline, status in (
+        (None, None),
+        ("otc", None),
+        (None, RunStatus.FAILED),
+        ("otc", RunStatus.FAILED),
+    ):
+        assert [run["run_id"] for run in every_page(listing, 1, pipeline, status)] == wanted
+    assert [item["run_id"] for item in listing.all_of(RunStatus.FAILED)] == wanted[::-1]
+    assert (Records(listing.table, clock).find("run-2") is not None) is kept
+
+
 def test_all_that_stands_under_a_status_comes_oldest_first(
-    moto_table: Table, add: Callable[..., None]
+    listing: Listing, add: Callable[..., None]
 ) -> None:
     for number in (2, 0, 1):
         add(f"run-{number}", "otc", SECONDS[number])
-    found = list(Listing(moto_table).all_of(RunStatus.OPENING))
+    found = list(listing.all_of(RunStatus.OPENING))
     assert [item["run_id"] for item in found] == ["run-0", "run-1", "run-2"]
 
 

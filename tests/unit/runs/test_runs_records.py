@@ -166,7 +166,8 @@ def fake() -> FakeDynamoDB:
 def opened(fake: FakeDynamoDB, clock: Clock, deadline: Deadline) -> tuple[Records, Run]:
     table = table_of(fake, clock)
     Claims(table, clock).accept([claim()], [], deadline)
-    return Records(table), Records(table).get("otc-1")
+    records = Records(table, clock)
+    return records, records.get("otc-1")
 
 
 STATE = {"sent_by": 1_767_225_600.0, "began": 1_767_225_600.25, "posts": 1, "baseline": {"ids": ("a", "b")}}

@@ -15,6 +15,7 @@ from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import Run, RunStatus
 from tests.fakes.bench import RUN
+from tests.fakes.parts import reconciling_over, steering_over
 from tests.unit.passage.exit import Exit
 
 ROUND_SECONDS = 237.0
@@ -34,7 +35,7 @@ class Desk(Exit):
         self._ids = itertools.count(100)
         bench = self.bench
         self.accepting = Accepting(bench.claims, self.defined, self._new_id, bench.clock)
-        self.listing = Listing(bench.table)
+        self.listing = Listing(bench.table, bench.clock)
 
     def defined(self, name: str) -> Definition:
         if name not in self.definitions:
@@ -50,29 +51,11 @@ class Desk(Exit):
 
     @property
     def steering(self) -> Steering:
-        return Steering(
-            table=self.bench.table,
-            records=self.bench.records,
-            listing=self.listing,
-            accepting=self.accepting,
-            executions=self.executions,
-            pipelines=lambda: list(self.definitions),
-            clock=self.bench.clock,
-        )
+        return steering_over(self.bench, self.executions, self.accepting, self.definitions)
 
     @property
     def reconciling(self) -> Reconciling:
-        bench = self.bench
-        return Reconciling(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            listing=self.listing,
-            executions=self.executions,
-            closing=self.closing,
-            work_for=bench.work_for,
-            clock=bench.clock,
-        )
+        return reconciling_over(self.bench, self.executions, self.closing)
 
     def round(self, seconds: float = ROUND_SECONDS) -> Findings:
         """One round of reconcile."""

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.opening import Execution, Opened, Opening
-from celonis_refresh.passage.reconciling import Findings, Reconciling
+from celonis_refresh.passage.reconciling import Findings
 from celonis_refresh.passage.requesting import Requests
 from celonis_refresh.passage.steering import Steering
-from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.listing import Listing
 from tests.fakes.bench import Crashed
+from tests.fakes.parts import closing_over, reconciling_over, steering_over
 from tests.unit.passage.entrance import Entrance
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
@@ -71,32 +70,14 @@ class House(Entrance):
         super().__post_init__()
         bench = self.bench
         self.listen(Calls())
-        self.closing = Closing(
-            table=bench.table,
-            records=bench.records,
-            leases=bench.leases,
-            executions=self.executions,
-            stopping=Stopping(bench.work_for, bench.clock, bench.clock.sleep),
-            notify=self._notify,
-            is_paused=self._is_paused,
-            clock=bench.clock,
-            retention_days=90,
-        )
-        self.listing = Listing(bench.table)
+        self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
+        self.listing = Listing(bench.table, bench.clock)
         self.opening = Opening(bench.records, self.accepting, self.tables, bench.clock)
         self.requests = Requests(self.accepting, self.executions, bench.records, self.listing)
 
     @property
     def steering(self) -> Steering:
-        return Steering(
-            table=self.bench.table,
-            records=self.bench.records,
-            listing=self.listing,
-            accepting=self.accepting,
-            executions=self.executions,
-            pipelines=lambda: list(self.definitions),
-            clock=self.bench.clock,
-        )
+        return steering_over(self.bench, self.executions, self.accepting, self.definitions)
 
     def listen(self, calls: Calls) -> Calls:
         """From now on all calls are told to ``calls``."""
@@ -144,16 +125,7 @@ class House(Entrance):
     def reconcile(self) -> Findings:
         """A round, once nobody is at work any more."""
         self.bench.clock.sleep(LONG)
-        reconciling = Reconciling(
-            table=self.bench.table,
-            records=self.bench.records,
-            leases=self.bench.leases,
-            listing=self.listing,
-            executions=self.executions,
-            closing=self.closing,
-            work_for=self.bench.work_for,
-            clock=self.bench.clock,
-        )
+        reconciling = reconciling_over(self.bench, self.executions, self.closing)
         return reconciling.reconcile(self.bench.deadline(ROUND_SECONDS))
 
     # ------------------------------------------------------------ the state machine

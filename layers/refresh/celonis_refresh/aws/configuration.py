@@ -58,6 +58,11 @@ class ConfigurationUnavailable(RefreshError):
         super().__init__(f"AWS did not give {name!r} when it was asked for.", hint="Try again.")
 
 
+def is_name(text: str) -> bool:
+    """Whether a pipeline or a source can have this name: what is none is never asked for."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
 def is_passing(error: Exception) -> bool:
     """Whether what was known before may serve on, because asking again later helps."""
     return isinstance(error, ConfigurationUnavailable)
@@ -85,18 +90,24 @@ class Parameters:
 
     def pipeline(self, name: str) -> Definition:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
-        if not re.fullmatch(NAME_PATTERN, name):
+        if not is_name(name):
             raise InvalidTrigger("The trigger", [Problem("pipeline", "expected the name of a pipeline")])
         text = self._text(f"/{self.stack}/pipelines/{name}")
         if text is None:
             raise UnknownPipeline(name, where=f"/{self.stack}/pipelines/{name}")
         return parse_definition(name, text)
 
+    @property
+    def sources_path(self) -> str:
+        return f"/{self.stack}/sources/"
+
     def pipelines(self) -> list[str]:
         """The names of all pipelines."""
-        path = f"/{self.stack}/pipelines/"
-        pages = self.client.get_paginator("get_parameters_by_path").paginate(Path=path)
-        return [found["Name"].removeprefix(path) for page in pages for found in page["Parameters"]]
+        return self._names(f"/{self.stack}/pipelines/")
+
+    def sources(self) -> list[str]:
+        """The names of all sources."""
+        return self._names(self.sources_path)
 
     def is_paused(self, name: str) -> bool:
         """Whether the pipeline starts nothing for now. What cannot be read shall fail where people see it."""
@@ -107,10 +118,17 @@ class Parameters:
 
     def source_text(self, name: str) -> str:
         """The JSON of a source. Raises ``UnknownSource``."""
-        text = self._text(f"/{self.stack}/sources/{name}") if re.fullmatch(NAME_PATTERN, name) else None
+        text = self._text(f"{self.sources_path}{name}") if is_name(name) else None
         if text is None:
-            raise UnknownSource(f"/{self.stack}/sources/")
+            raise UnknownSource(self.sources_path)
         return text
+
+    def _names(self, path: str) -> list[str]:
+        def found() -> list[str]:
+            pages = self.client.get_paginator("get_parameters_by_path").paginate(Path=path)
+            return [each["Name"].removeprefix(path) for page in pages for each in page["Parameters"]]
+
+        return _read(path, found)
 
     def _text(self, name: str) -> str | None:
         try:

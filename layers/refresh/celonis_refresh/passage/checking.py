@@ -58,7 +58,7 @@ class Check(Start):
         """A step that is not started yet: the state machine tries again, until the time-out."""
         if self.is_expired():
             raise self.expired()
-        self.count_round(looks=2)
+        self.pacing.count_round(looks=2)
         self.save()
         return self.progress("WAITING")
 
@@ -76,11 +76,11 @@ class Check(Start):
             logger.warning("Celonis tells a status that is not known; it is waited on", extra=told)
 
     def _note_pace(self, ruling: Ruling, sight: Sight) -> None:
-        self.set_pace(refused=0)
+        self.pacing.note(refused=0)
         if ruling.verdict is Verdict.UNDER_WAY and sight.activity is Activity.UNDER_WAY:
-            self.set_pace(seen=self.now())
+            self.pacing.note(seen=self.now())
             if self.state["status"] == JobStatus.QUEUED:
-                self.set_pace(queued=self.now())
+                self.pacing.note(queued=self.now())
 
     def _ended(self, ruling: Ruling, sight: Sight) -> Progress:
         learn = self._lesson(ruling, sight)
@@ -103,11 +103,11 @@ class Check(Start):
 
     def _lesson(self, ruling: Ruling, sight: Sight) -> Callable[[], None]:
         """What this end teaches, to be called once it is written."""
-        now, begin, known = self.now(), self.counted_from(), self.pace.get("known")
+        now, begin, known = self.now(), self.pacing.counted_from(), self.pacing.noted.get("known")
         if known is None:
             return lambda: None
         dated = None if self._is_begun_by_a_job() else sight.seconds_of(names_of_ours(ruling.evidence))
-        least = max(0.0, float(self.pace.get("seen", 0.0)) - begin)
+        least = max(0.0, float(self.pacing.noted.get("seen", 0.0)) - begin)
         lasted, status = took(dated, least, max(0.0, now - begin)), str(ruling.status)
         key, learning = self.work.durations, self.means.learning
         return lambda: learning.learn(key, known, lasted, status, self.deadline)

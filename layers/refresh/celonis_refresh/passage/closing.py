@@ -129,9 +129,8 @@ class Closing:
     def _actions(
         self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool
     ) -> list[Action]:
-        sets = ", ".join(f"#{name} = :{name}" for name in facts)
         at = str(facts["ended_at"])
-        actions = [self.table.change(keys.run(run.run_id), f"SET {sets}", IS_OPEN, {**OPEN_VALUES, **facts})]
+        actions = [self.table.set(keys.run(run.run_id), facts, IS_OPEN, OPEN_VALUES)]
         if slot.get("run_id") == run.run_id:
             actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
         if facts["status"] is not RunStatus.SUCCEEDED:
@@ -152,8 +151,8 @@ class Closing:
         facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
         text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
         self.notify(f"{run.pipeline}: {run.status}", text, facts)
-        at = {"at": iso(self.clock())}
-        told = self.table.change(keys.run(run.run_id), "SET #told_at = :at", "attribute_exists(pk)", at)
+        at = {"told_at": iso(self.clock())}
+        told = self.table.set(keys.run(run.run_id), at, "attribute_exists(pk)")
         self.table.transact([told, self.table.remove(keys.notice(run.run_id), "")], deadline)
 
     def _tell_of_refusal(self, execution: EndedExecution) -> None:

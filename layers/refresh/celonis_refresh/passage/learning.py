@@ -68,9 +68,8 @@ class Learning:
             "rev": rev + 1,
             "expires": int(self.clock()) + KEPT_DAYS * DAY,
         }
-        sets = ", ".join(f"#{name} = :{name}" for name in facts)
         unmoved, values = ("#rev = :known", {"known": rev}) if rev else ("attribute_not_exists(pk)", {})
-        change = self.table.change(key, f"SET {sets}", unmoved, {**facts, **values})
+        change = self.table.set(key, facts, unmoved, values)
         try:
             self.table.update(change, Deadline.after(min(WRITE_SECONDS, deadline.left()), self.clock))
         except (Refused, RefreshError) as trouble:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
 from random import Random
 from typing import Any, Literal
 
@@ -12,22 +11,17 @@ from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.learning import Learning
 from celonis_refresh.passage.looking import LOOK_SECONDS
+from celonis_refresh.passage.pacing import Pacing
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.sights import Baseline, Sight
 from celonis_refresh.passage.work import Work
 from celonis_refresh.polling.budget import looks_per_step
-from celonis_refresh.polling.expectation import expect
-from celonis_refresh.polling.schedule import JITTER, Schedule
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
 POST_SECONDS = 20.0
 """How long a start may take; it fits several times into the tasks' own time-out."""
-MADE_UP = 20
-"""So many refused looks in a row are made up for as soon as Celonis may be asked; then the schedule rules."""
-QUEUE_GROWTH = 0.1
-"""While Celonis keeps a job in a queue, a wait is at least this share of the time it has been there."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,15 @@ class Step:
     def __post_init__(self) -> None:
         self.work = self.means.work_for(self.run, self.name)
         self.state: dict[str, Any] = dict(self.run.steps.get(self.name, {}))
+        plan = self.run.plan
+        self.pacing = Pacing(
+            self.state,
+            self.run.definition.poll,
+            self.work.timeout,
+            looks_per_step(len(plan.jobs) + len(plan.loads)),
+            self.means.clock,
+            self.means.random,
+        )
 
     def now(self) -> float:
         return self.means.clock()
@@ -83,88 +86,26 @@ class Step:
             "began": self.state.get("began", now),
         }
 
-    @property
-    def pace(self) -> Mapping[str, Any]:
-        """What the waits go by.
-
-        ``known`` of the runs before; when it was last seen ``queued``, and when under way (``seen``);
-        ``refused``: the looks in a row that were not allowed.
-        """
-        pace: Mapping[str, Any] = self.state.get("pace", {})
-        return pace
-
-    def set_pace(self, **facts: object) -> None:
-        self.state["pace"] = {**self.pace, **facts}
-
     def recall(self) -> None:
-        """Reads what the runs before tell, once for the step; what cannot be read now is read by the next."""
-        if "known" not in self.pace:
-            known = self.means.learning.known(self.work.durations)
-            self.set_pace(**({} if known is None else {"known": known}))
+        """Reads what the runs before tell of its duration, once."""
+        self.pacing.recall(lambda: self.means.learning.known(self.work.durations))
 
-    def counted_from(self) -> float:
-        """The moment from which its duration counts: when it was sent, or last seen to wait in a queue."""
-        return max(float(self.state["sent_by"]), float(self.pace.get("queued", 0.0)))
-
-    def progress(self, status: Literal["WAITING", "RUNNING"], at_least: float = 0.0) -> Progress:
-        """How it stands, and when to come again. ``at_least``: seconds that Celonis is not to be asked."""
-        poll, now = self.run.definition.poll, self.now()
-        began, started = float(self.state.get("began", now)), status == "RUNNING"
-        elapsed = max(0.0, now - (self.counted_from() if started else began))
-        expected = expect(self.pace.get("known") if started else None)
-        wait = Schedule(poll.floor, poll.ceiling, expected).next_wait(
-            elapsed,
-            self.means.random,
-            max(at_least, self._in_queue(now) if started else 0.0),
-            time_left=self.work.timeout - (now - began),
-            looks_left=self._looks_left(),
-            proven=started and self._is_seen(),
-        )
-        return {"status": status, "wait": wait}
-
-    def _is_seen(self) -> bool:
-        """Whether ours is proven and was seen under way: what was not is believed to have ended late only."""
-        evidence: Mapping[str, Any] = self.state.get("evidence", {})
-        return bool(evidence.get("proven_by") and evidence.get("ran"))
-
-    def _in_queue(self, now: float) -> float:
-        """The least wait for what Celonis keeps in a queue: the schedule begins anew with every such look."""
-        if self.pace.get("queued", 0.0) < now:
-            return 0.0
-        least = (now - float(self.state["sent_by"])) * QUEUE_GROWTH
-        ceiling = self.run.definition.poll.ceiling
-        return least if ceiling is None else min(least, ceiling / (1 + JITTER))
-
-    def _looks_left(self) -> int:
-        """Looks that the step may still use, so that the execution's history stays far below its limit."""
-        plan = self.run.plan
-        used = int(self.state.get("polls", 0)) + int(self.state.get("rounds", 0))
-        return max(1, looks_per_step(len(plan.jobs) + len(plan.loads)) - used)
-
-    def count_round(self, looks: int = 1) -> None:
-        """A round that showed nothing uses up looks too; one that waits for its turn uses two."""
-        self.state["rounds"] = int(self.state.get("rounds", 0)) + looks
+    def progress(self, status: Literal["WAITING", "RUNNING"]) -> Progress:
+        """How it stands, and when to come again."""
+        return {"status": status, "wait": self.pacing.wait(started=status == "RUNNING")}
 
     def wait_out(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
         """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
         self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
         if self.is_expired(grace):
             raise self.expired()
-        self.count_round()
-        refused = int(self.pace.get("refused", 0)) + 1 if isinstance(trouble, CelonisThrottled) else 0
-        self.set_pace(refused=refused)
+        self.pacing.count_round()
+        self.pacing.count_refusal(refused=isinstance(trouble, CelonisThrottled))
         self.save()
+        started = is_started(self.state)
         at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
-        progress = self.progress("RUNNING" if is_started(self.state) else "WAITING", at_least)
-        if 0 < refused <= MADE_UP:
-            soon = max(
-                self.run.definition.poll.floor, ceil(at_least * self.means.random.uniform(1, 1 + JITTER))
-            )
-            progress["wait"] = min(progress["wait"], soon)
-        left = self.work.timeout - (self.now() - float(self.state["began"]))
-        if left > 0:  # the look at the time-out is made whatever was refused before
-            progress["wait"] = min(progress["wait"], max(1, ceil(left)))
-        return progress
+        wait = self.pacing.wait_out(started=started, at_least=at_least)
+        return {"status": "RUNNING" if started else "WAITING", "wait": wait}
 
     def is_expired(self, grace: float = 0.0) -> bool:
         """Whether the step's time-out has passed, and ``grace`` seconds more."""

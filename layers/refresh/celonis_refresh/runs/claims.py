@@ -28,6 +28,8 @@ MAX_ACTIONS = 100
 """In one transaction of DynamoDB."""
 ACTIONS_PER_CLAIM = 3
 """The most that a claim needs: slot, record and lease."""
+UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
+"""What has expired is not known any more, though DynamoDB may take days to delete it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class _Attempt:
                 "#run_id = :run_id REMOVE #pending, #status, #position",
                 {"run_id": result.run_id},
             ),
-            self.table.put(record, "attribute_not_exists(pk)"),
+            self.table.put(record, UNKNOWN, {"now": int(self.now)}),
         ]
         if result.holds_lease and claim.job:
             lease = lease_item(keys.job_lease(claim.job), result.run_id, at)
@@ -259,8 +261,7 @@ def _noted(table: Table, deliveries: Sequence[str], results: Sequence[Accepted],
     """Notes what deliveries (their keys) led to, unless that is known of one of them."""
     runs = [asdict(result) for result in results]
     item = {"runs": runs, "at": now, "expires": int(now) + DELIVERY_DAYS * DAY}
-    unknown, at = "attribute_not_exists(pk) OR #expires < :now", {"now": int(now)}
-    return [table.put({"pk": key, **item}, unknown, at) for key in deliveries]
+    return [table.put({"pk": key, **item}, UNKNOWN, {"now": int(now)}) for key in deliveries]
 
 
 def _repeated(item: Mapping[str, Any]) -> Acceptance:

@@ -1,4 +1,7 @@
-"""Runs as people list them: newest first, by pipeline or by status, a page at a time."""
+"""Runs as people list them: newest first, by pipeline or by status, a page at a time.
+
+DynamoDB takes its time with what has expired: it may be in an index for days, and is in no list.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from typing import Any, NamedTuple
 from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.table import Table
+from celonis_refresh.timing import Clock
 
 SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "outcome")
 FILTERED = 100
 """Items that one request looks at where most of them may not be wanted."""
+NOT_EXPIRED = "attribute_not_exists(#expires) OR #expires >= :now"
 HIDDEN = frozenset({"pk", "position", "expires", "definition"})
 
 
@@ -30,6 +35,7 @@ class Listing:
     """Reads the indexes of the table."""
 
     table: Table
+    clock: Clock
 
     def page(self, limit: int, pipeline: str | None, status: RunStatus | None, before: str | None) -> Page:
         """Up to ``limit`` runs after the page that gave ``before``, of a pipeline or status if named."""
@@ -39,7 +45,7 @@ class Listing:
 
     def all_of(self, status: str) -> Iterator[dict[str, Any]]:
         """Every item that stands under a status in the index, oldest first."""
-        request = _request("by_status", "status", status, None, None)
+        request = self._request("by_status", "status", status, None, None)
         for page in self.table.pages({**request, "ScanIndexForward": True}):
             yield from page
 
@@ -56,7 +62,7 @@ class Listing:
     def _query(
         self, index: str, attribute: str, value: str, limit: int, before: str | None, status: RunStatus | None
     ) -> list[dict[str, Any]]:
-        request = _request(index, attribute, value, before, status)
+        request = self._request(index, attribute, value, before, status)
         items: list[dict[str, Any]] = []
         # A filter counts after the limit: with few matches, a small page would mean many requests.
         for page in self.table.pages({**request, "Limit": limit if status is None else FILTERED}):
@@ -65,27 +71,26 @@ class Listing:
                 break
         return items[:limit]
 
-
-def _request(
-    index: str, attribute: str, value: str, before: str | None, status: RunStatus | None
-) -> dict[str, Any]:
-    condition, values, names = "#key = :key", {"key": value}, {"#key": attribute}
-    if before is not None:
-        condition, values, names = (
-            f"{condition} AND #at < :before",
-            {**values, "before": before},
-            {**names, "#at": "position"},
-        )
-    request: dict[str, Any] = {
-        "IndexName": index,
-        "KeyConditionExpression": condition,
-        "ScanIndexForward": False,
-    }
-    if status is not None:
-        request["FilterExpression"], values = "#status = :status", {**values, "status": status}
-        names = {**names, "#status": "status"}
-    attributes = {f":{name}": found for name, found in to_item(values).items()}
-    return request | {"ExpressionAttributeValues": attributes, "ExpressionAttributeNames": names}
+    def _request(
+        self, index: str, attribute: str, value: str, before: str | None, status: RunStatus | None
+    ) -> dict[str, Any]:
+        condition, wanted = "#key = :key", NOT_EXPIRED
+        values: dict[str, Any] = {"key": value, "now": int(self.clock())}
+        names = {"#key": attribute, "#expires": "expires"}
+        if before is not None:
+            condition += " AND #at < :before"
+            values["before"], names["#at"] = before, "position"
+        if status is not None:
+            wanted = f"({wanted}) AND #status = :status"
+            values["status"], names["#status"] = status, "status"
+        return {
+            "IndexName": index,
+            "KeyConditionExpression": condition,
+            "FilterExpression": wanted,
+            "ScanIndexForward": False,
+            "ExpressionAttributeValues": {f":{name}": found for name, found in to_item(values).items()},
+            "ExpressionAttributeNames": names,
+        }
 
 
 def shown(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
@@ -17,7 +18,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import as_read
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.table import Action, Refused, Table
-from celonis_refresh.timing import Deadline
+from celonis_refresh.timing import Clock, Deadline
 
 
 class RunStatus(StrEnum):
@@ -137,10 +138,12 @@ class Records:
     """Reads and changes of run records. A change holds only while the run is open and nobody closes it."""
 
     table: Table
+    clock: Clock
 
     def find(self, run_id: str) -> Run | None:
+        """The run, as long as it is kept: DynamoDB may take days to delete what has expired."""
         item = self.table.get(keys.run(run_id))
-        return Run(item) if item else None
+        return Run(item) if item and item.get("expires", inf) >= int(self.clock()) else None
 
     def get(self, run_id: str) -> Run:
         """The run. Raises ``RunNotFound``."""
@@ -158,8 +161,7 @@ class Records:
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
         """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        sets = ", ".join(f"#{name} = :{name}" for name in facts)
-        action = self.table.change(keys.run(run.run_id), f"SET {sets}", MAY_GO_ON, {**OPEN_VALUES, **facts})
+        action = self.table.set(keys.run(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
         except Refused as refused:

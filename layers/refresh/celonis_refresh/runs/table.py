@@ -153,6 +153,11 @@ class Table:
         body = {"Key": {"pk": {"S": pk}}, "UpdateExpression": expression}
         return {"Update": self._action(body, condition, values, names)}
 
+    def set(self, pk: str, facts: Mapping[str, Any], condition: str, values: Values | None = None) -> Action:
+        """An ``Update`` action that sets each of ``facts``; they are values of the condition, too."""
+        sets = ", ".join(f"#{name} = :{name}" for name in facts)
+        return self.change(pk, f"SET {sets}", condition, {**facts, **(values or {})})
+
     def remove(self, pk: str, condition: str, values: Values | None = None) -> Action:
         """A ``Delete`` action."""
         return {"Delete": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}

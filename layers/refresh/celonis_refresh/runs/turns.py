@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal
 
-from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline
 
 WRITE_SECONDS = 1.0
@@ -63,14 +63,15 @@ class Turns:
         for _ in range(ROUNDS):
             standing = f"#calm > :now AND #{line} >= :least{upper}"
             moved = {**held, **bound, "step": step}
-            if self._change(f"SET #{line} = #{line} + :step", standing, moved):
+            if self._apply(self.table.change(self.key, f"SET #{line} = #{line} + :step", standing, moved)):
                 return float(self.known[line]) - step
             if self.calm <= self.clock():
                 raise Free
             if float(self.known[line]) > most:
                 return None
             empty = f"#calm > :now AND #{line} < :least"
-            if self._change(f"SET #{line} = :then", empty, {**held, "then": least + step}):
+            then = {**held, "then": least + step}
+            if self._apply(self.table.change(self.key, f"SET #{line} = :then", empty, then)):
                 return least
         return None
 
@@ -78,25 +79,25 @@ class Turns:
         """From now on turns are taken, and nobody asks before ``until``; False where that is so already."""
         facts = {"next": until, "later": until, "step": step, **_calm(calm)}
         condition = "attribute_not_exists(pk) OR #calm <= :now"
-        return self._change(_sets(facts), condition, {**facts, "now": self.clock()})
+        return self._set(facts, condition, {"now": self.clock()})
 
     def pause(self, until: float, calm: float) -> None:
         """Nobody asks before ``until``, unless it is later already."""
-        facts = {"next": until, **_calm(calm)}
-        self._change(_sets(facts), "#next < :next", facts)
+        self._set({"next": until, **_calm(calm)}, "#next < :next")
 
     def go_on(self, calm: float) -> None:
         """Turns are taken until ``calm``, unless it is later already."""
-        facts = _calm(calm)
-        self._change(_sets(facts), "#calm < :calm", facts)
+        self._set(_calm(calm), "#calm < :calm")
 
     def slow_down(self, step: float) -> None:
         """A request takes ``step`` seconds of the line, unless it is more already."""
-        self._change("SET #step = :step", "#step < :step", {"step": step})
+        self._set({"step": step}, "#step < :step")
 
-    def _change(self, expression: str, condition: str, values: Mapping[str, Any]) -> bool:
+    def _set(self, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None) -> bool:
+        return self._apply(self.table.set(self.key, facts, condition, values))
+
+    def _apply(self, change: Action) -> bool:
         """Whether the condition held; either way it is known then how the item stands."""
-        change = self.table.change(self.key, expression, condition, values)
         try:
             self._note(self.table.changed(change, Deadline.after(WRITE_SECONDS, self.clock)))
         except Refused as refused:
@@ -110,7 +111,3 @@ class Turns:
 
 def _calm(at: float) -> dict[str, float]:
     return {"calm": at, "expires": int(at) + EXPIRES_SECONDS}
-
-
-def _sets(facts: Mapping[str, Any]) -> str:
-    return "SET " + ", ".join(f"#{name} = :{name}" for name in facts)
