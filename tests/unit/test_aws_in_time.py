@@ -19,7 +19,8 @@ from urllib3 import Timeout
 
 from celonis_refresh.aws import clients
 from celonis_refresh.aws.clients import PATIENCE, Patience
-from celonis_refresh.aws.in_time import FIRST_PAUSE, LEAST_SECONDS, THROTTLED, InTime
+from celonis_refresh.aws.in_time import FIRST_PAUSE, LEAST_SECONDS, InTime
+from celonis_refresh.aws.passing import THROTTLED
 from celonis_refresh.timing import Deadline, left_within, within
 from tests.fakes.clock import Clock
 

@@ -13,6 +13,7 @@ from celonis_refresh.aws.configuration import ConfigurationUnavailable, Paramete
 from celonis_refresh.aws.executions import StateMachine
 from celonis_refresh.aws.in_time import LEAST_SECONDS
 from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.known_sources import KnownSources
 from celonis_refresh.passage.accepting import Accepting
 from celonis_refresh.passage.request_time import (
     ANSWER_SECONDS,
@@ -64,10 +65,11 @@ class Trigger:
         self.bench.model()
         parameters = Parameters(wire.client("ssm"), "stack")
         secrets = Secrets(wire.client("secretsmanager"), "stack")
+        known = KnownSources(parameters, wire.clock)
         kept = Kept(secrets.webhook, 60, wire.clock, is_passing)
         self.ids = 0
         self.triggering = Triggering(
-            source=lambda name: parse_source(name, parameters.source_text(name)),
+            source=lambda name: parse_source(name, known.text(name)),
             secrets=kept.get,
             renewed=kept.renew_seldom,
             accepting=Accepting(self.bench.claims, parameters.pipeline, self._new_id, wire.clock),

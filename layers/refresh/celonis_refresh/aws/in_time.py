@@ -17,6 +17,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from botocore.exceptions import ConnectTimeoutError, HTTPClientError
 from urllib3 import Timeout
 
+from celonis_refresh.aws.passing import SERVER_ERROR, THROTTLED
 from celonis_refresh.timing import left_within
 
 if TYPE_CHECKING:
@@ -26,15 +27,6 @@ LEAST_SECONDS: Final = 0.05
 """With less left nothing is sent: hardly an answer would come, and what is written may go unnoticed."""
 FIRST_PAUSE: Final = 0.05
 """The most seconds before the second attempt; twice as many before the third."""
-SERVER_ERROR: Final = 500
-THROTTLED: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
 
 
 class InTime:
