@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from pydantic import BaseModel, TypeAdapter
+import msgspec
 
 from celonis_refresh.http_answers import STATUS
 from celonis_refresh.passage import shapes
@@ -17,7 +19,7 @@ from celonis_refresh.pipelines.definition import NAME_PATTERN
 from celonis_refresh.runs.records import MAX_RUN_ID
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
-REFERENCE = "#/components/schemas/{model}"
+REFERENCE = "#/components/schemas/{name}"
 Json = dict[str, Any]
 
 ANYWHERE = {500: "An error of this service; its log has it", 503: "Not now: try again"}
@@ -55,9 +57,9 @@ class Operation:
     summary: str
     answers: dict[int, Any]
     errors: tuple[int, ...] = ()
-    body: type[BaseModel] | None = None
+    body: type[msgspec.Struct] | None = None
     body_required: bool = True
-    query: type[BaseModel] | None = None
+    query: type[msgspec.Struct] | None = None
     headers: tuple[Json, ...] = ()
     is_open: bool = False
 
@@ -174,15 +176,31 @@ def _answer(schema: Json, description: str = "") -> Json:
 
 
 def _schema(shape: Any, schemas: Json) -> Json:
-    """A reference to the shape's schema, which is put among the components."""
+    """The shape's schema; what has a name is put among the components, and referred to."""
     if shape is None:
         return {}
-    made = TypeAdapter(shape).json_schema(ref_template=REFERENCE)
-    schemas |= made.pop("$defs", {})
-    if "title" not in made:
-        return made
-    schemas[made["title"]] = made
-    return {"$ref": REFERENCE.format(model=made["title"])}
+    if is_typeddict(shape):
+        schemas[shape.__name__] = _object(shape, schemas)
+        return {"$ref": REFERENCE.format(name=shape.__name__)}
+    if get_origin(shape) in (Union, UnionType):
+        return {"anyOf": [_schema(each, schemas) for each in get_args(shape)]}
+    if get_origin(shape) is list:
+        return {"type": "array", "items": _schema(get_args(shape)[0], schemas)}
+    (made,), named = msgspec.json.schema_components([shape], ref_template=REFERENCE)
+    schemas |= named
+    return made
+
+
+def _object(shape: Any, schemas: Json) -> Json:
+    """The schema of an answer. Made here: msgspec takes no union of two of them."""
+    hints = get_type_hints(shape, include_extras=True)
+    optional = {name: get_args(hint)[0] for name, hint in hints.items() if get_origin(hint) is NotRequired}
+    return {
+        "description": inspect.getdoc(shape),
+        "type": "object",
+        "properties": {name: _schema(each, schemas) for name, each in {**hints, **optional}.items()},
+        "required": [name for name in hints if name not in optional],
+    }
 
 
 def _path_parameters(operation: Operation) -> list[Json]:
@@ -194,13 +212,14 @@ def _query_parameters(operation: Operation) -> list[Json]:
     """A query has no null: what may be left out is left out."""
     if operation.query is None:
         return []
-    schema = operation.query.model_json_schema(ref_template=REFERENCE)
-    definitions, made = schema.get("$defs", {}), []
-    for name, field in schema["properties"].items():
+    named: Json = {}
+    _schema(operation.query, named)
+    made = []
+    for name, field in named[operation.query.__name__]["properties"].items():
         choices = [choice for choice in field.pop("anyOf", [{}]) if choice.get("type") != "null"]
         inlined = {**field, **choices[0]}
         reference = inlined.pop("$ref", "")
-        inlined |= definitions.get(reference.rsplit("/", 1)[-1], {})
+        inlined |= named.get(reference.rsplit("/", 1)[-1], {})
         inlined.pop("default", None)
         made.append({"name": name, "in": "query", "required": False, "schema": inlined})
     return made

@@ -18,6 +18,6 @@ def _opening() -> Opening:
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: assembly.LambdaContext) -> Opened:
-    execution = Execution.model_validate(event["execution"])
+    execution = Execution(**event["execution"])
     logger.append_keys(run_id=execution.name)
     return _opening().open(event["input"], execution, assembly.deadline(context))

@@ -14,6 +14,7 @@ from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.work import JobWork, LoadWork, Work
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claim, Claims
@@ -59,12 +60,16 @@ class Crashes:
 
 def job_definition(**fields: object) -> Definition:
     """One job, nothing else."""
-    return Definition.model_validate({"data_pool": POOL, "jobs": [{"job": JOB}], **fields})
+    return _definition({"jobs": [{"job": JOB}], **fields})
 
 
 def load_definition(**fields: object) -> Definition:
     """One load, nothing else."""
-    return Definition.model_validate({"data_pool": POOL, "loads": [{"data_model": MODEL}], **fields})
+    return _definition({"loads": [{"data_model": MODEL}], **fields})
+
+
+def _definition(fields: dict[str, object]) -> Definition:
+    return read_definition("The definition", Definition, {"data_pool": POOL, **fields})
 
 
 @dataclass

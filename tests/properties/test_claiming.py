@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish, wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
@@ -88,7 +89,7 @@ class Claiming(RuleBasedStateMachine):
             "paused": self.model.slots[pipeline].paused,
             "when_running": "skip" if pipeline == SKIPS else "join",
         }
-        return Definition.model_validate(document)
+        return read_definition("The definition", Definition, document)
 
     def claim(self, pipeline: str, wanted: Wish, **fields: Any) -> Claim:
         self.made += 1

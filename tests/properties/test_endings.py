@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Reason, Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
@@ -38,9 +40,8 @@ moments: st.SearchStrategy[Literal["before", "after"]] = st.sampled_from(["befor
 
 
 def definition_of(pipeline: str) -> Definition:
-    return Definition.model_validate(
-        {"data_pool": "pool-1", "jobs": [{"job": JOBS[pipeline]}], "loads": [{"data_model": "model-1"}]}
-    )
+    document = {"data_pool": "p", "jobs": [{"job": JOBS[pipeline]}], "loads": [{"data_model": "model-1"}]}
+    return read_definition("The definition", Definition, document)
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Endings(RuleBasedStateMachine):
             wish=wish,
             run_id=self._next(pipeline),
             follow_up_id=self._next(pipeline),
-            definition=definition_of(pipeline).model_copy(update={"paused": pipeline in self.paused}),
+            definition=replace(definition_of(pipeline), paused=pipeline in self.paused),
             job=JOBS[pipeline],
             may_join=may_join,
         )

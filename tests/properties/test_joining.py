@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import permutations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from celonis_refresh.pipelines.definition import MAX_TABLES
 from celonis_refresh.pipelines.modes import MODE_ORDER, Mode

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import string
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest, from_api_gateway
-from celonis_refresh.webhooks.schemes import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken, sign, verify
+from celonis_refresh.webhooks.schemes import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken, verify
+from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 
 NOW = 1767225600

@@ -6,11 +6,12 @@ import ast
 import json
 import re
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from msgspec import NODEFAULT, UNSET, Meta, Struct
+from msgspec.structs import FieldInfo
+from msgspec.structs import fields as fields_of
 
 from celonis_refresh.celonis.connection import OAuthClient
 from celonis_refresh.http_answers import STATUS
@@ -22,17 +23,17 @@ from celonis_refresh.webhooks.overrides import _KINDS, Overrides
 from celonis_refresh.webhooks.request import MAX_BODY
 from celonis_refresh.webhooks.schemes.models import Scheme
 from celonis_refresh.webhooks.senders import SENDERS, Sender
-from celonis_refresh.webhooks.sources import Rule, Source
+from celonis_refresh.webhooks.sources import Rule, Source, parse_source
 from tests.template import documents, pages
 from tests.template.test_error_names import raised
 
 CONFIGURATION, RUNS, ERRORS, README = "docs/configuration.md", "docs/runs.md", "docs/errors.md", "README.md"
 
 
-def own(model: type[BaseModel], *without: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of a model that are not those of others."""
-    elsewhere = {name for other in without for name in other.model_fields}
-    return {name: field for name, field in model.model_fields.items() if name not in elsewhere}
+def own(model: type[Struct], *without: type[Struct]) -> dict[str, FieldInfo]:
+    """The fields of a model that are not those of others, by their names in a document."""
+    elsewhere = {name for other in without for name in other.__struct_encode_fields__}
+    return {field.encode_name: field for field in fields_of(model) if field.encode_name not in elsewhere}
 
 
 MODELS = {
@@ -70,9 +71,11 @@ def test_the_fields_of_special_inputs_are_described() -> None:
 
 def written(field: FieldInfo) -> set[str]:
     """How the default of a field may stand in a table."""
-    if field.is_required():
+    if field.required:
         return {"required"}
-    default = field.get_default(call_default_factory=True)
+    default = field.default_factory() if field.default is NODEFAULT else field.default
+    if default is UNSET:
+        default = definition.LoadStep(data_model=definition.Model("any")).kind
     if default is None:
         return {
             "as defined",
@@ -83,7 +86,7 @@ def written(field: FieldInfo) -> set[str]:
             "the newest",
             "none",
         }
-    if isinstance(default, BaseModel):
+    if isinstance(default, Struct):
         return {"`{}`"}
     return {f"`{json.dumps(default)}`", "any"} if default == () else {f"`{json.dumps(default)}`"}
 
@@ -101,8 +104,9 @@ def test_every_default_is_the_one_in_the_code(path: str, title: str) -> None:
 
 def bounds(field: FieldInfo) -> tuple[Any, Any] | None:
     """The least and greatest number that a field takes."""
-    found = {key: getattr(each, key) for each in field.metadata for key in ("ge", "le") if hasattr(each, key)}
-    return (found["ge"], found["le"]) if set(found) == {"ge", "le"} else None
+    kinds = [field.type, *get_args(field.type)]
+    metas = [meta for kind in kinds for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
+    return next(((meta.ge, meta.le) for meta in metas if meta.ge is not None), None)
 
 
 @pytest.mark.parametrize("title", ["Pipeline", "Job", "Load", "Poll"])
@@ -193,7 +197,7 @@ def test_senders_without_a_delivery_id_are_named() -> None:
 def test_every_parameter_of_a_scheme_says_what_it_belongs_to() -> None:
     rows = pages.table(CONFIGURATION, "Scheme")
     for name, row in rows.items():
-        kinds = {kind for kind, model in _KINDS.items() if name in {field.name for field in fields(model)}}
+        kinds = {kind for kind, model in _KINDS.items() if name in model.__struct_fields__}
         assert set(pages.NAME.findall(row[1])) == kinds or (not kinds and row[1] == "all"), name
 
 
@@ -281,4 +285,4 @@ def test_the_examples_are_valid() -> None:
     for each in pipelines:
         reading.read_definition("The example", definition.Definition, each)
     for each in sources:
-        Source.model_validate(each)
+        parse_source("example", each)

@@ -17,8 +17,8 @@ from celonis_refresh.aws import environment
 from tests.template import documents
 
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
-LIBRARIES = {"AWS_DATA_PATH", "PYDANTIC_DISABLE_PLUGINS"}
-"""Read by botocore and by pydantic."""
+LIBRARIES = {"AWS_DATA_PATH"}
+"""Read by botocore."""
 """Read by the logger of Powertools, which every function uses."""
 UNREAD = {"LAYER_DIGEST"}
 """Read by nobody: a change of it is what publishes a new version when only the layer changed."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.conversion.convert import convert
 from celonis_refresh.passage import opening
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.webhooks.receive import receive
@@ -36,9 +37,13 @@ def test_an_event_is_json_and_somebody_uses_it(path: Path) -> None:
     assert any(path.stem in each.read_text(encoding="utf-8") for each in [*users, *pages])
 
 
+def started(document: object) -> opening._Start:
+    return convert(opening._Start, document, opening._refused)
+
+
 @pytest.mark.parametrize("name", ["execution-by-hand", "execution-inline"])
 def test_the_input_of_an_execution_is_one_that_is_taken(name: str) -> None:
-    start = opening._Start.model_validate(read(name))
+    start = started(read(name))
     assert start.reason
     if isinstance(start.pipeline, dict):
         assert parse_inline(start.pipeline).name == "deliveries-only"
@@ -73,6 +78,6 @@ def test_the_status_change_is_one_that_the_rule_lets_through() -> None:
 def test_the_schedule_sends_an_input_that_is_taken() -> None:
     schedules = documents.translated_resources("AWS::Scheduler::Schedule").values()
     (text,) = [each["Target"]["Input"] for each in schedules if each["Target"]["Arn"] == {"Ref": "Refresh"}]
-    start = opening._Start.model_validate(json.loads(text))
+    start = started(json.loads(text))
     assert (start.pipeline, start.mode, start.tables) == ("order-to-cash", "FULL", "all")
     assert "<aws.scheduler.scheduled-time>" in start.delivery

@@ -16,12 +16,14 @@ from tests.template.test_pins import DEPLOYED, pins
 
 PARTS: dict[str, set[str]] = {
     "celonis": {"celonis", "errors"},
-    "webhooks": {"webhooks", "errors"},
-    "pipelines": {"pipelines", "errors", "celonis.addresses", "celonis.records"},
+    "conversion": {"conversion", "errors"},
+    "webhooks": {"webhooks", "errors", "conversion"},
+    "pipelines": {"pipelines", "errors", "conversion", "celonis.addresses", "celonis.records"},
     "polling": {"polling"},
-    "runs": {"runs", "errors", "timing", "pipelines"},
+    "runs": {"runs", "errors", "timing", "pipelines", "conversion"},
     "passage": {
-        "passage", "errors", "timing", "observability", "runs", "pipelines", "polling", "webhooks", "celonis",
+        "passage", "errors", "timing", "observability", "conversion", "runs", "pipelines", "polling",
+        "webhooks", "celonis",
     },
     "aws": {"aws", "errors", "timing", "celonis", "pipelines", "passage", "webhooks"},
 }  # fmt: skip
@@ -29,11 +31,12 @@ PARTS: dict[str, set[str]] = {
 
 OUTSIDE: dict[str, set[str]] = {
     "celonis": {"requests", "urllib3"},
-    "webhooks": {"pydantic", "jmespath", "cryptography"},
-    "pipelines": {"pydantic"},
+    "conversion": {"msgspec"},
+    "webhooks": {"msgspec", "jmespath", "cryptography"},
+    "pipelines": {"msgspec"},
     "polling": set(),
     "runs": {"botocore", "mypy_boto3_dynamodb"},
-    "passage": {"pydantic", "typing_extensions"},
+    "passage": {"msgspec"},
     "aws": {
         "botocore", "requests", "urllib3", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager",
         "mypy_boto3_sns", "mypy_boto3_ssm", "mypy_boto3_stepfunctions",

@@ -17,12 +17,13 @@ from celonis_refresh.aws.configuration import Parameters, Secrets, is_passing
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.errors import Problem
 from celonis_refresh.passage.asking import Asking
 from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.work import JobWork, LoadWork, Work
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.errors import InvalidDefinition, Problem
+from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs.leases import Leases

@@ -10,6 +10,18 @@ RefreshError
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+WHOLE = "(the whole document)"
+"""Stands for a field where none can be named."""
+
+
+class Problem(NamedTuple):
+    """One field and what was expected of it. The value itself is never repeated: it may be a secret."""
+
+    field: str
+    expected: str
+
 
 class RefreshError(Exception):
     """An error with a name that Step Functions can match and a sentence that a person can act on.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-from celonis_refresh.webhooks.schemes import Hmac, sign
+from celonis_refresh.webhooks.schemes import Hmac
+from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 from tests.stack.triggers.calls import Call, Json
 

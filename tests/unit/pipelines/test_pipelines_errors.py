@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from celonis_refresh.errors import Problem
 from celonis_refresh.pipelines.errors import (
     InvalidDefinition,
     InvalidInput,
     InvalidTrigger,
-    Problem,
     UnknownPipeline,
 )
 

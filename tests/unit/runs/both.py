@@ -11,6 +11,7 @@ import botocore.session
 from botocore.exceptions import ClientError
 
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.table import Table
@@ -94,7 +95,7 @@ def table_of(client: Any, name: str, clock: Clock) -> Table:
 def definition(*jobs: str, **fields: Any) -> Definition:
     """A pipeline of these jobs, or of one load."""
     steps = {"jobs": [{"job": job} for job in jobs]} if jobs else {"loads": [{"data_model": "model-a"}]}
-    return Definition.model_validate({"data_pool": "pool-1", **steps, **fields})
+    return read_definition("The definition", Definition, {"data_pool": "pool-1", **steps, **fields})
 
 
 def claim(pipeline: str = "otc", number: int = 1, **fields: Any) -> Claim:

@@ -8,6 +8,7 @@ import pytest
 
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
 from celonis_refresh.pipelines.errors import InvalidDefinition
+from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
@@ -124,10 +125,12 @@ def test_steps_that_run_side_by_side_do_not_move_each_other(
     assert records.get("otc-1").steps == {"load-0": {"x": 0, "rev": 1}, "load-1": {"x": 1, "rev": 1}}
 
 
-INLINE: dict[str, Any] = {"name": "adhoc", "data_pool": "p", "jobs": [{"job": "j"}]}
+INLINE = read_definition(
+    "The definition", InlineDefinition, {"name": "adhoc", "data_pool": "p", "jobs": [{"job": "j"}]}
+)
 
 
-@pytest.mark.parametrize("given", [definition("j", "k", settle=7), InlineDefinition.model_validate(INLINE)])
+@pytest.mark.parametrize("given", [definition("j", "k", settle=7), INLINE])
 def test_a_record_gives_back_the_definition_it_opened_with(given: Definition) -> None:
     run = Run(new_record("otc-1", "otc", Wish(), "at", given, ("j",)))
     assert (run.definition, run.has_definition) == (given, True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.errors import RefreshError
+from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.http_answers import RETRY_SECONDS, STATUS, answer, answering, error_answer
-from celonis_refresh.pipelines.errors import InvalidTrigger, Problem
+from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs.errors import RunNotFound, TableBusy
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
 

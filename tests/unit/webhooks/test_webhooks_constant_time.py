@@ -18,9 +18,9 @@ from celonis_refresh.webhooks.schemes import (
     StaticToken,
     UrlToken,
     proofs,
-    sign,
     verify,
 )
+from celonis_refresh.webhooks.schemes.signing import sign
 
 SECRETS = ["user:the-current-secret", "user:the-previous-secret"]
 GUESSES = ["x", "user:the-current-secreT", "Xser:the-current-secret", "user:the-current-secret-and-more"]

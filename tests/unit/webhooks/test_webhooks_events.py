@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS, MAX_ID, Event, check_expected, read_event, read_events

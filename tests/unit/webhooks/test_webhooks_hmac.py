@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, WebhookError
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import Hmac, Proof, secret_problem, sign, verify
+from celonis_refresh.webhooks.schemes import Hmac, Proof, secret_problem, verify
+from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 
 NOW = 1767225600

@@ -7,5 +7,5 @@ from celonis_refresh.webhooks import rule_fields, sources
 
 
 def test_names_and_limits_are_those_of_the_pipelines() -> None:
-    assert f"^{sources.PIPELINE_NAME.pattern}$" == definition.NAME_PATTERN
+    assert f"^{sources.PIPELINE_NAME}$" == definition.NAME_PATTERN
     assert rule_fields.MAX_TABLES == definition.MAX_TABLES

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from celonis_refresh.aws.passing import may_pass
 from celonis_refresh.celonis.connection import Connection, parse_connection
-from celonis_refresh.errors import RefreshError
+from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition
-from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, Problem, UnknownPipeline
+from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.reading import parse_definition
 
 if TYPE_CHECKING:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from msgspec import Meta, Struct
 
+from celonis_refresh.conversion.convert import convert
+from celonis_refresh.errors import Problem
 from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.tables import ModelTables
-from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
+from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
 from celonis_refresh.timing import Clock, Deadline, iso
@@ -41,36 +44,33 @@ class Opened(TypedDict):
     loads: list[PlannedStep]
 
 
-class Execution(BaseModel):
+class Execution(NamedTuple):
     """The execution that asks: its ARN and its name."""
 
-    model_config = ConfigDict(frozen=True)
     id: str
     name: str
 
 
-class _Resume(BaseModel):
+class _Resume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of a run that has a record already."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    run_id: str = Field(min_length=1, max_length=80)
+    run_id: Annotated[str, Meta(min_length=1, max_length=80)]
 
 
-def _name_or_definition(value: object) -> object:
-    if not isinstance(value, str | dict):
-        raise ValueError("expected the name of a pipeline, or a definition with a name")  # noqa: TRY004
-    return value
-
-
-class _Start(BaseModel):
+class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of an execution by schedule or by hand. ``pipeline``: a name, or an inline definition."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    pipeline: Annotated[Any, AfterValidator(_name_or_definition)]
+    pipeline: Annotated[
+        str | dict[str, Any],
+        Meta(description="the name of a pipeline, or a definition with a name"),
+    ]
     mode: Any = None
     tables: Any = None
-    reason: str = Field(default="", max_length=256)
-    delivery: str = Field(default="", max_length=1024)
+    reason: Annotated[str, Meta(max_length=256)] = ""
+    delivery: Annotated[str, Meta(max_length=1024)] = ""
+
+
+_refused = partial(InvalidTrigger, WHAT)
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ class Opening:
 
     def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> Where:
         if isinstance(document, Mapping) and "run_id" in document:
-            run_id = _read(_Resume, document).run_id
+            run_id = convert(_Resume, document, _refused).run_id
             if run_id != execution.name:
                 raise InvalidTrigger(WHAT, [Problem("run_id", "must be the name of the execution")])
             return Where(run_id, "joined")
-        start = _read(_Start, document)
+        start = convert(_Start, document, _refused)
         trigger = Trigger(
             pipeline=start.pipeline,
             mode=start.mode,
@@ -133,14 +133,3 @@ class Opening:
         if run.loads is None:
             run = self.records.note(run, {"loads": self.tables.resolved(run, deadline)}, deadline)
         return run
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def _read(model: type[M], document: object) -> M:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        raise InvalidTrigger(WHAT, problems_of(found)) from None

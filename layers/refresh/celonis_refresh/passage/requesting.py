@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
-from pydantic.json_schema import JsonSchemaValue
+from msgspec import Meta, Struct
 
+from celonis_refresh.conversion.convert import convert
+from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.pipelines.definition import NAME_PATTERN
-from celonis_refresh.pipelines.errors import InvalidTrigger, Problem, problems_of
+from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from celonis_refresh.runs.listing import Listing, shown
@@ -24,45 +27,43 @@ from celonis_refresh.webhooks.errors import Malformed
 
 REQUEST = "The request"
 
-
-TABLES: JsonSchemaValue = {
+MODE: Final = {"enum": ["FULL", "DELTA", None]}
+TABLES: Final = {
     "anyOf": [
         {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 256}, "minItems": 1},
         {"enum": ["all", None]},
     ]
 }
-"""What a trigger's tables may be; ``wishes`` checks it."""
-
-
-NAME: JsonSchemaValue = {"type": "string", "pattern": NAME_PATTERN}
+"""What a trigger's mode and tables may be; ``wishes`` checks it."""
+NAME: Final = {"pattern": NAME_PATTERN}
 """What a pipeline's name looks like; whoever reads its definition checks it."""
 
 
-class StartRequest(BaseModel):
+class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of ``POST /runs``. ``mode`` and ``tables`` as in a trigger."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    pipeline: Annotated[str, Field(strict=True, max_length=64), WithJsonSchema(NAME)]
-    mode: Annotated[Any, WithJsonSchema({"enum": ["FULL", "DELTA", None]})] = None
-    tables: Annotated[Any, WithJsonSchema(TABLES)] = None
-    reason: Annotated[str, Field(max_length=256)] = ""
+    pipeline: Annotated[str, Meta(max_length=64, extra_json_schema=NAME)]
+    mode: Annotated[Any, Meta(extra_json_schema=MODE)] = None
+    tables: Annotated[Any, Meta(extra_json_schema=TABLES)] = None
+    reason: Annotated[str, Meta(max_length=256)] = ""
 
 
-class CancelRequest(BaseModel):
+class CancelRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of ``POST /runs/{run_id}/cancel``; it may be left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    drop_pending: Annotated[bool, Field(strict=True)] = False
+    drop_pending: bool = False
 
 
-class ListRequest(BaseModel):
+class ListRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The query of ``GET /runs``. ``before``: what the page before gave."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    pipeline: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    pipeline: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     status: RunStatus | None = None
-    before: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    before: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+_refused = partial(InvalidTrigger, REQUEST)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Requests:
 
         Raises what accepting raises, and ``InvalidTrigger`` for a body that makes no sense.
         """
-        request = _read(StartRequest, body)
+        request = convert(StartRequest, body, _refused)
         trigger = Trigger(request.pipeline, request.mode, request.tables, caller, request.reason)
         deliveries = [_key(request, caller, idempotency_key)] if idempotency_key else []
         acceptance = self.accepting.accept([trigger], deliveries, deadline)
@@ -98,7 +99,7 @@ class Requests:
 
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:
         """``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""
-        request = _read(ListRequest, dict(query))
+        request = convert(ListRequest, _with_number(query), _refused)
         page = self.listing.page(request.limit, request.pipeline, request.status, request.before)
         return {"runs": page.runs, "before": page.before}
 
@@ -109,7 +110,7 @@ def _key(request: StartRequest, caller: str, idempotency_key: str) -> str:
 
 def no_object() -> InvalidTrigger:
     """What a body is answered with that cannot be read as a JSON object."""
-    return InvalidTrigger(REQUEST, [Problem("(the whole document)", "expected a JSON object")])
+    return _refused([Problem(WHOLE, "expected a JSON object")])
 
 
 def read_json(text: str | None) -> object:
@@ -122,15 +123,10 @@ def read_json(text: str | None) -> object:
 
 def read_cancel(text: str | None) -> CancelRequest:
     """The request to cancel in a body. Raises ``InvalidTrigger``."""
-    request: CancelRequest = _read(CancelRequest, read_json(text) if text else {})
-    return request
+    return convert(CancelRequest, read_json(text) if text else {}, _refused)
 
 
-def _read(model: type[Any], document: object) -> Any:
-    if not isinstance(document, dict):
-        raise no_object()
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        raise InvalidTrigger(REQUEST, problems_of(found)) from None
+def _with_number(query: Mapping[str, str]) -> dict[str, object]:
+    """The query with its only number as one: everything in a query is a text."""
+    limit = query.get("limit", "")
+    return {**query, "limit": int(limit)} if re.fullmatch("[0-9]{1,9}", limit) else dict(query)

@@ -4,23 +4,15 @@ The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or
 input of an execution. Every field is described in docs/configuration.md.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from celonis_refresh.celonis import addresses
+from celonis_refresh.conversion.convert import Checked, Unfit
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 
 HOUR = 3600
@@ -37,50 +29,68 @@ CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 """Narrow on purpose: the value of a secret does not look like this, so it is refused and never repeated."""
 
 
-def _name(pattern: str, expected: str) -> AfterValidator:
-    compiled = re.compile(pattern)
+class PipelineName(Checked):
+    """The name that an inline definition carries."""
 
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise ValueError(expected)
-        return value
-
-    return AfterValidator(check)
-
-
-def _address(parse: Callable[[str], addresses.Address]) -> AfterValidator:
-    def check(value: str) -> str:
-        parse(value)
-        return value
-
-    return AfterValidator(check)
+    @classmethod
+    def checked(cls, text: str) -> str:
+        if not re.fullmatch(NAME_PATTERN, text):
+            raise ValueError("expected a letter, then up to 47 letters, digits, hyphens or underscores")
+        return text
 
 
-PipelineName = Annotated[
-    str, _name(NAME_PATTERN, "expected a letter, then up to 47 letters, digits, hyphens or underscores")
-]
-ConnectionName = Annotated[
-    str,
-    _name(
-        CONNECTION_PATTERN,
-        "expected a connection's name (lower-case letters, digits, hyphens; at most 32), not its secret",
-    ),
-]
-Flag = Annotated[bool, Field(strict=True)]
-Seconds = Annotated[int, Field(strict=True)]
-Timeout = Annotated[Seconds, Field(ge=10, le=7 * 24 * HOUR)]
-TableName = Annotated[str, Field(min_length=1, max_length=256)]
+class ConnectionName(Checked):
+    """The name of a connection's secret."""
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        if not re.fullmatch(CONNECTION_PATTERN, text):
+            raise ValueError(
+                "expected a connection's name (lower-case letters, digits, hyphens; at most 32), "
+                "not its secret"
+            )
+        return text
 
 
-class _Strict(BaseModel):
-    # What is read is built when it is first read; a step is built as a part of its definition.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+class Pool(Checked):
+    """A data pool's id or the address of a page inside it, as somebody wrote it."""
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        addresses.parse_pool(text)
+        return text
 
 
-class JobStep(_Strict):
+class Job(Checked):
+    """A data job's id or the address of its page."""
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        addresses.parse_job(text)
+        return text
+
+
+class Model(Checked):
+    """A data model's id or the address of its page."""
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        addresses.parse_model(text)
+        return text
+
+
+Timeout = Annotated[int, Meta(ge=10, le=7 * 24 * HOUR)]
+TableName = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all parts of a definition have in common: nothing unknown, and no defaults in a run's record."""
+
+
+class JobStep(_Strict, frozen=True, kw_only=True):
     """A data job to execute."""
 
-    job: Annotated[str, _address(addresses.parse_job)]
+    job: Job
     mode: Mode = Mode.FULL
     timeout: Timeout = 6 * HOUR
 
@@ -89,68 +99,61 @@ class JobStep(_Strict):
         return addresses.parse_job(self.job).id
 
 
-class LoadStep(_Strict):
+class LoadStep(_Strict, frozen=True, kw_only=True):
     """A data model to load."""
 
-    data_model: Annotated[str, _address(addresses.parse_model)]
-    kind: LoadKind = LoadKind.COMPLETE
-    tables: Annotated[tuple[TableName, ...], Field(max_length=MAX_TABLES)] = ()
+    data_model: Model
+    given_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
+    tables: Annotated[tuple[TableName, ...], Meta(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
     on_warning: Literal["succeed", "fail"] = "succeed"
     started_by: Literal["run", "job"] = "run"
 
     @property
+    def kind(self) -> LoadKind:
+        """The kind that is given, or the default: whether it is given counts where a job starts the load."""
+        return self.given_kind or LoadKind.COMPLETE
+
+    @property
     def data_model_id(self) -> str:
         return addresses.parse_model(self.data_model).id
 
-    @model_validator(mode="after")
-    def _tables_belong_to_partial(self) -> LoadStep:
+    def __post_init__(self) -> None:
         if self.kind is LoadKind.PARTIAL and not self.tables:
-            raise ValueError("a partial load needs tables: a list of ids, names or aliases")
+            raise Unfit("a partial load needs tables: a list of ids, names or aliases")
         if self.kind is not LoadKind.PARTIAL and self.tables:
-            raise ValueError('tables are for a load of kind "partial" only')
-        if self.started_by == "job" and "kind" in self.model_fields_set:
-            raise ValueError('a load that is started_by a "job" is what that job makes it: leave out kind')
-        return self
+            raise Unfit('tables are for a load of kind "partial" only')
+        if self.started_by == "job" and self.given_kind:
+            raise Unfit('a load that is started_by a "job" is what that job makes it: leave out kind')
 
 
-class Polling(_Strict):
+class Polling(_Strict, frozen=True, kw_only=True):
     """Bounds of the wait between two looks, in seconds; no longest wait where ``ceiling`` is None."""
 
-    floor: Annotated[Seconds, Field(ge=1, le=HOUR)] = 2
-    ceiling: Annotated[Seconds | None, Field(ge=1, le=7 * 24 * HOUR)] = None
+    floor: Annotated[int, Meta(ge=1, le=HOUR)] = 2
+    ceiling: Annotated[int, Meta(ge=1, le=7 * 24 * HOUR)] | None = None
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Polling:
+    def __post_init__(self) -> None:
         if self.ceiling is not None and self.floor > self.ceiling:
-            raise ValueError("floor must not be greater than ceiling")
-        return self
+            raise Unfit("floor must not be greater than ceiling")
 
 
-def _branch(entry: object) -> str:
-    return "<group>" if isinstance(entry, list | tuple) else "<job>"
+Group = Annotated[tuple[JobStep, ...], Meta(min_length=1, max_length=MAX_STEPS)]
 
 
-Group = Annotated[tuple[JobStep, ...], Field(min_length=1, max_length=MAX_STEPS)]
-Stage = Annotated[
-    Annotated[JobStep, Tag("<job>")] | Annotated[Group, Tag("<group>")],
-    Discriminator(_branch),
-]
-
-
-class Definition(_Strict):
+class Definition(_Strict, frozen=True, kw_only=True):
     """A pipeline: stages of jobs in order, then loads side by side."""
 
-    data_pool: Annotated[str, _address(addresses.parse_pool)]
-    connection: ConnectionName = "default"
-    jobs: Annotated[tuple[Stage, ...], Field(max_length=MAX_STEPS)] = ()
-    loads: Annotated[tuple[LoadStep, ...], Field(max_length=MAX_STEPS)] = ()
-    settle: Annotated[Seconds, Field(ge=1, le=HOUR)] = 120
+    data_pool: Pool
+    connection: ConnectionName = ConnectionName("default")
+    jobs: Annotated[tuple[JobStep | Group, ...], Meta(max_length=MAX_STEPS)] = ()
+    loads: Annotated[tuple[LoadStep, ...], Meta(max_length=MAX_STEPS)] = ()
+    settle: Annotated[int, Meta(ge=1, le=HOUR)] = 120
     poll: Polling = Polling()
-    cancel_on_stop: Flag = True
+    cancel_on_stop: bool = True
     when_busy: Literal["wait", "fail"] = "wait"
     when_running: Literal["join", "skip"] = "join"
-    paused: Flag = False
+    paused: bool = False
 
     @property
     def data_pool_id(self) -> str:
@@ -178,7 +181,7 @@ class Definition(_Strict):
         return next((address.host for _, address in self.places() if address.host), None)
 
 
-class InlineDefinition(Definition):
+class InlineDefinition(Definition, frozen=True, kw_only=True):
     """A definition that came with its execution and so carries its own name."""
 
     name: PipelineName

@@ -3,30 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
-from celonis_refresh.errors import RefreshError
-
-WHOLE = "(the whole document)"
-"""Stands for a field where none can be named."""
-EXPECTED = {
-    "extra_forbidden": "is not a field that is known here",
-    "missing": "is required",
-    "string_type": "expected a text",
-    "int_type": "expected a whole number",
-    "bool_type": "expected true or false",
-    "tuple_type": "expected a list",
-    "model_type": "expected a JSON object",
-    "too_short": "expected at least one entry",
-}
-"""What is said of pydantic's errors where its own words speak of Python's types."""
-
-
-class Problem(NamedTuple):
-    """One field and what was expected of it. The value itself is never repeated: it may be a secret."""
-
-    field: str
-    expected: str
+from celonis_refresh.errors import Problem, RefreshError
 
 
 class InvalidInput(RefreshError):
@@ -59,20 +37,3 @@ class UnknownPipeline(RefreshError):
             f"There is no pipeline named {pipeline!r}.",
             hint=f"Define it as the parameter {where}, or check the name.",
         )
-
-
-def problems_of(errors: Sequence[Any]) -> list[Problem]:
-    """The problems in a pydantic error list (made with ``include_input=False``)."""
-    return [_problem(error) for error in errors]
-
-
-def _problem(error: Any) -> Problem:
-    where = ".".join(str(part) for part in error["loc"] if not _is_branch(part)) or WHOLE
-    said = str(error["msg"]).removeprefix("Value error, ").replace("Tuple should", "List should")
-    message = EXPECTED.get(error["type"], said)
-    return Problem(where, message[:1].lower() + message[1:])
-
-
-def _is_branch(part: str | int) -> bool:
-    """The tag of a union's branch (``<job>``): a reader of the JSON does not see it."""
-    return part in ("<job>", "<group>")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from celonis_refresh.pipelines.definition import Definition, JobStep, LoadStep
 from celonis_refresh.pipelines.modes import LoadKind, Mode
@@ -13,8 +14,7 @@ from celonis_refresh.pipelines.wishes import Wish
 AS_DEFINED: Final = Wish()
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedJob:
+class PlannedJob(Struct, frozen=True):
     """One job of a run. ``step`` names it within the run; those of one ``stage`` run side by side."""
 
     step: str
@@ -24,8 +24,7 @@ class PlannedJob:
     timeout: int
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedLoad:
+class PlannedLoad(Struct, frozen=True):
     """One load of a run, its tables still as somebody wrote them: ids, names or aliases.
 
     ``tables`` are the definition's and must be in this model. ``wanted`` are the trigger's: each must be in
@@ -49,8 +48,7 @@ class PlannedLoad:
         return bool(self.tables or self.wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out."""
 
     jobs: tuple[PlannedJob, ...]

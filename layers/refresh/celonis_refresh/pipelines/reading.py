@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
-from pydantic import ValidationError
-
+from celonis_refresh.conversion.convert import convert
+from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.pipelines.definition import MAX_DOCUMENT, MAX_STEPS, Definition, InlineDefinition
-from celonis_refresh.pipelines.errors import WHOLE, InvalidDefinition, Problem, problems_of
+from celonis_refresh.pipelines.errors import InvalidDefinition
 
 D = TypeVar("D", bound=Definition)
 
@@ -42,11 +43,7 @@ def _check_length(what: str, text: str) -> None:
 
 def read_definition(what: str, model: type[D], document: object) -> D:
     """Validates ``document``; every problem names its field and never repeats a value."""
-    try:
-        definition = model.model_validate(document)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        raise InvalidDefinition(what, problems_of(found)) from None
+    definition = convert(model, document, partial(InvalidDefinition, what))
     if problems := list(_disagreements(definition)):
         raise InvalidDefinition(what, problems)
     return definition

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
@@ -29,8 +30,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedLoad:
+class ResolvedLoad(Struct, frozen=True):
     """What is really loaded: ``tables`` maps table ids to the names that people know, for a partial load."""
 
     kind: LoadKind

@@ -8,11 +8,13 @@ order deliveries arrive in, and however often, the run that follows covers all o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
+
+from celonis_refresh.errors import Problem
 from celonis_refresh.pipelines.definition import MAX_TABLES
-from celonis_refresh.pipelines.errors import InvalidTrigger, Problem
+from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
 
 MAX_REASONS = 20
@@ -32,8 +34,7 @@ class Reason(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
     ``tables``: ids, names or aliases wanted besides; ``united``: out of lists that differ, so that a model
     which has some of them may have none of one list; ``complete``: everything is wanted."""

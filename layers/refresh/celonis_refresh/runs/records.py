@@ -10,6 +10,7 @@ from functools import cached_property
 from math import inf
 from typing import Any
 
+from celonis_refresh.conversion.convert import to_json
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
 from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.pipelines.reading import read_definition
@@ -123,7 +124,7 @@ def new_record(
 
 
 def definition_text(definition: Definition) -> str:
-    return definition.model_dump_json(exclude_defaults=True)
+    return to_json(definition)
 
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:

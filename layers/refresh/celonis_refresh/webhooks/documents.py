@@ -24,8 +24,8 @@ Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | 
 MAX_DEPTH: Final = 64
 MAX_FORM_FIELDS: Final = 100
 # A string without its end still matches, at once: otherwise an unclosed one would be tried from every quote.
-_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_PIECE: Final = r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]'
+_SURROGATE: Final = r"\\u[dD][89a-fA-F]"
 
 
 def parse_json(raw: bytes | str) -> Json:
@@ -37,7 +37,7 @@ def parse_json(raw: bytes | str) -> Json:
         value: Json = json.loads(
             text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles
         )
-        if _SURROGATE.search(text):
+        if re.search(_SURROGATE, text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise Malformed("The body is not JSON, or a name stands twice in one of its objects.") from None
@@ -79,8 +79,8 @@ def _is_too_deep(text: str) -> bool:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     depth = 0
-    for token in _TOKEN.finditer(text):
-        mark = token.group()
+    for piece in re.finditer(_PIECE, text, re.DOTALL):
+        mark = piece.group()
         depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
         if depth > MAX_DEPTH:
             return True

@@ -13,9 +13,9 @@ None of the texts carries a secret, a signature or a token, nor which part of a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from celonis_refresh.errors import RefreshError
+from celonis_refresh.errors import Problem, RefreshError
 
 
 class WebhookError(RefreshError):
@@ -47,13 +47,6 @@ class RuleError(WebhookError):
         self.rule_index = rule_index
         self.field = field
         super().__init__(f"rules.{rule_index}.{field} {problem}.", hint=hint)
-
-
-class Problem(NamedTuple):
-    """One field and what was expected of it. The value is never repeated: it may be a secret."""
-
-    field: str
-    expected: str
 
 
 class InvalidSource(WebhookError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.documents import Json, parse_json, read_form
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
@@ -21,8 +22,7 @@ MAX_EVENTS: Final = 200
 MAX_ID: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """``delivery_id``: the same when the sender sends it again; None where the sender has none.
     ``name``: what happened, in the sender's words. ``body`` is not shown: it may carry a sender's token.
     ``digest``: of the bytes that came, where those name the sender's own run and nothing else under the
@@ -31,8 +31,11 @@ class Event:
 
     delivery_id: str | None
     name: str | None
-    body: Json = field(repr=False)
+    body: Json
     digest: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Event(delivery_id={self.delivery_id!r}, name={self.name!r}, digest={self.digest!r})"
 
 
 def read_events(sender: Sender, request: WebhookRequest) -> list[Event]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from celonis_refresh.webhooks.documents import Json
 from celonis_refresh.webhooks.errors import Malformed
@@ -21,11 +22,10 @@ from celonis_refresh.webhooks.sns_message import (
 )
 
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
-_ORIGIN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_ORIGIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """An HTTP answer to give at once. ``confirm``: an address to GET first; only when that is answered with
     2xx may this answer be given. It holds a token, so it is not shown.
     """
@@ -33,7 +33,10 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
-    confirm: str | None = field(default=None, repr=False)
+    confirm: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status!r}, headers={self.headers!r}, body={self.body!r})"
 
 
 def preflight(sender: Sender, request: WebhookRequest) -> Answer | None:
@@ -46,7 +49,7 @@ def preflight(sender: Sender, request: WebhookRequest) -> Answer | None:
     if sender.handshake != "event_grid" or request.method != "OPTIONS":
         return None
     origin = request.headers.get("webhook-request-origin", "")
-    if not _ORIGIN.fullmatch(origin):
+    if not re.fullmatch(_ORIGIN, origin):
         raise Malformed("Header 'webhook-request-origin' holds no host name.")
     headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
     return Answer(200, headers)

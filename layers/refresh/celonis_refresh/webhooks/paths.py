@@ -96,7 +96,7 @@ def _check_functions(expression: str, node: Any) -> None:
         known = Functions.FUNCTION_TABLE.get(node["value"])
         if known is None:
             position = expression.find(node["value"])
-            raise PathError(f"unknown function {node['value']!r} at position {position}")
+            raise PathError(f"unknown function at position {position}")
     for child in node["children"]:
         if isinstance(child, dict):
             _check_functions(expression, child)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event, check_expected, read_events
@@ -14,8 +15,7 @@ from celonis_refresh.webhooks.schemes import Fetch, Proof, verify
 from celonis_refresh.webhooks.sources import Source
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """An event and what it starts; ``ignored`` says why when that is nothing, and is empty otherwise.
 
     ``errors``: of rules that cannot be applied to it.
@@ -27,8 +27,7 @@ class Outcome:
     errors: tuple[RuleError, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
 
     proof: Proof | None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import Malformed, TooLarge
 
@@ -16,16 +17,18 @@ MAX_BODY: Final = 1024 * 1024
 MAX_QUERY_FIELDS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookRequest:
+class WebhookRequest(Struct, frozen=True):
     """One HTTP request. Header names are lower case; a header that came twice has its values joined
     with commas, and so has a field of the query. Only the method is shown: anything else may be a secret.
     """
 
-    headers: Mapping[str, str] = field(repr=False)
-    query: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
     method: str = "POST"
+
+    def __repr__(self) -> str:
+        return f"WebhookRequest(method={self.method!r})"
 
 
 def from_api_gateway(event: Mapping[str, Any]) -> WebhookRequest:

@@ -1,12 +1,11 @@
 """The fields of a rule that are either a constant or ``{"path": …}``, a place in the event."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import PlainValidator
+from msgspec import Meta, Struct
 
+from celonis_refresh.conversion.convert import Checked
 from celonis_refresh.webhooks.paths import check_path
 
 MAX_TABLES: Final = 200
@@ -19,11 +18,18 @@ ALL_TABLES: Final = "all"
 Tables: TypeAlias = tuple[str, ...] | Literal["all"]
 
 
-@dataclass(frozen=True, slots=True)
-class AtPath:
+class Path(Checked):
+    """A JMESPath."""
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        return check_path(text)
+
+
+class AtPath(Struct, frozen=True, forbid_unknown_fields=True):
     """A value that the event itself says, where this JMESPath points."""
 
-    path: str
+    path: Path
 
 
 def is_tables(value: object) -> bool:
@@ -32,44 +38,18 @@ def is_tables(value: object) -> bool:
     )
 
 
-def _at_path(value: object) -> AtPath | None:
-    if isinstance(value, AtPath):
-        return value
-    if isinstance(value, dict) and set(value) == {"path"} and isinstance(value["path"], str):
-        return AtPath(check_path(value["path"]))
-    return None
+Elsewhere: TypeAlias = Annotated[AtPath, Meta(description='{"path": JMESPath}')]
+TableName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TABLE_NAME)]
+TableNames: TypeAlias = Annotated[
+    tuple[TableName, ...],
+    Meta(
+        min_length=1,
+        max_length=MAX_TABLES,
+        description=f"a list of 1 to {MAX_TABLES} tables (ids, names or aliases)",
+    ),
+]
+Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
 
-
-def _mode(value: object) -> str | AtPath | None:
-    if value is None or (isinstance(value, str) and value in MODES):
-        return value
-    if at := _at_path(value):
-        return at
-    raise ValueError('expected "FULL", "DELTA" or {"path": JMESPath}')
-
-
-def _tables(value: object) -> Tables | AtPath | None:
-    if value is None:
-        return None
-    if value == ALL_TABLES:
-        return ALL_TABLES
-    if at := _at_path(value):
-        return at
-    if isinstance(value, list | tuple) and 0 < len(value) <= MAX_TABLES and is_tables(value):
-        return tuple(value)
-    raise ValueError(
-        f'expected 1 to {MAX_TABLES} tables (ids, names or aliases), "all" or {{"path": JMESPath}}'
-    )
-
-
-def _reason(value: object) -> str | AtPath | None:
-    if value is None or (isinstance(value, str) and 0 < len(value) <= MAX_REASON):
-        return value
-    if at := _at_path(value):
-        return at
-    raise ValueError(f'expected a text of 1 to {MAX_REASON} characters or {{"path": JMESPath}}')
-
-
-ModeField: TypeAlias = Annotated[str | AtPath | None, PlainValidator(_mode)]
-TablesField: TypeAlias = Annotated[Tables | AtPath | None, PlainValidator(_tables)]
-ReasonField: TypeAlias = Annotated[str | AtPath | None, PlainValidator(_reason)]
+ModeField: TypeAlias = Literal["FULL", "DELTA"] | Elsewhere | None
+TablesField: TypeAlias = TableNames | Literal["all"] | Elsewhere | None
+ReasonField: TypeAlias = Text | Elsewhere | None

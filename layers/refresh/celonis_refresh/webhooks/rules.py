@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, cast
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
@@ -21,8 +22,7 @@ from celonis_refresh.webhooks.senders import Sender
 from celonis_refresh.webhooks.sources import Rule, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """One pipeline that an event starts. ``mode`` and ``tables``: None leaves it to the definition."""
 
     rule_index: int
@@ -32,8 +32,7 @@ class Match:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What the rules say of an event, each in the order of the rules; several rules may match, or none.
 
     ``errors``: of rules that cannot be applied. One is an error of the configuration: it keeps no sound rule

@@ -7,31 +7,29 @@ events means "start" unless a rule says otherwise, and what it asks when a subsc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.media_types import BodyKind
 from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where a value stands: in a header (lower-case name), or in the event's body (JMESPath)."""
 
     header: str = ""
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """Which events start something: one of these names (any, if there is none), and this JMESPath holds."""
 
     events: tuple[str, ...] = ()
     when: str = "`true`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
+class Sender(Struct, frozen=True, kw_only=True):
     """One row of the table.
 
     ``delivery_id``  places whose values, joined, tell one delivery from another and stay the same when it is

@@ -23,11 +23,9 @@ MAX_ENVELOPE: Final = 2 * 1024 * 1024
 """Bytes. SNS takes 256 KiB; escaping can make it six times that. It is read before anything is proven."""
 _SIGNATURE_KEYS: Final = ("Signature", "SignatureVersion", "SigningCertURL")
 # The region is spelled out: ``sns.s3.amazonaws.com`` would be somebody's bucket.
-_TOPIC: Final = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}):.+"
-)
-_CERTIFICATE: Final = re.compile(r"/[A-Za-z0-9_-]+\.pem")
-_SUBSCRIBE: Final = re.compile(r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)")
+_TOPIC: Final = r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}):.+"
+_CERTIFICATE: Final = r"/[A-Za-z0-9_-]+\.pem"
+_SUBSCRIBE: Final = r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)"
 
 
 def read_envelope(body: bytes) -> dict[str, str]:
@@ -54,14 +52,14 @@ def read_envelope(body: bytes) -> dict[str, str]:
 
 def check_certificate_url(url: str, topic: str) -> str:
     """The URL itself, once it is known to be SNS's own where the topic is. Raises ``NotAuthentic``."""
-    if not _CERTIFICATE.fullmatch(_after_host(url, topic)):
+    if not re.fullmatch(_CERTIFICATE, _after_host(url, topic)):
         raise NotAuthentic("The certificate of the SNS message is not at an address of its topic's SNS.")
     return url
 
 
 def subscribe_url(envelope: dict[str, str]) -> str:
     """Where the subscription is confirmed. Raises ``NotAuthentic`` unless it is SNS's own, for this topic."""
-    match = _SUBSCRIBE.fullmatch(_after_host(envelope["SubscribeURL"], envelope["TopicArn"]))
+    match = re.fullmatch(_SUBSCRIBE, _after_host(envelope["SubscribeURL"], envelope["TopicArn"]))
     fields = parse_qs(match["query"]) if match else {}
     if fields.get("Action") != ["ConfirmSubscription"] or fields.get("TopicArn") != [envelope["TopicArn"]]:
         raise NotAuthentic(
@@ -76,7 +74,7 @@ def _after_host(url: str, topic: str) -> str:
     A region that only looks like one has no host: what is fetched there is answered by nobody. The address is
     matched as text, so that no two readers can disagree about user, port or path in it.
     """
-    match = _TOPIC.fullmatch(topic)
+    match = re.fullmatch(_TOPIC, topic)
     if match is None:
         return ""
     suffix = "amazonaws.com.cn" if match["partition"] == "aws-cn" else "amazonaws.com"

@@ -6,27 +6,20 @@ The JSON lives in a parameter (``/{stack}/sources/{name}``); its secret is ``{st
      "rules": [{"pipeline": "order-to-cash", "mode": "DELTA"}]}
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: msgspec would compile the text of each at a cold start.
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-    model_validator,
-)
+from msgspec import Meta, Struct
 
+from celonis_refresh.conversion.convert import Checked, Unfit, convert
+from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.webhooks.documents import Json, parse_json
-from celonis_refresh.webhooks.errors import InvalidSource, Malformed, Problem
+from celonis_refresh.webhooks.errors import InvalidSource, Malformed
 from celonis_refresh.webhooks.overrides import Overrides
-from celonis_refresh.webhooks.paths import check_path
-from celonis_refresh.webhooks.rule_fields import ModeField, ReasonField, TablesField
+from celonis_refresh.webhooks.rule_fields import ModeField, Path, ReasonField, TablesField
 from celonis_refresh.webhooks.schemes.models import Sns
 from celonis_refresh.webhooks.secret_names import check_secret_name
 from celonis_refresh.webhooks.senders import SENDERS, Sender
@@ -34,28 +27,35 @@ from celonis_refresh.webhooks.senders import SENDERS, Sender
 MAX_RULES: Final = 30
 """One event may start that many pipelines: a transaction of the table takes 100 actions, three for each."""
 MAX_DOCUMENT: Final = 64 * 1024
-PIPELINE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
-_WHOLE: Final = "(the whole document)"
-_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
+PIPELINE_NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,47}"
 
 
-def _check_pipeline(name: str) -> str:
-    if not PIPELINE_NAME.fullmatch(name):
-        raise ValueError("expected a letter, then up to 47 letters, digits, hyphens or underscores")
-    return name
+class PipelineName(Checked):
+    @classmethod
+    def checked(cls, text: str) -> str:
+        if not re.fullmatch(PIPELINE_NAME, text):
+            raise ValueError("expected a letter, then up to 47 letters, digits, hyphens or underscores")
+        return text
 
 
-def _check_expected_value(value: object) -> str | int:
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return value
-    raise ValueError("expected a text or a whole number")
+class SecretName(Checked):
+    @classmethod
+    def checked(cls, text: str) -> str:
+        return check_secret_name(text)
 
 
-ExpectedValue = Annotated[str | int, PlainValidator(_check_expected_value)]
-EventName = Annotated[str, Field(min_length=1, max_length=256)]
+class SenderName(Checked):
+    @classmethod
+    def checked(cls, text: str) -> str:
+        if text not in SENDERS:
+            raise ValueError(f"expected one of {', '.join(sorted(SENDERS))}")
+        return text
 
 
-class Rule(BaseModel):
+EventName = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one kind of event starts.
 
     ``events``  names of events that the rule is about; empty: any.
@@ -65,59 +65,48 @@ class Rule(BaseModel):
     ``reason``  text for the run's record, or ``{"path": …}``; None: sender, event and delivery id.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
-    pipeline: Annotated[str, AfterValidator(_check_pipeline)]
-    events: Annotated[tuple[EventName, ...], Field(max_length=50)] = ()
-    when: Annotated[str, AfterValidator(check_path)] | None = None
+    pipeline: PipelineName
+    events: Annotated[tuple[EventName, ...], Meta(max_length=50)] = ()
+    when: Path | None = None
     mode: ModeField = None
     tables: TablesField = None
     reason: ReasonField = None
 
 
-class Source(Overrides):
+class Source(Overrides, frozen=True, kw_only=True):
     """One upstream system. ``secret`` is the name of a secret, never its value.
 
     ``expect``: fields at the top of the event's body that must have these values, or the request is refused.
     The other fields, inherited, replace parameters of the sender's scheme.
     """
 
-    # The one validator that is used, and so the one that is built: at import, where Lambda has most power.
-    model_config = ConfigDict(defer_build=False)
-
-    sender: str
-    secret: Annotated[str, AfterValidator(check_secret_name)] | None = None
-    rules: Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)]
-    expect: dict[str, ExpectedValue] = Field(default_factory=dict)
+    sender: SenderName
+    secret: SecretName | None = None
+    rules: Annotated[tuple[Rule, ...], Meta(min_length=1, max_length=MAX_RULES)]
+    expect: dict[str, str | int] = {}  # noqa: RUF012 - a new one for each source
 
     def effective(self) -> Sender:
         """The sender's row of the table with this source's own parameters in it."""
         return self.applied_to(SENDERS[self.sender])
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Source:
-        if self.sender not in SENDERS:
-            raise ValueError(f"sender: expected one of {', '.join(sorted(SENDERS))}")
-        if not self.rules:
-            raise ValueError("rules: expected at least one")
+    def __post_init__(self) -> None:
         sender = self.effective()
         is_sns = isinstance(sender.scheme, Sns)
         if is_sns and self.secret is not None:
-            raise ValueError("secret: expected none, since AWS signs the messages of SNS")
+            raise Unfit("expected none, since AWS signs the messages of SNS", "secret")
         if not is_sns and self.secret is None:
-            raise ValueError("secret: expected the name of the secret")
+            raise Unfit("expected the name of the secret", "secret")
         for index, rule in enumerate(self.rules):
             _check_reachable(sender, index, rule)
-        return self
 
 
 def _check_reachable(sender: Sender, index: int, rule: Rule) -> None:
     """The sender's own condition is about certain events; a rule about others needs its own condition."""
     if rule.events and not sender.event_name:
-        raise ValueError(f"rules.{index}.events: {sender.name} does not name its events")
+        raise Unfit(f"{sender.name} does not name its events", f"rules.{index}.events")
     known = sender.start.events
     if rule.when is None and rule.events and known and not set(rule.events) & set(known):
-        raise ValueError(f"rules.{index}.when: is required for events other than {', '.join(known)}")
+        raise Unfit(f"is required for events other than {', '.join(known)}", f"rules.{index}.when")
 
 
 def parse_source(name: str, document: str | Mapping[str, Any]) -> Source:
@@ -125,35 +114,14 @@ def parse_source(name: str, document: str | Mapping[str, Any]) -> Source:
 
     Raises ``InvalidSource``: every problem names its field, none repeats a value.
     """
-    try:
-        return Source.model_validate(_parsed(name, document) if isinstance(document, str) else document)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-    raise InvalidSource(name, [_problem(each) for each in found])
+    parsed = _parsed(name, document) if isinstance(document, str) else document
+    return convert(Source, parsed, partial(InvalidSource, name))
 
 
 def _parsed(name: str, text: str) -> Json:
     if len(text) > MAX_DOCUMENT:
-        raise InvalidSource(name, [Problem(_WHOLE, f"at most {MAX_DOCUMENT} characters")])
+        raise InvalidSource(name, [Problem(WHOLE, f"at most {MAX_DOCUMENT} characters")])
     try:
         return parse_json(text)
     except Malformed as error:
-        raise InvalidSource(name, [Problem(_WHOLE, f"must be JSON. {error.message}")]) from None
-
-
-def _problem(error: Any) -> Problem:
-    where = ".".join(_shown(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "is not a field that is known here"
-    if error["type"] == "missing":
-        message = "is required"
-    if not where:  # a check of the whole source, which names its field itself
-        where, found, rest = message.partition(": ")
-        where, message = (where, rest) if found else (_WHOLE, message)
-    return Problem(where, message[:1].lower() + message[1:])
-
-
-def _shown(part: str | int) -> str:
-    """A name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
-    return str(part) if _FIELD_NAME.fullmatch(str(part)) else "(unnamed)"
+        raise InvalidSource(name, [Problem(WHOLE, f"must be JSON. {error.message}")]) from None

@@ -1,11 +1,10 @@
-"""The schemes by which a sender proves itself: five models, ``verify`` for all, ``sign`` for ``Hmac``."""
+"""The schemes by which a sender proves itself: five models, and ``verify`` for all."""
 
 from __future__ import annotations
 
 from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 from celonis_refresh.webhooks.schemes.proofs import Fetch, Proof
 from celonis_refresh.webhooks.schemes.secrets import secret_problem
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.schemes.verification import verify
 
 __all__ = [
@@ -18,6 +17,5 @@ __all__ = [
     "StaticToken",
     "UrlToken",
     "secret_problem",
-    "sign",
     "verify",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
@@ -16,12 +17,11 @@ from celonis_refresh.webhooks.schemes.signatures import content, decode, digest
 
 MAX_SIGNATURES: Final = 16
 """Entries of one header; a sender in the middle of a rotation sends two or three."""
-_SECONDS: Final = re.compile(r"[0-9]{1,11}")
+_SECONDS: Final = r"[0-9]{1,11}"
 """ASCII digits only: ``int`` and ``float`` would take signs, blanks, other scripts' digits, nan and inf."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(Struct, frozen=True):
     """What the headers say: signatures as text, the time as text (empty where none is signed)."""
 
     signatures: Sequence[str]
@@ -82,7 +82,7 @@ def _without_prefix(scheme: Hmac, value: str) -> str:
 
 
 def _seconds(text: str) -> int:
-    if not _SECONDS.fullmatch(text):
+    if not re.fullmatch(_SECONDS, text):
         raise Malformed("The time of the signature is not a number of seconds.")
     return int(text)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from msgspec import Struct
+
+from celonis_refresh.conversion.convert import Unfit
+
 MAX_TOLERANCE: Final = 24 * 3600
-_PLACES: Final = re.compile(r"\{(?:id|timestamp|body)\}")
+_PLACES: Final = ("{id}", "{timestamp}", "{body}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hmac:
+class Hmac(Struct, frozen=True, kw_only=True):
     """A keyed hash over the raw body, alone or with a delivery id and a time.
 
     ``encoding``  of the signature; ``hex`` is lower case, which is what nearly all senders send.
@@ -37,12 +38,12 @@ class Hmac:
 
     def __post_init__(self) -> None:
         _check_tolerance(self.tolerance)
-        if self.template.count("{body}") != 1 or re.search(r"[{}]", _PLACES.sub("", self.template)):
-            raise ValueError("template: expected {body} once, and no places but {id}, {timestamp}, {body}")
+        if self.template.count("{body}") != 1 or not set("{}").isdisjoint(_without_places(self.template)):
+            raise Unfit("expected {body} once, and no places but {id}, {timestamp}, {body}", "template")
         if self.signs_id != bool(self.id_header):
-            raise ValueError("id_header: expected the header that {id} in template stands for, and only then")
+            raise Unfit("expected the header that {id} in template stands for, and only then", "id_header")
         if self.signs_time and self.layout != "pairs" and not self.timestamp_header:
-            raise ValueError("timestamp_header: expected the header that {timestamp} in template stands for")
+            raise Unfit("expected the header that {timestamp} in template stands for", "timestamp_header")
 
     @property
     def signs_id(self) -> bool:
@@ -53,29 +54,25 @@ class Hmac:
         return "{timestamp}" in self.template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaticToken:
+class StaticToken(Struct, frozen=True, kw_only=True):
     """A fixed value in a header, compared as a whole."""
 
     header: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BasicAuth:
+class BasicAuth(Struct, frozen=True, kw_only=True):
     """HTTP Basic; the secret is ``user:password`` in UTF-8, and the password may contain colons."""
 
     header: str = "authorization"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UrlToken:
+class UrlToken(Struct, frozen=True, kw_only=True):
     """A fixed value in a field of the query string, for senders that can do nothing else: URLs get logged."""
 
     parameter: str = "token"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sns:
+class Sns(Struct, frozen=True, kw_only=True):
     """A message of Amazon SNS, signed with a key of AWS. No secret: the topic tells ours from others'.
 
     ``tolerance``: seconds; SNS tries a delivery again for one hour at most.
@@ -91,6 +88,12 @@ class Sns:
 Scheme: TypeAlias = Hmac | StaticToken | BasicAuth | UrlToken | Sns
 
 
+def _without_places(template: str) -> str:
+    for place in _PLACES:
+        template = template.replace(place, " ")
+    return template
+
+
 def _check_tolerance(seconds: int) -> None:
     if not 1 <= seconds <= MAX_TOLERANCE:
-        raise ValueError(f"tolerance: expected 1 to {MAX_TOLERANCE} seconds")
+        raise Unfit(f"expected 1 to {MAX_TOLERANCE} seconds", "tolerance")

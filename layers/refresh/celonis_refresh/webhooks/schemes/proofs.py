@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
@@ -16,8 +17,7 @@ Fetch: TypeAlias = Callable[[str], bytes]
 so that a network fault is answered as one (and tried again by SNS), not as a forgery."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """``id`` and ``timestamp`` (whole seconds since 1970) where they are under the signature, else None.
     ``secret_index``: which of the secrets fitted, so that an owner sees when the previous one is out of use.
     """

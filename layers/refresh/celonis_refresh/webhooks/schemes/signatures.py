@@ -12,14 +12,14 @@ from celonis_refresh.webhooks.errors import Malformed
 from celonis_refresh.webhooks.schemes.models import Hmac
 from celonis_refresh.webhooks.schemes.proofs import octets
 
-_PLACE: Final = re.compile(r"(\{id\}|\{timestamp\}|\{body\})")
-_HEX: Final = {"hex": re.compile(r"[0-9a-f]+"), "hex_any_case": re.compile(r"[0-9a-fA-F]+")}
+_PLACE: Final = r"(\{id\}|\{timestamp\}|\{body\})"
+_HEX: Final = {"hex": "[0-9a-f]+", "hex_any_case": "[0-9a-fA-F]+"}
 
 
 def content(scheme: Hmac, body: bytes, message_id: str, timestamp: str) -> bytes:
     """The bytes under the signature: the template with its places filled."""
     fill = {"{id}": octets(message_id), "{timestamp}": octets(timestamp), "{body}": body}
-    return b"".join(fill.get(part, octets(part)) for part in _PLACE.split(scheme.template))
+    return b"".join(fill.get(part, octets(part)) for part in re.split(_PLACE, scheme.template))
 
 
 def digest(scheme: Hmac, key: bytes, signed: bytes) -> bytes:
@@ -47,4 +47,4 @@ def _decoded(scheme: Hmac, text: str) -> bytes:
         signature = base64.b64decode(text, validate=True)
         # One signature, one text: the last sign has bits to spare, which a decoder does not look at.
         return signature if base64.b64encode(signature) == octets(text) else b""
-    return bytes.fromhex(text) if _HEX[scheme.encoding].fullmatch(text) else b""
+    return bytes.fromhex(text) if re.fullmatch(_HEX[scheme.encoding], text) else b""
