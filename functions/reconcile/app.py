@@ -1,9 +1,10 @@
 """Finishes what a crash or a lost event left behind."""
 
 import time
-from dataclasses import asdict
 from functools import cache
 from typing import Any
+
+from msgspec.structs import asdict
 
 from celonis_refresh import assembly
 from celonis_refresh.observability import logger

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
@@ -160,7 +159,7 @@ def test_the_fields_of_a_connection_are_those_that_are_read() -> None:
     }
     top, auth = pages.tables(CONFIGURATION, "Connection secret")
     assert set(top) | set(auth) == known
-    defaults = {field.name: field.default for field in fields(OAuthClient)}
+    defaults = {field.name: field.default for field in fields_of(OAuthClient)}
     assert auth["method"][2] == f"`{defaults['method']}`"
     assert auth["scope"][2] == f"`{defaults['scope']}`"
 

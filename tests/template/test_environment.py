@@ -7,7 +7,6 @@ directly or through the functions of ``assembly.py``.
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -66,8 +65,7 @@ def read_by(function: str) -> set[str]:
     handler = parsed("functions", documents.folder_name(function), "app.py")
     assembly = definitions(parsed("layers", "refresh", "celonis_refresh", "assembly.py"))
     used = reached(handler, assembly)
-    fields = [field for name in used & set(MODELS) for field in dataclasses.fields(MODELS[name])]
-    return {field.name.upper() for field in fields}
+    return {field.upper() for name in used & set(MODELS) for field in MODELS[name].__struct_fields__}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

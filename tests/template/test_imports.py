@@ -30,15 +30,15 @@ PARTS: dict[str, set[str]] = {
 """What each part may import of this package."""
 
 OUTSIDE: dict[str, set[str]] = {
-    "celonis": {"requests", "urllib3"},
+    "celonis": {"certifi", "msgspec", "urllib3"},
     "conversion": {"msgspec"},
     "webhooks": {"msgspec", "jmespath", "cryptography"},
     "pipelines": {"msgspec"},
     "polling": set(),
-    "runs": {"botocore", "mypy_boto3_dynamodb"},
+    "runs": {"botocore", "msgspec", "mypy_boto3_dynamodb"},
     "passage": {"msgspec"},
     "aws": {
-        "botocore", "requests", "urllib3", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager",
+        "botocore", "msgspec", "urllib3", "mypy_boto3_dynamodb", "mypy_boto3_secretsmanager",
         "mypy_boto3_sns", "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
     },
 }  # fmt: skip

@@ -5,8 +5,10 @@ holds. It is built for arm64; on another machine its native libraries are replac
 versions for this one (wheels, not compiled here), and nothing else is touched.
 ``runtime``: what Lambda's own image brings, its runtime client and boto3, in the versions that are pinned
 here and with byte code, as in the image.
+``bare``: what the bare handler brings in its own package, in the versions that are pinned here and with byte
+code as well. Ours do not see it.
 
-Both are made read-only. A function's process writes no byte code either, as it could not in Lambda.
+All three are made read-only. A function's process writes no byte code either, as it could not in Lambda.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ RUNTIME_PACKAGES = (
     "awslambdaric", "simplejson", "snapshot-restore-py",
     "boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3",
 )  # fmt: skip
+BARE_PACKAGES = ("requests", "certifi", "charset-normalizer", "idna", "urllib3")
 NATIVE = re.compile(r"\.(so|dylib|pyd)$")
 BYTE_CODE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
 
@@ -38,6 +41,7 @@ class Artifacts:
     layer: Path
     models: Path
     runtime: Path
+    bare: Path
 
 
 def prepare(folder: Path) -> Artifacts:
@@ -47,14 +51,15 @@ def prepare(folder: Path) -> Artifacts:
     if found:
         raise BuildError("; ".join(found))
     python = python313_folder() / "python3.13"
-    made = Artifacts(python, BUILT, folder / "layer", MODELS, folder / "runtime")
-    for place in (made.layer, made.runtime):
+    made = Artifacts(python, BUILT, folder / "layer", MODELS, folder / "runtime", folder / "bare")
+    for place in (made.layer, made.runtime, made.bare):
         _remove(place)
     shutil.copytree(LAYER, made.layer)
     _use_native_parts_of_this_machine(python, made.layer)
-    _install(python, _pins("requirements/dev.txt", RUNTIME_PACKAGES), made.runtime)
-    subprocess.run([python, *BYTE_CODE, made.runtime], check=True)
-    for place in (made.layer, made.runtime):
+    for packages, place in ((RUNTIME_PACKAGES, made.runtime), (BARE_PACKAGES, made.bare)):
+        _install(python, _pins("requirements/dev.txt", packages), place)
+        subprocess.run([python, *BYTE_CODE, place], check=True)
+    for place in (made.layer, made.runtime, made.bare):
         _make_read_only(place)
     return made
 

@@ -53,13 +53,13 @@ class Scene:
     def ours(self, function: str, *, tapped: bool = False) -> FunctionProcess:
         """A new process of one of our functions, by its logical id."""
         code = self.artifacts.functions / function
-        environment = self._environment(function, code, tapped)
+        environment = self._environment(function, code, self.artifacts.layer, tapped)
         environment["AWS_DATA_PATH"] = str(self.artifacts.models)
         return FunctionProcess(self.artifacts.python, code, environment)
 
     def bare(self, function: str) -> FunctionProcess:
         """A new process of the bare handler, with the settings and the role of one of our functions."""
-        environment = self._environment(function, BARE, tapped=False)
+        environment = self._environment(function, BARE, self.artifacts.bare, tapped=False)
         del environment["AWS_DATA_PATH"]
         return FunctionProcess(self.artifacts.python, BARE, environment)
 
@@ -90,7 +90,7 @@ class Scene:
         ]  # fmt: skip
         return [*(aws_call(request) for request in self.aws.taken()), *celonis]
 
-    def _environment(self, function: str, code: Path, tapped: bool) -> dict[str, str]:
+    def _environment(self, function: str, code: Path, packages: Path, tapped: bool) -> dict[str, str]:
         stack = self.service.stack
         (found,) = (each for each in stack.functions if each.logical_id == function)
         role = stack.client("sts").assume_role(RoleArn=found.role_arn, RoleSessionName="bench")["Credentials"]
@@ -107,7 +107,7 @@ class Scene:
             runtime_api="",
             log_stream="bench",
         )
-        path = (code, self.artifacts.layer, self.artifacts.runtime)
+        path = (code, packages, self.artifacts.runtime)
         return {
             **variables,
             "AWS_ENDPOINT_URL_SFN": self.aws.url,

@@ -6,15 +6,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-import requests
-from requests.adapters import BaseAdapter
-from urllib3 import HTTPResponse
+from urllib3 import BaseHTTPResponse, HTTPResponse, HTTPSConnectionPool, Timeout
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Auth, Connection, OAuthClient
+from celonis_refresh.celonis.wire import Pools
 
 BASE = "https://team.eu-1.celonis.cloud"
 CLIENT_SECRET = "client-secret-3141592653"
@@ -50,38 +49,55 @@ class Sent:
 Step: TypeAlias = Reply | Exception
 
 
-class FakeCelonis(BaseAdapter):
+class FakeCelonis:
     """Plays ``steps`` one after another and keeps what was sent. Each takes ``costs`` seconds."""
 
     def __init__(self, *steps: Step, clock: Clock | None = None, costs: float = 0.0) -> None:
-        super().__init__()
         self.steps = list(steps)
         self.sent: list[Sent] = []
         self.closed = 0
         self._clock = clock
         self._costs = costs
 
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: object = None,
-        verify: bool | str = True,
-        cert: object = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        body = request.body or b""
-        text = body if isinstance(body, str) else bytes(body).decode()
-        self.sent.append(Sent(str(request.method), str(request.url), dict(request.headers), text, timeout))
+    def answer(self, sent: Sent) -> BaseHTTPResponse:
+        self.sent.append(sent)
         if self._clock is not None:
             self._clock.now += self._costs
         step = self.steps.pop(0)
         if isinstance(step, Exception):
             raise step
-        return _response(step, request)
+        return HTTPResponse(
+            io.BytesIO(step.body), status=step.status, headers=dict(step.headers), preload_content=False
+        )
 
-    def close(self) -> None:
-        self.closed += 1
+
+class _Pool(HTTPSConnectionPool):
+    """In the place of the connections to one host: what would go out is what urllib3 makes of the request."""
+
+    def __init__(self, celonis: FakeCelonis, host: str, port: int, **more: Any) -> None:
+        super().__init__(host, port, **more)
+        self._celonis = celonis
+
+    def urlopen(self, method: str, url: str, *_: object, **how: Any) -> BaseHTTPResponse:
+        timeout, body = how["timeout"], how["body"] or b""
+        assert isinstance(timeout, Timeout)
+        assert timeout.total == timeout.read_timeout
+        assert how["retries"] is how["redirect"] is how["preload_content"] is False
+        bounds = (timeout.connect_timeout, timeout.total)
+        address = f"https://{self.host}{url}"
+        return self._celonis.answer(Sent(method, address, how["headers"], body.decode(), bounds))
+
+
+class _Pools(Pools):
+    def __init__(self, celonis: FakeCelonis) -> None:
+        super().__init__()
+        self._celonis = celonis
+        pools: Any = {"https": lambda *host, **more: _Pool(celonis, *host, **more)}
+        self.pool_classes_by_scheme = pools
+
+    def clear(self) -> None:
+        self._celonis.closed += 1
+        super().clear()
 
 
 class Clock:
@@ -92,17 +108,14 @@ class Clock:
         return self.now
 
 
-def session_with(celonis: FakeCelonis) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.mount("https://", celonis)
-    return session
+def pools_to(celonis: FakeCelonis) -> Pools:
+    return _Pools(celonis)
 
 
 def client_of(celonis: FakeCelonis, auth: Auth = API_KEY, clock: Clock | None = None) -> CelonisClient:
     clock = clock or Clock()
     connection = Connection("main", BASE, auth)
-    return CelonisClient(connection, session=session_with(celonis), clock=clock, monotonic=clock)
+    return CelonisClient(connection, pools=pools_to(celonis), clock=clock, monotonic=clock)
 
 
 def json_reply(value: object, status: int = 200, **headers: str) -> Reply:
@@ -112,12 +125,3 @@ def json_reply(value: object, status: int = 200, **headers: str) -> Reply:
 
 def token_reply(value: str = "token-1", **more: object) -> Reply:
     return json_reply({"access_token": value, "token_type": "Bearer", "expires_in": 899} | more)
-
-
-def _response(reply: Reply, request: requests.PreparedRequest) -> requests.Response:
-    response = requests.Response()
-    response.status_code = reply.status
-    response.headers.update(reply.headers)
-    response.request = request
-    response.raw = HTTPResponse(io.BytesIO(reply.body), headers=dict(reply.headers), preload_content=False)
-    return response

@@ -278,6 +278,12 @@ def test_the_reason_is_what_the_log_says_at_level_error_and_not_its_first_line()
     assert parsing.error_messages({"logMessages": lines}) == expected
 
 
+@pytest.mark.parametrize("line", [{"level": ["ERROR"]}, {"level": {}}, {"level": "ERROR", "logMessage": 1}])
+def test_a_line_of_a_log_that_is_no_text_is_an_unexpected_shape(line: object) -> None:
+    with pytest.raises(ShapeError, match="is no text"):
+        parsing.error_messages({"logMessages": [line]})
+
+
 @pytest.mark.parametrize("name", ["executionId", "currentExecutionId"])
 def test_the_answer_to_a_start_may_name_the_execution(name: str) -> None:
     assert parsing.job_start({name: "e"}) == StartAnswer("e")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
 import ssl
 import struct
@@ -20,17 +21,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from celonis_refresh.celonis.calls import get_job
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import MAX_BODY, Timeouts
-from celonis_refresh.celonis.wire import new_session
+from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport
+from celonis_refresh.celonis.wire import Pools
 
 pytestmark = pytest.mark.enable_socket
 
 BODY = b'{"id": "j", "status": "RUNNING"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 TIMEOUTS = Timeouts(connect=1.0, read=0.3, whole=5.0)
+PATIENT = Timeouts(connect=10.0, read=10.0, whole=20.0)
+"""Where time is not what is tested."""
 Serve = Callable[[socket.socket], None]
 
 
@@ -77,9 +81,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def _serving(*answers: Serve) -> Iterator[tuple[Server, CelonisClient]]:
+def _serving(*answers: Serve, timeouts: Timeouts = TIMEOUTS) -> Iterator[tuple[Server, CelonisClient]]:
     server = Server(*answers)
-    client = _client(server.port)
+    client = _client(server.port, timeouts)
     try:
         yield server, client
     finally:
@@ -87,9 +91,9 @@ def _serving(*answers: Serve) -> Iterator[tuple[Server, CelonisClient]]:
         server.stop()
 
 
-def _client(port: int) -> CelonisClient:
+def _client(port: int, timeouts: Timeouts = TIMEOUTS) -> CelonisClient:
     connection = Connection("main", f"http://127.0.0.1:{port}", ApiKey("key"))
-    return CelonisClient(connection, timeout=TIMEOUTS)
+    return CelonisClient(connection, timeout=timeouts)
 
 
 def _whole(connection: socket.socket) -> None:
@@ -172,7 +176,10 @@ def test_an_answer_without_end_is_given_up_at_the_longest_length() -> None:
         connection.sendall(b" " * (MAX_BODY + 65536))
         connection.recv(1)
 
-    with _serving(endless) as (_, client), pytest.raises(CelonisUnavailable, match="longer than"):
+    with (
+        _serving(endless, timeouts=PATIENT) as (_, client),
+        pytest.raises(CelonisUnavailable, match="longer than"),
+    ):
         client.job("p", "j")
 
 
@@ -185,6 +192,96 @@ def test_the_time_for_an_answer_begins_anew_on_a_connection_that_is_used_again()
         for _ in range(3):
             client.job("p", "j")
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("body", [b"", BODY], ids=["empty", "with a body"])
+def test_a_redirect_is_not_followed_and_its_connection_used_again(body: bytes) -> None:
+    def elsewhere(connection: socket.socket) -> None:
+        head = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+
+    with _serving(elsewhere, _whole, timeouts=PATIENT) as (server, client):
+        with pytest.raises(CelonisUnavailable, match="redirected"):
+            client.execute_job("p", "j", "FULL")
+        assert client.job("p", "j").status == "RUNNING"
+    assert [request.split(b" ")[0] for request in server.requests] == [b"POST", b"GET"]
+    assert server.connections == 1
+
+
+def test_an_answer_without_a_body_is_one_and_a_post_without_a_body_says_so() -> None:
+    def nothing(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with _serving(nothing, nothing, timeouts=PATIENT) as (server, client):
+        client.cancel_job("p", "j")
+        client.cancel_job("p", "j")
+    assert server.connections == 1
+    assert all(b"\r\nContent-Length: 0\r\n" in request for request in server.requests)
+
+
+def _chunked(head: bytes, body: bytes) -> bytes:
+    lines = b"".join(b"%x\r\n%b\r\n" % (len(body[at:][:5]), body[at:][:5]) for at in range(0, len(body), 5))
+    return b"HTTP/1.1 200 OK\r\n%bTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % (head, lines)
+
+
+PACKED = {
+    "gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(gzip.compress(BODY)), gzip.compress(BODY)),
+    "chunks": _chunked(b"", BODY),
+    "gzip in chunks": _chunked(b"Content-Encoding: gzip\r\n", gzip.compress(BODY)),
+}
+
+
+@pytest.mark.parametrize("answer", PACKED.values(), ids=PACKED.keys())
+def test_an_answer_is_read_however_it_is_packed_and_its_connection_used_again(answer: bytes) -> None:
+    def packed(connection: socket.socket) -> None:
+        connection.sendall(answer)
+
+    with _serving(packed, _whole, timeouts=PATIENT) as (server, client):
+        assert client.job("p", "j").status == "RUNNING"
+        assert client.job("p", "j").status == "RUNNING"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("encoding", [b"", b"Content-Encoding: gzip\r\n"], ids=["plain", "gzip"])
+def test_chunks_without_end_are_given_up_at_the_longest_length(encoding: bytes) -> None:
+    data = gzip.compress(bytes(4 * MAX_BODY)) if encoding else bytes(MAX_BODY + 65536)
+
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n%bTransfer-Encoding: chunked\r\n\r\n" % encoding)
+        connection.sendall(b"%x\r\n%b\r\n" % (len(data), data))
+        connection.recv(1)
+
+    with _serving(endless, _whole, timeouts=PATIENT) as (server, client):
+        with pytest.raises(CelonisUnavailable, match="longer than"):
+            client.job("p", "j")
+        assert client.job("p", "j").status == "RUNNING"
+    assert server.connections == 2
+
+
+def test_headers_of_the_same_name_are_one_and_the_case_of_a_name_does_not_count() -> None:
+    def twice(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Two: 1\r\nx-two: 2\r\n\r\n")
+
+    with _serving(twice, timeouts=PATIENT) as (server, _):
+        transport = Transport(Pools(), PATIENT, "agent/1", time.time)
+        answer = transport.send(f"http://127.0.0.1:{server.port}", get_job("p", "j"), {}, 10.0)
+    assert answer.headers["x-two"] == "1, 2"
+
+
+@pytest.mark.parametrize("by", ["closing", "a long pause"])
+def test_a_connection_that_was_given_up_is_closed_and_the_next_call_has_its_own(by: str) -> None:
+    now = [1_700_000_000.0]
+    with _serving(_whole, _whole) as (server, _):
+        connection = Connection("main", f"http://127.0.0.1:{server.port}", ApiKey("key"))
+        client = CelonisClient(connection, timeout=PATIENT, clock=lambda: now[0])
+        client.job("p", "j")
+        if by == "closing":
+            client.close()
+        now[0] += MAX_IDLE + 1
+        client.job("p", "j")  # the server serves one connection at a time: the first has ended
+        client.close()
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("serve", [_cut, _reset], ids=["cut", "reset"])
@@ -228,6 +325,7 @@ def test_a_netrc_file_and_proxies_of_the_surroundings_change_nothing(
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     with _serving(_whole) as (server, client):
         client.job("p", "j")
     assert b"\r\nAuthorization: Bearer key\r\n" in server.requests[0]
@@ -250,14 +348,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def _serving_tls(certificate: Path, serve: Serve, *, trusted: bool) -> Iterator[tuple[Server, CelonisClient]]:
+def _serving_tls(
+    certificate: Path, *answers: Serve, trust: Path | None, timeouts: Timeouts = TIMEOUTS
+) -> Iterator[tuple[Server, CelonisClient]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = Server(serve, tls=context)
-    session = new_session()
-    session.verify = str(certificate) if trusted else True
+    server = Server(*answers, tls=context)
+    pools = Pools(str(trust) if trust else None)
     connection = Connection("main", f"https://127.0.0.1:{server.port}", ApiKey("key"))
-    client = CelonisClient(connection, session=session, timeout=TIMEOUTS)
+    client = CelonisClient(connection, pools=pools, timeout=timeouts)
     try:
         yield server, client
     finally:
@@ -266,22 +365,43 @@ def _serving_tls(certificate: Path, serve: Serve, *, trusted: bool) -> Iterator[
 
 
 def test_an_answer_is_read_over_an_encrypted_connection(certificate: Path) -> None:
-    with _serving_tls(certificate, _whole, trusted=True) as (_, client):
+    with _serving_tls(certificate, _whole, trust=certificate) as (_, client):
         assert client.job("p", "j").status == "RUNNING"
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])
 def test_an_encrypted_server_that_answers_slowly_does_not_hold_the_call(certificate: Path, part: str) -> None:
-    with _serving_tls(certificate, SLOW[part], trusted=True) as (_, client):
+    with _serving_tls(certificate, SLOW[part], trust=certificate) as (_, client):
         begun = time.monotonic()
         with pytest.raises(CelonisUnavailable, match=r"no whole answer within 0\.3 s"):
             client.job("p", "j")
         assert time.monotonic() - begun < 0.8
 
 
+def test_the_certificates_to_trust_are_read_once(certificate: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "trusted.pem"
+    copy.write_bytes(certificate.read_bytes())
+    with _serving_tls(certificate, _whole, _whole, trust=copy, timeouts=PATIENT) as (server, client):
+        client.job("p", "j")
+        client.close()
+        copy.unlink()
+        assert client.job("p", "j").status == "RUNNING"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_surroundings_cannot_say_what_is_trusted(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(certificate))
+    untrusted = pytest.raises(CelonisUnavailable, match="certificate cannot be trusted")
+    with _serving_tls(certificate, _whole, trust=None, timeouts=PATIENT) as (_, client), untrusted:
+        client.job("p", "j")
+
+
 def test_a_start_at_a_server_with_an_untrusted_certificate_has_not_started(certificate: Path) -> None:
     untrusted = pytest.raises(CelonisUnavailable, match="certificate cannot be trusted")
-    with _serving_tls(certificate, _whole, trusted=False) as (server, client), untrusted as caught:
+    with _serving_tls(certificate, _whole, trust=None) as (server, client), untrusted as caught:
         client.execute_job("p", "j", "FULL")
     assert caught.value.may_have_started is False
     assert server.requests == []

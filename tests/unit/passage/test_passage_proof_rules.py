@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict
 from celonis_refresh.passage.sights import Activity, Baseline, Listed, Sight

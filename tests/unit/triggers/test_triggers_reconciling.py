@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from celonis_refresh.passage.reconciling import GONE_SECONDS, LEAST_SECONDS, PATIENCE_SECONDS, Findings
 from celonis_refresh.pipelines.wishes import Wish
@@ -79,7 +80,7 @@ def test_a_run_whose_execution_is_under_way_is_left_alone() -> None:
     desk = old(Desk())
     before = list(desk.bench.dynamodb.documents(""))
     findings = desk.round()
-    assert not any(vars(findings).values())
+    assert not any(asdict(findings).values())
     assert list(desk.bench.dynamodb.documents("")) == before
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-import requests
+from urllib3 import BaseHTTPResponse, HTTPResponse
+from urllib3 import exceptions as failures
 
 from celonis_refresh.aws.sns_pages import LARGEST, MAX_KEPT, TIMEOUT, SnsPages, SnsUnavailable
+from celonis_refresh.celonis.wire import Pools
 from celonis_refresh.passage.absent import ABSENT_SECONDS, MAX_ABSENT, KnownAbsent
 from celonis_refresh.timing import Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
@@ -18,81 +20,102 @@ from tests.fakes.clock import Clock
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
 
 
+PEM = b"-----BEGIN CERTIFICATE-----"
+
+
 @dataclass
 class Page:
-    """An answer: its status, and the chunks of its body; a chunk that is an error is raised."""
+    """An answer: its status, its headers, and the pieces of its body; a piece that is an error is raised."""
 
-    status_code: int = 200
-    chunks: list[bytes | Exception] = field(default_factory=lambda: [b"-----BEGIN CERTIFICATE-----"])
+    status: int = 200
+    pieces: list[bytes | Exception] = field(default_factory=lambda: [PEM])
+    headers: dict[str, str] = field(default_factory=dict)
 
-    def __enter__(self) -> Page:
-        return self
+    def answer(self) -> BaseHTTPResponse:
+        body = io.BufferedReader(_Pieces(list(self.pieces)))
+        return HTTPResponse(body, status=self.status, headers=self.headers, preload_content=False)
 
-    def __exit__(self, *_: object) -> None:
-        """The connection is given back."""
 
-    def iter_content(self, size: int) -> Iterator[bytes]:
-        assert size == LARGEST
-        for chunk in self.chunks:
-            if isinstance(chunk, Exception):
-                raise chunk
-            yield chunk
+class _Pieces(io.RawIOBase):
+    def __init__(self, pieces: list[bytes | Exception]) -> None:
+        self._pieces = pieces
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if isinstance(piece, Exception):
+            raise piece
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 @dataclass
-class Session:
+class Amazon:
     """Amazon, as far as it answers. ``asked``: the addresses, in order."""
 
     answers: list[Page | Exception] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     how: dict[str, Any] = field(default_factory=dict)
 
-    def get(self, url: str, **how: Any) -> Page:
+    def exchange(self, method: str, url: str, **how: Any) -> BaseHTTPResponse:
+        assert method == "GET"
         self.asked.append(url)
         self.how = how
         answer = self.answers.pop(0) if self.answers else Page()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer.answer()
 
 
-def pages(*answers: Page | Exception) -> tuple[SnsPages, Session]:
-    session = Session(list(answers))
-    return SnsPages(cast("requests.Session", session)), session
+def pages(*answers: Page | Exception) -> tuple[SnsPages, Amazon]:
+    amazon = Amazon(list(answers))
+    return SnsPages(cast("Pools", amazon)), amazon
 
 
 def test_a_certificate_is_fetched_once() -> None:
-    sns, session = pages()
-    assert sns.certificate(URL) == sns.certificate(URL) == b"-----BEGIN CERTIFICATE-----"
-    assert session.asked == [URL]
+    sns, amazon = pages()
+    assert sns.certificate(URL) == sns.certificate(URL) == PEM
+    assert amazon.asked == [URL]
 
 
-def test_no_redirect_is_followed_and_the_answer_is_bounded_in_time_and_size() -> None:
-    sns, session = pages()
+def test_how_long_an_answer_may_take_is_bounded() -> None:
+    sns, amazon = pages()
     sns.certificate(URL)
-    assert session.how == {"timeout": TIMEOUT, "allow_redirects": False, "stream": True}
+    assert amazon.how == {"connect": TIMEOUT[0], "read": TIMEOUT[1], "headers": {}}
+
+
+def test_how_much_is_read_is_bounded() -> None:
+    sns, _ = pages(Page(pieces=[b"x" * 8192] * 100))
+    assert sns.certificate(URL) == b"x" * LARGEST
+
+
+def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
+    sns, _ = pages(Page(pieces=[PEM[:7], PEM[7:]], headers={"Content-Length": str(len(PEM))}))
+    assert sns.certificate(URL) == PEM
 
 
 @pytest.mark.parametrize(("left", "timeout"), [(9.0, TIMEOUT), (1.2, (1.0, 1.2)), (0.4, (0.4, 0.4))])
 def test_what_is_left_of_the_request_bounds_it_too(left: float, timeout: tuple[float, float]) -> None:
     clock = Clock(0.0)
-    sns, session = pages()
+    sns, amazon = pages()
     with within(Deadline.after(left, clock)):
         sns.certificate(URL)
-    assert session.how["timeout"] == timeout
+    assert (amazon.how["connect"], amazon.how["read"]) == timeout
     clock.sleep(left)
     with within(Deadline.after(0.0, clock)), pytest.raises(SnsUnavailable):
         sns.confirm(URL)
-    assert len(session.asked) == 1
+    assert len(amazon.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) -> None:
-    sns, session = pages(Page(status), Page())
+    sns, amazon = pages(Page(status), Page())
     with pytest.raises(NotAuthentic):
         sns.certificate(URL)
     assert sns.certificate(URL)
-    assert len(session.asked) == 2
+    assert len(amazon.asked) == 2
 
 
 TROUBLE: list[Page | Exception] = [
@@ -101,10 +124,12 @@ TROUBLE: list[Page | Exception] = [
     Page(429),
     Page(301),
     Page(204),
-    requests.ConnectionError("no route"),
-    requests.Timeout("slow"),
-    Page(chunks=[requests.exceptions.ChunkedEncodingError("cut off")]),
-    Page(chunks=[requests.exceptions.ContentDecodingError("no gzip")]),
+    failures.ProtocolError("no route"),
+    failures.ConnectTimeoutError("slow"),
+    TimeoutError("slow"),
+    Page(pieces=[PEM, ConnectionResetError("cut off")]),
+    Page(pieces=[PEM[:7]], headers={"Content-Length": str(len(PEM))}),
+    Page(headers={"Content-Encoding": "gzip"}),
 ]
 
 
@@ -113,36 +138,36 @@ def test_trouble_on_the_way_is_no_forgery(trouble: Page | Exception) -> None:
     sns, _ = pages(trouble, Page())
     with pytest.raises(SnsUnavailable):
         sns.certificate(URL)
-    assert sns.certificate(URL) == b"-----BEGIN CERTIFICATE-----"
+    assert sns.certificate(URL) == PEM
 
 
 @pytest.mark.parametrize("trouble", [*TROUBLE, Page(403)], ids=str)
 def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(trouble: Page | Exception) -> None:
-    sns, session = pages(trouble)
+    sns, amazon = pages(trouble)
     with pytest.raises(SnsUnavailable):
         sns.confirm(URL)
     sns.confirm(URL)
-    assert session.asked == [URL, URL]
+    assert amazon.asked == [URL, URL]
 
 
 def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -> None:
     now = [1000.0]
-    sns, session = pages(Page(404), Page(404))
+    sns, amazon = pages(Page(404), Page(404))
     kept = KnownAbsent(sns, lambda: now[0])
     for _ in range(3):
         with pytest.raises(NotAuthentic, match="no certificate"):
             kept.certificate(URL)
-    assert session.asked == [URL]
+    assert amazon.asked == [URL]
     now[0] += ABSENT_SECONDS
     with pytest.raises(NotAuthentic):
         kept.certificate(URL)
     now[0] += ABSENT_SECONDS
     assert kept.certificate(URL)
-    assert len(session.asked) == 3
+    assert len(amazon.asked) == 3
 
 
 def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounded() -> None:
-    sns, session = pages(Page(503), Page(), *(Page(404) for _ in range(MAX_ABSENT + 2)))
+    sns, amazon = pages(Page(503), Page(), *(Page(404) for _ in range(MAX_ABSENT + 2)))
     kept = KnownAbsent(sns, lambda: 1000.0)
     with pytest.raises(SnsUnavailable):
         kept.certificate(URL)
@@ -150,21 +175,21 @@ def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounde
     for number in (*range(MAX_ABSENT + 1), 0):
         with pytest.raises(NotAuthentic):
             kept.certificate(f"{URL}?{number}")
-    assert len(session.asked) == MAX_ABSENT + 4
+    assert len(amazon.asked) == MAX_ABSENT + 4
     kept.confirm(URL)
-    assert session.asked[-1] == URL
+    assert amazon.asked[-1] == URL
 
 
 def test_only_so_many_certificates_are_kept() -> None:
-    sns, session = pages()
+    sns, amazon = pages()
     for number in range(MAX_KEPT + 1):
         sns.certificate(f"{URL}?{number}")
     sns.certificate(f"{URL}?{MAX_KEPT}")
-    assert len(session.asked) == MAX_KEPT + 1
+    assert len(amazon.asked) == MAX_KEPT + 1
     sns.certificate(f"{URL}?0")
-    assert len(session.asked) == MAX_KEPT + 2
+    assert len(amazon.asked) == MAX_KEPT + 2
 
 
 def test_an_empty_page_is_no_certificate_and_no_crash() -> None:
-    sns, _ = pages(Page(chunks=[]))
+    sns, _ = pages(Page(pieces=[]))
     assert sns.certificate(URL) == b""

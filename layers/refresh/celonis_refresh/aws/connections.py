@@ -5,8 +5,6 @@ Connections are kept; proxies and certificates are those that botocore would tak
 
 from __future__ import annotations
 
-import ssl
-
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import (
     ConnectionClosedError,
@@ -18,6 +16,8 @@ from botocore.exceptions import (
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 from urllib3 import PoolManager, ProxyManager, Timeout, exceptions
+
+from celonis_refresh.celonis.wire import trusting
 
 KEPT = 10
 """Hosts whose connections are kept, one each: a process asks one thing after the other."""
@@ -64,16 +64,13 @@ class Connections:
         proxies = ProxyConfiguration(get_environ_proxies(url))
         proxy: str | None = proxies.proxy_url_for(url)
         if (scheme, proxy) not in self._managers:
-            trust = self._trust() if scheme == "https" else None
+            trust = trusting(get_cert_path(self._ca_bundle or True)) if scheme == "https" else None
             self._managers[scheme, proxy] = (
                 ProxyManager(proxy, KEPT, None, proxies.proxy_headers_for(proxy), ssl_context=trust)
                 if proxy
                 else PoolManager(KEPT, ssl_context=trust)
             )
         return self._managers[scheme, proxy]
-
-    def _trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=get_cert_path(self._ca_bundle or True))
 
 
 def _told(error: Exception, request: AWSPreparedRequest) -> Exception:

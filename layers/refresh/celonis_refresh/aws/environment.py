@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import TypeVar
+
+from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
 
@@ -19,8 +20,7 @@ class EnvironmentIncomplete(RefreshError):
         )
 
 
-@dataclass(frozen=True)
-class TaskEnvironment:
+class TaskEnvironment(Struct, frozen=True):
     """What every function needs. ``patience``: with AWS, by its name in ``clients``."""
 
     stack_name: str
@@ -28,15 +28,13 @@ class TaskEnvironment:
     patience: str
 
 
-@dataclass(frozen=True)
-class StarterEnvironment(TaskEnvironment):
+class StarterEnvironment(TaskEnvironment, frozen=True):
     """A function that starts executions."""
 
     state_machine_arn: str
 
 
-@dataclass(frozen=True)
-class CloserEnvironment(StarterEnvironment):
+class CloserEnvironment(StarterEnvironment, frozen=True):
     """The function that ends runs."""
 
     notices_topic_arn: str
@@ -48,7 +46,7 @@ E = TypeVar("E", bound=TaskEnvironment)
 
 def read(model: type[E], variables: Mapping[str, str]) -> E:
     """The fields of ``model`` from the variables of the same names in capitals."""
-    found = {field.name: variables.get(field.name.upper(), "") for field in fields(model)}
+    found = {name: variables.get(name.upper(), "") for name in model.__struct_fields__}
     for name, value in found.items():
         if not value:
             raise EnvironmentIncomplete(name.upper())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from celonis_refresh.aws.passing import may_pass
 from celonis_refresh.errors import RefreshError
@@ -34,8 +35,7 @@ def _asked(call: Callable[..., A], **request: Any) -> A:
         raise
 
 
-@dataclass(frozen=True)
-class StateMachine:
+class StateMachine(Struct, frozen=True):
     """Starts runs and describes executions. Everything raises ``ExecutionsUnavailable``."""
 
     client: SFNClient

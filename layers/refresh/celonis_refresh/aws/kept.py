@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from celonis_refresh.timing import Clock
 
 V = TypeVar("V")
 
 
-@dataclass
-class Kept(Generic[V]):
+class Kept(Struct, Generic[V]):
     """Reads by name and keeps what it read for ``seconds``.
 
     ``passing``: an error for which the value known before serves on, because asking again later helps.

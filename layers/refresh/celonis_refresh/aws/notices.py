@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 MAX_SUBJECT = 100
 
 
-@dataclass(frozen=True)
-class Notices:
+class Notices(Struct, frozen=True):
     """Publishes a text for people with the facts as JSON behind it."""
 
     client: SNSClient

@@ -5,17 +5,18 @@ Both were checked to be Amazon's before they come here (``webhooks``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
+from urllib3.exceptions import HTTPError
 
-import requests
-
+from celonis_refresh.celonis.wire import Pools, read_up_to
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.timing import left_within
 from celonis_refresh.webhooks.errors import NotAuthentic
 
 TIMEOUT = (1.0, 1.5)
-"""Seconds to connect, and to read, at most: what is left of the request's time bounds them too."""
+"""Seconds to connect, and for all, at most: what is left of the request's time bounds them too."""
 LARGEST = 64 * 1024
+OK = 200
 MAX_KEPT = 16
 NO_PAGE = frozenset({400, 403, 404, 410})
 """Statuses that say for good that nothing is there."""
@@ -28,11 +29,10 @@ class SnsUnavailable(RefreshError):
         super().__init__("Amazon SNS did not answer.", hint="SNS sends the message again.")
 
 
-@dataclass
-class SnsPages:
+class SnsPages(Struct):
     """Fetches, and keeps certificates: their address changes with their content."""
 
-    session: requests.Session = field(default_factory=requests.Session)
+    pools: Pools = field(default_factory=Pools)
     _kept: dict[str, bytes] = field(default_factory=dict)
 
     def certificate(self, url: str) -> bytes:
@@ -57,15 +57,15 @@ class SnsPages:
         left = left_within()
         if not left:
             raise SnsUnavailable
-        timeout = (min(TIMEOUT[0], left), min(TIMEOUT[1], left))
+        connect, read = (min(seconds, left) for seconds in TIMEOUT)
         try:
-            with self.session.get(url, timeout=timeout, allow_redirects=False, stream=True) as answer:
-                return answer.status_code, next(answer.iter_content(LARGEST), b"")
-        except requests.RequestException:
+            with self.pools.exchange("GET", url, connect=connect, read=read, headers={}) as answer:
+                return answer.status, read_up_to(answer, LARGEST)[:LARGEST]
+        except (OSError, HTTPError):
             raise SnsUnavailable from None
 
 
 def _found(status: int, page: bytes) -> bytes:
-    if status != requests.codes.ok:
+    if status != OK:
         raise SnsUnavailable
     return page

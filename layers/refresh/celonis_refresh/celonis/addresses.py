@@ -7,8 +7,9 @@ The pages, below ``https://{team}.{realm}.celonis.cloud/integration/ui/pools/{po
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from msgspec import Struct
 
 MAX_ID_LENGTH = 128
 MAX_ADDRESS_LENGTH = 2048
@@ -29,8 +30,7 @@ _ID_EXPECTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """An id and what the page address around it tells. ``host`` and ``pool_id`` are None for a bare id.
 
     ``host`` is in lower case and has a port only where it is not the scheme's own, like ``Connection.host``.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import (
@@ -36,8 +37,7 @@ _SUPPORT_ID = r"(?i)support[\s_-]*id\W{0,5}([0-9a-z][0-9a-z-]{3,63})"
 _UUID = r"(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """What the last answer said about the limit. ``reset`` is in seconds. None where it said nothing."""
 
     limit: int | None
@@ -45,8 +45,7 @@ class RateLimit:
     reset: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """Who signed a request, as far as an error needs to know.
 
     How to name the credentials, what to check about them, and how to take their values out of a text that

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.answers import Signer, failure, read_json
 from celonis_refresh.celonis.calls import Call
@@ -83,11 +84,13 @@ class KeyAuthenticator:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    value: str = field(repr=False)
+class _Token(Struct, frozen=True):
+    value: str
     obtained: float
     renew_at: float
+
+    def __repr__(self) -> str:
+        return "_Token(…)"
 
 
 class TokenAuthenticator:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.addresses import safe_id
 
@@ -18,8 +19,7 @@ _JOB_PERMISSION = f"view and manage the data pool; {_SCOPE}"
 _LOAD_PERMISSION = f"Edit on the data pool; {_SCOPE}"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request, without address and signature.
 
     ``doing`` completes "while …" in an error, ``subject`` is what a 404 did not find, ``permission`` what a
@@ -33,11 +33,14 @@ class Call:
     subject: str
     permission: str
     query: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | None = None
     content_type: str | None = None
     acts: bool = False
     signs_in: bool = False
     follows: bool = False
+
+    def __repr__(self) -> str:
+        return f"Call({self.method} {self.path})"  # the body may hold a secret
 
 
 def get_job(pool: str, job: str) -> Call:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from celonis_refresh.celonis import calls, parsing
 from celonis_refresh.celonis.answers import (
@@ -36,10 +36,7 @@ from celonis_refresh.celonis.errors import (
 from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
 from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
-from celonis_refresh.celonis.wire import new_session
-
-if TYPE_CHECKING:
-    import requests
+from celonis_refresh.celonis.wire import Pools
 
 THROTTLED = 429
 USER_AGENT = "celonis-refresh"
@@ -64,7 +61,7 @@ class CelonisClient:
         self,
         connection: Connection,
         *,
-        session: requests.Session | None = None,
+        pools: Pools | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         timeout: Timeouts = DEFAULT_TIMEOUTS,
@@ -77,7 +74,7 @@ class CelonisClient:
         self._timeouts = timeout
         self._reload = reload
         self._gate = OpenGate() if gate is None else gate
-        self._transport = Transport(session or new_session(), timeout, user_agent, clock)
+        self._transport = Transport(pools or Pools(), timeout, user_agent, clock)
         self._rate_limit: RateLimit | None = None
         self._use(connection)
 

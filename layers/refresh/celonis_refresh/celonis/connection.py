@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.addresses import host_of
 from celonis_refresh.celonis.errors import ConnectionInvalid
@@ -24,35 +25,38 @@ _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::\d+)?"
 _FIELD_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,39}"
 
 
-@dataclass(frozen=True, slots=True)
-class OAuthClient:
+class _Credentials(Struct, frozen=True):
+    """Never shown: who has them can sign requests."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class OAuthClient(_Credentials, frozen=True):
     """An OAuth client of the team, the way of signing in that Celonis recommends."""
 
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str
     method: ClientMethod = "client_secret_basic"
     scope: str = DEFAULT_SCOPE
 
 
-@dataclass(frozen=True, slots=True)
-class AppKey:
+class AppKey(_Credentials, frozen=True):
     """An application key of the team."""
 
-    key: str = field(repr=False)
+    key: str
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(_Credentials, frozen=True):
     """An API key of a user."""
 
-    key: str = field(repr=False)
+    key: str
 
 
 Auth: TypeAlias = OAuthClient | AppKey | ApiKey
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """One team. ``base_url`` is scheme and host, without a slash at the end."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.answers import RateLimit
 from celonis_refresh.celonis.calls import Call
@@ -32,8 +33,7 @@ class OpenGate:
         """Is of no matter."""
 
 
-@dataclass(frozen=True)
-class Bypass:
+class Bypass(Struct, frozen=True):
     """For requests that cannot wait: they are sent at once, and what is answered is told ``gate``."""
 
     gate: Gate

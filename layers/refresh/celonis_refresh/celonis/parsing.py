@@ -81,7 +81,7 @@ def failed_tasks(data: object) -> list[tuple[str, str]]:
 def error_messages(data: object) -> list[str]:
     """``GET …/logs/executions/detail``: the different messages of level ERROR, in the order of the log."""
     lines = _items(data, "logMessages", lambda fields: fields)
-    errors = (_text(line, "logMessage", "message") for line in lines if line.get("level") in _ERROR_LEVELS)
+    errors = (_text(line, "logMessage", "message") for line in lines if _text(line, "level") in _ERROR_LEVELS)
     return list(dict.fromkeys(message for message in errors if message))
 
 

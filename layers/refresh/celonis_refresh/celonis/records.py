@@ -6,9 +6,10 @@ is neither under way nor at an end, and it is never a success.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
+
+from msgspec import Struct
 
 
 class JobStatus(StrEnum):
@@ -82,8 +83,7 @@ class _LoadState(_State):
     _under_way = LOAD_UNDER_WAY
 
 
-@dataclass(frozen=True, slots=True)
-class Job(_JobState):
+class Job(_JobState, Struct, frozen=True):
     """A data job and its current status, which is not the status of any one execution."""
 
     id: str
@@ -95,8 +95,7 @@ class Job(_JobState):
     data_source_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Execution(_JobState):
+class Execution(_JobState, Struct, frozen=True):
     """One execution of a data job. ``mode`` as Celonis wrote it."""
 
     execution_id: str
@@ -107,8 +106,7 @@ class Execution(_JobState):
     mode: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelTable:
+class ModelTable(Struct, frozen=True):
     """A table of a data model. ``alias_or_name`` is what people see in Celonis."""
 
     id: str
@@ -118,8 +116,7 @@ class ModelTable:
     data_source_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Load(_LoadState):
+class Load(_LoadState, Struct, frozen=True):
     """One load of a data model. ``kind`` is a LoadKind, or what Celonis wrote instead."""
 
     load_id: str | None = None
@@ -131,16 +128,14 @@ class Load(_LoadState):
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFailure:
+class TaskFailure(Struct, frozen=True):
     """Why a task of a data job failed. ``message`` is empty where its log holds no line of level ERROR."""
 
     task: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartAnswer:
+class StartAnswer(Struct, frozen=True):
     """What the answer to a start told: the id of the execution, or of the load, where it told one."""
 
     execution_id: str | None = None

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
-import requests
-from requests.exceptions import ConnectTimeout, InvalidURL, SSLError, Timeout
-from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ReadTimeoutError
+from msgspec import Struct
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisUnavailable
+from celonis_refresh.celonis.wire import Pools, read_up_to
 
 MAX_BODY = 8 * 1024 * 1024
 # NAT gateways forget a silent connection after minutes, and a function may have been frozen in between. A
 # POST into such a connection is lost in a way that cannot be told from one that was carried out.
 MAX_IDLE = 20.0
-_CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Seconds.
 
     ``connect``: until a connection stands. ``read``: until one exchange is over, connecting included.
@@ -34,13 +39,15 @@ class Timeouts:
     whole: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer as it came. Names of headers are in lower case. Not shown whole: a body may hold a token."""
+class Answer(Struct, frozen=True):
+    """An answer as it came. Names of headers are in lower case."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status})"  # the body may hold a token
 
     @property
     def is_success(self) -> bool:
@@ -59,12 +66,10 @@ class Deadline:
 
 
 class Transport:
-    """Sends requests over one session."""
+    """Sends requests over connections that are kept open."""
 
-    def __init__(
-        self, session: requests.Session, timeouts: Timeouts, user_agent: str, clock: Callable[[], float]
-    ) -> None:
-        self._session = session
+    def __init__(self, pools: Pools, timeouts: Timeouts, user_agent: str, clock: Callable[[], float]) -> None:
+        self._pools = pools
         self._timeouts = timeouts
         self._user_agent = user_agent
         # Not a monotonic clock: it may stand still while the function is frozen.
@@ -82,51 +87,43 @@ class Transport:
         limits = (min(self._timeouts.connect, seconds), min(self._timeouts.read, seconds))
         try:
             return self._exchange(base_url, call, headers, limits)
-        except (OSError, HTTPError) as error:  # every RequestException is an OSError
+        except (OSError, HTTPError) as error:
             raise _unavailable(call, _reason(error, limits), never_left=_never_left(error)) from error
         finally:
             self._last_used = self._clock()
 
     def close(self) -> None:
-        self._session.close()
+        self._pools.clear()
 
     def _exchange(
         self, base_url: str, call: Call, headers: Mapping[str, str], limits: tuple[float, float]
     ) -> Answer:
-        response = self._session.request(
-            call.method,
-            base_url + call.path,
-            params=call.query,
-            data=call.body,
-            headers=self._headers(call, headers),
-            timeout=limits,
-            allow_redirects=False,
-            stream=True,
-        )
-        with response:
-            body = _read(response, call)
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+        connect, read = limits
+        url = base_url + call.path + (f"?{urlencode(call.query)}" if call.query else "")
+        sent = self._headers(call, headers)
+        with self._pools.exchange(
+            call.method, url, connect=connect, read=read, headers=sent, body=call.body
+        ) as response:
+            body = read_up_to(response, MAX_BODY)
+        if len(body) > MAX_BODY:
+            raise _unavailable(call, f"the answer is longer than {MAX_BODY} bytes", status=response.status)
+        # Looked up by its name, a header that came twice is one, with both values.
+        named = {name.lower(): response.headers[name] for name in response.headers}
+        return Answer(response.status, named, body)
 
     def _headers(self, call: Call, headers: Mapping[str, str]) -> dict[str, str]:
-        own = {"Accept": "application/json", "User-Agent": self._user_agent}
+        own = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": self._user_agent,
+        }
         if call.content_type is not None:
             own["Content-Type"] = call.content_type
         return {**own, **headers}
 
     def _forget_idle_connections(self) -> None:
         if abs(self._clock() - self._last_used) > MAX_IDLE:
-            self._session.close()  # drops the connections; the session opens new ones
-
-
-def _read(response: requests.Response, call: Call) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise _unavailable(
-                call, f"the answer is longer than {MAX_BODY} bytes", status=response.status_code
-            )
-    return bytes(body)
+            self._pools.clear()
 
 
 def _unavailable(
@@ -145,9 +142,9 @@ def _unavailable(
 def _reason(error: Exception, limits: tuple[float, float]) -> str:
     connect, read = limits
     chain = list(_inner(error))
-    if isinstance(error, ConnectTimeout):
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return f"no connection within {connect:g} s"
-    if isinstance(error, Timeout) or any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
+    if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
         return f"no whole answer within {read:g} s"
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return "its certificate cannot be trusted"
@@ -160,10 +157,9 @@ def _reason(error: Exception, limits: tuple[float, float]) -> str:
 
 def _never_left(error: Exception) -> bool:
     """Whether the request provably did not get to Celonis."""
-    early = (NewConnectionError, LocationValueError, ssl.SSLCertVerificationError)
-    return isinstance(error, ConnectTimeout | InvalidURL) or any(
-        isinstance(one, early) for one in _inner(error)
-    )
+    # urllib3's NewConnectionError is a ConnectTimeoutError, too.
+    early = (ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
+    return any(isinstance(one, early) for one in _inner(error))
 
 
 def _inner(error: BaseException) -> Iterator[BaseException]:
@@ -174,4 +170,4 @@ def _inner(error: BaseException) -> Iterator[BaseException]:
     current: object = error
     while isinstance(current, BaseException):
         yield current
-        current = getattr(current, "reason", None) or (current.args[0] if current.args else None)
+        current = current.args[0] if current.args else None

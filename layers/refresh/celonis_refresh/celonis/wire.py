@@ -1,6 +1,6 @@
-"""The requests session that this service speaks HTTP with.
+"""The connections that this service speaks HTTP over.
 
-The read time-out of requests is a time-out per read: a server that sends one byte now and then is never late.
+The read time-out of urllib3 is a time-out per read: a server that sends one byte now and then is never late.
 Here it bounds the whole answer, headers and body, and the connecting before it.
 """
 
@@ -9,54 +9,73 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping
+from functools import cache
 from http.client import HTTPResponse
-from http.cookiejar import DefaultCookiePolicy
 from socket import socket
+from ssl import CERT_REQUIRED, SSLContext
 from typing import Any, cast
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+import certifi
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
+
+_CHUNK = 64 * 1024
 
 
-def new_session() -> requests.Session:
-    """A session whose time-outs bound the whole exchange, and that takes nothing from its surroundings."""
-    session = requests.Session()
-    # With trust_env a .netrc entry for the host would replace the Authorization header. Without it there
-    # is no proxy and no certificate bundle from environment variables either.
-    session.trust_env = False
-    # The API is signed per request. A session cookie of an earlier answer could only speak against that.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = WholeExchangeAdapter()
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+class Pools(PoolManager):
+    """Connections that are used again, host by host. They take nothing from their surroundings.
 
-
-class WholeExchangeAdapter(HTTPAdapter):
-    """Takes ``timeout=(connect, read)``, seconds; read bounds all, from connecting to the last byte.
-
-    Looking up a host name is left to the system's resolver and its own time-outs.
+    There is no proxy and no certificate bundle from environment variables, no .netrc, whose entry would
+    replace the Authorization header, and no cookie: each request is signed by itself, and a session of an
+    earlier answer could only speak against that. ``ca_certs``: the file with the certificates to trust,
+    certifi's unless one is given.
     """
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    def __init__(self, ca_certs: str | None = None) -> None:
+        super().__init__(ca_certs=ca_certs)
+        self.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
-    def send(
+    def exchange(
         self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: float | tuple[float, float] | tuple[float, None] | None = None,
-        verify: bool | str = True,
-        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        whole = Timeout(connect=connect, read=read, total=read)
-        # requests takes urllib3's Timeout as it is; the type stubs do not say so.
-        return super().send(request, stream, cast(Any, whole), verify, cert, proxies)
+        method: str,
+        url: str,
+        *,
+        connect: float,
+        read: float,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> BaseHTTPResponse:
+        """Send one request once; follow no redirect. The answer comes with its body still to be read.
+
+        ``connect``: seconds until a connection stands. ``read``: seconds for everything, from connecting to
+        the last byte of the body; looking up the host's name is left to the system's resolver and its own
+        time-outs. Use the answer in a ``with`` block: one that is not read to its end gives up its
+        connection there. Raises urllib3's HTTPError, also while the body is read; ValueError for a header
+        that would become two.
+        """
+        if any(sign in value for value in headers.values() for sign in "\r\n"):
+            raise ValueError("a header has a line break")  # http.client lets some pass, as folded lines
+        return self.urlopen(
+            method,
+            url,
+            body=body,
+            headers=dict(headers),
+            timeout=Timeout(connect=connect, read=read, total=read),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+
+
+def read_up_to(answer: BaseHTTPResponse, limit: int) -> bytes:
+    """The decoded body of an answer; of one that is longer than ``limit`` bytes, some more than that."""
+    body = bytearray()
+    for chunk in answer.stream(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)
 
 
 class _UntilDeadline(io.RawIOBase):
@@ -118,3 +137,14 @@ class _HTTPPool(HTTPConnectionPool):
 
 class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
+
+    def __init__(self, host: str, port: int, *, ca_certs: str | None = None, **more: Any) -> None:
+        super().__init__(host, port, ssl_context=trusting(ca_certs or certifi.where()), **more)
+
+
+@cache
+def trusting(ca_certs: str) -> SSLContext:
+    """Trusts the certificates of a file. Kept for all connections: reading them takes as long as connecting."""
+    context = create_urllib3_context(cert_reqs=CERT_REQUIRED)
+    context.load_verify_locations(ca_certs)
+    return context

@@ -5,8 +5,9 @@ A forger can name one address after another, but one forgery that is sent again 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+from msgspec import Struct, field
 
 from celonis_refresh.timing import Clock
 from celonis_refresh.webhooks.errors import NotAuthentic
@@ -23,8 +24,7 @@ class SnsAddresses(Protocol):
     def confirm(self, url: str) -> None: ...
 
 
-@dataclass
-class KnownAbsent:
+class KnownAbsent(Struct):
     """``pages`` fetches; a certificate that it says is not there is not there for ``ABSENT_SECONDS``."""
 
     pages: SnsAddresses

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.pipelines.definition import Definition
@@ -17,8 +17,7 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """A wish for a pipeline to run, as it came in. ``pipeline``: a name, or an inline definition.
 
     ``by``: who wishes (a source, ``execution``, ``api``); ``text``: why, in a few words.
@@ -31,8 +30,7 @@ class Trigger:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class Accepting:
+class Accepting(Struct, frozen=True):
     """``definition`` reads a pipeline's definition by name; ``new_id`` makes run ids."""
 
     claims: Claims

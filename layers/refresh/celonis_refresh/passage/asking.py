@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 
 from celonis_refresh.celonis.answers import RateLimit
@@ -48,20 +47,19 @@ LONGEST_WAIT = 900.0
 HINT = "It goes on by itself. If this happens often, ask less often (poll) or for fewer jobs at a time."
 
 
-@dataclass
 class Asking:
     """The turns of one ``connection``, as a client's gate."""
 
-    table: Table
-    connection: str
-    clock: Clock
-    sleep: Callable[[float], None] = time.sleep
-    _hold: float = -inf
-    _made: int = 0
-    _usual: float = REQUESTS
-
-    def __post_init__(self) -> None:
-        self._turns = Turns(self.table, keys.asking(self.connection), self.clock)
+    def __init__(
+        self, table: Table, connection: str, clock: Clock, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._turns = Turns(table, keys.asking(connection), clock)
+        self._connection = connection
+        self._clock = clock
+        self._sleep = sleep
+        self._hold = -inf
+        self._made = 0
+        self._usual = REQUESTS
 
     def enter(self, call: Call, seconds: float) -> None:
         """As :meth:`celonis_refresh.celonis.gate.Gate.enter` says."""
@@ -77,7 +75,7 @@ class Asking:
             logger.warning("whether Celonis may be asked is not known", extra={"why": str(trouble)})
             return
         if wait > 0:
-            self.sleep(wait)
+            self._sleep(wait)
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
         """As :meth:`celonis_refresh.celonis.gate.Gate.answered` says."""
@@ -85,7 +83,7 @@ class Asking:
         wait = rate_limits.pause(*told) if retry_after is None else retry_after
         if wait <= 0 and not rate_limits.is_scarce(*told[:2]):
             return
-        self._hold = self.clock() + wait
+        self._hold = self._clock() + wait
         try:
             spread = rate_limits.spread(told[1], told[2])
             step = max(spread, rate_limits.turn(told[0], told[2]))
@@ -103,14 +101,14 @@ class Asking:
 
     def _pause(self, call: Call, seconds: float) -> float:
         """Seconds until a pause is over that this task was just told of. Raises ``CelonisThrottled``."""
-        wait = max(0.0, self._hold - self.clock())
+        wait = max(0.0, self._hold - self._clock())
         if wait > min(LATER_PATIENCE, seconds - LEAST_SECONDS):
             raise self._come_back(call)
         return wait
 
     def _turn(self, call: Call, seconds: float) -> float:
         """Takes a turn where turns are taken; seconds until it comes. Raises ``CelonisThrottled``."""
-        turns, now = self._turns, self.clock()
+        turns, now = self._turns, self._clock()
         if turns.calm <= now and now - turns.read_at >= KEPT_SECONDS:
             turns.read()
         if turns.calm <= now:
@@ -123,13 +121,13 @@ class Asking:
 
     def _come_back(self, call: Call) -> CelonisThrottled:
         """When this task is to come again."""
-        turns, now = self._turns, self.clock()
+        turns, now = self._turns, self._clock()
         line = max(now, self._hold, turns.next)
         place = turns.take("later", turns.step * self._usual, line)
         wait = min(LONGEST_WAIT, (line if place is None else place) - now)
         return CelonisThrottled(
             f"Celonis is not asked for {wait:.0f} s: little is left of what connection "
-            f"{self.connection!r} may ask.",
+            f"{self._connection!r} may ask.",
             retry_after=wait,
             hint=HINT,
             method=call.method,
@@ -138,10 +136,10 @@ class Asking:
 
     def _slow_down(self, wait: float, step: float, lasting: float) -> None:
         """Everybody takes turns from now on, for ``lasting`` seconds at least, and nobody before ``wait``."""
-        turns, now = self._turns, self.clock()
+        turns, now = self._turns, self._clock()
         calm = now + max(lasting, 2 * wait)
         if turns.calm <= now and turns.begin(now + wait, calm, step):
-            told = {"connection": self.connection, "seconds": round(wait, 1), "step": round(step, 3)}
+            told = {"connection": self._connection, "seconds": round(wait, 1), "step": round(step, 3)}
             logger.warning("Celonis wants fewer requests: everybody takes turns", extra=told)
             return
         if wait > 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
@@ -73,8 +72,7 @@ class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 _refused = partial(InvalidTrigger, WHAT)
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """Opens runs."""
 
     records: Records

@@ -15,10 +15,12 @@ left no trace is repeated only after the same time, and only where a trace would
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import takewhile
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from celonis_refresh.passage.sights import Activity, Baseline, Sight
 
@@ -35,8 +37,7 @@ class Verdict(StrEnum):
     NOT_STARTED = "NOT_STARTED"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What is known of our start so far, as it is kept in the record.
 
     ``proven_by``: "answer", "id", "running" or "date", None while nothing is proven. ``ours``: our id, where
@@ -70,8 +71,7 @@ class Evidence:
         return Evidence(**{**document, **sets})
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Struct, frozen=True):
     """The verdict of one look; ``status`` is ours, as Celonis says it, where the verdict tells of ours."""
 
     verdict: Verdict
@@ -79,8 +79,7 @@ class Ruling:
     status: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """What does not change from look to look. ``answered``: the start was answered with a 2xx."""
 
     baseline: Baseline

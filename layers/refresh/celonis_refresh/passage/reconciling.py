@@ -7,9 +7,10 @@ read, and harmless when it was made already.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
@@ -40,8 +41,7 @@ class FindableExecutions(Executions, Protocol):
     def find(self, run_id: str) -> EndedExecution | None: ...
 
 
-@dataclass
-class Findings:
+class Findings(Struct):
     """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases."""
 
     started: list[str] = field(default_factory=list)
@@ -52,8 +52,7 @@ class Findings:
     failed: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Reconciling:
+class Reconciling(Struct, frozen=True):
     """One round over everything that is open."""
 
     table: Table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from celonis_refresh.timing import Deadline
 
@@ -18,8 +19,7 @@ LEAST_CLAIM_SECONDS: Final = 1.5
 than none that counts."""
 
 
-@dataclass(frozen=True)
-class RequestTime:
+class RequestTime(Struct, frozen=True):
     """``answer``: when the answer should be out; ``end``: when the function must be done in any case."""
 
     answer: Deadline

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -66,8 +65,7 @@ class ListRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 _refused = partial(InvalidTrigger, REQUEST)
 
 
-@dataclass(frozen=True)
-class Requests:
+class Requests(Struct, frozen=True):
     """Serves the runs API."""
 
     accepting: Accepting

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 
 class Activity(StrEnum):
@@ -26,8 +27,7 @@ class Listed(NamedTuple):
     ended: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """What one look showed.
 
     ``current``: the id that is under way now; ``latest``: the id of the newest, under way or not (perhaps of
@@ -79,8 +79,7 @@ class Sight:
         return self.history is not None or bool(self.ids) or self.started is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """What was there before the start, as it is noted in the record."""
 
     status: str | None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import JobStatus
@@ -30,16 +31,14 @@ CALLS_PER_STEP = 3
 RUNS_ON = "runs on: no call is known that cancels a load."
 
 
-@dataclass
-class Findings:
+class Findings(Struct):
     """``sentences``: what was found and done, for the record. ``free``: the leases that nothing uses."""
 
     sentences: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Case:
+class _Case(Struct):
     """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is at rest.
 
     ``tried``: a cancel was sent; ``told``: one was accepted; ``trouble``: why the last was not.
@@ -54,8 +53,7 @@ class _Case:
     trouble: str = ""
 
 
-@dataclass(frozen=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """Looks at every step that may have left something under way."""
 
     work_for: Callable[[Run, str], Work]
@@ -156,8 +154,7 @@ class Stopping:
         return ruling, is_running(state, ruling, sight)
 
 
-@dataclass(frozen=True)
-class _Share:
+class _Share(Struct, frozen=True):
     """What one call may take, so that ``steps`` can still be looked at and cancelled in what is left."""
 
     deadline: Deadline

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.records import ModelTable
@@ -16,8 +17,7 @@ from celonis_refresh.timing import Clock, Deadline
 KEPT_SECONDS = 300.0
 
 
-@dataclass
-class ModelTables:
+class ModelTables(Struct):
     """Asks Celonis for a model's tables. ``seconds``: how long an answer serves; 0 asks every time."""
 
     client_for: Callable[[Definition], CelonisClient]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from celonis_refresh.passage.checking import Check
 from celonis_refresh.passage.progress import Progress, is_started, replay
@@ -14,8 +15,7 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Deadline
 
 
-@dataclass(frozen=True)
-class Tasks:
+class Tasks(Struct, frozen=True):
     """Starts and checks steps."""
 
     means: Means

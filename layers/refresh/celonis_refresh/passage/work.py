@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable, NotFound
@@ -24,8 +26,7 @@ Seconds = Callable[[], float]
 FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How it ended in Celonis: ``error`` is None for a success; ``message`` is Celonis's own word."""
 
     error: errors.StepFailed | None
@@ -78,8 +79,7 @@ def activity(*, under_way: bool, terminal: bool) -> Activity:
     return Activity.AT_REST if terminal else Activity.UNCLEAR
 
 
-@dataclass(frozen=True)
-class JobWork:
+class JobWork(Struct, frozen=True):
     """A data job: ``execute``, then the job's status."""
 
     client: CelonisClient
@@ -198,8 +198,7 @@ def _listed(execution: Execution) -> Listed:
     return Listed(execution.execution_id, execution.status, state, *dates)
 
 
-@dataclass(frozen=True)
-class LoadWork:
+class LoadWork(Struct, frozen=True):
     """A data model load: complete, partial or from cache, then the model's last load."""
 
     client: CelonisClient

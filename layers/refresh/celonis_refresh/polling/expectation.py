@@ -13,10 +13,9 @@ make a cluster, a bell curve in the logarithm, and the expectation is a mixture 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import erfc, exp, log, pi, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 from celonis_refresh.polling.durations import durations, failure_rate
 
@@ -42,8 +41,7 @@ Points = Sequence[tuple[float, float]]
 """The logarithm of a duration, and how much it counts; in ascending order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(NamedTuple):
     """Runs that took alike: ``weight`` of all runs; ``centre`` and ``spread`` in the logarithm of seconds."""
 
     weight: float
@@ -51,8 +49,7 @@ class Cluster:
     spread: float
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """``usual``: seconds after which a success is first likely; 0 where nothing is known."""
 
     clusters: tuple[Cluster, ...]

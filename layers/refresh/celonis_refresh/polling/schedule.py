@@ -31,10 +31,10 @@ the hazard t·h(t) per unit of u: n(u) = √( t·h(t) / (2 · PRICE) ).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, exp, log, sqrt
 from random import Random
+from typing import NamedTuple
 
 from celonis_refresh.polling.expectation import Expectation, expect
 
@@ -51,8 +51,7 @@ WEEK = 7 * 24 * 3600.0
 UNKNOWN = expect(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """``floor`` and ``ceiling``: bounds of a wait in whole seconds; no ceiling where it is None.
 
     ``expected``: how long it may take, from the runs before.

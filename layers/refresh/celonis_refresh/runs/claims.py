@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
@@ -32,8 +34,7 @@ UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
 """What has expired is not known any more, though DynamoDB may take days to delete it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """One pipeline that is to run.
 
     ``run_id``: the id it gets if it starts; ``follow_up_id``: the id of the run that follows, if this is the
@@ -57,8 +58,7 @@ class Claim:
         return replace(self, wish=self.wish.join(other.wish), may_join=self.may_join and other.may_join)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """What became of a claim. ``holds_lease``: whether the run may start its first job at once.
 
     ``skipped``: nothing was accepted, because ``run_id`` is under way and the pipeline skips meanwhile.
@@ -70,8 +70,7 @@ class Accepted:
     holds_lease: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True):
     """What became of a delivery. ``duplicate``: it was accepted before, at ``at``, with these results.
 
     ``records``: the records of the runs that were started just now, by run id.
@@ -83,16 +82,14 @@ class Acceptance:
     records: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
-@dataclass
-class _View:
+class _View(Struct):
     """What the table is believed to hold: slots and leases that stood in the way."""
 
     slots: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     leased: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """Accepts triggers into the table."""
 
     table: Table

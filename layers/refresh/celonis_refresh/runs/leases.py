@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import MAY_GO_ON, OPEN_VALUES, Run, not_open
@@ -15,8 +15,7 @@ def lease_item(lease: str, run_id: str, at: str) -> dict[str, str]:
     return {"pk": lease, "run_id": run_id, "at": at, "status": keys.LEASED, "position": f"{at} {lease}"}
 
 
-@dataclass(frozen=True)
-class Leases:
+class Leases(Struct, frozen=True):
     """Takes and frees leases; every change is conditional on the run believed to hold it."""
 
     table: Table

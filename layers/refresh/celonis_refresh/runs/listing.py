@@ -8,8 +8,9 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.records import Run, RunStatus
@@ -30,8 +31,7 @@ class Page(NamedTuple):
     before: str | None
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """Reads the indexes of the table."""
 
     table: Table

@@ -1,7 +1,7 @@
 """The bare handler that ours is compared with: boto3 and requests, the calls it is told, nothing else.
 
-It takes ``requests`` from the very layer that ours use, so its byte code is ready, too. A client is made once
-per service, and the connection to Celonis is kept.
+``requests`` is in its package, with byte code as ours have it. A client is made once per service, and the
+connection to Celonis is kept.
 """
 
 from typing import Any
