@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from celonis_refresh.passage.closing import EndedExecution
 from tests.fakes.celonis import Hook, quiet

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.runs import keys
@@ -217,12 +218,11 @@ def test_a_slot_that_another_run_holds_is_left_alone() -> None:
 def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_time() -> None:
     leave = Exit()
     leave.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
-    closing = leave.closing
 
     def fails(subject: str, text: str, facts: object) -> None:
         raise ConnectionError
 
-    object.__setattr__(closing, "notify", fails)
+    closing = replace(leave.closing, notify=fails)
     with pytest.raises(ConnectionError):
         closing.close(f"arn:{RUN}", leave.bench.deadline())
     assert (leave.bench.table.get(NOTICE) or {})["status"] == "UNTOLD"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from celonis_refresh.passage.reconciling import GONE_SECONDS, LEAST_SECONDS, PATIENCE_SECONDS, Findings
 from celonis_refresh.pipelines.wishes import Wish
@@ -129,8 +129,7 @@ def test_an_end_that_nobody_was_told_of_is_told() -> None:
     def dies(subject: str, text: str, facts: dict[str, Any]) -> None:
         raise Crashed
 
-    closing = desk.closing
-    object.__setattr__(closing, "notify", dies)
+    closing = replace(desk.closing, notify=dies)
     with pytest.raises(Crashed):
         closing.close(f"arn:{RUN}", desk.bench.deadline())
     assert desk.round().told == []

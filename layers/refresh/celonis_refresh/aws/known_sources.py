@@ -6,9 +6,10 @@ which answers 40 a second in all and refuses the rest, those about real sources 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import inf
 from typing import Final
+
+from msgspec import Struct
 
 from celonis_refresh.aws.configuration import Parameters, UnknownSource, is_name
 from celonis_refresh.timing import Clock
@@ -20,15 +21,14 @@ LIST_SECONDS: Final = 1.0
 """How old the list may be: a source that was made a moment ago is in the next one."""
 
 
-@dataclass
-class KnownSources:
+class KnownSources(Struct):
     """Reads as ``parameters`` does, and raises what it raises."""
 
     parameters: Parameters
     clock: Clock
-    _misses: list[float] = field(default_factory=list)
+    _misses: list[float] = []
     _listed_at: float = -inf
-    _listed: frozenset[str] = field(default_factory=frozenset)
+    _listed: frozenset[str] = frozenset()
 
     def text(self, name: str) -> str:
         """The text of a source as it is now."""

@@ -144,7 +144,7 @@ class _HTTPSPool(HTTPSConnectionPool):
 
 @cache
 def trusting(ca_certs: str) -> SSLContext:
-    """Trusts the certificates of a file. Kept for all connections: reading them takes as long as connecting."""
+    """Trusts the certificates of a file. Kept for all: reading them takes as long as connecting does."""
     context = create_urllib3_context(cert_reqs=CERT_REQUIRED)
     context.load_verify_locations(ca_certs)
     return context

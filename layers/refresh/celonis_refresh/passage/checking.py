@@ -8,7 +8,6 @@ take no turn where little is left of a rate limit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import JobStatus
@@ -27,7 +26,6 @@ STOP_SECONDS = 60.0
 """How long a cancelled job may take until it shows as ended, and looks may fail at the time-out."""
 
 
-@dataclass
 class Check(Start):
     """One look at a step."""
 

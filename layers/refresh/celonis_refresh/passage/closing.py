@@ -7,8 +7,9 @@ left undone (the notice, the start of what waited) is done when the event comes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.runs import keys
@@ -22,8 +23,7 @@ from celonis_refresh.timing import Clock, Deadline, iso
 DAY = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class EndedExecution:
+class EndedExecution(Struct, frozen=True):
     """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
 
     name: str
@@ -46,8 +46,7 @@ Notify = Callable[[str, str, dict[str, Any]], None]
 """Tells somebody: a subject, a text, and the facts as JSON values."""
 
 
-@dataclass(frozen=True)
-class Closing:
+class Closing(Struct, frozen=True):
     """Closes runs. ``is_paused``: whether a pipeline starts nothing for now."""
 
     table: Table

@@ -12,8 +12,9 @@ was last seen to wait in a queue of Celonis. How long others keep a job waiting 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from celonis_refresh.celonis.records import JobStatus, LoadStatus
 from celonis_refresh.errors import RefreshError
@@ -37,8 +38,7 @@ Known = dict[str, Any]
 the item that they were read from; 0 where there is none."""
 
 
-@dataclass(frozen=True)
-class Learning:
+class Learning(Struct, frozen=True):
     """Reads and writes durations, by the key of their item."""
 
     table: Table

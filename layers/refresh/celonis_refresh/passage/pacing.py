@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import ceil
 from random import Random
 from typing import Any
+
+from msgspec import Struct
 
 from celonis_refresh.passage.learning import Known
 from celonis_refresh.pipelines.definition import Polling
@@ -20,8 +21,7 @@ QUEUE_GROWTH = 0.1
 """While Celonis keeps a job in a queue, a wait is at least this share of the time it has been there."""
 
 
-@dataclass
-class Pacing:
+class Pacing(Struct):
     """The waits of one step. ``state``: what is noted of it, and will be written.
 
     ``timeout``: seconds, of the step; ``looks``: that it may use in all, so that the execution's history

@@ -7,25 +7,34 @@ says about a start that may have taken place is looked up by the check, before a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.proof import Evidence
 from celonis_refresh.passage.sights import Activity, Sight
-from celonis_refresh.passage.step import POST_SECONDS, Step
+from celonis_refresh.passage.step import POST_SECONDS, Means, Step
+from celonis_refresh.runs.records import Run
+from celonis_refresh.timing import Deadline
 
 LEAST_POST_SECONDS = 0.5
 """With less left, nothing is sent: a start that is cut off would have to be looked up."""
 
 
-@dataclass
 class Start(Step):
     """``just_claimed``: facts of a run that was made a moment ago, together with this step's lease; they are
     written with the baseline."""
 
-    just_claimed: Mapping[str, Any] | None = None
+    def __init__(
+        self,
+        means: Means,
+        run: Run,
+        name: str,
+        deadline: Deadline,
+        just_claimed: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(means, run, name, deadline)
+        self.just_claimed = just_claimed
 
     def start(self) -> Progress:
         """Starts the step, or says that it has to wait. Raises what ends the step for good."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
 from celonis_refresh.errors import RefreshError
@@ -24,8 +25,7 @@ POST_SECONDS = 20.0
 """How long a start may take; it fits several times into the tasks' own time-out."""
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(Struct, frozen=True):
     """What every task works with. ``work_for`` gives the job or load behind a step of a run."""
 
     records: Records
@@ -39,26 +39,20 @@ class Means:
         return Learning(self.records.table, self.clock)
 
 
-@dataclass
 class Step:
     """``state`` is what will be written; ``run`` what was read last."""
 
-    means: Means
-    run: Run
-    name: str
-    deadline: Deadline
-
-    def __post_init__(self) -> None:
-        self.work = self.means.work_for(self.run, self.name)
-        self.state: dict[str, Any] = dict(self.run.steps.get(self.name, {}))
-        plan = self.run.plan
+    def __init__(self, means: Means, run: Run, name: str, deadline: Deadline) -> None:
+        self.means, self.run, self.name, self.deadline = means, run, name, deadline
+        self.work = means.work_for(run, name)
+        self.state: dict[str, Any] = dict(run.steps.get(name, {}))
         self.pacing = Pacing(
             self.state,
-            self.run.definition.poll,
+            run.definition.poll,
             self.work.timeout,
-            looks_per_step(len(plan.jobs) + len(plan.loads)),
-            self.means.clock,
-            self.means.random,
+            looks_per_step(len(run.plan.jobs) + len(run.plan.loads)),
+            means.clock,
+            means.random,
         )
 
     def now(self) -> float:

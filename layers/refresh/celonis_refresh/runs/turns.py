@@ -7,9 +7,10 @@ long. ``step``: seconds that one request takes of the line. ``calm``: until then
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline
@@ -25,14 +26,13 @@ class Free(Exception):
     """No turns are taken: everybody may ask."""
 
 
-@dataclass
-class Turns:
+class Turns(Struct):
     """The item at ``key``, and what this process knows of it since ``read_at``. Raises ``TableBusy``."""
 
     table: Table
     key: str
     clock: Clock
-    known: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Any] = {}
     read_at: float = -inf
 
     @property
