@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 AT_ONCE = 50
 PATIENCE = 120.0
 """Seconds that a sender waits here: on a slow machine, requests wait for each other."""
-TRIES = 3
-"""The second is what counts; the third is for a machine on which everything else runs as well."""
+TRIES = 2
+"""Of a delivery that is answered with a 503: the second is what counts."""
 UNAVAILABLE = 503
 
 Request = tuple[bytes, Mapping[str, str]]

@@ -15,6 +15,7 @@ from celonis_refresh.passage.requesting import Requests, no_object, read_cancel,
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.listing import Listing
+from celonis_refresh.timing import within
 
 app = APIGatewayHttpResolver()
 
@@ -109,4 +110,5 @@ def _caller() -> str:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return app.resolve(event, context)
+    with within(assembly.deadline(context)):
+        return app.resolve(event, context)

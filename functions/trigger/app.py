@@ -13,6 +13,7 @@ from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import triggering
 from celonis_refresh.passage.absent import KnownAbsent
+from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
 from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
@@ -46,8 +47,8 @@ def _triggering() -> triggering.Triggering:
 
 @logger.inject_lambda_context(clear_state=True)
 @answering
-def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, Any]:
     arrived = event["requestContext"]["timeEpoch"] / 1000
-    deadline = Deadline(arrived + triggering.ANSWER_SECONDS, time.time)
-    reply = _triggering().receive(event["pathParameters"]["source"], from_api_gateway(event), deadline)
+    given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), assembly.deadline(context))
+    reply = _triggering().receive(event["pathParameters"]["source"], from_api_gateway(event), given)
     return answer(reply.status, reply.body, reply.headers)

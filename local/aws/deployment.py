@@ -16,6 +16,7 @@ from local.aws.delivery.status_events import StatusEvents
 from local.aws.delivery.targets import Sender
 from local.aws.gateway.gateway import Layer
 from local.aws.gateway.lambda_invocations import LambdaInvocations
+from local.aws.gateway.late_answers import LateAnswers
 from local.aws.gateway.transactions import TableKeys, Transactions
 from local.aws.http_api.front import HttpFront
 from local.aws.moto_adjustments.assumed_roles import assumed_role
@@ -45,6 +46,7 @@ class Deployment:
     schedules: Schedules
     transactions: Transactions
     later: Later
+    late: LateAnswers
     layers: list[Layer]
     front: HttpFront
     authorization: Authorization
@@ -87,8 +89,10 @@ def assemble(
         chance,
         TableKeys(lambda **given: clients.admin("dynamodb").describe_table(**given)),
     )
+    late = LateAnswers()
     layers: list[Layer] = [
         authorization,
+        late,
         LambdaInvocations(world.functions, invoker, events),
         StepFunctions(executions),
         EventBus(clients, rules),
@@ -98,7 +102,7 @@ def assemble(
     front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs, lead)
     schedules = Schedules(clients, sender, settings.events.retry_delays)
     return Deployment(
-        world, invoker, armory, executions, schedules, transactions, later, layers, front, authorization
+        world, invoker, armory, executions, schedules, transactions, later, late, layers, front, authorization
     )
 
 

@@ -13,6 +13,7 @@ from local.aws.control import ControlApi
 from local.aws.deployment import Deployment, assemble
 from local.aws.errors import LocalStackError, NotFoundError
 from local.aws.gateway.gateway import Gateway
+from local.aws.gateway.late_answers import Delay
 from local.aws.gateway.moto_app import MotoApp
 from local.aws.http_server import LoopbackServer, Request, Response
 from local.aws.moto_adjustments import configure_moto, reset_moto
@@ -176,6 +177,15 @@ class LocalStack:
     def disarm(self) -> None:
         """Forget the faults whose events did not come."""
         self._running().armory.disarm()
+
+    def delay(self, operation: str, seconds: float, mentions: str = "") -> None:
+        """The next answer to `operation` whose request mentions a text is held back for so many seconds."""
+        self._running().late.hold(Delay(operation, seconds, mentions))
+
+    @property
+    def delays(self) -> list[Delay]:
+        """Those whose requests have not come yet."""
+        return self._running().late.expected
 
     def invoke(self, logical_id: str, payload: bytes) -> Outcome:
         """Run one event through a function ($LATEST)."""

@@ -93,6 +93,7 @@ TOLD_TO_CALLERS = (
     "pipelines.errors",
     "runs.errors",
     "aws.configuration",
+    "aws.executions",
     "aws.sns_pages",
     "passage.steering",
 )

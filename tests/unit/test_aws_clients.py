@@ -11,8 +11,9 @@ import pytest
 from botocore.loaders import Loader
 
 from celonis_refresh.aws import clients
+from celonis_refresh.aws.in_time import LEAST_SECONDS
 from celonis_refresh.aws.models import SERVICES
-from celonis_refresh.passage.triggering import ANSWER_SECONDS
+from celonis_refresh.passage.request_time import ANSWER_SECONDS, HAND_OVER_SECONDS, LEAST_CLAIM_SECONDS
 from tests.template import documents
 
 FUNCTIONS = documents.functions()
@@ -33,12 +34,14 @@ def test_a_call_that_gets_no_answer_leaves_the_function_time_to_say_so(function:
     assert most(patience) <= FUNCTIONS[function]["Timeout"]
 
 
-def test_only_the_trigger_has_somebody_wait_and_asks_twice_within_about_the_time_of_its_answer() -> None:
+def test_where_somebody_waits_an_attempt_leaves_time_for_another() -> None:
     named = {name: one["Environment"]["Variables"]["PATIENCE"] for name, one in FUNCTIONS.items()}
-    assert [name for name, patience in named.items() if patience == "answer"] == ["Trigger"]
+    assert [name for name, patience in named.items() if patience == "answer"] == ["Trigger", "Api"]
     patience = clients.PATIENCE["answer"]
+    assert patience.bounded
     assert patience.attempts > 1
-    assert patience.attempts * patience.read < ANSWER_SECONDS
+    assert patience.connect + patience.read <= LEAST_CLAIM_SECONDS < 2 * patience.read
+    assert patience.read < ANSWER_SECONDS - HAND_OVER_SECONDS - LEAST_SECONDS
 
 
 @pytest.mark.parametrize("patience", clients.PATIENCE.values(), ids=clients.PATIENCE)

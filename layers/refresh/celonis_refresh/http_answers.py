@@ -30,6 +30,7 @@ STATUS: Mapping[str, int] = {
     "RuleError": 422,
     "TableBusy": 503,
     "ConfigurationUnavailable": 503,
+    "ExecutionsUnavailable": 503,
     "SecretUnreadable": 503,
     "SnsUnavailable": 503,
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 
 Clock = Callable[[], float]
 """Seconds since the epoch, as ``time.time`` gives them."""
@@ -24,6 +27,29 @@ class Deadline:
     def left(self, reserve: float = 0.0) -> float:
         """Seconds left once ``reserve`` is set aside; never below zero."""
         return max(0.0, self.at - reserve - self.clock())
+
+
+_bound: ContextVar[Deadline | None] = ContextVar("bound", default=None)
+
+
+@contextmanager
+def within(deadline: Deadline) -> Iterator[None]:
+    """What AWS is asked in this block is given up at ``deadline``; at that of a block around it, if earlier.
+
+    It holds for this thread, and for the clients whose answer somebody waits for (``aws.clients``).
+    """
+    around = _bound.get()
+    token = _bound.set(deadline if around is None or deadline.at < around.at else around)
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def left_within() -> float:
+    """Seconds left of the block at hand, never below zero; infinite outside of any."""
+    deadline = _bound.get()
+    return inf if deadline is None else deadline.left()
 
 
 def iso(at: float) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celonis_refresh.passage.accepting import Accepting
+from celonis_refresh.passage.request_time import RequestTime
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.triggering import Reply, Triggering
 from celonis_refresh.pipelines.definition import Definition
@@ -24,6 +25,8 @@ from tests.fakes.executions import FakeExecutions
 from tests.unit.webhooks.sns_messages import certificate
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
+FUNCTION_SECONDS = 7.0
+"""What Lambda gives the function, less what its answer needs."""
 NEW_SECRET = "whsec_" + base64.b64encode(b"n" * 32).decode()
 
 
@@ -85,7 +88,9 @@ class Entrance:
             sns=self.sns,
             clock=self.bench.clock,
         )
-        return triggering.receive("shop", request, Deadline.after(seconds, self.bench.clock))
+        clock = self.bench.clock
+        given = RequestTime(Deadline.after(seconds, clock), Deadline.after(FUNCTION_SECONDS, clock))
+        return triggering.receive("shop", request, given)
 
     def deliver(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
@@ -13,6 +15,8 @@ from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.records import MAX_RUN_ID, OPEN, Records, Run, RunStatus, new_record
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
+from tests.fakes.clock import Clock
+from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
 from tests.unit.runs.both import Both, claim, definition
 
 CLOSED = sorted(set(RunStatus) - OPEN)
@@ -144,3 +148,77 @@ def test_a_definition_that_a_record_should_not_hold_is_told_with_its_run() -> No
     run = Run({**record, "definition": '{"data_pool": "p"}'})
     with pytest.raises(InvalidDefinition, match="definition in the record of run otc-1 is not valid"):
         _ = run.definition
+
+
+def lost(fake: FakeDynamoDB) -> None:
+    """The answer to the next write is lost on its way; what it says has taken place."""
+
+    def after(operation: str, request: dict[str, Any]) -> None:
+        fake.after = lambda operation, request: None
+        raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
+
+    fake.after = after
+
+
+@pytest.fixture
+def fake() -> FakeDynamoDB:
+    return FakeDynamoDB()
+
+
+@pytest.fixture
+def opened(fake: FakeDynamoDB, clock: Clock, deadline: Deadline) -> tuple[Records, Run]:
+    table = table_of(fake, clock)
+    Claims(table, clock).accept([claim()], [], deadline)
+    records = Records(table, clock)
+    return records, records.get("otc-1")
+
+
+STATE = {"sent_by": 1_767_225_600.0, "began": 1_767_225_600.25, "posts": 1, "baseline": {"ids": ("a", "b")}}
+
+
+def test_a_step_that_was_saved_without_an_answer_is_saved(
+    fake: FakeDynamoDB, opened: tuple[Records, Run], deadline: Deadline
+) -> None:
+    """Sent again, it is refused by its own first try, which is as good."""
+    records, run = opened
+    lost(fake)
+    saved = records.save_step(run, "job-0", STATE, deadline, {"loads": {}})
+    assert saved.steps["job-0"]["rev"] == records.get("otc-1").steps["job-0"]["rev"] == 1
+    lost(fake)
+    later = records.save_step(saved, "job-0", {**saved.steps["job-0"], "posts": 2}, deadline)
+    assert later.steps["job-0"]["rev"] == 2
+
+
+def test_a_step_that_another_task_saved_meanwhile_has_moved_also_where_answers_are_lost(
+    fake: FakeDynamoDB, opened: tuple[Records, Run], deadline: Deadline
+) -> None:
+    records, run = opened
+    records.save_step(run, "job-0", {**STATE, "began": 1_767_225_600.5}, deadline)
+    before = fake.items
+    fake.before = lambda operation, request: _fails_once(fake, operation)
+    with pytest.raises(StepMoved):
+        records.save_step(run, "job-0", STATE, deadline)
+    assert fake.items == before
+
+
+def _fails_once(fake: FakeDynamoDB, operation: str) -> None:
+    fake.before = lambda operation, request: None
+    raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
+
+
+def test_the_same_state_of_another_task_is_not_taken_for_ones_own(
+    opened: tuple[Records, Run], deadline: Deadline
+) -> None:
+    records, run = opened
+    records.save_step(run, "job-0", STATE, deadline)
+    with pytest.raises(StepMoved):
+        records.save_step(run, "job-0", STATE, deadline)
+
+
+def test_what_is_noted_twice_is_noted(
+    fake: FakeDynamoDB, opened: tuple[Records, Run], deadline: Deadline
+) -> None:
+    records, run = opened
+    lost(fake)
+    records.note(run, {"status": RunStatus.RUNNING}, deadline)
+    assert records.get("otc-1").status is RunStatus.RUNNING

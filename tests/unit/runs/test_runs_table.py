@@ -170,6 +170,33 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
         table.transact([table.put({"pk": "a", "n": 1}, "attribute_not_exists(pk)")], deadline)
 
 
+def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: Clock, deadline: Deadline) -> None:
+    """Its own first try may be what stands in its way: only its caller can tell."""
+    errors = [broken("InternalServerError", 500)]
+
+    def after(operation: str, request: dict[str, Any]) -> None:
+        if errors:
+            raise errors.pop()
+
+    table = table_of(FakeDynamoDB(after=after), clock)
+    change = table.change("a", "SET #n = :n", "attribute_not_exists(pk)", {"n": 1})
+    with pytest.raises(Refused) as caught:
+        table.update(change, deadline)
+    assert (caught.value.found, caught.value.again) == (({"pk": "a", "n": 1},), True)
+    with pytest.raises(Refused) as caught:
+        table.update(change, deadline)
+    assert not caught.value.again
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_what_botocore_sent_again_counts_as_well(attempts: int, clock: Clock, deadline: Deadline) -> None:
+    told = {"ResponseMetadata": {"RetryAttempts": attempts, "HTTPStatusCode": 400}}
+    table = table_of(failing(client_error("ConditionalCheckFailedException", "x", **told)), clock)
+    with pytest.raises(Refused) as caught:
+        write(table, "update", deadline)
+    assert caught.value.again is (attempts > 0)
+
+
 def test_every_transaction_has_a_token_of_its_own(table: Table, client: Both, deadline: Deadline) -> None:
     for number in range(3):
         table.transact([table.put({"pk": "a", "n": number})], deadline)

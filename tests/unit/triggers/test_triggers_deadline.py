@@ -10,28 +10,32 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh import assembly
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.passage.triggering import (
-    ANSWER_SECONDS,
-    HAND_OVER_SECONDS,
-    LEAST_CELONIS_SECONDS,
-    Triggering,
-)
+from celonis_refresh.passage.request_time import ANSWER_SECONDS, HAND_OVER_SECONDS
+from celonis_refresh.passage.triggering import LEAST_CELONIS_SECONDS, Triggering
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.timing import left_within
 from tests.fakes.bench import MODEL, job_definition
+from tests.fakes.clock import Clock
 from tests.template import documents
 from tests.unit.passage.entrance import Entrance, source_of
 
 RESERVED = ANSWER_SECONDS - HAND_OVER_SECONDS
 """Seconds from the arrival by which the last call to Celonis must be over."""
 CONTEXT = SimpleNamespace(
-    function_name="trigger", memory_limit_in_mb=512, invoked_function_arn="arn", aws_request_id="r"
+    function_name="trigger",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn",
+    aws_request_id="r",
+    get_remaining_time_in_millis=lambda: 10_000,
 )
 
 
-def _load() -> ModuleType:
+def _load(function: str) -> ModuleType:
     """The module of the function, as Lambda imports it."""
-    spec = importlib.util.spec_from_file_location("trigger_app", documents.FUNCTIONS / "trigger" / "app.py")
+    path = documents.FUNCTIONS / function / "app.py"
+    spec = importlib.util.spec_from_file_location(f"{function}_app", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -52,7 +56,7 @@ class Trigger:
         bench.model()
         bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "VBAK")]
         bench.celonis.hook = self._note
-        self.app = _load()
+        self.app = _load("trigger")
         vars(self.app)["time"] = SimpleNamespace(time=bench.clock)
         vars(self.app)["_triggering"] = self._triggering
 
@@ -156,3 +160,23 @@ def test_a_claim_that_takes_long_leaves_celonis_to_the_state_machine(trigger: Tr
     assert trigger.answer(0.0)["statusCode"] == 202
     assert bench.celonis.timeouts == []
     assert len(trigger.door.executions.asked) == 1
+
+
+@pytest.mark.parametrize(("millis", "left"), [(10_000, HAND_OVER_SECONDS), (3_400, 0.4), (2_000, 0.0)])
+def test_what_lambda_leaves_the_function_bounds_it_all(
+    millis: int, left: float, trigger: Trigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(assembly, "time", SimpleNamespace(time=trigger.door.bench.clock))
+    monkeypatch.setattr(CONTEXT, "get_remaining_time_in_millis", lambda: millis)
+    trigger.door.executions.hook = lambda name, when: given.append(left_within())
+    assert trigger.answer(60.0)["statusCode"] == 202
+    assert given[0] == pytest.approx(left, abs=0.002)
+
+
+def test_the_runs_api_asks_aws_within_what_lambda_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = _load("api")
+    monkeypatch.setattr(assembly, "time", SimpleNamespace(time=Clock()))
+    monkeypatch.setattr(api.app, "resolve", lambda event, context: {"left": left_within()})
+    left = CONTEXT.get_remaining_time_in_millis() / 1000 - assembly.ANSWER_SECONDS
+    assert api.handler({}, CONTEXT) == {"left": pytest.approx(left)}

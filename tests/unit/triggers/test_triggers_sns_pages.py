@@ -13,7 +13,9 @@ from urllib3 import exceptions as failures
 from celonis_refresh.aws.sns_pages import LARGEST, MAX_KEPT, TIMEOUT, SnsPages, SnsUnavailable
 from celonis_refresh.celonis.wire import Pools
 from celonis_refresh.passage.absent import ABSENT_SECONDS, MAX_ABSENT, KnownAbsent
+from celonis_refresh.timing import Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
+from tests.fakes.clock import Clock
 
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
 
@@ -92,6 +94,19 @@ def test_how_much_is_read_is_bounded() -> None:
 def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
     sns, _ = pages(Page(pieces=[PEM[:7], PEM[7:]], headers={"Content-Length": str(len(PEM))}))
     assert sns.certificate(URL) == PEM
+
+
+@pytest.mark.parametrize(("left", "timeout"), [(9.0, TIMEOUT), (1.2, (1.0, 1.2)), (0.4, (0.4, 0.4))])
+def test_what_is_left_of_the_request_bounds_it_too(left: float, timeout: tuple[float, float]) -> None:
+    clock = Clock(0.0)
+    sns, amazon = pages()
+    with within(Deadline.after(left, clock)):
+        sns.certificate(URL)
+    assert (amazon.how["connect"], amazon.how["read"]) == timeout
+    clock.sleep(left)
+    with within(Deadline.after(0.0, clock)), pytest.raises(SnsUnavailable):
+        sns.confirm(URL)
+    assert len(amazon.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])

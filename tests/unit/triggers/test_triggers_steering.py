@@ -53,6 +53,22 @@ def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None
     assert desk.status("otc-2") is (None if drop else RunStatus.OPENING)
 
 
+def test_what_was_given_up_without_an_answer_is_told_all_the_same() -> None:
+    """Sent again, the write is refused by its own first try."""
+    desk = Desk()
+    desk.join("otc-2")
+    fake = desk.bench.dynamodb
+
+    def after(operation: str, request: dict[str, Any]) -> None:
+        if operation == "UpdateItem":
+            fake.after = lambda operation, request: None
+            raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
+
+    fake.after = after
+    assert cancelled(desk, drop=True)["dropped"]["run_id"] == "otc-2"
+    assert "pending" not in desk.slot()
+
+
 def test_nothing_is_dropped_where_nothing_waits() -> None:
     assert "dropped" not in cancelled(Desk(), drop=True)
 

@@ -21,19 +21,28 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
+    from celonis_refresh.aws.connections import Connections
+
 
 class Patience(NamedTuple):
-    """How long a call to AWS may take: seconds to connect and to read, each time that it is tried."""
+    """How long a call to AWS may take: seconds to connect and to read, each time that it is tried.
+
+    ``bounded``: each attempt ends with the block at hand too, and the next one begins only within it.
+    """
 
     connect: float
     read: float
     attempts: int
+    bounded: bool = False
 
 
-PATIENCE: Mapping[str, Patience] = {"task": Patience(1.0, 3.0, 3), "answer": Patience(0.5, 1.0, 2)}
+PATIENCE: Mapping[str, Patience] = {
+    "task": Patience(1.0, 3.0, 3),
+    "answer": Patience(0.5, 1.0, 3, bounded=True),
+}
 """By the name that the template gives a function. For a task: three attempts that use up both time-outs still
-leave room in its own. For an answer that a sender waits for: what does not come soon is told as a 503, in
-time for somebody to read it, and the sender comes again."""
+leave room in its own. For an answer that somebody waits for: what is left of the request's time, and no more
+of it for one attempt than leaves time for another."""
 
 
 @cache
@@ -50,7 +59,25 @@ def _client(service: str, patience: Patience) -> Any:
         read_timeout=patience.read,
         retries={"mode": "standard", "total_max_attempts": patience.attempts},
     )
-    return _session().create_client(service, config=config)
+    client = _session().create_client(service, config=config)
+    if patience.bounded:
+        _bound(client.meta.events, patience)
+    return client
+
+
+def _bound(events: Any, patience: Patience) -> None:
+    """The calls of a client end with the block at hand (``timing.within``)."""
+    from celonis_refresh.aws.in_time import InTime
+
+    InTime(patience, _connections().send).bind(events)
+
+
+@cache
+def _connections() -> Connections:
+    """Of all clients that are bounded; only functions for whose answer somebody waits have some."""
+    from celonis_refresh.aws.connections import Connections
+
+    return Connections(_session().get_config_variable("ca_bundle"))
 
 
 def dynamodb(patience: Patience) -> DynamoDBClient:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NoConnection
+from botocore.exceptions import ClientError
 
+from celonis_refresh.aws.passing import may_pass
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
-THROTTLED = frozenset({"ThrottlingException", "TooManyUpdates", "RequestLimitExceeded"})
-SERVER_ERROR = 500
 GONE = {
     "ResourceNotFoundException": "does not exist",
     "InvalidRequestException": "cannot be read now; most likely it is scheduled for deletion",
@@ -72,11 +70,8 @@ def _read(name: str, call: Callable[..., A], **request: Any) -> A:
     """What AWS says about ``name``. Raises ``ConfigurationUnavailable``, and errors that do not pass."""
     try:
         return call(**request)
-    except (NoConnection, HTTPClientError):
-        raise ConfigurationUnavailable(name) from None
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if error.response["Error"]["Code"] in THROTTLED or status >= SERVER_ERROR:
+    except Exception as error:
+        if may_pass(error):
             raise ConfigurationUnavailable(name) from None
         raise
 

@@ -10,10 +10,11 @@ from urllib3.exceptions import HTTPError
 
 from celonis_refresh.celonis.wire import Pools, read_up_to
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.timing import left_within
 from celonis_refresh.webhooks.errors import NotAuthentic
 
 TIMEOUT = (1.0, 1.5)
-"""Seconds to connect, and for all: inside the 15 s that SNS waits, and inside the function's own time."""
+"""Seconds to connect, and for all, at most: what is left of the request's time bounds them too."""
 LARGEST = 64 * 1024
 OK = 200
 MAX_KEPT = 16
@@ -53,7 +54,10 @@ class SnsPages(Struct):
         _found(*self._get(url))
 
     def _get(self, url: str) -> tuple[int, bytes]:
-        connect, read = TIMEOUT
+        left = left_within()
+        if not left:
+            raise SnsUnavailable
+        connect, read = (min(seconds, left) for seconds in TIMEOUT)
         try:
             with self.pools.exchange("GET", url, connect=connect, read=read, headers={}) as answer:
                 return answer.status, read_up_to(answer, LARGEST)[:LARGEST]

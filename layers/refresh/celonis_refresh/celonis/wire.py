@@ -139,12 +139,12 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
     def __init__(self, host: str, port: int, *, ca_certs: str | None = None, **more: Any) -> None:
-        super().__init__(host, port, ssl_context=_trusting(ca_certs or certifi.where()), **more)
+        super().__init__(host, port, ssl_context=trusting(ca_certs or certifi.where()), **more)
 
 
 @cache
-def _trusting(ca_certs: str) -> SSLContext:
-    """Kept for all connections: reading the certificates takes as long as connecting does."""
+def trusting(ca_certs: str) -> SSLContext:
+    """Trusts the certificates of a file. Kept for all: reading them takes as long as connecting does."""
     context = create_urllib3_context(cert_reqs=CERT_REQUIRED)
     context.load_verify_locations(ca_certs)
     return context

@@ -128,11 +128,19 @@ class Steering:
             return None
         try:
             self.table.update(drop_waiting(self.table, run.pipeline, slot, run.run_id), deadline)
-        except Refused:
-            raise TableBusy("another trigger joined at the same moment") from None
+        except Refused as refused:
+            if not _is_dropped(refused.found[0], slot):
+                raise TableBusy("another trigger joined at the same moment") from None
         pending: Mapping[str, Any] = slot["pending"]
         return pending
 
     def _later_success(self, run: Run) -> str | None:
         page = self.listing.page(1, run.pipeline, RunStatus.SUCCEEDED, None).runs
         return str(page[0]["run_id"]) if page and page[0]["created_at"] > run.item["created_at"] else None
+
+
+def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
+    """Whether the very next change of the slot gave up what waited: a first try, or somebody else."""
+    known = found or {}
+    same = known.get("run_id") == slot["run_id"] and known.get("rev") == slot["rev"] + 1
+    return same and "pending" not in known

@@ -16,13 +16,14 @@ from celonis_refresh.passage.absent import SnsAddresses
 from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.closing import Executions
 from celonis_refresh.passage.handover import hand_over
+from celonis_refresh.passage.request_time import RequestTime
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.together import Delivery, accept_together
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted
 from celonis_refresh.runs.records import Records, Run, RunStatus
-from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.timing import Clock, Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
@@ -30,14 +31,6 @@ from celonis_refresh.webhooks.receive import Outcome, Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.sources import Source
 
-ANSWER_SECONDS: Final = 2.5
-"""From the request's arrival to the answer: the fastest sender waits 3 s."""
-HAND_OVER_SECONDS: Final = 0.6
-"""What StartExecution needs; kept back from everything before it."""
-MORE_HAND_OVER_SECONDS: Final = 0.1
-"""What each further StartExecution of the same delivery needs, over the connection that stands by then."""
-LEAST_CLAIM_SECONDS: Final = 1.5
-"""For the claim, however late it is: an answer that comes late is worth more than none that counts."""
 LEAST_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""
 RESUME_SECONDS: Final = 900.0
@@ -67,21 +60,23 @@ class Triggering:
     sns: SnsAddresses
     clock: Clock
 
-    def receive(self, source_name: str, request: WebhookRequest, deadline: Deadline) -> Reply:
+    def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
         """Answers one request. Raises errors of the webhook, the configuration and the table."""
-        source = self.source(source_name)
-        received = self._verified(source, request)
+        with within(time.accepting()):
+            source = self.source(source_name)
+            received = self._verified(source, request)
         if received.answer is not None:
-            return self._at_once(received.answer)
+            return self._at_once(received.answer, time)
         _complain(source_name, received.outcomes)
-        answers = self._accept(source_name, received.outcomes, deadline)
+        answers = self._accept(source_name, received.outcomes, time)
         wanted = acknowledgement(source.effective())
-        return self._at_once(wanted) if wanted is not None else _one(answers)
+        return self._at_once(wanted, time) if wanted is not None else _one(answers)
 
-    def _at_once(self, answer: Answer) -> Reply:
+    def _at_once(self, answer: Answer, time: RequestTime) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
         if answer.confirm is not None:
-            self.sns.confirm(answer.confirm)
+            with within(time.accepting()):
+                self.sns.confirm(answer.confirm)
         return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
     def _verified(self, source: Source, request: WebhookRequest) -> Received:
@@ -98,20 +93,21 @@ class Triggering:
             return receive(source, request, renewed, self.clock())
 
     def _accept(
-        self, source_name: str, outcomes: Sequence[Outcome], deadline: Deadline
+        self, source_name: str, outcomes: Sequence[Outcome], time: RequestTime
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
-        by = max(deadline.at - HAND_OVER_SECONDS, self.clock() + LEAST_CLAIM_SECONDS)
         deliveries = [_delivery(source_name, outcome) for outcome in outcomes if outcome.matches]
-        acceptances = accept_together(self.accepting, deliveries, Deadline(by, self.clock))
-        self._go_on([each for each in acceptances if not each.duplicate], deadline)
+        by = time.accepting()
+        with within(by):
+            acceptances = accept_together(self.accepting, deliveries, by)
+        self._go_on([each for each in acceptances if not each.duplicate], time)
         for run_id, at in _started_before(acceptances).items():
-            self._finish(run_id, at)
+            self._finish(run_id, at, time)
         queue = iter(acceptances)
         return [_told(outcome, next(queue) if outcome.matches else None) for outcome in outcomes]
 
-    def _go_on(self, fresh: Sequence[Acceptance], deadline: Deadline) -> None:
-        """Begins each run that was started just now; several events may have started one."""
+    def _go_on(self, fresh: Sequence[Acceptance], time: RequestTime) -> None:
+        """Begins each run that was started just now and hands it over; several events may start one."""
         started = {
             accepted.run_id: (accepted, acceptance)
             for acceptance in fresh
@@ -120,8 +116,11 @@ class Triggering:
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
-            reserve = HAND_OVER_SECONDS + further * MORE_HAND_OVER_SECONDS
-            self._begin(accepted, acceptance, Deadline(deadline.at - reserve, self.clock))
+            by = time.beginning(further)
+            with within(by):
+                self._begin(accepted, acceptance, by)
+            with within(time.handing_over(further)):
+                hand_over(self.executions, accepted.run_id)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
@@ -134,15 +133,15 @@ class Triggering:
             )
         except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
             logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
-        hand_over(self.executions, accepted.run_id)
 
-    def _finish(self, run_id: str, accepted_at: float) -> None:
+    def _finish(self, run_id: str, accepted_at: float, time: RequestTime) -> None:
         """A delivery that came again finishes what its first passage may have left undone."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
-        run = self.records.find(run_id)
-        if run is not None and run.status is RunStatus.OPENING:
-            hand_over(self.executions, run_id)
+        with within(time.handing_over()):
+            run = self.records.find(run_id)
+            if run is not None and run.status is RunStatus.OPENING:
+                hand_over(self.executions, run_id)
 
     def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> None:
         """Looks, notes and starts, in what is left of the time."""

@@ -44,6 +44,11 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
     raise TypeError(f"attribute type {kind} is not used in this table")
 
 
+def as_read(value: Any) -> Any:
+    """A JSON value as it is read again once it was written."""
+    return from_attribute(to_attribute(value))
+
+
 def to_item(document: Mapping[str, Any]) -> Item:
     return {key: to_attribute(value) for key, value in document.items()}
 

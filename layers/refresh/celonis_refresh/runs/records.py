@@ -16,6 +16,7 @@ from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.attributes import as_read
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline
@@ -196,9 +197,11 @@ class Records:
             self.table.update(action, deadline)
         except Refused as refused:
             found = refused.found[0]
-            if found and Run(found).is_open and not Run(found).is_closing:
+            if not found or not Run(found).is_open or Run(found).is_closing:
+                raise not_open(run.run_id, found) from None
+            # Sent twice, it is refused by its own first try. Nobody else writes the same moments.
+            if not refused.again or Run(found).steps.get(step) != as_read(saved):
                 raise StepMoved(run.run_id, step) from None
-            raise not_open(run.run_id, found) from None
         return Run({**run.item, **(facts or {}), "steps": {**run.steps, step: saved}})
 
     def _step_action(

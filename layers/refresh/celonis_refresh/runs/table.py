@@ -60,11 +60,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
 class Refused(Exception):
     """A condition did not hold. ``found``: per action, the item that was there, or None where it held.
 
-    An action whose condition failed on an item that does not exist has an empty ``found``.
+    An action whose condition failed on an item that does not exist has an empty ``found``. ``again``: the
+    write was sent more than once, so that its own first try may be what stood in its way; not so for a
+    transaction, which has a token.
     """
 
-    def __init__(self, found: Sequence[dict[str, Any] | None]) -> None:
+    def __init__(self, found: Sequence[dict[str, Any] | None], *, again: bool = False) -> None:
         self.found = tuple(found)
+        self.again = again
         super().__init__("a condition of the write did not hold")
 
 
@@ -123,12 +126,16 @@ class Table:
 
     def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
         pause = FIRST_PAUSE
-        while reason := attempt():
-            wait = self.random.uniform(0, pause)
-            if wait >= deadline.left():
-                raise TableBusy(reason)
-            self.sleep(wait)
-            pause = min(pause * 2, LONGEST_PAUSE)
+        try:
+            while reason := attempt():
+                wait = self.random.uniform(0, pause)
+                if wait >= deadline.left():
+                    raise TableBusy(reason)
+                self.sleep(wait)
+                pause = min(pause * 2, LONGEST_PAUSE)
+        except Refused as refused:
+            refused.again |= pause > FIRST_PAUSE
+            raise
 
     def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:
         """A ``Put`` action; ``values`` are the ``:names`` of the condition."""
@@ -206,11 +213,12 @@ def _once(call: Callable[..., Any], request: Action, actions: int = 1) -> str | 
 def _passing(error: ClientError, actions: int) -> str:
     """The code of an error that passes; raises ``Refused`` for a condition, anything else as it is."""
     code = str(error.response["Error"]["Code"])
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in PASSING or status >= SERVER_ERROR:
+    told: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
+    if code in PASSING or int(told.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
         return code
     if code == "ConditionalCheckFailedException":
-        raise Refused([from_item(error.response.get("Item", {}))]) from None
+        again = int(told.get("RetryAttempts", 0)) > 0
+        raise Refused([from_item(error.response.get("Item", {}))], again=again) from None
     if code != "TransactionCanceledException":
         raise error
     reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))

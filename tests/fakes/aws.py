@@ -1,0 +1,140 @@
+"""What AWS answers botocore's clients, without a socket: the wire behind clients whose calls are bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from random import Random
+from typing import Any, NamedTuple
+
+import botocore.session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError, ReadTimeoutError
+from urllib3 import HTTPResponse, Timeout
+
+from celonis_refresh.aws.clients import PATIENCE
+from celonis_refresh.aws.in_time import InTime
+from tests.fakes.clock import Clock
+from tests.fakes.dynamodb import FakeDynamoDB
+
+Json = dict[str, Any]
+
+
+class AtOnce(Random):
+    """Pauses of no length: botocore sleeps them in real time."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+class Asked(NamedTuple):
+    """One attempt: which operation, when, with what. Seconds to connect, for the answer, and for both."""
+
+    operation: str
+    at: float
+    body: Json
+    connect: float
+    read: float
+    total: float
+
+    @property
+    def ends(self) -> float:
+        """When it is given up at the latest."""
+        return self.at + min(self.total, self.connect + self.read)
+
+
+class Failure(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, code: str, status: int = 400, **more: Any) -> None:
+        self.code, self.status, self.more = code, status, more
+        super().__init__(code)
+
+
+@dataclass
+class Wire:
+    """``takes``: seconds of the next answers to an operation; of all others ``usually``.
+
+    What is asked for takes place also where its answer comes too late. ``failures``: of the next answers to
+    an operation, which does not take place then.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
+    parameters: dict[str, Json] = field(default_factory=dict)
+    secrets: dict[str, Json] = field(default_factory=dict)
+    usually: float = 0.01
+    takes: dict[str, list[float]] = field(default_factory=dict)
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+
+    def client(self, service: str) -> Any:
+        """A client of botocore as the trigger's are, that asks here."""
+        patience = PATIENCE["answer"]
+        client = botocore.session.get_session().create_client(
+            service,
+            region_name="eu-central-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            config=Config(retries={"mode": "standard", "total_max_attempts": patience.attempts}),
+        )
+        InTime(patience, self.send, AtOnce()).bind(client.meta.events)
+        return client
+
+    def of(self, operation: str) -> list[Asked]:
+        return [asked for asked in self.asked if asked.operation == operation]
+
+    def send(self, request: AWSPreparedRequest, timeout: Timeout) -> AWSResponse:
+        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
+        body = json.loads(request.body)
+        total = timeout.total
+        assert isinstance(total, float)
+        connect, read = timeout.connect_timeout, timeout.read_timeout
+        assert isinstance(connect, float)
+        assert isinstance(read, float)
+        self.asked.append(Asked(operation, self.clock(), body, connect, read, total))
+        takes = self.takes.get(operation)
+        seconds, most = takes.pop(0) if takes else self.usually, min(read, total)
+        answer = self._answer(request, operation, body)
+        self.clock.sleep(min(seconds, most))
+        if seconds > most:
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return answer
+
+    def _answer(self, request: AWSPreparedRequest, operation: str, body: Json) -> AWSResponse:
+        failures = self.failures.get(operation)
+        try:
+            if failures:
+                raise failures.pop(0)
+            return _response(request, 200, self._operations[operation](body))
+        except ClientError as error:
+            told: Json = dict(error.response)
+            more = {name: told[name] for name in told if name in ("Item", "CancellationReasons")}
+            return _response(request, 400, {"__type": told["Error"]["Code"]} | more)
+        except Failure as failure:
+            return _response(request, failure.status, {"__type": failure.code, **failure.more})
+
+    @property
+    def _operations(self) -> dict[str, Callable[[Json], Json]]:
+        table = self.dynamodb
+        return {
+            "GetParameter": lambda body: {"Parameter": {"Value": json.dumps(self.parameters[body["Name"]])}},
+            "GetSecretValue": lambda body: {"SecretString": json.dumps(self.secrets[body["SecretId"]])},
+            "StartExecution": self._start,
+            "GetItem": lambda body: table.get_item(**body),
+            "UpdateItem": lambda body: table.update_item(**body),
+            "TransactWriteItems": lambda body: table.transact_write_items(**body),
+        }
+
+    def _start(self, body: Json) -> Json:
+        self.started.append(body["name"])
+        return {"executionArn": f"arn:{body['name']}", "startDate": self.clock()}
+
+
+def _response(request: AWSPreparedRequest, status: int, body: Json) -> AWSResponse:
+    raw = HTTPResponse(BytesIO(json.dumps(body).encode()), status=status, preload_content=False)
+    return AWSResponse(request.url, status, {"Content-Type": "application/x-amz-json-1.0"}, raw)

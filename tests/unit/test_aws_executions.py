@@ -1,0 +1,71 @@
+"""The executions of the state machine, as Step Functions answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from botocore.exceptions import ClientError
+
+from celonis_refresh.aws.executions import ExecutionsUnavailable, StateMachine
+from celonis_refresh.http_answers import error_answer
+from celonis_refresh.timing import Deadline, within
+from tests.fakes.aws import Failure, Wire
+
+Call = Callable[[StateMachine], object]
+CALLS: dict[str, Call] = {
+    "StartExecution": lambda machine: machine.start("otc-1"),
+    "StopExecution": lambda machine: machine.stop("otc-1", "Canceled", "by ann"),
+    "DescribeExecution": lambda machine: machine.find("otc-1"),
+}
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    wire = Wire()
+    with within(Deadline.after(9.0, wire.clock)):
+        yield wire
+
+
+@pytest.fixture
+def machine(wire: Wire) -> StateMachine:
+    return StateMachine(
+        wire.client("stepfunctions"), "arn:aws:states:eu-central-1:123456789012:stateMachine:refresh"
+    )
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("code", "status"), [("InternalServerError", 500), ("ThrottlingException", 400)])
+def test_what_passes_is_told_as_that(
+    call: str, code: str, status: int, wire: Wire, machine: StateMachine
+) -> None:
+    wire.failures[call] = [Failure(code, status)] * 3
+    with pytest.raises(ExecutionsUnavailable) as caught:
+        CALLS[call](machine)
+    answer = error_answer(caught.value)
+    assert answer["statusCode"] == 503
+    assert "retry-after" in answer["headers"]
+
+
+def test_no_answer_passes_too(wire: Wire, machine: StateMachine) -> None:
+    wire.takes["StartExecution"] = [60.0] * 3
+    with pytest.raises(ExecutionsUnavailable):
+        machine.start("otc-1")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_does_not_pass_is_raised_as_it_is(call: str, wire: Wire, machine: StateMachine) -> None:
+    wire.failures[call] = [Failure("AccessDeniedException")]
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        CALLS[call](machine)
+
+
+def test_an_execution_that_is_there_was_started(wire: Wire, machine: StateMachine) -> None:
+    wire.failures["StartExecution"] = [Failure("ExecutionAlreadyExists")]
+    machine.start("otc-1")
+    assert wire.started == []
+
+
+def test_an_execution_that_is_not_there_is_none(wire: Wire, machine: StateMachine) -> None:
+    wire.failures["DescribeExecution"] = [Failure("ExecutionDoesNotExist")]
+    assert machine.find("otc-1") is None
