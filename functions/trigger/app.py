@@ -12,7 +12,6 @@ from celonis_refresh.aws.sns_pages import SnsPages
 from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import triggering
-from celonis_refresh.passage.absent import KnownAbsent
 from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
 from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
@@ -40,7 +39,7 @@ def _triggering() -> triggering.Triggering:
         tables=ModelTables(assembly.client_for, time.time, KEPT_SECONDS),
         records=assembly.records(),
         executions=assembly.state_machine(),
-        sns=KnownAbsent(SnsPages(), time.time),
+        sns=SnsPages(time.time),
         clock=time.time,
     )
 

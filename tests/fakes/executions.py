@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from celonis_refresh.passage.closing import EndedExecution
+from celonis_refresh.passage.executions import EndedExecution
 from tests.fakes.celonis import Hook, quiet
 
 

@@ -15,7 +15,7 @@ from tests.template import documents
 from tests.template.test_pins import DEPLOYED, pins
 
 PARTS: dict[str, set[str]] = {
-    "celonis": {"celonis", "errors"},
+    "celonis": {"celonis", "errors", "wire"},
     "conversion": {"conversion", "errors"},
     "webhooks": {"webhooks", "errors", "conversion"},
     "pipelines": {"pipelines", "errors", "conversion", "celonis.addresses", "celonis.records"},
@@ -25,12 +25,12 @@ PARTS: dict[str, set[str]] = {
         "passage", "errors", "timing", "observability", "conversion", "runs", "pipelines", "polling",
         "webhooks", "celonis",
     },
-    "aws": {"aws", "errors", "timing", "celonis", "pipelines", "passage", "webhooks"},
+    "aws": {"aws", "errors", "timing", "wire", "celonis", "pipelines", "passage", "webhooks"},
 }  # fmt: skip
 """What each part may import of this package."""
 
 OUTSIDE: dict[str, set[str]] = {
-    "celonis": {"certifi", "msgspec", "urllib3"},
+    "celonis": {"msgspec", "urllib3"},
     "conversion": {"msgspec"},
     "webhooks": {"msgspec", "jmespath", "cryptography"},
     "pipelines": {"msgspec"},

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
+
+from msgspec import Struct
 
 Clock = Callable[[], float]
 """Seconds since the epoch, as ``time.time`` gives them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """The moment by which an answer must be out, in seconds since the epoch."""
 
     at: float

@@ -13,7 +13,7 @@ from urllib3 import BaseHTTPResponse, HTTPResponse, HTTPSConnectionPool, Timeout
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Auth, Connection, OAuthClient
-from celonis_refresh.celonis.wire import Pools
+from celonis_refresh.wire import Pools
 
 BASE = "https://team.eu-1.celonis.cloud"
 CLIENT_SECRET = "client-secret-3141592653"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from celonis_refresh.passage.closing import Closing, EndedExecution
+from celonis_refresh.passage.closing import Closing
+from celonis_refresh.passage.executions import EndedExecution
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claim

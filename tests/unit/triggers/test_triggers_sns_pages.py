@@ -10,11 +10,18 @@ import pytest
 from urllib3 import BaseHTTPResponse, HTTPResponse
 from urllib3 import exceptions as failures
 
-from celonis_refresh.aws.sns_pages import LARGEST, MAX_KEPT, TIMEOUT, SnsPages, SnsUnavailable
-from celonis_refresh.celonis.wire import Pools
-from celonis_refresh.passage.absent import ABSENT_SECONDS, MAX_ABSENT, KnownAbsent
+from celonis_refresh.aws.sns_pages import (
+    ABSENT_SECONDS,
+    LARGEST,
+    MAX_ABSENT,
+    MAX_KEPT,
+    TIMEOUT,
+    SnsPages,
+    SnsUnavailable,
+)
 from celonis_refresh.timing import Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
+from celonis_refresh.wire import Pools
 from tests.fakes.clock import Clock
 
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
@@ -69,9 +76,9 @@ class Amazon:
         return answer.answer()
 
 
-def pages(*answers: Page | Exception) -> tuple[SnsPages, Amazon]:
+def pages(*answers: Page | Exception, clock: Clock | None = None) -> tuple[SnsPages, Amazon]:
     amazon = Amazon(list(answers))
-    return SnsPages(cast("Pools", amazon)), amazon
+    return SnsPages(clock or Clock(), cast("Pools", amazon)), amazon
 
 
 def test_a_certificate_is_fetched_once() -> None:
@@ -111,9 +118,11 @@ def test_what_is_left_of_the_request_bounds_it_too(left: float, timeout: tuple[f
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) -> None:
-    sns, amazon = pages(Page(status), Page())
+    clock = Clock()
+    sns, amazon = pages(Page(status), Page(), clock=clock)
     with pytest.raises(NotAuthentic):
         sns.certificate(URL)
+    clock.now += ABSENT_SECONDS
     assert sns.certificate(URL)
     assert len(amazon.asked) == 2
 
@@ -151,32 +160,30 @@ def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(trouble: Pag
 
 
 def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -> None:
-    now = [1000.0]
-    sns, amazon = pages(Page(404), Page(404))
-    kept = KnownAbsent(sns, lambda: now[0])
+    clock = Clock()
+    sns, amazon = pages(Page(404), Page(404), clock=clock)
     for _ in range(3):
         with pytest.raises(NotAuthentic, match="no certificate"):
-            kept.certificate(URL)
+            sns.certificate(URL)
     assert amazon.asked == [URL]
-    now[0] += ABSENT_SECONDS
+    clock.now += ABSENT_SECONDS
     with pytest.raises(NotAuthentic):
-        kept.certificate(URL)
-    now[0] += ABSENT_SECONDS
-    assert kept.certificate(URL)
+        sns.certificate(URL)
+    clock.now += ABSENT_SECONDS
+    assert sns.certificate(URL)
     assert len(amazon.asked) == 3
 
 
 def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounded() -> None:
     sns, amazon = pages(Page(503), Page(), *(Page(404) for _ in range(MAX_ABSENT + 2)))
-    kept = KnownAbsent(sns, lambda: 1000.0)
     with pytest.raises(SnsUnavailable):
-        kept.certificate(URL)
-    assert kept.certificate(URL)
+        sns.certificate(URL)
+    assert sns.certificate(URL)
     for number in (*range(MAX_ABSENT + 1), 0):
         with pytest.raises(NotAuthentic):
-            kept.certificate(f"{URL}?{number}")
+            sns.certificate(f"{URL}?{number}")
     assert len(amazon.asked) == MAX_ABSENT + 4
-    kept.confirm(URL)
+    sns.confirm(URL)
     assert amazon.asked[-1] == URL
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from celonis_refresh.aws.passing import may_pass
 from celonis_refresh.celonis.connection import Connection, parse_connection
@@ -76,8 +76,7 @@ def _read(name: str, call: Callable[..., A], **request: Any) -> A:
         raise
 
 
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(Struct, frozen=True):
     """``/{stack}/pipelines/{name}`` and ``/{stack}/sources/{name}``."""
 
     client: SSMClient
@@ -134,8 +133,7 @@ class Parameters:
             raise
 
 
-@dataclass(frozen=True)
-class Secrets:
+class Secrets(Struct, frozen=True):
     """``{stack}/connections/{name}`` and ``{stack}/webhooks/{name}``."""
 
     client: SecretsManagerClient

@@ -17,7 +17,7 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 from urllib3 import PoolManager, ProxyManager, Timeout, exceptions
 
-from celonis_refresh.celonis.wire import trusting
+from celonis_refresh.wire import trusting
 
 KEPT = 10
 """Hosts whose connections are kept, one each: a process asks one thing after the other."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from celonis_refresh.aws.passing import may_pass
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.closing import EndedExecution
+from celonis_refresh.passage.executions import EndedExecution
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -5,19 +5,27 @@ Both were checked to be Amazon's before they come here (``webhooks``).
 
 from __future__ import annotations
 
+from math import inf
+from typing import TypeVar
+
 from msgspec import Struct, field
 from urllib3.exceptions import HTTPError
 
-from celonis_refresh.celonis.wire import Pools, read_up_to
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.timing import left_within
+from celonis_refresh.timing import Clock, left_within
 from celonis_refresh.webhooks.errors import NotAuthentic
+from celonis_refresh.wire import Pools, read_up_to
+
+V = TypeVar("V")
 
 TIMEOUT = (1.0, 1.5)
 """Seconds to connect, and for all, at most: what is left of the request's time bounds them too."""
 LARGEST = 64 * 1024
 OK = 200
 MAX_KEPT = 16
+MAX_ABSENT = 256
+ABSENT_SECONDS = 300.0
+NOTHING_THERE = "SNS has no certificate at the address that the message names."
 NO_PAGE = frozenset({400, 403, 404, 410})
 """Statuses that say for good that nothing is there."""
 
@@ -30,10 +38,16 @@ class SnsUnavailable(RefreshError):
 
 
 class SnsPages(Struct):
-    """Fetches, and keeps certificates: their address changes with their content."""
+    """Fetches, and keeps certificates: their address changes with their content.
 
+    Where nothing is, it asks again after a while only. A forger can name one address after another, but one
+    forgery that is sent again and again costs one question.
+    """
+
+    clock: Clock
     pools: Pools = field(default_factory=Pools)
-    _kept: dict[str, bytes] = field(default_factory=dict)
+    _kept: dict[str, bytes] = {}
+    _absent: dict[str, float] = {}
 
     def certificate(self, url: str) -> bytes:
         """The PEM behind a checked address.
@@ -41,12 +55,13 @@ class SnsPages(Struct):
         Raises ``SnsUnavailable``, and ``NotAuthentic`` where nothing is there: the address is a stranger's.
         """
         if url not in self._kept:
+            if self.clock() < self._absent.get(url, -inf):
+                raise NotAuthentic(NOTHING_THERE)
             status, page = self._get(url)
             if status in NO_PAGE:
-                raise NotAuthentic("SNS has no certificate at the address that the message names.")
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            self._kept[url] = _found(status, page)
+                _keep(self._absent, url, self.clock() + ABSENT_SECONDS, MAX_ABSENT)
+                raise NotAuthentic(NOTHING_THERE)
+            _keep(self._kept, url, _found(status, page), MAX_KEPT)
         return self._kept[url]
 
     def confirm(self, url: str) -> None:
@@ -63,6 +78,12 @@ class SnsPages(Struct):
                 return answer.status, read_up_to(answer, LARGEST)[:LARGEST]
         except (OSError, HTTPError):
             raise SnsUnavailable from None
+
+
+def _keep(kept: dict[str, V], url: str, value: V, most: int) -> None:
+    if len(kept) >= most:
+        kept.clear()
+    kept[url] = value
 
 
 def _found(status: int, page: bytes) -> bytes:

@@ -36,7 +36,7 @@ from celonis_refresh.celonis.errors import (
 from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
 from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
-from celonis_refresh.celonis.wire import Pools
+from celonis_refresh.wire import Pools
 
 THROTTLED = 429
 USER_AGENT = "celonis-refresh"

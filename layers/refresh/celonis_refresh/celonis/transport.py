@@ -18,7 +18,7 @@ from urllib3.exceptions import (
 
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.wire import Pools, read_up_to
+from celonis_refresh.wire import Pools, read_up_to
 
 MAX_BODY = 8 * 1024 * 1024
 # NAT gateways forget a silent connection after minutes, and a function may have been frozen in between. A

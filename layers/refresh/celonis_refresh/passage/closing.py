@@ -7,10 +7,11 @@ left undone (the notice, the start of what waited) is done when the event comes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
+from celonis_refresh.passage.executions import EndedExecution, Executions
 from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
@@ -21,25 +22,6 @@ from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
 DAY = 86_400
-
-
-class EndedExecution(Struct, frozen=True):
-    """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
-
-    name: str
-    arn: str
-    status: str
-    error: str = ""
-    cause: str = ""
-
-
-class Executions(Protocol):
-    """The state machine's executions."""
-
-    def describe(self, arn: str) -> EndedExecution: ...
-
-    def start(self, run_id: str) -> None:
-        """Starts the execution of a run; starting it twice is harmless."""
 
 
 Notify = Callable[[str, str, dict[str, Any]], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.executions import Executions
 
 
 def hand_over(executions: Executions, run_id: str) -> None:

@@ -14,7 +14,8 @@ from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.closing import Closing, EndedExecution, Executions
+from celonis_refresh.passage.closing import Closing
+from celonis_refresh.passage.executions import EndedExecution, Executions
 from celonis_refresh.passage.sights import Activity
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.accepting import Accepting, told
-from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
@@ -54,8 +55,7 @@ class StoppableExecutions(Executions, Protocol):
     def stop(self, run_id: str, error: str, cause: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class Steering:
+class Steering(Struct, frozen=True):
     """``pipelines`` lists the names that are defined."""
 
     table: Table

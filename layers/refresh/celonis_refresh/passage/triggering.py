@@ -7,14 +7,14 @@ the state machine does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.passage.absent import SnsAddresses
 from celonis_refresh.passage.accepting import Accepting, Trigger, told
-from celonis_refresh.passage.closing import Executions
+from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.request_time import RequestTime
 from celonis_refresh.passage.tables import ModelTables
@@ -37,6 +37,14 @@ RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
 
+class SnsAddresses(Protocol):
+    """What is fetched from Amazon SNS, at addresses that were checked."""
+
+    def certificate(self, url: str) -> bytes: ...
+
+    def confirm(self, url: str) -> None: ...
+
+
 class Reply(NamedTuple):
     """An HTTP answer: status and JSON body, or ``headers`` and text where a handshake wants them."""
 
@@ -45,8 +53,7 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - a default of a tuple's field, never changed
 
 
-@dataclass(frozen=True)
-class Triggering:
+class Triggering(Struct, frozen=True):
     """``source`` reads a source by name; ``secrets`` the secrets of a name, ``renewed`` those as of now."""
 
     source: Callable[[str], Source]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import inf
 from typing import Any
+
+from msgspec import Struct
 
 from celonis_refresh.conversion.convert import to_json
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
@@ -42,8 +43,7 @@ MAY_GO_ON = f"{IS_OPEN} AND attribute_not_exists(#closing)"
 """What every write of a task asks for: once somebody closes the run, nothing of it is started any more."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True, dict=True):
     """One run as the table has it. ``item``: the whole record, as JSON values."""
 
     item: Mapping[str, Any]
@@ -134,8 +134,7 @@ def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNo
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(Struct, frozen=True):
     """Reads and changes of run records. A change holds only while the run is open and nobody closes it."""
 
     table: Table

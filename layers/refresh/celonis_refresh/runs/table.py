@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
+from msgspec import Struct, field
 
 from celonis_refresh.runs.attributes import from_item, to_attribute, to_item
 from celonis_refresh.runs.errors import TableBusy
@@ -75,8 +75,7 @@ def _new_token() -> str:
     return str(uuid4())
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table; ``client`` is a DynamoDB client whose own time-outs fit inside the function's."""
 
     client: DynamoDBClient

@@ -26,7 +26,7 @@ from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport
-from celonis_refresh.celonis.wire import Pools
+from celonis_refresh.wire import Pools
 
 pytestmark = pytest.mark.enable_socket
 

@@ -1,0 +1,26 @@
+"""The state machine's executions, as far as runs need to know of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class EndedExecution(Struct, frozen=True):
+    """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
+
+    name: str
+    arn: str
+    status: str
+    error: str = ""
+    cause: str = ""
+
+
+class Executions(Protocol):
+    """The state machine's executions."""
+
+    def describe(self, arn: str) -> EndedExecution: ...
+
+    def start(self, run_id: str) -> None:
+        """Starts the execution of a run; starting it twice is harmless."""
