@@ -80,7 +80,7 @@ class Wire:
             region_name="eu-central-1",
             aws_access_key_id="a",
             aws_secret_access_key="b",
-            config=Config(retries={"mode": "standard", "total_max_attempts": patience.attempts}),
+            config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
         )
         InTime(patience, self.send, AtOnce()).bind(client.meta.events)
         return client

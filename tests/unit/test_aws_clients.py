@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from botocore import endpoint
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ClientError
 from botocore.loaders import Loader
+from urllib3 import HTTPResponse, Timeout
 
 from celonis_refresh.aws import clients
-from celonis_refresh.aws.in_time import LEAST_SECONDS
+from celonis_refresh.aws.in_time import FIRST_PAUSE, LEAST_SECONDS
 from celonis_refresh.aws.models import SERVICES
 from celonis_refresh.passage.request_time import ANSWER_SECONDS, HAND_OVER_SECONDS, LEAST_CLAIM_SECONDS
 from tests.template import documents
@@ -53,7 +59,7 @@ def test_a_client_waits_as_long_as_it_is_told_to(
     client = clients.dynamodb(patience)
     config = client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (patience.connect, patience.read)
-    assert config.retries["total_max_attempts"] == patience.attempts
+    assert config.retries["total_max_attempts"] == (1 if patience.bounded else patience.attempts)
     assert clients.dynamodb(patience) is client
 
 
@@ -102,3 +108,26 @@ def test_a_description_of_the_layer_comes_before_that_of_botocore(
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
     model = clients.sns(clients.PATIENCE["task"]).meta.service_model
     assert model.operation_names == ["Publish"]
+
+
+class Throttled:
+    """Answers that ask to come back later."""
+
+    def send(self, request: AWSPreparedRequest, timeout: Timeout) -> AWSResponse:
+        raw = HTTPResponse(BytesIO(b'{"__type": "ThrottlingException"}'), status=400, preload_content=False)
+        return AWSResponse(request.url, 400, {"Content-Type": "application/x-amz-json-1.0"}, raw)
+
+
+@pytest.mark.usefixtures("session")
+def test_what_is_bounded_sleeps_for_our_pauses_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore would wait for up to one second, then two, whatever is left of the request."""
+    slept: list[float] = []
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(clients, "_connections", Throttled)
+    client = clients.dynamodb(clients.PATIENCE["answer"])
+    for _ in range(20):
+        with pytest.raises(ClientError):
+            client.get_item(TableName="t", Key={"pk": {"S": "x"}})
+    pauses = clients.PATIENCE["answer"].attempts - 1
+    assert len(slept) == 20 * pauses
+    assert max(slept) <= FIRST_PAUSE * 2 ** (pauses - 1)

@@ -134,12 +134,12 @@ def test_what_may_pass_is_asked_for_again_after_a_short_pause(
     response: Any, error: Any, handlers: InTime
 ) -> None:
     pauses = [handlers.needs_retry(attempts, response, error) for attempts in (1, 2, 3)]
-    assert pauses == [FIRST_PAUSE, 2 * FIRST_PAUSE, False]
+    assert pauses == [FIRST_PAUSE, 2 * FIRST_PAUSE, None]
 
 
 @pytest.mark.parametrize(("response", "error"), FINAL)
 def test_what_is_final_is_not_asked_for_again(response: Any, error: Any, handlers: InTime) -> None:
-    assert handlers.needs_retry(1, response, error) is False
+    assert handlers.needs_retry(1, response, error) is None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_nobody_pauses_for_an_attempt_that_would_not_be_sent(
 ) -> None:
     with within(Deadline.after(left, clock)):
         pause = handlers.needs_retry(1, *PASSING[0])
-    assert (pause == FIRST_PAUSE) if again else (pause is False)
+    assert pause == (FIRST_PAUSE if again else None)
 
 
 @pytest.fixture

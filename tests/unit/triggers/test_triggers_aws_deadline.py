@@ -37,6 +37,7 @@ RESERVED = ANSWER_SECONDS - HAND_OVER_SECONDS
 """Seconds from the arrival by which everything before the hand-over is to be over."""
 ACCEPTED = ["GetParameter", "GetSecretValue", "GetParameter", CLAIM, "UpdateItem", "StartExecution"]
 """What one webhook asks of AWS in a new process, in order."""
+DEFINITION_SECONDS = 10.0
 LONG = 60.0
 """Seconds: longer than anybody waits."""
 
@@ -67,12 +68,14 @@ class Trigger:
         secrets = Secrets(wire.client("secretsmanager"), "stack")
         known = KnownSources(parameters, wire.clock)
         kept = Kept(secrets.webhook, 60, wire.clock, is_passing)
+        sources = Kept(lambda name: parse_source(name, known.text(name)), 60, wire.clock, is_passing)
+        definitions = Kept(parameters.pipeline, DEFINITION_SECONDS, wire.clock, is_passing)
         self.ids = 0
         self.triggering = Triggering(
-            source=lambda name: parse_source(name, known.text(name)),
+            source=sources.get,
             secrets=kept.get,
             renewed=kept.renew_seldom,
-            accepting=Accepting(self.bench.claims, parameters.pipeline, self._new_id, wire.clock),
+            accepting=Accepting(self.bench.claims, definitions.get, self._new_id, wire.clock),
             tasks=self.bench.tasks,
             tables=self.door.tables,
             records=self.bench.records,
@@ -264,6 +267,7 @@ def test_a_throttled_read_is_asked_for_again_at_once_and_no_longer_than_it_helps
     trigger.wire.failures["GetSecretValue"] = [Failure("ThrottlingException")] * 2
     assert trigger.arrive().status == 202
     assert len(trigger.wire.of("GetSecretValue")) == PATIENCE["answer"].attempts
+    trigger = Trigger()
     trigger.wire.failures["GetParameter"] = [Failure("InternalServerError", 500)] * 9
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
@@ -275,3 +279,17 @@ def test_what_is_refused_for_good_is_not_asked_for_again(trigger: Trigger) -> No
     with pytest.raises(Exception, match="does not exist"):
         trigger.arrive()
     assert len(trigger.wire.of("GetSecretValue")) == 1
+
+
+@pytest.mark.parametrize("seconds", [1.2, LONG], ids=["slow", "silent"])
+def test_a_parameter_store_that_does_not_answer_holds_nothing_up_that_is_known(
+    trigger: Trigger, seconds: float
+) -> None:
+    assert trigger.arrive().status == 202
+    trigger.wire.clock.sleep(DEFINITION_SECONDS)
+    trigger.wire.takes = {"GetParameter": [seconds] * 99}
+    trigger.wire.asked.clear()
+    for _ in range(3):
+        assert trigger.arrive().status == 200  # one that is sent again: it is claimed, and known
+        assert trigger.took < ANSWER_SECONDS
+    assert trigger.operations.count(CLAIM) == 3

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 
-from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.kept import FAILED_SECONDS, FRESHEN_SECONDS, Kept
+from celonis_refresh.timing import left_within
 from tests.fakes.clock import Clock
 
 SECONDS = 60.0
@@ -70,7 +72,38 @@ def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
     assert shelf.kept.get("a") == 1
     assert shelf.kept.renew_seldom("a") == 1
     shelf.error = None
+    shelf.clock.sleep(FAILED_SECONDS)
     assert shelf.kept.get("a") == 4
+
+
+def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
+    """Every delivery would wait for it anew."""
+    shelf = Shelf()
+    shelf.kept.get("a")
+    shelf.clock.sleep(SECONDS)
+    shelf.error = Passing()
+    assert [shelf.kept.get("a") for _ in range(9)] == [1] * 9
+    assert len(shelf.readings) == 2
+    shelf.error = None
+    shelf.clock.sleep(FAILED_SECONDS - 0.1)
+    assert shelf.kept.get("a") == 1
+    shelf.clock.sleep(0.2)
+    assert shelf.kept.get("a") == 3
+
+
+def test_a_reading_is_given_little_time_where_the_known_value_can_serve() -> None:
+    shelf = Shelf()
+    left: list[float] = []
+
+    def read(name: str) -> int:
+        left.append(left_within())
+        return shelf._read(name)
+
+    shelf.kept.read = read
+    shelf.kept.get("a")
+    shelf.clock.sleep(SECONDS)
+    shelf.kept.get("a")
+    assert left == [inf, pytest.approx(FRESHEN_SECONDS)]
 
 
 def test_what_was_never_read_is_told() -> None:

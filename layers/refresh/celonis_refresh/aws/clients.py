@@ -57,7 +57,8 @@ def _client(service: str, patience: Patience) -> Any:
     config = Config(
         connect_timeout=patience.connect,
         read_timeout=patience.read,
-        retries={"mode": "standard", "total_max_attempts": patience.attempts},
+        # What is bounded decides itself whether and when to ask again (in_time).
+        retries={"mode": "standard", "total_max_attempts": 1 if patience.bounded else patience.attempts},
     )
     client = _session().create_client(service, config=config)
     if patience.bounded:

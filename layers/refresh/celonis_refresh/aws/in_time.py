@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import isfinite
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionError as NoConnection
@@ -42,9 +42,12 @@ class InTime:
         self._random = random or Random()  # noqa: S311 - spreads what is sent again
 
     def bind(self, events: Any) -> None:
-        """Puts the handlers before those of botocore, the ``events`` of a client."""
+        """Adds the handlers to the ``events`` of a client.
+
+        Its own retries are to be off: botocore's handler is asked before ours, and would sleep for seconds.
+        """
         events.register_first("before-send", self.before_send)
-        events.register_first("needs-retry", self.needs_retry)
+        events.register("needs-retry", self.needs_retry)
 
     def before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         """The answer to one attempt. Raises errors of botocore: where no time is left, nothing is sent."""
@@ -60,12 +63,12 @@ class InTime:
         response: tuple[AWSResponse, Mapping[str, Any]] | None,
         caught_exception: Exception | None,
         **_: object,
-    ) -> float | Literal[False]:
-        """Seconds until the next attempt, after so many; False where there is to be none."""
+    ) -> float | None:
+        """Seconds until the next attempt, after so many; None where there is to be none."""
         if attempts >= self._patience.attempts or not _may_pass(response, caught_exception):
-            return False
+            return None
         pause = self._random.uniform(0, FIRST_PAUSE * 2 ** (attempts - 1))
-        return pause if left_within() - pause >= LEAST_SECONDS else False
+        return pause if left_within() - pause >= LEAST_SECONDS else None
 
 
 def _may_pass(response: tuple[AWSResponse, Mapping[str, Any]] | None, error: Exception | None) -> bool:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from math import inf
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct, field
 
-from celonis_refresh.timing import Clock
+from celonis_refresh.timing import Clock, Deadline, within
 
 V = TypeVar("V")
+
+FRESHEN_SECONDS: Final = 0.4
+"""What a reading may take where a known value can serve: the request's time is for what has to be done."""
+FAILED_SECONDS: Final = 5.0
+"""For so long the known value serves once it could not be read anew, without another try."""
 
 
 class Kept(Struct, Generic[V]):
@@ -26,13 +32,18 @@ class Kept(Struct, Generic[V]):
     lasts: Callable[[V], bool] = lambda _: True
     _values: dict[str, tuple[float, V]] = field(default_factory=dict)
     _renewed: dict[str, float] = field(default_factory=dict)
+    _failed: dict[str, float] = field(default_factory=dict)
 
     def get(self, name: str) -> V:
         """The value, at most ``seconds`` old unless it could not be read anew."""
         known = self._values.get(name)
-        if known is not None and self.clock() - known[0] < self.seconds and self.lasts(known[1]):
+        if known is None:
+            return self.renew(name)
+        young = self.clock() - known[0] < self.seconds and self.lasts(known[1])
+        if young or self.clock() - self._failed.get(name, -inf) < FAILED_SECONDS:
             return known[1]
-        return self._anew_or_known(name)
+        with within(Deadline.after(FRESHEN_SECONDS, self.clock)):
+            return self._anew_or_known(name)
 
     def renew(self, name: str) -> V:
         """The value as it is now."""
@@ -54,4 +65,5 @@ class Kept(Struct, Generic[V]):
             known = self._values.get(name)
             if known is None or not self.passing(error):
                 raise
+            self._failed[name] = self.clock()
             return known[1]
