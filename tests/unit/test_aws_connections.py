@@ -44,7 +44,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.takes: list[float] = []
-        self.status, self.cut, self.connections = 200, False, 0
+        self.status, self.cut, self.drips, self.connections = 200, False, False, 0
+        self.interim = b""
         self.asked: list[tuple[str, bytes]] = []
         self.scheme = "https" if trust else "http"
         if trust:
@@ -74,10 +75,15 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = json.dumps({"Parameter": {"Value": "found"}}).encode()
+        self.wfile.write(server.interim)
         self.send_response(server.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        for byte in body if server.drips else ():
+            time.sleep(0.1)
+            self.wfile.write(bytes([byte]))
+        if not server.drips:
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Nothing is logged."""
@@ -105,6 +111,22 @@ def server() -> Iterator[Server]:
 def request(url: str, body: bytes = b"{}") -> AWSPreparedRequest:
     headers = {"X-Amz-Target": b"AmazonSSM.GetParameter", "Content-Length": str(len(body))}
     return AWSPreparedRequest("POST", url, headers, body, stream_output=False)
+
+
+def test_an_answer_that_drips_is_given_up_as_a_whole(server: Server) -> None:
+    server.drips = True  # each byte comes in time, all of them do not
+    with pytest.raises(ReadTimeoutError):
+        Connections().send(request(server.url), Timeout(total=1.0, connect=0.5, read=0.5))
+
+
+def test_an_interim_answer_is_no_answer_and_not_the_next_ones(server: Server) -> None:
+    connections = Connections()
+    server.interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    with pytest.raises(ConnectionClosedError):
+        connections.send(request(server.url), SOON)
+    server.interim, server.status = b"", 404
+    assert connections.send(request(server.url), SOON).status_code == 404
+    assert server.connections == 2
 
 
 def test_answers_are_read_whole_and_connections_used_again(server: Server) -> None:

@@ -405,3 +405,17 @@ def test_a_start_at_a_server_with_an_untrusted_certificate_has_not_started(certi
         client.execute_job("p", "j", "FULL")
     assert caught.value.may_have_started is False
     assert server.requests == []
+
+
+def _interim(connection: socket.socket) -> None:
+    """An answer that nobody asked for, and then the real one."""
+    connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + BODY)
+
+
+def test_an_interim_answer_is_none_and_what_follows_it_is_not_the_next_ones() -> None:
+    with _serving(_interim, _whole, timeouts=PATIENT) as (server, client):
+        with pytest.raises(CelonisUnavailable) as told:
+            client.execute_job("p", "j", "FULL")
+        assert told.value.may_have_started
+        assert client.job("p", "j").status == "RUNNING"
+        assert server.connections == 2

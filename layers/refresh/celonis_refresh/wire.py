@@ -10,7 +10,7 @@ import io
 import time
 from collections.abc import Mapping
 from functools import cache
-from http.client import HTTPResponse
+from http.client import BadStatusLine, HTTPResponse
 from socket import socket
 from ssl import CERT_REQUIRED, SSLContext
 from typing import Any, cast
@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 _CHUNK = 64 * 1024
+FIRST_FINAL = 200
 
 
 class Pools(PoolManager):
@@ -34,7 +35,7 @@ class Pools(PoolManager):
 
     def __init__(self, ca_certs: str | None = None) -> None:
         super().__init__(ca_certs=ca_certs)
-        self.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        bounded(self)
 
     def exchange(
         self,
@@ -66,6 +67,12 @@ class Pools(PoolManager):
             redirect=False,
             preload_content=False,
         )
+
+
+def bounded(manager: PoolManager) -> PoolManager:
+    """Its read time-outs are for the whole answer from now on, and an interim answer is none."""
+    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    return manager
 
 
 def read_up_to(answer: BaseHTTPResponse, limit: int) -> bytes:
@@ -103,7 +110,7 @@ class _UntilDeadline(io.RawIOBase):
 
 
 class _BoundedResponse(HTTPResponse):
-    """Reads its answer within the time-out that the socket has when the reading begins."""
+    """Reads its one answer within the time-out that the socket has when the reading begins."""
 
     def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -111,6 +118,11 @@ class _BoundedResponse(HTTPResponse):
         if seconds is not None:
             raw = self.fp.detach()
             self.fp = io.BufferedReader(_UntilDeadline(sock, raw, seconds))
+
+    def begin(self) -> None:
+        super().begin()
+        if self.status < FIRST_FINAL:  # what follows it would be taken for the answer to the next request
+            raise BadStatusLine(f"{self.status}: an interim answer that nobody asked for")
 
 
 class _FreshTimeout:

@@ -17,7 +17,7 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 from urllib3 import PoolManager, ProxyManager, Timeout, exceptions
 
-from celonis_refresh.wire import trusting
+from celonis_refresh.wire import bounded
 
 KEPT = 10
 """Hosts whose connections are kept, one each: a process asks one thing after the other."""
@@ -64,11 +64,11 @@ class Connections:
         proxies = ProxyConfiguration(get_environ_proxies(url))
         proxy: str | None = proxies.proxy_url_for(url)
         if (scheme, proxy) not in self._managers:
-            trust = trusting(get_cert_path(self._ca_bundle or True)) if scheme == "https" else None
-            self._managers[scheme, proxy] = (
-                ProxyManager(proxy, KEPT, None, proxies.proxy_headers_for(proxy), ssl_context=trust)
+            trust = get_cert_path(self._ca_bundle or True) if scheme == "https" else None
+            self._managers[scheme, proxy] = bounded(
+                ProxyManager(proxy, KEPT, None, proxies.proxy_headers_for(proxy), ca_certs=trust)
                 if proxy
-                else PoolManager(KEPT, ssl_context=trust)
+                else PoolManager(KEPT, ca_certs=trust)
             )
         return self._managers[scheme, proxy]
 
