@@ -25,7 +25,9 @@ PARTS: dict[str, set[str]] = {
         "passage", "errors", "timing", "observability", "conversion", "runs", "pipelines", "polling",
         "webhooks", "celonis",
     },
-    "aws": {"aws", "errors", "timing", "wire", "celonis", "pipelines", "passage", "webhooks"},
+    "aws": {
+        "aws", "errors", "timing", "observability", "wire", "celonis", "pipelines", "passage", "webhooks",
+    },
 }  # fmt: skip
 """What each part may import of this package."""
 

@@ -106,11 +106,39 @@ def test_a_source_that_is_made_during_a_flood_is_known_soon(
     assert known.text("new") == "text of /stack/sources/new"
 
 
-def test_a_flood_that_throttles_the_list_refuses_nobody(known: KnownSources, store: Store) -> None:
+def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
+    known: KnownSources, store: Store, clock: Clock
+) -> None:
     flood(known, MOST_MISSES)
     store.throttles = True
+    store.asked.clear()
+    for _ in range(100):
+        with pytest.raises(ConfigurationUnavailable):
+            known.text("github")
+    assert store.asked == ["/stack/sources/"]
+    store.throttles = False
+    clock.sleep(LIST_SECONDS)
+    assert known.text("github")
+
+
+def test_reads_that_are_throttled_make_wary_too(known: KnownSources, store: Store) -> None:
+    store.throttles = True
+    for number in range(100):
+        with pytest.raises(ConfigurationUnavailable):
+            known.text(f"forged-{number}")
+    assert len(store.asked) == MOST_MISSES + 1
+
+
+def test_while_there_is_no_newer_list_the_last_one_serves(
+    known: KnownSources, store: Store, clock: Clock
+) -> None:
+    flood(known)
+    store.throttles = True
+    clock.sleep(LIST_SECONDS)
+    flood(known)
     with pytest.raises(ConfigurationUnavailable):
-        known.text("github")
+        known.text("github")  # it is one: only its text cannot be read now
+    assert store.asked[-1] == "/stack/sources/github"
 
 
 @given(st.lists(st.tuples(st.sampled_from((*REAL, "a", "b", "c")), st.floats(0, 2 * LIST_SECONDS))))

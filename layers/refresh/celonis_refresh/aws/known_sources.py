@@ -11,12 +11,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from celonis_refresh.aws.configuration import Parameters, UnknownSource, is_name
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource, is_name
+from celonis_refresh.observability import logger
 from celonis_refresh.timing import Clock
 
 WARY_SECONDS: Final = 10.0
-MOST_MISSES: Final = 30
-"""So many names that are none are asked for within ``WARY_SECONDS``; then names are looked up in the list."""
+MOST_MISSES: Final = 5
+"""So many names that are none, or not told, a process asks for within ``WARY_SECONDS``; then it looks names
+up in the list. Few, since all processes share the rate of Parameter Store."""
 LIST_SECONDS: Final = 1.0
 """How old the list may be: a source that was made a moment ago is in the next one."""
 
@@ -27,8 +29,8 @@ class KnownSources(Struct):
     parameters: Parameters
     clock: Clock
     _misses: list[float] = []
-    _listed_at: float = -inf
-    _listed: frozenset[str] = frozenset()
+    _asked_at: float = -inf
+    _listed: frozenset[str] | None = None
 
     def text(self, name: str) -> str:
         """The text of a source as it is now."""
@@ -36,7 +38,7 @@ class KnownSources(Struct):
             raise UnknownSource(self.parameters.sources_path)
         try:
             return self.parameters.source_text(name)
-        except UnknownSource:
+        except (UnknownSource, ConfigurationUnavailable):
             self._misses.append(self.clock())
             raise
 
@@ -46,6 +48,13 @@ class KnownSources(Struct):
         return len(self._misses) >= MOST_MISSES
 
     def _names(self) -> frozenset[str]:
-        if self.clock() - self._listed_at >= LIST_SECONDS:
-            self._listed, self._listed_at = frozenset(self.parameters.sources()), self.clock()
+        """The names of the last list that was to be had; asked for at most once in ``LIST_SECONDS``."""
+        if not 0 <= self.clock() - self._asked_at < LIST_SECONDS:
+            self._asked_at = self.clock()
+            try:
+                self._listed = frozenset(self.parameters.sources())
+            except ConfigurationUnavailable as trouble:
+                logger.warning("no list of sources", extra={"why": str(trouble)})
+        if self._listed is None:
+            raise ConfigurationUnavailable(self.parameters.sources_path)
         return self._listed
