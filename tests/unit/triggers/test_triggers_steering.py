@@ -199,6 +199,16 @@ def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
     assert told.value.later == later
 
 
+def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
+    desk = Desk()
+    desk.succeed(RUN)
+    desk.bench.clock.sleep(60)
+    failed = desk.start()["runs"][0]["run_id"]
+    desk.executions.start(failed)
+    desk.fail(failed)
+    assert desk.retry(failed)["runs"][0]["status"] == "started"
+
+
 def test_while_another_run_is_under_way_or_waits_a_retry_is_refused() -> None:
     desk = Desk()
     desk.fail()

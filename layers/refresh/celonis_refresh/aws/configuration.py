@@ -31,12 +31,15 @@ GONE = {
 
 
 class SecretUnreadable(RefreshError):
-    """A secret that is not there, or does not hold a JSON object. Its content is never repeated."""
+    """A secret that is not there, or does not hold a JSON object. Its content is never repeated.
 
-    def __init__(self, name: str, problem: str) -> None:
-        self.secret = name
+    ``which``: how to find it; not by its name where that may be the secret itself, put in the wrong field.
+    """
+
+    def __init__(self, which: str, problem: str) -> None:
+        self.which = which
         super().__init__(
-            f"The secret {name!r} {problem}.",
+            f"The secret {which} {problem}.",
             hint="Create or correct it in Secrets Manager (see the README).",
         )
 
@@ -51,9 +54,9 @@ class UnknownSource(RefreshError):
 class ConfigurationUnavailable(RefreshError):
     """Parameter Store or Secrets Manager did not answer, or asked to come back later."""
 
-    def __init__(self, name: str) -> None:
-        self.parameter = name
-        super().__init__(f"AWS did not give {name!r} when it was asked for.", hint="Try again.")
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"AWS did not give {what} when it was asked for.", hint="Try again.")
 
 
 def is_name(text: str) -> bool:
@@ -141,31 +144,36 @@ class Secrets(Struct, frozen=True):
 
     def connection(self, name: str) -> Connection:
         """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
-        return parse_connection(name, self._object(f"{self.stack}/connections/{name}"))
+        full = f"{self.stack}/connections/{name}"
+        return parse_connection(name, self._object(full, repr(full)))
 
     def webhook(self, name: str) -> tuple[str, ...]:
         """``current`` and, during a rotation, ``previous``. Raises ``SecretUnreadable``."""
-        full = f"{self.stack}/webhooks/{name}"
-        document = self._object(full)
+        which = f"that the source names, one of {self.stack}/webhooks/,"
+        document = self._object(f"{self.stack}/webhooks/{name}", which)
         values = [document[key] for key in ("current", "previous") if key in document]
-        if "current" not in document or not all(isinstance(value, str) and value for value in values):
-            raise SecretUnreadable(full, 'needs a text "current" (and "previous" during a rotation)')
+        texts = all(isinstance(value, str) and value for value in values)
+        if "current" not in document or len(values) < len(document) or not texts:
+            problem = 'needs a text "current" and, during a rotation, "previous"; it has no other fields'
+            raise SecretUnreadable(which, problem)
         return tuple(values)
 
-    def _object(self, name: str) -> Mapping[str, Any]:
+    def _object(self, name: str, which: str) -> Mapping[str, Any]:
+        """What the secret holds; it is spoken of as ``which``."""
         try:
-            text = _read(name, self.client.get_secret_value, SecretId=name).get("SecretString")
+            told = f"the secret {which}"
+            text = _read(told, self.client.get_secret_value, SecretId=name).get("SecretString")
         except ClientError as error:
             problem = GONE.get(error.response["Error"]["Code"])
             if problem is None:
                 raise
-            raise SecretUnreadable(name, problem) from None
+            raise SecretUnreadable(which, problem) from None
         if text is None:
-            raise SecretUnreadable(name, "is binary; JSON as text is expected")
+            raise SecretUnreadable(which, "is binary; JSON as text is expected")
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
-            raise SecretUnreadable(name, "is not JSON") from None
+            raise SecretUnreadable(which, "is not JSON") from None
         if not isinstance(document, dict):
-            raise SecretUnreadable(name, "is not a JSON object")
+            raise SecretUnreadable(which, "is not a JSON object")
         return document

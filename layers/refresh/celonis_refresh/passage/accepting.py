@@ -12,7 +12,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
-from celonis_refresh.runs.claims import Acceptance, Claim, Claims
+from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -121,11 +121,16 @@ def told(acceptance: Acceptance) -> dict[str, Any]:
         {
             "pipeline": accepted.pipeline,
             "run_id": accepted.run_id,
-            "status": "duplicate" if acceptance.duplicate else accepted.status,
+            "status": _status(accepted, acceptance),
         }
         for accepted in acceptance.results
     ]
     return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+
+
+def _status(accepted: Accepted, acceptance: Acceptance) -> str:
+    """What was skipped led to nothing, also when it is asked for again."""
+    return "duplicate" if acceptance.duplicate and accepted.status != "skipped" else accepted.status
 
 
 def done_with(run: Run) -> tuple[str, ...]:

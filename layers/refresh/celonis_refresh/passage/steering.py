@@ -30,12 +30,15 @@ class RunOpen(RefreshError):
 
 
 class RunSuperseded(RefreshError):
-    """A later run of the pipeline succeeded: what the old one left undone is done."""
+    """A later run of the pipeline succeeded: what it did is newer than what a retry would take up."""
 
     def __init__(self, run_id: str, later: str) -> None:
         self.run_id = run_id
         self.later = later
-        super().__init__(f"Run {run_id} needs no retry: {later}, a later run of its pipeline, succeeded.")
+        super().__init__(
+            f"Run {run_id} is not retried: {later}, a later run of its pipeline, succeeded.",
+            hint="If that one was to do less (a mode, tables), start a new run of what is missing.",
+        )
 
 
 class RunInline(RefreshError):
