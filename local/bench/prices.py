@@ -2,7 +2,7 @@
 
 US dollars, region us-east-1, without free tiers, discounts and data transfer. Each price stands beside the
 page that lists it. What is used comes from the other figures where they tell it, and is named here where it
-is assumed; each assumption is on the dear side.
+is assumed, mostly on the dear side.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ SCHEDULER_CALL = 1.00 / 1e6
 TRACE = 5.00 / 1e6
 # https://aws.amazon.com/managed-workflows-for-apache-airflow/pricing/ (mw1.small: environment, per hour)
 AIRFLOW_HOUR = 0.49
-# https://aws.amazon.com/fargate/pricing/ (Linux, x86: per vCPU and hour, per GB and hour)
-FARGATE_VCPU_HOUR, FARGATE_GB_HOUR = 0.04048, 0.004445
+# https://aws.amazon.com/fargate/pricing/ (Linux, arm64: per vCPU and hour, per GB and hour)
+FARGATE_VCPU_HOUR, FARGATE_GB_HOUR = 0.03238, 0.00356
 
 HOURS_A_MONTH = 730
 RECONCILE_A_MONTH = HOURS_A_MONTH * 60 // 5
 MEMORY_GB = 0.5
 BILLED_SECONDS = 1.0
-"""Of each invocation, a cold start among it: looks that are minutes apart mostly find no warm process."""
+"""Of each invocation, a cold start among it: looks that are minutes apart mostly find no warm process. That
+is several times what one takes here: half a gigabyte comes with less than a third of a processor."""
 RECORD_UNITS = 4
 """Write units of a write to a run's record: it has up to 2 KB, and stands in two indexes."""
 CLAIM_UNITS = 2 * (1 + 1 + 1 + RECORD_UNITS)

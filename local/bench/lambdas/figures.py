@@ -107,12 +107,12 @@ def cold_trigger(ground: Scene, calls: list[Call]) -> Cold:
     def ours() -> Measured:
         ground.at_rest()
         with ground.ours("Trigger") as process:
-            return process.first(ground.webhook())
+            return _answered(process.first(ground.webhook()), statusCode=202)
 
     def bare() -> Measured:
         ground.at_rest()
         with ground.bare("Trigger") as process:
-            return process.first({"calls": first_of_each(calls)})
+            return _answered(process.first({"calls": first_of_each(calls)}), statusCode=202)
 
     return Cold(in_turns(ours, bare, COLD_PAIRS))
 
@@ -132,9 +132,11 @@ def cold_check(ground: Scene) -> Cold:
             return process.first(what)
 
     only = {"calls": first_of_each(calls)}
-    return Cold(
-        in_turns(lambda: measured(ground.ours, event), lambda: measured(ground.bare, only), COLD_PAIRS)
-    )
+
+    def ours() -> Measured:
+        return _answered(measured(ground.ours, event), status="RUNNING")
+
+    return Cold(in_turns(ours, lambda: measured(ground.bare, only), COLD_PAIRS))
 
 
 def overhead(ground: Scene, calls: list[Call]) -> list[tuple[float, float]]:
@@ -150,6 +152,13 @@ def overhead(ground: Scene, calls: list[Call]) -> list[tuple[float, float]]:
             return bare.ask({"calls": calls})[1]
 
         return in_turns(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
+
+
+def _answered(measured: Measured, **wanted: object) -> Measured:
+    """The measurement of one that did its work: a refusal would come sooner. Raises ``RuntimeError``."""
+    if any(measured.answer.get(name) != value for name, value in wanted.items()):
+        raise RuntimeError(f"the function answered {measured.answer}")
+    return measured
 
 
 def _warm_up(ground: Scene, process: FunctionProcess) -> None:

@@ -101,4 +101,5 @@ OTHERS = (
     Family("at least 0.8, then exponential", lambda share: 0.8 - 0.2 * log(1 - share) / log(2)),
     Family("short and long days, 1 : 2.5", mixed((0.6, deviation(0.1)), _LONG_DAYS)),
 )
-"""Nothing was chosen by these: they show that the schedule is not made for the families above."""
+"""Nothing was chosen by these: they show that the schedule is not made for the families above. What is
+expected of a job without history was chosen for the range of durations that is played (``expectation``)."""

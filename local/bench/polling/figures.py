@@ -1,7 +1,8 @@
 """The figures of the poll schedule. Each is computed, and explained, in one place.
 
 All are means over runs; requests are looks at the status, the first one (which proves the start) and the one
-that sees the end among them.
+that sees the end among them. Those two ask for the list of executions as well, and so does every look where
+Celonis shows no id of the current execution: neither is counted here, nor for the peers, who prove nothing.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_an_idle_month_is_what_stands_in_the_template_and_a_round_every_five_min
 
 def test_the_peers() -> None:
     assert prices.airflow_month() == pytest.approx(357.7)
-    assert prices.fargate_run(2.0) == pytest.approx(2 * (0.25 * 0.04048 + 0.5 * 0.004445))
+    assert prices.fargate_run(2.0) == pytest.approx(2 * (0.25 * 0.03238 + 0.5 * 0.00356))
 
 
 def test_transitions_grow_by_three_a_look() -> None:
