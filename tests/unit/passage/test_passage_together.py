@@ -1,4 +1,4 @@
-"""Events that come in one request are accepted together, or none of them is."""
+"""Events that come in one request are accepted together: what of them is sound, or nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.passage.triggering import Reply
+from celonis_refresh.passage.triggering import NOTHING_SOUND, Reply
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.runs.claims import ACTIONS_PER_CLAIM, MAX_ACTIONS
 from celonis_refresh.runs.errors import TableBusy
@@ -50,9 +50,25 @@ def _deliveries(door: Entrance) -> int:
     return len(list(door.bench.dynamodb.documents("delivery#")))
 
 
-def test_all_events_are_read_before_one_is_accepted() -> None:
+def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its_run() -> None:
     door = _door()
     del door.definitions["p2p"]
+    reply = _send(door, _event(1), _event(2, "p2p"))
+    assert reply.status == 202
+    sound, broken = reply.body["events"]
+    assert [run["status"] for run in sound["runs"]] == ["started"]
+    assert (broken["delivery"], broken["status"]) == ("e-2", "ignored")
+    assert broken["reason"] == NOTHING_SOUND
+    assert "p2p" in broken["errors"][0]
+    assert _deliveries(door) == 1
+    door.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    again = _send(door, _event(1), _event(2, "p2p"))
+    assert [status for _, status in _told(again)] == ["duplicate", "started"]
+
+
+def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
+    door = _door()
+    door.definitions.clear()
     with pytest.raises(UnknownPipeline):
         _send(door, _event(1), _event(2, "p2p"))
     assert (door.bench.dynamodb.calls, door.executions.asked) == ([], [])

@@ -6,10 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from celonis_refresh.aws.configuration import ConfigurationUnavailable
 from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.triggering import RESUME_SECONDS, Reply
-from celonis_refresh.pipelines.errors import InvalidTrigger, UnknownPipeline
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import RunStatus
@@ -347,7 +351,41 @@ def test_an_event_that_no_rule_is_about_is_ignored_and_nothing_is_written() -> N
 def test_a_pipeline_that_is_not_defined_is_an_error_and_nothing_is_written() -> None:
     door = entrance()
     with pytest.raises(UnknownPipeline):
-        door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "nowhere"}))
+        door.deliver(source=source_of({"pipeline": "nowhere"}))
+    assert door.bench.dynamodb.calls == []
+
+
+@pytest.mark.parametrize("broken", [UnknownPipeline("p2p", where="/stack"), InvalidDefinition("p2p", [])])
+def test_a_pipeline_that_cannot_be_run_keeps_no_other_from_its_event(
+    broken: RefreshError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door = entrance()
+    sound = door.accepting.definition
+
+    def definition(name: str) -> Definition:
+        if name == "p2p":
+            raise broken
+        return sound(name)
+
+    door.accepting = replace(door.accepting, definition=definition)
+    with logged() as lines:
+        reply = door.deliver(source=source_of({"pipeline": "p2p"}, {"pipeline": "otc"}))
+    assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
+    assert reply.body["errors"] == [str(broken)]
+    assert [vars(line)["error"] for line in lines] == [broken.name]
+    counted = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
+
+
+def test_what_cannot_be_read_now_is_not_taken_for_broken() -> None:
+    door = entrance()
+
+    def definition(name: str) -> Definition:
+        raise ConfigurationUnavailable(name)
+
+    door.accepting = replace(door.accepting, definition=definition)
+    with pytest.raises(ConfigurationUnavailable):
+        door.deliver()
     assert door.bench.dynamodb.calls == []
 
 

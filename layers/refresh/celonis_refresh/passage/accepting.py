@@ -8,7 +8,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
@@ -51,14 +53,21 @@ class Accepting(Struct, frozen=True):
         ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is
         accepted then.
         """
-        claims = joined(self.prepared(triggers, deliveries, run_id))
-        return self.claims.accept(claims, deliveries, deadline)
+        claims = [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
+        return self.claims.accept(joined(claims), deliveries, deadline)
 
-    def prepared(
-        self, triggers: Sequence[Trigger], deliveries: Sequence[str], run_id: str | None = None
-    ) -> list[Claim]:
-        """The claims that triggers make, not accepted yet. Raises as ``accept`` does for a single trigger."""
-        return [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
+    def sound(
+        self, triggers: Sequence[Trigger], deliveries: Sequence[str]
+    ) -> tuple[list[Claim], list[RefreshError]]:
+        """The claims of those triggers that can be accepted, and what is wrong with the others."""
+        claims: list[Claim] = []
+        errors: list[RefreshError] = []
+        for number, trigger in enumerate(triggers):
+            try:
+                claims.append(self._claim(trigger, number, deliveries, None))
+            except (UnknownPipeline, InvalidInput) as error:
+                errors.append(error)
+        return claims, errors
 
     def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Claims a run that takes up what ``run`` left undone, under today's definition.

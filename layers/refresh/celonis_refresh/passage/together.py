@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.accepting import Accepting, Trigger, joined
+from celonis_refresh.passage.accepting import joined
 from celonis_refresh.runs.claims import ACTIONS_PER_CLAIM, MAX_ACTIONS, Acceptance, Claim, Claims
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
@@ -19,34 +19,30 @@ ROUNDS = 5
 
 
 class Delivery(NamedTuple):
-    """What one event starts, and the keys under which it is accepted once only."""
+    """What one event claims, and the keys under which it is accepted once only."""
 
-    triggers: Sequence[Trigger]
+    claims: Sequence[Claim]
     keys: Sequence[str]
 
 
-def accept_together(
-    accepting: Accepting, deliveries: Sequence[Delivery], deadline: Deadline
-) -> list[Acceptance]:
-    """What became of each delivery, in their order. Each has triggers.
+def accept_together(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadline) -> list[Acceptance]:
+    """What became of each delivery, in their order. Each claims something.
 
-    Every trigger is read against its definition before anything is accepted. Raises what
-    ``Accepting.accept`` raises; nothing was accepted then.
+    Raises what ``Claims.accept`` raises; nothing was accepted then.
     """
-    prepared = [accepting.prepared(each.triggers, each.keys) for each in deliveries]
     firsts = _firsts(deliveries)
     found: dict[int, Acceptance] = {}
     fresh = list(dict.fromkeys(firsts))
-    look = len(_keys(deliveries, fresh)) > _room(_claims(prepared, fresh))
+    look = len(_keys(deliveries, fresh)) > _room(_claims(deliveries, fresh))
     for _ in range(ROUNDS):
         if look:
-            found |= _known(accepting.claims, prepared, deliveries, fresh)
+            found |= _known(claims, deliveries, fresh)
             fresh = [number for number in fresh if number not in found]
         if not fresh:
             break
-        acceptance = _accept(accepting.claims, prepared, deliveries, fresh, deadline)
+        acceptance = _accept(claims, deliveries, fresh, deadline)
         if not acceptance.duplicate or len(fresh) == 1:
-            found |= {number: _part(acceptance, prepared[number]) for number in fresh}
+            found |= {number: _part(acceptance, deliveries[number].claims) for number in fresh}
             break
         look = True
     else:
@@ -59,14 +55,13 @@ def accept_together(
 
 def _accept(
     claims: Claims,
-    prepared: Sequence[Sequence[Claim]],
     deliveries: Sequence[Delivery],
     fresh: Sequence[int],
     deadline: Deadline,
 ) -> Acceptance:
     """All that is fresh. Keys that do not fit are noted afterwards: without them nothing is lost, only a
     repetition joins what follows."""
-    wanted, keys = _claims(prepared, fresh), _keys(deliveries, fresh)
+    wanted, keys = _claims(deliveries, fresh), _keys(deliveries, fresh)
     room = _room(wanted)
     acceptance = claims.accept(wanted, keys[:room], deadline)
     if keys[room:] and not acceptance.duplicate:
@@ -81,8 +76,8 @@ def _room(claims: Sequence[Claim]) -> int:
     return MAX_ACTIONS - ACTIONS_PER_CLAIM * len(claims)
 
 
-def _claims(prepared: Sequence[Sequence[Claim]], fresh: Iterable[int]) -> list[Claim]:
-    return joined(claim for number in fresh for claim in prepared[number])
+def _claims(deliveries: Sequence[Delivery], fresh: Iterable[int]) -> list[Claim]:
+    return joined(claim for number in fresh for claim in deliveries[number].claims)
 
 
 def _keys(deliveries: Sequence[Delivery], fresh: Iterable[int]) -> list[str]:
@@ -102,14 +97,17 @@ def _firsts(deliveries: Sequence[Delivery]) -> list[int]:
 
 def _known(
     claims: Claims,
-    prepared: Sequence[Sequence[Claim]],
     deliveries: Sequence[Delivery],
     fresh: Iterable[int],
 ) -> dict[int, Acceptance]:
     """Those that were accepted before."""
     looked = {number: map(claims.known, deliveries[number].keys) for number in fresh}
     found = {number: next(filter(None, known), None) for number, known in looked.items()}
-    return {number: _part(acceptance, prepared[number]) for number, acceptance in found.items() if acceptance}
+    return {
+        number: _part(acceptance, deliveries[number].claims)
+        for number, acceptance in found.items()
+        if acceptance
+    }
 
 
 def _part(acceptance: Acceptance, claims: Iterable[Claim]) -> Acceptance:

@@ -37,6 +37,18 @@ RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
 
+NOTHING_SOUND: Final = "nothing that it matches can be started"
+
+
+class EventWish(NamedTuple):
+    """What one event of a request came to. ``errors``: of rules that cannot be applied to it, and of
+    pipelines that cannot be run as they are defined."""
+
+    outcome: Outcome
+    delivery: Delivery
+    errors: Sequence[RefreshError]
+
+
 class SnsAddresses(Protocol):
     """What is fetched from Amazon SNS, at addresses that were checked."""
 
@@ -74,7 +86,6 @@ class Triggering(Struct, frozen=True):
             received = self._verified(source, request)
         if received.answer is not None:
             return self._at_once(received.answer, time)
-        _complain(source_name, received.outcomes)
         answers = self._accept(source_name, received.outcomes, time)
         wanted = acknowledgement(source.effective())
         return self._at_once(wanted, time) if wanted is not None else _one(answers)
@@ -103,15 +114,27 @@ class Triggering(Struct, frozen=True):
         self, source_name: str, outcomes: Sequence[Outcome], time: RequestTime
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
-        deliveries = [_delivery(source_name, outcome) for outcome in outcomes if outcome.matches]
         by = time.accepting()
         with within(by):
-            acceptances = accept_together(self.accepting, deliveries, by)
+            wishes = [self._wish(source_name, outcome) for outcome in outcomes]
+            _complain(source_name, wishes)
+            deliveries = [each.delivery for each in wishes if each.delivery.claims]
+            acceptances = accept_together(self.accepting.claims, deliveries, by)
         self._go_on([each for each in acceptances if not each.duplicate], time)
         for run_id, at in _started_before(acceptances).items():
             self._finish(run_id, at, time)
         queue = iter(acceptances)
-        return [_told(outcome, next(queue) if outcome.matches else None) for outcome in outcomes]
+        return [_told(each, next(queue) if each.delivery.claims else None) for each in wishes]
+
+    def _wish(self, source: str, outcome: Outcome) -> EventWish:
+        """Reads what an event wants against the definitions of the pipelines."""
+        identities = _keys(source, outcome.event)
+        triggers = [
+            Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
+            for match in outcome.matches
+        ]
+        claims, errors = self.accepting.sound(triggers, identities)
+        return EventWish(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
     def _go_on(self, fresh: Sequence[Acceptance], time: RequestTime) -> None:
         """Begins each run that was started just now and hands it over; several events may start one."""
@@ -159,36 +182,24 @@ class Triggering(Struct, frozen=True):
         self.tasks.start_step(run, run.plan.jobs[0].step, deadline, just_claimed={"loads": loads})
 
 
-def _complain(source: str, outcomes: Sequence[Outcome]) -> None:
+def _complain(source: str, wishes: Sequence[EventWish]) -> None:
     """Logs and counts the rules that cannot be applied, each once a request.
 
     Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
     starts what it hid. What is sound is started now, whatever else is broken.
     """
-    errors = {str(error): error for outcome in outcomes for error in outcome.errors}
+    errors = {str(error): error for wish in wishes for error in wish.errors}
     for why, error in errors.items():
         count("RuleErrors", source=source)
         logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
-    if errors and not any(outcome.matches for outcome in outcomes):
+    if errors and not any(wish.delivery.claims for wish in wishes):
         raise next(iter(errors.values()))
-
-
-def _errors(outcome: Outcome) -> dict[str, list[str]]:
-    """What the answer says of rules that cannot be applied."""
-    return {"errors": [str(error) for error in outcome.errors]} if outcome.errors else {}
 
 
 def _keys(source: str, event: Event) -> list[str]:
     """The keys under which an event is accepted once only."""
     by_id = [keys.webhook(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
-
-
-def _delivery(source: str, outcome: Outcome) -> Delivery:
-    triggers = [
-        Trigger(match.pipeline, match.mode, match.tables, source, match.reason) for match in outcome.matches
-    ]
-    return Delivery(triggers, _keys(source, outcome.event))
 
 
 def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
@@ -203,16 +214,17 @@ def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
     }
 
 
-def _told(outcome: Outcome, acceptance: Acceptance | None) -> dict[str, Any]:
+def _told(wish: EventWish, acceptance: Acceptance | None) -> dict[str, Any]:
     """The answer to one event; ``acceptance`` is None where it starts nothing."""
     if acceptance is None:
-        became: dict[str, Any] = {"status": "ignored", "reason": outcome.ignored}
+        became: dict[str, Any] = {"status": "ignored", "reason": wish.outcome.ignored or NOTHING_SOUND}
     elif all(accepted.status == "skipped" for accepted in acceptance.results):
         busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
         became = {"status": "ignored", "reason": f"busy, and to be skipped meanwhile: {busy}"}
     else:
         became = told(acceptance)
-    return {"delivery": outcome.event.delivery_id, **became, **_errors(outcome)}
+    broken = {"errors": [str(error) for error in wish.errors]} if wish.errors else {}
+    return {"delivery": wish.outcome.event.delivery_id, **became, **broken}
 
 
 def _one(answers: list[dict[str, Any]]) -> Reply:
