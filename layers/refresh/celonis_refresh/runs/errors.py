@@ -12,7 +12,11 @@ class RunNotFound(RefreshError):
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        super().__init__(f"There is no run {run_id!r}.", hint="List the runs to find the one you mean.")
+        super().__init__(
+            f"There is no run {run_id!r}.",
+            hint="If a trigger joined it, it waits and begins once the run before it has ended; "
+            "otherwise list the runs to find the one you mean.",
+        )
 
 
 class RunClosed(RefreshError):
@@ -25,9 +29,10 @@ class RunClosed(RefreshError):
         self.run_id = run_id
         self.status = status
         what = "is being closed" if status == CLOSING else f"has ended already ({status})"
+        retry = f"POST /runs/{run_id}/retry takes up what it left undone, or start a new run."
         super().__init__(
-            f"Run {run_id} {what}; its execution cannot go on.",
-            hint=f"POST /runs/{run_id}/retry takes up what a failed run left undone; else start a new one.",
+            f"Run {run_id} {what}; nothing of it goes on.",
+            hint="Start a new run to refresh once more." if status == "SUCCEEDED" else retry,
         )
 
 
