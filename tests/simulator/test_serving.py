@@ -150,7 +150,10 @@ def test_command_line_serves_until_interrupted() -> None:
         answer = requests.get(urls[0] + JOB, headers=HEADERS, timeout=5)
         state = requests.get(f"{urls[1]}/state", timeout=5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+        try:
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()
         assert process.stdout.read() == "Stopping.\n"
     assert answer.json()["status"] is None
     assert state.status_code == 200

@@ -28,9 +28,10 @@ FUNCTION = """
 """
 TEMPLATE = f"Transform: AWS::Serverless-2016-10-31\nResources:\n  Idle: {FUNCTION}\n  Busy: {FUNCTION}\n"
 PARENT = """
-import sys, time, threading
+import signal, sys, time, threading
 from pathlib import Path
 from local.aws.stack import LocalStack
+signal.signal(signal.SIGINT, signal.default_int_handler)
 here = Path(sys.argv[1])
 with LocalStack.deploy(template=here / "t.yaml", stack_name="t", parameters={}, state_dir=here) as stack:
     stack.warm("Idle", 1)
