@@ -181,7 +181,7 @@ def test_a_source_that_makes_no_sense_is_told_without_its_secret(service: Servic
         ),
         ({"sender": "github", "secret": "github", "rules": [{**rule, "tabels": []}]}, 422, "rules.0.tabels"),
         ("no object", 422, "the whole document"),
-        ({"sender": "github", "secret": "no-such-secret", "rules": [rule]}, 503, "no-such-secret"),
+        ({"sender": "github", "secret": "no-such-secret", "rules": [rule]}, 503, "does not exist"),
     ]
     for document, status, expected in documents:
         name = service.name("source")
