@@ -187,7 +187,7 @@ def test_delay_comes_before_or_after_the_effect(team: Team, when: str, started: 
     with pytest.raises(requests.exceptions.ReadTimeout):
         team.execute(timeout=0.1)
     assert len(team.started()) == started
-    until(team.started, "the start")
+    until(lambda: team.requests_of("execute"), "the end of the request")
     assert len(team.started()) == 1
 
 
