@@ -13,9 +13,9 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from celonis_refresh.http_answers import STATUS
+from celonis_refresh.names import NAME_PATTERN
 from celonis_refresh.passage import shapes
 from celonis_refresh.passage.requesting import CancelRequest, ListRequest, StartRequest
-from celonis_refresh.pipelines.definition import NAME_PATTERN
 from celonis_refresh.runs.records import MAX_RUN_ID
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"

@@ -28,18 +28,18 @@ FUNCTION = """
 """
 TEMPLATE = f"Transform: AWS::Serverless-2016-10-31\nResources:\n  Idle: {FUNCTION}\n  Busy: {FUNCTION}\n"
 PARENT = """
-import signal, sys, time, threading
+import signal, sys, threading
 from pathlib import Path
 from local.aws.stack import LocalStack
+from local.waiting import until
 signal.signal(signal.SIGINT, signal.default_int_handler)
 here = Path(sys.argv[1])
 with LocalStack.deploy(template=here / "t.yaml", stack_name="t", parameters={}, state_dir=here) as stack:
     stack.warm("Idle", 1)
     threading.Thread(target=stack.invoke, args=("Busy", b'{"sleep": 60}'), daemon=True).start()
-    while not stack.logs("Busy"):
-        time.sleep(0.05)
+    until(lambda: stack.logs("Busy"), "the function at work")
     print(*stack.process_ids(), flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 

@@ -17,16 +17,17 @@ from tests.template.test_pins import DEPLOYED, pins
 PARTS: dict[str, set[str]] = {
     "celonis": {"celonis", "errors", "wire"},
     "conversion": {"conversion", "errors"},
-    "webhooks": {"webhooks", "errors", "conversion"},
-    "pipelines": {"pipelines", "errors", "conversion", "celonis.addresses", "celonis.records"},
+    "webhooks": {"webhooks", "errors", "conversion", "names"},
+    "pipelines": {"pipelines", "errors", "conversion", "names", "celonis.addresses", "celonis.records"},
     "polling": {"polling"},
     "runs": {"runs", "errors", "timing", "pipelines", "conversion"},
     "passage": {
-        "passage", "errors", "timing", "observability", "conversion", "runs", "pipelines", "polling",
+        "passage", "errors", "timing", "names", "observability", "conversion", "runs", "pipelines", "polling",
         "webhooks", "celonis",
     },
     "aws": {
-        "aws", "errors", "timing", "observability", "wire", "celonis", "pipelines", "passage", "webhooks",
+        "aws", "errors", "timing", "names", "observability", "wire", "celonis", "pipelines", "passage",
+        "webhooks",
     },
 }  # fmt: skip
 """What each part may import of this package."""

@@ -37,14 +37,17 @@ SOON = Timeout(total=5.0, connect=1.0, read=2.0)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every POST with ``status`` after the next of ``takes`` seconds. ``asked``: path and body."""
+    """Answers every POST with ``status`` after the next of ``takes`` seconds. ``asked``: path and body.
+
+    ``drips``: seconds before each byte of the body; ``interim``: bytes that come before the answer.
+    """
 
     daemon_threads = True
 
     def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.takes: list[float] = []
-        self.status, self.cut, self.drips, self.connections = 200, False, False, 0
+        self.status, self.cut, self.drips, self.connections = 200, False, 0.0, 0
         self.interim = b""
         self.asked: list[tuple[str, bytes]] = []
         self.scheme = "https" if trust else "http"
@@ -79,11 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(server.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        for byte in body if server.drips else ():
-            time.sleep(0.1)
-            self.wfile.write(bytes([byte]))
-        if not server.drips:
-            self.wfile.write(body)
+        for piece in [bytes([byte]) for byte in body] if server.drips else [body]:
+            time.sleep(server.drips)
+            self.wfile.write(piece)
 
     def log_message(self, *_: object) -> None:
         """Nothing is logged."""
@@ -114,7 +115,7 @@ def request(url: str, body: bytes = b"{}") -> AWSPreparedRequest:
 
 
 def test_an_answer_that_drips_is_given_up_as_a_whole(server: Server) -> None:
-    server.drips = True  # each byte comes in time, all of them do not
+    server.drips = 0.1  # each byte comes in time, all of them do not
     with pytest.raises(ReadTimeoutError):
         Connections().send(request(server.url), Timeout(total=1.0, connect=0.5, read=0.5))
 

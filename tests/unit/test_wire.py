@@ -33,6 +33,8 @@ pytestmark = pytest.mark.enable_socket
 BODY = b'{"id": "j", "status": "RUNNING"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 TIMEOUTS = Timeouts(connect=1.0, read=0.3, whole=5.0)
+ROOMY = Timeouts(connect=1.0, read=0.7, whole=5.0)
+"""Where an answer comes late, and in time all the same on a machine that is busy."""
 PATIENT = Timeouts(connect=10.0, read=10.0, whole=20.0)
 """Where time is not what is tested."""
 Serve = Callable[[socket.socket], None]
@@ -159,15 +161,15 @@ def test_a_server_that_answers_slowly_does_not_hold_the_call(serve: Serve) -> No
 
 def test_a_server_that_falls_silent_in_the_middle_has_no_more_than_the_rest_of_the_time() -> None:
     def late_and_silent(connection: socket.socket) -> None:
-        time.sleep(0.25)
+        time.sleep(0.5)
         connection.sendall(HEAD)
         connection.recv(1)
 
-    with _serving(late_and_silent) as (_, client):
+    with _serving(late_and_silent, timeouts=ROOMY) as (_, client):
         begun = time.monotonic()
         with pytest.raises(CelonisUnavailable):
             client.job("p", "j")
-        assert time.monotonic() - begun < 0.45
+        assert time.monotonic() - begun < 1.1  # 0.7, and not 0.5 and 0.7
 
 
 def test_an_answer_without_end_is_given_up_at_the_longest_length() -> None:
@@ -185,10 +187,10 @@ def test_an_answer_without_end_is_given_up_at_the_longest_length() -> None:
 
 def test_the_time_for_an_answer_begins_anew_on_a_connection_that_is_used_again() -> None:
     def late(connection: socket.socket) -> None:
-        time.sleep(0.2)
+        time.sleep(0.3)
         _whole(connection)
 
-    with _serving(late, late, late) as (server, client):
+    with _serving(late, late, late, timeouts=ROOMY) as (server, client):
         for _ in range(3):
             client.job("p", "j")
     assert server.connections == 1

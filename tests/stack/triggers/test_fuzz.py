@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from celonis_refresh.pipelines.definition import NAME_PATTERN
+from celonis_refresh.names import NAME_PATTERN
 from local import openapi
 from local.standing import REGION
 from tests.stack.ground import Ground

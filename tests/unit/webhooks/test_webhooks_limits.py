@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from celonis_refresh.pipelines import definition
-from celonis_refresh.webhooks import rule_fields, sources
+from celonis_refresh.webhooks import rule_fields
 
 
-def test_names_and_limits_are_those_of_the_pipelines() -> None:
-    assert f"^{sources.PIPELINE_NAME}$" == definition.NAME_PATTERN
+def test_limits_are_those_of_the_pipelines() -> None:
     assert rule_fields.MAX_TABLES == definition.MAX_TABLES

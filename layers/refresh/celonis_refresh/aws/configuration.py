@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from celonis_refresh.aws.passing import may_pass
+from celonis_refresh.aws.passing import asked
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
-from celonis_refresh.pipelines.definition import NAME_PATTERN, Definition
+from celonis_refresh.names import is_name
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.reading import parse_definition
 
@@ -59,11 +59,6 @@ class ConfigurationUnavailable(RefreshError):
         super().__init__(f"AWS did not give {what} when it was asked for.", hint="Try again.")
 
 
-def is_name(text: str) -> bool:
-    """Whether a pipeline or a source can have this name: what is none is never asked for."""
-    return re.fullmatch(NAME_PATTERN, text) is not None
-
-
 def is_passing(error: Exception) -> bool:
     """Whether what was known before may serve on, because asking again later helps."""
     return isinstance(error, ConfigurationUnavailable)
@@ -71,12 +66,7 @@ def is_passing(error: Exception) -> bool:
 
 def _read(name: str, call: Callable[..., A], **request: Any) -> A:
     """What AWS says about ``name``. Raises ``ConfigurationUnavailable``, and errors that do not pass."""
-    try:
-        return call(**request)
-    except Exception as error:
-        if may_pass(error):
-            raise ConfigurationUnavailable(name) from None
-        raise
+    return asked(lambda: ConfigurationUnavailable(name), call, **request)
 
 
 class Parameters(Struct, frozen=True):

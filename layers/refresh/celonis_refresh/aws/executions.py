@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from celonis_refresh.aws.passing import may_pass
+from celonis_refresh.aws.passing import asked
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.executions import EndedExecution
 
@@ -25,16 +24,6 @@ class ExecutionsUnavailable(RefreshError):
         super().__init__("Step Functions did not answer in time.", hint="Try again.")
 
 
-def _asked(call: Callable[..., A], **request: Any) -> A:
-    """The answer. Raises ``ExecutionsUnavailable``, and errors that do not pass."""
-    try:
-        return call(**request)
-    except Exception as error:
-        if may_pass(error):
-            raise ExecutionsUnavailable from None
-        raise
-
-
 class StateMachine(Struct, frozen=True):
     """Starts runs and describes executions. Everything raises ``ExecutionsUnavailable``."""
 
@@ -45,14 +34,20 @@ class StateMachine(Struct, frozen=True):
         """Starts the execution of a run. Its name is the run's id, so that a second start does nothing."""
         try:
             document = json.dumps({"run_id": run_id})
-            _asked(self.client.start_execution, stateMachineArn=self.arn, name=run_id, input=document)
+            asked(
+                ExecutionsUnavailable,
+                self.client.start_execution,
+                stateMachineArn=self.arn,
+                name=run_id,
+                input=document,
+            )
         except self.client.exceptions.ExecutionAlreadyExists:
             return  # it was started: what was wanted
 
     def stop(self, run_id: str, error: str, cause: str) -> None:
         """Stops the execution of a run; one that has ended is left as it is."""
         arn = self.execution_arn(run_id)
-        _asked(self.client.stop_execution, executionArn=arn, error=error, cause=cause)
+        asked(ExecutionsUnavailable, self.client.stop_execution, executionArn=arn, error=error, cause=cause)
 
     def execution_arn(self, run_id: str) -> str:
         return f"{self.arn.replace(':stateMachine:', ':execution:')}:{run_id}"
@@ -66,7 +61,7 @@ class StateMachine(Struct, frozen=True):
 
     def describe(self, arn: str) -> EndedExecution:
         """How the execution stands."""
-        answer = _asked(self.client.describe_execution, executionArn=arn)
+        answer = asked(ExecutionsUnavailable, self.client.describe_execution, executionArn=arn)
         return EndedExecution(
             name=answer.get("name", ""),
             arn=arn,

@@ -13,11 +13,10 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ConnectionError as NoConnection
-from botocore.exceptions import ConnectTimeoutError, HTTPClientError
+from botocore.exceptions import ConnectTimeoutError
 from urllib3 import Timeout
 
-from celonis_refresh.aws.passing import SERVER_ERROR, THROTTLED
+from celonis_refresh.aws.passing import may_pass, passes
 from celonis_refresh.timing import left_within
 
 if TYPE_CHECKING:
@@ -72,8 +71,8 @@ class InTime:
 
 
 def _may_pass(response: tuple[AWSResponse, Mapping[str, Any]] | None, error: Exception | None) -> bool:
-    """Whether asking again may help: no answer, an error of the server, or too many requests."""
+    """Whether asking again may help."""
     if response is None:
-        return isinstance(error, NoConnection | HTTPClientError)
+        return error is not None and may_pass(error)
     http, parsed = response
-    return http.status_code >= SERVER_ERROR or parsed.get("Error", {}).get("Code") in THROTTLED
+    return passes(http.status_code, parsed.get("Error", {}).get("Code"))

@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource, is_name
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
+from celonis_refresh.names import is_name
 from celonis_refresh.observability import logger
 from celonis_refresh.timing import Clock
 

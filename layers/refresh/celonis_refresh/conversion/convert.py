@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -42,6 +43,19 @@ class Checked(str):
         if not isinstance(value, str):
             raise ValueError("expected a text")  # noqa: TRY004 - msgspec takes a ValueError for a refusal
         return cls(cls.checked(value))
+
+
+class Matching(Checked):
+    """A text that ``PATTERN`` fits as a whole. ``EXPECTED``: what is said where it does not."""
+
+    PATTERN: ClassVar[str]
+    EXPECTED: ClassVar[str]
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        if not re.fullmatch(cls.PATTERN, text):
+            raise ValueError(cls.EXPECTED)
+        return text
 
 
 def convert(model: type[M], document: object, refusal: Callable[[Sequence[Problem]], Exception]) -> M:

@@ -11,10 +11,10 @@ from msgspec import Meta, Struct
 
 from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import WHOLE, Problem
+from celonis_refresh.names import NAME_PATTERN
 from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
-from celonis_refresh.pipelines.definition import NAME_PATTERN
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips

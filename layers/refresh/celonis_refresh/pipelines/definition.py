@@ -5,14 +5,14 @@ input of an execution. Every field is described in docs/configuration.md.
 """
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
-import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from celonis_refresh.celonis import addresses
-from celonis_refresh.conversion.convert import Checked, Unfit
+from celonis_refresh.conversion.convert import Checked, Matching, Unfit
+from celonis_refresh.names import PipelineName
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 
 HOUR = 3600
@@ -23,33 +23,17 @@ MAX_TABLES = 200
 MAX_DOCUMENT = 64 * 1024
 """Characters of a definition: it is kept in the run's record, whose size is limited."""
 
-NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,47}$"
-"""Short enough for an execution's name (80 characters) to hold it, a date and eight characters more."""
 CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 """Narrow on purpose: the value of a secret does not look like this, so it is refused and never repeated."""
 
 
-class PipelineName(Checked):
-    """The name that an inline definition carries."""
-
-    @classmethod
-    def checked(cls, text: str) -> str:
-        if not re.fullmatch(NAME_PATTERN, text):
-            raise ValueError("expected a letter, then up to 47 letters, digits, hyphens or underscores")
-        return text
-
-
-class ConnectionName(Checked):
+class ConnectionName(Matching):
     """The name of a connection's secret."""
 
-    @classmethod
-    def checked(cls, text: str) -> str:
-        if not re.fullmatch(CONNECTION_PATTERN, text):
-            raise ValueError(
-                "expected a connection's name (lower-case letters, digits, hyphens; at most 32), "
-                "not its secret"
-            )
-        return text
+    PATTERN = CONNECTION_PATTERN
+    EXPECTED = (
+        "expected a connection's name (lower-case letters, digits, hyphens; at most 32), not its secret"
+    )
 
 
 class Pool(Checked):

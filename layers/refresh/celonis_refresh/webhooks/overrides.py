@@ -1,13 +1,12 @@
 """The parameters of a sender's row that a source may set itself."""
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
-import re
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import replace
 
-from celonis_refresh.conversion.convert import Checked, Unfit
+from celonis_refresh.conversion.convert import Matching, Unfit
 from celonis_refresh.webhooks.rule_fields import Path
 from celonis_refresh.webhooks.schemes.models import (
     MAX_TOLERANCE,
@@ -28,24 +27,20 @@ _KINDS: Final[dict[str, type[Scheme]]] = {
     "sns": Sns,
 }
 _PARAMETERS: Final = frozenset(name for kind in _KINDS.values() for name in kind.__struct_fields__)
-_HEADER_NAME: Final = r"[A-Za-z0-9-]{1,64}"
-_TOPIC: Final = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
 
 
-class HeaderName(Checked):
+class HeaderName(Matching):
+    PATTERN = r"[A-Za-z0-9-]{1,64}"
+    EXPECTED = "expected the name of a header"
+
     @classmethod
     def checked(cls, text: str) -> str:
-        if not re.fullmatch(_HEADER_NAME, text):
-            raise ValueError("expected the name of a header")
-        return text.lower()
+        return super().checked(text).lower()
 
 
-class Topic(Checked):
-    @classmethod
-    def checked(cls, text: str) -> str:
-        if not re.fullmatch(_TOPIC, text):
-            raise ValueError("expected the ARN of an SNS topic")
-        return text
+class Topic(Matching):
+    PATTERN = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
+    EXPECTED = "expected the ARN of an SNS topic"
 
 
 Word = Annotated[str, Meta(min_length=1, max_length=64)]

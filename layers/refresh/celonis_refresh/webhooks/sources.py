@@ -7,7 +7,6 @@ The JSON lives in a parameter (``/{stack}/sources/{name}``); its secret is ``{st
 """
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final
@@ -16,6 +15,7 @@ from msgspec import Meta, Struct
 
 from celonis_refresh.conversion.convert import Checked, Unfit, convert
 from celonis_refresh.errors import WHOLE, Problem
+from celonis_refresh.names import PipelineName
 from celonis_refresh.webhooks.documents import Json, parse_json
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed
 from celonis_refresh.webhooks.overrides import Overrides
@@ -27,15 +27,6 @@ from celonis_refresh.webhooks.senders import SENDERS, Sender
 MAX_RULES: Final = 30
 """One event may start that many pipelines: a transaction of the table takes 100 actions, three for each."""
 MAX_DOCUMENT: Final = 64 * 1024
-PIPELINE_NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,47}"
-
-
-class PipelineName(Checked):
-    @classmethod
-    def checked(cls, text: str) -> str:
-        if not re.fullmatch(PIPELINE_NAME, text):
-            raise ValueError("expected a letter, then up to 47 letters, digits, hyphens or underscores")
-        return text
 
 
 class SecretName(Checked):

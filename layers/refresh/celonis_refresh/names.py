@@ -1,0 +1,22 @@
+"""The names that people give to pipelines, and to the sources beside them."""
+
+from __future__ import annotations
+
+import re
+
+from celonis_refresh.conversion.convert import Matching
+
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,47}$"
+"""Short enough for an execution's name (80 characters) to hold it, a date and eight characters more."""
+
+
+class PipelineName(Matching):
+    """The name of a pipeline, in a rule or in an inline definition."""
+
+    PATTERN = NAME_PATTERN
+    EXPECTED = "expected a letter, then up to 47 letters, digits, hyphens or underscores"
+
+
+def is_name(text: str) -> bool:
+    """Whether a pipeline or a source can have this name: what is none is never asked for."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
