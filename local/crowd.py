@@ -12,15 +12,34 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
+from local.aws.runtime.pool import Limits
+from local.aws.settings import EventSettings, Settings
+
 AT_ONCE = 50
+SERVED_AT_ONCE = 12
+"""Of those; in AWS all fifty would be served, each by a processor of its own."""
+ARRIVAL_LEAD = 5.0
+"""Seconds: what answers in time here is a matter of the machine, and of whatever else it does."""
 PATIENCE = 120.0
 """Seconds that a sender waits here: on a slow machine, requests wait for each other."""
 TRIES = 2
 """Of a delivery that is answered with a 503: the second is what counts."""
 UNAVAILABLE = 503
 
+
 Request = tuple[bytes, Mapping[str, str]]
 """Body and headers of a delivery."""
+
+
+def crowd_settings(time_factor: float) -> Settings:
+    """Of a stack that many send to at once: as unkind as AWS may be."""
+    return Settings(
+        time_factor=time_factor,
+        arrival_lead=ARRIVAL_LEAD,
+        at_once=SERVED_AT_ONCE,
+        events=EventSettings(late_seconds=0.6),
+        limits=Limits(per_function=100, starting=1),
+    )
 
 
 @dataclass(frozen=True)

@@ -93,13 +93,12 @@ def assemble(
     layers: list[Layer] = [
         authorization,
         late,
-        LambdaInvocations(world.functions, invoker, events),
+        LambdaInvocations(world.functions, invoker, events, settings.at_once),
         StepFunctions(executions),
         EventBus(clients, rules),
         transactions,
     ]
-    lead = settings.arrival_lead
-    front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs, lead)
+    front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs, settings)
     schedules = Schedules(clients, sender, settings.events.retry_delays)
     return Deployment(
         world, invoker, armory, executions, schedules, transactions, later, late, layers, front, authorization
@@ -113,7 +112,7 @@ def _front(
     callers: Callers,
     policies: ResourcePolicies,
     logs: FunctionLogs,
-    lead: float,
+    settings: Settings,
 ) -> HttpFront:
     def may_invoke(function: str, source_arn: str) -> bool:
         context = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [clients.account]}
@@ -127,7 +126,8 @@ def _front(
         invoke=lambda function, payload, request_id: invoker.invoke(function, payload, request_id=request_id),
         identify=callers.identify,
         may_invoke=may_invoke,
-        clock=lambda: time.time() + lead,
+        clock=lambda: time.time() + settings.arrival_lead,
+        at_once=settings.at_once,
         write_access_log=lambda line: logs.append("access", line, ""),
     )
 

@@ -13,12 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from local.aws.runtime.pool import Limits
-from local.aws.settings import EventSettings, Settings
 from local.bench.service import Service, serving
 from local.bench.watching import most
 from local.celonis.setups import RateLimit
-from local.crowd import Crowd, Told
+from local.crowd import Crowd, Told, crowd_settings
 from local.waiting import until
 
 DELIVERIES = 1000
@@ -30,8 +28,6 @@ ALLOWED = RateLimit(requests=20, seconds=1.0)
 END_SECONDS = 240.0
 TOGETHER_SECONDS = 270.0
 """A run that has not ended by then counts as one that did not succeed."""
-UNKINDNESS = EventSettings(late_seconds=0.6)
-LIMITS = Limits(per_function=100, starting=1)
 OPEN = {"", "OPENING", "RUNNING"}
 
 
@@ -74,8 +70,7 @@ class Together:
 @contextlib.contextmanager
 def crowded(time_factor: float) -> Iterator[Service]:
     """A stack for many at once: as unkind as AWS may be, and without limits of requests in the way."""
-    settings = Settings(time_factor=time_factor, events=UNKINDNESS, limits=LIMITS)
-    with serving(settings, WebhookRateLimit="10000", WebhookBurstLimit="5000") as service:
+    with serving(crowd_settings(time_factor), WebhookRateLimit="10000", WebhookBurstLimit="5000") as service:
         service.stack.warm("Trigger", PROCESSES)
         yield service
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ class HttpFront:
         identify: Identify,
         may_invoke: MayInvoke,
         clock: Callable[[], float],
+        at_once: int,
         write_access_log: Callable[[str], None],
     ) -> None:
         self._region = region
@@ -56,6 +58,7 @@ class HttpFront:
         self._identify = identify
         self._may_invoke = may_invoke
         self._clock = clock
+        self._places = threading.BoundedSemaphore(at_once)
         self._write_access_log = write_access_log
         self._buckets = Buckets(time.monotonic)
 
@@ -65,7 +68,8 @@ class HttpFront:
             return message(404, "Not Found")
         api, request = found
         request_id = str(uuid.uuid4())
-        route_key, response = self._answer(api, request, request_id)
+        with self._places:
+            route_key, response = self._answer(api, request, request_id)
         if api.access_log_format:
             self._write_access_log(
                 access_line(api.access_log_format, request, response, route_key, request_id)

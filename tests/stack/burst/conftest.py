@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.aws.runtime.pool import Limits
-from local.aws.settings import EventSettings, Settings
+from local.crowd import crowd_settings
 from tests.stack.ground import Ground, deployed
 
 PROCESSES = 8
@@ -16,9 +15,8 @@ PROCESSES = 8
 
 @pytest.fixture(scope="package")
 def ground() -> Iterator[Ground]:
-    settings = Settings(
-        time_factor=0.25, events=EventSettings(late_seconds=0.6), limits=Limits(per_function=100, starting=1)
-    )
-    with deployed("burst", settings, WebhookRateLimit="10000", WebhookBurstLimit="5000") as ground:
+    with deployed(
+        "burst", crowd_settings(time_factor=0.25), WebhookRateLimit="10000", WebhookBurstLimit="5000"
+    ) as ground:
         ground.service.stack.warm("Trigger", PROCESSES)
         yield ground
