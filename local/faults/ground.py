@@ -28,6 +28,8 @@ from local.standing import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
 PLENTY_OF_TIME = 60.0
+AT_ONCE = 16
+"""Requests, and tasks of executions, that are served at the same time: a slow answer is no part of a case."""
 ARRIVAL_LEAD = 5.0
 """The trigger answers within seconds of the arrival, and many cases play at the same time."""
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
@@ -179,7 +181,7 @@ def standing_ground() -> Iterator[Ground]:
         parameters={**PARAMETERS, "LogLevel": "DEBUG"},
         state_dir=STATE / "faults",
         # Late events are nothing to a case; events that come again are cases of their own.
-        settings=Settings(events=EventSettings(twice_ratio=0), arrival_lead=ARRIVAL_LEAD),
+        settings=Settings(events=EventSettings(twice_ratio=0), arrival_lead=ARRIVAL_LEAD, at_once=AT_ONCE),
     )
     with stack:
         ground = Ground(stack)

@@ -34,6 +34,11 @@ class _Fault:
         print(f"{_PREFIX} call {self._count} {line}", flush=True)
         return self._count == self._call
 
+    def take_back(self) -> None:
+        """The call at hand had no answer: after it means after the one that is sent in its place."""
+        if self._moment == "after":
+            self._count -= 1
+
     def strike(self, moment: str, line: str) -> None:
         if moment == self._moment:
             print(f"{_PREFIX} {'hangs' if self._hangs else 'ended'} {moment} {line}{self._event}", flush=True)
@@ -118,7 +123,12 @@ def _answered(getresponse: Callable[..., Any], arms: _Arms) -> Callable[..., Any
         fault = arms.fault() if line else None
         if fault and line:
             fault.strike("sent", line)
-        response = getresponse(self, *rest, **named)
+        try:
+            response = getresponse(self, *rest, **named)
+        except OSError:
+            if fault and line:
+                fault.take_back()
+            raise
         if fault and line:
             fault.strike("after", line)
         return response
