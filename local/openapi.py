@@ -78,13 +78,20 @@ OPERATIONS = (
     Operation(
         "GET", "/runs", "ListRuns", "Runs, newest first", {200: shapes.RunsPage}, (400,), query=ListRequest
     ),
-    Operation("GET", "/runs/{run_id}", "ShowRun", "The record of a run", {200: shapes.Record}, (404,)),
+    Operation(
+        "GET",
+        "/runs/{run_id}",
+        "ShowRun",
+        "The record of a run",
+        {200: shapes.Record | shapes.Waiting},
+        (404,),
+    ),
     Operation(
         "POST",
         "/runs/{run_id}/cancel",
         "CancelRun",
-        "Cancel a run that is under way",
-        {202: shapes.Cancelling},
+        "Cancel a run that is under way, or give up one that waits",
+        {202: shapes.Cancelling, 200: shapes.Dropped},
         (400, 404, 409, 413),
         body=CancelRequest,
         body_required=False,

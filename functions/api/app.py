@@ -15,6 +15,7 @@ from celonis_refresh.passage.requesting import Requests, no_object, read_cancel,
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.listing import Listing
+from celonis_refresh.runs.waiting import Known
 from celonis_refresh.timing import within
 
 app = APIGatewayHttpResolver()
@@ -22,8 +23,9 @@ app = APIGatewayHttpResolver()
 
 @cache
 def _requests() -> Requests:
-    records, listing = assembly.records(), Listing(assembly.table(), time.time)
-    return Requests(assembly.accepting(), assembly.state_machine(), records, listing)
+    table = assembly.table()
+    known, listing = Known(table, assembly.records()), Listing(table, time.time)
+    return Requests(assembly.accepting(), assembly.state_machine(), known, listing)
 
 
 @cache
@@ -31,7 +33,7 @@ def _steering() -> Steering:
     table = assembly.table()
     return Steering(
         table=table,
-        records=assembly.records(),
+        known=Known(table, assembly.records()),
         listing=Listing(table, time.time),
         accepting=assembly.accepting(),
         executions=assembly.state_machine(),
@@ -64,7 +66,7 @@ def cancel_run(run_id: str) -> tuple[dict[str, Any], int]:
     request = read_cancel(_body())
     deadline = assembly.deadline(app.lambda_context)
     told = _steering().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
-    return told, HTTPStatus.ACCEPTED
+    return told, HTTPStatus.OK if told["status"] == "dropped" else HTTPStatus.ACCEPTED
 
 
 @app.post("/runs/<run_id>/retry")

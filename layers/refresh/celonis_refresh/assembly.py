@@ -29,6 +29,7 @@ from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.waiting import make_run_id
 from celonis_refresh.timing import Deadline
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def deadline(context: LambdaContext) -> Deadline:
 
 def new_id(name: str) -> str:
     """A run's id: readable, sorted by time within a pipeline, and never the same twice."""
-    return f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return make_run_id(name, datetime.now(UTC), secrets.token_hex(4))
 
 
 @cache

@@ -95,6 +95,8 @@ def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(
 
     service.running(second)
     third = service.ended(service.execute({"pipeline": pipeline}))["output"]["run_id"]
+    waiting = service.call("GET", f"/runs/{third}").json()
+    assert (waiting["status"], waiting["behind"]) == ("WAITING", second)
     dropping = service.call("POST", f"/runs/{second}/cancel", {"drop_pending": True})
     assert dropping.json()["dropped"]["run_id"] == third
     assert service.closed(second)["status"] == "ABORTED"
@@ -103,6 +105,27 @@ def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(
     assert service.status(third) == "NONE"
     refused = service.call("POST", f"/runs/{second}/cancel")
     assert (refused.status_code, refused.json()["error"]) == (409, "RunClosed")
+
+
+def test_what_waits_for_the_end_of_a_pause_is_shown_and_given_up_by_its_id(
+    service: Service, celonis: Celonis
+) -> None:
+    job = celonis.job()
+    pipeline = service.pipeline(jobs=[job], paused=True)
+    (joined,) = service.call("POST", "/runs", {"pipeline": pipeline, "mode": "FULL"}).json()["runs"]
+    assert joined["status"] == "joined"
+    path = f"/runs/{joined['run_id']}"
+    waiting = service.call("GET", path).json()
+    assert (waiting["status"], waiting["behind"], waiting["wish"]["mode"]) == ("WAITING", None, "FULL")
+    dropped = service.call("POST", f"{path}/cancel")
+    assert (dropped.status_code, dropped.json()["status"]) == (200, "dropped")
+    assert dropped.json()["wish"] == waiting["wish"]
+    assert service.call("GET", path).status_code == 404
+    service.define(pipeline, jobs=[job])
+    (started,) = service.call("POST", "/runs", {"pipeline": pipeline}).json()["runs"]
+    assert started["status"] == "started"
+    run = service.closed(started["run_id"])
+    assert (run["status"], run["wish"]["mode"], len(celonis.executions(job))) == ("SUCCEEDED", None, 1)
 
 
 def test_a_failed_run_is_taken_up_where_it_stopped(service: Service, celonis: Celonis) -> None:

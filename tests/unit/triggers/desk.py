@@ -14,6 +14,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.runs.waiting import Known
 from tests.fakes.bench import RUN
 from tests.fakes.parts import reconciling_over, steering_over
 from tests.unit.passage.exit import Exit
@@ -47,7 +48,9 @@ class Desk(Exit):
 
     @property
     def requests(self) -> Requests:
-        return Requests(self.accepting, self.executions, self.bench.records, self.listing)
+        return Requests(
+            self.accepting, self.executions, Known(self.bench.table, self.bench.records), self.listing
+        )
 
     @property
     def steering(self) -> Steering:

@@ -89,6 +89,94 @@ def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
     assert cancelled(desk, drop=True)["dropped"]["wish"]["mode"] == "FULL"
 
 
+def behind_a_pause(desk: Desk) -> str:
+    """The id of what waits in a free slot until the pause is lifted."""
+    desk.end("SUCCEEDED")
+    desk.definitions["otc"] = job_definition(paused=True)
+    return str(desk.start(mode="FULL")["runs"][0]["run_id"])
+
+
+def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
+    desk = Desk()
+    run_id = desk.start(mode="FULL")["runs"][0]["run_id"]
+    shown = desk.requests.show(run_id)
+    assert (shown["run_id"], shown["pipeline"], shown["status"]) == (run_id, "otc", "WAITING")
+    assert (shown["behind"], shown["wish"]["mode"]) == (RUN, "FULL")
+    desk.end("SUCCEEDED")
+    assert desk.requests.show(run_id)["status"] == "OPENING"
+
+
+def test_a_run_that_waits_for_the_end_of_a_pause_stands_behind_none() -> None:
+    desk = Desk()
+    shown = desk.requests.show(behind_a_pause(desk))
+    assert (shown["status"], shown["behind"]) == ("WAITING", None)
+
+
+@pytest.mark.parametrize("run_id", ["none", "otc-7", "otc", "no name-20260101T000000Z-00000000", "x" * 3000])
+def test_what_neither_began_nor_waits_is_no_run(run_id: str) -> None:
+    desk = Desk()
+    desk.join("otc-2")
+    with pytest.raises(RunNotFound):
+        desk.requests.show(run_id)
+
+
+def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> None:
+    desk = Desk()
+    desk.join("otc-2")
+
+    def begins(operation: str, request: dict[str, Any]) -> None:
+        if operation == "GetItem" and request["Key"]["pk"]["S"] == "slot#otc":
+            desk.bench.dynamodb.before = lambda *_: None
+            desk.end("SUCCEEDED")
+
+    desk.bench.dynamodb.before = begins
+    assert desk.requests.show("otc-2")["status"] == "OPENING"
+
+
+def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> None:
+    desk = Desk()
+    desk.join("otc-2")
+    told = cancelled(desk, "otc-2")
+    assert (told["run_id"], told["status"]) == ("otc-2", "dropped")
+    assert desk.executions.known[RUN].status == "RUNNING"
+    with pytest.raises(RunNotFound):
+        desk.requests.show("otc-2")
+    desk.end("SUCCEEDED")
+    assert desk.status("otc-2") is None
+
+
+def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
+    desk = Desk()
+    run_id = behind_a_pause(desk)
+    assert cancelled(desk, run_id)["wish"]["mode"] == "FULL"
+    desk.definitions["otc"] = job_definition()
+    desk.round()
+    assert desk.status(run_id) is None
+    assert desk.start()["runs"][0]["status"] == "started"
+
+
+def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None:
+    desk = Desk()
+    desk.join("otc-2")
+
+    def begins(operation: str, request: dict[str, Any]) -> None:
+        if operation == "UpdateItem":
+            desk.bench.dynamodb.before = lambda *_: None
+            desk.end("SUCCEEDED")
+
+    desk.bench.dynamodb.before = begins
+    with pytest.raises(TableBusy):
+        cancelled(desk, "otc-2")
+    assert cancelled(desk, "otc-2")["status"] == "cancelling"
+
+
+def test_a_run_that_waits_is_not_retried() -> None:
+    desk = Desk()
+    desk.join("otc-2")
+    with pytest.raises(RunOpen, match="WAITING"):
+        desk.retry("otc-2")
+
+
 def test_only_a_run_that_is_open_can_be_cancelled() -> None:
     desk = Desk()
     with pytest.raises(RunNotFound):

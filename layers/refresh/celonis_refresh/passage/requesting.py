@@ -19,7 +19,8 @@ from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from celonis_refresh.runs.listing import Listing, shown
-from celonis_refresh.runs.records import Records, RunStatus
+from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.waiting import Known, Waiting
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.documents import parse_json
 from celonis_refresh.webhooks.errors import Malformed
@@ -70,7 +71,7 @@ class Requests(Struct, frozen=True):
 
     accepting: Accepting
     executions: Executions
-    records: Records
+    known: Known
     listing: Listing
 
     def start(
@@ -92,8 +93,9 @@ class Requests(Struct, frozen=True):
         return told(acceptance)
 
     def show(self, run_id: str) -> dict[str, Any]:
-        """One run's record. Raises ``RunNotFound``."""
-        return shown(self.records.get(run_id))
+        """One run's record, or what is known of one that waits. Raises ``RunNotFound``."""
+        found = self.known.get(run_id)
+        return found.shown() if isinstance(found, Waiting) else shown(found)
 
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:
         """``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""

@@ -31,6 +31,14 @@ class Cancelling(TypedDict):
     dropped: NotRequired[dict[str, Any]]
 
 
+class Dropped(TypedDict):
+    """The answer to a cancel of a run that waited: it will not begin."""
+
+    run_id: str
+    status: Literal["dropped"]
+    wish: dict[str, Any]
+
+
 class Summary(TypedDict):
     """A run in a list. Dates are ISO 8601 in UTC."""
 
@@ -62,6 +70,16 @@ class Record(TypedDict):
     execution_arn: NotRequired[str]
     follow_up: NotRequired[str]
     told_at: NotRequired[str]
+
+
+class Waiting(TypedDict):
+    """A run that has not begun; ``behind``: the one that has to end before, null during a pause."""
+
+    run_id: str
+    pipeline: str
+    status: Literal["WAITING"]
+    behind: str | None
+    wish: dict[str, Any]
 
 
 class RunsPage(TypedDict):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
 from celonis_refresh.passage.accepting import Accepting, told
 from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
@@ -15,9 +16,10 @@ from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.records import Records, Run, RunStatus
+from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.slots import drop_waiting
 from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.runs.waiting import Known, Waiting
 from celonis_refresh.timing import Clock, Deadline, epoch
 
 
@@ -62,7 +64,7 @@ class Steering(Struct, frozen=True):
     """``pipelines`` lists the names that are defined."""
 
     table: Table
-    records: Records
+    known: Known
     listing: Listing
     accepting: Accepting
     executions: StoppableExecutions
@@ -72,10 +74,16 @@ class Steering(Struct, frozen=True):
     def cancel(self, run_id: str, caller: str, deadline: Deadline, *, drop_pending: bool) -> dict[str, Any]:
         """Stops the run's execution; CloseRun cancels what runs at Celonis and starts what waits.
 
-        ``drop_pending``: what waits behind the run is given up too. Raises ``RunNotFound``, ``RunClosed``.
+        ``drop_pending``: what waits behind the run is given up too. A run that waits itself is given up at
+        once. Raises ``RunNotFound``, ``RunClosed``.
         """
-        run = self.records.get_open(run_id)
-        dropped = self._drop(run, deadline) if drop_pending else None
+        run = self.known.get(run_id)
+        if isinstance(run, Waiting):
+            wish = self._drop(run.pipeline, run.slot, caller, deadline)["wish"]
+            return {"run_id": run_id, "status": "dropped", "wish": wish}
+        if not run.is_open:
+            raise RunClosed(run_id, run.status)
+        dropped = self._drop_behind(run, caller, deadline) if drop_pending else None
         self.executions.start(run_id)  # a run whose execution never began has none to stop
         self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
         return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
@@ -86,7 +94,9 @@ class Steering(Struct, frozen=True):
         Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
         that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
-        run = self.records.get(run_id)
+        run = self.known.get(run_id)
+        if isinstance(run, Waiting):
+            raise RunOpen(run_id, keys.WAITING)
         if run.is_open:
             raise RunOpen(run_id, run.status)
         if run.status is RunStatus.SUCCEEDED:
@@ -125,16 +135,23 @@ class Steering(Struct, frozen=True):
             "seconds_since_last_success": fresh,
         }
 
-    def _drop(self, run: Run, deadline: Deadline) -> Mapping[str, Any] | None:
+    def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
         slot = self.table.get(keys.slot(run.pipeline)) or {}
         if slot.get("run_id") != run.run_id or "pending" not in slot:
             return None
+        return self._drop(run.pipeline, slot, caller, deadline)
+
+    def _drop(
+        self, pipeline: str, slot: Mapping[str, Any], caller: str, deadline: Deadline
+    ) -> Mapping[str, Any]:
+        """Gives up what waits in a slot: its run id and wish. The log alone tells of it afterwards."""
+        pending: Mapping[str, Any] = slot["pending"]
         try:
-            self.table.update(drop_waiting(self.table, run.pipeline, slot, run.run_id), deadline)
+            self.table.update(drop_waiting(self.table, pipeline, slot, slot.get("run_id")), deadline)
         except Refused as refused:
             if not _is_dropped(refused.found[0], slot):
-                raise TableBusy("another trigger joined at the same moment") from None
-        pending: Mapping[str, Any] = slot["pending"]
+                raise TableBusy("it began, or another trigger joined, at the same moment") from None
+        logger.info("what waited is given up", extra={"run_id": pending["run_id"], "caller": caller})
         return pending
 
     def _later_success(self, run: Run) -> str | None:
@@ -145,5 +162,5 @@ class Steering(Struct, frozen=True):
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
     """Whether the very next change of the slot gave up what waited: a first try, or somebody else."""
     known = found or {}
-    same = known.get("run_id") == slot["run_id"] and known.get("rev") == slot["rev"] + 1
+    same = known.get("run_id") == slot.get("run_id") and known.get("rev") == slot["rev"] + 1
     return same and "pending" not in known

@@ -8,14 +8,13 @@ CLOSING = "closing"
 
 
 class RunNotFound(RefreshError):
-    """No record of that run: it never was, or its retention is over."""
+    """No record of that run, and nothing that waits: it never was, was given up, or its retention is over."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(
             f"There is no run {run_id!r}.",
-            hint="If a trigger joined it, it waits and begins once the run before it has ended; "
-            "otherwise list the runs to find the one you mean.",
+            hint="List the runs to find the one you mean.",
         )
 
 

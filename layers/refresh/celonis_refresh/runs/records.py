@@ -142,12 +142,12 @@ class Records(Struct, frozen=True):
 
     def find(self, run_id: str) -> Run | None:
         """The run, as long as it is kept: DynamoDB may take days to delete what has expired."""
-        item = self.table.get(keys.run(run_id))
+        item = self.table.get(keys.run(run_id)) if len(run_id) <= MAX_RUN_ID else None
         return Run(item) if item and item.get("expires", inf) >= int(self.clock()) else None
 
     def get(self, run_id: str) -> Run:
         """The run. Raises ``RunNotFound``."""
-        run = self.find(run_id) if len(run_id) <= MAX_RUN_ID else None
+        run = self.find(run_id)
         if run is None:
             raise RunNotFound(run_id)
         return run

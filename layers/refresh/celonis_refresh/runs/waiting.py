@@ -1,0 +1,55 @@
+"""Runs that wait: triggers joined into one that has no record before it begins, but stands in a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import MAX_RUN_ID, Records, Run
+from celonis_refresh.runs.table import Table
+
+
+def make_run_id(pipeline: str, at: datetime, token: str) -> str:
+    """``order-to-cash-20260101T040000Z-0c0ffee0``; ``at`` in UTC, ``token``: eight hexadecimal digits."""
+    return f"{pipeline}-{at:%Y%m%dT%H%M%SZ}-{token}"
+
+
+def pipeline_of(run_id: str) -> str:
+    """The pipeline that an id of ours names; with another, no slot agrees."""
+    return run_id.rsplit("-", 2)[0]
+
+
+class Waiting(Struct, frozen=True):
+    """``slot``: its pipeline's, as it was read."""
+
+    run_id: str
+    pipeline: str
+    slot: Mapping[str, Any]
+
+    def shown(self) -> dict[str, Any]:
+        """As people read it: like a record, as far as there is one. ``behind``: the run that has to end."""
+        told = {"run_id": self.run_id, "pipeline": self.pipeline, "status": keys.WAITING}
+        return {**told, "behind": self.slot.get("run_id"), "wish": self.slot["pending"]["wish"]}
+
+
+class Known(Struct, frozen=True):
+    """What is known under a run's id, whether it has begun or not."""
+
+    table: Table
+    records: Records
+
+    def get(self, run_id: str) -> Run | Waiting:
+        """Raises ``RunNotFound``. What begins between two reads has a record by the third."""
+        found = self.records.find(run_id) or self._waiting(run_id)
+        return found or self.records.get(run_id)
+
+    def _waiting(self, run_id: str) -> Waiting | None:
+        pipeline = pipeline_of(run_id)
+        slot = self.table.get(keys.slot(pipeline)) if len(run_id) <= MAX_RUN_ID else None
+        if slot is None or slot.get("pending", {}).get("run_id") != run_id:
+            return None
+        return Waiting(run_id, pipeline, slot)
