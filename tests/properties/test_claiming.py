@@ -27,8 +27,9 @@ from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
-from celonis_refresh.runs.slots import release, start_waiting
+from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
 from celonis_refresh.runs.table import Refused
+from celonis_refresh.runs.waiting import Known, Waiting
 from celonis_refresh.timing import Deadline, epoch, iso
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
@@ -211,6 +212,22 @@ class Claiming(RuleBasedStateMachine):
         with pytest.raises(Refused):
             self.table.transact(actions, self.deadline())
         slot.active, slot.waiting = slot.waiting, None
+
+    @rule(pipeline=pipelines)
+    def give_up(self, pipeline: str) -> None:
+        """Somebody gives up what waits, behind a run or for the end of a pause."""
+        slot = self.model.slots[pipeline]
+        if not slot.waiting:
+            return
+        found = Known(self.table, self.records).get(slot.waiting)
+        assert isinstance(found, Waiting)
+        assert (found.pipeline, found.shown()["behind"]) == (pipeline, slot.active)
+        action = drop_waiting(self.table, pipeline, found.slot, slot.active)
+        self.table.update(action, self.deadline())
+        with pytest.raises(Refused):
+            self.table.update(action, self.deadline())
+        self.model.promises = [each for each in self.model.promises if each.run_id != slot.waiting]
+        slot.waiting = None
 
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
     @rule(data=st.data())
