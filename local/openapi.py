@@ -16,7 +16,7 @@ from celonis_refresh.http_answers import STATUS
 from celonis_refresh.names import NAME_PATTERN
 from celonis_refresh.passage import shapes
 from celonis_refresh.passage.requesting import CancelRequest, ListRequest, StartRequest
-from celonis_refresh.runs.records import MAX_RUN_ID
+from celonis_refresh.runs.run_ids import MAX_RUN_ID
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 REFERENCE = "#/components/schemas/{name}"

@@ -12,9 +12,9 @@ from local.aws.runtime.faults import _answered, _counted, _Fault
 class Arms:
     """One fault, and the moments at which it struck."""
 
-    def __init__(self, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, moment: str, monkeypatch: pytest.MonkeyPatch, call: int = 1) -> None:
         self.struck: list[str] = []
-        self._fault = _Fault(moment, 1, "UpdateItem", "", 0.0)
+        self._fault = _Fault(moment, call, "UpdateItem", "", 0.0)
         monkeypatch.setattr("os.kill", lambda *_: self.struck.append(moment))
 
     def fault(self) -> _Fault:
@@ -48,6 +48,17 @@ def test_after_a_call_means_after_its_answer_on_whichever_try_it_came(
     connection.call(arms)
     connection.call(arms)
     assert arms.struck == ["after"]
+
+
+@pytest.mark.parametrize("moment", ["before", "sent", "after"])
+def test_a_call_that_is_sent_again_counts_once(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms, connection = Arms(moment, monkeypatch, call=2), Connection(TimeoutError("timed out"), None, None)
+    with pytest.raises(TimeoutError):
+        connection.call(arms)
+    connection.call(arms)
+    assert arms.struck == []
+    connection.call(arms)
+    assert arms.struck == [moment]
 
 
 @pytest.mark.parametrize("moment", ["before", "sent"])

@@ -28,8 +28,8 @@ from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.run_ids import make_run_id
 from celonis_refresh.runs.table import Table
-from celonis_refresh.runs.waiting import make_run_id
 from celonis_refresh.timing import Deadline
 
 if TYPE_CHECKING:

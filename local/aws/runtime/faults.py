@@ -24,23 +24,24 @@ class _Fault:
         self._hangs = hangs
         self._call = call
         self._pattern = re.compile(pattern)
-        self._count = 0
+        self._count, self._struck = 0, False
 
-    def note(self, line: str) -> bool:
-        """Whether this is the call; the calls before it are only named."""
+    def note(self, line: str) -> int:
+        """Names a call that counts, and gives its number; 0 for any other."""
         if not self._pattern.search(line):
-            return False
+            return 0
         self._count += 1
         print(f"{_PREFIX} call {self._count} {line}", flush=True)
-        return self._count == self._call
+        return self._count
 
     def take_back(self) -> None:
-        """The call at hand had no answer: after it means after the one that is sent in its place."""
-        if self._moment == "after":
-            self._count -= 1
+        """The last call had no answer: the one that is sent in its place is the same call."""
+        self._count -= 1
 
-    def strike(self, moment: str, line: str) -> None:
-        if moment == self._moment:
+    def strike(self, moment: str, number: int, line: str) -> None:
+        """Ends or stops the process, once: at the chosen moment of the chosen call."""
+        if moment == self._moment and number == self._call and not self._struck:
+            self._struck = True
             print(f"{_PREFIX} {'hangs' if self._hangs else 'ended'} {moment} {line}{self._event}", flush=True)
             if not self._hangs:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -109,9 +110,9 @@ def _counted(endheaders: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
     def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
         line = self._fault_line
         fault = arms.fault() if line else None
-        self._fault_line = line if fault and fault.note(line) else None
-        if fault and self._fault_line:
-            fault.strike("before", line)
+        self._fault_number = fault.note(line) if fault else 0
+        if fault and self._fault_number:
+            fault.strike("before", self._fault_number, line)
         return endheaders(self, *rest, **named)
 
     return wrapped
@@ -119,18 +120,17 @@ def _counted(endheaders: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
 
 def _answered(getresponse: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
     def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
-        line = getattr(self, "_fault_line", None)
-        fault = arms.fault() if line else None
-        if fault and line:
-            fault.strike("sent", line)
+        number = getattr(self, "_fault_number", 0)
+        fault = arms.fault() if number else None
+        if fault is None:
+            return getresponse(self, *rest, **named)
+        fault.strike("sent", number, self._fault_line)
         try:
             response = getresponse(self, *rest, **named)
         except OSError:
-            if fault and line:
-                fault.take_back()
+            fault.take_back()
             raise
-        if fault and line:
-            fault.strike("after", line)
+        fault.strike("after", number, self._fault_line)
         return response
 
     return wrapped

@@ -9,6 +9,8 @@ import pytest
 from local.crowd import crowd_settings
 from tests.stack.ground import Ground, deployed
 
+ARRIVAL_LEAD = 5.0
+"""Seconds: what is answered in time here is a matter of the machine, and of whatever else it does."""
 PROCESSES = 8
 """Of the trigger, ready before the first request; more of them come as they are needed."""
 
@@ -16,7 +18,10 @@ PROCESSES = 8
 @pytest.fixture(scope="package")
 def ground() -> Iterator[Ground]:
     with deployed(
-        "burst", crowd_settings(time_factor=0.25), WebhookRateLimit="10000", WebhookBurstLimit="5000"
+        "burst",
+        crowd_settings(time_factor=0.25, arrival_lead=ARRIVAL_LEAD),
+        WebhookRateLimit="10000",
+        WebhookBurstLimit="5000",
     ) as ground:
         ground.service.stack.warm("Trigger", PROCESSES)
         yield ground

@@ -16,6 +16,8 @@ from tests.stack.triggers.calls import CALLS, Call, source_of
 
 SIGNED_BY_AMAZON = {"aws_sns", "snowflake"}
 """Only Amazon can sign for them; ``tests/unit/triggers`` plays them with a certificate of its own."""
+LONG = 1000.0
+"""Seconds: a job that ends once its event was sent again."""
 
 
 class Sent(NamedTuple):
@@ -32,11 +34,14 @@ class Sent(NamedTuple):
 
 def _sent(ground: Ground, name: str) -> Sent:
     service, call = ground.service, CALLS[name](1)
-    job = ground.celonis.job(seconds=1)
+    job = ground.celonis.job(seconds=LONG)
     pipeline = service.pipeline(jobs=[job])
     source = source_of(service, call, {"pipeline": pipeline})
     first, again = call.send(service, source), call.send(service, source)
     run_id = service.item(f"slot#{pipeline}")["run_id"]["S"]
+    service.running(run_id)
+    ground.celonis.set_job(job, seconds=0.3)
+    ground.celonis.finish(job)
     record = service.closed(run_id)
     if call.delivery is None:
         service.closed(again.json()["runs"][0]["run_id"])

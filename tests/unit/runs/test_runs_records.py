@@ -12,7 +12,8 @@ from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
-from celonis_refresh.runs.records import MAX_RUN_ID, OPEN, Records, Run, RunStatus, new_record
+from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus, new_record
+from celonis_refresh.runs.run_ids import MAX_RUN_ID
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
@@ -37,7 +38,7 @@ def test_a_run_is_found_by_its_id(run: Run, records: Records) -> None:
 def test_a_run_that_is_not_there_is_told(records: Records) -> None:
     assert records.find("otc-9") is None
     for get in (records.get, records.get_open):
-        with pytest.raises(RunNotFound, match="no run 'otc-9'") as caught:
+        with pytest.raises(RunNotFound, match="no record of run 'otc-9'") as caught:
             get("otc-9")
         assert caught.value.run_id == "otc-9"
 

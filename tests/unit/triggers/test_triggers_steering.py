@@ -145,6 +145,19 @@ def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> 
     assert desk.status("otc-2") is None
 
 
+@pytest.mark.parametrize("behind", [True, False])
+def test_the_log_tells_by_whom_what_waited_was_given_up(
+    *, behind: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk()
+    waiting = desk.start(reason="because")["runs"][0]["run_id"]
+    (reason,) = desk.requests.show(waiting)["wish"]["reasons"]
+    cancelled(desk, RUN if behind else waiting, drop=behind)
+    (line,) = (vars(record) for record in caplog.records if "given up" in record.message)
+    assert (line["levelname"], line["run_id"], line["caller"]) == ("WARNING", waiting, CALLER)
+    assert line["triggers"] == [reason["trigger"]]
+
+
 def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
     desk = Desk()
     run_id = behind_a_pause(desk)
@@ -173,7 +186,7 @@ def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None
 def test_a_run_that_waits_is_not_retried() -> None:
     desk = Desk()
     desk.join("otc-2")
-    with pytest.raises(RunOpen, match="WAITING"):
+    with pytest.raises(RunOpen, match=r"WAITING.*begins by itself"):
         desk.retry("otc-2")
 
 

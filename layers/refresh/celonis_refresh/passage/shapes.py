@@ -73,7 +73,7 @@ class Record(TypedDict):
 
 
 class Waiting(TypedDict):
-    """A run that has not begun; ``behind``: the one that has to end before, null during a pause."""
+    """A run that has not begun; ``behind``: the one under way, null where a pause is or was."""
 
     run_id: str
     pipeline: str

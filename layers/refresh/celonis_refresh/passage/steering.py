@@ -24,11 +24,17 @@ from celonis_refresh.timing import Clock, Deadline, epoch
 
 
 class RunOpen(RefreshError):
-    """A run that has not ended cannot be retried."""
+    """A run that has not ended, or not begun, cannot be retried."""
 
     def __init__(self, run_id: str, status: str) -> None:
         self.run_id = run_id
-        super().__init__(f"Run {run_id} is {status}.", hint="Cancel it first, or let it end.")
+        waits = status == keys.WAITING
+        hint = (
+            "It begins by itself, and there is nothing to retry."
+            if waits
+            else "Cancel it first, or let it end."
+        )
+        super().__init__(f"Run {run_id} is {status}.", hint=hint)
 
 
 class RunSuperseded(RefreshError):
@@ -151,7 +157,9 @@ class Steering(Struct, frozen=True):
         except Refused as refused:
             if not _is_dropped(refused.found[0], slot):
                 raise TableBusy("it began, or another trigger joined, at the same moment") from None
-        logger.info("what waited is given up", extra={"run_id": pending["run_id"], "caller": caller})
+        triggers = [reason["trigger"] for reason in pending["wish"]["reasons"]]
+        given_up = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
+        logger.warning("what waited is given up", extra=given_up)
         return pending
 
     def _later_success(self, run: Run) -> str | None:

@@ -8,13 +8,14 @@ CLOSING = "closing"
 
 
 class RunNotFound(RefreshError):
-    """No record of that run, and nothing that waits: it never was, was given up, or its retention is over."""
+    """No record of that run: it never was, has not begun, was given up, or its retention is over."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(
-            f"There is no run {run_id!r}.",
-            hint="List the runs to find the one you mean.",
+            f"There is no record of run {run_id!r}.",
+            hint="List the runs to find the one you mean; one that waits behind another has none yet, and "
+            "begins by itself.",
         )
 
 

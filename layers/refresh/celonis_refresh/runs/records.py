@@ -19,6 +19,7 @@ from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import as_read
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StepMoved
+from celonis_refresh.runs.run_ids import MAX_RUN_ID
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline
 
@@ -34,8 +35,6 @@ class RunStatus(StrEnum):
     ABORTED = "ABORTED"
 
 
-MAX_RUN_ID = 80
-"""Characters: it is the name of an execution."""
 OPEN = frozenset({RunStatus.OPENING, RunStatus.RUNNING})
 IS_OPEN = "#status IN (:opening, :running)"
 OPEN_VALUES: Mapping[str, str] = {"opening": RunStatus.OPENING, "running": RunStatus.RUNNING}

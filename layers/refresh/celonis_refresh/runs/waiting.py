@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.records import MAX_RUN_ID, Records, Run
+from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.run_ids import MAX_RUN_ID, pipeline_of
 from celonis_refresh.runs.table import Table
-
-
-def make_run_id(pipeline: str, at: datetime, token: str) -> str:
-    """``order-to-cash-20260101T040000Z-0c0ffee0``; ``at`` in UTC, ``token``: eight hexadecimal digits."""
-    return f"{pipeline}-{at:%Y%m%dT%H%M%SZ}-{token}"
-
-
-def pipeline_of(run_id: str) -> str:
-    """The pipeline that an id of ours names; with another, no slot agrees."""
-    return run_id.rsplit("-", 2)[0]
 
 
 class Waiting(Struct, frozen=True):
@@ -31,7 +21,7 @@ class Waiting(Struct, frozen=True):
     slot: Mapping[str, Any]
 
     def shown(self) -> dict[str, Any]:
-        """As people read it: like a record, as far as there is one. ``behind``: the run that has to end."""
+        """As people read it: like a record, as far as there is one. ``behind``: the run under way, if any."""
         told = {"run_id": self.run_id, "pipeline": self.pipeline, "status": keys.WAITING}
         return {**told, "behind": self.slot.get("run_id"), "wish": self.slot["pending"]["wish"]}
 

@@ -1,0 +1,89 @@
+"""As many at once as the machine serves: the others wait, and a request arrives when it is let in."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+
+from local.aws.gateway.calls import AwsCall
+from local.aws.gateway.lambda_invocations import LambdaInvocations
+from local.aws.http_api.front import HttpFront
+from local.aws.http_api.routes import HttpApi, Route
+from local.aws.http_server import Request
+from local.aws.runtime.outcomes import Outcome
+from tests.fakes.clock import Clock
+
+SENT = 6
+REQUEST = Request("POST", "/", [], b"{}")
+
+
+class Busy:
+    """A function that takes a second of ``clock``, and counts who is served beside it."""
+
+    def __init__(self, at_once: int) -> None:
+        self.clock, self.most, self.arrivals = Clock(), 0, list[float]()
+        self.version = "1"
+        self._serving, self._lock = 0, threading.Lock()
+        self._full = threading.Barrier(at_once)
+
+    def resolve(self, *_: object) -> Busy:
+        return self
+
+    def invoke(self, _function: str, payload: bytes, *_: object, **__: object) -> Outcome:
+        with self._lock:
+            self._serving += 1
+            self.most = max(self.most, self._serving)
+        self._full.wait(10)
+        event: dict[str, Any] = json.loads(payload)
+        with self._lock:
+            self.arrivals.append(event.get("requestContext", {}).get("timeEpoch", 0) / 1000)
+            self.clock.sleep(1.0)
+            self._serving -= 1
+        return Outcome(b"{}", "id")
+
+
+def through_api_gateway(busy: Busy, at_once: int) -> Callable[[], int]:
+    front = HttpFront(
+        region="eu-central-1",
+        account="123456789012",
+        apis={"api": HttpApi("api", [Route("POST", "/", "function", iam=False)])},
+        invoke=busy.invoke,
+        identify=lambda *_: None,
+        may_invoke=lambda *_: True,
+        clock=busy.clock,
+        at_once=at_once,
+        write_access_log=print,
+    )
+    return lambda: front(REQUEST).status
+
+
+def through_lambda(busy: Busy, at_once: int) -> Callable[[], int]:
+    layer = LambdaInvocations(cast(Any, busy), cast(Any, busy), cast(Any, None), at_once)
+    call = AwsCall("lambda", "Invoke", None, "rest-json", {"FunctionName": "function"})
+    return lambda: layer(call, REQUEST, lambda: pytest.fail("nobody else invokes")).status
+
+
+@pytest.mark.parametrize("ways_in", [through_api_gateway, through_lambda])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_more_are_served_at_once_and_all_are_served(
+    ways_in: Callable[[Busy, int], Callable[[], int]], at_once: int
+) -> None:
+    busy = Busy(at_once)
+    send = ways_in(busy, at_once)
+    with ThreadPoolExecutor(SENT) as pool:
+        assert [one.result(20) for one in [pool.submit(send) for _ in range(SENT)]] == [200] * SENT
+    assert busy.most == at_once
+
+
+def test_a_request_arrives_when_it_is_let_in() -> None:
+    busy = Busy(1)
+    send, begun = through_api_gateway(busy, 1), busy.clock()
+    with ThreadPoolExecutor(SENT) as pool:
+        for one in [pool.submit(send) for _ in range(SENT)]:
+            one.result(20)
+    assert [round(arrival - begun) for arrival in busy.arrivals] == list(range(SENT))
