@@ -16,8 +16,10 @@ from local.aws.runtime.pool import Limits
 from local.aws.settings import EventSettings, Settings
 
 AT_ONCE = 50
-SERVED_AT_ONCE = 12
+SERVED_AT_ONCE = 10
 """Of those; the others wait, and their time has not begun. In AWS each would have a processor of its own."""
+TASKS_AT_ONCE = 4
+"""Of the executions, and of events, meanwhile: they have time."""
 PATIENCE = 120.0
 """Seconds that a sender waits here: on a slow machine, requests wait for each other."""
 TRIES = 2
@@ -34,9 +36,9 @@ def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
     return Settings(
         time_factor=time_factor,
         arrival_lead=arrival_lead,
-        at_once=SERVED_AT_ONCE,
+        requests_at_once=SERVED_AT_ONCE,
         events=EventSettings(late_seconds=0.6),
-        limits=Limits(per_function=100, starting=1),
+        limits=Limits(per_function=100, starting=1, in_turn=TASKS_AT_ONCE),
     )
 
 

@@ -1,6 +1,6 @@
 """Many senders at once, and what a stack makes of them.
 
-``burst``: a thousand deliveries for one pipeline, sent fifty at a time and served twelve at a time: they must
+``burst``: a thousand deliveries for one pipeline, sent fifty at a time and served ten at a time: they must
 lead to one run and one that follows. ``together``: two hundred pipelines at once on one Celonis that allows
 twenty requests a second.
 Answers are timed in seconds of this machine, which runs every function, AWS and Celonis on its few

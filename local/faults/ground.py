@@ -19,6 +19,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from local.aws.http_api.events import Arrival, to_event, to_response
 from local.aws.http_api.routes import Route
 from local.aws.http_server import Request, Response
+from local.aws.runtime.pool import Limits
 from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.aws.states.execution import Execution
@@ -28,7 +29,7 @@ from local.standing import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
 PLENTY_OF_TIME = 60.0
-AT_ONCE = 16
+AT_ONCE = 20
 """Requests, and tasks of executions, that are served at the same time: a slow answer is no part of a case."""
 ARRIVAL_LEAD = 5.0
 """The trigger answers within seconds of the arrival, and many cases play at the same time."""
@@ -181,7 +182,12 @@ def standing_ground() -> Iterator[Ground]:
         parameters={**PARAMETERS, "LogLevel": "DEBUG"},
         state_dir=STATE / "faults",
         # Late events are nothing to a case; events that come again are cases of their own.
-        settings=Settings(events=EventSettings(twice_ratio=0), arrival_lead=ARRIVAL_LEAD, at_once=AT_ONCE),
+        settings=Settings(
+            events=EventSettings(twice_ratio=0),
+            arrival_lead=ARRIVAL_LEAD,
+            requests_at_once=AT_ONCE,
+            limits=Limits(in_turn=AT_ONCE),
+        ),
     )
     with stack:
         ground = Ground(stack)

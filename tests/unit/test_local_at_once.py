@@ -6,16 +6,23 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from local.aws.delivery.asynchronous import AsyncInvocations
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.http_api.front import HttpFront
 from local.aws.http_api.routes import HttpApi, Route
 from local.aws.http_server import Request
+from local.aws.runtime.armory import Armory
+from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.pool import Limits
+from local.aws.settings import EventSettings
 from tests.fakes.clock import Clock
 
 SENT = 6
@@ -27,14 +34,10 @@ class Busy:
 
     def __init__(self, at_once: int) -> None:
         self.clock, self.most, self.arrivals = Clock(), 0, list[float]()
-        self.version = "1"
         self._serving, self._lock = 0, threading.Lock()
         self._full = threading.Barrier(at_once)
 
-    def resolve(self, *_: object) -> Busy:
-        return self
-
-    def invoke(self, _function: str, payload: bytes, *_: object, **__: object) -> Outcome:
+    def serve(self, payload: bytes) -> Outcome:
         with self._lock:
             self._serving += 1
             self.most = max(self.most, self._serving)
@@ -47,12 +50,12 @@ class Busy:
         return Outcome(b"{}", "id")
 
 
-def through_api_gateway(busy: Busy, at_once: int) -> Callable[[], int]:
+def through_api_gateway(busy: Busy, at_once: int, _folder: Path) -> Callable[[], int]:
     front = HttpFront(
         region="eu-central-1",
         account="123456789012",
         apis={"api": HttpApi("api", [Route("POST", "/", "function", iam=False)])},
-        invoke=busy.invoke,
+        invoke=lambda _function, payload, _request_id: busy.serve(payload),
         identify=lambda *_: None,
         may_invoke=lambda *_: True,
         clock=busy.clock,
@@ -62,27 +65,63 @@ def through_api_gateway(busy: Busy, at_once: int) -> Callable[[], int]:
     return lambda: front(REQUEST).status
 
 
-def through_lambda(busy: Busy, at_once: int) -> Callable[[], int]:
-    layer = LambdaInvocations(cast(Any, busy), cast(Any, busy), cast(Any, None), at_once)
+class InTurn(Invoker):
+    """Every function of it is the busy one."""
+
+    busy: Busy
+
+    def invoke(
+        self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
+    ) -> Outcome:
+        return self.busy.serve(payload)
+
+
+def invoker(busy: Busy, at_once: int, folder: Path) -> InTurn:
+    nothing: Any = None
+    made = InTurn(nothing, nothing, nothing, folder, Limits(in_turn=at_once), Armory())
+    made.busy = busy
+    return made
+
+
+def through_the_lambda_api(busy: Busy, at_once: int, folder: Path) -> Callable[[], int]:
+    functions: Any = SimpleNamespace(resolve=lambda *_: SimpleNamespace(version="1"))
+    events: Any = None
+    layer = LambdaInvocations(functions, invoker(busy, at_once, folder), events)
     call = AwsCall("lambda", "Invoke", None, "rest-json", {"FunctionName": "function"})
     return lambda: layer(call, REQUEST, lambda: pytest.fail("nobody else invokes")).status
 
 
-@pytest.mark.parametrize("ways_in", [through_api_gateway, through_lambda])
+def through_the_queue_of_events(busy: Busy, at_once: int, folder: Path) -> Callable[[], int]:
+    settings = SimpleNamespace(on_success_arn=None)
+    functions: Any = SimpleNamespace(resolve=lambda *_: None, async_settings=lambda *_: settings)
+    later: Any = SimpleNamespace(after=lambda _, act: act())
+    sender: Any = None
+    queue = AsyncInvocations(functions, invoker(busy, at_once, folder), sender, later, EventSettings())
+
+    def accepted() -> int:
+        queue.accept("function", b"{}")
+        return 200
+
+    return accepted
+
+
+@pytest.mark.parametrize(
+    "ways_in", [through_api_gateway, through_the_lambda_api, through_the_queue_of_events]
+)
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_no_more_are_served_at_once_and_all_are_served(
-    ways_in: Callable[[Busy, int], Callable[[], int]], at_once: int
+    ways_in: Callable[[Busy, int, Path], Callable[[], int]], at_once: int, tmp_path: Path
 ) -> None:
     busy = Busy(at_once)
-    send = ways_in(busy, at_once)
+    send = ways_in(busy, at_once, tmp_path)
     with ThreadPoolExecutor(SENT) as pool:
         assert [one.result(20) for one in [pool.submit(send) for _ in range(SENT)]] == [200] * SENT
     assert busy.most == at_once
 
 
-def test_a_request_arrives_when_it_is_let_in() -> None:
+def test_a_request_arrives_when_it_is_let_in(tmp_path: Path) -> None:
     busy = Busy(1)
-    send, begun = through_api_gateway(busy, 1), busy.clock()
+    send, begun = through_api_gateway(busy, 1, tmp_path), busy.clock()
     with ThreadPoolExecutor(SENT) as pool:
         for one in [pool.submit(send) for _ in range(SENT)]:
             one.result(20)

@@ -53,7 +53,7 @@ class AsyncInvocations:
 
     def _run(self, event: _Event) -> None:
         try:
-            outcome = self._invoker.invoke(
+            outcome = self._invoker.invoke_in_turn(
                 event.reference, event.payload, qualifier=event.qualifier, request_id=event.request_id
             )
         except ThrottledError:

@@ -1,6 +1,5 @@
 """The Invoke operation of the Lambda API, answered by the functions' own processes."""
 
-import threading
 import uuid
 
 from local.aws.delivery.asynchronous import AsyncInvocations
@@ -18,15 +17,12 @@ _ASYNC_LIMIT = 1024 * 1024
 
 
 class LambdaInvocations:
-    """A layer of the gateway. `at_once`: invocations whose answer is waited for; others wait their turn."""
+    """A layer of the gateway."""
 
-    def __init__(
-        self, functions: Functions, invoker: Invoker, events: AsyncInvocations, at_once: int
-    ) -> None:
+    def __init__(self, functions: Functions, invoker: Invoker, events: AsyncInvocations) -> None:
         self._functions = functions
         self._invoker = invoker
         self._events = events
-        self._places = threading.BoundedSemaphore(at_once)
 
     def __call__(self, call: AwsCall, request: Request, proceed: Next) -> Response:
         if call.service != "lambda" or call.operation not in _HANDLED:
@@ -53,8 +49,9 @@ class LambdaInvocations:
             if kind == "Event":
                 self._events.accept(reference, payload, qualifier=qualifier, request_id=request_id)
                 return Response(202, b"", [("x-amzn-RequestId", request_id)])
-            with self._places:
-                outcome = self._invoker.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
+            outcome = self._invoker.invoke_in_turn(
+                reference, payload, qualifier=qualifier, request_id=request_id
+            )
         except NotFoundError as error:
             return error_response(call, "ResourceNotFoundException", str(error), status=404, Type="User")
         except ThrottledError as error:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -36,6 +37,7 @@ class Invoker:
         self.logs = logs
         self._state_dir = state_dir
         self.pool = Pool(self._start, limits)
+        self._turns = threading.BoundedSemaphore(limits.in_turn)
         self._armory = armory
         self._fault_folder = state_dir / "faults"
         self._fault_folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,13 @@ class Invoker:
         outcome = self.pool.invoke(function, Invocation(payload, request_id, arn, _trace_id(), fault))
         self._report(function, outcome, (time.monotonic() - began) * 1000)
         return outcome
+
+    def invoke_in_turn(
+        self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
+    ) -> Outcome:
+        """The same, once no more than the limit of others are served."""
+        with self._turns:
+            return self.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
 
     def _report(self, function: Function, outcome: Outcome, milliseconds: float) -> None:
         summary = _platform_failure(outcome)

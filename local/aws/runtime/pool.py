@@ -19,11 +19,16 @@ class ThrottledError(LocalStackError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Processes per function, in all, and how many may be starting at the same time."""
+    """Processes per function, in all, and how many may be starting at the same time.
+
+    `in_turn`: calls of the Lambda API and events that are served at the same time; the others wait. The time
+    that a task is given runs meanwhile.
+    """
 
     per_function: int = 64
     total: int = 300
     starting: int = max(2, os.cpu_count() or 2)
+    in_turn: int = 1000
 
 
 class Pool:
