@@ -87,6 +87,12 @@ class Service(Configuration, WaysIn, Mail):
 
         until(proof, f"{step} of run {run_id}")
 
+    def followed(self, pipeline: str) -> tuple[str, str]:
+        """A run whose job is under way, and one that waits behind it."""
+        first = self.execute({"pipeline": pipeline})
+        self.running(first)
+        return first, str(self.ended(self.execute({"pipeline": pipeline}))["output"]["run_id"])
+
     def waiting(self, run_id: str, step: str) -> None:
         """Waits until a step waits for its turn."""
 

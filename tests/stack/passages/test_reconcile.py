@@ -18,9 +18,7 @@ def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
-    first = service.execute({"pipeline": pipeline})
-    service.running(first)
-    second = service.ended(service.execute({"pipeline": pipeline}))["output"]["run_id"]
+    first, second = service.followed(pipeline)
     with service.unheard():
         service.stop(first, cause="Nobody hears of it.")
     assert service.status(first) == "RUNNING"
@@ -72,9 +70,7 @@ def test_what_waits_for_a_paused_pipeline_starts_once_it_is_not_paused_any_more(
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
-    first = service.execute({"pipeline": pipeline})
-    service.running(first)
-    second = service.ended(service.execute({"pipeline": pipeline}))["output"]["run_id"]
+    first, second = service.followed(pipeline)
     service.define(pipeline, jobs=[job], paused=True)
     celonis.set_job(job, seconds=0.5)
     celonis.finish(job)

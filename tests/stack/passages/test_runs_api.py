@@ -84,9 +84,7 @@ def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
-    first = service.execute({"pipeline": pipeline})
-    service.running(first)
-    second = service.ended(service.execute({"pipeline": pipeline}))["output"]["run_id"]
+    first, second = service.followed(pipeline)
     answer = service.call("POST", f"/runs/{first}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
     run = service.closed(first)
