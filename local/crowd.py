@@ -26,7 +26,6 @@ TRIES = 2
 """Of a delivery that is answered with a 503: the second is what counts."""
 UNAVAILABLE = 503
 
-
 Request = tuple[bytes, Mapping[str, str]]
 """Body and headers of a delivery."""
 
@@ -36,9 +35,8 @@ def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
     return Settings(
         time_factor=time_factor,
         arrival_lead=arrival_lead,
-        requests_at_once=SERVED_AT_ONCE,
         events=EventSettings(late_seconds=0.6),
-        limits=Limits(per_function=100, starting=1, in_turn=TASKS_AT_ONCE),
+        limits=Limits(100, starting=1, requests_at_once=SERVED_AT_ONCE, tasks_at_once=TASKS_AT_ONCE),
     )
 
 

@@ -15,7 +15,7 @@ from celonis_refresh.passage.requesting import Requests, no_object, read_cancel,
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.waiting import Known
+from celonis_refresh.runs.waiting import Lookup
 from celonis_refresh.timing import within
 
 app = APIGatewayHttpResolver()
@@ -24,8 +24,8 @@ app = APIGatewayHttpResolver()
 @cache
 def _requests() -> Requests:
     table = assembly.table()
-    known, listing = Known(table, assembly.records()), Listing(table, time.time)
-    return Requests(assembly.accepting(), assembly.state_machine(), known, listing)
+    lookup, listing = Lookup(table, assembly.records()), Listing(table, time.time)
+    return Requests(assembly.accepting(), assembly.state_machine(), lookup, listing)
 
 
 @cache
@@ -33,7 +33,7 @@ def _steering() -> Steering:
     table = assembly.table()
     return Steering(
         table=table,
-        known=Known(table, assembly.records()),
+        lookup=Lookup(table, assembly.records()),
         listing=Listing(table, time.time),
         accepting=assembly.accepting(),
         executions=assembly.state_machine(),

@@ -127,7 +127,7 @@ def _front(
         identify=callers.identify,
         may_invoke=may_invoke,
         clock=lambda: time.time() + settings.arrival_lead,
-        at_once=settings.requests_at_once,
+        at_once=settings.limits.requests_at_once,
         write_access_log=lambda line: logs.append("access", line, ""),
     )
 

@@ -38,15 +38,11 @@ class Settings:
 
     `arrival_lead`: seconds that API Gateway's time of arrival lies ahead. On a crowded machine a process
     takes longer to start than in AWS, and a function that counts from the arrival would have no time left.
-
-    `requests_at_once`: that API Gateway lets in; the others wait before they have arrived. In AWS each has a
-    processor of its own, here all share a few: the more of them there are, the later is everyone's answer.
     """
 
     seed: int = 0
     time_factor: float = 1.0
     arrival_lead: float = 0.0
-    requests_at_once: int = 1000
     limits: Limits = field(default_factory=Limits)
     transactions: TransactionSettings = field(default_factory=TransactionSettings)
     events: EventSettings = field(default_factory=EventSettings)

@@ -22,10 +22,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tls", action="store_true", help="serve the API over HTTPS")
     parser.add_argument("--no-history", action="store_true", help="jobs that never ran, models never loaded")
     chosen = parser.parse_args(arguments)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # a shell starts what is in the background without the first
+    # A shell starts what is in the background without the first.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     simulator = CelonisSimulator(
         chosen.host, chosen.port, chosen.control_port, tls=chosen.tls, history=not chosen.no_history

@@ -185,8 +185,7 @@ def standing_ground() -> Iterator[Ground]:
         settings=Settings(
             events=EventSettings(twice_ratio=0),
             arrival_lead=ARRIVAL_LEAD,
-            requests_at_once=AT_ONCE,
-            limits=Limits(in_turn=AT_ONCE),
+            limits=Limits(requests_at_once=AT_ONCE, tasks_at_once=AT_ONCE),
         ),
     )
     with stack:

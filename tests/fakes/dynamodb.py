@@ -68,6 +68,28 @@ class FakeDynamoDB:
     tokens: set[str] = field(default_factory=set)
     lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
+    def meanwhile(self, operation: str, act: Callable[[], object], key: str = "") -> None:
+        """Somebody acts right before the next request of ``operation`` (for the item of ``key``), once."""
+        quiet = self.before
+
+        def before(asked: str, request: dict[str, Any]) -> None:
+            if asked == operation and (not key or request["Key"] == {"pk": {"S": key}}):
+                self.before = quiet
+                act()
+
+        self.before = before
+
+    def lose_answer(self, operation: str) -> None:
+        """The next answer to ``operation`` is lost on its way; what was asked for has taken place."""
+        quiet = self.after
+
+        def after(asked: str, request: dict[str, Any]) -> None:
+            if asked == operation:
+                self.after = quiet
+                raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
+
+        self.after = after
+
     def get_item(self, **request: Any) -> dict[str, Any]:
         return self._call("GetItem", request, self._get)
 

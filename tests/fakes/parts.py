@@ -10,7 +10,7 @@ from celonis_refresh.passage.reconciling import Reconciling
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.waiting import Known
+from celonis_refresh.runs.waiting import Lookup
 from tests.fakes.bench import Bench
 from tests.fakes.executions import FakeExecutions
 
@@ -38,7 +38,7 @@ def steering_over(
 ) -> Steering:
     return Steering(
         table=bench.table,
-        known=Known(bench.table, bench.records),
+        lookup=Lookup(bench.table, bench.records),
         listing=Listing(bench.table, bench.clock),
         accepting=accepting,
         executions=executions,

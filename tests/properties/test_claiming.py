@@ -29,7 +29,7 @@ from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
 from celonis_refresh.runs.table import Refused
-from celonis_refresh.runs.waiting import Known, Waiting
+from celonis_refresh.runs.waiting import Lookup, Waiting
 from celonis_refresh.timing import Deadline, epoch, iso
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
@@ -219,10 +219,10 @@ class Claiming(RuleBasedStateMachine):
         slot = self.model.slots[pipeline]
         if not slot.waiting:
             return
-        found = Known(self.table, self.records).get(slot.waiting)
+        found = Lookup(self.table, self.records).get(slot.waiting)
         assert isinstance(found, Waiting)
         assert (found.pipeline, found.shown()["behind"]) == (pipeline, slot.active)
-        action = drop_waiting(self.table, pipeline, found.slot, slot.active)
+        action = drop_waiting(self.table, pipeline, found.slot)
         self.table.update(action, self.deadline())
         with pytest.raises(Refused):
             self.table.update(action, self.deadline())

@@ -92,5 +92,5 @@ def test_moto_sends_no_event_to_a_function() -> None:
     target = "arn:aws:lambda:eu-central-1:123456789012:function:f"
     events.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": target}])
     entry = {"Source": "shop", "DetailType": "d", "Detail": "{}"}
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="Expr not defined"):
         events.put_events(Entries=[entry])

@@ -30,6 +30,7 @@ from celonis_refresh.aws.connections import Connections
 from celonis_refresh.aws.in_time import InTime
 from celonis_refresh.timing import Deadline, within
 from local.celonis.tls import make_certificate
+from tests.fakes.slowness import hung_up
 
 pytestmark = pytest.mark.enable_socket
 
@@ -73,7 +74,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         server.asked.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-        time.sleep(server.takes.pop(0) if server.takes else 0.0)
+        if server.takes and hung_up(self.connection, server.takes.pop(0)):
+            self.close_connection = True
+            return
         if server.cut:
             self.close_connection = True
             return
@@ -83,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         for piece in [bytes([byte]) for byte in body] if server.drips else [body]:
-            time.sleep(server.drips)
+            if server.drips and hung_up(self.connection, server.drips):
+                self.close_connection = True
+                return
             self.wfile.write(piece)
 
     def log_message(self, *_: object) -> None:

@@ -78,7 +78,7 @@ class InTurn(Invoker):
 
 def invoker(busy: Busy, at_once: int, folder: Path) -> InTurn:
     nothing: Any = None
-    made = InTurn(nothing, nothing, nothing, folder, Limits(in_turn=at_once), Armory())
+    made = InTurn(nothing, nothing, nothing, folder, Limits(tasks_at_once=at_once), Armory())
     made.busy = busy
     return made
 

@@ -27,6 +27,7 @@ from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport
 from celonis_refresh.wire import Pools
+from tests.fakes.slowness import hung_up
 
 pytestmark = pytest.mark.enable_socket
 
@@ -122,7 +123,8 @@ def _dripping(first: bytes, rest: bytes) -> Serve:
     def drip(connection: socket.socket) -> None:
         connection.sendall(first)
         for byte in rest:
-            time.sleep(0.05)
+            if hung_up(connection, 0.05):
+                return
             connection.sendall(bytes([byte]))
 
     return drip
@@ -161,9 +163,9 @@ def test_a_server_that_answers_slowly_does_not_hold_the_call(serve: Serve) -> No
 
 def test_a_server_that_falls_silent_in_the_middle_has_no_more_than_the_rest_of_the_time() -> None:
     def late_and_silent(connection: socket.socket) -> None:
-        time.sleep(0.5)
-        connection.sendall(HEAD)
-        connection.recv(1)
+        if not hung_up(connection, 0.5):
+            connection.sendall(HEAD)
+            connection.recv(1)
 
     with _serving(late_and_silent, timeouts=ROOMY) as (_, client):
         begun = time.monotonic()
@@ -187,8 +189,8 @@ def test_an_answer_without_end_is_given_up_at_the_longest_length() -> None:
 
 def test_the_time_for_an_answer_begins_anew_on_a_connection_that_is_used_again() -> None:
     def late(connection: socket.socket) -> None:
-        time.sleep(0.3)
-        _whole(connection)
+        if not hung_up(connection, 0.3):
+            _whole(connection)
 
     with _serving(late, late, late, timeouts=ROOMY) as (server, client):
         for _ in range(3):

@@ -37,7 +37,7 @@ class Invoker:
         self.logs = logs
         self._state_dir = state_dir
         self.pool = Pool(self._start, limits)
-        self._turns = threading.BoundedSemaphore(limits.in_turn)
+        self._turns = threading.BoundedSemaphore(limits.tasks_at_once)
         self._armory = armory
         self._fault_folder = state_dir / "faults"
         self._fault_folder.mkdir(parents=True, exist_ok=True)

@@ -21,14 +21,16 @@ class ThrottledError(LocalStackError):
 class Limits:
     """Processes per function, in all, and how many may be starting at the same time.
 
-    `in_turn`: calls of the Lambda API and events that are served at the same time; the others wait. The time
-    that a task is given runs meanwhile.
+    `requests_at_once`: that API Gateway lets in; the others wait before they have arrived. `tasks_at_once`:
+    of state machines, and events; the time that a task is given runs while it waits. In AWS each invocation
+    has a processor of its own, here all share a few: the more there are, the later is everyone's answer.
     """
 
     per_function: int = 64
     total: int = 300
     starting: int = max(2, os.cpu_count() or 2)
-    in_turn: int = 1000
+    requests_at_once: int = 1000
+    tasks_at_once: int = 1000
 
 
 class Pool:

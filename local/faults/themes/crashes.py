@@ -6,7 +6,6 @@ The state machine tries a task again, EventBridge the end of a run, and a sender
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from local.faults.case import Case, Expected, Knobs, job_case, load_case, red
 from local.faults.scene import Scene
 from local.faults.themes.acts import join, stop_while_running
 from local.faults.themes.inner_loads import loading_case
+from local.waiting import until
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}
@@ -23,8 +23,8 @@ NOTHING_MORE: dict[str, Any] = {}
 SOON = {"settle": 3}
 QUICK = {"seconds": 0.3}
 UNAVAILABLE = 503
-TRIES, RETRY_SECONDS = 3, 1.0
-"""Of a sender whose delivery is answered with it."""
+RETRY_SECONDS = 1.0
+"""Until a sender tries again what is answered with it."""
 
 
 class Call(NamedTuple):
@@ -133,11 +133,12 @@ def with_fault(case: Case, function: str, fault: Fault) -> Case:
 
 def _sent_again(scene: Scene) -> int:
     """The status of the first answer that is not a 503: a busy machine may be too slow for one delivery."""
-    for status in (scene.deliver_unhurried() for _ in range(TRIES)):
-        if status != UNAVAILABLE:
-            return status
-        time.sleep(RETRY_SECONDS)
-    return UNAVAILABLE
+
+    def answered() -> int | None:
+        status = scene.deliver_unhurried()
+        return None if status == UNAVAILABLE else status
+
+    return until(answered, "an answer other than a 503", pause=RETRY_SECONDS)
 
 
 def _in_the_trigger(name: str, **more: Any) -> Case:

@@ -176,14 +176,7 @@ def test_a_pause_keeps_what_waits_where_it_can_be_listed() -> None:
 
 def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
     leave = succeeded()
-    bench = leave.bench
-
-    def joins(operation: str, request: object) -> None:
-        if operation == "TransactWriteItems":
-            bench.dynamodb.before = lambda *_: None
-            leave.join("otc-2")
-
-    bench.dynamodb.before = joins
+    leave.bench.dynamodb.meanwhile("TransactWriteItems", lambda: leave.join("otc-2"))
     leave.end("SUCCEEDED")
     assert slot(leave)["run_id"] == "otc-2"
     assert leave.executions.asked == ["otc-2"]
@@ -192,16 +185,9 @@ def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
 def test_a_run_that_somebody_else_closes_meanwhile_is_closed_once() -> None:
     leave = succeeded()
     leave.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
-    bench = leave.bench
-
-    def closes(operation: str, request: object) -> None:
-        if operation == "TransactWriteItems":
-            bench.dynamodb.before = lambda *_: None
-            leave.close()
-
-    bench.dynamodb.before = closes
+    leave.bench.dynamodb.meanwhile("TransactWriteItems", leave.close)
     leave.close()
-    assert bench.records.get(RUN).status is RunStatus.FAILED
+    assert leave.bench.records.get(RUN).status is RunStatus.FAILED
     assert len(leave.notices) == 1
     assert "run_id" not in slot(leave)
 

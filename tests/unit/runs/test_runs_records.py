@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
@@ -151,16 +149,6 @@ def test_a_definition_that_a_record_should_not_hold_is_told_with_its_run() -> No
         _ = run.definition
 
 
-def lost(fake: FakeDynamoDB) -> None:
-    """The answer to the next write is lost on its way; what it says has taken place."""
-
-    def after(operation: str, request: dict[str, Any]) -> None:
-        fake.after = lambda operation, request: None
-        raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
-
-    fake.after = after
-
-
 @pytest.fixture
 def fake() -> FakeDynamoDB:
     return FakeDynamoDB()
@@ -182,10 +170,10 @@ def test_a_step_that_was_saved_without_an_answer_is_saved(
 ) -> None:
     """Sent again, it is refused by its own first try, which is as good."""
     records, run = opened
-    lost(fake)
+    fake.lose_answer("UpdateItem")
     saved = records.save_step(run, "job-0", STATE, deadline, {"loads": {}})
     assert saved.steps["job-0"]["rev"] == records.get("otc-1").steps["job-0"]["rev"] == 1
-    lost(fake)
+    fake.lose_answer("UpdateItem")
     later = records.save_step(saved, "job-0", {**saved.steps["job-0"], "posts": 2}, deadline)
     assert later.steps["job-0"]["rev"] == 2
 
@@ -220,6 +208,6 @@ def test_what_is_noted_twice_is_noted(
     fake: FakeDynamoDB, opened: tuple[Records, Run], deadline: Deadline
 ) -> None:
     records, run = opened
-    lost(fake)
+    fake.lose_answer("UpdateItem")
     records.note(run, {"status": RunStatus.RUNNING}, deadline)
     assert records.get("otc-1").status is RunStatus.RUNNING

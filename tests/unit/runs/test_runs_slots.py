@@ -96,8 +96,15 @@ def test_what_waits_is_started_once(waiting: Table, deadline: Deadline) -> None:
 
 
 def test_what_waits_can_be_given_up(followed: Table, deadline: Deadline) -> None:
-    followed.update(drop_waiting(followed, "otc", slot_of(followed), "otc-1"), deadline)
+    followed.update(drop_waiting(followed, "otc", slot_of(followed)), deadline)
     assert slot_of(followed) == {"pk": "slot#otc", "run_id": "otc-1", "rev": 3}
+
+
+def test_what_waits_in_a_free_slot_can_be_given_up_and_is_listed_no_more(
+    waiting: Table, deadline: Deadline
+) -> None:
+    waiting.update(drop_waiting(waiting, "otc", slot_of(waiting)), deadline)
+    assert slot_of(waiting) == {"pk": "slot#otc", "rev": 2}
 
 
 Change = Any
@@ -106,7 +113,6 @@ MOVES: dict[str, Change] = {
     "release during a pause": lambda table, slot, run_id: release(
         table, "otc", slot, run_id, LATER, paused=True
     ),
-    "drop": lambda table, slot, run_id: [drop_waiting(table, "otc", slot, run_id)],
 }
 
 
@@ -118,15 +124,18 @@ def test_only_the_run_that_holds_the_slot_moves_it(move: str, followed: Table, d
     assert slot_of(followed) == slot
 
 
-@pytest.mark.parametrize("move", MOVES)
+DROP: Change = lambda table, slot, _: [drop_waiting(table, "otc", slot)]  # noqa: E731 - a row of the table
+
+
+@pytest.mark.parametrize("move", [*MOVES.values(), DROP], ids=[*MOVES, "drop"])
 def test_a_slot_that_somebody_joined_since_it_was_read_is_not_moved(
-    move: str, followed: Table, claims: Claims, deadline: Deadline
+    move: Change, followed: Table, claims: Claims, deadline: Deadline
 ) -> None:
     read = slot_of(followed)
     claims.accept([claim(number=3, wish=wish("FULL", "all", []))], [], deadline)
     after = slot_of(followed)
     with pytest.raises(Refused):
-        followed.transact(MOVES[move](followed, read, "otc-1"), deadline)
+        followed.transact(move(followed, read, "otc-1"), deadline)
     assert slot_of(followed) == after
     assert Wish.from_json(after["pending"]["wish"]).complete
 

@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.runs.waiting import Known
+from celonis_refresh.runs.waiting import Lookup
 from tests.fakes.bench import RUN
 from tests.fakes.parts import reconciling_over, steering_over
 from tests.unit.passage.exit import Exit
@@ -49,7 +49,7 @@ class Desk(Exit):
     @property
     def requests(self) -> Requests:
         return Requests(
-            self.accepting, self.executions, Known(self.bench.table, self.bench.records), self.listing
+            self.accepting, self.executions, Lookup(self.bench.table, self.bench.records), self.listing
         )
 
     @property

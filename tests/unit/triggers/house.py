@@ -13,7 +13,7 @@ from celonis_refresh.passage.requesting import Requests
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.waiting import Known
+from celonis_refresh.runs.waiting import Lookup
 from tests.fakes.bench import Crashed
 from tests.fakes.parts import closing_over, reconciling_over, steering_over
 from tests.unit.passage.entrance import Entrance
@@ -75,7 +75,7 @@ class House(Entrance):
         self.listing = Listing(bench.table, bench.clock)
         self.opening = Opening(bench.records, self.accepting, self.tables, bench.clock)
         self.requests = Requests(
-            self.accepting, self.executions, Known(bench.table, bench.records), self.listing
+            self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
         )
 
     @property

@@ -20,7 +20,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from celonis_refresh.runs.listing import Listing, shown
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.runs.waiting import Known, Waiting
+from celonis_refresh.runs.waiting import Lookup, Waiting
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.documents import parse_json
 from celonis_refresh.webhooks.errors import Malformed
@@ -71,7 +71,7 @@ class Requests(Struct, frozen=True):
 
     accepting: Accepting
     executions: Executions
-    known: Known
+    lookup: Lookup
     listing: Listing
 
     def start(
@@ -94,7 +94,7 @@ class Requests(Struct, frozen=True):
 
     def show(self, run_id: str) -> dict[str, Any]:
         """One run's record, or what is known of one that waits. Raises ``RunNotFound``."""
-        found = self.known.get(run_id)
+        found = self.lookup.get(run_id)
         return found.shown() if isinstance(found, Waiting) else shown(found)
 
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.runs.records import Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
 from celonis_refresh.runs.table import Refused, Table
-from celonis_refresh.runs.waiting import Known, Waiting
+from celonis_refresh.runs.waiting import Lookup, Waiting
 from celonis_refresh.timing import Clock, Deadline, epoch
 
 
@@ -28,13 +28,7 @@ class RunOpen(RefreshError):
 
     def __init__(self, run_id: str, status: str) -> None:
         self.run_id = run_id
-        waits = status == keys.WAITING
-        hint = (
-            "It begins by itself, and there is nothing to retry."
-            if waits
-            else "Cancel it first, or let it end."
-        )
-        super().__init__(f"Run {run_id} is {status}.", hint=hint)
+        super().__init__(f"Run {run_id} is {status}.", hint="It can be retried once it has begun and ended.")
 
 
 class RunSuperseded(RefreshError):
@@ -70,7 +64,7 @@ class Steering(Struct, frozen=True):
     """``pipelines`` lists the names that are defined."""
 
     table: Table
-    known: Known
+    lookup: Lookup
     listing: Listing
     accepting: Accepting
     executions: StoppableExecutions
@@ -83,12 +77,11 @@ class Steering(Struct, frozen=True):
         ``drop_pending``: what waits behind the run is given up too. A run that waits itself is given up at
         once. Raises ``RunNotFound``, ``RunClosed``.
         """
-        run = self.known.get(run_id)
+        run = self.lookup.get(run_id)
         if isinstance(run, Waiting):
             wish = self._drop(run.pipeline, run.slot, caller, deadline)["wish"]
             return {"run_id": run_id, "status": "dropped", "wish": wish}
-        if not run.is_open:
-            raise RunClosed(run_id, run.status)
+        check_open(run)
         dropped = self._drop_behind(run, caller, deadline) if drop_pending else None
         self.executions.start(run_id)  # a run whose execution never began has none to stop
         self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
@@ -100,10 +93,8 @@ class Steering(Struct, frozen=True):
         Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
         that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
-        run = self.known.get(run_id)
-        if isinstance(run, Waiting):
-            raise RunOpen(run_id, keys.WAITING)
-        if run.is_open:
+        run = self.lookup.get(run_id)
+        if isinstance(run, Waiting) or run.is_open:
             raise RunOpen(run_id, run.status)
         if run.status is RunStatus.SUCCEEDED:
             raise RunClosed(run_id, run.status)
@@ -153,7 +144,7 @@ class Steering(Struct, frozen=True):
         """Gives up what waits in a slot: its run id and wish. The log alone tells of it afterwards."""
         pending: Mapping[str, Any] = slot["pending"]
         try:
-            self.table.update(drop_waiting(self.table, pipeline, slot, slot.get("run_id")), deadline)
+            self.table.update(drop_waiting(self.table, pipeline, slot), deadline)
         except Refused as refused:
             if not _is_dropped(refused.found[0], slot):
                 raise TableBusy("it began, or another trigger joined, at the same moment") from None

@@ -133,6 +133,12 @@ def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNo
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
 
 
+def check_open(run: Run) -> None:
+    """Raises ``RunClosed`` for a run that has ended."""
+    if not run.is_open:
+        raise RunClosed(run.run_id, run.status)
+
+
 class Records(Struct, frozen=True):
     """Reads and changes of run records. A change holds only while the run is open and nobody closes it."""
 
@@ -154,8 +160,7 @@ class Records(Struct, frozen=True):
     def get_open(self, run_id: str) -> Run:
         """The run, which is open and so holds its pipeline's slot. Raises ``RunNotFound``, ``RunClosed``."""
         run = self.get(run_id)
-        if not run.is_open:
-            raise RunClosed(run_id, run.status)
+        check_open(run)
         return run
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:

@@ -38,12 +38,11 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
     return [changed, _record(table, pipeline, pending, at)]
 
 
-def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str | None) -> Action:
-    """What waits is given up. ``run_id``: the run that holds the slot, if any."""
-    if run_id is None:
-        free = "attribute_not_exists(#run_id)"
-        return _change(table, pipeline, slot, " REMOVE #pending, #status, #position", free, {})
-    return _change(table, pipeline, slot, " REMOVE #pending", "#run_id = :mine", {"mine": run_id})
+def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
+    """What waits is given up, behind a run or in a free slot."""
+    waiting = {"waiting": slot["pending"]["run_id"]}
+    changes, waits = " REMOVE #pending, #status, #position", "#pending.#run_id = :waiting"
+    return _change(table, pipeline, slot, changes, waits, waiting)
 
 
 def _change(

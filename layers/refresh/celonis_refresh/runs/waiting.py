@@ -20,14 +20,18 @@ class Waiting(Struct, frozen=True):
     pipeline: str
     slot: Mapping[str, Any]
 
+    @property
+    def status(self) -> str:
+        return keys.WAITING
+
     def shown(self) -> dict[str, Any]:
         """As people read it: like a record, as far as there is one. ``behind``: the run under way, if any."""
-        told = {"run_id": self.run_id, "pipeline": self.pipeline, "status": keys.WAITING}
+        told = {"run_id": self.run_id, "pipeline": self.pipeline, "status": self.status}
         return {**told, "behind": self.slot.get("run_id"), "wish": self.slot["pending"]["wish"]}
 
 
-class Known(Struct, frozen=True):
-    """What is known under a run's id, whether it has begun or not."""
+class Lookup(Struct, frozen=True):
+    """Finds a run by its id, whether it has begun or not."""
 
     table: Table
     records: Records
