@@ -12,7 +12,7 @@ from itertools import cycle
 from typing import Literal, TypeVar, cast
 
 from celonis_refresh.celonis import errors
-from celonis_refresh.celonis.answers import RateLimit
+from celonis_refresh.celonis.answers import MAX_EXCHANGE, RateLimit
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
@@ -209,6 +209,7 @@ class FakeCelonis:
     ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
     ``gate``: what looks and cancels go through; ``limit``: what every answer tells of a rate limit.
+    ``dated``: the answer to a start carries the date.
     """
 
     clock: Clock
@@ -220,6 +221,7 @@ class FakeCelonis:
     timeouts: list[float] = field(default_factory=list)
     hook: Hook = quiet
     answers_id: bool = False
+    dated: bool = True
     up: float = 0.05
     down: float = 0.05
     gate: Gate = field(default_factory=OpenGate)
@@ -332,8 +334,15 @@ class FakeCelonis:
         if fault not in (None, "nothing"):
             self.clock.sleep(max(0.0, timeout - self.up - self.down))
             raise unavailable(may_have_started=True)
-        told = self.answers_id and start is not None and start.mine
-        return StartAnswer(start.id if start is not None and told else None)
+        shown = self.answers_id and start is not None and start.mine
+        return StartAnswer(start.id if start is not None and shown else None, self._arrived_at())
+
+    def _arrived_at(self) -> int | None:
+        """The date of an answer that came just now less the time of its exchange, as the client has it."""
+        took = self.up + self.down
+        if not self.dated or took > MAX_EXCHANGE:
+            return None
+        return int((int(self.clock.now - self.down) - took) * 1000)
 
     def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
         fault = self._fault(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,15 +14,21 @@ from tests.fakes.celonis import Hook, quiet
 
 @dataclass
 class FakeExecutions:
-    """``asked``: every request to start, in order; ``known``: the executions by name."""
+    """``asked``: every request to start, in order; ``known``: the executions by name.
+
+    ``answers``: by name, what Celonis had answered to the start of a step.
+    """
 
     known: dict[str, EndedExecution] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     hook: Hook = quiet
 
-    def start(self, run_id: str) -> None:
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
         self.hook("StartExecution", "before")
         self.asked.append(run_id)
+        if answer is not None:
+            self.answers.setdefault(run_id, answer)
         self.known.setdefault(run_id, EndedExecution(run_id, f"arn:{run_id}", "RUNNING"))
         self.hook("StartExecution", "after")
 

@@ -18,7 +18,7 @@ def test_a_connection_that_was_changed_is_used_after_five_minutes_at_the_latest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stored = Connection("moves", "https://old.eu-1.celonis.cloud", API_KEY)
-    clock, celonis = Clock(), FakeCelonis(*[json_reply({"id": "j"})] * 3)
+    clock, celonis = Clock(), FakeCelonis(*[json_reply({"id": "j", "status": None})] * 3)
     kept = Kept(lambda _: stored, assembly.CONNECTION_SECONDS, clock)
     monkeypatch.setattr(assembly, "connections", lambda: kept)
     monkeypatch.setattr(assembly, "table", lambda: None)

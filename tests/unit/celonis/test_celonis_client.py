@@ -134,6 +134,22 @@ def test_a_start_is_a_success_with_any_body_of_a_2xx(use: Use, reply: Reply) -> 
     assert use(client_of(FakeCelonis(reply))) in (None, StartAnswer(None))
 
 
+@pytest.mark.parametrize("body", [b"OK", b"", b'{"executionId": "e"}', b'{"executionId": []}'])
+@_each(POSTS)
+def test_a_start_says_when_it_arrived_whatever_the_body_of_the_answer(use: Use, body: bytes) -> None:
+    clock = Clock()
+    date = {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}  # one second later than the clock
+    answer = use(client_of(FakeCelonis(Reply(200, body, date), clock=clock, costs=0.5), clock=clock))
+    if isinstance(answer, StartAnswer):
+        assert answer.answered_at == round((Clock().now + 1.0 - 0.5) * 1000)
+
+
+def test_a_slow_start_does_not_say_when_it_arrived() -> None:
+    clock = Clock()
+    slow = FakeCelonis(Reply(200, b"", {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}), clock=clock, costs=4.0)
+    assert client_of(slow, clock=clock).execute_job("p", "j", "FULL") == StartAnswer()
+
+
 def test_a_start_gives_the_id_that_its_answer_names() -> None:
     job = client_of(FakeCelonis(json_reply({"executionId": "e"}))).execute_job("p", "j", "DELTA")
     model = client_of(FakeCelonis(json_reply({"dataLoadId": "l"}))).load_model("p", "m", from_cache=True)
@@ -171,7 +187,7 @@ def test_every_call_has_time_outs_and_asks_the_right_host(use: Use) -> None:
 
 def test_the_budget_of_a_call_covers_signing_in_and_repeating() -> None:
     clock = Clock()
-    steps = [token_reply(), json_reply({}, 401), token_reply(), json_reply({"id": "j"})]
+    steps = [token_reply(), json_reply({}, 401), token_reply(), json_reply({"id": "j", "status": None})]
     celonis = FakeCelonis(*steps, clock=clock, costs=1.5)
     client_of(celonis, OAUTH, clock).job("p", "j", timeout=5.0)
     expected = [(3.05, 5.0), (3.05, 3.5), (2.0, 2.0), (0.5, 0.5)]
@@ -189,7 +205,7 @@ def test_a_budget_that_signing_in_used_up_starts_nothing() -> None:
 
 def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
     clock = Clock()
-    celonis = FakeCelonis(token_reply(), json_reply({"id": "j"}), clock=clock, costs=4.0)
+    celonis = FakeCelonis(token_reply(), json_reply({"id": "j", "status": None}), clock=clock, costs=4.0)
     timeouts = Timeouts(connect=9.0, read=9.0, whole=6.0)
     client = CelonisClient(
         Connection("main", BASE, OAUTH),
@@ -206,7 +222,7 @@ def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
     limits = {"x-ratelimit-limit": "6000", "x-ratelimit-remaining": "1"}
     ignored = Reply(200, token_reply().body, {"x-ratelimit-limit": "7"})
     throttled = Reply(429, b"", limits | {"x-ratelimit-reset": "4"})
-    client = client_of(FakeCelonis(ignored, throttled, json_reply({"id": "j"})), OAUTH)
+    client = client_of(FakeCelonis(ignored, throttled, json_reply({"id": "j", "status": None})), OAUTH)
     seen = [client.rate_limit]
     with pytest.raises(CelonisThrottled):
         client.job("p", "j")
@@ -217,7 +233,7 @@ def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
 
 
 def test_who_asks_can_be_named() -> None:
-    celonis = FakeCelonis(json_reply({"id": "j"}))
+    celonis = FakeCelonis(json_reply({"id": "j", "status": None}))
     connection = Connection("main", BASE, ApiKey(KEY))
     CelonisClient(connection, pools=pools_to(celonis), user_agent="celonis-refresh/1.2").job("p", "j")
     assert celonis.sent[0].headers["User-Agent"] == "celonis-refresh/1.2"
@@ -349,7 +365,7 @@ class _Shut:
 
 def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
     refused = Reply(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
-    celonis, gate = FakeCelonis(json_reply({"id": "j"}), refused), _Shut()
+    celonis, gate = FakeCelonis(json_reply({"id": "j", "status": None}), refused), _Shut()
     client = CelonisClient(Connection("main", BASE, ApiKey(KEY)), pools=pools_to(celonis), gate=gate)
     assert client.urgent().job("p", "j") == Job("j")
     with pytest.raises(CelonisThrottled, match="cancelling"):

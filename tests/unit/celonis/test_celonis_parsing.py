@@ -84,8 +84,26 @@ def test_a_job_that_never_ran_has_no_status() -> None:
     assert (job.status, job.is_known, job.is_under_way, job.is_terminal) == (None, False, False, False)
 
 
-def test_a_job_that_does_not_repeat_its_id_has_the_one_that_was_asked_for() -> None:
-    assert parsing.job({"status": "SUCCESS"}, "asked").id == "asked"
+@pytest.mark.parametrize("found", ["j", "J"])
+def test_a_job_has_the_id_that_was_asked_for_in_either_case(found: str) -> None:
+    assert parsing.job({"id": found, "status": "SUCCESS"}, "j").id == found
+
+
+@pytest.mark.parametrize("fields", [{}, {"id": None}, {"id": ""}, {"id": "another"}])
+def test_a_record_without_the_id_that_was_asked_for_is_no_job(fields: dict[str, object]) -> None:
+    with pytest.raises(ShapeError, match="has no id, or another one"):
+        parsing.job({"status": "SUCCESS", **fields}, "j")
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": "Extract"}, {"latestExecutionItemId": "i"}])
+def test_a_record_without_status_and_current_execution_is_no_job(fields: dict[str, object]) -> None:
+    with pytest.raises(ShapeError, match="neither status nor currentExecutionId"):
+        parsing.job({"id": "j", **fields}, "j")
+
+
+@pytest.mark.parametrize("fields", [{"status": None}, {"currentExecutionId": None}])
+def test_a_status_or_a_current_execution_that_is_null_is_still_a_job(fields: dict[str, object]) -> None:
+    assert parsing.job({"id": "j", **fields}, "j") == Job("j")
 
 
 @pytest.mark.parametrize("data", [{}, {"title": "x"}, [], "RUNNING", None, 3])
@@ -101,7 +119,7 @@ def test_a_status_that_is_no_text_is_an_unexpected_shape(status: object) -> None
 
 
 def test_an_id_that_is_a_number_becomes_text() -> None:
-    assert parsing.job({"id": 42, "currentExecutionId": 7}, "j") == Job("42", current_execution_id="7")
+    assert parsing.job({"id": 42, "currentExecutionId": 7}, "42") == Job("42", current_execution_id="7")
 
 
 @pytest.mark.parametrize("value", [[], {}, True])
@@ -174,6 +192,19 @@ def test_a_load_is_read_under_shorter_names_too() -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["dataLoadId", "loadId", "id", "loadStatus", "startDate"])
+def test_one_field_of_a_load_makes_a_load(field: str) -> None:
+    assert parsing.load({field: "2026-01-01"}) is not None
+
+
+@pytest.mark.parametrize(
+    "envelope", [{"status": "ERROR", "message": "x"}, {"status": 500}, {"type": "about:blank", "status": "X"}]
+)
+def test_an_error_envelope_is_no_load(envelope: dict[str, object]) -> None:
+    with pytest.raises(ShapeError):
+        parsing.load(envelope)
+
+
 @pytest.mark.parametrize("data", [None, {}])
 def test_nothing_in_the_answer_means_never_loaded(data: object) -> None:
     assert parsing.load(data) is None
@@ -229,9 +260,15 @@ def test_executions_keep_their_order_and_leave_out_nulls() -> None:
     assert parsing.executions(data["executionItems"]) == expected
 
 
-@pytest.mark.parametrize("data", [{}, {"executionItems": None}, {"executionItems": []}, []])
+@pytest.mark.parametrize("data", [{"executionItems": []}, []])
 def test_a_job_without_executions_has_an_empty_list(data: object) -> None:
     assert parsing.executions(data) == []
+
+
+@pytest.mark.parametrize("data", [{}, {"executionItems": None}, {"status": 500, "message": "x"}])
+def test_an_object_without_the_list_is_no_empty_list(data: object) -> None:
+    with pytest.raises(ShapeError, match="executionItems is missing"):
+        parsing.executions(data)
 
 
 @pytest.mark.parametrize("data", [[{"id": "item"}], [{"executionId": ""}], [7], {"executionItems": {}}, None])

@@ -69,6 +69,22 @@ def _key(action: dict[str, Any]) -> str:
     return str(key["pk"]["S"])
 
 
+def claims(bench: Bench) -> list[Write]:
+    """The claims of pipelines that go out from now on: transactions about a slot."""
+    found: list[Write] = []
+    quiet = bench.dynamodb.before
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        quiet(operation, request)
+        if operation == "TransactWriteItems":
+            about = tuple(_key(action) for action in request["TransactItems"])
+            if any(key.startswith(("slot#", "delivery#")) for key in about):
+                found.append(Write(operation, about))
+
+    bench.dynamodb.before = before
+    return found
+
+
 def starts(bench: Bench) -> list[tuple[str, str, object]]:
     """The starts that got to Celonis, with their arguments."""
     return [sent for sent in bench.celonis.sent if sent[0] in STARTS]

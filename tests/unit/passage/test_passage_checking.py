@@ -10,9 +10,11 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.runs.earlier import Earlier
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, Crashed, job_definition, load_definition
 from tests.fakes.celonis import Lane, Lost, Shows, denied, rejected, throttled, unavailable
 from tests.unit.passage.outgoing import (
+    JOB_LEASE,
     MODEL_LEASE,
     RECORD,
     Outgoing,
@@ -204,7 +206,26 @@ def test_the_end_is_written_before_the_lease_is_freed() -> None:
     out = Outgoing(bench)
     bench.check("job-0")
     learned = Write("UpdateItem", ("durations#job#job-a#FULL",))
-    assert out.writes == [SAVED, Write("DeleteItem", ("lease#job#job-a",)), learned]
+    freed = Write("TransactWriteItems", ("lease#job#job-a", "earlier#job#job-a"))
+    assert out.writes == [SAVED, freed, learned]
+
+
+def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_show() -> None:
+    bench = running_job(seconds=10.0)
+    bench.clock.sleep(10.0)
+    bench.check("job-0")
+    ours = job(bench).mine[0]
+    earlier = bench.leases.earlier(JOB_LEASE)
+    assert (earlier.ids, earlier.newest) == ((ours.id,), (ours.id,))
+    assert earlier.started == round(ours.at * 1000)
+    assert earlier.visible_by == pytest.approx(bench.clock.now + 120.0, abs=1.0)
+    assert earlier.shows_running is True
+
+
+def test_what_was_not_proven_to_be_ours_is_not_kept_as_an_earlier_execution() -> None:
+    bench = lost_job("before", "before")
+    assert bench.go("job-0") == "StartIgnored"
+    assert bench.leases.earlier(JOB_LEASE) == Earlier()
 
 
 def test_every_look_has_a_time_out_and_is_counted() -> None:
@@ -244,6 +265,11 @@ def test_a_start_is_not_sent_again_before_everything_had_the_time_to_show() -> N
     assert bench.check("job-0")["status"] == "RUNNING"
     assert len(starts(bench)) == 1
     bench.clock.sleep(2.0)
+    bench.check("job-0")  # what this shows has to stay as it is for another settle
+    bench.clock.sleep(28.0)
+    assert bench.check("job-0")["status"] == "RUNNING"
+    assert len(starts(bench)) == 1
+    bench.clock.sleep(3.0)
     bench.check("job-0")
     assert len(starts(bench)) == 2
 

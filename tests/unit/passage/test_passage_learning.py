@@ -135,7 +135,7 @@ def test_durations_are_read_once_for_a_step(just_claimed: bool) -> None:
     )
     run = bench.open(job_definition(settle=2), "run-1", pipeline="run-1")
     if just_claimed:
-        bench.tasks.start_step(run, "job-0", bench.deadline(), just_claimed={"loads": {}})
+        bench.tasks.start_claimed(run, "job-0", bench.deadline(), {"loads": {}})
         assert read.count(JOB_KEY) == 0
     assert bench.go("job-0", "run-1") == "SUCCEEDED"
     assert read.count(JOB_KEY) == 1

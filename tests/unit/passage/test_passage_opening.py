@@ -143,6 +143,139 @@ def test_a_run_that_waited_opens_with_the_definition_of_today() -> None:
     assert (job.job, job.mode) == ("job-b", "DELTA")
 
 
+def test_a_slow_opening_never_replaces_the_definition_that_another_one_wrote() -> None:
+    """The function timed out after it had read the definition, and the state machine tried it again."""
+    door = Entrance()
+    opens(door, {"pipeline": "otc"}, "first")
+    follower = opens(door, {"pipeline": "otc"}, "second")["run_id"]
+    _end_and_pass_on(door, "first")
+    table = door.bench.dynamodb
+    seen: list[Opened] = []
+
+    def overtaken(operation: str, request: dict[str, Any]) -> None:
+        if operation == "UpdateItem" and not seen:
+            seen.append({"status": "opened", "run_id": follower, "jobs": [], "loads": []})
+            door.definitions["otc"] = job_definition(jobs=[JOB_B, JOB_C])
+            seen.append(opens(door, {"run_id": follower}, follower))
+
+    table.before = overtaken
+    slow = opens(door, {"run_id": follower}, follower)
+    assert slow == seen[1]
+    assert len(slow["jobs"]) == 2
+    assert [job.job for job in door.bench.records.get(follower).plan.jobs] == ["job-b", "job-c"]
+
+
+def test_a_slow_opening_never_replaces_the_tables_that_another_one_resolved() -> None:
+    door = Entrance()
+    door.definitions["otc"] = job_definition(loads=PARTIAL)
+    tables = door.bench.celonis.model_tables
+    tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    overtaken: list[str] = []
+
+    def hook(name: str, when: str) -> None:
+        if name == "tables" and when == "before" and not overtaken:
+            overtaken.append(name)
+            opens(door, {"pipeline": "otc"})
+            tables[MODEL] = [ModelTable("t-2", "ORDERS")]
+
+    door.bench.celonis.hook = hook
+    opens(door, {"pipeline": "otc"})
+    loads = door.bench.records.get(RUN).loads
+    assert loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
+
+
+# ---------------------------------------------------------------- the answer to a start that the trigger sent
+
+
+def delivered(**celonis: Any) -> Entrance:
+    """A run that a webhook started, with its job."""
+    door = Entrance()
+    door.bench.job().before(600.0)
+    for name, value in celonis.items():
+        setattr(door.bench.celonis, name, value)
+    door.deliver()
+    return door
+
+
+def answered(door: Entrance, **changed: Any) -> dict[str, Any]:
+    """The input of the execution."""
+    return {"run_id": RUN, "answer": {**door.executions.answers[RUN], **changed}}
+
+
+def test_the_answer_to_a_start_in_the_input_is_written_when_the_run_is_opened() -> None:
+    door = delivered(answers_id=True)
+    answer = door.executions.answers[RUN]
+    assert opens(door, answered(door))["status"] == "opened"
+    run = door.bench.records.get(RUN)
+    assert run.status is RunStatus.RUNNING
+    written = {"answered": True, **{name: answer[name] for name in ("sent_by", "answered_id", "answered_at")}}
+    assert {name: run.steps["job-0"].get(name) for name in written} == written
+    assert door.bench.go("job-0") == "SUCCEEDED"
+
+
+def test_the_answer_costs_no_write_of_its_own() -> None:
+    door = delivered()
+    door.bench.dynamodb.calls.clear()
+    opens(door, answered(door))
+    assert door.bench.dynamodb.calls == ["GetItem", "UpdateItem"]
+
+
+def test_an_answer_without_id_and_date_is_written_as_an_answer() -> None:
+    door = delivered(dated=False)
+    assert set(answered(door)["answer"]) == {"step", "posts", "sent_by"}
+    opens(door, answered(door))
+    state = door.bench.state("job-0")
+    assert state["answered"] is True
+    assert not {"answered_id", "answered_at"} & state.keys()
+
+
+def test_the_answer_is_written_once() -> None:
+    door = delivered()
+    opens(door, answered(door))
+    door.bench.clock.sleep(5.0)
+    door.bench.check("job-0")
+    before = door.bench.state("job-0")
+    opens(door, answered(door, sent_by=1.0, answered_at=1))
+    assert door.bench.state("job-0") == before
+
+
+@pytest.mark.parametrize("changed", [{"posts": 2}, {"step": "job-1"}, {"step": "load-0"}])
+def test_an_answer_to_another_start_is_not_written(changed: dict[str, object]) -> None:
+    door = delivered()
+    before = door.bench.state("job-0")
+    assert opens(door, answered(door, **changed))["status"] == "opened"
+    assert door.bench.state("job-0") == before
+    assert door.bench.records.get(RUN).status is RunStatus.RUNNING
+
+
+def test_an_answer_is_not_written_to_a_step_that_has_ended() -> None:
+    door = delivered()
+    run = door.bench.records.get(RUN)
+    ended = {**run.steps["job-0"], "outcome": "FAILED", "ended_at": "2026-01-01T00:00:00.000Z"}
+    door.bench.records.save_step(run, "job-0", ended, door.bench.deadline())
+    before = door.bench.state("job-0")
+    opens(door, answered(door))
+    assert door.bench.state("job-0") == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"step": ""}, "answer.step"),
+        ({"sent_by": "now"}, "answer.sent_by"),
+        ({"answered_id": "x" * 257}, "answer.answered_id"),
+        ({"answered_at": 1.5}, "answer.answered_at"),
+        ({"answered": True}, "answer.answered"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_names_its_field(changed: dict[str, object], field: str) -> None:
+    door = delivered()
+    with pytest.raises(InvalidTrigger) as caught:
+        opens(door, answered(door, **changed))
+    assert [problem.field for problem in caught.value.problems] == [field]
+    assert door.bench.records.get(RUN).status is RunStatus.OPENING
+
+
 def _end_and_pass_on(door: Entrance, run_id: str) -> None:
     slot = door.bench.table.get(SLOT) or {}
     at = "2026-01-01T00:10:00.000Z"

@@ -9,11 +9,13 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.tasks import UnsavedAnswer
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, Crashed, job_definition, load_definition
-from tests.fakes.celonis import denied, rejected, throttled, unavailable
+from tests.fakes.celonis import Lags, Shows, denied, rejected, throttled, unavailable
 from tests.unit.passage.outgoing import (
     JOB_LEASE,
     MODEL_LEASE,
@@ -34,7 +36,15 @@ FREED = Write("DeleteItem", (JOB_LEASE,))
 
 
 def opened(definition: Definition | None = None, **lane: Any) -> Bench:
-    """A run with one job, which Celonis has."""
+    """A run with one job and one model, both of which ran before."""
+    bench = never_ran(definition, **lane)
+    bench.celonis.jobs[JOB].before(6000.0)
+    bench.celonis.models[MODEL].before(6000.0)
+    return bench
+
+
+def never_ran(definition: Definition | None = None, **lane: Any) -> Bench:
+    """A run with one job and one model that were never started."""
     bench = Bench()
     bench.job(**lane)
     bench.model()
@@ -49,6 +59,79 @@ def test_a_start_takes_its_lease_looks_notes_and_only_then_posts() -> None:
     assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", SAVED]
     assert starts(bench) == [POSTED]
     assert holder(bench) == RUN
+
+
+def test_that_a_job_never_ran_needs_a_second_answer() -> None:
+    bench = never_ran()
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    polls = ["job", "executions"]
+    assert out.log == [TAKEN, *polls, *polls, SAVED, "execute_job", SAVED]
+
+
+def test_that_a_model_was_never_loaded_needs_a_second_answer() -> None:
+    bench = never_ran(load_definition())
+    out = Outgoing(bench)
+    bench.start("load-0")
+    assert out.calls == ["last_load", "last_load", "load_model"]
+
+
+def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
+    bench = never_ran()
+    lane = bench.celonis.jobs[JOB]
+
+    def appears(name: str, when: str) -> None:
+        if name == "executions" and when == "before" and not lane.starts:
+            lane.before(600.0)
+            lane.lags = Lags((1000.0,))
+        elif name == "job" and when == "before" and lane.starts:
+            lane.lags = Lags((0.0,))
+
+    bench.celonis.hook = appears
+    bench.start("job-0")
+    assert baseline_of(bench)["listed"] == ["exec-0"]
+
+
+def test_a_list_that_is_missing_once_is_asked_for_again() -> None:
+    bench = opened()
+    bench.celonis.faults["executions"] = [rejected(400)]
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert out.calls == ["job", "executions", "executions", "execute_job"]
+    assert baseline_of(bench)["listed"] == ["exec-0"]
+
+
+def test_a_list_that_is_missing_twice_is_not_served() -> None:
+    bench = opened()
+    bench.celonis.faults["executions"] = [rejected(400), rejected(400)]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert baseline_of(bench)["listed"] is None
+
+
+def test_an_empty_list_beside_something_that_ran_is_no_list() -> None:
+    """It shows nothing of what the record shows, so it would not show ours."""
+    bench = opened()
+    bench.celonis.executions = lambda *_, **__: bench.celonis._answer([])  # type: ignore[method-assign]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert (baseline_of(bench)["status"], baseline_of(bench)["listed"]) == ("SUCCESS", None)
+
+
+def test_a_list_that_fails_for_longer_than_settle_is_not_served() -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["executions"] = [unavailable()] * 100
+    began = bench.clock.now
+    while (progress := bench.start("job-0"))["status"] == "WAITING":
+        assert bench.state("job-0")["trouble"] == "No usable answer."
+        bench.wait(progress)
+    assert bench.clock.now - began >= 30.0
+    assert starts(bench) == [POSTED]
+    assert baseline_of(bench)["listed"] is None
+
+
+def baseline_of(bench: Bench, step: str = "job-0") -> dict[str, Any]:
+    baseline = bench.state(step)["baseline"]
+    assert isinstance(baseline, dict)
+    return baseline
 
 
 def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
@@ -95,8 +178,7 @@ def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
     with pytest.raises(Crashed):
         bench.start("job-0")
     state = bench.state("job-0")
-    baseline = state["baseline"]
-    assert isinstance(baseline, dict)
+    baseline = baseline_of(bench)
     assert before.id in baseline["ids"]
     assert baseline["status"] == "SUCCESS"
     assert (state["posts"], state["job"], state["mode"]) == (1, JOB, "FULL")
@@ -127,13 +209,38 @@ def test_a_start_that_was_answered_is_not_sent_again() -> None:
     assert bench.state("job-0")["answered"] is True
 
 
-def test_the_id_that_an_answer_tells_is_proof() -> None:
+def test_the_id_and_the_moment_of_an_answer_are_noted_and_prove_nothing_yet() -> None:
     bench = opened()
     bench.celonis.answers_id = True
     bench.start("job-0")
-    evidence = bench.state("job-0")["evidence"]
-    assert isinstance(evidence, dict)
-    assert (evidence["proven_by"], evidence["ours"]) == ("answer", "exec-0")
+    state = bench.state("job-0")
+    assert state["answered_id"] == "exec-1"
+    arrived = bench.celonis.jobs[JOB].mine[0].at * 1000
+    assert arrived - 1500 < int(str(state["answered_at"])) <= arrived
+    assert "evidence" not in state
+
+
+def test_an_answer_without_id_and_date_is_noted_as_an_answer() -> None:
+    bench = opened()
+    bench.celonis.dated = False
+    bench.start("job-0")
+    state = bench.state("job-0")
+    assert state["answered"] is True
+    assert not {"answered_id", "answered_at"} & state.keys()
+
+
+def test_what_a_start_before_was_answered_is_not_taken_for_the_answer_to_the_next() -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.answers_id = True
+    bench.start("job-0")
+    run = bench.records.get(RUN)
+    state = {**run.steps["job-0"], "refused": True, "posts": 0}
+    bench.records.save_step(run, "job-0", state, bench.deadline())
+    bench.celonis.jobs[JOB].mine[0].ended_early = (bench.clock.now, "CANCEL")
+    bench.celonis.faults["execute_job"] = ["after"]
+    bench.clock.sleep(60.0)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert not {"answered", "answered_id", "answered_at"} & bench.state("job-0").keys()
 
 
 @pytest.mark.parametrize("status", [400, 405, 422])
@@ -144,16 +251,15 @@ def test_a_refusal_while_nothing_is_under_way_is_for_good(status: int) -> None:
     with pytest.raises(CelonisError) as caught:
         bench.start("job-0")
     assert caught.value.name == "CelonisRejected"
-    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions", SAVED, FREED]
+    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", SAVED, FREED]
     state = bench.state("job-0")
     assert (state["outcome"], state["error"]) == ("FAILED", "CelonisRejected")
     assert holder(bench) is None
 
 
-@pytest.mark.parametrize("refused", ["refused", "throttled"])
-def test_a_start_that_celonis_refused_for_now_is_taken_back_and_sent_later(refused: str) -> None:
+def test_a_start_that_celonis_throttled_is_taken_back_and_sent_later() -> None:
     bench = opened()
-    bench.celonis.faults["execute_job"] = [refused]  # type: ignore[list-item]
+    bench.celonis.faults["execute_job"] = ["throttled"]
     progress = bench.wait(bench.start("job-0"))
     assert progress["status"] == "WAITING"
     state = bench.state("job-0")
@@ -163,6 +269,52 @@ def test_a_start_that_celonis_refused_for_now_is_taken_back_and_sent_later(refus
     assert starts(bench) == [POSTED, POSTED]
     assert len(bench.celonis.jobs[JOB].mine) == 1
     assert "refused" not in bench.state("job-0")
+
+
+def wait_for_start(bench: Bench, step: str = "job-0") -> float:
+    """Seconds until the start was sent."""
+    began = bench.clock.now
+    while (progress := bench.start(step))["status"] == "WAITING":
+        bench.wait(progress)
+    return bench.clock.now - began
+
+
+def test_a_refused_start_is_taken_back_and_sent_once_what_ran_must_show() -> None:
+    """What ran unseen, and its end, may not show yet: an earlier start could not be distinguished from it."""
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = ["refused"]
+    bench.wait(bench.start("job-0"))
+    state = bench.state("job-0")
+    assert (state["refused"], state["posts"], state["busy"]) == (
+        True,
+        0,
+        {"at": pytest.approx(bench.clock.now, abs=20.0), "ids": []},
+    )
+    assert holder(bench) == RUN
+    assert wait_for_start(bench) >= 30.0
+    assert starts(bench) == [POSTED, POSTED]
+    assert len(bench.celonis.jobs[JOB].mine) == 1
+    assert not {"refused", "busy"} & bench.state("job-0").keys()
+
+
+def test_a_refused_repeat_proves_that_the_first_start_runs_and_is_not_taken_back() -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = ["before"]
+    lane = bench.celonis.jobs[JOB]
+    bench.start("job-0")
+
+    def arrives_late(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before"):
+            lane.post(bench.clock.now, "FULL")
+
+    bench.celonis.hook = arrives_late
+    while len(starts(bench)) < 2:
+        bench.wait(bench.check("job-0"))
+    state = bench.state("job-0")
+    assert (state["posts"], state["trouble"]) == (2, "Refused.")
+    assert "refused" not in state
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert (len(starts(bench)), len(lane.mine)) == (2, 1)
 
 
 def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
@@ -209,7 +361,7 @@ def test_what_no_waiting_mends_ends_the_step_at_once(call: str, error: CelonisEr
     state = bench.state("job-0")
     assert (state["error"], state["message"]) == (error.name, str(error))
     assert holder(bench) is None
-    assert bench.celonis.jobs[JOB].starts == []
+    assert bench.celonis.jobs[JOB].mine == []
 
 
 @pytest.mark.parametrize("lost", ["before", "after", unavailable(may_have_started=True)])
@@ -257,10 +409,48 @@ def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
     bench = opened()
     bench.celonis.jobs[JOB].before(5.0, seconds=60.0)
     assert bench.start("job-0")["status"] == "WAITING"
-    assert bench.state("job-0")["waiting_for"] == "an execution that is under way in Celonis already"
+    assert bench.state("job-0")["waiting_for"] == "an execution that is running in Celonis already"
     assert starts(bench) == []
     bench.clock.sleep(60.0)
     assert bench.start("job-0")["status"] == "RUNNING"
+
+
+def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
+    """A later poll may be older than the one that showed it running, and than its start."""
+    bench = opened(job_definition(settle=60), shows=Shows(listing=False))
+    lane = bench.celonis.jobs[JOB]
+    other = lane.before(5.0, seconds=10.0)
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    busy = bench.state("job-0")["busy"]
+    assert isinstance(busy, dict)
+    assert busy["ids"] == [other.id]
+    lane.lags = Lags((40.0,))  # before it began
+    bench.clock.sleep(10.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert starts(bench) == []
+
+
+def test_where_the_end_of_what_ran_shows_no_id_a_start_waits_two_settles_at_most() -> None:
+    bench = opened(job_definition(settle=60), shows=Shows(listing=False, latest="none"))
+    bench.celonis.jobs[JOB].before(5.0, seconds=10.0)
+    waited = wait_for_start(bench)
+    assert 110.0 <= waited <= 150.0
+    assert starts(bench) == [POSTED]
+
+
+def test_a_start_waits_until_the_baseline_shows_our_execution_before_it() -> None:
+    bench = opened()
+    assert bench.go("job-0") == "SUCCEEDED"
+    bench.open(job_definition(), "other-1", "other")
+    lane = bench.celonis.jobs[JOB]
+    lane.lags = Lags((100.0,))  # before the first run
+    assert bench.wait(bench.start("job-0", "other-1"))["status"] == "WAITING"
+    assert bench.state("job-0", "other-1")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert len(starts(bench)) == 1
+    lane.lags = Lags((0.0,))
+    assert bench.start("job-0", "other-1")["status"] == "RUNNING"
+    assert len(starts(bench)) == 2
 
 
 @pytest.mark.parametrize(
@@ -308,18 +498,30 @@ def test_a_pipeline_that_does_not_wait_fails_where_another_run_uses_the_job() ->
 
 def test_what_is_waited_for_is_written_once() -> None:
     bench = opened()
-    bench.celonis.jobs[JOB].before(5.0, seconds=600.0)
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
     bench.wait(bench.start("job-0"))
     out = Outgoing(bench)
     bench.start("job-0")
     assert SAVED not in out.writes
 
 
+def test_when_something_was_last_seen_running_is_written_each_time() -> None:
+    """The baseline has to be of a later moment."""
+    bench = opened()
+    bench.celonis.jobs[JOB].before(5.0, seconds=600.0)
+    for _ in range(2):
+        bench.wait(bench.start("job-0"))
+        busy = bench.state("job-0")["busy"]
+        assert isinstance(busy, dict)
+        assert bench.clock.now - busy["at"] < 60.0
+
+
 def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
     bench = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
     bench.celonis.jobs[JOB].before(5.0, seconds=6000.0)
     assert bench.go("job-0") == "JobTimedOut"
-    assert "under way in Celonis already" in str(bench.state("job-0")["message"])
+    assert "running in Celonis already" in str(bench.state("job-0")["message"])
     assert starts(bench) == []
 
 
@@ -331,27 +533,60 @@ def test_with_too_little_time_left_nothing_is_sent_and_nothing_written() -> None
     assert bench.state("job-0") == {}
 
 
-def claimed_start(bench: Bench) -> None:
+def claimed_start(bench: Bench) -> UnsavedAnswer | None:
     run = bench.records.get(RUN)
     facts = {"loads": {"load-0": {"kind": "complete", "tables": {}}}}
-    bench.tasks.start_step(run, "job-0", bench.deadline(), just_claimed=facts)
+    return bench.tasks.start_claimed(run, "job-0", bench.deadline(), facts)
+
+
+BASELINE = Write("TransactWriteItems", (RECORD, "earlier#job#job-a"))
+"""The baseline of a run that was claimed just now, and what it requires of the execution before."""
 
 
 def test_a_start_right_after_the_claim_takes_no_lease_and_writes_its_facts_with_the_baseline() -> None:
     bench = opened()
-    bench.celonis.jobs[JOB].before(600.0)
+    bench.dynamodb.calls.clear()
     out = Outgoing(bench)
     claimed_start(bench)
-    assert out.log == ["job", "executions", SAVED, "execute_job"]
+    assert out.log == ["job", "executions", BASELINE, "execute_job"]
+    assert bench.dynamodb.calls == ["GetItem", "TransactWriteItems"]  # the first is of this test
     assert bench.records.get(RUN).loads == {"load-0": {"kind": "complete", "tables": {}}}
 
 
-def test_a_start_right_after_the_claim_notes_its_answer_where_no_id_could_tell() -> None:
+def test_a_start_right_after_the_claim_hands_its_answer_on_and_does_not_write_it() -> None:
     bench = opened()
-    out = Outgoing(bench)
-    claimed_start(bench)
-    assert out.log == ["job", "executions", SAVED, "execute_job", SAVED]
-    assert bench.state("job-0")["answered"] is True
+    bench.celonis.answers_id = True
+    answer = claimed_start(bench)
+    state = bench.state("job-0")
+    assert "answered" not in state
+    assert answer is not None
+    assert answer == {
+        "step": "job-0",
+        "posts": 1,
+        "sent_by": bench.clock.now,
+        "answered_id": "exec-1",
+        "answered_at": answer["answered_at"],
+    }
+    assert float(str(state["sent_by"])) >= bench.clock.now
+
+
+def test_a_start_right_after_the_claim_whose_answer_was_lost_has_none_to_hand_on() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["after"]
+    assert claimed_start(bench) is None
+    assert bench.state("job-0")["trouble"] == "No usable answer."
+
+
+def test_a_start_right_after_the_claim_is_not_sent_where_the_execution_before_is_not_shown_yet() -> None:
+    bench = opened()
+    earlier = Earlier().followed_by(["exec-0x"], None, bench.clock.now + 60.0, shows_running=True)
+    bench.leases.take(RUN, JOB_LEASE, bench.deadline())
+    bench.leases.free(RUN, JOB_LEASE, bench.deadline(), earlier)
+    assert claimed_start(bench) is None
+    assert (starts(bench), bench.state("job-0")) == ([], {})
+    bench.clock.sleep(60.0)
+    assert claimed_start(bench) is not None
+    assert starts(bench) == [POSTED]
 
 
 def inner_load() -> Definition:
@@ -365,9 +600,7 @@ def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted()
     bench.start("job-0")
     model = Write("TransactWriteItems", (RECORD, MODEL_LEASE))
     assert out.log == [TAKEN, model, "last_load", SAVED, "job", "executions", SAVED, "execute_job", SAVED]
-    baseline = bench.state("load-0")["baseline"]
-    assert isinstance(baseline, dict)
-    assert baseline["ids"] == ["exec-0"]
+    assert baseline_of(bench, "load-0")["ids"] == ["exec-1"]
     assert holder(bench, MODEL_LEASE) == RUN
 
 
@@ -416,7 +649,7 @@ def test_each_kind_of_load_is_its_own_call(load: dict[str, Any], posted: tuple[s
 def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its_tables() -> None:
     bench = opened(load_definition())
     bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
-    bench.celonis.faults["last_load"] = [unknown()]
+    bench.celonis.faults["last_load"] = [unknown(), unknown()]
     assert bench.start("load-0")["status"] == "RUNNING"
     assert starts(bench) == [("load_model", MODEL, "complete")]
 
@@ -481,8 +714,8 @@ def test_a_step_that_has_ended_is_told_again_and_not_started_again() -> None:
 
 def test_a_failing_list_of_executions_is_logged_with_its_reason() -> None:
     bench = opened()
-    bench.celonis.jobs[JOB].before(600.0)
+    bench.start("job-0")
     bench.celonis.faults["executions"] = [unavailable()]
     with logged() as lines:
-        bench.start("job-0")
+        assert bench.check("job-0")["status"] == "RUNNING"
     assert [vars(line)["why"] for line in lines] == ["No usable answer."]

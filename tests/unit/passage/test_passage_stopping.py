@@ -42,6 +42,12 @@ def stop(bench: Bench, seconds: float = CLOSE_SECONDS) -> Findings:
     return stopping.stop(bench.records.get(RUN), bench.deadline(seconds))
 
 
+def until_it_shows(bench: Bench) -> dict[str, float]:
+    """The lease of the job, and the moment from which every reading shows what was started."""
+    run = bench.records.get(RUN)
+    return {JOB_LEASE: run.steps["job-0"]["sent_by"] + run.definition.settle}
+
+
 def job(bench: Bench) -> Lane:
     return bench.celonis.jobs[JOB]
 
@@ -75,7 +81,7 @@ def test_a_lease_that_an_ended_step_left_held_stays_held() -> None:
     bench.celonis.faults["job"] = [denied()]
     with pytest.raises(CelonisError):
         bench.check("job-0")
-    assert stop(bench) == Findings([], [])
+    assert stop(bench) == Findings([], [], held=until_it_shows(bench))
 
 
 def test_a_start_that_celonis_refused_left_nothing() -> None:
@@ -90,7 +96,10 @@ def test_a_start_that_celonis_refused_left_nothing() -> None:
 def test_what_had_ended_by_itself_is_not_cancelled() -> None:
     bench = started(seconds=30.0)
     bench.clock.sleep(60.0)
-    assert stop(bench) == Findings([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
+    findings = stop(bench)
+    assert (findings.sentences, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
+    assert findings.held == {}
+    assert [evidence.ours for evidence in findings.ended.values()] == [job(bench).mine[0].id]
     assert cancels(bench) == []
 
 
@@ -99,7 +108,8 @@ def test_somebody_elses_execution_is_never_cancelled() -> None:
     bench.celonis.faults["execute_job"] = ["nothing"]
     bench.start("job-0")
     bench.clock.sleep(40.0)
-    assert stop(bench) == Findings([f"{OURS} was left alone: it is not proven that ours is running."], [])
+    sentence = f"{OURS} was left alone: it is not proven that ours is running."
+    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
 
@@ -123,7 +133,8 @@ def test_a_start_that_provably_did_not_take_place_is_told_so() -> None:
 
 def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
     bench = started(job_definition(cancel_on_stop=False))
-    assert stop(bench) == Findings([f"{OURS} runs on: the pipeline says not to cancel it."], [])
+    sentence = f"{OURS} runs on: the pipeline says not to cancel it."
+    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
 
@@ -163,7 +174,8 @@ def test_a_cancel_whose_answer_was_lost_is_sent_again(trouble: CelonisError) -> 
 def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
     bench = started(cancel_seconds=FOREVER)
     began = bench.clock.now
-    assert stop(bench) == Findings([f"{OURS} was told to cancel and has not ended yet."], [])
+    sentence = f"{OURS} was told to cancel and has not ended yet."
+    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
     assert bench.clock.now - began <= CLOSE_SECONDS
     assert cancels(bench) == [JOB]
 
@@ -184,15 +196,15 @@ def test_a_look_that_celonis_refuses_is_told_and_the_lease_held() -> None:
 def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
     bench = started()
     bench.celonis.faults["cancel_job"] = [denied()]
-    told = f"{OURS} could not be told to cancel (last: Denied. Permission needed); it runs on."
-    assert stop(bench) == Findings([told], [])
+    sentence = f"{OURS} could not be told to cancel (last: Denied. Permission needed); it runs on."
+    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
 
 
 def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
     bench = started()
     bench.celonis.faults["cancel_job"] = [unavailable()] * 200
-    told = f"{OURS} could not be told to cancel (last: No usable answer); it runs on."
-    assert stop(bench) == Findings([told], [])
+    sentence = f"{OURS} could not be told to cancel (last: No usable answer); it runs on."
+    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
     assert len(bench.celonis.faults["cancel_job"]) < 190
 
 
@@ -319,5 +331,6 @@ def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.
     findings = Stopping(no_work, bench.clock, bench.clock.sleep).stop(
         bench.records.get(RUN), bench.deadline(CLOSE_SECONDS)
     )
-    assert findings == Findings(["What became of job-0 could not be looked at: see the log."], [])
+    sentence = "What became of job-0 could not be looked at: see the log."
+    assert findings == Findings([sentence], [], held=until_it_shows(bench))
     assert "could not be looked at" in caplog.text

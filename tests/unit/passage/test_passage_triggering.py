@@ -15,15 +15,16 @@ from celonis_refresh.passage.triggering import RESUME_SECONDS, Reply
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.webhooks.errors import NotAuthentic, RuleError
 from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.bench import JOB, MODEL, Bench, job_definition, load_definition
-from tests.fakes.celonis import denied, unavailable
+from tests.fakes.celonis import Lost, denied, unavailable
 from tests.fakes.dynamodb import canceled
 from tests.unit.passage.entrance import NEW_SECRET, SECRET, Entrance, source_of
-from tests.unit.passage.outgoing import JOB_LEASE, SLOT, Outgoing, Write, holder, logged, starts
+from tests.unit.passage.outgoing import JOB_LEASE, SLOT, Outgoing, Write, claims, holder, logged, starts
 from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL, TOPIC, body
 
 RUN_ID = "otc-1"
@@ -51,9 +52,9 @@ def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> 
     door = entrance()
     out = Outgoing(door.bench)
     reply = door.deliver()
-    written = Write("UpdateItem", (keys.run(RUN_ID),))
+    written = Write("TransactWriteItems", (keys.run(RUN_ID), keys.earlier(JOB_LEASE)))
     assert out.log == [Write("TransactWriteItems", CLAIM), "job", "executions", written, "execute_job"]
-    assert door.bench.dynamodb.calls == ["TransactWriteItems", "UpdateItem"]
+    assert door.bench.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
     assert door.executions.asked == [RUN_ID]
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert reply.body["delivery"] == "d-1"
@@ -66,6 +67,37 @@ def test_a_started_run_has_its_loads_and_the_start_of_its_job_in_the_record() ->
     assert (run.status, run.loads) == (RunStatus.OPENING, {})
     assert door.bench.state("job-0", RUN_ID)["posts"] == 1
     assert run.wish.reasons[0].by == "shop"
+
+
+def test_what_celonis_answered_to_the_start_goes_into_the_input_of_the_execution() -> None:
+    door = entrance()
+    door.bench.celonis.answers_id = True
+    door.deliver()
+    answer = door.executions.answers[RUN_ID]
+    state = door.bench.state("job-0", RUN_ID)
+    assert (answer["step"], answer["posts"], answer["answered_id"]) == ("job-0", state["posts"], "exec-1")
+    assert "answered" not in state
+
+
+@pytest.mark.parametrize("fault", ["after", "throttled", "refused", "unsent"])
+def test_a_start_without_an_answer_has_none_in_the_input_of_the_execution(fault: Lost) -> None:
+    door = entrance()
+    door.bench.celonis.faults["execute_job"] = [fault]
+    door.deliver()
+    assert (door.executions.asked, door.executions.answers) == ([RUN_ID], {})
+
+
+def test_a_job_whose_execution_before_is_not_shown_yet_is_left_to_the_state_machine() -> None:
+    door = entrance()
+    bench = door.bench
+    bench.open(job_definition(), "other-1", "other")
+    bench.leases.take("other-1", JOB_LEASE, bench.deadline())
+    earlier = Earlier().followed_by(["exec-x"], None, bench.clock.now + 60.0, shows_running=True)
+    bench.leases.free("other-1", JOB_LEASE, bench.deadline(), earlier)
+    reply = door.deliver()
+    assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
+    assert (starts(bench), bench.state("job-0", RUN_ID)) == ([], {})
+    assert (door.executions.asked, door.executions.answers) == ([RUN_ID], {})
 
 
 def test_joining_costs_two_transactions_and_nothing_else() -> None:
@@ -248,7 +280,7 @@ def test_every_call_to_celonis_ends_in_time_for_the_answer(claim_seconds: float,
     bench.dynamodb.before = lambda operation, request: bench.clock.sleep(claim_seconds)
     door.deliver()
     ends = [at + timeout for at, timeout in zip(asked, bench.celonis.timeouts, strict=True)]
-    assert len(ends) == 3
+    assert len(ends) == (3 if ran_before else 5)
     assert max(ends) <= arrived + 2.5 - 0.6 + 1e-6
 
 
@@ -263,11 +295,12 @@ def test_each_further_handover_of_a_delivery_has_its_time_kept_back() -> None:
 def test_one_event_starts_every_pipeline_that_its_rules_name() -> None:
     door = entrance(p2p=job_definition(jobs=[{"job": "job-b"}]))
     door.bench.job("job-b")
+    claimed = claims(door.bench)
     reply = door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
     assert [told["pipeline"] for told in reply.body["runs"]] == ["otc", "p2p"]
     assert door.executions.asked == [run_id for run_id, _ in runs(reply)]
     assert [target for _, target, _ in starts(door.bench)] == [JOB, "job-b"]
-    assert door.bench.dynamodb.calls.count("TransactWriteItems") == 1
+    assert len(claimed) == 1
 
 
 def test_two_rules_for_one_pipeline_make_one_run_that_covers_both() -> None:

@@ -118,3 +118,36 @@ def test_a_lease_is_freed_by_its_holder_only(leases: Leases, table: Table, deadl
 def test_freeing_twice_is_harmless(leases: Leases, deadline: Deadline) -> None:
     leases.free("one-1", LEASE, deadline)
     leases.free("one-1", LEASE, deadline)
+
+
+def test_a_lease_that_is_held_is_taken_over_only_from_that_moment_on(
+    leases: Leases, records: Records, table: Table, clock: Clock, deadline: Deadline
+) -> None:
+    leases.take("one-1", LEASE, deadline)
+    leases.hold("one-1", LEASE, START + 60.0, deadline)
+    end(records, "one-1", deadline)
+    for _ in range(2):
+        assert not leases.take("two-1", LEASE, deadline)
+        clock.sleep(29.9)
+    assert holder(table) == "one-1"
+    clock.sleep(0.2)
+    assert leases.take("two-1", LEASE, deadline)
+    assert holder(table) == "two-1"
+    assert "held_until" not in (table.get(LEASE) or {})
+
+
+def test_a_lease_is_held_by_its_holder_only(leases: Leases, table: Table, deadline: Deadline) -> None:
+    leases.hold("one-1", LEASE, START + 60.0, deadline)
+    assert table.get(LEASE) is None
+    leases.take("one-1", LEASE, deadline)
+    leases.hold("two-1", LEASE, START + 60.0, deadline)
+    assert "held_until" not in (table.get(LEASE) or {})
+
+
+def test_a_lease_that_is_held_is_freed_by_its_holder_all_the_same(
+    leases: Leases, table: Table, deadline: Deadline
+) -> None:
+    leases.take("one-1", LEASE, deadline)
+    leases.hold("one-1", LEASE, START + 60.0, deadline)
+    leases.free("one-1", LEASE, deadline)
+    assert holder(table) is None

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
-from celonis_refresh.passage.reconciling import GONE_SECONDS, LEAST_SECONDS, PATIENCE_SECONDS, Findings
+from celonis_refresh.passage.reconciling import (
+    GONE_SECONDS,
+    MIN_CLOSE_SECONDS,
+    MIN_SECONDS,
+    PATIENCE_SECONDS,
+    Findings,
+)
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
@@ -206,8 +212,63 @@ def test_one_that_cannot_be_reconciled_hides_no_other(trouble: Exception) -> Non
 def test_what_there_is_no_time_for_waits_for_the_next_round() -> None:
     desk, run_id = never_handed_over()
     old(desk)
-    assert desk.round(LEAST_SECONDS - 1).started == []
+    assert desk.round(MIN_SECONDS - 1).started == []
     assert desk.round().started == [run_id]
+
+
+@pytest.mark.parametrize("seconds", [MIN_SECONDS, MIN_CLOSE_SECONDS - 1])
+def test_a_run_is_not_closed_in_a_round_with_too_little_time_to_cancel_what_it_left(seconds: float) -> None:
+    desk = old(ended_unnoticed())
+    findings = desk.round(seconds)
+    assert (findings.closed, findings.failed) == ([], [])
+    run = desk.bench.records.get(RUN)
+    assert (run.is_open, run.is_closing, desk.notices) == (True, False, [])
+    assert desk.round(MIN_CLOSE_SECONDS).closed == [RUN]
+
+
+def test_a_round_with_too_little_time_to_close_a_run_still_starts_others() -> None:
+    desk = ended_unnoticed()
+    desk.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    run_id = desk.start("p2p")["runs"][0]["run_id"]
+    desk.executions.known.pop(run_id)
+    old(desk)
+    findings = desk.round(MIN_CLOSE_SECONDS - 1)
+    assert (findings.closed, findings.started) == ([], [run_id])
+
+
+def unproven_left() -> tuple[Desk, float]:
+    """A run that was closed before its start showed; and when every reading shows it."""
+    desk = Desk()
+    desk.bench.celonis.jobs[JOB].seconds = 10.0
+    desk.bench.celonis.faults["execute_job"] = ["before"]
+    desk.bench.start("job-0")
+    sent_by = desk.bench.records.get(RUN).steps["job-0"]["sent_by"]
+    desk.executions.end(RUN, "ABORTED", "Canceled", "Stopped.")
+    desk.close(seconds=20.0)
+    return desk, float(sent_by) + desk.definition.settle
+
+
+def test_the_lease_of_a_closed_run_is_held_until_its_start_must_show() -> None:
+    desk, until = unproven_left()
+    bench = desk.bench
+    bench.open(job_definition(), "other-1", "other")
+    for left in (until - bench.clock.now - 30.0, 25.0):
+        bench.clock.sleep(left)
+        assert desk.round().leases == []
+        assert not bench.leases.take("other-1", JOB_LEASE, bench.deadline())
+        assert holder(bench) == RUN
+    bench.clock.sleep(until - bench.clock.now)
+    assert desk.round().leases == [JOB_LEASE]
+    assert holder(bench) is None
+
+
+def test_the_lease_of_a_closed_run_is_taken_over_once_its_start_must_show() -> None:
+    desk, until = unproven_left()
+    bench = desk.bench
+    bench.open(job_definition(), "other-1", "other")
+    bench.clock.sleep(until - bench.clock.now)
+    assert bench.leases.take("other-1", JOB_LEASE, bench.deadline())
+    assert holder(bench) == "other-1"
 
 
 # ---------------------------------------------------------------- races

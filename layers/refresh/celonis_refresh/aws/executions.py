@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
@@ -30,10 +31,10 @@ class StateMachine(Struct, frozen=True):
     client: SFNClient
     arn: str
 
-    def start(self, run_id: str) -> None:
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
         """Starts the execution of a run. Its name is the run's id, so that a second start does nothing."""
         try:
-            document = json.dumps({"run_id": run_id})
+            document = json.dumps({"run_id": run_id, **({"answer": answer} if answer else {})})
             asked(
                 ExecutionsUnavailable,
                 self.client.start_execution,

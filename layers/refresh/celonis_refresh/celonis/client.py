@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from celonis_refresh.celonis import calls, parsing
 from celonis_refresh.celonis.answers import (
     RateLimit,
+    arrived_at,
     breaks_off,
     clean,
     failure,
@@ -188,10 +189,13 @@ class CelonisClient:
             raise
 
     def _start(self, call: Call, parse: Callable[[Any], StartAnswer], timeout: float | None) -> StartAnswer:
+        began = self._clock()
+        answer = self._act(call, timeout)
+        arrived = arrived_at(answer, self._clock() - began)
         try:
-            return parse(read_json(self._act(call, timeout)))
+            return StartAnswer(parse(read_json(answer)).execution_id, arrived)
         except ValueError:
-            return StartAnswer()
+            return StartAnswer(answered_at=arrived)
 
     def _act(self, call: Call, timeout: float | None) -> Answer:
         """A call that changes something: any 2xx is a success, unless somebody else served or spoiled it."""

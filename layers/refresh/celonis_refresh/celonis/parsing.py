@@ -17,6 +17,8 @@ _LAST_DATE = 253_402_300_799_999  # the end of the year 9999
 _ERROR_LEVELS = frozenset({"ERROR", "FATAL"})
 _EXECUTION_IDS = ("executionId", "currentExecutionId")
 _LOAD_IDS = ("dataLoadId", "loadId")
+_LOAD_KEYS = frozenset({"dataLoadId", "loadId", "id", "dataModelId", "loadStatus", "startDate"})
+"""An error envelope, whose status is a number, has none of these."""
 
 _Record = TypeVar("_Record")
 
@@ -26,12 +28,15 @@ class ShapeError(ValueError):
 
 
 def job(data: object, asked: str) -> Job:
-    """``GET …/jobs/{job}``. ``asked`` is the job's id, for an answer that does not repeat it."""
+    """``GET …/jobs/{job}``. ``asked`` is the job's id: a record of another one is no answer."""
     fields = _object(data, "a data job")
-    if "id" not in fields and "status" not in fields:
-        raise ShapeError("a data job has neither id nor status")
+    found = _id(fields, "id")
+    if found is None or found.lower() != asked.lower():
+        raise ShapeError("a data job has no id, or another one")
+    if "status" not in fields and "currentExecutionId" not in fields:
+        raise ShapeError("a data job has neither status nor currentExecutionId")
     return Job(
-        id=_id(fields, "id") or asked,
+        id=found,
         name=_text(fields, "name"),
         status=_text(fields, "status"),
         current_execution_id=_id(fields, "currentExecutionId"),
@@ -42,7 +47,12 @@ def job(data: object, asked: str) -> Job:
 
 
 def executions(data: object) -> list[Execution]:
-    """``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list alone, in that order."""
+    """``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list alone, in that order.
+
+    An object without the list is no empty list.
+    """
+    if isinstance(data, Mapping) and data.get("executionItems") is None:
+        raise ShapeError("executionItems is missing")
     return _items(data, "executionItems", _execution)
 
 
@@ -56,6 +66,8 @@ def load(data: object) -> Load | None:
     if data is None or data == {}:
         return None
     fields = _object(data, "a load")
+    if not _LOAD_KEYS & fields.keys():
+        raise ShapeError("a load has none of the fields of a load")
     record = Load(
         load_id=_id(fields, "dataLoadId", "loadId", "id"),
         model_id=_id(fields, "dataModelId"),

@@ -136,6 +136,11 @@ class TaskFailure(Struct, frozen=True):
 
 
 class StartAnswer(Struct, frozen=True):
-    """What the answer to a start told: the id of the execution, or of the load, where it told one."""
+    """The answer to a start: the id of the execution, or of the load, where it carries one.
+
+    ``answered_at``: the ``Date`` of the answer less the time that the call took, epoch milliseconds: by
+    Celonis's clock, not later than the request arrived. None where the answer has no date, or was slow.
+    """
 
     execution_id: str | None = None
+    answered_at: int | None = None

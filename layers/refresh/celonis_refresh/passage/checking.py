@@ -14,16 +14,19 @@ from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
 from celonis_refresh.passage.learning import took
-from celonis_refresh.passage.looking import LOOK_SECONDS, is_running, look_at
+from celonis_refresh.passage.looking import POLL_SECONDS, is_running, observe_started
 from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.proof import Ruling, Verdict, names_of_ours
-from celonis_refresh.passage.sights import Activity, Sight
 from celonis_refresh.passage.starting import Start
+from celonis_refresh.steps.observation import Activity, Observation
+from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
 
 MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
 STOP_SECONDS = 60.0
 """How long a cancelled job may take until it shows as ended, and looks may fail at the time-out."""
+
+
+LEFT_ALONE = "It was left alone: it is not proven that ours is running."
 
 
 class Check(Start):
@@ -34,8 +37,10 @@ class Check(Start):
         self.recall()
         if self.is_expired():
             self.work = self.work.urgent()
+        if "earlier" not in self.state:
+            self.earlier()
         try:
-            ruling, sight = look_at(
+            ownership, observation = observe_started(
                 self.work, self.state, self.run.definition.settle, self.means.clock, self.seconds
             )
         except (CelonisUnavailable, CelonisThrottled) as trouble:
@@ -43,14 +48,15 @@ class Check(Start):
             return self.wait_out(trouble, grace=STOP_SECONDS)
         except CelonisError as error:
             raise self.failed(error, free=False) from None
-        self._note(ruling, sight)
-        if ruling.verdict is Verdict.ENDED:
-            return self._ended(ruling, sight)
-        if ruling.verdict is Verdict.NOT_STARTED and self.state.get("posts", MAX_POSTS) < MAX_POSTS:
-            return self.send(sight)
-        if ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY):
-            return self._go_on(ruling, sight)
-        raise self.failed(self._unproven(ruling.verdict), free=ruling.verdict is Verdict.NOT_STARTED)
+        self._note(ownership, observation)
+        status = ownership.status
+        if status is OwnershipStatus.ENDED:
+            return self._ended(ownership, observation)
+        if status is OwnershipStatus.NOT_STARTED and self.state.get("posts", MAX_POSTS) < MAX_POSTS:
+            return self.send(observation)
+        if status in (OwnershipStatus.PENDING, OwnershipStatus.RUNNING):
+            return self._go_on(ownership, observation)
+        raise self.failed(self._unproven(status), free=status is OwnershipStatus.NOT_STARTED)
 
     def wait_for_turn(self) -> Progress:
         """A step that is not started yet: the state machine tries again, until the time-out."""
@@ -60,34 +66,46 @@ class Check(Start):
         self.save()
         return self.progress("WAITING")
 
-    def _note(self, ruling: Ruling, sight: Sight) -> None:
+    def _note(self, ownership: Ownership, observation: Observation) -> None:
         self.state.pop("trouble", None)
+        status = observation.status
         self.state |= {
-            "evidence": ruling.evidence.to_json(),
+            "evidence": ownership.evidence.to_json(),
             "polls": self.state.get("polls", 0) + 1,
-            "status": ruling.status or sight.status,
+            "status": ownership.execution_status or status,
         }
-        self._note_pace(ruling, sight)
-        if sight.activity is Activity.UNCLEAR and sight.status and sight.status != self.state.get("unknown"):
-            self.state["unknown"] = sight.status
-            told = {"subject": self.work.subject, "status": sight.status}
-            logger.warning("Celonis tells a status that is not known; it is waited on", extra=told)
+        self._note_date(ownership, observation)
+        self._note_pace(ownership, observation)
+        if observation.activity is Activity.RUNNING:
+            self.state["shows_running"] = True
+        if observation.activity is Activity.UNKNOWN and status and status != self.state.get("unknown"):
+            self.state["unknown"] = status
+            facts = {"subject": self.work.subject, "status": status}
+            logger.warning("Celonis shows a status that is not known; the step waits", extra=facts)
 
-    def _note_pace(self, ruling: Ruling, sight: Sight) -> None:
+    def _note_date(self, ownership: Ownership, observation: Observation) -> None:
+        """The start date of ours by Celonis, once it is shown."""
+        ours = ownership.evidence.ids_of_ours
+        dates = [entry.started for entry in observation.executions or () if entry.id in ours]
+        if observation.single and observation.identity in ours:
+            dates = [observation.started]
+        if dates and dates[0] is not None:
+            self.state["started_date"] = dates[0]
+
+    def _note_pace(self, ownership: Ownership, observation: Observation) -> None:
         self.pacing.note(refused=0)
-        if ruling.verdict is Verdict.UNDER_WAY and sight.activity is Activity.UNDER_WAY:
+        if ownership.status is OwnershipStatus.RUNNING and observation.activity is Activity.RUNNING:
             self.pacing.note(seen=self.now())
             if self.state["status"] == JobStatus.QUEUED:
                 self.pacing.note(queued=self.now())
 
-    def _ended(self, ruling: Ruling, sight: Sight) -> Progress:
-        learn = self._lesson(ruling, sight)
+    def _ended(self, ownership: Ownership, observation: Observation) -> Progress:
+        learn = self._lesson(ownership, observation)
+        status = ownership.execution_status
         if self.state.get("stopping"):
-            by_us = ruling.status == JobStatus.CANCEL
-            what = "was cancelled" if by_us else "ended by itself, too late"
-            raise self.failed(self.too_late(f"It {what} ({ruling.status})."))
-        timeout = self.seconds(LOOK_SECONDS)
-        ending = self.work.ending(ruling.status, ruling.evidence.ours, sight, timeout)
+            what = "was cancelled" if status == JobStatus.CANCEL else "ended by itself, too late"
+            raise self.failed(self.too_late(f"It {what} ({status})."))
+        ending = self.work.ending(status, ownership.evidence.ours, observation, self.poll_seconds())
         if ending.message:
             self.state["message"] = ending.message
         if ending.error is None:
@@ -99,14 +117,15 @@ class Check(Start):
             raise ending.error
         return {"status": "SUCCEEDED", "wait": 0}
 
-    def _lesson(self, ruling: Ruling, sight: Sight) -> Callable[[], None]:
+    def _lesson(self, ownership: Ownership, observation: Observation) -> Callable[[], None]:
         """What this end teaches, to be called once it is written."""
         now, begin, known = self.now(), self.pacing.counted_from(), self.pacing.noted.get("known")
         if known is None:
             return lambda: None
-        dated = None if self._is_begun_by_a_job() else sight.seconds_of(names_of_ours(ruling.evidence))
+        ours = ownership.evidence.ids_of_ours
+        dated = None if self._is_begun_by_a_job() else observation.seconds_of(ours)
         least = max(0.0, float(self.pacing.noted.get("seen", 0.0)) - begin)
-        lasted, status = took(dated, least, max(0.0, now - begin)), str(ruling.status)
+        lasted, status = took(dated, least, max(0.0, now - begin)), str(ownership.execution_status)
         key, learning = self.work.durations, self.means.learning
         return lambda: learning.learn(key, known, lasted, status, self.deadline)
 
@@ -114,11 +133,11 @@ class Check(Start):
         """A load that a job starts is counted from the end of that job: its dates tell something else."""
         return "posts" not in self.state
 
-    def _go_on(self, ruling: Ruling, sight: Sight) -> Progress:
+    def _go_on(self, ownership: Ownership, observation: Observation) -> Progress:
         if self.is_expired():
-            return self._stop(is_running(self.state, ruling, sight))
+            return self._stop(is_running(ownership, observation))
         self.save()
-        return self.progress("RUNNING")
+        return self.progress("RUNNING", at_most=ownership.recheck_in)
 
     def _stop(self, ours_runs: bool) -> Progress:
         """Past the time-out: cancels what is ours and runs, and looks until it has ended."""
@@ -138,14 +157,14 @@ class Check(Start):
     def _may_cancel(self, ours_runs: bool) -> None:
         """Raises the time-out where there is nothing to cancel, or nothing that can be."""
         if not ours_runs:
-            raise self.expired("It was left alone: it is not proven that ours is running.")
+            raise self.expired(LEFT_ALONE)
         if not self.run.definition.cancel_on_stop:
             raise self.expired("It runs on: the pipeline says not to cancel it.")
 
     def _cancel(self) -> None:
         """An answer that is lost is no matter: the next look sends it again, if ours still runs."""
         try:
-            cancelled = self.work.cancel(self.seconds(LOOK_SECONDS))
+            cancelled = self.work.cancel(self.seconds(POLL_SECONDS))
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             self.state["trouble"] = trouble.message
         except CelonisError as error:
@@ -155,18 +174,18 @@ class Check(Start):
                 raise self.expired("It runs on: no call is known that cancels a load.")
             self.state["told_to_cancel"] = True
 
-    def _unproven(self, verdict: Verdict) -> errors.StepFailed:
+    def _unproven(self, status: OwnershipStatus) -> errors.StepFailed:
         subject, settle = self.work.subject, self.run.definition.settle
         check = "Look at it in Celonis before you start the pipeline again."
-        if verdict is Verdict.AMBIGUOUS:
+        if status is OwnershipStatus.AMBIGUOUS:
             text = (
                 f"{subject}: more than one start was seen since ours was sent; which is ours cannot be told."
             )
             return errors.StartAmbiguous(text, hint=check)
-        if verdict is Verdict.TAKEN_OVER:
+        if status is OwnershipStatus.TAKEN_OVER:
             text = f"{subject}: somebody else's start took the place of ours before its end could be read."
             return errors.TakenOver(text, hint=check)
-        if verdict is Verdict.NOT_STARTED:
+        if status is OwnershipStatus.NOT_STARTED:
             text = f"{subject}: the start was sent twice, and neither took place within {settle} s."
             return errors.StartIgnored(text, hint=check)
         text = f"{subject}: nothing seen within {settle} s proves that our start took place."

@@ -12,8 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from celonis_refresh.passage.executions import EndedExecution, Executions
-from celonis_refresh.passage.stopping import Stopping
+from celonis_refresh.passage.stopping import Findings, Stopping
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
@@ -69,6 +70,8 @@ class Closing(Struct, frozen=True):
         except RunClosed:
             return self.records.get(run.run_id)
         findings = self.stopping.stop(run, deadline)
+        for lease, until in findings.held.items():
+            self.leases.hold(run.run_id, lease, until, deadline)
         run = self.records.get(run.run_id)
         facts = self._facts(run, execution, findings.sentences)
         while run.is_open:
@@ -85,8 +88,17 @@ class Closing(Struct, frozen=True):
             else:
                 run = Run({**run.item, **known})
         for lease in findings.free:
-            self.leases.free(run.run_id, lease, deadline)
+            self.leases.free(run.run_id, lease, deadline, self._earlier(run, lease, findings))
         return run
+
+    def _earlier(self, run: Run, lease: str, findings: Findings) -> Earlier | None:
+        """Our last executions with the one that was seen to end; None where none was."""
+        evidence = findings.ended.get(lease)
+        if evidence is None:
+            return None
+        by = self.clock() + run.definition.settle
+        earlier = self.leases.earlier(lease)
+        return earlier.followed_by(evidence.ids_of_ours, None, by, shows_running=False)
 
     def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """From here on no task of the run starts anything: one that was under way when its execution was

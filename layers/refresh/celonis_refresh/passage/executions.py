@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -22,5 +23,8 @@ class Executions(Protocol):
 
     def describe(self, arn: str) -> EndedExecution: ...
 
-    def start(self, run_id: str) -> None:
-        """Starts the execution of a run; starting it twice is harmless."""
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
+        """Starts the execution of a run; starting it twice is harmless.
+
+        ``answer``: what Celonis answered to the start of a step, where the record does not have it yet.
+        """

@@ -1,46 +1,82 @@
-"""One look at a step that was started, and what it proves."""
+"""One poll of a step that was started, and which execution it shows to be ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from celonis_refresh.passage.proof import Case, Evidence, Ruling, Verdict, names_of_ours
-from celonis_refresh.passage.sights import Activity, Baseline, Sight
+from celonis_refresh.celonis.errors import CelonisUnavailable
+from celonis_refresh.observability import logger
 from celonis_refresh.passage.work import Work
-from celonis_refresh.timing import Clock
+from celonis_refresh.steps.observation import Activity, Baseline, Observation
+from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus, Start, determine_ownership
+from celonis_refresh.timing import Clock, epoch
 
-LOOK_SECONDS = 12.0
-"""How long a look may take; it fits several times into the tasks' own time-out."""
+POLL_SECONDS = 12.0
+"""How long one call of a poll may take; it fits several times into the tasks' own time-out."""
 
 
-def look_at(
+def observe_started(
     work: Work, state: Mapping[str, Any], settle: float, clock: Clock, seconds: Callable[[float], float]
-) -> tuple[Ruling, Sight]:
-    """Looks once, and at the list too unless the look shows what was proven before, still under way.
+) -> tuple[Ownership, Observation]:
+    """Polls once, the list too unless the record shows the execution that is known to be ours running.
 
     ``state``: what is noted of the step; ``seconds``: what a call may take, at most what it is given. The
     list is asked for only where it was there before the start: nothing else in it could be compared.
     """
-    case = Case(Baseline.from_json(state["baseline"]), settle, bool(state.get("answered")))
-    evidence = Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
-    since = clock() - float(state["sent_by"])
-    sight = work.look(lambda: seconds(LOOK_SECONDS))
-    ruling = case.judge(evidence, sight, since)
-    if case.baseline.listed and not (evidence.proven_by and is_running(state, ruling, sight)):
-        sight = work.with_history(sight, seconds(LOOK_SECONDS))
-        ruling = case.judge(evidence, sight, since)
-    return ruling, sight
+    start, evidence, since = start_of(state, settle), evidence_of(state), clock() - _counted_from(state)
+    observation = work.observe(lambda: seconds(POLL_SECONDS))
+    is_known = evidence.ours is not None and observation.current in evidence.ids_of_ours
+    if start.baseline.listed is not None and not (is_known and observation.activity is Activity.RUNNING):
+        try:
+            observation = work.with_executions(observation, seconds(POLL_SECONDS))
+        except CelonisUnavailable as trouble:  # the list is waited for
+            logger.info("no list of executions", extra={"subject": work.subject, "why": trouble.message})
+    return determine_ownership(start, evidence, observation, since), observation
 
 
-def is_running(state: Mapping[str, Any], ruling: Ruling, sight: Sight) -> bool:
-    """Whether what the look shows under way is ours: an end that is not proven yet is not enough, and ours
-    may wait behind somebody else's. Without an id only the list tells, where there was one."""
-    if ruling.verdict is not Verdict.UNDER_WAY or sight.activity is not Activity.UNDER_WAY:
+def start_of(state: Mapping[str, Any], settle: float) -> Start:
+    """The start of a step, from what is noted of it."""
+    return Start(
+        baseline=Baseline.from_json(state["baseline"], state.get("earlier", ())),
+        settle=settle,
+        answered=bool(state.get("answered")),
+        sent="posts" in state,
+        answered_id=state.get("answered_id"),
+        answered_at=state.get("answered_at"),
+        shows_running=bool(state.get("shows_running")),
+        two_spaces=bool(state.get("two_spaces")),
+    )
+
+
+def evidence_of(state: Mapping[str, Any]) -> Evidence:
+    """What the polls of a step have shown so far."""
+    return Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
+
+
+def _counted_from(state: Mapping[str, Any]) -> float:
+    """When the start was sent; of a load that a job starts, when its baseline was recorded."""
+    return float(state["sent_by"]) if "posts" in state else epoch(str(state["noted_at"]))
+
+
+def is_running(ownership: Ownership, observation: Observation) -> bool:
+    """Whether the observation shows ours running: only then may it be cancelled.
+
+    An execution that is not proven to be ours is not enough, and ours may be queued behind another one.
+    """
+    evidence = ownership.evidence
+    if ownership.status is not OwnershipStatus.RUNNING or evidence.proven_by is None:
         return False
-    ours = names_of_ours(ruling.evidence)
-    running = {entry.id for entry in sight.history or () if entry.activity is Activity.UNDER_WAY}
-    if not ours or sight.current:
-        return not ours or sight.current in ours
-    is_told = bool(running) or sight.single or not state["baseline"]["listed"]
-    return is_told and running <= ours
+    if observation.activity is not Activity.RUNNING:
+        return False
+    ours, running = evidence.ids_of_ours, observation.running_ids
+    if not ours or not running:
+        return not ours
+    return running <= ours and (observation.current in ours or _agrees(observation, running))
+
+
+def _agrees(observation: Observation, running: frozenset[str]) -> bool:
+    """Whether the record and the list show the same status: otherwise one of them is older."""
+    return any(
+        entry.id in running and entry.status == observation.status for entry in observation.executions or ()
+    )

@@ -18,6 +18,7 @@ from celonis_refresh.runs.records import Records, Run, RunStatus, definition_tex
 from celonis_refresh.timing import Clock, Deadline, iso
 
 WHAT = "The input of the execution"
+_refused = partial(InvalidTrigger, WHAT)
 
 
 class Where(NamedTuple):
@@ -50,10 +51,36 @@ class Execution(NamedTuple):
     name: str
 
 
+class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to the start of a step, which the trigger sent and had no time to write."""
+
+    step: Annotated[str, Meta(min_length=1, max_length=20)]
+    sent_by: float
+    posts: int = 1
+    answered_id: Annotated[str, Meta(max_length=256)] | None = None
+    answered_at: int | None = None
+
+    def belongs_to(self, state: Mapping[str, Any]) -> bool:
+        """Whether the step still waits for this answer."""
+        return state.get("posts") == self.posts and not state.get("answered") and "ended_at" not in state
+
+    def facts(self) -> dict[str, Any]:
+        found = {"answered_id": self.answered_id, "answered_at": self.answered_at}
+        known = {name: value for name, value in found.items() if value is not None}
+        return {"answered": True, "sent_by": self.sent_by, **known}
+
+
 class _Resume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of a run that has a record already."""
 
     run_id: Annotated[str, Meta(min_length=1, max_length=80)]
+    answer: _Answer | None = None
+
+
+def _answer(document: object) -> _Answer | None:
+    if isinstance(document, Mapping) and "run_id" in document:
+        return convert(_Resume, document, _refused).answer
+    return None
 
 
 class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,9 +94,6 @@ class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tables: Any = None
     reason: Annotated[str, Meta(max_length=256)] = ""
     delivery: Annotated[str, Meta(max_length=1024)] = ""
-
-
-_refused = partial(InvalidTrigger, WHAT)
 
 
 class Opening(Struct, frozen=True):
@@ -89,7 +113,7 @@ class Opening(Struct, frozen=True):
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:
             return {"status": status, "run_id": run_id, "jobs": [], "loads": []}
-        run = self._running(self.records.get_open(run_id), execution, deadline)
+        run = self._running(self.records.get_open(run_id), execution, _answer(document), deadline)
         plan = run.plan
         return {
             "status": "opened",
@@ -120,14 +144,29 @@ class Opening(Struct, frozen=True):
         accepted = acceptance.results[0]
         return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
 
-    def _running(self, run: Run, execution: Execution, deadline: Deadline) -> Run:
+    def _running(self, run: Run, execution: Execution, answer: _Answer | None, deadline: Deadline) -> Run:
         """Notes the execution, the definition of a run that waited, and the resolved tables."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
         if run.status is RunStatus.OPENING:
             facts["started_at"] = iso(self.clock())
+        once: dict[str, Any] = {}
         if not run.has_definition:
-            facts["definition"] = definition_text(self.accepting.definition(run.pipeline))
-        run = self.records.note(run, facts, deadline)
+            once["definition"] = definition_text(self.accepting.definition(run.pipeline))
+        run = self._saved(run, facts, once, answer, deadline)
         if run.loads is None:
-            run = self.records.note(run, {"loads": self.tables.resolved(run, deadline)}, deadline)
+            run = self.records.note_once(run, {}, {"loads": self.tables.resolved(run, deadline)}, deadline)
         return run
+
+    def _saved(
+        self,
+        run: Run,
+        facts: dict[str, Any],
+        once: dict[str, Any],
+        answer: _Answer | None,
+        deadline: Deadline,
+    ) -> Run:
+        """Writes facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
+        state = run.steps.get(answer.step) if answer else None
+        if answer is None or state is None or not answer.belongs_to(state):
+            return self.records.note_once(run, facts, once, deadline)
+        return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)

@@ -16,7 +16,6 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.executions import EndedExecution, Executions
-from celonis_refresh.passage.sights import Activity
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.leases import Leases
@@ -24,6 +23,7 @@ from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
 from celonis_refresh.runs.slots import start_waiting
 from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.steps.observation import Activity
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
 
 PATIENCE_SECONDS = 20.0
@@ -31,9 +31,11 @@ PATIENCE_SECONDS = 20.0
 GONE_SECONDS = 300.0
 """So long after its start a run may have an execution that Step Functions does not describe yet: what it
 tells is only eventually consistent, and an execution is not forgotten before 90 days."""
-LOOK_SECONDS = 10.0
-LEAST_SECONDS = 20.0
+POLL_SECONDS = 10.0
+MIN_SECONDS = 20.0
 """With less of the function's time left, the rest waits for the next round."""
+MIN_CLOSE_SECONDS = 80.0
+"""With less left, no run is closed: what it left running could not be observed, cancelled and verified."""
 
 
 class FindableExecutions(Executions, Protocol):
@@ -72,7 +74,7 @@ class Reconciling(Struct, frozen=True):
         """
         findings = Findings()
         for name, movement in self._movements(findings, deadline):
-            if deadline.left() < LEAST_SECONDS:
+            if deadline.left() < MIN_SECONDS:
                 logger.warning("the rest waits for the next round")
                 break
             try:
@@ -119,11 +121,16 @@ class Reconciling(Struct, frozen=True):
             gone = EndedExecution(
                 run_id, str(run.item.get("execution_arn", "")), "FAILED", "ExecutionGone", GONE
             )
-            self.closing.close_as(gone, deadline)
-            findings.closed.append(run_id)
+            self._close(gone, findings, deadline)
         elif execution.status != "RUNNING":
-            self.closing.close_as(execution, deadline)
-            findings.closed.append(run_id)
+            self._close(execution, findings, deadline)
+
+    def _close(self, execution: EndedExecution, findings: Findings, deadline: Deadline) -> None:
+        if deadline.left() < MIN_CLOSE_SECONDS:
+            logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
+            return
+        self.closing.close_as(execution, deadline)
+        findings.closed.append(execution.name)
 
     def _is_new(self, run: Run) -> bool:
         """Whether the run began too short a time ago for its execution to be gone."""
@@ -151,18 +158,19 @@ class Reconciling(Struct, frozen=True):
     def _lease(self, key: str, findings: Findings, deadline: Deadline) -> None:
         """A lease of a run that has ended: freed once nothing of that run is under way there."""
         lease = self.table.get(key)
-        run = self.records.find(str(lease["run_id"])) if lease else None
-        if lease is None or (run is not None and (run.is_open or self._is_under_way(run, key))):
+        if lease is None or float(lease.get("held_until", 0.0)) > self.clock():
+            return
+        run = self.records.find(str(lease["run_id"]))
+        if run is not None and (run.is_open or self._is_running(run, key)):
             return
         self.leases.free(str(lease["run_id"]), key, deadline)
         findings.leases.append(key)
 
-    def _is_under_way(self, run: Run, lease: str) -> bool:
+    def _is_running(self, run: Run, lease: str) -> bool:
         for step in run.steps:
             work = self.work_for(run, step)
             if work.lease == lease:
-                sight = work.look(lambda: LOOK_SECONDS)
-                return sight.activity is Activity.UNDER_WAY
+                return work.observe(lambda: POLL_SECONDS).activity is Activity.RUNNING
         return False
 
 

@@ -6,18 +6,26 @@ says about a start that may have taken place is looked up by the check, before a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
+from celonis_refresh.celonis.records import StartAnswer
 from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.proof import Evidence
-from celonis_refresh.passage.sights import Activity, Sight
 from celonis_refresh.passage.step import POST_SECONDS, Means, Step
+from celonis_refresh.runs.earlier import check_shown
+from celonis_refresh.runs.errors import StaleBaseline
 from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.table import Action
+from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.timing import Deadline
 
-LEAST_POST_SECONDS = 0.5
+FRESH = "Celonis to show what ended a moment ago"
+FRESH_SECONDS = 10.0
+"""Pause between polls while a baseline is known to be stale."""
+MIN_POST_SECONDS = 0.5
 """With less left, nothing is sent: a start that is cut off would have to be looked up."""
 
 
@@ -35,6 +43,7 @@ class Start(Step):
     ) -> None:
         super().__init__(means, run, name, deadline)
         self.just_claimed = just_claimed
+        self.unsaved_answer: dict[str, Any] | None = None
 
     def start(self) -> Progress:
         """Starts the step, or says that it has to wait. Raises what ends the step for good."""
@@ -43,26 +52,95 @@ class Start(Step):
         try:
             if not self._note_loads_of_jobs():
                 return self._wait("a load of a data model that this job loads")
-            sight = self.work.look(self.look_seconds)
-            if sight.activity is not Activity.UNDER_WAY:
-                sight = self.work.with_history(sight, self.look_seconds())
+            observation = self._observe_baseline()
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             return self.wait_out(trouble)
         except CelonisError as error:
             raise self.failed(error) from None
-        if sight.is_busy and not self._stands_still(sight):
-            return self._wait("an execution that is under way in Celonis already")
-        if self.deadline.left() < LEAST_POST_SECONDS:
+        if observation.is_busy and not self._stands_still(observation):
+            return self._wait_while_busy(observation)
+        if not self._is_fresh(observation):
+            return self._wait_for_fresh()
+        if self.deadline.left() < MIN_POST_SECONDS:
             return self.progress("WAITING")
-        return self.send(sight)
+        return self.send(observation)
 
-    def _stands_still(self, sight: Sight) -> bool:
-        """Whether only an id speaks for something under way, and has for longer than any look is stale."""
-        if sight.activity is not Activity.AT_REST or sight.current is None:
+    def _observe_baseline(self) -> Observation:
+        """What is there before the start. That something is missing needs a second, consistent answer."""
+        observation = self.work.observe(self.poll_seconds)
+        if observation.activity is Activity.RUNNING and observation.current:
+            return observation
+        observation = self._with_executions(observation)
+        if observation.executions is None and not observation.single:
+            observation = self._with_executions(observation)
+        if observation.has_run and observation.executions != ():
+            return observation
+        observation = self._with_executions(self.work.observe(self.poll_seconds))
+        if observation.executions == () and observation.has_run:
+            return replace(observation, executions=None)  # a list that shows nothing of what ran
+        return observation
+
+    def _with_executions(self, observation: Observation) -> Observation:
+        """A list that fails for longer than a reading may be stale is taken for one that is not served."""
+        try:
+            listed = self.work.with_executions(observation, self.poll_seconds())
+        except CelonisUnavailable:
+            since = self.state.setdefault("list_failing_since", self.now())
+            if self.now() - float(since) < self.run.definition.settle:
+                raise
+            return observation
+        self.state.pop("list_failing_since", None)
+        return listed
+
+    def _wait_while_busy(self, observation: Observation) -> Progress:
+        if observation.activity is Activity.RUNNING:
+            self.state["shows_running"] = True
+        self._note_busy(observation.running_ids)
+        return self._wait("an execution that is running in Celonis already")
+
+    def _note_busy(self, ids: Collection[str]) -> None:
+        """Something runs: the baseline has to show that it ended."""
+        self.state["busy"] = {"at": self.now(), "ids": sorted(ids)}
+        self.state.pop("waiting_for", None)  # so that it is written
+
+    def _is_fresh(self, observation: Observation) -> bool:
+        """Whether the observation shows our last execution, and what was seen running.
+
+        A run that was claimed a moment ago has not read the first: its write of the baseline checks it.
+        """
+        if self.just_claimed is None:
+            shown = self.earlier().is_shown_by(observation.ids, observation.newest_start, self.now())
+            if not shown:
+                return False
+        busy, settle = self.state.get("busy"), self.run.definition.settle
+        if busy is None or (busy["ids"] and observation.ids.issuperset(busy["ids"])):
+            return True
+        if self.now() - float(busy["at"]) < settle:
+            return False
+        idle_from = busy.setdefault("idle_from", self.now())
+        return bool(self.now() - float(idle_from) >= settle)
+
+    def _wait_for_fresh(self) -> Progress:
+        """What ended a moment ago is not shown yet: a start now could not be told from it."""
+        began = self.state.setdefault("began", self.now())
+        if self.is_expired():
+            raise self.expired()
+        if (
+            self.state.get("waiting_for") != FRESH
+            or began == self.now()
+            or "idle_from" in self.state.get("busy", {})
+        ):
+            self.state["waiting_for"] = FRESH
+            self.save()
+        return self.progress("WAITING", at_most=FRESH_SECONDS)
+
+    def _stands_still(self, observation: Observation) -> bool:
+        """Whether only an id speaks for something running, and has for longer than any reading is stale."""
+        if observation.activity is not Activity.IDLE or observation.current is None:
             return False
         stood = self.state.get("stood", {})
-        if stood.get("id") != sight.current:
-            self.state["stood"] = {"id": sight.current, "since": self.now()}
+        if stood.get("id") != observation.current:
+            self.state["stood"] = {"id": observation.current, "since": self.now()}
             self.state.pop("waiting_for", None)  # so that it is written
             return False
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
@@ -74,38 +152,50 @@ class Start(Step):
         self.save()
         return self.progress("RUNNING")
 
-    def send(self, sight: Sight) -> Progress:
-        """Notes the baseline and sends the start. Written before it is sent, so that it is sent once."""
+    def send(self, observation: Observation) -> Progress:
+        """Records the baseline and sends the start. Written before it is sent, so that it is sent once."""
         self.state.pop("refused", None)
-        if self.just_claimed is None:  # a sender waits there: the first look reads it
+        if self.just_claimed is None:  # a sender waits there: the first check reads it
             self.recall()
         now = self.now()
         # No start can leave later than this. A webhook has seconds left, and does not write the true moment.
         sent_by = now + self.seconds(POST_SECONDS)
-        self.note_baseline(sight, now)
+        self.note_baseline(observation, now)
         self.state |= {"sent_by": sent_by, "posts": self.state.get("posts", 0) + 1}
-        self.save(self.just_claimed)
         try:
-            answered = self.work.post(self.seconds(sent_by - self.now()))
+            self.save(self.just_claimed, self._check_of_earlier(observation))
+        except StaleBaseline:
+            return {"status": "WAITING", "wait": 1}  # nothing was written: the state machine waits for it
+        try:
+            answer = self.work.post(self.seconds(sent_by - self.now()))
         except CelonisUnavailable as lost:
             return self._after_lost_answer(lost)
         except (CelonisThrottled, CelonisRejected) as refused:
             return self._after_refusal(refused)
         except CelonisError as error:
             raise self.failed(error) from None
-        return self._after_answer(answered)
+        return self._after_answer(answer)
 
-    def _after_answer(self, answered: str | None) -> Progress:
-        self.state |= {"sent_by": self.now(), "answered": True}
-        if answered:
-            self.state["evidence"] = Evidence(proven_by="answer", ours=answered).to_json()
-        if answered or self.just_claimed is None or not self.state["baseline"]["ids"]:
-            # A claim saves this write where the next look tells as much.
+    def _check_of_earlier(self, observation: Observation) -> Action | None:
+        if self.just_claimed is None:
+            return None
+        table, lease = self.means.records.table, self.work.lease
+        return check_shown(table, lease, observation.ids, observation.newest_start, self.now())
+
+    def _after_answer(self, answer: StartAnswer) -> Progress:
+        found = {"answered_id": answer.execution_id, "answered_at": answer.answered_at}
+        answered: dict[str, Any] = {"sent_by": self.now(), "answered": True}
+        answered |= {name: value for name, value in found.items() if value is not None}
+        self.state |= answered
+        if self.just_claimed is None:
             self.save()
+        else:  # the execution's input carries it, and OpenRun writes it
+            facts = {name: value for name, value in answered.items() if name != "answered"}
+            self.unsaved_answer = {"step": self.name, "posts": self.state["posts"], **facts}
         return self.progress("RUNNING")
 
     def _after_lost_answer(self, lost: CelonisUnavailable) -> Progress:
-        """It may have started: the next look tells. Only what never left may be sent again at once."""
+        """It may have started: the next poll tells. Only what never left may be sent again at once."""
         if not lost.may_have_started:
             return self._take_back(lost)
         self.state |= {"trouble": lost.message, "sent_by": self.now()}
@@ -113,15 +203,23 @@ class Start(Step):
         return self.progress("RUNNING")
 
     def _after_refusal(self, refused: CelonisThrottled | CelonisRejected) -> Progress:
-        """Celonis provably did nothing. Busy and throttled pass; any other refusal is for good."""
-        if isinstance(refused, CelonisRejected) and refused.status != 409 and not self._is_busy():
+        """Celonis provably did nothing. Busy and throttled pass; any other refusal is final."""
+        busy = isinstance(refused, CelonisRejected) and (refused.status == 409 or self._is_busy())
+        if isinstance(refused, CelonisRejected) and not busy:
             raise self.failed(refused) from None
+        if busy and self.state["posts"] > 1:
+            # Nothing ran before, and the first start is the only one that can have begun since.
+            self.state["trouble"] = refused.message
+            self.save()
+            return self.progress("RUNNING")
+        if busy:
+            self._note_busy(())
         return self._take_back(refused)
 
     def _is_busy(self) -> bool:
-        """Which status refuses a start because something is under way is not documented: a look tells."""
+        """Which status refuses a start because something runs is not documented: a poll says."""
         try:
-            return self.work.look(self.look_seconds).is_busy
+            return self.work.observe(self.poll_seconds).is_busy
         except (CelonisUnavailable, CelonisThrottled):
             return True
         except CelonisError:
@@ -143,6 +241,7 @@ class Start(Step):
             raise self.failed(self.work.busy(text, hint=hint), free=False)
         began = self.state.setdefault("began", self.now())
         if self.is_expired():
+            self.state["waiting_for"] = for_what
             raise self.expired()
         if self.state.get("waiting_for") != for_what or began == self.now():
             self.state["waiting_for"] = for_what
@@ -162,10 +261,12 @@ class Start(Step):
         load = Step(self.means, self.run, step, self.deadline)
         if not self.means.leases.take(self.run.run_id, load.work.lease, self.deadline):
             return False
-        sight = load.work.look(self.look_seconds)
-        if sight.activity is Activity.UNDER_WAY:
+        observation = load.work.observe(self.poll_seconds)
+        if not observation.has_run:  # a second answer has to say so
+            observation = load.work.observe(self.poll_seconds)
+        if observation.activity is Activity.RUNNING:
             return False
-        load.note_baseline(sight, self.now())
+        load.note_baseline(observation, self.now())
         load.state.pop("began")
         load.save()
         self.run = load.run

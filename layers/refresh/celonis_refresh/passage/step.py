@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from random import Random
 from typing import Any, Literal
 
@@ -11,14 +12,16 @@ from msgspec import Struct, field
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.learning import Learning
-from celonis_refresh.passage.looking import LOOK_SECONDS
+from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of
 from celonis_refresh.passage.pacing import Pacing
 from celonis_refresh.passage.progress import Progress, is_started
-from celonis_refresh.passage.sights import Baseline, Sight
 from celonis_refresh.passage.work import Work
 from celonis_refresh.polling.budget import looks_per_step
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.table import Action
+from celonis_refresh.steps.observation import Baseline, Observation
 from celonis_refresh.timing import Clock, Deadline, iso
 
 POST_SECONDS = 20.0
@@ -46,6 +49,7 @@ class Step:
         self.means, self.run, self.name, self.deadline = means, run, name, deadline
         self.work = means.work_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
+        self._earlier: Earlier | None = None
         self.pacing = Pacing(
             self.state,
             run.definition.poll,
@@ -62,20 +66,21 @@ class Step:
         """What a call may take: ``most``, or what is left of the task's time."""
         return min(most, self.deadline.left())
 
-    def look_seconds(self) -> float:
-        """What one call of a look may take."""
-        return self.seconds(LOOK_SECONDS)
+    def poll_seconds(self) -> float:
+        """What one call of a poll may take."""
+        return self.seconds(POLL_SECONDS)
 
-    def save(self, facts: Mapping[str, Any] | None = None) -> None:
-        """Writes the state, and ``facts`` of the run with it. Raises ``StepMoved``, ``RunClosed``."""
-        self.run = self.means.records.save_step(self.run, self.name, self.state, self.deadline, facts)
+    def save(self, facts: Mapping[str, Any] | None = None, check: Action | None = None) -> None:
+        """Writes the state, and ``facts`` of the run with it. Raises as ``Records.save_step`` does."""
+        self.run = self.means.records.save_step(self.run, self.name, self.state, self.deadline, facts, check)
 
-    def note_baseline(self, sight: Sight, now: float) -> None:
-        """What is there before the start: whoever comes after a crash proves from here."""
-        self.state.pop("evidence", None)
+    def note_baseline(self, observation: Observation, now: float) -> None:
+        """What is there before the start: after a crash, ownership is determined from here."""
+        for name in ("evidence", "answered", "answered_id", "answered_at", "stood", "busy"):
+            self.state.pop(name, None)
         self.state |= {
             **self.work.facts(),
-            "baseline": Baseline.of(sight).to_json(),
+            "baseline": Baseline.of(observation).to_json(),
             "noted_at": iso(now),
             "began": self.state.get("began", now),
         }
@@ -84,9 +89,10 @@ class Step:
         """Reads what the runs before tell of its duration, once."""
         self.pacing.recall(lambda: self.means.learning.known(self.work.durations))
 
-    def progress(self, status: Literal["WAITING", "RUNNING"]) -> Progress:
-        """How it stands, and when to come again."""
-        return {"status": status, "wait": self.pacing.wait(started=status == "RUNNING")}
+    def progress(self, status: Literal["WAITING", "RUNNING"], at_most: float | None = None) -> Progress:
+        """How it stands, and when to come again: ``at_most`` seconds from now."""
+        wait = self.pacing.wait(started=status == "RUNNING")
+        return {"status": status, "wait": wait if at_most is None else min(wait, max(1, ceil(at_most)))}
 
     def wait_out(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
         """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
@@ -132,9 +138,31 @@ class Step:
     def close(self, outcome: str, *, free: bool = True) -> None:
         """Writes the end of the step, then frees its lease, or notes that it is to be held."""
         free = free or not is_started(self.state)
+        earlier = self.followed_by_ours() if free else None
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
         self.state.pop("pace", None)
         self.state |= {} if free else {"held": True}
         self.save()
         if free:
-            self.means.leases.free(self.run.run_id, self.work.lease, self.deadline)
+            self.means.leases.free(self.run.run_id, self.work.lease, self.deadline, earlier)
+
+    def earlier(self) -> Earlier:
+        """Our last executions of this job or model, read once for the step."""
+        if self._earlier is None:
+            self._earlier = self.means.leases.earlier(self.work.lease)
+            self.state["earlier"] = list(self._earlier.ids)
+            if self._earlier.shows_running:
+                self.state["shows_running"] = True
+            if len(self._earlier.newest) > 1:
+                self.state["two_spaces"] = True
+        return self._earlier
+
+    def followed_by_ours(self) -> Earlier | None:
+        """Our last executions with the one of this step, where one was proven to be ours."""
+        evidence = evidence_of(self.state)
+        if evidence.proven_by is None or "posts" not in self.state:
+            return None
+        shows_running = bool(self.state.get("shows_running"))
+        by = self.now() + self.run.definition.settle
+        started = self.state.get("started_date")
+        return self.earlier().followed_by(evidence.ids_of_ours, started, by, shows_running=shows_running)

@@ -15,12 +15,12 @@ from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, Celon
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.looking import LOOK_SECONDS, is_running, look_at
+from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, is_running, observe_started
 from celonis_refresh.passage.progress import is_started
-from celonis_refresh.passage.proof import Ruling, Verdict
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Run
+from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
 from celonis_refresh.timing import Clock, Deadline
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
@@ -28,14 +28,21 @@ VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 CALLS_PER_STEP = 3
 """Calls that are still to come of a step: to look, to list, to cancel."""
+MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
 RUNS_ON = "runs on: no call is known that cancels a load."
 
 
 class Findings(Struct):
-    """``sentences``: what was found and done, for the record. ``free``: the leases that nothing uses."""
+    """``sentences``: what was found and done, for the record.
+
+    ``free``: the leases that nothing uses; ``ended``: by lease, the executions of ours that were seen to end;
+    ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
+    """
 
     sentences: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
+    ended: dict[str, Evidence] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)
 
 
 class _Case(Struct):
@@ -51,6 +58,8 @@ class _Case(Struct):
     tried: bool = False
     told: bool = False
     trouble: str = ""
+    ended: Evidence | None = None
+    evidence: Evidence | None = None
 
 
 class Stopping(Struct, frozen=True):
@@ -65,7 +74,7 @@ class Stopping(Struct, frozen=True):
 
         All steps are looked at in turn, so that none waits for the end of another to be cancelled.
         """
-        first = Deadline(deadline.at - VERIFY_SECONDS - LOOK_SECONDS, self.clock)
+        first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
         cases = [_Case(step, lease, first) for step, lease in _leases(run)]
         pause = FIRST_PAUSE
         while left := [case for case in cases if case.found is None]:
@@ -78,9 +87,13 @@ class Stopping(Struct, frozen=True):
             if waiting:
                 self.sleep(min(pause, *waiting, deadline.left()))
             pause = min(pause * 2, LONGEST_PAUSE)
-        found = [(case.lease, *case.found) for case in cases if case.found]
-        sentences = [sentence for _, sentence, _ in found if sentence]
-        return Findings(sentences, [lease for lease, _, at_rest in found if at_rest])
+        found = [(case, *case.found) for case in cases if case.found]
+        return Findings(
+            [sentence for _, sentence, _ in found if sentence],
+            [case.lease for case, _, idle in found if idle],
+            {case.lease: case.ended for case in cases if case.ended},
+            {case.lease: held_until(run, case.step) for case, _, idle in found if not idle},
+        )
 
     def _look_after(self, run: Run, case: _Case, share: _Share) -> tuple[str, bool] | None:
         """What is said of a step, if anything, and whether nothing of it is under way. None: not yet."""
@@ -101,7 +114,7 @@ class Stopping(Struct, frozen=True):
 
     def _left_by_a_job(self, work: Work, share: _Share) -> tuple[str, bool]:
         """A load that a job of this run may have started before the run came to wait for it."""
-        if work.look(share.seconds).is_busy:
+        if work.observe(share.seconds).is_busy:
             return f"{work.subject} {RUNS_ON}", False
         return "", True
 
@@ -109,27 +122,28 @@ class Stopping(Struct, frozen=True):
         """One look, and the cancel where it shows ours running; a start may not show yet."""
         is_last = case.until.left() <= 0
         try:
-            ruling, running = self._look(run, work, share)
+            ownership, running = self._observe(run, case, work, share)
         except (CelonisUnavailable, CelonisThrottled):
             if is_last and not case.tried:
                 raise
             return _given_up(case, work) if is_last else None
-        if ruling.verdict is Verdict.ENDED:
-            return _ended(case, work, ruling), True
+        if ownership.status is OwnershipStatus.ENDED:
+            case.ended = ownership.evidence
+            return _ended(case, work, ownership), True
         if case.tried:
             found = self._cancel(case, work, share) if running and not case.told else None
             return found or (_given_up(case, work) if is_last else None)
-        if ruling.verdict is Verdict.NOT_STARTED:
+        if ownership.status is OwnershipStatus.NOT_STARTED:
             return f"{work.subject} had not been started.", True
         if not running:
-            may_show_yet = ruling.verdict in (Verdict.PENDING, Verdict.UNDER_WAY) and not is_last
+            may_show_yet = ownership.status in MAY_SHOW_YET and not is_last
             left_alone = f"{work.subject} was left alone: it is not proven that ours is running."
             return None if may_show_yet else (left_alone, False)
         if not run.definition.cancel_on_stop:
             return f"{work.subject} runs on: the pipeline says not to cancel it.", False
         case.tried = True
         case.until = Deadline(
-            min(self.clock() + VERIFY_SECONDS, share.deadline.at - LOOK_SECONDS), self.clock
+            min(self.clock() + VERIFY_SECONDS, share.deadline.at - POLL_SECONDS), self.clock
         )
         return self._cancel(case, work, share)
 
@@ -147,11 +161,16 @@ class Stopping(Struct, frozen=True):
             return None if case.told else (f"{work.subject} {RUNS_ON}", False)
         return None
 
-    def _look(self, run: Run, work: Work, share: _Share) -> tuple[Ruling, bool]:
-        """What one look proves, and whether it shows ours under way."""
-        state, settle = run.steps[work.step], run.definition.settle
-        ruling, sight = look_at(work, state, settle, self.clock, lambda most: min(most, share.seconds()))
-        return ruling, is_running(state, ruling, sight)
+    def _observe(self, run: Run, case: _Case, work: Work, share: _Share) -> tuple[Ownership, bool]:
+        """What one poll says of our start, and whether it shows ours running."""
+        evidence = case.evidence or evidence_of(run.steps[case.step])
+        state = {**run.steps[case.step], "evidence": evidence.to_json()}
+        settle = run.definition.settle
+        ownership, observation = observe_started(
+            work, state, settle, self.clock, lambda limit: min(limit, share.seconds())
+        )
+        case.evidence = ownership.evidence
+        return ownership, is_running(ownership, observation)
 
 
 class _Share(Struct, frozen=True):
@@ -161,13 +180,14 @@ class _Share(Struct, frozen=True):
     steps: int
 
     def seconds(self) -> float:
-        return min(LOOK_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
+        return min(POLL_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
 
 
-def _ended(case: _Case, work: Work, ruling: Ruling) -> str:
+def _ended(case: _Case, work: Work, ownership: Ownership) -> str:
+    status = ownership.execution_status
     by_itself = "ended by itself" if case.tried else "had ended"
-    what = "was cancelled" if ruling.status == JobStatus.CANCEL else by_itself
-    return f"{work.subject} {what} ({ruling.status})."
+    what = "was cancelled" if status == JobStatus.CANCEL else by_itself
+    return f"{work.subject} {what} ({status})."
 
 
 def _given_up(case: _Case, work: Work) -> tuple[str, bool]:
@@ -177,6 +197,11 @@ def _given_up(case: _Case, work: Work) -> tuple[str, bool]:
         f"{work.subject} could not be told to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
         False,
     )
+
+
+def held_until(run: Run, step: str) -> float:
+    """The moment from which every reading shows what the step started, in epoch seconds; 0 for no start."""
+    return float(run.steps.get(step, {}).get("sent_by", -run.definition.settle)) + run.definition.settle
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:

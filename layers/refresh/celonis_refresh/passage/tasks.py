@@ -14,6 +14,9 @@ from celonis_refresh.passage.step import Means
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Deadline
 
+UnsavedAnswer = Mapping[str, Any]
+"""``step``, ``posts``, ``sent_by``, and ``answered_id`` and ``answered_at`` where the answer has them."""
+
 
 class Tasks(Struct, frozen=True):
     """Starts and checks steps."""
@@ -22,23 +25,26 @@ class Tasks(Struct, frozen=True):
 
     def start(self, run_id: str, step: str, deadline: Deadline) -> Progress:
         """Starts the step, or says that it has to wait. Raises what ends the step for good."""
-        return self.start_step(self.means.records.get_open(run_id), step, deadline)
-
-    def start_step(
-        self, run: Run, step: str, deadline: Deadline, *, just_claimed: Mapping[str, Any] | None = None
-    ) -> Progress:
-        """As :meth:`start`, for a run that was just read.
-
-        ``just_claimed``: the run was made a moment ago, together with this step's lease; facts of the run
-        that are written together with the step's baseline.
-        """
+        run = self.means.records.get_open(run_id)
         state = run.steps.get(step, {})
         if "ended_at" in state:
             return replay(state)
         if is_started(state):
             return Check(self.means, run, step, deadline).progress("RUNNING")
-        starting = Start(self.means, run, step, deadline, just_claimed)
+        starting = Start(self.means, run, step, deadline)
         return starting.expect() if _is_started_by_a_job(run, step) else starting.start()
+
+    def start_claimed(
+        self, run: Run, step: str, deadline: Deadline, facts: Mapping[str, Any]
+    ) -> UnsavedAnswer | None:
+        """Starts the step of a run that was claimed a moment ago, together with the step's lease.
+
+        ``facts`` of the run are written together with the baseline. What Celonis answered is not written: it
+        goes into the input of the execution, which costs no request.
+        """
+        starting = Start(self.means, run, step, deadline, facts)
+        starting.start()
+        return starting.unsaved_answer
 
     def check(self, run_id: str, step: str, deadline: Deadline) -> Progress:
         """Looks at the step. Raises the error that it ended with, again and again if asked again."""

@@ -18,7 +18,7 @@ from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.request_time import RequestTime
 from celonis_refresh.passage.tables import ModelTables
-from celonis_refresh.passage.tasks import Tasks
+from celonis_refresh.passage.tasks import Tasks, UnsavedAnswer
 from celonis_refresh.passage.together import Delivery, accept_together
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted
@@ -148,21 +148,22 @@ class Triggering(Struct, frozen=True):
             further = len(started) - number - 1
             by = time.beginning(further)
             with within(by):
-                self._begin(accepted, acceptance, by)
+                answer = self._begin(accepted, acceptance, by)
             with within(time.handing_over(further)):
-                hand_over(self.executions, accepted.run_id)
+                hand_over(self.executions, accepted.run_id, answer)
 
-    def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> None:
+    def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
         try:
             if accepted.holds_lease:
-                self._start_first_job(acceptance.records[accepted.run_id], deadline)
+                return self._start_first_job(acceptance.records[accepted.run_id], deadline)
         except RefreshError as error:
             logger.warning(
                 "the state machine starts the job", extra={"run_id": accepted.run_id, "why": str(error)}
             )
         except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
             logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
+        return None
 
     def _finish(self, run_id: str, accepted_at: float, time: RequestTime) -> None:
         """A delivery that came again finishes what its first passage may have left undone."""
@@ -173,13 +174,13 @@ class Triggering(Struct, frozen=True):
             if run is not None and run.status is RunStatus.OPENING:
                 hand_over(self.executions, run_id)
 
-    def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> None:
-        """Looks, notes and starts, in what is left of the time."""
+    def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> UnsavedAnswer | None:
+        """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""
         if deadline.left() < LEAST_CELONIS_SECONDS:
-            return
+            return None
         loads = self.tables.resolved(Run(record), deadline)
         run = Run({**record, "loads": loads})
-        self.tasks.start_step(run, run.plan.jobs[0].step, deadline, just_claimed={"loads": loads})
+        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, {"loads": loads})
 
 
 def _complain(source: str, wishes: Sequence[EventWish]) -> None:

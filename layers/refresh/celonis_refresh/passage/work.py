@@ -1,4 +1,4 @@
-"""The two kinds of work of a run, job and load, in the same movements: look, post, read the end, cancel."""
+"""The two kinds of steps, data job and data model load: observe, start, read the end, cancel."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.celonis.client import CelonisClient
-from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable, NotFound
-from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus
+from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, NotFound
+from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus, StartAnswer
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
-from celonis_refresh.passage.sights import Activity, Listed, Sight
 from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs import keys
+from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 
-MOST_LISTED = 50
-"""Executions of a list that are looked at, newest first: what is noted has to fit into a record."""
+MAX_LISTED = 50
+"""Executions of a list that are compared: the baseline has to fit into a record."""
 Seconds = Callable[[], float]
 """What the next call may take, told anew for each: a look may need two."""
 FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
@@ -51,17 +51,22 @@ class Work(Protocol):
     @property
     def busy(self) -> type[errors.StepFailed]: ...
 
-    def look(self, seconds: Seconds) -> Sight:
-        """One look."""
+    def observe(self, seconds: Seconds) -> Observation:
+        """One poll."""
 
-    def with_history(self, sight: Sight, timeout: float) -> Sight:
-        """What was seen, with what ran before, where that is told by another call that is served."""
+    def with_executions(self, observation: Observation, timeout: float) -> Observation:
+        """The observation with the list of executions, where another call serves one.
 
-    def post(self, timeout: float) -> str | None:
-        """Starts it; the id that the answer told, if it told one."""
+        Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
+        """
 
-    def ending(self, status: str | None, ours: str | None, sight: Sight, timeout: float) -> Ending:
-        """What the status at its end means; ``sight`` is the look that showed it."""
+    def post(self, timeout: float) -> StartAnswer:
+        """Starts it; what the answer carried."""
+
+    def ending(
+        self, status: str | None, ours: str | None, observation: Observation, timeout: float
+    ) -> Ending:
+        """What the status at its end means; ``observation`` is the one that showed it."""
 
     def cancel(self, timeout: float) -> bool:
         """Cancels what runs now; False where no call is known that does."""
@@ -70,13 +75,13 @@ class Work(Protocol):
         """What is started, for the record."""
 
     def urgent(self) -> Work:
-        """The same work, to be looked at and stopped whatever is left of the rate limit."""
+        """The same work, to be polled and stopped whatever is left of the rate limit."""
 
 
-def activity(*, under_way: bool, terminal: bool) -> Activity:
-    if under_way:
-        return Activity.UNDER_WAY
-    return Activity.AT_REST if terminal else Activity.UNCLEAR
+def activity(*, running: bool, terminal: bool) -> Activity:
+    if running:
+        return Activity.RUNNING
+    return Activity.IDLE if terminal else Activity.UNKNOWN
 
 
 class JobWork(Struct, frozen=True):
@@ -114,27 +119,25 @@ class JobWork(Struct, frozen=True):
     def busy(self) -> type[errors.StepFailed]:
         return errors.JobBusy
 
-    def look(self, seconds: Seconds) -> Sight:
-        """``GET …/jobs/{job}``. Where its status says nothing (none, or a new one) the history may."""
-        sight = job_sight(self.client.job(self.pool, self.plan.job, timeout=seconds()))
-        return self.with_history(sight, seconds()) if sight.activity is Activity.UNCLEAR else sight
+    def observe(self, seconds: Seconds) -> Observation:
+        """``GET …/jobs/{job}``: the job and its current status."""
+        return job_observation(self.client.job(self.pool, self.plan.job, timeout=seconds()))
 
-    def with_history(self, sight: Sight, timeout: float) -> Sight:
-        """``GET …/logs/{job}/executions``: the SDK's call, not served everywhere, never worth a failure."""
-        if sight.history is not None:
-            return sight
+    def with_executions(self, observation: Observation, timeout: float) -> Observation:
+        """``GET …/logs/{job}/executions``: a call of the SDK, not served everywhere."""
         try:
             executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
-        except (CelonisUnavailable, CelonisRejected) as trouble:
-            logger.info("no list of executions", extra={"subject": self.subject, "why": trouble.message})
-            return sight
-        return sight if executions is None else listed_sight(sight, executions[:MOST_LISTED])
+        except CelonisRejected as refusal:
+            logger.info("no list of executions", extra={"subject": self.subject, "why": refusal.message})
+            return observation
+        return observation if executions is None else listed_observation(observation, executions)
 
-    def post(self, timeout: float) -> str | None:
-        answer = self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
-        return answer.execution_id
+    def post(self, timeout: float) -> StartAnswer:
+        return self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
 
-    def ending(self, status: str | None, ours: str | None, sight: Sight, timeout: float) -> Ending:
+    def ending(
+        self, status: str | None, ours: str | None, observation: Observation, timeout: float
+    ) -> Ending:
         if status == JobStatus.SUCCESS:
             return Ending(None)
         if status == JobStatus.CANCEL:
@@ -142,7 +145,7 @@ class JobWork(Struct, frozen=True):
         if status == JobStatus.SKIPPED:
             text = f"{self.subject} was skipped by Celonis: nothing was extracted."
             return Ending(errors.JobSkipped(text, hint=FAIL_HINT))
-        reason = self._reason(_execution_id(ours, sight), timeout)
+        reason = self._reason(_execution_id(ours, observation), timeout)
         return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
 
     def _reason(self, ours: str | None, timeout: float) -> str:
@@ -167,35 +170,49 @@ class JobWork(Struct, frozen=True):
         return {"job": self.plan.job, "mode": self.plan.mode.value}
 
 
-def _execution_id(ours: str | None, sight: Sight) -> str | None:
-    """The id whose log tells why: ours, or the newest that failed where ours is of another id space."""
-    listed = [entry.id for entry in sight.history or ()]
-    if ours in listed or not listed:
+def _execution_id(ours: str | None, observation: Observation) -> str | None:
+    """The id whose log says why: ours, or the newest that failed where ours is of another id space."""
+    entries = observation.executions or ()
+    if ours in [entry.id for entry in entries] or not entries:
         return ours
-    return next((entry.id for entry in sight.history or () if entry.status == sight.status), ours)
+    return next((entry.id for entry in entries if entry.status == observation.status), ours)
 
 
-def job_sight(job: Job) -> Sight:
-    """A job as the proof sees it."""
-    return Sight(
+def job_observation(job: Job) -> Observation:
+    """What the record of a job shows."""
+    return Observation(
         status=job.status,
-        activity=activity(under_way=job.is_under_way, terminal=job.is_terminal),
+        activity=activity(running=job.is_under_way, terminal=job.is_terminal),
         current=job.current_execution_id,
         latest=job.latest_execution_item_id,
     )
 
 
-def listed_sight(sight: Sight, executions: Sequence[Execution]) -> Sight:
-    """A sight with the list of executions. Where the job has no status they tell: none at all is at rest."""
-    history = tuple(_listed(execution) for execution in executions)
-    newest = history[0].activity if history else Activity.AT_REST
-    return replace(sight, history=history, activity=newest if sight.status is None else sight.activity)
+def listed_observation(observation: Observation, executions: Sequence[Execution]) -> Observation:
+    """An observation with the list of executions. Where the job has no status, the list has it."""
+    entries = _within_limit([_listed(execution) for execution in executions])
+    listed = replace(observation, executions=tuple(entries))
+    return listed if observation.status else replace(listed, activity=_activity_of(entries))
 
 
-def _listed(execution: Execution) -> Listed:
-    state = activity(under_way=execution.is_under_way, terminal=execution.is_terminal)
+def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
+    """The newest of a long list, in its order: it may be sorted either way."""
+    if len(entries) <= MAX_LISTED:
+        return entries
+    half = MAX_LISTED // 2
+    return entries[:half] + entries[-half:]
+
+
+def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
+    """Running while one entry runs; idle only if every status is known."""
+    found = {entry.activity for entry in entries}
+    return next((one for one in (Activity.RUNNING, Activity.UNKNOWN) if one in found), Activity.IDLE)
+
+
+def _listed(execution: Execution) -> ListedExecution:
+    state = activity(running=execution.is_under_way, terminal=execution.is_terminal)
     dates = execution.start_date, execution.end_date
-    return Listed(execution.execution_id, execution.status, state, *dates)
+    return ListedExecution(execution.execution_id, execution.status, state, *dates)
 
 
 class LoadWork(Struct, frozen=True):
@@ -236,29 +253,33 @@ class LoadWork(Struct, frozen=True):
     def busy(self) -> type[errors.StepFailed]:
         return errors.ModelBusy
 
-    def look(self, seconds: Seconds) -> Sight:
-        """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables tell which."""
+    def observe(self, seconds: Seconds) -> Observation:
+        """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables say which."""
         model = self.plan.data_model
         try:
-            return load_sight(self.client.last_load(self.pool, model, timeout=seconds()))
+            return load_observation(self.client.last_load(self.pool, model, timeout=seconds()))
         except NotFound:
             self.client.tables(self.pool, model, timeout=seconds())
-            return load_sight(None)
+            return load_observation(None)
 
-    def with_history(self, sight: Sight, timeout: float) -> Sight:  # noqa: ARG002 - one call tells it all
-        return sight
+    def with_executions(self, observation: Observation, timeout: float) -> Observation:  # noqa: ARG002 - no list
+        return observation
 
-    def post(self, timeout: float) -> str | None:
+    def post(self, timeout: float) -> StartAnswer:
         model, kind = self.plan.data_model, self.resolved.kind
         if kind is LoadKind.PARTIAL:
-            answer = self.client.load_tables(self.pool, model, sorted(self.resolved.tables), timeout=timeout)
-        else:
-            from_cache = kind is LoadKind.FROM_CACHE
-            answer = self.client.load_model(self.pool, model, from_cache=from_cache, timeout=timeout)
-        return answer.execution_id
+            return self.client.load_tables(self.pool, model, sorted(self.resolved.tables), timeout=timeout)
+        from_cache = kind is LoadKind.FROM_CACHE
+        return self.client.load_model(self.pool, model, from_cache=from_cache, timeout=timeout)
 
-    def ending(self, status: str | None, ours: str | None, sight: Sight, timeout: float) -> Ending:  # noqa: ARG002
-        message = sight.message
+    def ending(
+        self,
+        status: str | None,
+        ours: str | None,  # noqa: ARG002
+        observation: Observation,
+        timeout: float,  # noqa: ARG002
+    ) -> Ending:
+        message = observation.message
         told = f": {message}".rstrip(".") if message else ""
         if status == LoadStatus.SUCCESS:
             return Ending(None, message)
@@ -281,16 +302,13 @@ class LoadWork(Struct, frozen=True):
         return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value, "tables": tables}
 
 
-def load_sight(load: Load | None) -> Sight:
-    """A model's last load as the proof sees it. A model that was never loaded has an empty history.
-
-    The record is no history of one: its status may be older than its id.
-    """
+def load_observation(load: Load | None) -> Observation:
+    """What the record of the last load shows; None: the model was never loaded."""
     if load is None:
-        return Sight(status=None, activity=Activity.AT_REST, history=(), single=True)
-    return Sight(
+        return Observation(status=None, activity=Activity.IDLE, single=True)
+    return Observation(
         status=load.status,
-        activity=activity(under_way=load.is_under_way, terminal=load.is_terminal),
+        activity=activity(running=load.is_under_way, terminal=load.is_terminal),
         current=load.load_id if load.is_under_way else None,
         latest=load.load_id,
         started=load.start_date,

@@ -77,6 +77,15 @@ class StepMoved(RefreshError):
         super().__init__(f"Step {step} of run {run_id} was changed by another task at the same time.")
 
 
+class StaleBaseline(RefreshError):
+    """The observation before a start does not show our last execution yet. Nothing was written."""
+
+    def __init__(self, run_id: str, step: str) -> None:
+        self.run_id = run_id
+        self.step = step
+        super().__init__(f"Celonis does not show the execution before step {step} of run {run_id} yet.")
+
+
 class TableBusy(RefreshError):
     """Too much contention, which wrote nothing, or no answer in time: then it may be written, and asking
     again finds it."""

@@ -36,6 +36,11 @@ def model_lease(data_model: str) -> str:
     return f"lease#model#{data_model}"
 
 
+def earlier(lease: str) -> str:
+    """Our last executions of what a lease is for."""
+    return f"earlier#{lease.removeprefix('lease#')}"
+
+
 def job_durations(job: str, mode: str) -> str:
     return f"durations#job#{job}#{mode}"
 

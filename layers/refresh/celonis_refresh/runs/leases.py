@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from msgspec import Struct
 
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.records import MAY_GO_ON, OPEN_VALUES, Run, not_open
 from celonis_refresh.runs.table import Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
+
+NOT_HELD = "(attribute_not_exists(#held_until) OR #held_until <= :now)"
+TAKEABLE = f"attribute_not_exists(pk) OR (#run_id = :holder AND {NOT_HELD})"
 
 
 def lease_item(lease: str, run_id: str, at: str) -> dict[str, str]:
@@ -24,7 +30,8 @@ class Leases(Struct, frozen=True):
     def take(self, run_id: str, lease: str, deadline: Deadline) -> bool:
         """Takes the lease for an open run; False while another open run holds it.
 
-        A lease whose run has ended is taken over: whatever still runs there shows when the taker looks.
+        A lease whose run has ended is taken over once it is not held any more: by then everything that the
+        run started is shown.
         Raises ``RunClosed`` or ``RunNotFound``: a run that has ended, or is being closed, takes nothing.
         """
         holder = self._take(run_id, lease, run_id, deadline)
@@ -40,7 +47,7 @@ class Leases(Struct, frozen=True):
         item = lease_item(lease, run_id, iso(self.clock()))
         actions = [
             self.table.check(keys.run(run_id), MAY_GO_ON, OPEN_VALUES),
-            self.table.put(item, "attribute_not_exists(pk) OR #run_id = :holder", {"holder": holder}),
+            self.table.put(item, TAKEABLE, {"holder": holder, "now": self.clock()}),
         ]
         try:
             self.table.transact(actions, deadline)
@@ -51,9 +58,23 @@ class Leases(Struct, frozen=True):
             raise not_open(run_id, record) from None
         return None
 
-    def free(self, run_id: str, lease: str, deadline: Deadline) -> None:
-        """Frees the lease, if this run holds it."""
+    def free(self, run_id: str, lease: str, deadline: Deadline, earlier: Earlier | None = None) -> None:
+        """Frees the lease, if this run holds it, and stores its execution as an ``earlier`` one with that."""
+        freed = self.table.remove(lease, "#run_id = :run_id", {"run_id": run_id})
         try:
-            self.table.delete(self.table.remove(lease, "#run_id = :run_id", {"run_id": run_id}), deadline)
+            if earlier is None:
+                self.table.delete(freed, deadline)
+            else:
+                self.table.transact([freed, earlier.write(self.table, lease)], deadline)
         except Refused:
             return  # it is free already, or another run's by now
+
+    def hold(self, run_id: str, lease: str, until: float, deadline: Deadline) -> None:
+        """Keeps the lease for a run that ends, until what it started must show (epoch seconds)."""
+        held = self.table.set(lease, {"held_until": until}, "#run_id = :run_id", {"run_id": run_id})
+        with contextlib.suppress(Refused):  # it is another run's by now
+            self.table.update(held, deadline)
+
+    def earlier(self, lease: str) -> Earlier:
+        """Our last executions of what the lease is for."""
+        return Earlier.from_item(self.table.get(keys.earlier(lease)))

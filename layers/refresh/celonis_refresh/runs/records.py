@@ -18,7 +18,7 @@ from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import as_read
-from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StepMoved
+from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
 from celonis_refresh.runs.run_ids import MAX_RUN_ID
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline
@@ -172,6 +172,19 @@ class Records(Struct, frozen=True):
             raise not_open(run.run_id, refused.found[0]) from None
         return Run({**run.item, **facts})
 
+    def note_once(
+        self, run: Run, facts: Mapping[str, Any], once: Mapping[str, Any], deadline: Deadline
+    ) -> Run:
+        """As :meth:`note`; each of ``once`` only where it is not set yet. The run as it is then."""
+        sets = [f"#{name} = :{name}" for name in facts]
+        sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
+        values = {**OPEN_VALUES, **facts, **once}
+        action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
+        try:
+            return Run(self.table.changed(action, deadline))
+        except Refused as refused:
+            raise not_open(run.run_id, refused.found[0]) from None
+
     def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
         """Marks the run as one that does not go on, and reads it in the same moment: what is noted of its
         steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
@@ -190,16 +203,23 @@ class Records(Struct, frozen=True):
         state: Mapping[str, Any],
         deadline: Deadline,
         facts: Mapping[str, Any] | None = None,
+        check: Action | None = None,
     ) -> Run:
         """Replaces what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
 
-        Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``.
+        ``check``: a condition on another item that has to hold as well; where it does not, ``StaleBaseline``
+        is raised. Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``, too.
         """
         action, saved = self._step_action(run, step, state, facts or {})
         try:
-            self.table.update(action, deadline)
+            if check is None:
+                self.table.update(action, deadline)
+            else:
+                self.table.transact([action, check], deadline)
         except Refused as refused:
             found = refused.found[0]
+            if found is None:
+                raise StaleBaseline(run.run_id, step) from None
             if not found or not Run(found).is_open or Run(found).is_closing:
                 raise not_open(run.run_id, found) from None
             # Sent twice, it is refused by its own first try. Nobody else writes the same moments.

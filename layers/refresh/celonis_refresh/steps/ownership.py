@@ -1,0 +1,473 @@
+"""Which execution is ours: one pure decision over a baseline and the observations that followed it.
+
+docs/ownership.md has the model that this follows, and why no world of the model contradicts a verdict. An
+observation asked for within ``settle`` seconds after the start was sent may show the time before it; one
+asked for later shows a moment after it (*settled*); and a picture that stays the same for another ``settle``
+seconds is of one moment in all its parts (*confirmed*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from celonis_refresh.steps.observation import BY_DATE, Activity, Baseline, ListedExecution, Observation
+
+CLOCK_TOLERANCE = 5.0
+"""Seconds by which Celonis's dates may differ from the date of its answers before these are not used."""
+
+
+class OwnershipStatus(StrEnum):
+    """What is known of our start.
+
+    ``PENDING``: nothing of it is shown yet; ``RUNNING``: it runs, or its end is not proven yet;
+    ``NOT_STARTED``: it provably did not take place. The others end the step.
+    """
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    ENDED = "ENDED"
+    AMBIGUOUS = "AMBIGUOUS"
+    TAKEN_OVER = "TAKEN_OVER"
+    UNPROVEN = "UNPROVEN"
+    NOT_STARTED = "NOT_STARTED"
+
+
+SETS = ("new", "new_latest", "early", "early_latest")
+
+
+class Evidence(Struct, frozen=True):
+    """What the observations since the start have shown, as the record of the run keeps it.
+
+    ``proven_by``: "date", "id", "answer" or "running", None while ours is not known; ``ours``: its id, None
+    where there are none. ``new`` and ``new_latest``: ids shown that were not there before, in the list or as
+    running, and as the latest; ``one_space``: these are known to be ids of one space. ``ran``: something was
+    seen running; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
+    such ids without dates, shown before an observation was settled. ``absent``: a settled observation showed
+    the target idle, without anything new.
+    ``ran_ours``: the last load was seen running beside our id. ``pair``, ``pair_since``: the current and the
+    latest id while something runs; ``aliased``: they are two ids of one execution. ``same``, ``same_since``: the
+    picture of the last settled observation, and the seconds after the start at which it was first seen.
+    """
+
+    proven_by: str | None = None
+    ours: str | None = None
+    ran: bool = False
+    moved: bool = False
+    ran_ours: bool = False
+    new: frozenset[str] = frozenset()
+    new_latest: frozenset[str] = frozenset()
+    early: frozenset[str] = frozenset()
+    early_latest: frozenset[str] = frozenset()
+    one_space: bool = False
+    pair: str = ""
+    pair_since: float = 0.0
+    aliased: bool = False
+    absent: bool = False
+    same: str = ""
+    same_since: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {name: sorted(getattr(self, name)) for name in SETS}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> Evidence:
+        sets = {name: frozenset(document[name]) for name in SETS}
+        return Evidence(**{**document, **sets})
+
+    @property
+    def ids_of_ours(self) -> frozenset[str]:
+        """The ids of ours, in both id spaces where both are known."""
+        if self.ours is None:
+            return frozenset()
+        other = self.new_latest if self.aliased and not self.one_space else frozenset()
+        return frozenset({self.ours}) | (other if len(other) == 1 else frozenset())
+
+
+class Ownership(Struct, frozen=True):
+    """What one observation says of our start.
+
+    ``execution_status``: that of ours as Celonis wrote it, where it is known. ``recheck_in``: seconds after
+    which another observation can decide what this one could not.
+    """
+
+    status: OwnershipStatus
+    evidence: Evidence
+    execution_status: str | None = None
+    recheck_in: float | None = None
+
+
+class Start(Struct, frozen=True):
+    """One start. ``settle``: seconds that a reading may be old.
+
+    ``sent``: we sent it; False for a load that a job starts. ``answered``: with a 2xx; ``answered_id``: the
+    id that the answer carried; ``answered_at``: the date of the answer less the time that the request took,
+    epoch milliseconds of Celonis's clock. ``shows_running``: the target has been seen to show what runs;
+    ``two_spaces``: an earlier execution of ours was known by two ids.
+    """
+
+    baseline: Baseline
+    settle: float
+    answered: bool
+    sent: bool = True
+    answered_id: str | None = None
+    answered_at: int | None = None
+    shows_running: bool = False
+    two_spaces: bool = False
+
+
+def determine_ownership(
+    start: Start, evidence: Evidence, observation: Observation, since_sent: float
+) -> Ownership:
+    """Decide what ``observation`` says, made ``since_sent`` seconds or more after the start was sent."""
+    return _Decision(start, evidence, observation, since_sent).ownership()
+
+
+class _Decision:
+    """One decision; ``evidence`` grows while it is made."""
+
+    def __init__(self, start: Start, evidence: Evidence, observation: Observation, since_sent: float) -> None:
+        self.start, self.seen, self.since = start, observation, since_sent
+        self.known_dates = evidence.new_latest  # a load that was known by its date may show its id later
+        self.before = start.baseline
+        self.settled = since_sent >= start.settle
+        self.evidence = self._collected(evidence)
+        same_for = since_sent - self.evidence.same_since
+        self.confirmed = bool(self.evidence.same) and same_for >= start.settle
+
+    def ownership(self) -> Ownership:
+        if self._shows_nothing:
+            status = OwnershipStatus.RUNNING if self.evidence.proven_by else OwnershipStatus.PENDING
+            return Ownership(status, self.evidence, recheck_in=self._recheck_in)
+        if self.evidence.ours is None:
+            self._prove()
+        if self.evidence.ours is not None:
+            return self._of_ours(self.evidence.ours)
+        if self.evidence.proven_by and self._counted > 1:
+            return Ownership(OwnershipStatus.TAKEN_OVER, self.evidence)
+        return self._by_record() if self.evidence.proven_by else self._without_proof()
+
+    # What is shown
+
+    def _collected(self, evidence: Evidence) -> Evidence:
+        """The evidence with what this observation adds to it."""
+        seen = self.seen
+        listed = {entry.id for entry in seen.executions or ()}
+        current, latest = self._if_new(seen.current), self._if_new(self._latest)
+        early, early_latest = self._early(listed | {seen.current}), self._early({self._latest})
+        one_space = (
+            evidence.one_space
+            or self.before.one_space
+            or (seen.latest is not None and seen.latest in listed | {seen.current})
+        )
+        new = evidence.new | {entry.id for entry in self.new_entries} | current
+        running = seen.activity is Activity.RUNNING
+        ran = running or any(entry.activity is Activity.RUNNING for entry in seen.executions or ())
+        same = self._picture() if self.settled else ""
+        pair = f"{seen.current}|{seen.latest}" if running and current and latest else ""
+        pair_since = evidence.pair_since if pair == evidence.pair else self.since
+        lasted = (
+            bool(pair) and pair_since >= self.start.settle and self.since - pair_since >= self.start.settle
+        )
+        since = evidence.same_since if same == evidence.same else self.since
+        return replace(
+            evidence,
+            ran=evidence.ran or ran or bool(current),
+            moved=evidence.moved or ran or not seen.ids <= self.before.ids,
+            ran_ours=evidence.ran_ours or (running and bool(latest) and self._is_own_status),
+            new=new | (latest if one_space else frozenset()),
+            new_latest=evidence.new_latest | latest,
+            early=evidence.early | early,
+            early_latest=evidence.early_latest | early_latest,
+            one_space=one_space,
+            pair=pair,
+            pair_since=pair_since,
+            aliased=evidence.aliased or lasted or self.start.two_spaces,
+            same=same,
+            same_since=since,
+        )
+
+    def _picture(self) -> str:
+        """What has to stay the same for an end to be confirmed; it differs while anything runs."""
+        seen = self.seen
+        if seen.activity is Activity.RUNNING:
+            return ""
+        listed = None if seen.executions is None else sorted(entry.id for entry in self.new_entries)
+        return f"{seen.status}|{seen.current}|{self._latest}|{listed}"
+
+    @property
+    def _latest(self) -> str | None:
+        if not self.seen.single:
+            return self.seen.latest
+        by_date = f"{BY_DATE}{self.seen.started}"
+        return by_date if by_date in self.known_dates else self.seen.identity
+
+    @cached_property
+    def new_entries(self) -> tuple[ListedExecution, ...]:
+        """The entries of the list that cannot have existed before, in its order."""
+        if self.before.listed is None:
+            return ()
+        return tuple(entry for entry in self.seen.executions or () if self._is_new(entry.id, entry.started))
+
+    def _is_new(self, found: str, started: int | None) -> bool:
+        """Not in the baseline, and later than its newest by Celonis's dates.
+
+        Without dates only a settled observation tells: an earlier one may show what the baseline had passed.
+        """
+        newest = self.before.newest
+        if found in self.before.ids:
+            return False
+        if started is not None and newest is not None:
+            return started > newest
+        return self.settled or not self.before.ids
+
+    def _if_new(self, found: str | None) -> frozenset[str]:
+        if found is None:
+            return frozenset()
+        entry = next((entry for entry in self.seen.executions or () if entry.id == found), None)
+        started = entry.started if entry else self.seen.started if self.seen.single else None
+        return frozenset({found}) if self._is_new(found, started) else frozenset()
+
+    def _early(self, shown: Iterable[str | None]) -> frozenset[str]:
+        """The ids shown that the baseline lacks and that no date tells from older ones."""
+        if self.settled:
+            return frozenset()
+        unknown = (found for found in shown if found is not None and found not in self.before.ids)
+        return frozenset(found for found in unknown if not self._is_dated(found))
+
+    def _is_dated(self, found: str) -> bool:
+        entry = next((entry for entry in self.seen.executions or () if entry.id == found), None)
+        started = entry.started if entry else self.seen.started if self.seen.single else None
+        return started is not None and self.before.newest is not None
+
+    @property
+    def _shows_nothing(self) -> bool:
+        """Whether a part is missing that was there before: one odd answer is no observation."""
+        if self.seen.single:
+            known = bool(self.before.ids or self.evidence.new_latest)
+            lacks_id = self.seen.latest is None and self.before.has_ids
+            return (known and not self.seen.has_run) or (lacks_id and not self.confirmed)
+        return self._lacks_list and not self.confirmed
+
+    @property
+    def _lacks_list(self) -> bool:
+        """Whether the list is missing or empty although the baseline had entries of it."""
+        listed = self.before.listed
+        return listed is not None and (
+            self.seen.executions is None or bool(listed and not self.seen.executions)
+        )
+
+    @cached_property
+    def list_decides(self) -> bool:
+        """Whether the list reaches back to the baseline, so that it shows every start since."""
+        listed = self.before.listed
+        if listed is None or self._lacks_list:
+            return False
+        return not listed or any(entry.id in self.before.ids for entry in self.seen.executions or ())
+
+    @property
+    def _list_matters(self) -> bool:
+        """Whether executions are told apart by the list: a list that was served is waited for."""
+        return self.before.listed is not None and not (self._lacks_list and self.confirmed)
+
+    @property
+    def candidates(self) -> frozenset[str]:
+        """The ids that ours may have. One execution may have two, in two id spaces."""
+        evidence = self.evidence
+        if evidence.one_space:
+            return evidence.new | evidence.new_latest
+        if self._list_matters or evidence.aliased:
+            return evidence.new
+        return evidence.new | evidence.new_latest
+
+    @property
+    def _counted(self) -> int:
+        """How many executions are shown since the baseline at least."""
+        evidence = self.evidence
+        listed, latest = evidence.new | evidence.early, evidence.new_latest | evidence.early_latest
+        if evidence.one_space:
+            return len(listed | latest)
+        return len(listed) if self._list_matters else max(len(listed), len(latest))
+
+    def _entry(self, found: str) -> ListedExecution | None:
+        return next((entry for entry in self.new_entries if entry.id == found), None)
+
+    def _newest_entry(self) -> ListedExecution | None:
+        """The entry that began last: one without a start date has not begun."""
+        dated = [entry for entry in self.new_entries if entry.started is not None]
+        undated = [entry for entry in self.new_entries if entry.started is None]
+        if dated and not undated:
+            return max(dated, key=lambda entry: entry.started or 0)
+        return self.new_entries[0] if self.new_entries else None
+
+    # Which is ours
+
+    def _prove(self) -> None:
+        """Sets ``ours`` and ``proven_by`` where this observation settles them."""
+        found = self.candidates
+        sole = next(iter(found)) if len(found) == 1 and self._counted == 1 else None
+        answered = self.start.answered_id
+        if answered in found and self._began_after_answer(answered):
+            self._own(answered, "answer")
+        elif sole is not None and self._began_after_answer(sole):
+            self._own(sole, "date")
+        elif self._is_settled_enough(sole):
+            self._own(sole, "id")
+        elif answered in found and self.settled and self.list_decides and self._is_newest(answered):
+            self._own(answered, "answer")
+        elif not found and self._ran_without_ids():
+            self.evidence = replace(self.evidence, proven_by="running")
+
+    def _own(self, ours: str | None, proven_by: str) -> None:
+        self.evidence = replace(self.evidence, ours=ours, proven_by=proven_by)
+
+    def _is_newest(self, found: str | None) -> bool:
+        newest = self._newest_entry()
+        return newest is not None and newest.id == found
+
+    def _began_after_answer(self, found: str | None) -> bool:
+        """Whether its start date is not before our start, both by Celonis's clock."""
+        at, newest = self.start.answered_at, self.before.newest
+        started = self._started(found)
+        if at is None or started is None:
+            return False
+        tolerance = CLOCK_TOLERANCE * 1000
+        if newest is not None and newest > at + tolerance:
+            return False  # the dates of executions and those of answers do not go together
+        return at <= started <= at + self.since * 1000 + tolerance
+
+    def _started(self, found: str | None) -> int | None:
+        if found is None:
+            return None
+        if self.seen.single:
+            return self.seen.started if found == self._latest else None
+        entry = self._entry(found)
+        return entry.started if entry else None
+
+    def _is_settled_enough(self, sole: str | None) -> bool:
+        """Whether the only new id is ours: every start until ours would show by now."""
+        if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
+            return False
+        if not self.list_decides:
+            return True
+        entry = self._entry(sole)
+        if entry is None:
+            return self.confirmed  # the list does not show it although nothing runs
+        return entry.activity is not Activity.IDLE or not self._runs_other(sole)
+
+    def _runs_other(self, found: str) -> bool:
+        """Whether something runs that is not ``found``."""
+        current = self.seen.current
+        ended = {entry.id for entry in self.seen.executions or () if entry.activity is Activity.IDLE}
+        other = current is not None and current != found and current not in ended
+        return other or self.seen.activity is Activity.RUNNING
+
+    def _ran_without_ids(self) -> bool:
+        """Where no id is ever shown: something ran after a baseline that was idle, or had never run."""
+        shows_ids = self.list_decides or self._latest is not None
+        idle = self.before.activity is Activity.IDLE
+        first = self.before.status is None and not self.before.ids and self.seen.status is not None
+        return idle and self.settled and not shows_ids and (self.evidence.ran or first)
+
+    # What became of it
+
+    def _of_ours(self, ours: str) -> Ownership:
+        entry = self._entry(ours)
+        if entry is not None and entry.status is not None:
+            return self._as(entry.activity, entry.status)
+        if self._is_taken_over():
+            return Ownership(OwnershipStatus.TAKEN_OVER, self.evidence)
+        if self.seen.single and self._latest != ours:
+            return self._running()  # an older load is shown again
+        if self.list_decides and entry is None and not self.confirmed:
+            return self._running()  # the list will show it
+        return self._by_record()
+
+    def _is_taken_over(self) -> bool:
+        """Whether something that began after ours takes its place in the record."""
+        others = self.candidates - self.evidence.ids_of_ours
+        newest = self._newest_entry()
+        if newest is not None:
+            return newest.id in others
+        second = self._counted > 1 and not self._list_matters
+        return second or bool({self.seen.current, self._latest} & others)
+
+    def _by_record(self) -> Ownership:
+        """The end as the record shows it: its status is that of ours once no part of it can be older."""
+        if self.seen.activity is Activity.RUNNING:
+            return self._running()
+        if self.seen.single:
+            changed = self._is_own_status and self.seen.status != self.before.status
+            own = self.settled or self.evidence.ran_ours or changed
+            return self._record_end() if own else self._running()
+        return self._record_end() if self.confirmed else self._running()
+
+    @property
+    def _is_own_status(self) -> bool:
+        """Whether the status beside the id of a load can be no older load's but the one of the baseline.
+
+        It may be as old as ``settle``: so what is in the baseline has to have ended longer before.
+        """
+        if self.settled or not self.before.ids:
+            return True
+        started, ended = self.seen.started, self.before.ended
+        return started is not None and ended is not None and started - ended > self.start.settle * 1000
+
+    def _record_end(self) -> Ownership:
+        if self.seen.status is None and self.confirmed:
+            return Ownership(OwnershipStatus.UNPROVEN, self.evidence)  # it ended, and nothing says how
+        return self._as(self.seen.activity, self.seen.status)
+
+    def _as(self, activity: Activity, status: str | None) -> Ownership:
+        if activity is Activity.IDLE and status is not None:
+            return Ownership(OwnershipStatus.ENDED, self.evidence, status)
+        return self._running(status)
+
+    def _running(self, status: str | None = None) -> Ownership:
+        return Ownership(OwnershipStatus.RUNNING, self.evidence, status, self._recheck_in)
+
+    @property
+    def _recheck_in(self) -> float | None:
+        """Seconds until an idle picture is settled, or confirmed; None where time alone decides nothing."""
+        if not self._picture() or self.confirmed:
+            return None
+        settle = self.start.settle
+        return settle - self.since + (self.evidence.same_since if self.settled else 0.0)
+
+    def _without_proof(self) -> Ownership:
+        found = self.candidates
+        several = bool(found) and self._counted > 1
+        if several and (self.settled or self.start.answered_id not in found):
+            return Ownership(OwnershipStatus.AMBIGUOUS, self.evidence)
+        shown = bool(found) and self.seen.activity is Activity.RUNNING
+        status = OwnershipStatus.RUNNING if shown else OwnershipStatus.PENDING
+        pending = Ownership(status, self.evidence, recheck_in=self._recheck_in)
+        if self.settled and self.seen.activity is Activity.IDLE and not self.evidence.moved:
+            self.evidence = replace(self.evidence, absent=True)
+            pending = replace(pending, evidence=self.evidence)
+        says_nothing = self.seen.activity is Activity.IDLE or self.seen.status is None
+        if not self.confirmed or not says_nothing or self._may_run_unseen:
+            return pending
+        return Ownership(self._never_shown(), self.evidence)
+
+    @property
+    def _may_run_unseen(self) -> bool:
+        """An accepted load that is not shown may be running: the last load may be the last that has ended."""
+        would_show = self._latest is not None or not self.seen.has_run
+        return self.seen.single and self.start.answered and self.start.sent and would_show
+
+    def _never_shown(self) -> OwnershipStatus:
+        """After a picture without our start is confirmed."""
+        before, seen = self.before, self.seen
+        unchanged = seen.status == before.status and not self.evidence.moved
+        would_show = before.shows_ended_starts and seen.shows_ended_starts
+        shows_running = self.start.shows_running or (not seen.single and seen.status is not None)
+        lost = self.start.sent and not self.start.answered
+        if lost and unchanged and would_show and shows_running:
+            return OwnershipStatus.NOT_STARTED
+        return OwnershipStatus.UNPROVEN

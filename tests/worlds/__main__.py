@@ -1,0 +1,134 @@
+"""Plays random worlds, counts what the runs did, and shows the plainest worlds in which they did wrong.
+
+``python -m tests.worlds 100000 [--seed K] [--processes 2] [--outside] [--also cn] [--show SEED]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+from tests.worlds.generator import random_world
+from tests.worlds.harness import play
+from tests.worlds.timeline import shrink, timeline
+from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, features, findings
+
+CHUNK = 500
+SHOWN = 3
+GROUPS = 20
+
+
+@dataclass
+class Tally:
+    """What was counted. ``seeds``: the first worlds of each kind of finding."""
+
+    played: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    groups: Counter[str] = field(default_factory=Counter)
+    seeds: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, other: Tally) -> None:
+        self.played += other.played
+        for name in ("left", "outcomes", "kinds", "groups"):
+            getattr(self, name).update(getattr(other, name))
+        for kind, seeds in other.seeds.items():
+            self.seeds.setdefault(kind, []).extend(seeds)
+
+    @property
+    def failed(self) -> int:
+        return sum(self.kinds[kind] for kind in FAILING)
+
+
+def tally(first: int, count: int, *, outside: bool = False) -> Tally:
+    """Plays the worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
+    found = Tally()
+    for seed in range(first, first + count):
+        world = random_world(seed, outside=outside)
+        played = play(world)
+        found.played += 1
+        broken = broken_assumptions(played)
+        found.left["".join(map(str, sorted(broken))) or "none"] += 1
+        if bool(broken) != outside:
+            continue
+        found.outcomes.update(result.outcome for result in played.results)
+        said = findings(played)
+        for kind in dict.fromkeys(one.kind for one in said):
+            found.kinds[kind] += 1
+            found.seeds.setdefault(kind, []).append(seed)
+        for one in said:
+            if one.kind in ("c", "n"):
+                outcome = played.results[one.run].outcome
+                marks = features(world)
+                found.groups.update(f"{outcome}: {mark}" for mark in marks)
+    return found
+
+
+def _chunk(task: tuple[int, int, bool]) -> Tally:
+    first, count, outside = task
+    return tally(first, count, outside=outside)
+
+
+def _all(tasks: list[tuple[int, int, bool]], processes: int) -> Iterator[Tally]:
+    if processes == 1:
+        yield from map(_chunk, tasks)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_chunk, tasks)
+
+
+def main(arguments: list[str]) -> int:
+    """The number of worlds comes first; the exit status is 1 where a run did what it never may."""
+    parser = argparse.ArgumentParser(prog="python -m tests.worlds", description=__doc__)
+    parser.add_argument("worlds", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--outside", action="store_true", help="only worlds that leave assumptions; none fails"
+    )
+    parser.add_argument("--also", default="", help="kinds of findings to show as well, such as cn")
+    parser.add_argument("--show", type=int, help="the timeline of the world of this seed, whole")
+    chosen = parser.parse_args(arguments)
+    if chosen.show is not None:
+        print(timeline(random_world(chosen.show, outside=chosen.outside)))
+        return 0
+    started = time.monotonic()
+    end = chosen.seed + chosen.worlds
+    tasks = [(at, min(CHUNK, end - at), chosen.outside) for at in range(chosen.seed, end, CHUNK)]
+    total = Tally()
+    for found in _all(tasks, chosen.processes):
+        total.add(found)
+    _report(total, time.monotonic() - started, chosen.processes)
+    if chosen.outside:
+        return 0
+    _show(total, (*FAILING, *chosen.also))
+    return 1 if total.failed else 0
+
+
+def _report(total: Tally, seconds: float, processes: int) -> None:
+    rate = total.played / seconds / processes
+    print(f"{total.played} worlds in {seconds:.1f} s: {rate:.0f} a second and core")
+    print("assumptions left: " + ", ".join(f"{name} {count}" for name, count in total.left.most_common()))
+    print("outcomes: " + ", ".join(f"{name} {count}" for name, count in total.outcomes.most_common()))
+    for kind, meaning in MEANINGS.items():
+        print(f"{kind:3}{total.kinds[kind]:8}  {meaning}")
+    print("c and n by feature of the world:")
+    for group, count in total.groups.most_common(GROUPS):
+        print(f"   {count:8}  {group}")
+
+
+def _show(total: Tally, kinds: tuple[str, ...]) -> None:
+    for kind in kinds:
+        for seed in total.seeds.get(kind, [])[:SHOWN]:
+            print(f"\n=== {kind}: {MEANINGS[kind]} (seed {seed}), shrunk ===")
+            print(timeline(shrink(random_world(seed), kind)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,611 @@
+"""Celonis in virtual time below the real client: JSON over a transport, as free as the model allows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import formatdate
+from math import inf
+from random import Random
+from typing import Any
+
+from msgspec.json import encode
+
+from celonis_refresh.celonis.calls import Call
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.connection import ApiKey, Connection
+from celonis_refresh.celonis.errors import CelonisUnavailable
+from celonis_refresh.celonis.transport import Answer, Timeouts
+from tests.fakes.clock import Clock
+from tests.worlds.truth import LOAD_WORDS, Execution, Truth
+from tests.worlds.world import LOST, Action, Odd, World
+
+READ_SECONDS = Timeouts().read
+"""After so many seconds the client gives up waiting for an answer."""
+CONNECTION = Connection("default", "https://team.eu-1.celonis.cloud", ApiKey("key-of-a-user"))
+STATUSES: Mapping[str, int] = {"500": 500, "503": 503, "401": 401, "403": 403, "404": 404, "429": 429}
+BODIES: Mapping[str, bytes] = {"empty": b"", "null": b"null", "{}": b"{}", "[]": b"[]"}
+ENVELOPE: Mapping[str, Any] = {
+    "title": "Internal Server Error",
+    "status": 500,
+    "detail": "An error occurred.",
+    "errorCode": "ADMIN_FATAL_ERROR",
+}
+OTHER_USER = -1
+ALWAYS_THE_SAME = frozenset(
+    {"name", "dataPoolId", "jobId", "mode", "dataModelId", "loadType", "title", "detail"}
+)
+ODD_GAP = 4
+"""Answers to GETs between two odd ones: a single poll is answered oddly, not two in a row."""
+
+Hook = Callable[[str, str], None]
+Note = Callable[[str, str], None]
+
+
+def _quiet(name: str, when: str) -> None:
+    """Nothing happens."""
+
+
+class FakeCelonis:
+    """One target of one world. ``client`` is the real client over it.
+
+    ``hook`` sees every call before it leaves and after it took effect, and may raise. ``note`` is called with
+    who and what, for a timeline. The rest is the ground truth that verdicts are made from.
+    """
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self.world, self.clock = world, clock
+        self.random = Random(world.seed)  # noqa: S311
+        self.truth = Truth(world.cancel_seconds)
+        self.hook: Hook = _quiet
+        self.note: Note | None = None
+        self.client = CelonisClient(CONNECTION, clock=clock, monotonic=clock)
+        self.client._transport = self  # type: ignore[assignment]
+        self.t0 = clock.now
+        self.run = 0
+        self.run_began: list[float] = []
+        self.calls: list[list[float]] = []
+        self.posts: list[Post] = []
+        self.cancels: list[Cancel] = []
+        self.other_cancels: list[tuple[float, Execution | None]] = []
+        self.polls = 0
+        self._advanced = self._served = self.t0
+        self._last_odd = -ODD_GAP
+        self.gets = 0
+        self.answered_oddly = False
+        self._odd = list(world.odd)
+        self._pending = list(world.others)
+        self._marks: list[tuple[Execution, str, float]] = []
+        self._shown: dict[int, float] = {}
+        for past in sorted(world.past, key=lambda one: -one.ago):
+            began = self.t0 - past.ago
+            if self.truth.running(began) is None:
+                self.truth.begin(OTHER_USER, began, past.seconds, past.result)
+
+    def begin_run(self, number: int) -> None:
+        """From now on what is sent is sent by our run ``number``."""
+        self.run = number
+        self.run_began.append(self.clock.now)
+        self.calls.append([])
+
+    def commit(self) -> None:
+        """What the task was shown has been recorded. Odd answers leave open whether the others were."""
+        if not self.answered_oddly:
+            for execution, what, at in self._marks:
+                if getattr(execution, what) > at:
+                    setattr(execution, what, at)
+        self.drop()
+
+    def drop(self) -> None:
+        """What the task was shown is lost: it died, or ended otherwise than by a recorded observation."""
+        self._marks.clear()
+        self.answered_oddly = False
+
+    def is_seen(self, execution: Execution) -> bool:
+        """Whether a recorded answer, or one to the current task, showed anything of it."""
+        return execution.seen < inf or any(marked is execution for marked, _, _ in self._marks)
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass, and others act in it."""
+        self._pass(self.clock.now + seconds)
+
+    # The network
+
+    def send(self, base_url: str, call: Call, headers: Mapping[str, str], seconds: float) -> Answer:
+        """One exchange, as the transport makes it."""
+        self.hook(call.path, "before")
+        if seconds <= 0:
+            raise _unavailable(call, may_have_started=False)
+        limit = min(READ_SECONDS, seconds)
+        if call.method == "POST":
+            status, body = self._post(call, limit)
+        else:
+            status, body = self._get(call, limit)
+        self.calls[self.run].append(self.clock.now)
+        headers_back = {"content-type": "application/json"}
+        if status == 429:
+            headers_back["x-ratelimit-reset"] = "7"
+        if self.world.date:
+            served = self._served + self.world.clock_offset + self.world.header_offset
+            headers_back["date"] = formatdate(int(served), usegmt=True)
+        return Answer(status, headers_back, body)
+
+    def _get(self, call: Call, limit: float) -> tuple[int, bytes]:
+        world = self.world
+        sent = self.clock.now
+        self._pass(sent + min(world.up, limit))
+        self._served = self.clock.now
+        if world.up + world.down > limit:
+            self.answered_oddly = True
+            self.clock.now = sent + limit
+            raise _unavailable(call, may_have_started=False)
+        odd = self._odd_answer(call)
+        if odd is not None:
+            self.answered_oddly = True
+            status, body = odd
+        else:
+            status, document = self._read(call)
+            body = encode(document)
+        self._pass(self.clock.now + world.down)
+        self.hook(call.path, "after")
+        if self.note is not None:
+            self.note("odd answer" if odd else "answer", f"{_name(call)}: {status} {self._brief(body)}")
+        return status, body
+
+    def _pass(self, until: float) -> None:
+        self.clock.now = until
+        self.advance()
+
+    def _tell(self, who: str, what: str) -> None:
+        if self.note is not None:
+            self.note(who, what)
+
+    # Other users
+
+    def advance(self) -> None:
+        """Lets other users do what is due by now, each at its own moment."""
+        now = self.clock.now
+        while self._pending:
+            due = [(self._due(action), number) for number, action in enumerate(self._pending)]
+            at, number = min(due)
+            if at > now:
+                break
+            # A moment that became known too late is now: what was shown is never undone.
+            self._act(self._pending.pop(number), max(at, self._advanced))
+            self._advanced = max(at, self._advanced)
+        self._advanced = now
+
+    def _due(self, action: Action) -> float:
+        moment = self._moment(action)
+        return inf if moment is None else moment + action.delay
+
+    def _moment(self, action: Action) -> float | None:
+        run = action.run
+        if action.anchor == "run":
+            return self.run_began[run] if run < len(self.run_began) else None
+        if action.anchor == "call":
+            answered = self.calls[run] if run < len(self.calls) else ()
+            return answered[action.number] if action.number < len(answered) else None
+        if action.anchor == "posted":
+            return next((post.sent for post in self.posts if post.run == run), None)
+        if action.anchor == "shown":
+            return self._shown.get(run)
+        ours = next((one for one in self.truth.executions if one.owner == run), None)
+        if ours is None:
+            return None
+        return ours.began if action.anchor == "began" else ours.ended
+
+    def _act(self, action: Action, at: float) -> None:
+        """At its moment, in order with everything else."""
+        if action.kind == "cancel":
+            cancelled = self.truth.cancel(at)
+            self.other_cancels.append((at, cancelled))
+            self._tell(
+                "another user", f"cancels {cancelled.id if cancelled else 'nothing'} at {self._at(at)}"
+            )
+            return
+        running = self.truth.running(at)
+        if running is not None and self.world.busy != "queue":
+            self._tell("another user", f"starts at {self._at(at)}: without effect, {running.id} runs")
+            return
+        made = self.truth.begin(OTHER_USER, at, action.seconds, action.result, sent=at)
+        self._tell(
+            "another user",
+            f"starts {made.id} at {self._at(at)}: {self._word(made.result)} at {self._at(made.ended)}",
+        )
+
+    def _at(self, moment: float) -> str:
+        return f"{moment - self.t0:.3f}"
+
+    # Starts and cancels
+
+    def _post(self, call: Call, limit: float) -> tuple[int, bytes]:
+        if call.path.endswith("/cancel"):
+            return self._cancel(call, limit)
+        world, sent = self.world, self.clock.now
+        ours = world.runs[self.run]
+        number = sum(post.run == self.run for post in self.posts)
+        fault = ours.faults[number] if number < len(ours.faults) else "none"
+        post = Post(self.run, sent, fault)
+        self.posts.append(post)
+        self._served = sent
+        if fault == "unsent":
+            self._pass(sent + min(3.05, limit))
+            post.answered = self.clock.now
+            self._tell("network", "the start never left")
+            raise _unavailable(call, may_have_started=False)
+        is_silent = fault.startswith("timeout") or world.up + world.down > limit
+        flight = limit if is_silent else world.up + world.down
+        self._pass(sent + ours.effect * flight)
+        self._served = sent + ours.stamp * flight
+        answer = self._take(call, post)
+        self.hook(call.path, "after")
+        self._pass(sent + flight)
+        post.answered = self.clock.now
+        if is_silent:
+            post.is_lost = True
+            self._tell("network", "no answer to the start")
+            raise _unavailable(call, may_have_started=True)
+        self._tell("answer", f"{_name(call)}: {answer[0]} {self._brief(answer[1])}")
+        return answer
+
+    def _brief(self, body: bytes) -> str:
+        """What a body says, for a timeline: without what is always the same, dates as seconds of the play."""
+        try:
+            return json.dumps(self._cut(json.loads(body)), separators=(", ", ": ")).replace('"', "")
+        except ValueError:
+            return body.decode()
+
+    def _cut(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._cut(one) for one in value]
+        if isinstance(value, dict):
+            return {name: self._cut(one) for name, one in value.items() if name not in ALWAYS_THE_SAME}
+        if isinstance(value, int) and value > 1e12:
+            return round(value / 1000 - self.world.clock_offset - self.t0, 1)
+        return value
+
+    def _take(self, call: Call, post: Post) -> tuple[int, bytes]:
+        """Celonis acts on a start, or not."""
+        fault = post.fault
+        if fault == "429":
+            return 429, encode({**ENVELOPE, "status": 429, "errorCode": "LIMIT_RATE_EXCEEDED"})
+        post.is_lost = fault in LOST
+        before = self.truth.executions[-1] if self.truth.executions else None
+        running = self.truth.running(self.clock.now)
+        # Rendered first: an echo shows the job as it was.
+        echo = self._job(age=0.0) if self.world.reply == "echo" and self.world.target == "job" else {}
+        if not fault.endswith("before"):
+            self._take_effect(post, running)
+        if fault == "page_after":
+            return 200, b"<html>gateway</html>"
+        if fault.startswith("50"):
+            return int(fault[:3]), encode({**ENVELOPE, "status": int(fault[:3])})
+        if post.refused:
+            return self.world.busy_status, encode({**ENVELOPE, "status": self.world.busy_status})
+        return self._reply(post.execution, before, echo)
+
+    def _take_effect(self, post: Post, running: Execution | None) -> None:
+        now, world = self.clock.now, self.world
+        post.arrived = now
+        ours = world.runs[self.run]
+        post.found = running
+        if running is not None and running.owner != self.run and not self.is_seen(running):
+            post.found_unseen = True
+        if running is not None and world.busy != "queue":
+            post.refused = world.busy == "refuse"
+            self._tell("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")
+            return
+        made = self.truth.begin(self.run, now, ours.seconds, ours.result, ours.queue, post.sent)
+        post.execution = made
+        self._tell("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
+
+    def _reply(
+        self, made: Execution | None, before: Execution | None, echo: dict[str, Any]
+    ) -> tuple[int, bytes]:
+        reply = self.world.reply
+        if reply == "none":
+            return 204, b""
+        if reply == "echo":
+            return 200, encode(echo)
+        name = "executionId" if self.world.target == "job" else "dataLoadId"
+        named = before if reply == "before" or made is None else made
+        if reply == "empty" or named is None:
+            return 200, b"{}"
+        return 200, encode({name: named.item if reply == "other_space" else named.id})
+
+    def _cancel(self, call: Call, limit: float) -> tuple[int, bytes]:
+        sent = self.clock.now
+        self._pass(sent + min(self.world.up, limit))
+        self._served = self.clock.now
+        running = self.truth.running(self.clock.now)
+        self.cancels.append(
+            Cancel(self.run, sent, self.clock.now, running, running is not None and self.is_seen(running))
+        )
+        self.truth.cancel(self.clock.now)
+        self.hook(call.path, "after")
+        self._tell("our cancel", f"cancels {running.id if running else 'nothing'}")
+        self._pass(self.clock.now + self.world.down)
+        return 200, b""
+
+    # Reads
+
+    def _odd_answer(self, call: Call) -> tuple[int, bytes] | None:
+        """The odd answer that this GET gets, if it gets one."""
+        self.gets += 1
+        if self.gets - self._last_odd < ODD_GAP:
+            return None
+        for number, odd in enumerate(self._odd):
+            if self._counts(odd, call):
+                if odd.number > 0:
+                    self._odd[number] = _fewer(odd)
+                    continue
+                del self._odd[number]
+                self._last_odd = self.gets
+                return self._make_odd(odd.kind, call)
+        return None
+
+    def _counts(self, odd: Odd, call: Call) -> bool:
+        if odd.run != self.run or (odd.endpoint == "list" and not call.path.endswith("/executions")):
+            return False
+        if odd.since == "run":
+            return True
+        if odd.since == "posted":
+            return any(post.run == self.run for post in self.posts)
+        return any(one.owner == self.run and one.ended <= self.clock.now for one in self.truth.executions)
+
+    def _make_odd(self, kind: str, call: Call) -> tuple[int, bytes]:
+        if kind in STATUSES:
+            return STATUSES[kind], encode({**ENVELOPE, "status": STATUSES[kind]})
+        if kind in BODIES:
+            return (204 if kind == "empty" else 200), BODIES[kind]
+        if kind == "envelope":
+            status: object = self.random.choice((500, "500"))
+            return 200, encode({**ENVELOPE, "status": status})
+        _, whole = self._read(call, mark=False)
+        if kind == "keyless" or not isinstance(whole, dict):
+            return 200, encode({"id": "job-a"} if call.path.endswith("/job-a") else {"page": 0})
+        kept = [name for name in whole if self.random.random() < 0.5]
+        return 200, encode({name: whole[name] for name in kept})
+
+    def _read(self, call: Call, *, mark: bool = True) -> tuple[int, Any]:
+        path = call.path
+        marks = len(self._marks)
+        if path.endswith("/logs/job-a/executions"):
+            found = self._list()
+        elif path.endswith("/last-load"):
+            found = self._last_load()
+        elif path.endswith("/jobs/job-a"):
+            found = (200, self._job())
+        elif path.endswith("/tables"):
+            found = (200, [{"id": "table-1", "name": "ORDERS", "dataModelId": "model-a"}])
+        else:
+            found = (404, {**ENVELOPE, "status": 404})
+        if not mark:
+            del self._marks[marks:]
+        return found
+
+    def _ages(self, count: int) -> list[float]:
+        """The ages of ``count`` fields of the next answer."""
+        ages, random = self.world.ages, self.random
+        poll, self.polls = self.polls, self.polls + 1
+        if ages.kind == "zero":
+            return [0.0] * count
+        if ages.kind == "script":
+            return [ages.values[min(poll, len(ages.values) - 1)]] * count
+        if ages.kind == "fixed":
+            return list(ages.values[:count]) if count > 1 else [ages.values[3]]
+        drawn = [_draw(random, ages.limit) for _ in range(count if ages.kind == "fields" else 1)]
+        return drawn if len(drawn) == count else drawn * count
+
+    def _mark(self, execution: Execution, what: str) -> None:
+        now = self.clock.now + self.world.down
+        self._marks.append((execution, "seen", now))
+        self._marks.append((execution, what, now))
+        if what == "id_seen" and execution.owner >= 0:
+            self._shown.setdefault(execution.owner, now)
+
+    def _mark_status(self, execution: Execution, at: float) -> None:
+        self._mark(execution, "end_seen" if at >= execution.ended else "seen")
+
+    def _job(self, age: float | None = None) -> dict[str, Any]:
+        """The job's record; ``age`` of all its fields, or drawn anew."""
+        shows, now = self.world.shows, self.clock.now
+        by_status, by_current, by_latest = (
+            now - one for one in (self._ages(3) if age is None else [age] * 3)
+        )
+        stated = self.truth.shown(by_status)
+        current = self._current(by_current)
+        latest = None
+        if shows.latest != "none":
+            latest = self.truth.latest(by_latest, shows.latest_moves, while_queued=shows.while_queued)
+        if age is None:
+            if stated is not None:
+                self._mark_status(stated, by_status)
+            for execution in (current, latest):
+                if execution is not None:
+                    self._mark(execution, "id_seen")
+        return {
+            "id": "job-a",
+            "name": "Orders",
+            "dataPoolId": "pool-1",
+            "status": stated.status(by_status) if stated else None,
+            "currentExecutionId": current.id if current else None,
+            "latestExecutionItemId": _latest_id(latest, shows.latest),
+        }
+
+    def _current(self, at: float) -> Execution | None:
+        shows = self.world.shows
+        if shows.current == "never":
+            return None
+        running = self.truth.running(at)
+        if running is not None and (shows.while_queued or running.started <= at):
+            return running
+        if shows.current == "stays":
+            return self.truth.latest(at, "start", while_queued=shows.while_queued)
+        return None
+
+    def _list(self) -> tuple[int, Any]:
+        shows = self.world.shows
+        if shows.listing in ("404", "403"):
+            status = int(shows.listing)
+            return status, {**ENVELOPE, "status": status}
+        at = self.clock.now - self._ages(1)[0]
+        listed = self._listed(at)
+        for one in listed:
+            self._mark(one, "id_seen")
+            if shows.list_status:
+                self._mark_status(one, at)
+        entries = [self._entry(one, at) for one in listed]
+        return 200, entries if shows.list_bare else {"executionItems": entries}
+
+    def _listed(self, at: float) -> list[Execution]:
+        """What the list of executions contains, in its order."""
+        shows = self.world.shows
+        listed = [one for one in self.truth.executions if one.began <= at]
+        if not shows.list_running:
+            listed = [one for one in listed if one.ended <= at]
+        listed.reverse()
+        if shows.undated_last:
+            listed.sort(key=lambda one: one.started > at)
+        if shows.listing == "newest":
+            listed = listed[: shows.page]
+        elif shows.listing == "oldest":
+            listed = listed[-shows.page :]
+        if not shows.newest_first:
+            listed.reverse()
+        return listed
+
+    def _entry(self, execution: Execution, at: float) -> dict[str, Any]:
+        shows = self.world.shows
+        entry: dict[str, Any] = {"executionId": execution.id, "jobId": "job-a", "mode": "FULL"}
+        if shows.list_status:
+            entry["status"] = execution.status(at)
+        if shows.list_dates:
+            entry["startDate"] = self._date(execution.started, at, execution.ended)
+            entry["endDate"] = self._date(execution.ended, at)
+        return entry
+
+    def _date(self, moment: float, at: float, until: float = inf) -> object:
+        """A date of Celonis's clock, if it has come by ``at``; ``until``: when it has not come at all."""
+        if moment > at or moment > until:
+            return None
+        stamp = moment + self.world.clock_offset
+        if self.world.shows.iso_dates:
+            return datetime.fromtimestamp(stamp, UTC).isoformat(timespec="milliseconds")
+        return int(stamp * 1000)
+
+    def _last_load(self) -> tuple[int, Any]:
+        """One row: id and dates of one moment, the status of that moment or of an earlier one."""
+        shows, now = self.world.shows, self.clock.now
+        row_age, status_age = sorted(self._ages(2))
+        row_at, status_at = now - row_age, now - status_age
+        load = self._row(row_at)
+        if load is None:
+            if shows.never == "404":
+                return 404, {**ENVELOPE, "status": 404, "errorCode": "GENERAL_NOTFOUND_PATH"}
+            return 200, None if shows.never == "null" else {}
+        word = self._row_status(load, row_at, status_at)
+        row: dict[str, Any] = {"dataModelId": "model-a", "loadStatus": word, "loadType": "COMPLETE"}
+        if shows.load_id or shows.load_dates:
+            self._mark(load, "id_seen")
+        if shows.load_id:
+            row["dataLoadId"] = load.id
+        if shows.load_dates:
+            row["startDate"] = self._date(load.started, row_at, load.ended)
+            row["endDate"] = self._date(load.ended, row_at)
+        return 200, row
+
+    def _row_status(self, load: Execution, row_at: float, status_at: float) -> str:
+        """The status beside ``load``: possibly of the load before, until ``load`` was shown as running."""
+        if load.seen_running:
+            status_at = max(status_at, load.began if self.world.shows.load_queued else load.started)
+        stated = self._row(status_at)
+        if stated is None:  # there is no load before whose status could be left
+            stated, status_at = load, row_at
+        self._mark_status(stated, status_at)
+        load.seen_running = load.seen_running or status_at < stated.ended
+        return self._load_status(stated, status_at)
+
+    def _row(self, at: float) -> Execution | None:
+        if not self.world.shows.load_running:
+            return self.truth.latest(at, "end", while_queued=False)
+        return self.truth.latest(at, "start", while_queued=self.world.shows.load_queued)
+
+    def _load_status(self, load: Execution, at: float) -> str:
+        if at < load.ended:
+            if load.cancelled <= at:
+                return "CANCELLING"
+            third = (load.ended - load.started) / 3
+            if self.world.shows.lost_connection and load.started + third <= at < load.ended - third:
+                return "LOST_CONNECTION"
+        return self._word(load.status(at))
+
+    def _word(self, status: str) -> str:
+        return LOAD_WORDS.get(status, status) if self.world.target == "load" else status
+
+
+class Post:
+    """One start that we sent. ``is_lost``: its answer never came or says nothing."""
+
+    __slots__ = (
+        "answered",
+        "arrived",
+        "execution",
+        "fault",
+        "found",
+        "found_unseen",
+        "is_lost",
+        "refused",
+        "run",
+        "sent",
+    )
+
+    def __init__(self, run: int, sent: float, fault: str) -> None:
+        self.run, self.sent, self.fault = run, sent, fault
+        self.answered = self.arrived = inf
+        self.execution: Execution | None = None
+        self.found: Execution | None = None
+        self.found_unseen = self.refused = self.is_lost = False
+
+
+class Cancel:
+    """One cancel that we sent, and what ran when it arrived. ``knew``: an answer had shown that to us."""
+
+    __slots__ = ("arrived", "found", "knew", "run", "sent")
+
+    def __init__(self, run: int, sent: float, arrived: float, found: Execution | None, knew: bool) -> None:
+        self.run, self.sent, self.arrived, self.found, self.knew = run, sent, arrived, found, knew
+
+
+def _latest_id(execution: Execution | None, space: str) -> str | None:
+    if execution is None or space == "none":
+        return None
+    return execution.item if space == "own" else execution.id
+
+
+def _draw(random: Random, limit: float) -> float:
+    """An age: often one of the extremes."""
+    kind = random.random()
+    if kind < 0.3:
+        return 0.0
+    return limit if kind > 0.7 else random.random() * limit
+
+
+def _fewer(odd: Odd) -> Odd:
+    return Odd(odd.kind, odd.number - 1, odd.since, odd.run, odd.endpoint)
+
+
+def _name(call: Call) -> str:
+    return f"{call.method} {'/'.join(call.path.split('/')[-2:])}"
+
+
+def _unavailable(call: Call, *, may_have_started: bool) -> CelonisUnavailable:
+    return CelonisUnavailable(
+        "No usable answer.",
+        may_have_started=may_have_started and call.acts,
+        hint="",
+        method=call.method,
+        path=call.path,
+    )

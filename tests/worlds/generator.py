@@ -1,0 +1,236 @@
+"""Random worlds within the model.
+
+That a world breaks an assumption can show in its play only: such worlds are sorted out afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import TypeVar, get_args
+
+from tests.worlds.world import (
+    LOST,
+    Action,
+    Ages,
+    Anchor,
+    Fault,
+    Moment,
+    Odd,
+    OddKind,
+    OurRun,
+    Past,
+    Shows,
+    World,
+)
+
+A = TypeVar("A")
+SETTLE = 60
+ODD_KINDS: tuple[OddKind, ...] = get_args(OddKind)
+FAULTS: tuple[Fault, ...] = tuple(fault for fault in get_args(Fault) if fault != "none")
+HOUR = 3600.0
+
+
+def random_world(seed: int, *, outside: bool = False) -> World:
+    """The world of this seed; ``outside``: one that may leave assumptions 3, 4 and 5."""
+    return _Sampler(seed, outside=outside).world()
+
+
+class _Sampler:
+    """Draws one world, part by part."""
+
+    def __init__(self, seed: int, *, outside: bool) -> None:
+        self.seed, self.outside = seed, outside
+        self.random = Random(seed)  # noqa: S311
+
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share
+
+    def one(self, *choices: A) -> A:
+        return choices[int(self.random.random() * len(choices))]
+
+    def near(self) -> float:
+        """Seconds, mostly at the edges of what readings may be late."""
+        settle = float(SETTLE)
+        kind = self.random.random()
+        if kind < 0.5:
+            edges = (0.0, 0.2, 1.0, 3.0, 10.0, settle / 2, settle - 5, settle - 1, settle, settle + 1)
+            return self.one(*edges, settle + 5, 2 * settle)
+        return self.random.uniform(0.0, settle if kind < 0.8 else 3 * settle)
+
+    def duration(self) -> float:
+        kind = self.random.random()
+        if kind < 0.35:
+            return self.one(0.3, 1.0, 2.0, 5.0, 8.0)
+        if kind < 0.8:
+            return self.random.uniform(1.0, 3.0 * SETTLE)
+        return self.random.uniform(SETTLE, 300.0 if self.chance(0.8) else 900.0)
+
+    def world(self) -> World:
+        target = self.one("job", "job", "load")
+        runs = self.runs()
+        shows = self.load_shows() if target == "load" else self.job_shows()
+        if target == "load" and not shows.load_queued:
+            # A start that is lost and waits unseen for longer than readings are late cannot be looked up.
+            runs = tuple(replace(run, queue=0.0) for run in runs)
+        up, down = self.latency()
+        past = self.past()
+        return World(
+            seed=self.seed,
+            target="load" if target == "load" else "job",
+            settle=SETTLE,
+            shows=shows,
+            ages=self.ages(),
+            up=up,
+            down=down,
+            date=self.chance(0.8),
+            clock_offset=self.one(0.0, 0.0, 0.0, 0.0, 0.0, 2.5, -2.5, 70.0, -70.0, 5 * HOUR, -5 * HOUR),
+            header_offset=self.one(2 * HOUR, -2 * HOUR) if self.chance(0.04) else 0.0,
+            busy=self.one("refuse", "queue", "ignore"),
+            busy_status=self.one(409, 409, 400, 422),
+            reply=self.one("empty", "empty", "none", "own", "own", "other_space", "before", "echo"),
+            past=past,
+            runs=runs,
+            others=self.others(runs),
+            odd=self.odd(len(runs)),
+            floor=self.one(2, 5, 10, 15, 20),
+            outside=frozenset({3, 4, 5}) if self.outside else frozenset(),
+        )
+
+    def job_shows(self) -> Shows:
+        plain = self.chance(0.3)  # of the list: complete and whole
+        return Shows(
+            current=self.one("running", "running", "never", "stays"),
+            latest=self.one("none", "same", "own"),
+            latest_moves=self.one("start", "end"),
+            while_queued=self.chance(0.5),
+            listing="complete" if plain else self.one("404", "403", "complete", "newest", "newest", "oldest"),
+            page=self.one(1, 2, 3, 5),
+            newest_first=plain or self.chance(0.7),
+            undated_last=self.chance(0.3),
+            list_running=plain or self.chance(0.7),
+            list_status=plain or self.chance(0.8),
+            list_dates=plain or self.chance(0.7),
+            list_bare=self.chance(0.2),
+            iso_dates=self.chance(0.3),
+        )
+
+    def load_shows(self) -> Shows:
+        return Shows(
+            load_id=self.chance(0.75),
+            load_dates=self.chance(0.7),
+            load_running=self.chance(0.75),
+            load_queued=self.chance(0.5),
+            lost_connection=self.chance(0.1),
+            never=self.one("404", "null", "{}"),
+            iso_dates=self.chance(0.3),
+        )
+
+    def ages(self) -> Ages:
+        settle, kind = float(SETTLE), self.random.random()
+        if kind < 0.15:
+            return Ages()
+        if kind < 0.3:
+            return Ages("fixed", tuple(self.age() for _ in range(4)))
+        if kind < 0.5:
+            return Ages("script", tuple(self.age() for _ in range(self.one(1, 2, 3, 4, 6))))
+        limit = self.one(settle, settle, settle - 1, settle / 2, 5.0)
+        return Ages("fields" if kind < 0.8 else "answers", (), limit)
+
+    def age(self) -> float:
+        settle = float(SETTLE)
+        return self.one(
+            0.0, 0.0, 1.0, 5.0, settle / 2, settle - 1, settle, settle, self.random.uniform(0.0, settle)
+        )
+
+    def latency(self) -> tuple[float, float]:
+        if self.chance(0.7):
+            return 0.05, 0.05
+        return self.one(0.0, 0.01, 0.5, 2.0, 4.0), self.one(0.0, 0.01, 0.5, 2.0, 4.0)
+
+    def past(self) -> tuple[Past, ...]:
+        if self.chance(0.1):
+            return ()
+        found: list[Past] = []
+        ago = self.near() if self.chance(0.6) else self.random.uniform(SETTLE, 5000.0)
+        for _ in range(self.one(1, 1, 2, 3, 5)):
+            seconds = self.duration()
+            found.append(Past(ago + (seconds if self.chance(0.8) else 0.2), seconds, self.result()))
+            ago += seconds + (self.near() if self.chance(0.5) else self.random.uniform(1.0, 5000.0)) + 0.5
+        return tuple(found)
+
+    def result(self) -> str:
+        return self.one("SUCCESS", "SUCCESS", "SUCCESS", "FAIL", "FAIL", "CANCEL", "SKIPPED")
+
+    def runs(self) -> tuple[OurRun, ...]:
+        first = self.our_run(0.0)
+        if self.chance(0.65):
+            return (first,)
+        gap = self.one(0.0, 0.0, 0.5, 5.0, self.near())
+        return first, self.our_run(gap)
+
+    def our_run(self, gap: float) -> OurRun:
+        return OurRun(
+            gap=gap,
+            queue=self.one(1.0, 20.0, self.near()) if self.chance(0.2) else 0.0,
+            seconds=self.duration(),
+            result=self.one("SUCCESS", "FAIL", "FAIL", "SKIPPED"),
+            faults=self.faults(),
+            effect=self.one(0.0, 0.01, 0.5, 0.99, 1.0, self.random.random()),
+            stamp=self.one(0.0, 0.5, 1.0, self.random.random()),
+            crashes=self.crashes(),
+            stop_after=self.near() + 0.1 if self.chance(0.1) else None,
+        )
+
+    def faults(self) -> tuple[Fault, ...]:
+        if self.chance(0.65):
+            return ()
+        first = self.one(*FAULTS)
+        return (first,) if self.chance(0.8) else (first, self.one(*FAULTS))
+
+    def crashes(self) -> tuple[tuple[int, Moment], ...]:
+        if self.chance(0.8):
+            return ()
+        count = self.one(1, 1, 2)
+        moments: tuple[Moment, ...] = get_args(Moment)
+        return tuple((int(self.random.random() * 20), self.one(*moments)) for _ in range(count))
+
+    def others(self, runs: Sequence[OurRun]) -> tuple[Action, ...]:
+        may_be_lost = any(run.crashes or any(fault in LOST for fault in run.faults) for run in runs)
+        if self.chance(0.55 if may_be_lost and not self.outside else 0.15):
+            return ()
+        return tuple(self.action(runs) for _ in range(self.one(1, 1, 2, 2, 3, 4)))
+
+    def action(self, runs: Sequence[OurRun]) -> Action:
+        number = len(runs) - 1 if self.chance(0.6) else 0
+        mine = runs[number].result
+        theirs = "SUCCESS" if mine != "SUCCESS" else "FAIL"
+        anchor: Anchor = self.one(
+            "run", "call", "call", "posted", "began", "shown", "shown", "ended", "ended"
+        )
+        early = anchor in ("run", "ended", "began") and self.chance(0.3)
+        delay = -self.near() if early else self.one(0.001, 0.02, 0.1, 1.0, self.near(), self.near())
+        return Action(
+            kind="cancel" if self.chance(0.12) else "start",
+            anchor=anchor,
+            delay=delay,
+            seconds=self.duration(),
+            result=theirs if self.chance(0.85) else mine,
+            run=number,
+            number=int(self.random.random() * 8),
+        )
+
+    def odd(self, runs: int) -> tuple[Odd, ...]:
+        if self.chance(0.65):
+            return ()
+        return tuple(self.one_odd(runs) for _ in range(self.one(1, 1, 1, 1, 2)))
+
+    def one_odd(self, runs: int) -> Odd:
+        return Odd(
+            kind=self.one(*ODD_KINDS),
+            number=self.one(0, 0, 1, 1, 2, 3, 4),
+            since=self.one("run", "run", "posted", "ended"),
+            run=int(self.random.random() * runs),
+            endpoint=self.one("any", "any", "list"),
+        )

@@ -1,0 +1,225 @@
+"""Random worlds end well; the fake keeps to the model; and the verdicts find services that are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from random import Random
+from typing import Any
+
+import pytest
+
+from celonis_refresh.celonis.errors import CelonisError
+from tests.fakes.clock import Clock
+from tests.worlds.__main__ import tally
+from tests.worlds.cases import CASES
+from tests.worlds.fake_celonis import OTHER_USER, FakeCelonis
+from tests.worlds.generator import random_world
+from tests.worlds.harness import play
+from tests.worlds.planted import PLANTED
+from tests.worlds.timeline import shrink, timeline
+from tests.worlds.truth import LOAD_WORDS, Execution, Truth
+from tests.worlds.verdicts import FAILING, broken_assumptions, findings
+from tests.worlds.world import Action, Ages, Odd, OurRun, Past, Shows, Target, World
+
+CHUNKS, WORLDS = 8, 2000
+SETTLE = 60.0
+JUST = 0.001
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_run_reports_what_is_not_its_own_or_starts_twice_or_never_ends(chunk: int) -> None:
+    count = WORLDS // CHUNKS
+    found = tally(chunk * count, count)
+    failed = {kind: found.seeds[kind] for kind in FAILING if kind in found.seeds}
+    assert not failed, f"seeds by kind; see python -m tests.worlds 0 --show SEED: {failed}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_sequence_that_broke_older_rules_breaks_none(name: str) -> None:
+    played = play(CASES[name])
+    assert not broken_assumptions(played)
+    assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(CASES[name])
+
+
+def test_most_random_worlds_keep_to_the_assumptions_and_some_are_disturbed() -> None:
+    played = [play(random_world(seed)) for seed in range(300)]
+    kept = [one for one in played if not broken_assumptions(one)]
+    assert len(kept) > 200
+    others = [one for one in kept if any(each.sent for each in one.celonis.truth.of(OTHER_USER))]
+    assert len(others) > 40
+
+
+def test_worlds_outside_of_the_assumptions_are_found() -> None:
+    played = [play(random_world(seed, outside=True), None, next(iter(PLANTED))) for seed in range(200)]
+    assert {number for one in played for number in broken_assumptions(one)} == {3, 4, 5}
+
+
+def test_a_world_is_played_the_same_twice() -> None:
+    for seed in range(20):
+        assert timeline(random_world(seed)) == timeline(random_world(seed))
+
+
+# The fake keeps to the model
+
+
+def _polled(seed: int, target: Target) -> tuple[FakeCelonis, list[tuple[float, Any]]]:
+    """A fake over which only others act, and what its polls were answered, with their moments."""
+    world = replace(
+        random_world(seed), target=target, odd=(), up=0.0, down=0.0, clock_offset=0.0, busy="queue"
+    )
+    random = Random(seed)  # noqa: S311
+    others = [
+        Action(
+            "start",
+            "run",
+            random.uniform(0, 400),
+            random.uniform(0.5, 90),
+            random.choice(("FAIL", "SUCCESS")),
+        )
+        for _ in range(6)
+    ]
+    others.append(Action("cancel", "run", random.uniform(0, 400)))
+    celonis = FakeCelonis(replace(world, others=tuple(others)), Clock())
+    celonis.begin_run(0)
+    answers: list[tuple[float, Any]] = []
+    for _ in range(60):
+        celonis.sleep(random.uniform(0.5, 15))
+        answers.append((celonis.clock.now, _poll(celonis)))
+    return celonis, answers
+
+
+def _poll(celonis: FakeCelonis) -> Any:
+    client = celonis.client
+    if celonis.world.target == "load":
+        try:
+            return client.last_load("pool-1", "model-a")
+        except CelonisError:
+            return None
+    return client.job("pool-1", "job-a"), client.executions("pool-1", "job-a")
+
+
+def _moments(truth: Truth, at: float) -> list[float]:
+    """One moment between any two changes of the last ``settle`` seconds."""
+    changes = [
+        time for one in truth.executions for time in (one.began, one.started, one.ended, one.cancelled)
+    ]
+    times = [at - SETTLE, *(time for time in changes if at - SETTLE <= time <= at)]
+    return [moment for time in times for moment in (time, min(at, time + JUST))]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_each_field_of_a_job_shows_a_moment_of_the_last_settle_seconds(seed: int) -> None:
+    celonis, answers = _polled(seed, "job")
+    truth = celonis.truth
+    for at, (job, listed) in answers:
+        moments = _moments(truth, at)
+        stated = [truth.shown(moment) for moment in moments]
+        statuses = {one.status(moment) if one else None for one, moment in zip(stated, moments, strict=True)}
+        assert job.status in statuses
+        assert job.current_execution_id in {_id(celonis._current(moment)) for moment in moments}
+        if listed is not None:
+            lists = [[one.id for one in celonis._listed(moment)] for moment in moments]
+            assert [one.execution_id for one in listed] in lists
+
+
+def _id(execution: Execution | None) -> str | None:
+    return execution.id if execution else None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_load_is_one_row_whose_status_may_be_of_the_load_before(seed: int) -> None:
+    celonis, answers = _polled(seed, "load")
+    truth = celonis.truth
+    shown_running = set()
+    for at, load in answers:
+        if load is None or load.load_id is None:
+            continue
+        (named,) = [one for one in truth.executions if one.id == load.load_id]
+        moments = _moments(truth, at)
+        assert named in [celonis._row(moment) for moment in moments]
+        if celonis.world.shows.load_dates and load.end_date is not None:
+            assert abs(load.end_date / 1000 - named.ended) < 0.01
+        before = truth.executions[: truth.executions.index(named) + 1]
+        words = {
+            LOAD_WORDS.get(one.status(moment), one.status(moment)) for one in before for moment in moments
+        }
+        assert load.status in words | {"LOST_CONNECTION", "CANCELLING"}
+        if load.load_id in shown_running and load.is_terminal:
+            assert load.status == LOAD_WORDS.get(named.result, named.result)
+        if load.is_under_way:
+            shown_running.add(load.load_id)
+
+
+def test_a_target_runs_one_execution_at_a_time_in_the_order_of_their_beginning() -> None:
+    for seed in range(150):
+        executions = play(random_world(seed), None, next(iter(PLANTED))).celonis.truth.executions
+        assert [one.began for one in executions] == sorted(one.began for one in executions)
+        free = -inf
+        for one in (each for each in executions if each.started < each.ended):
+            assert one.started >= max(one.began, free)
+            free = one.ended
+
+
+@pytest.mark.parametrize(("busy", "outcome"), [("refuse", "a"), ("queue", "own"), ("ignore", "none")])
+def test_a_busy_target_refuses_queues_or_ignores_a_start(busy: Any, outcome: str) -> None:
+    world = World(past=(Past(10.0, 100.0, "SUCCESS"),), busy=busy)
+    celonis = FakeCelonis(world, Clock())
+    celonis.begin_run(0)
+    try:
+        celonis.client.execute_job("pool-1", "job-a", "FULL")
+        refused = False
+    except CelonisError as error:
+        refused = error.status == 409
+    ours = celonis.truth.of(0)
+    assert refused == (outcome == "a")
+    assert bool(ours) == (outcome == "own")
+    assert all(one.started == celonis.truth.executions[0].ended for one in ours)
+
+
+def test_odd_answers_come_one_at_a_time() -> None:
+    celonis = FakeCelonis(World(odd=(Odd("500"), Odd("null"), Odd("401"))), Clock())
+    celonis.begin_run(0)
+    odd = []
+    for number in range(16):
+        try:
+            celonis.client.job("pool-1", "job-a")
+        except CelonisError:
+            odd.append(number)
+    assert odd == [0, 4, 8]
+
+
+# The verdicts find what is wrong
+
+
+@pytest.mark.parametrize(("make", "kind"), PLANTED.items())
+def test_a_service_that_is_wrong_on_purpose_is_found(make: Any, kind: str) -> None:
+    found = set()
+    for seed in range(150):
+        played = play(random_world(seed), None, make)
+        if not broken_assumptions(played):
+            found |= {one.kind for one in findings(played)}
+        if kind in found:
+            return
+    assert kind in found
+
+
+def test_a_result_that_is_reported_too_early_is_found() -> None:
+    world = World(
+        past=(Past(100.0, 10.0, "SUCCESS"),), runs=(OurRun(seconds=300.0),), ages=Ages("script", (60.0,))
+    )
+    played = play(world, None, next(iter(PLANTED)))
+    assert [one.kind for one in findings(played)] == ["a"]
+
+
+def test_a_world_is_shrunk_to_what_matters() -> None:
+    make = next(iter(PLANTED))
+    seed = next(seed for seed in range(100) if _has(play(random_world(seed), None, make), "a"))
+    small = shrink(random_world(seed), "a", make)
+    assert _has(play(small, None, make), "a")
+    assert (small.odd, small.shows, len(small.runs)) == ((), Shows(), 1)
+    assert "VERDICT a" in timeline(small, make)
+
+
+def _has(played: Any, kind: str) -> bool:
+    return not broken_assumptions(played) and any(one.kind == kind for one in findings(played))
