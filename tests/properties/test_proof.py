@@ -97,8 +97,8 @@ def test_with_a_list_neither_others_nor_lost_answers_nor_deaths_make_a_claim_wro
 
 
 @examples(100)
-@given(worlds(ids_stay, atomic, others=once_shown, lost=losses, crashes=st.just(()) | deaths))
-def test_once_a_look_showed_ours_neither_lost_answers_nor_deaths_make_a_claim_wrong(world: World) -> None:
+@given(worlds(ids_stay, atomic, others=once_shown, lost=losses))
+def test_once_a_poll_showed_ours_and_was_recorded_lost_answers_make_no_claim_wrong(world: World) -> None:
     check_claim(*unfold(world))
 
 
@@ -152,6 +152,8 @@ slow = st.builds(
     dates=seen,
 )
 """As before, but the id that stays is told at the end only."""
+slow = slow.filter(lambda shows: shows.listing or not shows.current or shows.latest == "same")
+"""Without a list, an id of another space that first shows at the end may be another execution's."""
 past = befores(known)
 ran_before = past.filter(bool)
 long_at_rest = ran_before.filter(lambda all_: all(ago - seconds > SETTLE for ago, seconds, _ in all_))
@@ -170,7 +172,7 @@ def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: World
 @examples(40)
 @given(
     worlds(
-        st.builds(Shows, dates=seen, load_id=st.just(True)) | st.just(Shows(load_id=False)),
+        st.just(Shows()) | st.just(Shows(load_id=False)),
         before=befores(known_of_loads),
         outcome=known_of_loads,
     )
@@ -209,7 +211,9 @@ THEIRS = Somebody("effect", 1.0, 5.0, "FAIL")
 
 
 def test_assumed_a_stale_read_lasts_at_most_settle_or_a_lost_start_is_sent_twice() -> None:
-    world = World(draws=(0.0, 0.0, *[4.0 * SETTLE] * 50), before=PAST, lost=("after",), seconds=300.0, busy="queue")
+    world = World(
+        draws=(0.0, 0.0, *[4.0 * SETTLE] * 50), before=PAST, lost=("after",), seconds=300.0, busy="queue"
+    )
     _, lane, _ = unfold(world)
     assert len(lane.mine) == 2
 

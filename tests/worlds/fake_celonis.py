@@ -85,7 +85,7 @@ class FakeCelonis:
 
     def begin_run(self, number: int) -> None:
         """From now on what is sent is sent by our run ``number``."""
-        self.run = number
+        self.run, self.polls = number, 0
         self.run_began.append(self.clock.now)
         self.calls.append([])
 
@@ -102,9 +102,10 @@ class FakeCelonis:
         self._marks.clear()
         self.answered_oddly = False
 
-    def is_seen(self, execution: Execution) -> bool:
-        """Whether a recorded answer, or one to the current task, showed anything of it."""
-        return execution.seen < inf or any(marked is execution for marked, _, _ in self._marks)
+    def is_seen(self, execution: Execution, what: str = "seen") -> bool:
+        """Whether a recorded answer, or one to the current task, showed anything of it, or ``what`` of it."""
+        marks = (name for marked, name, _ in self._marks if marked is execution)
+        return getattr(execution, what) < inf or what in marks
 
     def sleep(self, seconds: float) -> None:
         """Lets time pass, and others act in it."""
@@ -320,9 +321,8 @@ class FakeCelonis:
         self._pass(sent + min(self.world.up, limit))
         self._served = self.clock.now
         running = self.truth.running(self.clock.now)
-        self.cancels.append(
-            Cancel(self.run, sent, self.clock.now, running, running is not None and self.is_seen(running))
-        )
+        knew = running is not None and self.is_seen(running, "run_seen")
+        self.cancels.append(Cancel(self.run, sent, self.clock.now, running, knew))
         self.truth.cancel(self.clock.now)
         self.hook(call.path, "after")
         self._tell("our cancel", f"cancels {running.id if running else 'nothing'}")
@@ -408,6 +408,8 @@ class FakeCelonis:
 
     def _mark_status(self, execution: Execution, at: float) -> None:
         self._mark(execution, "end_seen" if at >= execution.ended else "seen")
+        if at >= execution.started:
+            self._mark(execution, "run_seen")
 
     def _job(self, age: float | None = None) -> dict[str, Any]:
         """The job's record; ``age`` of all its fields, or drawn anew."""

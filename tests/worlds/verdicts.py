@@ -150,9 +150,9 @@ def _starts_within(played: Played, since: float, until: float) -> bool:
 
 
 def _breaks_fourth(played: Played, result: RunResult) -> bool:
-    """Without a list that reaches back, others start nothing until ours was shown (or its end, see there)."""
+    """Without a list that reaches back, others start nothing until ours was shown, or its step ended."""
     for ours in played.celonis.truth.of(result.run):
-        until = min(ours.id_seen if played.world.id_remains else ours.end_seen, result.ended)
+        until = min(ours.id_seen, result.ended) if played.world.id_remains else result.ended
         if _starts_within(played, ours.sent, until) and not _list_reaches_back(played, ours, until):
             return True
     return False

@@ -74,8 +74,9 @@ class Ages:
     """How old what is shown is.
 
     ``zero``; ``fixed``: one age per field (``values``: status, current id, latest id, list); ``script``: the
-    ages of the first answers, of which the last stays; ``fields``: drawn anew for each field of each answer;
-    ``answers``: drawn anew for each answer as a whole. Drawn ages are 0, the limit, or anything between.
+    ages of the first answers to each run, of which the last stays; ``fields``: drawn anew for each field of
+    each answer; ``answers``: drawn anew for each answer as a whole. Drawn ages are 0, the limit, or anything
+    between.
     """
 
     kind: Literal["zero", "fixed", "script", "fields", "answers"] = "zero"
@@ -174,10 +175,18 @@ class World:
 
     @property
     def id_remains(self) -> bool:
-        """Whether something in the record names an execution after its end."""
+        """Whether the record names an execution after its end by an id that it showed before (assumption 4).
+
+        An id of another space than the one shown while it ran does not count.
+        """
         if self.target == "load":
-            return self.shows.load_id or self.shows.load_dates
-        return self.shows.latest != "none" or self.shows.current == "stays"
+            return self.shows.load_id
+        latest = self.shows.latest
+        return (
+            latest == "same"
+            or self.shows.current == "stays"
+            or (latest == "own" and self.shows.current == "never")
+        )
 
 
 def differences(value: Any, default: Any) -> list[str]:

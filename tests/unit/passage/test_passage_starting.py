@@ -251,7 +251,7 @@ def test_a_refusal_while_nothing_is_under_way_is_for_good(status: int) -> None:
     with pytest.raises(CelonisError) as caught:
         bench.start("job-0")
     assert caught.value.name == "CelonisRejected"
-    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", SAVED, FREED]
+    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions", SAVED, FREED]
     state = bench.state("job-0")
     assert (state["outcome"], state["error"]) == ("FAILED", "CelonisRejected")
     assert holder(bench) is None

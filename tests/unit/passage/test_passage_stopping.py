@@ -99,7 +99,7 @@ def test_what_had_ended_by_itself_is_not_cancelled() -> None:
     findings = stop(bench)
     assert (findings.sentences, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
     assert findings.held == {}
-    assert [evidence.ours for evidence in findings.ended.values()] == [job(bench).mine[0].id]
+    assert [evidence.ours for _, evidence in findings.ended.values()] == [job(bench).mine[0].id]
     assert cancels(bench) == []
 
 

@@ -93,12 +93,14 @@ class Closing(Struct, frozen=True):
 
     def _earlier(self, run: Run, lease: str, findings: Findings) -> Earlier | None:
         """Our last executions with the one that was seen to end; None where none was."""
-        evidence = findings.ended.get(lease)
-        if evidence is None:
+        found = findings.ended.get(lease)
+        if found is None:
             return None
-        by = self.clock() + run.definition.settle
-        earlier = self.leases.earlier(lease)
-        return earlier.followed_by(evidence.ids_of_ours, None, by, shows_running=False)
+        step, evidence = found
+        state, by = run.steps[step], self.clock() + run.definition.settle
+        shows_running = bool(state.get("shows_running"))
+        earlier, started = self.leases.earlier(lease), state.get("started_date")
+        return earlier.followed_by(evidence.ids_of_ours, started, by, shows_running=shows_running)
 
     def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """From here on no task of the run starts anything: one that was under way when its execution was

@@ -128,7 +128,7 @@ class Start(Step):
         if (
             self.state.get("waiting_for") != FRESH
             or began == self.now()
-            or "idle_from" in self.state.get("busy", {})
+            or self.state.get("busy", {}).get("idle_from") == self.now()
         ):
             self.state["waiting_for"] = FRESH
             self.save()
@@ -219,7 +219,8 @@ class Start(Step):
     def _is_busy(self) -> bool:
         """Which status refuses a start because something runs is not documented: a poll says."""
         try:
-            return self.work.observe(self.poll_seconds).is_busy
+            observation = self.work.observe(self.poll_seconds)
+            return observation.is_busy or self.work.with_executions(observation, self.poll_seconds()).is_busy
         except (CelonisUnavailable, CelonisThrottled):
             return True
         except CelonisError:

@@ -35,13 +35,13 @@ RUNS_ON = "runs on: no call is known that cancels a load."
 class Findings(Struct):
     """``sentences``: what was found and done, for the record.
 
-    ``free``: the leases that nothing uses; ``ended``: by lease, the executions of ours that were seen to end;
+    ``free``: the leases that nothing uses; ``ended``: by lease, the step that ended and its evidence;
     ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
     """
 
     sentences: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
-    ended: dict[str, Evidence] = field(default_factory=dict)
+    ended: dict[str, tuple[str, Evidence]] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)
 
 
@@ -91,7 +91,7 @@ class Stopping(Struct, frozen=True):
         return Findings(
             [sentence for _, sentence, _ in found if sentence],
             [case.lease for case, _, idle in found if idle],
-            {case.lease: case.ended for case in cases if case.ended},
+            {case.lease: (case.step, case.ended) for case in cases if case.ended},
             {case.lease: held_until(run, case.step) for case, _, idle in found if not idle},
         )
 
@@ -128,7 +128,7 @@ class Stopping(Struct, frozen=True):
                 raise
             return _given_up(case, work) if is_last else None
         if ownership.status is OwnershipStatus.ENDED:
-            case.ended = ownership.evidence
+            case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
             return _ended(case, work, ownership), True
         if case.tried:
             found = self._cancel(case, work, share) if running and not case.told else None

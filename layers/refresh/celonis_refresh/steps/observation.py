@@ -107,8 +107,8 @@ BY_DATE = "started:"
 class Baseline(Struct, frozen=True):
     """What was there before the start, as the record of the run keeps it.
 
-    ``newest``: the latest start date shown; ``ended``: the record's end date; ``listed``: the ids of the list, None where it is not served;
-    ``one_space``: ``latest`` is known to be an id of the list.
+    ``newest``: the latest start date shown; ``ended``: the record's end date; ``listed``: the ids of the
+    list, None where it is not served; ``one_space``: ``latest`` is known to be an id of the list.
     """
 
     status: str | None

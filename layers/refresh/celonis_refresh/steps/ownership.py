@@ -49,10 +49,11 @@ class Evidence(Struct, frozen=True):
     running, and as the latest; ``one_space``: these are known to be ids of one space. ``ran``: something was
     seen running; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
     such ids without dates, shown before an observation was settled. ``absent``: a settled observation showed
-    the target idle, without anything new.
-    ``ran_ours``: the last load was seen running beside our id. ``pair``, ``pair_since``: the current and the
-    latest id while something runs; ``aliased``: they are two ids of one execution. ``same``, ``same_since``: the
-    picture of the last settled observation, and the seconds after the start at which it was first seen.
+    the target idle, without anything new; ``end_status``, ``end_seen``: the first end that a settled one
+    showed, and the seconds after the start. ``ran_ours``: the last load was seen running beside our id.
+    ``pair``: the current and the latest id while something runs; ``aliased``: they are two ids of one
+    execution. ``same``, ``same_since``: the picture of the last settled observation, and the seconds after
+    the start at which it was first seen.
     """
 
     proven_by: str | None = None
@@ -66,9 +67,10 @@ class Evidence(Struct, frozen=True):
     early_latest: frozenset[str] = frozenset()
     one_space: bool = False
     pair: str = ""
-    pair_since: float = 0.0
     aliased: bool = False
     absent: bool = False
+    end_status: str | None = None
+    end_seen: float = 0.0
     same: str = ""
     same_since: float = 0.0
 
@@ -148,7 +150,7 @@ class _Decision:
             self._prove()
         if self.evidence.ours is not None:
             return self._of_ours(self.evidence.ours)
-        if self.evidence.proven_by and self._counted > 1:
+        if self.evidence.proven_by and (self._counted > 1 or self._ran_again):
             return Ownership(OwnershipStatus.TAKEN_OVER, self.evidence)
         return self._by_record() if self.evidence.proven_by else self._without_proof()
 
@@ -159,21 +161,21 @@ class _Decision:
         seen = self.seen
         listed = {entry.id for entry in seen.executions or ()}
         current, latest = self._if_new(seen.current), self._if_new(self._latest)
+        known = evidence.new | evidence.early
         early, early_latest = self._early(listed | {seen.current}), self._early({self._latest})
         one_space = (
             evidence.one_space
             or self.before.one_space
-            or (seen.latest is not None and seen.latest in listed | {seen.current})
+            or (seen.latest is not None and seen.latest in listed | known | {seen.current})
         )
         new = evidence.new | {entry.id for entry in self.new_entries} | current
         running = seen.activity is Activity.RUNNING
         ran = running or any(entry.activity is Activity.RUNNING for entry in seen.executions or ())
         same = self._picture() if self.settled else ""
-        pair = f"{seen.current}|{seen.latest}" if running and current and latest else ""
-        pair_since = evidence.pair_since if pair == evidence.pair else self.since
-        lasted = (
-            bool(pair) and pair_since >= self.start.settle and self.since - pair_since >= self.start.settle
-        )
+        is_end = self.settled and seen.activity is Activity.IDLE and evidence.end_status is None
+        both = {seen.current, seen.latest} - self.before.ids - {None}
+        pair = f"{seen.current}|{seen.latest}" if running and len(both) > 1 else ""
+        lasted = self.settled and bool(pair) and pair == evidence.pair
         since = evidence.same_since if same == evidence.same else self.since
         return replace(
             evidence,
@@ -185,8 +187,9 @@ class _Decision:
             early=evidence.early | early,
             early_latest=evidence.early_latest | early_latest,
             one_space=one_space,
-            pair=pair,
-            pair_since=pair_since,
+            end_status=seen.status if is_end else evidence.end_status,
+            end_seen=self.since if is_end else evidence.end_seen,
+            pair=pair or evidence.pair,
             aliased=evidence.aliased or lasted or self.start.two_spaces,
             same=same,
             same_since=since,
@@ -292,7 +295,12 @@ class _Decision:
         listed, latest = evidence.new | evidence.early, evidence.new_latest | evidence.early_latest
         if evidence.one_space:
             return len(listed | latest)
-        return len(listed) if self._list_matters else max(len(listed), len(latest))
+        if self._list_matters:
+            return len(listed)
+        if evidence.aliased or not (listed and latest):
+            return max(len(listed), len(latest))
+        pairs = {f"{one}|{other}" for one in listed for other in latest}
+        return 1 if pairs == {evidence.pair} else len(listed) + len(latest)
 
     def _entry(self, found: str) -> ListedExecution | None:
         return next((entry for entry in self.new_entries if entry.id == found), None)
@@ -318,17 +326,30 @@ class _Decision:
             self._own(sole, "date")
         elif self._is_settled_enough(sole):
             self._own(sole, "id")
-        elif answered in found and self.settled and self.list_decides and self._is_newest(answered):
+        elif answered in found and self.settled and self._is_newest(answered):
             self._own(answered, "answer")
         elif not found and self._ran_without_ids():
             self.evidence = replace(self.evidence, proven_by="running")
+
+    @property
+    def _ran_again(self) -> bool:
+        """Whether, where no id tells, something else has run since an end was shown."""
+        ended, seen = self.evidence.end_status, self.seen
+        if ended is None:
+            return False
+        if seen.activity is Activity.RUNNING:
+            return self.since - self.evidence.end_seen >= self.start.settle
+        return seen.activity is Activity.IDLE and self.settled and seen.status != ended
 
     def _own(self, ours: str | None, proven_by: str) -> None:
         self.evidence = replace(self.evidence, ours=ours, proven_by=proven_by)
 
     def _is_newest(self, found: str | None) -> bool:
-        newest = self._newest_entry()
-        return newest is not None and newest.id == found
+        """Whether the list shows every new execution, this one as the last."""
+        newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
+        if newest is None or newest.id != found or not (self.list_decides and self.candidates <= listed):
+            return False
+        return newest.activity is not Activity.IDLE or not self._runs_other(newest.id)
 
     def _began_after_answer(self, found: str | None) -> bool:
         """Whether its start date is not before our start, both by Celonis's clock."""
@@ -353,6 +374,8 @@ class _Decision:
         """Whether the only new id is ours: every start until ours would show by now."""
         if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
             return False
+        if self.seen.single and self.seen.activity is Activity.IDLE:
+            return self.start.shows_running or self.evidence.ran  # else ours may run unseen
         if not self.list_decides:
             return True
         entry = self._entry(sole)
@@ -403,7 +426,7 @@ class _Decision:
             return self._running()
         if self.seen.single:
             changed = self._is_own_status and self.seen.status != self.before.status
-            own = self.settled or self.evidence.ran_ours or changed
+            own = self.confirmed or self.evidence.ran_ours or changed
             return self._record_end() if own else self._running()
         return self._record_end() if self.confirmed else self._running()
 
@@ -459,7 +482,8 @@ class _Decision:
     def _may_run_unseen(self) -> bool:
         """An accepted load that is not shown may be running: the last load may be the last that has ended."""
         would_show = self._latest is not None or not self.seen.has_run
-        return self.seen.single and self.start.answered and self.start.sent and would_show
+        accepted = self.seen.single and self.start.answered and self.start.sent
+        return accepted and would_show and not self.candidates
 
     def _never_shown(self) -> OwnershipStatus:
         """After a picture without our start is confirmed."""
