@@ -20,10 +20,11 @@ PARTS: dict[str, set[str]] = {
     "webhooks": {"webhooks", "errors", "conversion", "names"},
     "pipelines": {"pipelines", "errors", "conversion", "names", "celonis.addresses", "celonis.records"},
     "polling": {"polling"},
+    "steps": {"steps"},
     "runs": {"runs", "errors", "timing", "pipelines", "conversion"},
     "passage": {
         "passage", "errors", "timing", "names", "observability", "conversion", "runs", "pipelines", "polling",
-        "webhooks", "celonis",
+        "webhooks", "celonis", "steps",
     },
     "aws": {
         "aws", "errors", "timing", "names", "observability", "wire", "celonis", "pipelines", "passage",
@@ -38,6 +39,7 @@ OUTSIDE: dict[str, set[str]] = {
     "webhooks": {"msgspec", "jmespath", "cryptography"},
     "pipelines": {"msgspec"},
     "polling": set(),
+    "steps": {"msgspec"},
     "runs": {"botocore", "msgspec", "mypy_boto3_dynamodb"},
     "passage": {"msgspec"},
     "aws": {

@@ -605,7 +605,7 @@ def test_a_load_that_follows_ours_takes_its_place() -> None:
 
 def test_a_load_without_id_is_known_by_its_start_date() -> None:
     of = started(load(None, "SUCCESS", BEFORE))
-    found = after(of, (load(None, "ERROR", OURS), LATE))
+    found = after(of, (load(None, "RUNNING", OURS), LATE), (load(None, "ERROR", OURS), LATE + 1))
     assert (found.evidence.proven_by, end(found)) == ("id", (Status.ENDED, "ERROR"))
     assert after(of, (load(None, "ERROR", BEFORE - 1), LATE)).evidence.proven_by is None
 

@@ -436,8 +436,10 @@ class _Decision:
 
         It may be as old as ``settle``: so what is in the baseline has to have ended longer before.
         """
-        if self.settled or not self.before.ids:
+        if self.settled:
             return True
+        if not self.before.ids:
+            return self.seen.activity is Activity.RUNNING or self.seen.ended is not None
         started, ended = self.seen.started, self.before.ended
         return started is not None and ended is not None and started - ended > self.start.settle * 1000
 
@@ -470,10 +472,10 @@ class _Decision:
         shown = bool(found) and self.seen.activity is Activity.RUNNING
         status = OwnershipStatus.RUNNING if shown else OwnershipStatus.PENDING
         pending = Ownership(status, self.evidence, recheck_in=self._recheck_in)
-        if self.settled and self.seen.activity is Activity.IDLE and not self.evidence.moved:
+        says_nothing = self.seen.activity is Activity.IDLE or self.seen.status is None
+        if self.settled and says_nothing and not self.evidence.moved:
             self.evidence = replace(self.evidence, absent=True)
             pending = replace(pending, evidence=self.evidence)
-        says_nothing = self.seen.activity is Activity.IDLE or self.seen.status is None
         if not self.confirmed or not says_nothing or self._may_run_unseen:
             return pending
         return Ownership(self._never_shown(), self.evidence)
