@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from local.celonis import views
+from local.celonis import parameters, views
 from local.celonis.answers import Answer, as_json, error, nothing
 from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
@@ -112,18 +111,13 @@ class Calls(Lookup):
     def load(self, request: Request) -> Answer:
         """Load a model completely, or from its cache with ``fullReload=false``."""
         model = self.model(request)
-        full = request.query.get("fullReload", "true").lower()
-        if full not in {"true", "false"}:
-            return error(400, "Parameter 'fullReload' must be true or false.")
-        return self.start_load(model, Wish(kind="COMPLETE" if full == "true" else "FROM_CACHE"))
+        complete = parameters.flag(request.query, "fullReload", default=True)
+        return self.start_load(model, Wish(kind="COMPLETE" if complete else "FROM_CACHE"))
 
     def load_tables(self, request: Request) -> Answer:
         """Load some tables of a model; the body is a JSON list of their ids."""
         model = self.model(request)
-        try:
-            ids = json.loads(request.body)
-        except ValueError:
-            return error(400, "The body must be JSON.")
+        ids = parameters.json_body(request.body)
         if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
             return error(400, "The body must be a list of table ids.")
         known = {table.id for table in model.setup.tables}

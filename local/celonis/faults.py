@@ -52,7 +52,7 @@ class Fault:
 
     def lets_through(self, method: str) -> bool:
         """Whether the platform gets to handle the request. What only reads has no effect to prevent."""
-        return self.when == "after" or self.kind in KEEP_EFFECT or method == "GET"
+        return self.when == "after" or self.kind in KEEP_EFFECT or method in {"GET", "HEAD"}
 
 
 def answer_of(fault: Fault, real: Answer) -> Answer:
