@@ -54,7 +54,7 @@ JOB: dict[str, Reader] = {
     "loads_tables": texts,
     "success_before_load": flag,
     "error_messages": texts,
-    "log_order": choice("newest_first", "oldest_first"),
+    "log_order": choice("errors_first", "newest_first", "oldest_first"),
 }
 MODEL: dict[str, Reader] = {
     **SETUP,

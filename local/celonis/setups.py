@@ -7,6 +7,7 @@ from typing import Literal
 
 WhileRunning = Literal["refuse", "queue", "ignore", "parallel", "restart"]
 Moment = Literal["start", "end"]
+LogOrder = Literal["errors_first", "newest_first", "oldest_first"]
 ASPECTS = ("status", "ids", "dates", "list")
 
 
@@ -65,7 +66,7 @@ class JobSetup(Setup):
     error_messages: tuple[str, ...] = (
         "Table VBAP could not be extracted: the connection to the source was lost.",
     )
-    log_order: Literal["newest_first", "oldest_first"] = "newest_first"
+    log_order: LogOrder = "errors_first"
 
     def run_seconds(self, mode: str) -> float:
         """How long an execution in ``mode`` runs."""

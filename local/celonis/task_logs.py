@@ -9,6 +9,7 @@ from typing import Any
 
 from local.celonis import parameters, views
 from local.celonis.lanes import Job
+from local.celonis.setups import LogOrder
 from local.celonis.work import Execution, Phase
 
 TASKS = (
@@ -38,9 +39,11 @@ def tasks(job: Job) -> list[views.Record]:
         {
             "id": task_id(job, name),
             "taskId": task_id(job, name),
+            "poolId": job.pool_id,
             "jobId": job.id,
             "name": name,
             "taskType": kind,
+            "disabled": False,
         }
         for name, kind in TASKS
     ]
@@ -97,7 +100,15 @@ def messages(
         for number, (level, text) in enumerate(lines)
         if level in wanted
     ]
-    return records if job.setup.log_order == "oldest_first" else records[::-1]
+    return _ordered(records, job.setup.log_order)
+
+
+def _ordered(records: list[views.Record], order: LogOrder) -> list[views.Record]:
+    if order == "newest_first":
+        return records[::-1]
+    if order == "errors_first":
+        return sorted(records, key=lambda record: record["level"] != "ERROR")
+    return records
 
 
 def page(name: str, records: Sequence[views.Record], query: Mapping[str, str]) -> dict[str, Any]:
