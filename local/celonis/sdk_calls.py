@@ -144,7 +144,7 @@ class SdkCalls(Lookup):
         return as_json([views.job_status_record(job, now, self.dates) for job in jobs])
 
     def show_executions(self, request: Request) -> Answer:
-        """The executions of a job, newest first, in pages."""
+        """The executions of a job in pages, newest first unless its setup says otherwise."""
         job = self.job(request)
         items = views.execution_items(job, self.platform.clock(), self.dates)
         return as_json(task_logs.page("executionItems", items, request.query))
@@ -158,7 +158,7 @@ class SdkCalls(Lookup):
         for execution in job.works:
             if execution.id == request.query.get("executionId"):
                 items = task_logs.task_items(job, execution, self.platform.clock(), self.dates)
-                return as_json([item for item in items if item["type"] == kind])
+                return as_json(items if kind == "TASK" else [])
         raise NotFoundError
 
     def show_execution_log(self, request: Request) -> Answer:

@@ -62,7 +62,8 @@ def task_items(job: Job, execution: Execution, now: float, form: str) -> list[vi
             "type": "TASK",
             "executionOrder": index,
         }
-        items.append({**item, **changes, "id": f"{execution.item_id}-{index}"})
+        record = {**item, **changes, "id": f"{execution.item_id}-{index}"}
+        items.append(views.mask(record, "task", job.setup))
     return items
 
 

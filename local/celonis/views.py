@@ -11,6 +11,12 @@ from local.celonis.setups import Setup, Table
 from local.celonis.work import Execution, Load, Phase
 
 Record = dict[str, Any]
+LISTED_AS = {
+    Phase.WAITING: "queued",
+    Phase.QUEUED: "queued",
+    Phase.RUNNING: "running",
+    Phase.ENDED: "ended",
+}
 CONFIGURED_AT = 1_700_000_000.0  # when every job was last changed by a person
 
 
@@ -83,14 +89,20 @@ def job_status_record(job: Job, now: float, form: str) -> Record:
 
 
 def execution_items(job: Job, now: float, form: str) -> list[Record]:
-    """The executions of a job, newest first (``GET …/logs/{jobId}/executions``)."""
-    look = job.look("list", now)
-    return [execution_item(job, one, look.at, form) for one in reversed(job.visible(look))]
+    """The executions of a job (``GET …/logs/{jobId}/executions``): those that its setup lists, in its order."""
+    look, setup = job.look("list", now), job.setup
+    listed = [one for one in job.visible(look) if LISTED_AS[one.phase(look.at)] not in setup.list_hides]
+    if setup.list_limit is not None:
+        first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(listed) - setup.list_limit)
+        listed = listed[first : first + setup.list_limit]
+    if setup.list_order == "newest_first":
+        listed.reverse()
+    return [mask(execution_item(job, one, look.at, form), "execution", setup) for one in listed]
 
 
 def execution_item(job: Job, execution: Execution, at: float, form: str) -> Record:
-    """One execution of a job."""
-    record = {
+    """One execution of a job, with all its fields."""
+    return {
         "id": execution.item_id,
         "poolId": job.pool_id,
         "executionId": execution.id,
@@ -104,7 +116,6 @@ def execution_item(job: Job, execution: Execution, at: float, form: str) -> Reco
         "type": "JOB",
         "mode": execution.mode,
     }
-    return mask(record, "execution", job.setup)
 
 
 def load_status(load: Load, at: float, model: Model) -> str:
