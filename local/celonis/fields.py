@@ -10,6 +10,7 @@ from local.celonis.parameters import parse_json
 from local.celonis.setups import ASPECTS, RateLimit, no_staleness
 
 Reader = Callable[[Any], Any]
+MAX_SKEW_SECONDS = 1_000_000_000
 
 
 class FieldError(Exception):
@@ -48,6 +49,14 @@ def seconds(value: Any) -> float:
     """A number of seconds, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise ValueError("must be a number of seconds, 0 or more")
+    return float(value)
+
+
+def skew(value: Any) -> float:
+    """A number of seconds by which a clock is ahead, or behind when negative."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= MAX_SKEW_SECONDS:
+        raise ValueError("must be a number of seconds from -1000000000 to 1000000000")
     return float(value)
 
 

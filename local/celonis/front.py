@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from functools import cached_property
 from urllib.parse import parse_qsl
 
@@ -96,6 +97,13 @@ class Front:
     def call_names(self) -> list[str]:
         """The names of all calls."""
         return [one.call for one in self.routes]
+
+    def date_header(self) -> dict[str, str]:
+        """The ``Date`` header of an answer that is sent now; empty when the settings leave it out."""
+        settings = self.platform.settings
+        if not settings.date_header:
+            return {}
+        return {"Date": formatdate(self.platform.clock() + settings.date_skew_seconds, usegmt=True)}
 
     def handle(self, incoming: Incoming) -> Reply:
         """Handle one request and note it in the ledger."""

@@ -114,6 +114,8 @@ def settings(calls: list[str]) -> dict[str, Reader]:
         "token_tells_expiry": flag,
         "rate_limit": fields.rate_limit,
         "rate_limit_headers": flag,
+        "date_header": flag,
+        "date_skew_seconds": fields.skew,
     }
 
 

@@ -89,15 +89,23 @@ def job_status_record(job: Job, now: float, form: str) -> Record:
 
 
 def execution_items(job: Job, now: float, form: str) -> list[Record]:
-    """The executions of a job (``GET …/logs/{jobId}/executions``): those that its setup lists, in its order."""
-    look, setup = job.look("list", now), job.setup
-    listed = [one for one in job.visible(look) if LISTED_AS[one.phase(look.at)] not in setup.list_hides]
-    if setup.list_limit is not None:
-        first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(listed) - setup.list_limit)
-        listed = listed[first : first + setup.list_limit]
-    if setup.list_order == "newest_first":
+    """The list of executions of a job (``GET …/logs/{jobId}/executions``), as its setup says."""
+    look = job.look("list", now)
+    listed = _listed(job, look)
+    if job.setup.list_order == "newest_first":
         listed.reverse()
-    return [mask(execution_item(job, one, look.at, form), "execution", setup) for one in listed]
+    return [mask(execution_item(job, one, look.at, form), "execution", job.setup) for one in listed]
+
+
+def _listed(job: Job, look: Look) -> list[Execution]:
+    """The executions that the list holds, oldest first."""
+    found, setup = job.visible(look), job.setup
+    if setup.list_hides:
+        found = [one for one in found if LISTED_AS[one.phase(look.at)] not in setup.list_hides]
+    if setup.list_limit is None:
+        return found
+    first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(found) - setup.list_limit)
+    return found[first : first + setup.list_limit]
 
 
 def execution_item(job: Job, execution: Execution, at: float, form: str) -> Record:

@@ -30,6 +30,11 @@ WORDS = 3  # of a request line: method, target, version
 Serve = Callable[[Incoming], Reply]
 
 
+def no_headers() -> dict[str, str]:
+    """No further headers."""
+    return {}
+
+
 def raw_answer(answer: Answer, missing: int = 0) -> tuple[bytes, bytes]:
     """The head and the body to send; Content-Length promises ``missing`` bytes more than there are."""
     phrase = http.HTTPStatus(answer.status).phrase if answer.status in set(http.HTTPStatus) else "Unknown"
@@ -111,7 +116,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(self._raw(answer, missing))
 
     def _raw(self, answer: Answer, missing: int = 0) -> bytes:
-        head, body = raw_answer(answer, missing)
+        headers = {**self.server.headers(), **answer.headers}
+        head, body = raw_answer(replace(answer, headers=headers), missing)
         return head if self.command == "HEAD" else head + body
 
     def _drip(self, raw: bytes, seconds: float) -> None:
@@ -126,14 +132,24 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves on a thread of its own until :meth:`stop`. ``serve`` handles one request and is thread-safe."""
+    """Serves on a thread of its own until :meth:`stop`. ``serve`` handles one request and is thread-safe.
+
+    ``headers`` gives the headers that every answer carries, unless the answer has them itself.
+    """
 
     daemon_threads = False
     block_on_close = True
     request_queue_size = 256
 
-    def __init__(self, address: tuple[str, int], serve: Serve, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        serve: Serve,
+        context: ssl.SSLContext | None = None,
+        headers: Callable[[], dict[str, str]] = no_headers,
+    ) -> None:
         self.serve = serve
+        self.headers = headers
         self._context = context
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
