@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import uuid
 from typing import Any
 
-from local.celonis import views
+from local.celonis import parameters, views
 from local.celonis.answers import Answer, as_json, error, nothing
 from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
@@ -79,26 +79,34 @@ class Calls(Lookup):
         """Start ``job`` in ``mode`` and answer as its setup says."""
         if mode not in MODES:
             return error(400, "Parameter 'mode' must be FULL or DELTA.")
+        before = self._job_record(job) if job.setup.execute_answer == "job_before" else None
         start = self.platform.request(job, Wish(mode=str(mode)))
         effect = effect_of(start)
         if start.effect == "refused":
             refused = error(job.setup.refuse_status, "The data job is already running.")
             return Answer(refused.status, refused.body, refused.content_type, effect=effect)
-        body = self._execute_body(job, start.work)
+        body = before or self._execute_body(job, start.work)
         status = job.setup.execute_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
     def _execute_body(self, job: Job, work: Work) -> Any:
         answer = job.setup.execute_answer
-        if answer == "execution_id":
-            return {"executionId": work.id}
-        if answer == "no_id":
-            return {"message": "The data job was triggered."}
-        return views.job_record(job, self.platform.clock(), self.dates) if answer == "job" else None
+        if answer == "job":
+            return self._job_record(job)
+        bodies = {
+            "execution_id": {"executionId": work.id},
+            "item_id": {"executionId": work.item_id if isinstance(work, Execution) else None},
+            "other_id": {"executionId": _other_id(work)},
+            "no_id": {"message": "The data job was triggered."},
+        }
+        return bodies.get(answer)
+
+    def _job_record(self, job: Job) -> views.Record:
+        return views.job_record(job, self.platform.clock(), self.dates)
 
     def show_job(self, request: Request) -> Answer:
         """The job and its current status."""
-        return as_json(views.job_record(self.job(request), self.platform.clock(), self.dates))
+        return as_json(self._job_record(self.job(request)))
 
     def cancel(self, request: Request) -> Answer:
         """Cancel what the job runs. Empty body."""
@@ -112,18 +120,13 @@ class Calls(Lookup):
     def load(self, request: Request) -> Answer:
         """Load a model completely, or from its cache with ``fullReload=false``."""
         model = self.model(request)
-        full = request.query.get("fullReload", "true").lower()
-        if full not in {"true", "false"}:
-            return error(400, "Parameter 'fullReload' must be true or false.")
-        return self.start_load(model, Wish(kind="COMPLETE" if full == "true" else "FROM_CACHE"))
+        complete = parameters.flag(request.query, "fullReload", default=True)
+        return self.start_load(model, Wish(kind="COMPLETE" if complete else "FROM_CACHE"))
 
     def load_tables(self, request: Request) -> Answer:
         """Load some tables of a model; the body is a JSON list of their ids."""
         model = self.model(request)
-        try:
-            ids = json.loads(request.body)
-        except ValueError:
-            return error(400, "The body must be JSON.")
+        ids = parameters.json_body(request.body)
         if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
             return error(400, "The body must be a list of table ids.")
         known = {table.id for table in model.setup.tables}
@@ -134,24 +137,29 @@ class Calls(Lookup):
 
     def start_load(self, model: Model, wish: Wish) -> Answer:
         """Start a load and answer as the model's setup says."""
+        before = self._last_load(model) if model.setup.load_answer == "record_before" else None
         start = self.platform.request(model, wish)
         effect = effect_of(start)
         if start.effect == "refused":
             refused = error(model.setup.refuse_status, "A data load is already running.")
             return Answer(refused.status, refused.body, refused.content_type, effect=effect)
-        body = self._load_body(model, start.work)
+        body = before or self._load_body(model, start.work)
         status = model.setup.load_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
     def _load_body(self, model: Model, work: Work) -> Any:
         answer = model.setup.load_answer
-        if answer == "load_id":
-            return {"dataLoadId": work.id}
-        if answer == "no_id":
-            return {"message": "The data load was triggered."}
         if answer == "record" and isinstance(work, Load):
             return views.load_record(model, work, self.platform.clock(), self.dates)
-        return None
+        bodies = {
+            "load_id": {"dataLoadId": work.id},
+            "other_id": {"dataLoadId": _other_id(work)},
+            "no_id": {"message": "The data load was triggered."},
+        }
+        return bodies.get(answer)
+
+    def _last_load(self, model: Model) -> views.Record | None:
+        return views.last_load(model, self.platform.clock(), self.dates)
 
     def show_tables(self, request: Request) -> Answer:
         """The tables of a model."""
@@ -161,7 +169,7 @@ class Calls(Lookup):
     def show_last_load(self, request: Request) -> Answer:
         """The last load of a model."""
         model = self.model(request)
-        record = views.last_load(model, self.platform.clock(), self.dates)
+        record = self._last_load(model)
         if record is not None:
             return as_json(record)
         never = model.setup.never_loaded
@@ -172,6 +180,10 @@ class Calls(Lookup):
             "null": as_json(None),
         }
         return answers[never]
+
+
+def _other_id(work: Work) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, work.id))
 
 
 def effect_of(start: Start) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Controls:
 
     def _remove_fault(self, request: Request) -> Reply:
         number = request.params["fault"]
-        if not number.isdecimal() or not self._front.faults.remove(int(number)):
+        if len(number) > 9 or not number.isdecimal() or not self._front.faults.remove(int(number)):
             raise LookupError(f"fault {number}")
         return {"removed": 1}
 

@@ -6,16 +6,25 @@ import itertools
 import json
 import threading
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from local.celonis.answers import Answer, as_json, error, nothing, refusal
 
 Kind = Literal[
-    "status", "html", "empty", "truncated", "reset", "drop", "delay", "drip", "garbage", "redirect", "twice"
+    "status",
+    "html",
+    "empty",
+    "truncated",
+    "reset",
+    "drop",
+    "delay",
+    "drip",
+    "garbage",
+    "redirect",
+    "twice",
+    "json",
 ]
-KINDS: tuple[Kind, ...] = (
-    "status", "html", "empty", "truncated", "reset", "drop", "delay", "drip", "garbage", "redirect", "twice",
-)  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
 ON_THE_WIRE = frozenset({"truncated", "reset", "drop", "drip"})  # these spoil the sending, not the answer
 KEEP_EFFECT = frozenset({"delay", "twice"})  # these let the call happen and send the platform's own answer
 LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
@@ -52,14 +61,21 @@ class Fault:
 
     def lets_through(self, method: str) -> bool:
         """Whether the platform gets to handle the request. What only reads has no effect to prevent."""
-        return self.when == "after" or self.kind in KEEP_EFFECT or method == "GET"
+        return self.when == "after" or self.kind in KEEP_EFFECT or method in {"GET", "HEAD"}
 
 
 def answer_of(fault: Fault, real: Answer) -> Answer:
     """What is answered instead of ``real``, the platform's own answer."""
     if fault.kind in KEEP_EFFECT | ON_THE_WIRE:
         return real
-    makers = {"status": _status, "html": _html, "empty": _empty, "garbage": _garbage, "redirect": _redirect}
+    makers = {
+        "status": _status,
+        "html": _html,
+        "empty": _empty,
+        "garbage": _garbage,
+        "redirect": _redirect,
+        "json": _json,
+    }
     answer = makers[fault.kind](fault)
     return replace(answer, headers={**answer.headers, **fault.headers}, effect=real.effect)
 
@@ -94,6 +110,10 @@ def _garbage(fault: Fault) -> Answer:
 
 def _redirect(fault: Fault) -> Answer:
     return replace(nothing(fault.status or 302), headers={"Location": fault.location})
+
+
+def _json(fault: Fault) -> Answer:
+    return as_json(fault.body, fault.status or 200)
 
 
 class Faults:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from local.celonis.parameters import parse_json
 from local.celonis.setups import ASPECTS, RateLimit, no_staleness
 
 Reader = Callable[[Any], Any]
+MAX_SKEW_SECONDS = 1_000_000_000
 
 
 class FieldError(Exception):
@@ -23,7 +24,7 @@ class FieldError(Exception):
 def parse(body: bytes) -> dict[str, Any]:
     """The JSON object in ``body``; an empty body is an empty object."""
     try:
-        value = json.loads(body) if body else {}
+        value = parse_json(body) if body else {}
     except ValueError as problem:
         raise FieldError("body", "must be JSON") from problem
     if not isinstance(value, dict):
@@ -51,6 +52,14 @@ def seconds(value: Any) -> float:
     return float(value)
 
 
+def skew(value: Any) -> float:
+    """A number of seconds by which a clock is ahead, or behind when negative."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= MAX_SKEW_SECONDS:
+        raise ValueError("must be a number of seconds from -1000000000 to 1000000000")
+    return float(value)
+
+
 def whole(value: Any) -> int:
     """A whole number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -69,6 +78,14 @@ def text(value: Any) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value:
         raise ValueError("must be a text that is not empty")
+    return _sendable(value)
+
+
+def _sendable(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise ValueError("must be a text without half a surrogate pair") from problem
     return value
 
 
@@ -88,7 +105,7 @@ def flag(value: Any) -> bool:
 
 def anything(value: Any) -> Any:
     """Any JSON value."""
-    return value
+    return _sendable(value) if isinstance(value, str) else value
 
 
 def choice(*options: str) -> Reader:
@@ -120,7 +137,7 @@ def optional(inner: Reader) -> Reader:
 def text_map(value: Any) -> dict[str, str]:
     """An object whose values are texts."""
     if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-        return value
+        return {_sendable(name): _sendable(item) for name, item in value.items()}
     raise ValueError("must be an object of texts")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, urlsplit
+from email.utils import formatdate
+from functools import cached_property
+from urllib.parse import parse_qsl
 
 from local.celonis.answers import Answer, error, nothing, refusal
 from local.celonis.calls import Calls, NotFoundError
@@ -13,7 +15,8 @@ from local.celonis.faults import LOGIN_PAGE, Fault, Faults, answer_of
 from local.celonis.ledger import Ledger, Row
 from local.celonis.limits import Window
 from local.celonis.model import Platform
-from local.celonis.requests_in import Match, Request, Route, find, route
+from local.celonis.parameters import BadRequestError
+from local.celonis.requests_in import Match, Request, Route, Target, find, read_target, route
 from local.celonis.sdk_calls import SdkCalls
 from local.celonis.sign_in import Caller, SignIn
 from local.celonis.world import SCOPE
@@ -23,28 +26,39 @@ LOGGED_QUERY = frozenset(
     {"mode", "fullReload", "forceComplete", "executionId", "type", "id", "limit", "page"}
 )
 LOGIN_PATH = "/login"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """A request as it came in."""
+    """A request as it came in. ``target`` is what stands in the request line."""
 
     method: str
     target: str
     authorization: str | None = None
     body: bytes = b""
 
+    @cached_property
+    def _parts(self) -> Target | None:
+        return read_target(self.target)
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether the target is none that HTTP knows. ``*`` is one for OPTIONS alone."""
+        return self._parts is None or (self._parts.path == "*" and self.method != "OPTIONS")
+
     @property
     def path(self) -> str:
-        """The path without the query."""
-        return urlsplit(self.target).path
+        """The path without the query; the whole target where it is malformed."""
+        return self.target if self._parts is None else self._parts.path
 
     @property
     def query(self) -> dict[str, str]:
         """The query; of a repeated parameter the values are joined with commas."""
         joined: dict[str, str] = {}
-        for key, value in parse_qsl(urlsplit(self.target).query, keep_blank_values=True):
+        query = "" if self._parts is None else self._parts.query
+        for key, value in parse_qsl(query, keep_blank_values=True):
             joined[key] = f"{joined[key]},{value}" if key in joined else value
         return joined
 
@@ -84,6 +98,13 @@ class Front:
         """The names of all calls."""
         return [one.call for one in self.routes]
 
+    def date_header(self) -> dict[str, str]:
+        """The ``Date`` header of an answer that is sent now; empty when the settings leave it out."""
+        settings = self.platform.settings
+        if not settings.date_header:
+            return {}
+        return {"Date": formatdate(self.platform.clock() + settings.date_skew_seconds, usegmt=True)}
+
     def handle(self, incoming: Incoming) -> Reply:
         """Handle one request and note it in the ledger."""
         match = find(self.routes, incoming.method, incoming.path)
@@ -110,6 +131,10 @@ class Front:
         return answer_of(fault, real)
 
     def _answer(self, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+        if incoming.method not in METHODS:
+            return error(501, "The method of the request is not known.")
+        if incoming.is_malformed:
+            return error(400, "The target of the request is not valid.")
         if incoming.path == LOGIN_PATH:
             return Answer(200, LOGIN_PAGE, "text/html;charset=UTF-8")
         settings = self.platform.settings
@@ -144,6 +169,8 @@ class Front:
                 return found.handler(request)
             except NotFoundError:
                 return error(404)
+            except BadRequestError as problem:
+                return error(400, str(problem))
 
     def _note(
         self, incoming: Incoming, call: str, caller: Caller, answer: Answer, fault: Fault | None

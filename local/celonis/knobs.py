@@ -40,7 +40,7 @@ JOB: dict[str, Reader] = {
     **SETUP,
     "full_seconds": optional(seconds),
     "delta_seconds": optional(seconds),
-    "execute_answer": choice("empty", "execution_id", "no_id", "job"),
+    "execute_answer": choice("empty", "execution_id", "item_id", "other_id", "no_id", "job", "job_before"),
     "execute_status": status,
     "item_ids": choice("own", "same"),
     "latest_item_moves": choice("start", "end"),
@@ -54,7 +54,11 @@ JOB: dict[str, Reader] = {
     "loads_tables": texts,
     "success_before_load": flag,
     "error_messages": texts,
-    "log_order": choice("newest_first", "oldest_first"),
+    "list_order": choice("newest_first", "oldest_first"),
+    "list_limit": optional(whole),
+    "list_limit_keeps": choice("newest", "oldest"),
+    "list_hides": fields.some_of("queued", "running", "ended"),
+    "log_order": choice("errors_first", "newest_first", "oldest_first"),
 }
 MODEL: dict[str, Reader] = {
     **SETUP,
@@ -63,7 +67,7 @@ MODEL: dict[str, Reader] = {
     "from_cache_seconds": optional(seconds),
     "message": optional(text),
     "cancelling_status": text,
-    "load_answer": choice("empty", "load_id", "no_id", "record"),
+    "load_answer": choice("empty", "load_id", "other_id", "no_id", "record", "record_before"),
     "load_status": status,
     "last_load_shows": choice("start", "end"),
     "never_loaded": choice("not_found", "empty", "null", "no_content"),
@@ -110,6 +114,8 @@ def settings(calls: list[str]) -> dict[str, Reader]:
         "token_tells_expiry": flag,
         "rate_limit": fields.rate_limit,
         "rate_limit_headers": flag,
+        "date_header": flag,
+        "date_skew_seconds": fields.skew,
     }
 
 

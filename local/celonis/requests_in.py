@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from local.celonis.answers import Answer
 
@@ -16,6 +17,29 @@ class Request:
     params: dict[str, str]
     query: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The path and the query of a request line."""
+
+    path: str
+    query: str = ""
+
+
+def read_target(text: str) -> Target | None:
+    """The target in its forms ``/path?query``, ``http://host/path?query`` and ``*``; None for any other."""
+    if text.startswith("/"):
+        path, _, query = text.partition("#")[0].partition("?")
+        return Target(path, query)
+    try:
+        parts = urlsplit(text)
+        has_host = parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.port != 0
+    except ValueError:
+        return None
+    if has_host:
+        return Target(parts.path or "/", parts.query)
+    return Target(text) if text == "*" else None
 
 
 Handler = Callable[[Request], Answer]
@@ -48,13 +72,14 @@ class Match:
 
 
 def find(routes: list[Route], method: str, path: str) -> Match:
-    """The route of ``method`` and ``path``."""
+    """The route of ``method`` and ``path``. HEAD has the route of GET."""
+    wanted = "GET" if method == "HEAD" else method
     allowed: list[str] = []
     for one in routes:
         found = one.pattern.match(path)
         if found is None:
             continue
-        if one.method == method:
+        if one.method == wanted:
             return Match(one, found.groupdict())
         allowed.append(one.method)
     return Match(None, {}, tuple(allowed))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
-from local.celonis import task_logs, views
-from local.celonis.answers import Answer, as_json, error
+from local.celonis import parameters, task_logs, views
+from local.celonis.answers import Answer, as_json
 from local.celonis.calls import Calls, Lookup, NotFoundError
 from local.celonis.lanes import Model
 from local.celonis.model import Platform
@@ -90,10 +88,7 @@ class SdkCalls(Lookup):
     def execute(self, request: Request) -> Answer:
         """Start a job the older way: the mode stands in the body."""
         job = self.job(request)
-        try:
-            body = json.loads(request.body)
-        except ValueError:
-            return error(400, "The body must be JSON.")
+        body = parameters.json_body(request.body)
         return self._calls.start_job(job, body.get("mode") if isinstance(body, dict) else None)
 
     def show_models(self, request: Request) -> Answer:
@@ -120,7 +115,7 @@ class SdkCalls(Lookup):
 
     def load(self, request: Request) -> Answer:
         """Load a model the older way; ``forceComplete=false`` loads from the cache."""
-        complete = request.query.get("forceComplete", "true").lower() == "true"
+        complete = parameters.flag(request.query, "forceComplete", default=True)
         return self._calls.start_load(
             self.model(request), Wish(kind="COMPLETE" if complete else "FROM_CACHE")
         )
@@ -149,7 +144,7 @@ class SdkCalls(Lookup):
         return as_json([views.job_status_record(job, now, self.dates) for job in jobs])
 
     def show_executions(self, request: Request) -> Answer:
-        """The executions of a job, newest first, in pages."""
+        """The executions of a job in pages, newest first unless its setup says otherwise."""
         job = self.job(request)
         items = views.execution_items(job, self.platform.clock(), self.dates)
         return as_json(task_logs.page("executionItems", items, request.query))
@@ -159,9 +154,11 @@ class SdkCalls(Lookup):
         job = self.platform.jobs.get(request.query.get("id", ""))
         if job is None or job.is_gone or job.pool_id != self.pool(request):
             raise NotFoundError
+        kind = task_logs.execution_type(request.query)
         for execution in job.works:
             if execution.id == request.query.get("executionId"):
-                return as_json(task_logs.task_items(job, execution, self.platform.clock(), self.dates))
+                items = task_logs.task_items(job, execution, self.platform.clock(), self.dates)
+                return as_json(items if kind == "TASK" else [])
         raise NotFoundError
 
     def show_execution_log(self, request: Request) -> Answer:

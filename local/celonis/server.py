@@ -53,7 +53,7 @@ class CelonisSimulator:
         context = None
         if self._folder is not None:
             context, self.ca_path = make_certificate(Path(self._folder.name))
-        self._api = Server((host, port), self.front.handle, context)
+        self._api = Server((host, port), self.front.handle, context, self.front.date_header)
         self._control = Server((host, control_port), self._serve_control)
         self.url = f"{'https' if tls else 'http'}://{host}:{self._api.server_port}"
         self.control_url = f"http://{host}:{self._control.server_port}"

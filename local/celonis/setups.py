@@ -7,6 +7,9 @@ from typing import Literal
 
 WhileRunning = Literal["refuse", "queue", "ignore", "parallel", "restart"]
 Moment = Literal["start", "end"]
+ExecuteAnswer = Literal["empty", "execution_id", "item_id", "other_id", "no_id", "job", "job_before"]
+LoadAnswer = Literal["empty", "load_id", "other_id", "no_id", "record", "record_before"]
+LogOrder = Literal["errors_first", "newest_first", "oldest_first"]
 ASPECTS = ("status", "ids", "dates", "list")
 
 
@@ -48,7 +51,7 @@ class JobSetup(Setup):
 
     full_seconds: float | None = None
     delta_seconds: float | None = None
-    execute_answer: Literal["empty", "execution_id", "no_id", "job"] = "empty"
+    execute_answer: ExecuteAnswer = "empty"
     execute_status: int = 200
     item_ids: Literal["same", "own"] = "same"
     latest_item_moves: Moment = "start"
@@ -65,7 +68,11 @@ class JobSetup(Setup):
     error_messages: tuple[str, ...] = (
         "Table VBAP could not be extracted: the connection to the source was lost.",
     )
-    log_order: Literal["newest_first", "oldest_first"] = "newest_first"
+    list_order: Literal["newest_first", "oldest_first"] = "newest_first"
+    list_limit: int | None = None
+    list_limit_keeps: Literal["newest", "oldest"] = "newest"
+    list_hides: tuple[str, ...] = ()
+    log_order: LogOrder = "errors_first"
 
     def run_seconds(self, mode: str) -> float:
         """How long an execution in ``mode`` runs."""
@@ -84,7 +91,7 @@ class ModelSetup(Setup):
     message: str | None = None
     cancel_status: str = "CANCELED"
     cancelling_status: str = "CANCELLING"
-    load_answer: Literal["empty", "load_id", "no_id", "record"] = "empty"
+    load_answer: LoadAnswer = "empty"
     load_status: int = 200
     last_load_shows: Moment = "start"
     never_loaded: Literal["not_found", "empty", "null", "no_content"] = "not_found"
@@ -127,3 +134,5 @@ class Settings:
     token_tells_expiry: bool = True
     rate_limit: RateLimit = RateLimit()
     rate_limit_headers: bool = True
+    date_header: bool = True
+    date_skew_seconds: float = 0.0

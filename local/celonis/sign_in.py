@@ -6,7 +6,6 @@ No credential ever leaves this module; others learn its kind and the number of t
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ def _client(
         return None
     try:
         user, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     return ("client_secret_basic", decode(user), decode(password)) if colon else None
 

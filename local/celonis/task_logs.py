@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local.celonis import views
+from local.celonis import parameters, views
 from local.celonis.lanes import Job
+from local.celonis.setups import LogOrder
 from local.celonis.work import Execution, Phase
 
 TASKS = (
@@ -18,6 +19,13 @@ TASKS = (
 )
 FAILING = 1  # the task that fails when the job does
 PAGE = 100
+TYPES = ("SCHEDULE", "JOB", "TASK", "STEP")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def execution_type(query: Mapping[str, str]) -> str:
+    """The parameter ``type``: which executions are listed, or whose log."""
+    return parameters.choice(query, "type", TYPES, default="TASK")
 
 
 def task_id(job: Job, name: str) -> str:
@@ -31,9 +39,11 @@ def tasks(job: Job) -> list[views.Record]:
         {
             "id": task_id(job, name),
             "taskId": task_id(job, name),
+            "poolId": job.pool_id,
             "jobId": job.id,
             "name": name,
             "taskType": kind,
+            "disabled": False,
         }
         for name, kind in TASKS
     ]
@@ -52,7 +62,8 @@ def task_items(job: Job, execution: Execution, now: float, form: str) -> list[vi
             "type": "TASK",
             "executionOrder": index,
         }
-        items.append({**item, **changes, "id": f"{execution.item_id}-{index}"})
+        record = {**item, **changes, "id": f"{execution.item_id}-{index}"}
+        items.append(views.mask(record, "task", job.setup))
     return items
 
 
@@ -69,6 +80,8 @@ def messages(
     job: Job, execution: Execution, query: Mapping[str, str], now: float, form: str
 ) -> list[views.Record]:
     """The log of the task named by ``id``, filtered by ``logLevels`` (comma separated)."""
+    execution_type(query)
+    wanted = parameters.choices(query, "logLevels", LEVELS)
     names = {task_id(job, name): (index, name) for index, (name, _) in enumerate(TASKS)}
     if query.get("id") not in names or execution.start_shown(now) is None:
         return []
@@ -77,7 +90,6 @@ def messages(
     if _task_status(index, execution, now) == "FAIL":
         lines += [("ERROR", text) for text in job.setup.error_messages]
     lines.append(("INFO", f"Task '{name}' ended.") if execution.end_shown(now) else ("INFO", "Working."))
-    wanted = set(query["logLevels"].split(",")) if "logLevels" in query else None
     at = execution.started_at
     records = [
         {
@@ -87,18 +99,22 @@ def messages(
             "logMessage": text,
         }
         for number, (level, text) in enumerate(lines)
-        if wanted is None or level in wanted
+        if level in wanted
     ]
-    return records if job.setup.log_order == "oldest_first" else records[::-1]
+    return _ordered(records, job.setup.log_order)
+
+
+def _ordered(records: list[views.Record], order: LogOrder) -> list[views.Record]:
+    if order == "newest_first":
+        return records[::-1]
+    if order == "errors_first":
+        return sorted(records, key=lambda record: record["level"] != "ERROR")
+    return records
 
 
 def page(name: str, records: Sequence[views.Record], query: Mapping[str, str]) -> dict[str, Any]:
-    """One page of ``records``: ``limit`` to a page, ``page`` from 0; what is no number is ignored."""
-    limit = _number(query.get("limit"), PAGE) or PAGE
-    first = _number(query.get("page"), 0) * limit
+    """One page of ``records``: ``limit`` to a page, ``page`` from 0."""
+    limit = parameters.number(query, "limit", default=PAGE, least=1)
+    first = parameters.number(query, "page", default=0) * limit
     pages = max(1, math.ceil(len(records) / limit))
     return {name: list(records[first : first + limit]), "numOfPages": pages}
-
-
-def _number(text: str | None, fallback: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else fallback

@@ -11,6 +11,12 @@ from local.celonis.setups import Setup, Table
 from local.celonis.work import Execution, Load, Phase
 
 Record = dict[str, Any]
+LISTED_AS = {
+    Phase.WAITING: "queued",
+    Phase.QUEUED: "queued",
+    Phase.RUNNING: "running",
+    Phase.ENDED: "ended",
+}
 CONFIGURED_AT = 1_700_000_000.0  # when every job was last changed by a person
 
 
@@ -83,14 +89,28 @@ def job_status_record(job: Job, now: float, form: str) -> Record:
 
 
 def execution_items(job: Job, now: float, form: str) -> list[Record]:
-    """The executions of a job, newest first (``GET …/logs/{jobId}/executions``)."""
+    """The list of executions of a job (``GET …/logs/{jobId}/executions``), as its setup says."""
     look = job.look("list", now)
-    return [execution_item(job, one, look.at, form) for one in reversed(job.visible(look))]
+    listed = _listed(job, look)
+    if job.setup.list_order == "newest_first":
+        listed.reverse()
+    return [mask(execution_item(job, one, look.at, form), "execution", job.setup) for one in listed]
+
+
+def _listed(job: Job, look: Look) -> list[Execution]:
+    """The executions that the list holds, oldest first."""
+    found, setup = job.visible(look), job.setup
+    if setup.list_hides:
+        found = [one for one in found if LISTED_AS[one.phase(look.at)] not in setup.list_hides]
+    if setup.list_limit is None:
+        return found
+    first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(found) - setup.list_limit)
+    return found[first : first + setup.list_limit]
 
 
 def execution_item(job: Job, execution: Execution, at: float, form: str) -> Record:
-    """One execution of a job."""
-    record = {
+    """One execution of a job, with all its fields."""
+    return {
         "id": execution.item_id,
         "poolId": job.pool_id,
         "executionId": execution.id,
@@ -104,7 +124,6 @@ def execution_item(job: Job, execution: Execution, at: float, form: str) -> Reco
         "type": "JOB",
         "mode": execution.mode,
     }
-    return mask(record, "execution", job.setup)
 
 
 def load_status(load: Load, at: float, model: Model) -> str:

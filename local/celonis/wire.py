@@ -15,28 +15,38 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.celonis.answers import Answer
+from local.celonis.answers import Answer, error
 from local.celonis.faults import Fault
 from local.celonis.front import Incoming, Reply
 
 MAX_BODY_BYTES = 1_000_000
+MAX_LINE_BYTES = 65_536
 MISSING_BYTES = 64  # so many bytes an answer without a body promises when it is truncated
+MAX_DIGITS = 9  # of a Content-Length
 DRIPS = 20
+EMPTY_LINES = (b"\r\n", b"\n")
+NO_BODY = frozenset({204, 304})
+WORDS = 3  # of a request line: method, target, version
 Serve = Callable[[Incoming], Reply]
 
 
-def raw_answer(answer: Answer, missing: int = 0) -> bytes:
-    """The answer as it goes over the wire; Content-Length promises ``missing`` bytes more than there are."""
+def no_headers() -> dict[str, str]:
+    """No further headers."""
+    return {}
+
+
+def raw_answer(answer: Answer, missing: int = 0) -> tuple[bytes, bytes]:
+    """The head and the body to send; Content-Length promises ``missing`` bytes more than there are."""
     phrase = http.HTTPStatus(answer.status).phrase if answer.status in set(http.HTTPStatus) else "Unknown"
     headers = {"Server": "celonis-simulator", **answer.headers}
     if answer.content_type is not None:
         headers.setdefault("Content-Type", answer.content_type)
-    if answer.status not in {204, 304} or missing:
+    if answer.status not in NO_BODY or missing:
         headers["Content-Length"] = str(len(answer.body) + missing)
     head = f"HTTP/1.1 {answer.status} {phrase}\r\n" + "".join(
         f"{key}: {value}\r\n" for key, value in headers.items()
     )
-    return head.encode() + b"\r\n" + answer.body
+    return head.encode() + b"\r\n", b"" if answer.status in NO_BODY else answer.body
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -46,18 +56,45 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     server: Server
+    raw_requestline: bytes
+
+    def parse_request(self) -> bool:
+        """Read the request line and the headers. False when they were refused or the connection ended."""
+        if self.raw_requestline in EMPTY_LINES:  # one may come before a request line (RFC 9112)
+            self.raw_requestline = self.rfile.readline(MAX_LINE_BYTES)
+        if self.raw_requestline and len(str(self.raw_requestline, "iso-8859-1").split()) < WORDS:
+            self.command = ""
+            self.send_error(http.HTTPStatus.BAD_REQUEST)
+            return False
+        return super().parse_request()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuse a request that cannot be read, with the JSON envelope, and close the connection."""
+        self.close_connection = True
+        refused = error(int(code))
+        self._write(replace(refused, headers={"Connection": "close"}))
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Serve every method: the base class calls ``do_`` and the method's name."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
 
     def _serve(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            self.wfile.write(raw_answer(Answer(413 if length.isdecimal() else 400)))
+        if not length.isdecimal():
+            self.send_error(http.HTTPStatus.BAD_REQUEST)
+            return
+        is_long = len(length) > MAX_DIGITS or int(length) > MAX_BODY_BYTES
+        if is_long or "Transfer-Encoding" in self.headers:
+            self.send_error(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
         body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            self.send_error(http.HTTPStatus.BAD_REQUEST)
+            return
         reply = self.server.serve(Incoming(self.command, self.path, self.headers.get("Authorization"), body))
         self._send(reply.answer, reply.fault)
-
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _serve  # noqa: N815  names of http.server
 
     def _send(self, answer: Answer, fault: Fault | None) -> None:
         kind = fault.kind if fault is not None else None
@@ -69,11 +106,19 @@ class Handler(BaseHTTPRequestHandler):
         elif kind == "truncated":
             cut = len(answer.body) // 2
             kept, missing = answer.body[:cut], len(answer.body) - cut
-            self.wfile.write(raw_answer(replace(answer, body=kept), missing or MISSING_BYTES))
+            self._write(replace(answer, body=kept), missing or MISSING_BYTES)
         elif fault is not None and kind == "drip":
-            self._drip(raw_answer(answer), fault.seconds)
+            self._drip(self._raw(answer), fault.seconds)
         else:
-            self.wfile.write(raw_answer(answer))
+            self._write(answer)
+
+    def _write(self, answer: Answer, missing: int = 0) -> None:
+        self.wfile.write(self._raw(answer, missing))
+
+    def _raw(self, answer: Answer, missing: int = 0) -> bytes:
+        headers = {**self.server.headers(), **answer.headers}
+        head, body = raw_answer(replace(answer, headers=headers), missing)
+        return head if self.command == "HEAD" else head + body
 
     def _drip(self, raw: bytes, seconds: float) -> None:
         step = max(1, len(raw) // DRIPS)
@@ -87,14 +132,24 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves on a thread of its own until :meth:`stop`. ``serve`` handles one request and is thread-safe."""
+    """Serves on a thread of its own until :meth:`stop`. ``serve`` handles one request and is thread-safe.
+
+    ``headers`` gives the headers that every answer carries, unless the answer has them itself.
+    """
 
     daemon_threads = False
     block_on_close = True
     request_queue_size = 256
 
-    def __init__(self, address: tuple[str, int], serve: Serve, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        serve: Serve,
+        context: ssl.SSLContext | None = None,
+        headers: Callable[[], dict[str, str]] = no_headers,
+    ) -> None:
         self.serve = serve
+        self.headers = headers
         self._context = context
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()

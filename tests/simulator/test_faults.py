@@ -147,6 +147,7 @@ ANSWERS = {
     "html": 200,
     "empty": 200,
     "garbage": 200,
+    "json": 200,
     "redirect": 302,
     "truncated": None,
     "drop": None,

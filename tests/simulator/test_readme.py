@@ -40,6 +40,11 @@ def test_example_is_accepted(team: Team, line: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def test_version_of_the_sdk_is_the_one_that_was_read() -> None:
+    assert "pycelonis 2.14.1" in README
+    assert "2.20" not in README
+
+
 def test_ids_in_the_examples_are_the_default_ones() -> None:
     assert len(EXAMPLES) > 10
     assert f"ERP={world.ERP_JOB_ID}" in README

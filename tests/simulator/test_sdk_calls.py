@@ -49,6 +49,35 @@ def test_pools_jobs_and_models_are_listed(team: Team) -> None:
     assert len(get(team, f"{JOB}/tasks")) == len(get(team, f"{JOB}/tasks/")) == 3
 
 
+def test_task_records_name_their_pool(team: Team) -> None:
+    other = f"/integration/api/pools/{world.OTHER_POOL_ID}/jobs/{world.OTHER_JOB_ID}/tasks/"
+    assert {task["poolId"] for task in get(team, f"{JOB}/tasks/")} == {world.POOL_ID}
+    assert {task["poolId"] for task in get(team, other)} == {world.OTHER_POOL_ID}
+    needed = {"id", "poolId", "jobId", "taskId", "name", "taskType", "disabled"}  # by the SDK's Task
+    assert all(needed <= set(task) for task in get(team, f"{JOB}/tasks/"))
+
+
+@pytest.mark.parametrize(
+    ("setup", "order"),
+    [
+        ({}, ["ERROR", "ERROR", "INFO", "WARNING", "INFO"]),
+        ({"log_order": "errors_first"}, ["ERROR", "ERROR", "INFO", "WARNING", "INFO"]),
+        ({"log_order": "oldest_first"}, ["INFO", "WARNING", "ERROR", "ERROR", "INFO"]),
+        ({"log_order": "newest_first"}, ["INFO", "ERROR", "ERROR", "WARNING", "INFO"]),
+    ],
+)
+def test_log_lines_come_in_the_order_that_is_set(
+    team: Team, setup: dict[str, object], order: list[str]
+) -> None:
+    execution_id = fail(team, error_messages=["one", "two"], **setup)
+    task = get(team, f"{JOB}/tasks/")[1]["id"]
+    path = f"{POOL}/logs/executions/detail"
+    log = get(team, path, executionId=execution_id, type="TASK", id=task)["logMessages"]
+    assert [line["level"] for line in log] == order
+    errors = [line["logMessage"] for line in log if line["level"] == "ERROR"]
+    assert errors == (["two", "one"] if setup.get("log_order") == "newest_first" else ["one", "two"])
+
+
 def test_status_of_all_jobs(team: Team) -> None:
     team.set_job(queue_seconds=1)
     team.execute()
@@ -84,7 +113,7 @@ def test_failed_job_tells_why(team: Team) -> None:
     log = get(team, path, executionId=execution_id, type="TASK", id=failed["taskId"])["logMessages"]
     assert [one["logMessage"] for one in log if one["level"] == "ERROR"] == ["Column VBELN is missing."]
     assert {one["level"] for one in log} == {"INFO", "WARNING", "ERROR"}
-    assert log == sorted(log, key=lambda one: -one["date"])
+    assert log[0]["logMessage"] == "Column VBELN is missing."
     quiet = get(team, path, executionId=execution_id, type="TASK", id=tasks[0]["taskId"])["logMessages"]
     assert "ERROR" not in {one["level"] for one in quiet}
 
