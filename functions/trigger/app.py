@@ -9,6 +9,7 @@ from celonis_refresh.aws.configuration import is_passing
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.aws.known_sources import KnownSources
 from celonis_refresh.aws.sns_pages import SnsPages
+from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import triggering
@@ -16,20 +17,19 @@ from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
 from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
-from celonis_refresh.webhooks.sources import parse_source
 
-CONFIGURATION_SECONDS = 60
+SOURCE_SECONDS = 60
 DEFINITION_SECONDS = 10
 """A burst of events is one read of its pipeline: Parameter Store takes 40 reads a second."""
+LONGEST_NAME = 48
+"""Characters of a source's name that are logged; none that exists has more."""
 
 
 @cache
 def _triggering() -> triggering.Triggering:
     known = KnownSources(assembly.parameters(), time.time)
-    sources = Kept(
-        lambda name: parse_source(name, known.text(name)), CONFIGURATION_SECONDS, time.time, is_passing
-    )
-    secrets = Kept(assembly.stored_secrets().webhook, CONFIGURATION_SECONDS, time.time, is_passing)
+    sources = Kept(known.source, SOURCE_SECONDS, time.time, is_passing)
+    secrets = webhook_secrets(assembly.stored_secrets().webhook, time.time)
     return triggering.Triggering(
         source=sources.get,
         secrets=secrets.get,
@@ -47,7 +47,9 @@ def _triggering() -> triggering.Triggering:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, Any]:
+    source = event["pathParameters"]["source"]
+    logger.append_keys(source=source[:LONGEST_NAME])
     arrived = event["requestContext"]["timeEpoch"] / 1000
     given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), assembly.deadline(context))
-    reply = _triggering().receive(event["pathParameters"]["source"], from_api_gateway(event), given)
+    reply = _triggering().receive(source, from_api_gateway(event), given)
     return answer(reply.status, reply.body, reply.headers)

@@ -232,7 +232,7 @@ def test_no_made_up_sns_message_gets_through(document: dict[str, Any]) -> None:
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_token_fits_only_itself(secret: str, offered: str) -> None:
-    fits = bool(secret) and secret == offered
+    fits = bool(secret.strip()) and offered in (secret, secret.strip())
     for scheme, request in (
         (StaticToken(header="x-t"), WebhookRequest({"x-t": offered}, {}, b"")),
         (UrlToken(), WebhookRequest({}, {"token": offered}, b"")),

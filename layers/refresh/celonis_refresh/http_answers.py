@@ -15,7 +15,7 @@ STATUS: Mapping[str, int] = {
     "Malformed": 400,
     "TooLarge": 413,
     "InvalidTrigger": 400,
-    "UnknownSource": 404,
+    "UnknownSource": 401,
     "UnknownPipeline": 404,
     "RunNotFound": 404,
     "PipelineBusy": 409,
@@ -26,16 +26,25 @@ STATUS: Mapping[str, int] = {
     "PipelineSkips": 409,
     "PipelinePaused": 409,
     "InvalidDefinition": 422,
-    "InvalidSource": 422,
+    "InvalidSource": 401,
     "RuleError": 422,
     "TableBusy": 503,
     "ConfigurationUnavailable": 503,
     "ExecutionsUnavailable": 503,
     "SecretUnreadable": 503,
+    "WebhookSecretUnreadable": 401,
     "SnsUnavailable": 503,
 }
 """The status of each error by its name; any other error of this service is a 500."""
 RETRY_SECONDS = "2"
+REFUSED_ALIKE = frozenset({"NotAuthentic", "UnknownSource", "InvalidSource", "WebhookSecretUnreadable"})
+"""Answered with the same status and body: a stranger learns neither what exists nor what is wrong with it."""
+REFUSED = {
+    "error": "NotAuthentic",
+    "message": "The request is not authentic, or its source is not set up. The log of the service says why.",
+}
+UNAVAILABLE = "A part of the configuration could not be read in time. Try again."
+"""Instead of the name of the parameter or secret, which only the log has."""
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -50,7 +59,10 @@ def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> 
 def error_answer(error: RefreshError) -> dict[str, Any]:
     """The error's name, its sentence and, for input that makes no sense, what was expected of each field."""
     status = STATUS.get(error.name, 500)
-    body: dict[str, Any] = {"error": error.name, "message": str(error)}
+    if error.name in REFUSED_ALIKE:
+        return answer(status, REFUSED)
+    message = UNAVAILABLE if error.name == "ConfigurationUnavailable" else str(error)
+    body: dict[str, Any] = {"error": error.name, "message": message}
     problems = getattr(error, "problems", None)
     if problems:
         body["fields"] = [{"field": problem.field, "expected": problem.expected} for problem in problems]

@@ -18,7 +18,7 @@ def test_a_flood_is_refused_and_real_sources_are_not(service: Service, celonis: 
     known = service.source({"pipeline": pipeline})
     for number in range(FLOOD):
         answer = service.webhook(f"forged-{number}")
-        assert (answer.status_code, answer.json()["error"]) == (404, "UnknownSource")
+        assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
     asked = {(grant.role_arn.rsplit("/", 1)[-1], grant.action) for grant in service.stack.grants}
     assert (service.stack.physical_ids["TriggerRole"], "ssm:GetParametersByPath") in asked
     accepted = [service.webhook(known), _known_soon(service, pipeline)]
@@ -33,6 +33,6 @@ def _known_soon(service: Service, pipeline: str) -> Response:
 
     def known() -> Response | None:
         answer = service.webhook(made_now)
-        return None if answer.status_code == 404 else answer
+        return None if answer.status_code == 401 else answer
 
     return until(known, "a source that was made during the flood to be known")

@@ -8,7 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import requests
@@ -94,11 +94,13 @@ def _pipeline_event(number: int) -> Json:
 
 def gitlab(number: int) -> Call:
     headers = _typed(x_gitlab_token=SECRET, idempotency_key=f"key-{number}", x_gitlab_event="Pipeline Hook")
-    return Call("gitlab", _json(_pipeline_event(number)), headers, delivery=f"key-{number}")
+    delivery = f"pipeline:null:{number}:success:null"
+    return Call("gitlab", _json(_pipeline_event(number)), headers, delivery=delivery)
 
 
 def gitlab_standard(number: int) -> Call:
-    return _standard("gitlab_standard", "webhook", _pipeline_event(number), number)
+    call = _standard("gitlab_standard", "webhook", _pipeline_event(number), number)
+    return replace(call, delivery=f"pipeline:null:{number}:success:null")
 
 
 def dbt_cloud(number: int) -> Call:
@@ -179,7 +181,7 @@ def qlik(number: int) -> Call:
 
 def celonis(number: int) -> Call:
     body = _json({"triggerId": "t", "offset": number, "event": {"id": "case.closed"}})
-    return Call("celonis", body, _typed(authorization=SECRET), delivery=f"t:{number}")
+    return Call("celonis", body, _typed(authorization=SECRET), delivery=f"-:t:{number}:case.closed")
 
 
 def stripe(number: int) -> Call:
@@ -207,6 +209,36 @@ def shopify(number: int) -> Call:
     return Call("shopify", body, headers, delivery=f"hook-{number}")
 
 
+def eventbridge(number: int) -> Call:
+    event = {"id": f"e-{number}", "detail-type": "Glue Job State Change", "detail": {"state": "SUCCEEDED"}}
+    headers = _typed(authorization=_basic())
+    return Call("eventbridge", _json(event), headers, secret=CREDENTIALS, delivery=f"e-{number}")
+
+
+def azure_devops(number: int) -> Call:
+    build = {"eventType": "build.complete", "resource": {"result": "succeeded"}}
+    body = _json({"subscriptionId": "s-1", "notificationId": number, **build})
+    headers = _typed(authorization=_basic())
+    return Call("azure_devops", body, headers, secret=CREDENTIALS, delivery=f"s-1:{number}")
+
+
+def bitbucket(number: int) -> Call:
+    body = _json({"commit_status": {"state": "SUCCESSFUL", "updated_on": f"2026-01-01T00:00:{number:02}"}})
+    headers = _typed(
+        x_event_key="repo:commit_status_updated",
+        x_request_uuid=f"request-{number}",
+        x_hub_signature=f"sha256={_mac(SECRET.encode(), body).hex()}",
+    )
+    return Call("bitbucket", body, headers, delivery=f"request-{number}")
+
+
+def stitch(number: int) -> Call:
+    table = {"integration_name": "erp", "destination_root_table_name": "orders"}
+    load = {"minimum_sdc_batched_at": f"2026-{number}", "tables": [{"num_rows": 7}]}
+    body, delivery = _json({**table, **load}), f"erp:orders:2026-{number}:-"
+    return Call("stitch", body, _typed(), query=f"?token={SECRET}", delivery=delivery)
+
+
 def custom(number: int) -> Call:
     fields = {"header": "X-Batch-Token", "delivery_id": [{"path": "batch"}], "event_name": {"path": "what"}}
     body = _json({"batch": number, "what": "loaded"})
@@ -218,7 +250,7 @@ CALLS: dict[str, Callable[[int], Call]] = {
     for make in (
         standard_webhooks, svix, github, gitlab, gitlab_standard, dbt_cloud, fivetran, airbyte, databricks,
         azure_event_grid, azure_event_grid_header, salesforce_outbound_message, servicenow, sap, qlik,
-        celonis, stripe, slack, shopify, custom,
+        celonis, stripe, slack, shopify, eventbridge, azure_devops, bitbucket, stitch, custom,
     )
 }  # fmt: skip
 

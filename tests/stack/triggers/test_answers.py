@@ -40,16 +40,16 @@ def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis
     refusals = [
         Refusal(service.webhook(source, b"{"), 400, "Malformed"),
         Refusal(service.webhook(source, secret="a-stranger's"), 401, "NotAuthentic"),
-        Refusal(service.webhook("no-such-source"), 404, "UnknownSource"),
+        Refusal(service.webhook("no-such-source"), 401, "NotAuthentic"),
         Refusal(service.webhook(service.source({"pipeline": "none"})), 404, "UnknownPipeline"),
         Refusal(service.webhook(source, b"x" * (1024 * 1024 + 1)), 413, "TooLarge"),
-        Refusal(service.webhook("not-json"), 422, "InvalidSource"),
-        Refusal(service.webhook("no-rules"), 422, "InvalidSource"),
+        Refusal(service.webhook("not-json"), 401, "NotAuthentic"),
+        Refusal(service.webhook("no-rules"), 401, "NotAuthentic"),
         Refusal(service.webhook(service.source({"pipeline": "senseless"})), 422, "InvalidDefinition"),
         Refusal(service.webhook(no_truth), 422, "RuleError"),
         Refusal(service.webhook(no_mode), 422, "RuleError"),
         Refusal(service.webhook(too_much), 422, "RuleError"),
-        Refusal(service.webhook(no_secret), 503, "SecretUnreadable"),
+        Refusal(service.webhook(no_secret), 401, "NotAuthentic"),
     ]
     for refusal in refusals:
         told = refusal.answer.json()
@@ -57,8 +57,16 @@ def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis
         assert is_sentence(told["message"]), told
         assert refusal.answer.headers["content-type"] == "application/json"
         assert ("retry-after" in refusal.answer.headers) == (refusal.status == 503)
+    unproven = [refusal.answer for refusal in refusals if refusal.status == 401]
+    assert len({(answer.text, *sorted(_own_headers(answer))) for answer in unproven}) == 1
     assert celonis.starts() == []
     assert service.is_free(pipeline)
+
+
+def _own_headers(answer: requests.Response) -> list[str]:
+    """The names and values of the headers that do not change from request to request."""
+    changing = ("date", "apigw-requestid")
+    return [f"{name}: {value}" for name, value in answer.headers.items() if name.lower() not in changing]
 
 
 def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -> None:
@@ -91,6 +99,10 @@ def _lines(service: Service) -> list[Json]:
     return [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
 
 
+def _refused(service: Service, source: str) -> Json | None:
+    return next((line for line in _lines(service) if line.get("source") == source and "why" in line), None)
+
+
 def _counted(service: Service, source: str) -> Json | None:
     """The one line that counts a rule's error; a process's log arrives a moment after its answer."""
     found = [line for line in _lines(service) if line.get("RuleErrors") and line.get("source") == source]
@@ -112,14 +124,16 @@ def _counted(service: Service, source: str) -> Json | None:
         {"whem": "`true`"},
     ],
 )
-def test_a_rule_that_makes_no_sense_is_told_by_its_field_before_any_event(
+def test_a_rule_that_is_not_valid_is_logged_by_its_field_before_any_event(
     service: Service, rule: Json
 ) -> None:
     source = service.source({"pipeline": "order-to-cash", **rule})
     answer = service.webhook(source, {"action": "anything"})
-    assert (answer.status_code, answer.json()["error"]) == (422, "InvalidSource")
+    assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
     (field,) = rule
-    assert answer.json()["fields"][0]["field"].startswith(f"rules.0.{field}")
+    line = until(lambda: _refused(service, source), "the reason in the log")
+    assert line["error"] == "InvalidSource"
+    assert f"rules.0.{field}" in line["why"]
 
 
 def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_every_rule(

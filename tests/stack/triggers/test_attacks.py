@@ -78,8 +78,7 @@ DIGEST = GOOD.removeprefix("sha256=")
 )
 def test_a_forged_signature(attacked: Service, target: Target, signature: str) -> None:
     answer = attacked.webhook(target.source, BODY, headers={HEADER: signature.encode("utf-8")})
-    assert answer.status_code in (400, 401)
-    assert answer.json()["error"] in ("Malformed", "NotAuthentic")
+    assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
     assert DIGEST not in answer.text
 
 
@@ -210,8 +209,8 @@ def test_another_method(attacked: Service, target: Target, method: str) -> None:
 def test_a_trick_in_the_name_of_the_source(attacked: Service, target: Target, name: str) -> None:
     path = name.format(**target._asdict()) if "%7B" not in name else name
     answer = attacked.webhook(path, BODY)
-    assert (answer.status_code, answer.json()["error"]) == (404, "UnknownSource")
-    assert path not in answer.text
+    assert answer.status_code == 401
+    assert answer.json() == attacked.webhook(target.source, BODY, secret="guess").json()
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def test_a_flood_of_headers(attacked: Service, target: Target) -> None:
 def test_a_header_that_comes_twice(attacked: Service, target: Target) -> None:
     """API Gateway joins them with a comma: nobody can tell which of them was meant."""
     twice = f"{HEADER}: {_signature(BODY, 'guess')}\r\n{HEADER}: {GOOD}\r\nx-github-event: workflow_run"
-    assert _raw(attacked, f"POST /webhooks/{target.source} HTTP/1.1\r\n{twice}", BODY) == 400
+    assert _raw(attacked, f"POST /webhooks/{target.source} HTTP/1.1\r\n{twice}", BODY) == 401
 
 
 def test_a_token_that_comes_twice(ground: Ground, attacked: Service, target: Target) -> None:
@@ -336,8 +335,8 @@ def test_an_expression_that_blows_up(attacked: Service, target: Target, path: st
         if "sort" in path or "sum" in path or "::" in path
         else {"a": big, "workflow_run": {"name": "x" * 9000}},
     )
-    assert answer.status_code == 422
-    assert answer.json()["error"] in ("RuleError", "InvalidSource")
+    found = (answer.status_code, answer.json()["error"])
+    assert found in ((422, "RuleError"), (401, "NotAuthentic"))  # the source itself may not be valid
 
 
 def _raw(service: Service, head: str, body: bytes) -> int:

@@ -49,7 +49,7 @@ def test_cloud_events_may_be_sent_here(service: Service, pipeline: str, sender: 
     assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
     assert answer.headers["webhook-allowed-rate"] == "*"
     tricky = service.send(
-        "OPTIONS", f"/webhooks/{source}", headers={"webhook-request-origin": "a.example; x=y"}
+        "OPTIONS", f"/webhooks/{source}{call.query}", headers={"webhook-request-origin": "a.example; x=y"}
     )
     assert (tricky.status_code, tricky.json()["error"]) == (400, "Malformed")
 
@@ -58,7 +58,9 @@ def test_nobody_else_is_answered_to_options(service: Service, pipeline: str) -> 
     _, source = _source(service, "github", pipeline)
     asked = {"webhook-request-origin": "eventgrid.azure.net"}
     assert service.send("OPTIONS", f"/webhooks/{source}", headers=asked).status_code == 401
-    assert service.send("OPTIONS", "/webhooks/no-such-source", headers=asked).status_code == 404
+    assert service.send("OPTIONS", "/webhooks/no-such-source", headers=asked).status_code == 401
+    _, without_token = _source(service, "azure_event_grid", pipeline)
+    assert service.send("OPTIONS", f"/webhooks/{without_token}", headers=asked).status_code == 401
 
 
 def test_slack_is_given_its_challenge_back(service: Service, pipeline: str) -> None:

@@ -14,6 +14,7 @@ from celonis_refresh.aws.executions import StateMachine
 from celonis_refresh.aws.in_time import LEAST_SECONDS
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.aws.known_sources import KnownSources
+from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.passage.accepting import Accepting
 from celonis_refresh.passage.request_time import (
     ANSWER_SECONDS,
@@ -25,7 +26,6 @@ from celonis_refresh.passage.request_time import (
 from celonis_refresh.passage.triggering import Reply, Triggering
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
-from celonis_refresh.webhooks.sources import parse_source
 from tests.fakes.aws import Asked, Failure, Wire
 from tests.fakes.bench import JOB, MODEL, POOL, Bench
 from tests.unit.passage.entrance import FUNCTION_SECONDS, SECRET, Entrance
@@ -67,8 +67,8 @@ class Trigger:
         parameters = Parameters(wire.client("ssm"), "stack")
         secrets = Secrets(wire.client("secretsmanager"), "stack")
         known = KnownSources(parameters, wire.clock)
-        kept = Kept(secrets.webhook, 60, wire.clock, is_passing)
-        sources = Kept(lambda name: parse_source(name, known.text(name)), 60, wire.clock, is_passing)
+        kept = webhook_secrets(secrets.webhook, wire.clock)
+        sources = Kept(known.source, 60, wire.clock, is_passing)
         definitions = Kept(parameters.pipeline, DEFINITION_SECONDS, wire.clock, is_passing)
         self.ids = 0
         self.triggering = Triggering(

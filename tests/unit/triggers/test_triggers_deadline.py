@@ -32,7 +32,7 @@ CONTEXT = SimpleNamespace(
 )
 
 
-def _load(function: str) -> ModuleType:
+def load(function: str) -> ModuleType:
     """The module of the function, as Lambda imports it."""
     path = documents.FUNCTIONS / function / "app.py"
     spec = importlib.util.spec_from_file_location(f"{function}_app", path)
@@ -56,7 +56,7 @@ class Trigger:
         bench.model()
         bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "VBAK")]
         bench.celonis.hook = self._note
-        self.app = _load("trigger")
+        self.app = load("trigger")
         vars(self.app)["time"] = SimpleNamespace(time=bench.clock)
         vars(self.app)["_triggering"] = self._triggering
 
@@ -175,7 +175,7 @@ def test_what_lambda_leaves_the_function_bounds_it_all(
 
 
 def test_the_runs_api_asks_aws_within_what_lambda_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    api = _load("api")
+    api = load("api")
     monkeypatch.setattr(assembly, "time", SimpleNamespace(time=Clock()))
     monkeypatch.setattr(api.app, "resolve", lambda event, context: {"left": left_within()})
     left = CONTEXT.get_remaining_time_in_millis() / 1000 - assembly.ANSWER_SECONDS

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 from celonis_refresh.webhooks.senders import SENDERS
+from celonis_refresh.webhooks.sources import parse_source
 from tests.template import pages
 
 PAGE = "docs/senders.md"
 ROWS = pages.table(PAGE, "What each one does")
+IGNORED = pages.table(PAGE, "What each preset ignores")
+RULE = re.compile(r"""`` ("(?:events|when)".*?) ``|(?<!`)`("(?:events|when)"[^`]*)`(?!`)""")
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:loads"
 POSSIBLE = pages.table(PAGE, "What remains possible")
 
 
@@ -57,7 +64,7 @@ def test_the_delivery_id_stands_where_the_page_says(name: str) -> None:
     if not sender.delivery_id:
         assert told.startswith("none")
     for place in sender.delivery_id:
-        last = (place.header or place.path).replace(".", "/").lower()
+        last = (place.header or place.path.partition(" ||")[0]).replace(".", "/").lower()
         assert last in told.replace(".", "/").lower() or last.rsplit("/", 1)[-1] in told.lower(), name
     assert ("the bytes of the body" in told) == bool(sender.run)
 
@@ -68,6 +75,27 @@ def test_it_starts_on_what_the_page_says(name: str) -> None:
     assert ROWS[name][4].startswith("any ") == (not start.events and start.when == "`true`"), name
     if name not in ("snowflake",):
         assert all(f"`{event}`" in ROWS[name][4] for event in start.events), name
+
+
+def test_the_page_says_what_each_preset_ignores() -> None:
+    assert set(IGNORED) == set(SENDERS)
+    for name, sender in SENDERS.items():
+        always, by_default = IGNORED[name][1:3]
+        assert all(f"`{probe}`" in always for probe in sender.probes), name
+        has_more = bool(sender.probes or sender.test) or sender.handshake == "slack"
+        assert (always == "–") == (not has_more), name
+        assert by_default.startswith("nothing") == (ROWS[name][4].startswith("any ") or name == "aws_sns"), (
+            name
+        )
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_every_rule_in_the_page_is_a_rule(name: str) -> None:
+    secret = {"topics": [TOPIC]} if isinstance(SENDERS[name].scheme, Sns) else {"secret": "shop"}
+    header = {"header": "x-token"} if name == "custom" else {}
+    for span in map("".join, RULE.findall(IGNORED[name][3])):
+        rule = json.loads(f'{{"pipeline": "p", {span}}}')
+        parse_source("shop", {"sender": name, "rules": [rule], **secret, **header})
 
 
 def test_only_where_neither_id_nor_time_is_signed_the_bytes_are_a_key() -> None:

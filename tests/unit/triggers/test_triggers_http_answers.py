@@ -8,11 +8,23 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.aws.configuration import (
+    ConfigurationUnavailable,
+    UnknownSource,
+    WebhookSecretUnreadable,
+)
 from celonis_refresh.errors import Problem, RefreshError
-from celonis_refresh.http_answers import RETRY_SECONDS, STATUS, answer, answering, error_answer
+from celonis_refresh.http_answers import (
+    REFUSED_ALIKE,
+    RETRY_SECONDS,
+    STATUS,
+    answer,
+    answering,
+    error_answer,
+)
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs.errors import RunNotFound, TableBusy
-from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
+from celonis_refresh.webhooks.errors import InvalidSource, Malformed, NotAuthentic, TooLarge
 
 CONTEXT = SimpleNamespace(aws_request_id="request-1")
 
@@ -41,7 +53,6 @@ def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (NotAuthentic("No."), 401),
         (Malformed("No."), 400),
         (TooLarge("No."), 413),
         (RunNotFound("r"), 404),
@@ -53,6 +64,27 @@ def test_an_error_is_its_status_its_name_and_its_sentence(error: RefreshError, s
     told = answered(error)
     assert told["statusCode"] == status
     assert told["body"] == {"error": error.name, "message": str(error)}
+
+
+REFUSALS = [
+    NotAuthentic("The window is 300 s."),
+    UnknownSource("/stack/sources/"),
+    InvalidSource("shop", [Problem("secret", "expected the name of a secret")]),
+    WebhookSecretUnreadable("that the source names", "does not exist"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: error.name)
+def test_a_stranger_gets_the_same_answer_whatever_is_wrong(error: RefreshError) -> None:
+    assert error_answer(error) == error_answer(NotAuthentic("Another reason."))
+    assert error_answer(error)["statusCode"] == 401
+    assert {error.name for error in REFUSALS} == REFUSED_ALIKE
+
+
+def test_what_could_not_be_read_is_not_named_to_a_stranger() -> None:
+    reply = answered(ConfigurationUnavailable("the parameter /stack/sources/shop"))
+    assert (reply["statusCode"], reply["body"]["error"]) == (503, "ConfigurationUnavailable")
+    assert "stack" not in json.dumps(reply)
 
 
 @pytest.mark.parametrize("name", STATUS)

@@ -8,6 +8,7 @@ from math import inf
 import pytest
 
 from celonis_refresh.aws.kept import FAILED_SECONDS, FRESHEN_SECONDS, Kept
+from celonis_refresh.aws.token_bucket import TokenBucket
 from celonis_refresh.timing import left_within
 from tests.fakes.clock import Clock
 
@@ -131,8 +132,15 @@ def test_a_value_that_is_renewed_is_the_one_of_now_or_none() -> None:
     assert shelf.kept.get("a") == 3
 
 
-def test_strangers_make_it_read_anew_once_in_a_while_at_most() -> None:
+def limited(size: int = 2) -> Shelf:
+    """A shelf from which each name is read ``size`` times at once, then once in ``SECONDS``."""
     shelf = Shelf()
+    shelf.kept.limit = TokenBucket(size, SECONDS, shelf.clock)
+    return shelf
+
+
+def test_a_limit_bounds_what_strangers_cause() -> None:
+    shelf = limited()
     shelf.kept.get("a")
     assert [shelf.kept.renew_seldom("a") for _ in range(100)] == [2] * 100
     shelf.clock.sleep(SECONDS - 0.1)
@@ -142,15 +150,53 @@ def test_strangers_make_it_read_anew_once_in_a_while_at_most() -> None:
     assert shelf.readings == ["a"] * 3
 
 
-def test_one_name_does_not_use_up_the_renewals_of_another() -> None:
-    shelf = Shelf()
+def test_one_name_does_not_use_up_the_readings_of_another() -> None:
+    shelf = limited(1)
     assert [shelf.kept.renew_seldom("a"), shelf.kept.renew_seldom("b")] == [1, 2]
 
 
-def test_a_renewal_that_failed_counts_too() -> None:
-    shelf = Shelf()
+def test_a_reading_that_failed_counts_too() -> None:
+    shelf = limited()
     shelf.kept.get("a")
     shelf.error = Passing()
     for _ in range(10):
         assert shelf.kept.renew_seldom("a") == 1
     assert len(shelf.readings) == 2
+
+
+@pytest.mark.parametrize("error", [Passing, Lasting])
+def test_without_a_known_value_the_last_error_counts_until_a_reading_is_allowed(
+    error: type[Exception],
+) -> None:
+    shelf = limited()
+    shelf.error = error()
+    for _ in range(10):
+        with pytest.raises(error):
+            shelf.kept.get("a")
+    assert len(shelf.readings) == 2
+    shelf.error = None
+    shelf.clock.sleep(SECONDS)
+    assert shelf.kept.get("a") == 3
+
+
+def test_a_value_that_is_gone_does_not_come_back_when_no_reading_is_allowed() -> None:
+    shelf = limited()
+    shelf.kept.get("a")
+    shelf.error = Lasting()
+    for _ in range(3):
+        with pytest.raises(Lasting):
+            shelf.kept.renew_seldom("a")
+        with pytest.raises(Lasting):
+            shelf.kept.get("a")
+
+
+def test_a_known_value_stands_in_for_a_failed_reading_until_it_is_too_old() -> None:
+    shelf = Shelf()
+    shelf.kept.serves = 10 * SECONDS
+    shelf.kept.get("a")
+    shelf.error = Passing()
+    shelf.clock.sleep(10 * SECONDS - 0.1)
+    assert shelf.kept.get("a") == 1
+    shelf.clock.sleep(0.1)
+    with pytest.raises(Passing):
+        shelf.kept.get("a")

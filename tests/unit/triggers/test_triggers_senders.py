@@ -45,7 +45,8 @@ def test_a_message_of_another_topic_or_of_another_hour_is_refused(door: Entrance
 @pytest.mark.parametrize(
     ("message", "status"),
     [
-        ({"rootTaskName": "DB.S.LOAD", "messages": [{"runId": "r"}]}, 202),
+        ({"messageType": "GRAPH_SUCCEEDED", "rootTaskName": "DB.S.LOAD", "messages": [{"runId": "r"}]}, 202),
+        ({"rootTaskName": "DB.S.LOAD", "messages": [{"runId": "r"}]}, 200),
         ({"rootTaskName": "DB.S.LOAD", "errorMessage": "no warehouse"}, 200),
         ({"rootTaskName": "DB.S.LOAD", "messages": [{"errorMessage": "no warehouse"}]}, 200),
         ({"rootTaskName": "DB.S.LOAD", "messageType": "USER_TASK_FAILED"}, 200),

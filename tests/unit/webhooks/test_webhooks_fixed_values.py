@@ -54,6 +54,40 @@ def test_accepts_the_token_and_nothing_near_it(scheme: Scheme) -> None:
             check(scheme, value)
 
 
+@pytest.mark.parametrize("stored", [f"{SECRET}\n", f" {SECRET}", f"\t{SECRET}\r\n"])
+@pytest.mark.parametrize("scheme", [HEADER, URL, BASIC])
+def test_white_space_around_a_secret_does_not_matter(scheme: Scheme, stored: str) -> None:
+    value = basic(SECRET) if scheme is BASIC else SECRET
+    assert secret_problem(scheme, stored) is None
+    assert check(scheme, value, "other:secret", stored).secret_index == 1
+
+
+def test_a_token_that_no_header_can_hold_is_known() -> None:
+    problem = secret_problem(HEADER, "two\nlines")
+    assert problem is not None
+    assert "line break" in problem
+    assert secret_problem(URL, "two\nlines") is None
+
+
+def test_the_whole_secret_may_stand_in_a_header_where_the_sender_offers_both() -> None:
+    scheme = BasicAuth(key_header="x-api-key")
+    for secret in (SECRET, "a-key-without-colon"):
+        assert secret_problem(scheme, secret) is None
+        by_key = WebhookRequest({"x-api-key": secret}, {}, b"")
+        assert verify(scheme, by_key, ["other", secret], 0).secret_index == 1
+    assert check(scheme, basic(SECRET)).secret_index == 0
+    refused: list[dict[str, str]] = [
+        {},
+        {"x-api-key": ""},
+        {"x-api-key": "guess"},
+        {"x-api-key": SECRET, "authorization": basic("user:guess")},
+        {"authorization": basic("a-key-without-colon")},
+    ]
+    for headers in refused:
+        with pytest.raises(NotAuthentic):
+            verify(scheme, WebhookRequest(headers, {}, b""), [SECRET, "a-key-without-colon"], 0)
+
+
 @pytest.mark.parametrize("scheme", [HEADER, URL, BASIC])
 def test_refuses_an_empty_or_missing_value_whatever_the_secret(scheme: Scheme) -> None:
     for secret in ("", SECRET):

@@ -236,6 +236,69 @@ def test_a_key_without_its_prefix_is_the_same_key() -> None:
     assert check(STANDARD, signed(STANDARD), secrets=[KEY.removeprefix("whsec_")]).secret_index == 0
 
 
+OFFICIAL = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+"""32 bytes without padding, as the libraries ``standardwebhooks`` and ``svix`` take it."""
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        OFFICIAL,
+        f"{OFFICIAL}=",
+        f"{OFFICIAL}==",
+        f"{OFFICIAL}\n",
+        f"{OFFICIAL}=\r\n",
+        f"\t {OFFICIAL} ",
+        OFFICIAL.removeprefix("whsec_"),
+        f"{OFFICIAL[:20]}\n{OFFICIAL[20:]}",
+    ],
+)
+@pytest.mark.parametrize("name", ["standard_webhooks", "svix", "gitlab_standard"])
+def test_a_key_counts_as_in_the_official_libraries(name: str, stored: str) -> None:
+    scheme = HMAC_SENDERS[name]
+    headers = sign(scheme, f"{OFFICIAL}=", BODY, message_id="msg_1", timestamp=NOW)
+    assert secret_problem(scheme, stored) is None
+    assert check(scheme, headers, secrets=[OTHER, stored]).secret_index == 1
+
+
+def test_the_signature_of_the_official_library_is_accepted() -> None:
+    """Made with ``standardwebhooks`` 1.1.0: ``Webhook(OFFICIAL).sign("msg_1", …, BODY)``."""
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": "v1,Z1ZYr3Ej8GKdhA2aVQQvMqdPUukEjFnK1916YJgPTuw=",
+    }
+    assert check(STANDARD, headers, secrets=[f" {OFFICIAL}\n"]).secret_index == 0
+
+
+def test_beside_a_signature_that_is_not_supported_one_that_is_counts() -> None:
+    headers = signed(STANDARD)
+    headers["webhook-signature"] = f"v1a,{'A' * 86}== {headers['webhook-signature']}"
+    assert check(STANDARD, headers).secret_index == 0
+
+
+@pytest.mark.parametrize("name", HMAC_SENDERS)
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n"])
+def test_white_space_around_a_secret_does_not_matter(name: str, around: str) -> None:
+    scheme = HMAC_SENDERS[name]
+    assert check(scheme, signed(scheme), secrets=[OTHER, around.format(KEY)]).secret_index == 1
+
+
+def test_a_secret_with_white_space_of_its_own_counts_as_it_is() -> None:
+    assert check(GITHUB, signed(GITHUB, secret=" key "), secrets=[" key "]).secret_index == 0
+    with pytest.raises(NotAuthentic):
+        check(GITHUB, signed(GITHUB, secret=" key "), secrets=["key"])
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t \r\n"])
+def test_a_blank_secret_fits_nothing(blank: str) -> None:
+    for scheme in HMAC_SENDERS.values():
+        assert secret_problem(scheme, blank) == "it is empty"
+    for scheme in (GITHUB, SLACK, STRIPE):
+        with pytest.raises(NotAuthentic):
+            check(scheme, sign(scheme, "x", BODY, timestamp=NOW), secrets=[blank])
+
+
 def test_the_key_is_the_whole_text_where_the_sender_has_it_so() -> None:
     headers = signed(STRIPE)
     with pytest.raises(NotAuthentic):
@@ -251,6 +314,8 @@ def test_the_key_is_the_whole_text_where_the_sender_has_it_so() -> None:
         (STANDARD, "whsec_", False),
         (STANDARD, "whsec_é", False),
         (STANDARD, "not-base64!", False),
+        (STANDARD, "whpk_MCowBQYDK2VwAyEA", False),
+        (STANDARD, "whsk_MCowBQYDK2VwAyEA", False),
     ],
 )
 def test_knows_a_secret_that_nothing_can_fit(scheme: Hmac, secret: str, usable: bool) -> None:

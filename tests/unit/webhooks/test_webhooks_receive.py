@@ -41,9 +41,12 @@ def test_an_authentic_event_starts_its_pipeline() -> None:
 
 
 def test_an_authentic_event_that_starts_nothing_says_why() -> None:
-    (outcome,) = from_github(b"{}").outcomes
+    (outcome,) = from_github(b'{"action": "completed"}').outcomes
     assert outcome.matches == ()
     assert "condition does not hold" in outcome.ignored
+    (empty,) = from_github(b"{}").outcomes
+    assert empty.matches == ()
+    assert "not a JSON object with fields" in empty.ignored
 
 
 def test_a_probe_is_answered_only_when_it_is_authentic() -> None:

@@ -24,8 +24,8 @@ WITHOUT_PRESET = {"Standard Webhooks": "standard_webhooks", "Svix": "svix", "Git
 EVENTS = {
     "sw-ok": ("msg_sync_1", "sync.completed"),
     "github-form": ("72d3162e-cc78-11e3-81ab-4c9367dc0958", "workflow_run"),
-    "gitlab-token-ok": ("f5e5f430-f57b-4e6e-9fac-d9128cd7232f", "pipeline"),
-    "gitlab-signing": ("f5e5f430-f57b-4e6e-9fac-d9128cd7232f", "pipeline"),
+    "gitlab-token-ok": ("pipeline:acme/elt:31:success:2026-01-01 00:00:00 UTC", "pipeline"),
+    "gitlab-signing": ("pipeline:acme/elt:31:success:2026-01-01 00:00:00 UTC", "pipeline"),
     "dbt-ok": ("wev_example1", "job.run.completed"),
     "fivetran-upper": ("quiet_river:b4703f73-6315-4e22-8d7a-3bfb18b2fed2:sync_end", "sync_end"),
     "fivetran-test-event": (None, "test_event"),
@@ -37,7 +37,7 @@ EVENTS = {
     "sns-v2": ("22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324", "Notification"),
     "eventgrid-header-token": ("e1", "Acme.PipelineRunSucceeded"),
     "servicenow-basic": (None, "import.finished"),
-    "celonis-token": ("t:1234", "e"),
+    "celonis-token": ("s:t:1234:e", "t"),
     "salesforce-url": ("04l5e00000Gx7QzAAJ", None),
 }
 

@@ -38,10 +38,15 @@ class SecretUnreadable(RefreshError):
 
     def __init__(self, which: str, problem: str) -> None:
         self.which = which
+        self.problem = problem
         super().__init__(
             f"The secret {which} {problem}.",
             hint="Create or correct it in Secrets Manager (see the README).",
         )
+
+
+class WebhookSecretUnreadable(SecretUnreadable):
+    """A webhook's secret that is not there or has another shape: no request can be proven with it."""
 
 
 class UnknownSource(RefreshError):
@@ -138,14 +143,17 @@ class Secrets(Struct, frozen=True):
         return parse_connection(name, self._object(full, repr(full)))
 
     def webhook(self, name: str) -> tuple[str, ...]:
-        """``current`` and, during a rotation, ``previous``. Raises ``SecretUnreadable``."""
+        """``current`` and, during a rotation, ``previous``. Raises ``WebhookSecretUnreadable``."""
         which = f"that the source names, one of {self.stack}/webhooks/,"
-        document = self._object(f"{self.stack}/webhooks/{name}", which)
+        try:
+            document = self._object(f"{self.stack}/webhooks/{name}", which)
+        except SecretUnreadable as error:
+            raise WebhookSecretUnreadable(which, error.problem) from None
         values = [document[key] for key in ("current", "previous") if key in document]
         texts = all(isinstance(value, str) and value for value in values)
         if "current" not in document or len(values) < len(document) or not texts:
             problem = 'needs a text "current" and, during a rotation, "previous"; it has no other fields'
-            raise SecretUnreadable(which, problem)
+            raise WebhookSecretUnreadable(which, problem)
         return tuple(values)
 
     def _object(self, name: str, which: str) -> Mapping[str, Any]:

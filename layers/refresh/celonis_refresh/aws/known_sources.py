@@ -15,6 +15,8 @@ from celonis_refresh.aws.configuration import ConfigurationUnavailable, Paramete
 from celonis_refresh.names import is_name
 from celonis_refresh.observability import logger
 from celonis_refresh.timing import Clock
+from celonis_refresh.webhooks.errors import InvalidSource
+from celonis_refresh.webhooks.sources import Source, parse_source
 
 WARY_SECONDS: Final = 10.0
 MOST_MISSES: Final = 5
@@ -22,6 +24,8 @@ MOST_MISSES: Final = 5
 up in the list. Few, since all processes share the rate of Parameter Store."""
 LIST_SECONDS: Final = 1.0
 """How old the list may be: a source that was made a moment ago is in the next one."""
+INVALID_SECONDS: Final = 3.0
+"""For so long a source that is not valid is not read again: anybody can send to it."""
 
 
 class KnownSources(Struct):
@@ -32,6 +36,20 @@ class KnownSources(Struct):
     _misses: list[float] = []
     _asked_at: float = -inf
     _listed: frozenset[str] | None = None
+    _invalid: dict[str, tuple[float, InvalidSource]] = {}
+
+    def source(self, name: str) -> Source:
+        """The source as it is now. Raises ``InvalidSource`` besides."""
+        known = self._invalid.get(name)
+        if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
+            raise known[1].with_traceback(None)
+        self._invalid.pop(name, None)
+        text = self.text(name)
+        try:
+            return parse_source(name, text)
+        except InvalidSource as error:
+            self._invalid[name] = (self.clock(), error)
+            raise
 
     def text(self, name: str) -> str:
         """The text of a source as it is now."""

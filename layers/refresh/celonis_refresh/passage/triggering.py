@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
@@ -17,6 +17,7 @@ from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.request_time import RequestTime
+from celonis_refresh.passage.secret_log import SecretLog
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.tasks import Tasks, UnsavedAnswer
 from celonis_refresh.passage.together import Delivery, accept_together
@@ -78,12 +79,13 @@ class Triggering(Struct, frozen=True):
     executions: Executions
     sns: SnsAddresses
     clock: Clock
+    secret_log: SecretLog = field(default_factory=SecretLog)
 
     def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
         """Answers one request. Raises errors of the webhook, the configuration and the table."""
         with within(time.accepting()):
             source = self.source(source_name)
-            received = self._verified(source, request)
+            received = self._verified(source_name, source, request)
         if received.answer is not None:
             return self._at_once(received.answer, time)
         answers = self._accept(source_name, received.outcomes, time)
@@ -97,17 +99,19 @@ class Triggering(Struct, frozen=True):
                 self.sns.confirm(answer.confirm)
         return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
-    def _verified(self, source: Source, request: WebhookRequest) -> Received:
+    def _verified(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
         """Once more with the secret as it is now, if it may have been rotated."""
         if source.secret is None:
             return receive(source, request, (), self.clock(), fetch=self.sns.certificate)
         secrets = self.secrets(source.secret)
+        self.secret_log.check(source_name, source, secrets)
         try:
             return receive(source, request, secrets, self.clock())
         except NotAuthentic:
             renewed = self.renewed(source.secret)
             if tuple(renewed) == tuple(secrets):
                 raise
+            self.secret_log.check(source_name, source, renewed)
             return receive(source, request, renewed, self.clock())
 
     def _accept(

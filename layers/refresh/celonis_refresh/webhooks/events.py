@@ -128,10 +128,15 @@ def _all_of(places: Sequence[Place], request: WebhookRequest, body: Json) -> lis
 
 
 def _value(place: Place, request: WebhookRequest, body: Json) -> str | None:
-    if place.header:
+    found = _at_path(place.path, body) if place.path else None
+    if found is None and place.header:
         return request.headers.get(place.header) or None
+    return found
+
+
+def _at_path(path: str, body: Json) -> str | None:
     try:
-        found = search(place.path, body)
+        found = search(path, body)
     except PathError:
         return None  # the body is of another shape; the same as a field that is not there
     if isinstance(found, str):

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from celonis_refresh.webhooks.documents import Json
 from celonis_refresh.webhooks.errors import Malformed
 from celonis_refresh.webhooks.events import Event, read_events
+from celonis_refresh.webhooks.paths import holds
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.senders import Sender
 from celonis_refresh.webhooks.sns_message import (
@@ -63,9 +64,9 @@ def handshake(
     To be called after ``verify``. ``events``: those of the request, where they have been read already.
     Raises ``Malformed``, and ``NotAuthentic`` for a SubscribeURL that is not of SNS.
     """
-    if sender.handshake == "sns":
-        return _sns(request)
-    if sender.handshake == "none" and not sender.probes:
+    if sender.handshake == "sns" and (answer := _sns(request)):
+        return answer
+    if sender.handshake == "none" and not sender.probes and not sender.test:
         return None
     found = read_events(sender, request) if events is None else events
     if len(found) != 1:
@@ -73,7 +74,9 @@ def handshake(
     event = found[0]
     body = event.body if isinstance(event.body, dict) else {}
     if event.name is not None and event.name in sender.probes:
-        return ignored(f"{event.name} of {sender.name} asks only whether somebody answers")
+        return ignored(f"{event.name} of {sender.name} only checks this address")
+    if sender.test and holds(sender.test, body):
+        return ignored(f"{sender.name} sent this to test or set up the connection")
     if sender.handshake == "slack" and body.get("type") == "url_verification":
         return _json(200, {"challenge": _text(body, "challenge")})
     if sender.handshake == "event_grid" and body.get("eventType") == _VALIDATION:

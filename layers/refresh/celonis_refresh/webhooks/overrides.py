@@ -65,6 +65,7 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     scheme: Literal["hmac", "static_token", "basic_auth", "url_token", "sns"] | None = None
     header: HeaderName | None = None
+    key_header: HeaderName | None = None
     parameter: Word | None = None
     topics: Annotated[tuple[Topic, ...], Meta(max_length=50)] | None = None
     tolerance: Annotated[int, Meta(ge=1, le=MAX_TOLERANCE)] | None = None

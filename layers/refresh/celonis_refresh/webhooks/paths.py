@@ -52,6 +52,14 @@ def search(expression: str, document: object) -> Any:
         raise PathError(f"cannot be applied to this event ({type(error).__name__})") from None
 
 
+def holds(expression: str, document: object) -> bool:
+    """Whether the expression gives true; one that cannot be applied to ``document`` does not."""
+    try:
+        return search(expression, document) is True
+    except PathError:
+        return False
+
+
 def _nesting(expression: str) -> int:
     """At least as deep as the expression nests: brackets inside of texts count too."""
     depth = deepest = 0

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from celonis_refresh.webhooks.errors import RuleError
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, RuleError
 from celonis_refresh.webhooks.events import Event, check_expected, read_events
 from celonis_refresh.webhooks.handshakes import Answer, handshake, preflight
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.rules import Match, judge, why_nothing
-from celonis_refresh.webhooks.schemes import Fetch, Proof, verify
+from celonis_refresh.webhooks.schemes import Fetch, Proof, Scheme, UrlToken, verify
 from celonis_refresh.webhooks.sources import Source
 
 
@@ -43,21 +43,36 @@ def receive(
     *,
     fetch: Fetch | None = None,
 ) -> Received:
-    """Parameters as for ``schemes.verify``.
+    """Parameters as for ``schemes.verify``. A preflight is proven where its address holds the token.
 
-    Raises ``NotAuthentic``, ``Malformed``, and for SNS whatever ``fetch`` raises.
+    Raises ``NotAuthentic``, ``Malformed`` for a preflight and for a body that is proven, and for SNS whatever
+    ``fetch`` raises.
     """
     sender = source.effective()
+    if not isinstance(sender.scheme, UrlToken):
+        answer = preflight(sender, request)
+        if answer:
+            return Received(None, answer)
+    proof = _proven(sender.scheme, request, secrets, now, fetch)
     answer = preflight(sender, request)
     if answer:
-        return Received(None, answer)
-    proof = verify(sender.scheme, request, secrets, now, fetch=fetch)
+        return Received(proof, answer)
     events = read_events(sender, request)
     answer = handshake(sender, request, events)
     if answer:
         return Received(proof, answer)
     check_expected(events, source.expect)
     return Received(proof, None, tuple(_outcome(source, event) for event in events))
+
+
+def _proven(
+    scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
+) -> Proof:
+    """A proof that cannot be read proves nothing: another answer would say how a source is set up."""
+    try:
+        return verify(scheme, request, secrets, now, fetch=fetch)
+    except Malformed as error:
+        raise NotAuthentic(error.message, hint=error.hint) from None
 
 
 def _outcome(source: Source, event: Event) -> Outcome:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.paths import PathError, search
+from celonis_refresh.webhooks.paths import PathError, holds, search
 from celonis_refresh.webhooks.rule_fields import (
     ALL_TABLES,
     MAX_REASON,
@@ -20,6 +20,8 @@ from celonis_refresh.webhooks.rule_fields import (
 )
 from celonis_refresh.webhooks.senders import Sender
 from celonis_refresh.webhooks.sources import Rule, Source
+
+NO_MATCH: Final = "its condition does not hold"
 
 
 class Match(Struct, frozen=True):
@@ -87,9 +89,10 @@ def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None
     names = rule.events if rule.events or rule.when is not None else sender.start.events
     if names and event.name not in names:
         return f"it is about {', '.join(names)}"
-    condition = sender.start.when if rule.when is None else rule.when
-    holds = _found(index, "when", condition, event)
-    if holds is not None and not isinstance(holds, bool):
+    if rule.when is None:
+        return _why_not_by_default(sender, event)
+    found = _found(index, "when", rule.when, event)
+    if found is not None and not isinstance(found, bool):
         # Truth by shape would make the text "false" start a run.
         raise RuleError(
             index,
@@ -97,7 +100,14 @@ def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None
             "gave neither true nor false",
             hint="Write a comparison, such as status == 'success'.",
         )
-    return None if holds else "its condition does not hold"
+    return None if found else NO_MATCH
+
+
+def _why_not_by_default(sender: Sender, event: Event) -> str | None:
+    """The sender's own condition. A body without fields says nothing about what happened."""
+    if not isinstance(event.body, dict) or not event.body:
+        return "the body is not a JSON object with fields"
+    return None if holds(sender.start.when, event.body) else NO_MATCH
 
 
 def _mode(index: int, rule: Rule, event: Event) -> Literal["FULL", "DELTA"] | None:

@@ -11,19 +11,24 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from celonis_refresh.webhooks import conditions
 from celonis_refresh.webhooks.media_types import BodyKind
 from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """Where a value stands: in a header (lower-case name), or in the event's body (JMESPath)."""
+    """Where a value stands: in the event's body (JMESPath), or in a header (lower-case name). With both, the
+    header counts where the body has no value.
+    """
 
     header: str = ""
     path: str = ""
 
 
 class Start(Struct, frozen=True, kw_only=True):
-    """Which events start something: one of these names (any, if there is none), and this JMESPath holds."""
+    """Which events start something: one of these names (any, if there is none), with a body for which this
+    JMESPath gives true.
+    """
 
     events: tuple[str, ...] = ()
     when: str = "`true`"
@@ -36,7 +41,8 @@ class Sender(Struct, frozen=True, kw_only=True):
                      sent again; none: the sender has no such thing.
     ``run``          places in a signed body that together name the sender's own run, where it signs neither
                      id nor time: two bodies of the same bytes are the same event, whatever their ids say.
-    ``probes``       names of events that only ask whether somebody answers.
+    ``probes``       names of events that only check the address.
+    ``test``         JMESPath: holds for what is sent by a test button or a setup, whatever else it says.
     ``body``         one JSON event; one or many in a list; an SNS envelope; a SOAP message.
     """
 
@@ -48,6 +54,7 @@ class Sender(Struct, frozen=True, kw_only=True):
     start: Start = Start()
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
     probes: tuple[str, ...] = ()
+    test: str = ""
     body: BodyKind = "json"
 
 
@@ -70,16 +77,10 @@ def _standard(prefix: str) -> Hmac:
 _GITHUB_RUN = (
     "workflow_run.id || workflow_job.id || check_run.id || check_suite.id || deployment_status.id || after"
 )
-_GITLAB_START = Start(events=("pipeline",), when="object_attributes.status == 'success'")
+_GITLAB_START = Start(events=("pipeline",), when=conditions.GITLAB_SUCCESS)
+_GITLAB_NAME = Place(path="object_kind || event_name")
+_EVENT_GRID_START = Start(when=conditions.EVENT_GRID_SUCCESS)
 _TYPE = Place(path="type")
-
-# Snowflake sends a task graph's success to one topic and failures to the same or another: whatever says
-# that it failed, or carries an error, is no success.
-_SNOWFLAKE_WHEN = (
-    "Message.rootTaskName != `null` && Message.errorMessage == `null`"
-    " && Message.messages[0].errorMessage == `null`"
-    " && !contains(to_string(Message.messageType), 'FAILED')"
-)
 
 _TABLE: Final = (
     Sender(
@@ -100,23 +101,21 @@ _TABLE: Final = (
         delivery_id=(Place(header="x-github-delivery"),),
         run=_paths(_GITHUB_RUN),
         event_name=Place(header="x-github-event"),
-        start=Start(
-            events=("workflow_run",), when="action == 'completed' && workflow_run.conclusion == 'success'"
-        ),
+        start=Start(events=("workflow_run",), when=conditions.GITHUB_SUCCESS),
         probes=("ping",),
     ),
     Sender(
         name="gitlab",
         scheme=StaticToken(header="x-gitlab-token"),
-        delivery_id=(Place(header="idempotency-key"),),
-        event_name=Place(path="object_kind"),
+        delivery_id=(Place(path=conditions.GITLAB_ID, header="idempotency-key"),),
+        event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
     Sender(
         name="gitlab_standard",
         scheme=_standard("webhook"),
-        delivery_id=(Place(header="webhook-id"),),
-        event_name=Place(path="object_kind"),
+        delivery_id=(Place(path=conditions.GITLAB_ID, header="webhook-id"),),
+        event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
     Sender(
@@ -133,19 +132,21 @@ _TABLE: Final = (
         event_name=Place(path="event"),
         start=Start(events=("sync_end",), when="data.status == 'SUCCESSFUL'"),
         probes=("test_event",),
+        test=conditions.FIVETRAN_TEST,
     ),
     Sender(
         name="airbyte",
         scheme=UrlToken(),
         delivery_id=_paths("data.connection.id", "data.jobId"),
-        start=Start(when="data.success == `true` && data.finishedAt != `null`"),
+        start=Start(when=conditions.AIRBYTE_SUCCESS),
+        test=conditions.AIRBYTE_TEST,
     ),
     Sender(
         name="databricks",
         scheme=BasicAuth(),
         delivery_id=_paths("run.run_id", "event_type"),
         event_name=Place(path="event_type"),
-        start=Start(events=("jobs.on_success",)),
+        start=Start(events=("jobs.on_success",), when=conditions.DATABRICKS_SUCCESS),
     ),
     Sender(
         name="aws_sns",
@@ -154,14 +155,15 @@ _TABLE: Final = (
         event_name=Place(path="Type"),
         start=Start(events=("Notification",)),
         handshake="sns",
+        test=conditions.SNS_TEST,
         body="sns",
     ),
     Sender(
         name="snowflake",
         scheme=Sns(topics=()),
-        delivery_id=_paths("MessageId"),
+        delivery_id=_paths("Message.messageId || MessageId"),
         event_name=Place(path="Type"),
-        start=Start(events=("Notification",), when=_SNOWFLAKE_WHEN),
+        start=Start(events=("Notification",), when=conditions.SNOWFLAKE_SUCCESS),
         handshake="sns",
         body="sns",
     ),
@@ -170,6 +172,7 @@ _TABLE: Final = (
         scheme=UrlToken(),
         delivery_id=_paths("id"),
         event_name=Place(path="eventType || type"),
+        start=_EVENT_GRID_START,
         handshake="event_grid",
         body="list",
     ),
@@ -178,6 +181,7 @@ _TABLE: Final = (
         scheme=StaticToken(header="x-hook-token"),
         delivery_id=_paths("id"),
         event_name=Place(path="eventType || type"),
+        start=_EVENT_GRID_START,
         handshake="event_grid",
         body="list",
     ),
@@ -196,7 +200,8 @@ _TABLE: Final = (
     Sender(
         name="sap",
         scheme=BasicAuth(),
-        event_name=Place(path="event"),
+        delivery_id=(Place(path="type && id", header="ce-id"),),  # CloudEvents; its own JSON has another id
+        event_name=Place(path="event || type", header="ce-type"),
     ),
     Sender(
         name="qlik",
@@ -205,20 +210,23 @@ _TABLE: Final = (
         event_name=_TYPE,
         start=Start(
             events=("com.qlik.v1.reload.finished",),
-            when="data.succeeded == `true` || data.status == 'SUCCEEDED'",
+            when=conditions.QLIK_SUCCESS,
         ),
     ),
     Sender(
         name="celonis",
         scheme=StaticToken(header="authorization"),
-        delivery_id=_paths("triggerId", "offset"),
-        event_name=Place(path="event.id"),
+        delivery_id=_paths(
+            "subscriberId || subscriptionId || '-'", "triggerId", "offset", "event.id || eventId || '-'"
+        ),
+        event_name=Place(path="triggerId"),
     ),
     Sender(
         name="stripe",
         scheme=Hmac(header="stripe-signature", layout="pairs", template="{timestamp}.{body}"),
         delivery_id=_paths("id"),
         event_name=_TYPE,
+        probes=("v2.core.event_destination.ping",),
     ),
     Sender(
         name="slack",
@@ -231,12 +239,51 @@ _TABLE: Final = (
         delivery_id=_paths("event_id"),
         event_name=Place(path="event.type || type"),
         handshake="slack",
+        probes=("app_rate_limited",),
     ),
     Sender(
         name="shopify",
         scheme=Hmac(header="x-shopify-hmac-sha256", encoding="base64"),
         delivery_id=(Place(header="x-shopify-webhook-id"),),
         event_name=Place(header="x-shopify-topic"),
+    ),
+    Sender(
+        name="eventbridge",
+        scheme=BasicAuth(key_header="x-api-key"),
+        delivery_id=_paths("id"),
+        event_name=Place(path='"detail-type"'),
+        start=Start(when=conditions.EVENTBRIDGE_SUCCESS),
+    ),
+    Sender(
+        name="azure_devops",
+        scheme=BasicAuth(),
+        delivery_id=_paths("subscriptionId", "notificationId"),
+        event_name=Place(path="eventType"),
+        start=Start(events=("build.complete",), when=conditions.AZURE_DEVOPS_SUCCESS),
+        test=conditions.AZURE_DEVOPS_TEST,
+    ),
+    Sender(
+        name="bitbucket",
+        scheme=Hmac(header="x-hub-signature", prefix="sha256="),
+        delivery_id=(Place(header="x-request-uuid"),),
+        run=_paths("commit_status.updated_on"),
+        event_name=Place(header="x-event-key"),
+        start=Start(
+            events=("repo:commit_status_created", "repo:commit_status_updated"),
+            when=conditions.BITBUCKET_SUCCESS,
+        ),
+        probes=("diagnostics:ping",),
+    ),
+    Sender(
+        name="stitch",
+        scheme=UrlToken(),
+        delivery_id=_paths(
+            "integration_name",
+            "destination_root_table_name",
+            "minimum_sdc_batched_at",
+            "tables[0].max_time_extracted || '-'",
+        ),
+        start=Start(when=conditions.STITCH_SUCCESS),
     ),
     Sender(name="custom", scheme=StaticToken(header="")),  # the source names header, or another scheme
 )

@@ -11,8 +11,8 @@ from msgspec import Struct
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.schemes.models import Hmac
-from celonis_refresh.webhooks.schemes.proofs import Proof, check_window, first_fitting, header
-from celonis_refresh.webhooks.schemes.secrets import key_of
+from celonis_refresh.webhooks.schemes.proofs import Proof, check_window, header
+from celonis_refresh.webhooks.schemes.secrets import fitting, key_of
 from celonis_refresh.webhooks.schemes.signatures import content, decode, digest
 
 MAX_SIGNATURES: Final = 16
@@ -37,7 +37,7 @@ def verify_hmac(scheme: Hmac, request: WebhookRequest, secrets: Sequence[str], n
     timestamp = _seconds(claim.time) if scheme.signs_time else None
     offered = [decode(scheme, text) for text in claim.signatures]
     signed = content(scheme, request.body, message_id, claim.time)
-    index = first_fitting(offered, [digest(scheme, key_of(scheme, secret), signed) for secret in secrets])
+    index = fitting(offered, secrets, lambda secret: digest(scheme, key_of(scheme, secret), signed))
     if timestamp is not None:
         check_window(timestamp, now, scheme.tolerance)
     return Proof(id=message_id or None, timestamp=timestamp, secret_index=index)

@@ -61,9 +61,13 @@ class StaticToken(Struct, frozen=True, kw_only=True):
 
 
 class BasicAuth(Struct, frozen=True, kw_only=True):
-    """HTTP Basic; the secret is ``user:password`` in UTF-8, and the password may contain colons."""
+    """HTTP Basic; the secret is ``user:password`` in UTF-8, and the password may contain colons.
+
+    ``key_header``  a header that may hold the whole secret instead, where the sender offers both.
+    """
 
     header: str = "authorization"
+    key_header: str = ""
 
 
 class UrlToken(Struct, frozen=True, kw_only=True):
