@@ -175,6 +175,8 @@ def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: World
         st.just(Shows()) | st.just(Shows(load_id=False)),
         before=befores(known_of_loads),
         outcome=known_of_loads,
+        up=st.just(0.1),
+        down=st.just(0.1),
     )
 )
 def test_where_nobody_else_starts_it_every_load_comes_to_its_own_end(world: World) -> None:

@@ -21,7 +21,7 @@ PARTS: dict[str, set[str]] = {
     "pipelines": {"pipelines", "errors", "conversion", "names", "celonis.addresses", "celonis.records"},
     "polling": {"polling"},
     "steps": {"steps"},
-    "runs": {"runs", "errors", "timing", "pipelines", "conversion"},
+    "runs": {"runs", "errors", "timing", "pipelines", "conversion", "steps"},
     "passage": {
         "passage", "errors", "timing", "names", "observability", "conversion", "runs", "pipelines", "polling",
         "webhooks", "celonis", "steps",

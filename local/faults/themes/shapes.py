@@ -82,7 +82,7 @@ def _answers_to_starts() -> Iterator[Case]:
 def _loads() -> Iterator[Case]:
     yield load_case("load: id null", model={"null_fields": ["dataLoadId"]})
     yield load_case("load: id and dates null", model={"null_fields": NO_ID_NO_DATES, "seconds": SEEN})
-    yield load_case("load: dates null", model={"null_fields": ["startDate", "endDate"]})
+    yield load_case("load: dates null", model={"null_fields": ["startDate", "endDate"], "seconds": SEEN})
     yield load_case(
         "load: id and dates null, too short to be seen",
         red("OutcomeUnproven", executions=0, loads=1),

@@ -146,7 +146,7 @@ def test_a_start_says_when_it_arrived_whatever_the_body_of_the_answer(use: Use, 
 
 def test_a_slow_start_does_not_say_when_it_arrived() -> None:
     clock = Clock()
-    slow = FakeCelonis(Reply(200, b"", {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}), clock=clock, costs=4.0)
+    slow = FakeCelonis(Reply(200, b"", {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}), clock=clock, costs=7.0)
     assert client_of(slow, clock=clock).execute_job("p", "j", "FULL") == StartAnswer()
 
 

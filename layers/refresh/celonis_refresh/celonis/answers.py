@@ -29,7 +29,7 @@ from celonis_refresh.celonis.transport import Answer
 DEFAULT_RETRY_AFTER = 30.0
 MIN_RETRY_AFTER = 1.0
 MAX_RETRY_AFTER = 900.0
-MAX_EXCHANGE = 3.0
+MAX_EXCHANGE = 6.0
 """Seconds of an exchange up to which the date of its answer says when the request arrived."""
 _MAX_TEXT = 300
 _BUSY = "Something else is probably under way there: look in Celonis what it is, and wait for its end."

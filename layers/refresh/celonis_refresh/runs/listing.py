@@ -15,6 +15,7 @@ from msgspec import Struct
 from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.table import Table
+from celonis_refresh.steps.observation import BY_DATE
 from celonis_refresh.timing import Clock
 
 SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "outcome")
@@ -109,4 +110,6 @@ INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace"})
 def _shown_step(state: Mapping[str, Any]) -> dict[str, Any]:
     proof = state.get("evidence", {})
     known = {name: value for name, value in state.items() if name not in INTERNAL}
-    return known | {"id": proof.get("ours"), "proven_by": proof.get("proven_by")}
+    ours = proof.get("ours")
+    shown = None if ours is None or str(ours).startswith(BY_DATE) else ours
+    return known | {"id": shown, "proven_by": proof.get("proven_by")}

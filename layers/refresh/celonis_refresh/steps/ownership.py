@@ -374,7 +374,7 @@ class _Decision:
         """Whether the only new id is ours: every start until ours would show by now."""
         if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
             return False
-        if self.seen.single and self.seen.activity is Activity.IDLE:
+        if self.seen.single and self.seen.activity is Activity.IDLE and self.start.answered:
             return self.start.shows_running or self.evidence.ran  # else ours may run unseen
         if not self.list_decides:
             return True
