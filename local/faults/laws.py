@@ -121,7 +121,7 @@ def _only_its_own(scene: Scene, run: Json) -> Iterator[str]:
         ours = [
             one for one in scene.team.started(str(lane)) if one["by"] == "api" or one["by"].startswith("job ")
         ]
-        if proof.get("ours"):
+        if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date stands for an id
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()
         if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):

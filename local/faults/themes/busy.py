@@ -49,7 +49,7 @@ def _under_way() -> Iterator[Case]:
             f"{kind}: theirs is under way for longer than our time-out",
             red(timed_out, executions=0),
             before=theirs(seconds=60),
-            says=("under way in Celonis already",),
+            says=("running in Celonis already",),
             job_step=step,
             load_step=step,
         )

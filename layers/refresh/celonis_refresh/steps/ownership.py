@@ -322,7 +322,7 @@ class _Decision:
         answered = self.start.answered_id
         if answered in found and self._began_after_answer(answered):
             self._own(answered, "answer")
-        elif sole is not None and self._began_after_answer(sole):
+        elif sole is not None and answered in (None, sole) and self._began_after_answer(sole):
             self._own(sole, "date")
         elif self._is_settled_enough(sole):
             self._own(sole, "id")
@@ -374,7 +374,8 @@ class _Decision:
         """Whether the only new id is ours: every start until ours would show by now."""
         if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
             return False
-        if self.seen.single and self.seen.activity is Activity.IDLE and self.start.answered:
+        accepted = self.start.answered and self.start.sent
+        if self.seen.single and self.seen.activity is Activity.IDLE and accepted:
             return self.start.shows_running or self.evidence.ran  # else ours may run unseen
         if not self.list_decides:
             return True
