@@ -322,7 +322,7 @@ class _Decision:
         answered = self.start.answered_id
         if answered in found and self._began_after_answer(answered):
             self._own(answered, "answer")
-        elif sole is not None and answered in (None, sole) and self._began_after_answer(sole):
+        elif sole is not None and self._began_after_answer(sole) and self._may_be_answered(sole):
             self._own(sole, "date")
         elif self._is_settled_enough(sole):
             self._own(sole, "id")
@@ -340,6 +340,10 @@ class _Decision:
         if seen.activity is Activity.RUNNING:
             return self.since - self.evidence.end_seen >= self.start.settle
         return seen.activity is Activity.IDLE and self.settled and seen.status != ended
+
+    def _may_be_answered(self, sole: str) -> bool:
+        """Whether the answer named no other id: another one may be ours, not shown yet."""
+        return self.start.answered_id in (None, sole) or sole.startswith(BY_DATE)
 
     def _own(self, ours: str | None, proven_by: str) -> None:
         self.evidence = replace(self.evidence, ours=ours, proven_by=proven_by)
