@@ -254,11 +254,6 @@ def test_two_new_ids_are_ambiguous_also_where_they_were_latest_one_after_the_oth
     )
 
 
-def test_the_answered_id_is_ours_among_several_where_it_began_after_the_answer() -> None:
-    found = after(dated(answered_id="exec-2"), (BOTH, EARLY))
-    assert (proof(found), end(found)) == (("answer", "exec-2"), (Status.ENDED, "FAIL"))
-
-
 def test_the_answered_id_proves_nothing_by_itself() -> None:
     """It may be the id of the execution before ours, which the baseline did not show yet."""
     found = after(started(LISTED, answered_id="exec-2"), (LISTED_ENDED, EARLY))

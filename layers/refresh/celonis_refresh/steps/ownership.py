@@ -320,7 +320,7 @@ class _Decision:
         found = self.candidates
         sole = next(iter(found)) if len(found) == 1 and self._counted == 1 else None
         answered = self.start.answered_id
-        if answered in found and self._began_after_answer(answered):
+        if sole is not None and answered == sole and self._began_after_answer(sole):
             self._own(answered, "answer")
         elif sole is not None and self._began_after_answer(sole) and self._may_be_answered(sole):
             self._own(sole, "date")
