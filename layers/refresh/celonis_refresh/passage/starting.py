@@ -121,7 +121,7 @@ class Start(Step):
         return bool(self.now() - float(idle_from) >= settle)
 
     def _wait_for_fresh(self) -> Progress:
-        """What ended a moment ago is not shown yet: a start now could not be told from it."""
+        """Waits until what ended a moment ago is shown: a start now could be confused with it."""
         began = self.state.setdefault("began", self.now())
         if self.is_expired():
             raise self.expired()
@@ -195,7 +195,7 @@ class Start(Step):
         return self.progress("RUNNING")
 
     def _after_lost_answer(self, lost: CelonisUnavailable) -> Progress:
-        """It may have started: the next poll tells. Only what never left may be sent again at once."""
+        """It may have started: the next poll shows it. Only what never left may be sent again at once."""
         if not lost.may_have_started:
             return self._take_back(lost)
         self.state |= {"trouble": lost.message, "sent_by": self.now()}
