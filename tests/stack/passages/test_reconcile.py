@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from local.standing import STACK_NAME
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis
 from tests.stack.passages.permissions import withheld
 from tests.stack.passages.service import Service
@@ -96,5 +97,9 @@ def test_a_model_is_freed_once_the_load_that_was_left_to_end_has_ended(
     _round(service)
     assert service.item(lease)["run_id"]["S"] == name
     celonis.finish_load(model)
-    _round(service)
-    assert service.item(lease) == {}
+
+    def is_freed() -> bool:
+        _round(service)
+        return service.item(lease) == {}
+
+    until(is_freed, "the lease to be freed, once it is not held any more")

@@ -77,7 +77,9 @@ def test_the_state_machine_goes_on_from_the_job_that_the_trigger_started(
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
     run_id = service.webhook(service.source({"pipeline": pipeline})).json()["runs"][0]["run_id"]
     described = service.ended(run_id)
-    assert (described["name"], json.loads(described["input"])) == (run_id, {"run_id": run_id})
+    given = json.loads(described["input"])
+    assert (described["name"], given["run_id"], given["answer"]["step"]) == (run_id, run_id, "job-0")
+    assert set(given) == {"run_id", "answer"}
     assert described["output"] == {"status": "SUCCEEDED", "run_id": run_id}
     states = service.states(run_id)
     assert [states[0], states[-1]] == ["OpenRun", "RunSucceeded"]
