@@ -44,9 +44,8 @@ def _before() -> Iterator[Case]:
     """Theirs has just ended, and what a look shows is still from before it."""
     stale = {"stale": 2 * AHEAD + 5}
     more: dict[str, Any] = {"before": first, "definition": {"settle": 3 * AHEAD}}
-    # Written down for users: what a look does not show yet cannot be told from ours.
-    name = "job: theirs just before, seen late (assumption: taken for ours)"
-    yield job_case(name, red("JobFailed"), job=stale, assumption=True, **more)
+    name = "job: theirs just before, seen late, no id in the answer"
+    yield job_case(name, red("StartAmbiguous"), job=stale, holds=frozenset({"job"}), **more)
     yield job_case(
         "job: theirs just before, seen late, id in the answer",
         job={**stale, "execute_answer": "execution_id"},

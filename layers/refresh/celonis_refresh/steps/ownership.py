@@ -87,8 +87,10 @@ class Evidence(Struct, frozen=True):
         """The ids of ours, in both id spaces where both are known."""
         if self.ours is None:
             return frozenset()
-        other = self.new_latest if self.aliased and not self.one_space else frozenset()
-        return frozenset({self.ours}) | (other if len(other) == 1 else frozenset())
+        if not self.aliased or self.one_space:
+            return frozenset({self.ours})
+        spaces = (self.new | self.early, self.new_latest)
+        return frozenset({self.ours}).union(*(ids for ids in spaces if len(ids) == 1))
 
 
 class Ownership(Struct, frozen=True):
@@ -181,7 +183,7 @@ class _Decision:
             evidence,
             ran=evidence.ran or ran or bool(current),
             moved=evidence.moved or ran or not seen.ids <= self.before.ids,
-            ran_ours=evidence.ran_ours or (running and bool(latest) and self._is_own_status),
+            ran_ours=evidence.ran_ours or (running and bool(latest)),
             new=new | (latest if one_space else frozenset()),
             new_latest=evidence.new_latest | latest,
             early=evidence.early | early,
@@ -318,9 +320,9 @@ class _Decision:
     def _prove(self) -> None:
         """Sets ``ours`` and ``proven_by`` where this observation settles them."""
         found = self.candidates
-        sole = next(iter(found)) if len(found) == 1 and self._counted == 1 else None
+        sole = min(self.evidence.new or found) if found and self._counted == 1 else None
         answered = self.start.answered_id
-        if sole is not None and answered == sole and self._began_after_answer(sole):
+        if answered in found and self._began_after_answer(answered) and self._is_last(answered):
             self._own(answered, "answer")
         elif sole is not None and self._began_after_answer(sole) and self._may_be_answered(sole):
             self._own(sole, "date")
@@ -341,12 +343,19 @@ class _Decision:
             return self.since - self.evidence.end_seen >= self.start.settle
         return seen.activity is Activity.IDLE and self.settled and seen.status != ended
 
+    def _is_last(self, found: str | None) -> bool:
+        """Whether nothing new is shown to have begun after ``found``."""
+        newest = self._newest_entry()
+        return self._latest == found if newest is None else newest.id == found
+
     def _may_be_answered(self, sole: str) -> bool:
         """Whether the answer named no other id: another one may be ours, not shown yet."""
         return self.start.answered_id in (None, sole) or sole.startswith(BY_DATE)
 
     def _own(self, ours: str | None, proven_by: str) -> None:
-        self.evidence = replace(self.evidence, ours=ours, proven_by=proven_by)
+        evidence, named = self.evidence, self.evidence.new | self.evidence.early
+        aliased = evidence.aliased or (not self._list_matters and bool(named and evidence.new_latest))
+        self.evidence = replace(evidence, ours=ours, proven_by=proven_by, aliased=aliased)
 
     def _is_newest(self, found: str | None) -> bool:
         """Whether the list shows every new execution, this one as the last."""
@@ -446,7 +455,9 @@ class _Decision:
         if not self.before.ids:
             return self.seen.activity is Activity.RUNNING or self.seen.ended is not None
         started, ended = self.seen.started, self.before.ended
-        return started is not None and ended is not None and started - ended > self.start.settle * 1000
+        if started is None or ended is None or self.seen.ended is None:
+            return False
+        return started - ended > self.start.settle * 1000
 
     def _record_end(self) -> Ownership:
         if self.seen.status is None and self.confirmed:
@@ -471,11 +482,12 @@ class _Decision:
 
     def _without_proof(self) -> Ownership:
         found = self.candidates
+        shown = found | self.evidence.early
         several = bool(found) and self._counted > 1
-        if several and (self.settled or self.start.answered_id not in found):
+        if several and (self.settled or self.start.answered_id not in shown):
             return Ownership(OwnershipStatus.AMBIGUOUS, self.evidence)
-        shown = bool(found) and self.seen.activity is Activity.RUNNING
-        status = OwnershipStatus.RUNNING if shown else OwnershipStatus.PENDING
+        runs = bool(found) and self.seen.activity is Activity.RUNNING
+        status = OwnershipStatus.RUNNING if runs else OwnershipStatus.PENDING
         pending = Ownership(status, self.evidence, recheck_in=self._recheck_in)
         says_nothing = self.seen.activity is Activity.IDLE or self.seen.status is None
         if self.settled and says_nothing and not self.evidence.moved:
