@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -96,6 +97,17 @@ def real_service(bench: Bench, celonis: FakeCelonis) -> Service:
     return RealService(bench, celonis)
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without log lines of the service: one costs more than a call."""
+    before = logger.log_level
+    logger.setLevel("CRITICAL")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 MakeService = Callable[[Bench, FakeCelonis], Service]
 
 
@@ -105,20 +117,20 @@ def play(
     make: MakeService = real_service,
 ) -> Played:
     """Plays all runs of ``world``. ``note`` gets the time, who and what."""
-    logger.setLevel("CRITICAL")  # a log line costs more than a call
-    clock = Clock()
-    bench = Bench(clock=clock, seed=world.seed + 1)
-    celonis = FakeCelonis(world, clock)
-    bench.celonis = celonis  # type: ignore[assignment]
-    if note is not None:
-        celonis.note = lambda who, what: note(clock.now - celonis.t0, who, what)
-    service = make(bench, celonis)
-    results = []
-    for number in range(len(world.runs)):
-        if number:
-            celonis.sleep(world.runs[number].gap)
-        results.append(_Player(world, bench, celonis, number, service).play())
-    return Played(world, celonis, results)
+    with _silent():
+        clock = Clock()
+        bench = Bench(clock=clock, seed=world.seed + 1)
+        celonis = FakeCelonis(world, clock)
+        bench.celonis = celonis  # type: ignore[assignment]
+        if note is not None:
+            celonis.note = lambda who, what: note(clock.now - celonis.t0, who, what)
+        service = make(bench, celonis)
+        results = []
+        for number in range(len(world.runs)):
+            if number:
+                celonis.sleep(world.runs[number].gap)
+            results.append(_Player(world, bench, celonis, number, service).play())
+        return Played(world, celonis, results)
 
 
 class _Player:
