@@ -274,7 +274,9 @@ def test_the_answered_id_is_not_ours_among_several_where_another_began_later() -
 def test_an_answered_id_that_is_never_shown_keeps_the_only_new_one_from_nothing() -> None:
     """The answer may carry an id of another space."""
     of = started(AS_BEFORE, answered_id="of-another-space")
-    assert proof(after(of, (RUNS, LATE))) == ("id", "item-2")
+    assert proof(after(of, (RUNS, LATE))) == (None, None)
+    found = after(of, (ENDED, LATE), (ENDED, CONFIRMED))
+    assert (found.status, *proof(found)) == (Status.ENDED, "id", "item-2")
 
 
 def test_an_answered_id_that_is_never_shown_is_no_proof_where_nothing_is_new() -> None:

@@ -387,6 +387,8 @@ class _Decision:
         """Whether the only new id is ours: every start until ours would show by now."""
         if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
             return False
+        if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
+            return False  # the answer named another id, which may be shown next
         accepted = self.start.answered and self.start.sent
         if self.seen.single and self.seen.activity is Activity.IDLE and accepted:
             return self.start.shows_running or self.evidence.ran  # else ours may run unseen
