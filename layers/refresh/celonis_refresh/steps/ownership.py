@@ -430,6 +430,8 @@ class _Decision:
     def _is_taken_over(self) -> bool:
         """Whether something that began after ours takes its place in the record."""
         others = self.candidates - self.evidence.ids_of_ours
+        if self.seen.single and self._latest == self.evidence.ours:
+            return False
         if self.seen.single and self.evidence.ours == self.start.answered_id and not self.confirmed:
             return False  # ours may be queued behind it
         newest = self._newest_entry()
