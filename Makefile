@@ -5,7 +5,7 @@ TOOLS := .tools
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test bench faults check format build clean
+.PHONY: help demo local test bench faults worlds check format build clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ bench: $(VENV)/.ready $(TOOLS)/.ready ## every figure, beside its goal and its p
 
 faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern plays some of them
 	@$(RUN) -m local.faults $(if $(ONLY),--only '$(ONLY)')
+
+worlds: $(VENV)/.ready ## random worlds of Celonis; N=100000 plays so many, SEED=7 others
+	@$(RUN) -m tests.worlds $(or $(N),10000) --processes 2 $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
 	@$(VENV)/bin/ruff check .
