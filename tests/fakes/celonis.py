@@ -12,7 +12,7 @@ from itertools import cycle
 from typing import Literal, TypeVar, cast
 
 from celonis_refresh.celonis import errors
-from celonis_refresh.celonis.answers import MAX_EXCHANGE, RateLimit
+from celonis_refresh.celonis.answers import RateLimit
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
@@ -335,14 +335,16 @@ class FakeCelonis:
             self.clock.sleep(max(0.0, timeout - self.up - self.down))
             raise unavailable(may_have_started=True)
         shown = self.answers_id and start is not None and start.mine
-        return StartAnswer(start.id if start is not None and shown else None, self._arrived_at())
+        return StartAnswer(start.id if start is not None and shown else None, self._date(1 + self.up + self.down))
 
-    def _arrived_at(self) -> int | None:
-        """The date of an answer that came just now less the time of its exchange, as the client has it."""
-        took = self.up + self.down
-        if not self.dated or took > MAX_EXCHANGE:
-            return None
-        return int((int(self.clock.now - self.down) - took) * 1000)
+    @property
+    def requested_at(self) -> int | None:
+        """As of the answer that came just now: when its request arrived at the earliest."""
+        return self._date(-self.up - self.down)
+
+    def _date(self, and_seconds: float) -> int | None:
+        """The date of an answer that came just now, in whole seconds, and so many more."""
+        return int((int(self.clock.now - self.down) + and_seconds) * 1000) if self.dated else None
 
     def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
         fault = self._fault(name)

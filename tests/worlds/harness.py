@@ -80,15 +80,18 @@ class RealService:
         bench, celonis = self.bench, self.celonis
         run, deadline = bench.records.get(run_id), bench.deadline(300.0)
         freed: list[str] = []
+        held: dict[str, float] = {}
         if not succeeded and run.is_open:
             run = bench.records.begin_closing(run, iso(bench.clock()), deadline)
             findings = Stopping(bench.work_for, bench.clock, celonis.sleep).stop(run, deadline)
             if celonis.note is not None:
                 celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
-            freed = findings.free
+            freed, held = findings.free, findings.held
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}
         key = keys.run(run_id)
         bench.dynamodb.items[key] = {**bench.dynamodb.items[key], "status": status}
+        for lease, until in held.items():
+            bench.leases.hold(run_id, lease, until, deadline)
         for lease in freed:
             bench.leases.free(run_id, lease, bench.deadline())
 

@@ -176,11 +176,18 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
     for post in played.celonis.posts:
         if post.run != result.run or not (post.is_lost or post.answered == inf):
             continue
-        until = (post.answered if post.answered < inf else post.sent) + settle
+        settled = (post.answered if post.answered < inf else post.sent) + settle
+        until = _first_poll(played, result, settled)
         until = max([until, *(one.ended for one in played.celonis.truth.of(result.run))])
         if _starts_within(played, post.sent - settle, until):
             return True
     return any(_starts_within(played, at - settle, at + 60.0 + settle) for at in result.crashed)
+
+
+def _first_poll(played: Played, result: RunResult, since: float) -> float:
+    """When the first call that the run sent from then on was answered; ``since`` where there was none."""
+    took = played.world.up + played.world.down
+    return min((at for at in played.celonis.calls[result.run] if at - took >= since), default=since)
 
 
 def features(world: World) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def test_a_start_says_when_it_arrived_whatever_the_body_of_the_answer(use: Use, 
     date = {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}  # one second later than the clock
     answer = use(client_of(FakeCelonis(Reply(200, body, date), clock=clock, costs=0.5), clock=clock))
     if isinstance(answer, StartAnswer):
-        assert answer.answered_at == round((Clock().now + 1.0 - 0.5) * 1000)
+        assert answer.answered_by == round((Clock().now + 1.0 - 0.5) * 1000)
 
 
 def test_a_slow_start_does_not_say_when_it_arrived() -> None:

@@ -208,7 +208,7 @@ def test_the_answer_to_a_start_in_the_input_is_written_when_the_run_is_opened() 
     assert opens(door, answered(door))["status"] == "opened"
     run = door.bench.records.get(RUN)
     assert run.status is RunStatus.RUNNING
-    written = {"answered": True, **{name: answer[name] for name in ("sent_by", "answered_id", "answered_at")}}
+    written = {"answered": True, **{name: answer[name] for name in ("sent_by", "answered_id", "answered_by")}}
     assert {name: run.steps["job-0"].get(name) for name in written} == written
     assert door.bench.go("job-0") == "SUCCEEDED"
 
@@ -226,7 +226,7 @@ def test_an_answer_without_id_and_date_is_written_as_an_answer() -> None:
     opens(door, answered(door))
     state = door.bench.state("job-0")
     assert state["answered"] is True
-    assert not {"answered_id", "answered_at"} & state.keys()
+    assert not {"answered_id", "answered_by"} & state.keys()
 
 
 def test_the_answer_is_written_once() -> None:
@@ -235,7 +235,7 @@ def test_the_answer_is_written_once() -> None:
     door.bench.clock.sleep(5.0)
     door.bench.check("job-0")
     before = door.bench.state("job-0")
-    opens(door, answered(door, sent_by=1.0, answered_at=1))
+    opens(door, answered(door, sent_by=1.0, answered_by=1))
     assert door.bench.state("job-0") == before
 
 
@@ -264,7 +264,7 @@ def test_an_answer_is_not_written_to_a_step_that_has_ended() -> None:
         ({"step": ""}, "answer.step"),
         ({"sent_by": "now"}, "answer.sent_by"),
         ({"answered_id": "x" * 257}, "answer.answered_id"),
-        ({"answered_at": 1.5}, "answer.answered_at"),
+        ({"answered_by": 1.5}, "answer.answered_by"),
         ({"answered": True}, "answer.answered"),
     ],
 )

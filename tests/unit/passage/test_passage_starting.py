@@ -216,7 +216,7 @@ def test_the_id_and_the_moment_of_an_answer_are_noted_and_prove_nothing_yet() ->
     state = bench.state("job-0")
     assert state["answered_id"] == "exec-1"
     arrived = bench.celonis.jobs[JOB].mine[0].at * 1000
-    assert arrived - 1500 < int(str(state["answered_at"])) <= arrived
+    assert arrived - 1500 < int(str(state["answered_by"])) <= arrived
     assert "evidence" not in state
 
 
@@ -226,7 +226,7 @@ def test_an_answer_without_id_and_date_is_noted_as_an_answer() -> None:
     bench.start("job-0")
     state = bench.state("job-0")
     assert state["answered"] is True
-    assert not {"answered_id", "answered_at"} & state.keys()
+    assert not {"answered_id", "answered_by"} & state.keys()
 
 
 def test_what_a_start_before_was_answered_is_not_taken_for_the_answer_to_the_next() -> None:
@@ -240,7 +240,7 @@ def test_what_a_start_before_was_answered_is_not_taken_for_the_answer_to_the_nex
     bench.celonis.faults["execute_job"] = ["after"]
     bench.clock.sleep(60.0)
     assert bench.start("job-0")["status"] == "RUNNING"
-    assert not {"answered", "answered_id", "answered_at"} & bench.state("job-0").keys()
+    assert not {"answered", "answered_id", "answered_by"} & bench.state("job-0").keys()
 
 
 @pytest.mark.parametrize("status", [400, 405, 422])
@@ -565,7 +565,7 @@ def test_a_start_right_after_the_claim_hands_its_answer_on_and_does_not_write_it
         "posts": 1,
         "sent_by": bench.clock.now,
         "answered_id": "exec-1",
-        "answered_at": answer["answered_at"],
+        "answered_by": answer["answered_by"],
     }
     assert float(str(state["sent_by"])) >= bench.clock.now
 

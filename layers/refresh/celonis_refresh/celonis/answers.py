@@ -29,8 +29,6 @@ from celonis_refresh.celonis.transport import Answer
 DEFAULT_RETRY_AFTER = 30.0
 MIN_RETRY_AFTER = 1.0
 MAX_RETRY_AFTER = 900.0
-MAX_EXCHANGE = 6.0
-"""Seconds of an exchange up to which the date of its answer says when the request arrived."""
 _MAX_TEXT = 300
 _BUSY = "Something else is probably under way there: look in Celonis what it is, and wait for its end."
 
@@ -95,19 +93,18 @@ def rate_limit(answer: Answer) -> RateLimit | None:
     return RateLimit(_whole(limit), _whole(remaining), reset)
 
 
-def arrived_at(answer: Answer, took: float) -> int | None:
-    """The ``Date`` of an answer less the ``took`` seconds of its exchange, epoch milliseconds.
+def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
+    """When the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
 
-    None where there is no date, or where the exchange took so long that the moment says little.
+    Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``took`` seconds of
+    the exchange. None where there is no date.
     """
     try:
         date = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:
-        return None
-    if not 0 <= took <= MAX_EXCHANGE:
-        return None
-    moment = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return int((moment.timestamp() - took) * 1000)
+        return None, None
+    moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return int((moment - took) * 1000), int((moment + 1 + took) * 1000)
 
 
 def read_json(answer: Answer) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from celonis_refresh.celonis import calls, parsing
 from celonis_refresh.celonis.answers import (
     RateLimit,
-    arrived_at,
+    arrival,
     breaks_off,
     clean,
     failure,
@@ -77,6 +77,8 @@ class CelonisClient:
         self._gate = OpenGate() if gate is None else gate
         self._transport = Transport(pools or Pools(), timeout, user_agent, clock)
         self._rate_limit: RateLimit | None = None
+        self._requested_at: int | None = None
+        self._answered_by: int | None = None
         self._use(connection)
 
     def use(self, connection: Connection) -> None:
@@ -88,6 +90,14 @@ class CelonisClient:
     def rate_limit(self) -> RateLimit | None:
         """What the last answer said about the rate limit; None where it said nothing."""
         return self._rate_limit
+
+    @property
+    def requested_at(self) -> int | None:
+        """When Celonis got the last request, at the earliest, by its own clock in epoch milliseconds.
+
+        The ``Date`` of the answer less the time of the exchange; None where the answer has no date.
+        """
+        return self._requested_at
 
     def urgent(self) -> CelonisClient:
         """This client, over the same connections, for what its gate may not hold back: Celonis alone may."""
@@ -189,13 +199,11 @@ class CelonisClient:
             raise
 
     def _start(self, call: Call, parse: Callable[[Any], StartAnswer], timeout: float | None) -> StartAnswer:
-        began = self._clock()
         answer = self._act(call, timeout)
-        arrived = arrived_at(answer, self._clock() - began)
         try:
-            return StartAnswer(parse(read_json(answer)).execution_id, arrived)
+            return StartAnswer(parse(read_json(answer)).execution_id, self._answered_by)
         except ValueError:
-            return StartAnswer(answered_at=arrived)
+            return StartAnswer(answered_by=self._answered_by)
 
     def _act(self, call: Call, timeout: float | None) -> Answer:
         """A call that changes something: any 2xx is a success, unless somebody else served or spoiled it."""
@@ -229,7 +237,9 @@ class CelonisClient:
     def _send(self, call: Call, deadline: Deadline) -> Answer:
         self._gate.enter(call, deadline.remaining())
         headers = self._auth.headers(deadline.remaining())
+        began = self._monotonic()
         answer = self._transport.send(self._connection.base_url, call, headers, deadline.remaining())
+        self._requested_at, self._answered_by = arrival(answer, self._monotonic() - began)
         self._rate_limit = rate_limit(answer)
         refused = answer.status == THROTTLED
         self._gate.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)

@@ -138,9 +138,9 @@ class TaskFailure(Struct, frozen=True):
 class StartAnswer(Struct, frozen=True):
     """The answer to a start: the id of the execution, or of the load, where it carries one.
 
-    ``answered_at``: the ``Date`` of the answer less the time that the call took, epoch milliseconds: by
-    Celonis's clock, not later than the request arrived. None where the answer has no date, or was slow.
+    ``answered_by``: when Celonis had the start at the latest, by its own clock in epoch milliseconds: the
+    ``Date`` of the answer, which has whole seconds, and the time of the exchange. None without a date.
     """
 
     execution_id: str | None = None
-    answered_at: int | None = None
+    answered_by: int | None = None

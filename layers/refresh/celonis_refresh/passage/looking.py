@@ -43,7 +43,7 @@ def start_of(state: Mapping[str, Any], settle: float) -> Start:
         answered=bool(state.get("answered")),
         sent="posts" in state,
         answered_id=state.get("answered_id"),
-        answered_at=state.get("answered_at"),
+        answered_by=state.get("answered_by"),
         shows_running=bool(state.get("shows_running")),
         two_spaces=bool(state.get("two_spaces")),
     )

@@ -58,14 +58,14 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sent_by: float
     posts: int = 1
     answered_id: Annotated[str, Meta(max_length=256)] | None = None
-    answered_at: int | None = None
+    answered_by: int | None = None
 
     def belongs_to(self, state: Mapping[str, Any]) -> bool:
         """Whether the step still waits for this answer."""
         return state.get("posts") == self.posts and not state.get("answered") and "ended_at" not in state
 
     def facts(self) -> dict[str, Any]:
-        found = {"answered_id": self.answered_id, "answered_at": self.answered_at}
+        found = {"answered_id": self.answered_id, "answered_by": self.answered_by}
         known = {name: value for name, value in found.items() if value is not None}
         return {"answered": True, "sent_by": self.sent_by, **known}
 

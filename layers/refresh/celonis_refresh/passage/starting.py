@@ -73,7 +73,7 @@ class Start(Step):
         observation = self._with_executions(observation)
         if observation.executions is None and not observation.single:
             observation = self._with_executions(observation)
-        if observation.has_run and observation.executions != ():
+        if observation.is_busy or (observation.has_run and observation.executions != ()):
             return observation
         observation = self._with_executions(self.work.observe(self.poll_seconds))
         if observation.executions == () and observation.has_run:
@@ -183,7 +183,7 @@ class Start(Step):
         return check_shown(table, lease, observation.ids, observation.newest_start, self.now())
 
     def _after_answer(self, answer: StartAnswer) -> Progress:
-        found = {"answered_id": answer.execution_id, "answered_at": answer.answered_at}
+        found = {"answered_id": answer.execution_id, "answered_by": answer.answered_by}
         answered: dict[str, Any] = {"sent_by": self.now(), "answered": True}
         answered |= {name: value for name, value in found.items() if value is not None}
         self.state |= answered

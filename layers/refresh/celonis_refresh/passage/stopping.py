@@ -92,8 +92,12 @@ class Stopping(Struct, frozen=True):
             [sentence for _, sentence, _ in found if sentence],
             [case.lease for case, _, idle in found if idle],
             {case.lease: (case.step, case.ended) for case in cases if case.ended},
-            {case.lease: held_until(run, case.step) for case, _, idle in found if not idle},
+            {case.lease: self._held_until(run, case.step) for case, _, idle in found if not idle},
         )
+
+    def _held_until(self, run: Run, step: str) -> float:
+        """When every reading shows what the run has started and seen, in epoch seconds; 0 without a start."""
+        return self.clock() + run.definition.settle if is_started(run.steps.get(step, {})) else 0.0
 
     def _look_after(self, run: Run, case: _Case, share: _Share) -> tuple[str, bool] | None:
         """What is said of a step, if anything, and whether nothing of it is under way. None: not yet."""
@@ -197,11 +201,6 @@ def _given_up(case: _Case, work: Work) -> tuple[str, bool]:
         f"{work.subject} could not be told to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
         False,
     )
-
-
-def held_until(run: Run, step: str) -> float:
-    """The moment from which every reading shows what the step started, in epoch seconds; 0 for no start."""
-    return float(run.steps.get(step, {}).get("sent_by", -run.definition.settle)) + run.definition.settle
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Deadline
 
 UnsavedAnswer = Mapping[str, Any]
-"""``step``, ``posts``, ``sent_by``, and ``answered_id`` and ``answered_at`` where the answer has them."""
+"""``step``, ``posts``, ``sent_by``, and ``answered_id`` and ``answered_by`` where the answer has them."""
 
 
 class Tasks(Struct, frozen=True):

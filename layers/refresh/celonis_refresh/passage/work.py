@@ -121,7 +121,8 @@ class JobWork(Struct, frozen=True):
 
     def observe(self, seconds: Seconds) -> Observation:
         """``GET …/jobs/{job}``: the job and its current status."""
-        return job_observation(self.client.job(self.pool, self.plan.job, timeout=seconds()))
+        observation = job_observation(self.client.job(self.pool, self.plan.job, timeout=seconds()))
+        return replace(observation, requested_at=self.client.requested_at)
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:
         """``GET …/logs/{job}/executions``: a call of the SDK, not served everywhere."""
@@ -257,10 +258,11 @@ class LoadWork(Struct, frozen=True):
         """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables say which."""
         model = self.plan.data_model
         try:
-            return load_observation(self.client.last_load(self.pool, model, timeout=seconds()))
+            load = self.client.last_load(self.pool, model, timeout=seconds())
         except NotFound:
             self.client.tables(self.pool, model, timeout=seconds())
-            return load_observation(None)
+            load = None
+        return replace(load_observation(load), requested_at=self.client.requested_at)
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:  # noqa: ARG002 - no list
         return observation

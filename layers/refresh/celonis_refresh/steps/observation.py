@@ -33,7 +33,7 @@ class Observation(Struct, frozen=True):
     ``current``: the id that runs now; ``latest``: the id of the newest, running or not (perhaps of another id
     space); ``started`` and ``ended``: Celonis's dates of the record, epoch milliseconds; ``executions``: the
     list in Celonis's order, None where it was not asked for or is not served; ``single``: the record is one
-    row, the last load.
+    row, the last load; ``requested_at``: when it was asked for at the earliest, by Celonis's clock.
     """
 
     status: str | None
@@ -45,6 +45,7 @@ class Observation(Struct, frozen=True):
     message: str | None = None
     single: bool = False
     ended: int | None = None
+    requested_at: int | None = None
 
     @property
     def identity(self) -> str | None:
@@ -119,6 +120,7 @@ class Baseline(Struct, frozen=True):
     one_space: bool
     shows_ended_starts: bool
     ended: int | None = None
+    requested_at: int | None = None
 
     @staticmethod
     def of(observation: Observation, earlier: Iterable[str] = ()) -> Baseline:
@@ -134,6 +136,7 @@ class Baseline(Struct, frozen=True):
             one_space=observation.single or (ids is not None and observation.latest in ids),
             shows_ended_starts=observation.shows_ended_starts,
             ended=observation.ended,
+            requested_at=observation.requested_at,
         )
 
     @property
@@ -151,6 +154,7 @@ class Baseline(Struct, frozen=True):
             "one_space": self.one_space,
             "shows_ended_starts": self.shows_ended_starts,
             "ended": self.ended,
+            "requested_at": self.requested_at,
         }
 
     @staticmethod

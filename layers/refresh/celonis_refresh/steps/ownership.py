@@ -47,7 +47,7 @@ class Evidence(Struct, frozen=True):
     ``proven_by``: "date", "id", "answer" or "running", None while ours is not known; ``ours``: its id, None
     where there are none. ``new`` and ``new_latest``: ids shown that were not there before, in the list or as
     running, and as the latest; ``one_space``: these are known to be ids of one space. ``ran``: something was
-    seen running; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
+    seen running, ``ran_settled``: by a settled observation; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
     such ids without dates, shown before an observation was settled. ``absent``: a settled observation showed
     the target idle, without anything new; ``end_status``, ``end_seen``: the first end that a settled one
     showed, and the seconds after the start. ``ran_ours``: the last load was seen running beside our id.
@@ -59,6 +59,7 @@ class Evidence(Struct, frozen=True):
     proven_by: str | None = None
     ours: str | None = None
     ran: bool = False
+    ran_settled: bool = False
     moved: bool = False
     ran_ours: bool = False
     new: frozenset[str] = frozenset()
@@ -110,8 +111,8 @@ class Start(Struct, frozen=True):
     """One start. ``settle``: seconds that a reading may be old.
 
     ``sent``: we sent it; False for a load that a job starts. ``answered``: with a 2xx; ``answered_id``: the
-    id that the answer carried; ``answered_at``: the date of the answer less the time that the request took,
-    epoch milliseconds of Celonis's clock. ``shows_running``: the target has been seen to show what runs;
+    id that the answer carried; ``answered_by``: when Celonis had the start at the latest, epoch
+    milliseconds of its clock. ``shows_running``: the target has been seen to show what runs;
     ``two_spaces``: an earlier execution of ours was known by two ids.
     """
 
@@ -120,7 +121,7 @@ class Start(Struct, frozen=True):
     answered: bool
     sent: bool = True
     answered_id: str | None = None
-    answered_at: int | None = None
+    answered_by: int | None = None
     shows_running: bool = False
     two_spaces: bool = False
 
@@ -182,6 +183,7 @@ class _Decision:
         return replace(
             evidence,
             ran=evidence.ran or ran or bool(current),
+            ran_settled=evidence.ran_settled or (ran and self.settled),
             moved=evidence.moved or ran or not seen.ids <= self.before.ids,
             ran_ours=evidence.ran_ours or (running and bool(latest)),
             new=new | (latest if one_space else frozenset()),
@@ -217,26 +219,46 @@ class _Decision:
         """The entries of the list that cannot have existed before, in its order."""
         if self.before.listed is None:
             return ()
-        return tuple(entry for entry in self.seen.executions or () if self._is_new(entry.id, entry.started))
+        return tuple(entry for entry in self.seen.executions or () if self._is_new(entry))
 
-    def _is_new(self, found: str, started: int | None) -> bool:
-        """Not in the baseline, and later than its newest by Celonis's dates.
+    def _shown(self, found: str) -> ListedExecution:
+        """The execution with this id as the observation shows it."""
+        for entry in self.seen.executions or ():
+            if entry.id == found:
+                return entry
+        seen = self.seen
+        dates = (seen.started, seen.ended) if seen.single else (None, None)
+        return ListedExecution(found, None, seen.activity, *dates)
+
+    def _is_new(self, entry: ListedExecution) -> bool:
+        """Not in the baseline, and by Celonis's dates later than its newest and than the request for it.
 
         Without dates only a settled observation tells: an earlier one may show what the baseline had passed.
         """
-        newest = self.before.newest
-        if found in self.before.ids:
+        newest, started = self.before.newest, entry.started
+        if entry.id in self.before.ids or self._is_older(entry):
             return False
         if started is not None and newest is not None:
             return started > newest
         return self.settled or not self.before.ids
 
+    def _is_older(self, entry: ListedExecution) -> bool:
+        """Whether its dates say that it began before the baseline was asked for.
+
+        The dates decide only where they go together with those of the answers: what ended longer than
+        ``settle`` before would be in the baseline, and what runs long after the start began with it.
+        """
+        asked, started, ended = self.before.requested_at, entry.started, entry.ended
+        if asked is None or started is None or started >= asked - CLOCK_TOLERANCE * 1000:
+            return False
+        if ended is None:
+            return not self.settled
+        return ended >= asked - (self.start.settle + CLOCK_TOLERANCE) * 1000
+
     def _if_new(self, found: str | None) -> frozenset[str]:
         if found is None:
             return frozenset()
-        entry = next((entry for entry in self.seen.executions or () if entry.id == found), None)
-        started = entry.started if entry else self.seen.started if self.seen.single else None
-        return frozenset({found}) if self._is_new(found, started) else frozenset()
+        return frozenset({found}) if self._is_new(self._shown(found)) else frozenset()
 
     def _early(self, shown: Iterable[str | None]) -> frozenset[str]:
         """The ids shown that the baseline lacks and that no date tells from older ones."""
@@ -246,9 +268,7 @@ class _Decision:
         return frozenset(found for found in unknown if not self._is_dated(found))
 
     def _is_dated(self, found: str) -> bool:
-        entry = next((entry for entry in self.seen.executions or () if entry.id == found), None)
-        started = entry.started if entry else self.seen.started if self.seen.single else None
-        return started is not None and self.before.newest is not None
+        return self._shown(found).started is not None and self.before.newest is not None
 
     @property
     def _shows_nothing(self) -> bool:
@@ -308,12 +328,13 @@ class _Decision:
         return next((entry for entry in self.new_entries if entry.id == found), None)
 
     def _newest_entry(self) -> ListedExecution | None:
-        """The entry that began last: one without a start date has not begun."""
-        dated = [entry for entry in self.new_entries if entry.started is not None]
-        undated = [entry for entry in self.new_entries if entry.started is None]
-        if dated and not undated:
-            return max(dated, key=lambda entry: entry.started or 0)
-        return self.new_entries[0] if self.new_entries else None
+        """The entry that began last; None where that is not known, as without dates the order is not."""
+        entries = self.new_entries
+        if len(entries) < 2:
+            return entries[0] if entries else None
+        if any(entry.started is None for entry in entries):
+            return None
+        return max(entries, key=lambda entry: entry.started or 0)
 
     # Which is ours
 
@@ -322,9 +343,9 @@ class _Decision:
         found = self.candidates
         sole = min(self.evidence.new or found) if found and self._counted == 1 else None
         answered = self.start.answered_id
-        if answered in found and self._began_after_answer(answered) and self._is_last(answered):
+        if answered in found and self._is_dated_as_ours(answered) and self._is_last(answered):
             self._own(answered, "answer")
-        elif sole is not None and self._began_after_answer(sole) and self._may_be_answered(sole):
+        elif sole is not None and self._is_dated_as_ours(sole) and self._may_be_answered(sole):
             self._own(sole, "date")
         elif self._is_settled_enough(sole):
             self._own(sole, "id")
@@ -346,7 +367,9 @@ class _Decision:
     def _is_last(self, found: str | None) -> bool:
         """Whether nothing new is shown to have begun after ``found``."""
         newest = self._newest_entry()
-        return self._latest == found if newest is None else newest.id == found
+        if newest is None:
+            return self._latest == found and not self.new_entries
+        return newest.id == found
 
     def _may_be_answered(self, sole: str) -> bool:
         """Whether the answer named no other id: another one may be ours, not shown yet."""
@@ -364,24 +387,26 @@ class _Decision:
             return False
         return newest.activity is not Activity.IDLE or not self._runs_other(newest.id)
 
-    def _began_after_answer(self, found: str | None) -> bool:
-        """Whether its start date is not before our start, both by Celonis's clock."""
-        at, newest = self.start.answered_at, self.before.newest
-        started = self._started(found)
-        if at is None or started is None:
+    def _is_dated_as_ours(self, found: str) -> bool:
+        """Whether its dates say that it began with our start and not before, by Celonis's clock.
+
+        What began after the baseline was asked for, and had not ended before our start arrived, is ours:
+        nothing unseen was running then. A start without an answer has nobody else's near it.
+        """
+        asked, newest, answered_by = self.before.requested_at, self.before.newest, self.start.answered_by
+        entry = self._shown(found)
+        if asked is None or entry.started is None:
             return False
         tolerance = CLOCK_TOLERANCE * 1000
-        if newest is not None and newest > at + tolerance:
+        if newest is not None and newest > asked + tolerance:
             return False  # the dates of executions and those of answers do not go together
-        return at <= started <= at + self.since * 1000 + tolerance
-
-    def _started(self, found: str | None) -> int | None:
-        if found is None:
-            return None
-        if self.seen.single:
-            return self.seen.started if found == self._latest else None
-        entry = self._entry(found)
-        return entry.started if entry else None
+        if not asked <= entry.started <= asked + (self.since + self.start.settle) * 1000 + tolerance:
+            return False
+        if not self.start.answered:
+            return not self.evidence.absent
+        if entry.ended is None:
+            return answered_by is not None and entry.activity is Activity.RUNNING
+        return answered_by is not None and entry.ended >= answered_by
 
     def _is_settled_enough(self, sole: str | None) -> bool:
         """Whether the only new id is ours: every start until ours would show by now."""
@@ -389,15 +414,16 @@ class _Decision:
             return False
         if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
             return False  # the answer named another id, which may be shown next
-        accepted = self.start.answered and self.start.sent
-        if self.seen.single and self.seen.activity is Activity.IDLE and accepted:
+        if self.start.sent and not self.start.answered:
+            return self.evidence.ran_settled  # what had ended before may be shown late
+        if self.seen.single and self.seen.activity is Activity.IDLE and self.start.sent:
             return self.start.shows_running or self.evidence.ran  # else ours may run unseen
         if not self.list_decides:
             return True
         entry = self._entry(sole)
         if entry is None:
             return self.confirmed  # the list does not show it although nothing runs
-        return entry.activity is not Activity.IDLE or not self._runs_other(sole)
+        return entry.activity is not Activity.IDLE or (self.confirmed and not self._runs_other(sole))
 
     def _runs_other(self, found: str) -> bool:
         """Whether something runs that is not ``found``."""
@@ -411,7 +437,8 @@ class _Decision:
         shows_ids = self.list_decides or self._latest is not None
         idle = self.before.activity is Activity.IDLE
         first = self.before.status is None and not self.before.ids and self.seen.status is not None
-        return idle and self.settled and not shows_ids and (self.evidence.ran or first)
+        ran = self.evidence.ran if self.start.answered else self.evidence.ran_settled
+        return idle and self.settled and not shows_ids and (ran or first)
 
     # What became of it
 
@@ -434,9 +461,10 @@ class _Decision:
             return False
         if self.seen.single and self.evidence.ours == self.start.answered_id and not self.confirmed:
             return False  # ours may be queued behind it
-        newest = self._newest_entry()
-        if newest is not None:
-            return newest.id in others
+        if self.new_entries:
+            newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
+            hidden = len(self.evidence.new_latest) > len(listed)  # the list shows the oldest only
+            return hidden or (bool(others & listed) if newest is None else newest.id in others)
         second = self._counted > 1 and not self._list_matters
         return second or bool({self.seen.current, self._latest} & others)
 
@@ -445,25 +473,21 @@ class _Decision:
         if self.seen.activity is Activity.RUNNING:
             return self._running()
         if self.seen.single:
-            changed = self._is_own_status and self.seen.status != self.before.status
-            own = self.confirmed or self.evidence.ran_ours or changed
+            own = self.confirmed or self.evidence.ran_ours or self._is_own_status
             return self._record_end() if own else self._running()
         return self._record_end() if self.confirmed else self._running()
 
     @property
     def _is_own_status(self) -> bool:
-        """Whether the status beside the id of a load can be no older load's but the one of the baseline.
+        """Whether the status is that of ours and not of the load before: it may be as old as ``settle``.
 
-        It may be as old as ``settle``: so what is in the baseline has to have ended longer before.
+        That our load began after the baseline was asked for says that dates and answers have one clock.
         """
-        if self.settled:
-            return True
-        if not self.before.ids:
-            return self.seen.activity is Activity.RUNNING or self.seen.ended is not None
-        started, ended = self.seen.started, self.before.ended
-        if started is None or ended is None or self.seen.ended is None:
+        started, ended = self.seen.started, self.seen.ended
+        before, asked = self.before.requested_at, self.seen.requested_at
+        if started is None or ended is None or before is None or asked is None:
             return False
-        return started - ended > self.start.settle * 1000
+        return before <= started and ended + self.start.settle * 1000 <= asked
 
     def _record_end(self) -> Ownership:
         if self.seen.status is None and self.confirmed:
