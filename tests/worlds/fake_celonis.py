@@ -321,7 +321,7 @@ class FakeCelonis:
         self._pass(sent + min(self.world.up, limit))
         self._served = self.clock.now
         running = self.truth.running(self.clock.now)
-        knew = running is not None and self.is_seen(running, "run_seen")
+        knew = running is not None and all(self.is_seen(running, what) for what in ("id_seen", "run_seen"))
         self.cancels.append(Cancel(self.run, sent, self.clock.now, running, knew))
         self.truth.cancel(self.clock.now)
         self.hook(call.path, "after")

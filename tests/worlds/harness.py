@@ -10,7 +10,7 @@ from typing import Protocol
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.stopping import Stopping
+from celonis_refresh.passage.stopping import Findings, Stopping, earlier_of
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
@@ -79,21 +79,20 @@ class RealService:
         """As CloseRun: stops what a run left running unless it succeeded, and ends the record."""
         bench, celonis = self.bench, self.celonis
         run, deadline = bench.records.get(run_id), bench.deadline(300.0)
-        freed: list[str] = []
-        held: dict[str, float] = {}
+        findings = Findings()
         if not succeeded and run.is_open:
             run = bench.records.begin_closing(run, iso(bench.clock()), deadline)
             findings = Stopping(bench.work_for, bench.clock, celonis.sleep).stop(run, deadline)
             if celonis.note is not None:
                 celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
-            freed, held = findings.free, findings.held
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}
         key = keys.run(run_id)
         bench.dynamodb.items[key] = {**bench.dynamodb.items[key], "status": status}
-        for lease, until in held.items():
+        for lease, until in findings.held.items():
             bench.leases.hold(run_id, lease, until, deadline)
-        for lease in freed:
-            bench.leases.free(run_id, lease, bench.deadline())
+        for lease in findings.free:
+            earlier = earlier_of(run, lease, findings, bench.leases, bench.clock())
+            bench.leases.free(run_id, lease, bench.deadline(), earlier)
 
 
 def real_service(bench: Bench, celonis: FakeCelonis) -> Service:

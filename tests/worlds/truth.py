@@ -67,7 +67,7 @@ class Truth:
             if execution.began <= now < execution.ended:
                 if execution.cancelled == inf and execution.ended > now + self.cancel_seconds:
                     execution.cancelled, execution.ended = now, now + self.cancel_seconds
-                    execution.result = "CANCEL"
+                    execution.result, execution.started = "CANCEL", min(execution.started, now)
                     self._plan(now)
                 return execution
         return None

@@ -127,7 +127,7 @@ def _of_cancel(played: Played, cancel: Cancel) -> list[Finding]:
 
 def broken_assumptions(played: Played) -> frozenset[int]:
     """The numbers of the model's assumptions that this play left."""
-    broken = set()
+    broken = {7} if played.world.header_offset else set()
     if any(_finds_unseen(post) for post in played.celonis.posts):
         broken.add(3)
     for result in played.results:

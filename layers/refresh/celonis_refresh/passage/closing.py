@@ -12,9 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from celonis_refresh.passage.executions import EndedExecution, Executions
-from celonis_refresh.passage.stopping import Findings, Stopping
+from celonis_refresh.passage.stopping import Stopping, earlier_of
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
@@ -88,19 +87,9 @@ class Closing(Struct, frozen=True):
             else:
                 run = Run({**run.item, **known})
         for lease in findings.free:
-            self.leases.free(run.run_id, lease, deadline, self._earlier(run, lease, findings))
+            earlier = earlier_of(run, lease, findings, self.leases, self.clock())
+            self.leases.free(run.run_id, lease, deadline, earlier)
         return run
-
-    def _earlier(self, run: Run, lease: str, findings: Findings) -> Earlier | None:
-        """Our last executions with the one that was seen to end; None where none was."""
-        found = findings.ended.get(lease)
-        if found is None:
-            return None
-        step, evidence = found
-        state, by = run.steps[step], self.clock() + run.definition.settle
-        shows_running = bool(state.get("shows_running"))
-        earlier, started = self.leases.earlier(lease), state.get("started_date")
-        return earlier.followed_by(evidence.ids_of_ours, started, by, shows_running=shows_running)
 
     def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """From here on no task of the run starts anything: one that was under way when its execution was

@@ -67,12 +67,16 @@ def is_running(ownership: Ownership, observation: Observation) -> bool:
     evidence = ownership.evidence
     if ownership.status is not OwnershipStatus.RUNNING or evidence.proven_by is None:
         return False
+    if evidence.ids_of_others:
+        return False  # ours may be over
     if observation.activity is not Activity.RUNNING:
         return False
     ours, running = evidence.ids_of_ours, observation.running_ids
     if not ours or not running:
         return not ours
-    return running <= ours and (observation.current in ours or _agrees(observation, running))
+    if evidence.shows_current:
+        return running <= ours and observation.current in ours
+    return running <= ours and _agrees(observation, running)
 
 
 def _agrees(observation: Observation, running: frozenset[str]) -> bool:

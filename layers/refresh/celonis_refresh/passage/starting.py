@@ -6,10 +6,8 @@ says about a start that may have taken place is looked up by the check, before a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import StartAnswer
@@ -67,18 +65,12 @@ class Start(Step):
 
     def _observe_baseline(self) -> Observation:
         """What is there before the start. That something is missing needs a second, consistent answer."""
-        observation = self.work.observe(self.poll_seconds)
-        if observation.activity is Activity.RUNNING and observation.current:
-            return observation
-        observation = self._with_executions(observation)
+        observation = self._with_executions(self.work.observe(self.poll_seconds))
         if observation.executions is None and not observation.single:
             observation = self._with_executions(observation)
         if observation.is_busy or (observation.has_run and observation.executions != ()):
             return observation
-        observation = self._with_executions(self.work.observe(self.poll_seconds))
-        if observation.executions == () and observation.has_run:
-            return replace(observation, executions=None)  # a list that shows nothing of what ran
-        return observation
+        return self._with_executions(self.work.observe(self.poll_seconds))
 
     def _with_executions(self, observation: Observation) -> Observation:
         """A list that fails for longer than a reading may be stale is taken for one that is not served."""
@@ -95,12 +87,12 @@ class Start(Step):
     def _wait_while_busy(self, observation: Observation) -> Progress:
         if observation.activity is Activity.RUNNING:
             self.state["shows_running"] = True
-        self._note_busy(observation.running_ids)
+        self._note_busy(observation)
         return self._wait("an execution that is running in Celonis already")
 
-    def _note_busy(self, ids: Collection[str]) -> None:
-        """Something runs: the baseline has to show that it ended."""
-        self.state["busy"] = {"at": self.now(), "ids": sorted(ids)}
+    def _note_busy(self, observation: Observation | None = None) -> None:
+        """Something runs: the baseline has to show that it ended. ``observation``: the one that shows it."""
+        self.state["busy"] = {"at": self.now(), "ids": sorted(observation.running_rows) if observation else []}
         self.state.pop("waiting_for", None)  # so that it is written
 
     def _is_fresh(self, observation: Observation) -> bool:
@@ -113,10 +105,8 @@ class Start(Step):
             if not shown:
                 return False
         busy, settle = self.state.get("busy"), self.run.definition.settle
-        if busy is None or (busy["ids"] and observation.ids.issuperset(busy["ids"])):
+        if busy is None or (busy["ids"] and observation.ended_rows.issuperset(busy["ids"])):
             return True
-        if self.now() - float(busy["at"]) < settle:
-            return False
         idle_from = busy.setdefault("idle_from", self.now())
         return bool(self.now() - float(idle_from) >= settle)
 
@@ -135,12 +125,14 @@ class Start(Step):
         return self.progress("WAITING", at_most=FRESH_SECONDS)
 
     def _stands_still(self, observation: Observation) -> bool:
-        """Whether only an id speaks for something running, and has for longer than any reading is stale."""
-        if observation.activity is not Activity.IDLE or observation.current is None:
+        """Whether only an id, or a missing end date, speaks for something running, for longer than any
+        reading is stale."""
+        found = observation.identity if observation.is_contradictory else observation.current
+        if observation.activity is Activity.RUNNING or found is None:
             return False
         stood = self.state.get("stood", {})
-        if stood.get("id") != observation.current:
-            self.state["stood"] = {"id": observation.current, "since": self.now()}
+        if stood.get("id") != found:
+            self.state["stood"] = {"id": found, "since": self.now()}
             self.state.pop("waiting_for", None)  # so that it is written
             return False
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
@@ -213,7 +205,7 @@ class Start(Step):
             self.save()
             return self.progress("RUNNING")
         if busy:
-            self._note_busy(())
+            self._note_busy()
         return self._take_back(refused)
 
     def _is_busy(self) -> bool:

@@ -22,6 +22,7 @@ from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Baseline, Observation
+from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.timing import Clock, Deadline, iso
 
 POST_SECONDS = 20.0
@@ -158,11 +159,26 @@ class Step:
         return self._earlier
 
     def followed_by_ours(self) -> Earlier | None:
-        """Our last executions with the one of this step, where one was proven to be ours."""
-        evidence = evidence_of(self.state)
-        if evidence.proven_by is None or "posts" not in self.state:
-            return None
-        shows_running = bool(self.state.get("shows_running"))
-        by = self.now() + self.run.definition.settle
-        started = self.state.get("started_date")
-        return self.earlier().followed_by(evidence.ids_of_ours, started, by, shows_running=shows_running)
+        """Our last executions after this step; None where it adds nothing to them."""
+        evidence, settle = evidence_of(self.state), self.run.definition.settle
+        return earlier_after(self.earlier, self.state, evidence, self.now() + settle, settle)
+
+
+def earlier_after(
+    earlier: Callable[[], Earlier], state: Mapping[str, Any], evidence: Evidence, by: float, settle: float
+) -> Earlier | None:
+    """Our last executions after a step that ends; None where it adds nothing to ``earlier``.
+
+    ``state``: what is noted of the step; ``by``: when every reading shows what it has seen.
+    """
+    if evidence.proven_by is not None and "posts" in state:
+        return earlier().followed_by(
+            evidence.ids_of_ours,
+            state.get("started_date"),
+            by,
+            shows_running=bool(state.get("shows_running")),
+            others=evidence.ids_of_others,
+        )
+    if "busy" in state:
+        return earlier().seen_busy(float(state["busy"]["at"]) + settle)
+    return None

@@ -17,8 +17,11 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, is_running, observe_started
 from celonis_refresh.passage.progress import is_started
+from celonis_refresh.passage.step import earlier_after
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
 from celonis_refresh.timing import Clock, Deadline
@@ -35,13 +38,13 @@ RUNS_ON = "runs on: no call is known that cancels a load."
 class Findings(Struct):
     """``sentences``: what was found and done, for the record.
 
-    ``free``: the leases that nothing uses; ``ended``: by lease, the step that ended and its evidence;
+    ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
     ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
     """
 
     sentences: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
-    ended: dict[str, tuple[str, Evidence]] = field(default_factory=dict)
+    ended: dict[str, Evidence] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)
 
 
@@ -91,7 +94,7 @@ class Stopping(Struct, frozen=True):
         return Findings(
             [sentence for _, sentence, _ in found if sentence],
             [case.lease for case, _, idle in found if idle],
-            {case.lease: (case.step, case.ended) for case in cases if case.ended},
+            {case.lease: case.ended for case in cases if case.ended},
             {case.lease: self._held_until(run, case.step) for case, _, idle in found if not idle},
         )
 
@@ -175,6 +178,14 @@ class Stopping(Struct, frozen=True):
         )
         case.evidence = ownership.evidence
         return ownership, is_running(ownership, observation)
+
+
+def earlier_of(run: Run, lease: str, findings: Findings, leases: Leases, now: float) -> Earlier | None:
+    """Our last executions after the step of this lease has been stopped; None where it adds nothing."""
+    step, settle = next(step for step, held in _leases(run) if held == lease), run.definition.settle
+    state = run.steps.get(step, {})
+    evidence = findings.ended.get(lease) or evidence_of(state)
+    return earlier_after(lambda: leases.earlier(lease), state, evidence, now + settle, settle)
 
 
 class _Share(Struct, frozen=True):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.table import Action, Table
@@ -21,9 +22,10 @@ MAX_OPERANDS = 90
 
 
 class Earlier(Struct, frozen=True):
-    """``ids``: all ids known of our last executions, newest first; ``newest``: those of the newest.
+    """``ids``: all ids known of our last executions, newest first.
 
-    ``started``: its start date by Celonis; ``visible_by``: epoch seconds from which every reading shows it.
+    ``newest``: ids of which a fresh observation shows one: those of our newest execution, or of what polls
+    have shown after it; ``started``: the start date of ours by Celonis; ``visible_by``: epoch seconds from which every reading shows it.
     ``shows_running``: a poll has shown the target running, so running executions do show.
     """
 
@@ -47,12 +49,32 @@ class Earlier(Struct, frozen=True):
         )
 
     def followed_by(
-        self, ids: Collection[str], started: int | None, visible_by: float, *, shows_running: bool
+        self,
+        ids: Collection[str],
+        started: int | None,
+        visible_by: float,
+        *,
+        shows_running: bool,
+        others: Collection[str] = (),
     ) -> Earlier:
-        """With one more execution of ours."""
+        """With one more execution of ours; ``others``: ids of executions that polls have shown beside it.
+
+        One of these has to be shown instead, where there are any: they began later.
+        """
         newest = tuple(sorted(ids)[:2])
         kept = [*newest, *(found for found in self.ids if found not in newest)][:MAX_EARLIER]
-        return Earlier(tuple(kept), newest, started, visible_by, self.shows_running or shows_running)
+        last = tuple(sorted(others)[-2:])
+        return Earlier(
+            ids=tuple(kept),
+            newest=last or newest,
+            started=None if last else started,
+            visible_by=visible_by,
+            shows_running=self.shows_running or shows_running,
+        )
+
+    def seen_busy(self, visible_by: float) -> Earlier:
+        """After a poll of a run that started nothing has shown an execution of another user."""
+        return replace(self, newest=(), started=None, visible_by=max(visible_by, self.visible_by))
 
     def is_shown_by(self, ids: Collection[str], newest_start: int | None, now: float) -> bool:
         """Whether an observation with these ids and this newest start date shows our last execution."""

@@ -74,12 +74,38 @@ class Observation(Struct, frozen=True):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something runs, or an id says so of which no list says that it has ended."""
+        """Whether something runs, or an id says so of which no list says that it has ended.
+
+        A load without an end date may run: its status may be that of the load before. What has an id, and no
+        status, has been started.
+        """
         listed = self.executions or ()
         ended = {entry.id for entry in listed if entry.activity is Activity.IDLE}
         active = any(entry.activity is Activity.RUNNING for entry in listed)
         running = active or self.activity is Activity.RUNNING
-        return running or (self.current is not None and self.current not in ended)
+        named = self.current is not None and self.current not in ended
+        return running or named or self.is_contradictory
+
+    @property
+    def is_contradictory(self) -> bool:
+        """Whether one part shows a start of which another part, perhaps older, shows nothing."""
+        if self.single:
+            return self.started is not None and self.ended is None
+        return self.latest is not None and self.status is None and not self.executions
+
+    @property
+    def running_rows(self) -> frozenset[str]:
+        """The ids that one row, of one moment, shows as running; a job's record is of several moments."""
+        rows = {entry.id for entry in self.executions or () if entry.activity is Activity.RUNNING}
+        is_row = self.single and self.identity is not None and self.started is not None and self.ended is None
+        return frozenset(rows | ({str(self.identity)} if is_row else set()))
+
+    @property
+    def ended_rows(self) -> frozenset[str]:
+        """The ids that one row shows as ended."""
+        rows = {entry.id for entry in self.executions or () if entry.activity is Activity.IDLE}
+        is_row = self.single and self.identity is not None and self.ended is not None
+        return frozenset(rows | ({str(self.identity)} if is_row else set()))
 
     @property
     def running_ids(self) -> frozenset[str]:

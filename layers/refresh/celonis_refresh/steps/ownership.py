@@ -46,7 +46,7 @@ class Evidence(Struct, frozen=True):
 
     ``proven_by``: "date", "id", "answer" or "running", None while ours is not known; ``ours``: its id, None
     where there are none. ``new`` and ``new_latest``: ids shown that were not there before, in the list or as
-    running, and as the latest; ``one_space``: these are known to be ids of one space. ``ran``: something was
+    running, and as the latest; ``one_space``: these are known to be ids of one space; ``shows_current``: an id was shown as running. ``ran``: something was
     seen running, ``ran_settled``: by a settled observation; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
     such ids without dates, shown before an observation was settled. ``absent``: a settled observation showed
     the target idle, without anything new; ``end_status``, ``end_seen``: the first end that a settled one
@@ -67,6 +67,7 @@ class Evidence(Struct, frozen=True):
     early: frozenset[str] = frozenset()
     early_latest: frozenset[str] = frozenset()
     one_space: bool = False
+    shows_current: bool = False
     pair: str = ""
     aliased: bool = False
     absent: bool = False
@@ -92,6 +93,15 @@ class Evidence(Struct, frozen=True):
             return frozenset({self.ours})
         spaces = (self.new | self.early, self.new_latest)
         return frozenset({self.ours}).union(*(ids for ids in spaces if len(ids) == 1))
+
+    @property
+    def ids_of_others(self) -> frozenset[str]:
+        """New ids that are known to be those of other executions than ours."""
+        if self.ours is None:
+            return frozenset()
+        listed, latest = self.new | self.early, self.new_latest | self.early_latest
+        spaces = [listed | latest] if self.one_space else [listed, latest]
+        return frozenset().union(*(ids - {self.ours} for ids in spaces if self.ours in ids or len(ids) > 1))
 
 
 class Ownership(Struct, frozen=True):
@@ -191,6 +201,7 @@ class _Decision:
             early=evidence.early | early,
             early_latest=evidence.early_latest | early_latest,
             one_space=one_space,
+            shows_current=evidence.shows_current or seen.current is not None,
             end_status=seen.status if is_end else evidence.end_status,
             end_seen=self.since if is_end else evidence.end_seen,
             pair=pair or evidence.pair,
@@ -298,7 +309,9 @@ class _Decision:
     @property
     def _list_matters(self) -> bool:
         """Whether executions are told apart by the list: a list that was served is waited for."""
-        return self.before.listed is not None and not (self._lacks_list and self.confirmed)
+        without_ours = bool(self.evidence.new) and not self.new_entries
+        useless = self.confirmed and (self._lacks_list or without_ours)
+        return self.before.listed is not None and not useless
 
     @property
     def candidates(self) -> frozenset[str]:
@@ -414,15 +427,13 @@ class _Decision:
             return False
         if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
             return False  # the answer named another id, which may be shown next
-        if self.start.sent and not self.start.answered:
-            return self.evidence.ran_settled  # what had ended before may be shown late
+        if self.start.sent and not self.start.answered and not self.evidence.ran_settled:
+            return False  # what had ended before may be shown late
         if self.seen.single and self.seen.activity is Activity.IDLE and self.start.sent:
             return self.start.shows_running or self.evidence.ran  # else ours may run unseen
-        if not self.list_decides:
-            return True
         entry = self._entry(sole)
-        if entry is None:
-            return self.confirmed  # the list does not show it although nothing runs
+        if entry is None:  # the list does not show it although nothing runs
+            return self.confirmed or not self.list_decides
         return entry.activity is not Activity.IDLE or (self.confirmed and not self._runs_other(sole))
 
     def _runs_other(self, found: str) -> bool:
@@ -463,8 +474,10 @@ class _Decision:
             return False  # ours may be queued behind it
         if self.new_entries:
             newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
-            hidden = len(self.evidence.new_latest) > len(listed)  # the list shows the oldest only
-            return hidden or (bool(others & listed) if newest is None else newest.id in others)
+            unlisted = bool({self.seen.current, self._latest} & others - listed)
+            if unlisted or len(self.evidence.new_latest) > len(listed):
+                return True  # the list shows the oldest only
+            return bool(others & listed) if newest is None else newest.id in others
         second = self._counted > 1 and not self._list_matters
         return second or bool({self.seen.current, self._latest} & others)
 
