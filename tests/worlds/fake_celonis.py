@@ -292,7 +292,7 @@ class FakeCelonis:
         post.arrived = now
         ours = world.runs[self.run]
         post.found = running
-        if running is not None and running.owner != self.run and not self.is_seen(running):
+        if running is not None and running.owner != self.run and not self.is_seen(running, "active_seen"):
             post.found_unseen = True
         if running is not None and world.busy != "queue":
             post.refused = world.busy == "refuse"
@@ -410,6 +410,8 @@ class FakeCelonis:
         self._mark(execution, "end_seen" if at >= execution.ended else "seen")
         if at >= execution.started:
             self._mark(execution, "run_seen")
+        if at < execution.ended:
+            self._mark(execution, "active_seen")
 
     def _job(self, age: float | None = None) -> dict[str, Any]:
         """The job's record; ``age`` of all its fields, or drawn anew."""
@@ -428,6 +430,8 @@ class FakeCelonis:
             for execution in (current, latest):
                 if execution is not None:
                     self._mark(execution, "id_seen")
+            if current is not None and by_current < current.ended:
+                self._mark(current, "active_seen")
         return {
             "id": "job-a",
             "name": "Orders",
@@ -515,6 +519,8 @@ class FakeCelonis:
         if shows.load_id:
             row["dataLoadId"] = load.id
         if shows.load_dates:
+            if load.started <= row_at < load.ended:
+                self._mark(load, "active_seen")
             row["startDate"] = self._date(load.started, row_at, load.ended)
             row["endDate"] = self._date(load.ended, row_at)
         return 200, row

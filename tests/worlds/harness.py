@@ -33,7 +33,7 @@ STOPPED = "Stopped"
 class RunResult:
     """How one run of ours ended: ``outcome`` is SUCCEEDED, the name of an error, Endless or Stopped.
 
-    ``bug``: an exception that the service did not raise on purpose. ``crashed``: when a function died, with
+    ``closed``: when what it left had been looked at; ``bug``: an exception that the service did not raise on purpose. ``crashed``: when a function died, with
     nothing recorded of a start that was answered.
     """
 
@@ -41,6 +41,7 @@ class RunResult:
     began: float
     outcome: str = ""
     ended: float = 0.0
+    closed: float = 0.0
     bug: str = ""
     crashed: list[float] = field(default_factory=list)
 
@@ -165,6 +166,7 @@ class _Player:
             self.service.stop(self.run_id, succeeded=result.outcome == "SUCCEEDED")
         except Exception as error:  # noqa: BLE001
             result.bug = f"while closing: {type(error).__name__}: {error}"
+        result.closed = self.clock.now
         self.celonis.drop()
         return result
 

@@ -152,7 +152,7 @@ def _starts_within(played: Played, since: float, until: float) -> bool:
 def _breaks_fourth(played: Played, result: RunResult) -> bool:
     """Without a list that reaches back, others start nothing until ours was shown, or its step ended."""
     for ours in played.celonis.truth.of(result.run):
-        until = min(ours.id_seen, result.ended) if played.world.id_remains else result.ended
+        until = min(ours.id_seen, result.closed) if played.world.id_remains else result.closed
         if _starts_within(played, ours.sent, until) and not _list_reaches_back(played, ours, until):
             return True
     return False
@@ -185,9 +185,13 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
 
 
 def _first_poll(played: Played, result: RunResult, since: float) -> float:
-    """When the first call that the run sent from then on was answered; ``since`` where there was none."""
+    """When the first poll that the run sent from then on was answered; ``since`` where there was none.
+
+    A poll of a job is two calls: its record and its list.
+    """
     took = played.world.up + played.world.down
-    return min((at for at in played.celonis.calls[result.run] if at - took >= since), default=since)
+    calls = sorted(at for at in played.celonis.calls[result.run] if at - took >= since)
+    return calls[min(1, len(calls) - 1)] if calls else since
 
 
 def features(world: World) -> tuple[str, ...]:

@@ -56,8 +56,10 @@ class Start(Step):
         except CelonisError as error:
             raise self.failed(error) from None
         if observation.is_busy and not self._stands_still(observation):
+            self._note_shown(observation)
             return self._wait_while_busy(observation)
         if not self._is_fresh(observation):
+            self._note_shown(observation)
             return self._wait_for_fresh()
         if self.deadline.left() < MIN_POST_SECONDS:
             return self.progress("WAITING")
@@ -92,7 +94,12 @@ class Start(Step):
 
     def _note_busy(self, observation: Observation | None = None) -> None:
         """Something runs: the baseline has to show that it ended. ``observation``: the one that shows it."""
-        self.state["busy"] = {"at": self.now(), "ids": sorted(observation.running_rows) if observation else []}
+        before, ids = self.state.get("busy", {}), observation.running_rows if observation else frozenset()
+        self.state["busy"] = {
+            "at": self.now(),
+            "ids": sorted(ids | frozenset(before.get("ids", ()))),
+            "unnamed": not ids or bool(before.get("unnamed")),
+        }
         self.state.pop("waiting_for", None)  # so that it is written
 
     def _is_fresh(self, observation: Observation) -> bool:
@@ -102,13 +109,28 @@ class Start(Step):
         """
         if self.just_claimed is None:
             shown = self.earlier().is_shown_by(observation.ids, observation.newest_start, self.now())
-            if not shown:
+            if not shown or not self._shows_what_was_shown(observation):
                 return False
         busy, settle = self.state.get("busy"), self.run.definition.settle
-        if busy is None or (busy["ids"] and observation.ended_rows.issuperset(busy["ids"])):
+        if busy is None or (not busy["unnamed"] and observation.ended_rows.issuperset(busy["ids"])):
             return True
         idle_from = busy.setdefault("idle_from", self.now())
         return bool(self.now() - float(idle_from) >= settle)
+
+    def _shows_what_was_shown(self, observation: Observation) -> bool:
+        """Whether the observation has every id that polls of this step have shown within ``settle``."""
+        shown = self.state.get("shown", {})
+        if not shown or self.now() - float(shown["at"]) >= self.run.definition.settle:
+            return True
+        return observation.ids.issuperset(shown["ids"])
+
+    def _note_shown(self, observation: Observation) -> None:
+        """What a poll has shown that led to no start: an observation without it is older."""
+        before = self.state.get("shown", {})
+        ids = observation.newest_ids | frozenset(before.get("ids", ()))
+        if ids - frozenset(before.get("ids", ())):
+            self.state["shown"] = {"at": self.now(), "ids": sorted(ids)}
+            self.state.pop("waiting_for", None)  # so that it is written
 
     def _wait_for_fresh(self) -> Progress:
         """Waits until what ended a moment ago is shown: a start now could be confused with it."""

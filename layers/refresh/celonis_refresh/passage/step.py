@@ -77,7 +77,7 @@ class Step:
 
     def note_baseline(self, observation: Observation, now: float) -> None:
         """What is there before the start: after a crash, ownership is determined from here."""
-        for name in ("evidence", "answered", "answered_id", "answered_by", "stood", "busy"):
+        for name in ("evidence", "answered", "answered_id", "answered_by", "stood", "busy", "shown"):
             self.state.pop(name, None)
         self.state |= {
             **self.work.facts(),

@@ -62,6 +62,14 @@ class Observation(Struct, frozen=True):
         return frozenset(listed | {found for found in (self.current, identity) if found})
 
     @property
+    def newest_ids(self) -> frozenset[str]:
+        """The ids of the record, and of a list the first and the last, which may be sorted either way."""
+        listed = self.executions or ()
+        ends = {entry.id for entry in (*listed[:1], *listed[-1:])}
+        identity = self.identity if self.single else self.latest
+        return frozenset(ends | {found for found in (self.current, identity) if found})
+
+    @property
     def newest_start(self) -> int | None:
         """The latest start date shown."""
         dates = [self.started, *(entry.started for entry in self.executions or ())]

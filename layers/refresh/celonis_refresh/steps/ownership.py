@@ -38,7 +38,7 @@ class OwnershipStatus(StrEnum):
     NOT_STARTED = "NOT_STARTED"
 
 
-SETS = ("new", "new_latest", "early", "early_latest")
+SETS = ("new", "new_latest", "ran_latest", "early", "early_latest")
 
 
 class Evidence(Struct, frozen=True):
@@ -50,7 +50,7 @@ class Evidence(Struct, frozen=True):
     seen running, ``ran_settled``: by a settled observation; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
     such ids without dates, shown before an observation was settled. ``absent``: a settled observation showed
     the target idle, without anything new; ``end_status``, ``end_seen``: the first end that a settled one
-    showed, and the seconds after the start. ``ran_ours``: the last load was seen running beside our id.
+    showed, and the seconds after the start. ``ran_latest``: new ids beside which the record was seen running.
     ``pair``: the current and the latest id while something runs; ``aliased``: they are two ids of one
     execution. ``same``, ``same_since``: the picture of the last settled observation, and the seconds after
     the start at which it was first seen.
@@ -61,7 +61,7 @@ class Evidence(Struct, frozen=True):
     ran: bool = False
     ran_settled: bool = False
     moved: bool = False
-    ran_ours: bool = False
+    ran_latest: frozenset[str] = frozenset()
     new: frozenset[str] = frozenset()
     new_latest: frozenset[str] = frozenset()
     early: frozenset[str] = frozenset()
@@ -195,7 +195,7 @@ class _Decision:
             ran=evidence.ran or ran or bool(current),
             ran_settled=evidence.ran_settled or (ran and self.settled),
             moved=evidence.moved or ran or not seen.ids <= self.before.ids,
-            ran_ours=evidence.ran_ours or (running and bool(latest)),
+            ran_latest=evidence.ran_latest | (latest if running else frozenset()),
             new=new | (latest if one_space else frozenset()),
             new_latest=evidence.new_latest | latest,
             early=evidence.early | early,
@@ -331,7 +331,7 @@ class _Decision:
         if evidence.one_space:
             return len(listed | latest)
         if self._list_matters:
-            return len(listed)
+            return max(len(listed), len(evidence.new_latest))
         if evidence.aliased or not (listed and latest):
             return max(len(listed), len(latest))
         pairs = {f"{one}|{other}" for one in listed for other in latest}
@@ -427,6 +427,8 @@ class _Decision:
             return False
         if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
             return False  # the answer named another id, which may be shown next
+        if self._ran_again and not self.seen.single:
+            return False  # ours was over by the end that was shown
         if self.start.sent and not self.start.answered and not self.evidence.ran_settled:
             return False  # what had ended before may be shown late
         if self.seen.single and self.seen.activity is Activity.IDLE and self.start.sent:
@@ -448,6 +450,7 @@ class _Decision:
         shows_ids = self.list_decides or self._latest is not None
         idle = self.before.activity is Activity.IDLE
         first = self.before.status is None and not self.before.ids and self.seen.status is not None
+        first = first and not self.seen.single  # a last load may be one that ended just before
         ran = self.evidence.ran if self.start.answered else self.evidence.ran_settled
         return idle and self.settled and not shows_ids and (ran or first)
 
@@ -486,7 +489,8 @@ class _Decision:
         if self.seen.activity is Activity.RUNNING:
             return self._running()
         if self.seen.single:
-            own = self.confirmed or self.evidence.ran_ours or self._is_own_status
+            ran = self.evidence.ours in self.evidence.ran_latest
+            own = self.confirmed or ran or self._is_own_status
             return self._record_end() if own else self._running()
         return self._record_end() if self.confirmed else self._running()
 
@@ -533,7 +537,8 @@ class _Decision:
         status = OwnershipStatus.RUNNING if runs else OwnershipStatus.PENDING
         pending = Ownership(status, self.evidence, recheck_in=self._recheck_in)
         says_nothing = self.seen.activity is Activity.IDLE or self.seen.status is None
-        if self.settled and says_nothing and not self.evidence.moved:
+        shows_none = self.seen.shows_ended_starts and self.seen.ids <= self.before.ids
+        if self.settled and says_nothing and (shows_none or not self.evidence.moved):
             self.evidence = replace(self.evidence, absent=True)
             pending = replace(pending, evidence=self.evidence)
         if not self.confirmed or not says_nothing or self._may_run_unseen:
