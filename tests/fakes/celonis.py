@@ -335,7 +335,9 @@ class FakeCelonis:
             self.clock.sleep(max(0.0, timeout - self.up - self.down))
             raise unavailable(may_have_started=True)
         shown = self.answers_id and start is not None and start.mine
-        return StartAnswer(start.id if start is not None and shown else None, self._date(1 + self.up + self.down))
+        return StartAnswer(
+            start.id if start is not None and shown else None, self._date(1 + self.up + self.down)
+        )
 
     @property
     def requested_at(self) -> int | None:

@@ -180,15 +180,25 @@ def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: World
     )
 )
 def test_where_nobody_else_starts_it_every_load_comes_to_its_own_end(world: World) -> None:
+    """A load of less than two seconds may have ended before ours began, as far as dates say."""
     ended, lane, _ = unfold(world, "load")
-    assert (ended, len(lane.mine)) == (LOAD_ENDS[world.outcome], 1)
+    allowed = {LOAD_ENDS[world.outcome]} | ({"OutcomeUnproven"} if world.queue + world.seconds < 2 else set())
+    assert ended in allowed
+    assert len(lane.mine) == 1
+
+
+def ends_without_answer(world: World) -> set[str]:
+    """A start without an answer is proven by its date, or by a settled poll that shows it running."""
+    dated = world.shows.listing and world.shows.dates
+    return {ENDS[world.outcome]} | (set() if dated else {"OutcomeUnproven", "StartAmbiguous"})
 
 
 @examples(40)
 @given(worlds(says_status, before=ran_before, outcome=known, crashes=deaths.map(lambda all_: all_[:1])))
 def test_one_death_of_the_function_keeps_no_run_from_its_end(world: World) -> None:
     ended, lane, _ = unfold(world)
-    assert (ended, len(lane.mine)) == (ENDS[world.outcome], 1)
+    assert ended in ends_without_answer(world)
+    assert len(lane.mine) == 1
 
 
 @examples(40)
@@ -202,7 +212,8 @@ def test_one_death_of_the_function_keeps_no_run_from_its_end(world: World) -> No
 )
 def test_one_lost_answer_keeps_no_run_from_its_end(world: World) -> None:
     ended, lane, _ = unfold(world)
-    assert (ended, len(lane.mine)) == (ENDS[world.outcome], 1)
+    assert ended in ends_without_answer(world)
+    assert len(lane.mine) == 1
 
 
 # What is assumed, and what happens where it does not hold.

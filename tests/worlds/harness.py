@@ -33,8 +33,8 @@ STOPPED = "Stopped"
 class RunResult:
     """How one run of ours ended: ``outcome`` is SUCCEEDED, the name of an error, Endless or Stopped.
 
-    ``closed``: when what it left had been looked at; ``bug``: an exception that the service did not raise on purpose. ``crashed``: when a function died, with
-    nothing recorded of a start that was answered.
+    ``closed``: when what it left had been looked at; ``bug``: an exception that the service did not raise
+    on purpose. ``crashed``: when a function died, with nothing recorded of a start that was answered.
     """
 
     run: int

@@ -139,15 +139,17 @@ def test_a_start_is_a_success_with_any_body_of_a_2xx(use: Use, reply: Reply) -> 
 def test_a_start_says_when_it_arrived_whatever_the_body_of_the_answer(use: Use, body: bytes) -> None:
     clock = Clock()
     date = {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}  # one second later than the clock
-    answer = use(client_of(FakeCelonis(Reply(200, body, date), clock=clock, costs=0.5), clock=clock))
+    client = client_of(FakeCelonis(Reply(200, body, date), clock=clock, costs=0.5), clock=clock)
+    answer = use(client)
+    assert client.requested_at == round((Clock().now + 1.0 - 0.5) * 1000)
     if isinstance(answer, StartAnswer):
-        assert answer.answered_by == round((Clock().now + 1.0 - 0.5) * 1000)
+        assert answer.answered_by == round((Clock().now + 2.0 + 0.5) * 1000)
 
 
-def test_a_slow_start_does_not_say_when_it_arrived() -> None:
-    clock = Clock()
-    slow = FakeCelonis(Reply(200, b"", {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}), clock=clock, costs=7.0)
-    assert client_of(slow, clock=clock).execute_job("p", "j", "FULL") == StartAnswer()
+def test_a_start_without_a_date_does_not_say_when_it_arrived() -> None:
+    client = client_of(FakeCelonis(Reply(200, b"")))
+    assert client.execute_job("p", "j", "FULL") == StartAnswer()
+    assert client.requested_at is None
 
 
 def test_a_start_gives_the_id_that_its_answer_names() -> None:

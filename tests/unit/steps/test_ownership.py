@@ -23,9 +23,10 @@ from celonis_refresh.steps.ownership import (
 SETTLE = 120.0
 EARLY, LATE, CONFIRMED = 10.0, 130.0, 250.0
 """Seconds after the start: while a poll may still be older than it; after that; and another settle later."""
-ANSWERED_AT = 1_000_000
-"""Epoch milliseconds by the clock of Celonis. What ran before began at ``BEFORE``, ours at ``OURS``."""
-BEFORE, OURS, AFTER_OURS = 700_000, 1_000_500, 1_004_000
+REQUESTED_AT, ANSWERED_BY = 1_000_000, 1_001_500
+"""Epoch milliseconds by the clock of Celonis: when the baseline was asked for at the earliest, and when
+Celonis had our start at the latest. What ran before began at ``BEFORE``, ours at ``OURS``."""
+BEFORE, OURS, OURS_ENDED, AFTER_OURS = 700_000, 1_000_500, 1_003_000, 1_004_000
 IDLE, RUNNING, UNKNOWN = Activity.IDLE, Activity.RUNNING, Activity.UNKNOWN
 Status = OwnershipStatus
 
@@ -45,9 +46,11 @@ BARE_RUNS = Observation("RUNNING", RUNNING)
 BARE_ENDED = Observation("FAIL", IDLE)
 
 
-def entry(name: str, status: str | None, started: int | None = None) -> ListedExecution:
+def entry(
+    name: str, status: str | None, started: int | None = None, ended: int | None = None
+) -> ListedExecution:
     activity = {"RUNNING": RUNNING, "QUEUED": RUNNING, "SUCCESS": IDLE, "FAIL": IDLE}
-    return ListedExecution(name, status, activity.get(status or "", UNKNOWN), started)
+    return ListedExecution(name, status, activity.get(status or "", UNKNOWN), started, ended)
 
 
 OLD = entry("exec-1", "SUCCESS", BEFORE)
@@ -61,7 +64,7 @@ def listing(observation: Observation, *entries: ListedExecution) -> Observation:
 # A job with a list of executions, and no other ids of what has ended
 LISTED = listing(Observation("SUCCESS", IDLE))
 LISTED_RUNS = listing(Observation("RUNNING", RUNNING, current="exec-2"), entry("exec-2", "RUNNING", OURS))
-LISTED_ENDED = listing(Observation("FAIL", IDLE), entry("exec-2", "FAIL", OURS))
+LISTED_ENDED = listing(Observation("FAIL", IDLE), entry("exec-2", "FAIL", OURS, OURS_ENDED))
 
 
 def load(name: str | None, status: str | None, started: int | None = None, **more: Any) -> Observation:
@@ -141,7 +144,9 @@ def test_a_new_id_that_has_ended_is_not_ours_while_something_else_runs() -> None
     """Ours may be what runs: the list may not show running executions."""
     beside = replace(LISTED_ENDED, status="RUNNING", activity=RUNNING)
     assert proof(after(started(LISTED), (beside, LATE))) == (None, None)
-    assert proof(after(started(LISTED), (beside, LATE), (LISTED_ENDED, LATE + 1))) == ("id", "exec-2")
+    polls = (beside, LATE), (LISTED_ENDED, LATE + 1)
+    assert proof(after(started(LISTED), *polls)) == (None, None)
+    assert proof(after(started(LISTED), *polls, (LISTED_ENDED, CONFIRMED + 1))) == ("id", "exec-2")
 
 
 def test_a_current_id_that_stands_beside_an_ended_one_counts_as_running() -> None:
@@ -176,8 +181,12 @@ def test_a_list_that_was_not_there_before_has_no_new_entries() -> None:
 # ---------------------------------------------------------------- by the date of the answer
 
 
-def dated(**fields: Any) -> Start:
-    return started(LISTED, answered_at=ANSWERED_AT, **fields)
+def requested(baseline: Observation) -> Observation:
+    return replace(baseline, requested_at=REQUESTED_AT)
+
+
+def dated(baseline: Observation = LISTED, **fields: Any) -> Start:
+    return started(requested(baseline), answered_by=ANSWERED_BY, **fields)
 
 
 def test_the_only_new_id_is_ours_at_once_where_it_began_after_the_answer() -> None:
@@ -195,13 +204,13 @@ TOLERANCE = round(CLOCK_TOLERANCE * 1000)
 @pytest.mark.parametrize(
     ("moment", "proven"),
     [
-        (ANSWERED_AT - 1, False),
-        (ANSWERED_AT, True),
-        (ANSWERED_AT + round(EARLY * 1000) + TOLERANCE, True),
-        (ANSWERED_AT + round(EARLY * 1000) + TOLERANCE + 1, False),
+        (REQUESTED_AT - 1, False),
+        (REQUESTED_AT, True),
+        (REQUESTED_AT + round((EARLY + SETTLE) * 1000) + TOLERANCE, True),
+        (REQUESTED_AT + round((EARLY + SETTLE) * 1000) + TOLERANCE + 1, False),
     ],
 )
-def test_a_date_proves_only_between_the_answer_and_now(moment: int, proven: bool) -> None:
+def test_a_date_proves_only_between_the_baseline_and_now(moment: int, proven: bool) -> None:
     expected = ("date", "exec-2") if proven else (None, None)
     assert proof(after(dated(), (began(moment), EARLY))) == expected
 
@@ -210,10 +219,10 @@ def test_a_date_proves_only_between_the_answer_and_now(moment: int, proven: bool
 def test_a_date_proves_nothing_where_the_dates_before_are_ahead_of_those_of_answers(
     newest: int, proven: bool
 ) -> None:
-    before = replace(LISTED, executions=(entry("exec-1", "SUCCESS", ANSWERED_AT + newest),))
-    new = entry("exec-2", "RUNNING", ANSWERED_AT + newest + 1)
+    before = replace(LISTED, executions=(entry("exec-1", "SUCCESS", REQUESTED_AT + newest),))
+    new = entry("exec-2", "RUNNING", REQUESTED_AT + newest + 1)
     later = replace(before, status="RUNNING", activity=RUNNING, executions=(new, *(before.executions or ())))
-    found = after(started(before, answered_at=ANSWERED_AT), (later, EARLY))
+    found = after(dated(before), (later, EARLY))
     assert found.evidence.proven_by == ("date" if proven else None)
 
 
@@ -223,13 +232,13 @@ def test_an_id_without_a_date_is_not_proven_by_the_date_of_the_answer() -> None:
 
 
 def test_a_new_load_that_began_after_the_answer_is_ours_at_once() -> None:
-    found = after(started(LOADED, answered_at=ANSWERED_AT), (load("load-2", "RUNNING", OURS), EARLY))
+    found = after(dated(LOADED), (load("load-2", "RUNNING", OURS), EARLY))
     assert (found.status, *proof(found)) == (Status.RUNNING, "date", "load-2")
 
 
 def test_a_new_load_that_began_before_the_answer_is_not_proven_at_once() -> None:
-    other = load("load-2", "RUNNING", ANSWERED_AT - 1)
-    assert proof(after(started(LOADED, answered_at=ANSWERED_AT), (other, EARLY))) == (None, None)
+    other = load("load-2", "RUNNING", REQUESTED_AT - 1)
+    assert proof(after(dated(LOADED), (other, EARLY))) == (None, None)
 
 
 # ---------------------------------------------------------------- several new ids
@@ -238,7 +247,7 @@ def test_a_new_load_that_began_before_the_answer_is_not_proven_at_once() -> None
 BOTH = listing(
     Observation("RUNNING", RUNNING, current="exec-3"),
     entry("exec-3", "RUNNING", AFTER_OURS),
-    entry("exec-2", "FAIL", OURS),
+    entry("exec-2", "FAIL", OURS, OURS_ENDED),
 )
 
 
@@ -286,7 +295,7 @@ def test_an_answered_id_that_is_never_shown_is_no_proof_where_nothing_is_new() -
 
 
 def test_an_answered_id_that_was_there_before_is_no_proof() -> None:
-    of = started(LISTED, answered_id="exec-1", answered_at=ANSWERED_AT)
+    of = dated(answered_id="exec-1")
     for since in (EARLY, LATE):
         assert proof(after(of, (LISTED, since))) == (None, None)
 
@@ -425,7 +434,7 @@ def test_what_stands_since_before_the_start_was_settled_is_not_confirmed_by_that
 
 
 def test_an_entry_without_status_is_read_off_the_record_once_confirmed() -> None:
-    silent = listing(Observation("FAIL", IDLE), entry("exec-2", None, OURS))
+    silent = listing(Observation("FAIL", IDLE), entry("exec-2", None, OURS, OURS_ENDED))
     assert after(dated(), (silent, EARLY)).status is Status.RUNNING
     assert end(after(dated(), (silent, LATE), (silent, CONFIRMED))) == (Status.ENDED, "FAIL")
     id_remains = replace(silent, latest="item-2")
@@ -453,7 +462,7 @@ def test_a_status_that_is_not_known_is_no_end(status: str | None) -> None:
 
 
 def test_the_status_of_an_entry_that_is_not_known_is_no_end() -> None:
-    unclear = listing(Observation("SUCCESS", IDLE), entry("exec-2", "PAUSED", OURS))
+    unclear = listing(Observation("SUCCESS", IDLE), entry("exec-2", "PAUSED", OURS, OURS_ENDED))
     for since in (EARLY, LATE, CONFIRMED):
         found = after(dated(), (unclear, EARLY), (unclear, since))
         assert end(found) == (Status.RUNNING, "PAUSED")
@@ -476,9 +485,11 @@ def test_ids_of_one_space_are_compared_across_the_fields() -> None:
 
 
 def test_an_entry_of_ours_without_status_is_taken_over_by_a_later_one() -> None:
-    silent = listing(Observation("FAIL", IDLE), entry("exec-2", None, OURS))
+    silent = listing(Observation("FAIL", IDLE), entry("exec-2", None, OURS, OURS_ENDED))
     two = listing(
-        Observation("SUCCESS", IDLE), entry("exec-3", None, AFTER_OURS), entry("exec-2", None, OURS)
+        Observation("SUCCESS", IDLE),
+        entry("exec-3", None, AFTER_OURS),
+        entry("exec-2", None, OURS, OURS_ENDED),
     )
     assert after(dated(), (silent, EARLY), (two, EARLY + 1)).status is Status.TAKEN_OVER
 
@@ -509,7 +520,7 @@ def test_one_answer_without_the_list_decides_nothing(
     odd: Callable[[Observation], Observation], since: float
 ) -> None:
     ended = replace(ENDED, status="SUCCESS")
-    of = started(listing(AS_BEFORE), answered_at=ANSWERED_AT)
+    of = dated(listing(AS_BEFORE))
     assert after(of, (odd(ended), since)).status is Status.PENDING
     assert proof(after(of, (odd(RUNS), since))) == (None, None)
     assert after(of, (listing(RUNS), LATE), (odd(ended), LATE + 1)).status in (
@@ -552,7 +563,7 @@ def test_a_model_that_shows_no_load_once_ours_was_seen_is_waited_for() -> None:
 
 def test_a_load_without_its_id_decides_nothing_where_loads_have_ids() -> None:
     nameless = load(None, "SUCCESS", OURS)
-    of = started(LOADED, answered_at=ANSWERED_AT)
+    of = dated(LOADED)
     for since in (EARLY, LATE):
         assert after(of, (nameless, since)).status is Status.PENDING
 
@@ -561,40 +572,55 @@ def test_a_load_without_its_id_decides_nothing_where_loads_have_ids() -> None:
 
 
 def test_the_end_of_a_load_that_was_seen_running_is_its_own_at_once() -> None:
-    of = started(LOADED, answered_at=ANSWERED_AT)
+    of = dated(LOADED)
     runs, ended = load("load-2", "RUNNING", OURS), load("load-2", "SUCCESS", OURS)
     assert end(after(of, (runs, EARLY), (ended, EARLY + 1))) == (Status.ENDED, "SUCCESS")
 
 
-def test_a_status_that_may_be_that_of_the_load_before_is_believed_only_once_confirmed() -> None:
-    of = started(LOADED, answered_at=ANSWERED_AT)
-    same, other = (load("load-2", status, OURS, end_date=OURS + 1) for status in ("SUCCESS", "ERROR"))
-    assert after(of, (same, EARLY)).status is Status.RUNNING
-    assert after(of, (load("load-2", "ERROR", OURS), EARLY)).status is Status.RUNNING
-    assert end(after(of, (same, LATE), (same, CONFIRMED))) == (Status.ENDED, "SUCCESS")
-    assert end(after(of, (other, EARLY))) == (Status.ENDED, "ERROR")
+SHOWN_BY = OURS_ENDED + round(SETTLE * 1000)
+"""From then on, by Celonis's clock, the status beside a load that ended at ``OURS_ENDED`` is its own."""
 
 
-@pytest.mark.parametrize("ended", [None, OURS - 120_000])
-def test_a_status_may_be_of_an_older_load_than_the_baseline_where_that_ended_within_settle(
-    ended: int | None,
+@pytest.mark.parametrize("status", ["SUCCESS", "ERROR"])
+@pytest.mark.parametrize(("requested_at", "own"), [(SHOWN_BY - 1, False), (SHOWN_BY, True), (None, False)])
+def test_the_status_beside_a_load_that_was_not_seen_running_is_its_own_settle_after_its_end(
+    status: str, requested_at: int | None, own: bool
 ) -> None:
-    of = started(load("load-1", "SUCCESS", BEFORE, end_date=ended), answered_at=ANSWERED_AT)
-    runs, other = load("load-2", "RUNNING", OURS), load("load-2", "ERROR", OURS)
-    assert after(of, (other, EARLY)).status is Status.RUNNING
-    assert end(after(of, (runs, EARLY), (other, EARLY + 1))) == (Status.ENDED, "ERROR")
-    assert end(after(of, (other, EARLY), (other, LATE))) == (Status.ENDED, "ERROR")
+    """Until then it may be that of a load before, which the baseline may not have shown either."""
+    ended = load("load-2", status, OURS, end_date=OURS_ENDED)
+    found = after(dated(LOADED), (replace(ended, requested_at=requested_at), LATE))
+    assert end(found) == ((Status.ENDED, status) if own else (Status.RUNNING, None))
+
+
+def test_the_dates_of_a_load_say_nothing_of_its_status_where_it_began_before_the_baseline() -> None:
+    """Then the dates of loads and those of answers are of two clocks."""
+    ended = load("load-2", "ERROR", REQUESTED_AT - 1, end_date=OURS_ENDED)
+    found = after(dated(LOADED, shows_running=True), (replace(ended, requested_at=SHOWN_BY), LATE))
+    assert end(found) == (Status.RUNNING, None)
+
+
+def test_a_status_that_stands_for_settle_is_that_of_the_load_beside_it() -> None:
+    ended = load("load-2", "SUCCESS", OURS, end_date=OURS_ENDED)
+    found = after(dated(LOADED), (ended, LATE), (ended, CONFIRMED))
+    assert end(found) == (Status.ENDED, "SUCCESS")
+
+
+def test_that_another_load_was_seen_running_says_nothing_of_ours() -> None:
+    of = dated(LOADED, answered_id="load-2")
+    ours = load("load-2", "ERROR", OURS, end_date=OURS_ENDED)
+    polls = (ours, EARLY), (load("load-3", "RUNNING", AFTER_OURS), EARLY + 1), (ours, EARLY + 2)
+    assert after(of, *polls).status is not Status.ENDED
 
 
 def test_an_older_load_that_is_shown_again_is_no_end_of_ours() -> None:
-    of = started(LOADED, answered_at=ANSWERED_AT)
+    of = dated(LOADED)
     for since in (EARLY + 1, LATE, CONFIRMED):
         found = after(of, (load("load-2", "RUNNING", OURS), EARLY), (LOADED, since))
         assert (found.status, *proof(found)) == (Status.RUNNING, "date", "load-2")
 
 
 def test_a_load_that_follows_ours_takes_its_place() -> None:
-    of = started(LOADED, answered_at=ANSWERED_AT)
+    of = dated(LOADED)
     next_load = load("load-3", "RUNNING", AFTER_OURS)
     found = after(of, (load("load-2", "RUNNING", OURS), EARLY), (next_load, EARLY + 1))
     assert found.status is Status.TAKEN_OVER
@@ -616,7 +642,7 @@ def test_a_load_that_was_accepted_and_is_not_shown_may_be_running_unseen(since: 
 
 def test_only_older_loads_shown_prove_nothing_of_ours() -> None:
     older = load("load-0", "ERROR", BEFORE - 1)
-    of = started(LOADED, answered_at=ANSWERED_AT)
+    of = dated(LOADED)
     for since in (EARLY, LATE, CONFIRMED):
         found = after(of, (older, since))
         assert (found.status, *proof(found)) == (Status.PENDING, None, None)

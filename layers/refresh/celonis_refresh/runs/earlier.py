@@ -25,8 +25,9 @@ class Earlier(Struct, frozen=True):
     """``ids``: all ids known of our last executions, newest first.
 
     ``newest``: ids of which a fresh observation shows one: those of our newest execution, or of what polls
-    have shown after it; ``started``: the start date of ours by Celonis; ``visible_by``: epoch seconds from which every reading shows it.
-    ``shows_running``: a poll has shown the target running, so running executions do show.
+    have shown after it; ``started``: the start date of ours by Celonis; ``visible_by``: epoch seconds from
+    which every reading shows it. ``shows_running``: a poll has shown the target running, so running
+    executions do show.
     """
 
     ids: tuple[str, ...] = ()

@@ -75,6 +75,10 @@ class Leases(Struct, frozen=True):
         with contextlib.suppress(Refused):  # it is another run's by now
             self.table.update(held, deadline)
 
+    def is_held(self, run_id: str, lease: str) -> bool:
+        """Whether this run holds the lease."""
+        return (self.table.get(lease) or {}).get("run_id") == run_id
+
     def earlier(self, lease: str) -> Earlier:
         """Our last executions of what the lease is for."""
         return Earlier.from_item(self.table.get(keys.earlier(lease)))

@@ -63,11 +63,11 @@ class Observation(Struct, frozen=True):
 
     @property
     def newest_ids(self) -> frozenset[str]:
-        """The ids of the record, and of a list the first and the last, which may be sorted either way."""
-        listed = self.executions or ()
-        ends = {entry.id for entry in (*listed[:1], *listed[-1:])}
+        """The ids at both ends of the list, which may be sorted either way; else those of the record."""
+        if self.executions:
+            return frozenset({self.executions[0].id, self.executions[-1].id})
         identity = self.identity if self.single else self.latest
-        return frozenset(ends | {found for found in (self.current, identity) if found})
+        return frozenset(found for found in (self.current, identity) if found)
 
     @property
     def newest_start(self) -> int | None:

@@ -45,15 +45,16 @@ class Evidence(Struct, frozen=True):
     """What the observations since the start have shown, as the record of the run keeps it.
 
     ``proven_by``: "date", "id", "answer" or "running", None while ours is not known; ``ours``: its id, None
-    where there are none. ``new`` and ``new_latest``: ids shown that were not there before, in the list or as
-    running, and as the latest; ``one_space``: these are known to be ids of one space; ``shows_current``: an id was shown as running. ``ran``: something was
-    seen running, ``ran_settled``: by a settled observation; ``moved``: it was, or an id was shown that the baseline lacks, even an older one. ``early``:
-    such ids without dates, shown before an observation was settled. ``absent``: a settled observation showed
-    the target idle, without anything new; ``end_status``, ``end_seen``: the first end that a settled one
-    showed, and the seconds after the start. ``ran_latest``: new ids beside which the record was seen running.
-    ``pair``: the current and the latest id while something runs; ``aliased``: they are two ids of one
-    execution. ``same``, ``same_since``: the picture of the last settled observation, and the seconds after
-    the start at which it was first seen.
+    where there are none. ``new`` and ``new_latest``: ids shown that were not there before, in the list or
+    as running, and as the latest; ``one_space``: these are known to be ids of one space; ``shows_current``:
+    an id was shown as running. ``ran``: something was seen running, ``ran_settled``: by a settled
+    observation; ``moved``: it was, or an id was shown that the baseline lacks, even an older one.
+    ``early``: such ids without dates, shown before an observation was settled. ``absent``: a settled
+    observation showed the target idle, without anything new; ``end_status``, ``end_seen``: the first end
+    that a settled one showed, and the seconds after the start. ``ran_latest``: new ids beside which the
+    record was seen running. ``pair``: the current and the latest id while something runs; ``aliased``: they
+    are two ids of one execution. ``same``, ``same_since``: the picture of the last settled observation, and
+    the seconds after the start at which it was first seen.
     """
 
     proven_by: str | None = None
