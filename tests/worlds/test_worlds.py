@@ -24,8 +24,6 @@ from tests.worlds.world import Action, Ages, Odd, OurRun, Past, Shows, Target, W
 
 CHUNKS, WORLDS = 8, 2000
 SETTLE = 60.0
-OPEN = {"a": 2}
-"""Open: loads that show ended ones only, and a foreign start in the second of ours. To become empty."""
 JUST = 0.001
 
 
@@ -33,9 +31,7 @@ JUST = 0.001
 def test_no_run_reports_what_is_not_its_own_or_starts_twice_or_never_ends(chunk: int) -> None:
     count = WORLDS // CHUNKS
     found = tally(chunk * count, count)
-    failed = {
-        kind: found.seeds[kind] for kind in FAILING if len(found.seeds.get(kind, ())) > OPEN.get(kind, 0)
-    }
+    failed = {kind: found.seeds[kind] for kind in FAILING if kind in found.seeds}
     assert not failed, f"seeds by kind; see python -m tests.worlds 0 --show SEED: {failed}"
 
 
@@ -49,14 +45,14 @@ def test_a_sequence_that_broke_older_rules_breaks_none(name: str) -> None:
 def test_most_random_worlds_keep_to_the_assumptions_and_some_are_disturbed() -> None:
     played = [play(random_world(seed)) for seed in range(300)]
     kept = [one for one in played if not broken_assumptions(one)]
-    assert len(kept) > 200
+    assert len(kept) > 190
     others = [one for one in kept if any(each.sent for each in one.celonis.truth.of(OTHER_USER))]
     assert len(others) > 40
 
 
 def test_worlds_outside_of_the_assumptions_are_found() -> None:
     played = [play(random_world(seed, outside=True), None, next(iter(PLANTED))) for seed in range(200)]
-    assert {number for one in played for number in broken_assumptions(one)} == {3, 4, 5}
+    assert {number for one in played for number in broken_assumptions(one)} == {3, 4, 5, 7}
 
 
 def test_a_world_is_played_the_same_twice() -> None:
