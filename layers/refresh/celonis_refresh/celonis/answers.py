@@ -155,7 +155,9 @@ def _denied(answer: Answer, call: Call, signer: Signer, facts: Facts, said: str)
 
 
 def _limit_misconfigured(call: Call, facts: Facts, said: str) -> CelonisUnavailable:
-    facts["hint"] = "No id is missing. If this lasts, ask Celonis support to correct the rate limit of the team."
+    facts["hint"] = (
+        "No id is missing. If this lasts, ask Celonis support to correct the rate limit of the team."
+    )
     message = f"Celonis found no rate limit for this team while {call.doing}{said}."
     return CelonisUnavailable(message, may_have_started=call.acts, **facts)
 

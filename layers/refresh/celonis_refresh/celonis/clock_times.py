@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 # Not compiled here: most processes never meet an error, and starting fast counts.
 _DATED = r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?"
-_CLOCK = r"(?i)(\b(?:at|until|after)\s+)?(?<![\d:])(\d\d?):(\d\d)(?::(\d\d))?(?![\d:])(?:\.\d+)?(?:\s*([a-z]+))?"
+_CLOCK = (
+    r"(?i)(\b(?:at|until|after)\s+)?(?<![\d:])(\d\d?):(\d\d)(?::(\d\d))?(?![\d:])(?:\.\d+)?(?:\s*([a-z]+))?"
+)
 _UTC = frozenset({"utc", "gmt", "z"})
 _HALF_A_DAY = timedelta(hours=12)
 
