@@ -1,7 +1,7 @@
 """Looking at a step that was started, until its end is proven and written.
 
-Whatever Celonis says wrong while it is only asked (no answer, 429, 5xx) is waited out within the step's
-time-out. A time-out cancels what is provably ours and still runs, and says what became of it; its looks
+No usable answer, a 429 and a 5xx to a poll are waited out within the step's time-out; polls that Celonis
+refuses (401, 403, 404) are waited out for ``settle``. A time-out cancels what is provably ours and still runs, and says what became of it; its looks
 take no turn where little is left of a rate limit.
 """
 
