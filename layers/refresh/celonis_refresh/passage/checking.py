@@ -1,8 +1,8 @@
 """Looking at a step that was started, until its end is proven and written.
 
 No usable answer, a 429 and a 5xx to a poll are waited out within the step's time-out; polls that Celonis
-refuses (401, 403, 404) are waited out for ``settle``. A time-out cancels what is provably ours and still runs, and says what became of it; its looks
-take no turn where little is left of a rate limit.
+refuses (401, 403, 404) are waited out for ``settle``. A time-out cancels what is provably ours and still
+runs, and says what became of it; its looks take no turn where little is left of a rate limit.
 """
 
 from __future__ import annotations

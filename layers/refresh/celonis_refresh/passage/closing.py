@@ -59,9 +59,17 @@ class Closing(Struct, frozen=True):
         self._tell(run, deadline)
         return run
 
-    def tell(self, run_id: str, deadline: Deadline) -> None:
-        """Tells of a run that was closed by somebody who died before telling."""
-        self._tell(self.records.get(run_id), deadline)
+    def tell(self, run_id: str, deadline: Deadline) -> bool:
+        """Sends the notification of a run whose closing died before that.
+
+        Returns False where the record has expired: nothing is left to notify of, and the notice is removed.
+        """
+        run = self.records.find(run_id)
+        if run is None:
+            self.table.delete(self.table.remove(keys.notice(run_id), ""), deadline)
+            return False
+        self._tell(run, deadline)
+        return True
 
     def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """Stops what still runs, then writes the end of the run, of its slot and of its leases."""
