@@ -9,6 +9,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.looking import start_of
 from celonis_refresh.passage.tasks import UnsavedAnswer
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
@@ -179,7 +180,9 @@ def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
         bench.start("job-0")
     state = bench.state("job-0")
     baseline = baseline_of(bench)
-    assert before.id in baseline["ids"]
+    assert (before.id in baseline["listed"], before.item in baseline["ids"]) == (True, True)
+    assert not set(baseline["listed"]) & set(baseline["ids"])  # each id once: the record is limited
+    assert before.id in start_of(state, 120.0).baseline.ids
     assert baseline["status"] == "SUCCESS"
     assert (state["posts"], state["job"], state["mode"]) == (1, JOB, "FULL")
     assert "answered" not in state

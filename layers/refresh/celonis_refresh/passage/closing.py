@@ -18,6 +18,7 @@ from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
+from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
@@ -124,10 +125,10 @@ class Closing(Struct, frozen=True):
             "status": status,
             "ended_at": iso(now),
             "execution_arn": execution.arn,
-            "outcome": " ".join([message, *sentences]),
+            "outcome": cut(" ".join([cut(message, MAX_SENTENCE), *sentences]), MAX_OUTCOME),
             "expires": int(now) + self.retention_days * DAY,
         }
-        return facts | ({"error": error} if error else {})
+        return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
     def _actions(
         self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
+from celonis_refresh.celonis.parsing import MAX_ID
 from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import Problem
 from celonis_refresh.passage.accepting import Accepting, Trigger
@@ -57,7 +58,7 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     step: Annotated[str, Meta(min_length=1, max_length=20)]
     sent_by: float
     posts: int = 1
-    answered_id: Annotated[str, Meta(max_length=256)] | None = None
+    answered_id: Annotated[str, Meta(max_length=MAX_ID)] | None = None
     answered_at: int | None = None
 
     def belongs_to(self, state: Mapping[str, Any]) -> bool:
@@ -108,7 +109,7 @@ class Opening(Struct, frozen=True):
         """Opens the run that the execution stands for; called again, it gives the same answer.
 
         Raises ``InvalidTrigger``, ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``,
-        ``UnknownTable``, ``RunClosed`` and what Celonis says to the question for tables.
+        ``UnknownTable``, ``RunTooLarge``, ``RunClosed`` and what Celonis says to the question for tables.
         """
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:

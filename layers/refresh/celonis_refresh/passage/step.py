@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.learning import Learning
-from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of
+from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, without_repeats
 from celonis_refresh.passage.pacing import Pacing
 from celonis_refresh.passage.poll_refusals import end_row
 from celonis_refresh.passage.progress import Progress, is_started
@@ -81,7 +81,7 @@ class Step:
             self.state.pop(name, None)
         self.state |= {
             **self.work.facts(),
-            "baseline": Baseline.of(observation).to_json(),
+            "baseline": without_repeats(Baseline.of(observation).to_json()),
             "noted_at": iso(now),
             "began": self.state.get("began", now),
         }

@@ -298,8 +298,7 @@ class LoadWork(Struct, frozen=True):
         return replace(self, client=self.client.urgent())
 
     def facts(self) -> Mapping[str, object]:
-        tables = sorted(self.resolved.tables.values())
-        return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value, "tables": tables}
+        return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value}
 
 
 def load_observation(load: Load | None) -> Observation:
