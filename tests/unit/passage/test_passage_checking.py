@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.celonis.records import TaskFailure
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
+from celonis_refresh.passage.work import MAX_REASON
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.listing import shown
@@ -244,6 +246,16 @@ def test_a_failed_job_carries_the_reasons_of_its_failed_tasks() -> None:
     assert name == "JobFailed"
     assert "Extract: no space left" in message
     assert ("failed_task_messages", JOB, "exec-1") in bench.celonis.sent
+
+
+def test_the_reasons_of_a_failed_job_are_cut_to_what_an_execution_can_carry() -> None:
+    bench = running_job(seconds=10.0, outcome="FAIL")
+    bench.clock.sleep(10.0)
+    failures = [TaskFailure(f"Task {number} ".ljust(2000, "x"), "no space left") for number in range(9)]
+    bench.celonis.failed_task_messages = lambda *_, **__: failures  # type: ignore[method-assign]
+    message = ended(bench, "job-0")[1]
+    assert "Task 0" in message
+    assert MAX_REASON < len(message.encode()) < MAX_REASON + 300
 
 
 @pytest.mark.parametrize(

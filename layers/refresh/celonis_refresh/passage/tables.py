@@ -11,9 +11,8 @@ from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.resolution import resolve
-from celonis_refresh.runs.errors import RunTooLarge
 from celonis_refresh.runs.records import Run
-from celonis_refresh.runs.sizes import item_size, room_for_opening
+from celonis_refresh.runs.sizes import RunTooLarge, item_size, room_for_opening
 from celonis_refresh.timing import Clock, Deadline
 
 KEPT_SECONDS = 300.0

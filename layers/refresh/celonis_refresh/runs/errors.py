@@ -68,20 +68,6 @@ class PipelineSkips(RefreshError):
         )
 
 
-class RunTooLarge(RefreshError):
-    """The record of a run would leave no room for its steps and its end. Sizes in bytes."""
-
-    def __init__(self, run_id: str, size: int, limit: int) -> None:
-        self.run_id = run_id
-        self.size = size
-        self.limit = limit
-        super().__init__(
-            f"The definition, the wish and the tables of run {run_id} take {size} bytes of its record, which "
-            f"has room for {limit} beside the steps.",
-            hint="Name fewer tables, load the models completely, or split the pipeline. Nothing was started.",
-        )
-
-
 class StepMoved(RefreshError):
     """Another task changed this step in the meantime. Nothing was written: read again."""
 

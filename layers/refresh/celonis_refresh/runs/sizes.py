@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from celonis_refresh.errors import RefreshError
+
 MAX_ITEM = 400 * 1024
 JOB_BYTES, LOAD_BYTES = 8 * 1024, 5 * 1024
 """What the state of one step takes at most; a job's baseline has the ids of a list."""
@@ -20,6 +22,20 @@ MAX_OUTCOME = 8 * 1024
 MAX_SENTENCE = 4 * 1024
 """Of an outcome: the sentence of the error, before what was found when the run was closed."""
 MAX_ERROR = 256
+
+
+class RunTooLarge(RefreshError):
+    """The record of a run would leave no room for its steps and its end. Sizes in bytes."""
+
+    def __init__(self, run_id: str, size: int, limit: int) -> None:
+        self.run_id = run_id
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"The definition, the wish and the tables of run {run_id} take {size} bytes of its record, which "
+            f"has room for {limit} beside the steps.",
+            hint="Name fewer tables, load the models completely, or split the pipeline. Nothing was started.",
+        )
 
 
 class _Bounds(Struct, frozen=True):
