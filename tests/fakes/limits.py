@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
+
+from msgspec.json import encode
 
 Item = Mapping[str, Any]
 
@@ -64,9 +67,11 @@ def check_item(item: Item, range_keys: Mapping[str, int]) -> None:
     for name, limit in range_keys.items():
         if name in item:
             _check_key(name, item[name], limit)
-    if item_size(item) > MAX_ITEM:
+    written = encode(item)
+    if _exceeds(item, MAX_ITEM, written):
         raise LimitExceeded("Item size has exceeded the maximum allowed size")
-    if max(map(_depth, item.values())) > MAX_DEPTH:
+    nested = written.count(b'{"M":') + written.count(b'{"L":')
+    if nested >= MAX_DEPTH and max(map(_depth, item.values())) > MAX_DEPTH:
         raise LimitExceeded("Nesting Levels have exceeded supported limits")
 
 
@@ -74,18 +79,14 @@ def check_request(request: Mapping[str, Any]) -> None:
     """Checks the key and the expressions of one action, or of a request of its own."""
     if "Key" in request:
         _check_key("pk", request["Key"]["pk"], MAX_HASH_KEY)
-    expressions = [request[name] for name in EXPRESSIONS if request.get(name)]
-    for expression in expressions:
-        _check_expression(expression)
+    used = set[str]().union(*(_placeholders(request[name]) for name in EXPRESSIONS if request.get(name)))
     names, values = (request.get(f"ExpressionAttribute{kind}", {}) for kind in ("Names", "Values"))
-    used = {found for expression in expressions for found in re.findall(r"[#:]\w+", expression)}
     defined = {*names, *values}
     if used != defined:
         raise LimitExceeded(f"unused or not defined in expressions: {sorted(used ^ defined)}")
     if any(_bytes(name) > MAX_PLACEHOLDER for name in (*defined, *names.values())):
         raise LimitExceeded("an expression attribute name or its placeholder is too long")
-    total = sum(_bytes(name) + _bytes(found) for name, found in names.items())
-    if total + item_size(values) > MAX_SUBSTITUTIONS:
+    if _exceeds({**values, **{name: {"S": found} for name, found in names.items()}}, MAX_SUBSTITUTIONS):
         raise LimitExceeded("the expression attribute names and values are too large together")
 
 
@@ -109,13 +110,21 @@ def _check_key(name: str, value: Mapping[str, Any], limit: int) -> None:
         raise LimitExceeded(f"key {name} needs a text of 1 to {limit} bytes")
 
 
-def _check_expression(expression: str) -> None:
+def _exceeds(item: Item, limit: int, written: bytes | None = None) -> bool:
+    """Whether an item is larger than ``limit``. Its JSON is larger than it, and quickly made."""
+    return len(encode(item) if written is None else written) > limit and item_size(item) > limit
+
+
+@lru_cache(maxsize=1024)
+def _placeholders(expression: str) -> frozenset[str]:
+    """The names and values that an expression uses, once it is checked."""
     if _bytes(expression) > MAX_EXPRESSION:
         raise LimitExceeded("Expression size has exceeded the maximum allowed size")
     if len(OPERATORS.findall(expression)) > MAX_OPERATORS:
         raise LimitExceeded("the expression has too many operators")
     if any(operands > MAX_OPERANDS for operands in _operands(expression)):
         raise LimitExceeded("an IN has too many operands")
+    return frozenset(re.findall(r"[#:]\w+", expression))
 
 
 def _operands(expression: str) -> Iterator[int]:
