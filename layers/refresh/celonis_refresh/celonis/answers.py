@@ -104,10 +104,14 @@ def arrived_at(answer: Answer, took: float) -> int | None:
 
     None where there is no date, or where the exchange took so long that the moment says little.
     """
-    served = _moment(answer.headers.get("date"))
-    if served is None or not 0 <= took <= MAX_EXCHANGE:
+    try:
+        date = parsedate_to_datetime(answer.headers.get("date", ""))
+    except ValueError:
         return None
-    return int((served - took) * 1000)
+    if not 0 <= took <= MAX_EXCHANGE:
+        return None
+    moment = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return int((moment.timestamp() - took) * 1000)
 
 
 def read_json(answer: Answer) -> Any:

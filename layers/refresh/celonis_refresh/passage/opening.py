@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
-from celonis_refresh.celonis.parsing import MAX_ID
 from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import Problem
 from celonis_refresh.passage.accepting import Accepting, Trigger
@@ -58,7 +57,7 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     step: Annotated[str, Meta(min_length=1, max_length=20)]
     sent_by: float
     posts: int = 1
-    answered_id: Annotated[str, Meta(max_length=MAX_ID)] | None = None
+    answered_id: Annotated[str, Meta(max_length=256)] | None = None
     answered_at: int | None = None
 
     def belongs_to(self, state: Mapping[str, Any]) -> bool:
