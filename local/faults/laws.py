@@ -23,7 +23,7 @@ CLAIMS = {
 """The ends that tell of a result at Celonis, by error name, and the results that they may stand for."""
 STARTED = {
     "job": ("job", "mode", "baseline", "noted_at", "began"),
-    "load": ("data_model", "kind", "tables", "baseline", "noted_at", "began"),
+    "load": ("data_model", "kind", "baseline", "noted_at", "began"),
 }
 """What a step that was started leaves in the record."""
 MOST_EVENTS = 2_500

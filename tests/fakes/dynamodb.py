@@ -17,6 +17,15 @@ from celonis_refresh.runs.attributes import from_item
 from celonis_refresh.runs.table import Table
 from tests.fakes.clock import Clock
 from tests.fakes.expressions import InvalidExpression, Item, holds, updated
+from tests.fakes.limits import (
+    MAX_HASH_KEY,
+    MAX_RANGE_KEY,
+    LimitExceeded,
+    check_actions,
+    check_item,
+    check_request,
+    check_transaction,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,6 +40,9 @@ INDEXES = {
     "by_status": ("status", ("pipeline", *SUMMARY)),
 }
 """The indexes of the template's table: partition key and projection. All sort by ``position``."""
+
+INDEX_KEYS = {"position": MAX_RANGE_KEY, **{name: MAX_HASH_KEY for name, _ in INDEXES.values()}}
+"""The keys of the indexes, and how many bytes they may have."""
 
 PAGE = 3
 """Items on a page of a query that names no limit: few, so that pages follow each other."""
@@ -113,22 +125,24 @@ class FakeDynamoDB:
             self.before(operation, request)
             try:
                 answer = act(request)
-            except InvalidExpression as error:
+            except (InvalidExpression, LimitExceeded) as error:
                 raise client_error("ValidationException", operation, Why=str(error)) from None
             self.after(operation, request)
             return answer
 
     def _get(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_request(request)
         item = self.items.get(request["Key"]["pk"]["S"])
         return {"Item": item} if item is not None else {}
 
     def _single(self, action: dict[str, Any]) -> dict[str, Any]:
+        ((_, body),) = action.items()
+        check_request(body)
         refusal = self._refusal(action)
         if refusal is not None:
             (kind,) = action
             raise client_error("ConditionalCheckFailedException", f"{kind}Item", **refusal)
-        self._apply(action)
-        ((_, body),) = action.items()
+        self._write({_key(action): self._after(action)})
         return {"Attributes": self.items[_key(action)]} if body.get("ReturnValues") == "ALL_NEW" else {}
 
     def _transact(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +153,7 @@ class FakeDynamoDB:
         keys = [_key(action) for action in actions]
         if len(set(keys)) < len(keys):
             raise client_error("ValidationException", "TransactWriteItems")
+        check_actions(actions)
         refusals = [self._refusal(action) for action in actions]
         if any(refusal is not None for refusal in refusals):
             reasons = [
@@ -148,8 +163,9 @@ class FakeDynamoDB:
             raise client_error(
                 "TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons
             )
-        for action in actions:
-            self._apply(action)
+        after = {key: self._after(action) for key, action in zip(keys, actions, strict=True)}
+        check_transaction(item for item in after.values() if item is not None)
+        self._write(after)
         if token:
             self.tokens.add(token)
         return {}
@@ -165,22 +181,31 @@ class FakeDynamoDB:
         wanted = body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and item is not None
         return {"Item": item} if wanted else {}
 
-    def _apply(self, action: dict[str, Any]) -> None:
+    def _after(self, action: dict[str, Any]) -> Item | None:
+        """The item as the action leaves it, None where there is none."""
         ((kind, body),) = action.items()
         key = _key(action)
         if kind == "Put":
-            self.items[key] = body["Item"]
-        elif kind == "Delete":
-            self.items.pop(key, None)
-        elif kind == "Update":
-            names, values = (
-                body.get("ExpressionAttributeNames", {}),
-                body.get("ExpressionAttributeValues", {}),
-            )
-            item = self.items.get(key, {"pk": {"S": key}})
-            self.items[key] = updated(body["UpdateExpression"], item, names, values)
+            item: Item = body["Item"]
+            return item
+        if kind != "Update":
+            return None if kind == "Delete" else self.items.get(key)
+        names, values = body.get("ExpressionAttributeNames", {}), body.get("ExpressionAttributeValues", {})
+        return updated(body["UpdateExpression"], self.items.get(key, {"pk": {"S": key}}), names, values)
+
+    def _write(self, after: dict[str, Item | None]) -> None:
+        """Writes all of these items, or none where one exceeds a limit. None deletes."""
+        for item in after.values():
+            if item is not None:
+                check_item(item, INDEX_KEYS)
+        for key, item in after.items():
+            if item is None:
+                self.items.pop(key, None)
+            else:
+                self.items[key] = item
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_request(request)
         hash_key, projected = INDEXES[request["IndexName"]]
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         condition, forward = request["KeyConditionExpression"], request["ScanIndexForward"]

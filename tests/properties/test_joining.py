@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import MAX_TABLES
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
 from celonis_refresh.pipelines.modes import MODE_ORDER, Mode
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, wish
@@ -99,7 +99,8 @@ def test_a_run_that_leaves_out_a_model_loads_the_others_as_before(
 def test_too_many_tables_become_a_complete_load(several: list[Wish]) -> None:
     whole = joined(several)
     tables = frozenset[str]().union(*(each.tables for each in several))
-    is_complete = any(each.complete for each in several) or len(tables) > MAX_TABLES
+    is_too_large = sum(len(name.encode()) for name in tables) > MAX_TABLE_BYTES
+    is_complete = any(each.complete for each in several) or len(tables) > MAX_TABLES or is_too_large
     assert whole.complete is is_complete
     assert whole.tables == (frozenset() if is_complete else tables)
 

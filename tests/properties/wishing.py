@@ -33,10 +33,18 @@ table_lists = name_sets.filter(bool) | st.sampled_from([None, None, "all"])
 single_wishes: st.SearchStrategy[Wish] = st.builds(
     lambda mode, tables, reason: wish(mode, tables, [reason]), modes, table_lists, reasons
 )
-many_tables = st.tuples(st.integers(0, 150), st.integers(1, 220)).map(
-    lambda span: [f"t{number}" for number in range(span[0], sum(span))]
+spans = st.tuples(st.integers(0, 150), st.integers(1, 220))
+big_wishes = st.builds(
+    lambda span, length, reason: wish(None, named(span, length), [reason]),
+    spans,
+    st.sampled_from([0, 256]),
+    reasons,
 )
-big_wishes = st.builds(lambda tables, reason: wish(None, tables, [reason]), many_tables, reasons)
+
+
+def named(span: tuple[int, int], length: int = 0) -> list[str]:
+    """So many tables from a number on, with names of two-byte characters up to a length."""
+    return [f"t{number}".ljust(length, "ü") for number in range(span[0], sum(span))]
 
 
 def joined(wishes: list[Wish]) -> Wish:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -44,6 +45,7 @@ def cases() -> Iterator[Case]:
         yield _token(what)
     yield from _lists()
     yield from _throttled()
+    yield from _refused_once()
     yield from _late()
     yield from _nobody_there()
     yield from _reasons()
@@ -119,6 +121,32 @@ def _throttled() -> Iterator[Case]:
         settings={"rate_limit": {"requests": 6, "seconds": 8}},
         job={"seconds": 5},
     )
+
+
+def _refused_once() -> Iterator[Case]:
+    """One poll that is refused says nothing of the job. A 401 is sent three times before it counts as one."""
+    for status, count in ((401, 3), (403, 1), (404, 1)):
+        once = {"call": "job", "status": status, "count": count}
+        yield job_case(f"one {status} to a poll of the job", alone=True, faults=({**once, "skip": 1},))
+        yield job_case(f"one {status} to the poll before execute", alone=True, faults=(once,))
+    for code in ("LIMIT_NOTFOUND", "LIMIT_SIZE_NOTFOUND"):
+        body = {"title": "Not Found", "status": 404, "detail": "No limit found.", "errorCode": code}
+        lasting = {"call": "job", "status": 404, "body": body, "skip": 1, "count": 6}
+        yield job_case(f"{code} to polls of the job", faults=(lasting,), job={"seconds": 12})
+    yield job_case(
+        "429 to a poll of the job, whose detail names a clock time",
+        alone=True,
+        job={"seconds": 6},
+        during=_clock_time,
+        also=_job_waited,
+    )
+
+
+def _clock_time(scene: Scene) -> None:
+    scene.until_started()
+    until = time.gmtime(time.time() + RESET + 4)
+    detail = f"Rate limit exceeded, try again at {time.strftime('%H:%M:%S', until)} UTC"
+    scene.fault("job", status=429, body={"status": 429, "detail": detail, "errorCode": "LIMIT_RATE_EXCEEDED"})
 
 
 def _job_waited(scene: Scene) -> Iterator[str]:

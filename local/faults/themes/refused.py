@@ -1,4 +1,4 @@
-"""403 and 404: nothing to wait for. The run ends at once, and names the permission or the id."""
+"""403 and 404 that last: the run ends, and names the permission or the id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cases() -> Iterator[Case]:
         yield from _loads(status, error)
     yield job_case("403 without a body to execute", red("PermissionDenied", executions=0), faults=(
         {"call": "execute", "status": 403, "shape": "empty", "count": None},
-    ), says=(MANAGE,))  # fmt: skip
+    ), says=("API is disabled", MANAGE))  # fmt: skip
     yield _token()
     yield from _gone()
     yield from _never_a_run()

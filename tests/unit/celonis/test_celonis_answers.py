@@ -126,6 +126,36 @@ def test_a_403_names_the_permission_that_this_call_needs(call: calls.Call, permi
     assert call.doing in str(error)
 
 
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_a_403_without_a_body_says_that_the_api_is_disabled_for_the_team(body: bytes) -> None:
+    error = _failure(403, body, call=START)
+    assert isinstance(error, PermissionDenied)
+    assert "API is disabled for this team" in error.message
+    assert "enable" in error.hint
+    assert "view and manage the data pool" in error.hint
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no", {"errorCode": "ADMIN_ACCESS_ERROR"}])
+def test_a_403_with_a_body_says_nothing_of_a_disabled_api(body: object) -> None:
+    assert "disabled" not in str(_failure(403, body))
+
+
+@pytest.mark.parametrize("code", ["LIMIT_NOTFOUND", "LIMIT_SIZE_NOTFOUND"])
+def test_a_404_about_a_rate_limit_is_a_fault_and_no_missing_id(code: str) -> None:
+    envelope = {"title": "Not found", "status": 404, "detail": "No limit.", "errorCode": code}
+    poll, start = _failure(404, envelope), _failure(404, envelope, call=START)
+    assert isinstance(poll, CelonisUnavailable)
+    assert isinstance(start, CelonisUnavailable)
+    assert (poll.may_have_started, start.may_have_started) == (False, True)
+    assert (poll.status, poll.error_code) == (404, code)
+    assert "rate limit" in poll.message
+    assert "Check the ids" not in str(poll)
+
+
+def test_any_other_404_is_a_missing_id() -> None:
+    assert type(_failure(404, {"errorCode": "GENERAL_NOTFOUND_PATH"})) is NotFound
+
+
 def test_a_409_says_that_something_else_is_under_way() -> None:
     assert "under way" in _failure(409, call=START).hint
     assert "under way" not in _failure(422, call=START).hint
@@ -189,6 +219,63 @@ def test_a_429_says_how_many_seconds_to_wait_within_bounds(headers: dict[str, st
     error = _failure(429, {"errorCode": "LIMIT_RATE_EXCEEDED"}, START, **headers)
     assert isinstance(error, CelonisThrottled)
     assert error.retry_after == pytest.approx(seconds)
+
+
+SERVED = "Tue, 14 Nov 2023 06:10:00 GMT"
+"""Another moment than by our clock, which is 22:13:20 of the same day."""
+
+
+@pytest.mark.parametrize(
+    ("detail", "seconds"),
+    [
+        ("Rate limit exceeded, try again at 22:14:20 UTC.", 60.0),
+        ("Try again at 22:15 GMT", 100.0),
+        ("Try again after 22:13:50Z", 30.0),
+        ("Try again at 22:13:50", 30.0),
+        ("try again at 2023-11-14T22:14:20Z", 60.0),
+        ("try again at 2023-11-14 23:14:20.5+01:00", 60.5),
+        ("try again at 2023-11-14 22:14:20 UTC", 60.0),
+        ("try again at 2023-11-15T22:14:20Z", MAX_RETRY_AFTER),
+        ("try again at 23:59:59 UTC", MAX_RETRY_AFTER),
+        ("try again at 08:00:00 UTC", MAX_RETRY_AFTER),
+        ("try again at 22:13:19 UTC", MIN_RETRY_AFTER),
+        ("try again at 22:14:20 CET", DEFAULT_RETRY_AFTER),
+        ("try again at 25:61:00 UTC", DEFAULT_RETRY_AFTER),
+        ("try again at 2023-13-41T22:14:20Z", DEFAULT_RETRY_AFTER),
+        ("job 12:34:56:78 of 1:2", DEFAULT_RETRY_AFTER),
+        ("Too many requests.", DEFAULT_RETRY_AFTER),
+    ],
+)
+def test_a_429_is_waited_out_until_the_clock_time_in_its_detail(detail: str, seconds: float) -> None:
+    error = _failure(429, {"errorCode": "LIMIT_RATE_EXCEEDED", "detail": detail})
+    assert isinstance(error, CelonisThrottled)
+    assert error.retry_after == pytest.approx(seconds)
+
+
+def test_a_clock_time_after_midnight_is_tomorrows() -> None:
+    before_midnight = "Tue, 14 Nov 2023 23:59:30 GMT"
+    error = _failure(429, {"detail": "try again at 00:00:30 UTC"}, date=before_midnight)
+    assert isinstance(error, CelonisThrottled)
+    assert error.retry_after == pytest.approx(60.0)
+
+
+def test_a_clock_time_is_compared_with_the_date_of_the_same_answer() -> None:
+    error = _failure(429, {"detail": "try again at 06:10:41 UTC"}, date=SERVED)
+    assert isinstance(error, CelonisThrottled)
+    assert error.retry_after == pytest.approx(41.0)
+
+
+@pytest.mark.parametrize(("reset", "seconds"), [("5", 60.0), ("90", 90.0)])
+def test_the_longer_of_a_header_and_a_clock_time_is_waited_out(reset: str, seconds: float) -> None:
+    error = _failure(429, {"detail": "try again at 22:14:20 UTC"}, x_ratelimit_reset=reset)
+    assert isinstance(error, CelonisThrottled)
+    assert error.retry_after == pytest.approx(seconds)
+
+
+def test_a_429_in_plain_text_may_hold_a_clock_time() -> None:
+    error = _failure(429, b"Too many requests, try again at 22:14:20 UTC")
+    assert isinstance(error, CelonisThrottled)
+    assert error.retry_after == pytest.approx(60.0)
 
 
 def test_the_rate_limit_is_read_from_any_answer() -> None:

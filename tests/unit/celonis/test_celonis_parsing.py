@@ -338,3 +338,48 @@ def test_the_answer_to_a_load_may_name_the_load(name: str) -> None:
 )
 def test_any_other_answer_to_a_start_tells_no_id(data: object) -> None:
     assert parsing.job_start(data) == StartAnswer(None)
+
+
+LONG_ID = "e" * (parsing.MAX_ID + 1)
+ODD_ID = "é" * parsing.MAX_ID
+
+
+@pytest.mark.parametrize("found", [LONG_ID, ODD_ID, "\ud800" * 100])
+def test_an_id_that_is_too_long_to_be_stored_is_replaced_by_the_same_digest_everywhere(found: str) -> None:
+    (execution,) = parsing.executions([{"executionId": found}])
+    job = parsing.job({"id": "j", "currentExecutionId": found, "latestExecutionItemId": found}, "j")
+    load = parsing.load({"dataLoadId": found})
+    assert load is not None
+    start = parsing.job_start({"executionId": found})
+    ids = {execution.execution_id, job.current_execution_id, job.latest_execution_item_id, load.load_id}
+    assert ids == {start.execution_id}
+    (kept,) = ids
+    assert kept is not None
+    assert kept.startswith("sha256:")
+    assert len(kept.encode()) <= parsing.MAX_ID
+
+
+def test_two_long_ids_that_differ_stay_different() -> None:
+    one, other = parsing.executions([{"executionId": LONG_ID}, {"executionId": LONG_ID + "e"}])
+    assert one.execution_id != other.execution_id
+
+
+@pytest.mark.parametrize("found", ["e" * parsing.MAX_ID, "671d3bdc-9feb-45ff-b367-7b47470d4680"])
+def test_an_id_that_fits_stays_as_it_is(found: str) -> None:
+    assert parsing.job_start({"executionId": found}).execution_id == found
+
+
+def test_the_id_of_a_table_is_never_replaced_since_it_is_sent_back() -> None:
+    assert parsing.tables([{"id": LONG_ID}])[0].id == LONG_ID
+
+
+def test_a_job_whose_id_is_long_is_still_the_one_that_was_asked_for() -> None:
+    assert parsing.job({"id": LONG_ID, "status": "RUNNING"}, LONG_ID).id == LONG_ID
+
+
+def test_long_texts_are_cut() -> None:
+    load = parsing.load({"dataLoadId": "l", "loadStatus": "S" * 5000, "message": "m" * 5000})
+    assert load is not None
+    assert load.status == "S" * (parsing.MAX_STATUS - 1) + "…"
+    assert load.message == "m" * (parsing.MAX_TEXT - 1) + "…"
+    assert not load.is_known

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.celonis.records import TaskFailure
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
+from celonis_refresh.passage.work import MAX_REASON
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.listing import shown
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, Crashed, job_definition, load_definition
 from tests.fakes.celonis import Lane, Lost, Shows, denied, rejected, throttled, unavailable
 from tests.unit.passage.outgoing import (
@@ -25,6 +28,7 @@ from tests.unit.passage.outgoing import (
     logged,
     starts,
     unauthorised,
+    unknown,
 )
 
 SAVED = Write("UpdateItem", (RECORD,))
@@ -105,13 +109,82 @@ def test_bad_answers_end_with_the_time_out_and_are_told_with_it() -> None:
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
-def test_what_no_waiting_mends_ends_the_step_at_once_and_holds_its_lease(error: CelonisError) -> None:
-    bench = running_job()
-    bench.celonis.faults["job"] = [error]
-    assert ended(bench, "job-0") == (error.name, str(error))
+@pytest.mark.parametrize(
+    ("step", "call"), [("job-0", "job"), ("job-0", "executions"), ("load-0", "last_load")]
+)
+def test_one_refused_poll_ends_no_step(step: str, call: str, error: CelonisError) -> None:
+    bench = running_job(seconds=10.0) if step == "job-0" else running_load(seconds=10.0)
+    bench.clock.sleep(10.0)
+    bench.celonis.faults |= {call: [error], "tables": [unknown()]}
+    assert bench.check(step)["status"] == "RUNNING"
+    assert bench.state(step)["trouble"] == error.message
+    assert bench.go(step) == "SUCCEEDED"
+    assert "trouble" not in bench.state(step)
+
+
+@pytest.mark.parametrize("lost", [None, "after"])
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_one_refused_poll_ends_no_step_whose_start_is_being_looked_up(
+    error: CelonisError, lost: Lost | None
+) -> None:
+    bench = bench_of(job_definition(settle=30))
+    bench.celonis.faults |= {"execute_job": [lost], "job": [None, error]}
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert (bench.celonis.faults["job"], len(starts(bench))) == ([], 1)
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_polls_that_are_refused_for_longer_than_settle_end_the_step_and_hold_its_lease(
+    error: CelonisError,
+) -> None:
+    bench = running_job(job_definition(settle=60), seconds=FOREVER)
+    bench.celonis.faults["job"] = [error] * 100
+    at = bench.clock.now
+    assert check_until_ended(bench, "job-0") == str(error)
+    assert 60.0 <= bench.clock.now - at < 75.0
+    assert 92 <= len(bench.celonis.faults["job"]) <= 97
     state = bench.state("job-0")
-    assert (state["outcome"], state["held"]) == ("FAILED", True)
+    assert (state["error"], state["outcome"], state["held"]) == (error.name, "FAILED", True)
     assert (holder(bench), cancels(bench)) == (RUN, [])
+
+
+def test_a_row_of_refused_polls_counts_whatever_their_errors() -> None:
+    bench = running_job(job_definition(settle=60), seconds=FOREVER)
+    bench.celonis.faults["job"] = [*for_good()] * 30
+    at = bench.clock.now
+    check_until_ended(bench, "job-0")
+    assert 60.0 <= bench.clock.now - at < 75.0
+
+
+@pytest.mark.parametrize("between", [None, unavailable()], ids=["a success", "no answer"])
+def test_another_answer_ends_the_row_of_refused_polls(between: CelonisError | None) -> None:
+    bench = running_job(job_definition(settle=60), seconds=200.0)
+    bench.celonis.faults["job"] = [denied(), denied(), between] * 8
+    assert bench.go("job-0") == "SUCCEEDED"
+
+
+def test_throttled_polls_do_not_end_the_row_of_refused_ones() -> None:
+    bench = running_job(job_definition(settle=60), seconds=FOREVER)
+    bench.celonis.faults["job"] = [denied(), throttled(5.0)] * 30
+    at = bench.clock.now
+    assert "Denied." in check_until_ended(bench, "job-0")
+    assert 60.0 <= bench.clock.now - at < 90.0
+
+
+def test_refused_polls_at_the_time_out_keep_nothing_from_being_cancelled() -> None:
+    bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
+    bench.clock.sleep(60.0)
+    bench.celonis.faults["job"] = [denied(), unauthorised()]
+    assert "It was cancelled (CANCEL)." in check_until_ended(bench, "job-0")
+    assert cancels(bench) == [JOB]
+
+
+def test_what_is_kept_of_refused_polls_is_not_shown() -> None:
+    bench = running_job()
+    bench.celonis.faults["job"] = [denied()]
+    bench.check("job-0")
+    assert "poll_refusals" in bench.state("job-0")
+    assert "poll_refusals" not in shown(bench.records.get(RUN))["steps"]["job-0"]
 
 
 def test_a_status_that_is_not_known_is_waited_on_and_reported_once() -> None:
@@ -173,6 +246,16 @@ def test_a_failed_job_carries_the_reasons_of_its_failed_tasks() -> None:
     assert name == "JobFailed"
     assert "Extract: no space left" in message
     assert ("failed_task_messages", JOB, "exec-1") in bench.celonis.sent
+
+
+def test_the_reasons_of_a_failed_job_are_cut_to_what_an_execution_can_carry() -> None:
+    bench = running_job(seconds=10.0, outcome="FAIL")
+    bench.clock.sleep(10.0)
+    failures = [TaskFailure(f"Task {number} ".ljust(2000, "x"), "no space left") for number in range(9)]
+    bench.celonis.failed_task_messages = lambda *_, **__: failures  # type: ignore[method-assign]
+    message = ended(bench, "job-0")[1]
+    assert "Task 0" in message
+    assert MAX_REASON < len(message.encode()) < MAX_REASON + 300
 
 
 @pytest.mark.parametrize(
@@ -348,11 +431,34 @@ def test_a_cancel_whose_answer_was_lost_is_sent_again(trouble: CelonisError) -> 
 def test_a_cancel_that_is_not_allowed_is_told_and_the_lease_held() -> None:
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     bench.clock.sleep(60.0)
-    bench.celonis.faults["cancel_job"] = [denied()]
-    name, message = ended(bench, "job-0")
-    assert name == "JobTimedOut"
+    bench.celonis.faults["cancel_job"] = [denied()] * 10
+    message = check_until_ended(bench, "job-0")
+    assert bench.state("job-0")["error"] == "JobTimedOut"
     assert "It could not be cancelled: Denied. Permission needed." in message
-    assert holder(bench) == RUN
+    assert (holder(bench), len(bench.celonis.faults["cancel_job"])) == (RUN, 8)
+
+
+@pytest.mark.parametrize("refusal", [*for_good(), rejected(409)], ids=lambda error: error.name)
+def test_a_cancel_that_is_refused_once_is_sent_again(refusal: CelonisError) -> None:
+    bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
+    bench.clock.sleep(60.0)
+    bench.celonis.faults["cancel_job"] = [refusal]
+    assert "It was cancelled (CANCEL)." in check_until_ended(bench, "job-0")
+    assert cancels(bench) == [JOB]
+
+
+def test_a_cancel_that_is_refused_because_ours_ended_tells_its_end() -> None:
+    bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
+    bench.clock.sleep(60.0)
+
+    def ends(name: str, when: str) -> None:
+        if name == "cancel_job" and when == "before":
+            job(bench).mine[0].ended_early = (bench.clock.now, "SUCCESS")
+
+    bench.celonis.hook = ends
+    bench.celonis.faults["cancel_job"] = [rejected(400)]
+    assert "It ended by itself, too late (SUCCESS)." in check_until_ended(bench, "job-0")
+    assert holder(bench) is None
 
 
 def test_a_task_that_died_at_its_cancel_is_followed_by_one_that_knows_whose_it_was() -> None:

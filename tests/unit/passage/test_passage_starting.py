@@ -9,6 +9,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.looking import start_of
 from celonis_refresh.passage.tasks import UnsavedAnswer
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
@@ -179,7 +180,9 @@ def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
         bench.start("job-0")
     state = bench.state("job-0")
     baseline = baseline_of(bench)
-    assert before.id in baseline["ids"]
+    assert (before.id in baseline["listed"], before.item in baseline["ids"]) == (True, True)
+    assert not set(baseline["listed"]) & set(baseline["ids"])  # each id once: the record is limited
+    assert before.id in start_of(state, 120.0).baseline.ids
     assert baseline["status"] == "SUCCESS"
     assert (state["posts"], state["job"], state["mode"]) == (1, JOB, "FULL")
     assert "answered" not in state
@@ -343,19 +346,68 @@ def test_a_refusal_passes_where_nobody_can_look_just_now() -> None:
     assert bench.start("job-0")["status"] == "WAITING"
 
 
-def test_a_refusal_is_for_good_where_looking_is_not_allowed() -> None:
-    bench = opened()
+def test_a_refused_start_passes_while_polls_are_refused_once() -> None:
+    bench = opened(job_definition(settle=30))
     bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
-    with pytest.raises(CelonisError) as caught:
-        bench.start("job-0")
-    assert caught.value.name == "CelonisRejected"
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    wait_for_start(bench)
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert len(bench.celonis.jobs[JOB].mine) == 1
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
-@pytest.mark.parametrize("call", ["job", "execute_job"])
-def test_what_no_waiting_mends_ends_the_step_at_once(call: str, error: CelonisError) -> None:
+@pytest.mark.parametrize(
+    ("step", "call"), [("job-0", "job"), ("job-0", "executions"), ("load-0", "last_load")]
+)
+def test_one_refused_poll_before_a_start_is_repeated_in_the_next_round(
+    step: str, call: str, error: CelonisError
+) -> None:
+    bench = opened(job_definition() if step == "job-0" else load_definition())
+    bench.celonis.faults |= {call: [error], "tables": [unknown()]}
+    assert bench.wait(bench.start(step))["status"] == "WAITING"
+    assert (bench.state(step)["trouble"], starts(bench)) == (error.message, [])
+    assert bench.go(step) == "SUCCEEDED"
+    assert len(starts(bench)) == 1
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_a_poll_that_is_refused_twice_before_a_start_ends_the_step(error: CelonisError) -> None:
     bench = opened()
-    bench.celonis.faults[call] = [error]
+    bench.celonis.faults["job"] = [error, error]
+    began = bench.clock.now
+    assert bench.go("job-0") == error.name
+    assert bench.clock.now - began < 30.0
+    state = bench.state("job-0")
+    assert (state["error"], state["message"]) == (error.name, str(error))
+    assert (holder(bench), starts(bench)) == (None, [])
+
+
+def test_refusals_of_polls_with_different_errors_are_not_consistent() -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [denied(), unknown(), denied()]
+    assert bench.go("job-0") == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("between", [None, unavailable()], ids=["a success", "no answer"])
+def test_a_refused_poll_is_forgotten_after_another_answer(between: CelonisError | None) -> None:
+    bench = opened()
+    busy = bench.celonis.jobs[JOB]
+    busy.before(5.0, seconds=60.0)
+    bench.celonis.faults["job"] = [None, denied(), between, denied()]
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert bench.celonis.faults["job"] == []
+
+
+def test_a_throttled_poll_says_nothing_of_access() -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [denied(), throttled(5.0), denied()]
+    assert bench.go("job-0") == "PermissionDenied"
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_a_start_that_is_refused_for_access_ends_the_step_at_once(error: CelonisError) -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = [error]
     with pytest.raises(type(error)):
         bench.start("job-0")
     state = bench.state("job-0")
@@ -656,10 +708,8 @@ def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its
 
 def test_a_model_that_is_not_there_ends_the_step() -> None:
     bench = opened(load_definition())
-    bench.celonis.faults |= {"last_load": [unknown()], "tables": [unknown()]}
-    with pytest.raises(CelonisError) as caught:
-        bench.start("load-0")
-    assert caught.value.name == "NotFound"
+    bench.celonis.faults |= {"last_load": [unknown()] * 2, "tables": [unknown()] * 2}
+    assert bench.go("load-0") == "NotFound"
     assert starts(bench) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.stopping import Findings, Stopping
 from celonis_refresh.passage.work import Work
 from celonis_refresh.pipelines.definition import Definition
@@ -12,7 +13,7 @@ from celonis_refresh.runs.records import Run
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, job_definition, load_definition
 from tests.fakes.celonis import Lane, denied, throttled, unavailable
 from tests.unit.passage.exit import CLOSE_SECONDS
-from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, Outgoing, cancels, starts
+from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, Outgoing, cancels, for_good, starts
 
 FOREVER = 1e9
 OURS = "Data job job-a"
@@ -77,9 +78,8 @@ def test_a_step_that_has_ended_is_not_looked_at() -> None:
 
 def test_a_lease_that_an_ended_step_left_held_stays_held() -> None:
     bench = started()
-    bench.celonis.faults["job"] = [denied()]
-    with pytest.raises(CelonisError):
-        bench.check("job-0")
+    bench.celonis.faults["job"] = [denied()] * 100
+    assert bench.go("job-0") == "PermissionDenied"
     assert stop(bench) == Findings([], [], held=until_it_shows(bench))
 
 
@@ -184,19 +184,48 @@ def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_told_so() -> None:
     assert stop(bench).sentences == [f"{OURS} ended by itself (SUCCESS)."]
 
 
-def test_a_look_that_celonis_refuses_is_told_and_the_lease_held() -> None:
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_a_poll_that_celonis_refuses_once_is_repeated(error: CelonisError) -> None:
     bench = started()
-    bench.celonis.faults["job"] = [denied()]
+    bench.celonis.faults["job"] = [error]
+    assert stop(bench).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert cancels(bench) == [JOB]
+
+
+def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_lease_held() -> None:
+    bench = started(job_definition(settle=20))
+    bench.celonis.faults["job"] = [denied()] * 200
+    began = bench.clock.now
     findings = stop(bench)
+    assert 20.0 <= bench.clock.now - began < 40.0
+    assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
+    assert findings.free == []
+
+
+def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
+    bench = started(job_definition(settle=3600))
+    bench.celonis.faults["job"] = [denied()] * 400
+    began = bench.clock.now
+    findings = stop(bench)
+    assert bench.clock.now - began <= CLOSE_SECONDS
     assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
     assert findings.free == []
 
 
 def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
     bench = started()
-    bench.celonis.faults["cancel_job"] = [denied()]
+    bench.celonis.faults["cancel_job"] = [denied()] * 10
     sentence = f"{OURS} could not be told to cancel (last: Denied. Permission needed); it runs on."
     assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert len(bench.celonis.faults["cancel_job"]) == 8
+
+
+@pytest.mark.parametrize("refusal", for_good(), ids=lambda error: error.name)
+def test_a_cancel_that_celonis_refuses_once_is_sent_again(refusal: CelonisError) -> None:
+    bench = started()
+    bench.celonis.faults["cancel_job"] = [refusal]
+    assert stop(bench).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert cancels(bench) == [JOB]
 
 
 def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
@@ -287,7 +316,8 @@ def test_an_error_over_one_step_keeps_no_other_from_being_stopped() -> None:
     for step in ("job-0", "job-1"):
         bench.start(step)
     bench.clock.sleep(5.0)
-    bench.celonis.faults["job"] = [denied()]
+
+    bench.celonis.faults["job"] = [RefreshError("No secret.")]
     findings = stop(bench)
     assert [sentence[:20] for sentence in findings.sentences] == [
         "What became of job-0",

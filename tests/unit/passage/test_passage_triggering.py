@@ -162,10 +162,18 @@ def test_a_delivery_that_joined_is_answered_again_without_a_handover() -> None:
     assert door.executions.asked == []
 
 
-@pytest.mark.parametrize("call", ["job", "execute_job"])
-def test_an_error_of_celonis_after_the_claim_is_accepted_all_the_same(call: str) -> None:
+def test_a_poll_that_is_refused_once_is_left_to_the_state_machine() -> None:
     door = entrance()
-    door.bench.celonis.faults[call] = [denied()]
+    door.bench.celonis.faults["job"] = [denied()]
+    assert door.deliver().status == 202
+    assert door.executions.asked == [RUN_ID]
+    state = door.bench.state("job-0", RUN_ID)
+    assert (state["trouble"], "error" in state) == ("Denied.", False)
+
+
+def test_an_error_of_celonis_after_the_claim_is_accepted_all_the_same() -> None:
+    door = entrance()
+    door.bench.celonis.faults["execute_job"] = [denied()]
     with logged() as lines:
         reply = door.deliver()
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])

@@ -274,13 +274,13 @@ def test_the_greatest_number_of_tables_is_allowed() -> None:
 def test_a_document_may_be_as_long_as_the_limit_and_no_longer() -> None:
     text = '{"data_pool": "p", "loads": [{"data_model": "m"}]}'
     assert parse_definition("otc", text.ljust(MAX_DOCUMENT))
-    with pytest.raises(InvalidDefinition, match="at most 65536 characters"):
+    with pytest.raises(InvalidDefinition, match="at most 65536 bytes"):
         parse_definition("otc", text.ljust(MAX_DOCUMENT + 1))
 
 
 def inline_of(tables: int) -> dict[str, Any]:
-    """An inline definition of about ``tables`` times 256 characters, with signs that JSON could escape."""
-    names = [f"{number}".ljust(252, "ü") for number in range(tables)]
+    """An inline definition of about ``tables`` times 256 bytes, with signs that JSON could escape."""
+    names = [f"{number:04}".ljust(128, "ü") for number in range(tables)]
     loads = [
         {"data_model": f"m-{start}", "kind": "partial", "tables": names[start : start + MAX_TABLES]}
         for start in range(0, tables, MAX_TABLES)
@@ -289,8 +289,8 @@ def inline_of(tables: int) -> dict[str, Any]:
 
 
 def test_an_inline_definition_has_the_same_limit() -> None:
-    assert parse_inline(inline_of(255))
-    with pytest.raises(InvalidDefinition, match="at most 65536 characters") as caught:
+    assert parse_inline(inline_of(250))
+    with pytest.raises(InvalidDefinition, match="at most 65536 bytes") as caught:
         parse_inline(inline_of(260))
     assert caught.value.what == "The inline definition"
     assert fields_of(caught.value) == ["(the whole document)"]

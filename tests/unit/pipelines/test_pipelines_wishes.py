@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.pipelines.definition import MAX_TABLES
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, wish
@@ -39,6 +39,15 @@ def test_all_tables_are_a_complete_load() -> None:
 
 def test_a_table_may_be_called_all() -> None:
     assert wish(None, ["all"], []).tables == {"all"}
+
+
+@pytest.mark.parametrize(("last", "complete"), [("x" * 256, False), ("x" * 255 + "ü", True)])
+def test_tables_whose_names_take_more_than_64_kb_become_a_complete_load(last: str, complete: bool) -> None:
+    names = [last, *(f"{number:02x}".ljust(256, "ü") for number in range(128))]
+    assert (sum(len(name.encode()) for name in names) > MAX_TABLE_BYTES) == complete
+    half = len(names) // 2
+    for wanted in (wish(None, names, []), wish(None, names[:half], []).join(wish(None, names[half:], []))):
+        assert (wanted.complete, len(wanted.tables)) == (complete, 0 if complete else len(names))
 
 
 @pytest.mark.parametrize(("count", "complete"), [(MAX_TABLES, False), (MAX_TABLES + 1, True)])

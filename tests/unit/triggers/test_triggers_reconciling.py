@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
+from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.reconciling import (
     GONE_SECONDS,
     MIN_CLOSE_SECONDS,
@@ -17,14 +18,19 @@ from celonis_refresh.passage.reconciling import (
 )
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.timing import iso
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
+from tests.fakes.clock import START
+from tests.fakes.dynamodb import client_error
+from tests.fakes.parts import RETENTION_DAYS
 from tests.template import documents
-from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder
-from tests.unit.triggers.desk import Desk
+from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
+from tests.unit.triggers.desk import ROUND_SECONDS, Desk
 
 LONG = 120.0
 """Seconds after which nobody who began something is at it still."""
@@ -234,6 +240,101 @@ def test_a_round_with_too_little_time_to_close_a_run_still_starts_others() -> No
     old(desk)
     findings = desk.round(MIN_CLOSE_SECONDS - 1)
     assert (findings.closed, findings.started) == ([], [run_id])
+
+
+def undelivered(*pipelines: str) -> tuple[Desk, Closing]:
+    """A run of each pipeline that failed, and a closing that cannot publish, which it notices after 30 s."""
+    desk = Desk()
+
+    def fails(subject: str, text: str, facts: dict[str, Any]) -> None:
+        desk.bench.clock.sleep(30.0)
+        raise ConnectionError("no topic")
+
+    closing = replace(desk.closing, notify=fails)
+    for pipeline in pipelines:
+        desk.definitions[pipeline] = job_definition(jobs=[{"job": f"job-{pipeline}"}])
+        run_id = desk.start(pipeline)["runs"][0]["run_id"]
+        desk.executions.end(run_id, "FAILED", "JobFailed", "It failed.")
+        with pytest.raises(ConnectionError):
+            closing.close(f"arn:{run_id}", desk.bench.deadline(300.0))
+    return old(desk), closing
+
+
+def round_with(desk: Desk, closing: Closing) -> Findings:
+    """A round of reconcile with this closing."""
+    return replace(desk.reconciling, closing=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
+
+
+MANY = [f"p-{number}" for number in range(20)]
+
+
+def notices_left(desk: Desk) -> list[str]:
+    return [item["run_id"] for item in desk.bench.dynamodb.documents("notice#")]
+
+
+def test_a_notification_that_cannot_be_sent_is_tried_again_in_each_round() -> None:
+    desk, closing = undelivered("p2p")
+    (run_id,) = notices_left(desk)
+    for _ in range(3):
+        findings = round_with(desk, closing)
+        assert (findings.failed, findings.told, findings.given_up) == ([run_id], [], [])
+    assert desk.round().told == [run_id]
+    assert [facts["run_id"] for _, _, facts in desk.notices] == [run_id]
+    assert notices_left(desk) == []
+
+
+def test_a_notification_that_cannot_be_sent_until_its_record_expires_is_given_up_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    desk, _ = undelivered("p2p")
+    (run_id,) = notices_left(desk)
+    desk.bench.clock.sleep(RETENTION_DAYS * 86_400 + 1)
+    with logged() as lines:
+        findings = desk.round()
+    assert (findings.given_up, findings.failed, findings.told) == ([run_id], [], [])
+    assert (notices_left(desk), desk.notices) == ([], [])
+    assert [(line.levelname, vars(line)["run_id"]) for line in lines if line.levelname == "ERROR"] == [
+        ("ERROR", run_id)
+    ]
+    assert '"NotificationsGivenUp":[1' in capsys.readouterr().out.replace(" ", "")
+    assert desk.round() == Findings()
+
+
+def test_notifications_that_cannot_be_sent_starve_no_other_work() -> None:
+    desk, closing = undelivered(*MANY)
+    desk.join("otc-2")
+    desk.paused = True
+    desk.end("SUCCEEDED")
+    desk.paused = False
+    desk.bench.dynamodb.items[MODEL_LEASE] = to_item(lease_item(MODEL_LEASE, "gone", iso(START)))
+    old(desk)
+    findings = round_with(desk, closing)
+    assert (findings.slots, findings.leases) == (["otc"], [MODEL_LEASE])
+    assert 0 < len(findings.failed) < len(MANY)
+
+
+def test_a_run_is_closed_in_a_round_in_which_no_notification_can_be_sent() -> None:
+    desk, closing = undelivered(*MANY)
+    desk.executions.end(RUN, "SUCCEEDED")
+    assert RUN in round_with(desk, closing).failed  # its own notification cannot be sent either
+    assert not desk.bench.records.get(RUN).is_open
+
+
+def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
+    desk, run_id = never_handed_over()
+    old(desk)
+    failed: list[str] = []
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        status = request.get("ExpressionAttributeValues", {}).get(":key", {}).get("S")
+        if operation == "Query" and status in (keys.WAITING, keys.LEASED):
+            failed.append(status)
+            raise client_error("InternalServerError", "Query", ResponseMetadata={"HTTPStatusCode": 500})
+
+    desk.bench.dynamodb.before = before
+    findings = desk.round()
+    assert findings.started == [run_id]
+    assert sorted(findings.failed) == ["the list of leases", "the list of slots"]
 
 
 def unproven_left() -> tuple[Desk, float]:

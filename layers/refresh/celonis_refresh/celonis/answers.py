@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from celonis_refresh.celonis.calls import Call
+from celonis_refresh.celonis.clock_times import moment_in
 from celonis_refresh.celonis.errors import (
     AuthenticationFailed,
     CelonisError,
@@ -30,6 +31,8 @@ DEFAULT_RETRY_AFTER = 30.0
 MIN_RETRY_AFTER = 1.0
 MAX_RETRY_AFTER = 900.0
 _MAX_TEXT = 300
+_LIMIT_CODES = frozenset({"LIMIT_NOTFOUND", "LIMIT_SIZE_NOTFOUND"})
+"""Error codes of a 404 that is about the configuration of a rate limit, not about an id."""
 _BUSY = "Something else is probably under way there: look in Celonis what it is, and wait for its end."
 
 # Not compiled here: most processes never meet an error, and starting fast counts.
@@ -69,8 +72,9 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
             facts["hint"] = signer.advice
             return AuthenticationFailed(f"Celonis refused {signer.name} while {call.doing}{said}.", **facts)
         case 403:
-            facts["hint"] = f"Permission needed in Celonis: {call.permission}."
-            return PermissionDenied(f"Celonis denied {call.doing} to {signer.name}{said}.", **facts)
+            return _denied(answer, call, signer, facts, said)
+        case 404 if told.get("error_code") in _LIMIT_CODES:
+            return _limit_misconfigured(call, facts, said)
         case 404:
             ids = "Check the ids, and that these credentials may view the data pool."
             facts["hint"] = "Check base_url: it is the address of the team itself." if call.signs_in else ids
@@ -142,6 +146,23 @@ def clean(value: object, redact: Callable[[str], str]) -> str | None:
     return (text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…") or None
 
 
+def _denied(answer: Answer, call: Call, signer: Signer, facts: Facts, said: str) -> PermissionDenied:
+    facts["hint"] = f"Permission needed in Celonis: {call.permission}."
+    message = f"Celonis denied {call.doing} to {signer.name}{said}"
+    if answer.body.strip():
+        return PermissionDenied(f"{message}.", **facts)
+    facts["hint"] = f"Ask an administrator of the team, or Celonis, to enable the API. {facts['hint']}"
+    return PermissionDenied(f"{message}, without a body: the API is disabled for this team.", **facts)
+
+
+def _limit_misconfigured(call: Call, facts: Facts, said: str) -> CelonisUnavailable:
+    facts["hint"] = (
+        "No id is missing. If this lasts, ask Celonis support to correct the rate limit of the team."
+    )
+    message = f"Celonis found no rate limit for this team while {call.doing}{said}."
+    return CelonisUnavailable(message, may_have_started=call.acts, **facts)
+
+
 def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> CelonisUnavailable:
     support_id = facts.get("support_id")
     tell = f" and give Celonis support the id {support_id}" if support_id else " and tell Celonis support"
@@ -165,23 +186,39 @@ def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) 
 
 
 def retry_after(answer: Answer, now: float) -> float:
-    """Seconds that a 429 asks to wait, within bounds; a default where it does not say."""
+    """Seconds that a 429 asks to wait, within bounds; a default where it does not say.
+
+    A header says how long, the detail until which clock time: the longer of the two counts.
+    """
     seconds = _seconds(answer.headers.get("x-ratelimit-reset"))
     if seconds is None:
         header = answer.headers.get("retry-after")
         seconds = _seconds(header)
         seconds = _until(header, now) if seconds is None else seconds
-    if seconds is None:
-        return DEFAULT_RETRY_AFTER
-    return min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
+    waits = [wait for wait in (seconds, _until_clock_time(answer, now)) if wait is not None]
+    return min(max(*waits, MIN_RETRY_AFTER), MAX_RETRY_AFTER) if waits else DEFAULT_RETRY_AFTER
+
+
+def _until_clock_time(answer: Answer, now: float) -> float | None:
+    """Seconds from the date of the answer, or from ``now``, to the clock time in its detail."""
+    served = _moment(answer.headers.get("date"))
+    now = now if served is None else served
+    moment = moment_in(_told(answer, str).get("detail") or "", now)
+    return None if moment is None else moment - now
 
 
 def _until(header: str | None, now: float) -> float | None:
+    moment = _moment(header)
+    return None if moment is None else moment - now
+
+
+def _moment(header: str | None) -> float | None:
+    """A date as headers write it, in epoch seconds."""
     try:
         moment = parsedate_to_datetime(header or "")
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _seconds(header: str | None) -> float | None:

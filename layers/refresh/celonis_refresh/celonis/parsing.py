@@ -6,6 +6,7 @@ except a date: one that cannot be read is None, because nothing is ever proven b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -19,6 +20,11 @@ _EXECUTION_IDS = ("executionId", "currentExecutionId")
 _LOAD_IDS = ("dataLoadId", "loadId")
 _LOAD_KEYS = frozenset({"dataLoadId", "loadId", "id", "dataModelId", "loadStatus", "startDate"})
 """An error envelope, whose status is a number, has none of these."""
+
+MAX_ID = 64
+"""Bytes of the id of an execution or a load: they are stored with a run. A longer one is kept as a digest."""
+MAX_STATUS, MAX_TEXT = 32, 2048
+"""Characters of a status, and of any other text; a longer one is cut."""
 
 _Record = TypeVar("_Record")
 
@@ -38,9 +44,9 @@ def job(data: object, asked: str) -> Job:
     return Job(
         id=found,
         name=_text(fields, "name"),
-        status=_text(fields, "status"),
-        current_execution_id=_id(fields, "currentExecutionId"),
-        latest_execution_item_id=_id(fields, "latestExecutionItemId"),
+        status=_status(fields, "status"),
+        current_execution_id=_short_id(fields, "currentExecutionId"),
+        latest_execution_item_id=_short_id(fields, "latestExecutionItemId"),
         data_pool_id=_id(fields, "dataPoolId"),
         data_source_id=_id(fields, "dataSourceId"),
     )
@@ -69,9 +75,9 @@ def load(data: object) -> Load | None:
     if not _LOAD_KEYS & fields.keys():
         raise ShapeError("a load has none of the fields of a load")
     record = Load(
-        load_id=_id(fields, "dataLoadId", "loadId", "id"),
+        load_id=_short_id(fields, "dataLoadId", "loadId", "id"),
         model_id=_id(fields, "dataModelId"),
-        status=_text(fields, "loadStatus", "status"),
+        status=_status(fields, "loadStatus", "status"),
         kind=_text(fields, "loadType", "type"),
         start_date=date(fields.get("startDate")),
         end_date=date(fields.get("endDate")),
@@ -130,7 +136,7 @@ def _start(data: object, names: tuple[str, ...]) -> StartAnswer:
     if not isinstance(data, Mapping):
         return StartAnswer()
     try:
-        return StartAnswer(_id(data, *names))
+        return StartAnswer(_short_id(data, *names))
     except ShapeError:
         # Celonis said yes; an id that cannot be read does not turn that into a no.
         return StartAnswer()
@@ -138,9 +144,9 @@ def _start(data: object, names: tuple[str, ...]) -> StartAnswer:
 
 def _execution(fields: Mapping[str, Any]) -> Execution:
     return Execution(
-        execution_id=_needed(fields, "executionId"),
+        execution_id=_shortened(_needed(fields, "executionId")),
         job_id=_id(fields, "jobId"),
-        status=_text(fields, "status"),
+        status=_status(fields, "status"),
         start_date=date(fields.get("startDate")),
         end_date=date(fields.get("endDate")),
         mode=_text(fields, "mode"),
@@ -190,11 +196,31 @@ def _id(fields: Mapping[str, Any], *names: str) -> str | None:
     return None
 
 
+def _short_id(fields: Mapping[str, Any], *names: str) -> str | None:
+    found = _id(fields, *names)
+    return None if found is None else _shortened(found)
+
+
+def _shortened(found: str) -> str:
+    """The id, or in place of one that is too long a digest, which stands for it as well."""
+    written = found.encode(errors="surrogatepass")
+    return found if len(written) <= MAX_ID else f"sha256:{hashlib.sha256(written).hexdigest()[:32]}"
+
+
+def _status(fields: Mapping[str, Any], *names: str) -> str | None:
+    status = _text(fields, *names)
+    return None if status is None else _cut(status, MAX_STATUS)
+
+
 def _text(fields: Mapping[str, Any], *names: str) -> str | None:
     for name in names:
         value = fields.get(name)
         if not isinstance(value, str | None):
             raise ShapeError(f"{name} is no text")
         if value is not None:
-            return value
+            return _cut(value, MAX_TEXT)
     return None
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,13 +1,14 @@
 """Looking at a step that was started, until its end is proven and written.
 
-Whatever Celonis says wrong while it is only asked (no answer, 429, 5xx) is waited out within the step's
-time-out. A time-out cancels what is provably ours and still runs, and says what became of it; its looks
-take no turn where little is left of a rate limit.
+No usable answer, a 429 and a 5xx to a poll are waited out within the step's time-out; polls that Celonis
+refuses (401, 403, 404) are waited out for ``settle``. A time-out cancels what is provably ours and still
+runs, and says what became of it; its looks take no turn where little is left of a rate limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import JobStatus
@@ -15,6 +16,7 @@ from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
 from celonis_refresh.passage.learning import took
 from celonis_refresh.passage.looking import POLL_SECONDS, is_running, observe_started
+from celonis_refresh.passage.poll_refusals import end_row, note_refusal
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.starting import Start
 from celonis_refresh.steps.observation import Activity, Observation
@@ -24,6 +26,8 @@ MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
 STOP_SECONDS = 60.0
 """How long a cancelled job may take until it shows as ended, and looks may fail at the time-out."""
+POLLS_IN_ROW = 4
+"""About so many polls are refused within ``settle`` before that ends a step."""
 
 
 LEFT_ALONE = "It was left alone: it is not proven that ours is running."
@@ -47,7 +51,7 @@ class Check(Start):
             # One look that fails at the time-out must not leave ours running: it could not be cancelled.
             return self.wait_out(trouble, grace=STOP_SECONDS)
         except CelonisError as error:
-            raise self.failed(error, free=False) from None
+            return self._outlast(error)
         self._note(ownership, observation)
         status = ownership.status
         if status is OwnershipStatus.ENDED:
@@ -57,6 +61,19 @@ class Check(Start):
         if status in (OwnershipStatus.PENDING, OwnershipStatus.RUNNING):
             return self._go_on(ownership, observation)
         raise self.failed(self._unproven(status), free=status is OwnershipStatus.NOT_STARTED)
+
+    def _outlast(self, error: CelonisError) -> Progress:
+        """A refused poll says nothing of what runs: it ends the step once a row of them outlasts ``settle``.
+
+        Until then polls come sooner than the schedule has them, so that it is no row of two.
+        """
+        settle = self.run.definition.settle
+        row = note_refusal(self.state, error, self.now())
+        if row.seconds >= settle:
+            raise self.failed(error, free=False) from None
+        progress = self.wait_out(error, grace=STOP_SECONDS)
+        soon = ceil(min(settle / POLLS_IN_ROW, settle - row.seconds))
+        return {**progress, "wait": min(progress["wait"], max(soon, self.run.definition.poll.floor))}
 
     def wait_for_turn(self) -> Progress:
         """A step that is not started yet: the state machine tries again, until the time-out."""
@@ -68,6 +85,7 @@ class Check(Start):
 
     def _note(self, ownership: Ownership, observation: Observation) -> None:
         self.state.pop("trouble", None)
+        end_row(self.state)
         status = observation.status
         self.state |= {
             "evidence": ownership.evidence.to_json(),
@@ -162,13 +180,15 @@ class Check(Start):
             raise self.expired("It runs on: the pipeline says not to cancel it.")
 
     def _cancel(self) -> None:
-        """An answer that is lost is no matter: the next look sends it again, if ours still runs."""
+        """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
             cancelled = self.work.cancel(self.seconds(POLL_SECONDS))
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             self.state["trouble"] = trouble.message
         except CelonisError as error:
-            raise self.expired(f"It could not be cancelled: {error}") from None
+            if self.state.get("cancel_refused"):
+                raise self.expired(f"It could not be cancelled: {error}") from None
+            self.state |= {"trouble": error.message, "cancel_refused": True}
         else:
             if not cancelled:
                 raise self.expired("It runs on: no call is known that cancels a load.")

@@ -17,6 +17,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
+from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
@@ -58,9 +59,17 @@ class Closing(Struct, frozen=True):
         self._tell(run, deadline)
         return run
 
-    def tell(self, run_id: str, deadline: Deadline) -> None:
-        """Tells of a run that was closed by somebody who died before telling."""
-        self._tell(self.records.get(run_id), deadline)
+    def tell(self, run_id: str, deadline: Deadline) -> bool:
+        """Sends the notification of a run whose closing died before that.
+
+        Returns False where the record has expired: nothing is left to notify of, and the notice is removed.
+        """
+        run = self.records.find(run_id)
+        if run is None:
+            self.table.delete(self.table.remove(keys.notice(run_id), ""), deadline)
+            return False
+        self._tell(run, deadline)
+        return True
 
     def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """Stops what still runs, then writes the end of the run, of its slot and of its leases."""
@@ -110,10 +119,10 @@ class Closing(Struct, frozen=True):
             "status": status,
             "ended_at": iso(now),
             "execution_arn": execution.arn,
-            "outcome": " ".join([message, *sentences]),
+            "outcome": cut(" ".join([cut(message, MAX_SENTENCE), *sentences]), MAX_OUTCOME),
             "expires": int(now) + self.retention_days * DAY,
         }
-        return facts | ({"error": error} if error else {})
+        return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
     def _actions(
         self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool

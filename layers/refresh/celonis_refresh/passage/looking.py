@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from celonis_refresh.celonis.errors import CelonisUnavailable
@@ -38,7 +38,7 @@ def observe_started(
 def start_of(state: Mapping[str, Any], settle: float) -> Start:
     """The start of a step, from what is noted of it."""
     return Start(
-        baseline=Baseline.from_json(state["baseline"], state.get("earlier", ())),
+        baseline=Baseline.from_json(state["baseline"], _other_ids(state)),
         settle=settle,
         answered=bool(state.get("answered")),
         sent="posts" in state,
@@ -47,6 +47,18 @@ def start_of(state: Mapping[str, Any], settle: float) -> Start:
         shows_running=bool(state.get("shows_running")),
         two_spaces=bool(state.get("two_spaces")),
     )
+
+
+def without_repeats(baseline: dict[str, Any]) -> dict[str, Any]:
+    """A baseline as it is stored: the ids of the list stand in the list only."""
+    listed = frozenset(baseline["listed"] or ())
+    return {**baseline, "ids": [found for found in baseline["ids"] if found not in listed]}
+
+
+def _other_ids(state: Mapping[str, Any]) -> Iterator[str]:
+    """The ids of a stored baseline besides its ``ids``: those of its list, and of our earlier executions."""
+    yield from state["baseline"]["listed"] or ()
+    yield from state.get("earlier", ())
 
 
 def evidence_of(state: Mapping[str, Any]) -> Evidence:

@@ -108,7 +108,7 @@ class Opening(Struct, frozen=True):
         """Opens the run that the execution stands for; called again, it gives the same answer.
 
         Raises ``InvalidTrigger``, ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``,
-        ``UnknownTable``, ``RunClosed`` and what Celonis says to the question for tables.
+        ``UnknownTable``, ``RunTooLarge``, ``RunClosed`` and what Celonis says to the question for tables.
         """
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import count, logger
 from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.executions import EndedExecution, Executions
 from celonis_refresh.passage.work import Work
@@ -45,7 +45,10 @@ class FindableExecutions(Executions, Protocol):
 
 
 class Findings(Struct):
-    """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases."""
+    """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases.
+
+    ``failed``: what is tried again in the next round; ``given_up``: runs of which nobody will be notified.
+    """
 
     started: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -53,6 +56,21 @@ class Findings(Struct):
     slots: list[str] = field(default_factory=list)
     leases: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+
+
+Act = Callable[[str, Findings, Deadline], None]
+Task = tuple[str, Callable[[Findings, Deadline], None]]
+"""What is reconciled (a run, a slot or a lease), and the call that does it."""
+
+
+class Kind(Struct):
+    """One kind of work. ``used``: seconds that it has taken of this round; ``turns``: how many tasks."""
+
+    name: str
+    tasks: Iterator[Task]
+    used: float = 0.0
+    turns: int = 0
 
 
 class Reconciling(Struct, frozen=True):
@@ -70,35 +88,54 @@ class Reconciling(Struct, frozen=True):
     def reconcile(self, deadline: Deadline) -> Findings:
         """Goes over open runs, ends that nobody was told of, slots in which something waits, and leases.
 
-        One that fails hides no other.
+        One that fails hides no other, and a slow kind starves no other: the next task is one of the kind that
+        has used the least time.
         """
         findings = Findings()
-        for name, movement in self._movements(findings, deadline):
+        kinds = self._kinds()
+        while kinds:
             if deadline.left() < MIN_SECONDS:
                 logger.warning("the rest waits for the next round")
                 break
-            try:
-                movement()
-            except RefreshError as error:
-                findings.failed.append(name)
-                logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
-            except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being looked at
-                findings.failed.append(name)
-                logger.exception("could not be reconciled", extra={"item": name})
+            kind = min(kinds, key=lambda each: (each.used, each.turns))
+            began = self.clock()
+            if not self._do_next(kind, findings, deadline):
+                kinds.remove(kind)
+            kind.used, kind.turns = kind.used + self.clock() - began, kind.turns + 1
         return findings
 
-    def _movements(self, findings: Findings, deadline: Deadline) -> Iterator[tuple[str, Callable[[], None]]]:
-        for status in OPEN:
-            for item in filter(self._is_patient_with, self.listing.all_of(status)):
-                run_id = str(item["run_id"])
-                yield run_id, partial(self._run, run_id, findings, deadline)
-        for item in filter(self._is_patient_with, self.listing.all_of(keys.UNTOLD)):
-            run_id = str(item["run_id"])
-            yield run_id, partial(self._told, run_id, findings, deadline)
-        for item in self.listing.all_of(keys.WAITING):
-            yield item["pk"], partial(self._slot, item["pk"], findings, deadline)
-        for item in filter(self._is_patient_with, self.listing.all_of(keys.LEASED)):
-            yield item["pk"], partial(self._lease, item["pk"], findings, deadline)
+    def _do_next(self, kind: Kind, findings: Findings, deadline: Deadline) -> bool:
+        """Does the next task of a kind; False once there is none. A list that fails ends with the failure."""
+        name = f"the list of {kind.name}"
+        try:
+            name, task = next(kind.tasks)
+            task(findings, deadline)
+        except StopIteration:
+            return False
+        except RefreshError as error:
+            findings.failed.append(name)
+            logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
+        except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being looked at
+            findings.failed.append(name)
+            logger.exception("could not be reconciled", extra={"item": name})
+        return True
+
+    def _kinds(self) -> list[Kind]:
+        """The kinds of work, each listed as it goes on; the quick ones first."""
+
+        return [
+            Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
+            Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
+            Kind("notices", self._tasks(keys.UNTOLD, "run_id", self._told)),
+            *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in OPEN),
+        ]
+
+    def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
+        """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""
+        for item in self.listing.all_of(status):
+            if status == keys.WAITING or self._is_patient_with(item):
+                named = str(item[name])
+                yield named, partial(act, named)
 
     def _is_patient_with(self, item: Mapping[str, Any]) -> bool:
         """Whether the item is too old for whoever made it to be at work on it still."""
@@ -138,9 +175,15 @@ class Reconciling(Struct, frozen=True):
         return self.clock() - epoch(began) < GONE_SECONDS
 
     def _told(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
-        """A run that is closed and of which nobody was told."""
-        self.closing.tell(run_id, deadline)
-        findings.told.append(run_id)
+        """A run that is closed and of which nobody was told; given up once its record has expired."""
+        if self.closing.tell(run_id, deadline):
+            findings.told.append(run_id)
+            return
+        findings.given_up.append(run_id)
+        count("NotificationsGivenUp")
+        logger.error(
+            "a notification is given up: the record of its run has expired", extra={"run_id": run_id}
+        )
 
     def _slot(self, key: str, findings: Findings, deadline: Deadline) -> None:
         """A free slot in which something waits: started, unless its pipeline is paused."""

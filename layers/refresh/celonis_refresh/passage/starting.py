@@ -11,6 +11,7 @@ from typing import Any
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import StartAnswer
+from celonis_refresh.passage.poll_refusals import end_row, note_refusal
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.step import POST_SECONDS, Means, Step
 from celonis_refresh.runs.earlier import check_shown
@@ -51,10 +52,10 @@ class Start(Step):
             if not self._note_loads_of_jobs():
                 return self._wait("a load of a data model that this job loads")
             observation = self._observe_baseline()
-        except (CelonisUnavailable, CelonisThrottled) as trouble:
-            return self.wait_out(trouble)
         except CelonisError as error:
-            raise self.failed(error) from None
+            return self._poll_again(error)
+        if end_row(self.state):
+            self.state.pop("waiting_for", None)  # so that it is written
         if observation.is_busy and not self._stands_still(observation):
             self._note_shown(observation)
             return self._wait_while_busy(observation)
@@ -64,6 +65,13 @@ class Start(Step):
         if self.deadline.left() < MIN_POST_SECONDS:
             return self.progress("WAITING")
         return self.send(observation)
+
+    def _poll_again(self, error: CelonisError) -> Progress:
+        """A refused poll decides nothing alone: the next one has to be refused with the same error."""
+        is_transient = isinstance(error, CelonisUnavailable | CelonisThrottled)
+        if not is_transient and note_refusal(self.state, error, self.now()).repeated:
+            raise self.failed(error) from None
+        return self.wait_out(error)
 
     def _observe_baseline(self) -> Observation:
         """What is there before the start. That something is missing needs a second, consistent answer."""
@@ -235,10 +243,8 @@ class Start(Step):
         try:
             observation = self.work.observe(self.poll_seconds)
             return observation.is_busy or self.work.with_executions(observation, self.poll_seconds()).is_busy
-        except (CelonisUnavailable, CelonisThrottled):
-            return True
         except CelonisError:
-            return False
+            return True  # the next round polls again
 
     def _take_back(self, error: CelonisError) -> Progress:
         self.state |= {"refused": True, "posts": self.state["posts"] - 1}

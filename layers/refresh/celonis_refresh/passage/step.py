@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled
+from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.learning import Learning
-from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of
+from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, without_repeats
 from celonis_refresh.passage.pacing import Pacing
+from celonis_refresh.passage.poll_refusals import end_row
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.work import Work
 from celonis_refresh.polling.budget import looks_per_step
@@ -81,7 +82,7 @@ class Step:
             self.state.pop(name, None)
         self.state |= {
             **self.work.facts(),
-            "baseline": Baseline.of(observation).to_json(),
+            "baseline": without_repeats(Baseline.of(observation).to_json()),
             "noted_at": iso(now),
             "began": self.state.get("began", now),
         }
@@ -97,6 +98,8 @@ class Step:
 
     def wait_out(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
         """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
+        if isinstance(trouble, CelonisUnavailable):
+            end_row(self.state)
         self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
         if self.is_expired(grace):
             raise self.expired()

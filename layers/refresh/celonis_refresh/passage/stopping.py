@@ -51,7 +51,8 @@ class Findings(Struct):
 class _Case(Struct):
     """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is at rest.
 
-    ``tried``: a cancel was sent; ``told``: one was accepted; ``trouble``: why the last was not.
+    ``tried``: a cancel was sent; ``told``: one was accepted; ``trouble``: why the last was not; ``refused``:
+    Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
     """
 
     step: str
@@ -61,6 +62,8 @@ class _Case(Struct):
     tried: bool = False
     told: bool = False
     trouble: str = ""
+    refused: bool = False
+    polls_refused_since: float | None = None
     ended: Evidence | None = None
     evidence: Evidence | None = None
 
@@ -130,10 +133,12 @@ class Stopping(Struct, frozen=True):
         is_last = case.until.left() <= 0
         try:
             ownership, running = self._observe(run, case, work, share)
-        except (CelonisUnavailable, CelonisThrottled):
+        except CelonisError as error:
+            is_last = is_last or self._is_refused_for_good(case, error, run.definition.settle)
             if is_last and not case.tried:
                 raise
             return _given_up(case, work) if is_last else None
+        case.polls_refused_since = None
         if ownership.status is OwnershipStatus.ENDED:
             case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
             return _ended(case, work, ownership), True
@@ -154,8 +159,17 @@ class Stopping(Struct, frozen=True):
         )
         return self._cancel(case, work, share)
 
+    def _is_refused_for_good(self, case: _Case, error: CelonisError, settle: float) -> bool:
+        """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing."""
+        if isinstance(error, CelonisUnavailable):
+            case.polls_refused_since = None
+        elif not isinstance(error, CelonisThrottled):
+            case.polls_refused_since = case.polls_refused_since or self.clock()
+            return self.clock() - case.polls_refused_since >= settle
+        return False
+
     def _cancel(self, case: _Case, work: Work, share: _Share) -> tuple[str, bool] | None:
-        """Tells it to cancel. A cancel whose answer was lost is sent again, if a look shows that it runs."""
+        """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
             case.told = work.cancel(share.seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
@@ -163,7 +177,9 @@ class Stopping(Struct, frozen=True):
             case.trouble = trouble.message
         except CelonisError as refusal:
             case.trouble = str(refusal)
-            return _given_up(case, work)
+            if case.refused:
+                return _given_up(case, work)
+            case.refused = True
         else:
             return None if case.told else (f"{work.subject} {RUNS_ON}", False)
         return None

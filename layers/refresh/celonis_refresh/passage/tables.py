@@ -12,6 +12,7 @@ from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.resolution import resolve
 from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.sizes import RunTooLarge, item_size, room_for_opening
 from celonis_refresh.timing import Clock, Deadline
 
 KEPT_SECONDS = 300.0
@@ -28,12 +29,14 @@ class ModelTables(Struct):
     def resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
         """The run's loads by step, with the ids of their tables. Celonis is asked only where names are.
 
-        Raises ``UnknownTable`` and what the client raises.
+        Raises ``UnknownTable``, ``RunTooLarge`` and what the client raises.
         """
         models = {load.data_model for load in run.plan.loads if load.names_tables}
         tables = {model: self._tables(run.definition, model, deadline) for model in sorted(models)}
-        loads = resolve(run.plan, tables)
-        return {step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in loads.items()}
+        found = resolve(run.plan, tables).items()
+        loads = {step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in found}
+        _check_size(run, loads)
+        return loads
 
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
         key = (definition.connection, definition.data_pool_id, model)
@@ -44,3 +47,11 @@ class ModelTables(Struct):
         tables = client.tables(definition.data_pool_id, model, timeout=deadline.left())
         self._kept[key] = (self.clock(), tables)
         return tables
+
+
+def _check_size(run: Run, loads: dict[str, Any]) -> None:
+    """Raises ``RunTooLarge`` where the record with ``loads`` leaves no room for its steps and its end."""
+    steps = [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
+    size, limit = item_size({**run.item, "loads": loads, "steps": {}}), room_for_opening(steps)
+    if size > limit:
+        raise RunTooLarge(run.run_id, size, limit)

@@ -17,10 +17,13 @@ from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.sizes import cut
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 
 MAX_LISTED = 50
 """Executions of a list that are compared: the baseline has to fit into a record."""
+MAX_REASON = 1800
+"""Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
 Seconds = Callable[[], float]
 """What the next call may take, told anew for each: a look may need two."""
 FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
@@ -158,7 +161,7 @@ class JobWork(Struct, frozen=True):
             logger.info("no reasons of the failure", extra={"subject": self.subject, "why": trouble.message})
             return ""
         told = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
-        return f": {told}".rstrip(".") if told else ""
+        return f": {cut(told, MAX_REASON)}".rstrip(".") if told else ""
 
     def cancel(self, timeout: float) -> bool:
         self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
@@ -300,8 +303,7 @@ class LoadWork(Struct, frozen=True):
         return replace(self, client=self.client.urgent())
 
     def facts(self) -> Mapping[str, object]:
-        tables = sorted(self.resolved.tables.values())
-        return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value, "tables": tables}
+        return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value}
 
 
 def load_observation(load: Load | None) -> Observation:

@@ -21,7 +21,9 @@ MAX_STEPS = 20
 MAX_TABLES = 200
 """Tables of a partial load; more than that is a complete load."""
 MAX_DOCUMENT = 64 * 1024
-"""Characters of a definition: it is kept in the run's record, whose size is limited."""
+"""Bytes of a definition: it is kept in the run's record, whose size is limited."""
+MAX_TABLE_BYTES = 64 * 1024
+"""Bytes of the names of a trigger's tables, which are kept there too; more is a complete load."""
 
 CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 """Narrow on purpose: the value of a secret does not look like this, so it is refused and never repeated."""

@@ -37,8 +37,8 @@ def parse_inline(document: object) -> InlineDefinition:
 
 
 def _check_length(what: str, text: str) -> None:
-    if len(text) > MAX_DOCUMENT:
-        raise InvalidDefinition(what, [Problem(WHOLE, f"at most {MAX_DOCUMENT} characters")])
+    if len(text.encode(errors="replace")) > MAX_DOCUMENT:
+        raise InvalidDefinition(what, [Problem(WHOLE, f"at most {MAX_DOCUMENT} bytes")])
 
 
 def read_definition(what: str, model: type[D], document: object) -> D:

@@ -7,13 +7,13 @@ order deliveries arrive in, and however often, the run that follows covers all o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from celonis_refresh.errors import Problem
-from celonis_refresh.pipelines.definition import MAX_TABLES
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
 
@@ -49,7 +49,7 @@ class Wish(Struct, frozen=True):
     def join(self, other: Wish) -> Wish:
         """The least wish that covers both."""
         tables = self.tables | other.tables
-        complete = self.complete or other.complete or len(tables) > MAX_TABLES
+        complete = self.complete or other.complete or _are_too_many(tables)
         as_defined = not complete and (self.as_defined or other.as_defined)
         united = self.united or other.united or self.tables != other.tables
         return Wish(
@@ -92,13 +92,21 @@ def wish(mode: object, tables: object, reasons: Sequence[Reason]) -> Wish:
     if problems:
         raise InvalidTrigger("The trigger", problems)
     named = frozenset(tables) if isinstance(tables, list | tuple) else frozenset()
-    complete = tables == ALL_TABLES or len(named) > MAX_TABLES
+    complete = tables == ALL_TABLES or _are_too_many(named)
     return Wish(
         mode=Mode(mode) if isinstance(mode, str) else None,
         as_defined=not named and not complete,
         complete=complete,
         tables=frozenset() if complete else named,
         reasons=tuple(reasons),
+    )
+
+
+def _are_too_many(tables: Collection[str]) -> bool:
+    """Whether so many tables, or such long names, are taken for all tables."""
+    return (
+        len(tables) > MAX_TABLES
+        or sum(len(name.encode(errors="surrogatepass")) for name in tables) > MAX_TABLE_BYTES
     )
 
 

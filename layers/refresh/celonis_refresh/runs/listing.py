@@ -97,19 +97,22 @@ class Listing(Struct, frozen=True):
 def shown(run: Run) -> dict[str, Any]:
     """The record as people read it: without what the table keeps for itself."""
     document = {name: value for name, value in run.item.items() if name not in HIDDEN}
-    document["steps"] = {step: _shown_step(state) for step, state in run.steps.items()}
+    loads = run.loads or {}
+    document["steps"] = {step: _shown_step(state, loads.get(step, {})) for step, state in run.steps.items()}
     if run.has_definition:
         document["definition"] = json.loads(run.item["definition"])
     return document
 
 
-INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace"})
+INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace", "poll_refusals", "cancel_refused"})
 """What is noted of a step for the tasks alone."""
 
 
-def _shown_step(state: Mapping[str, Any]) -> dict[str, Any]:
+def _shown_step(state: Mapping[str, Any], load: Mapping[str, Any]) -> dict[str, Any]:
+    """``load``: what is really loaded, if it is a load; the names of its tables are stored there only."""
     proof = state.get("evidence", {})
     known = {name: value for name, value in state.items() if name not in INTERNAL}
     ours = proof.get("ours")
     shown = None if ours is None or str(ours).startswith(BY_DATE) else ours
-    return known | {"id": shown, "proven_by": proof.get("proven_by")}
+    tables = {"tables": sorted(load["tables"].values())} if "kind" in state and load else {}
+    return known | tables | {"id": shown, "proven_by": proof.get("proven_by")}

@@ -20,6 +20,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import as_read
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
 from celonis_refresh.runs.run_ids import MAX_RUN_ID
+from celonis_refresh.runs.sizes import fit_step
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline
 
@@ -232,7 +233,7 @@ class Records(Struct, frozen=True):
     ) -> tuple[Action, dict[str, Any]]:
         """The action that replaces a step's state (and sets ``facts``), and the state with its revision."""
         revision = run.steps.get(step, {}).get("rev", 0)
-        saved = {**state, "rev": revision + 1}
+        saved = {**fit_step(step, state), "rev": revision + 1}
         sets = "".join(f", #{name} = :{name}" for name in facts)
         unmoved = "#steps.#step.#rev = :rev" if revision else "attribute_not_exists(#steps.#step)"
         values = {**OPEN_VALUES, **facts, "saved": saved, **({"rev": revision} if revision else {})}
