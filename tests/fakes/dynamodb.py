@@ -35,6 +35,9 @@ INDEXES = {
 PAGE = 3
 """Items on a page of a query that names no limit: few, so that pages follow each other."""
 
+MAX_ITEMS = 100
+"""Items in one transaction."""
+
 Hook = Callable[[str, dict[str, Any]], None]
 
 
@@ -93,6 +96,9 @@ class FakeDynamoDB:
     def get_item(self, **request: Any) -> dict[str, Any]:
         return self._call("GetItem", request, self._get)
 
+    def transact_get_items(self, **request: Any) -> dict[str, Any]:
+        return self._call("TransactGetItems", request, self._get_all)
+
     def update_item(self, **request: Any) -> dict[str, Any]:
         return self._call("UpdateItem", request, lambda one: self._single({"Update": one}))
 
@@ -122,6 +128,12 @@ class FakeDynamoDB:
         item = self.items.get(request["Key"]["pk"]["S"])
         return {"Item": item} if item is not None else {}
 
+    def _get_all(self, request: dict[str, Any]) -> dict[str, Any]:
+        keys = [entry["Get"]["Key"]["pk"]["S"] for entry in request["TransactItems"]]
+        if not 0 < len(keys) <= MAX_ITEMS or len(set(keys)) < len(keys):
+            raise client_error("ValidationException", "TransactGetItems")
+        return {"Responses": [{"Item": self.items[key]} if key in self.items else {} for key in keys]}
+
     def _single(self, action: dict[str, Any]) -> dict[str, Any]:
         refusal = self._refusal(action)
         if refusal is not None:
@@ -137,7 +149,7 @@ class FakeDynamoDB:
             return {}
         actions = request["TransactItems"]
         keys = [_key(action) for action in actions]
-        if len(set(keys)) < len(keys):
+        if not 0 < len(keys) <= MAX_ITEMS or len(set(keys)) < len(keys):
             raise client_error("ValidationException", "TransactWriteItems")
         refusals = [self._refusal(action) for action in actions]
         if any(refusal is not None for refusal in refusals):

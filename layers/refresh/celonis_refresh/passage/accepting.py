@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
-from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
+from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims, merge_claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -54,12 +54,12 @@ class Accepting(Struct, frozen=True):
         accepted then.
         """
         claims = [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
-        return self.claims.accept(joined(claims), deliveries, deadline)
+        return self.claims.accept(merge_claims(claims), deliveries, deadline)
 
     def sound(
         self, triggers: Sequence[Trigger], deliveries: Sequence[str]
     ) -> tuple[list[Claim], list[RefreshError]]:
-        """The claims of those triggers that can be accepted, and what is wrong with the others."""
+        """The claims of those triggers that can be accepted, by pipeline, and errors for the others."""
         claims: list[Claim] = []
         errors: list[RefreshError] = []
         for number, trigger in enumerate(triggers):
@@ -67,7 +67,7 @@ class Accepting(Struct, frozen=True):
                 claims.append(self._claim(trigger, number, deliveries, None))
             except (UnknownPipeline, InvalidInput) as error:
                 errors.append(error)
-        return claims, errors
+        return merge_claims(claims), errors
 
     def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Claims a run that takes up what ``run`` left undone, under today's definition.
@@ -115,31 +115,17 @@ class Accepting(Struct, frozen=True):
         return inline, inline.name
 
 
-def joined(claims: Iterable[Claim]) -> list[Claim]:
-    """One claim for each pipeline."""
-    found: dict[str, Claim] = {}
-    for claim in claims:
-        known = found.get(claim.pipeline)
-        found[claim.pipeline] = claim if known is None else known.joined_by(claim)
-    return list(found.values())
-
-
 def told(acceptance: Acceptance) -> dict[str, Any]:
-    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` where that is so."""
+    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` if nothing of it is new."""
     runs = [
         {
             "pipeline": accepted.pipeline,
             "run_id": accepted.run_id,
-            "status": _status(accepted, acceptance),
+            "status": "duplicate" if accepted.pipeline in acceptance.earlier else accepted.status,
         }
         for accepted in acceptance.results
     ]
     return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
-
-
-def _status(accepted: Accepted, acceptance: Acceptance) -> str:
-    """What was skipped led to nothing, also when it is asked for again."""
-    return "duplicate" if acceptance.duplicate and accepted.status != "skipped" else accepted.status
 
 
 def done_with(run: Run) -> tuple[str, ...]:

@@ -69,6 +69,14 @@ def webhook(source: str, delivery_id: str) -> str:
     return delivery(f"source:{source}", delivery_id)
 
 
+def batch(run_id: str) -> str:
+    """The deliveries of a batch that were accepted and have no items of their own yet.
+
+    ``run_id``: an id that was made for one of its claims, whether a run got it or not.
+    """
+    return f"batch#{run_id}"
+
+
 def requested(caller: str, pipeline: str, mode: object, tables: object, idempotency_key: str) -> str:
     """A request to the runs API: another caller, or another wish, under the same key is another request."""
     return delivery("api", json.dumps([caller, pipeline, mode, tables, idempotency_key]))
