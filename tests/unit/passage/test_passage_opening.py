@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh import assembly
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.passage.opening import Execution, Opened, Opening
 from celonis_refresh.passage.tables import ModelTables
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.resolution import UnknownTable
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound
@@ -68,6 +70,28 @@ def test_an_inline_definition_becomes_a_run_of_its_own_name() -> None:
     assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
     run = door.bench.records.get("adhoc-1")
     assert (run.pipeline, run.definition.data_pool_id) == ("adhoc", POOL)
+
+
+def test_an_inline_definition_under_the_name_of_a_paused_pipeline_is_refused() -> None:
+    door = Entrance()
+    door.definitions["adhoc"] = job_definition(paused=True)
+    with pytest.raises(PipelinePaused):
+        opens(door, {"pipeline": INLINE}, "adhoc-1")
+    assert door.bench.dynamodb.items == {}
+    door.definitions["adhoc"] = job_definition()
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
+    door.definitions["adhoc"] = job_definition(paused=True)
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
+
+
+def test_an_inline_definition_may_have_the_name_of_a_pipeline_that_is_not_valid() -> None:
+    door = Entrance()
+
+    def invalid(name: str) -> Definition:
+        raise InvalidDefinition(name, [])
+
+    door.accepting = replace(door.accepting, definition=invalid)
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
 
 
 def test_a_run_that_has_a_record_is_opened_by_its_id() -> None:

@@ -92,6 +92,17 @@ def test_of_two_pipelines_that_come_together_the_first_gets_the_job_they_share(
     assert (table.get("lease#job#job-a") or {})["run_id"] == "first-1"
 
 
+def test_two_spellings_of_one_job_have_one_lease(claims: Claims, table: Table, deadline: Deadline) -> None:
+    uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
+    first = claim("first", job=uuid.upper(), definition=definition(uuid.upper()))
+    others = [claim("second", job=uuid, definition=definition(uuid))]
+    results = claims.accept([first, *others], [], deadline).results
+    assert [result.holds_lease for result in results] == [True, False]
+    third = claim("third", job=uuid, definition=definition(uuid))
+    assert not one(claims.accept([third], [], deadline)).holds_lease
+    assert (table.get(f"lease#job#{uuid}") or {})["run_id"] == "first-1"
+
+
 def test_triggers_of_a_busy_pipeline_join_into_one_follow_up(
     claims: Claims, table: Table, client: Both, deadline: Deadline
 ) -> None:

@@ -189,6 +189,16 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
     assert desk.executions.asked == [run["run_id"]]
 
 
+def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
+    uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
+    desk = Desk(definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}]))
+    records, deadline = desk.bench.records, desk.bench.deadline()
+    records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
+    desk.fail()
+    plan = records.get(desk.retry()["runs"][0]["run_id"]).plan
+    assert [job.job for job in plan.jobs] == [uuid, uuid.upper(), "last"]
+
+
 def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
     desk = Desk(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
@@ -112,7 +113,14 @@ class Accepting(Struct, frozen=True):
         if isinstance(trigger.pipeline, str):
             return self.definition(trigger.pipeline), trigger.pipeline
         inline = parse_inline(trigger.pipeline)
-        return inline, inline.name
+        return replace(inline, paused=inline.paused or self._is_paused(inline.name)), inline.name
+
+    def _is_paused(self, name: str) -> bool:
+        """Whether a pipeline of that name is defined, and paused: an inline definition respects that, too."""
+        try:
+            return self.definition(name).paused
+        except (UnknownPipeline, InvalidInput):
+            return False
 
 
 def told(acceptance: Acceptance) -> dict[str, Any]:
@@ -132,7 +140,7 @@ def done_with(run: Run) -> tuple[str, ...]:
     """The ids of jobs and models whose every step in the run succeeded, or was left out by it already."""
     if not run.has_definition:
         return ()
-    steps = [(job.job, job.step) for job in run.plan.jobs]
-    steps += [(load.data_model, load.step) for load in run.plan.loads]
+    steps = [(canonical_id(job.job), job.step) for job in run.plan.jobs]
+    steps += [(canonical_id(load.data_model), load.step) for load in run.plan.loads]
     undone = {done for done, step in steps if run.steps.get(step, {}).get("outcome") != "SUCCEEDED"}
     return tuple(sorted({*run.item.get("skip", ()), *(done for done, _ in steps)} - undone))

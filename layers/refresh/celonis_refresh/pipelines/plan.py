@@ -8,6 +8,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from celonis_refresh.pipelines.definition import Definition, JobStep, LoadStep
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 from celonis_refresh.pipelines.wishes import Wish
 
@@ -68,9 +69,12 @@ def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) ->
     ``skip``: ids of jobs and data models that are left out, because a run before is done with them. Jobs
     are not left out while one of them is to start a load.
     """
-    loads = [step for step in definition.loads if step.data_model_id not in skip]
-    done = () if any(step.started_by == "job" for step in loads) else skip
-    stages = [[step for step in steps if step.job_id not in done] for steps in definition.stages()]
+    skipped = set(map(canonical_id, skip))
+    loads = [step for step in definition.loads if canonical_id(step.data_model_id) not in skipped]
+    done = set() if any(step.started_by == "job" for step in loads) else skipped
+    stages = [
+        [step for step in steps if canonical_id(step.job_id) not in done] for steps in definition.stages()
+    ]
     jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
     is_alone = [step.started_by for step in definition.loads].count("run") == 1
     return Plan(

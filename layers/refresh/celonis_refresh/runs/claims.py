@@ -215,7 +215,7 @@ class _Attempt:
         leased = set(view.leased)
         for claim in claims:
             result = self._result(claim, leased)
-            leased |= {claim.job} if claim.job and result.holds_lease else set()
+            leased |= {keys.job_lease(claim.job)} if claim.job and result.holds_lease else set()
             self.results[claim.pipeline] = result
         self.added = self._added()
         self.batch: str | None = None
@@ -294,7 +294,7 @@ class _Attempt:
         if "Update" in action:
             self.view.slots[claim.pipeline] = item
         elif claim.job and action["Put"]["Item"]["pk"]["S"] == keys.job_lease(claim.job):
-            self.view.leased.add(claim.job)
+            self.view.leased.add(keys.job_lease(claim.job))
         elif not repeated:
             raise TableBusy(f"a record of run {claim.run_id} exists already")
 
@@ -307,7 +307,7 @@ class _Attempt:
             return Accepted(claim.pipeline, str(active), "skipped")
         if active is not None or claim.definition.paused or (pending and claim.is_execution):
             return Accepted(claim.pipeline, pending["run_id"] if pending else claim.follow_up_id, "joined")
-        free = claim.job is not None and claim.job not in leased
+        free = claim.job is not None and keys.job_lease(claim.job) not in leased
         return Accepted(claim.pipeline, pending["run_id"] if pending else claim.run_id, "started", free)
 
     def _groups(self, claims: Iterable[Claim]) -> list[tuple[Claim, list[Action]]]:
