@@ -235,6 +235,20 @@ def test_a_batch_that_dies_anywhere_is_accepted_once_however_it_is_sent_again(
     assert list(fake.documents("batch#")) == []
 
 
+def test_a_batch_that_joins_what_waits_and_dies_is_known_after_the_end_of_its_run(
+    fake: FakeDynamoDB, alone: Claims, deadline: Deadline
+) -> None:
+    """Also where it asks for no more than what waits already, so that the slot could stay as it is."""
+    for number in (8, 9):
+        alone.accept([claim(number=number)], [f"delivery#old#{number}"], deadline)
+    alone.accept_batch(large(), deadline)
+    for run_id in ("otc-8", "otc-follow-9"):
+        slot = fake.document("slot#otc")
+        actions = release(alone.table, "otc", slot, run_id, iso(START), paused=False)
+        alone.table.transact(actions, deadline)
+    assert told(alone.accept([claim(number=3)], ["delivery#erp#149"], deadline)) == [("otc-follow-9", True)]
+
+
 def test_a_new_delivery_after_a_batch_that_died_joins_as_ever(
     fake: FakeDynamoDB, alone: Claims, deadline: Deadline
 ) -> None:

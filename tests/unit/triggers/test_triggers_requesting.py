@@ -24,7 +24,7 @@ def started(desk: Desk, key: str | None = None, **body: Any) -> dict[str, Any]:
 @pytest.fixture
 def desk() -> Desk:
     made = Desk()
-    made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}], loads=[{"data_model": "model-b"}])
     return made
 
 
@@ -163,6 +163,17 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: Desk, body:
     with pytest.raises(InvalidTrigger) as told:
         desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
     assert told.value.problems
+    assert desk.bench.dynamodb.calls == []
+
+
+@pytest.mark.parametrize("tables", [["VBAK"], "all"])
+def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
+    desk: Desk, tables: object
+) -> None:
+    desk.bench.dynamodb.calls.clear()
+    with pytest.raises(InvalidTrigger) as caught:
+        desk.start("otc", tables=tables)
+    assert [problem.field for problem in caught.value.problems] == ["tables"]
     assert desk.bench.dynamodb.calls == []
 
 

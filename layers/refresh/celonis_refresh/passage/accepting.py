@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
 from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
-from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
+from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, check_takes_tables, wish
 from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims, merge_claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
@@ -97,6 +97,7 @@ class Accepting(Struct, frozen=True):
         identity = deliveries[0] if deliveries else self.new_id("trigger")
         reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
         wanted = wish(trigger.mode, trigger.tables, [reason])
+        check_takes_tables(name, definition, wanted)
         jobs = make_plan(definition, wanted).jobs
         return Claim(
             pipeline=name,

@@ -66,6 +66,7 @@ class Record(TypedDict):
     error: NotRequired[str]
     definition: NotRequired[dict[str, Any]]
     loads: NotRequired[dict[str, Any]]
+    warnings: NotRequired[list[str]]
     skip: NotRequired[list[str]]
     execution_arn: NotRequired[str]
     follow_up: NotRequired[str]

@@ -182,9 +182,11 @@ class Triggering(Struct, frozen=True):
         """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""
         if deadline.left() < LEAST_CELONIS_SECONDS:
             return None
-        loads = self.tables.resolved(Run(record), deadline)
-        run = Run({**record, "loads": loads})
-        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, {"loads": loads})
+        facts = self.tables.resolved(Run(record), deadline)
+        if "warnings" in facts:
+            return None  # a cached list may lack a new table: OpenRun reads the tables again
+        run = Run({**record, **facts})
+        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, facts)
 
 
 def _complain(source: str, wishes: Sequence[EventWish]) -> None:

@@ -50,11 +50,18 @@ class PlannedLoad(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out."""
+    """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out.
+
+    ``wanted``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
+    because they are one trigger's among several. ``as_defined``: a trigger wants the loads as defined.
+    """
 
     jobs: tuple[PlannedJob, ...]
     loads: tuple[PlannedLoad, ...]
     lacks_loads: bool = False
+    wanted: tuple[str, ...] = ()
+    may_drop: bool = False
+    as_defined: bool = True
 
     def job(self, step: str) -> PlannedJob:
         return next(job for job in self.jobs if job.step == step)
@@ -81,6 +88,9 @@ def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) ->
         jobs=tuple(_job(number, stage, step, wish) for number, (stage, step) in enumerate(jobs)),
         loads=tuple(_load(number, step, wish, is_alone=is_alone) for number, step in enumerate(loads)),
         lacks_loads=len(loads) < len(definition.loads),
+        wanted=tuple(sorted(wish.tables)),
+        may_drop=wish.merged,
+        as_defined=wish.as_defined,
     )
 
 
