@@ -17,7 +17,13 @@ from typing import Any
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "dynamodb": (
-        "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactGetItems", "TransactWriteItems",
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "Query",
+        "TransactGetItems",
+        "TransactWriteItems",
     ),
     "secretsmanager": ("GetSecretValue",),
     "sns": ("Publish",),

@@ -1,4 +1,4 @@
-"""What the table should hold, in a few words: who runs, who waits, who has a job, what each delivery led to."""
+"""What the table should hold, in a few words: who runs, who waits, who has a job, what deliveries led to."""
 
 from __future__ import annotations
 

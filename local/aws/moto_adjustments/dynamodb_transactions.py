@@ -27,7 +27,7 @@ _HOLDS: _Refusal = (None, None, None)
 
 
 def use_cheap_transactions() -> None:
-    """Puts :func:`transact_write_items` in the place of moto's own, and lets as many items be read at once."""
+    """Puts :func:`transact_write_items` in the place of moto's own; as many items may be read at once."""
     DynamoDBBackend.transact_write_items = transact_write_items  # type: ignore[method-assign]
     responses.TRANSACTION_MAX_ITEMS = MOST_ACTIONS
 

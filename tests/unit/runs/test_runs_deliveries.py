@@ -19,7 +19,7 @@ from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.unit.runs.both import Both, claim, definition
 
 KEY = "delivery#erp#1"
-OTHER = {"job": "job-b", "definition": definition("job-b")}
+OTHER: dict[str, Any] = {"job": "job-b", "definition": definition("job-b")}
 SKIPPING = definition("job-a", when_running="skip")
 
 
@@ -259,7 +259,9 @@ def test_a_new_delivery_after_a_batch_that_died_joins_as_ever(
     assert len(list(fake.documents("delivery#"))) == 151
 
 
-def test_a_batch_is_finished_by_several_at_once(fake: FakeDynamoDB, alone: Claims, deadline: Deadline) -> None:
+def test_a_batch_is_finished_by_several_at_once(
+    fake: FakeDynamoDB, alone: Claims, deadline: Deadline
+) -> None:
     accepted = alone.accept_batch(large(), deadline)
     for call in range(4):
         fake.meanwhile("TransactWriteItems", lambda: alone.finish(accepted, deadline))
@@ -276,9 +278,7 @@ def test_a_delivery_that_is_accepted_while_a_batch_is_read_is_not_accepted_twice
     def rival() -> None:
         alone.accept([claim(number=7)], ["delivery#erp#149"], deadline)
         slot = fake.document("slot#otc")
-        alone.table.transact(
-            release(alone.table, "otc", slot, "otc-7", iso(START), paused=False), deadline
-        )
+        alone.table.transact(release(alone.table, "otc", slot, "otc-7", iso(START), paused=False), deadline)
 
     fake.meanwhile("TransactWriteItems", rival)
     accepted = accept(alone, large(), deadline)
@@ -303,9 +303,7 @@ def test_a_batch_that_expired_unfinished_holds_up_nothing(
     assert len(list(fake.documents("delivery#"))) == 1
 
 
-def test_a_job_in_use_does_not_keep_a_large_batch_from_its_run(
-    alone: Claims, deadline: Deadline
-) -> None:
+def test_a_job_in_use_does_not_keep_a_large_batch_from_its_run(alone: Claims, deadline: Deadline) -> None:
     alone.accept([claim("other", job="job-otc")], [], deadline)
     (first, *_) = accept(alone, large(), deadline)
     assert (first.results[0].status, first.results[0].holds_lease) == ("started", False)

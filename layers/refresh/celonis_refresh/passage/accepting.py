@@ -15,7 +15,7 @@ from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, check_takes_tables, wish
-from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims, merge_claims
+from celonis_refresh.runs.claims import Acceptance, Claim, Claims, merge_claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
 

@@ -1,8 +1,9 @@
 """Deliveries: what each one led to, pipeline by pipeline.
 
 A delivery has one item for each of its keys:
-``{"pk", "runs": {pipeline: {"run_id", "status", "at", …}}, "rev", "expires"}``. A pipeline that is missing in
-it was not accepted yet: the same delivery, sent again, can still start it.
+``{"pk", "runs": {pipeline: {"run_id", "status", "at", …}}, "at", "rev", "expires"}``, with the time of each
+pipeline and that of the last change. A pipeline that is missing in it was not accepted yet: the same
+delivery, sent again, can still start it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def record_runs(table: Table, items: Items, runs: Mapping[str, Runs], now: float
 
 def _record(table: Table, key: str, item: Mapping[str, Any] | None, added: Runs, now: float) -> Action:
     runs = {**known_runs(item, now), **added}
-    document = {"pk": key, "runs": runs, "expires": _expires(now)}
+    document = {"pk": key, "runs": runs, "at": now, "expires": _expires(now)}
     if item and item["expires"] >= int(now):
         revision = item["rev"]
         return table.put({**document, "rev": revision + 1}, "#rev = :rev", {"rev": revision})
