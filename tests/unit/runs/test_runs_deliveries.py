@@ -23,7 +23,7 @@ OTHER: dict[str, Any] = {"job": "job-b", "definition": definition("job-b")}
 SKIPPING = definition("job-a", when_running="skip")
 
 
-def told(acceptance: Acceptance) -> list[tuple[str, bool]]:
+def runs_of(acceptance: Acceptance) -> list[tuple[str, bool]]:
     """The runs, and whether the delivery had led to them before."""
     return [(result.run_id, result.pipeline in acceptance.earlier) for result in acceptance.results]
 
@@ -36,20 +36,20 @@ def test_a_delivery_sent_again_starts_the_pipelines_that_it_has_not_started(
     client.calls.clear()
     again = claims.accept([claim("one", 2), claim("two", 2, **OTHER)], [KEY], Deadline.after(5, clock))
     assert client.calls == ["transact_write_items"] * 2
-    assert told(again) == [("one-1", True), ("two-2", False)]
+    assert runs_of(again) == [("one-1", True), ("two-2", False)]
     assert (again.duplicate, again.earlier) == (False, {"one": START})
     assert list(again.records) == ["two-2"]
     client.calls.clear()
     third = claims.accept([claim("one", 3), claim("two", 3, **OTHER)], [KEY], Deadline.after(5, clock))
     assert client.calls == ["transact_write_items"]
-    assert told(third) == [("one-1", True), ("two-2", True)]
+    assert runs_of(third) == [("one-1", True), ("two-2", True)]
     assert third.duplicate
 
 
 def test_a_delivery_whose_rules_changed_starts_what_they_name_now(claims: Claims, deadline: Deadline) -> None:
     claims.accept([claim("one")], [KEY], deadline)
-    assert told(claims.accept([claim("two", **OTHER)], [KEY], deadline)) == [("two-1", False)]
-    assert told(claims.accept([claim("one", 2)], [KEY], deadline)) == [("one-1", True)]
+    assert runs_of(claims.accept([claim("two", **OTHER)], [KEY], deadline)) == [("two-1", False)]
+    assert runs_of(claims.accept([claim("one", 2)], [KEY], deadline)) == [("one-1", True)]
 
 
 def test_a_pipeline_that_was_skipped_is_tried_again_beside_one_that_started(
@@ -64,7 +64,7 @@ def test_a_pipeline_that_was_skipped_is_tried_again_beside_one_that_started(
     assert (again.duplicate, again.earlier) == (True, {"other": START})
     slot = table.get("slot#otc") or {}
     table.transact(release(table, "otc", slot, "otc-1", iso(START), paused=False), deadline)
-    assert told(claims.accept(both, [KEY], deadline)) == [("otc-2", False), ("other-1", True)]
+    assert runs_of(claims.accept(both, [KEY], deadline)) == [("otc-2", False), ("other-1", True)]
 
 
 def test_each_pipeline_of_a_delivery_is_known_for_its_own_days(claims: Claims, clock: Clock) -> None:
@@ -73,7 +73,7 @@ def test_each_pipeline_of_a_delivery_is_known_for_its_own_days(claims: Claims, c
     claims.accept([claim("two", **OTHER)], [KEY], Deadline.after(5, clock))
     clock.now = START + DELIVERY_DAYS * DAY + 1
     again = claims.accept([claim("one", 2), claim("two", 2, **OTHER)], [KEY], Deadline.after(5, clock))
-    assert told(again) == [("one-follow-2", False), ("two-1", True)]
+    assert runs_of(again) == [("one-follow-2", False), ("two-1", True)]
 
 
 def test_a_delivery_under_two_keys_is_recorded_under_both(claims: Claims, deadline: Deadline) -> None:
@@ -81,7 +81,7 @@ def test_a_delivery_under_two_keys_is_recorded_under_both(claims: Claims, deadli
     claims.accept([claim("one", 2), claim("two", **OTHER)], ["delivery#erp#2", "signed#erp#x"], deadline)
     for known in ("delivery#erp#2", "signed#erp#x"):
         again = claims.accept([claim("two", 2, **OTHER)], [known], deadline)
-        assert told(again) == [("two-1", True)]
+        assert runs_of(again) == [("two-1", True)]
 
 
 def test_a_delivery_that_another_request_accepts_meanwhile_is_claimed_once(
@@ -93,14 +93,14 @@ def test_a_delivery_that_another_request_accepts_meanwhile_is_claimed_once(
     rivals = [claim("one", 2), claim("two", 2, **OTHER)]
     fake.meanwhile("TransactWriteItems", lambda: claims.accept(rivals, [KEY], deadline))
     again = claims.accept([claim("one", 3), claim("two", 3, **OTHER)], [KEY], deadline)
-    assert told(again) == [("one-1", True), ("two-2", True)]
+    assert runs_of(again) == [("one-1", True), ("two-2", True)]
     assert sorted(item["run_id"] for item in fake.documents("run#")) == ["one-1", "two-2"]
 
 
 def test_a_pause_does_not_refuse_what_was_accepted_before_it(claims: Claims, deadline: Deadline) -> None:
     claims.accept([claim(may_join=False)], [KEY], deadline)
     paused = claim(number=2, may_join=False, definition=definition("job-a", paused=True))
-    assert told(claims.accept([paused], [KEY], deadline)) == [("otc-1", True)]
+    assert runs_of(claims.accept([paused], [KEY], deadline)) == [("otc-1", True)]
     with pytest.raises(PipelinePaused):
         claims.accept([paused], ["delivery#erp#2"], deadline)
 
@@ -123,9 +123,9 @@ def accept(claims: Claims, deliveries: list[Delivery], deadline: Deadline) -> li
 def test_each_delivery_of_a_batch_records_its_own_pipelines(claims: Claims, deadline: Deadline) -> None:
     first, second = Delivery([claim("one")], ["a"]), Delivery([claim("two", **OTHER)], ["b"])
     accepted = claims.accept_batch([first, second], deadline)
-    assert [told(each) for each in accepted] == [[("one-1", False)], [("two-1", False)]]
+    assert [runs_of(each) for each in accepted] == [[("one-1", False)], [("two-1", False)]]
     again = claims.accept([claim("two", 2, **OTHER)], ["a"], deadline)
-    assert told(again) == [("two-follow-2", False)]
+    assert runs_of(again) == [("two-follow-2", False)]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_batch_with_more_keys_than_a_transaction_takes_is_recorded_key_by_key(
     claims: Claims, table: Table, client: Both, deadline: Deadline
 ) -> None:
     accepted = accept(claims, batch(2 * MAX_ACTIONS, "one", "two"), deadline)
-    assert {tuple(told(each)) for each in accepted} == {(("one-1", False), ("two-1", False))}
+    assert {tuple(runs_of(each)) for each in accepted} == {(("one-1", False), ("two-1", False))}
     reads, writes = ["transact_get_items"] * 3, ["transact_write_items"]
     assert client.calls == [*reads, *writes, "get_item", *writes * 2, *writes]
     for number in (0, 99, 100, 199):
@@ -167,8 +167,8 @@ def test_a_batch_of_which_some_was_accepted_for_some_pipelines_records_the_rest(
 ) -> None:
     claims.accept([claim("one")], ["delivery#erp#150"], deadline)
     accepted = accept(claims, batch(2 * MAX_ACTIONS, "one", "two", number=2), deadline)
-    assert told(accepted[0]) == [("one-follow-2", False), ("two-2", False)]
-    assert told(accepted[150]) == [("one-1", True), ("two-2", False)]
+    assert runs_of(accepted[0]) == [("one-follow-2", False), ("two-2", False)]
+    assert runs_of(accepted[150]) == [("one-1", True), ("two-2", False)]
     known = claims.known("delivery#erp#150")
     assert known is not None
     assert [result.run_id for result in known.results] == ["one-1", "two-2"]
@@ -246,7 +246,9 @@ def test_a_batch_that_joins_what_waits_and_dies_is_known_after_the_end_of_its_ru
         slot = fake.document("slot#otc")
         actions = release(alone.table, "otc", slot, run_id, iso(START), paused=False)
         alone.table.transact(actions, deadline)
-    assert told(alone.accept([claim(number=3)], ["delivery#erp#149"], deadline)) == [("otc-follow-9", True)]
+    assert runs_of(alone.accept([claim(number=3)], ["delivery#erp#149"], deadline)) == [
+        ("otc-follow-9", True)
+    ]
 
 
 def test_a_new_delivery_after_a_batch_that_died_joins_as_ever(
@@ -255,7 +257,9 @@ def test_a_new_delivery_after_a_batch_that_died_joins_as_ever(
     dies_at(fake, 1, "before")
     with pytest.raises(Crashed):
         accept(alone, large(), deadline)
-    assert told(alone.accept([claim(number=2)], ["delivery#erp#new"], deadline)) == [("otc-follow-2", False)]
+    assert runs_of(alone.accept([claim(number=2)], ["delivery#erp#new"], deadline)) == [
+        ("otc-follow-2", False)
+    ]
     assert len(list(fake.documents("delivery#"))) == 151
 
 
@@ -270,6 +274,30 @@ def test_a_batch_is_finished_by_several_at_once(
     assert list(fake.documents("batch#")) == []
 
 
+def test_who_finishes_a_batch_late_leaves_the_next_one_alone(
+    fake: FakeDynamoDB, alone: Claims, deadline: Deadline
+) -> None:
+    first = alone.accept_batch(large(), deadline)
+    second = [Delivery([claim(number=2)], [f"delivery#second#{number}"]) for number in range(MAX_ACTIONS)]
+
+    def rival() -> None:
+        alone.finish(first, deadline)
+        alone.accept_batch(second, deadline)
+
+    writes = [0]
+
+    def before(operation: str, request: dict[str, Any]) -> None:
+        writes[0] += operation == "TransactWriteItems"
+        if writes[0] == 3:  # the slot, after two parts of the deliveries
+            fake.before = lambda operation, request: None
+            rival()
+
+    fake.before = before
+    alone.finish(first, deadline)
+    assert fake.document("slot#otc")["batch"] == keys.batch("otc-2")
+    assert [item["pk"] for item in fake.documents("batch#")] == [keys.batch("otc-2")]
+
+
 def test_a_delivery_that_is_accepted_while_a_batch_is_read_is_not_accepted_twice(
     fake: FakeDynamoDB, alone: Claims, deadline: Deadline
 ) -> None:
@@ -282,8 +310,8 @@ def test_a_delivery_that_is_accepted_while_a_batch_is_read_is_not_accepted_twice
 
     fake.meanwhile("TransactWriteItems", rival)
     accepted = accept(alone, large(), deadline)
-    assert told(accepted[149]) == [("otc-7", True)]
-    assert told(accepted[0]) == [("otc-1", False)]
+    assert runs_of(accepted[149]) == [("otc-7", True)]
+    assert runs_of(accepted[0]) == [("otc-1", False)]
 
 
 def test_two_requests_with_the_same_batch_start_one_run(
@@ -291,7 +319,7 @@ def test_two_requests_with_the_same_batch_start_one_run(
 ) -> None:
     fake.meanwhile("TransactWriteItems", lambda: alone.accept_batch(large(7), deadline))
     accepted = accept(alone, large(), deadline)
-    assert {tuple(told(each)) for each in accepted} == {(("otc-7", True),)}
+    assert {tuple(runs_of(each)) for each in accepted} == {(("otc-7", True),)}
 
 
 def test_a_batch_that_expired_unfinished_holds_up_nothing(
@@ -299,7 +327,9 @@ def test_a_batch_that_expired_unfinished_holds_up_nothing(
 ) -> None:
     alone.accept_batch(large(), deadline)
     clock.now += (DELIVERY_DAYS + 1) * DAY
-    assert told(alone.accept([claim(number=2)], [KEY], Deadline.after(5, clock))) == [("otc-follow-2", False)]
+    assert runs_of(alone.accept([claim(number=2)], [KEY], Deadline.after(5, clock))) == [
+        ("otc-follow-2", False)
+    ]
     assert len(list(fake.documents("delivery#"))) == 1
 
 

@@ -16,7 +16,7 @@ class RunTold(TypedDict):
 
 
 class Started(TypedDict):
-    """The answer to a start or a retry; ``duplicate``: it was asked for before, with these runs."""
+    """The answer to a start or a retry; ``duplicate``: the same request led to these runs before."""
 
     runs: list[RunTold]
     duplicate: NotRequired[bool]
@@ -130,7 +130,7 @@ class TurnedAway(TypedDict):
 
 
 class Accepted(TypedDict):
-    """An event and the runs that it led to; ``duplicate``: it led to them before.
+    """An event and the runs that it led to; ``duplicate``: it led to all of them before.
 
     ``errors``: what is wrong with rules that could not be applied to it.
     """
