@@ -39,8 +39,8 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": (
         "The same request with the same key is accepted once in 14 days; an empty key is none. "
-        "Another caller's request under the same key is another, and so is one for another pipeline, mode or "
-        "tables."
+        "It belongs to the IAM user or role that signs. The request of another user or role under the same "
+        "key is another, and so is one for another pipeline, mode or tables."
     ),
     "schema": {"type": "string"},
 }

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
-    "dynamodb": ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems"),
+    "dynamodb": (
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "Query",
+        "TransactGetItems",
+        "TransactWriteItems",
+    ),
     "secretsmanager": ("GetSecretValue",),
     "sns": ("Publish",),
     "ssm": ("GetParameter", "GetParametersByPath"),

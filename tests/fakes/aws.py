@@ -126,6 +126,7 @@ class Wire:
             "GetSecretValue": lambda body: {"SecretString": json.dumps(self.secrets[body["SecretId"]])},
             "StartExecution": self._start,
             "GetItem": lambda body: table.get_item(**body),
+            "TransactGetItems": lambda body: table.transact_get_items(**body),
             "UpdateItem": lambda body: table.update_item(**body),
             "TransactWriteItems": lambda body: table.transact_write_items(**body),
         }

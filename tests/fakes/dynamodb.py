@@ -47,6 +47,9 @@ INDEX_KEYS = {"position": MAX_RANGE_KEY, **{name: MAX_HASH_KEY for name, _ in IN
 PAGE = 3
 """Items on a page of a query that names no limit: few, so that pages follow each other."""
 
+MAX_ITEMS = 100
+"""Items in one transaction."""
+
 Hook = Callable[[str, dict[str, Any]], None]
 
 
@@ -105,6 +108,9 @@ class FakeDynamoDB:
     def get_item(self, **request: Any) -> dict[str, Any]:
         return self._call("GetItem", request, self._get)
 
+    def transact_get_items(self, **request: Any) -> dict[str, Any]:
+        return self._call("TransactGetItems", request, self._get_all)
+
     def update_item(self, **request: Any) -> dict[str, Any]:
         return self._call("UpdateItem", request, lambda one: self._single({"Update": one}))
 
@@ -135,6 +141,12 @@ class FakeDynamoDB:
         item = self.items.get(request["Key"]["pk"]["S"])
         return {"Item": item} if item is not None else {}
 
+    def _get_all(self, request: dict[str, Any]) -> dict[str, Any]:
+        keys = [entry["Get"]["Key"]["pk"]["S"] for entry in request["TransactItems"]]
+        if not 0 < len(keys) <= MAX_ITEMS or len(set(keys)) < len(keys):
+            raise client_error("ValidationException", "TransactGetItems")
+        return {"Responses": [{"Item": self.items[key]} if key in self.items else {} for key in keys]}
+
     def _single(self, action: dict[str, Any]) -> dict[str, Any]:
         ((_, body),) = action.items()
         check_request(body)
@@ -151,7 +163,7 @@ class FakeDynamoDB:
             return {}
         actions = request["TransactItems"]
         keys = [_key(action) for action in actions]
-        if len(set(keys)) < len(keys):
+        if not 0 < len(keys) <= MAX_ITEMS or len(set(keys)) < len(keys):
             raise client_error("ValidationException", "TransactWriteItems")
         check_actions(actions)
         refusals = [self._refusal(action) for action in actions]

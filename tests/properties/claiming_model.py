@@ -1,26 +1,30 @@
-"""What the table should hold, in a few words: who runs, who waits, who has a job, who was promised what."""
+"""What the table should hold, in a few words: who runs, who waits, who has a job, what deliveries led to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from celonis_refresh.pipelines.wishes import Wish
-from celonis_refresh.runs.claims import Accepted, Claim
+from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Delivery, merge_claims
+from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
 
 JOBS = {"one": "shared", "two": "shared", "three": "own"}
 """The pipelines and the job of each."""
+CALL_SECONDS = 5.0
 SKIPS = "three"
 """The pipeline that skips what comes while it runs."""
 
 
 @dataclass
 class Slot:
-    """What the model believes of a pipeline."""
+    """What the model believes of a pipeline. ``released_at``: the end of its last run, ISO 8601."""
 
     active: str | None = None
     waiting: str | None = None
     paused: bool = False
+    released_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,69 @@ class Promise:
     joined: bool
 
 
+class Known(NamedTuple):
+    """What a delivery led to for one pipeline, and when."""
+
+    result: Accepted
+    at: float
+
+
+def at_the_same_times(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether both name the same, but for the time that one call takes."""
+    return one.keys() == other.keys() and all(abs(one[name] - other[name]) < CALL_SECONDS for name in one)
+
+
+@dataclass
+class Expected:
+    """What is to become of one delivery. ``results``: in the order of its claims."""
+
+    results: list[Accepted]
+    earlier: dict[str, float]
+
+    def is_met_by(self, acceptance: Acceptance) -> bool:
+        return list(acceptance.results) == self.results and at_the_same_times(
+            acceptance.earlier, self.earlier
+        )
+
+
 @dataclass
 class Model:
-    """The table in a few words. ``leases``: who has a job; ``ended``: the runs that are over."""
+    """The table in a few words. ``leases``: who has a job; ``ended``: the runs that are over.
+
+    ``deliveries``: what each key led to, by pipeline.
+    """
 
     slots: dict[str, Slot] = field(default_factory=lambda: {name: Slot() for name in JOBS})
     leases: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     promises: list[Promise] = field(default_factory=list)
+    deliveries: dict[str, dict[str, Known]] = field(default_factory=dict)
 
-    def expected(self, claims: Sequence[Claim]) -> list[Accepted]:
+    def known(self, key: str, now: float) -> dict[str, Known]:
+        """What counts still of a delivery."""
+        found = self.deliveries.get(key, {})
+        return {name: known for name, known in found.items() if now - known.at <= DELIVERY_DAYS * DAY}
+
+    def expected(self, deliveries: Sequence[Delivery], now: float) -> list[Expected]:
+        """What becomes of deliveries with one key each that are accepted together."""
         taken = set(self.leases)
-        return [self._expected(claim, taken) for claim in claims]
+        fresh = {claim.pipeline: self._expected(claim, taken) for claim in self.fresh(deliveries, now)}
+        found = []
+        for delivery in deliveries:
+            known = self.known(delivery.keys[0], now)
+            named = [claim.pipeline for claim in delivery.claims]
+            results = [known[name].result if name in known else fresh[name] for name in named]
+            found.append(Expected(results, {name: known[name].at for name in named if name in known}))
+        return found
+
+    def fresh(self, deliveries: Sequence[Delivery], now: float) -> list[Claim]:
+        """The claims for which their delivery was not accepted yet, one for each pipeline."""
+        return merge_claims(
+            claim
+            for delivery in deliveries
+            for claim in delivery.claims
+            if claim.pipeline not in self.known(delivery.keys[0], now)
+        )
 
     def _expected(self, claim: Claim, taken: set[str]) -> Accepted:
         slot = self.slots[claim.pipeline]
@@ -58,16 +113,32 @@ class Model:
         taken.add(job)
         return Accepted(claim.pipeline, slot.waiting or claim.run_id, "started", holds)
 
-    def take_in(self, claims: Sequence[Claim], results: Sequence[Accepted], at: float) -> None:
-        for claim, result in zip(claims, results, strict=True):
-            slot = self.slots[claim.pipeline]
-            if result.status == "skipped":
-                continue
-            if result.status == "joined":
-                slot.waiting = result.run_id
-            else:
-                slot.active, slot.waiting = result.run_id, None
-            if result.holds_lease:
-                self.leases[JOBS[claim.pipeline]] = result.run_id
-            joined = result.status == "joined"
-            self.promises.append(Promise(claim.pipeline, result.run_id, claim.wish, at, joined))
+    def take_in(self, deliveries: Sequence[Delivery], expected: Sequence[Expected], now: float) -> None:
+        """What was expected of the deliveries has happened."""
+        claims = {claim.pipeline: claim for claim in self.fresh(deliveries, now)}
+        for delivery, each in zip(deliveries, expected, strict=True):
+            (key,) = delivery.keys
+            for result in each.results:
+                if result.pipeline not in each.earlier and result.status != "skipped":
+                    self.deliveries[key] = {**self.known(key, now), result.pipeline: Known(result, now)}
+        fresh = {
+            result.pipeline: result
+            for each in expected
+            for result in each.results
+            if result.pipeline not in each.earlier
+        }
+        for pipeline, claim in claims.items():
+            self._take_in(claim, fresh[pipeline], now)
+
+    def _take_in(self, claim: Claim, result: Accepted, now: float) -> None:
+        slot = self.slots[claim.pipeline]
+        if result.status == "skipped":
+            return
+        if result.status == "joined":
+            slot.waiting = result.run_id
+        else:
+            slot.active, slot.waiting = result.run_id, None
+        if result.holds_lease:
+            self.leases[JOBS[claim.pipeline]] = result.run_id
+        joined = result.status == "joined"
+        self.promises.append(Promise(claim.pipeline, result.run_id, claim.wish, now, joined))

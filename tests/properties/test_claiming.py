@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +15,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
     precondition,
     rule,
 )
@@ -23,25 +23,29 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.wishes import Wish, wish
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
+from celonis_refresh.runs.claims import Claim, Claims, Delivery
+from celonis_refresh.runs.deliveries import DAY
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
-from celonis_refresh.runs.table import Refused
+from celonis_refresh.runs.table import MAX_ACTIONS, Refused
 from celonis_refresh.runs.waiting import Lookup, Waiting
 from celonis_refresh.timing import Deadline, epoch, iso
+from tests.fakes.bench import Crashed
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.search import examples
-from tests.properties.claiming_model import JOBS, SKIPS, Model
+from tests.properties.claiming_model import CALL_SECONDS, JOBS, SKIPS, Expected, Model, at_the_same_times
 
-SECONDS = 5.0
 MILLISECOND = 0.001
 FOR_EVER = 10_000
 """More conflicts than any deadline has time for."""
 
+MANY = MAX_ACTIONS + 10
+
 pipelines = st.sampled_from(sorted(JOBS))
+several = st.lists(pipelines, min_size=1, max_size=3, unique=True)
 wishes = st.builds(
     lambda mode, tables: wish(mode, tables, []),
     st.sampled_from([None, "FULL", "DELTA"]),
@@ -81,7 +85,7 @@ class Claiming(RuleBasedStateMachine):
             self.fake.before = quiet
 
     def deadline(self) -> Deadline:
-        return Deadline.after(SECONDS, self.clock)
+        return Deadline.after(CALL_SECONDS, self.clock)
 
     def definition(self, pipeline: str) -> Definition:
         document = {
@@ -97,59 +101,143 @@ class Claiming(RuleBasedStateMachine):
         ids = (f"{pipeline}-{self.made}", f"{pipeline}-follow-{self.made}")
         return Claim(pipeline, wanted, *ids, self.definition(pipeline), JOBS[pipeline], **fields)
 
-    def accept(self, claims: list[Claim], delivery: str, others: int) -> Acceptance | None:
+    def accept(self, deliveries: list[Delivery], others: int = 0) -> list[Expected] | None:
         """What the table says, held against the model; None where the table was too busy."""
         self.clock.sleep(1.0)
-        expected, before = self.model.expected(claims), dict(self.fake.items)
+        now = self.clock()
+        expected, before = self.model.expected(deliveries, now), dict(self.fake.items)
         try:
             with self.meeting(others):
-                acceptance = self.claims.accept(claims, [delivery], self.deadline())
+                acceptances = self.claims.accept_batch(deliveries, self.deadline())
+                self.claims.finish(acceptances, self.deadline())
         except TableBusy as busy:
             note(f"busy: {busy}")
             assert others == FOR_EVER
             assert self.fake.items == before
             return None
-        assert not acceptance.duplicate
-        assert list(acceptance.results) == expected
-        self.model.take_in(claims, acceptance.results, acceptance.at)
-        return acceptance
+        for each, acceptance in zip(expected, acceptances, strict=True):
+            assert each.is_met_by(acceptance)
+        self.model.take_in(deliveries, expected, now)
+        return expected
 
-    @rule(
-        target=deliveries,
-        named=st.lists(pipelines, min_size=1, max_size=3, unique=True),
-        wanted=wishes,
-        others=conflicts,
-    )
+    def delivery(self, named: list[str], wanted: Wish, key: str | None = None) -> Delivery:
+        claims = [self.claim(pipeline, wanted) for pipeline in named]
+        return Delivery(claims, [key or keys.delivery("erp", str(self.made))])
+
+    @rule(target=deliveries, named=several, wanted=wishes, others=conflicts)
     def trigger(self, named: list[str], wanted: Wish, others: int) -> Any:
         """A webhook or a request for one pipeline or several."""
-        claims = [self.claim(pipeline, wanted) for pipeline in named]
-        delivery = keys.delivery("erp", str(self.made))
-        acceptance = self.accept(claims, delivery, others)
-        if acceptance is None or all(result.status == "skipped" for result in acceptance.results):
-            assert delivery not in self.fake.items
-            return multiple()
-        return delivery, named, acceptance.results
+        delivery = self.delivery(named, wanted)
+        expected = self.accept([delivery], others)
+        if expected is None or all(result.status == "skipped" for result in expected[0].results):
+            assert delivery.keys[0] not in self.fake.items
+        return delivery.keys[0]
 
     @rule(target=deliveries, pipeline=pipelines, wanted=wishes)
     def execution(self, pipeline: str, wanted: Wish) -> Any:
         """An execution with a name of its own asks what it is to do."""
         claim = self.claim(pipeline, wanted, is_execution=True)
-        delivery = keys.delivery("execution", claim.run_id)
-        acceptance = self.accept([claim], delivery, 0)
-        assert acceptance is not None
-        (result,) = acceptance.results
+        key = keys.delivery("execution", claim.run_id)
+        expected = self.accept([Delivery([claim], [key])])
+        assert expected is not None
+        (result,) = expected[0].results
         assert (result.run_id == claim.run_id) is (result.status == "started")
-        return (delivery, [pipeline], acceptance.results) if result.status != "skipped" else multiple()
+        return key
 
-    @rule(known=deliveries)
-    def again(self, known: tuple[str, list[str], tuple[Accepted, ...]]) -> None:
-        """A delivery is sent again, however much has happened since."""
-        delivery, named, results = known
-        before = dict(self.fake.items)
-        claims = [self.claim(pipeline, Wish()) for pipeline in named]
-        acceptance = self.claims.accept(claims, [delivery], self.deadline())
-        assert (acceptance.duplicate, acceptance.results) == (True, results)
-        assert self.fake.items == before
+    @rule(known=deliveries, named=several, wanted=wishes, others=conflicts)
+    def again(self, known: str, named: list[str], wanted: Wish, others: int) -> None:
+        """A delivery is sent again, however much has happened since, and perhaps for other pipelines."""
+        delivery, before = self.delivery(named, wanted, known), dict(self.fake.items)
+        if not self.model.fresh([delivery], self.clock() + 1.0) and not self.is_unrecorded(known):
+            others = 0
+            (expected,) = self.accept([delivery]) or []
+            assert set(expected.earlier) == set(named)
+            assert self.fake.items == before
+            return
+        self.accept([delivery], others)
+
+    def is_unrecorded(self, key: str) -> bool:
+        """Whether the function died before it wrote the item of this key."""
+        return any(key in batch["deliveries"] for batch in self.fake.documents("batch#"))
+
+    @rule(
+        target=deliveries,
+        known=st.lists(deliveries, max_size=2, unique=True),
+        named=st.lists(several, min_size=3, max_size=3),
+        wanted=wishes,
+        many=st.booleans(),
+        dies=st.none() | st.tuples(st.integers(0, 3), st.sampled_from(["before", "after"])),
+    )
+    def batch(
+        self,
+        known: list[str],
+        named: list[list[str]],
+        wanted: Wish,
+        many: bool,
+        dies: tuple[int, str] | None,
+    ) -> Any:
+        """Deliveries that come in one request, some of them again; the function may die on its way.
+
+        ``many``: more than one transaction takes.
+        """
+        deliveries = [self.delivery(each, wanted, key) for each, key in zip(named, known, strict=False)]
+        deliveries += [self.delivery(named[2], wanted) for _ in range(MANY if many else 1)]
+        if dies is None:
+            self.accept(deliveries)
+        else:
+            self.die(deliveries, *dies)
+        return deliveries[-1].keys[0]
+
+    def die(self, deliveries: list[Delivery], writes: int, moment: str) -> None:
+        """The function dies before or after its so manieth write, if it makes so many."""
+        self.clock.sleep(1.0)
+        now = self.clock()
+        expected = self.model.expected(deliveries, now)
+        with self.dying(writes, moment), contextlib.suppress(Crashed):
+            acceptances = self.claims.accept_batch(deliveries, self.deadline())
+            self.claims.finish(acceptances, self.deadline())
+        wanted = {
+            (delivery.keys[0], result.pipeline)
+            for delivery, each in zip(deliveries, expected, strict=True)
+            for result in each.results
+            if result.pipeline not in each.earlier and result.status != "skipped"
+        }
+        written = {pair for pair in wanted if self.is_written(*pair)}
+        assert written in (set(), wanted)
+        if written:
+            self.model.take_in(deliveries, expected, now)
+
+    def is_written(self, key: str, pipeline: str) -> bool:
+        """Whether a delivery is accepted for a pipeline, by its own item or by that of its batch."""
+        known = self.claims.known(key)
+        own = known is not None and pipeline in known.earlier
+        batches = self.fake.documents("batch#")
+        return own or any(pipeline in batch["deliveries"].get(key, ()) for batch in batches)
+
+    @contextmanager
+    def dying(self, writes: int, moment: str) -> Iterator[None]:
+        left = [writes]
+
+        def hook(when: str) -> Callable[[str, dict[str, Any]], None]:
+            def at(operation: str, request: dict[str, Any]) -> None:
+                if operation == "TransactWriteItems" and when == moment:
+                    left[0] -= 1
+                    if left[0] < 0:
+                        raise Crashed
+
+            return at
+
+        quiet = self.fake.before, self.fake.after
+        self.fake.before, self.fake.after = hook("before"), hook("after")
+        try:
+            yield
+        finally:
+            self.fake.before, self.fake.after = quiet
+
+    @rule()
+    def days_pass(self) -> None:
+        """More than half of the days for which a delivery is known."""
+        self.clock.sleep(8.0 * DAY)
 
     @rule(pipeline=pipelines)
     def retry(self, pipeline: str) -> None:
@@ -162,9 +250,9 @@ class Claiming(RuleBasedStateMachine):
                 self.claims.accept([claim], [keys.delivery("retry", claim.run_id)], self.deadline())
             assert self.fake.items == before
             return
-        acceptance = self.accept([claim], keys.delivery("retry", claim.run_id), 0)
-        assert acceptance is not None
-        assert acceptance.results[0].run_id == claim.run_id
+        expected = self.accept([Delivery([claim], [keys.delivery("retry", claim.run_id)])])
+        assert expected is not None
+        assert expected[0].results[0].run_id == claim.run_id
 
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
     @rule(data=st.data(), others=st.sampled_from([0, 2]), frees=st.booleans())
@@ -185,6 +273,7 @@ class Claiming(RuleBasedStateMachine):
         with self.meeting(others):
             self.table.transact([ended, *passing], self.deadline())
         self.model.ended.add(run_id)
+        slot.released_at = at
         slot.active = None if slot.paused else slot.waiting
         slot.waiting = slot.waiting if slot.paused else None
         if frees:
@@ -273,6 +362,26 @@ class Claiming(RuleBasedStateMachine):
         assert held == {keys.job_lease(job): run_id for job, run_id in self.model.leases.items()}
 
     @invariant()
+    def no_run_is_created_before_the_end_of_the_run_before_it(self) -> None:
+        for slot in self.model.slots.values():
+            if slot.active:
+                run = self.records.get(slot.active)
+                assert str(run.item["created_at"]) >= slot.released_at
+
+    @invariant()
+    def the_newest_deliveries_led_to_what_the_model_says(self) -> None:
+        self.check_deliveries(list(self.model.deliveries)[-5:])
+
+    def check_deliveries(self, checked: list[str]) -> None:
+        for key in checked:
+            known, expected = self.claims.known(key), self.model.known(key, self.clock())
+            if not self.is_unrecorded(key):
+                times = {name: each.at for name, each in expected.items()}
+                assert at_the_same_times(known.earlier if known else {}, times)
+                results = sorted((each.pipeline, each) for each in known.results) if known else []
+                assert results == sorted((name, each.result) for name, each in expected.items())
+
+    @invariant()
     def every_trigger_is_covered(self) -> None:
         waiting = {
             item["pending"]["run_id"]: Wish.from_json(item["pending"]["wish"])
@@ -299,6 +408,11 @@ class Claiming(RuleBasedStateMachine):
             while slot.active:
                 self.end(pipeline)
         self.every_trigger_is_covered()
+        for pipeline in JOBS:  # finishes what is left of a batch, also if it is all that it does
+            assert self.accept([self.delivery([pipeline], Wish())]) is not None
+            self.end(pipeline)
+        self.check_deliveries(list(self.model.deliveries))
+        assert list(self.fake.documents("batch#")) == []
         told = {promise.run_id for promise in self.model.promises}
         assert told == {item["run_id"] for item in self.fake.documents("run#")}
         assert not any("pending" in item for item in self.fake.documents("slot#"))

@@ -68,7 +68,7 @@ class Pipeline:
         """What is loaded of each model; None where a table is wanted that no model has."""
         plan = make_plan(self.definition, wanted, skip)
         try:
-            loads = resolve(plan, self._asked_for(plan))
+            loads = resolve(plan, self._asked_for(plan)).loads
         except UnknownTable:
             return None
         return {plan.load(step).data_model: load for step, load in loads.items()}

@@ -1,6 +1,7 @@
 """What is done beside moto because moto does not: a failure here says that it now does."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -9,6 +10,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.cloudformation.parsing import get_model_map
 from moto.core.authorization import ActionAuthenticatorMixin
+from moto.dynamodb import responses
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
@@ -41,6 +43,12 @@ def client(service: str) -> Any:
 )
 def test_moto_would_skip_this_type_of_a_template(kind: str) -> None:
     assert kind not in get_model_map()
+
+
+def test_moto_reads_fewer_items_in_a_transaction_than_dynamodb() -> None:
+    """DynamoDB has taken 100 since 2022."""
+    source = Path(responses.__file__).read_text(encoding="utf-8")
+    assert "TRANSACTION_MAX_ITEMS = 25" in source
 
 
 @mock_aws

@@ -140,21 +140,28 @@ class Meeting:
 
 
 def _call(entry: dict[str, Any]) -> AwsCall:
-    return AwsCall("dynamodb", "TransactWriteItems", "key", "json", {"TransactItems": [entry]})
+    operation = "TransactGetItems" if "Get" in entry else "TransactWriteItems"
+    return AwsCall("dynamodb", operation, "key", "json", {"TransactItems": [entry]})
 
 
 PUT = {"Put": {"TableName": "t", "Item": {"k": {"S": "a"}, "v": {"S": "1"}}}}
 DELETE = {"Delete": {"TableName": "t", "Key": {"k": {"S": "a"}}}}
+GET = {"Get": {"TableName": "t", "Key": {"k": {"S": "a"}}}}
 ELSEWHERE = {"Delete": {"TableName": "t", "Key": {"k": {"S": "b"}}}}
 
 
 @pytest.mark.parametrize(
-    ("ratio", "second", "status"), [(1, DELETE, 400), (1, PUT, 400), (1, ELSEWHERE, 200), (0, DELETE, 200)]
+    ("ratio", "second", "status"),
+    [(1, DELETE, 400), (1, PUT, 400), (1, GET, 400), (1, ELSEWHERE, 200), (0, DELETE, 200), (0, GET, 200)],
 )
 def test_only_those_that_meet_are_cancelled_and_only_as_often_as_set(
     ratio: float, second: dict[str, Any], status: int
 ) -> None:
     assert Meeting(ratio).second(PUT, second) == status
+
+
+def test_a_transaction_that_reads_cancels_none_that_writes() -> None:
+    assert Meeting(1).second(GET, PUT) == 200
 
 
 def test_a_seed_makes_the_conflicts_the_same_again() -> None:

@@ -21,9 +21,9 @@ class Transactions:
     """A layer of the gateway.
 
     Every request to a table waits for the one before it: moto checks the conditions of a transaction and
-    applies it without a lock. Of the transactions that overlap on an item, a share is cancelled with
-    TransactionConflict. One that is asked for again under its token, because its answer was lost, is answered
-    as before.
+    applies it without a lock. Of the transactions that overlap on an item that one of them writes, a share is
+    cancelled with TransactionConflict. One that is asked for again under its token, because its answer was
+    lost, is answered as before.
     """
 
     def __init__(self, settings: TransactionSettings, chance: random.Random, keys: "TableKeys") -> None:
@@ -39,10 +39,12 @@ class Transactions:
     def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
         if call.service != "dynamodb":
             return proceed()
+        items = [self._keys.item_of(entry) for entry in call.parameters.get("TransactItems", [])]
+        if call.operation == "TransactGetItems" and any(met := self._met(items)) and self._strikes():
+            return _cancelled(call, met)
         if call.operation != "TransactWriteItems":
             with self._table_lock:
                 return proceed()
-        items = [self._keys.item_of(entry) for entry in call.parameters.get("TransactItems", [])]
         with self._entered(items) as met:
             if any(met) and self._strikes():
                 return _cancelled(call, met)
@@ -55,6 +57,11 @@ class Transactions:
         if token and answer.status == 200:
             self._answered[token] = answer
         return answer
+
+    def _met(self, items: list[_Item]) -> list[bool]:
+        """Which items a transaction that writes is about at this moment."""
+        with self._under_way_lock:
+            return [self._under_way.get(item, 0) > 0 for item in items]
 
     @contextmanager
     def _entered(self, items: list[_Item]) -> Iterator[list[bool]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from moto.dynamodb import responses
 from moto.dynamodb.comparisons import get_filter_expression
 from moto.dynamodb.exceptions import (
     ConditionalCheckFailed,
@@ -26,8 +27,9 @@ _HOLDS: _Refusal = (None, None, None)
 
 
 def use_cheap_transactions() -> None:
-    """Puts :func:`transact_write_items` in the place of moto's own."""
+    """Puts :func:`transact_write_items` in the place of moto's own; as many items may be read at once."""
     DynamoDBBackend.transact_write_items = transact_write_items  # type: ignore[method-assign]
+    responses.TRANSACTION_MAX_ITEMS = MOST_ACTIONS
 
 
 def transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:

@@ -35,6 +35,29 @@ def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_nam
     assert all(service.is_free(pipeline) for pipeline in (defined, wished, by_webhook))
 
 
+def test_an_unknown_table_of_one_trigger_is_left_out_of_the_run_that_follows(
+    service: Service, celonis: Celonis
+) -> None:
+    job, model = celonis.job(seconds=600), celonis.model("VBAK", "VBAP=Items", "LIKP")
+    load = {"data_model": model.id, "kind": "partial", "tables": ["LIKP"]}
+    pipeline = service.pipeline(jobs=[job], loads=[load])
+    first = service.execute({"pipeline": pipeline})
+    service.running(first)
+    names = [service.execute({"pipeline": pipeline, "tables": [name]}) for name in ("LIPS", "Items", "VBAK")]
+    (follow_up,) = {service.ended(name)["output"]["run_id"] for name in names}
+    celonis.set_job(job, seconds=0.3)
+    celonis.finish(job)
+    assert service.closed(first)["status"] == "SUCCEEDED"
+    run = service.closed(follow_up)
+    assert run["status"] == "SUCCEEDED"
+    assert [one["tables"] for one in celonis.loads(model)][-1] == model.ids("VBAK", "VBAP")
+    (warning,) = run["warnings"]
+    assert "LIPS" in warning
+    assert warning in run["outcome"]
+    assert warning in service.notice_about(follow_up)
+    assert service.is_free(pipeline)
+
+
 def test_a_name_that_two_tables_share_means_both(service: Service, celonis: Celonis) -> None:
     model = celonis.model("KNA1", "CUST=KNA1", "VBAK")
     load = {"data_model": model.id, "kind": "partial", "tables": ["KNA1"]}

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 
 from local.waiting import until
 from tests.stack.ground import Ground
@@ -44,6 +45,49 @@ def test_several_pipelines_are_claimed_in_one_transaction_but_for_those_that_can
     (run,) = answer.json()["runs"]
     assert run["pipeline"] == pipelines[0]
     assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
+
+
+def test_a_delivery_sent_again_starts_the_pipeline_that_was_not_defined_before(
+    service: Service, celonis: Celonis
+) -> None:
+    jobs = [celonis.job() for _ in range(2)]
+    sound, missing = service.pipeline(jobs=[jobs[0]]), service.name("missing")
+    source = service.source({"pipeline": sound}, {"pipeline": missing})
+    first = service.webhook(source, delivery="again")
+    assert (first.status_code, len(first.json()["errors"])) == (202, 1)
+    (run,) = first.json()["runs"]
+    assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
+    service.define(missing, jobs=[jobs[1]])
+    again = service.webhook(source, delivery="again")
+    known, started = again.json()["runs"]
+    assert (again.status_code, known) == (202, {**run, "status": "duplicate"})
+    assert (started["pipeline"], started["status"]) == (missing, "started")
+    assert service.closed(started["run_id"])["status"] == "SUCCEEDED"
+    third = service.webhook(source, delivery="again")
+    assert (third.status_code, third.json()["duplicate"]) == (200, True)
+    assert [len(celonis.executions(job)) for job in jobs] == [1, 1]
+
+
+def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(
+    service: Service, celonis: Celonis
+) -> None:
+    job, call = celonis.job(), CALLS["azure_event_grid"](1)
+    path = f"/webhooks/{source_of(service, call, {'pipeline': service.pipeline(jobs=[job])})}{call.query}"
+    events = [{"id": f"event-{number}", "eventType": "Loaded"} for number in range(200)]
+
+    def send(some: list[Json]) -> requests.Response:
+        return service.send("POST", path, json.dumps(some).encode(), call.headers)
+
+    first = send(events)
+    assert first.status_code == 202
+    (run_id,) = {each["runs"][0]["run_id"] for each in first.json()["events"]}
+    assert service.closed(run_id)["status"] == "SUCCEEDED"
+    watched = Watched(service.stack, "DynamoDB")
+    asked = [call.rpartition(".")[2] for call in watched.calls(lambda: send(events), 200)]
+    assert asked == ["TransactGetItems"] * 3 + ["GetItem"]
+    last = send(events[-1:])
+    assert (last.status_code, last.json()["runs"][0]["run_id"]) == (200, run_id)
+    assert len(celonis.executions(job)) == 1
 
 
 def test_the_same_delivery_from_many_threads_leads_to_one_run(service: Service, celonis: Celonis) -> None:

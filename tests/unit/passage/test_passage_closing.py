@@ -42,6 +42,20 @@ def test_a_green_execution_closes_its_run_in_one_transaction_and_tells_nobody() 
     assert "run_id" not in slot(leave)
 
 
+def test_a_success_with_a_warning_is_told_once_and_says_it_in_the_outcome() -> None:
+    leave = succeeded()
+    warning = "No table NO_SUCH in the data model: left out."
+    leave.bench.records.note(leave.bench.records.get(RUN), {"warnings": [warning]}, leave.bench.deadline())
+    leave.end("SUCCEEDED")
+    leave.close()
+    assert leave.outcome() == f"Succeeded: executed FULL job-a. {warning}"
+    ((subject, text, facts),) = leave.notices
+    assert subject == "otc: SUCCEEDED"
+    assert warning in text
+    assert facts["status"] == "SUCCEEDED"
+    assert leave.bench.table.get(NOTICE) is None
+
+
 def test_the_record_says_when_it_ended_and_how_long_it_is_kept() -> None:
     leave = succeeded()
     item = leave.end("SUCCEEDED").item

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh import assembly
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.passage.opening import Execution, Opened, Opening
 from celonis_refresh.passage.tables import ModelTables
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.resolution import UnknownTable
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound
@@ -70,6 +72,28 @@ def test_an_inline_definition_becomes_a_run_of_its_own_name() -> None:
     assert (run.pipeline, run.definition.data_pool_id) == ("adhoc", POOL)
 
 
+def test_an_inline_definition_under_the_name_of_a_paused_pipeline_is_refused() -> None:
+    door = Entrance()
+    door.definitions["adhoc"] = job_definition(paused=True)
+    with pytest.raises(PipelinePaused):
+        opens(door, {"pipeline": INLINE}, "adhoc-1")
+    assert door.bench.dynamodb.items == {}
+    door.definitions["adhoc"] = job_definition()
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
+    door.definitions["adhoc"] = job_definition(paused=True)
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
+
+
+def test_an_inline_definition_may_have_the_name_of_a_pipeline_that_is_not_valid() -> None:
+    door = Entrance()
+
+    def invalid(name: str) -> Definition:
+        raise InvalidDefinition(name, [])
+
+    door.accepting = replace(door.accepting, definition=invalid)
+    assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
+
+
 def test_a_run_that_has_a_record_is_opened_by_its_id() -> None:
     door = Entrance()
     door.bench.job().before(600.0)
@@ -92,6 +116,7 @@ def test_asked_twice_it_gives_the_same_answer(document: Mapping[str, Any]) -> No
 
 def test_an_execution_that_finds_a_run_under_way_joins_what_follows() -> None:
     door = Entrance()
+    door.definitions["otc"] = job_definition(loads=[{"data_model": MODEL}])
     opens(door, {"pipeline": "otc"}, "first")
     told = opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second")
     pending = (door.bench.table.get(SLOT) or {})["pending"]
@@ -313,6 +338,38 @@ def test_a_table_that_is_not_there_starts_nothing_and_names_those_that_are() -> 
     assert caught.value.tables == ("ORDERS",)
     assert "INVOICES" in str(caught.value)
     assert door.bench.celonis.names() == ["tables"]
+
+
+def merged_with_unknown(door: Entrance, *good: str) -> str:
+    """The id of a follow-up run of three triggers, one of which names a table that is not there."""
+    door.definitions["otc"] = job_definition(loads=[{"data_model": MODEL}])
+    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    opens(door, {"pipeline": "otc"}, "first")
+    opens(door, {"pipeline": "otc", "tables": ["NO_SUCH"]}, "second")
+    for number, table in enumerate(good):
+        opens(door, {"pipeline": "otc", "tables": [table]}, f"good-{number}")
+    follow_up = str((door.bench.table.get(SLOT) or {})["pending"]["run_id"])
+    _end_and_pass_on(door, "first")
+    return follow_up
+
+
+def test_an_unknown_table_of_one_trigger_does_not_fail_the_run_of_the_others() -> None:
+    door = Entrance()
+    run_id = merged_with_unknown(door, "ORDERS", "t-1")
+    for _ in range(2):
+        assert opens(door, {"run_id": run_id}, run_id)["status"] == "opened"
+    run = door.bench.records.get(run_id)
+    assert run.loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
+    assert len(run.warnings) == 1
+    assert "NO_SUCH" in run.warnings[0]
+
+
+def test_an_unknown_table_of_the_only_trigger_fails_the_run_that_follows() -> None:
+    door = Entrance()
+    run_id = merged_with_unknown(door)
+    with pytest.raises(UnknownTable):
+        opens(door, {"run_id": run_id}, run_id)
+    assert "warnings" not in door.bench.records.get(run_id).item
 
 
 def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from celonis_refresh.passage.triggering import NOTHING_SOUND, Reply
 from celonis_refresh.pipelines.errors import UnknownPipeline
-from celonis_refresh.runs.claims import ACTIONS_PER_CLAIM, MAX_ACTIONS
 from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.table import MAX_ACTIONS
 from celonis_refresh.webhooks.errors import TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS
 from celonis_refresh.webhooks.request import WebhookRequest
@@ -20,7 +20,8 @@ from tests.unit.passage.entrance import SECRET, Entrance, source_of
 from tests.unit.passage.outgoing import claims, logged, starts
 
 BY_KIND = [{"pipeline": name, "when": f"eventType == '{name}'"} for name in ("otc", "p2p")]
-ROOM = MAX_ACTIONS - ACTIONS_PER_CLAIM
+LARGE = MAX_ACTIONS - 2
+"""Events whose keys do not fit into one transaction beside a claim."""
 
 
 def _door() -> Entrance:
@@ -129,13 +130,17 @@ def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> No
     claimed = claims(door.bench)
     (run,) = set(_told(_send(door, *events)))
     assert (run[1], _deliveries(door)) == ("started", MAX_EVENTS)
-    assert len(claimed) == 3
+    assert len(claimed) == 4
+    door.bench.dynamodb.calls.clear()
+    door.executions.asked.clear()
     again = _send(door, *events)
     assert (again.status, set(_told(again))) == (200, {(run[0], "duplicate")})
+    assert door.bench.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
+    assert door.executions.asked == [run[0]]
     assert _told(_send(door, events[-1])) == [(run[0], "duplicate")]
 
 
-def test_ids_that_cannot_be_noted_any_more_refuse_nothing_that_is_accepted() -> None:
+def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_the_same() -> None:
     door = _door()
     writes: list[str] = []
 
@@ -147,9 +152,37 @@ def test_ids_that_cannot_be_noted_any_more_refuse_nothing_that_is_accepted() -> 
 
     door.bench.dynamodb.before = conflict
     with logged() as lines:
-        reply = _send(door, *(_event(number) for number in range(ROOM + 1)))
-    assert (reply.status, _deliveries(door)) == (202, ROOM)
-    assert "deliveries are accepted and not noted" in [line.getMessage() for line in lines]
+        reply = _send(door, *(_event(number) for number in range(LARGE)))
+    assert (reply.status, _deliveries(door)) == (202, 0)
+    assert "accepted deliveries are recorded by the next claim" in [line.getMessage() for line in lines]
+    door.bench.dynamodb.before = lambda operation, request: None
+    again = _send(door, _event(LARGE - 1))
+    assert (again.status, _told(again)) == (200, [(_told(reply)[0][0], "duplicate")])
+    assert _deliveries(door) == LARGE
+
+
+def test_events_of_one_batch_record_their_own_pipelines_only() -> None:
+    door = _door()
+    _send(door, _event(1), _event(2, "p2p"))
+    changed = _send(door, {**_event(1), "eventType": "p2p"})
+    assert [status for _, status in _told(changed)] == ["joined"]
+
+
+def test_an_event_that_stands_twice_in_a_batch_with_other_words_starts_what_both_name() -> None:
+    door = _door()
+    (first, second, third) = _told(_send(door, _event(1), _event(1, "p2p"), _event(1, "p2p")))
+    assert (first[1], second[1], third) == ("started", "started", (second[0], "duplicate"))
+
+
+def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table() -> None:
+    door = _door()
+    events = [_event(number) for number in range(LARGE)]
+    (run,) = set(_told(_send(door, *events)))
+    for sent, calls in ((LARGE, ["TransactGetItems"]), (LARGE - 1, ["TransactWriteItems"])):
+        door.bench.dynamodb.calls.clear()
+        assert set(_told(_send(door, *events[:sent]))) == {(run[0], "duplicate")}
+        assert door.bench.dynamodb.calls[:-1] == calls
+        assert door.bench.dynamodb.calls[-1] == "GetItem"
 
 
 def test_a_batch_that_is_too_large_is_refused_whole() -> None:

@@ -18,6 +18,8 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.slots import release
+from celonis_refresh.timing import iso
 from celonis_refresh.webhooks.errors import NotAuthentic, RuleError
 from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.bench import JOB, MODEL, Bench, job_definition, load_definition
@@ -416,6 +418,57 @@ def test_a_pipeline_that_cannot_be_run_keeps_no_other_from_its_event(
     assert [vars(line)["error"] for line in lines] == [broken.name]
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
+
+
+BOTH = source_of({"pipeline": "otc"}, {"pipeline": "p2p"})
+P2P = job_definition(jobs=[{"job": "job-b"}])
+
+
+def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before() -> None:
+    door = entrance()
+    door.bench.job("job-b").before(600.0)
+    first = door.deliver(source=BOTH)
+    assert (first.status, runs(first), len(first.body["errors"])) == (202, [(RUN_ID, "started")], 1)
+    unchanged = door.deliver(source=BOTH)
+    assert (unchanged.status, runs(unchanged)) == (200, [(RUN_ID, "duplicate")])
+    assert len(unchanged.body["errors"]) == 1
+    door.definitions["p2p"] = P2P
+    door.bench.clock.sleep(24 * 3600.0)
+    door.executions.asked.clear()
+    claimed = claims(door.bench)
+    again = door.deliver(source=BOTH)
+    (known, started) = runs(again)
+    assert (again.status, known, started[1]) == (202, (RUN_ID, "duplicate"), "started")
+    assert "duplicate" not in again.body
+    assert "errors" not in again.body
+    assert [target for _, target, _ in starts(door.bench)] == [JOB, "job-b"]
+    assert door.executions.asked == [started[0]]
+    assert len(claimed) == 2
+    third = door.deliver(source=BOTH)
+    assert (third.status, runs(third)) == (200, [(RUN_ID, "duplicate"), (started[0], "duplicate")])
+    assert len(claimed) == 3
+
+
+def test_a_delivery_sent_again_starts_what_a_broken_rule_hid() -> None:
+    door = entrance(p2p=P2P)
+    door.bench.job("job-b").before(600.0)
+    broken = source_of({"pipeline": "otc"}, {"pipeline": "p2p", "mode": {"path": "type"}})
+    assert runs(door.deliver(source=broken)) == [(RUN_ID, "started")]
+    again = door.deliver(source=BOTH)
+    assert [status for _, status in runs(again)] == ["duplicate", "started"]
+
+
+def test_a_delivery_sent_again_starts_the_pipeline_that_was_skipped_beside_another() -> None:
+    door = entrance(otc=job_definition(when_running="skip"), p2p=P2P)
+    door.bench.job("job-b").before(600.0)
+    door.deliver("d-0")
+    first = door.deliver(source=BOTH)
+    assert [status for _, status in runs(first)] == ["skipped", "started"]
+    slot = door.bench.table.get(SLOT) or {}
+    gone = release(door.bench.table, "otc", slot, RUN_ID, iso(door.bench.clock.now), paused=False)
+    door.bench.table.transact(gone, door.bench.deadline())
+    again = door.deliver(source=BOTH)
+    assert (again.status, [status for _, status in runs(again)]) == (202, ["started", "duplicate"])
 
 
 def test_what_cannot_be_read_now_is_not_taken_for_broken() -> None:

@@ -51,6 +51,9 @@ def parse(**fields: Any) -> Definition:
     return parse_definition("otc", json.dumps({"data_pool": "p", "loads": [{"data_model": "m"}], **fields}))
 
 
+UUID = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
+
+
 def refused(document: object, name: str = "otc") -> InvalidDefinition:
     with pytest.raises(InvalidDefinition) as caught:
         parse_definition(name, json.dumps(document))
@@ -363,3 +366,24 @@ def test_a_value_that_is_refused_is_never_repeated(
     assert found.__suppress_context__ or found.__context__ is None
     if path != "data_pool":  # with another pool it is the steps that do not fit
         assert all(field.startswith(path.split(".")[0]) for field in fields_of(found))
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ({"loads": [{"data_model": UUID}, {"data_model": UUID.upper()}]}, "loads"),
+        ({"jobs": [[{"job": UUID.upper()}, {"job": UUID}]]}, "jobs.0"),
+    ],
+)
+def test_a_uuid_in_capitals_is_the_same_one(field: dict[str, Any], wrong: str) -> None:
+    assert fields_of(refused({"data_pool": "p", **field})) == [wrong]
+
+
+def test_a_page_address_may_write_the_pool_in_capitals() -> None:
+    page = PAGE.replace("pool-1", UUID.upper())
+    job = f"{page}/data-configuration/data-jobs?jobId={UUID}"
+    assert parse(data_pool=UUID, jobs=[{"job": job}]).data_pool_id == UUID
+
+
+def test_ids_that_are_no_uuids_differ_in_capitals() -> None:
+    assert len(parse(loads=[{"data_model": "m"}, {"data_model": "M"}]).loads) == 2

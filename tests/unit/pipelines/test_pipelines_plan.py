@@ -125,6 +125,15 @@ def test_what_is_left_of_a_group_still_runs_side_by_side() -> None:
     assert [(job.job, job.stage) for job in made.jobs] == [("first", 0), ("a", 1), ("c", 1), ("last", 2)]
 
 
+def test_a_uuid_is_left_out_however_it_is_written() -> None:
+    one, other = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b", "A1B2C3D4-0002-4E5F-8A9B-0C1D2E3F4A5B"
+    made = plan(
+        skip=(one.upper(), other), jobs=[{"job": one}, {"job": "b"}], loads=[{"data_model": other.lower()}]
+    )
+    assert [job.job for job in made.jobs] == ["b"]
+    assert made.loads == ()
+
+
 def test_everything_may_be_left_out() -> None:
     made = plan(skip=("job-a", "job-b", "job-c", "model-a", "model-b", "model-c"))
     assert (made.jobs, made.loads) == ((), ())

@@ -12,7 +12,7 @@ from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.resolution import SHOWN, ResolvedLoad, UnknownTable, resolve
-from celonis_refresh.pipelines.wishes import Wish, wish
+from celonis_refresh.pipelines.wishes import Reason, Wish, wish
 
 SALES = [
     ModelTable("t-1", "VBAK", None, "VBAK"),
@@ -30,14 +30,19 @@ def load(model: str, *tables: str, kind: str = "complete") -> dict[str, Any]:
 
 
 def resolved(
-    loads: list[dict[str, Any]], wanted: Wish | None = None, skip: tuple[str, ...] = ()
+    loads: list[dict[str, Any]],
+    wanted: Wish | None = None,
+    skip: tuple[str, ...] = (),
+    *,
+    dropped: list[str] | None = None,
 ) -> list[ResolvedLoad]:
     definition = read_definition("The definition", Definition, {"data_pool": "p", "loads": loads})
     plan = make_plan(definition, wanted or Wish(), skip)
     models = {each.data_model: MODELS[each.data_model] for each in plan.loads if each.names_tables}
     found = resolve(plan, models)
-    assert list(found) == [each.step for each in plan.loads]
-    return list(found.values())
+    assert list(found.loads) == [each.step for each in plan.loads]
+    assert list(found.dropped) == (dropped or [])
+    return list(found.loads.values())
 
 
 def partial(**tables: str) -> ResolvedLoad:
@@ -127,6 +132,61 @@ def test_a_table_wished_for_that_no_model_has_is_told_with_those_of_all() -> Non
         resolved([load("sales"), load("buying")], wish(None, ["BSEG", "VBAK"], []))
     assert caught.value.tables == ("BSEG",)
     assert set(caught.value.known) == {"Customers", "Items", "KNA1", "VBAK", "VBAP", "EKKO", "Orders"}
+
+
+def of(number: int, *tables: str) -> Wish:
+    """What one trigger wants; all loads as defined if it names no tables."""
+    return wish(None, list(tables) or None, [Reason("2026-01-01T00:00:00.000Z", str(number), "erp", "")])
+
+
+@pytest.mark.parametrize(
+    ("good", "expected"),
+    [
+        (of(2, "VBAK"), [partial(t_1="VBAK")]),
+        (of(2, "VBAK", "Items"), [partial(t_1="VBAK", t_2="Items")]),
+        (of(2), [partial(t_2="Items")]),
+        (of(2).join(of(3, "VBAK")), [partial(t_1="VBAK", t_2="Items")]),
+    ],
+)
+def test_an_unknown_table_of_one_merged_trigger_is_dropped(good: Wish, expected: list[ResolvedLoad]) -> None:
+    for wanted in (of(1, "BSEG").join(good), of(1, "BSEG", "BKPF").join(good)):
+        unknown = sorted({"BSEG", "BKPF"} & wanted.tables)
+        assert resolved([load("sales", "Items")], wanted, dropped=unknown) == expected
+
+
+def test_an_unknown_table_of_one_merged_trigger_takes_no_table_from_another_model() -> None:
+    loads = [load("sales", "Items"), load("buying", "Orders")]
+    assert resolved(loads, of(1, "BSEG").join(of(2, "EKKO")), dropped=["BSEG"]) == [
+        partial(t_2="Items"),
+        partial(t_5="EKKO", t_6="t-6"),
+    ]
+
+
+def test_what_is_dropped_is_named_in_a_warning() -> None:
+    definition = read_definition("The definition", Definition, {"data_pool": "p", "loads": [load("sales")]})
+    plan = make_plan(definition, of(1, "BSEG").join(of(2)))
+    (warning,) = resolve(plan, MODELS).warnings
+    assert warning.startswith("No table BSEG in the data model: left out.")
+    assert resolve(make_plan(definition, of(1, "VBAK")), MODELS).warnings == []
+
+
+@pytest.mark.parametrize("wanted", [of(1, "BSEG"), of(1, "BSEG").join(of(2, "BKPF")), of(1, "BSEG", "VBAK")])
+def test_where_no_trigger_wants_anything_that_there_is_an_unknown_table_is_an_error(wanted: Wish) -> None:
+    with pytest.raises(UnknownTable) as caught:
+        resolved([load("sales")], wanted)
+    assert set(caught.value.tables) == wanted.tables - {"VBAK"}
+
+
+def test_a_table_that_the_definition_names_is_never_dropped() -> None:
+    with pytest.raises(UnknownTable):
+        resolved([load("sales", "BSEG")], of(1).join(of(2, "VBAK")))
+
+
+def test_tables_of_a_pipeline_whose_loads_are_gone_by_now_are_unknown() -> None:
+    jobs = {"data_pool": "p", "jobs": [{"job": "j"}]}
+    plan = make_plan(read_definition("The definition", Definition, jobs), of(1, "VBAK"))
+    with pytest.raises(UnknownTable, match="Tables there are: none"):
+        resolve(plan, {})
 
 
 def test_a_table_wished_for_may_belong_to_a_model_that_is_left_out() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
-from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, wish
+from celonis_refresh.pipelines.reading import read_definition
+from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, check_takes_tables, wish
 
 
 def reason(number: int, at: str = "2026-01-01T00:00:00.000Z") -> Reason:
@@ -138,6 +140,39 @@ def test_the_earliest_reasons_are_kept_and_each_once() -> None:
     assert kept == (*early.reasons, *late.reasons[: MAX_REASONS - 15])
 
 
+@pytest.mark.parametrize(
+    ("numbers", "merged"), [((1,), False), ((1, 1), False), ((1, 2), True), ((1, 2, 1), True)]
+)
+def test_a_wish_knows_whether_several_triggers_were_merged(numbers: tuple[int, ...], merged: bool) -> None:
+    whole = Wish()
+    for number in numbers:
+        whole = whole.join(wish(None, None, [reason(number)]))
+    assert whole.merged is merged
+    assert replace(whole, reasons=(reason(9),)).merged is merged
+
+
+def job_loads(*started_by: str) -> Definition:
+    loads = [{"data_model": f"m-{number}", "started_by": by} for number, by in enumerate(started_by)]
+    document = {"data_pool": "p", "jobs": [{"job": "j"}], "loads": loads}
+    return read_definition("The definition", Definition, document)
+
+
+@pytest.mark.parametrize("tables", [["VBAK"], "all"])
+@pytest.mark.parametrize("started_by", [(), ("job",), ("job", "job")])
+def test_tables_of_a_pipeline_that_loads_none_by_itself_are_refused(
+    started_by: tuple[str, ...], tables: object
+) -> None:
+    with pytest.raises(InvalidTrigger) as caught:
+        check_takes_tables("otc", job_loads(*started_by), wish(None, tables, []))
+    assert [problem.field for problem in caught.value.problems] == ["tables"]
+    assert "'otc' has no data model load" in str(caught.value)
+
+
+def test_tables_of_a_pipeline_with_a_load_of_its_own_are_taken() -> None:
+    check_takes_tables("otc", job_loads("job", "run"), wish(None, ["VBAK"], []))
+    check_takes_tables("otc", job_loads(), wish("FULL", None, []))
+
+
 def test_the_json_of_a_wish_is_what_the_record_shows() -> None:
     joined = wish("FULL", ["VBAK"], [reason(2)]).join(wish(None, ["VBAP"], [reason(1)]))
     at, by = "2026-01-01T00:00:00.000Z", "erp"
@@ -147,6 +182,7 @@ def test_the_json_of_a_wish_is_what_the_record_shows() -> None:
         "complete": False,
         "tables": ["VBAK", "VBAP"],
         "united": True,
+        "merged": True,
         "reasons": [
             {"at": at, "trigger": "delivery#erp#0001", "by": by, "text": ""},
             {"at": at, "trigger": "delivery#erp#0002", "by": by, "text": ""},

@@ -55,7 +55,8 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
         {key: reason[key] for key in ("Code", "Item") if reason.get(key)}
         for reason in answer.get("CancellationReasons", [])
     ]
-    shown: dict[str, Any] = {key: answer[key] for key in ("Item", "Items", "Attributes") if answer.get(key)}
+    kinds = ("Item", "Items", "Attributes", "Responses")
+    shown: dict[str, Any] = {key: answer[key] for key in kinds if answer.get(key)}
     return shown | ({"reasons": reasons} if reasons else {})
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.dynamodb import responses
 
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import MAX_ACTIONS, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
 from tests.unit.runs.both import Both, create_table, moto_client, table_of
@@ -19,7 +20,9 @@ from tests.unit.runs.both import Both, create_table, moto_client, table_of
 
 @pytest.fixture(scope="package")
 def moto() -> Iterator[Any]:
-    with mock_aws():
+    """moto takes 25 items in a transaction that reads, where DynamoDB takes 100."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setattr(responses, "TRANSACTION_MAX_ITEMS", MAX_ACTIONS)
         yield moto_client()
 
 

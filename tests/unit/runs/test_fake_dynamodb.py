@@ -100,6 +100,13 @@ def _write(table: Table, actions: list[Action]) -> None:
         return  # moto said the same
 
 
+def test_both_read_the_items_that_there_are(table: Table) -> None:
+    deadline = Deadline.after(1, Clock())
+    table.transact([table.put({**ITEM, "pk": key}) for key in KEYS], deadline)
+    found = table.get_all(["none", *KEYS, "other"], deadline)
+    assert found == {key: {**ITEM, "pk": key} for key in KEYS}
+
+
 def test_both_refuse_a_transaction_that_touches_an_item_twice(client: Both, table: Table) -> None:
     actions = [table.put({"pk": "a"}), table.check("a", "attribute_exists(pk)")]
     code, _ = outcome(client.transact_write_items, {"TransactItems": actions})

@@ -9,7 +9,8 @@ import pytest
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Reason, Wish, wish
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.claims import DAY, DELIVERY_DAYS, MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
+from celonis_refresh.runs.claims import MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
+from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.slots import release
@@ -43,7 +44,7 @@ def test_a_free_pipeline_starts_with_slot_record_and_lease_written_at_once(
     wanted = claim(wish=wish("DELTA", ["VBAK"], []), skip=("model-z",))
     acceptance = claims.accept([wanted], ["delivery#erp#1"], deadline)
     assert acceptance.results == (Accepted("otc", "otc-1", "started", holds_lease=True),)
-    assert (acceptance.duplicate, acceptance.at) == (False, START)
+    assert (acceptance.duplicate, acceptance.earlier) == (False, {})
     assert client.calls == ["transact_write_items"]
     record = new_record("otc-1", "otc", wanted.wish, AT, wanted.definition, ("model-z",))
     assert table.get("run#otc-1") == record == acceptance.records["otc-1"]
@@ -89,6 +90,17 @@ def test_of_two_pipelines_that_come_together_the_first_gets_the_job_they_share(
         ("second-1", False),
     ]
     assert (table.get("lease#job#job-a") or {})["run_id"] == "first-1"
+
+
+def test_two_spellings_of_one_job_have_one_lease(claims: Claims, table: Table, deadline: Deadline) -> None:
+    uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
+    first = claim("first", job=uuid.upper(), definition=definition(uuid.upper()))
+    others = [claim("second", job=uuid, definition=definition(uuid))]
+    results = claims.accept([first, *others], [], deadline).results
+    assert [result.holds_lease for result in results] == [True, False]
+    third = claim("third", job=uuid, definition=definition(uuid))
+    assert not one(claims.accept([third], [], deadline)).holds_lease
+    assert (table.get(f"lease#job#{uuid}") or {})["run_id"] == "first-1"
 
 
 def test_triggers_of_a_busy_pipeline_join_into_one_follow_up(
@@ -145,7 +157,8 @@ def test_a_delivery_sent_again_gets_the_runs_it_led_to(
     clock.now += 100
     client.calls.clear()
     again = claims.accept([claim("one", 2), claim("two", 2)], ["delivery#erp#1"], deadline)
-    assert (again.results, again.duplicate, again.at) == (first.results, True, START)
+    assert (again.results, again.duplicate) == (first.results, True)
+    assert again.earlier == {"one": START, "two": START}
     assert client.calls == ["transact_write_items"]
 
 
@@ -184,7 +197,8 @@ def test_a_known_delivery_is_told_without_a_claim(claims: Claims, deadline: Dead
     accepted = claims.accept([claim()], ["delivery#erp#1"], deadline)
     known = claims.known("delivery#erp#1")
     assert known is not None
-    assert (known.results, known.duplicate, known.at) == (accepted.results, True, START)
+    assert (known.results, known.duplicate) == (accepted.results, True)
+    assert known.earlier == {"otc": START}
 
 
 SKIPPING = definition("job-a", when_running="skip")

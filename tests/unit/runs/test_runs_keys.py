@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,25 @@ def test_a_source_may_be_called_like_another_way_in(source: str) -> None:
 
 def test_a_pipelines_name_and_an_id_never_run_into_each_other() -> None:
     assert keys.occurrence("a", "b c") != keys.occurrence("a b", "c")
+
+
+UUID = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        keys.job_lease,
+        keys.model_lease,
+        lambda one: keys.job_durations(one, "FULL"),
+        lambda one: keys.model_durations(one, "partial"),
+        lambda one: keys.earlier(keys.job_lease(one)),
+    ],
+)
+def test_a_uuid_has_one_key_however_it_is_written(make: Callable[[str], str]) -> None:
+    assert make(UUID) == make(UUID.upper()) == make(UUID.title())
+    assert make("Job-A") != make("job-a")
+    assert make(f"{UUID.upper()}0") != make(f"{UUID}0")
 
 
 @pytest.mark.parametrize(("length", "readable"), [(1, True), (200, True), (201, False), (5000, False)])

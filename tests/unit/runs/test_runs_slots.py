@@ -16,6 +16,7 @@ from celonis_refresh.runs.table import Refused, Table
 from celonis_refresh.timing import Deadline
 from tests.unit.runs.both import claim, definition
 
+EARLIER = "2025-12-31T23:59:59.000Z"
 LATER = "2026-01-01T01:00:00.000Z"
 WANTED = wish("DELTA", ["VBAK"], [])
 
@@ -50,7 +51,7 @@ def waiting(table: Table, claims: Claims, deadline: Deadline) -> Table:
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_slot_that_nobody_waits_for_becomes_free(busy: Table, deadline: Deadline, paused: bool) -> None:
     busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=paused), deadline)
-    assert slot_of(busy) == {"pk": "slot#otc", "rev": 2}
+    assert slot_of(busy) == {"pk": "slot#otc", "released_at": LATER, "rev": 2}
 
 
 def test_a_free_slot_is_claimed_like_a_new_one(busy: Table, claims: Claims, deadline: Deadline) -> None:
@@ -61,7 +62,8 @@ def test_a_free_slot_is_claimed_like_a_new_one(busy: Table, claims: Claims, dead
 
 def test_what_waits_gets_the_slot_and_the_record_it_was_told(followed: Table, deadline: Deadline) -> None:
     followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=False), deadline)
-    assert slot_of(followed) == {"pk": "slot#otc", "run_id": "otc-follow-2", "rev": 3}
+    slot = {"pk": "slot#otc", "run_id": "otc-follow-2", "released_at": LATER, "rev": 3}
+    assert slot_of(followed) == slot
     run = Run(followed.get("run#otc-follow-2") or {})
     assert (run.status, run.wish, run.item["created_at"]) == (RunStatus.OPENING, WANTED, LATER)
     assert not run.has_definition
@@ -77,9 +79,28 @@ def test_during_a_pause_what_waits_goes_on_waiting_where_it_can_be_listed(
         "pending": pending,
         "status": "WAITING",
         "position": f"{LATER} otc",
+        "released_at": LATER,
         "rev": 3,
     }
     assert followed.get("run#otc-follow-2") is None
+
+
+def test_a_run_is_never_created_before_the_end_of_the_run_before_it(
+    busy: Table, claims: Claims, deadline: Deadline
+) -> None:
+    """The clocks of two functions differ, and a claim that met another has the time of its first try."""
+    busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=False), deadline)
+    acceptance = claims.accept([claim(number=2)], [], deadline)
+    assert acceptance.records["otc-2"]["created_at"] == LATER
+    assert (busy.get("run#otc-2") or {})["position"] == f"{LATER} otc-2"
+
+
+def test_a_run_that_waited_for_the_end_of_a_pause_is_not_created_before_the_run_before_it(
+    followed: Table, deadline: Deadline
+) -> None:
+    followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=True), deadline)
+    followed.transact(start_waiting(followed, "otc", slot_of(followed), EARLIER), deadline)
+    assert (followed.get("run#otc-follow-2") or {})["created_at"] == LATER
 
 
 def test_what_waits_in_a_free_slot_becomes_its_run(waiting: Table, deadline: Deadline) -> None:

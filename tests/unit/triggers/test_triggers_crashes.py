@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,12 +21,17 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed
+from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.bench import JOB, MODEL, Crashed, job_definition, load_definition
-from tests.unit.passage.entrance import source_of
+from tests.unit.passage.entrance import SECRET, source_of
 from tests.unit.triggers.house import Calls, Death, House
 
 PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
 OTHER_JOB = "job-b"
+
+
+FEW = 20
+"""Calls of a scene after which it dies at no more reads of a definition: a batch has one for each event."""
 
 
 class Scene(NamedTuple):
@@ -56,7 +62,7 @@ def _deaths(scene: Scene) -> list[Death]:
     calls = house.listen(Calls())
     scene.act(house)
     assert len(calls.seen) > 1
-    return calls.seen
+    return [each for each in calls.seen if each.number <= FEW or each.call != "GetParameter"]
 
 
 def _dies(scene: Scene, death: Death) -> House:
@@ -116,6 +122,28 @@ def _under_way() -> House:
     return house
 
 
+def _half_delivered() -> House:
+    """A delivery started one of its pipelines; the other was not defined then, and is now."""
+    house = _house()
+    p2p = house.definitions.pop("p2p")
+    _deliver(house)
+    house.definitions["p2p"] = p2p
+    return house
+
+
+EVENTS = 100
+"""More than one transaction takes."""
+
+
+def _batch(numbers: range) -> WebhookRequest:
+    body = json.dumps([{"id": f"e-{number}", "eventType": "Loaded"} for number in numbers]).encode()
+    return WebhookRequest({"content-type": "application/json"}, {"token": SECRET}, body)
+
+
+def _deliver_batch(house: House, numbers: range = range(EVENTS)) -> Any:
+    return house.receive(_batch(numbers), source_of({"pipeline": "otc"}, sender="azure_event_grid"))
+
+
 def _request(house: House) -> Any:
     return house.post(key="k-1")
 
@@ -140,6 +168,8 @@ def _retry(house: House) -> Any:
 
 
 DELIVERY = Scene("a delivery", _house, _deliver)
+REST = Scene("a delivery of which one pipeline is left", _half_delivered, _deliver)
+BATCH = Scene("a batch", _house, _deliver_batch)
 JOINING = Scene("a delivery that joins", _under_way, _join)
 REQUEST = Scene("a request", _house, _request)
 RETRY = Scene("a retry", _failed, _retry)
@@ -164,6 +194,36 @@ def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_sam
     claimed = bool(house.runs())
     house.reconcile()
     _finished(house, "otc", "p2p", runs=1 if claimed else 0)
+
+
+@_at_each_death(REST)
+def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(scene: Scene, death: Death) -> None:
+    house = _dies(scene, death)
+    claimed = bool(house.runs("p2p"))
+    reply = _deliver(house)
+    assert reply.status == (200 if claimed else 202)
+    status = {one["pipeline"]: one["status"] for one in reply.body["runs"]}
+    assert status == {"otc": "duplicate", "p2p": "duplicate" if claimed else "started"}
+    _finished(house, "otc", "p2p")
+    assert _deliver(house).body["duplicate"] is True
+
+
+@pytest.mark.parametrize(
+    "sent", [range(EVENTS), range(EVENTS - 1, EVENTS)], ids=["the same batch", "its last event"]
+)
+@_at_each_death(BATCH)
+def test_a_batch_sent_again_leads_to_one_run(scene: Scene, death: Death, *, sent: range) -> None:
+    house = _dies(scene, death)
+    claimed = bool(house.runs())
+    reply = _deliver_batch(house, sent)
+    assert reply.status == (200 if claimed else 202)
+    events = reply.body.get("events", [reply.body])
+    assert {(one["runs"][0]["run_id"], one.get("duplicate", False)) for one in events} == {
+        (run_id, claimed) for run_id in house.runs()
+    }
+    _finished(house, "otc")
+    assert _deliver_batch(house, sent).status == 200
+    _finished(house, "otc")
 
 
 @_at_each_death(JOINING)

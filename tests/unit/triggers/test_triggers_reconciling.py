@@ -447,7 +447,7 @@ def _check(desk: Desk) -> None:
     assert opened == ([slot["run_id"]] if "run_id" in slot else [])
     assert all(desk.executions.known[run_id].status == "RUNNING" for run_id in opened)
     for delivery in desk.bench.dynamodb.documents("delivery#"):
-        for promised in delivery["runs"]:
+        for promised in delivery["runs"].values():
             waits = slot.get("pending", {}).get("run_id")
             assert promised["run_id"] in runs or promised["run_id"] == waits
     for lease in desk.bench.dynamodb.documents("lease#"):

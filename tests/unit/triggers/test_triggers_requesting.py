@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.passage.requesting import read_cancel, read_json
+from celonis_refresh.passage.requesting import principal, read_cancel, read_json
 from celonis_refresh.pipelines.errors import InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.runs.errors import PipelineSkips, RunNotFound, TableBusy
@@ -24,7 +24,7 @@ def started(desk: Desk, key: str | None = None, **body: Any) -> dict[str, Any]:
 @pytest.fixture
 def desk() -> Desk:
     made = Desk()
-    made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}], loads=[{"data_model": "model-b"}])
     return made
 
 
@@ -73,6 +73,56 @@ def test_a_key_of_one_request_swallows_no_other(desk: Desk) -> None:
     assert started(desk, KEY, pipeline="q")["duplicate"] is True
 
 
+ROLE = "arn:aws:sts::123456789012:assumed-role/Loader"
+
+
+def _sent_by(desk: Desk, caller: str) -> str:
+    told = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.bench.deadline())
+    return str(told["runs"][0]["status"])
+
+
+def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: Desk) -> None:
+    assert _sent_by(desk, f"{ROLE}/session-1") == "started"
+    assert _sent_by(desk, f"{ROLE}/session-2") == "duplicate"
+    (run,) = (one for one in desk.bench.dynamodb.documents("run#p2p"))
+    assert run["wish"]["reasons"][0]["by"] == f"{ROLE}/session-1"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "arn:aws:sts::210987654321:assumed-role/Loader/session-1",
+        "arn:aws:sts::123456789012:assumed-role/Other/session-1",
+        "arn:aws-cn:sts::123456789012:assumed-role/Loader/session-1",
+        "arn:aws:sts::123456789012:federated-user/Loader",
+        "arn:aws:iam::123456789012:user/Loader",
+        "arn:aws:iam::123456789012:user/team/Loader",
+        "arn:aws:iam::123456789012:root",
+    ],
+)
+def test_a_key_of_one_role_or_user_is_none_of_another(desk: Desk, other: str) -> None:
+    assert _sent_by(desk, f"{ROLE}/session-1") == "started"
+    assert _sent_by(desk, other) == "joined"
+    assert _sent_by(desk, other) == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("caller", "expected"),
+    [
+        (f"{ROLE}/session", "arn:aws:iam::123456789012:role/Loader"),
+        (
+            "arn:aws-us-gov:sts::1:assumed-role/AWSReservedSSO_Admin_0a1b/ann@example.com",
+            "arn:aws-us-gov:iam::1:role/AWSReservedSSO_Admin_0a1b",
+        ),
+        ("arn:aws:iam::1:user/assumed-role/x", "arn:aws:iam::1:user/assumed-role/x"),
+        ("arn:aws:sts::1:federated-user/ann", "arn:aws:sts::1:federated-user/ann"),
+        ("api", "api"),
+    ],
+)
+def test_the_principal_of_a_session_is_its_role(caller: str, expected: str) -> None:
+    assert principal(caller) == expected
+
+
 def test_a_key_sent_again_finishes_what_a_crash_left_undone(desk: Desk) -> None:
     run_id = started(desk, KEY)["runs"][0]["run_id"]
     desk.executions.known.clear()
@@ -113,6 +163,17 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: Desk, body:
     with pytest.raises(InvalidTrigger) as told:
         desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
     assert told.value.problems
+    assert desk.bench.dynamodb.calls == []
+
+
+@pytest.mark.parametrize("tables", [["VBAK"], "all"])
+def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
+    desk: Desk, tables: object
+) -> None:
+    desk.bench.dynamodb.calls.clear()
+    with pytest.raises(InvalidTrigger) as caught:
+        desk.start("otc", tables=tables)
+    assert [problem.field for problem in caught.value.problems] == ["tables"]
     assert desk.bench.dynamodb.calls == []
 
 

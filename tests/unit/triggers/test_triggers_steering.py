@@ -11,7 +11,7 @@ from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.bench import JOB, POOL, RUN, job_definition
+from tests.fakes.bench import JOB, MODEL, POOL, RUN, job_definition
 from tests.fakes.dynamodb import client_error
 from tests.unit.triggers.desk import CALLER, Desk
 
@@ -189,6 +189,16 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
     assert desk.executions.asked == [run["run_id"]]
 
 
+def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
+    uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
+    desk = Desk(definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}]))
+    records, deadline = desk.bench.records, desk.bench.deadline()
+    records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
+    desk.fail()
+    plan = records.get(desk.retry()["runs"][0]["run_id"]).plan
+    assert [job.job for job in plan.jobs] == [uuid, uuid.upper(), "last"]
+
+
 def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
     desk = Desk(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()
@@ -204,7 +214,7 @@ def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
 
 
 def test_a_retry_keeps_the_wish_and_tells_whose_it_is() -> None:
-    desk = Desk()
+    desk = Desk(definition=job_definition(loads=[{"data_model": MODEL}]))
     desk.fail()
     wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]
     desk.fail(wanted)
@@ -212,6 +222,15 @@ def test_a_retry_keeps_the_wish_and_tells_whose_it_is() -> None:
     (reason,) = run.wish.reasons
     assert (run.wish.mode, run.wish.complete, reason.by) == ("FULL", True, CALLER)
     assert wanted in reason.text
+
+
+def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> None:
+    desk = Desk(definition=job_definition(loads=[{"data_model": MODEL}]))
+    wanted = [desk.start(tables=[name])["runs"][0]["run_id"] for name in ("NO_SUCH", "ORDERS")]
+    desk.fail()
+    desk.fail(wanted[0])
+    run = desk.bench.records.get(desk.retry(wanted[0])["runs"][0]["run_id"])
+    assert (run.plan.may_drop, run.plan.wanted) == (True, ("NO_SUCH", "ORDERS"))
 
 
 def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
-from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, wish
-from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Claims
+from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, check_takes_tables, wish
+from celonis_refresh.runs.claims import Acceptance, Claim, Claims, merge_claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -54,12 +55,12 @@ class Accepting(Struct, frozen=True):
         accepted then.
         """
         claims = [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
-        return self.claims.accept(joined(claims), deliveries, deadline)
+        return self.claims.accept(merge_claims(claims), deliveries, deadline)
 
     def sound(
         self, triggers: Sequence[Trigger], deliveries: Sequence[str]
     ) -> tuple[list[Claim], list[RefreshError]]:
-        """The claims of those triggers that can be accepted, and what is wrong with the others."""
+        """The claims of those triggers that can be accepted, by pipeline, and errors for the others."""
         claims: list[Claim] = []
         errors: list[RefreshError] = []
         for number, trigger in enumerate(triggers):
@@ -67,7 +68,7 @@ class Accepting(Struct, frozen=True):
                 claims.append(self._claim(trigger, number, deliveries, None))
             except (UnknownPipeline, InvalidInput) as error:
                 errors.append(error)
-        return claims, errors
+        return merge_claims(claims), errors
 
     def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Claims a run that takes up what ``run`` left undone, under today's definition.
@@ -96,6 +97,7 @@ class Accepting(Struct, frozen=True):
         identity = deliveries[0] if deliveries else self.new_id("trigger")
         reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
         wanted = wish(trigger.mode, trigger.tables, [reason])
+        check_takes_tables(name, definition, wanted)
         jobs = make_plan(definition, wanted).jobs
         return Claim(
             pipeline=name,
@@ -112,41 +114,34 @@ class Accepting(Struct, frozen=True):
         if isinstance(trigger.pipeline, str):
             return self.definition(trigger.pipeline), trigger.pipeline
         inline = parse_inline(trigger.pipeline)
-        return inline, inline.name
+        return replace(inline, paused=inline.paused or self._is_paused(inline.name)), inline.name
 
-
-def joined(claims: Iterable[Claim]) -> list[Claim]:
-    """One claim for each pipeline."""
-    found: dict[str, Claim] = {}
-    for claim in claims:
-        known = found.get(claim.pipeline)
-        found[claim.pipeline] = claim if known is None else known.joined_by(claim)
-    return list(found.values())
+    def _is_paused(self, name: str) -> bool:
+        """Whether a pipeline of that name is defined, and paused: an inline definition respects that, too."""
+        try:
+            return self.definition(name).paused
+        except (UnknownPipeline, InvalidInput):
+            return False
 
 
 def told(acceptance: Acceptance) -> dict[str, Any]:
-    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` where that is so."""
+    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` if nothing of it is new."""
     runs = [
         {
             "pipeline": accepted.pipeline,
             "run_id": accepted.run_id,
-            "status": _status(accepted, acceptance),
+            "status": "duplicate" if accepted.pipeline in acceptance.earlier else accepted.status,
         }
         for accepted in acceptance.results
     ]
     return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
 
 
-def _status(accepted: Accepted, acceptance: Acceptance) -> str:
-    """What was skipped led to nothing, also when it is asked for again."""
-    return "duplicate" if acceptance.duplicate and accepted.status != "skipped" else accepted.status
-
-
 def done_with(run: Run) -> tuple[str, ...]:
     """The ids of jobs and models whose every step in the run succeeded, or was left out by it already."""
     if not run.has_definition:
         return ()
-    steps = [(job.job, job.step) for job in run.plan.jobs]
-    steps += [(load.data_model, load.step) for load in run.plan.loads]
+    steps = [(canonical_id(job.job), job.step) for job in run.plan.jobs]
+    steps += [(canonical_id(load.data_model), load.step) for load in run.plan.loads]
     undone = {done for done, step in steps if run.steps.get(step, {}).get("outcome") != "SUCCEEDED"}
     return tuple(sorted({*run.item.get("skip", ()), *(done for done, _ in steps)} - undone))

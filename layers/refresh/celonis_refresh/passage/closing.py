@@ -119,7 +119,7 @@ class Closing(Struct, frozen=True):
             "status": status,
             "ended_at": iso(now),
             "execution_arn": execution.arn,
-            "outcome": cut(" ".join([cut(message, MAX_SENTENCE), *sentences]), MAX_OUTCOME),
+            "outcome": cut(" ".join([cut(message, MAX_SENTENCE), *sentences, *run.warnings]), MAX_OUTCOME),
             "expires": int(now) + self.retention_days * DAY,
         }
         return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
@@ -131,7 +131,7 @@ class Closing(Struct, frozen=True):
         actions = [self.table.set(keys.run(run.run_id), facts, IS_OPEN, OPEN_VALUES)]
         if slot.get("run_id") == run.run_id:
             actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
-        if facts["status"] is not RunStatus.SUCCEEDED:
+        if facts["status"] is not RunStatus.SUCCEEDED or run.warnings:
             actions.append(self.table.put(_untold(run.run_id, at)))
         return actions
 
@@ -144,7 +144,8 @@ class Closing(Struct, frozen=True):
             self.executions.start(waiting.run_id)
 
     def _tell(self, run: Run, deadline: Deadline) -> None:
-        if run.status is RunStatus.SUCCEEDED or run.item.get("told_at"):
+        is_expected = run.status is RunStatus.SUCCEEDED and not run.warnings
+        if is_expected or run.item.get("told_at"):
             return
         facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
         text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"

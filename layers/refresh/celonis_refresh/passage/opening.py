@@ -154,7 +154,7 @@ class Opening(Struct, frozen=True):
             once["definition"] = definition_text(self.accepting.definition(run.pipeline))
         run = self._saved(run, facts, once, answer, deadline)
         if run.loads is None:
-            run = self.records.note_once(run, {}, {"loads": self.tables.resolved(run, deadline)}, deadline)
+            run = self.records.note_once(run, {}, self.tables.resolved(run, deadline), deadline)
         return run
 
     def _saved(

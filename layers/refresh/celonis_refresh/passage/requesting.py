@@ -35,6 +35,10 @@ TABLES: Final = {
     ]
 }
 """What a trigger's mode and tables may be; ``wishes`` checks it."""
+ASSUMED_ROLE: Final = re.compile(
+    r"arn:(?P<partition>[^:]+):sts::(?P<account>[0-9]*):assumed-role/(?P<role>[^/]+)/[^/]+"
+)
+"""How IAM names the caller of a request that a session of a role has signed."""
 NAME: Final = {"pattern": NAME_PATTERN}
 """What a pipeline's name looks like; whoever reads its definition checks it."""
 
@@ -105,7 +109,13 @@ class Requests(Struct, frozen=True):
 
 
 def _key(request: StartRequest, caller: str, idempotency_key: str) -> str:
-    return keys.requested(caller, request.pipeline, request.mode, request.tables, idempotency_key)
+    return keys.requested(principal(caller), request.pipeline, request.mode, request.tables, idempotency_key)
+
+
+def principal(caller: str) -> str:
+    """The ARN of the role behind an assumed-role session, which ends within hours; any other ARN as it is."""
+    session = ASSUMED_ROLE.fullmatch(caller)
+    return "arn:{partition}:iam::{account}:role/{role}".format(**session.groupdict()) if session else caller
 
 
 def no_object() -> InvalidTrigger:

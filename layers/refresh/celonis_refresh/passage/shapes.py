@@ -16,7 +16,7 @@ class RunTold(TypedDict):
 
 
 class Started(TypedDict):
-    """The answer to a start or a retry; ``duplicate``: it was asked for before, with these runs."""
+    """The answer to a start or a retry; ``duplicate``: the same request led to these runs before."""
 
     runs: list[RunTold]
     duplicate: NotRequired[bool]
@@ -66,6 +66,7 @@ class Record(TypedDict):
     error: NotRequired[str]
     definition: NotRequired[dict[str, Any]]
     loads: NotRequired[dict[str, Any]]
+    warnings: NotRequired[list[str]]
     skip: NotRequired[list[str]]
     execution_arn: NotRequired[str]
     follow_up: NotRequired[str]
@@ -129,7 +130,7 @@ class TurnedAway(TypedDict):
 
 
 class Accepted(TypedDict):
-    """An event and the runs that it led to; ``duplicate``: it led to them before.
+    """An event and the runs that it led to; ``duplicate``: it led to all of them before.
 
     ``errors``: what is wrong with rules that could not be applied to it.
     """

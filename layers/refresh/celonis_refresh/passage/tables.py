@@ -27,16 +27,19 @@ class ModelTables(Struct):
     _kept: dict[tuple[str, str, str], tuple[float, Sequence[ModelTable]]] = field(default_factory=dict)
 
     def resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
-        """The run's loads by step, with the ids of their tables. Celonis is asked only where names are.
+        """The facts for the run's record: ``loads`` by step, with the ids of their tables, and ``warnings``
+        about tables that are left out. Celonis is asked only where names are.
 
         Raises ``UnknownTable``, ``RunTooLarge`` and what the client raises.
         """
         models = {load.data_model for load in run.plan.loads if load.names_tables}
         tables = {model: self._tables(run.definition, model, deadline) for model in sorted(models)}
-        found = resolve(run.plan, tables).items()
-        loads = {step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in found}
+        found = resolve(run.plan, tables)
+        loads = {
+            step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in found.loads.items()
+        }
         _check_size(run, loads)
-        return loads
+        return {"loads": loads} | ({"warnings": found.warnings} if found.warnings else {})
 
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
         key = (definition.connection, definition.data_pool_id, model)

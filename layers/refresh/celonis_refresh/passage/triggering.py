@@ -20,9 +20,9 @@ from celonis_refresh.passage.request_time import RequestTime
 from celonis_refresh.passage.secret_log import SecretLog
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.passage.tasks import Tasks, UnsavedAnswer
-from celonis_refresh.passage.together import Delivery, accept_together
+from celonis_refresh.passage.together import accept_batch
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.claims import Acceptance, Accepted
+from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.timing import Clock, Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
@@ -123,8 +123,8 @@ class Triggering(Struct, frozen=True):
             wishes = [self._wish(source_name, outcome) for outcome in outcomes]
             _complain(source_name, wishes)
             deliveries = [each.delivery for each in wishes if each.delivery.claims]
-            acceptances = accept_together(self.accepting.claims, deliveries, by)
-        self._go_on([each for each in acceptances if not each.duplicate], time)
+            acceptances = accept_batch(self.accepting.claims, deliveries, by)
+        self._go_on(acceptances, time)
         for run_id, at in _started_before(acceptances).items():
             self._finish(run_id, at, time)
         queue = iter(acceptances)
@@ -140,12 +140,12 @@ class Triggering(Struct, frozen=True):
         claims, errors = self.accepting.sound(triggers, identities)
         return EventWish(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
-    def _go_on(self, fresh: Sequence[Acceptance], time: RequestTime) -> None:
+    def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
         """Begins each run that was started just now and hands it over; several events may start one."""
         started = {
             accepted.run_id: (accepted, acceptance)
-            for acceptance in fresh
-            for accepted in acceptance.results
+            for acceptance in acceptances
+            for accepted in acceptance.fresh
             if accepted.status == "started"
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
@@ -182,9 +182,11 @@ class Triggering(Struct, frozen=True):
         """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""
         if deadline.left() < LEAST_CELONIS_SECONDS:
             return None
-        loads = self.tables.resolved(Run(record), deadline)
-        run = Run({**record, "loads": loads})
-        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, {"loads": loads})
+        facts = self.tables.resolved(Run(record), deadline)
+        if "warnings" in facts:
+            return None  # a cached list may lack a new table: OpenRun reads the tables again
+        run = Run({**record, **facts})
+        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, facts)
 
 
 def _complain(source: str, wishes: Sequence[EventWish]) -> None:
@@ -208,14 +210,13 @@ def _keys(source: str, event: Event) -> list[str]:
 
 
 def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
-    """The runs that were started by earlier passages of what came again, and when; not those of this one."""
-    fresh = {run.run_id for each in acceptances if not each.duplicate for run in each.results}
+    """The runs that earlier tries of these deliveries started, and when; without those of this try."""
+    fresh = {run.run_id for each in acceptances for run in each.fresh}
     return {
-        run.run_id: each.at
+        run.run_id: each.earlier[run.pipeline]
         for each in acceptances
-        if each.duplicate
         for run in each.results
-        if run.status == "started" and run.run_id not in fresh
+        if run.pipeline in each.earlier and run.status == "started" and run.run_id not in fresh
     }
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from celonis_refresh.pipelines.definition import Definition, JobStep, LoadStep
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 from celonis_refresh.pipelines.wishes import Wish
 
@@ -49,11 +50,18 @@ class PlannedLoad(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out."""
+    """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out.
+
+    ``wanted``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
+    because they are one trigger's among several. ``as_defined``: a trigger wants the loads as defined.
+    """
 
     jobs: tuple[PlannedJob, ...]
     loads: tuple[PlannedLoad, ...]
     lacks_loads: bool = False
+    wanted: tuple[str, ...] = ()
+    may_drop: bool = False
+    as_defined: bool = True
 
     def job(self, step: str) -> PlannedJob:
         return next(job for job in self.jobs if job.step == step)
@@ -68,15 +76,21 @@ def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) ->
     ``skip``: ids of jobs and data models that are left out, because a run before is done with them. Jobs
     are not left out while one of them is to start a load.
     """
-    loads = [step for step in definition.loads if step.data_model_id not in skip]
-    done = () if any(step.started_by == "job" for step in loads) else skip
-    stages = [[step for step in steps if step.job_id not in done] for steps in definition.stages()]
+    skipped = set(map(canonical_id, skip))
+    loads = [step for step in definition.loads if canonical_id(step.data_model_id) not in skipped]
+    done = set() if any(step.started_by == "job" for step in loads) else skipped
+    stages = [
+        [step for step in steps if canonical_id(step.job_id) not in done] for steps in definition.stages()
+    ]
     jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
     is_alone = [step.started_by for step in definition.loads].count("run") == 1
     return Plan(
         jobs=tuple(_job(number, stage, step, wish) for number, (stage, step) in enumerate(jobs)),
         loads=tuple(_load(number, step, wish, is_alone=is_alone) for number, step in enumerate(loads)),
         lacks_loads=len(loads) < len(definition.loads),
+        wanted=tuple(sorted(wish.tables)),
+        may_drop=wish.merged,
+        as_defined=wish.as_defined,
     )
 
 

@@ -14,6 +14,7 @@ from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.pipelines.definition import MAX_DOCUMENT, MAX_STEPS, Definition, InlineDefinition
 from celonis_refresh.pipelines.errors import InvalidDefinition
+from celonis_refresh.pipelines.ids import canonical_id
 
 D = TypeVar("D", bound=Definition)
 
@@ -59,7 +60,7 @@ def _disagreements(definition: Definition) -> Iterator[Problem]:
 
 
 def _of_jobs(definition: Definition) -> Iterator[Problem]:
-    stages = [[step.job_id for step in stage] for stage in definition.stages()]
+    stages = [[canonical_id(step.job_id) for step in stage] for stage in definition.stages()]
     if sum(map(len, stages)) > MAX_STEPS:
         yield Problem("jobs", f"at most {MAX_STEPS} in one pipeline")
     for number, stage in enumerate(stages):
@@ -68,7 +69,7 @@ def _of_jobs(definition: Definition) -> Iterator[Problem]:
 
 
 def _of_loads(definition: Definition) -> Iterator[Problem]:
-    if _repeats([step.data_model_id for step in definition.loads]):
+    if _repeats([canonical_id(step.data_model_id) for step in definition.loads]):
         yield Problem("loads", "the same data model stands twice")
     for number, step in enumerate(definition.loads):
         if step.started_by == "job" and not definition.jobs:
@@ -76,9 +77,9 @@ def _of_loads(definition: Definition) -> Iterator[Problem]:
 
 
 def _of_addresses(definition: Definition) -> Iterator[Problem]:
-    pool, host = definition.data_pool_id, definition.host()
+    pool, host = canonical_id(definition.data_pool_id), definition.host()
     for place, address in definition.places():
-        if address.pool_id not in (None, pool):
+        if address.pool_id is not None and canonical_id(address.pool_id) != pool:
             yield Problem(place, "the address belongs to another data pool than data_pool")
         elif address.host not in (None, host):
             yield Problem(place, "the address belongs to another Celonis team than those before it")

@@ -37,19 +37,38 @@ class ResolvedLoad(Struct, frozen=True):
     tables: Mapping[str, str]
 
 
-def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> dict[str, ResolvedLoad]:
-    """Each load of the plan by step. ``models``: the tables of every model whose load ``names_tables``.
+class Resolution(Struct, frozen=True):
+    """``loads``: each load of the plan by step. ``dropped``: wanted tables that are left out, as unknown."""
+
+    loads: Mapping[str, ResolvedLoad]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the record says of the tables that are left out."""
+        if not self.dropped:
+            return []
+        named = _listed(self.dropped)
+        return [f"No table {named} in the data model: left out. One of the merged triggers asked for it."]
+
+
+def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
+    """What the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
 
     A name that stands for several tables (the same table from two data sources) means all of them. A wanted
-    table may be missing where loads were left out: it may be one of theirs. Raises ``UnknownTable``.
+    table may be missing where loads were left out: it may be one of theirs. Where several triggers were
+    merged, an unknown table is dropped, as long as anything that they want remains.
+    Raises ``UnknownTable``.
     """
     tables = {model: tuple(found) for model, found in models.items()}
     everywhere = [table for found in tables.values() for table in found]
-    wanted = {name for load in plan.loads for name in load.wanted}
-    missing = {name for name in wanted if not _matches(name, everywhere)}
-    if missing and not plan.lacks_loads:
+    missing = tuple(name for name in plan.wanted if not _matches(name, everywhere))
+    missing = () if plan.lacks_loads else missing
+    remains = plan.as_defined or len(missing) < len(plan.wanted)
+    if missing and not (plan.may_drop and remains):
         raise UnknownTable(missing, _names(everywhere))
-    return {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
+    loads = {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
+    return Resolution(loads, missing)
 
 
 def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from celonis_refresh.errors import Problem
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
 
@@ -37,7 +37,8 @@ class Reason(NamedTuple):
 class Wish(Struct, frozen=True):
     """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
     ``tables``: ids, names or aliases wanted besides; ``united``: out of lists that differ, so that a model
-    which has some of them may have none of one list; ``complete``: everything is wanted."""
+    which has some of them may have none of one list; ``complete``: everything is wanted. ``merged``: out of
+    the options of several triggers, so that what only one of them got wrong must not fail the others."""
 
     mode: Mode | None = None
     as_defined: bool = True
@@ -45,6 +46,7 @@ class Wish(Struct, frozen=True):
     tables: frozenset[str] = frozenset()
     united: bool = False
     reasons: tuple[Reason, ...] = ()
+    merged: bool = False
 
     def join(self, other: Wish) -> Wish:
         """The least wish that covers both."""
@@ -52,13 +54,15 @@ class Wish(Struct, frozen=True):
         complete = self.complete or other.complete or _are_too_many(tables)
         as_defined = not complete and (self.as_defined or other.as_defined)
         united = self.united or other.united or self.tables != other.tables
+        reasons = {*self.reasons, *other.reasons}
         return Wish(
             mode=max(self.mode, other.mode, key=_MODE_RANK.__getitem__),
             as_defined=as_defined,
             complete=complete,
             tables=frozenset() if complete else tables,
             united=united and not complete and not as_defined,
-            reasons=tuple(sorted({*self.reasons, *other.reasons})[:MAX_REASONS]),
+            reasons=tuple(sorted(reasons)[:MAX_REASONS]),
+            merged=self.merged or other.merged or len(reasons) > 1,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Wish(Struct, frozen=True):
             "complete": self.complete,
             "tables": sorted(self.tables),
             "united": self.united,
+            "merged": self.merged,
             "reasons": [reason._asdict() for reason in self.reasons],
         }
 
@@ -80,6 +85,7 @@ class Wish(Struct, frozen=True):
             tables=frozenset(document["tables"]),
             united=document["united"],
             reasons=tuple(Reason(**reason) for reason in document["reasons"]),
+            merged=document["merged"],
         )
 
 
@@ -108,6 +114,14 @@ def _are_too_many(tables: Collection[str]) -> bool:
         len(tables) > MAX_TABLES
         or sum(len(name.encode(errors="surrogatepass")) for name in tables) > MAX_TABLE_BYTES
     )
+
+
+def check_takes_tables(pipeline: str, definition: Definition, wanted: Wish) -> None:
+    """Raises ``InvalidTrigger`` if tables are wanted of a pipeline that loads none by itself."""
+    takes_tables = any(load.started_by == "run" for load in definition.loads)
+    if (wanted.tables or wanted.complete) and not takes_tables:
+        expected = f"expected none: pipeline {pipeline!r} has no data model load that it starts itself"
+        raise InvalidTrigger("The trigger", [Problem("tables", expected)])
 
 
 def _mode_problems(mode: object) -> Iterable[Problem]:

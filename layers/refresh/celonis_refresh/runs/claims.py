@@ -2,13 +2,13 @@
 
 One transaction writes the slot, the lease of the first job, the record and the delivery ids, or none of
 them. It is tried as if everything were free; what was in the way comes back with the refusal, so that a
-claim costs one request, a repeated delivery one and joining two.
+claim costs one request, a repeated delivery one and joining two. A delivery that is sent again is claimed for
+the pipelines that it has not started or joined yet, and for no others.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -17,21 +17,22 @@ from msgspec.structs import asdict, replace
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.deliveries import Batches, known_of, known_runs, learn_items, record_runs
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import new_record
-from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.runs.slots import created_at
+from celonis_refresh.runs.table import MAX_ACTIONS, Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
-DELIVERY_DAYS = 14
-DAY = 86_400
 MAX_ROUNDS = 50
-MAX_ACTIONS = 100
-"""In one transaction of DynamoDB."""
-ACTIONS_PER_CLAIM = 3
-"""The most that a claim needs: slot, record and lease."""
 UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
-"""What has expired is not known any more, though DynamoDB may take days to delete it."""
+"""An expired record counts as absent, though DynamoDB may take days to delete it."""
+FREE = (
+    "attribute_not_exists(#run_id) AND attribute_not_exists(#pending) AND attribute_not_exists(#batch)"
+    " AND (attribute_not_exists(#released_at) OR #released_at <= :at)"
+)
+"""The condition on a slot that was not read."""
 
 
 class Claim(Struct, frozen=True):
@@ -58,6 +59,13 @@ class Claim(Struct, frozen=True):
         return replace(self, wish=self.wish.join(other.wish), may_join=self.may_join and other.may_join)
 
 
+class Delivery(Struct, frozen=True):
+    """What one trigger claims, each of a different pipeline, and the keys by which it is known again."""
+
+    claims: Sequence[Claim]
+    keys: Sequence[str] = ()
+
+
 class Accepted(Struct, frozen=True):
     """What became of a claim. ``holds_lease``: whether the run may start its first job at once.
 
@@ -71,22 +79,39 @@ class Accepted(Struct, frozen=True):
 
 
 class Acceptance(Struct, frozen=True):
-    """What became of a delivery. ``duplicate``: it was accepted before, at ``at``, with these results.
+    """What became of a delivery: one result for each of its claims.
 
-    ``records``: the records of the runs that were started just now, by run id.
+    ``earlier``: the pipelines for which the delivery had been accepted before, and when (epoch seconds).
+    ``records``: the records of the runs that were started just now, by run id. ``batch``: the key of the
+    batch with which it was accepted, to be finished with :meth:`Claims.finish`.
     """
 
     results: tuple[Accepted, ...]
-    duplicate: bool
-    at: float
+    earlier: Mapping[str, float] = field(default_factory=dict)
     records: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    batch: str | None = None
+
+    @property
+    def fresh(self) -> tuple[Accepted, ...]:
+        """The results of this time, not of a time before."""
+        return tuple(result for result in self.results if result.pipeline not in self.earlier)
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the delivery was accepted before, and nothing more of it is accepted now."""
+        return bool(self.earlier) and all(result.status == "skipped" for result in self.fresh)
 
 
 class _View(Struct):
-    """What the table is believed to hold: slots and leases that stood in the way."""
+    """What the table is believed to hold: slots, leases and deliveries that stood in the way, or were read.
+
+    ``is_read``: the slots and deliveries of all claims were read, the slots no later than the deliveries.
+    """
 
     slots: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     leased: set[str] = field(default_factory=set)
+    deliveries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_read: bool = False
 
 
 class Claims(Struct, frozen=True):
@@ -96,91 +121,181 @@ class Claims(Struct, frozen=True):
     clock: Clock
 
     def accept(self, claims: Sequence[Claim], deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
-        """Accepts all ``claims`` (of different pipelines) at once, or finds ``deliveries`` (keys) accepted.
+        """Accepts one delivery, known by the keys ``deliveries``. Raises as :meth:`accept_batch` does."""
+        (acceptance,) = self.accept_batch([Delivery(claims, deliveries)], deadline)
+        return acceptance
+
+    def accept_batch(self, deliveries: Sequence[Delivery], deadline: Deadline) -> list[Acceptance]:
+        """Accepts all deliveries at once, each for the pipelines for which it was not accepted before.
 
         Raises ``PipelineBusy`` and ``PipelinePaused`` for a claim that may not join, and ``TableBusy``.
-        Nothing was accepted then.
+        Nothing was accepted then. What is accepted with a ``batch`` is to be finished with :meth:`finish`.
         """
         view = _View()
         for _ in range(MAX_ROUNDS):
-            attempt = _Attempt(self.table, view, claims, deliveries, self.clock())
-            if attempt.accepts_nothing:
-                return attempt.acceptance()
             try:
-                self.table.transact(attempt.actions(), deadline)
-            except Refused as refused:
-                repeated = attempt.learn(refused.found)
-                if repeated is not None:
-                    return repeated
-            else:
-                return attempt.acceptance()
+                attempt = _Attempt(self.table, view, deliveries, self.clock())
+            except PipelinePaused:
+                if view.is_read:
+                    raise
+                view = self._read(view, deliveries, deadline)  # it may have been accepted before the pause
+                continue
+            if unfinished := attempt.unfinished():
+                for pipeline, batch in unfinished.items():
+                    self._batches.finish(batch, pipeline, deadline)
+                view = _View()
+            elif attempt.is_large and not view.is_read:
+                view = self._read(view, deliveries, deadline)
+            elif self._transact(attempt, deadline):
+                return attempt.acceptances()
         raise TableBusy("the pipeline's slot kept changing")
 
-    def note(self, deliveries: Sequence[str], acceptance: Acceptance, deadline: Deadline) -> None:
-        """Notes further deliveries (keys) of what was accepted just now, more than go into its transaction.
+    def finish(self, acceptances: Iterable[Acceptance], deadline: Deadline) -> None:
+        """Records the deliveries of a batch one by one. Raises ``TableBusy``.
 
-        Raises ``TableBusy``. One that was noted meanwhile stays as it is, and the others of its transaction
-        are not noted: sent again they join, which loses nothing.
+        Until then no other claim of its pipelines is accepted; the next one does it first.
         """
-        for first in range(0, len(deliveries), MAX_ACTIONS):
-            some = deliveries[first : first + MAX_ACTIONS]
-            with contextlib.suppress(Refused):
-                self.table.transact(_noted(self.table, some, acceptance.results, acceptance.at), deadline)
+        found = {each.batch: each.fresh[0].pipeline for each in acceptances if each.batch}
+        for batch, pipeline in found.items():
+            self._batches.finish(batch, pipeline, deadline)
 
     def known(self, delivery: str) -> Acceptance | None:
         """What a delivery (its key) led to, if it was accepted before."""
-        item = self.table.get(delivery)
-        return _repeated(item) if item and item["expires"] >= int(self.clock()) else None
+        runs = known_runs(self.table.get(delivery), self.clock())
+        return Acceptance(tuple(map(_accepted, runs.values())), _times(runs)) if runs else None
+
+    @property
+    def _batches(self) -> Batches:
+        return Batches(self.table, self.clock)
+
+    def _transact(self, attempt: _Attempt, deadline: Deadline) -> bool:
+        """Whether the attempt is written, or there is nothing to write."""
+        actions = attempt.actions()
+        try:
+            if actions:
+                self.table.transact(actions, deadline)
+        except Refused as refused:
+            attempt.learn(refused.found)
+            return False
+        return True
+
+    def _read(self, view: _View, deliveries: Sequence[Delivery], deadline: Deadline) -> _View:
+        """The slots, then the deliveries: one accepted in between has changed its slot."""
+        slots = {
+            keys.slot(claim.pipeline): claim.pipeline for delivery in deliveries for claim in delivery.claims
+        }
+        named = list(dict.fromkeys(key for delivery in deliveries for key in delivery.keys))
+        found = self.table.get_all([*slots, *named], deadline)
+        return _View(
+            slots={pipeline: found.get(key, {}) for key, pipeline in slots.items()},
+            leased=view.leased,
+            deliveries={key: found[key] for key in named if key in found},
+            is_read=True,
+        )
+
+
+def merge_claims(claims: Iterable[Claim]) -> list[Claim]:
+    """One claim for each pipeline."""
+    found: dict[str, Claim] = {}
+    for claim in claims:
+        known = found.get(claim.pipeline)
+        found[claim.pipeline] = claim if known is None else known.joined_by(claim)
+    return list(found.values())
 
 
 class _Attempt:
     """One transaction: what it would make of the claims if the table were as the view believes."""
 
-    def __init__(
-        self, table: Table, view: _View, claims: Sequence[Claim], deliveries: Sequence[str], now: float
-    ) -> None:
+    def __init__(self, table: Table, view: _View, deliveries: Sequence[Delivery], now: float) -> None:
         self.table, self.view, self.now = table, view, now
         self.deliveries = deliveries
-        self.results: list[Accepted] = []
-        self.records: dict[str, dict[str, Any]] = {}
-        self.groups: list[tuple[Claim, list[Action]]] = []
+        self.known = [known_of(view.deliveries, delivery.keys, now) for delivery in deliveries]
+        claims = merge_claims(claim for claim, _ in self._fresh())
+        self.results: dict[str, Accepted] = {}
         leased = set(view.leased)
         for claim in claims:
             result = self._result(claim, leased)
-            leased |= {claim.job} if claim.job and result.holds_lease else set()
-            self.results.append(result)
-            self.groups.append((claim, self._claim(claim, result)))
+            leased |= {keys.job_lease(claim.job)} if claim.job and result.holds_lease else set()
+            self.results[claim.pipeline] = result
+        self.added = self._added()
+        self.batch: str | None = None
+        self.records: dict[str, dict[str, Any]] = {}
+        self.groups = self._groups(claims)
+        if self.is_large:
+            self.batch = keys.batch(claims[0].run_id)
+            self.groups = self._groups(claims)
 
     @property
-    def accepts_nothing(self) -> bool:
-        return all(result.status == "skipped" for result in self.results)
+    def is_large(self) -> bool:
+        """Whether the deliveries have more keys than the transaction takes beside the claims."""
+        return len(self.added) + sum(len(group) for _, group in self.groups) > MAX_ACTIONS
+
+    def unfinished(self) -> dict[str, str]:
+        """The batches that are to be finished before anything else is accepted, by pipeline."""
+        slots = {claim.pipeline: self.view.slots.get(claim.pipeline, {}) for claim, _ in self._fresh()}
+        return {name: str(slot["batch"]) for name, slot in slots.items() if "batch" in slot}
 
     def actions(self) -> list[Action]:
+        """The transaction; empty where nothing is accepted."""
         return [*self._deliver(), *(action for _, group in self.groups for action in group)]
 
-    def acceptance(self) -> Acceptance:
-        return Acceptance(tuple(self.results), duplicate=False, at=self.now, records=self.records)
+    def acceptances(self) -> list[Acceptance]:
+        """What becomes of each delivery once the transaction is written."""
+        return [
+            self._acceptance(delivery, known)
+            for delivery, known in zip(self.deliveries, self.known, strict=True)
+        ]
 
-    def learn(self, found: Sequence[dict[str, Any] | None]) -> Acceptance | None:
-        """Takes what was in the way into the view; a delivery known already is the answer."""
-        for item in found[: len(self.deliveries)]:
-            if item:
-                return _repeated(item)
-        queue = iter(found[len(self.deliveries) :])
+    def learn(self, found: Sequence[dict[str, Any] | None]) -> None:
+        """Takes what was in the way into the view."""
+        delivered = [] if self.batch else list(self.added)
+        repeated = learn_items(self.view.deliveries, delivered, found)
+        self.view.is_read = False
+        queue = iter(found[len(self._deliver()) :])
         for claim, group in self.groups:
             for action in group:
                 item = next(queue)
                 if item is not None:
-                    self._note(claim, action, item)
-        return None
+                    self._note(claim, action, item, repeated=repeated)
 
-    def _note(self, claim: Claim, action: Action, item: dict[str, Any]) -> None:
-        """One refused action: the slot is as ``item`` says, or the job's lease is taken."""
+    def _fresh(self) -> Iterator[tuple[Claim, Delivery]]:
+        """The claims for which their delivery was not accepted before."""
+        for delivery, known in zip(self.deliveries, self.known, strict=True):
+            for claim in delivery.claims:
+                if claim.pipeline not in known:
+                    yield claim, delivery
+
+    def _added(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What is to be recorded of each key: the runs by pipeline."""
+        added: dict[str, dict[str, dict[str, Any]]] = {}
+        for claim, delivery in self._fresh():
+            result = self.results[claim.pipeline]
+            if result.status != "skipped":
+                for key in delivery.keys:
+                    added.setdefault(key, {})[claim.pipeline] = {**asdict(result), "at": self.now}
+        return added
+
+    def _acceptance(self, delivery: Delivery, known: Mapping[str, Mapping[str, Any]]) -> Acceptance:
+        results = [
+            _accepted(known[claim.pipeline]) if claim.pipeline in known else self.results[claim.pipeline]
+            for claim in delivery.claims
+        ]
+        named = {claim.pipeline for claim in delivery.claims}
+        earlier = {name: at for name, at in _times(known).items() if name in named}
+        acceptance = Acceptance(tuple(results), earlier, self.records)
+        is_batched = any(result.status != "skipped" for result in acceptance.fresh)
+        return replace(acceptance, batch=self.batch if is_batched else None)
+
+    def _note(self, claim: Claim, action: Action, item: dict[str, Any], *, repeated: bool) -> None:
+        """One refused action: the slot is as ``item`` says, or the job's lease is taken.
+
+        ``repeated``: the delivery was accepted before, and the record may be that of its run.
+        """
         if "Update" in action:
             self.view.slots[claim.pipeline] = item
         elif claim.job and action["Put"]["Item"]["pk"]["S"] == keys.job_lease(claim.job):
-            self.view.leased.add(claim.job)
-        else:
+            self.view.leased.add(keys.job_lease(claim.job))
+        elif not repeated:
             raise TableBusy(f"a record of run {claim.run_id} exists already")
 
     def _result(self, claim: Claim, leased: Collection[str]) -> Accepted:
@@ -192,11 +307,16 @@ class _Attempt:
             return Accepted(claim.pipeline, str(active), "skipped")
         if active is not None or claim.definition.paused or (pending and claim.is_execution):
             return Accepted(claim.pipeline, pending["run_id"] if pending else claim.follow_up_id, "joined")
-        free = claim.job is not None and claim.job not in leased
+        free = claim.job is not None and keys.job_lease(claim.job) not in leased
         return Accepted(claim.pipeline, pending["run_id"] if pending else claim.run_id, "started", free)
 
+    def _groups(self, claims: Iterable[Claim]) -> list[tuple[Claim, list[Action]]]:
+        return [(claim, self._claim(claim, self.results[claim.pipeline])) for claim in claims]
+
     def _deliver(self) -> list[Action]:
-        return _noted(self.table, self.deliveries, self.results, self.now)
+        if self.batch:
+            return [Batches.action(self.table, self.batch, self.added, self.now)]
+        return record_runs(self.table, self.view.deliveries, self.added, self.now)
 
     def _claim(self, claim: Claim, result: Accepted) -> list[Action]:
         match result.status:
@@ -207,7 +327,7 @@ class _Attempt:
         return []
 
     def _start(self, claim: Claim, result: Accepted) -> list[Action]:
-        at = iso(self.now)
+        at = created_at(self.view.slots.get(claim.pipeline, {}), iso(self.now))
         wish = self._joined_wish(claim)
         record = new_record(result.run_id, claim.pipeline, wish, at, claim.definition, claim.skip)
         self.records[result.run_id] = record
@@ -228,7 +348,7 @@ class _Attempt:
         """Where what waits covers the wish already, it only has to wait still: nobody else is held up."""
         pending = {"run_id": result.run_id, "wish": self._joined_wish(claim).to_json()}
         slot = self.view.slots.get(claim.pipeline, {})
-        if pending == slot.get("pending"):
+        if pending == slot.get("pending") and not self.batch:
             same = {"rev": slot["rev"]}
             return self.table.change(keys.slot(claim.pipeline), "SET #rev = :rev", "#rev = :rev", same)
         if "run_id" in slot:
@@ -246,30 +366,31 @@ class _Attempt:
     def _change_slot(self, claim: Claim, changes: str, values: Mapping[str, Any]) -> Action:
         """A change of the slot that holds only while it is as the view believes: seen, or free and empty."""
         slot = self.view.slots.get(claim.pipeline)
-        believed = (
-            "#rev = :rev" if slot else "attribute_not_exists(#run_id) AND attribute_not_exists(#pending)"
-        )
-        counted = {"zero": 0, "one": 1} | ({"rev": slot["rev"]} if slot else {})
+        values = {**values, "zero": 0, "one": 1}
+        if slot:
+            believed, values["rev"] = "#rev = :rev", slot["rev"]
+        elif slot is None:
+            believed, values["at"] = FREE, iso(self.now)
+        else:
+            believed = "attribute_not_exists(#rev)"
+        if self.batch:
+            changes, values["batch"] = f"#batch = :batch, {changes}", self.batch
         expression = f"SET #rev = if_not_exists(#rev, :zero) + :one, {changes}"
-        return self.table.change(keys.slot(claim.pipeline), expression, believed, {**values, **counted})
+        return self.table.change(keys.slot(claim.pipeline), expression, believed, values)
 
 
-def _noted(table: Table, deliveries: Sequence[str], results: Sequence[Accepted], now: float) -> list[Action]:
-    """Notes what deliveries (their keys) led to, unless that is known of one of them."""
-    runs = [asdict(result) for result in results]
-    item = {"runs": runs, "at": now, "expires": int(now) + DELIVERY_DAYS * DAY}
-    return [table.put({"pk": key, **item}, UNKNOWN, {"now": int(now)}) for key in deliveries]
+def _accepted(run: Mapping[str, Any]) -> Accepted:
+    """The result that is recorded in a delivery's item."""
+    return Accepted(**{name: value for name, value in run.items() if name != "at"})
 
 
-def _repeated(item: Mapping[str, Any]) -> Acceptance:
-    """What the item of a delivery says."""
-    results = tuple(Accepted(**run) for run in item["runs"])
-    return Acceptance(results, duplicate=True, at=float(item["at"]))
+def _times(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    return {name: float(run["at"]) for name, run in runs.items()}
 
 
 def _check_is_free(claim: Claim, slot: Mapping[str, Any]) -> None:
     """What cannot join can only start; and what waits already wants more than it would do."""
-    if "run_id" in slot or "pending" in slot:
-        raise PipelineBusy(claim.pipeline, str(slot.get("run_id") or slot["pending"]["run_id"]))
     if claim.definition.paused:
         raise PipelinePaused(claim.pipeline)
+    if "run_id" in slot or "pending" in slot:
+        raise PipelineBusy(claim.pipeline, str(slot.get("run_id") or slot["pending"]["run_id"]))

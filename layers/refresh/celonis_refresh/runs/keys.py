@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+from celonis_refresh.pipelines.ids import canonical_id
+
 MAX_READABLE = 200
 """A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most."""
 
@@ -29,11 +31,11 @@ def notice(run_id: str) -> str:
 
 
 def job_lease(job: str) -> str:
-    return f"lease#job#{job}"
+    return f"lease#job#{canonical_id(job)}"
 
 
 def model_lease(data_model: str) -> str:
-    return f"lease#model#{data_model}"
+    return f"lease#model#{canonical_id(data_model)}"
 
 
 def earlier(lease: str) -> str:
@@ -42,11 +44,11 @@ def earlier(lease: str) -> str:
 
 
 def job_durations(job: str, mode: str) -> str:
-    return f"durations#job#{job}#{mode}"
+    return f"durations#job#{canonical_id(job)}#{mode}"
 
 
 def model_durations(data_model: str, kind: str) -> str:
-    return f"durations#model#{data_model}#{kind}"
+    return f"durations#model#{canonical_id(data_model)}#{kind}"
 
 
 def asking(connection: str) -> str:
@@ -69,8 +71,19 @@ def webhook(source: str, delivery_id: str) -> str:
     return delivery(f"source:{source}", delivery_id)
 
 
+def batch(run_id: str) -> str:
+    """The deliveries of a batch that were accepted and have no items of their own yet.
+
+    ``run_id``: an id that was made for one of its claims, whether a run got it or not.
+    """
+    return f"batch#{run_id}"
+
+
 def requested(caller: str, pipeline: str, mode: object, tables: object, idempotency_key: str) -> str:
-    """A request to the runs API: another caller, or another wish, under the same key is another request."""
+    """A request to the runs API: another caller, or other run options, under the same key is another request.
+
+    ``caller``: the role or the user, not the session.
+    """
     return delivery("api", json.dumps([caller, pipeline, mode, tables, idempotency_key]))
 
 

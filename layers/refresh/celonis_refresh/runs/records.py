@@ -81,6 +81,12 @@ class Run(Struct, frozen=True, dict=True):
         return self.item.get("loads")
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What the run did in another way than a trigger asked for."""
+        warnings: Sequence[str] = self.item.get("warnings", ())
+        return warnings
+
+    @property
     def has_definition(self) -> bool:
         return "definition" in self.item
 

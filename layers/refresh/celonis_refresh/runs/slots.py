@@ -11,22 +11,27 @@ from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.table import Action, Table
 
 STARTED = ", #run_id = :next REMOVE #pending, #status, #position"
+RELEASED = ", #released_at = :at"
 
 
 def release(
     table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
 ) -> list[Action]:
-    """A run lets its slot go: to the run that waits, to nobody, or to whoever lifts the pause."""
+    """A run lets its slot go: to the run that waits, to nobody, or to whoever lifts the pause.
+
+    ``released_at`` is the end of the run: no later run of the pipeline is created before it.
+    """
     pending = slot.get("pending")
-    held = {"mine": run_id}
+    held = {"mine": run_id, "at": at}
     mine = "#run_id = :mine"
     if pending is None:
-        return [_change(table, pipeline, slot, " REMOVE #run_id", mine, held)]
+        return [_change(table, pipeline, slot, f"{RELEASED} REMOVE #run_id", mine, held)]
     if paused:
         waiting = {**held, "waiting": keys.WAITING, "position": f"{at} {pipeline}"}
-        changes = ", #status = :waiting, #position = :position REMOVE #run_id"
+        changes = f"{RELEASED}, #status = :waiting, #position = :position REMOVE #run_id"
         return [_change(table, pipeline, slot, changes, mine, waiting)]
-    changed = _change(table, pipeline, slot, STARTED, mine, {**held, "next": pending["run_id"]})
+    changes = f"{RELEASED}{STARTED}"
+    changed = _change(table, pipeline, slot, changes, mine, {**held, "next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, at)]
 
 
@@ -35,7 +40,15 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
     pending = slot["pending"]
     free = "attribute_not_exists(#run_id)"
     changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
-    return [changed, _record(table, pipeline, pending, at)]
+    return [changed, _record(table, pipeline, pending, created_at(slot, at))]
+
+
+def created_at(slot: Mapping[str, Any], at: str) -> str:
+    """When a run is created that starts in a free slot: now, or at the end of the run before it, if later.
+
+    The clocks of two functions differ, and an attempt that is repeated has the time of its first try.
+    """
+    return max(at, str(slot.get("released_at", "")))
 
 
 def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:

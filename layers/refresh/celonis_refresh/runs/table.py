@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 
+MAX_ACTIONS = 100
+"""Items in one transaction of DynamoDB, to write or to read."""
 Action = dict[str, Any]
 """One action of a transaction, as ``TransactWriteItems`` takes it."""
 
@@ -91,6 +93,20 @@ class Table(Struct, frozen=True):
         item = answer.get("Item")
         return from_item(item) if item else None
 
+    def get_all(self, pks: Sequence[str], deadline: Deadline) -> dict[str, dict[str, Any]]:
+        """The items that exist, by key: one request for each 100 keys. Raises ``TableBusy``.
+
+        The items of one request are read at one moment, and no earlier than those of the requests before it.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for first in range(0, len(pks), MAX_ACTIONS):
+            part = pks[first : first + MAX_ACTIONS]
+            gets = [{"Get": {"TableName": self.name, "Key": {"pk": {"S": pk}}}} for pk in part]
+            answer = self._answered(self.client.transact_get_items, {"TransactItems": gets}, deadline)
+            items = (response.get("Item") for response in answer["Responses"])
+            found |= {pk: from_item(item) for pk, item in zip(part, items, strict=True) if item}
+        return found
+
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
         """Writes all or nothing. Raises ``Refused`` or, past the deadline, ``TableBusy``."""
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
@@ -102,12 +118,8 @@ class Table(Struct, frozen=True):
 
     def changed(self, action: Action, deadline: Deadline) -> dict[str, Any]:
         """As :meth:`update`; gives the item as it is then."""
-        answers: list[Any] = []
         request = {**action["Update"], "ReturnValues": "ALL_NEW"}
-        self._repeat(
-            lambda: _once(lambda **sent: answers.append(self.client.update_item(**sent)), request), deadline
-        )
-        return from_item(answers[-1]["Attributes"])
+        return from_item(self._answered(self.client.update_item, request, deadline)["Attributes"])
 
     def delete(self, action: Action, deadline: Deadline) -> None:
         """One ``Delete`` action on its own. Raises as :meth:`transact` does."""
@@ -122,6 +134,12 @@ class Table(Struct, frozen=True):
             if not answer.get("LastEvaluatedKey"):
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], deadline: Deadline) -> Any:
+        """The answer to a request, which is repeated as :meth:`_repeat` does."""
+        answers: list[Any] = []
+        self._repeat(lambda: _once(lambda **sent: answers.append(call(**sent)), request), deadline)
+        return answers[-1]
 
     def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
         pause = FIRST_PAUSE
@@ -198,7 +216,7 @@ def _read(call: Callable[..., A], **request: Any) -> A:
         raise TableBusy(type(error).__name__) from None
 
 
-def _once(call: Callable[..., Any], request: Action, actions: int = 1) -> str | None:
+def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1) -> str | None:
     """None once the write is done, or the code of an error that passes."""
     try:
         call(**request)
