@@ -29,19 +29,21 @@ class Where(NamedTuple):
 
 
 class PlannedStep(TypedDict):
-    """One step as the state machine's Maps take it. ``stage`` is a job's only."""
+    """One step as the state machine's Maps take it: ``timeout`` in seconds; ``stage`` is a job's only."""
 
     step: str
+    timeout: int
     stage: NotRequired[int]
 
 
 class Opened(TypedDict):
-    """What OpenRun tells the state machine."""
+    """The result of OpenRun. ``waiting``: call it again in ``wait`` seconds."""
 
-    status: Literal["opened", "joined", "skipped"]
+    status: Literal["opened", "waiting", "joined", "skipped"]
     run_id: str
     jobs: list[PlannedStep]
     loads: list[PlannedStep]
+    wait: int
 
 
 class Execution(NamedTuple):
