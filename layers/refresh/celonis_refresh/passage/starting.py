@@ -57,6 +57,7 @@ class Start(Step):
             return self.wait_out(trouble)
         except CelonisError as error:
             raise self.failed(error) from None
+        self.state.pop("trouble", None)
         if observation.is_busy and not self._stands_still(observation):
             return self._wait_while_busy(observation)
         if not self._is_fresh(observation):

@@ -17,6 +17,7 @@ from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 
 MAX_LISTED = 50
@@ -300,6 +301,14 @@ class LoadWork(Struct, frozen=True):
     def facts(self) -> Mapping[str, object]:
         tables = sorted(self.resolved.tables.values())
         return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value, "tables": tables}
+
+
+def resolved_load(run: Run, step: str) -> ResolvedLoad:
+    """The load of a step with its tables; without tables as long as the run has not resolved them."""
+    if run.loads is None:
+        return ResolvedLoad(run.plan.load(step).kind, {})
+    load = run.loads[step]
+    return ResolvedLoad(LoadKind(load["kind"]), load["tables"])
 
 
 def load_observation(load: Load | None) -> Observation:
