@@ -276,7 +276,9 @@ def test_any_input_survives_an_outage(document: object) -> None:
         ("{half", "{half"),
     ],
 )
-def test_an_error_without_a_message_is_caught_like_any_other(task: str, cause: str | None, shown: str) -> None:
+def test_an_error_without_a_message_is_caught_like_any_other(
+    task: str, cause: str | None, shown: str
+) -> None:
     def breaks(*_: object) -> object:
         raise StateError("KeyError", cause)
 

@@ -622,7 +622,7 @@ def test_a_job_waits_while_another_run_uses_the_model_that_it_loads() -> None:
 
 def test_a_load_that_a_job_starts_is_not_started_by_us() -> None:
     bench = opened(inner_load())
-    bench.start("job-0")
+    assert bench.go("job-0") == "SUCCEEDED"
     out = Outgoing(bench)
     assert bench.start("load-0")["status"] == "RUNNING"
     assert out.log == [SAVED]

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.retrying import Kept
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
 from celonis_refresh.pipelines.plan import make_plan
@@ -69,15 +70,17 @@ class Accepting(Struct, frozen=True):
                 errors.append(error)
         return claims, errors
 
-    def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
-        """Claims a run that takes up what ``run`` left undone, under today's definition.
+    def again(
+        self, run: Run, kept: Kept, caller: str, deliveries: Sequence[str], deadline: Deadline
+    ) -> Acceptance:
+        """Claims a run that does what ``run`` left undone, under today's definition.
 
-        Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves out, a follow-up would not.
+        ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
+        out, a follow-up would not.
         """
         definition = self.definition(run.pipeline)
-        skip = done_with(run)
         reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
-        jobs = make_plan(definition, run.wish, skip).jobs
+        jobs = make_plan(definition, run.wish, kept.skip).jobs
         claim = Claim(
             pipeline=run.pipeline,
             wish=replace(run.wish, reasons=(reason,)),
@@ -86,7 +89,8 @@ class Accepting(Struct, frozen=True):
             definition=definition,
             job=jobs[0].job if jobs else None,
             may_join=False,
-            skip=skip,
+            skip=kept.skip,
+            retry={"retry_of": run.run_id} | ({"skip_since": kept.since} if kept.since else {}),
         )
         return self.claims.accept([claim], deliveries, deadline)
 
@@ -140,13 +144,3 @@ def told(acceptance: Acceptance) -> dict[str, Any]:
 def _status(accepted: Accepted, acceptance: Acceptance) -> str:
     """What was skipped led to nothing, also when it is asked for again."""
     return "duplicate" if acceptance.duplicate and accepted.status != "skipped" else accepted.status
-
-
-def done_with(run: Run) -> tuple[str, ...]:
-    """The ids of jobs and models whose every step in the run succeeded, or was left out by it already."""
-    if not run.has_definition:
-        return ()
-    steps = [(job.job, job.step) for job in run.plan.jobs]
-    steps += [(load.data_model, load.step) for load in run.plan.loads]
-    undone = {done for done, step in steps if run.steps.get(step, {}).get("outcome") != "SUCCEEDED"}
-    return tuple(sorted({*run.item.get("skip", ()), *(done for done, _ in steps)} - undone))

@@ -126,8 +126,8 @@ class Opening(Struct, frozen=True):
         try:
             run = self._with_loads(run, deadline)
         except (CelonisUnavailable, CelonisThrottled) as trouble:
-            first = next(step for step in (*run.plan.jobs, *run.plan.loads))
-            wait = Step(self.means, run, first.step, deadline).wait_out(trouble)["wait"]
+            first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
+            wait = Step(self.means, run, first, deadline).wait_out(trouble)["wait"]
             return _nothing_opened("waiting", run_id, wait)
         plan = run.plan
         return {
