@@ -136,6 +136,7 @@ class Lane:
     seconds: float = 60.0
     outcome: str = "SUCCESS"
     cancel_seconds: float = 2.0
+    message: str | None = None
 
     @property
     def mine(self) -> list[Start]:
@@ -302,6 +303,7 @@ class FakeCelonis:
                 status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
                 start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
                 end_date=by_date.ended(at - lag("list")) if by_date and shows.dates else None,
+                message=lane.message,
             )
         )
 
