@@ -317,6 +317,10 @@ class FakeCelonis:
         self._arrive("failed_task_messages", job, execution_id, timeout)
         return self._answer([TaskFailure("Extract", "no space left")])
 
+    def why_ended(self, pool: str, job: str, execution_id: str, status: str, *, timeout: float) -> str:
+        self._arrive("why_ended", job, execution_id, timeout)
+        return self._answer(self.jobs[job].message or "")
+
     def _post(self, name: str, target: str, what: object, lane: Lane, timeout: float) -> StartAnswer:
         fault = self._fault(name)
         if fault == "unsent":

@@ -43,7 +43,7 @@ def retried(desk: Desk, run_id: str = RUN) -> str:
     again = str(desk.retry(run_id)["runs"][0]["run_id"])
     bench = desk.bench
     run = bench.records.get(again)
-    loads = {load.step: {"kind": load.kind.value, "tables": {}} for load in run.plan.loads}
+    loads: dict[str, Any] = {load.step: {"kind": load.kind.value, "tables": {}} for load in run.plan.loads}
     bench.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, bench.deadline())
     return again
 

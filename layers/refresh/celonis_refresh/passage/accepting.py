@@ -71,14 +71,19 @@ class Accepting(Struct, frozen=True):
         return claims, errors
 
     def again(
-        self, run: Run, kept: Kept, caller: str, deliveries: Sequence[str], deadline: Deadline
+        self,
+        run: Run,
+        definition: Definition,
+        kept: Kept,
+        caller: str,
+        deliveries: Sequence[str],
+        deadline: Deadline,
     ) -> Acceptance:
-        """Claims a run that does what ``run`` left undone, under today's definition.
+        """Claims a run that does what ``run`` left undone, under today's ``definition``.
 
         ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
         out, a follow-up would not.
         """
-        definition = self.definition(run.pipeline)
         reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
         jobs = make_plan(definition, run.wish, kept.skip).jobs
         claim = Claim(

@@ -119,9 +119,10 @@ class Steering(Struct, frozen=True):
         delivery = keys.delivery("retry", run_id)
         acceptance = self.accepting.claims.known(delivery)
         if acceptance is None:
-            kept = kept_by_retry(run, self.accepting.definition(run.pipeline), self.clock())
+            definition = self.accepting.definition(run.pipeline)
+            kept = kept_by_retry(run, definition, self.clock())
             self._check_is_newest(run, kept)
-            acceptance = self.accepting.again(run, kept, caller, [delivery], deadline)
+            acceptance = self.accepting.again(run, definition, kept, caller, [delivery], deadline)
         hand_over(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **told(acceptance)}
 
