@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 from local.aws.runtime.armory import Fault
-from local.faults.case import Case, Expected, job_case, load_case, ok, red
+from local.faults.case import Case, Expected, job_case, load_case, red
 from local.faults.scene import Scene
-from local.faults.themes.crashes import FREED, POST, RECORD, Call
+from local.faults.themes.crashes import POST, RECORD
 
 MORE_THAN_BEFORE = 14
 """Deaths in a row: thirteen attempts in all ended a run once."""
@@ -70,20 +70,15 @@ def cases() -> Iterator[Case]:
         during=_retried,
         also=_resumed,
     )
-    yield job_case(
-        "check_job dies when it frees the lease, and the execution ends there",
-        ok(),
-        before=dies("CheckJob", 1, FREED),
-    )
 
 
-def dies(function: str, times: int, call: Call = RECORD) -> Callable[[Scene], None]:
-    """Each of so many tasks of the first run dies right before a call."""
+def dies(function: str, times: int) -> Callable[[Scene], None]:
+    """So many tasks of the first run die before their first call."""
 
     def armed(scene: Scene) -> None:
         event = f'{scene.marker}-1"'
         for _ in range(times):
-            scene.arm(function, Fault("before", call.number, call.pattern, event))
+            scene.arm(function, Fault("before", RECORD.number, RECORD.pattern, event))
 
     return armed
 
