@@ -102,4 +102,4 @@ def _resumed(scene: Scene) -> Iterator[str]:
     if second["steps"]["job-0"].get("resumed_from") != first["run_id"]:
         yield "the retry does not say whose job it waited for"
     if scene.team.requests("cancel", scene.job):
-        yield "the job was told to cancel"
+        yield "a cancel was sent to the job"

@@ -106,7 +106,7 @@ def _loads() -> Iterator[Case]:
 def _warned(scene: Scene) -> Iterator[str]:
     (run,) = scene.runs()
     if f"ended with a warning: {MESSAGE}" not in run["outcome"]:
-        yield f"the outcome does not tell the warning: {run['outcome']}"
+        yield f"the outcome does not have the warning: {run['outcome']}"
 
 
 def _kind(scene: Scene) -> Iterator[str]:

@@ -343,13 +343,13 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_s
 ) -> None:
     door = names_tables()
     door.bench.celonis.faults["tables"] = [trouble]
-    told = opens(door, {"pipeline": "otc"})
-    assert (told["status"], told["run_id"], told["jobs"], told["loads"]) == ("waiting", RUN, [], [])
-    assert told["wait"] >= getattr(trouble, "retry_after", 1)
+    answer = opens(door, {"pipeline": "otc"})
+    assert (answer["status"], answer["run_id"], answer["jobs"], answer["loads"]) == ("waiting", RUN, [], [])
+    assert answer["wait"] >= getattr(trouble, "retry_after", 1)
     run = door.bench.records.get(RUN)
     assert (run.status, run.loads) == (RunStatus.RUNNING, None)
     assert run.steps["job-0"]["trouble"] == trouble.message
-    door.bench.clock.sleep(told["wait"])
+    door.bench.clock.sleep(answer["wait"])
     assert opens(door, {"pipeline": "otc"})["status"] == "opened"
     assert door.bench.go("job-0") == door.bench.go("load-0") == "SUCCEEDED"
     assert "trouble" not in door.bench.state("job-0")
@@ -358,9 +358,9 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_s
 def opens_in_time(door: Entrance, document: object, name: str = RUN) -> tuple[Opened, float]:
     """Calls OpenRun as the state machine does; its last answer, and the seconds until then."""
     began = door.bench.clock.now
-    while (told := opens(door, document, name))["status"] == "waiting":
-        door.bench.clock.sleep(told["wait"])
-    return told, door.bench.clock.now - began
+    while (answer := opens(door, document, name))["status"] == "waiting":
+        door.bench.clock.sleep(answer["wait"])
+    return answer, door.bench.clock.now - began
 
 
 def test_an_outage_of_celonis_of_hours_is_waited_out_before_the_first_step() -> None:
@@ -372,8 +372,8 @@ def test_an_outage_of_celonis_of_hours_is_waited_out_before_the_first_step() -> 
             raise unavailable()
 
     door.bench.celonis.hook = down
-    told, seconds = opens_in_time(door, {"pipeline": "otc"})
-    assert (told["status"], seconds >= 5 * 3600) == ("opened", True)
+    answer, seconds = opens_in_time(door, {"pipeline": "otc"})
+    assert (answer["status"], seconds >= 5 * 3600) == ("opened", True)
 
 
 @pytest.mark.parametrize("jobs", [[{"job": JOB, "timeout": 1800}], []], ids=["a job first", "a load only"])

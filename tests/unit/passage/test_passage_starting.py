@@ -646,7 +646,7 @@ def stages(*outcomes: str) -> Bench:
 
 @pytest.mark.parametrize("step", ["job-2", "load-0"])
 def test_nothing_is_started_after_a_stage_with_a_failed_job(step: str) -> None:
-    """Though the state machine asks for it: its error is told again."""
+    """Even if the state machine calls it: the error of the job is raised again."""
     bench = stages("SUCCESS", "FAIL")
     with pytest.raises(StepFailed, match="Data job job-b failed in Celonis") as caught:
         bench.start(step)

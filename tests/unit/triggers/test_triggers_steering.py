@@ -311,9 +311,9 @@ def test_a_retry_is_refused_once_a_later_run_has_started_what_it_would_skip() ->
     """It would load without extracting what the later run left half done."""
     desk = half_done()
     later = fails_later(desk)
-    with pytest.raises(RunSuperseded, match=f"{later}.*{JOB}") as told:
+    with pytest.raises(RunSuperseded, match=f"{later}.*{JOB}") as caught:
         desk.retry()
-    assert (told.value.later, told.value.job) == (later, JOB)
+    assert (caught.value.later, caught.value.job) == (later, JOB)
     retried = desk.retry(later)["runs"][0]
     assert (retried["status"], skipped(desk, retried["run_id"])) == ("started", ())
 
@@ -328,9 +328,9 @@ def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_ski
     desk = half_done()
     desk.definitions["p2p"] = job_definition()
     fails_later(desk, pipeline="p2p")
-    with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}") as told:
+    with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}") as caught:
         desk.retry()
-    assert (told.value.later, told.value.job) == (None, JOB)
+    assert (caught.value.later, caught.value.job) == (None, JOB)
 
 
 def test_many_later_runs_are_all_considered() -> None:
@@ -338,9 +338,9 @@ def test_many_later_runs_are_all_considered() -> None:
     later = fails_later(desk)
     for _ in range(45):
         fails_later(desk, started=False)
-    with pytest.raises(RunSuperseded) as told:
+    with pytest.raises(RunSuperseded) as caught:
         desk.retry()
-    assert told.value.later == later
+    assert caught.value.later == later
 
 
 def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None:
