@@ -62,6 +62,31 @@ def test_a_retry_waits_for_the_job_and_goes_on_after_it() -> None:
     assert (holder(desk.bench), holder(desk.bench, MODEL_LEASE)) == (None, None)
 
 
+def test_the_lease_of_the_failed_run_is_held_until_its_job_has_ended() -> None:
+    desk = left_running()
+    assert desk.round().leases == []
+    assert holder(desk.bench) == RUN
+    desk.bench.clock.sleep(6 * HOURS)
+    assert desk.round().leases == [JOB_LEASE]
+    assert holder(desk.bench) is None
+
+
+def test_a_job_to_which_its_step_has_sent_a_cancel_is_executed_again() -> None:
+    desk = Desk(definition=job_definition(jobs=[{"job": JOB, "timeout": 600}]))
+    job = desk.bench.celonis.jobs[JOB]
+    job.seconds, job.cancel_seconds = 6 * HOURS, 30.0
+    desk.bench.start("job-0")
+    desk.bench.clock.sleep(60.0)
+    desk.bench.check("job-0")
+    desk.bench.clock.sleep(600.0)
+    desk.bench.check("job-0")
+    assert cancels(desk.bench) == [JOB]
+    desk.end("FAILED", "Lambda.Unknown", "AWS failed.")
+    job.seconds = 60.0
+    assert desk.bench.go("job-0", retried(desk)) == "SUCCEEDED"
+    assert len(job.mine) == 2
+
+
 def test_while_it_waits_the_retry_holds_the_lease_of_the_job() -> None:
     desk = left_running()
     again = retried(desk)
@@ -226,6 +251,21 @@ def test_the_load_that_the_job_starts_is_found_by_the_retry() -> None:
     assert desk.bench.state("load-0", again)["evidence"]["ours"] == load.id  # type: ignore[index]
     assert starts(desk.bench) == []
     assert (holder(desk.bench), holder(desk.bench, MODEL_LEASE)) == (None, None)
+
+
+def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behind() -> None:
+    """What the failed job had loaded is not taken for the load of the next one."""
+    inner = job_definition(loads=[{"data_model": MODEL, "started_by": "job"}])
+    desk = left_running(inner, seconds=0.5 * HOURS, outcome="FAIL")
+    model, clock = desk.bench.celonis.models[MODEL], desk.bench.clock
+    theirs = model.begin(mine=False, at=clock.now - 0.7 * HOURS, seconds=60.0, outcome="ERROR")
+    desk.bench.celonis.jobs[JOB].outcome = "SUCCESS"
+    again = retried(desk)
+    assert desk.bench.go("job-0", again) == "SUCCEEDED"
+    ours = model.begin(mine=False, at=clock.now, seconds=60.0, outcome="SUCCESS")
+    assert desk.bench.go("load-0", again) == "SUCCEEDED"
+    assert theirs.id in desk.bench.state("load-0", again)["baseline"]["ids"]  # type: ignore[index]
+    assert desk.bench.state("load-0", again)["evidence"]["ours"] == ours.id  # type: ignore[index]
 
 
 def test_a_lease_is_inherited_from_that_run_only() -> None:

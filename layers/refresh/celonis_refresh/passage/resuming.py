@@ -6,7 +6,7 @@ as a poll proves that ours is still running or has succeeded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
@@ -16,13 +16,17 @@ from celonis_refresh.passage.checking import Check
 from celonis_refresh.passage.looking import observe_started
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.retrying import is_resumable, left_running
-from celonis_refresh.passage.step import Step
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
+from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
 
 SUCCESSES = frozenset({JobStatus.SUCCESS, LoadStatus.SUCCESS, LoadStatus.WARNING})
-NOT_KEPT = ("rev", "began", "polls", "rounds", "trouble", "waiting_for", "pace", "held")
+NOT_KEPT = frozenset(
+    {"rev", "began", "polls", "rounds", "trouble", "waiting_for", "pace", "stopping"}
+    | {"held", "ended_at", "outcome", "error", "message"}
+)
+"""What a step noted that says nothing about the execution that it started."""
 
 
 class Resume(Check):
@@ -55,6 +59,13 @@ class Resume(Check):
         ended = ownership.status is OwnershipStatus.ENDED
         return self.progress("RUNNING", at_most=1 if ended else ownership.recheck_in)
 
+    def expect(self) -> Progress:
+        """As for any load that a job starts; the job that is resumed was started by the former run."""
+        if "baseline" not in self.state:
+            former = self.means.records.get(str(self.run.item["retry_of"]))
+            self.state |= _kept(next(_states(former, self.run.plan.load(self.name))))
+        return super().expect()
+
     def _former(self) -> Run | None:
         """The run that this one retries, if it may have left something running that is worth waiting for."""
         former = self.means.records.find(str(self.run.item["retry_of"]))
@@ -67,14 +78,11 @@ class Resume(Check):
         """
         planned = _planned(self.run, self.name)
         is_first = planned.stage == 0 if isinstance(planned, PlannedJob) else not self.run.plan.jobs
-        twins = [step for step in _steps(former) if _is_same(step, planned)]
-        if not is_first or not twins:
+        states = _states(former, planned)
+        state = next((state for state in states if "posts" in state and left_running(state)), None)
+        if state is None or not is_first or not self._knows_loads(former):
             return None
-        state = former.steps.get(twins[0].step, {})
-        if "posts" not in state or not left_running(state):
-            return None
-        ends = ("ended_at", "outcome", "error", "message")
-        return {name: value for name, value in state.items() if name not in (*NOT_KEPT, *ends)}
+        return _kept(state)
 
     def _was_started_later(self, state: Mapping[str, Any], ownership: Ownership) -> bool:
         """Whether another run of ours has used the job or model since."""
@@ -84,31 +92,23 @@ class Resume(Check):
         return bool(newest) and ownership.evidence.ids_of_ours.union(state["earlier"]).isdisjoint(newest)
 
     def _inherit(self, former: Run) -> bool:
-        """Takes the leases of the former run, and what it noted of loads that the job starts.
+        """Takes the leases of the former run: of the job or model, and of models that the job loads.
 
         False while another run holds one.
         """
-        leases = self.means.leases
+        loads = [load for load in self.run.plan.loads if load.started_by == "job"]
+        leases = [self.work.lease]
         if self.name.startswith("job-"):
-            for load in self.run.plan.loads:
-                if load.started_by == "job" and not self._inherit_load(former, load):
-                    return False
-        return leases.inherit(self.run.run_id, self.work.lease, former.run_id, self.deadline)
+            leases += [keys.model_lease(load.data_model) for load in loads]
+        run_id, take = self.run.run_id, self.means.leases.inherit
+        return all(take(run_id, lease, former.run_id, self.deadline) for lease in leases)
 
-    def _inherit_load(self, former: Run, planned: PlannedLoad) -> bool:
-        states = (former.steps.get(step.step, {}) for step in _steps(former) if _is_same(step, planned))
-        state = next(states, {})
-        if "baseline" not in state or is_started(state) or len(self.run.plan.jobs) > 1:
-            return False
-        load = Step(self.means, self.run, planned.step, self.deadline)
-        lease, run_id = load.work.lease, self.run.run_id
-        if not self.means.leases.inherit(run_id, lease, former.run_id, self.deadline):
-            return False
-        if "baseline" not in load.state:
-            load.state |= {name: value for name, value in state.items() if name not in NOT_KEPT}
-            load.save()
-            self.run = load.run
-        return True
+    def _knows_loads(self, former: Run) -> bool:
+        """Whether the former run noted what was there before the loads that its job starts."""
+        loads = [load for load in self.run.plan.loads if load.started_by == "job"]
+        states = [next(_states(former, load), {}) for load in loads]
+        known = all("baseline" in state and not is_started(state) for state in states)
+        return not loads or (known and len(self.run.plan.jobs) == 1)
 
 
 def _is_good(ownership: Ownership) -> bool:
@@ -125,6 +125,15 @@ def _planned(run: Run, step: str) -> PlannedJob | PlannedLoad:
 
 def _steps(run: Run) -> list[PlannedJob | PlannedLoad]:
     return [*run.plan.jobs, *run.plan.loads]
+
+
+def _states(run: Run, planned: PlannedJob | PlannedLoad) -> Iterator[Mapping[str, Any]]:
+    """What a run noted of its steps that start the same as ``planned``."""
+    return (run.steps.get(step.step, {}) for step in _steps(run) if _is_same(step, planned))
+
+
+def _kept(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name not in NOT_KEPT}
 
 
 def _is_same(one: PlannedJob | PlannedLoad, other: PlannedJob | PlannedLoad) -> bool:

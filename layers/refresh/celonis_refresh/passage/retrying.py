@@ -47,8 +47,8 @@ def kept_by_retry(run: Run, definition: Definition, now: float) -> Kept:
     executed = {job.job for job in plan.jobs}
     running = {job.job for job in run.plan.jobs if left_running(run.steps.get(job.step, {}))}
     waited = running & executed if is_resumable(run, now) else set()
-    jobs = (skip - models - executed) | waited
-    return Kept(tuple(sorted(skip)), since if skip else None, frozenset(jobs))
+    left_out = skip - executed
+    return Kept(tuple(sorted(skip)), since if left_out else None, frozenset((left_out - models) | waited))
 
 
 def is_resumable(run: Run, now: float) -> bool:
@@ -60,7 +60,7 @@ def is_resumable(run: Run, now: float) -> bool:
 
 def left_running(state: Mapping[str, Any]) -> bool:
     """Whether the job or load of a step of an ended run may be running still."""
-    if not is_started(state):
+    if not is_started(state) or state.get("told_to_cancel"):
         return False
     return "ended_at" not in state or bool(state.get("held") and state.get("error") in NOT_OF_THE_JOB)
 
@@ -81,5 +81,5 @@ def _done(run: Run) -> tuple[frozenset[str], str | None]:
     undone = {target for target, state in states if state.get("outcome") != "SUCCEEDED"}
     done = frozenset({*run.item.get("skip", ()), *(target for target, _ in steps)} - undone)
     ends = [str(state["ended_at"]) for target, state in states if target in done]
-    ends += [str(run.item["skip_since"])] if run.item.get("skip") else []
+    ends += [str(run.item.get("skip_since", run.item["created_at"]))] if run.item.get("skip") else []
     return done, min(ends, default=None)

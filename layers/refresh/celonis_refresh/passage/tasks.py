@@ -34,11 +34,11 @@ class Tasks(Struct, frozen=True):
         if is_started(state):
             return Check(self.means, run, step, deadline).progress("RUNNING")
         _check_stages_before(run, step)
-        starting = Start(self.means, run, step, deadline)
+        resuming = Resume(self.means, run, step, deadline)
         if _is_started_by_a_job(run, step):
-            return starting.expect()
-        resumed = Resume(self.means, run, step, deadline).resume() if "retry_of" in run.item else None
-        return resumed or starting.start()
+            return resuming.expect()
+        resumed = resuming.resume() if "retry_of" in run.item else None
+        return resumed or Start(self.means, run, step, deadline).start()
 
     def start_claimed(
         self, run: Run, step: str, deadline: Deadline, facts: Mapping[str, Any]
