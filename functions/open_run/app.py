@@ -13,7 +13,7 @@ from celonis_refresh.passage.tables import ModelTables
 @cache
 def _opening() -> Opening:
     tables = ModelTables(assembly.client_for, time.time)
-    return Opening(assembly.records(), assembly.accepting(), tables, time.time)
+    return Opening(assembly.tasks().means, assembly.accepting(), tables, time.time)
 
 
 @logger.inject_lambda_context(clear_state=True)

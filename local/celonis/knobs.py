@@ -54,6 +54,7 @@ JOB: dict[str, Reader] = {
     "loads_tables": texts,
     "success_before_load": flag,
     "error_messages": texts,
+    "message_codes": texts,
     "list_order": choice("newest_first", "oldest_first"),
     "list_limit": optional(whole),
     "list_limit_keeps": choice("newest", "oldest"),

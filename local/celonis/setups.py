@@ -68,6 +68,7 @@ class JobSetup(Setup):
     error_messages: tuple[str, ...] = (
         "Table VBAP could not be extracted: the connection to the source was lost.",
     )
+    message_codes: tuple[str, ...] = ()
     list_order: Literal["newest_first", "oldest_first"] = "newest_first"
     list_limit: int | None = None
     list_limit_keeps: Literal["newest", "oldest"] = "newest"

@@ -79,9 +79,14 @@ def _task_status(index: int, execution: Execution, now: float) -> str:
 def messages(
     job: Job, execution: Execution, query: Mapping[str, str], now: float, form: str
 ) -> list[views.Record]:
-    """The log of the task named by ``id``, filtered by ``logLevels`` (comma separated)."""
-    execution_type(query)
+    """The log of the task named by ``id``, or of the execution for ``type=JOB`` and the id of the job.
+
+    Filtered by ``logLevels`` (comma separated).
+    """
+    kind = execution_type(query)
     wanted = parameters.choices(query, "logLevels", LEVELS)
+    if kind == "JOB" and query.get("id") == job.id:
+        return _execution_log(job, execution, wanted, now, form)
     names = {task_id(job, name): (index, name) for index, (name, _) in enumerate(TASKS)}
     if query.get("id") not in names or execution.start_shown(now) is None:
         return []
@@ -102,6 +107,28 @@ def messages(
         if level in wanted
     ]
     return _ordered(records, job.setup.log_order)
+
+
+def _execution_log(
+    job: Job, execution: Execution, wanted: frozenset[str], now: float, form: str
+) -> list[views.Record]:
+    """One line for each message code of the setup, once the execution has ended."""
+    if execution.end_shown(now) is None or "WARNING" not in wanted:
+        return []
+    records = []
+    for given in job.setup.message_codes:
+        code, _, value = given.partition(":")
+        records.append(
+            {
+                "executionItemId": execution.item_id,
+                "level": "WARNING",
+                "date": views.date(execution.ended_at, form),
+                "logMessage": f"{code.replace('_', ' ').capitalize()}.",
+                "logTranslationCode": code,
+                "logTranslationParameters": [{"key": "value", "value": value}] if value else [],
+            }
+        )
+    return records
 
 
 def _ordered(records: list[views.Record], order: LogOrder) -> list[views.Record]:

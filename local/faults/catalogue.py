@@ -8,6 +8,7 @@ from local.faults.case import Case
 from local.faults.themes import (
     answers,
     asked,
+    aws_errors,
     busy,
     crashes,
     ended,
@@ -27,7 +28,7 @@ from local.faults.themes import (
 
 THEMES = (
     *(stale, shapes, lost, answers, refused, sign_in, ends, busy, somebody_else),
-    *(together, timeouts, inner_loads, stops, ended, crashes, asked, reconciled),
+    *(together, timeouts, inner_loads, stops, ended, crashes, aws_errors, asked, reconciled),
 )
 
 

@@ -11,11 +11,9 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.tasks import Tasks
-from celonis_refresh.passage.work import JobWork, LoadWork, Work
+from celonis_refresh.passage.work import JobWork, LoadWork, Work, resolved_load
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claim, Claims
 from celonis_refresh.runs.leases import Leases
@@ -103,10 +101,7 @@ class Bench:
         client, pool = self.celonis.client, run.definition.data_pool_id
         if step.startswith("job-"):
             return JobWork(client, pool, run.plan.job(step))
-        load = (run.loads or {})[step]
-        return LoadWork(
-            client, pool, run.plan.load(step), ResolvedLoad(LoadKind(load["kind"]), load["tables"])
-        )
+        return LoadWork(client, pool, run.plan.load(step), resolved_load(run, step))
 
     def job(self, job: str = JOB, **fields: object) -> Lane:
         """A job that Celonis has; ``fields`` as in :class:`Lane`."""

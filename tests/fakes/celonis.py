@@ -136,6 +136,7 @@ class Lane:
     seconds: float = 60.0
     outcome: str = "SUCCESS"
     cancel_seconds: float = 2.0
+    message: str | None = None
 
     @property
     def mine(self) -> list[Start]:
@@ -302,6 +303,7 @@ class FakeCelonis:
                 status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
                 start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
                 end_date=by_date.ended(at - lag("list")) if by_date and shows.dates else None,
+                message=lane.message,
             )
         )
 
@@ -314,6 +316,10 @@ class FakeCelonis:
     ) -> list[TaskFailure]:
         self._arrive("failed_task_messages", job, execution_id, timeout)
         return self._answer([TaskFailure("Extract", "no space left")])
+
+    def why_ended(self, pool: str, job: str, execution_id: str, status: str, *, timeout: float) -> str:
+        self._arrive("why_ended", job, execution_id, timeout)
+        return self._answer(self.jobs[job].message or "")
 
     def _post(self, name: str, target: str, what: object, lane: Lane, timeout: float) -> StartAnswer:
         fault = self._fault(name)

@@ -118,6 +118,17 @@ def test_failed_job_tells_why(team: Team) -> None:
     assert "ERROR" not in {one["level"] for one in quiet}
 
 
+def test_the_log_of_an_execution_has_the_codes_of_its_end(team: Team) -> None:
+    codes = ("DATA_CONSUMPTION_LIMIT_EXCEEDED", "EXECUTION_AUTOMATICALLY_CANCELLED_AFTER_X_MINUTES:720")
+    execution_id = fail(team, message_codes=codes)
+    path = f"{POOL}/logs/executions/detail"
+    log = get(team, path, executionId=execution_id, type="JOB", id=world.ERP_JOB_ID)["logMessages"]
+    assert [one["logTranslationCode"] for one in log] == [code.partition(":")[0] for code in codes]
+    assert log[1]["logTranslationParameters"] == [{"key": "value", "value": "720"}]
+    errors = get(team, path, executionId=execution_id, type="JOB", id=world.ERP_JOB_ID, logLevels="ERROR")
+    assert errors["logMessages"] == []
+
+
 def test_log_can_be_filtered_paged_and_turned_round(team: Team) -> None:
     execution_id = fail(team, error_messages=["one", "two"], log_order="oldest_first")
     tasks = get(team, f"{POOL}/logs/executions", executionId=execution_id, type="TASK", id=world.ERP_JOB_ID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +68,15 @@ def test_every_task_catches_everything_and_retries_what_passes() -> None:
     retries = {tuple(rule["ErrorEquals"]) for state in tasks for rule in state["Retry"]}
     assert len(retries) == 1
     assert all([rule["ErrorEquals"] for rule in state["Catch"]] == [["States.ALL"]] for state in tasks)
+
+
+def test_what_is_retried_once_is_retried_until_the_timeout_as_well() -> None:
+    """The quick retrier of each task and the choice after it name the same errors."""
+    found = [state for _, state in documents.states(documents.machine())]
+    (quick,) = {tuple(rule["ErrorEquals"]) for state in found for rule in state.get("Retry", [])}
+    conditions = [rule["Condition"] for state in found for rule in state.get("Choices", [])]
+    lists = [names[1] for text in conditions if (names := re.search(r"error in \[(.*?)\]", text))]
+    assert lists == [", ".join(f"'{name}'" for name in quick)] * 3
 
 
 @pytest.mark.parametrize("name", ["CelonisThrottled", "CelonisUnavailable", "TableBusy", "StepMoved"])

@@ -21,11 +21,9 @@ from celonis_refresh.errors import Problem
 from celonis_refresh.passage.asking import Asking
 from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.tasks import Tasks
-from celonis_refresh.passage.work import JobWork, LoadWork, Work
+from celonis_refresh.passage.work import JobWork, LoadWork, Work, resolved_load
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition
-from celonis_refresh.pipelines.modes import LoadKind
-from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.run_ids import make_run_id
@@ -133,9 +131,7 @@ def work_for(run: Run, step: str) -> Work:
     client, pool = client_for(definition), definition.data_pool_id
     if step.startswith("job-"):
         return JobWork(client, pool, run.plan.job(step))
-    load = (run.loads or {})[step]
-    resolved = ResolvedLoad(LoadKind(load["kind"]), load["tables"])
-    return LoadWork(client, pool, run.plan.load(step), resolved)
+    return LoadWork(client, pool, run.plan.load(step), resolved_load(run, step))
 
 
 @cache

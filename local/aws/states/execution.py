@@ -1,6 +1,5 @@
 """One execution of a state machine, from its start to its end, and through its redrives."""
 
-import datetime
 import json
 import threading
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from local.aws.states.compound_states import run_map, run_parallel
 from local.aws.states.definition import Machine
 from local.aws.states.errors import RUNTIME, ExecutionTimedOut, StateError, Stopped
 from local.aws.states.history import History
-from local.aws.states.interpreter import Line, Runner, run_machine
+from local.aws.states.interpreter import Line, Runner, run_machine, time_text
 from local.aws.states.scope import Checkpoints, Scope
 from local.aws.states.simple_states import run_choice, run_fail, run_pass, run_succeed, run_wait
 from local.aws.states.tasks import run_task
@@ -155,13 +154,12 @@ class Execution:
         return True
 
     def _context(self) -> dict[str, Any]:
-        started = datetime.datetime.fromtimestamp(self.start_date, datetime.UTC)
         execution = {
             "Id": self.arn,
             "Input": json.loads(self.input_text),
             "Name": self.name,
             "RoleArn": self.machine.role_arn,
-            "StartTime": started.strftime("%Y-%m-%dT%H:%M:%S.") + f"{started.microsecond // 1000:03d}Z",
+            "StartTime": time_text(self.start_date),
             "RedriveCount": self.redrive_count,
         }
         return {"Execution": execution, "StateMachine": {"Id": self.machine.arn, "Name": self.machine.name}}

@@ -97,7 +97,8 @@ def _visit(visit: Visit, runners: Mapping[str, Runner]) -> Step:
     history = visit.line.history
     if history.full:
         raise StateError(RUNTIME, f"The execution reached the maximum number of history events ({LIMIT}).")
-    visit.line.scope.context["State"] = {"EnteredTime": now_text(), "Name": visit.name, "RetryCount": 0}
+    entered = time_text(visit.line.branch.clock.now())
+    visit.line.scope.context["State"] = {"EnteredTime": entered, "Name": visit.name, "RetryCount": 0}
     history.entered(kind, visit.name, visit.data)
     step = runners[kind](visit)
     check_size(step.output, visit.name)
@@ -111,6 +112,7 @@ def check_size(value: Any, name: str) -> None:
         raise StateError(DATA_LIMIT, f"'{name}' gave more than {_PAYLOAD_LIMIT} bytes, which is the limit.")
 
 
-def now_text() -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
+def time_text(at: float) -> str:
+    """Epoch seconds as the context object shows a time: ISO 8601 in UTC, with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -43,6 +43,7 @@ def cases() -> Iterator[Case]:
         )
         yield _tables(what)
         yield _token(what)
+    yield from _no_tables()
     yield from _lists()
     yield from _throttled()
     yield from _refused_once()
@@ -64,6 +65,38 @@ def _lists() -> Iterator[Case]:
 def _tables(what: str) -> Case:
     fault = {"call": "tables", **BAD[what], **FIRST}
     return load_case(f"{what} to the question for tables", load_step=PARTIAL, faults=(fault,))
+
+
+def _no_tables() -> Iterator[Case]:
+    """Opening waits like the steps do: within the time-out of the first step, and the record says why."""
+
+    def says_why(scene: Scene) -> None:
+        scene.until(
+            lambda: any("trouble" in state for state in scene.first_steps()), "a reason in the record"
+        )
+
+    down = {"call": "tables", "status": 503}
+    yield load_case(
+        "503 to the request for tables, 14 times",
+        load_step=PARTIAL,
+        faults=({**down, "count": 14},),
+        during=says_why,
+    )
+    yield load_case(
+        "503 to the request for tables until the time-out of the load",
+        red("LoadTimedOut", executions=0, loads=0),
+        load_step={**PARTIAL, "timeout": 10},
+        faults=({**down, "count": None},),
+        during=says_why,
+        says=("503",),
+    )
+    yield load_case(
+        "429 to the request for tables asks for 15 s",
+        load_step=PARTIAL,
+        alone=True,
+        faults=({"call": "tables", "status": 429, "reset": 15},),
+        during=says_why,
+    )
 
 
 def _token(what: str) -> Case:

@@ -32,6 +32,21 @@ def _jobs() -> Iterator[Case]:
     yield job_case(
         "job: SKIPPED", red("JobSkipped"), job={"outcome": "SKIPPED"}, says=("was skipped by Celonis",)
     )
+    automatic = "EXECUTION_AUTOMATICALLY_CANCELLED_AFTER_X_MINUTES:1440"
+    for outcome, code, error, words in (
+        ("CANCEL", automatic, "JobCanceled", "cancels it automatically after 1440 minutes"),
+        ("CANCEL", "DATA_CONSUMPTION_LIMIT_EXCEEDED", "JobCanceled", "data consumption limit"),
+        ("SKIPPED", "NO_RUNNABLE_EXTRACTIONS_OR_TRANSFORMATIONS", "JobSkipped", "nothing to extract"),
+        (
+            "SKIPPED",
+            "EARLIER_JOB_IN_SCHEDULE_FAILED_OR_CANCELLED",
+            "JobSkipped",
+            "an earlier job of its schedule",
+        ),
+    ):
+        knobs = {"outcome": outcome, "message_codes": [code]}
+        name = code.partition(":")[0].replace("_", " ").lower()
+        yield job_case(f"job: {outcome}, its log says {name}", red(error), job=knobs, says=(words,))
     # When SKIPPED appears is not known: at once, or as what was there before.
     yield job_case("job: SKIPPED at once", red("JobSkipped"), job={"outcome": "SKIPPED", "seconds": 0})
     yield job_case("job: SUCCESS after SKIPPED", ran="SKIPPED")
@@ -60,7 +75,7 @@ def _loads() -> Iterator[Case]:
         says=("Out of memory",),
     )
     warned = {"outcome": "WARNING", "message": MESSAGE}
-    yield load_case("load: WARNING, taken for a success", model=warned, says=(MESSAGE,))
+    yield load_case("load: WARNING, taken for a success", model=warned, also=_warned)
     yield load_case(
         "load: WARNING, taken for a failure",
         load("LoadWarned"),
@@ -86,6 +101,12 @@ def _loads() -> Iterator[Case]:
         yield load_case(f"load: {kind}", load_step={"kind": kind, **more}, also=_kind)
     yield Case("a job, then a load", ok(1, 1), job={"seconds": 1}, model={"seconds": 1}, also=_in_order)
     yield Case("a job that fails, and no load", red("JobFailed"), job={"outcome": "FAIL"}, model={})
+
+
+def _warned(scene: Scene) -> Iterator[str]:
+    (run,) = scene.runs()
+    if f"ended with a warning: {MESSAGE}" not in run["outcome"]:
+        yield f"the outcome does not have the warning: {run['outcome']}"
 
 
 def _kind(scene: Scene) -> Iterator[str]:

@@ -96,6 +96,9 @@ class Celonis:
     def fault(self, call: str, kind: str = "status", **fields: object) -> None:
         self._post("/faults", call=call, kind=kind, **fields)
 
+    def clear_faults(self) -> None:
+        self._send("DELETE", "/faults", None)
+
     def executions(self, *jobs: str) -> list[Json]:
         """What the service really started on these jobs, in order."""
         found = self._ledger()["executions"]

@@ -58,6 +58,25 @@ def test_an_unknown_table_of_one_trigger_is_left_out_of_the_run_that_follows(
     assert service.is_free(pipeline)
 
 
+def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_until_its_first_step_times_out(
+    service: Service, celonis: Celonis
+) -> None:
+    job, model = celonis.job(), celonis.model("VBAK")
+    load = {"data_model": model.id, "kind": "partial", "tables": ["VBAK"]}
+    celonis.fault("tables", status=503, count=None)
+    fails = service.execute({"pipeline": service.pipeline(jobs=[{"job": job, "timeout": 10}], loads=[load])})
+    later = service.execute({"pipeline": service.pipeline(loads=[load])})
+    described, run = service.ended(fails), service.closed(fails)
+    assert (described["status"], described["error"], run["error"]) == ("FAILED", "JobTimedOut", "JobTimedOut")
+    assert "503" in described["cause"]
+    assert is_sentence(described["cause"])
+    assert "503" in service.show(later)["steps"]["load-0"]["trouble"]
+    assert celonis.starts() == []
+    celonis.clear_faults()
+    assert service.closed(later)["status"] == "SUCCEEDED"
+    assert len(celonis.loads(model)) == 1
+
+
 def test_a_name_that_two_tables_share_means_both(service: Service, celonis: Celonis) -> None:
     model = celonis.model("KNA1", "CUST=KNA1", "VBAK")
     load = {"data_model": model.id, "kind": "partial", "tables": ["KNA1"]}

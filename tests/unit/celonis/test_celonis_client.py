@@ -307,6 +307,53 @@ def test_looking_for_reasons_ends_with_its_budget() -> None:
     assert found == [TaskFailure("Extract VBAP", "No table")]
 
 
+def _codes(*codes: str | None, **parameters: object) -> Reply:
+    given = [{"key": key, "value": value} for key, value in parameters.items()]
+    lines = [
+        {"level": "INFO", "logTranslationCode": code, "logTranslationParameters": given} for code in codes
+    ]
+    return json_reply({"logMessages": lines})
+
+
+CANCELLED = json_reply(
+    {
+        "executionItems": [
+            {"taskId": "t1", "status": "SUCCESS"},
+            {"taskId": "t2", "status": "QUEUED"},
+            {"taskId": "t3", "status": "CANCEL"},
+        ]
+    }
+)
+
+
+def test_the_log_of_the_execution_says_why_it_was_cancelled() -> None:
+    celonis = FakeCelonis(_codes("STARTING_RUNNING_JOB_WITH_NAME", "DATA_CONSUMPTION_LIMIT_EXCEEDED"))
+    assert client_of(celonis).why_ended("p", "j", "e", "CANCEL") == (
+        "the data consumption limit of the Celonis team is exceeded"
+    )
+    (sent,) = celonis.sent
+    assert dict(sent.query) == {"executionId": "e", "type": "JOB", "id": "j"}
+    assert sent.path == "/integration/api/pools/p/logs/executions/detail"
+
+
+def test_the_log_of_a_task_says_why_where_that_of_the_execution_does_not() -> None:
+    code = "EXECUTION_AUTOMATICALLY_CANCELLED_AFTER_X_MINUTES"
+    celonis = FakeCelonis(_codes(None), CANCELLED, _codes(code, minutes=1440))
+    reason = client_of(celonis).why_ended("p", "j", "e", "CANCEL")
+    assert reason == "Celonis cancels it automatically after 1440 minutes"
+    assert [dict(sent.query)["id"] for sent in celonis.sent] == ["j", "j", "t3"]
+
+
+@pytest.mark.parametrize(
+    "step", [Reply(404), Reply(403), Reply(405), Reply(500), HTML, ConnectionError("lost")]
+)
+def test_a_log_that_is_not_served_gives_no_reason(step: Reply | Exception) -> None:
+    tasks = json_reply([{"taskId": f"t{n}", "status": "CANCEL"} for n in range(50)])
+    celonis = FakeCelonis(step, tasks, *[step] * 3)
+    assert client_of(celonis).why_ended("p", "j", "e", "CANCEL") == ""
+    assert len(celonis.sent) <= 5
+
+
 # A secret that no other text of a test holds by chance.
 secrets = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=60).map("~Q7~".__add__)
 

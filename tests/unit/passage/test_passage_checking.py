@@ -271,6 +271,33 @@ def test_a_failed_job_is_told_as_failed_also_where_its_reasons_cannot_be_read(tr
     assert holder(bench) is None
 
 
+@pytest.mark.parametrize(
+    ("outcome", "why", "sentence"),
+    [
+        ("CANCEL", "a user cancelled it", "Data job job-a was cancelled in Celonis: a user cancelled it."),
+        ("CANCEL", "", "Data job job-a was cancelled in Celonis."),
+        ("SKIPPED", "its extraction has no table", "was skipped by Celonis: its extraction has no table."),
+        ("SKIPPED", "", "Data job job-a was skipped by Celonis: nothing was extracted."),
+    ],
+)
+def test_a_job_that_was_cancelled_or_skipped_carries_the_reason_of_its_log(
+    outcome: str, why: str, sentence: str
+) -> None:
+    bench = running_job(seconds=10.0, outcome=outcome, message=why)
+    bench.clock.sleep(10.0)
+    assert sentence in ended(bench, "job-0")[1]
+    assert ("why_ended", JOB, "exec-1") in bench.celonis.sent
+
+
+@pytest.mark.parametrize("outcome", ["CANCEL", "SKIPPED"])
+def test_a_job_is_told_as_it_ended_also_where_its_log_cannot_be_read(outcome: str) -> None:
+    bench = running_job(seconds=10.0, outcome=outcome)
+    bench.clock.sleep(10.0)
+    bench.celonis.faults["why_ended"] = [throttled(5.0)]
+    assert ended(bench, "job-0")[0] == ("JobCanceled" if outcome == "CANCEL" else "JobSkipped")
+    assert holder(bench) is None
+
+
 @pytest.mark.parametrize("outcome", ["SUCCESS", "FAIL"])
 def test_a_step_that_has_ended_is_told_again_without_a_look(outcome: str) -> None:
     bench = running_job(outcome=outcome)

@@ -8,11 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.bench import MODEL, RUN, Crashed, job_definition
+from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition
 from tests.unit.passage.exit import Exit
-from tests.unit.passage.outgoing import RECORD, SLOT, Outgoing, Write, holder
+from tests.unit.passage.outgoing import RECORD, SLOT, Outgoing, Write, cancels, holder
 
 DAY = 86_400
 NOTICE = keys.notice(RUN)
@@ -97,6 +98,91 @@ def test_a_green_execution_with_a_step_that_is_not_proven_is_red() -> None:
     run = leave.end("SUCCEEDED")
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "OutcomeUnproven")
     assert len(leave.notices) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("SUCCEEDED", ""), ("FAILED", "States.DataLimitExceeded"), ("FAILED", "Lambda.Unknown"), ("FAILED", "")],
+)
+def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says(
+    status: str, error: str
+) -> None:
+    """The output of the Map was lost."""
+    leave = Exit(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
+    leave.bench.job("job-b", outcome="FAIL").before(6000.0)
+    assert (leave.bench.go("job-0"), leave.bench.go("job-1")) == ("SUCCEEDED", "JobFailed")
+    run = leave.end(status, error, "Something of AWS.")
+    assert (run.status, run.item["error"]) == (RunStatus.FAILED, "JobFailed")
+    assert "Data job job-b failed in Celonis: Extract: no space left." in leave.outcome()
+
+
+def running_job(definition: Definition | None = None) -> Exit:
+    """A run whose job is proven to be ours and runs."""
+    leave = Exit(definition or job_definition())
+    leave.bench.celonis.jobs[JOB].seconds = 20_000.0
+    leave.bench.start("job-0")
+    leave.bench.clock.sleep(5.0)
+    leave.bench.check("job-0")
+    return leave
+
+
+AWS_ERRORS = [
+    "States.Timeout",
+    "States.Runtime",
+    "States.DataLimitExceeded",
+    "Lambda.TooManyRequestsException",
+    "Sandbox.Timedout",
+    "Runtime.OutOfMemory",
+    "TableBusy",
+    "ConfigurationUnavailable",
+    "KeyError",
+    "",
+]
+
+
+@pytest.mark.parametrize("error", AWS_ERRORS)
+def test_a_run_that_failed_leaves_its_job_running_says_so_and_holds_its_lease(error: str) -> None:
+    leave = running_job()
+    run = leave.end("FAILED", error, "Something of AWS.")
+    assert (run.status, run.item["error"]) == (RunStatus.FAILED, error or "Unknown")
+    sentence = "Data job job-a keeps running: its run failed, but was not stopped. A retry waits for it."
+    assert leave.outcome() == f"Something of AWS. {sentence}"
+    assert cancels(leave.bench) == []
+    assert holder(leave.bench) == RUN
+    assert leave.bench.celonis.jobs[JOB].running(leave.bench.clock.now) is not None
+
+
+def test_a_green_execution_without_a_proven_end_cancels_nothing() -> None:
+    leave = running_job()
+    assert leave.end("SUCCEEDED").item["error"] == "OutcomeUnproven"
+    assert cancels(leave.bench) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [("ABORTED", ""), ("ABORTED", "Canceled"), ("TIMED_OUT", "States.Timeout")]
+)
+def test_a_run_that_was_stopped_or_timed_out_cancels_its_job(status: str, error: str) -> None:
+    leave = running_job()
+    leave.end(status, error)
+    assert cancels(leave.bench) == [JOB]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [("2 rows were\nskipped.", ": 2 rows were skipped"), (None, ""), ("", "")],
+    ids=["a message", "none", "an empty one"],
+)
+def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -> None:
+    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    leave.bench.celonis.models[MODEL].outcome = "WARNING"
+    leave.bench.celonis.models[MODEL].message = message
+    assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
+    run = leave.end("SUCCEEDED")
+    assert run.status is RunStatus.SUCCEEDED
+    assert leave.outcome() == (
+        "Succeeded: executed FULL job-a and loaded complete model-a. "
+        f"The load of data model model-a ended with a warning{said}."
+    )
 
 
 def test_an_execution_that_still_runs_closes_nothing() -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from celonis_refresh import assembly
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.passage.errors import StepFailed
 from celonis_refresh.passage.opening import Execution, Opened, Opening
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.pipelines.definition import Definition
@@ -20,16 +21,17 @@ from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed,
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.slots import release
 from tests.fakes.bench import JOB, MODEL, POOL, RUN, job_definition
-from tests.fakes.celonis import denied
+from tests.fakes.celonis import denied, throttled, unavailable
 from tests.unit.passage.entrance import Entrance
 from tests.unit.passage.outgoing import SLOT
 
 INLINE = {"name": "adhoc", "data_pool": POOL, "jobs": [{"job": JOB}], "loads": [{"data_model": MODEL}]}
 PARTIAL = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
+TIMEOUT = 6 * 3600
 
 
 def opening(door: Entrance) -> Opening:
-    return Opening(door.bench.records, door.accepting, door.tables, door.bench.clock)
+    return Opening(door.bench.tasks.means, door.accepting, door.tables, door.bench.clock)
 
 
 def opens(door: Entrance, document: object, name: str = RUN) -> Opened:
@@ -37,8 +39,8 @@ def opens(door: Entrance, document: object, name: str = RUN) -> Opened:
     return opening(door).open(document, Execution(id=f"arn:{name}", name=name), door.bench.deadline())
 
 
-def joined(run_id: str) -> dict[str, object]:
-    return {"status": "joined", "run_id": run_id, "jobs": [], "loads": []}
+def joined(run_id: str) -> Opened:
+    return {"status": "joined", "run_id": run_id, "jobs": [], "loads": [], "wait": 0}
 
 
 def test_an_execution_by_name_becomes_the_run_of_that_name() -> None:
@@ -48,11 +50,12 @@ def test_an_execution_by_name_becomes_the_run_of_that_name() -> None:
         "status": "opened",
         "run_id": RUN,
         "jobs": [
-            {"step": "job-0", "stage": 0},
-            {"step": "job-1", "stage": 1},
-            {"step": "job-2", "stage": 1},
+            {"step": "job-0", "timeout": TIMEOUT, "stage": 0},
+            {"step": "job-1", "timeout": TIMEOUT, "stage": 1},
+            {"step": "job-2", "timeout": TIMEOUT, "stage": 1},
         ],
-        "loads": [{"step": "load-0"}],
+        "loads": [{"step": "load-0", "timeout": TIMEOUT}],
+        "wait": 0,
     }
     run = door.bench.records.get(RUN)
     assert (run.status, run.item["execution_arn"]) == (RunStatus.RUNNING, f"arn:{RUN}")
@@ -179,7 +182,7 @@ def test_a_slow_opening_never_replaces_the_definition_that_another_one_wrote() -
 
     def overtaken(operation: str, request: dict[str, Any]) -> None:
         if operation == "UpdateItem" and not seen:
-            seen.append({"status": "opened", "run_id": follower, "jobs": [], "loads": []})
+            seen.append(joined(follower))
             door.definitions["otc"] = job_definition(jobs=[JOB_B, JOB_C])
             seen.append(opens(door, {"run_id": follower}, follower))
 
@@ -313,7 +316,7 @@ def test_a_definition_that_changes_while_a_run_is_under_way_changes_nothing_in_i
     door = Entrance()
     opens(door, {"pipeline": "otc"})
     door.definitions["otc"] = job_definition(jobs=[JOB_B])
-    assert opens(door, {"run_id": RUN})["jobs"] == [{"step": "job-0", "stage": 0}]
+    assert opens(door, {"run_id": RUN})["jobs"] == [{"step": "job-0", "timeout": TIMEOUT, "stage": 0}]
     assert door.bench.records.get(RUN).plan.jobs[0].job == JOB
 
 
@@ -379,6 +382,78 @@ def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
     with pytest.raises(CelonisError) as caught:
         opens(door, {"pipeline": "otc"})
     assert caught.value.name == "PermissionDenied"
+
+
+def names_tables(**fields: object) -> Entrance:
+    """A pipeline that has to ask Celonis for tables before it starts anything."""
+    door = Entrance()
+    door.bench.job().before(6000.0)
+    door.bench.model().before(6000.0)
+    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    door.definitions["otc"] = job_definition(loads=PARTIAL, **fields)
+    return door
+
+
+@pytest.mark.parametrize("trouble", [unavailable(), throttled(900.0)], ids=lambda trouble: trouble.name)
+def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_says_why(
+    trouble: CelonisError,
+) -> None:
+    door = names_tables()
+    door.bench.celonis.faults["tables"] = [trouble]
+    answer = opens(door, {"pipeline": "otc"})
+    assert (answer["status"], answer["run_id"], answer["jobs"], answer["loads"]) == ("waiting", RUN, [], [])
+    assert answer["wait"] >= getattr(trouble, "retry_after", 1)
+    run = door.bench.records.get(RUN)
+    assert (run.status, run.loads) == (RunStatus.RUNNING, None)
+    assert run.steps["job-0"]["trouble"] == trouble.message
+    door.bench.clock.sleep(answer["wait"])
+    assert opens(door, {"pipeline": "otc"})["status"] == "opened"
+    assert door.bench.go("job-0") == door.bench.go("load-0") == "SUCCEEDED"
+    assert "trouble" not in door.bench.state("job-0")
+
+
+def opens_in_time(door: Entrance, document: object, name: str = RUN) -> tuple[Opened, float]:
+    """Calls OpenRun as the state machine does; its last answer, and the seconds until then."""
+    began = door.bench.clock.now
+    while (answer := opens(door, document, name))["status"] == "waiting":
+        door.bench.clock.sleep(answer["wait"])
+    return answer, door.bench.clock.now - began
+
+
+def test_an_outage_of_celonis_of_hours_is_waited_out_before_the_first_step() -> None:
+    door = names_tables()
+    until = door.bench.clock.now + 5 * 3600
+
+    def down(name: str, when: str) -> None:
+        if name == "tables" and when == "before" and door.bench.clock.now < until:
+            raise unavailable()
+
+    door.bench.celonis.hook = down
+    answer, seconds = opens_in_time(door, {"pipeline": "otc"})
+    assert (answer["status"], seconds >= 5 * 3600) == ("opened", True)
+
+
+@pytest.mark.parametrize("jobs", [[{"job": JOB, "timeout": 1800}], []], ids=["a job first", "a load only"])
+def test_opening_ends_at_the_timeout_of_the_first_step(jobs: list[object]) -> None:
+    door = names_tables(jobs=jobs)
+    load = {**PARTIAL[0], "timeout": 9000 if jobs else 1800}
+    door.definitions["otc"] = job_definition(jobs=jobs, loads=[load])
+    door.bench.celonis.faults["tables"] = [unavailable() for _ in range(500)]
+    began = door.bench.clock.now
+    with pytest.raises(StepFailed, match="No usable answer") as caught:
+        opens_in_time(door, {"pipeline": "otc"})
+    assert caught.value.name == ("JobTimedOut" if jobs else "LoadTimedOut")
+    assert 1800 <= door.bench.clock.now - began < 1900
+    assert set(door.bench.celonis.names()) <= {"tables"}, "nothing is started"
+
+
+def test_the_wait_for_tables_counts_for_the_timeout_of_the_first_step() -> None:
+    door = names_tables()
+    door.bench.celonis.faults["tables"] = [unavailable()]
+    began = door.bench.clock.now
+    opens_in_time(door, {"pipeline": "otc"})
+    door.bench.start("job-0")
+    assert door.bench.state("job-0")["began"] == began + 0.05
 
 
 def test_tables_are_asked_for_again_only_when_they_were_kept_long_enough() -> None:

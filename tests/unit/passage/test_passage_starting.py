@@ -9,6 +9,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.errors import OutcomeUnproven, StepFailed
 from celonis_refresh.passage.looking import start_of
 from celonis_refresh.passage.tasks import UnsavedAnswer
 from celonis_refresh.pipelines.definition import Definition
@@ -674,11 +675,50 @@ def test_a_job_waits_while_another_run_uses_the_model_that_it_loads() -> None:
 
 def test_a_load_that_a_job_starts_is_not_started_by_us() -> None:
     bench = opened(inner_load())
-    bench.start("job-0")
+    assert bench.go("job-0") == "SUCCEEDED"
     out = Outgoing(bench)
     assert bench.start("load-0")["status"] == "RUNNING"
     assert out.log == [SAVED]
     assert bench.state("load-0")["answered"] is True
+
+
+def stages(*outcomes: str) -> Bench:
+    """A run of a group of jobs, which ended like this, then one more job and a load."""
+    letters = "abcdef"[: len(outcomes)]
+    group = [{"job": f"job-{letter}"} for letter in letters]
+    bench = opened(job_definition(jobs=[group, {"job": "job-z"}], loads=[{"data_model": MODEL}]))
+    for job, outcome in zip(group, outcomes, strict=True):
+        bench.job(job["job"], outcome=outcome).before(6000.0)
+    bench.job("job-z").before(6000.0)
+    for number in range(len(outcomes)):
+        bench.go(f"job-{number}")
+    bench.celonis.sent.clear()
+    return bench
+
+
+@pytest.mark.parametrize("step", ["job-2", "load-0"])
+def test_nothing_is_started_after_a_stage_with_a_failed_job(step: str) -> None:
+    """Even if the state machine calls it: the error of the job is raised again."""
+    bench = stages("SUCCESS", "FAIL")
+    with pytest.raises(StepFailed, match="Data job job-b failed in Celonis") as caught:
+        bench.start(step)
+    assert caught.value.name == "JobFailed"
+    assert (bench.celonis.sent, bench.state(step)) == ([], {})
+
+
+def test_nothing_is_started_after_a_stage_without_a_proven_end() -> None:
+    bench = stages("SUCCESS", "SUCCESS")
+    with pytest.raises(OutcomeUnproven, match="job-z"):
+        bench.start("load-0")
+    assert bench.celonis.sent == []
+    assert bench.go("job-2") == bench.go("load-0") == "SUCCEEDED"
+
+
+def test_a_job_beside_a_failed_one_is_started() -> None:
+    bench = opened(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
+    bench.celonis.jobs[JOB].outcome = "FAIL"
+    bench.job("job-b").before(6000.0)
+    assert (bench.go("job-0"), bench.go("job-1")) == ("JobFailed", "SUCCEEDED")
 
 
 @pytest.mark.parametrize(

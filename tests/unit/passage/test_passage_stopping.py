@@ -62,6 +62,37 @@ def test_a_job_that_is_ours_is_looked_at_cancelled_and_seen_to_end() -> None:
     assert (findings.free, cancels(bench)) == ([JOB_LEASE], [JOB])
 
 
+def observed(bench: Bench) -> Findings:
+    """What is found of a run that failed: nothing is cancelled."""
+    stopping = Stopping(bench.work_for, bench.clock, bench.clock.sleep)
+    return stopping.stop(bench.records.get(RUN), bench.deadline(CLOSE_SECONDS), cancel=False)
+
+
+def test_of_a_run_that_failed_nothing_is_cancelled() -> None:
+    bench = started()
+    sentence = f"{OURS} keeps running: its run failed, but was not stopped. A retry waits for it."
+    assert observed(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert cancels(bench) == []
+
+
+def test_what_had_ended_when_its_run_failed_frees_its_lease() -> None:
+    bench = started(seconds=30.0)
+    bench.clock.sleep(60.0)
+    findings = observed(bench)
+    assert (findings.sentences, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
+
+
+def test_a_start_that_is_not_shown_yet_when_its_run_failed_is_not_waited_for() -> None:
+    bench = left()
+    job(bench).lags.draws = (60.0,)
+    job(bench).lags.__post_init__()
+    bench.start("job-0")
+    began = bench.clock.now
+    findings = observed(bench)
+    assert (findings.free, findings.held) == ([], until_it_shows(bench))
+    assert bench.clock.now - began < 5.0
+
+
 def test_a_run_that_never_started_anything_asks_celonis_nothing() -> None:
     bench = left(job_definition(loads=[{"data_model": MODEL}]))
     assert stop(bench) == Findings([], [JOB_LEASE, MODEL_LEASE])

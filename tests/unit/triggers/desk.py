@@ -15,6 +15,7 @@ from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.waiting import Lookup
+from celonis_refresh.timing import iso
 from tests.fakes.bench import RUN
 from tests.fakes.parts import reconciling_over, steering_over
 from tests.unit.passage.exit import Exit
@@ -82,12 +83,14 @@ class Desk(Exit):
         run = self.bench.records.find(run_id)
         return run.status if run else None
 
+    def done(self) -> dict[str, str]:
+        """The state of a step that has just succeeded."""
+        return {"outcome": "SUCCEEDED", "ended_at": iso(self.bench.clock.now)}
+
     def succeed(self, run_id: str) -> None:
         """Every step of an open run has a proven, good end, and the run is closed."""
         records, deadline = self.bench.records, self.bench.deadline()
         for job in records.get(run_id).plan.jobs:
-            records.save_step(
-                records.get(run_id), job.step, {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline
-            )
+            records.save_step(records.get(run_id), job.step, self.done(), deadline)
         self.executions.start(run_id)
         self.end("SUCCEEDED", run_id=run_id)

@@ -73,7 +73,7 @@ class House(Entrance):
         self.listen(Calls())
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         self.listing = Listing(bench.table, bench.clock)
-        self.opening = Opening(bench.records, self.accepting, self.tables, bench.clock)
+        self.opening = Opening(bench.tasks.means, self.accepting, self.tables, bench.clock)
         self.requests = Requests(
             self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
         )

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.passage.retrying import MAX_SKIP_AGE
 from celonis_refresh.passage.steering import RunInline, RunOpen, RunSuperseded
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
@@ -177,7 +179,7 @@ def test_only_a_run_that_is_open_can_be_cancelled() -> None:
 def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today() -> None:
     desk = Desk(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()
-    records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
+    records.save_step(records.get(RUN), "job-0", desk.done(), deadline)
     desk.fail()
     desk.definitions["otc"] = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}, {"job": "job-c"}])
     told = desk.retry()
@@ -202,7 +204,7 @@ def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
 def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
     desk = Desk(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()
-    done = {"outcome": "SUCCEEDED", "ended_at": "-"}
+    done = desk.done()
     records.save_step(records.get(RUN), "job-0", done, deadline)
     desk.fail()
     second = desk.retry()["runs"][0]["run_id"]
@@ -292,6 +294,134 @@ def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
     with pytest.raises(RunSuperseded) as told:
         desk.retry()
     assert told.value.later == later
+
+
+def half_done(definition: Definition = TWO_JOBS) -> Desk:
+    """A run whose first job succeeded and that failed then."""
+    desk = Desk(definition=definition)
+    for job in (JOB, "job-b"):
+        desk.bench.job(job).before(6000.0)
+    assert desk.bench.go("job-0") == "SUCCEEDED"
+    desk.fail()
+    desk.bench.clock.sleep(60)
+    return desk
+
+
+def fails_later(desk: Desk, *, started: bool = True, pipeline: str = "otc") -> str:
+    """A later run that starts its first job, which fails, or fails before it starts anything."""
+    bench = desk.bench
+    run_id = str(desk.start(pipeline, mode="FULL")["runs"][0]["run_id"])
+    run = bench.records.get(run_id)
+    loads = {load.step: {"kind": "complete", "tables": {}} for load in run.plan.loads}
+    bench.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, bench.deadline())
+    if started:
+        bench.celonis.jobs[JOB].outcome = "FAIL"
+        assert bench.go("job-0", run_id) == "JobFailed"
+    desk.fail(run_id)
+    bench.clock.sleep(60)
+    return run_id
+
+
+def skipped(desk: Desk, run_id: str) -> tuple[str, ...]:
+    return tuple(desk.bench.records.get(run_id).item.get("skip", ()))
+
+
+def test_a_retry_is_refused_once_a_later_run_has_started_what_it_would_skip() -> None:
+    """It would load without extracting what the later run left half done."""
+    desk = half_done()
+    later = fails_later(desk)
+    with pytest.raises(RunSuperseded, match=f"{later}.*{JOB}") as caught:
+        desk.retry()
+    assert (caught.value.later, caught.value.job) == (later, JOB)
+    retried = desk.retry(later)["runs"][0]
+    assert (retried["status"], skipped(desk, retried["run_id"])) == ("started", ())
+
+
+def test_a_later_run_that_started_nothing_is_no_reason_against_a_retry() -> None:
+    desk = half_done()
+    fails_later(desk, started=False)
+    assert skipped(desk, desk.retry()["runs"][0]["run_id"]) == (JOB,)
+
+
+def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_skip() -> None:
+    desk = half_done()
+    desk.definitions["p2p"] = job_definition()
+    fails_later(desk, pipeline="p2p")
+    with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}") as caught:
+        desk.retry()
+    assert (caught.value.later, caught.value.job) == (None, JOB)
+
+
+def test_many_later_runs_are_all_considered() -> None:
+    desk = half_done()
+    later = fails_later(desk)
+    for _ in range(45):
+        fails_later(desk, started=False)
+    with pytest.raises(RunSuperseded) as caught:
+        desk.retry()
+    assert caught.value.later == later
+
+
+def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None:
+    desk = Desk()
+    desk.fail()
+    desk.bench.clock.sleep(60)
+    fails_later(desk)
+    assert desk.retry()["runs"][0]["status"] == "started"
+
+
+@pytest.mark.parametrize(("age", "skips"), [(MAX_SKIP_AGE - 300, (JOB,)), (MAX_SKIP_AGE + 1, ())])
+def test_what_is_older_than_a_day_is_executed_again(age: float, skips: tuple[str, ...]) -> None:
+    desk = half_done()
+    desk.bench.clock.sleep(age)
+    run_id = desk.retry()["runs"][0]["run_id"]
+    assert skipped(desk, run_id) == skips
+    assert len(desk.bench.records.get(run_id).plan.jobs) == (1 if skips else 2)
+
+
+def test_the_age_of_what_a_retry_of_a_retry_skips_counts_from_the_first_run() -> None:
+    desk = half_done()
+    desk.bench.clock.sleep(MAX_SKIP_AGE / 2)
+    second = desk.retry()["runs"][0]["run_id"]
+    desk.fail(second)
+    desk.bench.clock.sleep(MAX_SKIP_AGE / 2)
+    assert skipped(desk, desk.retry(second)["runs"][0]["run_id"]) == ()
+
+
+def test_a_model_is_loaded_again_after_a_job_that_is_executed_again() -> None:
+    desk = Desk(definition=TWO_JOBS)
+    records, deadline = desk.bench.records, desk.bench.deadline()
+    for step in ("job-0", "job-1", "load-0"):
+        records.save_step(records.get(RUN), step, desk.done(), deadline)
+    desk.end("FAILED", "States.Runtime", "Too many events.")
+    desk.definitions["otc"] = job_definition(
+        jobs=[{"job": JOB}, {"job": "job-c"}], loads=[{"data_model": "model-a"}]
+    )
+    plan = records.get(desk.retry()["runs"][0]["run_id"]).plan
+    assert [job.job for job in plan.jobs] == ["job-c"]
+    assert [load.data_model for load in plan.loads] == ["model-a"]
+
+
+def test_the_freshness_of_a_retry_counts_from_the_oldest_job_that_it_skipped() -> None:
+    desk = half_done()
+    age = 5000
+    desk.bench.clock.sleep(age)
+    run_id = desk.retry()["runs"][0]["run_id"]
+    records, deadline = desk.bench.records, desk.bench.deadline()
+    records.save_step(records.get(run_id), "load-0", desk.done(), deadline)
+    desk.succeed(run_id)
+    fresh = desk.steering.show_pipeline("otc")["seconds_since_last_success"]
+    assert fresh is not None
+    assert fresh >= age
+
+
+def test_a_retry_with_nothing_left_says_so() -> None:
+    desk = Desk()
+    desk.bench.records.save_step(desk.bench.records.get(RUN), "job-0", desk.done(), desk.bench.deadline())
+    desk.end("FAILED", "States.Runtime", "Too many events.")
+    run_id = desk.retry()["runs"][0]["run_id"]
+    desk.succeed(run_id)
+    assert desk.outcome(run_id) == f"Succeeded: nothing was left to do after run {RUN}."
 
 
 def test_an_earlier_success_is_no_reason_against_a_retry() -> None:

@@ -125,6 +125,14 @@ def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
     return Call("GET", path, f"reading the log of a task of {subject}", subject, _JOB_PERMISSION, query)
 
 
+def get_job_log(pool: str, job: str, execution_id: str) -> Call:
+    """``GET …/logs/executions/detail?executionId=…&type=JOB&id={job}`` (not documented, seen there too)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
+    query = (("executionId", execution_id), ("type", "JOB"), ("id", job))
+    return Call("GET", path, f"reading the log of {subject}", subject, _JOB_PERMISSION, query)
+
+
 def _path(template: str, *ids: str) -> str:
     # Quoting alone would let ".." through, and urllib3 resolves it.
     return template.format(*(quote(safe_id(value), safe="") for value in ids))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from celonis_refresh.celonis import calls, parsing
@@ -35,7 +36,15 @@ from celonis_refresh.celonis.errors import (
     PermissionDenied,
 )
 from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
-from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.log_codes import explain
+from celonis_refresh.celonis.records import (
+    Execution,
+    Job,
+    Load,
+    ModelTable,
+    StartAnswer,
+    TaskFailure,
+)
 from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
 from celonis_refresh.wire import Pools
 
@@ -164,6 +173,31 @@ class CelonisClient:
         except CelonisUnavailable:
             return found
         return found
+
+    def why_ended(
+        self, pool: str, job: str, execution_id: str, status: str, *, timeout: float | None = None
+    ) -> str:
+        """Why an execution was cancelled or skipped, by the codes in its log; empty where no code says why.
+
+        Undocumented calls: the log of the execution, then those of tasks that did not succeed, beginning with
+        the ones of the same ``status``. CelonisUnavailable ends the search.
+        """
+        deadline = self._deadline(timeout)
+        try:
+            if reason := self._reason_in(calls.get_job_log(pool, job, execution_id), deadline):
+                return reason
+            listing, parse = (
+                calls.get_task_executions(pool, job, execution_id),
+                partial(parsing.tasks, status),
+            )
+            tasks = self._get_if_served(listing, parse, deadline.remaining()) or []
+            logs = (calls.get_task_log(pool, job, execution_id, task) for task in tasks[:MAX_FAILED_TASKS])
+            return next(filter(None, (self._reason_in(log, deadline) for log in logs)), "")
+        except CelonisUnavailable:
+            return ""
+
+    def _reason_in(self, log: Call, deadline: Deadline) -> str:
+        return explain(self._get_if_served(log, parsing.log_lines, deadline.remaining()) or [])
 
     def _task_failures(self, task: str, lines: list[str]) -> list[TaskFailure]:
         messages = [clean(line, self._auth.signer.redact) for line in lines]

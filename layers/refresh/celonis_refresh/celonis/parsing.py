@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, ModelTable, StartAnswer
+from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LogLine, ModelTable, StartAnswer
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_DATE = 253_402_300_799_999  # the end of the year 9999
@@ -96,11 +96,24 @@ def failed_tasks(data: object) -> list[tuple[str, str]]:
     return [(task_id, name or task_id) for task_id, name in found if task_id is not None]
 
 
+def tasks(status: str, data: object) -> list[str]:
+    """``GET …/logs/executions``: the ids of tasks that did not succeed, those with ``status`` first."""
+    items = _items(data, "executionItems", lambda fields: fields)
+    others = [fields for fields in items if fields.get("status") != JobStatus.SUCCESS]
+    others.sort(key=lambda fields: fields.get("status") != status)
+    return [found for fields in others if (found := _id(fields, "taskId", "id")) is not None]
+
+
 def error_messages(data: object) -> list[str]:
     """``GET …/logs/executions/detail``: the different messages of level ERROR, in the order of the log."""
     lines = _items(data, "logMessages", lambda fields: fields)
     errors = (_text(line, "logMessage", "message") for line in lines if _text(line, "level") in _ERROR_LEVELS)
     return list(dict.fromkeys(message for message in errors if message))
+
+
+def log_lines(data: object) -> list[LogLine]:
+    """``GET …/logs/executions/detail``: every line with its message code and the values of its parameters."""
+    return _items(data, "logMessages", _log_line)
 
 
 def job_start(data: object) -> StartAnswer:
@@ -150,6 +163,17 @@ def _execution(fields: Mapping[str, Any]) -> Execution:
         start_date=date(fields.get("startDate")),
         end_date=date(fields.get("endDate")),
         mode=_text(fields, "mode"),
+    )
+
+
+def _log_line(fields: Mapping[str, Any]) -> LogLine:
+    given = fields.get("logTranslationParameters")
+    parameters = given if isinstance(given, list) else []
+    values = [each.get("value") for each in parameters if isinstance(each, Mapping)]
+    return LogLine(
+        code=_text(fields, "logTranslationCode"),
+        values=tuple(str(value) for value in values if value is not None),
+        message=_text(fields, "logMessage", "message"),
     )
 
 

@@ -135,6 +135,14 @@ class TaskFailure(Struct, frozen=True):
     message: str
 
 
+class LogLine(Struct, frozen=True):
+    """A line of an execution's log: its message code, where it has one, the values in it, and its text."""
+
+    code: str | None
+    values: tuple[str, ...] = ()
+    message: str | None = None
+
+
 class StartAnswer(Struct, frozen=True):
     """The answer to a start: the id of the execution, or of the load, where it carries one.
 

@@ -9,9 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.retrying import Kept
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
-from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, check_takes_tables, wish
@@ -70,15 +70,22 @@ class Accepting(Struct, frozen=True):
                 errors.append(error)
         return merge_claims(claims), errors
 
-    def again(self, run: Run, caller: str, deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
-        """Claims a run that takes up what ``run`` left undone, under today's definition.
+    def again(
+        self,
+        run: Run,
+        definition: Definition,
+        kept: Kept,
+        caller: str,
+        deliveries: Sequence[str],
+        deadline: Deadline,
+    ) -> Acceptance:
+        """Claims a run that does what ``run`` left undone, under today's ``definition``.
 
-        Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves out, a follow-up would not.
+        ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
+        out, a follow-up would not.
         """
-        definition = self.definition(run.pipeline)
-        skip = done_with(run)
         reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
-        jobs = make_plan(definition, run.wish, skip).jobs
+        jobs = make_plan(definition, run.wish, kept.skip).jobs
         claim = Claim(
             pipeline=run.pipeline,
             wish=replace(run.wish, reasons=(reason,)),
@@ -87,7 +94,8 @@ class Accepting(Struct, frozen=True):
             definition=definition,
             job=jobs[0].job if jobs else None,
             may_join=False,
-            skip=skip,
+            skip=kept.skip,
+            retry={"retry_of": run.run_id} | ({"skip_since": kept.since} if kept.since else {}),
         )
         return self.claims.accept([claim], deliveries, deadline)
 
@@ -135,13 +143,3 @@ def told(acceptance: Acceptance) -> dict[str, Any]:
         for accepted in acceptance.results
     ]
     return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
-
-
-def done_with(run: Run) -> tuple[str, ...]:
-    """The ids of jobs and models whose every step in the run succeeded, or was left out by it already."""
-    if not run.has_definition:
-        return ()
-    steps = [(canonical_id(job.job), job.step) for job in run.plan.jobs]
-    steps += [(canonical_id(load.data_model), load.step) for load in run.plan.loads]
-    undone = {done for done, step in steps if run.steps.get(step, {}).get("outcome") != "SUCCEEDED"}
-    return tuple(sorted({*run.item.get("skip", ()), *(done for done, _ in steps)} - undone))

@@ -6,11 +6,12 @@ left undone (the notice, the start of what waited) is done when the event comes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import Struct
 
+from celonis_refresh.celonis.records import LoadStatus
 from celonis_refresh.passage.executions import EndedExecution, Executions
 from celonis_refresh.passage.stopping import Findings, Stopping, earlier_of
 from celonis_refresh.runs import keys
@@ -72,12 +73,12 @@ class Closing(Struct, frozen=True):
         return True
 
     def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
-        """Stops what still runs, then writes the end of the run, of its slot and of its leases."""
+        """Stops what a stopped run left running, then writes the end of the run, its slot and its leases."""
         try:
             run = self._hold(run, execution, deadline)
         except RunClosed:
             return self.records.get(run.run_id)
-        findings = self.stopping.stop(run, deadline)
+        findings = self.stopping.stop(run, deadline, cancel=execution.was_stopped)
         for lease, until in findings.held.items():
             self.leases.hold(run.run_id, lease, until, deadline)
         run = self.records.get(run.run_id)
@@ -170,33 +171,58 @@ def _untold(run_id: str, at: str) -> dict[str, str]:
 
 
 def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
-    """Status, error name and sentence. A green execution with a step that is not green is not green."""
+    """Status, error name and sentence. A green execution with a step that is not green is not green.
+
+    Where a step failed, its error is the cause: that of the execution may be an error of AWS.
+    """
     status = RunStatus(execution.status)
+    failed = _failed_step(run)
     if status is RunStatus.SUCCEEDED:
-        steps = [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
-        if all(run.steps.get(step, {}).get("outcome") == "SUCCEEDED" for step in steps):
+        if all(run.steps.get(step, {}).get("outcome") == "SUCCEEDED" for step in _steps(run)):
             return status, "", _success(run)
-        return (
-            RunStatus.FAILED,
-            "OutcomeUnproven",
-            "The execution succeeded, but not every step has a proven end.",
-        )
+        unproven = "OutcomeUnproven", "The execution succeeded, but not every step has a proven end."
+        return RunStatus.FAILED, *(failed or unproven)
     if status is RunStatus.FAILED:
-        return (
-            status,
-            execution.error or "Unknown",
-            execution.cause or "The execution failed without a cause.",
-        )
+        unknown = execution.error or "Unknown", execution.cause or "The execution failed without a cause."
+        return status, *(failed or unknown)
     if status is RunStatus.TIMED_OUT:
         return status, "States.Timeout", "The execution reached the time-out of the state machine."
     return status, execution.error or "Aborted", execution.cause or "The execution was stopped."
 
 
+def _steps(run: Run) -> list[str]:
+    """The steps in the order of the plan."""
+    return [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
+
+
+def _failed_step(run: Run) -> tuple[str, str] | None:
+    """Error name and message of the first step that failed, as they were recorded."""
+    if not run.has_definition:
+        return None
+    for step in _steps(run):
+        state = run.steps.get(step, {})
+        if state.get("outcome") == "FAILED" and state.get("error"):
+            return str(state["error"]), str(state.get("message", ""))
+    return None
+
+
 def _success(run: Run) -> str:
+    """What a run that succeeded did, and the warnings of its loads."""
     jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
     loads = [
         f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
     ]
     parts = [f"executed {', '.join(jobs)}"] if jobs else []
     parts += [f"loaded {', '.join(loads)}"] if loads else []
-    return f"Succeeded: {' and '.join(parts)}."
+    if not parts:
+        return f"Succeeded: nothing was left to do after run {run.item.get('retry_of')}."
+    return " ".join([f"Succeeded: {' and '.join(parts)}.", *_warnings(run)])
+
+
+def _warnings(run: Run) -> Iterator[str]:
+    for load in run.plan.loads:
+        state = run.steps.get(load.step, {})
+        if state.get("status") == LoadStatus.WARNING:
+            message = " ".join(str(state.get("message", "")).split()).rstrip(".")
+            said = f": {message}" if message else ""
+            yield f"The load of data model {load.data_model} ended with a warning{said}."

@@ -22,7 +22,7 @@ class JobFailed(StepFailed):
 
 
 class JobCanceled(StepFailed):
-    """Somebody cancelled the data job in Celonis."""
+    """The data job was cancelled in Celonis, by a user or by Celonis itself."""
 
 
 class JobSkipped(StepFailed):

@@ -17,6 +17,11 @@ class EndedExecution(Struct, frozen=True):
     error: str = ""
     cause: str = ""
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether a user stopped it, or the timeout of the state machine; one that failed was not stopped."""
+        return self.status in ("ABORTED", "TIMED_OUT")
+
 
 class Executions(Protocol):
     """The state machine's executions."""

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
+from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
 from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import Problem
 from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.step import Means, Step
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
@@ -29,19 +31,21 @@ class Where(NamedTuple):
 
 
 class PlannedStep(TypedDict):
-    """One step as the state machine's Maps take it. ``stage`` is a job's only."""
+    """One step as the state machine's Maps take it: ``timeout`` in seconds; ``stage`` is a job's only."""
 
     step: str
+    timeout: int
     stage: NotRequired[int]
 
 
 class Opened(TypedDict):
-    """What OpenRun tells the state machine."""
+    """The result of OpenRun. ``waiting``: call it again in ``wait`` seconds."""
 
-    status: Literal["opened", "joined", "skipped"]
+    status: Literal["opened", "waiting", "joined", "skipped"]
     run_id: str
     jobs: list[PlannedStep]
     loads: list[PlannedStep]
+    wait: int
 
 
 class Execution(NamedTuple):
@@ -99,27 +103,40 @@ class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Opening(Struct, frozen=True):
     """Opens runs."""
 
-    records: Records
+    means: Means
     accepting: Accepting
     tables: ModelTables
     clock: Clock
 
+    @property
+    def records(self) -> Records:
+        return self.means.records
+
     def open(self, document: object, execution: Execution, deadline: Deadline) -> Opened:
         """Opens the run that the execution stands for; called again, it gives the same answer.
 
-        Raises ``InvalidTrigger``, ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``,
-        ``UnknownTable``, ``RunTooLarge``, ``RunClosed`` and what Celonis says to the question for tables.
+        Waits while Celonis is unavailable, until the timeout of the first step. Raises ``InvalidTrigger``,
+        ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``, ``UnknownTable``, ``RunTooLarge``,
+        ``RunClosed``, the timeout of the first step, and what Celonis answers to the request for tables
+        otherwise.
         """
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:
-            return {"status": status, "run_id": run_id, "jobs": [], "loads": []}
+            return _nothing_opened(status, run_id)
         run = self._running(self.records.get_open(run_id), execution, _answer(document), deadline)
+        try:
+            run = self._with_loads(run, deadline)
+        except (CelonisUnavailable, CelonisThrottled) as trouble:
+            first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
+            wait = Step(self.means, run, first, deadline).wait_out(trouble)["wait"]
+            return _nothing_opened("waiting", run_id, wait)
         plan = run.plan
         return {
             "status": "opened",
             "run_id": run_id,
-            "jobs": [{"step": job.step, "stage": job.stage} for job in plan.jobs],
-            "loads": [{"step": load.step} for load in plan.loads],
+            "jobs": [{"step": job.step, "timeout": job.timeout, "stage": job.stage} for job in plan.jobs],
+            "loads": [{"step": load.step, "timeout": load.timeout} for load in plan.loads],
+            "wait": 0,
         }
 
     def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> Where:
@@ -145,17 +162,20 @@ class Opening(Struct, frozen=True):
         return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
 
     def _running(self, run: Run, execution: Execution, answer: _Answer | None, deadline: Deadline) -> Run:
-        """Notes the execution, the definition of a run that waited, and the resolved tables."""
+        """Notes the execution, and the definition of a run that waited."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
         if run.status is RunStatus.OPENING:
             facts["started_at"] = iso(self.clock())
         once: dict[str, Any] = {}
         if not run.has_definition:
             once["definition"] = definition_text(self.accepting.definition(run.pipeline))
-        run = self._saved(run, facts, once, answer, deadline)
-        if run.loads is None:
-            run = self.records.note_once(run, {}, self.tables.resolved(run, deadline), deadline)
-        return run
+        return self._saved(run, facts, once, answer, deadline)
+
+    def _with_loads(self, run: Run, deadline: Deadline) -> Run:
+        """The run with the resolved tables of its loads, which are written once."""
+        if run.loads is not None:
+            return run
+        return self.records.note_once(run, {}, self.tables.resolved(run, deadline), deadline)
 
     def _saved(
         self,
@@ -170,3 +190,7 @@ class Opening(Struct, frozen=True):
         if answer is None or state is None or not answer.belongs_to(state):
             return self.records.note_once(run, facts, once, deadline)
         return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)
+
+
+def _nothing_opened(status: Literal["waiting", "joined", "skipped"], run_id: str, wait: int = 0) -> Opened:
+    return {"status": status, "run_id": run_id, "jobs": [], "loads": [], "wait": wait}

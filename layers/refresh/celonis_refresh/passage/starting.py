@@ -56,6 +56,7 @@ class Start(Step):
             return self._poll_again(error)
         if end_row(self.state):
             self.state.pop("waiting_for", None)  # so that it is written
+        self.state.pop("trouble", None)
         if observation.is_busy and not self._stands_still(observation):
             self._note_shown(observation)
             return self._wait_while_busy(observation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -12,15 +12,22 @@ from celonis_refresh.observability import logger
 from celonis_refresh.passage.accepting import Accepting, told
 from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
+from celonis_refresh.passage.retrying import Kept, has_started, kept_by_retry
 from celonis_refresh.pipelines.definition import InlineDefinition
+from celonis_refresh.pipelines.plan import PlannedJob
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.records import Run, RunStatus, check_open
+from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
 from celonis_refresh.runs.table import Refused, Table
 from celonis_refresh.runs.waiting import Lookup, Waiting
+from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.timing import Clock, Deadline, epoch
+
+PAGE = 20
+"""Later runs that one request lists."""
 
 
 class RunOpen(RefreshError):
@@ -32,15 +39,24 @@ class RunOpen(RefreshError):
 
 
 class RunSuperseded(RefreshError):
-    """A later run of the pipeline succeeded: what it did is newer than what a retry would take up."""
+    """A later run did what a retry would leave out: what the retry would go on with is not the newest.
 
-    def __init__(self, run_id: str, later: str) -> None:
+    ``later``: that run, None where it is one of another pipeline; ``job``: the data job that it started, None
+    where it succeeded.
+    """
+
+    def __init__(self, run_id: str, later: str | None, job: str | None = None) -> None:
         self.run_id = run_id
         self.later = later
-        super().__init__(
-            f"Run {run_id} is not retried: {later}, a later run of its pipeline, succeeded.",
-            hint="If that one was to do less (a mode, tables), start a new run of what is missing.",
-        )
+        self.job = job
+        who = f"{later}, a later run of its pipeline," if later else "a run of another pipeline"
+        if job is None:
+            what = f"{who} succeeded"
+            hint = "If that one was to do less (a mode, tables), start a new run of what is missing."
+        else:
+            what = f"{who} has started data job {job} since, which the retry would not execute again"
+            hint = "Retry the later run, or start a new one."
+        super().__init__(f"Run {run_id} is not retried: {what}.", hint=hint)
 
 
 class RunInline(RefreshError):
@@ -103,9 +119,10 @@ class Steering(Struct, frozen=True):
         delivery = keys.delivery("retry", run_id)
         acceptance = self.accepting.claims.known(delivery)
         if acceptance is None:
-            if later := self._later_success(run):
-                raise RunSuperseded(run_id, later)
-            acceptance = self.accepting.again(run, caller, [delivery], deadline)
+            definition = self.accepting.definition(run.pipeline)
+            kept = kept_by_retry(run, definition, self.clock())
+            self._check_is_newest(run, kept)
+            acceptance = self.accepting.again(run, definition, kept, caller, [delivery], deadline)
         hand_over(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **told(acceptance)}
 
@@ -122,7 +139,7 @@ class Steering(Struct, frozen=True):
         slot = self.table.get(keys.slot(name)) or {}
         newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
         last = newest[0] if newest else None
-        fresh = round(self.clock() - epoch(str(last["ended_at"]))) if last else None
+        fresh = round(self.clock() - epoch(self._fresh_from(last))) if last else None
         return {
             "pipeline": name,
             "paused": definition.paused,
@@ -131,6 +148,12 @@ class Steering(Struct, frozen=True):
             "last_success": last,
             "seconds_since_last_success": fresh,
         }
+
+    def _fresh_from(self, last: Mapping[str, Any]) -> str:
+        """The end of a run, or of the oldest job that it skipped, being a retry."""
+        record = self.lookup.records.find(str(last["run_id"]))
+        skipped = record.item.get("skip_since") if record else None
+        return str(skipped or last["ended_at"])
 
     def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
         slot = self.table.get(keys.slot(run.pipeline)) or {}
@@ -153,9 +176,40 @@ class Steering(Struct, frozen=True):
         logger.warning("what waited is given up", extra=given_up)
         return pending
 
-    def _later_success(self, run: Run) -> str | None:
-        page = self.listing.page(1, run.pipeline, RunStatus.SUCCEEDED, None).runs
-        return str(page[0]["run_id"]) if page and page[0]["created_at"] > run.item["created_at"] else None
+    def _check_is_newest(self, run: Run, kept: Kept) -> None:
+        """Raises ``RunSuperseded`` if a later run succeeded, or started a job that the retry leaves out."""
+        for item in self._ended_after(run):
+            later = str(item["run_id"])
+            if item["status"] == RunStatus.SUCCEEDED:
+                raise RunSuperseded(run.run_id, later)
+            record = self.lookup.records.find(later) if kept.jobs else None
+            if record is not None and (job := has_started(record, kept.jobs)):
+                raise RunSuperseded(run.run_id, later, job)
+        for planned in run.plan.jobs if kept.jobs else ():
+            if planned.job in kept.jobs and self._was_executed_since(run, planned):
+                raise RunSuperseded(run.run_id, None, planned.job)
+
+    def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
+        """The runs of the pipeline that began after ``run`` and have ended, newest first."""
+        before: str | None = None
+        while True:
+            page = self.listing.page(PAGE, run.pipeline, None, before)
+            for item in page.runs:
+                if item["created_at"] <= run.item["created_at"]:
+                    return
+                if item["status"] not in OPEN:
+                    yield item
+            if page.before is None:
+                return
+            before = page.before
+
+    def _was_executed_since(self, run: Run, planned: PlannedJob) -> bool:
+        """Whether the last execution of ours of a job is another one than that of ``run``."""
+        state = run.steps.get(planned.step, {})
+        ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
+        newest = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(planned.job)))).newest
+        known = ours.union(state.get("earlier", ()))
+        return bool(ours) and bool(newest) and known.isdisjoint(newest)
 
 
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:

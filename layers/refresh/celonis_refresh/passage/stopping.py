@@ -1,7 +1,8 @@
 """Stopping what a run that ended early left behind at Celonis.
 
-A job is cancelled only when a look just before shows that ours is running. No call is known that cancels
-a load: it is left to end. What little is left of a rate limit holds none of this back.
+A job is cancelled only when its run was stopped and a poll just before shows that ours is running. A run
+that failed was not stopped: what it started keeps running. No call is known that cancels a load: it is left
+to end. What little is left of a rate limit holds none of this back.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ CALLS_PER_STEP = 3
 """Calls that are still to come of a step: to look, to list, to cancel."""
 MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
 RUNS_ON = "runs on: no call is known that cancels a load."
+NOT_TO_CANCEL = "runs on: the pipeline says not to cancel it."
+KEEPS_RUNNING = "keeps running: its run failed, but was not stopped. A retry waits for it."
 
 
 class Findings(Struct):
@@ -75,10 +78,11 @@ class Stopping(Struct, frozen=True):
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
 
-    def stop(self, run: Run, deadline: Deadline) -> Findings:
+    def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> Findings:
         """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
 
-        All steps are looked at in turn, so that none waits for the end of another to be cancelled.
+        ``cancel``: False only observes. All steps are observed in turn, so that none waits for the end of
+        another to be cancelled.
         """
         first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
         cases = [_Case(step, lease, first) for step, lease in _leases(run)]
@@ -87,7 +91,7 @@ class Stopping(Struct, frozen=True):
             sent = sum(case.tried for case in cases)
             for served, case in enumerate(left):
                 share = _Share(deadline, len(left) - served)
-                case.found = self._look_after(run, case, share)
+                case.found = self._look_after(run, case, share, cancel=cancel)
             pause = FIRST_PAUSE if sum(case.tried for case in cases) > sent else pause
             waiting = [case.until.left() for case in left if case.found is None]
             if waiting:
@@ -105,14 +109,15 @@ class Stopping(Struct, frozen=True):
         """When every reading shows what the run has started and seen, in epoch seconds; 0 without a start."""
         return self.clock() + run.definition.settle if is_started(run.steps.get(step, {})) else 0.0
 
-    def _look_after(self, run: Run, case: _Case, share: _Share) -> tuple[str, bool] | None:
+    def _look_after(self, run: Run, case: _Case, share: _Share, *, cancel: bool) -> tuple[str, bool] | None:
         """What is said of a step, if anything, and whether nothing of it is under way. None: not yet."""
         state = run.steps.get(case.step, {})
         try:
             if "ended_at" in state:
                 return "", not state.get("held")
             if is_started(state):
-                return self._stop(run, case, self.work_for(run, case.step).urgent(), share)
+                work = self.work_for(run, case.step).urgent()
+                return self._stop(run, case, work, share, cancel=cancel)
             if "baseline" in state and not state.get("refused"):
                 return self._left_by_a_job(self.work_for(run, case.step).urgent(), share)
         except RefreshError as error:
@@ -128,8 +133,10 @@ class Stopping(Struct, frozen=True):
             return f"{work.subject} {RUNS_ON}", False
         return "", True
 
-    def _stop(self, run: Run, case: _Case, work: Work, share: _Share) -> tuple[str, bool] | None:
-        """One look, and the cancel where it shows ours running; a start may not show yet."""
+    def _stop(
+        self, run: Run, case: _Case, work: Work, share: _Share, *, cancel: bool
+    ) -> tuple[str, bool] | None:
+        """One poll, and the cancel where it shows ours running; a start may not show yet."""
         is_last = case.until.left() <= 0
         try:
             ownership, running = self._observe(run, case, work, share)
@@ -148,11 +155,11 @@ class Stopping(Struct, frozen=True):
         if ownership.status is OwnershipStatus.NOT_STARTED:
             return f"{work.subject} had not been started.", True
         if not running:
-            may_show_yet = ownership.status in MAY_SHOW_YET and not is_last
+            may_show_yet = ownership.status in MAY_SHOW_YET and not is_last and cancel
             left_alone = f"{work.subject} was left alone: it is not proven that ours is running."
             return None if may_show_yet else (left_alone, False)
-        if not run.definition.cancel_on_stop:
-            return f"{work.subject} runs on: the pipeline says not to cancel it.", False
+        if not (cancel and run.definition.cancel_on_stop):
+            return f"{work.subject} {NOT_TO_CANCEL if cancel else KEEPS_RUNNING}", False
         case.tried = True
         case.until = Deadline(
             min(self.clock() + VERIFY_SECONDS, share.deadline.at - POLL_SECONDS), self.clock

@@ -7,8 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from celonis_refresh.passage import errors
 from celonis_refresh.passage.checking import Check
 from celonis_refresh.passage.progress import Progress, is_started, replay
+from celonis_refresh.passage.resuming import Resume
 from celonis_refresh.passage.starting import Start
 from celonis_refresh.passage.step import Means
 from celonis_refresh.runs.records import Run
@@ -31,8 +33,12 @@ class Tasks(Struct, frozen=True):
             return replay(state)
         if is_started(state):
             return Check(self.means, run, step, deadline).progress("RUNNING")
-        starting = Start(self.means, run, step, deadline)
-        return starting.expect() if _is_started_by_a_job(run, step) else starting.start()
+        _check_stages_before(run, step)
+        resuming = Resume(self.means, run, step, deadline)
+        if _is_started_by_a_job(run, step):
+            return resuming.expect()
+        resumed = resuming.resume() if "retry_of" in run.item else None
+        return resumed or Start(self.means, run, step, deadline).start()
 
     def start_claimed(
         self, run: Run, step: str, deadline: Deadline, facts: Mapping[str, Any]
@@ -54,6 +60,21 @@ class Tasks(Struct, frozen=True):
             return replay(state)
         checking = Check(self.means, run, step, deadline)
         return checking.check() if is_started(state) else checking.wait_for_turn()
+
+
+def _check_stages_before(run: Run, step: str) -> None:
+    """Raises the error of a job of an earlier stage that did not succeed: nothing is started after it."""
+    jobs = run.plan.jobs
+    if step.startswith("job-"):
+        jobs = tuple(job for job in jobs if job.stage < run.plan.job(step).stage)
+    for job in jobs:
+        state = run.steps.get(job.step, {})
+        if state.get("outcome") == "SUCCEEDED":
+            continue
+        if "ended_at" in state:
+            replay(state)
+        text = f"Data job {job.job} has no proven end, so {step} of run {run.run_id} is not started."
+        raise errors.OutcomeUnproven(text, hint="Check the job in Celonis, then retry the run.")
 
 
 def _is_started_by_a_job(run: Run, step: str) -> bool:

@@ -17,6 +17,7 @@ from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
 from celonis_refresh.pipelines.resolution import ResolvedLoad
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.sizes import cut
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 
@@ -144,13 +145,28 @@ class JobWork(Struct, frozen=True):
     ) -> Ending:
         if status == JobStatus.SUCCESS:
             return Ending(None)
+        found = _execution_id(ours, observation)
         if status == JobStatus.CANCEL:
-            return Ending(errors.JobCanceled(f"{self.subject} was cancelled in Celonis.", hint=FAIL_HINT))
+            why = self._why(found, status, timeout)
+            return Ending(
+                errors.JobCanceled(f"{self.subject} was cancelled in Celonis{why}.", hint=FAIL_HINT)
+            )
         if status == JobStatus.SKIPPED:
-            text = f"{self.subject} was skipped by Celonis: nothing was extracted."
-            return Ending(errors.JobSkipped(text, hint=FAIL_HINT))
-        reason = self._reason(_execution_id(ours, observation), timeout)
+            why = self._why(found, status, timeout) or ": nothing was extracted"
+            return Ending(errors.JobSkipped(f"{self.subject} was skipped by Celonis{why}.", hint=FAIL_HINT))
+        reason = self._reason(found, timeout)
         return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
+
+    def _why(self, ours: str | None, status: str, timeout: float) -> str:
+        """Why it was cancelled or skipped, as its log says it: ``": …"``, or empty."""
+        if ours is None:
+            return ""
+        try:
+            reason = self.client.why_ended(self.pool, self.plan.job, ours, status, timeout=timeout)
+        except CelonisError as trouble:  # how it ended is known; why may stay unknown
+            logger.info("no reasons of the end", extra={"subject": self.subject, "why": trouble.message})
+            return ""
+        return f": {reason}" if reason else ""
 
     def _reason(self, ours: str | None, timeout: float) -> str:
         if ours is None:
@@ -304,6 +320,14 @@ class LoadWork(Struct, frozen=True):
 
     def facts(self) -> Mapping[str, object]:
         return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value}
+
+
+def resolved_load(run: Run, step: str) -> ResolvedLoad:
+    """The load of a step with its tables; without tables as long as the run has not resolved them."""
+    if run.loads is None:
+        return ResolvedLoad(run.plan.load(step).kind, {})
+    load = run.loads[step]
+    return ResolvedLoad(LoadKind(load["kind"]), load["tables"])
 
 
 def load_observation(load: Load | None) -> Observation:

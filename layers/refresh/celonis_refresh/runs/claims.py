@@ -41,7 +41,7 @@ class Claim(Struct, frozen=True):
     ``run_id``: the id it gets if it starts; ``follow_up_id``: the id of the run that follows, if this is the
     first trigger to join. ``job``: the job it starts with, for the lease. ``may_join``: False for a run that
     brings what a follow-up would not have. ``is_execution``: the run is an execution that has begun already.
-    ``skip``: jobs and models that a retried run is done with.
+    ``skip``: jobs and models that a retried run is done with; ``retry``: what the record says about that run.
     """
 
     pipeline: str
@@ -53,6 +53,7 @@ class Claim(Struct, frozen=True):
     may_join: bool = True
     is_execution: bool = False
     skip: tuple[str, ...] = ()
+    retry: Mapping[str, str] = {}
 
     def joined_by(self, other: Claim) -> Claim:
         """One claim for two triggers of the same pipeline that came together."""
@@ -329,7 +330,9 @@ class _Attempt:
     def _start(self, claim: Claim, result: Accepted) -> list[Action]:
         at = created_at(self.view.slots.get(claim.pipeline, {}), iso(self.now))
         wish = self._joined_wish(claim)
-        record = new_record(result.run_id, claim.pipeline, wish, at, claim.definition, claim.skip)
+        record = new_record(
+            result.run_id, claim.pipeline, wish, at, claim.definition, claim.skip, claim.retry
+        )
         self.records[result.run_id] = record
         actions = [
             self._change_slot(

@@ -15,6 +15,8 @@ from celonis_refresh.timing import Clock, Deadline, iso
 NOT_HELD = "(attribute_not_exists(#held_until) OR #held_until <= :now)"
 TAKEABLE = f"attribute_not_exists(pk) OR (#run_id = :holder AND {NOT_HELD})"
 
+INHERITABLE = "attribute_not_exists(pk) OR #run_id IN (:mine, :former)"
+
 
 def lease_item(lease: str, run_id: str, at: str) -> dict[str, str]:
     """The item of a lease; it can be listed in the index by status."""
@@ -57,6 +59,26 @@ class Leases(Struct, frozen=True):
                 return str((leased or {})["run_id"])
             raise not_open(run_id, record) from None
         return None
+
+    def inherit(self, run_id: str, lease: str, former: str, deadline: Deadline) -> bool:
+        """Takes the lease for an open run that goes on with what the run ``former`` left running.
+
+        False while any other run holds it. Raises as :meth:`take` does.
+        """
+        actions = [
+            self.table.check(keys.run(run_id), MAY_GO_ON, OPEN_VALUES),
+            self.table.put(
+                lease_item(lease, run_id, iso(self.clock())), INHERITABLE, {"mine": run_id, "former": former}
+            ),
+        ]
+        try:
+            self.table.transact(actions, deadline)
+        except Refused as refused:
+            record = refused.found[0]
+            if record is None:
+                return False
+            raise not_open(run_id, record) from None
+        return True
 
     def free(self, run_id: str, lease: str, deadline: Deadline, earlier: Earlier | None = None) -> None:
         """Frees the lease, if this run holds it, and stores its execution as an ``earlier`` one with that."""

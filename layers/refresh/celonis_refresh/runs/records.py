@@ -113,8 +113,12 @@ def new_record(
     at: str,
     definition: Definition | None = None,
     skip: Sequence[str] = (),
+    retry: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a run that was claimed at ``at`` and has done nothing yet."""
+    """The record of a run that was claimed at ``at`` and has done nothing yet.
+
+    ``retry``: of a retry, ``retry_of`` and ``skip_since``.
+    """
     record: dict[str, Any] = {
         "pk": keys.run(run_id),
         "run_id": run_id,
@@ -126,6 +130,7 @@ def new_record(
         "steps": {},
     }
     record |= {"definition": definition_text(definition)} if definition else {}
+    record |= retry or {}
     return record | ({"skip": list(skip)} if skip else {})
 
 

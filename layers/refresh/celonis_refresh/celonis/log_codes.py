@@ -1,0 +1,47 @@
+"""Why Celonis cancelled or skipped an execution, by the message codes of its log (``logTranslationCode``).
+
+The codes are those of the public SDK; a code that is not here explains nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from celonis_refresh.celonis.records import LogLine
+
+AUTOMATIC = "EXECUTION_AUTOMATICALLY_CANCELLED_AFTER_X_MINUTES"
+REASONS: Mapping[str, str] = {
+    "DATA_CONSUMPTION_LIMIT_EXCEEDED": "the data consumption limit of the Celonis team is exceeded",
+    AUTOMATIC: "Celonis cancels it automatically after {minutes} minutes",
+    "EARLIER_JOB_IN_SCHEDULE_FAILED_OR_CANCELLED": "an earlier job of its schedule failed or was cancelled",
+    "NO_RUNNABLE_EXTRACTIONS_OR_TRANSFORMATIONS": "it has nothing to extract or transform that is enabled",
+    "NO_TABLE_IN_EXTRACTION": "its extraction has no table",
+    "EXTRACTION_IS_SKIPPED": "its extraction was skipped",
+    "JOB_ALREADY_RUNNING": "the job was running already",
+    "JOB_ALREADY_RUNNING_CANNOT_EXECUTE_SCHEDULE": "the job was running already",
+    "EXECUTION_CANCELED_AFTER_CONNECTOR_DISCONNECT": "the connection to its extractor was lost",
+    "JOB_HAS_NO_DATA_SOURCE": "the job has no data source",
+    "DATASOURCE_NOT_REACHABLE": "its data source cannot be reached",
+    "EXECUTION_CANCELED_ON_REQUEST": "a user cancelled it",
+}
+"""The first code of this list that a log has is the cause; the later ones may follow from it."""
+NUMBER = re.compile(r"\b\d+\b")
+
+
+def explain(lines: Iterable[LogLine]) -> str:
+    """The cause in words, for the end of a sentence; empty where the log names none."""
+    by_code: dict[str, LogLine] = {}
+    for line in lines:
+        if line.code:
+            by_code.setdefault(line.code, line)
+    for code, reason in REASONS.items():
+        if code in by_code:
+            return reason.format(minutes=_minutes(by_code[code]))
+    return ""
+
+
+def _minutes(line: LogLine) -> str:
+    """The number of minutes, from the parameters of the line or from its text."""
+    found = (NUMBER.search(text) for text in (*line.values, line.message or ""))
+    return next((match[0] for match in found if match), "some")

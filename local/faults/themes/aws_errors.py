@@ -1,0 +1,105 @@
+"""AWS itself fails: functions die again and again. The run lasts, and what it started is never cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+
+from local.aws.runtime.armory import Fault
+from local.faults.case import Case, Expected, job_case, load_case, red
+from local.faults.scene import Scene
+from local.faults.themes.crashes import POST, RECORD
+
+MORE_THAN_BEFORE = 14
+"""Deaths in a row: thirteen attempts in all ended a run once."""
+FOR_GOOD = 60
+SHORT = {"timeout": 10}
+KEEPS_RUNNING = "keeps running: its run failed, but was not stopped"
+
+
+def cases() -> Iterator[Case]:
+    for function, what, make in (
+        ("OpenRun", "open_run", job_case),
+        ("StartJob", "start_job", job_case),
+        ("CheckJob", "check_job", job_case),
+        ("StartLoad", "start_load", load_case),
+        ("CheckLoad", "check_load", load_case),
+    ):
+        yield make(f"{what} dies {MORE_THAN_BEFORE} times in a row", before=dies(function, MORE_THAN_BEFORE))
+    yield job_case(
+        "check_job dies until the time-out of its step",
+        red("Runtime.ExitError"),
+        job={"seconds": 90},
+        job_step=SHORT,
+        before=dies("CheckJob", FOR_GOOD),
+        says=(KEEPS_RUNNING,),
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+    yield job_case(
+        "start_job dies after the POST until the time-out of its step",
+        red("Runtime.ExitError"),
+        job={"seconds": 90},
+        job_step=SHORT,
+        before=_dies_after_the_post,
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+    yield job_case(
+        "start_job dies until the time-out of its step, and nothing was started",
+        red("Runtime.ExitError", executions=0),
+        job_step=SHORT,
+        before=dies("StartJob", FOR_GOOD),
+    )
+    yield load_case(
+        "check_load dies until the time-out of its step",
+        red("Runtime.ExitError", executions=0, loads=1),
+        model={"seconds": 90},
+        load_step=SHORT,
+        before=dies("CheckLoad", FOR_GOOD),
+        says=(KEEPS_RUNNING,),
+        holds=frozenset({"model"}),
+        runs_on=True,
+    )
+    yield job_case(
+        "check_job dies until the time-out of its step, and a retry waits for the job",
+        Expected(("FAILED Runtime.ExitError", "SUCCEEDED"), 1, 0),
+        job={"seconds": 40},
+        job_step=SHORT,
+        before=dies("CheckJob", FOR_GOOD),
+        during=_retried,
+        also=_resumed,
+    )
+
+
+def dies(function: str, times: int) -> Callable[[Scene], None]:
+    """So many tasks of the first run die before their first call."""
+
+    def armed(scene: Scene) -> None:
+        event = f'{scene.marker}-1"'
+        for _ in range(times):
+            scene.arm(function, Fault("before", RECORD.number, RECORD.pattern, event))
+
+    return armed
+
+
+def _dies_after_the_post(scene: Scene) -> None:
+    scene.arm("StartJob", Fault("after", POST.number, POST.pattern, f'{scene.marker}-1"'))
+    for function in ("StartJob", "CheckJob"):
+        dies(function, FOR_GOOD)(scene)
+
+
+def _retried(scene: Scene) -> None:
+    scene.until(lambda: scene.runs() and scene.runs()[0]["status"] == "FAILED", "the end of the run")
+    scene.define(scene.name, jobs=[{"job": scene.job, "mode": "DELTA", "timeout": 120}])
+    status = scene.ask(f"/runs/{scene.name}-1/retry")
+    if status != HTTPStatus.ACCEPTED:
+        scene.complaints.append(f"the retry was answered with {status}")
+
+
+def _resumed(scene: Scene) -> Iterator[str]:
+    first, second = scene.runs()
+    if second["steps"]["job-0"].get("resumed_from") != first["run_id"]:
+        yield "the retry does not say whose job it waited for"
+    if scene.team.requests("cancel", scene.job):
+        yield "a cancel was sent to the job"
