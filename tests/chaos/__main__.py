@@ -1,0 +1,108 @@
+"""Plays random scenarios and shows the timelines of those in which a law was broken.
+
+``python -m tests.chaos 1000 [--seed K] [--processes 2] [--show SEED]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+from tests.chaos.invariants import findings
+from tests.chaos.scenario import random_scenario
+from tests.chaos.simulation import play
+from tests.chaos.timeline import timeline
+
+CHUNK = 20
+SHOWN = 3
+
+
+@dataclass
+class Tally:
+    """What was counted. ``broken``: what broke a law, by seed."""
+
+    played: int = 0
+    hours: float = 0.0
+    calls: int = 0
+    runs: Counter[str] = field(default_factory=Counter)
+    laws: Counter[str] = field(default_factory=Counter)
+    broken: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Tally) -> None:
+        self.played += other.played
+        self.hours += other.hours
+        self.calls += other.calls
+        self.runs.update(other.runs)
+        self.laws.update(other.laws)
+        self.broken.update(other.broken)
+
+
+def tally(first: int, count: int) -> Tally:
+    """Plays the scenarios of ``count`` seeds."""
+    found = Tally()
+    for seed in range(first, first + count):
+        played = play(random_scenario(seed))
+        table = played.simulation.bench.dynamodb
+        found.played += 1
+        found.hours += played.ended_at / 3600
+        found.calls += len(table.calls) + len(played.simulation.bench.chaos.sent)
+        found.runs.update(str(item["status"]) for item in table.documents("run#"))
+        broken = findings(played)
+        found.laws.update({text.split(":")[0] for text in broken})
+        if broken:
+            found.broken[seed] = broken
+    return found
+
+
+def _chunk(task: tuple[int, int]) -> Tally:
+    return tally(*task)
+
+
+def _all(tasks: list[tuple[int, int]], processes: int) -> Iterator[Tally]:
+    if processes == 1:
+        yield from map(_chunk, tasks)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_chunk, tasks)
+
+
+def main(arguments: list[str]) -> int:
+    """The number of scenarios comes first; the exit status is 1 where a law was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("scenarios", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--show", type=int, help="the timeline of the scenario of this seed")
+    chosen = parser.parse_args(arguments)
+    if chosen.show is not None:
+        print(timeline(play(random_scenario(chosen.show))))
+        return 0
+    started, end = time.monotonic(), chosen.seed + chosen.scenarios
+    tasks = [(at, min(CHUNK, end - at)) for at in range(chosen.seed, end, CHUNK)]
+    total = Tally()
+    for found in _all(tasks, chosen.processes):
+        total.add(found)
+    _report(total, time.monotonic() - started)
+    return 1 if total.broken else 0
+
+
+def _report(total: Tally, seconds: float) -> None:
+    print(
+        f"{total.played} scenarios, {total.hours / 24:.0f} days of virtual time and {total.calls} calls"
+        f" in {seconds:.1f} s"
+    )
+    print("runs: " + ", ".join(f"{name} {count}" for name, count in total.runs.most_common()))
+    print("laws broken: " + (", ".join(f"{name} {count}" for name, count in total.laws.items()) or "none"))
+    for seed, broken in sorted(total.broken.items()):
+        print(f"seed {seed}: " + "; ".join(broken))
+    for seed in sorted(total.broken)[:SHOWN]:
+        print(f"\n=== seed {seed} ===\n{timeline(play(random_scenario(seed)))}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,601 @@
+"""Plays a scenario: functions as Lambda runs them, events as EventBridge delivers them, and what users do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.runs import keys
+from celonis_refresh.timing import Deadline
+from tests.chaos.machine import Machine, TaskFailed, failed_by
+from tests.chaos.scenario import CALM, HOUR, Action, Rates, Scenario
+from tests.chaos.service import CALLER, ChaosBench, ChaosExecutions, ChaosTable, NotPublished, Service
+from tests.fakes.bench import Crashed
+from tests.fakes.clock import START, Clock
+from tests.fakes.interleaving import Interleaving, Worker
+from tests.unit.passage.entrance import source_of
+
+LAMBDA_SECONDS = {"trigger": 10.0, "api": 15.0, "close_run": 300.0, "reconcile": 240.0}
+"""The functions' timeouts in the template."""
+TASK_SECONDS = 60.0
+ANSWER_SECONDS = 3.0
+RECONCILE_SECONDS = 300.0
+HORIZON = 6 * 24 * HOUR
+"""So long after the faults have ended everything must have ended."""
+ASYNC_PAUSES = (60.0, 120.0)
+"""Lambda calls a function that failed again, twice."""
+OPEN_KINDS = ("slot#", "lease#", "notice#", "batch#", "queue#")
+OPEN = ("OPENING", "RUNNING")
+
+
+class Ack(NamedTuple):
+    """What was answered to one who triggered a pipeline. ``sent_at``: when the first request left.
+
+    ``key``: by which the trigger is known again, "" where there is none.
+    """
+
+    sent_at: float
+    key: str
+    pipeline: str
+    run_id: str
+    status: str
+    mode: str | None
+    tables: tuple[str, ...] | Literal["all"] | None
+
+
+class Told(NamedTuple):
+    """The answer to a cancel or retry; None where it was lost or failed.
+
+    ``runs_on``: whether the run's execution was running when the answer came.
+    """
+
+    at: float
+    kind: str
+    run_id: str
+    answer: Mapping[str, Any] | None
+    runs_on: bool
+
+
+@dataclass
+class SimClock(Clock):
+    """A clock whose sleepers let the others go on."""
+
+    pause: Callable[[float], bool] = lambda seconds: False
+
+    def sleep(self, seconds: float) -> None:
+        if not self.pause(seconds):
+            self.now += seconds
+
+
+@dataclass
+class Invocation:
+    """One call of a function."""
+
+    function: str
+    label: str
+    ends: float
+
+
+@dataclass
+class Played:
+    """What happened. ``broken``: what was seen to break a law while it happened."""
+
+    scenario: Scenario
+    simulation: Simulation
+    acks: list[Ack] = field(default_factory=list)
+    commands: list[Told] = field(default_factory=list)
+    cancel_asked: set[str] = field(default_factory=set)
+    drops_asked: set[str] = field(default_factory=set)
+    lost_events: set[str] = field(default_factory=set)
+    others: list[tuple[float, str]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    log: list[tuple[float, str, str]] = field(default_factory=list)
+    ended_at: float = 0.0
+
+
+class Simulation:
+    """One scenario, played once."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.random = Random(f"chaos {scenario.seed}")  # noqa: S311
+        self.clock = SimClock()
+        self.clock.pause = self._sleep_in_worker
+        self.workers = Interleaving(self.clock, Random(f"turns {scenario.seed}"))  # noqa: S311
+        self.local = threading.local()
+        self.played = Played(scenario, self)
+        self.over = False
+        self.actors = 0
+        self.open_runs: dict[str, set[str]] = {}
+        self.bench = self._bench()
+        self.service = self._service()
+        self.machine = Machine(self.service, self, self._invoke, self.log, scenario.seed)
+        self.bench.dynamodb.on_write = self._written  # type: ignore[attr-defined]
+        executions = self.service.executions
+        executions.begin, executions.ended = self.machine.begin, self._execution_ended
+        executions.now = self.clock
+
+    # ------------------------------------------------------------ the parts
+
+    def _bench(self) -> ChaosBench:
+        bench = ChaosBench(self.clock, ChaosTable(), self.scenario.seed)
+        celonis = bench.chaos
+        celonis.random = Random(f"celonis {self.scenario.seed}")  # noqa: S311
+        celonis.share = lambda: self.rates.celonis
+        celonis.log = self.log
+        for target in (*self.scenario.jobs, *self.scenario.models):
+            celonis.add(target, f"lane {self.scenario.seed}")
+        for target in self.scenario.jobs:
+            lane = celonis.lane(target.name)
+            lane.inner = [celonis.lane(model) for model in target.inner]
+        return bench
+
+    def _service(self) -> Service:
+        running = {each.name: each.definition(paused=False) for each in self.scenario.pipelines}
+        pausing = {each.name: each.definition(paused=True) for each in self.scenario.pipelines}
+        return Service(
+            bench=self.bench,
+            definitions=running,
+            executions=ChaosExecutions(),
+            hook=self._call,
+            fails=self._fails,
+            running=running,
+            pausing=pausing,
+            log=self.log,
+        )
+
+    @property
+    def rates(self) -> Rates:
+        return self.scenario.rates if self.elapsed < self.scenario.calm_at else CALM
+
+    @property
+    def elapsed(self) -> float:
+        return self.clock.now - START
+
+    def now(self) -> float:
+        return self.clock.now
+
+    def log(self, text: str) -> None:
+        worker = self.workers.current
+        self.played.log.append((self.elapsed, worker.run_id if worker else "", text))
+
+    # ------------------------------------------------------------ workers and calls
+
+    def spawn(self, act: Callable[[], None], label: str, at: float = 0.0) -> Worker:
+        def whole() -> None:
+            try:
+                act()
+            except Over:
+                return
+
+        return self.workers.spawn(whole, label, at)
+
+    def join(self, workers: Sequence[Worker]) -> None:
+        self.workers.join(workers)
+
+    def sleep(self, seconds: float) -> None:
+        self.workers.sleep(seconds)
+        if self.over:
+            raise Over
+
+    def _sleep_in_worker(self, seconds: float) -> bool:
+        """A function sleeps: the others go on, and it may reach its timeout."""
+        if self.workers.current is None:
+            return False
+        self.workers.sleep(seconds)
+        self._check_timeout()
+        return True
+
+    @property
+    def invocation(self) -> Invocation | None:
+        found: Invocation | None = getattr(self.local, "invocation", None)
+        return found
+
+    def _check_timeout(self) -> None:
+        invocation = self.invocation
+        if invocation is not None and self.clock.now >= invocation.ends:
+            self.log(f"{invocation.function} reaches its timeout")
+            raise Crashed
+
+    def _call(self, name: str, when: Literal["before", "after"]) -> None:
+        """One moment around an outgoing call: others may go on, and the function may be killed."""
+        invocation, rates = self.invocation, self.rates
+        if invocation is None:
+            return
+        if self.random.random() < rates.pause:
+            long = self.random.random() < rates.stall
+            self.workers.sleep(self.random.uniform(5.0, 90.0) if long else self.random.choice((0.0, 0.05, 0.4)))
+            self._check_timeout()
+        if rates.kill and self.random.random() < rates.kill:
+            self.log(f"{invocation.function} is killed {when} {name}")
+            raise Crashed
+
+    def _fails(self, kind: str) -> bool:
+        rate: float = getattr(self.rates, kind)
+        return self.invocation is not None and rate > 0 and self.random.random() < rate
+
+    @contextmanager
+    def _within(self, invocation: Invocation) -> Iterator[None]:
+        self.local.invocation = invocation
+        try:
+            yield
+        finally:
+            self.local.invocation = None
+
+    def _invoke(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
+        """A function's call, which may lose its answer while it goes on. Raises ``TaskFailed``."""
+        if not function.startswith(("open", "start", "check")) or self.random.random() >= self.rates.detached:
+            return self._run(function, label, act)
+        self.spawn(lambda: self._detached(function, label, act), f"{label} {function}")
+        self.sleep(self.random.choice((0.0, 0.3, 5.0, 45.0)))
+        self.log(f"{function} of {label}: its answer is lost")
+        raise TaskFailed("Lambda.SdkClientException")
+
+    def _detached(self, function: str, label: str, act: Callable[[Deadline], Any]) -> None:
+        try:
+            self._run(function, label, act)
+        except TaskFailed:
+            return
+
+    def _run(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
+        seconds = LAMBDA_SECONDS.get(function, TASK_SECONDS)
+        invocation = Invocation(function, label, self.clock.now + seconds)
+        try:
+            with self._within(invocation):
+                answer = act(Deadline.after(seconds - ANSWER_SECONDS, self.clock))
+        except Crashed:
+            raise TaskFailed(self.random.choice(("Sandbox.Timedout", "Runtime.ExitError"))) from None
+        except RefreshError as error:
+            self.log(f"{function} of {label} raises {error.name}: {error}")
+            raise failed_by(error) from None
+        except NotPublished:
+            raise TaskFailed("NotPublished") from None
+        except Exception as error:  # noqa: BLE001 - reported: no function may raise it
+            self.played.broken.append(f"unexpected: {function} of {label} raises {error!r}")
+            raise TaskFailed(type(error).__name__) from None
+        self.log(f"{function} of {label}: {_short(answer)}")
+        return answer
+
+    # ------------------------------------------------------------ AWS around the functions
+
+    def _execution_ended(self, name: str) -> None:
+        """EventBridge delivers the end late, more than once, or not at all."""
+        rates = self.rates
+        if self.random.random() < rates.event_lost:
+            self.log(f"the end of {name} is lost")
+            self.played.lost_events.add(name)
+            return
+        copies = 2 if self.random.random() < rates.event_repeated else 1
+        for _ in range(copies):
+            late = self.random.choice((0.2, 1.0, 1.0, 30.0, 400.0 if rates is not CALM else 1.0))
+            self.spawn(lambda: self._close(name), f"end of {name}", self.clock.now + late)
+
+    def _close(self, name: str) -> None:
+        arn = f"arn:{name}"
+        for pause in (*ASYNC_PAUSES, None):
+            try:
+                self._run("close_run", name, lambda by: bool(self.service.closing.close(arn, by)))
+            except TaskFailed:
+                if pause is None:
+                    self.log(f"closing {name} is given up")
+                    self.played.lost_events.add(name)
+                    return
+                self.sleep(pause)
+            else:
+                return
+
+    def _reconcile(self) -> None:
+        while True:
+            self.sleep(RECONCILE_SECONDS)
+            is_calm = self.elapsed > self.scenario.calm_at
+            if is_calm and self._is_quiet():
+                return
+            if self.elapsed > self.scenario.calm_at + HORIZON:
+                self.over = True
+                return
+            if self._has_open():
+                self.spawn(self._round, "reconcile")
+
+    def _round(self) -> None:
+        with_findings = self.service.reconciling.reconcile
+        try:
+            self._run("reconcile", "", lambda by: with_findings(by))
+        except TaskFailed:
+            return
+
+    def _has_open(self) -> bool:
+        """Whether there is anything for reconcile to list."""
+        items = self.bench.dynamodb.items
+        return any(self.open_runs.values()) or any("status" in items[key] for key in items if key[:3] != "run")
+
+    def _is_quiet(self) -> bool:
+        return not (self.actors or self.service.executions.running() or self._has_open() or self.left_over())
+
+    def left_over(self) -> list[str]:
+        """What is still held or waits, and runs that are open."""
+        items = self.bench.dynamodb.items
+        left = [run for runs in self.open_runs.values() for run in sorted(runs)]
+        for key, item in items.items():
+            is_slot = key.startswith("slot#")
+            if key.startswith(OPEN_KINDS) and (not is_slot or {"run_id", "pending", "batch"} & item.keys()):
+                left.append(key)
+        return left
+
+    def _written(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Counts open runs after each write: one a pipeline. A lease in use stays with its run."""
+        for key, item in after.items():
+            if key.startswith("run#") and item is not None:
+                self._note_run(item)
+            elif key.startswith("lease#"):
+                self._note_lease(key, before.get(key), item)
+
+    def _note_run(self, item: Mapping[str, Any]) -> None:
+        pipeline, run_id = item["pipeline"]["S"], item["run_id"]["S"]
+        runs = self.open_runs.setdefault(pipeline, set())
+        if item["status"]["S"] in OPEN:
+            runs.add(run_id)
+        else:
+            runs.discard(run_id)
+        if len(runs) > 1:
+            self.broken(f"one run at a time: {sorted(runs)} of pipeline {pipeline} are open together")
+
+    def _note_lease(self, key: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+        holder = before["run_id"]["S"] if before else None
+        if holder is None or (after is not None and after["run_id"]["S"] == holder):
+            return
+        if not any(holder in runs for runs in self.open_runs.values()):
+            return
+        for sent in self.bench.chaos.starts:
+            if sent.who.run_id == holder and _lease(sent.target) == key and sent.start is not None:
+                if sent.start.ended_at > self.clock.now:
+                    self.broken(f"lease: {key} leaves {holder} while its {sent.start.id} runs")
+
+    def broken(self, text: str) -> None:
+        if text not in self.played.broken:
+            self.log(f"BROKEN {text}")
+            self.played.broken.append(text)
+
+    # ------------------------------------------------------------ users and senders
+
+    def play(self) -> Played:
+        for action in self.scenario.actions:
+            self._actor(lambda action=action: self._act(action), str(action), action.at)  # type: ignore[misc]
+        self.spawn(self._calm, "calm", START + self.scenario.calm_at)
+        self.spawn(self._reconcile, "reconcile timer", START)
+        with _without_logs():
+            try:
+                self.workers.run()
+            except AssertionError as error:
+                self.broken(f"ends: {error}")
+        self.played.ended_at = self.elapsed
+        return self.played
+
+    def _actor(self, act: Callable[[], None], label: str, at: float) -> None:
+        def counted() -> None:
+            try:
+                act()
+            finally:
+                self.actors -= 1
+
+        self.actors += 1
+        self.spawn(counted, label, START + at)
+
+    def _calm(self) -> None:
+        self.service.paused.clear()
+        self.log("calm: no faults any more")
+
+    def _act(self, action: Action) -> None:
+        self.log("begins")
+        acts: dict[str, Callable[[Action], None]] = {
+            "webhook": self._webhook,
+            "api": self._api,
+            "execution": self._execution,
+            "schedule": self._execution,
+            "cancel": self._cancel,
+            "retry": self._retry,
+            "abort": self._abort,
+            "pause": self._pause,
+            "other_start": self._other_start,
+            "other_cancel": self._other_cancel,
+        }
+        acts[action.kind](action)
+
+    def _asked(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
+        """A request over HTTP: the answer, or None where it is lost or there is none."""
+        try:
+            answer = self._run(function, label, act)
+        except TaskFailed as failed:
+            if failed.name not in ("Sandbox.Timedout", "Runtime.ExitError"):
+                return failed
+            return None
+        if self.random.random() < self.rates.answer:
+            self.log(f"the answer to {label} is lost")
+            return None
+        return answer
+
+    def _webhook(self, action: Action) -> None:
+        sent_at = self.clock.now
+        rules = [self._rule(name, action) for name in action.names]
+        source, delivery = source_of(*rules), f"d-{action.number}"
+
+        def send() -> None:
+            for pause in (1.0, 10.0, 60.0, 600.0, 3600.0, 7200.0):
+                reply = self._asked(
+                    "trigger", delivery, lambda by: self.service.deliver(delivery, source)
+                )
+                if reply is not None and not isinstance(reply, TaskFailed) and reply.status < 300:
+                    self._acknowledged(reply.body, sent_at, delivery, action)
+                    return
+                self.sleep(pause)
+
+        copies = [self.spawn(send, f"{action}") for _ in range(action.copies - 1)]
+        send()
+        self.join(copies)
+        if action.resent:
+            self.sleep(self.random.choice((1.0, 100.0, 5000.0)))
+            send()
+
+    def _rule(self, name: str, action: Action) -> dict[str, Any]:
+        rule: dict[str, Any] = {"pipeline": name}
+        rule |= {"mode": action.mode} if action.mode else {}
+        return rule | ({"tables": _json(action.tables)} if action.tables else {})
+
+    def _acknowledged(self, body: Mapping[str, Any], sent_at: float, key: str, action: Action) -> None:
+        for run in body.get("runs", ()):
+            self.played.acks.append(
+                Ack(
+                    sent_at, key, run["pipeline"], run["run_id"], run["status"], action.mode, action.tables
+                )
+            )
+
+    def _api(self, action: Action) -> None:
+        sent_at = self.clock.now
+        body: dict[str, Any] = {"pipeline": action.names[0]}
+        body |= {"mode": action.mode} if action.mode else {}
+        body |= {"tables": _json(action.tables)} if action.tables else {}
+        key = f"k-{action.number}" if action.has_key else None
+        for pause in (1.0, 30.0, 600.0, 7200.0):
+            answer = self._asked(
+                "api", f"POST /runs {key or ''}", lambda by: self.service.requests.start(body, CALLER, key, by)
+            )
+            if isinstance(answer, dict):
+                self._acknowledged(answer, sent_at, key or "", action)
+                return
+            if key is None or (isinstance(answer, TaskFailed) and answer.name == "PipelineSkips"):
+                return
+            self.sleep(pause)
+
+    def _execution(self, action: Action) -> None:
+        """An execution by hand, or by a schedule that may deliver an occurrence twice."""
+        document: dict[str, Any] = {"pipeline": action.names[0]}
+        document |= {"mode": action.mode} if action.mode else {}
+        document |= {"tables": _json(action.tables)} if action.tables else {}
+        copies = 1
+        if action.kind == "schedule":
+            document |= {"delivery": f"occurrence-{action.number}"}
+            copies = action.copies
+        for copy in range(copies):
+            name = f"{action.names[0]}-{action.kind}-{action.number:03}{copy}"
+            self.service.executions.start_with(name, document)
+            self.sleep(self.random.choice((0.0, 0.3, 40.0)))
+
+    def _some_run(self, action: Action) -> str | None:
+        """One of the pipeline's runs, mostly a recent one, or what waits."""
+        pipeline, table = action.names[0], self.bench.dynamodb
+        found = [one for one in table.documents("run#") if one["pipeline"] == pipeline]
+        runs = [one["run_id"] for one in sorted(found, key=lambda one: str(one["position"]))]
+        waiting = table.document(keys.slot(pipeline)).get("pending")
+        runs += [waiting["run_id"]] if waiting else []
+        return self.random.choice(runs[-3:]) if runs else None
+
+    def _cancel(self, action: Action) -> None:
+        run_id = self._some_run(action)
+        if run_id is None:
+            return
+        self.played.cancel_asked.add(run_id)
+        self.played.drops_asked.add(run_id)
+        for _ in range(action.copies):
+            pending = self.bench.dynamodb.document(keys.slot(action.names[0])).get("pending")
+            if action.drop_pending and pending:
+                self.played.drops_asked.add(pending["run_id"])
+            answer = self._asked(
+                "api",
+                f"cancel {run_id}",
+                lambda by: self.service.steering.cancel(
+                    run_id, CALLER, by, drop_pending=action.drop_pending
+                ),
+            )
+            self._told("cancel", run_id, answer)
+            if isinstance(answer, dict) and "dropped" in answer:
+                self.played.drops_asked.add(answer["dropped"]["run_id"])
+
+    def _told(self, kind: str, run_id: str, answer: Any) -> None:
+        told = answer if isinstance(answer, dict) else None
+        runs_on = run_id in self.service.executions.running()
+        self.played.commands.append(Told(self.clock.now, kind, run_id, told, runs_on))
+
+    def _retry(self, action: Action) -> None:
+        def ask(run_id: str) -> None:
+            answer = self._asked(
+                "api", f"retry {run_id}", lambda by: self.service.steering.retry(run_id, CALLER, by)
+            )
+            self._told("retry", run_id, answer)
+
+        for _ in range(12):
+            table = self.bench.dynamodb
+            found = [one for one in table.documents("run#") if one["pipeline"] == action.names[0]]
+            failed = [one for one in found if one["status"] in ("FAILED", "ABORTED", "TIMED_OUT")]
+            if failed:
+                newest = max(failed, key=lambda one: str(one["position"]))["run_id"]
+                copies = [
+                    self.spawn(lambda: ask(newest), f"retry {newest}") for _ in range(action.copies)
+                ]
+                self.join(copies)
+                if action.resent:
+                    self.sleep(action.seconds)
+                    ask(newest)
+                return
+            self.sleep(action.seconds / 4)
+
+    def _abort(self, action: Action) -> None:
+        """Somebody stops an execution in the console."""
+        executions = self.service.executions
+        running = [name for name in executions.running() if name.startswith(f"{action.names[0]}-")]
+        if running:
+            name = self.random.choice(running)
+            self.log(f"execution {name} is stopped in the console")
+            executions.stopped.append(name)
+            executions.end(name, "ABORTED")
+
+    def _pause(self, action: Action) -> None:
+        self.service.paused.add(action.names[0])
+        self.sleep(action.seconds)
+        self.service.paused.discard(action.names[0])
+
+    def _other_start(self, action: Action) -> None:
+        outcome = self.random.choice(("SUCCESS", "FAIL"))
+        lane = self.bench.chaos.lane(action.names[0])
+        start = lane.by_another_user(action.seconds, outcome)
+        if start is not None:
+            self.played.others.append((self.clock.now, lane.name))
+            self.log(f"another user starts {lane.name}: {start.id} {outcome}")
+
+    def _other_cancel(self, action: Action) -> None:
+        self.bench.chaos.lane(action.names[0]).cancel(self.clock.now)
+
+
+class Over(Exception):
+    """The simulation is over: its horizon was reached."""
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """The functions' log lines are not shown."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def play(scenario: Scenario) -> Played:
+    return Simulation(scenario).play()
+
+
+def _lease(target: str) -> str:
+    return keys.job_lease(target) if target.startswith("job-") else keys.model_lease(target)
+
+
+def _json(tables: tuple[str, ...] | Literal["all"] | None) -> object:
+    return list(tables) if isinstance(tables, tuple) else tables
+
+
+def _short(answer: object) -> str:
+    text = str(answer)
+    return text if len(text) < 300 else f"{text[:300]}…"

@@ -1,0 +1,54 @@
+"""No law is broken in a fixed sample of scenarios; seeds replay exactly; and planted faults are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.__main__ import tally
+from tests.chaos.invariants import findings
+from tests.chaos.planted import PLANTED, Plant
+from tests.chaos.scenario import random_scenario
+from tests.chaos.simulation import play
+from tests.chaos.timeline import timeline
+
+CHUNKS, SCENARIOS = 8, 64
+MAX_SEEDS = 300
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_law_is_broken(chunk: int) -> None:
+    count = SCENARIOS // CHUNKS
+    found = tally(chunk * count, count)
+    assert not found.broken, "see python -m tests.chaos 0 --show SEED"
+
+
+def test_the_sample_has_runs_of_every_end_and_days_of_virtual_time() -> None:
+    found = tally(0, SCENARIOS // 4)
+    assert found.runs.keys() >= {"SUCCEEDED", "FAILED", "ABORTED"}
+    assert found.hours > 48
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_a_planted_fault_is_found(plant: Plant) -> None:
+    law, found = PLANTED[plant], set()
+    with plant():
+        for seed in range(MAX_SEEDS):
+            found |= {text.split(":")[0] for text in findings(play(random_scenario(seed)))}
+            if law in found:
+                return
+    assert law in found
+
+
+def test_a_seed_replays_exactly_in_this_process_and_in_another() -> None:
+    shown = timeline(play(random_scenario(5)))
+    assert timeline(play(random_scenario(5))) == shown
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'layers' / 'refresh'}:{ROOT}"}
+    command = [sys.executable, "-m", "tests.chaos", "0", "--show", "5"]
+    other = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert other.stdout.rstrip() == shown

@@ -1,0 +1,32 @@
+"""A scenario as text: what there is, what happened when, and what broke a law."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.chaos.invariants import findings
+from tests.chaos.simulation import Played
+
+
+def timeline(played: Played) -> str:
+    """Times are hours, minutes and seconds from the beginning."""
+    return "\n".join(_lines(played))
+
+
+def _lines(played: Played) -> Iterator[str]:
+    scenario = played.scenario
+    yield f"seed {scenario.seed}, calm from {_time(scenario.calm_at)}"
+    for target in (*scenario.jobs, *scenario.models):
+        yield f"   {target}"
+    for pipeline in scenario.pipelines:
+        yield f"   {pipeline}"
+    yield f"   {scenario.rates}"
+    for at, label, text in played.log:
+        yield f"{_time(at)}  {label:<28} {text}"
+    for found in findings(played):
+        yield f"BROKEN {found}"
+
+
+def _time(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600:3}:{whole // 60 % 60:02}:{whole % 60:02}.{int(seconds * 1000) % 1000:03}"
