@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 from msgspec import Meta, Struct
 
 from celonis_refresh.conversion.convert import convert
-from celonis_refresh.errors import Problem
+from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.step_leases import give_back_first
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
 from celonis_refresh.timing import Clock, Deadline, iso
 
@@ -154,8 +156,16 @@ class Opening(Struct, frozen=True):
             once["definition"] = definition_text(self.accepting.definition(run.pipeline))
         run = self._saved(run, facts, once, answer, deadline)
         if run.loads is None:
-            run = self.records.note_once(run, {}, {"loads": self.tables.resolved(run, deadline)}, deadline)
+            run = self.records.note_once(run, {}, {"loads": self._resolved(run, deadline)}, deadline)
         return run
+
+    def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
+        """The run's loads with the ids of their tables. While it waits for them, it holds no lease."""
+        try:
+            return self.tables.resolved(run, deadline)
+        except RefreshError:
+            give_back_first(self.records, Leases(self.records.table, self.clock), run, deadline)
+            raise
 
     def _saved(
         self,

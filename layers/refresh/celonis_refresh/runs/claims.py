@@ -18,7 +18,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
-from celonis_refresh.runs.leases import lease_item
+from celonis_refresh.runs.lease_items import lease_item
 from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso

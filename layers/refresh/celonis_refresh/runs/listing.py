@@ -103,7 +103,7 @@ def shown(run: Run) -> dict[str, Any]:
     return document
 
 
-INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace"})
+INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace", "queued_at"})
 """What is noted of a step for the tasks alone."""
 
 
