@@ -346,8 +346,8 @@ class Simulation:
             self.broken(f"one run at a time: {sorted(runs)} of pipeline {pipeline} are open together")
 
     def _note_lease(self, key: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
-        holder = before["run_id"]["S"] if before else None
-        if holder is None or (after is not None and after["run_id"]["S"] == holder):
+        holder, later = _holder(before), _holder(after)
+        if holder is None or later == holder:
             return
         if not any(holder in runs for runs in self.open_runs.values()):
             return
@@ -590,6 +590,10 @@ def play(scenario: Scenario) -> Played:
 
 def _lease(target: str) -> str:
     return keys.job_lease(target) if target.startswith("job-") else keys.model_lease(target)
+
+
+def _holder(lease: Mapping[str, Any] | None) -> str | None:
+    return str(lease["run_id"]["S"]) if lease and "run_id" in lease else None
 
 
 def _json(tables: tuple[str, ...] | Literal["all"] | None) -> object:

@@ -128,7 +128,7 @@ class Reconciling(Struct, frozen=True):
             Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
             Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
             Kind("notices", self._tasks(keys.UNTOLD, "run_id", self._told)),
-            *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in OPEN),
+            *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
         ]
 
     def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
