@@ -5,7 +5,7 @@ TOOLS := .tools
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test bench faults worlds check format build clean
+.PHONY: help demo local test bench faults worlds chaos check format build clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern pl
 
 worlds: $(VENV)/.ready ## random worlds of Celonis; N=100000 plays so many, SEED=7 others
 	@$(RUN) -m tests.worlds $(or $(N),10000) --processes 2 $(if $(SEED),--seed $(SEED))
+
+chaos: $(VENV)/.ready ## all functions, paused and killed at any call, days of virtual time; N=1000 SEED=7
+	@$(RUN) -m tests.chaos $(or $(N),1000) --processes 2 $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
 	@$(VENV)/bin/ruff check .

@@ -188,7 +188,7 @@ def random_scenario(seed: int) -> Scenario:
 def _target(random: Random, name: str, settle: int, *, long: bool) -> Target:
     least = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
     lags = random.choice(((0.0,), (0.0, 2.0, 8.0), (0.0, settle * 0.4, 1.0, settle * 0.8)))
-    failing = random.choice((0.0, 0.0, 0.2))
+    failing = random.choice((0.0, 0.0, 0.2, 0.6))
     busy: Literal["refuse", "queue"] = random.choice(("refuse", "refuse", "queue"))
     return Target(name, (least, least * random.choice((1.2, 4.0))), failing, (), lags, busy)
 

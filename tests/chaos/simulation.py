@@ -30,6 +30,8 @@ HORIZON = 6 * 24 * HOUR
 """So long after the faults have ended everything must have ended."""
 ASYNC_PAUSES = (60.0, 120.0)
 """Lambda calls a function that failed again, twice."""
+RETRY_POLLS, RETRY_POLL_SECONDS = 60, 120.0
+"""For how long a user waits for a run that failed, in order to retry it."""
 OPEN_KINDS = ("slot#", "lease#", "notice#", "batch#", "queue#")
 OPEN = ("OPENING", "RUNNING")
 
@@ -527,7 +529,7 @@ class Simulation:
             )
             self._told("retry", run_id, answer)
 
-        for _ in range(12):
+        for _ in range(RETRY_POLLS):
             table = self.bench.dynamodb
             found = [one for one in table.documents("run#") if one["pipeline"] == action.names[0]]
             failed = [one for one in found if one["status"] in ("FAILED", "ABORTED", "TIMED_OUT")]
@@ -537,11 +539,11 @@ class Simulation:
                     self.spawn(lambda: ask(newest), f"retry {newest}") for _ in range(action.copies)
                 ]
                 self.join(copies)
-                if action.resent:
+                for _ in range(3 if action.resent else 0):
                     self.sleep(action.seconds)
                     ask(newest)
                 return
-            self.sleep(action.seconds / 4)
+            self.sleep(RETRY_POLL_SECONDS)
 
     def _abort(self, action: Action) -> None:
         """Somebody stops an execution in the console."""
