@@ -21,6 +21,9 @@ class Who(NamedTuple):
     step: str
 
 
+NOBODY = Who("", "")
+
+
 @dataclass
 class Sent:
     """A start that arrived at Celonis. ``start``: what it began, None where it was refused or lost.
@@ -49,7 +52,7 @@ class Cancelled:
 
 @dataclass
 class ChaosLane(Lane):
-    """A job or model whose executions differ. ``inner``: the lanes of the models that a job loads by itself."""
+    """A job or model whose executions differ. ``inner``: the models that a job loads by itself."""
 
     name: str = ""
     random: Random = field(default_factory=Random)
@@ -82,7 +85,11 @@ class ChaosLane(Lane):
     def inner_loads_of(self, start: Start, model: str) -> list[Start]:
         """The loads of a model that an execution of this job began."""
         names = [lane.name for lane in self.inner]
-        return [load for name, load in zip(names, self.inner_loads.get(start.id, ()), strict=False) if name == model]
+        return [
+            load
+            for name, load in zip(names, self.inner_loads.get(start.id, ()), strict=False)
+            if name == model
+        ]
 
     def by_another_user(self, seconds: float, outcome: str) -> Start | None:
         """Another user starts an execution, unless one is running; the start."""
@@ -97,7 +104,7 @@ class ChaosLane(Lane):
 class ChaosCelonis(FakeCelonis):
     """``who``: for which step its requests are sent; ``share``: of the calls that fail, by name."""
 
-    who: Who = Who("", "")
+    who: Who = NOBODY
     random: Random = field(default_factory=Random)
     share: Callable[[], float] = lambda: 0.0
     starts: list[Sent] = field(default_factory=list)
@@ -183,5 +190,7 @@ class _Watched(NamedTuple):
             celonis.log(f"Celonis refuses {self.name} {self.target} for {celonis.who}: {refusal}")
             raise
         sent.start = start if effect != "ignored" else None
-        celonis.log(f"Celonis {effect} {self.name} {self.target} {detail} for {tuple(celonis.who)}: {start.id}")
+        celonis.log(
+            f"Celonis {effect} {self.name} {self.target} {detail} for {tuple(celonis.who)}: {start.id}"
+        )
         return effect, start

@@ -1,8 +1,8 @@
-"""The laws, checked against what the fakes know once all is quiet; each finding begins with the law's name."""
+"""The laws, checked against what the fakes know once all is quiet. A finding begins with the law's name."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -88,7 +88,13 @@ class Laws:
                 wanted = tuple(tables) if isinstance(tables, list) else tables
                 began = first[document.get("delivery", name)]
                 yield Ack(
-                    began, name, document["pipeline"], opened["run_id"], "joined", document.get("mode"), wanted
+                    began,
+                    name,
+                    document["pipeline"],
+                    opened["run_id"],
+                    "joined",
+                    document.get("mode"),
+                    wanted,
                 )
 
     def _uncovered(self, ack: Ack, run: Run) -> Iterator[str]:
@@ -98,23 +104,26 @@ class Laws:
             return
         sent = [one for one in self.sent[ack.run_id] if one.start is not None and one.at >= ack.sent_at]
         rank = RANK[ack.mode or pipeline.mode] if ack.mode != "DELTA" else 0
-        for job in pipeline.jobs:
+        for job in self._undisturbed(run, pipeline.jobs):
             if not any(one.target == job and RANK[one.detail] >= rank for one in sent):
                 yield f"has not executed {job} {ack.mode or pipeline.mode} since"
+        models = self._undisturbed(run, [load.model for load in pipeline.loads if load.started_by == "run"])
         for load in pipeline.loads:
-            if load.started_by == "run" and not any(_covers(one, load, ack) for one in sent):
+            if load.model in models and not any(_covers(one, load, ack) for one in sent):
                 yield f"has not loaded {load.model} with {ack.tables or load.kind} since"
+
+    def _undisturbed(self, run: Run, targets: Iterable[str]) -> list[str]:
+        """Those of the targets around whose start no other user started them."""
+        sent_at = {_target(run, step): float(state.get("sent_by", 0.0)) for step, state in run.steps.items()}
+        return [name for name in targets if not self.played.is_disturbed(name, sent_at.get(name, 0.0))]
 
     # ------------------------------------------------------------ nothing twice
 
     def nothing_twice(self) -> Iterator[str]:
-        for run_id, sent in self.sent.items():
-            counted: dict[Who, int] = defaultdict(int)
-            for one in sent:
-                counted[one.who] += one.start is not None
-            for who, count in counted.items():
-                if count > 1:
-                    yield f"twice: {who.step} of {run_id} was started {count} times"
+        counted = Counter(one.who for sent in self.sent.values() for one in sent if one.start is not None)
+        for who, count in counted.items():
+            if count > 1:
+                yield f"twice: {who.step} of {who.run_id} was started {count} times"
         told: dict[tuple[str, str], set[str]] = defaultdict(set)
         for ack in self.played.acks:
             if ack.key and ack.status != "skipped":
@@ -159,14 +168,14 @@ class Laws:
             for step, state in ended.items():
                 yield from self._step_is_true(run, step, state)
             if run.status == "SUCCEEDED":
-                plan = run.plan
-                for each in (*plan.jobs, *plan.loads):
-                    if run.steps.get(each.step, {}).get("outcome") != "SUCCEEDED":
-                        yield f"own: {run_id} succeeded without {each.step}"
+                steps = [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
+                for step in steps:
+                    if run.steps.get(step, {}).get("outcome") != "SUCCEEDED":
+                        yield f"own: {run_id} succeeded without {step}"
 
     def _step_is_true(self, run: Run, step: str, state: Mapping[str, Any]) -> Iterator[str]:
         target, ended_at = _target(run, step), str(state["ended_at"])
-        if self._is_disturbed(target, state):
+        if self.played.is_disturbed(target, float(state.get("sent_by", state.get("began", 0.0)))):
             return
         ours = self._ours(run, step, state)
         results = {one.result for one in ours if one.ended_at <= epoch(ended_at)}
@@ -176,22 +185,14 @@ class Laws:
         if expected is not None and expected not in results:
             yield f"own: {step} of {run.run_id} is reported {state['error']}; in truth {_shown(ours)}"
 
-    def _is_disturbed(self, target: str, state: Mapping[str, Any]) -> bool:
-        """Whether another user started it around our start: where an answer is lost that cannot be told."""
-        began = float(state.get("sent_by", state.get("began", 0.0)))
-        lanes = {target} if target.startswith("job-") else {target, *self._loading_jobs(target)}
-        return any(lane in lanes and began - 300.0 <= at <= began + 600.0 for at, lane in self.played.others)
-
     def _loading_jobs(self, model: str) -> list[str]:
         return [job.name for job in self.played.scenario.jobs if model in job.inner]
 
     def _ours(self, run: Run, step: str, state: Mapping[str, Any]) -> list[Start]:
         """The executions that the step, or the one that it resumed, really began."""
-        run_ids, target = {run.run_id, str(state.get("resumed_from", run.run_id))}, _target(run, step)
-        former = run
-        while "retry_of" in former.item and str(former.item["retry_of"]) in self.runs:
-            former = self.runs[str(former.item["retry_of"])]
-            run_ids |= {former.run_id} if "resumed_from" in state or _resumes(run) else set()
+        target, run_ids = _target(run, step), {run.run_id, str(state.get("resumed_from", run.run_id))}
+        if _resumes(run):  # of a load that a job starts, the job may be the one that was resumed
+            run_ids |= self._line(run.run_id)
         sent = [one for run_id in sorted(run_ids) for one in self.sent[run_id] if one.start is not None]
         found = [one.start for one in sent if one.target == target and one.start is not None]
         for one in sent:
@@ -208,22 +209,27 @@ class Laws:
         executions = self.simulation.service.executions.known
         for name, execution in executions.items():
             is_heard = name in self.runs or name not in self.played.lost_events
-            if execution.status not in ("RUNNING", "SUCCEEDED") and is_heard and name not in self.notified:
-                run = self.runs.get(name)
-                if run is None or run.status != "SUCCEEDED":
-                    yield f"visible: execution {name} ended {execution.status} and nobody was notified"
+            is_well = name in self.runs and self.runs[name].status == "SUCCEEDED"
+            if execution.status in ("RUNNING", "SUCCEEDED") or is_well or not is_heard:
+                continue
+            if name not in self.notified:
+                yield f"visible: execution {name} ended {execution.status} and nobody was notified"
 
     # ------------------------------------------------------------ commands
 
     def commands_do_what_they_say(self) -> Iterator[str]:
+        for told in self.played.commands:
+            if told.kind == "cancel" and told.answer is not None:
+                yield from self._cancelled(told, told.answer)
+        yield from self._retried()
+        yield from self._cancels_its_own()
+        yield from self._stops_stop()
+
+    def _retried(self) -> Iterator[str]:
         retried: dict[str, set[str]] = defaultdict(set)
         for told in self.played.commands:
-            if told.answer is None:
-                continue
-            if told.kind == "retry":
+            if told.kind == "retry" and told.answer is not None:
                 retried[told.run_id] |= {run["run_id"] for run in told.answer["runs"]}
-            else:
-                yield from self._cancelled(told, told.answer)
         for run_id, run in self.runs.items():
             if "retry_of" in run.item:
                 retried[str(run.item["retry_of"])].add(run_id)
@@ -233,7 +239,6 @@ class Laws:
                 yield f"retry: {run_id} was retried by {sorted(again)}"
             for new in again - self.runs.keys():
                 yield f"retry: {run_id} is to be retried by {new}, which there is not"
-        yield from self._stops_stop()
 
     def _cancelled(self, told: Told, answer: Mapping[str, Any]) -> Iterator[str]:
         status, run = answer["status"], self.runs.get(told.run_id)
@@ -245,8 +250,8 @@ class Laws:
         if status == "cancelling" and told.runs_on:
             yield f"cancel: the execution of {told.run_id} was not stopped"
 
-    def _stops_stop(self) -> Iterator[str]:
-        """What a stopped run has begun is cancelled, or its record says why not; others' is not cancelled."""
+    def _cancels_its_own(self) -> Iterator[str]:
+        """A run cancels what it, or a run that it retries, has started."""
         for cancel in self.cancels:
             owner = self._owner(cancel.job, cancel.hit)
             hit = cancel.hit
@@ -254,6 +259,9 @@ class Laws:
                 continue
             if not any(lane == cancel.job and abs(at - hit.at) < 1.0 for at, lane in self.played.others):
                 yield f"stop: {cancel.who.run_id} cancelled {hit.id} of {cancel.job}, which is not its own"
+
+    def _stops_stop(self) -> Iterator[str]:
+        """The jobs that a stopped run has started are cancelled, or its record says why not."""
         stopped = set(self.simulation.service.executions.stopped)
         for run_id, run in self.runs.items():
             if run.status != "ABORTED" or run_id not in stopped or not run.has_definition:
@@ -278,8 +286,7 @@ class Laws:
         for skipped in run.item.get("skip", ()):
             starts = [one for each in self._line(run.run_id) for one in self.sent[each]]
             done = [one.start for one in starts if one.target == skipped and one.start is not None]
-            inner = [job for job in self._loading_jobs(str(skipped))]
-            if not inner and not any(start.result in GOOD for start in done):
+            if not self._loading_jobs(str(skipped)) and not any(start.result in GOOD for start in done):
                 yield f"retry: {run.run_id} leaves out {skipped}, which was not done"
 
 

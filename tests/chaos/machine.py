@@ -1,4 +1,4 @@
-"""The state machine, as ``statemachine/refresh.asl.json`` has it: tasks with their retries, waits and Maps."""
+"""The state machine, as ``statemachine/refresh.asl.json`` has it: tasks, retries, waits and Maps."""
 
 from __future__ import annotations
 
@@ -119,9 +119,8 @@ class Machine:
 
     def _open(self, name: str) -> Opened:
         failing_since: float | None = None
+        document, execution = self.inputs[name], Execution(id=f"arn:{name}", name=name)
         while True:
-            document = self.inputs[name]
-            execution = Execution(id=f"arn:{name}", name=name)
             try:
                 opened: Opened = self._task(
                     name, "open_run", lambda by: self.service.opening.open(document, execution, by)
@@ -162,16 +161,11 @@ class Machine:
 
     def _step(self, name: str, step: str, timeout: int) -> Outcome:
         """One iteration of a Map, from StartJob or StartLoad to its end."""
-        tasks = self.service.bench.tasks
-        kind = step.split("-")[0]
-        starts, failing_since = True, None
+        starts = True
+        failing_since: float | None = None
         while True:
-            task = tasks.start if starts else tasks.check
-            function = f"{'start' if starts else 'check'}_{kind}"
             try:
-                progress: Progress = self._task(
-                    name, f"{function} {step}", lambda by, task=task: task(name, step, by)
-                )
+                progress = self._step_task(name, step, starts=starts)
             except TaskFailed as failed:
                 failing_since = failing_since or self.schedule.now()
                 elapsed = self.schedule.now() - failing_since
@@ -189,6 +183,13 @@ class Machine:
                 continue
             self._sleep(name, progress["wait"])
             starts = False
+
+    def _step_task(self, name: str, step: str, *, starts: bool) -> Progress:
+        tasks, kind = self.service.bench.tasks, step.split("-")[0]
+        task = tasks.start if starts else tasks.check
+        function = f"{'start' if starts else 'check'}_{kind} {step}"
+        progress: Progress = self._task(name, function, lambda by: task(name, step, by))
+        return progress
 
     def _task(self, name: str, function: str, act: Callable[[Any], Any]) -> Any:
         """A Task state with its one quick retry. Raises ``TaskFailed``."""

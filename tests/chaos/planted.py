@@ -20,7 +20,7 @@ from celonis_refresh.passage.starting import Start
 from celonis_refresh.passage.steering import Steering
 from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.pipelines.wishes import Wish
-from celonis_refresh.runs import claims, deliveries, leases
+from celonis_refresh.runs import claims, deliveries, leases, slots
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import Action, Table
 from celonis_refresh.steps.observation import Observation
@@ -81,7 +81,7 @@ def lease_freed_early() -> Iterator[None]:
 @contextmanager
 def slot_released_without_follow_up() -> Iterator[None]:
     """What waits is dropped when the slot is released."""
-    real = closing.release
+    real = slots.release
 
     def release(
         table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
@@ -197,11 +197,11 @@ def merged_options_lost() -> Iterator[None]:
 @contextmanager
 def retry_without_delivery() -> Iterator[None]:
     """A retry is not recorded, so that a second one starts another run."""
-    real = Accepting.again
+    real: Callable[..., Any] = Accepting.again
 
     def again(self: Accepting, *arguments: Any) -> Any:
         *before, given, deadline = arguments
-        acceptance = real(self, *before, [*given], deadline)
+        acceptance = real(self, *before, given, deadline)
         for key in given:
             self.claims.table.delete(self.claims.table.remove(key, ""), deadline)
         return acceptance

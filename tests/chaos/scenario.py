@@ -15,8 +15,32 @@ TABLES = ("orders", "items", "invoices")
 """The tables of every data model."""
 HOUR = 3600.0
 Kind = Literal[
-    "webhook", "api", "execution", "schedule", "cancel", "retry", "abort", "pause", "other_start", "other_cancel"
+    "webhook",
+    "api",
+    "execution",
+    "schedule",
+    "cancel",
+    "retry",
+    "abort",
+    "pause",
+    "other_start",
+    "other_cancel",
 ]
+
+
+SHARES: dict[Kind, int] = {
+    "webhook": 8,
+    "api": 3,
+    "execution": 1,
+    "schedule": 2,
+    "cancel": 2,
+    "retry": 2,
+    "abort": 1,
+    "pause": 1,
+    "other_start": 1,
+    "other_cancel": 1,
+}
+"""How often each kind of action is drawn."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +189,9 @@ def random_scenario(seed: int) -> Scenario:
     random = Random(f"scenario {seed}")  # noqa: S311 - a simulation
     settle = random.choice((30, 60, 120))
     long = random.random() < 0.3
-    models = [_target(random, f"model-{letter}", settle, long=long) for letter in "abc"[: random.randint(1, 3)]]
+    models = [
+        _target(random, f"model-{letter}", settle, long=long) for letter in "abc"[: random.randint(1, 3)]
+    ]
     names = [target.name for target in models]
     jobs = [_target(random, f"job-{letter}", settle, long=long) for letter in "abc"[: random.randint(1, 3)]]
     if random.random() < 0.3:
@@ -188,7 +214,7 @@ def random_scenario(seed: int) -> Scenario:
 def _target(random: Random, name: str, settle: int, *, long: bool) -> Target:
     least = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
     lags = random.choice(((0.0,), (0.0, 2.0, 8.0), (0.0, settle * 0.4, 1.0, settle * 0.8)))
-    failing = random.choice((0.0, 0.0, 0.2, 0.6))
+    failing = random.choice((0.0, 0.0, 0.0, 0.2, 0.6))
     busy: Literal["refuse", "queue"] = random.choice(("refuse", "refuse", "queue"))
     return Target(name, (least, least * random.choice((1.2, 4.0))), failing, (), lags, busy)
 
@@ -238,9 +264,7 @@ def _action(
     # Actions come in bursts, so that they meet each other.
     bursts = Random(int(busy_for) + len(pipelines)).sample(range(1, 20), 4)  # noqa: S311
     at = busy_for * random.choice(bursts) / 20 + random.choice((0.0, 1.0, 60.0, 900.0)) * random.random()
-    kinds: list[Kind] = ["webhook"] * 8 + ["api"] * 3 + ["execution", "schedule", "schedule"]
-    kinds += ["cancel", "cancel", "retry", "retry", "abort", "pause", "other_start", "other_cancel"]
-    kind = random.choice(kinds) if number > 1 else "webhook"
+    kind = random.choices(list(SHARES), list(SHARES.values()))[0] if number > 1 else "webhook"
     if kind in ("other_start", "other_cancel"):
         name = random.choice([*jobs, *models] if kind == "other_start" else jobs).name
         return Action(at, kind, (name,), seconds=random.uniform(20.0, 900.0))
