@@ -98,7 +98,8 @@ class Start(Step):
     def _wait_while_busy(self, observation: Observation) -> Progress:
         if observation.activity is Activity.RUNNING:
             self.state["shows_running"] = True
-        self._note_busy(observation)
+        if observation.activity is Activity.RUNNING or observation.running_rows:
+            self._note_busy(observation)  # more than an id that stands
         return self._wait("an execution that is running in Celonis already")
 
     def _note_busy(self, observation: Observation | None = None) -> None:
