@@ -169,8 +169,8 @@ def _holds(tree: Tree, item: Item, names: Names, values: Values) -> bool:
 def _compares(sign: str, left: Any, right: Any) -> bool:
     if left is None or right is None:
         return False
-    if sign == "=":
-        return bool(_plain(left) == _plain(right))
+    if sign in ("=", "<>"):
+        return bool(_plain(left) == _plain(right)) is (sign == "=")
     (kind, one), (other_kind, other) = _plain(left), _plain(right)
     return kind == other_kind and ORDERS[sign](one, other)
 

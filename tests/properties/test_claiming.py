@@ -35,6 +35,7 @@ from celonis_refresh.timing import Deadline, epoch, iso
 from tests.fakes.bench import Crashed
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
+from tests.fakes.leases import take
 from tests.fakes.search import examples
 from tests.properties.claiming_model import CALL_SECONDS, JOBS, SKIPS, Expected, Model, at_the_same_times
 
@@ -327,7 +328,7 @@ class Claiming(RuleBasedStateMachine):
         run_id, job = str(self.model.slots[pipeline].active), JOBS[pipeline]
         holder = self.model.leases.get(job)
         free = holder is None or holder == run_id or holder in self.model.ended
-        assert self.leases.take(run_id, keys.job_lease(job), self.deadline()) is free
+        assert take(self.leases, run_id, keys.job_lease(job), self.deadline()) is free
         if free:
             self.model.leases[job] = run_id
 
@@ -337,7 +338,7 @@ class Claiming(RuleBasedStateMachine):
         """A run that has ended gets nothing any more."""
         run_id = data.draw(st.sampled_from(sorted(self.model.ended)))
         with pytest.raises(RunClosed):
-            self.leases.take(run_id, keys.job_lease("own"), self.deadline())
+            take(self.leases, run_id, keys.job_lease("own"), self.deadline())
 
     @invariant()
     def one_run_per_pipeline(self) -> None:

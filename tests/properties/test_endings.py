@@ -25,6 +25,7 @@ from celonis_refresh.timing import iso
 from tests.fakes.bench import Bench, Crashed
 from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
+from tests.fakes.leases import take
 from tests.fakes.parts import closing_over, reconciling_over
 from tests.fakes.search import examples
 
@@ -285,7 +286,7 @@ class Endings(RuleBasedStateMachine):
         lease = keys.job_lease(job)
         held = self.bench.dynamodb.document(lease).get("run_id")
         try:
-            taken = self.bench.leases.take(run_id, lease, self.bench.deadline())
+            taken = take(self.bench.leases, run_id, lease, self.bench.deadline())
         except (RunClosed, RunNotFound):
             assert run_id not in self._open_runs() or self.bench.records.get(run_id).is_closing
         except (Crashed, TableBusy):

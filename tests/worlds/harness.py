@@ -10,7 +10,7 @@ from typing import Protocol
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.stopping import Findings, Stopping, earlier_of
+from celonis_refresh.passage.stopping import Findings, Stopping, free_leases
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
@@ -91,9 +91,7 @@ class RealService:
         bench.dynamodb.items[key] = {**bench.dynamodb.items[key], "status": status}
         for lease, until in findings.held.items():
             bench.leases.hold(run_id, lease, until, deadline)
-        for lease in findings.free:
-            earlier = earlier_of(run, lease, findings, bench.leases, bench.clock())
-            bench.leases.free(run_id, lease, bench.deadline(), earlier)
+        free_leases(run, findings, bench.leases, bench.clock(), bench.deadline())
 
 
 def real_service(bench: Bench, celonis: FakeCelonis) -> Service:

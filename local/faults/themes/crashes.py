@@ -39,7 +39,7 @@ CLAIM = Call("the claim", "TransactWriteItems")
 RECORD, STATE = Call("reading the record", "DynamoDB_.*GetItem"), Call("the first note", "UpdateItem")
 SECOND = Call("the second note", "UpdateItem", 2)
 KNOWN = Call("reading what the runs before took", "DynamoDB_.*GetItem", 2)
-LEARNED = Call("learning what this one took", "UpdateItem", 2)
+LEARNED = Call("learning what this one took", "UpdateItem")
 MAY_ASK = Call("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
 SECRET, PARAMETER = (
     Call("reading the secret", "GetSecretValue"),
@@ -48,7 +48,8 @@ SECRET, PARAMETER = (
 SIGN_IN = Call("signing in", r"POST .*/oauth2/token")
 LOOK, POST = Call("the look at the job", r"GET .*/jobs/"), Call("execute", r"POST .*/execute")
 LIST, CANCEL = Call("the list of executions", r"GET .*/executions"), Call("cancel", r"POST .*/cancel")
-LEASE, FREED = Call("the lease", "TransactWriteItems"), Call("freeing the lease", "TransactWriteItems")
+LEASE = Call("the lease", "TransactWriteItems")
+ENDED = Call("the end of the step, which frees its lease", "TransactWriteItems")
 FREED_LAST = Call("freeing the lease", "TransactWriteItems", 2)
 BASELINE = Call("recording the baseline", "TransactWriteItems", 2)
 MARKED = Call("marking the run as one that closes", "UpdateItem")
@@ -63,17 +64,17 @@ TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, BASELINE, POST, HANDED_OVER)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
 START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, STATE, POST, SECOND)
 LOADED_BY_JOB = (
-    Call("the lease of a model that the job loads", "TransactWriteItems", 2),
+    Call("the leases of the job and of a model that it loads", "TransactWriteItems"),
     Call("the look at a model that the job loads", LOAD_LOOK.pattern),
-    Call("the note of a model that the job loads", "UpdateItem"),
+    Call("the note of the job and of a model that it loads", "UpdateItem"),
 )
 WHY = (
     Call("asking for the failed tasks", r"GET .*/logs/executions\?"),
     Call("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
-CHECK_JOB = (RECORD, LOOK, LIST, STATE, LEARNED, FREED)
+CHECK_JOB = (RECORD, LOOK, LIST, ENDED, LEARNED)
 START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
-CHECK_LOAD = (RECORD, LOAD_LOOK, STATE, LEARNED, FREED)
+CHECK_LOAD = (RECORD, LOAD_LOOK, ENDED, LEARNED)
 CLOSE_RUN = (
     DESCRIBED, RECORD, MARKED, LOOK, LIST, CANCEL, PARAMETER, END, FREED_LAST, HANDED_OVER, NOTICE, TOLD,
 )  # fmt: skip

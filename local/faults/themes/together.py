@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from local.faults.case import Case, Expected, job_case, load_case, ok
 from local.faults.scene import Scene
@@ -12,6 +13,8 @@ from local.faults.scene import Scene
 def cases() -> Iterator[Case]:
     yield from _one_pipeline()
     yield from _two_pipelines()
+    yield _keeps_a_model()
+    yield _never_answers()
 
 
 def at_once(*acts: Callable[[], object]) -> list[object]:
@@ -118,4 +121,63 @@ def _two_pipelines() -> Iterator[Case]:
         before=second,
         start=by_hand,
         says=("is busy with another run",),
+    )
+
+
+def _keeps_a_model() -> Case:
+    """Neither run may wait for the other: one has the model, and both need the job that loads it."""
+
+    def two_jobs(scene: Scene) -> None:
+        second, inner = scene.new_job(seconds=3), {"data_model": scene.model, "started_by": "job"}
+        scene.team.control("PUT", f"/jobs/{second}", loads_model=scene.model)
+        scene.define(scene.name, loads=[inner])
+        scene.define(f"{scene.name}-b", jobs=[{"job": second}], loads=[inner])
+
+    def both(scene: Scene) -> None:
+        scene.start()
+        scene.until_started()
+        scene.start(f"{scene.name}-b")
+
+    def loaded_twice(scene: Scene) -> Iterator[str]:
+        loads = scene.team.started(scene.model)
+        if [one["by"] for one in loads] != [f"job {scene.jobs[1]}"] * 2:
+            yield f"the model was loaded by {[one['by'] for one in loads]}"
+
+    return Case(
+        "a run that keeps a model for its second job, and one that needs both",
+        ok(3, runs=2),
+        job={"seconds": 8},
+        model={"seconds": 2},
+        before=two_jobs,
+        start=both,
+        also=loaded_twice,
+    )
+
+
+def _never_answers() -> Case:
+    """A run that cannot reach Celonis holds nothing that another one needs."""
+
+    def mistyped(scene: Scene) -> None:
+        connection = f"mistyped-{scene.name[:4]}"
+        document = {**scene.team.document(), "base_url": "http://127.0.0.1:9"}
+        scene.ground.store_secret(f"connections/{connection}", document)
+        jobs: list[dict[str, Any]] = [{"job": scene.job, "timeout": 40}]
+        scene.define(f"{scene.name}-b", connection=connection, jobs=jobs)
+
+    def mistyped_first(scene: Scene) -> None:
+        scene.start(f"{scene.name}-b")
+        scene.until(lambda: any("trouble" in state for state in scene.first_steps()), "the trouble")
+        scene.start()
+
+    def healthy_first(scene: Scene) -> Iterator[str]:
+        ends = {run["pipeline"]: run["ended_at"] for run in scene.runs()}
+        if ends[scene.name] >= ends[f"{scene.name}-b"]:
+            yield "the healthy pipeline waited for the other one"
+
+    return job_case(
+        "a pipeline beside one whose base URL never answers",
+        Expected(("FAILED JobTimedOut", "SUCCEEDED"), 1, 0),
+        before=mistyped,
+        start=mistyped_first,
+        also=healthy_first,
     )

@@ -97,8 +97,8 @@ def cancels(bench: Bench) -> list[str]:
 
 def holder(bench: Bench, lease: str = JOB_LEASE) -> str | None:
     """The run that holds a lease."""
-    item = bench.table.get(lease)
-    return str(item["run_id"]) if item else None
+    item = bench.table.get(lease) or {}
+    return str(item["run_id"]) if "run_id" in item else None
 
 
 def unauthorised() -> AuthenticationFailed:

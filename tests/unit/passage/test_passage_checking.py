@@ -316,8 +316,8 @@ def test_the_end_is_written_before_the_lease_is_freed() -> None:
     out = Outgoing(bench)
     bench.check("job-0")
     learned = Write("UpdateItem", ("durations#job#job-a#FULL",))
-    freed = Write("TransactWriteItems", ("lease#job#job-a", "earlier#job#job-a"))
-    assert out.writes == [SAVED, freed, learned]
+    ended = Write("TransactWriteItems", (RECORD, "lease#job#job-a", "earlier#job#job-a"))
+    assert out.writes == [ended, learned]
 
 
 def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_show() -> None:

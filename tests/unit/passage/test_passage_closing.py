@@ -13,7 +13,15 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition
 from tests.unit.passage.exit import Exit
-from tests.unit.passage.outgoing import RECORD, SLOT, Outgoing, Write, cancels, holder
+from tests.unit.passage.outgoing import (
+    JOB_LEASE,
+    RECORD,
+    SLOT,
+    Outgoing,
+    Write,
+    cancels,
+    holder,
+)
 
 DAY = 86_400
 NOTICE = keys.notice(RUN)
@@ -358,3 +366,14 @@ def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
 
 def refused() -> CelonisError:
     return CelonisError("Denied.", hint="Permission needed.", method="GET", path="/", status=403)
+
+
+def test_a_run_that_is_stopped_while_it_is_queued_leaves_the_queue() -> None:
+    leave = Exit()
+    bench = leave.bench
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    bench.start("job-0")
+    leave.end("ABORTED", "Canceled", "Stopped.")
+    lease = bench.dynamodb.document(JOB_LEASE)
+    assert (lease["run_id"], "queue" in lease) == ("other-1", False)

@@ -12,6 +12,7 @@ from celonis_refresh.runs.errors import RunClosed
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.fakes.celonis import Lane
+from tests.fakes.leases import take
 from tests.unit.passage.exit import Exit
 from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, cancels, holder
 
@@ -193,9 +194,9 @@ def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_e
     again = bench.records.begin_closing(bench.records.get(RUN), "2027-01-01T00:00:00.000Z", bench.deadline())
     assert again.item["closing"] == "2026-01-01T00:00:00.000Z"
     bench.open(job_definition(), "other-1", "other")
-    assert bench.leases.take("other-1", JOB_LEASE, bench.deadline()) is False
+    assert take(bench.leases, "other-1", JOB_LEASE, bench.deadline()) is False
     with pytest.raises(RunClosed):
-        bench.leases.take(RUN, OTHER_LEASE, bench.deadline())
+        take(bench.leases, RUN, OTHER_LEASE, bench.deadline())
     with pytest.raises(RunClosed):
         bench.records.note(bench.records.get(RUN), {"loads": {}}, bench.deadline())
 

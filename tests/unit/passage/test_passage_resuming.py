@@ -10,6 +10,7 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.passage.retrying import MAX_SKIP_AGE
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.errors import RunClosed
+from celonis_refresh.runs.lease_items import LeaseRequest, Place
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, job_definition, load_definition
 from tests.fakes.celonis import denied, throttled, unavailable
@@ -268,12 +269,58 @@ def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behin
     assert desk.bench.state("load-0", again)["evidence"]["ours"] == ours.id  # type: ignore[index]
 
 
+def inherits(desk: Desk, run_id: str, former: str, *leases: str) -> bool:
+    """Whether a run inherits the lease of the job, and these."""
+    bench = desk.bench
+    request = LeaseRequest(run_id, (JOB_LEASE, *leases), Place(keeps=False, since=bench.clock.now))
+    write = bench.records.step_write(bench.records.get(run_id), "job-0", {})
+    return bench.leases.inherit(request, former, write, bench.deadline())
+
+
 def test_a_lease_is_inherited_from_that_run_only() -> None:
     desk = left_running()
     again = retried(desk)
-    leases, deadline = desk.bench.leases, desk.bench.deadline()
-    assert not leases.inherit(again, JOB_LEASE, "another", deadline)
-    assert leases.inherit(again, JOB_LEASE, RUN, deadline)
-    assert leases.inherit(again, JOB_LEASE, RUN, deadline)
+    assert not inherits(desk, again, "another")
+    assert inherits(desk, again, RUN)
+    assert inherits(desk, again, RUN)
     with pytest.raises(RunClosed):
-        leases.inherit(RUN, JOB_LEASE, again, deadline)
+        inherits(desk, RUN, again)
+
+
+def test_leases_are_inherited_all_at_once_or_none_of_them() -> None:
+    desk = left_running()
+    again = retried(desk)
+    bench = desk.bench
+    bench.open(load_definition(), "other-1", "other")
+    bench.start("load-0", "other-1")
+    assert not inherits(desk, again, RUN, MODEL_LEASE)
+    assert (holder(bench), holder(bench, MODEL_LEASE)) == (RUN, "other-1")
+    assert bench.state("job-0", again) == {}
+
+
+def test_a_lease_is_inherited_before_the_runs_that_are_queued_for_it() -> None:
+    """What they wait for is the job that the retry goes on with; they keep their places."""
+    desk = Desk()
+    bench = desk.bench
+    bench.celonis.jobs[JOB].seconds = 6 * HOURS
+    bench.start("job-0")
+    bench.clock.sleep(60.0)
+    bench.check("job-0")
+    bench.open(job_definition(), "other-1", "other")
+    assert bench.start("job-0", "other-1")["status"] == "WAITING"
+    desk.end("FAILED", "Lambda.Unknown", "AWS failed.")
+    again = retried(desk)
+    assert bench.start("job-0", again)["status"] == "RUNNING"
+    assert (holder(bench), list(bench.dynamodb.document(JOB_LEASE)["queue"])) == (again, ["other-1"])
+    assert bench.start("job-0", "other-1")["status"] == "WAITING"
+    assert bench.go("job-0", again) == "SUCCEEDED"
+    assert bench.start("job-0", "other-1")["status"] == "RUNNING"
+
+
+def test_a_retry_that_waits_for_celonis_holds_no_lease() -> None:
+    desk = left_running(seconds=0.5 * HOURS)
+    assert desk.round().leases == [JOB_LEASE]
+    again = retried(desk)
+    desk.bench.celonis.faults["job"] = [unavailable()]
+    assert desk.bench.start("job-0", again)["status"] == "WAITING"
+    assert holder(desk.bench) is None

@@ -18,6 +18,7 @@ from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, Crashed, job_definition, load_definition
 from tests.fakes.celonis import Lags, Shows, denied, rejected, throttled, unavailable
+from tests.fakes.leases import take
 from tests.unit.passage.outgoing import (
     JOB_LEASE,
     MODEL_LEASE,
@@ -34,7 +35,8 @@ from tests.unit.passage.outgoing import (
 POSTED = ("execute_job", JOB, "FULL")
 TAKEN = Write("TransactWriteItems", (RECORD, JOB_LEASE))
 SAVED = Write("UpdateItem", (RECORD,))
-FREED = Write("DeleteItem", (JOB_LEASE,))
+FREED = Write("TransactWriteItems", (RECORD, JOB_LEASE))
+"""The state of the step, and its lease with it."""
 
 
 def opened(definition: Definition | None = None, **lane: Any) -> Bench:
@@ -255,7 +257,7 @@ def test_a_refusal_while_nothing_is_under_way_is_for_good(status: int) -> None:
     with pytest.raises(CelonisError) as caught:
         bench.start("job-0")
     assert caught.value.name == "CelonisRejected"
-    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions", SAVED, FREED]
+    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions", FREED]
     state = bench.state("job-0")
     assert (state["outcome"], state["error"]) == ("FAILED", "CelonisRejected")
     assert holder(bench) is None
@@ -268,7 +270,7 @@ def test_a_start_that_celonis_throttled_is_taken_back_and_sent_later() -> None:
     assert progress["status"] == "WAITING"
     state = bench.state("job-0")
     assert (state["refused"], state["posts"]) == (True, 0)
-    assert holder(bench) == RUN
+    assert holder(bench) is None
     assert bench.start("job-0")["status"] == "RUNNING"
     assert starts(bench) == [POSTED, POSTED]
     assert len(bench.celonis.jobs[JOB].mine) == 1
@@ -294,7 +296,7 @@ def test_a_refused_start_is_taken_back_and_sent_once_what_ran_must_show() -> Non
         0,
         {"at": pytest.approx(bench.clock.now, abs=20.0), "ids": [], "unnamed": True},
     )
-    assert holder(bench) == RUN
+    assert holder(bench) is None
     assert wait_for_start(bench) >= 30.0
     assert starts(bench) == [POSTED, POSTED]
     assert len(bench.celonis.jobs[JOB].mine) == 1
@@ -578,12 +580,13 @@ def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
     assert starts(bench) == []
 
 
-def test_with_too_little_time_left_nothing_is_sent_and_nothing_written() -> None:
+def test_with_too_little_time_left_nothing_is_sent_and_the_lease_is_given_back() -> None:
     bench = opened()
     out = Outgoing(bench)
     assert bench.tasks.start(RUN, "job-0", bench.deadline(0.65))["status"] == "WAITING"
-    assert out.log == [TAKEN, "job", "executions"]
-    assert bench.state("job-0") == {}
+    assert out.log == [TAKEN, "job", "executions", FREED]
+    assert "sent_by" not in bench.state("job-0")
+    assert holder(bench) is None
 
 
 def claimed_start(bench: Bench) -> UnsavedAnswer | None:
@@ -633,10 +636,10 @@ def test_a_start_right_after_the_claim_whose_answer_was_lost_has_none_to_hand_on
 def test_a_start_right_after_the_claim_is_not_sent_where_the_execution_before_is_not_shown_yet() -> None:
     bench = opened()
     earlier = Earlier().followed_by(["exec-0x"], None, bench.clock.now + 60.0, shows_running=True)
-    bench.leases.take(RUN, JOB_LEASE, bench.deadline())
+    take(bench.leases, RUN, JOB_LEASE, bench.deadline())
     bench.leases.free(RUN, JOB_LEASE, bench.deadline(), earlier)
     assert claimed_start(bench) is None
-    assert (starts(bench), bench.state("job-0")) == ([], {})
+    assert (starts(bench), set(bench.state("job-0"))) == ([], {"rev", "shown"})
     bench.clock.sleep(60.0)
     assert claimed_start(bench) is not None
     assert starts(bench) == [POSTED]
@@ -651,8 +654,8 @@ def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted()
     bench.celonis.models[MODEL].before(600.0)
     out = Outgoing(bench)
     bench.start("job-0")
-    model = Write("TransactWriteItems", (RECORD, MODEL_LEASE))
-    assert out.log == [TAKEN, model, "last_load", SAVED, "job", "executions", SAVED, "execute_job", SAVED]
+    taken = Write("TransactWriteItems", (RECORD, JOB_LEASE, MODEL_LEASE))
+    assert out.log == [taken, "last_load", "job", "executions", SAVED, "execute_job", SAVED]
     assert baseline_of(bench, "load-0")["ids"] == ["exec-1"]
     assert holder(bench, MODEL_LEASE) == RUN
 

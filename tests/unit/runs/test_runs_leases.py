@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
-from celonis_refresh.runs.errors import RunClosed, RunNotFound
+from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
+from celonis_refresh.runs.lease_items import Blocked, LeaseRequest, Place
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.records import Records, RunStatus
+from celonis_refresh.runs.records import Records, RunStatus, StepWrite
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, Clock
-from tests.unit.runs.both import claim, definition
+from tests.fakes.leases import take
+from tests.unit.runs.both import Both, claim, definition
 
 LEASE = keys.model_lease("model-a")
 
@@ -29,12 +34,12 @@ def end(records: Records, run_id: str, deadline: Deadline) -> None:
 
 
 def holder(table: Table, lease: str = LEASE) -> str | None:
-    item = table.get(lease)
-    return str(item["run_id"]) if item else None
+    item = table.get(lease) or {}
+    return item.get("run_id")
 
 
 def test_a_free_lease_is_taken(leases: Leases, table: Table, clock: Clock, deadline: Deadline) -> None:
-    assert leases.take("one-1", LEASE, deadline)
+    assert take(leases, "one-1", LEASE, deadline)
     at = iso(START)
     assert table.get(LEASE) == {
         "pk": LEASE,
@@ -46,40 +51,40 @@ def test_a_free_lease_is_taken(leases: Leases, table: Table, clock: Clock, deadl
 
 
 def test_a_lease_is_one_runs_at_a_time(leases: Leases, table: Table, deadline: Deadline) -> None:
-    assert leases.take("one-1", LEASE, deadline)
-    assert not leases.take("two-1", LEASE, deadline)
+    assert take(leases, "one-1", LEASE, deadline)
+    assert not take(leases, "two-1", LEASE, deadline)
     assert holder(table) == "one-1"
 
 
 def test_whoever_holds_it_takes_it_again(leases: Leases, deadline: Deadline) -> None:
-    assert leases.take("one-1", LEASE, deadline)
-    assert leases.take("one-1", LEASE, deadline)
+    assert take(leases, "one-1", LEASE, deadline)
+    assert take(leases, "one-1", LEASE, deadline)
 
 
 def test_a_job_and_a_model_of_the_same_id_have_leases_of_their_own(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
     job = keys.job_lease("model-a")
-    assert leases.take("one-1", LEASE, deadline)
-    assert leases.take("two-1", job, deadline)
+    assert take(leases, "one-1", LEASE, deadline)
+    assert take(leases, "two-1", job, deadline)
     assert (holder(table), holder(table, job)) == ("one-1", "two-1")
 
 
 def test_a_lease_whose_run_has_ended_is_taken_over(
     leases: Leases, records: Records, table: Table, deadline: Deadline
 ) -> None:
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     end(records, "one-1", deadline)
-    assert leases.take("two-1", LEASE, deadline)
+    assert take(leases, "two-1", LEASE, deadline)
     assert holder(table) == "two-1"
 
 
 def test_a_lease_whose_run_is_forgotten_is_taken_over(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     table.delete(table.remove(keys.run("one-1"), ""), deadline)
-    assert leases.take("two-1", LEASE, deadline)
+    assert take(leases, "two-1", LEASE, deadline)
 
 
 def test_a_run_that_has_ended_takes_nothing(
@@ -87,7 +92,7 @@ def test_a_run_that_has_ended_takes_nothing(
 ) -> None:
     end(records, "one-1", deadline)
     with pytest.raises(RunClosed) as caught:
-        leases.take("one-1", LEASE, deadline)
+        take(leases, "one-1", LEASE, deadline)
     assert (caught.value.run_id, caught.value.status) == ("one-1", "FAILED")
     assert holder(table) is None
 
@@ -95,20 +100,20 @@ def test_a_run_that_has_ended_takes_nothing(
 def test_a_run_that_has_ended_does_not_even_keep_what_it_holds(
     leases: Leases, records: Records, deadline: Deadline
 ) -> None:
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     end(records, "one-1", deadline)
     with pytest.raises(RunClosed):
-        leases.take("one-1", LEASE, deadline)
+        take(leases, "one-1", LEASE, deadline)
 
 
 def test_a_run_without_a_record_takes_nothing(leases: Leases, table: Table, deadline: Deadline) -> None:
     with pytest.raises(RunNotFound):
-        leases.take("nobody", LEASE, deadline)
+        take(leases, "nobody", LEASE, deadline)
     assert holder(table) is None
 
 
 def test_a_lease_is_freed_by_its_holder_only(leases: Leases, table: Table, deadline: Deadline) -> None:
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     leases.free("two-1", LEASE, deadline)
     assert holder(table) == "one-1"
     leases.free("one-1", LEASE, deadline)
@@ -123,15 +128,15 @@ def test_freeing_twice_is_harmless(leases: Leases, deadline: Deadline) -> None:
 def test_a_lease_that_is_held_is_taken_over_only_from_that_moment_on(
     leases: Leases, records: Records, table: Table, clock: Clock, deadline: Deadline
 ) -> None:
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     leases.hold("one-1", LEASE, START + 60.0, deadline)
     end(records, "one-1", deadline)
     for _ in range(2):
-        assert not leases.take("two-1", LEASE, deadline)
+        assert not take(leases, "two-1", LEASE, deadline)
         clock.sleep(29.9)
     assert holder(table) == "one-1"
     clock.sleep(0.2)
-    assert leases.take("two-1", LEASE, deadline)
+    assert take(leases, "two-1", LEASE, deadline)
     assert holder(table) == "two-1"
     assert "held_until" not in (table.get(LEASE) or {})
 
@@ -139,7 +144,7 @@ def test_a_lease_that_is_held_is_taken_over_only_from_that_moment_on(
 def test_a_lease_is_held_by_its_holder_only(leases: Leases, table: Table, deadline: Deadline) -> None:
     leases.hold("one-1", LEASE, START + 60.0, deadline)
     assert table.get(LEASE) is None
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     leases.hold("two-1", LEASE, START + 60.0, deadline)
     assert "held_until" not in (table.get(LEASE) or {})
 
@@ -147,7 +152,303 @@ def test_a_lease_is_held_by_its_holder_only(leases: Leases, table: Table, deadli
 def test_a_lease_that_is_held_is_freed_by_its_holder_all_the_same(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
-    leases.take("one-1", LEASE, deadline)
+    take(leases, "one-1", LEASE, deadline)
     leases.hold("one-1", LEASE, START + 60.0, deadline)
     leases.free("one-1", LEASE, deadline)
     assert holder(table) is None
+
+
+# ---------------------------------------------------------------- several leases at once, and their queues
+
+JOB, OTHER = keys.job_lease("job-a"), keys.job_lease("job-b")
+LATER = START + 3600.0
+"""A moment until which a place counts."""
+
+
+@pytest.fixture
+def desk(leases: Leases, records: Records, clock: Clock, deadline: Deadline) -> Desk:
+    return Desk(leases, records, clock, deadline)
+
+
+class Desk:
+    """What steps of the runs one-1 and two-1 ask for."""
+
+    def __init__(self, leases: Leases, records: Records, clock: Clock, deadline: Deadline) -> None:
+        self.leases, self.records, self.clock, self.deadline = leases, records, clock, deadline
+
+    def request(
+        self,
+        run_id: str,
+        *wanted: str,
+        since: float = START,
+        keeps: bool = False,
+        later: tuple[str, ...] = (),
+    ) -> LeaseRequest:
+        return LeaseRequest(run_id, wanted, Place(keeps=keeps, since=since), later)
+
+    def check(self, run_id: str) -> StepWrite:
+        return self.records.step_check(self.records.get(run_id), "job-0")
+
+    def write(self, run_id: str, **state: object) -> StepWrite:
+        return self.records.step_write(self.records.get(run_id), "job-0", state)
+
+    def acquire(self, request: LeaseRequest, *held: str) -> Blocked | None:
+        return self.leases.acquire(request, self.check(request.run_id), self.deadline, held)
+
+    def enqueue(self, request: LeaseRequest, until: float = LATER) -> Blocked:
+        blocked = self.acquire(request)
+        assert blocked is not None
+        self.leases.enqueue(blocked, self.check(request.run_id), until, self.deadline)
+        return blocked
+
+    def give_back(self, request: LeaseRequest, place: Place | None = None, *, held: bool = True) -> None:
+        write = self.write(request.run_id, waiting_for="Celonis")
+        self.leases.give_back(request, write, self.deadline, place, held=held)
+
+    def queue(self, lease: str) -> dict[str, Any]:
+        return dict((self.leases.table.get(lease) or {}).get("queue", {}))
+
+
+def test_several_leases_are_acquired_in_one_transaction(desk: Desk, client: Both, table: Table) -> None:
+    client.calls.clear()
+    assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
+    assert client.calls == ["get_item", "transact_write_items"]  # the first is of this test
+    assert (holder(table, JOB), holder(table)) == ("one-1", "one-1")
+
+
+@pytest.mark.parametrize("taken", [JOB, LEASE])
+def test_where_one_of_several_is_held_none_is_acquired(desk: Desk, table: Table, taken: str) -> None:
+    assert desk.acquire(desk.request("two-1", taken)) is None
+    blocked = desk.acquire(desk.request("one-1", JOB, LEASE))
+    assert blocked is not None
+    assert {JOB, LEASE} - {taken} == {lease for lease in (JOB, LEASE) if holder(table, lease) is None}
+
+
+def test_the_leases_of_a_step_that_moved_are_not_acquired(desk: Desk, table: Table) -> None:
+    """A task that was overtaken by its retry must not hold anything again."""
+    check = desk.check("one-1")
+    desk.records.save_step(desk.records.get("one-1"), "job-0", {}, desk.deadline)
+    with pytest.raises(StepMoved):
+        desk.leases.acquire(desk.request("one-1", JOB), check, desk.deadline)
+    assert holder(table, JOB) is None
+
+
+def test_what_the_run_holds_already_is_no_obstacle(desk: Desk, table: Table) -> None:
+    desk.acquire(desk.request("one-1", JOB))
+    assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
+    assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
+    assert (holder(table, JOB), holder(table)) == ("one-1", "one-1")
+
+
+def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(desk: Desk) -> None:
+    """It waits for the job: that is no reason to keep another run from the model."""
+    desk.acquire(desk.request("two-1", JOB))
+    desk.enqueue(desk.request("one-1", JOB, LEASE))
+    assert desk.queue(JOB) == {"one-1": {"keeps": False, "since": START, "until": LATER}}
+    assert desk.queue(LEASE) == {}
+    desk.leases.free("two-1", JOB, desk.deadline)
+    desk.acquire(desk.request("two-1", LEASE))
+    desk.enqueue(desk.request("one-1", JOB, LEASE))
+    assert (set(desk.queue(JOB)), set(desk.queue(LEASE))) == ({"one-1"}, {"one-1"})
+
+
+def queued_first(desk: Desk, table: Table, deadline: Deadline, **fields: Any) -> LeaseRequest:
+    """One-1 waits for the job that two-1 held and has freed."""
+    request = desk.request("one-1", JOB, **fields)
+    desk.acquire(desk.request("two-1", JOB))
+    desk.enqueue(request)
+    desk.leases.free("two-1", JOB, deadline)
+    assert holder(table, JOB) is None
+    return request
+
+
+def test_a_run_that_comes_later_yields_to_one_that_is_queued(
+    desk: Desk, table: Table, deadline: Deadline
+) -> None:
+    request = queued_first(desk, table, deadline)
+    assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0)) is not None
+    assert desk.acquire(request) is None
+    assert (holder(table, JOB), desk.queue(JOB)) == ("one-1", {})
+
+
+def test_a_run_that_waits_for_longer_goes_first(desk: Desk, table: Table, deadline: Deadline) -> None:
+    queued_first(desk, table, deadline)
+    assert desk.acquire(desk.request("two-1", JOB, since=START - 1.0)) is None
+    assert (holder(table, JOB), set(desk.queue(JOB))) == ("two-1", {"one-1"})
+
+
+def test_a_run_that_keeps_what_others_wait_for_goes_first(
+    desk: Desk, table: Table, deadline: Deadline
+) -> None:
+    queued_first(desk, table, deadline)
+    assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0, keeps=True)) is None
+
+
+def test_a_run_that_will_keep_leases_does_not_begin_while_another_is_queued_for_what_it_needs_later(
+    desk: Desk, table: Table, deadline: Deadline
+) -> None:
+    queued_first(desk, table, deadline)
+    request = desk.request("two-1", OTHER, LEASE, since=START + 1.0, later=(JOB,))
+    assert desk.acquire(request) is not None
+    assert (holder(table, OTHER), holder(table)) == (None, None)
+    desk.enqueue(request)
+    assert (set(desk.queue(OTHER)), set(desk.queue(LEASE))) == ({"two-1"}, {"two-1"})
+    assert desk.acquire(desk.request("one-1", JOB)) is None
+    assert desk.acquire(request) is None  # it needs the queue to be empty, not the lease to be free
+
+
+def test_a_place_that_was_not_renewed_blocks_nobody(
+    desk: Desk, table: Table, clock: Clock, deadline: Deadline
+) -> None:
+    queued_first(desk, table, deadline)
+    clock.now = LATER
+    later = desk.request("two-1", JOB, since=LATER)
+    desk.deadline = Deadline.after(5.0, clock)
+    assert desk.acquire(later) is None
+    assert desk.queue(JOB) == {}
+
+
+@pytest.mark.parametrize("closing", [True, False])
+def test_the_place_of_a_run_that_ends_blocks_nobody(
+    desk: Desk, records: Records, table: Table, deadline: Deadline, *, closing: bool
+) -> None:
+    queued_first(desk, table, deadline)
+    if closing:
+        records.begin_closing(records.get("one-1"), iso(START), deadline)
+    else:
+        end(records, "one-1", deadline)
+    assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0)) is None
+    assert desk.queue(JOB) == {}
+
+
+def test_a_place_is_renewed_with_the_lease_as_it_is(desk: Desk, table: Table, deadline: Deadline) -> None:
+    desk.acquire(desk.request("two-1", JOB))
+    request = desk.request("one-1", JOB)
+    assert not desk.enqueue(request).is_queued(START)
+    blocked = desk.acquire(request)
+    assert blocked is not None
+    assert blocked.is_queued(LATER)
+    assert not blocked.is_queued(LATER + 1.0)
+    desk.leases.hold("two-1", JOB, START + 60.0, deadline)  # what was read is not what is there
+    desk.leases.enqueue(blocked, desk.check("one-1"), LATER + 60.0, deadline)
+    assert desk.queue(JOB)["one-1"]["until"] == LATER + 60.0
+    assert (holder(table, JOB), (table.get(JOB) or {})["held_until"]) == ("two-1", START + 60.0)
+
+
+def test_a_run_that_holds_its_own_lease_and_cannot_have_another_gives_it_back(
+    desk: Desk, table: Table
+) -> None:
+    """An attempt before, which died, had both."""
+    request = desk.request("one-1", JOB, LEASE)
+    desk.acquire(desk.request("two-1", LEASE))
+    desk.enqueue(request)
+    desk.acquire(desk.request("one-1", JOB))
+    blocked = desk.enqueue(request)
+    assert not blocked.is_queued(START)
+    assert (holder(table, JOB), set(desk.queue(JOB))) == (None, {"one-1"})
+
+
+def test_a_claim_takes_no_lease_for_which_a_run_is_queued(
+    desk: Desk, claims: Claims, table: Table, deadline: Deadline
+) -> None:
+    request = queued_first(desk, table, deadline)
+    accepted = claims.accept([claim("three")], [], deadline).results[0]
+    assert (accepted.status, accepted.holds_lease) == ("started", False)
+    assert desk.acquire(request) is None
+
+
+def test_leases_are_given_back_with_what_is_noted_of_the_step(
+    desk: Desk, client: Both, table: Table, records: Records
+) -> None:
+    request = desk.request("one-1", JOB, LEASE)
+    desk.acquire(request)
+    client.calls.clear()
+    desk.give_back(request)
+    assert client.calls == ["get_item", "transact_write_items"]
+    assert (table.get(JOB), table.get(LEASE)) == (None, None)
+    assert records.get("one-1").steps["job-0"] == {"waiting_for": "Celonis", "rev": 1}
+
+
+def test_a_lease_that_is_given_back_keeps_the_places_of_others(desk: Desk, table: Table) -> None:
+    request = desk.request("one-1", JOB)
+    desk.acquire(request)
+    desk.enqueue(desk.request("two-1", JOB))
+    desk.give_back(request)
+    assert (holder(table, JOB), set(desk.queue(JOB))) == (None, {"two-1"})
+
+
+def test_a_run_that_gives_back_may_stay_queued(desk: Desk, table: Table) -> None:
+    request = desk.request("one-1", JOB, LEASE)
+    desk.acquire(request)
+    desk.give_back(request, Place(keeps=False, since=START, until=LATER))
+    assert (set(desk.queue(JOB)), set(desk.queue(LEASE))) == ({"one-1"}, {"one-1"})
+    assert desk.acquire(desk.request("two-1", LEASE, since=START + 1.0)) is not None
+    assert desk.acquire(request) is None
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
+    desk: Desk, table: Table, *, held: bool
+) -> None:
+    """After a crash, a step does not know whether its leases are held for it."""
+    request = desk.request("one-1", JOB, LEASE)
+    if not held:
+        desk.acquire(request)
+    desk.give_back(request, held=held)
+    assert (table.get(JOB), table.get(LEASE)) == (None, None)
+
+
+def test_what_others_hold_is_not_given_back(desk: Desk, table: Table, records: Records) -> None:
+    desk.acquire(desk.request("two-1", JOB))
+    for held in (True, False):
+        desk.give_back(desk.request("one-1", JOB, LEASE), held=held)
+    assert (holder(table, JOB), holder(table)) == ("two-1", None)
+    assert records.get("one-1").steps["job-0"]["rev"] == 2
+
+
+def test_a_lease_is_freed_with_the_place_of_its_run_and_keeps_the_others(
+    desk: Desk, table: Table, deadline: Deadline
+) -> None:
+    desk.acquire(desk.request("two-1", JOB))
+    desk.enqueue(desk.request("one-1", JOB))
+    desk.leases.free("one-1", JOB, deadline)
+    assert (holder(table, JOB), desk.queue(JOB)) == ("two-1", {})
+    desk.enqueue(desk.request("one-1", JOB))
+    desk.leases.free("two-1", JOB, deadline)
+    assert "run_id" not in (table.get(JOB) or {})
+    assert set(desk.queue(JOB)) == {"one-1"}
+
+
+def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
+    desk: Desk, client: Both, table: Table, records: Records, deadline: Deadline
+) -> None:
+    desk.acquire(desk.request("one-1", JOB))
+    earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
+    write = desk.write("one-1", outcome="SUCCEEDED")
+    client.calls.clear()
+    desk.leases.end("one-1", JOB, write, deadline, earlier)
+    assert client.calls == ["transact_write_items"]
+    assert (table.get(JOB), desk.leases.earlier(JOB)) == (None, earlier)
+    assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
+
+
+def test_a_step_that_ends_after_its_lease_was_freed_stores_no_execution(
+    desk: Desk, table: Table, records: Records, deadline: Deadline
+) -> None:
+    desk.acquire(desk.request("two-1", JOB))
+    earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
+    desk.leases.end("one-1", JOB, desk.write("one-1", outcome="SUCCEEDED"), deadline, earlier)
+    assert (holder(table, JOB), desk.leases.earlier(JOB)) == ("two-1", Earlier())
+    assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
+
+
+def test_places_of_runs_that_ended_are_removed_and_others_stay(
+    desk: Desk, records: Records, table: Table, deadline: Deadline
+) -> None:
+    request = queued_first(desk, table, deadline)
+    assert not desk.leases.remove_ended(desk.leases.find(JOB), deadline)
+    assert not desk.leases.remove_ended(desk.leases.find(OTHER), deadline)
+    assert set(desk.queue(JOB)) == {request.run_id}
+    end(records, "one-1", deadline)
+    assert desk.leases.remove_ended(desk.leases.find(JOB), deadline)
+    assert table.get(JOB) is None

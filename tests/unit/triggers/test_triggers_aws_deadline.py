@@ -23,7 +23,7 @@ from celonis_refresh.passage.request_time import (
     MORE_HAND_OVER_SECONDS,
     RequestTime,
 )
-from celonis_refresh.passage.triggering import Reply, Triggering
+from celonis_refresh.passage.triggering import GIVE_BACK_SECONDS, Reply, Triggering
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 from tests.fakes.aws import Asked, Failure, Wire
@@ -237,8 +237,10 @@ def test_a_note_that_was_written_and_not_answered_is_no_reason_not_to_start(trig
 def test_a_note_that_is_never_answered_leaves_the_start_to_the_state_machine(trigger: Trigger) -> None:
     trigger.wire.takes[CLAIM] = [trigger.wire.usually, LONG, LONG, LONG]
     assert trigger.arrive().status == 202
-    assert len(trigger.notes) > 1
-    assert all(asked.ends - trigger.arrived <= RESERVED + 0.001 for asked in trigger.notes[1:])
+    *notes, given_back = trigger.notes
+    assert len(notes) > 1
+    assert all(asked.ends - trigger.arrived <= RESERVED + 0.001 for asked in notes[1:])
+    assert given_back.ends - trigger.arrived <= RESERVED + GIVE_BACK_SECONDS + 0.001
     assert trigger.started() == 0
     assert trigger.wire.started == ["otc-1"]
 

@@ -21,12 +21,13 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.leases import lease_item
+from celonis_refresh.runs.lease_items import lease_item
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.timing import iso
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.fakes.clock import START
 from tests.fakes.dynamodb import client_error
+from tests.fakes.leases import take
 from tests.fakes.parts import RETENTION_DAYS
 from tests.template import documents
 from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
@@ -164,7 +165,7 @@ def test_what_waits_starts_when_the_pause_is_lifted_and_not_before() -> None:
 
 def test_a_lease_of_an_open_run_is_left_alone() -> None:
     desk = Desk()
-    assert desk.bench.leases.take(RUN, JOB_LEASE, desk.bench.deadline())
+    assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
     old(desk)
     assert desk.round().leases == []
     assert holder(desk.bench) == RUN
@@ -187,10 +188,25 @@ def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() ->
 
 def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
     desk = Desk()
-    assert desk.bench.leases.take(RUN, JOB_LEASE, desk.bench.deadline())
+    assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
     del desk.bench.dynamodb.items[keys.run(RUN)]
     old(desk)
     assert desk.round().leases == [JOB_LEASE]
+
+
+def test_a_place_in_the_queue_of_a_lease_goes_with_its_run() -> None:
+    """CloseRun removes it; here it died before."""
+    desk = Desk()
+    bench = desk.bench
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    bench.start("job-0")
+    bench.leases.free("other-1", JOB_LEASE, bench.deadline())
+    old(desk)
+    assert desk.round().leases == []
+    bench.records.note(bench.records.get(RUN), {"status": RunStatus.ABORTED}, bench.deadline())
+    assert desk.round().leases == [JOB_LEASE]
+    assert bench.table.get(JOB_LEASE) is None
 
 
 @pytest.mark.parametrize("trouble", [TableBusy("throttled"), ZeroDivisionError("unforeseen")])
@@ -355,7 +371,7 @@ def test_the_lease_of_a_closed_run_is_held_until_its_start_must_show() -> None:
     for left in (until - bench.clock.now - 30.0, 25.0):
         bench.clock.sleep(left)
         assert desk.round().leases == []
-        assert not bench.leases.take("other-1", JOB_LEASE, bench.deadline())
+        assert not take(bench.leases, "other-1", JOB_LEASE, bench.deadline())
         assert holder(bench) == RUN
     bench.clock.sleep(until - bench.clock.now)
     assert desk.round().leases == [JOB_LEASE]
@@ -367,7 +383,7 @@ def test_the_lease_of_a_closed_run_is_taken_over_once_its_start_must_show() -> N
     bench = desk.bench
     bench.open(job_definition(), "other-1", "other")
     bench.clock.sleep(until - bench.clock.now)
-    assert bench.leases.take("other-1", JOB_LEASE, bench.deadline())
+    assert take(bench.leases, "other-1", JOB_LEASE, bench.deadline())
     assert holder(bench) == "other-1"
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from celonis_refresh.celonis.records import LoadStatus
 from celonis_refresh.passage.executions import EndedExecution, Executions
-from celonis_refresh.passage.stopping import Findings, Stopping, earlier_of
+from celonis_refresh.passage.stopping import Stopping, free_leases
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
@@ -96,15 +96,8 @@ class Closing(Struct, frozen=True):
                 run = self.records.get(run.run_id)  # a trigger joined just now, or somebody else closed it
             else:
                 run = Run({**run.item, **known})
-        self._free(run, findings, deadline)
+        free_leases(run, findings, self.leases, self.clock(), deadline)
         return run
-
-    def _free(self, run: Run, findings: Findings, deadline: Deadline) -> None:
-        """Frees the leases that nothing uses. Most are free: each step frees its own at its end."""
-        for lease in findings.free:
-            if self.leases.is_held(run.run_id, lease):
-                earlier = earlier_of(run, lease, findings, self.leases, self.clock())
-                self.leases.free(run.run_id, lease, deadline, earlier)
 
     def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
         """From here on no task of the run starts anything: one that was under way when its execution was

@@ -10,9 +10,10 @@ from msgspec import Meta, Struct
 
 from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
 from celonis_refresh.conversion.convert import convert
-from celonis_refresh.errors import Problem
+from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.passage.accepting import Accepting, Trigger
 from celonis_refresh.passage.step import Means, Step
+from celonis_refresh.passage.step_leases import give_back_first
 from celonis_refresh.passage.tables import ModelTables
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
@@ -175,7 +176,17 @@ class Opening(Struct, frozen=True):
         """The run with the resolved tables of its loads, which are written once."""
         if run.loads is not None:
             return run
-        return self.records.note_once(run, {}, self.tables.resolved(run, deadline), deadline)
+        return self.records.note_once(run, {}, self._resolved(run, deadline), deadline)
+
+    def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
+        """The facts of :meth:`ModelTables.resolved`. While the run waits for them, it holds no lease."""
+        try:
+            return self.tables.resolved(run, deadline)
+        except (CelonisUnavailable, CelonisThrottled):
+            raise  # the first step waits, and gives back what it holds
+        except RefreshError:
+            give_back_first(self.records, self.means.leases, run, deadline)
+            raise
 
     def _saved(
         self,

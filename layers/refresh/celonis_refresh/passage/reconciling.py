@@ -18,6 +18,7 @@ from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.executions import EndedExecution, Executions
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.lease_items import Lease
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
@@ -199,15 +200,22 @@ class Reconciling(Struct, frozen=True):
         findings.slots.append(pipeline)
 
     def _lease(self, key: str, findings: Findings, deadline: Deadline) -> None:
-        """A lease of a run that has ended: freed once nothing of that run is under way there."""
-        lease = self.table.get(key)
-        if lease is None or float(lease.get("held_until", 0.0)) > self.clock():
-            return
-        run = self.records.find(str(lease["run_id"]))
-        if run is not None and (run.is_open or self._is_running(run, key)):
-            return
-        self.leases.free(str(lease["run_id"]), key, deadline)
-        findings.leases.append(key)
+        """A lease of a run that has ended: freed once nothing of that run is running there. The places that
+        such runs have in its queue go at once."""
+        lease = self.leases.find(key)
+        changed = self.leases.remove_ended(lease, deadline)
+        if lease.run_id is not None and self._is_over(lease):
+            self.leases.free(lease.run_id, key, deadline)
+            changed = True
+        if changed:
+            findings.leases.append(key)
+
+    def _is_over(self, lease: Lease) -> bool:
+        """Whether the run that holds the lease has ended, and what it started there as well."""
+        if (lease.held_until or 0.0) > self.clock():
+            return False
+        run = self.records.find(str(lease.run_id))
+        return run is None or not (run.is_open or self._is_running(run, lease.key))
 
     def _is_running(self, run: Run, lease: str) -> bool:
         for step in run.steps:

@@ -17,7 +17,6 @@ from celonis_refresh.passage.looking import observe_started
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.retrying import is_resumable, left_running
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
 
@@ -33,7 +32,10 @@ class Resume(Check):
     """The first task of a step of a retry."""
 
     def resume(self) -> Progress | None:
-        """Goes on with the start of the retried run; None where the step has to be started anew."""
+        """Goes on with the start of the retried run; None where the step has to be started anew.
+
+        The state of the step and its leases (with those of models that the job loads) are written together.
+        """
         former = self._former()
         state = self._left_running(former) if former else None
         if former is None or state is None:
@@ -48,13 +50,15 @@ class Resume(Check):
             return None  # the start meets the same error, and reports it
         if not _is_good(ownership) or self._was_started_later(state, ownership):
             return None
-        if not self._inherit(former):
-            return None
+        request = self.lease_request()
         began = self.state.get("began", self.now())
         self.state.clear()
         self.state |= {**state, "began": began, "resumed_from": former.run_id}
         self._note(ownership, observation)
-        self.save()
+        write = self.means.records.step_write(self.run, self.name, self.state)
+        if not self.means.leases.inherit(request, former.run_id, write, self.deadline):
+            return None
+        self.run, self.holds = write.run, True
         logger.info("the step is resumed", extra={"subject": self.work.subject, "run": former.run_id})
         ended = ownership.status is OwnershipStatus.ENDED
         return self.progress("RUNNING", at_most=1 if ended else ownership.recheck_in)
@@ -90,18 +94,6 @@ class Resume(Check):
             return False
         newest = self.means.leases.earlier(self.work.lease).newest
         return bool(newest) and ownership.evidence.ids_of_ours.union(state["earlier"]).isdisjoint(newest)
-
-    def _inherit(self, former: Run) -> bool:
-        """Takes the leases of the former run: of the job or model, and of models that the job loads.
-
-        False while another run holds one.
-        """
-        loads = [load for load in self.run.plan.loads if load.started_by == "job"]
-        leases = [self.work.lease]
-        if self.name.startswith("job-"):
-            leases += [keys.model_lease(load.data_model) for load in loads]
-        run_id, take = self.run.run_id, self.means.leases.inherit
-        return all(take(run_id, lease, former.run_id, self.deadline) for lease in leases)
 
     def _knows_loads(self, former: Run) -> bool:
         """Whether the former run noted what was there before the loads that its job starts."""

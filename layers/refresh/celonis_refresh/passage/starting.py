@@ -1,4 +1,7 @@
-"""Starting a step, once: take its lease, look, note what is there, send the start.
+"""Starting a step, once: acquire its leases, poll, record what is there, send the start.
+
+A step that has to wait gives all its leases back first: while it is not started it must not block other runs.
+Later it acquires them again and takes new baselines under them.
 
 Safe to repeat at any moment: what was noted is in the record, and the record is read first. What Celonis
 says about a start that may have taken place is looked up by the check, before anything is sent again.
@@ -9,28 +12,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import StartAnswer
 from celonis_refresh.passage.poll_refusals import end_row, note_refusal
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.step import POST_SECONDS, Means, Step
+from celonis_refresh.passage.step_leases import inner_loads
 from celonis_refresh.runs.earlier import check_shown
 from celonis_refresh.runs.errors import StaleBaseline
-from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.lease_items import Blocked
+from celonis_refresh.runs.records import Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.timing import Deadline
 
+ANOTHER_RUN = "another run"
 FRESH = "Celonis to show what ended a moment ago"
 FRESH_SECONDS = 10.0
 """Pause between polls while a baseline is known to be stale."""
+RETURN_SECONDS = 300.0
+"""For so long after a wait a step keeps its place in a queue: tasks that fail are retried meanwhile."""
 MIN_POST_SECONDS = 0.5
 """With less left, nothing is sent: a start that is cut off would have to be looked up."""
 
 
 class Start(Step):
     """``just_claimed``: facts of a run that was made a moment ago, together with this step's lease; they are
-    written with the baseline."""
+    written with the baseline. ``models``: what is noted of the loads that a job starts, by step."""
 
     def __init__(
         self,
@@ -42,28 +52,33 @@ class Start(Step):
     ) -> None:
         super().__init__(means, run, name, deadline)
         self.just_claimed = just_claimed
+        self.holds = just_claimed is not None
+        self.models: dict[str, Mapping[str, Any]] = {}
         self.unsaved_answer: dict[str, Any] | None = None
 
     def start(self) -> Progress:
         """Starts the step, or says that it has to wait. Raises what ends the step for good."""
-        if not self._has_lease():
-            return self._wait("another run")
         try:
-            if not self._note_loads_of_jobs():
-                return self._wait("a load of a data model that this job loads")
-            observation = self._observe_baseline()
+            blocked = self._acquire()
+            if blocked is not None:
+                return self._wait_in_queue(blocked)
+            observation = self._observe_baseline() if self._observe_models() else None
         except CelonisError as error:
             return self._poll_again(error)
-        if end_row(self.state):
-            self.state.pop("waiting_for", None)  # so that it is written
+        end_row(self.state)
         self.state.pop("trouble", None)
+        if observation is None:
+            return self._wait_while_busy("a load of a data model that this job loads")
         if observation.is_busy and not self._stands_still(observation):
             self._note_shown(observation)
-            return self._wait_while_busy(observation)
+            self._note_running(observation)
+            return self._wait_while_busy("an execution that is running in Celonis already")
         if not self._is_fresh(observation):
             self._note_shown(observation)
             return self._wait_for_fresh()
         if self.deadline.left() < MIN_POST_SECONDS:
+            self._note_shown(observation)
+            self.give_back()
             return self.progress("WAITING")
         return self.send(observation)
 
@@ -73,6 +88,33 @@ class Start(Step):
         if not is_transient and note_refusal(self.state, error, self.now()).repeated:
             raise self.failed(error) from None
         return self.wait_out(error)
+
+    def _acquire(self) -> Blocked | None:
+        """Acquires the leases of the step, all or none; a run that was claimed just now has its own.
+
+        Where Celonis did not answer before, it is polled first: until it answers, the step takes nothing.
+        """
+        if self.state.get("trouble") and not self.holds:
+            self._poll_without_leases()
+        request = self.lease_request()
+        own = request.leases[:1] if self.holds else ()
+        if own == request.leases:
+            return None
+        check = self.means.records.step_check(self.run, self.name)
+        blocked = self.means.leases.acquire(request, check, self.deadline, held=own)
+        self.holds = self.holds or blocked is None
+        return blocked
+
+    def _poll_without_leases(self) -> None:
+        """Polls all that the step needs, and notes what is there: the poll for the baseline may be older."""
+        observation = self._with_executions(self.work.observe(self.poll_seconds))
+        for step in self._models_to_observe():
+            self.means.work_for(self.run, step).observe(self.poll_seconds)
+        end_row(self.state)
+        self.state.pop("trouble", None)
+        self._note_shown(observation)
+        if observation.is_busy and not self._stands_still(observation):
+            self._note_running(observation)
 
     def _observe_baseline(self) -> Observation:
         """What is there before the start. That something is missing needs a second, consistent answer."""
@@ -95,12 +137,11 @@ class Start(Step):
         self.state.pop("list_failing_since", None)
         return listed
 
-    def _wait_while_busy(self, observation: Observation) -> Progress:
+    def _note_running(self, observation: Observation) -> None:
         if observation.activity is Activity.RUNNING:
             self.state["shows_running"] = True
         if observation.activity is Activity.RUNNING or observation.running_rows:
             self._note_busy(observation)  # more than an id that stands
-        return self._wait("an execution that is running in Celonis already")
 
     def _note_busy(self, observation: Observation | None = None) -> None:
         """Something runs: the baseline has to show that it ended. ``observation``: the one that shows it."""
@@ -110,7 +151,6 @@ class Start(Step):
             "ids": sorted(ids | frozenset(before.get("ids", ()))),
             "unnamed": not ids or bool(before.get("unnamed")),
         }
-        self.state.pop("waiting_for", None)  # so that it is written
 
     def _is_fresh(self, observation: Observation) -> bool:
         """Whether the observation shows our last execution, and what was seen running.
@@ -140,21 +180,18 @@ class Start(Step):
         ids = observation.newest_ids | frozenset(before.get("ids", ()))
         if ids - frozenset(before.get("ids", ())):
             self.state["shown"] = {"at": self.now(), "ids": sorted(ids)}
-            self.state.pop("waiting_for", None)  # so that it is written
 
     def _wait_for_fresh(self) -> Progress:
-        """Waits until what ended a moment ago is shown: a start now could be confused with it."""
-        began = self.state.setdefault("began", self.now())
-        if self.is_expired():
-            raise self.expired()
-        if (
-            self.state.get("waiting_for") != FRESH
-            or began == self.now()
-            or self.state.get("busy", {}).get("idle_from") == self.now()
-        ):
-            self.state["waiting_for"] = FRESH
-            self.save()
-        return self.progress("WAITING", at_most=FRESH_SECONDS)
+        """Waits until what ended a moment ago is shown: a start now could be confused with it.
+
+        That takes two ``settle`` at most, and as long for any other run: this one keeps its place.
+        """
+        self.state["waiting_for"] = FRESH
+        self._begin_waiting()
+        self.state.setdefault("queued_at", self.now())
+        progress = self.progress("WAITING", at_most=FRESH_SECONDS)
+        self.give_back(replace(self.lease_request().place, until=self._comes_by(2 * progress["wait"])))
+        return progress
 
     def _stands_still(self, observation: Observation) -> bool:
         """Whether only an id, or a missing end date, speaks for something running, for longer than any
@@ -165,7 +202,6 @@ class Start(Step):
         stood = self.state.get("stood", {})
         if stood.get("id") != found:
             self.state["stood"] = {"id": found, "since": self.now()}
-            self.state.pop("waiting_for", None)  # so that it is written
             return False
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
 
@@ -178,6 +214,8 @@ class Start(Step):
 
     def send(self, observation: Observation) -> Progress:
         """Records the baseline and sends the start. Written before it is sent, so that it is sent once."""
+        before = dict(self.state)
+        self.holds = True
         self.state.pop("refused", None)
         if self.just_claimed is None:  # a sender waits there: the first check reads it
             self.recall()
@@ -187,9 +225,12 @@ class Start(Step):
         self.note_baseline(observation, now)
         self.state |= {"sent_by": sent_by, "posts": self.state.get("posts", 0) + 1}
         try:
-            self.save(self.just_claimed, self._check_of_earlier(observation))
-        except StaleBaseline:
-            return {"status": "WAITING", "wait": 1}  # nothing was written: the state machine waits for it
+            self.save(self.just_claimed, self._check_of_earlier(observation), self._model_states())
+        except StaleBaseline:  # nothing was written: the state machine waits for it
+            self.state = before
+            self._note_shown(observation)
+            self.give_back()
+            return {"status": "WAITING", "wait": 1}
         try:
             answer = self.work.post(self.seconds(sent_by - self.now()))
         except CelonisUnavailable as lost:
@@ -199,6 +240,15 @@ class Start(Step):
         except CelonisError as error:
             raise self.failed(error) from None
         return self._after_answer(answer)
+
+    def _model_states(self) -> States:
+        """Return what is to be noted of the loads that a job starts.
+
+        It is written with every start of a job, changed or not: a job of the same stage that gives their
+        leases back in the same moment then finds them moved, or this start does.
+        """
+        known = {step: self.run.steps.get(step, {}) for step in inner_loads(self.run, self.name)}
+        return {**known, **self.models}
 
     def _check_of_earlier(self, observation: Observation) -> Action | None:
         if self.just_claimed is None:
@@ -252,38 +302,65 @@ class Start(Step):
         self.state |= {"refused": True, "posts": self.state["posts"] - 1}
         return self.wait_out(error)
 
-    def _has_lease(self) -> bool:
-        claimed = self.just_claimed is not None
-        return claimed or self.means.leases.take(self.run.run_id, self.work.lease, self.deadline)
+    def _wait_in_queue(self, blocked: Blocked) -> Progress:
+        """Waits for another run. It is noted once, so that a person can see why."""
+        if self.just_claimed is not None:
+            self.give_back()
+            return self.progress("WAITING")  # the state machine queues for it
+        is_noted = self.state.get("waiting_for") == ANOTHER_RUN and "queued_at" in self.state
+        self._note_waiting(ANOTHER_RUN)
+        self.state["queued_at"] = blocked.request.place.since
+        progress, records = self.progress("WAITING"), self.means.records
+        wait, leases = progress["wait"], self.means.leases
+        if not is_noted:
+            write = records.step_write(self.run, self.name, self.state)
+            leases.enqueue(blocked, write, self._comes_by(2 * wait), self.deadline)
+            self.run = write.run
+        elif not blocked.is_queued(self._comes_by(wait) - RETURN_SECONDS / 2):
+            check = records.step_check(self.run, self.name)
+            leases.enqueue(blocked, check, self._comes_by(2 * wait), self.deadline)
+        return progress
 
-    def _wait(self, for_what: str) -> Progress:
-        """Not our turn yet: noted once, so that a person can see why."""
+    def _comes_by(self, seconds: float) -> float:
+        """The moment by which a step that waits so long has come back, whatever is retried meanwhile."""
+        return self.now() + seconds + RETURN_SECONDS
+
+    def _wait_while_busy(self, for_what: str) -> Progress:
+        """Waits for what is running in Celonis, behind the runs that wait for the leases."""
+        self._note_waiting(for_what)
+        self.state.pop("queued_at", None)
+        self.give_back()
+        return self.progress("WAITING")
+
+    def _note_waiting(self, for_what: str) -> None:
+        """Notes what the step waits for. Raises what ends it: the time-out, or that it is not to wait."""
         if self.run.definition.when_busy == "fail":
             text = f"{self.work.subject} is busy with {for_what}."
             hint = "Start the pipeline again later, or let it wait (when_busy: wait)."
             raise self.failed(self.work.busy(text, hint=hint), free=False)
-        began = self.state.setdefault("began", self.now())
+        self.state["waiting_for"] = for_what
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        """Counts the time-out from the first wait. Raises it once it has passed."""
+        self.state.setdefault("began", self.now())
         if self.is_expired():
-            self.state["waiting_for"] = for_what
             raise self.expired()
-        if self.state.get("waiting_for") != for_what or began == self.now():
-            self.state["waiting_for"] = for_what
-            self.save()
-        return self.progress("WAITING")
 
-    def _note_loads_of_jobs(self) -> bool:
-        """Before a job starts: what is there of the models that jobs load. False while one is loaded."""
-        if not self.name.startswith("job-"):
-            return True
-        waiting = [load.step for load in self.run.plan.loads if load.started_by == "job"]
-        return all(
-            self._note_load(step) for step in waiting if "baseline" not in self.run.steps.get(step, {})
-        )
+    def _observe_models(self) -> bool:
+        """Before the first job starts: what is there of the models that jobs load.
 
-    def _note_load(self, step: str) -> bool:
+        False while one is being loaded.
+        """
+        return all(self._observe_model(step) for step in self._models_to_observe())
+
+    def _models_to_observe(self) -> list[str]:
+        """Return the loads whose leases the step acquires together with its own."""
+        leases, loads = self.lease_request().leases, inner_loads(self.run, self.name)
+        return [step for step, lease in loads.items() if lease in leases]
+
+    def _observe_model(self, step: str) -> bool:
         load = Step(self.means, self.run, step, self.deadline)
-        if not self.means.leases.take(self.run.run_id, load.work.lease, self.deadline):
-            return False
         observation = load.work.observe(self.poll_seconds)
         if not observation.has_run:  # a second answer has to say so
             observation = load.work.observe(self.poll_seconds)
@@ -291,6 +368,5 @@ class Start(Step):
             return False
         load.note_baseline(observation, self.now())
         load.state.pop("began")
-        load.save()
-        self.run = load.run
+        self.models[step] = load.state
         return True

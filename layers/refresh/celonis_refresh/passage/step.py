@@ -16,16 +16,21 @@ from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, without_r
 from celonis_refresh.passage.pacing import Pacing
 from celonis_refresh.passage.poll_refusals import end_row
 from celonis_refresh.passage.progress import Progress, is_started
+from celonis_refresh.passage.step_leases import lease_request, without_leases
 from celonis_refresh.passage.work import Work
 from celonis_refresh.polling.budget import looks_per_step
 from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.lease_items import LeaseRequest, Place
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.records import Records, Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Baseline, Observation
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.timing import Clock, Deadline, iso
 
+FORGOTTEN_AT_A_START = frozenset(
+    {"evidence", "answered", "answered_id", "answered_by", "stood", "busy", "shown", "queued_at"}
+)
 POST_SECONDS = 20.0
 """How long a start may take; it fits several times into the tasks' own time-out."""
 
@@ -45,13 +50,17 @@ class Means(Struct, frozen=True):
 
 
 class Step:
-    """``state`` is what will be written; ``run`` what was read last."""
+    """``state`` is what will be written; ``run`` what was read last.
+
+    ``holds``: whether the leases of the step are known to be held for it.
+    """
 
     def __init__(self, means: Means, run: Run, name: str, deadline: Deadline) -> None:
         self.means, self.run, self.name, self.deadline = means, run, name, deadline
         self.work = means.work_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
         self._earlier: Earlier | None = None
+        self.holds = False
         self.pacing = Pacing(
             self.state,
             run.definition.poll,
@@ -72,13 +81,35 @@ class Step:
         """What one call of a poll may take."""
         return self.seconds(POLL_SECONDS)
 
-    def save(self, facts: Mapping[str, Any] | None = None, check: Action | None = None) -> None:
+    def save(
+        self,
+        facts: Mapping[str, Any] | None = None,
+        check: Action | None = None,
+        also: States | None = None,
+    ) -> None:
         """Writes the state, and ``facts`` of the run with it. Raises as ``Records.save_step`` does."""
-        self.run = self.means.records.save_step(self.run, self.name, self.state, self.deadline, facts, check)
+        self.run = self.means.records.save_step(
+            self.run, self.name, self.state, self.deadline, facts, check, also
+        )
+
+    def lease_request(self) -> LeaseRequest:
+        """Return which leases the step needs to start."""
+        since = float(self.state.get("queued_at", self.now()))
+        return lease_request(self.run, self.name, self.work.lease, since)
+
+    def give_back(self, place: Place | None = None) -> None:
+        """Writes the state and frees the leases of a step that is not started: it waits without any.
+
+        ``place``: the step is queued for them instead.
+        """
+        request = self.lease_request()
+        write = without_leases(self.means.records, self.run, self.name, request, self.state)
+        self.means.leases.give_back(request, write, self.deadline, place, held=self.holds)
+        self.run, self.holds = write.run, False
 
     def note_baseline(self, observation: Observation, now: float) -> None:
         """What is there before the start: after a crash, ownership is determined from here."""
-        for name in ("evidence", "answered", "answered_id", "answered_by", "stood", "busy", "shown"):
+        for name in FORGOTTEN_AT_A_START:
             self.state.pop(name, None)
         self.state |= {
             **self.work.facts(),
@@ -105,8 +136,12 @@ class Step:
             raise self.expired()
         self.pacing.count_round()
         self.pacing.count_refusal(refused=isinstance(trouble, CelonisThrottled))
-        self.save()
         started = is_started(self.state)
+        if started:
+            self.save()
+        else:
+            self.state.pop("queued_at", None)
+            self.give_back()
         at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
         wait = self.pacing.wait_out(started=started, at_least=at_least)
         return {"status": "RUNNING" if started else "WAITING", "wait": wait}
@@ -140,15 +175,24 @@ class Step:
         return error
 
     def close(self, outcome: str, *, free: bool = True) -> None:
-        """Writes the end of the step, then frees its lease, or notes that it is to be held."""
-        free = free or not is_started(self.state)
-        earlier = self.followed_by_ours() if free else None
+        """Writes the end of the step and frees its lease with that, or notes that it is to be held."""
+        started = is_started(self.state)
+        earlier = self.followed_by_ours() if free and started else None
+        if not started:
+            note_busy(self.means.leases, self.work.lease, self.state, self.run, self.now(), self.deadline)
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
-        self.state.pop("pace", None)
-        self.state |= {} if free else {"held": True}
-        self.save()
-        if free:
-            self.means.leases.free(self.run.run_id, self.work.lease, self.deadline, earlier)
+        for name in ("pace", "queued_at"):
+            self.state.pop(name, None)
+        if not started:
+            self.holds = True  # whether it does or not: what the run holds or is queued for is freed
+            self.give_back()
+        elif free:
+            write = self.means.records.step_write(self.run, self.name, self.state)
+            self.means.leases.end(self.run.run_id, self.work.lease, write, self.deadline, earlier)
+            self.run = write.run
+        else:
+            self.state["held"] = True
+            self.save()
 
     def earlier(self) -> Earlier:
         """Our last executions of this job or model, read once for the step."""
@@ -163,25 +207,35 @@ class Step:
 
     def followed_by_ours(self) -> Earlier | None:
         """Our last executions after this step; None where it adds nothing to them."""
-        evidence, settle = evidence_of(self.state), self.run.definition.settle
-        return earlier_after(self.earlier, self.state, evidence, self.now() + settle, settle)
+        by = self.now() + self.run.definition.settle
+        return earlier_after(self.earlier, self.state, evidence_of(self.state), by)
 
 
 def earlier_after(
-    earlier: Callable[[], Earlier], state: Mapping[str, Any], evidence: Evidence, by: float, settle: float
+    earlier: Callable[[], Earlier], state: Mapping[str, Any], evidence: Evidence, by: float
 ) -> Earlier | None:
-    """Our last executions after a step that ends; None where it adds nothing to ``earlier``.
+    """Our last executions after a step that was started; None where it adds nothing to ``earlier``.
 
     ``state``: what is noted of the step; ``by``: when every reading shows what it has seen.
     """
-    if evidence.proven_by is not None and "posts" in state:
-        return earlier().followed_by(
-            evidence.ids_of_ours,
-            state.get("started_date"),
-            by,
-            shows_running=bool(state.get("shows_running")),
-            others=evidence.ids_of_others,
-        )
-    if "busy" in state:
-        return earlier().seen_busy(float(state["busy"]["at"]) + settle)
-    return None
+    if evidence.proven_by is None or "posts" not in state:
+        return None
+    return earlier().followed_by(
+        evidence.ids_of_ours,
+        state.get("started_date"),
+        by,
+        shows_running=bool(state.get("shows_running")),
+        others=evidence.ids_of_others,
+    )
+
+
+def note_busy(
+    leases: Leases, lease: str, state: Mapping[str, Any], run: Run, now: float, deadline: Deadline
+) -> None:
+    """Stores that polls of a step that ends without a start have shown an execution of another user.
+
+    The step holds no lease while it waits; what it has seen counts for the runs that come after it.
+    """
+    visible_by = float(state["busy"]["at"]) + run.definition.settle if "busy" in state else 0.0
+    if visible_by > now:
+        leases.note_busy(lease, visible_by, deadline)

@@ -8,7 +8,8 @@ to end. What little is left of a rate limit holds none of this back.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -18,10 +19,11 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, is_running, observe_started
 from celonis_refresh.passage.progress import is_started
-from celonis_refresh.passage.step import earlier_after
+from celonis_refresh.passage.step import earlier_after, note_busy
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.lease_items import Lease
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
@@ -203,12 +205,30 @@ class Stopping(Struct, frozen=True):
         return ownership, is_running(ownership, observation)
 
 
-def earlier_of(run: Run, lease: str, findings: Findings, leases: Leases, now: float) -> Earlier | None:
+def free_leases(run: Run, findings: Findings, leases: Leases, now: float, deadline: Deadline) -> None:
+    """Frees the leases that nothing uses, with the places in their queues, and stores what the run has seen.
+
+    Most are free: each step frees its own at its end, and holds none while it waits.
+    """
+    for step, lease in _leases(run):
+        if lease in findings.free:
+            state = run.steps.get(step, {})
+            if "ended_at" not in state:
+                note_busy(leases, lease, state, run, now, deadline)
+            found = leases.find(lease)
+            if found.names(run.run_id):
+                earlier = _earlier_of(run, state, findings, found, leases, now)
+                leases.free(run.run_id, lease, deadline, earlier)
+
+
+def _earlier_of(
+    run: Run, state: Mapping[str, Any], findings: Findings, lease: Lease, leases: Leases, now: float
+) -> Earlier | None:
     """Our last executions after the step of this lease has been stopped; None where it adds nothing."""
-    step, settle = next(step for step, held in _leases(run) if held == lease), run.definition.settle
-    state = run.steps.get(step, {})
-    evidence = findings.ended.get(lease) or evidence_of(state)
-    return earlier_after(lambda: leases.earlier(lease), state, evidence, now + settle, settle)
+    if lease.run_id != run.run_id:
+        return None
+    evidence = findings.ended.get(lease.key) or evidence_of(state)
+    return earlier_after(lambda: leases.earlier(lease.key), state, evidence, now + run.definition.settle)
 
 
 class _Share(Struct, frozen=True):

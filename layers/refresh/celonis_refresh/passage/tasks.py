@@ -13,6 +13,7 @@ from celonis_refresh.passage.progress import Progress, is_started, replay
 from celonis_refresh.passage.resuming import Resume
 from celonis_refresh.passage.starting import Start
 from celonis_refresh.passage.step import Means
+from celonis_refresh.passage.step_leases import give_back_first
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Deadline
 
@@ -51,6 +52,13 @@ class Tasks(Struct, frozen=True):
         starting = Start(self.means, run, step, deadline, facts)
         starting.start()
         return starting.unsaved_answer
+
+    def give_back_claimed(self, run: Run, deadline: Deadline) -> None:
+        """Frees the leases of a run that was claimed a moment ago, and whose first job was not started.
+
+        Raises ``StepMoved`` where its start may have been sent.
+        """
+        give_back_first(self.means.records, self.means.leases, run, deadline)
 
     def check(self, run_id: str, step: str, deadline: Deadline) -> Progress:
         """Looks at the step. Raises the error that it ended with, again and again if asked again."""

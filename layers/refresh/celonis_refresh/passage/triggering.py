@@ -23,6 +23,7 @@ from celonis_refresh.passage.tasks import Tasks, UnsavedAnswer
 from celonis_refresh.passage.together import accept_batch
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
+from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.timing import Clock, Deadline, within
 from celonis_refresh.webhooks.errors import NotAuthentic
@@ -34,6 +35,8 @@ from celonis_refresh.webhooks.sources import Source
 
 LEAST_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""
+GIVE_BACK_SECONDS: Final = 0.1
+"""What a job that could not be started takes of the time to hand over, to free its lease."""
 RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
@@ -150,24 +153,36 @@ class Triggering(Struct, frozen=True):
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
-            by = time.beginning(further)
-            with within(by):
-                answer = self._begin(accepted, acceptance, by)
+            answer = self._begin(accepted, acceptance, time.beginning(further))
             with within(time.handing_over(further)):
                 hand_over(self.executions, accepted.run_id, answer)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
+        if not accepted.holds_lease:
+            return None
+        record = acceptance.records[accepted.run_id]
         try:
-            if accepted.holds_lease:
-                return self._start_first_job(acceptance.records[accepted.run_id], deadline)
+            with within(deadline):
+                return self._start_first_job(record, deadline)
         except RefreshError as error:
             logger.warning(
                 "the state machine starts the job", extra={"run_id": accepted.run_id, "why": str(error)}
             )
         except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
             logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
+        self._give_back(Run(record), Deadline(deadline.at + GIVE_BACK_SECONDS, deadline.clock))
         return None
+
+    def _give_back(self, run: Run, deadline: Deadline) -> None:
+        """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
+        try:
+            with within(deadline):
+                self.tasks.give_back_claimed(run, deadline)
+        except StepMoved:
+            return  # its start may have been sent
+        except RefreshError as error:  # the task that starts the job frees it
+            logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
 
     def _finish(self, run_id: str, accepted_at: float, time: RequestTime) -> None:
         """A delivery that came again finishes what its first passage may have left undone."""

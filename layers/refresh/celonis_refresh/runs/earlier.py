@@ -83,9 +83,13 @@ class Earlier(Struct, frozen=True):
             return True
         return self.started is not None and newest_start is not None and self.started <= newest_start
 
-    def write(self, table: Table, target: str) -> Action:
-        """The action that stores this, to go into the transaction that frees the lease of ``target``."""
+    def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
+        """The action that stores this, to go into the transaction that frees the lease of ``target``.
+
+        ``replaces``: what has to be stored until then, for a run that does not hold the lease.
+        """
         id_, other, *_ = (*self.newest, None, None)
+        condition, values = ("", None) if replaces is None else _is_stored(replaces)
         return table.put(
             {
                 "pk": keys.earlier(target),
@@ -95,8 +99,20 @@ class Earlier(Struct, frozen=True):
                 "started": self.started,
                 "visible_by": self.visible_by,
                 "shows_running": self.shows_running,
-            }
+            },
+            condition,
+            values,
         )
+
+
+def _is_stored(earlier: Earlier) -> tuple[str, dict[str, Any] | None]:
+    """The condition that nothing else has been stored, and its values."""
+    if earlier == Earlier():
+        return "attribute_not_exists(pk)", None
+    return "#ids = :ids AND #visible_by = :visible_by", {
+        "ids": list(earlier.ids),
+        "visible_by": earlier.visible_by,
+    }
 
 
 def check_shown(

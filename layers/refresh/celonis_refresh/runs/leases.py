@@ -1,95 +1,157 @@
-"""Leases: which run of ours uses a data job or a data model now."""
+"""Leases: which run of ours uses a data job or a data model now, and which runs are queued for it.
+
+A step acquires all leases that it needs in one transaction, or none. A run that is refused is queued for the
+leases in its way, with the time since when it waits, and runs that come later yield to it: no two runs wait
+for each other, and none waits forever. It is queued for its leases in their order, and for none beyond the
+first that it cannot have: a run that waits for a job keeps no other run from a model.
+
+A run that keeps leases for what it has started (the models that its jobs load) goes first, because queued
+runs may wait for these very leases. It yields before it starts: it acquires its first leases only if no run
+is queued for those that it needs later. So only the few such runs that are open can overtake a queued run.
+
+Every change of a lease is conditional on all that was read of it. It is tried as if the lease were as it
+usually is; a refusal brings what is there. What is free is acquired with one request.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
-from celonis_refresh.runs.records import MAY_GO_ON, OPEN_VALUES, Run, not_open
-from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.lease_items import Blocked, Lease, LeaseRequest, Place
+from celonis_refresh.runs.records import Run, StepWrite
+from celonis_refresh.runs.table import Action, Refused, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
-NOT_HELD = "(attribute_not_exists(#held_until) OR #held_until <= :now)"
-TAKEABLE = f"attribute_not_exists(pk) OR (#run_id = :holder AND {NOT_HELD})"
-
-INHERITABLE = "attribute_not_exists(pk) OR #run_id IN (:mine, :former)"
-
-
-def lease_item(lease: str, run_id: str, at: str) -> dict[str, str]:
-    """The item of a lease; it can be listed in the index by status."""
-    return {"pk": lease, "run_id": run_id, "at": at, "status": keys.LEASED, "position": f"{at} {lease}"}
+MAX_ROUNDS = 50
+"""How often a change is tried while other runs change the same leases."""
+NOT_HELD_BY = "attribute_not_exists(#run_id) OR #run_id <> :run_id"
 
 
 class Leases(Struct, frozen=True):
-    """Takes and frees leases; every change is conditional on the run believed to hold it."""
+    """Acquires and frees leases; every change is conditional on the run believed to hold it."""
 
     table: Table
     clock: Clock
 
-    def take(self, run_id: str, lease: str, deadline: Deadline) -> bool:
-        """Takes the lease for an open run; False while another open run holds it.
+    def acquire(
+        self, request: LeaseRequest, step: StepWrite, deadline: Deadline, held: Sequence[str] = ()
+    ) -> Blocked | None:
+        """Acquires all leases of the request, or none: then returns what blocks it.
 
-        A lease whose run has ended is taken over once it is not held any more: by then everything that the
-        run started is shown.
-        Raises ``RunClosed`` or ``RunNotFound``: a run that has ended, or is being closed, takes nothing.
+        ``step``: what has to hold of the step in the same moment; ``held``: leases that the run is known to
+        hold. A lease whose run has ended is taken over once it is not held any more: by then everything that
+        the run started is shown. Raises ``RunClosed``, ``RunNotFound``, ``StepMoved`` and ``TableBusy``.
         """
-        holder = self._take(run_id, lease, run_id, deadline)
-        if holder is None:
-            return True
-        item = self.table.get(keys.run(holder))
-        if item and Run(item).is_open:
-            return False
-        return self._take(run_id, lease, holder, deadline) is None
+        known = self._known({key: Lease(key, request.run_id) for key in held})
+        for _ in range(MAX_ROUNDS):
+            blocked = known.blocked(request)
+            if blocked is not None:
+                return blocked
+            changes = known.changes(request.leases, lambda lease: known.acquired(lease, request.run_id))
+            if not changes:
+                return None
+            checks = {key: known.lease(key).check_queue(self.table) for key in request.later}
+            if self._write(step, known, changes | checks, deadline):
+                return None
+        raise TableBusy("the leases kept changing")
 
-    def _take(self, run_id: str, lease: str, holder: str, deadline: Deadline) -> str | None:
-        """Takes a lease that is free or held by ``holder``; otherwise the run that holds it."""
-        item = lease_item(lease, run_id, iso(self.clock()))
-        actions = [
-            self.table.check(keys.run(run_id), MAY_GO_ON, OPEN_VALUES),
-            self.table.put(item, TAKEABLE, {"holder": holder, "now": self.clock()}),
-        ]
-        try:
-            self.table.transact(actions, deadline)
-        except Refused as refused:
-            record, leased = refused.found
-            if record is None:
-                return str((leased or {})["run_id"])
-            raise not_open(run_id, record) from None
-        return None
+    def enqueue(self, blocked: Blocked, step: StepWrite, until: float, deadline: Deadline) -> None:
+        """Queues the run of a blocked request, with places that count until ``until``. Writes ``step``, too.
 
-    def inherit(self, run_id: str, lease: str, former: str, deadline: Deadline) -> bool:
-        """Takes the lease for an open run that goes on with what the run ``former`` left running.
-
-        False while any other run holds it. Raises as :meth:`take` does.
+        Raises as :meth:`acquire` does.
         """
-        actions = [
-            self.table.check(keys.run(run_id), MAY_GO_ON, OPEN_VALUES),
-            self.table.put(
-                lease_item(lease, run_id, iso(self.clock())), INHERITABLE, {"mine": run_id, "former": former}
-            ),
-        ]
-        try:
-            self.table.transact(actions, deadline)
-        except Refused as refused:
-            record = refused.found[0]
-            if record is None:
+        request = blocked.request
+        own, run_id, place = request.leases[0], request.run_id, replace(request.place, until=until)
+        known = self._known({lease.key: lease for lease in blocked.queue_for})
+
+        def after(lease: Lease) -> Lease:
+            if lease.run_id == run_id and lease.key != own:
+                return lease  # another step of the run is using it just now
+            return lease.without([run_id]).queued(run_id, place)
+
+        self._write_until(step, known, lambda: known.changes(known.leases, after), deadline)
+
+    def give_back(
+        self,
+        request: LeaseRequest,
+        step: StepWrite,
+        deadline: Deadline,
+        place: Place | None = None,
+        *,
+        held: bool = True,
+    ) -> None:
+        """Frees the leases of a step, as far as its run holds them, and its places in their queues.
+
+        ``place``: the run is queued for them instead. ``held``: whether the run is believed to hold them.
+        Writes ``step``, too. Raises as :meth:`acquire` does.
+        """
+        run_id = request.run_id
+        known = self._known({key: Lease(key, run_id if held else None) for key in request.leases})
+
+        def after(lease: Lease) -> Lease:
+            freed = lease.without([run_id])
+            return freed if place is None else freed.queued(run_id, place)
+
+        def actions() -> dict[str, Action]:
+            changes = known.changes(known.leases, after)
+            left = () if held else [key for key in known.leases if key not in changes]
+            checks = {key: self.table.check(key, NOT_HELD_BY, {"run_id": run_id}) for key in left}
+            return changes | checks
+
+        self._write_until(step, known, actions, deadline)
+
+    def end(
+        self, run_id: str, lease: str, step: StepWrite, deadline: Deadline, earlier: Earlier | None = None
+    ) -> None:
+        """Writes the end of a step, frees its lease, and stores its execution as an ``earlier`` one.
+
+        Raises as :meth:`acquire` does.
+        """
+        known = self._known({lease: Lease(lease, run_id)})
+        self._write_until(step, known, lambda: self._freed(run_id, lease, known, earlier), deadline)
+
+    def inherit(self, request: LeaseRequest, former: str, step: StepWrite, deadline: Deadline) -> bool:
+        """Acquires all leases of the request, or none, for a run that goes on with what another left running.
+
+        ``former``: that run, which has ended. Returns False while any other run holds one of the leases. Runs
+        that are queued stay queued: what they wait for is running already. Writes ``step``, too. Raises as
+        :meth:`acquire` does.
+        """
+        known = self._known({key: self.find(key) for key in request.leases})
+        mine = (None, request.run_id, former)
+        for _ in range(MAX_ROUNDS):
+            if any(known.lease(key).run_id not in mine for key in request.leases):
                 return False
-            raise not_open(run_id, record) from None
-        return True
+            changes = known.changes(request.leases, lambda lease: known.acquired(lease, request.run_id))
+            if self._write(step, known, changes, deadline):
+                return True
+        raise TableBusy("the leases kept changing")
 
     def free(self, run_id: str, lease: str, deadline: Deadline, earlier: Earlier | None = None) -> None:
-        """Frees the lease, if this run holds it, and stores its execution as an ``earlier`` one with that."""
-        freed = self.table.remove(lease, "#run_id = :run_id", {"run_id": run_id})
-        try:
-            if earlier is None:
-                self.table.delete(freed, deadline)
+        """Frees the lease, if this run holds it, and stores its execution as an ``earlier`` one with that.
+
+        A place of the run in the queue goes as well.
+        """
+        known = self._known({lease: Lease(lease, run_id)})
+        for _ in range(MAX_ROUNDS):
+            actions = self._freed(run_id, lease, known, earlier)
+            if not actions:
+                return  # it is free already, or another run's by now
+            try:
+                self._apply(list(actions.values()), deadline)
+            except Refused as refused:
+                known.learn(dict(zip(actions, refused.found, strict=True)))
             else:
-                self.table.transact([freed, earlier.write(self.table, lease)], deadline)
-        except Refused:
-            return  # it is free already, or another run's by now
+                return
+        raise TableBusy("the lease kept changing")
 
     def hold(self, run_id: str, lease: str, until: float, deadline: Deadline) -> None:
         """Keeps the lease for a run that ends, until what it started must show (epoch seconds)."""
@@ -97,10 +159,147 @@ class Leases(Struct, frozen=True):
         with contextlib.suppress(Refused):  # it is another run's by now
             self.table.update(held, deadline)
 
-    def is_held(self, run_id: str, lease: str) -> bool:
-        """Whether this run holds the lease."""
-        return (self.table.get(lease) or {}).get("run_id") == run_id
+    def find(self, lease: str) -> Lease:
+        """The lease as it is now."""
+        return Lease.from_item(lease, self.table.get(lease) or {})
+
+    def remove_ended(self, lease: Lease, deadline: Deadline) -> bool:
+        """Removes the places that do not count any more; whether there were any."""
+        known = self._known({})
+        ended = [run_id for run_id, place in lease.queue.items() if not known.counts(run_id, place)]
+        change = lease.change_to(lease.without(ended), self.table, iso(self.clock()))
+        if change is None:
+            return False
+        with contextlib.suppress(Refused):  # the lease changed just now: the next round sees it
+            self._apply([change], deadline)
+        return True
+
+    def note_busy(self, lease: str, visible_by: float, deadline: Deadline) -> None:
+        """Stores that a poll of a run that started nothing has shown an execution of another user.
+
+        ``visible_by``: when every reading shows it, in epoch seconds. Needs no lease: what another run stores
+        in the same moment is kept.
+        """
+        for _ in range(MAX_ROUNDS):
+            known = self.earlier(lease)
+            try:
+                self.table.transact(
+                    [known.seen_busy(visible_by).write(self.table, lease, replaces=known)], deadline
+                )
+            except Refused:
+                continue
+            return
+        raise TableBusy("the last executions kept changing")
 
     def earlier(self, lease: str) -> Earlier:
         """Our last executions of what the lease is for."""
         return Earlier.from_item(self.table.get(keys.earlier(lease)))
+
+    def _known(self, leases: Mapping[str, Lease]) -> _Known:
+        return _Known(self.table, self.clock, dict(leases))
+
+    def _freed(self, run_id: str, lease: str, known: _Known, earlier: Earlier | None) -> Mapping[str, Action]:
+        """Return what frees a lease and stores an execution, as far as the run holds the lease."""
+        stored = {}
+        if earlier is not None and known.lease(lease).run_id == run_id:
+            stored = {keys.earlier(lease): earlier.write(self.table, lease)}
+        return known.changes([lease], lambda found: found.without([run_id])) | stored
+
+    def _write_until(
+        self, step: StepWrite, known: _Known, actions: Callable[[], Mapping[str, Action]], deadline: Deadline
+    ) -> None:
+        """Writes the step and the actions, which are made anew while what is known turns out to be wrong."""
+        for _ in range(MAX_ROUNDS):
+            if self._write(step, known, actions(), deadline):
+                return
+        raise TableBusy("the leases kept changing")
+
+    def _write(
+        self, step: StepWrite, known: _Known, changes: Mapping[str, Action], deadline: Deadline
+    ) -> bool:
+        """Writes all, or learns what is there and returns False."""
+        try:
+            self.table.transact([step.action, *changes.values()], deadline)
+        except Refused as refused:
+            record, *found = refused.found
+            if record is not None:
+                raise step.refusal(record) from None
+            known.learn(dict(zip(changes, found, strict=True)))
+            return False
+        return True
+
+    def _apply(self, actions: Sequence[Action], deadline: Deadline) -> None:
+        if len(actions) == 1 and "Delete" in actions[0]:
+            self.table.delete(actions[0], deadline)
+        else:
+            self.table.transact(actions, deadline)
+
+
+class _Known(Struct):
+    """What is known of leases and of runs. A lease of which nothing is known counts as free."""
+
+    table: Table
+    clock: Clock
+    leases: dict[str, Lease] = field(default_factory=dict)
+    runs: dict[str, Run | None] = field(default_factory=dict)
+
+    def lease(self, key: str) -> Lease:
+        return self.leases.get(key) or Lease(key)
+
+    def learn(self, found: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Takes in what was found where a condition did not hold; None where it held."""
+        self.leases |= {key: Lease.from_item(key, item) for key, item in found.items() if item is not None}
+
+    def blocked(self, request: LeaseRequest) -> Blocked | None:
+        """Return what blocks the request, if anything does."""
+        leases = [self.lease(key) for key in request.leases]
+        for number, lease in enumerate(leases, start=1):
+            if lease.run_id != request.run_id and (self._is_held(lease) or self._has_before(lease, request)):
+                return Blocked(request, tuple(leases[:number]))
+        begins = all(lease.run_id != request.run_id for lease in leases)
+        if begins and any(self._has_before(self.lease(key), request) for key in request.later):
+            return Blocked(request, tuple(leases))
+        return None
+
+    def _is_held(self, lease: Lease) -> bool:
+        if lease.run_id is None:
+            return False
+        run = self._run(lease.run_id)
+        return (lease.held_until or 0.0) > self.clock() or (run is not None and run.is_open)
+
+    def _has_before(self, lease: Lease, request: LeaseRequest) -> bool:
+        """Whether another run is queued before this one."""
+        before = {
+            run_id: place
+            for run_id, place in lease.queue.items()
+            if run_id != request.run_id and place.is_before(request.place)
+        }
+        return any(self.counts(run_id, place) for run_id, place in before.items())
+
+    def counts(self, run_id: str, place: Place) -> bool:
+        """Whether a place in a queue is one of a run that will come for it."""
+        if place.until <= self.clock():
+            return False
+        run = self._run(run_id)
+        return run is not None and run.is_open and not run.is_closing
+
+    def _run(self, run_id: str) -> Run | None:
+        if run_id not in self.runs:
+            item = self.table.get(keys.run(run_id))
+            self.runs[run_id] = Run(item) if item else None
+        return self.runs[run_id]
+
+    def acquired(self, lease: Lease, run_id: str) -> Lease:
+        """Return the lease held by the run, without the places that are known not to count any more."""
+        if lease.run_id == run_id:
+            return lease
+        known = {run_id: place for run_id, place in lease.queue.items() if run_id in self.runs}
+        ended = {run_id for run_id, place in known.items() if not self.counts(run_id, place)}
+        expired = {run_id for run_id, place in lease.queue.items() if place.until <= self.clock()}
+        return lease.without(ended | expired).held_by(run_id)
+
+    def changes(self, leases: Iterable[str], after: Callable[[Lease], Lease]) -> dict[str, Action]:
+        """Return the actions that change leases as ``after`` says, by lease."""
+        at = iso(self.clock())
+        found = {key: self.lease(key).change_to(after(self.lease(key)), self.table, at) for key in leases}
+        return {key: action for key, action in found.items() if action is not None}

@@ -104,7 +104,9 @@ def shown(run: Run) -> dict[str, Any]:
     return document
 
 
-INTERNAL = frozenset({"rev", "evidence", "baseline", "sent_by", "pace", "poll_refusals", "cancel_refused"})
+INTERNAL = frozenset(
+    {"rev", "evidence", "baseline", "sent_by", "pace", "poll_refusals", "cancel_refused", "queued_at"}
+)
 """What is noted of a step for the tasks alone."""
 
 

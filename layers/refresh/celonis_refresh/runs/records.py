@@ -151,6 +151,29 @@ def check_open(run: Run) -> None:
         raise RunClosed(run.run_id, run.status)
 
 
+States = Mapping[str, Mapping[str, Any]]
+"""What is noted of steps, by their names."""
+
+
+class StepWrite(Struct, frozen=True):
+    """What a transaction writes to a step, or requires of it. ``run``: the run as it is after the write."""
+
+    step: str
+    action: Action
+    run: Run
+
+    def refusal(self, found: Mapping[str, Any]) -> RunClosed | RunNotFound | StepMoved:
+        """Return why the record that was ``found`` refused it."""
+        if not found or not Run(found).is_open or Run(found).is_closing:
+            return not_open(self.run.run_id, found)
+        return StepMoved(self.run.run_id, self.step)
+
+    def is_in(self, found: Mapping[str, Any]) -> bool:
+        """Whether the run that was ``found`` may go on and has this state of the step."""
+        is_open = isinstance(self.refusal(found), StepMoved)
+        return is_open and Run(found).steps.get(self.step) == as_read(self.run.steps[self.step])
+
+
 class Records(Struct, frozen=True):
     """Reads and changes of run records. A change holds only while the run is open and nobody closes it."""
 
@@ -216,43 +239,71 @@ class Records(Struct, frozen=True):
         deadline: Deadline,
         facts: Mapping[str, Any] | None = None,
         check: Action | None = None,
+        also: States | None = None,
     ) -> Run:
         """Replaces what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
 
         ``check``: a condition on another item that has to hold as well; where it does not, ``StaleBaseline``
-        is raised. Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``, too.
+        is raised. ``also``: as in :meth:`step_write`. Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``,
+        too.
         """
-        action, saved = self._step_action(run, step, state, facts or {})
+        write = self.step_write(run, step, state, facts, also)
         try:
             if check is None:
-                self.table.update(action, deadline)
+                self.table.update(write.action, deadline)
             else:
-                self.table.transact([action, check], deadline)
+                self.table.transact([write.action, check], deadline)
         except Refused as refused:
             found = refused.found[0]
             if found is None:
                 raise StaleBaseline(run.run_id, step) from None
-            if not found or not Run(found).is_open or Run(found).is_closing:
-                raise not_open(run.run_id, found) from None
             # Sent twice, it is refused by its own first try. Nobody else writes the same moments.
-            if not refused.again or Run(found).steps.get(step) != as_read(saved):
-                raise StepMoved(run.run_id, step) from None
-        return Run({**run.item, **(facts or {}), "steps": {**run.steps, step: saved}})
+            if not refused.again or not write.is_in(found):
+                raise write.refusal(found) from None
+        return write.run
 
-    def _step_action(
-        self, run: Run, step: str, state: Mapping[str, Any], facts: Mapping[str, Any]
-    ) -> tuple[Action, dict[str, Any]]:
-        """The action that replaces a step's state (and sets ``facts``), and the state with its revision."""
-        revision = run.steps.get(step, {}).get("rev", 0)
-        saved = {**fit_step(step, state), "rev": revision + 1}
-        sets = "".join(f", #{name} = :{name}" for name in facts)
-        unmoved = "#steps.#step.#rev = :rev" if revision else "attribute_not_exists(#steps.#step)"
-        values = {**OPEN_VALUES, **facts, "saved": saved, **({"rev": revision} if revision else {})}
-        action = self.table.change(
-            keys.run(run.run_id),
-            f"SET #steps.#step = :saved{sets}",
-            f"{MAY_GO_ON} AND {unmoved}",
-            values,
-            {"step": step},
-        )
-        return action, saved
+    def step_write(
+        self,
+        run: Run,
+        step: str,
+        state: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
+        also: States | None = None,
+    ) -> StepWrite:
+        """Return the write that replaces the state of a step and sets ``facts``, for a transaction.
+
+        ``also``: states of further steps. None is written if any of these steps has changed since ``run``
+        was read.
+        """
+        facts, states = facts or {}, {step: state, **(also or {})}
+        saved = {
+            name: {**fit_step(name, one), "rev": _revision(run, name) + 1} for name, one in states.items()
+        }
+        condition, values, names = _unmoved(run, list(saved))
+        sets = [f"#steps.#step{number} = :saved{number}" for number in range(len(saved))]
+        sets += [f"#{name} = :{name}" for name in facts]
+        values |= {**facts, **{f"saved{number}": one for number, one in enumerate(saved.values())}}
+        action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
+        return StepWrite(step, action, Run({**run.item, **facts, "steps": {**run.steps, **saved}}))
+
+    def step_check(self, run: Run, step: str) -> StepWrite:
+        """Return the condition that the run may go on and the step is as it was read, for a transaction."""
+        condition, values, names = _unmoved(run, [step])
+        return StepWrite(step, self.table.check(keys.run(run.run_id), condition, values, names), run)
+
+
+def _revision(run: Run, step: str) -> int:
+    return int(run.steps.get(step, {}).get("rev", 0))
+
+
+def _unmoved(run: Run, steps: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """The condition that the run may go on and the steps are as they were read, its values and its names."""
+    values: dict[str, Any] = dict(OPEN_VALUES)
+    parts = [MAY_GO_ON]
+    for number, step in enumerate(steps):
+        if revision := _revision(run, step):
+            parts.append(f"#steps.#step{number}.#rev = :rev{number}")
+            values[f"rev{number}"] = revision
+        else:
+            parts.append(f"attribute_not_exists(#steps.#step{number})")
+    return " AND ".join(parts), values, {f"step{number}": step for number, step in enumerate(steps)}

@@ -179,9 +179,15 @@ class Table(Struct, frozen=True):
         """A ``Delete`` action."""
         return {"Delete": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}
 
-    def check(self, pk: str, condition: str, values: Values | None = None) -> Action:
-        """A ``ConditionCheck`` action."""
-        return {"ConditionCheck": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}
+    def check(
+        self,
+        pk: str,
+        condition: str,
+        values: Values | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Action:
+        """A ``ConditionCheck`` action; ``names`` as in :meth:`change`."""
+        return {"ConditionCheck": self._action({"Key": {"pk": {"S": pk}}}, condition, values, names)}
 
     def _action(
         self,

@@ -332,7 +332,7 @@ class _Decision:
         if evidence.one_space:
             return len(listed | latest)
         if self._list_matters:
-            return max(len(listed), len(evidence.new_latest))
+            return max(len(listed), len(evidence.new_latest if self.list_decides else latest))
         if evidence.aliased or not (listed and latest):
             return max(len(listed), len(latest))
         pairs = {f"{one}|{other}" for one in listed for other in latest}
