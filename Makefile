@@ -5,10 +5,10 @@ TOOLS := .tools
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test bench faults worlds chaos check format build clean
+.PHONY: help demo local test bench faults worlds worlds-all chaos check format build clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.ready ## three runs on this machine: a webhook, a schedule, by hand
 	@$(RUN) -m local.demo
@@ -27,6 +27,9 @@ faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern pl
 
 worlds: $(VENV)/.ready ## random worlds of Celonis; N=100000 plays so many, SEED=7 others
 	@$(RUN) -m tests.worlds $(or $(N),10000) --processes 2 $(if $(SEED),--seed $(SEED))
+
+worlds-all: $(VENV)/.ready ## all small worlds of Celonis, half an hour; PART=starts plays a part, EVERY=211 a sample
+	@$(RUN) -m tests.worlds.enumeration --processes 2 $(if $(PART),--part $(PART)) $(if $(EVERY),--every $(EVERY))
 
 chaos: $(VENV)/.ready ## all functions, paused and killed at any call, days of virtual time; N=1000 SEED=7
 	@$(RUN) -m tests.chaos $(or $(N),1000) --processes 2 $(if $(SEED),--seed $(SEED))

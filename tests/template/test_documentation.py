@@ -237,21 +237,21 @@ def test_every_field_of_a_record_that_is_described_exists(number: int) -> None:
 
 def test_every_command_is_one_of_the_makefile() -> None:
     makefile = pages.page("Makefile")
-    targets = set(re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
     named = {
         name
         for path in pages.pages()
-        for name in re.findall(r"`make (\w+)|^make (\w+)", pages.page(path), re.M)
+        for name in re.findall(r"`make ([\w-]+)|^make ([\w-]+)", pages.page(path), re.M)
     }
     mentioned = {name for pair in named for name in pair if name}
     assert mentioned <= targets
-    assert targets - {"help"} <= set(re.findall(r"make (\w+)", pages.page(README)))
+    assert targets - {"help"} <= set(re.findall(r"make ([\w-]+)", pages.page(README)))
 
 
 def test_what_ci_runs_is_what_the_page_says() -> None:
     commands = re.findall(r"^make (\w+)", pages.page(".ci/run"), re.MULTILINE)
     assert commands
-    assert set(commands) <= set(re.findall(r"make (\w+)", pages.page(README)))
+    assert set(commands) <= set(re.findall(r"make ([\w-]+)", pages.page(README)))
 
 
 @pytest.mark.parametrize("path", pages.pages())

@@ -23,6 +23,8 @@ from tests.worlds.world import LOST, Action, Odd, World
 
 READ_SECONDS = Timeouts().read
 """After so many seconds the client gives up waiting for an answer."""
+JUST_BEFORE = 2.0
+"""Seconds before a start in which no execution of another user both begins and ends (assumption 3)."""
 CONNECTION = Connection("default", "https://team.eu-1.celonis.cloud", ApiKey("key-of-a-user"))
 STATUSES: Mapping[str, int] = {"500": 500, "503": 503, "401": 401, "403": 403, "404": 404, "429": 429}
 BODIES: Mapping[str, bytes] = {"empty": b"", "null": b"null", "{}": b"{}", "[]": b"[]"}
@@ -294,6 +296,12 @@ class FakeCelonis:
         post.found = running
         if running is not None and running.owner != self.run and not self.is_seen(running, "active_seen"):
             post.found_unseen = True
+        post.found_unseen |= any(
+            one.owner == OTHER_USER
+            and self.clock.now - JUST_BEFORE <= one.began
+            and one.ended <= self.clock.now
+            for one in self.truth.executions
+        )
         if running is not None and world.busy != "queue":
             post.refused = world.busy == "refuse"
             self._tell("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")

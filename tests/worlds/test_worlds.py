@@ -16,6 +16,7 @@ from tests.worlds.cases import CASES
 from tests.worlds.fake_celonis import OTHER_USER, FakeCelonis
 from tests.worlds.generator import random_world
 from tests.worlds.harness import play
+from tests.worlds.neighbours import neighbours
 from tests.worlds.planted import PLANTED
 from tests.worlds.timeline import shrink, timeline
 from tests.worlds.truth import LOAD_WORDS, Execution, Truth
@@ -42,6 +43,17 @@ def test_a_sequence_that_broke_older_rules_breaks_none(name: str) -> None:
     played = play(CASES[name])
     assert not broken_assumptions(played)
     assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(CASES[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_neighbour_of_such_a_sequence_breaks_them_either(name: str) -> None:
+    judged = 0
+    for world in neighbours(CASES[name]):
+        played = play(world)
+        if not broken_assumptions(played):
+            judged += 1
+            assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(world)
+    assert judged > 40
 
 
 def test_most_random_worlds_keep_to_the_assumptions_and_some_are_disturbed() -> None:

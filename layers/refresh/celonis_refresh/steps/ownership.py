@@ -332,7 +332,7 @@ class _Decision:
         if evidence.one_space:
             return len(listed | latest)
         if self._list_matters:
-            return max(len(listed), len(evidence.new_latest))
+            return max(len(listed), len(evidence.new_latest if self.list_decides else latest))
         if evidence.aliased or not (listed and latest):
             return max(len(listed), len(latest))
         pairs = {f"{one}|{other}" for one in listed for other in latest}
@@ -407,20 +407,24 @@ class _Decision:
         What began after the baseline was asked for, and had not ended before our start arrived, is ours:
         nothing unseen was running then. A start without an answer has nobody else's near it.
         """
-        asked, newest, answered_by = self.before.requested_at, self.before.newest, self.start.answered_by
-        entry = self._shown(found)
-        if asked is None or entry.started is None:
-            return False
-        tolerance = CLOCK_TOLERANCE * 1000
-        if newest is not None and newest > asked + tolerance:
-            return False  # the dates of executions and those of answers do not go together
-        if not asked <= entry.started <= asked + (self.since + self.start.settle) * 1000 + tolerance:
+        entry, answered_by = self._shown(found), self.start.answered_by
+        if not self._began_after_baseline(entry):
             return False
         if not self.start.answered:
             return not self.evidence.absent
         if entry.ended is None:
             return answered_by is not None and entry.activity is Activity.RUNNING
         return answered_by is not None and entry.ended >= answered_by
+
+    def _began_after_baseline(self, entry: ListedExecution) -> bool:
+        """Whether it began between the request for the baseline and now, by Celonis's clock."""
+        asked, newest = self.before.requested_at, self.before.newest
+        if asked is None or entry.started is None:
+            return False
+        tolerance = CLOCK_TOLERANCE * 1000
+        if newest is not None and newest > asked + tolerance:
+            return False  # the dates of executions and those of answers do not go together
+        return asked <= entry.started <= asked + (self.since + self.start.settle) * 1000 + tolerance
 
     def _is_settled_enough(self, sole: str | None) -> bool:
         """Whether the only new id is ours: every start until ours would show by now."""
@@ -433,7 +437,8 @@ class _Decision:
         if self.start.sent and not self.start.answered and not self.evidence.ran_settled:
             return False  # what had ended before may be shown late
         if self.seen.single and self.seen.activity is Activity.IDLE and self.start.sent:
-            return self.start.shows_running or self.evidence.ran  # else ours may run unseen
+            shows_running = self.start.shows_running or self.evidence.ran  # else ours may run unseen
+            return shows_running or self._began_after_baseline(self._shown(sole))
         entry = self._entry(sole)
         if entry is None:  # the list does not show it although nothing runs
             return self.confirmed or not self.list_decides

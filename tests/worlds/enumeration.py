@@ -1,0 +1,148 @@
+"""Plays all small worlds of the grid, counts what the runs did, and shows the first in which they did wrong.
+
+``python -m tests.worlds.enumeration [--processes 2] [--part NAME] [--every K] [--show NUMBER]``
+``--every K`` plays each K-th world; a prime K meets every value of every aspect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from tests.worlds.grid import PARTS, Part
+from tests.worlds.harness import MakeService, play, real_service
+from tests.worlds.timeline import timeline
+from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, findings
+from tests.worlds.world import World
+
+ENDS = tuple(accumulate(part.size for part in PARTS))
+"""The number of the first world after each part."""
+TOTAL = ENDS[-1]
+
+
+def span(name: str | None = None) -> range:
+    """The numbers of the worlds of a part, or of all."""
+    if name is None:
+        return range(TOTAL)
+    place = [part.name for part in PARTS].index(name)
+    return range(ENDS[place] - PARTS[place].size, ENDS[place])
+
+
+def part_of(number: int) -> Part:
+    return PARTS[bisect_right(ENDS, number)]
+
+
+def world(number: int) -> World:
+    """The world of this number, from 0 to TOTAL."""
+    part = part_of(number)
+    return part.world(number - span(part.name).start)
+
+
+# The plays
+
+
+@dataclass
+class Counts:
+    """What the worlds of a part did. ``numbers``: those with each kind of finding, within the assumptions."""
+
+    worlds: int = 0
+    within: int = 0
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, other: Counts) -> None:
+        self.worlds += other.worlds
+        self.within += other.within
+        for kind, numbers in other.numbers.items():
+            self.numbers.setdefault(kind, []).extend(numbers)
+
+    def count(self, kind: str) -> int:
+        return len(self.numbers.get(kind, ()))
+
+
+def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, Counts]:
+    """Plays these worlds; the counts by the name of the part."""
+    found: dict[str, Counts] = {}
+    for number in numbers:
+        played = play(world(number), None, make)
+        part = found.setdefault(part_of(number).name, Counts())
+        part.worlds += 1
+        if broken_assumptions(played):
+            continue
+        part.within += 1
+        for kind in sorted({one.kind for one in findings(played)}):
+            part.numbers.setdefault(kind, []).append(number)
+    return found
+
+
+CHUNK, LISTED = 500, 40
+
+
+def _all(numbers: range, processes: int) -> Iterator[dict[str, Counts]]:
+    chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
+    if processes == 1:
+        yield from map(counts, chunks)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(counts, chunks)
+
+
+def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
+    """The exit status is 1 where a run did what it never may."""
+    parser = argparse.ArgumentParser(prog="python -m tests.worlds.enumeration", description=__doc__)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--part", choices=[part.name for part in PARTS])
+    parser.add_argument("--every", type=int, default=1, metavar="K", help="play each K-th world only")
+    parser.add_argument("--show", type=int, metavar="NUMBER", help="the timeline of the world of this number")
+    chosen = parser.parse_args(arguments)
+    if chosen.show is not None:
+        write(timeline(world(chosen.show)))
+        return 0
+    started = time.monotonic()
+    total = _report(_all(span(chosen.part)[:: chosen.every], chosen.processes), write)
+    write(f"in {time.monotonic() - started:.0f} s")
+    return _show(total, write)
+
+
+def _report(found: Iterable[dict[str, Counts]], write: Callable[[str], object]) -> Counts:
+    """Writes a line for each part as soon as its last world was played, and one for all."""
+    total, totals = Counts(), dict[str, Counts]()
+    write(f"{'':24}{'worlds':>8}{'within':>8}" + "".join(f"{kind:>7}" for kind in MEANINGS))
+    for chunk in found:
+        for name, one in chunk.items():
+            if name not in totals and totals:
+                write(_line(*totals.popitem()))
+            totals.setdefault(name, Counts()).add(one)
+            total.add(one)
+    write(_line(*totals.popitem()))
+    write(_line("all", total))
+    for kind, meaning in MEANINGS.items():
+        write(f"{kind:3} {meaning}")
+    return total
+
+
+def _line(name: str, found: Counts) -> str:
+    kinds = "".join(f"{found.count(kind):7}" for kind in MEANINGS)
+    return f"{name:24}{found.worlds:8}{found.within:8}{kinds}"
+
+
+def _show(total: Counts, write: Callable[[str], object]) -> int:
+    """Writes the first violation of each kind; 1 if there is one."""
+    status = 0
+    for kind in FAILING:
+        numbers = total.numbers.get(kind)
+        if numbers:
+            status, first = 1, numbers[0]
+            write(f"\n{kind} in the worlds {', '.join(map(str, numbers[:LISTED]))}")
+            write(f"=== {kind}: {MEANINGS[kind]} (world {first}, part {part_of(first).name}) ===")
+            write(timeline(world(first)))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
