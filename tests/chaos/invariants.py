@@ -253,12 +253,21 @@ class Laws:
     def _cancels_its_own(self) -> Iterator[str]:
         """A run cancels what it, or a run that it retries, has started."""
         for cancel in self.cancels:
+            if cancel.who.run_id in self.played.ended_by_aws and self._has_ended(
+                cancel.who.run_id, cancel.at
+            ):
+                yield f"stop: {cancel.who.run_id} was ended by AWS, and {cancel.job} was cancelled"
             owner = self._owner(cancel.job, cancel.hit)
             hit = cancel.hit
             if hit is None or (owner is not None and owner.run_id in self._line(cancel.who.run_id)):
                 continue
             if not any(lane == cancel.job and abs(at - hit.at) < 1.0 for at, lane in self.played.others):
                 yield f"stop: {cancel.who.run_id} cancelled {hit.id} of {cancel.job}, which is not its own"
+
+    def _has_ended(self, run_id: str, at: float) -> bool:
+        """Whether the run was being closed by then."""
+        closing = self.runs[run_id].item.get("closing")
+        return closing is not None and epoch(str(closing)) <= at
 
     def _stops_stop(self) -> Iterator[str]:
         """The jobs that a stopped run has started are cancelled, or its record says why not."""

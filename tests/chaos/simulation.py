@@ -30,8 +30,8 @@ HORIZON = 6 * 24 * HOUR
 """So long after the faults have ended everything must have ended."""
 ASYNC_PAUSES = (60.0, 120.0)
 """Lambda calls a function that failed again, twice."""
-RETRY_POLLS, RETRY_POLL_SECONDS = 60, 120.0
-"""For how long a user waits for a run that failed, in order to retry it."""
+POLLS, POLL_SECONDS = 60, 120.0
+"""For how long a user waits for a run to retry or to cancel."""
 OPEN_KINDS = ("slot#", "lease#", "notice#", "batch#", "queue#")
 OPEN = ("OPENING", "RUNNING")
 
@@ -94,6 +94,7 @@ class Played:
     commands: list[Told] = field(default_factory=list)
     cancel_asked: set[str] = field(default_factory=set)
     drops_asked: set[str] = field(default_factory=set)
+    ended_by_aws: set[str] = field(default_factory=set)
     lost_events: set[str] = field(default_factory=set)
     others: list[tuple[float, str]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -416,7 +417,8 @@ class Simulation:
             "schedule": self._execution,
             "cancel": self._cancel,
             "retry": self._retry,
-            "abort": self._abort,
+            "abort": self._end_early,
+            "aws_failure": self._end_early,
             "pause": self._pause,
             "other_start": self._other_start,
             "other_cancel": self._other_cancel,
@@ -501,13 +503,16 @@ class Simulation:
             self.sleep(self.random.choice((0.0, 0.3, 40.0)))
 
     def _some_run(self, action: Action) -> str | None:
-        """One of the pipeline's runs, mostly a recent one, or what waits."""
+        """A run of the pipeline that is open or waits, once there is one; now and then one that has ended."""
         pipeline, table = action.names[0], self.bench.dynamodb
-        found = [one for one in table.documents("run#") if one["pipeline"] == pipeline]
-        runs = [one["run_id"] for one in sorted(found, key=lambda one: str(one["position"]))]
-        waiting = table.document(keys.slot(pipeline)).get("pending")
-        runs += [waiting["run_id"]] if waiting else []
-        return self.random.choice(runs[-3:]) if runs else None
+        for _ in range(POLLS):
+            waiting = table.document(keys.slot(pipeline)).get("pending")
+            found = sorted(self.open_runs.get(pipeline, ())) + ([waiting["run_id"]] if waiting else [])
+            if found:
+                self.sleep(self.random.choice((0.0, 1.0, 30.0, 200.0)) * self.random.random())
+                return str(self.random.choice(found))
+            self.sleep(POLL_SECONDS)
+        return None
 
     def _cancel(self, action: Action) -> None:
         run_id = self._some_run(action)
@@ -534,36 +539,44 @@ class Simulation:
         self.played.commands.append(Told(self.clock.now, kind, run_id, told, runs_on))
 
     def _retry(self, action: Action) -> None:
+        """A user retries the newest run of a pipeline that failed, once there is one."""
+        for _ in range(POLLS):
+            found = [
+                one for one in self.bench.dynamodb.documents("run#") if one["pipeline"] == action.names[0]
+            ]
+            failed = [one for one in found if one["status"] in ("FAILED", "ABORTED", "TIMED_OUT")]
+            if failed:
+                self._retry_run(str(max(failed, key=lambda one: str(one["position"]))["run_id"]), action)
+                return
+            self.sleep(POLL_SECONDS)
+
+    def _retry_run(self, run_id: str, action: Action) -> None:
         def ask() -> None:
             answer = self._asked(
                 "api", f"retry {run_id}", lambda by: self.service.steering.retry(run_id, CALLER, by)
             )
             self._told("retry", run_id, answer)
 
-        for _ in range(RETRY_POLLS):
-            table = self.bench.dynamodb
-            found = [one for one in table.documents("run#") if one["pipeline"] == action.names[0]]
-            failed = [one for one in found if one["status"] in ("FAILED", "ABORTED", "TIMED_OUT")]
-            if failed:
-                break
-            self.sleep(RETRY_POLL_SECONDS)
-        else:
-            return
-        run_id = str(max(failed, key=lambda one: str(one["position"]))["run_id"])
         self.join([self.spawn(ask, f"retry {run_id}") for _ in range(action.copies)])
         for _ in range(3 if action.resent else 0):
             self.sleep(action.seconds)
             ask()
 
-    def _abort(self, action: Action) -> None:
-        """Somebody stops an execution in the console."""
-        executions = self.service.executions
-        running = [name for name in executions.running() if name.startswith(f"{action.names[0]}-")]
-        if running:
-            name = self.random.choice(running)
+    def _end_early(self, action: Action) -> None:
+        """A user stops an execution in the console, or AWS ends it, once one is running."""
+        executions, name = self.service.executions, self._some_run(action)
+        if name is None or name not in executions.running():
+            return
+        if action.kind == "abort":
             self.log(f"execution {name} is stopped in the console")
             executions.stopped.append(name)
             executions.end(name, "ABORTED")
+        else:
+            self.log(f"execution {name} is ended by AWS")
+            self.played.ended_by_aws.add(name)
+            executions.end(name, "FAILED", "States.Runtime", "The execution failed.")
+            self.sleep(self.random.choice((5.0, 60.0, 900.0)))
+            self._retry_run(name, action)
 
     def _pause(self, action: Action) -> None:
         self.service.paused.add(action.names[0])
