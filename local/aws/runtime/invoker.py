@@ -11,6 +11,7 @@ from local.aws.clients import Clients
 from local.aws.runtime.armory import Armory
 from local.aws.runtime.environment import function_environment
 from local.aws.runtime.functions import Function, Functions, split_reference
+from local.aws.runtime.log_levels import is_kept
 from local.aws.runtime.logs import FunctionLogs
 from local.aws.runtime.outcomes import Outcome
 from local.aws.runtime.pool import Limits, Pool
@@ -88,12 +89,11 @@ class Invoker:
             )
             return {**variables, "LOCAL_FAULT_FILE": str(fault_file)}
 
-        return Worker(
-            function,
-            environment,
-            lambda text, request_id: self.logs.append(function.logical_id, text, request_id),
-            fault_file,
-        )
+        def log(text: str, request_id: str) -> None:
+            if is_kept(text, function.log_format, function.log_level):
+                self.logs.append(function.logical_id, text, request_id)
+
+        return Worker(function, environment, log, fault_file)
 
 
 def _trace_id() -> str:
