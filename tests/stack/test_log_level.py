@@ -35,4 +35,4 @@ def test_the_functions_log_from_the_chosen_level_on(level: str) -> None:
         messages = [line["level"] for line in lines if "message" in line]
         assert set(messages) <= WRITTEN[level]
         assert ("DEBUG" in messages, "WARN" in messages) == (level == "DEBUG", level == "DEBUG")
-        assert any("RuleErrors" in line for line in lines)
+        assert any("ConfigurationErrors" in line for line in lines)

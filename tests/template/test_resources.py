@@ -60,21 +60,25 @@ def targets() -> list[documents.Document]:
     return of_rules + [schedule["Target"] for schedule in schedules]
 
 
-def test_every_rule_and_schedule_has_a_dead_letter_queue() -> None:
-    assert len(targets()) >= 2
-    assert [target for target in targets() if target.get("DeadLetterConfig") != {"Arn": DEAD_LETTERS}] == []
+RECONCILE = "ReconcileAliaslive"
+"""A lost round of reconcile is no dead letter: the next one does its work."""
 
 
-def test_every_function_that_is_invoked_asynchronously_has_a_dead_letter_queue() -> None:
+def test_every_rule_and_schedule_but_the_rounds_has_a_dead_letter_queue() -> None:
+    assert len(targets()) >= 3
+    without = [target for target in targets() if target.get("DeadLetterConfig") != {"Arn": DEAD_LETTERS}]
+    assert [RECONCILE in json.dumps(target["Arn"]) for target in without] == [True]
+
+
+def test_every_function_that_is_invoked_asynchronously_is_retried_and_has_a_dead_letter_queue() -> None:
     arns = [json.dumps(target["Arn"]) for target in targets()]
     asynchronous = {name for name in documents.functions() if any(f'"{name}Alias' in arn for arn in arns)}
     configured = documents.translated_resources("AWS::Lambda::EventInvokeConfig").values()
-    failures = {
-        each["FunctionName"]["Ref"]: each["DestinationConfig"]["OnFailure"]["Destination"]
-        for each in configured
-    }
-    assert failures == dict.fromkeys(asynchronous, DEAD_LETTERS)
-    assert "CloseRun" in asynchronous
+    failures = {each["FunctionName"]["Ref"]: each["DestinationConfig"] for each in configured}
+    kept = {"OnFailure": {"Destination": DEAD_LETTERS}}
+    assert failures == {**dict.fromkeys(asynchronous, kept), "Reconcile": {}}
+    assert all(each["MaximumRetryAttempts"] == 2 for each in configured)
+    assert {"CloseRun", "Reconcile"} <= asynchronous
 
 
 def test_every_rule_may_write_to_the_dead_letter_queue() -> None:
@@ -85,10 +89,34 @@ def test_every_rule_may_write_to_the_dead_letter_queue() -> None:
     assert allowed == [{"Fn::GetAtt": [name, "Arn"]} for name in rules]
 
 
-def test_messages_in_the_dead_letter_queue_raise_an_alarm() -> None:
-    (alarm,) = documents.resources("AWS::CloudWatch::Alarm").values()
+ALARMS = documents.resources("AWS::CloudWatch::Alarm")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_is_described_and_sends_a_notification(name: str) -> None:
+    assert ALARMS[name]["AlarmDescription"]
+    assert ALARMS[name]["AlarmActions"] == [{"Ref": "Notices"}]
+    silent = "breaching" if name == "ReconcileMissingAlarm" else "notBreaching"
+    assert ALARMS[name]["TreatMissingData"] == silent
+
+
+def test_the_alarm_about_dead_letters_watches_what_arrives() -> None:
+    """What lies in the queue stays for 14 days: an alarm on that sends one notification, and no other."""
+    alarm = ALARMS["DeadLettersAlarm"]
+    assert alarm["MetricName"] == "NumberOfMessagesSent"
     assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["DeadLetters", "QueueName"]}
-    assert alarm["AlarmActions"] == [{"Ref": "Notices"}]
+
+
+def test_the_alarm_about_reconcile_spans_fifteen_minutes() -> None:
+    alarm = ALARMS["ReconcileMissingAlarm"]
+    periods = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
+    assert [period * alarm["EvaluationPeriods"] for period in periods] == [900]
+
+
+def test_every_function_has_an_alarm_about_throttles() -> None:
+    watched = [alarm["Dimensions"] for alarm in ALARMS.values() if alarm.get("MetricName") == "Throttles"]
+    expected = [[{"Name": "FunctionName", "Value": {"Ref": name}}] for name in documents.functions()]
+    assert sorted(map(json.dumps, watched)) == sorted(map(json.dumps, expected))
 
 
 def routes() -> dict[str, Any]:

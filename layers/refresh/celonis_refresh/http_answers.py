@@ -86,7 +86,7 @@ def answering(handler: Handler) -> Handler:
                 "message": "Unexpected error; the log has it under this request id.",
             }
             return answer(500, body | {"request_id": getattr(context, "aws_request_id", "")})
-        logger.debug("answered", extra={"status": answered["statusCode"]})
+        logger.debug("answered", extra={"status": answered.get("statusCode")})
         return answered
 
     return answer_or_error

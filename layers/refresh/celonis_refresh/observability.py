@@ -30,16 +30,16 @@ logger = Logger(use_rfc3339=True, utc=True, json_serializer=to_line)
 logging.getLogger().setLevel(max(logging.getLogger().level, logging.INFO))
 
 
-def count(metric: str, value: int = 1, **dimensions: str) -> None:
-    """Add to a metric of the service.
+def count(metric: str, value: int = 1, **facts: str) -> None:
+    """Add to a metric of this stack. ``facts`` stand in the line, not among the dimensions.
 
     The line has the level ERROR, so that no setting of ``LogLevel`` drops it. Powertools' metrics are loaded
     on first use: what is counted here is rare.
     """
     from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with single_metric(name=metric, unit=MetricUnit.Count, value=value, namespace=NAMESPACE) as counted:
-        for name, each in {"service": logger.service, **dimensions}.items():
-            counted.add_dimension(name, each)
-        counted.add_metadata("level", "ERROR")
-        counted.add_metadata("timestamp", datetime.now(UTC).isoformat(timespec="milliseconds"))
+        counted.add_dimension("service", logger.service)
+        for name, fact in {"level": "ERROR", "timestamp": now, **facts}.items():
+            counted.add_metadata(name, fact)
