@@ -25,8 +25,8 @@ DEFINITION_SECONDS = 10
 LONGEST_NAME = 48
 """Characters of a source's name that are logged; none that exists has more."""
 UNUSABLE = ("InvalidSource", "WebhookSecretUnreadable")
-"""Errors of a source as a whole; those of its rules and pipelines are counted one by one. An unknown source and a
-request that is not authentic are not counted: anybody can cause them."""
+"""Errors of a source as a whole; those of its rules and pipelines are counted one by one. An unknown source
+and a request that is not authentic are not counted: anybody can cause them."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The metrics that AWS would have: of functions, APIs and queues, and those that functions write into their logs.
+"""The metrics that AWS would have: of functions, APIs and queues, and those that functions log.
 
 They are kept whole, without periods. An alarm is compared with the sum of everything since the deployment.
 """

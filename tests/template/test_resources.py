@@ -83,7 +83,7 @@ def test_every_function_that_is_invoked_asynchronously_is_retried_and_has_a_dead
 
 def test_every_rule_may_write_to_the_dead_letter_queue() -> None:
     (policy,) = documents.translated_resources("AWS::SQS::QueuePolicy").values()
-    statements = policy["PolicyDocument"]["Statement"]
+    statements = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
     allowed = [statement["Condition"]["ArnEquals"]["aws:SourceArn"] for statement in statements]
     rules = documents.translated_resources("AWS::Events::Rule")
     assert allowed == [{"Fn::GetAtt": [name, "Arn"]} for name in rules]
@@ -119,6 +119,29 @@ def test_every_function_has_an_alarm_about_throttles() -> None:
     assert sorted(map(json.dumps, watched)) == sorted(map(json.dumps, expected))
 
 
+@pytest.mark.parametrize("kind", ["AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"])
+def test_a_topic_and_a_queue_are_used_over_tls_only(kind: str) -> None:
+    (policy,) = documents.resources(kind).values()
+    (denied,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Deny"]
+    assert (denied["Principal"], denied["Condition"]) == ("*", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_alarms_may_publish() -> None:
+    """A policy of the topic's own replaces the default one, under which they could."""
+    (policy,) = documents.resources("AWS::SNS::TopicPolicy").values()
+    (allowed,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
+    assert (allowed["Principal"], allowed["Action"]) == (
+        {"Service": "cloudwatch.amazonaws.com"},
+        "sns:Publish",
+    )
+
+
+@pytest.mark.parametrize("name", ["RefreshLogs", "AccessLogs"])
+def test_delivered_logs_need_no_room_in_the_resource_policy_of_the_account(name: str) -> None:
+    group = documents.resources("AWS::Logs::LogGroup")[name]
+    assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/")
+
+
 def routes() -> dict[str, Any]:
     (api,) = documents.translated_resources("AWS::ApiGatewayV2::Api").values()
     return {
@@ -140,7 +163,11 @@ def test_the_webhook_address_alone_is_open() -> None:
 
 def test_the_api_is_throttled_and_its_log_leaves_the_query_out() -> None:
     (api,) = documents.resources("AWS::Serverless::HttpApi").values()
-    assert set(api["DefaultRouteSettings"]) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    opened = {route for route in routes() if "/webhooks/" in route}
+    assert set(api["RouteSettings"]) == opened
+    settings = [api["DefaultRouteSettings"], *api["RouteSettings"].values()]
+    assert all(set(each) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"} for each in settings)
+    assert all(each != api["DefaultRouteSettings"] for each in api["RouteSettings"].values())
     fields = json.loads(api["AccessLogSettings"]["Format"])
     assert fields["path"] == "$context.path"
     assert not any("query" in value.lower() for value in fields.values())

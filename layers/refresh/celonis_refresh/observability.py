@@ -26,7 +26,7 @@ def to_line(fields: dict[str, Any]) -> str:
 # lines once more, and takes a line whose timestamp is not RFC 3339 for INFO.
 logger = Logger(use_rfc3339=True, utc=True, json_serializer=to_line)
 
-# The runtime gives the root logger the same level. The debug lines of botocore hold answers of Secrets Manager.
+# The runtime gives the root logger the same level; the debug lines of botocore hold values of secrets.
 logging.getLogger().setLevel(max(logging.getLogger().level, logging.INFO))
 
 
