@@ -179,6 +179,51 @@ def test_the_table_expires_what_is_old_and_can_be_restored() -> None:
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
+def test_the_table_is_protected_unless_somebody_says_otherwise() -> None:
+    (table,) = documents.resources("AWS::DynamoDB::Table").values()
+    assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+    assert PARAMETERS["DeletionProtection"]["Default"] == "true"
+
+
+KEY = {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
+
+
+def test_your_own_key_encrypts_secrets_table_topic_queue_and_logs() -> None:
+    for kind in ("AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"):
+        assert [name for name, each in documents.resources(kind).items() if each["KmsKeyId"] != KEY] == []
+    for kind in ("AWS::SNS::Topic", "AWS::SQS::Queue"):
+        assert [each["KmsMasterKeyId"] for each in documents.resources(kind).values()] == [KEY]
+    (table,) = documents.resources("AWS::DynamoDB::Table").values()
+    assert table["SSESpecification"]["Fn::If"][1]["KMSMasterKeyId"] == {"Ref": "KmsKeyArn"}
+
+
+def test_the_placeholders_of_secrets_never_change() -> None:
+    """CloudFormation puts a changed one into the secret, and what somebody filled in is lost."""
+    secrets = documents.resources("AWS::SecretsManager::Secret")
+    assert secrets["DefaultConnection"]["SecretString"] == (
+        '{"base_url": "https://REPLACE-ME.celonis.cloud", '
+        '"auth": {"type": "oauth_client", "client_id": "REPLACE-ME", "client_secret": "REPLACE-ME"}}'
+    )
+    assert secrets["GithubWebhook"]["GenerateSecretString"] == {
+        "SecretStringTemplate": "{}",
+        "GenerateStringKey": "current",
+        "PasswordLength": 48,
+        "ExcludePunctuation": True,
+    }
+    assert {"SecretString", "GenerateSecretString"} & set(secrets["GithubWebhook"]) == {
+        "GenerateSecretString"
+    }
+
+
+def test_the_longest_name_of_a_stack_is_the_one_that_is_documented() -> None:
+    suffixes = [
+        schedule["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}")
+        for schedule in documents.translated_resources("AWS::Scheduler::Schedule").values()
+    ]
+    assert 64 - max(map(len, suffixes)) == 51
+    assert "at most 51 characters" in (documents.ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_schedule_of_a_pipeline_is_off_until_somebody_switches_it_on() -> None:
     schedules = documents.translated_resources("AWS::Scheduler::Schedule").values()
     starting = [schedule for schedule in schedules if schedule["Target"]["Arn"] == {"Ref": "Refresh"}]
