@@ -19,7 +19,7 @@ local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
 test: $(VENV)/.ready ## all tests
 	@$(RUN) -m pytest -n 3 --dist loadgroup
 
-bench: $(VENV)/.ready $(TOOLS)/.ready ## every figure, beside its goal and its peers; ONLY=cold measures a part
+bench: $(VENV)/.ready $(if $(filter cold,$(or $(ONLY),cold)),$(TOOLS)/.ready) ## every figure, beside its goal and its peers; ONLY=cold measures a part
 	@$(RUN) -m local.bench $(if $(ONLY),--only $(ONLY))
 
 faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern plays some of them
@@ -39,7 +39,7 @@ check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
 format: $(VENV)/.ready ## the layout of the code, and the layer's digest in the template
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format . && $(RUN) -m local.stamp && $(RUN) -m local.openapi
 
-build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (finds or installs python3.13), and a look into what it made
+build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (with python3.13), and a check of what it made
 	@$(RUN) -m local.build
 
 clean: ## everything that the commands above made
