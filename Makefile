@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 TOOLS := .tools
+CHECKOV := .checkov
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
@@ -28,12 +29,13 @@ faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern pl
 worlds: $(VENV)/.ready ## random worlds of Celonis; N=100000 plays so many, SEED=7 others
 	@$(RUN) -m tests.worlds $(or $(N),10000) --processes 2 $(if $(SEED),--seed $(SEED))
 
-check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
+check: $(VENV)/.ready $(TOOLS)/.ready $(CHECKOV)/.ready ## lint, types, template, state machine, security
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy layers functions local tests
 	@$(VENV)/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=eu-central-1 $(TOOLS)/bin/sam validate --lint --template template.yaml
+	@$(CHECKOV)/bin/checkov --config-file .checkov.yaml
 	@$(RUN) -m pytest tests/template
 
 format: $(VENV)/.ready ## the layout of the code, and the layer's digest in the template
@@ -43,7 +45,7 @@ build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (with python3.13), and a chec
 	@$(RUN) -m local.build
 
 clean: ## everything that the commands above made
-	rm -rf $(VENV) $(TOOLS) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(CHECKOV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -57,4 +59,10 @@ $(TOOLS)/.ready: requirements/sam.txt
 	@echo "Setting up $(TOOLS) with the AWS SAM CLI (once) …"
 	@$(PYTHON) -m venv $(TOOLS)
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/sam.txt
+	@touch $@
+
+$(CHECKOV)/.ready: requirements/checkov.txt
+	@echo "Setting up $(CHECKOV) with checkov (once) …"
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/checkov.txt
 	@touch $@

@@ -25,7 +25,7 @@ AARCH64 = 183
 """``e_machine`` in the header of an ELF file."""
 NO_PYTHON = """\
 python3.13 with pip was not found: the layer is built with the Python that AWS runs.
-Install it: apt install python3.13 python3.13-venv (Debian), brew install python@3.13, or pyenv install 3.13."""
+Install it: apt install python3.13 python3.13-venv, brew install python@3.13, or pyenv install 3.13."""
 
 
 class BuildError(Exception):

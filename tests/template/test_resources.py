@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_parameter_is_described_constrained_and_has_a_default(name: str) -> No
 def test_the_name_of_a_table_stays_inside_the_json_that_it_is_put_into(table: str, *, allowed: bool) -> None:
     pattern = PARAMETERS["Tables"]["AllowedPattern"]
     assert (re.fullmatch(pattern, table) is not None) is allowed
+
+
+def test_the_environments_of_samconfig_set_parameters_that_there_are() -> None:
+    config = tomllib.loads((documents.ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    assert set(config) == {"version", "dev", "prod"}
+    for name in ("dev", "prod"):
+        given = config[name]["deploy"]["parameters"]
+        assert given["capabilities"] == "CAPABILITY_IAM"
+        assert len(given["stack_name"]) <= 51
+        for parameter, _, value in (each.partition("=") for each in given["parameter_overrides"]):
+            allowed = PARAMETERS[parameter].get("AllowedValues")
+            assert allowed is None or value in map(str, allowed)
 
 
 def test_every_parameter_is_used_and_stands_in_a_group() -> None:

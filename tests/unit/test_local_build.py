@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def without_python(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """No python3.13 is found; the commands that are run all the same."""
     commands: list[Any] = []
     monkeypatch.setattr(local.build, "_find", lambda: None)
-    monkeypatch.setattr(local.build.subprocess, "run", lambda *given, **_: commands.append(given))
+    monkeypatch.setattr(subprocess, "run", lambda *given, **_: commands.append(given))
     return commands
 
 
