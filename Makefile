@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 TOOLS := .tools
+CHECKOV := .checkov
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
@@ -19,7 +20,7 @@ local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
 test: $(VENV)/.ready ## all tests
 	@$(RUN) -m pytest -n 3 --dist loadgroup
 
-bench: $(VENV)/.ready $(TOOLS)/.ready ## every figure, beside its goal and its peers; ONLY=cold measures a part
+bench: $(VENV)/.ready $(if $(filter cold,$(or $(ONLY),cold)),$(TOOLS)/.ready) ## every figure, beside its goal and its peers; ONLY=cold measures a part
 	@$(RUN) -m local.bench $(if $(ONLY),--only $(ONLY))
 
 faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern plays some of them
@@ -34,22 +35,23 @@ worlds-all: $(VENV)/.ready ## all small worlds of Celonis, half an hour; PART=st
 chaos: $(VENV)/.ready ## all functions, paused and killed at any call, days of virtual time; N=1000 SEED=7
 	@$(RUN) -m tests.chaos $(or $(N),1000) --processes 2 $(if $(SEED),--seed $(SEED))
 
-check: $(VENV)/.ready $(TOOLS)/.ready ## lint, types, template, state machine
+check: $(VENV)/.ready $(TOOLS)/.ready $(CHECKOV)/.ready ## lint, types, template, state machine, security
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy layers functions local tests
 	@$(VENV)/bin/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=eu-central-1 $(TOOLS)/bin/sam validate --lint --template template.yaml
+	@$(CHECKOV)/bin/checkov --config-file .checkov.yaml
 	@$(RUN) -m pytest tests/template
 
 format: $(VENV)/.ready ## the layout of the code, and the layer's digest in the template
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format . && $(RUN) -m local.stamp && $(RUN) -m local.openapi
 
-build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (finds or installs python3.13), and a look into what it made
+build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (with python3.13), and a check of what it made
 	@$(RUN) -m local.build
 
 clean: ## everything that the commands above made
-	rm -rf $(VENV) $(TOOLS) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(CHECKOV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,4 +65,10 @@ $(TOOLS)/.ready: requirements/sam.txt
 	@echo "Setting up $(TOOLS) with the AWS SAM CLI (once) …"
 	@$(PYTHON) -m venv $(TOOLS)
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/sam.txt
+	@touch $@
+
+$(CHECKOV)/.ready: requirements/checkov.txt
+	@echo "Setting up $(CHECKOV) with checkov (once) …"
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/checkov.txt
 	@touch $@

@@ -1,4 +1,7 @@
-"""``make build``: runs ``sam build`` with a python3.13, and looks into what it made."""
+"""``make build``: runs ``sam build`` with a python3.13, and checks what it made.
+
+``--find`` prints the folder of that Python only; it needs nothing but the standard library.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ SERVICES = 5
 """AWS services that the functions call; layers/refresh/service_models.py names them."""
 AARCH64 = 183
 """``e_machine`` in the header of an ELF file."""
+NO_PYTHON = """\
+python3.13 with pip was not found: the layer is built with the Python that AWS runs.
+Install it: apt install python3.13 python3.13-venv, brew install python@3.13, or pyenv install 3.13."""
 
 
 class BuildError(Exception):
@@ -27,15 +33,10 @@ class BuildError(Exception):
 
 
 def python313_folder() -> Path:
-    """The folder of a python3.13: on PATH, of pyenv or uv, beside this Python; or from Debian, at last."""
+    """The folder of a python3.13: on PATH, of pyenv or uv, or beside this Python. Raises ``BuildError``."""
     found = _find()
-    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
-        subprocess.run(
-            ["apt-get", "install", "--yes", "--quiet", "python3.13", "python3.13-venv"], check=False
-        )
-        found = _find()
     if found is None:
-        raise BuildError("python3.13 is needed to build the layer, as AWS runs it; install it and try again")
+        raise BuildError(NO_PYTHON)
     return found
 
 
@@ -127,7 +128,14 @@ def _required() -> list[str]:
 
 
 def main() -> int:
-    build()
+    try:
+        if sys.argv[1:] == ["--find"]:
+            print(python313_folder())
+            return 0
+        build()
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
     found = list(problems())
     for problem in found:
         print(problem, file=sys.stderr)

@@ -8,4 +8,6 @@ from celonis_refresh.passage.progress import Progress, StepEvent
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: StepEvent, context: assembly.LambdaContext) -> Progress:
     logger.append_keys(**event)
-    return assembly.tasks().check(event["run_id"], event["step"], assembly.deadline(context))
+    progress = assembly.tasks().check(event["run_id"], event["step"], assembly.deadline(context))
+    logger.debug("progress", extra={"progress": progress})
+    return progress

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from celonis_refresh import assembly
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import count, logger
 from celonis_refresh.passage.reconciling import Reconciling
 from celonis_refresh.runs.listing import Listing
 
@@ -29,5 +29,7 @@ def _reconciling() -> Reconciling:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, list[str]]:  # noqa: ARG001
     findings = asdict(_reconciling().reconcile(assembly.deadline(context)))
+    if findings["failed"]:
+        count("ReconcileFailures", len(findings["failed"]))
     logger.info("reconciled", extra={kind: names for kind, names in findings.items() if names})
     return findings

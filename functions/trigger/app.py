@@ -10,8 +10,9 @@ from celonis_refresh.aws.kept import Kept
 from celonis_refresh.aws.known_sources import KnownSources
 from celonis_refresh.aws.sns_pages import SnsPages
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
+from celonis_refresh.errors import RefreshError
 from celonis_refresh.http_answers import answer, answering
-from celonis_refresh.observability import logger
+from celonis_refresh.observability import count, logger
 from celonis_refresh.passage import triggering
 from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
 from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
@@ -23,6 +24,9 @@ DEFINITION_SECONDS = 10
 """A burst of events is one read of its pipeline: Parameter Store takes 40 reads a second."""
 LONGEST_NAME = 48
 """Characters of a source's name that are logged; none that exists has more."""
+UNUSABLE = ("InvalidSource", "WebhookSecretUnreadable")
+"""Errors of a source as a whole; those of its rules and pipelines are counted one by one. An unknown source
+and a request that is not authentic are not counted: anybody can cause them."""
 
 
 @cache
@@ -51,5 +55,10 @@ def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str,
     logger.append_keys(source=source[:LONGEST_NAME])
     arrived = event["requestContext"]["timeEpoch"] / 1000
     given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), assembly.deadline(context))
-    reply = _triggering().receive(source, from_api_gateway(event), given)
+    try:
+        reply = _triggering().receive(source, from_api_gateway(event), given)
+    except RefreshError as error:
+        if error.name in UNUSABLE:
+            count("ConfigurationErrors", source=source[:LONGEST_NAME])
+        raise
     return answer(reply.status, reply.body, reply.headers)

@@ -19,6 +19,7 @@ from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.gateway.late_answers import LateAnswers
 from local.aws.gateway.transactions import TableKeys, Transactions
 from local.aws.http_api.front import HttpFront
+from local.aws.metrics import Metrics
 from local.aws.moto_adjustments.assumed_roles import assumed_role
 from local.aws.resources.world import World
 from local.aws.roles.authorization import Authorization
@@ -50,6 +51,7 @@ class Deployment:
     layers: list[Layer]
     front: HttpFront
     authorization: Authorization
+    metrics: Metrics
 
     def close(self) -> None:
         """Stop what runs: executions first, so that nothing starts a function any more."""
@@ -77,7 +79,8 @@ def assemble(
     sender = Sender(clients)
     later = Later("delivery")
     armory = Armory()
-    invoker = Invoker(world.functions, clients, logs, state_dir, settings.limits, armory)
+    metrics = Metrics()
+    invoker = Invoker(world.functions, clients, logs, state_dir, settings.limits, armory, metrics)
     events = AsyncInvocations(world.functions, invoker, sender, later, settings.events)
     policies = ResourcePolicies(clients, world.functions)
     rules = RuleTargets(sender, events, policies, later, settings.events)
@@ -92,16 +95,30 @@ def assemble(
     late = LateAnswers()
     layers: list[Layer] = [
         authorization,
+        metrics,
         late,
         LambdaInvocations(world.functions, invoker, events),
         StepFunctions(executions),
         EventBus(clients, rules),
         transactions,
     ]
-    front = _front(clients, world, invoker, Callers(clients, authorization), policies, logs, settings)
+    front = _front(
+        clients, world, invoker, Callers(clients, authorization), policies, logs, settings, metrics
+    )
     schedules = Schedules(clients, sender, settings.events.retry_delays)
     return Deployment(
-        world, invoker, armory, executions, schedules, transactions, later, late, layers, front, authorization
+        world,
+        invoker,
+        armory,
+        executions,
+        schedules,
+        transactions,
+        later,
+        late,
+        layers,
+        front,
+        authorization,
+        metrics,
     )
 
 
@@ -113,6 +130,7 @@ def _front(
     policies: ResourcePolicies,
     logs: FunctionLogs,
     settings: Settings,
+    metrics: Metrics,
 ) -> HttpFront:
     def may_invoke(function: str, source_arn: str) -> bool:
         context = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [clients.account]}
@@ -129,6 +147,7 @@ def _front(
         clock=lambda: time.time() + settings.arrival_lead,
         at_once=settings.limits.requests_at_once,
         write_access_log=lambda line: logs.append("access", line, ""),
+        metrics=metrics,
     )
 
 

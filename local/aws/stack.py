@@ -228,6 +228,20 @@ class LocalStack:
         """Everything that roles asked for and were not allowed since the stack was deployed."""
         return set(self._running().authorization.refusals)
 
+    def metric(self, namespace: str, name: str, **dimensions: str) -> float | None:
+        """The sum of a metric since the stack was deployed; None where there is no data."""
+        return self._running().metrics.value(namespace, name, dimensions)
+
+    def read_metrics(self, line: str) -> None:
+        """Add the metrics of a line in the embedded metric format, as if a function had written it."""
+        self._running().metrics.add_embedded(line)
+
+    def alarming(self) -> set[str]:
+        """The logical ids of the alarms whose threshold is breached by the sum of everything so far."""
+        alarms = self.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        names = self._running().metrics.alarming(alarms)
+        return {logical_id for logical_id, name in self.physical_ids.items() if name in names}
+
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait until no event is on its way and no asynchronous invocation is running."""
         return self._running().settle(timeout)

@@ -21,6 +21,7 @@ from local.bench.goals import GOALS
 from local.bench.lambdas import figures as lambdas
 from local.bench.lambdas.artifacts import Artifacts, prepare
 from local.bench.transitions import transitions_run
+from local.build import BuildError, python313_folder
 from local.standing import STATE
 
 PARTS = ("polling", "cold", "crowd", "costs")
@@ -38,6 +39,8 @@ class Bench:
         self.figures: dict[str, float] = {}
 
     def play(self) -> None:
+        if "cold" in self._parts:
+            python313_folder()  # without one, say so before anything is measured
         counting = polling() if self._parts & {"polling", "costs"} else None
         artifacts = self._built() if "cold" in self._parts else None
         if counting is not None:
@@ -107,7 +110,11 @@ def main() -> int:
     parts = set(parser.parse_args().only or PARTS)
     console = Console(width=None if sys.stdout.isatty() else 120)
     bench = Bench(console, parts)
-    bench.play()
+    try:
+        bench.play()
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
     ordered = {name: bench.figures[name] for name in GOALS if name in bench.figures}
     console.print(show.goals(ordered))
     console.print(show.unmet(ordered), highlight=False)

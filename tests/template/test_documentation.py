@@ -151,6 +151,12 @@ def test_every_output_is_described() -> None:
     assert list(pages.table(CONFIGURATION, "Outputs")) == list(documents.template()["Outputs"])
 
 
+def test_every_alarm_is_described() -> None:
+    section = pages.section(CONFIGURATION, "Alarms")
+    named = re.findall(r"`(\w+Alarm)`", section)
+    assert sorted(named) == sorted(documents.resources("AWS::CloudWatch::Alarm"))
+
+
 def test_the_fields_of_a_connection_are_those_that_are_read() -> None:
     """``connection.py`` refuses every field but those in the sets that it compares with."""
     tree = ast.parse((documents.PACKAGE / "celonis" / "connection.py").read_text(encoding="utf-8"))

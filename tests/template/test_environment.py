@@ -15,10 +15,10 @@ from aws_lambda_powertools.shared import constants
 from celonis_refresh.aws import environment
 from tests.template import documents
 
-POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME"}
+"""Read by the logger of Powertools, which every function uses."""
 LIBRARIES = {"AWS_DATA_PATH"}
 """Read by botocore."""
-"""Read by the logger of Powertools, which every function uses."""
 UNREAD = {"LAYER_DIGEST"}
 """Read by nobody: a change of it is what publishes a new version when only the layer changed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aws_lambda_powertools.shared import constants
 
 from tests.template import documents
 
@@ -21,7 +22,16 @@ def test_a_function_is_described_and_traced(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_logs_json_into_a_group_of_its_own(name: str) -> None:
     logging = FUNCTIONS[name]["LoggingConfig"]
-    assert logging == {"LogFormat": "JSON", "LogGroup": {"Ref": f"{name}Logs"}}
+    assert logging == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": {"Ref": "LogLevel"},
+        "LogGroup": {"Ref": f"{name}Logs"},
+    }
+
+
+def test_the_log_level_is_one_that_lambda_and_powertools_know() -> None:
+    levels = documents.template()["Parameters"]["LogLevel"]["AllowedValues"]
+    assert set(levels) <= set(constants.LAMBDA_ADVANCED_LOGGING_LEVELS)
 
 
 def test_every_log_group_has_a_retention_and_a_user() -> None:

@@ -26,8 +26,13 @@ WITHOUT_ARNS = {
 """Log delivery and X-Ray know no ARNs: AWS lets them be granted for ``*`` only."""
 
 ROLES = documents.translated_resources("AWS::IAM::Role")
-MANAGED = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess"}
-"""What SAM itself attaches for logs and traces."""
+MANAGED = {
+    "AWSLambdaBasicExecutionRole",
+    "AWSLambdaVPCAccessExecutionRole",
+    "AWSXrayWriteOnlyAccess",
+    "AWSXRayDaemonWriteAccess",
+}
+"""What SAM itself attaches for logs, traces, and network interfaces in a VPC."""
 
 
 def as_list(value: Any) -> list[Any]:
@@ -67,6 +72,33 @@ def test_a_wildcard_in_an_arn_stays_within_this_stack(name: str) -> None:
 def test_only_logs_and_traces_come_from_managed_policies(name: str) -> None:
     arns = list(documents.strings(ROLES[name].get("ManagedPolicyArns", [])))
     assert {arn.rsplit("/", 1)[-1] for arn in arns} <= MANAGED
+
+
+def test_every_role_has_the_permissions_boundary() -> None:
+    boundary = {
+        "Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]
+    }
+    assert {name for name, role in ROLES.items() if role.get("PermissionsBoundary") != boundary} == set()
+
+
+def test_every_role_that_reads_or_writes_what_is_encrypted_may_use_the_key() -> None:
+    policies = documents.resources("AWS::IAM::Policy")
+    named = {name: {role["Ref"] for role in policy["Roles"]} for name, policy in policies.items()}
+    actions = {name: [each["Action"] for each in statements_of(policies[name])] for name in policies}
+    assert actions == {"KeyDecryption": ["kms:Decrypt"], "KeyEncryption": ["kms:GenerateDataKey"]}
+    services = {name: {action.partition(":")[0] for action in actions_of(ROLES[name])} for name in ROLES}
+    encrypted = {"secretsmanager", "dynamodb", "sns", "sqs"}
+    assert named["KeyDecryption"] == {name for name in ROLES if services[name] & encrypted}
+    assert named["KeyEncryption"] == {name for name in ROLES if services[name] & {"sns", "sqs"}}
+
+
+def statements_of(policy: documents.Document) -> list[documents.Document]:
+    found: list[documents.Document] = policy["PolicyDocument"]["Statement"]
+    return found
+
+
+def actions_of(role: documents.Document) -> list[str]:
+    return [action for each in statements(role) for action in as_list(each["Action"])]
 
 
 @pytest.mark.parametrize("name", ROLES)

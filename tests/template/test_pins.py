@@ -12,9 +12,10 @@ from tests.template import documents
 
 DEVELOPMENT = documents.ROOT / "requirements" / "dev.txt"
 SAM = documents.ROOT / "requirements" / "sam.txt"
+CHECKOV = documents.ROOT / "requirements" / "checkov.txt"
 DEPLOYED = documents.LAYER / "requirements.txt"
 MODELS = documents.LAYER / "models.txt"
-FILES = (DEVELOPMENT, SAM, DEPLOYED, MODELS)
+FILES = (DEVELOPMENT, SAM, CHECKOV, DEPLOYED, MODELS)
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
 SAME_TOOL = ("aws-sam-translator", "cfn-lint")

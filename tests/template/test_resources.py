@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -40,6 +41,18 @@ def test_the_name_of_a_table_stays_inside_the_json_that_it_is_put_into(table: st
     assert (re.fullmatch(pattern, table) is not None) is allowed
 
 
+def test_the_environments_of_samconfig_set_parameters_that_there_are() -> None:
+    config = tomllib.loads((documents.ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    assert set(config) == {"version", "dev", "prod"}
+    for name in ("dev", "prod"):
+        given = config[name]["deploy"]["parameters"]
+        assert given["capabilities"] == "CAPABILITY_IAM"
+        assert len(given["stack_name"]) <= 51
+        for parameter, _, value in (each.partition("=") for each in given["parameter_overrides"]):
+            allowed = PARAMETERS[parameter].get("AllowedValues")
+            assert allowed is None or value in map(str, allowed)
+
+
 def test_every_parameter_is_used_and_stands_in_a_group() -> None:
     groups = documents.template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)
@@ -60,35 +73,86 @@ def targets() -> list[documents.Document]:
     return of_rules + [schedule["Target"] for schedule in schedules]
 
 
-def test_every_rule_and_schedule_has_a_dead_letter_queue() -> None:
-    assert len(targets()) >= 2
-    assert [target for target in targets() if target.get("DeadLetterConfig") != {"Arn": DEAD_LETTERS}] == []
+RECONCILE = "ReconcileAliaslive"
+"""A lost round of reconcile is no dead letter: the next one does its work."""
 
 
-def test_every_function_that_is_invoked_asynchronously_has_a_dead_letter_queue() -> None:
+def test_every_rule_and_schedule_but_the_rounds_has_a_dead_letter_queue() -> None:
+    assert len(targets()) >= 3
+    without = [target for target in targets() if target.get("DeadLetterConfig") != {"Arn": DEAD_LETTERS}]
+    assert [RECONCILE in json.dumps(target["Arn"]) for target in without] == [True]
+
+
+def test_every_function_that_is_invoked_asynchronously_is_retried_and_has_a_dead_letter_queue() -> None:
     arns = [json.dumps(target["Arn"]) for target in targets()]
     asynchronous = {name for name in documents.functions() if any(f'"{name}Alias' in arn for arn in arns)}
     configured = documents.translated_resources("AWS::Lambda::EventInvokeConfig").values()
-    failures = {
-        each["FunctionName"]["Ref"]: each["DestinationConfig"]["OnFailure"]["Destination"]
-        for each in configured
-    }
-    assert failures == dict.fromkeys(asynchronous, DEAD_LETTERS)
-    assert "CloseRun" in asynchronous
+    failures = {each["FunctionName"]["Ref"]: each["DestinationConfig"] for each in configured}
+    kept = {"OnFailure": {"Destination": DEAD_LETTERS}}
+    assert failures == {**dict.fromkeys(asynchronous, kept), "Reconcile": {}}
+    assert all(each["MaximumRetryAttempts"] == 2 for each in configured)
+    assert {"CloseRun", "Reconcile"} <= asynchronous
 
 
 def test_every_rule_may_write_to_the_dead_letter_queue() -> None:
     (policy,) = documents.translated_resources("AWS::SQS::QueuePolicy").values()
-    statements = policy["PolicyDocument"]["Statement"]
+    statements = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
     allowed = [statement["Condition"]["ArnEquals"]["aws:SourceArn"] for statement in statements]
     rules = documents.translated_resources("AWS::Events::Rule")
     assert allowed == [{"Fn::GetAtt": [name, "Arn"]} for name in rules]
 
 
-def test_messages_in_the_dead_letter_queue_raise_an_alarm() -> None:
-    (alarm,) = documents.resources("AWS::CloudWatch::Alarm").values()
+ALARMS = documents.resources("AWS::CloudWatch::Alarm")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_is_described_and_sends_a_notification(name: str) -> None:
+    assert ALARMS[name]["AlarmDescription"]
+    assert ALARMS[name]["AlarmActions"] == [{"Ref": "Notices"}]
+    silent = "breaching" if name == "ReconcileMissingAlarm" else "notBreaching"
+    assert ALARMS[name]["TreatMissingData"] == silent
+
+
+def test_the_alarm_about_dead_letters_watches_what_arrives() -> None:
+    """What lies in the queue stays for 14 days: an alarm on that sends one notification, and no other."""
+    alarm = ALARMS["DeadLettersAlarm"]
+    assert alarm["MetricName"] == "NumberOfMessagesSent"
     assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["DeadLetters", "QueueName"]}
-    assert alarm["AlarmActions"] == [{"Ref": "Notices"}]
+
+
+def test_the_alarm_about_reconcile_spans_fifteen_minutes() -> None:
+    alarm = ALARMS["ReconcileMissingAlarm"]
+    periods = {query["MetricStat"]["Period"] for query in alarm["Metrics"] if "MetricStat" in query}
+    assert [period * alarm["EvaluationPeriods"] for period in periods] == [900]
+
+
+def test_every_function_has_an_alarm_about_throttles() -> None:
+    watched = [alarm["Dimensions"] for alarm in ALARMS.values() if alarm.get("MetricName") == "Throttles"]
+    expected = [[{"Name": "FunctionName", "Value": {"Ref": name}}] for name in documents.functions()]
+    assert sorted(map(json.dumps, watched)) == sorted(map(json.dumps, expected))
+
+
+@pytest.mark.parametrize("kind", ["AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"])
+def test_a_topic_and_a_queue_are_used_over_tls_only(kind: str) -> None:
+    (policy,) = documents.resources(kind).values()
+    (denied,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Deny"]
+    assert (denied["Principal"], denied["Condition"]) == ("*", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_alarms_may_publish() -> None:
+    """A policy of the topic's own replaces the default one, under which they could."""
+    (policy,) = documents.resources("AWS::SNS::TopicPolicy").values()
+    (allowed,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
+    assert (allowed["Principal"], allowed["Action"]) == (
+        {"Service": "cloudwatch.amazonaws.com"},
+        "sns:Publish",
+    )
+
+
+@pytest.mark.parametrize("name", ["RefreshLogs", "AccessLogs"])
+def test_delivered_logs_need_no_room_in_the_resource_policy_of_the_account(name: str) -> None:
+    group = documents.resources("AWS::Logs::LogGroup")[name]
+    assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/vendedlogs/")
 
 
 def routes() -> dict[str, Any]:
@@ -112,7 +176,11 @@ def test_the_webhook_address_alone_is_open() -> None:
 
 def test_the_api_is_throttled_and_its_log_leaves_the_query_out() -> None:
     (api,) = documents.resources("AWS::Serverless::HttpApi").values()
-    assert set(api["DefaultRouteSettings"]) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    opened = {route for route in routes() if "/webhooks/" in route}
+    assert set(api["RouteSettings"]) == opened
+    settings = [api["DefaultRouteSettings"], *api["RouteSettings"].values()]
+    assert all(set(each) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"} for each in settings)
+    assert all(each != api["DefaultRouteSettings"] for each in api["RouteSettings"].values())
     fields = json.loads(api["AccessLogSettings"]["Format"])
     assert fields["path"] == "$context.path"
     assert not any("query" in value.lower() for value in fields.values())
@@ -122,6 +190,51 @@ def test_the_table_expires_what_is_old_and_can_be_restored() -> None:
     (table,) = documents.resources("AWS::DynamoDB::Table").values()
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_table_is_protected_unless_somebody_says_otherwise() -> None:
+    (table,) = documents.resources("AWS::DynamoDB::Table").values()
+    assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+    assert PARAMETERS["DeletionProtection"]["Default"] == "true"
+
+
+KEY = {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
+
+
+def test_your_own_key_encrypts_secrets_table_topic_queue_and_logs() -> None:
+    for kind in ("AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"):
+        assert [name for name, each in documents.resources(kind).items() if each["KmsKeyId"] != KEY] == []
+    for kind in ("AWS::SNS::Topic", "AWS::SQS::Queue"):
+        assert [each["KmsMasterKeyId"] for each in documents.resources(kind).values()] == [KEY]
+    (table,) = documents.resources("AWS::DynamoDB::Table").values()
+    assert table["SSESpecification"]["Fn::If"][1]["KMSMasterKeyId"] == {"Ref": "KmsKeyArn"}
+
+
+def test_the_placeholders_of_secrets_never_change() -> None:
+    """CloudFormation puts a changed one into the secret, and what somebody filled in is lost."""
+    secrets = documents.resources("AWS::SecretsManager::Secret")
+    assert secrets["DefaultConnection"]["SecretString"] == (
+        '{"base_url": "https://REPLACE-ME.celonis.cloud", '
+        '"auth": {"type": "oauth_client", "client_id": "REPLACE-ME", "client_secret": "REPLACE-ME"}}'
+    )
+    assert secrets["GithubWebhook"]["GenerateSecretString"] == {
+        "SecretStringTemplate": "{}",
+        "GenerateStringKey": "current",
+        "PasswordLength": 48,
+        "ExcludePunctuation": True,
+    }
+    assert {"SecretString", "GenerateSecretString"} & set(secrets["GithubWebhook"]) == {
+        "GenerateSecretString"
+    }
+
+
+def test_the_longest_name_of_a_stack_is_the_one_that_is_documented() -> None:
+    suffixes = [
+        schedule["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}")
+        for schedule in documents.translated_resources("AWS::Scheduler::Schedule").values()
+    ]
+    assert 64 - max(map(len, suffixes)) == 51
+    assert "at most 51 characters" in (documents.ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_schedule_of_a_pipeline_is_off_until_somebody_switches_it_on() -> None:

@@ -18,6 +18,7 @@ from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.http_api.front import HttpFront
 from local.aws.http_api.routes import HttpApi, Route
 from local.aws.http_server import Request
+from local.aws.metrics import Metrics
 from local.aws.runtime.armory import Armory
 from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.outcomes import Outcome
@@ -61,6 +62,7 @@ def through_api_gateway(busy: Busy, at_once: int, _folder: Path) -> Callable[[],
         clock=busy.clock,
         at_once=at_once,
         write_access_log=print,
+        metrics=Metrics(),
     )
     return lambda: front(REQUEST).status
 
@@ -78,7 +80,7 @@ class InTurn(Invoker):
 
 def invoker(busy: Busy, at_once: int, folder: Path) -> InTurn:
     nothing: Any = None
-    made = InTurn(nothing, nothing, nothing, folder, Limits(tasks_at_once=at_once), Armory())
+    made = InTurn(nothing, nothing, nothing, folder, Limits(tasks_at_once=at_once), Armory(), Metrics())
     made.busy = busy
     return made
 

@@ -73,9 +73,9 @@ def answering(handler: Handler) -> Handler:
     """Answers what ``handler`` raises: an error of this service by its name, anything else as a bare 500."""
 
     @functools.wraps(handler)
-    def answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def answer_or_error(event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
-            return handler(event, context)
+            answered = handler(event, context)
         except RefreshError as error:
             logger.warning("refused", extra={"error": error.name, "why": str(error)})
             return error_answer(error)
@@ -86,5 +86,7 @@ def answering(handler: Handler) -> Handler:
                 "message": "Unexpected error; the log has it under this request id.",
             }
             return answer(500, body | {"request_id": getattr(context, "aws_request_id", "")})
+        logger.debug("answered", extra={"status": answered.get("statusCode")})
+        return answered
 
-    return answered
+    return answer_or_error

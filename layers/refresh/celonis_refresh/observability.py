@@ -1,19 +1,45 @@
-"""The logger of all functions: one JSON object a line, the run's id in each."""
+"""The logger and the metrics of all functions: one JSON object a line, the run's id in each."""
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
 
-logger = Logger()
+from aws_lambda_powertools import Logger
 
 NAMESPACE = "CelonisRefresh"
 """Of the metrics."""
+LAMBDA_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+"""The names that Lambda filters by: it takes any other name for INFO."""
 
 
-def count(metric: str, **dimensions: str) -> None:
-    """Adds one to a metric of the service. What counts is rare, so it is loaded when it happens."""
+def to_line(fields: dict[str, Any]) -> str:
+    """Return a log line as JSON, with the level named as Lambda knows it."""
+    level = fields.get("level")
+    named = {**fields, "level": LAMBDA_LEVELS.get(str(level), level)}
+    return json.dumps(named, default=str, ensure_ascii=False)
+
+
+# The level comes from AWS_LAMBDA_LOG_LEVEL, which Lambda sets from ApplicationLogLevel. Lambda filters the
+# lines once more, and takes a line whose timestamp is not RFC 3339 for INFO.
+logger = Logger(use_rfc3339=True, utc=True, json_serializer=to_line)
+
+# The runtime gives the root logger the same level; the debug lines of botocore hold values of secrets.
+logging.getLogger().setLevel(max(logging.getLogger().level, logging.INFO))
+
+
+def count(metric: str, value: int = 1, **facts: str) -> None:
+    """Add to a metric of this stack. ``facts`` stand in the line, not among the dimensions.
+
+    The line has the level ERROR, so that no setting of ``LogLevel`` drops it. Powertools' metrics are loaded
+    on first use: what is counted here is rare.
+    """
     from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-    with single_metric(name=metric, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as counted:
-        for name, value in {"service": logger.service, **dimensions}.items():
-            counted.add_dimension(name, value)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    with single_metric(name=metric, unit=MetricUnit.Count, value=value, namespace=NAMESPACE) as counted:
+        counted.add_dimension("service", logger.service)
+        for name, fact in {"level": "ERROR", "timestamp": now, **facts}.items():
+            counted.add_metadata(name, fact)

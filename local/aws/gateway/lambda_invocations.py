@@ -74,7 +74,7 @@ class LambdaInvocations:
         if "MemorySize" in call.parameters:
             changes["memory"] = int(call.parameters["MemorySize"])
         if "ReservedConcurrentExecutions" in call.parameters:
-            changes["concurrency"] = int(call.parameters["ReservedConcurrentExecutions"])
+            self._functions.reserve(name, int(call.parameters["ReservedConcurrentExecutions"]))
         self._functions.update(name, **changes)
         self._invoker.pool.retire(name, LATEST)
 

@@ -17,6 +17,7 @@ from local.aws.http_api.events import Arrival, to_event, to_response
 from local.aws.http_api.routes import HttpApi
 from local.aws.http_api.throttling import Buckets
 from local.aws.http_server import Request, Response
+from local.aws.metrics import Metrics
 from local.aws.runtime.outcomes import Outcome
 from local.aws.states.branch import in_thread
 
@@ -50,6 +51,7 @@ class HttpFront:
         clock: Callable[[], float],
         at_once: int,
         write_access_log: Callable[[str], None],
+        metrics: Metrics,
     ) -> None:
         self._region = region
         self._account = account
@@ -60,6 +62,7 @@ class HttpFront:
         self._clock = clock
         self._places = threading.BoundedSemaphore(at_once)
         self._write_access_log = write_access_log
+        self._metrics = metrics
         self._buckets = Buckets(time.monotonic)
 
     def __call__(self, request: Request) -> Response:
@@ -70,6 +73,9 @@ class HttpFront:
         request_id = str(uuid.uuid4())
         with self._places:
             route_key, response = self._answer(api, request, request_id)
+        if response.status >= 400:
+            kind = "5xx" if response.status >= 500 else "4xx"
+            self._metrics.add("AWS/ApiGateway", kind, {"ApiId": api.api_id})
         if api.access_log_format:
             self._write_access_log(
                 access_line(api.access_log_format, request, response, route_key, request_id)

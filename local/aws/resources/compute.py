@@ -20,7 +20,7 @@ def function(request: Request) -> Created:
     name = request.name("FunctionName")
     settings = properties.pick(
         "Runtime", "Handler", "Role", "Timeout", "MemorySize", "Description", "Environment", "TracingConfig",
-        "DeadLetterConfig", "Architectures", "EphemeralStorage", "KMSKeyArn", "LoggingConfig",
+        "DeadLetterConfig", "Architectures", "EphemeralStorage", "KMSKeyArn", "LoggingConfig", "VpcConfig",
     )  # fmt: skip
     check_trust(request.world.clients, settings["Role"], "lambda.amazonaws.com")
     layers = properties.get("Layers", [])

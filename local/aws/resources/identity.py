@@ -10,7 +10,7 @@ from local.aws.resources.registry import Created, Request, creates
 def role(request: Request) -> Created:
     properties, client = request.properties, request.client("iam")
     name = request.name("RoleName")
-    settings = properties.pick("Path", "Description", "MaxSessionDuration")
+    settings = properties.pick("Path", "Description", "MaxSessionDuration", "PermissionsBoundary")
     made = client.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps(properties.need("AssumeRolePolicyDocument")),

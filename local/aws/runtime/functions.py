@@ -77,6 +77,13 @@ class Functions:
         """Change the settings of $LATEST; versions keep theirs."""
         self.add(replace(self.resolve(name), **changes))
 
+    def reserve(self, name: str, concurrency: int) -> None:
+        """Limit how many events a function handles at once; it holds for every version, as in Lambda."""
+        with self._lock:
+            for key, function in self._versions.items():
+                if key[0] == name:
+                    self._versions[key] = replace(function, concurrency=concurrency)
+
     def resolve(self, reference: str, qualifier: str | None = None) -> Function:
         """The function behind a name or an ARN, with or without a qualifier. Raises NotFoundError."""
         name, own_qualifier = split_reference(reference)

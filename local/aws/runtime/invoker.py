@@ -8,12 +8,14 @@ import uuid
 from pathlib import Path
 
 from local.aws.clients import Clients
+from local.aws.metrics import Metrics
 from local.aws.runtime.armory import Armory
 from local.aws.runtime.environment import function_environment
 from local.aws.runtime.functions import Function, Functions, split_reference
+from local.aws.runtime.log_levels import is_kept
 from local.aws.runtime.logs import FunctionLogs
 from local.aws.runtime.outcomes import Outcome
-from local.aws.runtime.pool import Limits, Pool
+from local.aws.runtime.pool import Limits, Pool, ThrottledError
 from local.aws.runtime.worker import Invocation, Worker
 
 
@@ -31,6 +33,7 @@ class Invoker:
         state_dir: Path,
         limits: Limits,
         armory: Armory,
+        metrics: Metrics,
     ) -> None:
         self._functions = functions
         self._clients = clients
@@ -39,6 +42,7 @@ class Invoker:
         self.pool = Pool(self._start, limits)
         self._turns = threading.BoundedSemaphore(limits.tasks_at_once)
         self._armory = armory
+        self._metrics = metrics
         self._fault_folder = state_dir / "faults"
         self._fault_folder.mkdir(parents=True, exist_ok=True)
 
@@ -52,7 +56,13 @@ class Invoker:
         arn = f"{function.arn}:{named}" if named else function.arn
         began = time.monotonic()
         fault = self._armory.take(function, payload)
-        outcome = self.pool.invoke(function, Invocation(payload, request_id, arn, _trace_id(), fault))
+        try:
+            outcome = self.pool.invoke(function, Invocation(payload, request_id, arn, _trace_id(), fault))
+        except ThrottledError:
+            self._measure(function, "Throttles", 1)
+            raise
+        self._measure(function, "Invocations", 1)
+        self._measure(function, "Errors", int(outcome.failed))
         self._report(function, outcome, (time.monotonic() - began) * 1000)
         return outcome
 
@@ -62,6 +72,9 @@ class Invoker:
         """The same, once no more than the limit of others are served."""
         with self._turns:
             return self.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
+
+    def _measure(self, function: Function, metric: str, value: int) -> None:
+        self._metrics.add("AWS/Lambda", metric, {"FunctionName": function.name}, value)
 
     def _report(self, function: Function, outcome: Outcome, milliseconds: float) -> None:
         summary = _platform_failure(outcome)
@@ -88,12 +101,12 @@ class Invoker:
             )
             return {**variables, "LOCAL_FAULT_FILE": str(fault_file)}
 
-        return Worker(
-            function,
-            environment,
-            lambda text, request_id: self.logs.append(function.logical_id, text, request_id),
-            fault_file,
-        )
+        def log(text: str, request_id: str) -> None:
+            if is_kept(text, function.log_format, function.log_level):
+                self.logs.append(function.logical_id, text, request_id)
+                self._metrics.add_embedded(text)
+
+        return Worker(function, environment, log, fault_file)
 
 
 def _trace_id() -> str:

@@ -13,6 +13,7 @@ from tests.stack.passages.permissions import permissions, unforeseen
 from tests.stack.passages.service import Service
 
 NOT_EXERCISED = {
+    "ec2:": "Lambda makes network interfaces in a VPC itself; there is no VPC on this machine.",
     "logs:": "Lambda and Step Functions deliver logs themselves; no log delivery exists on this machine.",
     "xray:": "Traces are sent by the services themselves; no tracing exists on this machine.",
 }

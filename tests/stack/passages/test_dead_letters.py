@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-from local.standing import STACK_NAME
 from local.waiting import until
 from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.permissions import withheld
 from tests.stack.passages.service import Service
 
 
@@ -17,13 +15,6 @@ def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: Service)
     (letter,) = map(json.loads, until(service.dead_letters, "a dead letter"))
     assert letter["requestPayload"] == event
     assert letter["requestContext"]["condition"] == "RetriesExhausted"
-
-
-def test_a_round_of_reconcile_that_fails_lies_in_the_queue(service: Service) -> None:
-    with withheld(service.stack, "ReconcileRole", "dynamodb:Query"):
-        service.stack.fire_schedule(f"{STACK_NAME}-reconcile")
-        (letter,) = map(json.loads, until(service.dead_letters, "a dead letter"))
-    assert "dynamodb:Query" in letter["responsePayload"]["errorMessage"]
 
 
 def test_an_event_that_reaches_no_function_lies_in_the_queue_and_can_be_handed_over_from_there(

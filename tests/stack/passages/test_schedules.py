@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from local.aws.errors import LocalStackError
 from local.celonis import world
-from local.standing import STACK_NAME
+from local.standing import REGION, STACK_NAME
 from local.waiting import until
 from tests.stack.passages.celonis import Celonis
+from tests.stack.passages.permissions import withheld
 from tests.stack.passages.service import SAMPLE, Service
 
 
@@ -40,3 +44,33 @@ def test_two_occurrences_are_two_runs(service: Service, celonis: Celonis) -> Non
         run = service.run_by_hand({"pipeline": pipeline, "mode": "DELTA", "delivery": occurrence})
         assert run["status"] == "SUCCEEDED"
     assert len(celonis.executions(job)) == 2
+
+
+def test_a_schedule_of_ones_own_starts_runs_with_the_role_of_the_stack(
+    service: Service, celonis: Celonis
+) -> None:
+    """And what it cannot start lies in the dead-letter queue."""
+    stack, name = service.stack, service.name("schedule")
+    pipeline = service.pipeline(jobs=[celonis.job()])
+    stack.client("scheduler").create_schedule(
+        Name=name,
+        ScheduleExpression="cron(0 4 * * ? *)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": stack.outputs["StateMachineArn"],
+            "RoleArn": stack.outputs["ScheduleRoleArn"],
+            "Input": json.dumps({"pipeline": pipeline}),
+            "DeadLetterConfig": {"Arn": f"arn:aws:sqs:{REGION}:123456789012:{_queue_name(service)}"},
+        },
+    )
+    started = stack.fire_schedule(name)
+    assert service.closed(started["executionArn"].rsplit(":", 1)[1])["status"] == "SUCCEEDED"
+    with withheld(stack, "ScheduleRole", "states:StartExecution"), pytest.raises(LocalStackError):
+        stack.fire_schedule(name)
+    (letter,) = service.dead_letters()
+    assert pipeline in letter
+    stack.client("scheduler").delete_schedule(Name=name)
+
+
+def _queue_name(service: Service) -> str:
+    return service.stack.outputs["DeadLettersUrl"].rsplit("/", 1)[-1]

@@ -74,7 +74,7 @@ def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -
     assert service.webhook(source).json()["message"].startswith("rules.0.tables gave neither")
     counted = until(lambda: _counted(service, source), "the count of what went wrong")
     (metric,) = counted["_aws"]["CloudWatchMetrics"]
-    assert metric["Metrics"] == [{"Name": "RuleErrors", "Unit": "Count"}]
+    assert metric["Metrics"] == [{"Name": "ConfigurationErrors", "Unit": "Count"}]
     assert metric["Namespace"] == "CelonisRefresh"
     logged = [line for line in _lines(service) if line.get("error") == "RuleError"]
     assert any("rules.0.tables" in line["why"] for line in logged)
@@ -105,7 +105,9 @@ def _refused(service: Service, source: str) -> Json | None:
 
 def _counted(service: Service, source: str) -> Json | None:
     """The one line that counts a rule's error; a process's log arrives a moment after its answer."""
-    found = [line for line in _lines(service) if line.get("RuleErrors") and line.get("source") == source]
+    found = [
+        line for line in _lines(service) if line.get("ConfigurationErrors") and line.get("source") == source
+    ]
     assert len(found) <= 1
     return found[0] if found else None
 

@@ -419,7 +419,7 @@ def test_a_pipeline_that_cannot_be_run_keeps_no_other_from_its_event(
     assert reply.body["errors"] == [str(broken)]
     assert [vars(line)["error"] for line in lines] == [broken.name]
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
+    assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
 
 
 BOTH = source_of({"pipeline": "otc"}, {"pipeline": "p2p"})
@@ -491,7 +491,7 @@ def test_a_rule_that_cannot_be_applied_is_counted(capsys: pytest.CaptureFixture[
         door.deliver(source=source_of({"pipeline": "otc", "mode": {"path": "type"}}))
     assert caught.value.name == "RuleError"
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
+    assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
     assert door.bench.dynamodb.calls == []
 
 
@@ -507,7 +507,7 @@ def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
     assert told.startswith("rules.0.mode")
     assert [(vars(line)["error"], vars(line)["why"]) for line in lines] == [("RuleError", told)]
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (counted["RuleErrors"], counted["source"]) == ([1.0], "shop")
+    assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
 
 
 def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_told(
@@ -525,7 +525,7 @@ def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_t
         assert told["status"] == "ignored"
         assert told["errors"][0].startswith("rules.0.when gave neither")
     assert len(lines) == 1
-    assert capsys.readouterr().out.count('"RuleErrors"') <= 2
+    assert capsys.readouterr().out.count('"ConfigurationErrors"') <= 2
 
 
 def grid(*events: dict[str, Any]) -> WebhookRequest:

@@ -32,6 +32,8 @@ PATIENCE_SECONDS = 20.0
 GONE_SECONDS = 300.0
 """So long after its start a run may have an execution that Step Functions does not describe yet: what it
 tells is only eventually consistent, and an execution is not forgotten before 90 days."""
+ROUND_SECONDS = 300.0
+"""From one round to the next, as the template schedules them."""
 POLL_SECONDS = 10.0
 MIN_SECONDS = 20.0
 """With less of the function's time left, the rest waits for the next round."""
@@ -122,14 +124,18 @@ class Reconciling(Struct, frozen=True):
         return True
 
     def _kinds(self) -> list[Kind]:
-        """The kinds of work, each listed as it goes on; the quick ones first."""
+        """The kinds of work, each listed as it goes on; every round begins with another one.
 
-        return [
+        One slow task may use up a round: without the rotation, the kinds after it would never be done.
+        """
+        kinds = [
             Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
             Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
             Kind("notices", self._tasks(keys.UNTOLD, "run_id", self._told)),
             *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
         ]
+        first = int(self.clock() // ROUND_SECONDS) % len(kinds)
+        return kinds[first:] + kinds[:first]
 
     def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
         """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""

@@ -212,7 +212,7 @@ def _complain(source: str, wishes: Sequence[EventWish]) -> None:
     """
     errors = {str(error): error for wish in wishes for error in wish.errors}
     for why, error in errors.items():
-        count("RuleErrors", source=source)
+        count("ConfigurationErrors", source=source)
         logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
     if errors and not any(wish.delivery.claims for wish in wishes):
         raise next(iter(errors.values()))
