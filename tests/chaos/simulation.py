@@ -32,6 +32,7 @@ ASYNC_PAUSES = (60.0, 120.0)
 """Lambda calls a function that failed again, twice."""
 POLLS, POLL_SECONDS = 60, 120.0
 """For how long a user waits for a run to retry or to cancel."""
+DROPS = " and what waits behind it"
 OPEN_KINDS = ("slot#", "lease#", "notice#", "batch#", "queue#")
 OPEN = ("OPENING", "RUNNING")
 
@@ -92,7 +93,6 @@ class Played:
     simulation: Simulation
     acks: list[Ack] = field(default_factory=list)
     commands: list[Told] = field(default_factory=list)
-    cancel_asked: set[str] = field(default_factory=set)
     drops_asked: set[str] = field(default_factory=set)
     ended_by_aws: set[str] = field(default_factory=set)
     lost_events: set[str] = field(default_factory=set)
@@ -349,6 +349,8 @@ class Simulation:
                 self._note_run(item)
             elif key.startswith("lease#"):
                 self._note_lease(key, before.get(key), item)
+            elif key.startswith("slot#"):
+                self._note_drop(before.get(key) or {}, item or {})
 
     def _note_run(self, item: Mapping[str, Any]) -> None:
         pipeline, run_id = item["pipeline"]["S"], item["run_id"]["S"]
@@ -373,6 +375,13 @@ class Simulation:
                 continue
             if sent.start.ended_at > self.clock.now and not self.played.is_disturbed(sent.target, sent.at):
                 self.broken(f"lease: {key} leaves {holder} while its {sent.start.id} runs")
+
+    def _note_drop(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """What waits may be dropped by the cancel that asks for it, also where its answer is lost."""
+        if "pending" not in before or "pending" in after or self.invocation is None:
+            return
+        if self.invocation.label.endswith(DROPS):
+            self.played.drops_asked.add(before["pending"]["M"]["run_id"]["S"])
 
     def broken(self, text: str) -> None:
         if text not in self.played.broken:
@@ -518,20 +527,15 @@ class Simulation:
         run_id = self._some_run(action)
         if run_id is None:
             return
-        self.played.cancel_asked.add(run_id)
         self.played.drops_asked.add(run_id)
+        label = f"cancel {run_id}{DROPS if action.drop_pending else ''}"
         for _ in range(action.copies):
-            pending = self.bench.dynamodb.document(keys.slot(action.names[0])).get("pending")
-            if action.drop_pending and pending:
-                self.played.drops_asked.add(pending["run_id"])
             answer = self._asked(
                 "api",
-                f"cancel {run_id}",
+                label,
                 lambda by: self.service.steering.cancel(run_id, CALLER, by, drop_pending=action.drop_pending),
             )
             self._told("cancel", run_id, answer)
-            if isinstance(answer, dict) and "dropped" in answer:
-                self.played.drops_asked.add(answer["dropped"]["run_id"])
 
     def _told(self, kind: str, run_id: str, answer: Any) -> None:
         told = answer if isinstance(answer, dict) else None
