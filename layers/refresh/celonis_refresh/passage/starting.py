@@ -140,8 +140,7 @@ class Start(Step):
     def _note_running(self, observation: Observation) -> None:
         if observation.activity is Activity.RUNNING:
             self.state["shows_running"] = True
-        if observation.activity is Activity.RUNNING or observation.running_rows:
-            self._note_busy(observation)  # more than an id that stands
+        self._note_busy(observation)
 
     def _note_busy(self, observation: Observation | None = None) -> None:
         """Something runs: the baseline has to show that it ended. ``observation``: the one that shows it."""
