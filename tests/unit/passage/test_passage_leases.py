@@ -357,6 +357,44 @@ def test_what_the_poll_without_a_lease_shows_running_has_to_be_shown_as_ended_be
     assert starts(bench) == []
 
 
+def seen_running(bench: Bench) -> None:
+    """A run has seen another user's execution, gave the lease back, and readings are old from then on."""
+    bench.open(job_definition(), OTHER, "other")
+    bench.celonis.jobs[JOB].before(5.0, seconds=65.0)
+    assert bench.start("job-0", OTHER)["status"] == "WAITING"
+    assert held(bench, OTHER) == set()
+    bench.celonis.jobs[JOB].lags = Lags((30.0,))
+
+
+def test_no_run_starts_on_a_poll_that_is_older_than_what_a_waiting_run_has_seen() -> None:
+    bench = opened()
+    seen_running(bench)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert (starts(bench), held(bench)) == ([], set())
+    began = bench.clock.now
+    assert bench.go("job-0") == "SUCCEEDED"
+    (start,) = bench.celonis.jobs[JOB].mine
+    assert 60.0 <= start.at - began < 120.0  # once a poll shows its end
+
+
+def test_a_webhook_does_not_start_on_a_poll_that_is_older_than_what_a_waiting_run_has_seen() -> None:
+    door = Entrance(bench=ready())
+    seen_running(door.bench)
+    assert door.deliver().status == 202
+    assert (starts(door.bench), held(door.bench)) == ([], set())
+
+
+def test_a_run_does_not_wait_for_what_it_has_seen_itself_longer_than_until_a_poll_shows_the_end() -> None:
+    bench = opened()
+    seen_running(bench)
+    bench.celonis.jobs[JOB].lags = Lags((0.0,))
+    began = bench.clock.now
+    assert bench.go("job-0", OTHER) == "SUCCEEDED"
+    (start,) = bench.celonis.jobs[JOB].mine
+    assert 60.0 <= start.at - began < 90.0
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_mistyped_base_url_blocks_no_other_pipeline(seed: int) -> None:
     pipelines = {

@@ -6,7 +6,7 @@ import pytest
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
-from celonis_refresh.runs.earlier import MAX_EARLIER, MAX_OPERANDS, Earlier, check_shown
+from celonis_refresh.runs.earlier import MAX_EARLIER, MAX_OPERANDS, Busy, Earlier, check_shown
 from celonis_refresh.runs.errors import StaleBaseline, StepMoved
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
@@ -31,6 +31,8 @@ def stored(table: Table, earlier: Earlier, deadline: Deadline) -> None:
         OURS,
         Earlier().followed_by(["exec-1"], None, START, shows_running=False),
         Earlier().followed_by([], STARTED, START, shows_running=False),
+        OURS.with_busy("one-1", Busy(START + 60.0, ("exec-2",)), START),
+        Earlier().with_busy("one-1", Busy(START + 60.0), START),
     ],
 )
 def test_it_is_read_back_as_it_was_written(
@@ -153,3 +155,65 @@ def test_a_lease_is_freed_and_its_execution_stored_in_one_transaction(
     assert (table.get(LEASE) is not None, leases.earlier(LEASE)) == (True, Earlier())
     leases.free("one-1", LEASE, deadline, OURS)
     assert (table.get(LEASE), leases.earlier(LEASE)) == (None, OURS)
+
+
+# ---------------------------------------------------------------- what polls of waiting runs have shown
+
+
+def test_what_a_poll_has_shown_running_counts_for_the_other_runs_until_every_reading_shows_it() -> None:
+    earlier = OURS.with_busy("one-1", Busy(START + 60.0), START)
+    assert earlier.shows_end_of_busy("one-1", (), START)
+    assert not earlier.shows_end_of_busy("two-1", ("exec-2",), START + 59.0)
+    assert earlier.shows_end_of_busy("two-1", (), START + 60.0)
+    assert earlier.is_shown_by(("exec-1",), None, START)
+
+
+def test_where_it_has_ids_an_observation_that_shows_their_end_is_no_older() -> None:
+    earlier = OURS.with_busy("one-1", Busy(START + 60.0, ("exec-2", "exec-3")), START)
+    assert not earlier.shows_end_of_busy("two-1", ("exec-1", "exec-2"), START)
+    assert earlier.shows_end_of_busy("two-1", ("exec-1", "exec-2", "exec-3"), START)
+
+
+def test_each_run_has_its_own_and_what_every_reading_shows_is_dropped() -> None:
+    earlier = Earlier().with_busy("one-1", Busy(START + 60.0), START)
+    earlier = earlier.with_busy("two-1", Busy(START + 90.0), START + 30.0)
+    assert set(earlier.busy) == {"one-1", "two-1"}
+    earlier = earlier.with_busy("two-1", Busy(START + 120.0), START + 60.0)
+    assert earlier.busy == {"two-1": Busy(START + 120.0)}
+
+
+def test_the_end_of_an_execution_of_ours_keeps_what_others_have_shown() -> None:
+    busy = Earlier().with_busy("one-1", Busy(START + 60.0), START)
+    assert busy.followed_by(["exec-1"], None, START, shows_running=False).busy == busy.busy
+
+
+def test_what_two_runs_store_in_the_same_moment_is_both_kept(
+    table: Table, leases: Leases, deadline: Deadline
+) -> None:
+    stored(table, OURS, deadline)
+    found = leases.earlier(LEASE)
+    leases.note_busy("one-1", LEASE, Busy(START + 60.0), deadline)
+    late = found.with_busy("two-1", Busy(START + 60.0), START)
+    with pytest.raises(Refused):
+        table.transact([late.write(table, LEASE, replaces=found)], deadline)
+    leases.note_busy("two-1", LEASE, Busy(START + 60.0), deadline)
+    assert set(leases.earlier(LEASE).busy) == {"one-1", "two-1"}
+    assert leases.earlier(LEASE).ids == OURS.ids
+
+
+def test_where_nothing_is_stored_yet_it_is_stored_alone(leases: Leases, deadline: Deadline) -> None:
+    leases.note_busy("one-1", LEASE, Busy(START + 60.0, ("exec-2",)), deadline)
+    assert leases.earlier(LEASE).busy == {"one-1": Busy(START + 60.0, ("exec-2",))}
+
+
+@pytest.mark.parametrize(("now", "holds"), [(START + 59.0, False), (START + 60.0, True)])
+def test_a_write_that_has_not_read_the_item_waits_until_every_reading_shows_it(
+    table: Table, leases: Leases, deadline: Deadline, now: float, holds: bool
+) -> None:
+    leases.note_busy("one-1", LEASE, Busy(START + 60.0, ("exec-2",)), deadline)
+    check = check_shown(table, LEASE, {"exec-2"}, None, now)
+    if holds:
+        table.transact([check], deadline)
+    else:
+        with pytest.raises(Refused):
+            table.transact([check], deadline)

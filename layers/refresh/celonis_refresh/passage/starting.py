@@ -20,7 +20,7 @@ from celonis_refresh.passage.poll_refusals import end_row, note_refusal
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.step import POST_SECONDS, Means, Step
 from celonis_refresh.passage.step_leases import inner_loads
-from celonis_refresh.runs.earlier import check_shown
+from celonis_refresh.runs.earlier import Busy, check_shown
 from celonis_refresh.runs.errors import StaleBaseline
 from celonis_refresh.runs.lease_items import Blocked
 from celonis_refresh.runs.records import Run, States
@@ -34,6 +34,8 @@ FRESH_SECONDS = 10.0
 """Pause between polls while a baseline is known to be stale."""
 RETURN_SECONDS = 300.0
 """For so long after a wait a step keeps its place in a queue: tasks that fail are retried meanwhile."""
+MAX_SHARED = 10
+"""Ids of running executions that are stored for other runs; of more, none: these wait for ``settle``."""
 MIN_POST_SECONDS = 0.5
 """With less left, nothing is sent: a start that is cut off would have to be looked up."""
 
@@ -150,14 +152,24 @@ class Start(Step):
             "ids": sorted(ids | frozenset(before.get("ids", ()))),
             "unnamed": not ids or bool(before.get("unnamed")),
         }
+        self._share_busy()
+
+    def _share_busy(self) -> None:
+        """Stores it for the other runs, too: this one holds no lease while it waits."""
+        busy, until = self.state["busy"], self.now() + self.run.definition.settle
+        rows = busy["ids"] if not busy["unnamed"] and len(busy["ids"]) <= MAX_SHARED else ()
+        self.means.leases.note_busy(self.run.run_id, self.work.lease, Busy(until, tuple(rows)), self.deadline)
 
     def _is_fresh(self, observation: Observation) -> bool:
-        """Whether the observation shows our last execution, and what was seen running.
+        """Whether the observation shows our last execution, and the end of what was seen running.
 
         A run that was claimed a moment ago has not read the first: its write of the baseline checks it.
         """
         if self.just_claimed is None:
             shown = self.earlier().is_shown_by(observation.ids, observation.newest_start, self.now())
+            shown = shown and self.earlier().shows_end_of_busy(
+                self.run.run_id, observation.ended_rows, self.now()
+            )
             if not shown or not self._shows_what_was_shown(observation):
                 return False
         busy, settle = self.state.get("busy"), self.run.definition.settle

@@ -178,8 +178,6 @@ class Step:
         """Writes the end of the step and frees its lease with that, or notes that it is to be held."""
         started = is_started(self.state)
         earlier = self.followed_by_ours() if free and started else None
-        if not started:
-            note_busy(self.means.leases, self.work.lease, self.state, self.run, self.now(), self.deadline)
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
         for name in ("pace", "queued_at"):
             self.state.pop(name, None)
@@ -227,15 +225,3 @@ def earlier_after(
         shows_running=bool(state.get("shows_running")),
         others=evidence.ids_of_others,
     )
-
-
-def note_busy(
-    leases: Leases, lease: str, state: Mapping[str, Any], run: Run, now: float, deadline: Deadline
-) -> None:
-    """Stores that polls of a step that ends without a start have shown an execution of another user.
-
-    The step holds no lease while it waits; what it has seen counts for the runs that come after it.
-    """
-    visible_by = float(state["busy"]["at"]) + run.definition.settle if "busy" in state else 0.0
-    if visible_by > now:
-        leases.note_busy(lease, visible_by, deadline)

@@ -19,7 +19,7 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, is_running, observe_started
 from celonis_refresh.passage.progress import is_started
-from celonis_refresh.passage.step import earlier_after, note_busy
+from celonis_refresh.passage.step import earlier_after
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
@@ -206,15 +206,13 @@ class Stopping(Struct, frozen=True):
 
 
 def free_leases(run: Run, findings: Findings, leases: Leases, now: float, deadline: Deadline) -> None:
-    """Frees the leases that nothing uses, with the places in their queues, and stores what the run has seen.
+    """Frees the leases that nothing uses, with the places in their queues.
 
     Most are free: each step frees its own at its end, and holds none while it waits.
     """
     for step, lease in _leases(run):
         if lease in findings.free:
             state = run.steps.get(step, {})
-            if "ended_at" not in state:
-                note_busy(leases, lease, state, run, now, deadline)
             found = leases.find(lease)
             if found.names(run.run_id):
                 earlier = _earlier_of(run, state, findings, found, leases, now)

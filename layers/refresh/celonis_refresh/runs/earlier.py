@@ -2,6 +2,9 @@
 
 They are never taken for a later run's own, and an observation that lacks the newest of them is known to be
 stale. The item is written in the transaction that frees the lease, so that the next holder always finds it.
+
+A run that waits holds no lease. What its polls have shown running is kept here for the other runs: none of
+them starts on an observation that is older.
 """
 
 from __future__ import annotations
@@ -21,13 +24,28 @@ MAX_OPERANDS = 90
 """Ids that one condition compares: DynamoDB takes 100 at most."""
 
 
+class Busy(Struct, frozen=True):
+    """An execution of another user, as polls of a run that waits have shown it.
+
+    ``until``: epoch seconds from which every reading shows it; ``rows``: the ids that were shown as running,
+    none where these do not tell all.
+    """
+
+    until: float
+    rows: tuple[str, ...] = ()
+
+    def is_shown_by(self, ended_rows: Collection[str], now: float) -> bool:
+        """Whether an observation with these ended rows is no older."""
+        return self.until <= now or (bool(self.rows) and set(self.rows) <= set(ended_rows))
+
+
 class Earlier(Struct, frozen=True):
     """``ids``: all ids known of our last executions, newest first.
 
     ``newest``: ids of which a fresh observation shows one: those of our newest execution, or of what polls
     have shown after it; ``started``: the start date of ours by Celonis; ``visible_by``: epoch seconds from
     which every reading shows it. ``shows_running``: a poll has shown the target running, so running
-    executions do show.
+    executions do show. ``busy``: by run, what its polls have shown while it waited.
     """
 
     ids: tuple[str, ...] = ()
@@ -35,6 +53,7 @@ class Earlier(Struct, frozen=True):
     started: int | None = None
     visible_by: float = 0.0
     shows_running: bool = False
+    busy: Mapping[str, Busy] = {}
 
     @staticmethod
     def from_item(item: Mapping[str, Any] | None) -> Earlier:
@@ -47,6 +66,10 @@ class Earlier(Struct, frozen=True):
             started=item.get("started"),
             visible_by=float(item["visible_by"]),
             shows_running=bool(item.get("shows_running")),
+            busy={
+                run_id: Busy(seen["until"], tuple(seen["rows"]))
+                for run_id, seen in item.get("busy", {}).items()
+            },
         )
 
     def followed_by(
@@ -71,11 +94,18 @@ class Earlier(Struct, frozen=True):
             started=None if last else started,
             visible_by=visible_by,
             shows_running=self.shows_running or shows_running,
+            busy=self.busy,
         )
 
-    def seen_busy(self, visible_by: float) -> Earlier:
-        """After a poll of a run that started nothing has shown an execution of another user."""
-        return replace(self, newest=(), started=None, visible_by=max(visible_by, self.visible_by))
+    def with_busy(self, run_id: str, busy: Busy, now: float) -> Earlier:
+        """With what a poll of a waiting run has shown; what every reading shows by now is left out."""
+        counting = {other: seen for other, seen in self.busy.items() if seen.until > now}
+        return replace(self, busy={**counting, run_id: busy})
+
+    def shows_end_of_busy(self, run_id: str, ended_rows: Collection[str], now: float) -> bool:
+        """Whether an observation with these ended rows is no older than what polls of other runs show."""
+        others = [seen for other, seen in self.busy.items() if other != run_id]
+        return all(seen.is_shown_by(ended_rows, now) for seen in others)
 
     def is_shown_by(self, ids: Collection[str], newest_start: int | None, now: float) -> bool:
         """Whether an observation with these ids and this newest start date shows our last execution."""
@@ -99,6 +129,8 @@ class Earlier(Struct, frozen=True):
                 "started": self.started,
                 "visible_by": self.visible_by,
                 "shows_running": self.shows_running,
+                "busy": _to_json(self.busy),
+                "busy_until": max((seen.until for seen in self.busy.values()), default=0.0),
             },
             condition,
             values,
@@ -109,16 +141,21 @@ def _is_stored(earlier: Earlier) -> tuple[str, dict[str, Any] | None]:
     """The condition that nothing else has been stored, and its values."""
     if earlier == Earlier():
         return "attribute_not_exists(pk)", None
-    return "#ids = :ids AND #visible_by = :visible_by", {
-        "ids": list(earlier.ids),
-        "visible_by": earlier.visible_by,
-    }
+    values = {"ids": earlier.ids, "visible_by": earlier.visible_by, "busy": _to_json(earlier.busy)}
+    return " AND ".join(f"#{name} = :{name}" for name in values), values
+
+
+def _to_json(busy: Mapping[str, Busy]) -> dict[str, Any]:
+    return {run_id: {"until": seen.until, "rows": seen.rows} for run_id, seen in busy.items()}
 
 
 def check_shown(
     table: Table, target: str, ids: Collection[str], newest_start: int | None, now: float
 ) -> Action:
-    """The condition of :meth:`Earlier.is_shown_by` as an action, for a write that has not read the item."""
+    """The condition of :meth:`Earlier.is_shown_by` as an action, for a write that has not read the item.
+
+    It also fails while polls of other runs have shown an execution that not every reading shows yet.
+    """
     values: dict[str, Any] = {"now": now}
     parts = ["attribute_not_exists(pk)", "#visible_by <= :now"]
     some = sorted(ids)[:MAX_OPERANDS]
@@ -130,4 +167,5 @@ def check_shown(
     if newest_start is not None:
         parts.append("#started <= :newest_start")
         values["newest_start"] = newest_start
-    return table.check(keys.earlier(target), " OR ".join(parts), values)
+    condition = f"(attribute_not_exists(#busy_until) OR #busy_until <= :now) AND ({' OR '.join(parts)})"
+    return table.check(keys.earlier(target), condition, values)

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import Busy, Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.lease_items import Blocked, Lease, LeaseRequest, Place
 from celonis_refresh.runs.records import Run, StepWrite
@@ -174,21 +174,17 @@ class Leases(Struct, frozen=True):
             self._apply([change], deadline)
         return True
 
-    def note_busy(self, lease: str, visible_by: float, deadline: Deadline) -> None:
-        """Stores that a poll of a run that started nothing has shown an execution of another user.
+    def note_busy(self, run_id: str, lease: str, busy: Busy, deadline: Deadline) -> None:
+        """Stores what a poll of a run that waits has shown running, for the other runs.
 
-        ``visible_by``: when every reading shows it, in epoch seconds. Needs no lease: what another run stores
-        in the same moment is kept.
+        Needs no lease: what other runs store in the same moment is kept. Raises ``TableBusy``.
         """
         for _ in range(MAX_ROUNDS):
-            known = self.earlier(lease)
-            try:
-                self.table.transact(
-                    [known.seen_busy(visible_by).write(self.table, lease, replaces=known)], deadline
-                )
-            except Refused:
-                continue
-            return
+            found = self.earlier(lease)
+            after = found.with_busy(run_id, busy, self.clock())
+            with contextlib.suppress(Refused):  # it was stored anew since it was read
+                self.table.transact([after.write(self.table, lease, replaces=found)], deadline)
+                return
         raise TableBusy("the last executions kept changing")
 
     def earlier(self, lease: str) -> Earlier:
