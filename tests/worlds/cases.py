@@ -106,6 +106,23 @@ CASES: dict[str, World] = {
         runs=(OurRun(seconds=20.0, result="FAIL", crashes=((16, "before"),)),),
         others=(Action("start", "ended", 30.0, 1.0, "SUCCESS"),),
     ),
+    "while it waits, the record names one execution as running and the list an older one": World(
+        seed=2004106,
+        past=(Past(66.3, 57.6, "FAIL"),),
+        runs=(OurRun(),),
+        others=(Action("start", "run", 1.0, 139.0, "SUCCESS"),),
+        odd=(Odd("{}", 1, "run"),),
+        ages=Ages("fields", (), 30.0),
+        busy="ignore",
+    ),
+    "a list of one entry skips ours, which only an id of another space showed": World(
+        shows=Shows(latest="own", current="never", listing="newest", page=1),
+        past=(YESTERDAY,),
+        runs=(OurRun(seconds=5.0, result="FAIL"),),
+        others=(Action("start", "ended", 0.1, 150.0, "SUCCESS"),),
+        ages=Ages("fixed", (0.0, 0.0, 0.0, 60.0)),
+        floor=15,
+    ),
     **{
         f"the baseline of a {target} is answered with {kind}, then a start is lost": World(
             target=target,

@@ -150,7 +150,7 @@ class Start(Step):
         self.state["busy"] = {
             "at": self.now(),
             "ids": sorted(ids | frozenset(before.get("ids", ()))),
-            "unnamed": not ids or bool(before.get("unnamed")),
+            "unnamed": bool(before.get("unnamed")) or not (observation and observation.names_what_runs),
         }
         self._share_busy()
 

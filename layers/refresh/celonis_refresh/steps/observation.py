@@ -109,6 +109,14 @@ class Observation(Struct, frozen=True):
         return frozenset(rows | ({str(self.identity)} if is_row else set()))
 
     @property
+    def names_what_runs(self) -> bool:
+        """Whether rows show all that may run: a record beside them may be of another moment, and execution."""
+        rows = self.running_rows
+        if not rows or self.single:
+            return bool(rows)
+        return self.current in rows or (self.current is None and self.activity is not Activity.RUNNING)
+
+    @property
     def ended_rows(self) -> frozenset[str]:
         """The ids that one row shows as ended."""
         rows = {entry.id for entry in self.executions or () if entry.activity is Activity.IDLE}
