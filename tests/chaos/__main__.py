@@ -9,14 +9,13 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from tests.chaos.invariants import findings
 from tests.chaos.scenario import random_scenario
 from tests.chaos.simulation import play
 from tests.chaos.timeline import timeline
+from tests.fakes.processes import in_processes
 
 CHUNK = 20
 SHOWN = 3
@@ -63,14 +62,6 @@ def _chunk(task: tuple[int, int]) -> Tally:
     return tally(*task)
 
 
-def _all(tasks: list[tuple[int, int]], processes: int) -> Iterator[Tally]:
-    if processes == 1:
-        yield from map(_chunk, tasks)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_chunk, tasks)
-
-
 def main(arguments: list[str]) -> int:
     """The number of scenarios comes first; the exit status is 1 where a law was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -85,7 +76,7 @@ def main(arguments: list[str]) -> int:
     started, end = time.monotonic(), chosen.seed + chosen.scenarios
     tasks = [(at, min(CHUNK, end - at)) for at in range(chosen.seed, end, CHUNK)]
     total = Tally()
-    for found in _all(tasks, chosen.processes):
+    for found in in_processes(_chunk, tasks, chosen.processes):
         total.add(found)
     _report(total, time.monotonic() - started)
     return 1 if total.broken else 0

@@ -10,7 +10,7 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import epoch
 from tests.chaos.celonis import Sent, Who
 from tests.chaos.scenario import Load
-from tests.chaos.simulation import Ack, Played, Told
+from tests.chaos.simulation import Ack, Command, Played
 from tests.fakes.celonis import Start
 from tests.fakes.clock import START
 
@@ -69,7 +69,7 @@ class Laws:
                 continue
             if run is None:
                 if ack.run_id not in self.played.drops_asked:
-                    yield f"lost: {ack.pipeline} was told {ack.run_id}, which there is not ({ack.key})"
+                    yield f"lost: {ack.pipeline} was answered {ack.run_id}, which there is not ({ack.key})"
                 continue
             if not run.is_open and run.status == "SUCCEEDED":
                 yield from (f"lost: {ack.run_id} {what} ({ack.key})" for what in self._uncovered(ack, run))
@@ -124,11 +124,11 @@ class Laws:
         for who, count in counted.items():
             if count > 1:
                 yield f"twice: {who.step} of {who.run_id} was started {count} times"
-        told: dict[tuple[str, str], set[str]] = defaultdict(set)
+        answered: dict[tuple[str, str], set[str]] = defaultdict(set)
         for ack in self.played.acks:
             if ack.key and ack.status != "skipped":
-                told[ack.key, ack.pipeline].add(ack.run_id)
-        for (key, pipeline), runs in told.items():
+                answered[ack.key, ack.pipeline].add(ack.run_id)
+        for (key, pipeline), runs in answered.items():
             if len(runs) > 1:
                 yield f"twice: {key} led to {sorted(runs)} of {pipeline}"
         yield from self._triggers_twice()
@@ -218,18 +218,18 @@ class Laws:
     # ------------------------------------------------------------ commands
 
     def commands_do_what_they_say(self) -> Iterator[str]:
-        for told in self.played.commands:
-            if told.kind == "cancel" and told.answer is not None:
-                yield from self._cancelled(told, told.answer)
+        for command in self.played.commands:
+            if command.kind == "cancel" and command.answer is not None:
+                yield from self._cancelled(command, command.answer)
         yield from self._retried()
         yield from self._cancels_its_own()
         yield from self._stops_stop()
 
     def _retried(self) -> Iterator[str]:
         retried: dict[str, set[str]] = defaultdict(set)
-        for told in self.played.commands:
-            if told.kind == "retry" and told.answer is not None:
-                retried[told.run_id] |= {run["run_id"] for run in told.answer["runs"]}
+        for command in self.played.commands:
+            if command.kind == "retry" and command.answer is not None:
+                retried[command.run_id] |= {run["run_id"] for run in command.answer["runs"]}
         for run_id, run in self.runs.items():
             if "retry_of" in run.item:
                 retried[str(run.item["retry_of"])].add(run_id)
@@ -240,15 +240,15 @@ class Laws:
             for new in again - self.runs.keys():
                 yield f"retry: {run_id} is to be retried by {new}, which there is not"
 
-    def _cancelled(self, told: Told, answer: Mapping[str, Any]) -> Iterator[str]:
-        status, run = answer["status"], self.runs.get(told.run_id)
+    def _cancelled(self, command: Command, answer: Mapping[str, Any]) -> Iterator[str]:
+        status, run = answer["status"], self.runs.get(command.run_id)
         if status == "dropped" and run is not None:
-            yield f"cancel: {told.run_id} was dropped, and ran"
+            yield f"cancel: {command.run_id} was dropped, and ran"
         dropped = answer.get("dropped")
         if dropped is not None and dropped["run_id"] in self.runs:
             yield f"cancel: {dropped['run_id']} was dropped, and ran"
-        if status == "cancelling" and told.runs_on:
-            yield f"cancel: the execution of {told.run_id} was not stopped"
+        if status == "cancelling" and command.runs_on:
+            yield f"cancel: the execution of {command.run_id} was not stopped"
 
     def _cancels_its_own(self) -> Iterator[str]:
         """A run cancels what it, or a run that it retries, has started."""
@@ -275,12 +275,12 @@ class Laws:
         for run_id, run in self.runs.items():
             if run.status != "ABORTED" or run_id not in stopped or not run.has_definition:
                 continue
-            ended, told = epoch(str(run.item["ended_at"])), str(run.item["outcome"])
-            if not run.definition.cancel_on_stop or any(text in told for text in UNFINISHED):
+            ended, outcome = epoch(str(run.item["ended_at"])), str(run.item["outcome"])
+            if not run.definition.cancel_on_stop or any(text in outcome for text in UNFINISHED):
                 continue
             for one in self.sent[run_id]:
                 if one.start is not None and one.call == "execute_job" and one.start.ended_at > ended + 5.0:
-                    yield f"stop: {one.target} of {run_id} runs on, and the record says {told!r}"
+                    yield f"stop: {one.target} of {run_id} runs on, and the record says {outcome!r}"
 
     def _line(self, run_id: str) -> set[str]:
         """A run, and the runs that it retries."""

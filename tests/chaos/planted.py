@@ -119,8 +119,8 @@ def notified_before_it_is_sent() -> Iterator[None]:
     def tell(self: Closing, run: Run, deadline: Deadline) -> None:
         if run.status == "SUCCEEDED" or run.item.get("told_at"):
             return
-        told = self.table.set(f"run#{run.run_id}", {"told_at": iso(self.clock())}, "attribute_exists(pk)")
-        self.table.transact([told, self.table.remove(f"notice#{run.run_id}", "")], deadline)
+        notified = self.table.set(f"run#{run.run_id}", {"told_at": iso(self.clock())}, "attribute_exists(pk)")
+        self.table.transact([notified, self.table.remove(f"notice#{run.run_id}", "")], deadline)
         self.notify(run.run_id, "", {"run_id": run.run_id})
 
     with patch.object(Closing, "_tell", tell):

@@ -142,8 +142,8 @@ class Action:
             for name, value in vars(self).items()
             if name not in ("at", "kind", "names") and value not in (None, 0, 0.0, False)
         }
-        told = " ".join(f"{name}={value}" for name, value in facts.items())
-        return f"{self.kind} {'+'.join(self.names)} {told}".strip()
+        values = " ".join(f"{name}={value}" for name, value in facts.items())
+        return f"{self.kind} {'+'.join(self.names)} {values}".strip()
 
 
 @dataclass(frozen=True)

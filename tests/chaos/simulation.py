@@ -52,7 +52,7 @@ class Ack(NamedTuple):
     tables: tuple[str, ...] | Literal["all"] | None
 
 
-class Told(NamedTuple):
+class Command(NamedTuple):
     """The answer to a cancel or retry; None where it was lost or failed.
 
     ``runs_on``: whether the run's execution was running when the answer came.
@@ -92,7 +92,7 @@ class Played:
     scenario: Scenario
     simulation: Simulation
     acks: list[Ack] = field(default_factory=list)
-    commands: list[Told] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
     drops_asked: set[str] = field(default_factory=set)
     ended_by_aws: set[str] = field(default_factory=set)
     lost_events: set[str] = field(default_factory=set)
@@ -104,7 +104,7 @@ class Played:
     def is_disturbed(self, target: str, sent_at: float) -> bool:
         """Whether another user started a job, or what loads a model, around a start of ours at ``sent_at``.
 
-        Such a start cannot always be told from ours: an assumption of the service.
+        Such a start cannot always be distinguished from ours: an assumption of the service.
         """
         lanes = {target, *(job.name for job in self.scenario.jobs if target in job.inner)}
         return any(lane in lanes and -300.0 <= at - sent_at <= 600.0 for at, lane in self.others)
@@ -538,9 +538,9 @@ class Simulation:
             self._told("cancel", run_id, answer)
 
     def _told(self, kind: str, run_id: str, answer: Any) -> None:
-        told = answer if isinstance(answer, dict) else None
+        found = answer if isinstance(answer, dict) else None
         runs_on = run_id in self.service.executions.running()
-        self.played.commands.append(Told(self.clock.now, kind, run_id, told, runs_on))
+        self.played.commands.append(Command(self.clock.now, kind, run_id, found, runs_on))
 
     def _retry(self, action: Action) -> None:
         """A user retries the newest run of a pipeline that failed, once there is one."""

@@ -9,10 +9,9 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
+from tests.fakes.processes import in_processes
 from tests.worlds.generator import random_world
 from tests.worlds.harness import play
 from tests.worlds.timeline import shrink, timeline
@@ -75,14 +74,6 @@ def _chunk(task: tuple[int, int, bool]) -> Tally:
     return tally(first, count, outside=outside)
 
 
-def _all(tasks: list[tuple[int, int, bool]], processes: int) -> Iterator[Tally]:
-    if processes == 1:
-        yield from map(_chunk, tasks)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_chunk, tasks)
-
-
 def main(arguments: list[str]) -> int:
     """The number of worlds comes first; the exit status is 1 where a run did what it never may."""
     parser = argparse.ArgumentParser(prog="python -m tests.worlds", description=__doc__)
@@ -102,7 +93,7 @@ def main(arguments: list[str]) -> int:
     end = chosen.seed + chosen.worlds
     tasks = [(at, min(CHUNK, end - at), chosen.outside) for at in range(chosen.seed, end, CHUNK)]
     total = Tally()
-    for found in _all(tasks, chosen.processes):
+    for found in in_processes(_chunk, tasks, chosen.processes):
         total.add(found)
     _report(total, time.monotonic() - started, chosen.processes)
     if chosen.outside:

@@ -10,11 +10,11 @@ import argparse
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, Part
 from tests.worlds.harness import MakeService, play, real_service
 from tests.worlds.timeline import timeline
@@ -83,15 +83,6 @@ def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str
 CHUNK, LISTED = 500, 40
 
 
-def _all(numbers: range, processes: int) -> Iterator[dict[str, Counts]]:
-    chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
-    if processes == 1:
-        yield from map(counts, chunks)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(counts, chunks)
-
-
 def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
     """The exit status is 1 where a run did what it never may."""
     parser = argparse.ArgumentParser(prog="python -m tests.worlds.enumeration", description=__doc__)
@@ -104,7 +95,9 @@ def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
         write(timeline(world(chosen.show)))
         return 0
     started = time.monotonic()
-    total = _report(_all(span(chosen.part)[:: chosen.every], chosen.processes), write)
+    numbers = span(chosen.part)[:: chosen.every]
+    chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
+    total = _report(in_processes(counts, chunks, chosen.processes), write)
     write(f"in {time.monotonic() - started:.0f} s")
     return _show(total, write)
 

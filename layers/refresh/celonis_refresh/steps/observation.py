@@ -110,7 +110,7 @@ class Observation(Struct, frozen=True):
 
     @property
     def names_what_runs(self) -> bool:
-        """Whether rows show all that may run: a record beside them may be of another moment, and execution."""
+        """Whether rows show all that may run. A record beside them may be of another execution."""
         rows = self.running_rows
         if not rows or self.single:
             return bool(rows)

@@ -1,0 +1,19 @@
+"""Chunks of a long search, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def in_processes(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
+    """The results of ``work`` for each task, in their order; one process is this one."""
+    if processes == 1:
+        yield from map(work, tasks)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(work, tasks)
