@@ -280,6 +280,19 @@ def test_the_answered_id_is_not_ours_among_several_where_another_began_later() -
     assert after(of, (BOTH, LATE)).status is Status.AMBIGUOUS
 
 
+def test_an_answered_id_without_a_start_date_is_the_last_beside_one_that_has_begun() -> None:
+    """It is queued behind the other one."""
+    queued = listing(
+        Observation("RUNNING", RUNNING, current="exec-2"),
+        entry("exec-3", "QUEUED"),
+        entry("exec-2", "RUNNING", OURS),
+    )
+    found = after(started(LISTED, answered_id="exec-3"), (queued, LATE))
+    assert proof(found) == ("answer", "exec-3")
+    undated = replace(queued, executions=(entry("exec-3", "QUEUED"), entry("exec-2", "RUNNING"), OLD))
+    assert after(started(LISTED, answered_id="exec-3"), (undated, LATE)).status is Status.AMBIGUOUS
+
+
 def test_an_answered_id_that_is_never_shown_keeps_the_only_new_one_from_nothing() -> None:
     """The answer may carry an id of another space."""
     of = started(AS_BEFORE, answered_id="of-another-space")

@@ -142,7 +142,8 @@ class Start(Step):
     def _note_running(self, observation: Observation) -> None:
         if observation.activity is Activity.RUNNING:
             self.state["shows_running"] = True
-        self._note_busy(observation)
+        if observation.activity is Activity.RUNNING or observation.running_ids:
+            self._note_busy(observation)  # a contradiction alone says nothing of what runs
 
     def _note_busy(self, observation: Observation | None = None) -> None:
         """Something runs: the baseline has to show that it ended. ``observation``: the one that shows it."""

@@ -342,13 +342,17 @@ class _Decision:
         return next((entry for entry in self.new_entries if entry.id == found), None)
 
     def _newest_entry(self) -> ListedExecution | None:
-        """The entry that began last; None where that is not known, as without dates the order is not."""
+        """The entry that began last; None where that is not known, as without dates the order is not.
+
+        Beside entries with dates, one without has not begun.
+        """
         entries = self.new_entries
         if len(entries) < 2:
             return entries[0] if entries else None
-        if any(entry.started is None for entry in entries):
+        waiting = [entry for entry in entries if entry.started is None]
+        if len(waiting) > 1 or len(waiting) == len(entries):
             return None
-        return max(entries, key=lambda entry: entry.started or 0)
+        return waiting[0] if waiting else max(entries, key=lambda entry: entry.started or 0)
 
     # Which is ours
 
