@@ -208,7 +208,8 @@ class Start(Step):
     def _stands_still(self, observation: Observation) -> bool:
         """Whether only an id, or a missing end date, speaks for something running, for longer than any
         reading is stale."""
-        found = observation.identity if observation.is_contradictory else observation.current
+        contradiction = observation.identity or observation.status
+        found = contradiction if observation.is_contradictory else observation.current
         if observation.activity is Activity.RUNNING or found is None:
             return False
         stood = self.state.get("stood", {})
