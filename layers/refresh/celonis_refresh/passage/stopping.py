@@ -45,12 +45,16 @@ class Findings(Struct):
 
     ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
     ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
+    ``statuses``: by step, the status in Celonis of what was seen to end; ``cancelling``: the steps whose
+    cancel was accepted, and which have not ended yet.
     """
 
     sentences: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
     ended: dict[str, Evidence] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    cancelling: list[str] = field(default_factory=list)
 
 
 class _Case(Struct):
@@ -58,6 +62,7 @@ class _Case(Struct):
 
     ``tried``: a cancel was sent; ``told``: one was accepted; ``trouble``: why the last was not; ``refused``:
     Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
+    ``status``: of the execution in Celonis, once that has ended.
     """
 
     step: str
@@ -69,6 +74,7 @@ class _Case(Struct):
     trouble: str = ""
     refused: bool = False
     polls_refused_since: float | None = None
+    status: str | None = None
     ended: Evidence | None = None
     evidence: Evidence | None = None
 
@@ -105,6 +111,8 @@ class Stopping(Struct, frozen=True):
             [case.lease for case, _, idle in found if idle],
             {case.lease: case.ended for case in cases if case.ended},
             {case.lease: self._held_until(run, case.step) for case, _, idle in found if not idle},
+            {case.step: case.status for case in cases if case.status},
+            [case.step for case in cases if case.told and not case.status],
         )
 
     def _held_until(self, run: Run, step: str) -> float:
@@ -149,6 +157,7 @@ class Stopping(Struct, frozen=True):
             return _given_up(case, work) if is_last else None
         case.polls_refused_since = None
         if ownership.status is OwnershipStatus.ENDED:
+            case.status = ownership.execution_status
             case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
             return _ended(case, work, ownership), True
         if case.tried:
