@@ -112,5 +112,5 @@ def _caller() -> str:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    with within(assembly.deadline(context)):
+    with within(assembly.deadline(context)), assembly.naming_pipelines():
         return app.resolve(event, context)

@@ -31,9 +31,10 @@ def run(**facts: Any) -> dict[str, Any]:
 
 
 def printed(shown: Any, width: int) -> list[str]:
-    console = Console(file=StringIO(), width=width, color_system=None)
+    out = StringIO()
+    console = Console(file=out, width=width, color_system=None)
     console.print(shown(console))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return out.getvalue().splitlines()
 
 
 def test_a_wide_terminal_shows_the_runs_as_a_table() -> None:
