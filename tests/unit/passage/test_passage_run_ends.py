@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from celonis_refresh.runs.listing import SHOWN
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, job_definition
 from tests.unit.passage.exit import Exit
 from tests.unit.passage.outgoing import cancels
@@ -94,6 +95,20 @@ def test_a_job_that_runs_on_stays_as_it_was_recorded() -> None:
     before = state(leave.bench)
     leave.end("FAILED", "States.Timeout", "Something of AWS.")
     assert state(leave.bench) == before
+
+
+OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition"}
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
+def test_a_record_has_no_attribute_that_the_api_does_not_know(status: str) -> None:
+    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "SUCCEEDED")
+    leave.join()
+    leave.end(status, "Some" if status == "FAILED" else "")
+    item = leave.bench.records.get(RUN).item
+    assert {"follow_up", "ended_at", "outcome"} <= set(item)
+    assert set(item) - OF_THE_TABLE <= set(SHOWN)
 
 
 def test_a_failure_after_finished_work_advises_to_retry_the_run_with_the_command() -> None:
