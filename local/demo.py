@@ -65,7 +65,9 @@ class Demo:
         file = EVENTS / "webhook-github.json"
         secret = self.place.webhook_secret()
         answer = send_github(self.place.stack.api_url, secret, file, delivery=str(uuid.uuid4()))
-        self._say(f"POST {json.loads(file.read_text())['path']} -> {answer.status_code} {answer.text}")
+        self._say(
+            f"POST {json.loads(file.read_text())['path']} -> {answer.status_code} {answer.text.rstrip()}"
+        )
         answer.raise_for_status()
         return str(answer.json()["runs"][0]["run_id"])
 

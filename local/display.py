@@ -155,7 +155,7 @@ def summary_of(runs: list[Mapping[str, Any]], console: Console) -> RenderableTyp
 
 def _narrow(row: tuple[str, ...]) -> str:
     run, started_by, jobs, loads, seconds, status = row
-    return f"{run}\n  {status} in {seconds} s, started by {started_by}: {jobs}, {loads}"
+    return f"{run}\n  {status} in {seconds} s ({started_by}): {jobs}, {loads}"
 
 
 def _summary(run: Mapping[str, Any]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def test_a_wide_terminal_shows_the_runs_as_a_table() -> None:
 def test_a_narrow_terminal_shows_two_lines_a_run(width: int) -> None:
     assert printed(lambda console: summary_of([run()], console), width) == [
         RUN_ID,
-        "  SUCCEEDED in 12.0 s, started by webhook: DELTA, partial",
+        "  SUCCEEDED in 12.0 s (webhook): DELTA, partial",
     ]
 
 
