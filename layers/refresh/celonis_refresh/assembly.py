@@ -128,10 +128,9 @@ def client_for(definition: Definition) -> CelonisClient:
 
 def other_host(host: str, connection: Connection) -> str:
     """Return what is wrong where page addresses name another Celonis team than the connection."""
-    secret = stored_secrets().connection_path(connection.name)
     return (
         f"the page address names {host}, but connection {connection.name!r} has {connection.host}: "
-        f"correct the address, name another connection, or correct the secret {secret!r}"
+        "correct the address, or the base_url in the connection's secret, or name another connection"
     )
 
 

@@ -148,7 +148,7 @@ class Secrets(Struct, frozen=True):
 
     def connection(self, name: str) -> Connection:
         """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
-        full = self.connection_path(name)
+        full = f"{self.stack}/connections/{name}"
         try:
             return parse_connection(name, self._object(full, repr(full)), full)
         except ClientError as error:
@@ -156,10 +156,6 @@ class Secrets(Struct, frozen=True):
             if problem is None:
                 raise
             raise SecretUnreadable(repr(full), problem) from None
-
-    def connection_path(self, name: str) -> str:
-        """The name of a connection's secret in Secrets Manager."""
-        return f"{self.stack}/connections/{name}"
 
     def webhook(self, name: str) -> tuple[str, ...]:
         """``current`` and, during a rotation, ``previous``. Raises ``WebhookSecretUnreadable``."""
