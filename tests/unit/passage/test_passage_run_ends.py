@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from celonis_refresh.runs.listing import SHOWN
+from celonis_refresh.runs.listing import SHOWN, shown
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, job_definition
 from tests.unit.passage.exit import Exit
 from tests.unit.passage.outgoing import cancels
@@ -72,6 +72,18 @@ def test_a_job_that_was_cancelled_does_not_stay_running_in_the_record() -> None:
     found = state(leave.bench)
     assert (found["status"], found["outcome"]) == ("CANCEL", "CANCELLED")
     assert found["ended_at"] == run.item["ended_at"]
+
+
+def test_a_job_that_was_cancelled_before_its_first_check_is_recorded_with_its_proof() -> None:
+    leave = Exit()
+    leave.bench.celonis.jobs[JOB].seconds = FOREVER
+    leave.bench.start("job-0")
+    leave.bench.clock.sleep(1.0)
+    leave.end("ABORTED", "Canceled", "Cancelled by Ann.")
+    step = shown(leave.bench.records.get(RUN))["steps"]["job-0"]
+    assert (step["outcome"], step["id"]) == ("CANCELLED", leave.bench.celonis.jobs[JOB].mine[0].id)
+    assert step["proven_by"]
+    assert step["polls"] >= 2
 
 
 def test_a_job_that_is_still_being_cancelled_says_so() -> None:

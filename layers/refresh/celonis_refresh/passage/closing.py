@@ -204,13 +204,17 @@ def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
     A job that has ended keeps no status of a running one. No task writes steps once a run is being closed.
     """
     changed: dict[str, dict[str, Any]] = {}
-    for step, status in findings.statuses.items():
-        ended = (
-            {"outcome": "CANCELLED", "ended_at": at}
-            if status in (JobStatus.CANCEL, LoadStatus.CANCELED)
-            else {}
-        )
-        changed[step] = {**run.steps[step], "status": status, **ended}
+    for step, end in findings.ends.items():
+        is_cancelled = end.status in (JobStatus.CANCEL, LoadStatus.CANCELED)
+        ended = {"outcome": "CANCELLED", "ended_at": at} if is_cancelled else {}
+        before = run.steps[step]
+        changed[step] = {
+            **before,
+            "status": end.status,
+            "evidence": end.evidence.to_json(),
+            "polls": int(before.get("polls", 0)) + end.polls,
+            **ended,
+        }
     changed |= {step: {**run.steps[step], "told_to_cancel": True} for step in findings.cancelling}
     fitted = {step: fit_step(step, state) for step, state in changed.items()}
     return {"steps": {**run.steps, **fitted}} if fitted else {}
