@@ -105,7 +105,8 @@ def _short_histories(scene: Scene) -> Iterator[str]:
 
 
 def _told(scene: Scene, run: Json) -> Iterator[str]:
-    told = [text for text in scene.ground.notices() if run["run_id"] in text]
+    about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
+    told = [text for text in scene.ground.notices() if about in text]
     if run["status"] == "SUCCEEDED" and told:
         yield f"somebody was told of run {run['run_id']}, which succeeded"
     if run["status"] != "SUCCEEDED" and not told:
