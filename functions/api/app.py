@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from celonis_refresh import assembly
-from celonis_refresh.http_answers import answering
+from celonis_refresh.http_answers import answering, to_text
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.requesting import Requests, no_object, read_cancel, read_json
 from celonis_refresh.passage.steering import Steering
@@ -18,7 +18,7 @@ from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.waiting import Lookup
 from celonis_refresh.timing import within
 
-app = APIGatewayHttpResolver()
+app = APIGatewayHttpResolver(serializer=to_text)
 
 
 @cache
@@ -112,5 +112,5 @@ def _caller() -> str:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    with within(assembly.deadline(context)):
+    with within(assembly.deadline(context)), assembly.naming_pipelines():
         return app.resolve(event, context)

@@ -11,6 +11,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     LocationValueError,
+    NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
     SSLError,
@@ -88,7 +89,8 @@ class Transport:
         try:
             return self._exchange(base_url, call, headers, limits)
         except (OSError, HTTPError) as error:
-            raise _unavailable(call, _reason(error, limits), never_left=_never_left(error)) from error
+            reason = _reason(error, limits, base_url)
+            raise _unavailable(call, reason, never_left=_never_left(error)) from error
         finally:
             self._last_used = self._clock()
 
@@ -139,9 +141,12 @@ def _unavailable(
     )
 
 
-def _reason(error: Exception, limits: tuple[float, float]) -> str:
+def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str:
     connect, read = limits
     chain = list(_inner(error))
+    host = base_url.partition("://")[2]
+    if any(isinstance(one, NameResolutionError) for one in chain):
+        return f"the host name {host} cannot be resolved"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return f"no connection within {connect:g} s"
     if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
@@ -151,7 +156,7 @@ def _reason(error: Exception, limits: tuple[float, float]) -> str:
     if isinstance(error, SSLError):
         return "the encrypted connection failed"
     if _never_left(error):
-        return "its address cannot be found or nothing listens there"
+        return f"no connection to {host}: nothing listens there, or it is no host"
     return "the connection broke before the whole answer had come"
 
 
