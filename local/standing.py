@@ -132,10 +132,17 @@ def slow_down(celonis: CelonisSimulator) -> None:
         model.change(seconds=LOAD_SECONDS)
 
 
-def serve(schedules: str, ended: threading.Event, state: Path = STATE) -> None:
-    """Runs the stack until ``ended``. Raises ``AlreadyRunningError``."""
+@contextlib.contextmanager
+def published(state: Path = STATE) -> Iterator[Standing]:
+    """The stack, with its addresses and its environment in files. Raises ``AlreadyRunningError``."""
     with state_files.only_one(state), standing(state) as place:
         state_files.write(state, place.addresses(), place.environment(), connection(place.celonis))
+        yield place
+
+
+def serve(schedules: str, ended: threading.Event) -> None:
+    """Runs the stack until ``ended``. Raises ``AlreadyRunningError``."""
+    with published() as place:
         print(help_text(STACK_NAME, schedules), flush=True)
         if schedules == "clock":
             run_clock(place.stack, ended, lambda line: print(line, flush=True))
