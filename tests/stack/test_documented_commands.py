@@ -61,7 +61,7 @@ def results(place: Standing, programs: Path) -> list[Result]:
 
 
 def run(commands: list[Command], folder: Path, programs: Path) -> list[Result]:
-    """Runs commands in one shell, in the folder that has ``.local``, without this machine's AWS credentials."""
+    """Runs commands in one shell, in the folder that has ``.local``, without AWS credentials of the user."""
     script = ["exec 2>&1"]
     for number, each in enumerate(commands):
         script += [f"echo '@@ {number}'", FILLED_IN.get(each.text, each.text), 'printf "\\n@@ ended $?\\n"']

@@ -83,5 +83,7 @@ def _values(field: str, name: str, least: int, greatest: int, names: dict[str, s
             raise UnreadableScheduleError(f"the {name} {part!r} is not read here")
         first = least if found[1] is None else int(found[1])
         last = int(found[2]) if found[2] else greatest if found[1] is None or found[3] else first
+        if not least <= first <= last <= greatest:
+            raise UnreadableScheduleError(f"the {name} {part!r} is not from {least} to {greatest}")
         values.update(range(first, last + 1, int(found[3] or 1)))
     return values
