@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 TOOLS := .tools
 CHECKOV := .checkov
+AWSCLI := .awscli
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
@@ -14,28 +15,28 @@ help: ## this list
 demo: $(VENV)/.ready ## three runs on this machine: a webhook, a schedule, by hand
 	@$(RUN) -m local.demo
 
-local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C
-	@$(RUN) -m local.standing
+local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C; SCHEDULES=clock fires schedules by the clock
+	@$(RUN) -m local.standing $(if $(SCHEDULES),--schedules $(SCHEDULES))
 
-test: $(VENV)/.ready ## all tests
+test: $(VENV)/.tests $(AWSCLI)/.ready ## all tests
 	@$(RUN) -m pytest -n 3 --dist loadgroup
 
-bench: $(VENV)/.ready $(if $(filter cold,$(or $(ONLY),cold)),$(TOOLS)/.ready) ## every figure, beside its goal and its peers; ONLY=cold measures a part
+bench: $(VENV)/.tests $(if $(filter cold,$(or $(ONLY),cold)),$(TOOLS)/.ready) ## every figure, beside its goal and its peers; ONLY=cold measures a part
 	@$(RUN) -m local.bench $(if $(ONLY),--only $(ONLY))
 
-faults: $(VENV)/.ready ## every fault against the real template; ONLY=pattern plays some of them
+faults: $(VENV)/.tests ## every fault against the real template; ONLY=pattern plays some of them
 	@$(RUN) -m local.faults $(if $(ONLY),--only '$(ONLY)')
 
-worlds: $(VENV)/.ready ## random worlds of Celonis; N=100000 plays so many, SEED=7 others
+worlds: $(VENV)/.tests ## random worlds of Celonis; N=100000 plays so many, SEED=7 others
 	@$(RUN) -m tests.worlds $(or $(N),10000) --processes 2 $(if $(SEED),--seed $(SEED))
 
-worlds-all: $(VENV)/.ready ## all small worlds of Celonis, half an hour; PART=starts plays a part, EVERY=211 a sample
+worlds-all: $(VENV)/.tests ## all small worlds of Celonis, half an hour; PART=starts plays a part, EVERY=211 a sample
 	@$(RUN) -m tests.worlds.enumeration --processes 2 $(if $(PART),--part $(PART)) $(if $(EVERY),--every $(EVERY))
 
-chaos: $(VENV)/.ready ## all functions, paused and killed at any call, days of virtual time; N=1000 SEED=7
+chaos: $(VENV)/.tests ## all functions, paused and killed at any call, days of virtual time; N=1000 SEED=7
 	@$(RUN) -m tests.chaos $(or $(N),1000) --processes 2 $(if $(SEED),--seed $(SEED))
 
-check: $(VENV)/.ready $(TOOLS)/.ready $(CHECKOV)/.ready ## lint, types, template, state machine, security
+check: $(VENV)/.tests $(TOOLS)/.ready $(CHECKOV)/.ready ## lint, types, template, state machine, security
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy layers functions local tests
@@ -44,21 +45,34 @@ check: $(VENV)/.ready $(TOOLS)/.ready $(CHECKOV)/.ready ## lint, types, template
 	@$(CHECKOV)/bin/checkov --config-file .checkov.yaml
 	@$(RUN) -m pytest tests/template
 
-format: $(VENV)/.ready ## the layout of the code, and the layer's digest in the template
+format: $(VENV)/.tests ## the layout of the code, and the layer's digest in the template
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format . && $(RUN) -m local.stamp && $(RUN) -m local.openapi
 
-build: $(VENV)/.ready $(TOOLS)/.ready ## sam build (with python3.13), and a check of what it made
+build: $(VENV)/.tests $(TOOLS)/.ready ## sam build (with python3.13), and a check of what it made
 	@$(RUN) -m local.build
 
 clean: ## everything that the commands above made
-	rm -rf $(VENV) $(TOOLS) $(CHECKOV) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(CHECKOV) $(AWSCLI) .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/.ready: requirements/dev.txt
+# What the local stack needs: enough for make demo and make local.
+$(VENV)/.ready: requirements/local.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Setting up $(VENV) (once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/local.txt
+	@touch $@
+
+# Everything else: tests, linters, types.
+$(VENV)/.tests: requirements/dev.txt $(VENV)/.ready
+	@echo "Adding the tools of the tests to $(VENV) (once) …"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check \
+	  --requirement requirements/local.txt --requirement requirements/dev.txt
+	@touch $@
+
+$(AWSCLI)/.ready: requirements/aws-cli.txt local/aws_cli.py $(VENV)/.ready
+	@echo "Setting up $(AWSCLI) with the AWS CLI (once) …"
+	@$(VENV)/bin/python -m local.aws_cli requirements/aws-cli.txt
 	@touch $@
 
 $(TOOLS)/.ready: requirements/sam.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import signal
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local import state_files
 from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
+from local.help_text import help_text
+from local.schedule_clock import run_clock
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".local"
@@ -52,7 +56,22 @@ class Standing:
             "celonis_url": self.celonis.url,
             "celonis_control_url": self.celonis.control_url,
             "stack_name": STACK_NAME,
-            "outputs": self.stack.outputs,
+            "outputs": self.stack.local_outputs,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """What a shell needs for the AWS CLI, and for ``curl``."""
+        keys = self.stack.credentials
+        return {
+            "AWS_ENDPOINT_URL": self.stack.aws_endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": str(keys.access_key),
+            "AWS_SECRET_ACCESS_KEY": str(keys.secret_key),
+            "API_URL": self.stack.api_url,
+            "WEBHOOK_SECRET": self.webhook_secret(),
+            "CONTROL_URL": self.stack.control_url,
+            "CELONIS_CONTROL_URL": self.celonis.control_url,
         }
 
     def webhook_secret(self) -> str:
@@ -79,15 +98,19 @@ def standing(state: Path = STATE) -> Iterator[Standing]:
 
 def connect(stack: LocalStack, celonis: CelonisSimulator) -> None:
     """Fills in the connection's secret, as a person does after the first deployment."""
-    secret = {
+    stack.client("secretsmanager").put_secret_value(
+        SecretId=stack.outputs["ConnectionSecret"], SecretString=json.dumps(connection(celonis))
+    )
+
+
+def connection(celonis: CelonisSimulator) -> dict[str, Any]:
+    """The connection secret for the simulated Celonis."""
+    return {
         "base_url": celonis.url,
         "allow_http": True,
         "allow_any_host": True,
         "auth": {"type": "oauth_client", "client_id": world.CLIENT_ID, "client_secret": world.CLIENT_SECRET},
     }
-    stack.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["ConnectionSecret"], SecretString=json.dumps(secret)
-    )
 
 
 def look_often(stack: LocalStack) -> None:
@@ -109,53 +132,39 @@ def slow_down(celonis: CelonisSimulator) -> None:
         model.change(seconds=LOAD_SECONDS)
 
 
-def _curl_lines(place: Standing) -> str:
-    stack, outputs = place.stack, place.stack.outputs
-    keys = stack.credentials
-    signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {keys.access_key}:{keys.secret_key}"
-    return f"""
-The stack stands. Its addresses are in .local/stack.json. Play with it:
-
-# a signed webhook, as GitHub sends it
-BODY='{{"action":"completed","workflow_run":{{"conclusion":"success","name":"load-erp"}}}}'
-SIGNATURE=$(printf %s "$BODY" | openssl dgst -sha256 -hmac '{place.webhook_secret()}' | sed 's/.* //')
-curl -i {stack.api_url}/webhooks/github -H 'content-type: application/json' \\
-  -H 'x-github-event: workflow_run' -H "x-github-delivery: $(openssl rand -hex 16)" \\
-  -H "x-hub-signature-256: sha256=$SIGNATURE" -d "$BODY"
-
-# the runs API (IAM)
-curl -s {signed} {stack.api_url}/runs
-curl -s {signed} {stack.api_url}/runs -H 'content-type: application/json' -d '{{"pipeline":"order-to-cash"}}'
-
-# the schedule, now
-curl -s -X POST {stack.control_url}/schedules/{STACK_NAME}-full-refresh/fire
-
-# an execution by hand, with the AWS CLI
-export AWS_ENDPOINT_URL={stack.aws_endpoint_url} AWS_DEFAULT_REGION={REGION}
-export AWS_ACCESS_KEY_ID={keys.access_key} AWS_SECRET_ACCESS_KEY={keys.secret_key}
-aws stepfunctions start-execution --state-machine-arn {outputs["StateMachineArn"]} \\
-  --input '{{"pipeline":"order-to-cash"}}'
-
-# what was really started at Celonis, and a job that takes 30 s from now on
-curl -s {place.celonis.control_url}/ledger
-curl -s -X PUT {place.celonis.control_url}/jobs/{world.ERP_JOB_ID} -d '{{"seconds": 30}}'
-
-Ctrl-C ends everything.
-"""
+@contextlib.contextmanager
+def published(state: Path = STATE) -> Iterator[Standing]:
+    """The stack, with its addresses and its environment in files. Raises ``AlreadyRunningError``."""
+    with state_files.only_one(state), standing(state) as place:
+        state_files.write(state, place.addresses(), place.environment(), connection(place.celonis))
+        yield place
 
 
-def main() -> None:
-    """``make local``: stands until Ctrl-C."""
+def serve(schedules: str, ended: threading.Event) -> None:
+    """Runs the stack until ``ended``. Raises ``AlreadyRunningError``."""
+    with published() as place:
+        print(help_text(STACK_NAME, schedules), flush=True)
+        if schedules == "clock":
+            run_clock(place.stack, ended, lambda line: print(line, flush=True))
+        ended.wait()
+
+
+def main() -> int:
+    """``make local``: serves until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="make local", description="The whole stack on this machine.")
+    parser.add_argument("--schedules", choices=("hand", "clock"), default="hand")
+    arguments = parser.parse_args()
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with standing() as place:
-        (STATE / "stack.json").write_text(json.dumps(place.addresses(), indent=2) + "\n")
-        print(_curl_lines(place), flush=True)
-        ended.wait()
-        (STATE / "stack.json").unlink(missing_ok=True)
-    print("everything is down", file=sys.stderr)
+    try:
+        serve(arguments.schedules, ended)
+    except state_files.AlreadyRunningError as error:
+        print(f"make local: {error}", file=sys.stderr)
+        return 1
+    print("The stack has stopped.", file=sys.stderr)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

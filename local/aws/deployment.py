@@ -3,6 +3,7 @@
 import random
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from local.aws.delivery.rules import RuleTargets
 from local.aws.delivery.schedules import Schedules
 from local.aws.delivery.status_events import StatusEvents
 from local.aws.delivery.targets import Sender
+from local.aws.gateway.cloudformation import CloudFormation, StackDescription
 from local.aws.gateway.gateway import Layer
 from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.gateway.late_answers import LateAnswers
@@ -72,6 +74,7 @@ def assemble(
     state_dir: Path,
     settings: Settings,
     logs: FunctionLogs,
+    describe: Callable[[], StackDescription],
 ) -> Deployment:
     """Wire a deployment up; its resources are created afterwards, through its own gateway."""
     world = World(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
@@ -100,6 +103,7 @@ def assemble(
         LambdaInvocations(world.functions, invoker, events),
         StepFunctions(executions),
         EventBus(clients, rules),
+        CloudFormation(describe),
         transactions,
     ]
     front = _front(

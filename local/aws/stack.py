@@ -1,7 +1,9 @@
 """The local stack: one object that is AWS for one template, as long as it is open."""
 
+import re
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +14,7 @@ from local.aws.clients import ADMIN_ACCESS_KEY, ADMIN_SECRET, Clients
 from local.aws.control import ControlApi
 from local.aws.deployment import Deployment, assemble
 from local.aws.errors import LocalStackError, NotFoundError
+from local.aws.gateway.cloudformation import StackDescription
 from local.aws.gateway.gateway import Gateway
 from local.aws.gateway.late_answers import Delay
 from local.aws.gateway.moto_app import MotoApp
@@ -59,6 +62,7 @@ class LocalStack:
         self.region, self.account = region, account
         self.outputs: dict[str, str] = {}
         self.physical_ids: dict[str, str] = {}
+        self._created = datetime.now(UTC)
         self._deployment: Deployment | None = None
         self._moto = MotoApp(account)
         self._gateway = LoopbackServer(self._serve_aws, name="aws", port=ports[0])
@@ -108,8 +112,15 @@ class LocalStack:
         reset_moto()
         translated = translate(self.template, self.parameters, managed_policy_arns(), self.region)
         self._clients.forget_roles()
+        self._created = datetime.now(UTC)
         self._deployment = assemble(
-            self._clients, self.stack_name, translated.artifacts, self.state_dir, self.settings, self._logs
+            self._clients,
+            self.stack_name,
+            translated.artifacts,
+            self.state_dir,
+            self.settings,
+            self._logs,
+            self._description,
         )
         stack_template = StackTemplate(translated.template, self.parameters, self._deployment.world)
         self.outputs = stack_template.deploy()
@@ -119,6 +130,12 @@ class LocalStack:
     def api_url(self) -> str:
         """Where the HTTP API is; no slash at the end."""
         return self._api.url
+
+    @property
+    def local_outputs(self) -> dict[str, str]:
+        """The outputs as DescribeStacks shows them: the HTTP API has its address on this machine."""
+        endpoint = re.compile(rf"https://[a-z0-9]+\.execute-api\.{self.region}\.amazonaws\.com")
+        return {name: endpoint.sub(self.api_url, value) for name, value in self.outputs.items()}
 
     @property
     def aws_endpoint_url(self) -> str:
@@ -149,11 +166,23 @@ class LocalStack:
         self._deploy()
 
     def fire_schedule(
-        self, name: str, *, group: str | None = None, even_if_disabled: bool = False
+        self,
+        name: str,
+        *,
+        group: str | None = None,
+        even_if_disabled: bool = False,
+        at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Fire a schedule by name or logical id; gives the answer of its target's API."""
+        """Fire a schedule by name or logical id; gives the answer of its target's API.
+
+        `at` is the time that it was scheduled for (now, if not given).
+        """
         name = self.physical_ids.get(name, name)
-        return self._running().schedules.fire(name, group=group, even_if_disabled=even_if_disabled)
+        return self._running().schedules.fire(name, group=group, even_if_disabled=even_if_disabled, at=at)
+
+    def due_schedules(self, minute: datetime) -> list[tuple[str, str]]:
+        """Group and name of each enabled schedule that fires in a minute (UTC, without seconds)."""
+        return self._running().schedules.due(minute)
 
     def schedules(self) -> list[dict[str, str]]:
         """Name, group, state and expression of every schedule."""
@@ -274,6 +303,14 @@ class LocalStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _description(self) -> StackDescription:
+        return StackDescription(
+            self.stack_name,
+            f"arn:aws:cloudformation:{self.region}:{self.account}:stack/{self.stack_name}/local",
+            self._created.isoformat(timespec="milliseconds"),
+            self.local_outputs,
+        )
 
     def _running(self) -> Deployment:
         if self._deployment is None:

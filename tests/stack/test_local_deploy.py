@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.aws.errors import LocalStackError
 from local.aws.runtime.code_folder import new_code_folder
@@ -21,6 +22,26 @@ def test_outputs_are_resolved_and_conditional_ones_left_out(shop: LocalStack) ->
     assert shop.outputs["MachineName"] == "shop-orders"
     assert shop.outputs["Url"].endswith(".execute-api.eu-central-1.amazonaws.com")
     assert "LiveOnly" not in shop.outputs
+
+
+def test_describe_stacks_shows_the_outputs_with_the_address_on_this_machine(shop: LocalStack) -> None:
+    client = shop.client("cloudformation")
+    (stack,) = client.describe_stacks(StackName="shop")["Stacks"]
+    shown = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    assert shown == shop.local_outputs
+    assert shown["Url"] == shop.api_url
+    assert shown.keys() == shop.outputs.keys()
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    assert client.describe_stacks(StackName=stack["StackId"])["Stacks"][0]["StackName"] == "shop"
+    assert len(client.describe_stacks()["Stacks"]) == 1
+
+
+def test_another_stack_does_not_exist_and_another_operation_is_refused(shop: LocalStack) -> None:
+    client = shop.client("cloudformation")
+    with pytest.raises(ClientError, match="Stack with id store does not exist"):
+        client.describe_stacks(StackName="store")
+    with pytest.raises(ClientError, match="DeleteStack is not available on the local stack"):
+        client.delete_stack(StackName="shop")
 
 
 def test_a_dynamic_reference_reads_the_secret(shop: LocalStack) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -37,6 +38,33 @@ def test_a_schedule_of_a_group_invokes_its_function(shop: LocalStack) -> None:
     shop.fire_schedule("Sweep")
     assert shop.settle()
     assert "step sweep" in [line.text for line in shop.logs("StepFunction")]
+
+
+def test_schedules_that_are_due_are_those_that_are_enabled(shop: LocalStack) -> None:
+    nightly = datetime(2030, 1, 1, 2, 0, tzinfo=UTC)
+    assert ("default", "shop-nightly") in shop.due_schedules(nightly)
+    assert ("default", "shop-nightly") not in shop.due_schedules(nightly + timedelta(minutes=1))
+    fired = shop.fire_schedule("shop-nightly", group="default", at=nightly)
+    assert json.loads(ended(shop, fired["executionArn"])["input"])["at"] == "2030-01-01T02:00:00Z"
+    paused = {schedule["Name"] for schedule in shop.schedules() if schedule["State"] == "DISABLED"}
+    created = datetime.now(UTC).replace(second=0, microsecond=0)
+    a_day_later = {name for _, name in shop.due_schedules(created + timedelta(days=1))}
+    assert paused
+    assert not paused & a_day_later
+
+
+def test_a_schedule_that_cannot_be_read_is_named_in_the_log(
+    shop: LocalStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = shop.client("scheduler")
+    target = client.get_schedule(Name="shop-nightly")["Target"]
+    off = {"Mode": "OFF"}
+    client.create_schedule(
+        Name="last-day", ScheduleExpression="cron(0 2 L * ? *)", FlexibleTimeWindow=off, Target=target
+    )
+    assert shop.due_schedules(datetime(2030, 1, 31, 2, 0, tzinfo=UTC))
+    assert "last-day does not fire by the clock" in caplog.text
+    client.delete_schedule(Name="last-day")
 
 
 def test_an_unknown_schedule_is_not_found(shop: LocalStack) -> None:

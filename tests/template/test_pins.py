@@ -10,12 +10,14 @@ import pytest
 
 from tests.template import documents
 
+LOCAL = documents.ROOT / "requirements" / "local.txt"
 DEVELOPMENT = documents.ROOT / "requirements" / "dev.txt"
+AWS_CLI = documents.ROOT / "requirements" / "aws-cli.txt"
 SAM = documents.ROOT / "requirements" / "sam.txt"
 CHECKOV = documents.ROOT / "requirements" / "checkov.txt"
 DEPLOYED = documents.LAYER / "requirements.txt"
 MODELS = documents.LAYER / "models.txt"
-FILES = (DEVELOPMENT, SAM, CHECKOV, DEPLOYED, MODELS)
+FILES = (LOCAL, DEVELOPMENT, AWS_CLI, SAM, CHECKOV, DEPLOYED, MODELS)
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
 SAME_TOOL = ("aws-sam-translator", "cfn-lint")
@@ -47,13 +49,17 @@ def test_every_line_is_a_pin(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [DEPLOYED, MODELS], ids=lambda path: path.name)
 def test_what_is_tested_is_what_is_deployed(path: Path) -> None:
-    development = pins(DEVELOPMENT)
-    assert {name: development.get(name) for name in pins(path)} == pins(path)
+    tested = pins(LOCAL)
+    assert {name: tested.get(name) for name in pins(path)} == pins(path)
+
+
+def test_no_package_of_the_local_stack_is_pinned_again_for_the_tests() -> None:
+    assert pins(LOCAL).keys() & pins(DEVELOPMENT).keys() == set()
 
 
 @pytest.mark.parametrize("name", SAME_TOOL)
 def test_sam_translates_and_checks_as_the_tests_do(name: str) -> None:
-    assert pins(SAM)[name] == pins(DEVELOPMENT)[name]
+    assert pins(SAM)[name] == {**pins(LOCAL), **pins(DEVELOPMENT)}[name]
 
 
 def test_the_project_asks_for_the_python_that_its_tools_ask_for() -> None:

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler, on demand: a schedule is fired when somebody says so, under its own role."""
+"""EventBridge Scheduler: a schedule is fired on demand, or when it is due, under its own role."""
 
 import datetime
 import json
@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.arns import Arn
 from local.aws.clients import Clients
+from local.aws.delivery.schedule_times import UnreadableScheduleError, is_due
 from local.aws.delivery.targets import Sender
 from local.aws.errors import LocalStackError, NotFoundError, ScheduleDisabledError
 from local.aws.roles.resource_policies import check_trust
@@ -35,15 +36,42 @@ class Schedules:
         self._sender = sender
         self._delays = retry_delays
 
-    def fire(self, name: str, *, group: str | None = None, even_if_disabled: bool = False) -> dict[str, Any]:
+    def fire(
+        self,
+        name: str,
+        *,
+        group: str | None = None,
+        even_if_disabled: bool = False,
+        at: datetime.datetime | None = None,
+    ) -> dict[str, Any]:
         """Start the target of a schedule; gives the answer of its API, for a machine the execution's ARN.
 
+        `at` is the time that it was scheduled for (now, if not given).
         Raises NotFoundError, ScheduleDisabledError, FireError.
         """
         schedule = self._find(name, group)
         if schedule["State"] == "DISABLED" and not even_if_disabled:
             raise ScheduleDisabledError(f"the schedule {name} is disabled")
-        return self._start(schedule["Arn"], schedule["Target"])
+        return self._start(schedule["Arn"], schedule["Target"], at or datetime.datetime.now(datetime.UTC))
+
+    def due(self, minute: datetime.datetime) -> list[tuple[str, str]]:
+        """Group and name of each enabled schedule that fires in a minute (UTC, without seconds).
+
+        One whose expression cannot be read here is left out, with a line in the log.
+        """
+        client = self._clients.admin("scheduler")
+        found = []
+        for entry in client.list_schedules()["Schedules"]:
+            schedule = client.get_schedule(Name=entry["Name"], GroupName=entry["GroupName"])
+            zone, expression = schedule["ScheduleExpressionTimezone"], schedule["ScheduleExpression"]
+            try:
+                if schedule["State"] == "ENABLED" and is_due(
+                    expression, zone, schedule["CreationDate"], minute
+                ):
+                    found.append((entry["GroupName"], entry["Name"]))
+            except UnreadableScheduleError as error:
+                log.warning("the schedule %s does not fire by the clock: %s", entry["Name"], error)
+        return found
 
     def _find(self, name: str, group: str | None) -> dict[str, Any]:
         client = self._clients.admin("scheduler")
@@ -53,11 +81,11 @@ class Schedules:
                 return schedule
         raise NotFoundError(f"there is no schedule {name}" + (f" in the group {group}" if group else ""))
 
-    def _start(self, schedule_arn: str, target: dict[str, Any]) -> dict[str, Any]:
+    def _start(self, schedule_arn: str, target: dict[str, Any], at: datetime.datetime) -> dict[str, Any]:
         retries = target.get("RetryPolicy", {}).get("MaximumRetryAttempts", _MOST_RETRIES)
         tries = 1 + min(retries, _MOST_RETRIES)
         for number in range(1, tries + 1):
-            text = _expanded(target.get("Input", "{}"), schedule_arn, number)
+            text = _expanded(target.get("Input", "{}"), schedule_arn, number, at)
             try:
                 check_trust(self._clients, target["RoleArn"], _PRINCIPAL)
                 return self._call(target, text)
@@ -98,12 +126,11 @@ class Schedules:
                 log.exception("%s may not reach its dead-letter queue: the input is lost", schedule_arn)
 
 
-def _expanded(text: str, schedule_arn: str, attempt: int) -> str:
+def _expanded(text: str, schedule_arn: str, attempt: int, at: datetime.datetime) -> str:
     """Scheduler's own placeholders in the input."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     values = {
         "<aws.scheduler.schedule-arn>": schedule_arn,
-        "<aws.scheduler.scheduled-time>": now,
+        "<aws.scheduler.scheduled-time>": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "<aws.scheduler.execution-id>": str(uuid.uuid4()),
         "<aws.scheduler.attempt-number>": str(attempt),
     }

@@ -57,7 +57,7 @@ def prepare(folder: Path) -> Artifacts:
     shutil.copytree(LAYER, made.layer)
     _use_native_parts_of_this_machine(python, made.layer)
     for packages, place in ((RUNTIME_PACKAGES, made.runtime), (BARE_PACKAGES, made.bare)):
-        _install(python, _pins("requirements/dev.txt", packages), place)
+        _install(python, _pins("requirements/local.txt", packages), place)
         subprocess.run([python, *BYTE_CODE, place], check=True)
     for place in (made.layer, made.runtime, made.bare):
         _make_read_only(place)

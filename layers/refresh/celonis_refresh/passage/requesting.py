@@ -59,11 +59,11 @@ class CancelRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ListRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The query of ``GET /runs``. ``before``: what the page before gave."""
+    """The query of ``GET /runs``. ``before``: what the page before gave; empty is the first page."""
 
     pipeline: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     status: RunStatus | None = None
-    before: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    before: Annotated[str, Meta(max_length=128)] | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
@@ -104,7 +104,7 @@ class Requests(Struct, frozen=True):
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:
         """``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""
         request = convert(ListRequest, _with_number(query), _refused)
-        page = self.listing.page(request.limit, request.pipeline, request.status, request.before)
+        page = self.listing.page(request.limit, request.pipeline, request.status, request.before or None)
         return {"runs": page.runs, "before": page.before}
 
 

@@ -1,0 +1,118 @@
+"""The shell commands of README and docs: those in blocks, and those that stand in a line of text."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.template import pages
+
+BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+IN_LINE = re.compile(r"`(?P<text>[^`\n]+)`")
+WRITTEN = re.compile(
+    r"Write `(?P<name>[\w.]+)`[^`]*(?:`[^`\n]+`[^`]*)*?^```json\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+PROGRAMS = {
+    "aws",
+    "brew",
+    "cp",
+    "curl",
+    "docker",
+    "git",
+    "make",
+    "npm",
+    "openssl",
+    "pip",
+    "rm",
+    "sam",
+    "signed",
+}
+SHELL, OTHERS = "sh", {"json", "mermaid", ""}
+
+MAKE = "make "
+_SAM = "sam builds for AWS and deploys to it"
+NOT_RUN = {
+    "sam deploy --guided": _SAM,
+    "sam build": "make build runs it",
+    "sam build --use-container": "it needs Docker",
+    "sam build && sam deploy": _SAM,
+    "sam deploy": _SAM,
+    "sam deploy --config-env dev": _SAM,
+    "sam deploy --parameter-overrides DeletionProtection=false": _SAM,
+    "sam deploy --role-arn": _SAM,
+    "sam delete": _SAM,
+    "docker run --privileged --rm tonistiigi/binfmt --install arm64": "it needs Docker",
+}
+"""What cannot run against the local stack, and why. Of commands of make, the targets are checked."""
+LAST = "aws secretsmanager delete-secret "
+
+
+@dataclass(frozen=True)
+class Command:
+    """``text`` as it stands in the page; a block has several."""
+
+    page: str
+    text: str
+
+    def is_last(self) -> bool:
+        """Whether it removes what other commands need."""
+        return self.text.startswith(LAST)
+
+    @property
+    def bare(self) -> str:
+        """Without a comment at the end."""
+        return re.sub(r"\s+#.*$", "", self.text)
+
+
+def commands() -> list[Command]:
+    """All of them, in the order in which they are read: README first."""
+    return [Command(path, text) for path in pages.pages() for text in _texts(pages.page(path))]
+
+
+def runnable() -> list[Command]:
+    """Those that the local stack runs, in an order in which they can follow each other."""
+    found = [each for each in commands() if each.bare not in NOT_RUN and not each.text.startswith(MAKE)]
+    return sorted(found, key=Command.is_last)
+
+
+def files() -> dict[str, str]:
+    """The files that README asks to write, by name."""
+    return {found["name"]: found["text"] for found in WRITTEN.finditer(pages.page("README.md"))}
+
+
+def _texts(page: str) -> Iterator[str]:
+    end = 0
+    for block in BLOCK.finditer(page):
+        yield from _in_line(page[end : block.start()])
+        assert block["language"] in {SHELL, *OTHERS}, f"does a shell run {block['language']}?"
+        if block["language"] == SHELL:
+            yield from split(block["text"])
+        end = block.end()
+    yield from _in_line(page[end:])
+
+
+def _in_line(text: str) -> Iterator[str]:
+    for found in IN_LINE.finditer(text):
+        first, _, more = found["text"].partition(" ")
+        if first in PROGRAMS and more:
+            yield found["text"]
+
+
+def split(block: str) -> Iterator[str]:
+    """The commands of a block. One ends with the first line after which a shell could run it."""
+    lines: list[str] = []
+    for line in block.splitlines():
+        lines.append(line)
+        text = "\n".join(lines)
+        if not line.endswith("\\") and _is_complete(text):
+            lines.clear()
+            if text.strip():
+                yield text
+    assert not lines, f"no shell can run this: {lines}"
+
+
+def _is_complete(text: str) -> bool:
+    checked = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+    return checked.returncode == 0
