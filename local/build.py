@@ -76,7 +76,7 @@ def build(*, quiet: bool = False) -> None:
 
 
 def functions() -> list[str]:
-    """The logical ids of the functions: ``StartJob`` is in ``functions/start_job``."""
+    """The logical ids of the functions: ``StartStep`` is in ``functions/start_step``."""
     folders = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
     return [name.title().replace("_", "") for name in folders]
 
