@@ -250,10 +250,8 @@ def _no_other_calls() -> Iterator[Case]:
     for name, function, calls, make, more in (
         ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
         ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
-        ("start_step of a job", "StartStep", (*START_JOB, *LOADED_BY_JOB), job_case, NOTHING_MORE),
-        ("check_step of a job", "CheckStep", (*CHECK_JOB, *WHY, CANCEL), job_case, NOTHING_MORE),
-        ("start_step of a load", "StartStep", START_LOAD, load_case, NOTHING_MORE),
-        ("check_step of a load", "CheckStep", CHECK_LOAD, load_case, NOTHING_MORE),
+        ("start_step", "StartStep", (*START_JOB, *LOADED_BY_JOB, *START_LOAD), job_case, NOTHING_MORE),
+        ("check_step", "CheckStep", (*CHECK_JOB, *WHY, CANCEL, *CHECK_LOAD), job_case, NOTHING_MORE),
         ("close_run", "CloseRun", CLOSE_RUN, _stopped, NOTHING_MORE),
     ):
         known = (*calls, SECRET, SIGN_IN)
