@@ -7,6 +7,7 @@ an execution started by hand (with tables of its own).
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -18,7 +19,7 @@ from typing import Any
 import requests
 from rich.console import Console
 
-from local.display import Durations, Show, step_lines, table_of
+from local.display import Durations, Show, end_line, step_lines, summary_of
 from local.runs_api import RunsApi
 from local.standing import REGION, ROOT, STACK_NAME, Standing, standing
 from local.webhooks import send_github
@@ -54,7 +55,7 @@ class Demo:
             self.console.rule(name)
             run = self._watch(start(), name)
             self.runs.append({**run, "started_by": name})
-        self.console.print(table_of(list(self.runs)))
+        self.console.print(summary_of(list(self.runs), self.console))
         succeeded = sum(run["status"] == "SUCCEEDED" for run in self.runs)
         print(f"demo: {len(self.runs)} runs, {succeeded} SUCCEEDED", flush=True)
         return bool(succeeded == len(ways))
@@ -64,7 +65,9 @@ class Demo:
         file = EVENTS / "webhook-github.json"
         secret = self.place.webhook_secret()
         answer = send_github(self.place.stack.api_url, secret, file, delivery=str(uuid.uuid4()))
-        self._say(f"POST {json.loads(file.read_text())['path']} -> {answer.status_code} {answer.text}")
+        self._say(
+            f"POST {json.loads(file.read_text())['path']} -> {answer.status_code} {answer.text.rstrip()}"
+        )
         answer.raise_for_status()
         return str(answer.json()["runs"][0]["run_id"])
 
@@ -96,7 +99,7 @@ class Demo:
                 now = datetime.now(UTC).isoformat()
                 show.update(run, list(step_lines(run, now, self.durations)))
                 if run.get("status") in ENDED:
-                    self._tell_end(run)
+                    self._say(end_line(run))
                     return run
                 time.sleep(LOOK_SECONDS)
         raise TimeoutError(f"run {run_id} has not ended within {RUN_SECONDS} s")
@@ -111,15 +114,13 @@ class Demo:
             raise
         return run
 
-    def _tell_end(self, run: dict[str, Any]) -> None:
-        self._say(f"{run['status']}: {run['outcome']}")
-
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False)
 
 
 def main() -> int:
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if has_width else 120)
     console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
     with standing() as place:
         try:

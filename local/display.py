@@ -1,4 +1,7 @@
-"""How the demo shows a run: live where there is a terminal, a line per change where there is none."""
+"""How the demo shows a run: live where there is a terminal, a line per change where there is none.
+
+Where a table does not fit into the width of the terminal, lines take its place.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+WIDEST = 500
+"""Columns that nothing shown here needs."""
 STYLES = {"SUCCEEDED": "green", "FAILED": "red", "running": "cyan", "waiting": "yellow"}
 
 
@@ -55,11 +60,12 @@ def step_lines(run: Mapping[str, Any], now: str, durations: Durations) -> Iterat
     """The steps that the record tells of, in the order in which they began."""
     steps = sorted(run.get("steps", {}).items(), key=lambda pair: str(pair[1].get("noted_at", "~")))
     for step, state in steps:
-        what = _what(state)
         begin, end = state.get("noted_at"), state.get("ended_at")
         if begin is None:
-            yield StepLine(step, str(state.get("waiting_for", "")), "waiting", None, None)
+            why = state.get("trouble") or state.get("waiting_for", "")
+            yield StepLine(step, str(why), "waiting", None, None)
             continue
+        what = _what(state)
         seconds = max(0.0, seconds_between(begin, end or now))
         if end:
             durations.learn(what, seconds)
@@ -105,27 +111,57 @@ class Show:
                 self.console.print(f"  {line.text()}", highlight=False)
 
     def _picture(self, run: Mapping[str, Any], lines: list[StepLine]) -> Group:
-        table = Table(show_header=False, box=None, padding=(0, 1))
-        for line in lines:
-            bar: ProgressBar | Text = Text("")
-            if line.share is not None:
-                bar = ProgressBar(total=1.0, completed=line.share, width=24)
-            took = f"{line.seconds:.1f} s" if line.seconds is not None else ""
-            state = Text(line.state, style=STYLES.get(line.state, ""))
-            table.add_row("", line.step, line.what, state, took, bar)
-        return Group(Text(f"{self.title}  {run.get('run_id', '')}", style="bold"), table)
+        title = Text(f"{self.title}  {run.get('run_id', '')}", style="bold")
+        steps = _step_table(lines)
+        if _fits(steps, self.console):
+            return Group(title, steps)
+        return Group(title, *(Text(line.text(), style=STYLES.get(line.state, "")) for line in lines))
 
 
-def table_of(runs: list[Mapping[str, Any]]) -> Table:
-    """The runs of the demo, one a row."""
-    heads = ("started by", "jobs", "loads", "seconds", "status")
-    # In a narrow terminal the long id gives way, never the status.
-    table = Table(Column("run", overflow="fold"), *(Column(head, no_wrap=True) for head in heads))
-    for run in runs:
-        steps = run["steps"].values()
-        jobs = ", ".join(step["mode"] for step in steps if "job" in step)
-        loads = ", ".join(step["kind"] for step in steps if "data_model" in step)
-        took = seconds_between(run["created_at"], run["ended_at"])
-        status = Text(run["status"], style=STYLES.get(run["status"], ""))
-        table.add_row(run["run_id"], str(run["started_by"]), jobs, loads, f"{took:.1f}", status)
+def _step_table(lines: list[StepLine]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for line in lines:
+        bar: ProgressBar | Text = Text("")
+        if line.share is not None:
+            bar = ProgressBar(total=1.0, completed=line.share, width=24)
+        took = f"{line.seconds:.1f} s" if line.seconds is not None else ""
+        state = Text(line.state, style=STYLES.get(line.state, ""))
+        table.add_row("", line.step, line.what, state, took, bar)
     return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Return whether no column of the table has to be narrower than its content."""
+    unlimited = console.options.update(max_width=WIDEST)
+    return console.measure(table, options=unlimited).maximum <= console.width
+
+
+def end_line(run: Mapping[str, Any]) -> str:
+    """Return the outcome of a run; that of a success begins with that word."""
+    return str(run["outcome"]) if run["status"] == "SUCCEEDED" else f"{run['status']}: {run['outcome']}"
+
+
+def summary_of(runs: list[Mapping[str, Any]], console: Console) -> RenderableType:
+    """Return the runs of the demo as a table, or as two lines each where the terminal is narrow."""
+    rows = [_summary(run) for run in runs]
+    heads = ("run", "started by", "jobs", "loads", "seconds", "status")
+    table = Table(*(Column(head, no_wrap=True) for head in heads))
+    for row in rows:
+        table.add_row(*row[:-1], Text(row[-1], style=STYLES.get(row[-1], "")))
+    if _fits(table, console):
+        return table
+    return Text("\n".join(_narrow(row) for row in rows))
+
+
+def _narrow(row: tuple[str, ...]) -> str:
+    run, started_by, jobs, loads, seconds, status = row
+    return f"{run}\n  {status} in {seconds} s ({started_by}): {jobs}, {loads}"
+
+
+def _summary(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of a run: id, what started it, modes, kinds of loads, seconds, status."""
+    steps = run["steps"].values()
+    jobs = ", ".join(step["mode"] for step in steps if "job" in step)
+    loads = ", ".join(step["kind"] for step in steps if "data_model" in step)
+    took = seconds_between(run["created_at"], run["ended_at"])
+    return run["run_id"], str(run["started_by"]), jobs, loads, f"{took:.1f}", run["status"]

@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from celonis_refresh import assembly
-from celonis_refresh.http_answers import answering
+from celonis_refresh.http_answers import answering, to_text
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.requesting import Requests, no_object, read_cancel, read_json
 from celonis_refresh.passage.steering import Steering
@@ -17,7 +17,7 @@ from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.waiting import Lookup
 
-app = APIGatewayHttpResolver()
+app = APIGatewayHttpResolver(serializer=to_text)
 
 
 @cache
@@ -111,4 +111,5 @@ def _caller() -> str:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return app.resolve(event, context)
+    with assembly.naming_pipelines():
+        return app.resolve(event, context)

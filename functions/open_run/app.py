@@ -20,4 +20,5 @@ def _opening() -> Opening:
 def handler(event: dict[str, Any], context: assembly.LambdaContext) -> Opened:
     execution = Execution(**event["execution"])
     logger.append_keys(run_id=execution.name)
-    return _opening().open(event["input"], execution, assembly.deadline(context))
+    with assembly.naming_pipelines():
+        return _opening().open(event["input"], execution, assembly.deadline(context))

@@ -19,8 +19,9 @@ CLAIMS = {
     "LoadFailed": {"ERROR"},
     "LoadWarned": {"WARNING"},
     "LoadCanceled": {"CANCELED"},
+    "CANCELLED": {"CANCEL", "CANCELED"},
 }
-"""The ends that tell of a result at Celonis, by error name, and the results that they may stand for."""
+"""The ends that tell of a result at Celonis, by error name or outcome, and what they may stand for."""
 STARTED = {
     "job": ("job", "mode", "baseline", "noted_at", "began"),
     "load": ("data_model", "kind", "baseline", "noted_at", "began"),
@@ -104,7 +105,8 @@ def _short_histories(scene: Scene) -> Iterator[str]:
 
 
 def _told(scene: Scene, run: Json) -> Iterator[str]:
-    told = [text for text in scene.ground.notices() if run["run_id"] in text]
+    about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
+    told = [text for text in scene.ground.notices() if about in text]
     if run["status"] == "SUCCEEDED" and told:
         yield f"somebody was told of run {run['run_id']}, which succeeded"
     if run["status"] != "SUCCEEDED" and not told:
@@ -114,7 +116,8 @@ def _told(scene: Scene, run: Json) -> Iterator[str]:
 def _only_its_own(scene: Scene, run: Json) -> Iterator[str]:
     """What a step says of a result is true of something that was started for us, and of nothing else."""
     for step, state in run.get("steps", {}).items():
-        claimed = CLAIMS.get(state.get("error", "")) if "outcome" in state else None
+        claim = "CANCELLED" if state.get("outcome") == "CANCELLED" else state.get("error", "")
+        claimed = CLAIMS.get(claim) if "outcome" in state else None
         if claimed is None:
             continue
         lane, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
@@ -125,7 +128,7 @@ def _only_its_own(scene: Scene, run: Json) -> Iterator[str]:
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()
         if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):
-            yield f"{step} tells {state.get('error') or 'success'}, which is not true of what was ours"
+            yield f"{step} tells {claim or 'success'}, which is not true of what was ours"
         if not proof.get("proven_by"):
             yield f"{step} tells a result without a proof"
         if missing := [name for name in ("noted_at", "polls") if not state.get(name)]:

@@ -68,6 +68,8 @@ class FakeCelonis:
         self.run = 0
         self.run_began: list[float] = []
         self.calls: list[list[float]] = []
+        self.observed: list[list[tuple[float, float]]] = []
+        self._asked: float | None = None
         self.posts: list[Post] = []
         self.cancels: list[Cancel] = []
         self.other_cancels: list[tuple[float, Execution | None]] = []
@@ -90,6 +92,7 @@ class FakeCelonis:
         self.run, self.polls = number, 0
         self.run_began.append(self.clock.now)
         self.calls.append([])
+        self.observed.append([])
 
     def commit(self) -> None:
         """What the task was shown has been recorded. Odd answers leave open whether the others were."""
@@ -97,12 +100,15 @@ class FakeCelonis:
             for execution, what, at in self._marks:
                 if getattr(execution, what) > at:
                     setattr(execution, what, at)
+            if self._asked is not None:
+                self.observed[self.run].append((self._asked, self.clock.now))
         self.drop()
 
     def drop(self) -> None:
         """What the task was shown is lost: it died, or ended otherwise than by a recorded observation."""
         self._marks.clear()
         self.answered_oddly = False
+        self._asked = None
 
     def is_seen(self, execution: Execution, what: str = "seen") -> bool:
         """Whether a recorded answer, or one to the current task, showed anything of it, or ``what`` of it."""
@@ -121,6 +127,8 @@ class FakeCelonis:
         if seconds <= 0:
             raise _unavailable(call, may_have_started=False)
         limit = min(READ_SECONDS, seconds)
+        if self._asked is None:
+            self._asked = self.clock.now
         if call.method == "POST":
             status, body = self._post(call, limit)
         else:

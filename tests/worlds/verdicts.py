@@ -23,6 +23,8 @@ RESULTS: dict[str, frozenset[str]] = {
 TIMED_OUT = frozenset({"JobTimedOut", "LoadTimedOut"})
 LONG = 900.0
 """An execution that ended so long before the time-out of its step should have been reported."""
+FUNCTION_SECONDS = 60.0
+"""A function that dies may have sent its start until the end of its time."""
 
 FAILING = ("a", "b", "d", "e", "x")
 MEANINGS = {
@@ -171,7 +173,8 @@ def _list_reaches_back(played: Played, ours: Execution, until: float) -> bool:
 
 
 def _breaks_fifth(played: Played, result: RunResult) -> bool:
-    """When an answer to a start is lost, others start nothing until that start has been looked up."""
+    """When an answer to a start is lost, others start nothing until it has been looked up, or its repeat
+    has been answered."""
     settle = played.world.settle
     for post in played.celonis.posts:
         if post.run != result.run or not (post.is_lost or post.answered == inf):
@@ -181,17 +184,26 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
         until = max([until, *(one.ended for one in played.celonis.truth.of(result.run))])
         if _starts_within(played, post.sent - settle, until):
             return True
-    return any(_starts_within(played, at - settle, at + 60.0 + settle) for at in result.crashed)
+    for at in result.crashed:  # its start may have been sent until the end of the function's time
+        if _starts_within(played, at - settle, _first_poll(played, result, at + FUNCTION_SECONDS + settle)):
+            return True
+    return any(_starts_within(played, post.sent - settle, post.answered) for post in _refused(played, result))
+
+
+def _refused(played: Played, result: RunResult) -> list[Post]:
+    """The starts that were refused after an earlier one of the run, which may have had an effect."""
+    posts = [post for post in played.celonis.posts if post.run == result.run]
+    lost = [post.sent for post in posts if post.is_lost or post.answered == inf] + list(result.crashed)
+    return [post for post in posts if post.refused and any(at < post.sent for at in lost)]
 
 
 def _first_poll(played: Played, result: RunResult, since: float) -> float:
-    """When the first poll that the run sent from then on was answered; ``since`` where there was none.
+    """When the first observation that the run asked for from then on was recorded; ``since`` without one.
 
-    A poll of a job is two calls: its record and its list.
+    An odd answer makes none.
     """
-    took = played.world.up + played.world.down
-    calls = sorted(at for at in played.celonis.calls[result.run] if at - took >= since)
-    return calls[min(1, len(calls) - 1)] if calls else since
+    observed = (until for asked, until in played.celonis.observed[result.run] if asked >= since)
+    return min(observed, default=since)
 
 
 def features(world: World) -> tuple[str, ...]:

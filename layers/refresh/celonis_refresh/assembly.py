@@ -8,22 +8,27 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from botocore.exceptions import ClientError
+
 from celonis_refresh.aws import clients, environment
-from celonis_refresh.aws.configuration import Parameters, Secrets, is_passing
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, Secrets, is_passing
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.errors import Problem
+from celonis_refresh.observability import logger
 from celonis_refresh.passage.asking import Asking
 from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.passage.work import JobWork, LoadWork, Work, resolved_load
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.errors import InvalidDefinition
+from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.run_ids import make_run_id
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from celonis_refresh.passage.closing import Closing
 
 CONNECTION_SECONDS = 300
+MAX_KNOWN = 100
+"""Names of pipelines that are read for an error: ten requests at most."""
 ANSWER_SECONDS = 3.0
 """Kept back from a function's own time-out, so that it can still say what went wrong."""
 
@@ -112,17 +119,36 @@ def client_for(definition: Definition) -> CelonisClient:
     connection = connections().get(definition.connection)
     host = definition.host()
     if host is not None and host != connection.host:
-        raise InvalidDefinition(
-            "The definition",
-            [
-                Problem(
-                    "data_pool", f"the page addresses name another host than connection {connection.name!r}"
-                )
-            ],
-        )
+        place = next(place for place, address in definition.places() if address.host)
+        raise InvalidDefinition("The definition", [Problem(place, other_host(host, connection))])
     client = _client(definition.connection)
     client.use(connection)
     return client
+
+
+def other_host(host: str, connection: Connection) -> str:
+    """Return what is wrong where page addresses name another Celonis team than the connection."""
+    return (
+        f"the page address names {host}, but connection {connection.name!r} has {connection.host}: "
+        "correct the address, or the base_url in the connection's secret, or name another connection"
+    )
+
+
+@contextmanager
+def naming_pipelines() -> Iterator[None]:
+    """Add the known pipelines to an ``UnknownPipeline``: for callers that IAM has authenticated only.
+
+    Nothing is read before there is such an error; then at most ten requests.
+    """
+    try:
+        yield
+    except UnknownPipeline as error:
+        try:
+            known = parameters().pipelines(MAX_KNOWN)
+        except (ConfigurationUnavailable, ClientError) as trouble:
+            logger.warning("the known pipelines could not be listed", extra={"why": str(trouble)})
+            raise error from None
+        raise error.among(known) from None
 
 
 def work_for(run: Run, step: str) -> Work:

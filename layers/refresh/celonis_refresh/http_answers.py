@@ -49,10 +49,22 @@ UNAVAILABLE = "A part of the configuration could not be read in time. Try again.
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
+def to_text(body: Any) -> str:
+    """Return JSON as text that ends with a newline, so that a shell prompt starts on its own line."""
+    return json.dumps(body) + "\n"
+
+
 def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """An answer in API Gateway's payload format 2.0; ``body`` is JSON unless ``headers`` name its type."""
+    """An answer in API Gateway's payload format 2.0; ``body`` is JSON unless ``headers`` name its type.
+
+    JSON ends with a newline, also where ``body`` is its text.
+    """
     given = {name.lower(): value for name, value in (headers or {}).items()}
-    text = body if "content-type" in given and isinstance(body, str) else json.dumps(body)
+    if "content-type" in given and isinstance(body, str):
+        is_json = body and given["content-type"].startswith("application/json")
+        text = body.rstrip("\n") + "\n" if is_json else body
+    else:
+        text = to_text(body)
     return {"statusCode": status, "headers": {"content-type": "application/json", **given}, "body": text}
 
 

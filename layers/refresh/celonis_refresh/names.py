@@ -8,13 +8,15 @@ from celonis_refresh.conversion.convert import Matching
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,47}$"
 """Short enough for an execution's name (80 characters) to hold it, a date and eight characters more."""
+NAME_RULE = f"a letter, then up to 47 letters, digits, hyphens or underscores ({NAME_PATTERN})"
+"""The pattern in words, for messages."""
 
 
 class PipelineName(Matching):
     """The name of a pipeline, in a rule or in an inline definition."""
 
     PATTERN = NAME_PATTERN
-    EXPECTED = "expected a letter, then up to 47 letters, digits, hyphens or underscores"
+    EXPECTED = f"expected {NAME_RULE}"
 
 
 def is_name(text: str) -> bool:

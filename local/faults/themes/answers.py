@@ -224,7 +224,7 @@ def _nobody_there() -> Iterator[Case]:
         alone=True,
         job_step={"timeout": 10},
         before=lambda scene: _elsewhere(scene, "http://celonis.invalid"),
-        says=("cannot be found",),
+        says=("the host name celonis.invalid cannot be resolved",),
     )
     yield job_case(
         "a port where nothing listens",

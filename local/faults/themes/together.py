@@ -120,7 +120,7 @@ def _two_pipelines() -> Iterator[Case]:
         definition={"when_busy": "fail"},
         before=second,
         start=by_hand,
-        says=("is busy with another run",),
+        says=("is busy with run ",),
     )
 
 

@@ -130,7 +130,7 @@ def test_a_request_with_a_malformed_body_is_refused_and_says_why(service: Servic
     service.define(SOME, jobs=[celonis.job()])
     cases: list[tuple[object, str, str]] = [
         *INPUTS,
-        ({"pipeline": definition(jobs=[JOB])}, "InvalidTrigger", "pipeline: expected a text"),
+        ({"pipeline": definition(jobs=[JOB])}, "InvalidTrigger", "pipeline: expected the name of a pipeline"),
         ({"pipeline": SOME, "delivery": "x"}, "InvalidTrigger", "delivery: is not a field"),
         (b"", "InvalidTrigger", "expected a JSON object"),
         (b'{"pipeline": ', "InvalidTrigger", "expected a JSON object"),

@@ -15,6 +15,7 @@ def test_a_run_is_started_once_for_an_idempotency_key_and_shown(service: Service
     first = service.call("POST", "/runs", body, {"Idempotency-Key": "once"})
     again = service.call("POST", "/runs", body, {"idempotency-key": "once"})
     assert (first.status_code, again.status_code) == (202, 200)
+    assert all(answer.text.endswith("}\n") for answer in (first, again, service.call("GET", "/runs")))
     (run,) = first.json()["runs"]
     assert run == {"pipeline": pipeline, "run_id": run["run_id"], "status": "started"}
     assert again.json() == {"runs": [{**run, "status": "duplicate"}], "duplicate": True}
@@ -77,6 +78,24 @@ def test_what_is_not_there_is_not_found(service: Service) -> None:
         assert is_sentence(answer.json()["message"])
     answer = service.call("GET", "/pipelines/no-such-pipeline")
     assert (answer.status_code, answer.json()["error"]) == (404, "UnknownPipeline")
+
+
+def test_an_unknown_pipeline_is_answered_with_the_known_ones_to_callers_of_iam_only(
+    service: Service, celonis: Celonis
+) -> None:
+    known = service.pipeline(jobs=[celonis.job()])
+    typo = f"{known}x"
+    execution = service.execute({"pipeline": typo})
+    for message in (
+        service.call("GET", f"/pipelines/{typo}").json()["message"],
+        service.call("POST", "/runs", {"pipeline": typo}).json()["message"],
+        service.ended(execution)["cause"],
+    ):
+        assert f"There is no pipeline named '{typo}'." in message
+        assert f"Known pipelines: {known}" in message
+    told = service.webhook(service.source({"pipeline": typo}))
+    assert (told.status_code, told.json()["error"]) == (404, "UnknownPipeline")
+    assert "Known pipelines" not in told.text
 
 
 def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from local.celonis import world
+from local.waiting import until
 from tests.stack.passages.celonis import Celonis, Json
 from tests.stack.passages.service import Service, is_sentence, oauth_client
 
@@ -129,6 +132,34 @@ def test_a_secret_that_makes_no_sense_fails_the_run_and_names_the_field(
         assert service.closed(name)["error"] == error
     assert "was never filled in" in service.ended(names[0])["cause"]
     assert celonis.starts() == []
+
+
+def test_a_host_that_cannot_be_resolved_is_in_the_record_while_the_step_waits(
+    service: Service, celonis: Celonis
+) -> None:
+    connection = service.connection({"type": "app_key", "key": "k"}, base_url="http://celonis.invalid")
+    name = service.execute({"pipeline": service.pipeline(connection=connection, jobs=[celonis.job()])})
+
+    def trouble() -> object:
+        answer = service.call("GET", f"/runs/{name}")
+        return answer.ok and answer.json()["steps"].get("job-0", {}).get("trouble")
+
+    assert "the host name celonis.invalid cannot be resolved" in str(until(trouble, f"trouble of {name}"))
+    step = service.show(name)["steps"]["job-0"]
+    assert step["rounds"] >= 1
+    assert "posts" not in step
+    service.call("POST", f"/runs/{name}/cancel")
+    service.closed(name)
+
+
+def test_page_addresses_of_another_team_than_the_connection_fail_with_both_hosts(
+    service: Service, celonis: Celonis
+) -> None:
+    page = "https://apac.eu-1.celonis.cloud/integration/ui/pools/pool-1/"
+    run = service.run_by_hand({"pipeline": service.pipeline(data_pool=page, jobs=[celonis.job()])})
+    assert (run["status"], run["error"]) == ("FAILED", "InvalidDefinition")
+    assert "data_pool: the page address names apac.eu-1.celonis.cloud, but connection" in run["outcome"]
+    assert urlsplit(service.celonis_url).netloc in run["outcome"]
 
 
 def test_a_permission_that_is_missing_in_celonis_is_named(service: Service, celonis: Celonis) -> None:

@@ -21,6 +21,8 @@ def test_stopping_the_execution_in_the_console_cancels_the_job_and_frees_the_pip
     assert run["status"] == "ABORTED"
     assert "Maintenance of the ERP." in run["outcome"]
     assert "was cancelled (CANCEL)" in run["outcome"]
+    step = run["steps"]["job-0"]
+    assert (step["status"], step["outcome"], step["ended_at"]) == ("CANCEL", "CANCELLED", run["ended_at"])
     assert [one["outcome"] for one in celonis.executions(job)] == ["CANCEL"]
     assert "Maintenance of the ERP." in service.notice_about(name)
     assert service.is_free(pipeline)

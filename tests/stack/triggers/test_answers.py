@@ -56,6 +56,7 @@ def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis
         assert (refusal.answer.status_code, told["error"]) == (refusal.status, refusal.error), told
         assert is_sentence(told["message"]), told
         assert refusal.answer.headers["content-type"] == "application/json"
+        assert refusal.answer.text.endswith("}\n")
         assert ("retry-after" in refusal.answer.headers) == (refusal.status == 503)
     unproven = [refusal.answer for refusal in refusals if refusal.status == 401]
     assert len({(answer.text, *sorted(_own_headers(answer))) for answer in unproven}) == 1

@@ -36,6 +36,36 @@ def _invalid(secret: Any) -> ConnectionInvalid:
     return caught.value
 
 
+def _fields(error: ConnectionInvalid) -> list[str]:
+    return [problem.field for problem in error.problems]
+
+
+def test_all_mistakes_of_a_secret_are_named_at_once_with_the_secrets_name() -> None:
+    auth = {"type": "oauth_client", "client_id": PLACEHOLDER, "key": "x", "method": "jwt", "scope": ""}
+    secret = {"base_url": "https://example.com", "allow_http": "yes", "realm": "eu-1", "auth": auth}
+    with pytest.raises(ConnectionInvalid) as caught:
+        parse_connection("main", secret, "refresh/connections/main")
+    error = caught.value
+    assert _fields(error) == [
+        "realm",
+        "allow_http",
+        "base_url",
+        "auth.client_id",
+        "auth.key",
+        "auth.method",
+        "auth.scope",
+        "auth.client_secret",
+    ]
+    assert str(error).startswith("The secret 'refresh/connections/main' of connection 'main' is not valid: ")
+    for field in _fields(error):
+        assert f"{field} " in str(error)
+    assert "auth.client_id was never filled in" in str(error)
+
+
+def test_a_base_url_and_an_auth_that_are_missing_are_both_named() -> None:
+    assert _fields(_invalid({})) == ["base_url", "auth"]
+
+
 def test_an_oauth_client_signs_in_by_basic_and_for_the_data_pools_unless_it_says_otherwise() -> None:
     connection = parse_connection("main", {"base_url": BASE, "auth": CLIENT})
     expected = OAuthClient("client-1", VALUE, "client_secret_basic", "integration.data-pools")
@@ -99,7 +129,7 @@ def test_the_base_url_is_scheme_and_host(written: str) -> None:
 )
 def test_a_base_url_that_is_not_a_team_at_celonis_is_refused(written: object) -> None:
     error = _invalid({"base_url": written, "auth": CLIENT})
-    assert error.field == "base_url"
+    assert _fields(error) == ["base_url"]
     assert "https://{team}.{realm}.celonis.cloud" in str(error)
 
 
@@ -113,7 +143,9 @@ def test_plain_http_and_other_hosts_are_taken_only_when_both_are_allowed() -> No
 
 
 def test_permissions_are_true_or_false_and_no_text() -> None:
-    assert _invalid({"base_url": BASE, "auth": CLIENT, "allow_http": "true"}).field == "allow_http"
+    assert (
+        _invalid({"base_url": BASE, "auth": CLIENT, "allow_http": "true"}).problems[0].field == "allow_http"
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,8 +158,8 @@ def test_permissions_are_true_or_false_and_no_text() -> None:
 )
 def test_an_unknown_field_is_refused_by_its_name(secret: object, field: str) -> None:
     error = _invalid(secret)
-    assert error.field == field
-    assert f"unknown field: {field}" in str(error)
+    assert _fields(error) == [field]
+    assert f"{field} is an unknown field" in str(error)
 
 
 def test_a_value_in_the_place_of_a_fields_name_is_not_shown() -> None:
@@ -145,7 +177,7 @@ def test_a_value_in_the_place_of_a_fields_name_is_not_shown() -> None:
 )
 def test_a_secret_that_was_never_filled_in_is_told_so(secret: object, field: str) -> None:
     error = _invalid(secret)
-    assert error.field == field
+    assert _fields(error) == [field]
     assert "was never filled in" in str(error)
 
 
@@ -169,14 +201,13 @@ def test_a_secret_that_was_never_filled_in_is_told_so(secret: object, field: str
     ],
 )
 def test_an_auth_that_cannot_sign_in_is_refused_by_its_field(auth: object, field: str) -> None:
-    assert _invalid({"base_url": BASE, "auth": auth}).field == field
+    assert _fields(_invalid({"base_url": BASE, "auth": auth}))[0] == field
 
 
 @pytest.mark.parametrize("secret", [None, "text", [], {1: 2}])
 def test_a_secret_that_is_no_json_object_is_refused(secret: object) -> None:
     error = _invalid(secret)
-    assert error.field == "the secret"
-    assert error.expected == "a JSON object"
+    assert [(one.field, one.expected) for one in error.problems] == [("the secret", "a JSON object")]
     assert "main" in str(error)
 
 
@@ -193,8 +224,8 @@ def test_any_json_is_a_connection_or_says_what_was_expected(secret: Any) -> None
     try:
         assert isinstance(parse_connection("main", secret), Connection)
     except ConnectionInvalid as error:
-        field, expected = error.field, error.expected
-        assert "" not in (field, expected)
+        problems = error.problems
+        assert min(len(text) for problem in problems for text in problem) > 0
 
 
 @given(

@@ -109,6 +109,12 @@ def test_an_answer_that_says_it_is_packed_and_is_not_is_no_answer() -> None:
     assert caught.value.may_have_started is True
 
 
+def test_a_host_that_cannot_be_resolved_is_named() -> None:
+    said = str(_refused(LOOK, UNKNOWN_HOST))
+    assert "the host name team.eu-1.celonis.cloud cannot be resolved" in said
+    assert "no connection to team.eu-1.celonis.cloud" in str(_refused(LOOK, REFUSED))
+
+
 def test_what_an_answer_holds_is_not_printed() -> None:
     answer = _send(Reply(200, b'{"access_token": "hidden"}', {"Set-Cookie": "hidden"}))
     assert "hidden" not in repr(answer)

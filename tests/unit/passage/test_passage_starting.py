@@ -15,6 +15,7 @@ from celonis_refresh.passage.tasks import UnsavedAnswer
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, StepMoved
+from celonis_refresh.runs.listing import shown
 from celonis_refresh.runs.records import RunStatus
 from tests.fakes.bench import JOB, MODEL, RUN, Bench, Crashed, job_definition, load_definition
 from tests.fakes.celonis import Lags, Shows, denied, rejected, throttled, unavailable
@@ -537,7 +538,7 @@ def test_a_job_that_another_run_uses_is_waited_for_without_asking_celonis() -> N
     out = Outgoing(bench)
     assert bench.start("job-0")["status"] == "WAITING"
     assert out.calls == []
-    assert bench.state("job-0")["waiting_for"] == "another run"
+    assert bench.state("job-0")["waiting_for"] == "run other-1"
     assert holder(bench) == "other-1"
 
 
@@ -548,7 +549,38 @@ def test_a_pipeline_that_does_not_wait_fails_where_another_run_uses_the_job() ->
     with pytest.raises(RefreshError) as caught:
         bench.start("job-0")
     assert caught.value.name == "JobBusy"
+    assert "Data job job-a is busy with run other-1." in str(caught.value)
     assert holder(bench) == "other-1"
+
+
+def test_the_record_names_the_run_that_uses_the_job_now() -> None:
+    bench = opened()
+    for run_id, pipeline in (("other-1", "other"), ("third-1", "third")):
+        bench.open(job_definition(), run_id, pipeline)
+    bench.start("job-0", "other-1")
+    bench.start("job-0", "third-1")
+    bench.clock.sleep(1.0)
+    bench.start("job-0")
+    assert bench.go("job-0", "other-1") == "SUCCEEDED"
+    bench.start("job-0")
+    assert bench.state("job-0")["waiting_for"] == "run third-1", "queued before this run"
+    assert bench.start("job-0", "third-1")["status"] == "RUNNING"
+    bench.start("job-0")
+    assert bench.state("job-0")["waiting_for"] == "run third-1", "using it now"
+
+
+def test_celonis_out_of_reach_is_in_the_record_and_the_log_from_the_first_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [unavailable()] * 3
+    for _ in range(3):
+        bench.wait(bench.start("job-0"))
+        assert shown(bench.records.get(RUN))["steps"]["job-0"]["trouble"] == "No usable answer."
+    lines = [vars(line) for line in caplog.records if line.levelname == "WARNING"]
+    assert [(line["subject"], line["why"]) for line in lines] == [("Data job job-a", "No usable answer.")]
+    bench.start("job-0")
+    assert "trouble" not in shown(bench.records.get(RUN))["steps"]["job-0"]
 
 
 def test_what_is_waited_for_is_written_once() -> None:

@@ -205,7 +205,7 @@ def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
     bench = started(cancel_seconds=FOREVER)
     began = bench.clock.now
     sentence = f"{OURS} was told to cancel and has not ended yet."
-    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench), cancelling=["job-0"])
     assert bench.clock.now - began <= CLOSE_SECONDS
     assert cancels(bench) == [JOB]
 

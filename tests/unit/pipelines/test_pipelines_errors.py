@@ -34,3 +34,15 @@ def test_an_unknown_pipeline_is_told_with_where_it_should_be() -> None:
         "There is no pipeline named 'otc'. "
         "Define it as the parameter /stack/pipelines/otc, or check the name."
     )
+
+
+def test_an_unknown_pipeline_names_the_known_ones_the_nearest_first() -> None:
+    error = UnknownPipeline("order-to-csah", where="/s/pipelines/order-to-csah")
+    known = ["accounts", "order-to-cash", "procure-to-pay", "Order-To-Ship"]
+    assert str(error.among(known)).endswith(
+        "Known pipelines: order-to-cash, Order-To-Ship, accounts, procure-to-pay."
+    )
+    assert str(error.among([])).endswith("No pipeline is defined yet.")
+    many = [f"p{number:02}" for number in range(25)]
+    assert str(error.among(many)).endswith(", p18, p19 and 5 more.")
+    assert error.among(known).pipeline == "order-to-csah"

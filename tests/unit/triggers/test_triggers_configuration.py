@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,7 +19,9 @@ from celonis_refresh.aws.configuration import (
     UnknownSource,
     is_passing,
 )
+from celonis_refresh.celonis.errors import ConnectionInvalid
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.names import NAME_PATTERN
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
 
 VALUE = "a-secret-that-nobody-may-see"
@@ -98,9 +102,43 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
     aws = Aws()
     with pytest.raises(UnknownSource):
         aws.parameters.source_text(name)
-    with pytest.raises(InvalidTrigger):
+    with pytest.raises(InvalidTrigger) as told:
         aws.parameters.pipeline(name)
+    assert NAME_PATTERN in str(told.value)
     assert aws.asked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, "The secret 'stack/connections/main' does not exist."),
+        (refusal("AccessDeniedException"), "The secret 'stack/connections/main' cannot be read: access is "),
+        (refusal("DecryptionFailure"), "The secret 'stack/connections/main' cannot be decrypted; "),
+    ],
+)
+def test_the_secret_of_a_connection_that_cannot_be_read_is_named(error: Exception | None, said: str) -> None:
+    with pytest.raises(SecretUnreadable) as told:
+        Aws(error=error).secrets.connection("main")
+    assert said in str(told.value)
+    assert not is_passing(told.value)
+
+
+def test_a_part_of_the_pipelines_is_listed_with_few_requests() -> None:
+    read: list[int] = []
+
+    def pages(Path: str) -> Iterator[dict[str, Any]]:  # noqa: N803 - AWS's name
+        for page in range(30):
+            read.append(page)
+            yield {"Parameters": [{"Name": f"{Path}p{page:02}{one}"} for one in range(10)]}
+
+    client = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=pages))
+    names = Parameters(cast("Any", client), "stack").pipelines(100)
+    assert (len(names), names[0], len(read)) == (100, "p000", 10)
+
+
+def test_the_secret_of_a_connection_that_is_not_valid_is_named() -> None:
+    with pytest.raises(ConnectionInvalid, match="The secret 'stack/connections/main' of connection 'main'"):
+        Aws({"stack/connections/main": "{}"}).secrets.connection("main")
 
 
 def test_what_is_not_there_is_unknown() -> None:

@@ -43,11 +43,16 @@ def answered(error: Exception) -> dict[str, Any]:
 
 def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
     plain = answer(200, {"a": 1})
-    assert plain == {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": '{"a": 1}'}
+    assert plain == {
+        "statusCode": 200,
+        "headers": {"content-type": "application/json"},
+        "body": '{"a": 1}\n',
+    }
     xml = answer(200, "<Ack/>", {"Content-Type": "text/xml"})
     assert (xml["headers"], xml["body"]) == ({"content-type": "text/xml"}, "<Ack/>")
     ready = answer(200, '{"challenge": "x"}', {"content-type": "application/json"})
-    assert ready["body"] == '{"challenge": "x"}'
+    assert ready["body"] == '{"challenge": "x"}\n'
+    assert answer(200, "", {"content-type": "application/json"})["body"] == ""
 
 
 @pytest.mark.parametrize(

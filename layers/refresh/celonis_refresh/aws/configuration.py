@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -12,7 +13,7 @@ from msgspec import Struct
 from celonis_refresh.aws.passing import asked
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
-from celonis_refresh.names import is_name
+from celonis_refresh.names import NAME_RULE, is_name
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.reading import parse_definition
@@ -28,6 +29,12 @@ GONE = {
     "InvalidRequestException": "cannot be read now; most likely it is scheduled for deletion",
 }
 """What is wrong with a secret, by the error that Secrets Manager gives for it."""
+
+DENIED = {
+    "AccessDeniedException": "cannot be read: access is denied; check the policies of the secret and its key",
+    "DecryptionFailure": "cannot be decrypted; check the policy and the state of its key",
+}
+"""The same for a connection's secret. For a webhook's it is a 500: its sender tries again."""
 
 
 class SecretUnreadable(RefreshError):
@@ -83,7 +90,8 @@ class Parameters(Struct, frozen=True):
     def pipeline(self, name: str) -> Definition:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
         if not is_name(name):
-            raise InvalidTrigger("The trigger", [Problem("pipeline", "expected the name of a pipeline")])
+            expected = f"expected the name of a pipeline: {NAME_RULE}"
+            raise InvalidTrigger("The trigger", [Problem("pipeline", expected)])
         text = self._text(f"/{self.stack}/pipelines/{name}")
         if text is None:
             raise UnknownPipeline(name, where=f"/{self.stack}/pipelines/{name}")
@@ -93,9 +101,9 @@ class Parameters(Struct, frozen=True):
     def sources_path(self) -> str:
         return f"/{self.stack}/sources/"
 
-    def pipelines(self) -> list[str]:
-        """The names of all pipelines."""
-        return self._names(f"/{self.stack}/pipelines/")
+    def pipelines(self, limit: int | None = None) -> list[str]:
+        """The names of all pipelines, or of ``limit`` of them: one read gives ten."""
+        return self._names(f"/{self.stack}/pipelines/", limit)
 
     def sources(self) -> list[str]:
         """The names of all sources."""
@@ -115,10 +123,11 @@ class Parameters(Struct, frozen=True):
             raise UnknownSource(self.sources_path)
         return text
 
-    def _names(self, path: str) -> list[str]:
+    def _names(self, path: str, limit: int | None = None) -> list[str]:
         def found() -> list[str]:
             pages = self.client.get_paginator("get_parameters_by_path").paginate(Path=path)
-            return [each["Name"].removeprefix(path) for page in pages for each in page["Parameters"]]
+            names = (each["Name"].removeprefix(path) for page in pages for each in page["Parameters"])
+            return list(islice(names, limit))
 
         return _read(path, found)
 
@@ -140,7 +149,13 @@ class Secrets(Struct, frozen=True):
     def connection(self, name: str) -> Connection:
         """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
         full = f"{self.stack}/connections/{name}"
-        return parse_connection(name, self._object(full, repr(full)))
+        try:
+            return parse_connection(name, self._object(full, repr(full)), full)
+        except ClientError as error:
+            problem = DENIED.get(error.response["Error"]["Code"])
+            if problem is None:
+                raise
+            raise SecretUnreadable(repr(full), problem) from None
 
     def webhook(self, name: str) -> tuple[str, ...]:
         """``current`` and, during a rotation, ``previous``. Raises ``WebhookSecretUnreadable``."""

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from celonis_refresh.celonis.addresses import host_of
-from celonis_refresh.celonis.errors import ConnectionInvalid
+from celonis_refresh.celonis.errors import ConnectionInvalid, FieldProblem
 
 CELONIS_DOMAIN = ".celonis.cloud"
 DEFAULT_SCOPE = "integration.data-pools"
@@ -69,74 +69,81 @@ class Connection(Struct, frozen=True):
         return host_of(urlsplit(self.base_url))
 
 
-def parse_connection(name: str, secret: Mapping[str, object]) -> Connection:
-    """Read the secret of connection ``name``.
+def parse_connection(name: str, secret: Mapping[str, object], where: str = "") -> Connection:
+    """Read the secret of connection ``name``; ``where`` is the name of the secret in Secrets Manager.
 
     Its fields are ``base_url``, ``auth`` and, for a Celonis that is none, ``allow_http`` and
-    ``allow_any_host``. Raises ConnectionInvalid, which names a field and never a value.
+    ``allow_any_host``. Raises ConnectionInvalid, which names all fields that are wrong and never a value.
     """
-    reader = _Reader(name)
+    reader = _Reader()
     top = reader.mapping(secret, "the secret")
-    auth = reader.mapping(top.get("auth"), "auth")
-    reader.refuse_placeholders({**top, "auth": None}, "")
+    base_url, auth = "", None
+    if top is not None:
+        reader.refuse_placeholders({**top, "auth": None}, "")
+        reader.refuse_unknown(top, {"base_url", "auth", "allow_http", "allow_any_host"}, "")
+        base_url = reader.base_url(top)
+        given = reader.mapping(top.get("auth"), "auth")
+        auth = None if given is None else _auth(reader, given)
+    if reader.problems or auth is None:
+        raise ConnectionInvalid(name, list(reader.problems.values()), where=where)
+    return Connection(name=name, base_url=base_url, auth=auth)
+
+
+def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth | None:
+    """Return how to sign in; None, or an unusable one, where the reader has noted problems."""
     reader.refuse_placeholders(auth, "auth.")
-    reader.refuse_unknown(top, {"base_url", "auth", "allow_http", "allow_any_host"}, "")
-    base_url = reader.base_url(top)
-    return Connection(name=name, base_url=base_url, auth=_auth(reader, auth))
-
-
-def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth:
     kind = auth.get("type")
     if kind == "oauth_client":
         reader.refuse_unknown(auth, {"type", "client_id", "client_secret", "method", "scope"}, "auth.")
-        method = auth.get("method", "client_secret_basic")
-        if method not in CLIENT_METHODS:
-            raise reader.invalid("auth.method", " or ".join(CLIENT_METHODS))
+        method = next((one for one in CLIENT_METHODS if one == auth.get("method", CLIENT_METHODS[0])), None)
+        if method is None:
+            reader.note("auth.method", " or ".join(CLIENT_METHODS))
         scope = reader.text(
             auth.get("scope", DEFAULT_SCOPE), "auth.scope", "scopes, separated by spaces", " "
         )
         client_id = reader.credential(auth, "client_id")
         client_secret = reader.credential(auth, "client_secret")
-        return OAuthClient(client_id, client_secret, method, scope)
+        return None if method is None else OAuthClient(client_id, client_secret, method, scope)
     if kind in ("app_key", "api_key"):
         reader.refuse_unknown(auth, {"type", "key"}, "auth.")
         key = reader.credential(auth, "key")
         return AppKey(key) if kind == "app_key" else ApiKey(key)
-    raise reader.invalid("auth.type", "oauth_client, app_key or api_key")
+    reader.note("auth.type", "oauth_client, app_key or api_key")
+    return None
 
 
 class _Reader:
-    """Reads the fields of one secret and names the connection in every refusal."""
+    """Reads the fields of one secret. ``problems``: the first problem of each field, in the order found."""
 
-    def __init__(self, connection: str) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
+        self.problems: dict[str, FieldProblem] = {}
 
-    def invalid(self, field_name: str, expected: str, problem: str = "is not usable") -> ConnectionInvalid:
-        return ConnectionInvalid(self._connection, field_name, expected, problem=problem)
+    def note(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
+        self.problems.setdefault(field_name, FieldProblem(field_name, problem, expected))
 
-    def mapping(self, value: object, field_name: str) -> Mapping[str, object]:
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise self.invalid(field_name, "a JSON object")
-        return value
+    def mapping(self, value: object, field_name: str) -> Mapping[str, object] | None:
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return value
+        self.note(field_name, "a JSON object")
+        return None
 
     def refuse_placeholders(self, fields: Mapping[str, object], prefix: str) -> None:
         for key, value in fields.items():
             if isinstance(value, str) and PLACEHOLDER in value:
-                raise self.invalid(
-                    prefix + _shown(key), f"a value in the place of {PLACEHOLDER}", "was never filled in"
-                )
+                self.note(prefix + _shown(key), f"a value in place of {PLACEHOLDER}", "was never filled in")
 
     def refuse_unknown(self, fields: Mapping[str, object], known: set[str], prefix: str) -> None:
         for key in fields:
             if key not in known:
                 expected = "only " + ", ".join(prefix + name for name in sorted(known))
-                raise self.invalid(prefix + _shown(key), expected, "has an unknown field")
+                self.note(prefix + _shown(key), expected, "is an unknown field")
 
     def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:
         """A text that fits into a header: visible ASCII. A line break at an end is cut off."""
         text = value.strip() if isinstance(value, str) else ""
         if not text or not all("!" <= sign <= "~" or sign in also for sign in text):
-            raise self.invalid(field_name, expected)
+            self.note(field_name, expected)
+            return ""
         return text
 
     def credential(self, auth: Mapping[str, object], key: str) -> str:
@@ -145,7 +152,8 @@ class _Reader:
     def flag(self, fields: Mapping[str, object], key: str) -> bool:
         value = fields.get(key, False)
         if not isinstance(value, bool):
-            raise self.invalid(key, "true or false")
+            self.note(key, "true or false")
+            return False
         return value
 
     def base_url(self, fields: Mapping[str, object]) -> str:
@@ -154,11 +162,12 @@ class _Reader:
         text = self.text(fields.get("base_url"), "base_url", expected)
         parts = _split(text)
         if parts is None or parts.scheme not in (("https", "http") if allow_http else ("https",)):
-            raise self.invalid("base_url", expected)
+            self.note("base_url", expected)
+            return ""
         host = host_of(parts)
         known_host = any_host or (parts.hostname or "").endswith(CELONIS_DOMAIN)
         if not re.fullmatch(_HOST, host) or not known_host:
-            raise self.invalid("base_url", expected)
+            self.note("base_url", expected)
         return f"{parts.scheme}://{host}"
 
 

@@ -13,7 +13,8 @@ RefreshError
 
 from __future__ import annotations
 
-from typing import TypedDict, Unpack
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict, Unpack
 
 from celonis_refresh.errors import RefreshError
 
@@ -94,14 +95,27 @@ class CelonisRejected(CelonisError):
     """Celonis understood the request and refuses it, for example 409: it is running already."""
 
 
-class ConnectionInvalid(RefreshError):
-    """The secret of a connection makes no sense. Names ``field`` and what was ``expected``, never a value."""
+class FieldProblem(NamedTuple):
+    """What is wrong with one ``field`` of a secret, and what was ``expected``; never its value."""
 
-    def __init__(self, connection: str, field: str, expected: str, *, problem: str = "is not usable") -> None:
+    field: str
+    problem: str
+    expected: str
+
+
+class ConnectionInvalid(RefreshError):
+    """The secret of a connection is not valid. Names every field that is wrong, never a value.
+
+    ``where``: the name of the secret in Secrets Manager; empty if that is not known.
+    """
+
+    def __init__(self, connection: str, problems: Sequence[FieldProblem], *, where: str = "") -> None:
+        told = "; ".join(f"{one.field} {one.problem} (expected: {one.expected})" for one in problems)
+        secret = f"The secret {where!r}" if where else "The secret"
         super().__init__(
-            f"The secret of connection {connection!r} {problem}: {field}.",
-            hint=f"Expected: {expected}. Correct the secret of this connection.",
+            f"{secret} of connection {connection!r} is not valid: {told}.",
+            hint="Correct the secret in Secrets Manager.",
         )
         self.connection = connection
-        self.field = field
-        self.expected = expected
+        self.where = where
+        self.problems = tuple(problems)

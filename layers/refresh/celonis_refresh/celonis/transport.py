@@ -10,7 +10,13 @@ from urllib.parse import urlencode
 from msgspec import Struct
 from requests import RequestException, Session
 from requests.exceptions import ConnectTimeout, InvalidURL, ReadTimeout, SSLError
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    ReadTimeoutError,
+)
 
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisUnavailable
@@ -91,7 +97,8 @@ class Transport:
         try:
             return self._exchange(base_url, call, headers, limits)
         except (OSError, RequestException, HTTPError) as error:
-            raise _unavailable(call, _reason(error, limits), never_left=_never_left(error)) from error
+            reason = _reason(error, limits, base_url)
+            raise _unavailable(call, reason, never_left=_never_left(error)) from error
         finally:
             self._last_used = self._clock()
 
@@ -148,9 +155,12 @@ def _unavailable(
     )
 
 
-def _reason(error: Exception, limits: tuple[float, float]) -> str:
+def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str:
     connect, read = limits
     chain = list(_inner(error))
+    host = base_url.partition("://")[2]
+    if any(isinstance(one, NameResolutionError) for one in chain):
+        return f"the host name {host} cannot be resolved"
     if isinstance(error, ConnectTimeout):
         return f"no connection within {connect:g} s"
     if any(isinstance(one, ReadTimeout | ReadTimeoutError | TimeoutError) for one in chain):
@@ -160,7 +170,7 @@ def _reason(error: Exception, limits: tuple[float, float]) -> str:
     if isinstance(error, SSLError):
         return "the encrypted connection failed"
     if _never_left(error):
-        return "its address cannot be found or nothing listens there"
+        return f"no connection to {host}: nothing listens there, or it is no host"
     return "the connection broke before the whole answer had come"
 
 

@@ -11,20 +11,27 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.records import LoadStatus
+from celonis_refresh.celonis.records import JobStatus, LoadStatus
+from celonis_refresh.observability import logger
 from celonis_refresh.passage.executions import EndedExecution, Executions
-from celonis_refresh.passage.stopping import Stopping, free_leases
+from celonis_refresh.passage.retrying import Kept, kept_by_retry
+from celonis_refresh.passage.stopping import Findings, Stopping, free_leases
+from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
-from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut
+from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut, fit_step
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Action, Refused, Table
-from celonis_refresh.timing import Clock, Deadline, iso
+from celonis_refresh.timing import Clock, Deadline, epoch, iso
 
 DAY = 86_400
 
+
+RETRY_COMMAND = """The command (signed and output are shell functions of docs/runs.md and the README):
+
+signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
 
 Notify = Callable[[str, str, dict[str, Any]], None]
 """Tells somebody: a subject, a text, and the facts as JSON values."""
@@ -82,7 +89,7 @@ class Closing(Struct, frozen=True):
         for lease, until in findings.held.items():
             self.leases.hold(run.run_id, lease, until, deadline)
         run = self.records.get(run.run_id)
-        facts = self._facts(run, execution, findings.sentences)
+        facts = self._facts(run, execution, findings)
         while run.is_open:
             if deadline.left() <= 0:
                 raise TableBusy("the slot kept changing")
@@ -92,10 +99,13 @@ class Closing(Struct, frozen=True):
             known = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
             try:
                 self.table.transact(self._actions(run, slot, known, paused=paused), deadline)
-            except Refused:
-                run = self.records.get(run.run_id)  # a trigger joined just now, or somebody else closed it
+            except Refused as refused:  # a trigger joined just now, or another call closed it
+                run = self.records.get(run.run_id)
+                is_ours = refused.again and run.item.get("ended_at") == facts["ended_at"]
             else:
-                run = Run({**run.item, **known})
+                run, is_ours = Run({**run.item, **known}), True
+            if is_ours:
+                _log_end(run)
         free_leases(run, findings, self.leases, self.clock(), deadline)
         return run
 
@@ -106,16 +116,19 @@ class Closing(Struct, frozen=True):
             return run
         return self.records.begin_closing(run, iso(self.clock()), deadline)
 
-    def _facts(self, run: Run, execution: EndedExecution, sentences: list[str]) -> dict[str, Any]:
+    def _facts(self, run: Run, execution: EndedExecution, findings: Findings) -> dict[str, Any]:
         status, error, message = _outcome(run, execution)
         now = self.clock()
         facts: dict[str, Any] = {
             "status": status,
             "ended_at": iso(now),
             "execution_arn": execution.arn,
-            "outcome": cut(" ".join([cut(message, MAX_SENTENCE), *sentences, *run.warnings]), MAX_OUTCOME),
             "expires": int(now) + self.retention_days * DAY,
+            **_steps_after(run, findings, iso(now)),
         }
+        advice = _advice(Run({**run.item, **facts}), now)
+        sentences = [cut(message, MAX_SENTENCE), *findings.sentences, *advice, *run.warnings]
+        facts["outcome"] = cut(" ".join(sentences), MAX_OUTCOME)
         return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
     def _actions(
@@ -143,6 +156,9 @@ class Closing(Struct, frozen=True):
             return
         facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
         text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
+        kept = _kept(run, self.clock())
+        if kept.skip or kept.jobs:
+            text += f"\n\n{RETRY_COMMAND.format(run_id=run.run_id)}"
         self.notify(f"{run.pipeline}: {run.status}", text, facts)
         at = {"told_at": iso(self.clock())}
         told = self.table.set(keys.run(run.run_id), at, "attribute_exists(pk)")
@@ -156,6 +172,52 @@ class Closing(Struct, frozen=True):
         text = f"{ended}\n\n{execution.cause}"
         facts = {"execution": execution.name, "status": execution.status, "error": execution.error}
         self.notify(f"Celonis Refresh: execution {execution.status}", text, facts)
+
+
+def _kept(run: Run, now: float) -> Kept:
+    """Return what a retry of a run that has ended would not start again; nothing where it is not possible."""
+    if run.status is RunStatus.SUCCEEDED or not run.has_definition:
+        return Kept()
+    if isinstance(run.definition, InlineDefinition):
+        return Kept()
+    return kept_by_retry(run, run.definition, now)
+
+
+def _advice(run: Run, now: float) -> list[str]:
+    """Return the sentence that advises to retry the run, where a retry skips what has succeeded."""
+    skip = _kept(run, now).skip
+    done = ", ".join(skip)
+    return [f"Retry this run: POST /runs/{run.run_id}/retry skips {done}, which succeeded."] if skip else []
+
+
+def _log_end(run: Run) -> None:
+    """Log the end of a run, once: the line to search for how runs ended."""
+    began = str(run.item.get("started_at", run.item["created_at"]))
+    facts = {name: run.item[name] for name in ("run_id", "pipeline", "status", "error") if name in run.item}
+    seconds = round(epoch(str(run.item["ended_at"])) - epoch(began), 3)
+    logger.info("run ended", extra={**facts, "outcome": run.item["outcome"], "seconds": seconds})
+
+
+def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
+    """Return ``{"steps": …}`` with what closing has seen of them; empty where that adds nothing.
+
+    A job that has ended keeps no status of a running one. No task writes steps once a run is being closed.
+    """
+    changed: dict[str, dict[str, Any]] = {}
+    for step, end in findings.ends.items():
+        is_cancelled = end.status in (JobStatus.CANCEL, LoadStatus.CANCELED)
+        ended = {"outcome": "CANCELLED", "ended_at": at} if is_cancelled else {}
+        before = run.steps[step]
+        changed[step] = {
+            **before,
+            "status": end.status,
+            "evidence": end.evidence.to_json(),
+            "polls": int(before.get("polls", 0)) + end.polls,
+            **ended,
+        }
+    changed |= {step: {**run.steps[step], "told_to_cancel": True} for step in findings.cancelling}
+    fitted = {step: fit_step(step, state) for step, state in changed.items()}
+    return {"steps": {**run.steps, **fitted}} if fitted else {}
 
 
 def _untold(run_id: str, at: str) -> dict[str, str]:

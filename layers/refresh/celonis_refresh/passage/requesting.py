@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import WHOLE, Problem
-from celonis_refresh.names import NAME_PATTERN
+from celonis_refresh.names import NAME_PATTERN, NAME_RULE
 from celonis_refresh.passage.accepting import Accepting, Trigger, told
 from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
@@ -39,7 +39,7 @@ ASSUMED_ROLE: Final = re.compile(
     r"arn:(?P<partition>[^:]+):sts::(?P<account>[0-9]*):assumed-role/(?P<role>[^/]+)/[^/]+"
 )
 """How IAM names the caller of a request that a session of a role has signed."""
-NAME: Final = {"pattern": NAME_PATTERN}
+NAME: Final = {"pattern": NAME_PATTERN, "description": f"the name of a pipeline: {NAME_RULE}"}
 """What a pipeline's name looks like; whoever reads its definition checks it."""
 
 

@@ -28,7 +28,6 @@ from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.timing import Deadline
 
-ANOTHER_RUN = "another run"
 FRESH = "Celonis to show what ended a moment ago"
 FRESH_SECONDS = 10.0
 """Pause between polls while a baseline is known to be stale."""
@@ -208,7 +207,8 @@ class Start(Step):
     def _stands_still(self, observation: Observation) -> bool:
         """Whether only an id, or a missing end date, speaks for something running, for longer than any
         reading is stale."""
-        found = observation.identity if observation.is_contradictory else observation.current
+        contradiction = observation.identity or observation.status
+        found = contradiction if observation.is_contradictory else observation.current
         if observation.activity is Activity.RUNNING or found is None:
             return False
         stood = self.state.get("stood", {})
@@ -315,12 +315,13 @@ class Start(Step):
         return self.wait_out(error)
 
     def _wait_in_queue(self, blocked: Blocked) -> Progress:
-        """Waits for another run. It is noted once, so that a person can see why."""
+        """Waits for another run, which is recorded by its id: once, and again when it is another one."""
         if self.just_claimed is not None:
             self.give_back()
             return self.progress("WAITING")  # the state machine queues for it
-        is_noted = self.state.get("waiting_for") == ANOTHER_RUN and "queued_at" in self.state
-        self._note_waiting(ANOTHER_RUN)
+        other = f"run {blocked.waits_for}"
+        is_noted = self.state.get("waiting_for") == other and "queued_at" in self.state
+        self._note_waiting(other)
         self.state["queued_at"] = blocked.request.place.since
         progress, records = self.progress("WAITING"), self.means.records
         wait, leases = progress["wait"], self.means.leases

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
 from celonis_refresh.passage.learning import Learning
 from celonis_refresh.passage.looking import POLL_SECONDS, evidence_of, without_repeats
 from celonis_refresh.passage.pacing import Pacing
@@ -131,6 +132,9 @@ class Step:
         """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
         if isinstance(trouble, CelonisUnavailable):
             end_row(self.state)
+        if self.state.get("trouble") != trouble.message:
+            facts = {"subject": self.work.subject, "why": trouble.message}
+            logger.warning("Celonis could not be asked; the step goes on waiting", extra=facts)
         self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
         if self.is_expired(grace):
             raise self.expired()

@@ -40,17 +40,29 @@ NOT_TO_CANCEL = "runs on: the pipeline says not to cancel it."
 KEEPS_RUNNING = "keeps running: its run failed, but was not stopped. A retry waits for it."
 
 
+class End(Struct, frozen=True):
+    """An execution or load of ours that has ended: its status in Celonis, and after how many polls."""
+
+    status: str
+    evidence: Evidence
+    polls: int
+
+
 class Findings(Struct):
     """``sentences``: what was found and done, for the record.
 
     ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
     ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
+    ``ends``: by step, what was seen to end; ``cancelling``: the steps whose
+    cancel was accepted, and which have not ended yet.
     """
 
     sentences: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
     ended: dict[str, Evidence] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, End] = field(default_factory=dict)
+    cancelling: list[str] = field(default_factory=list)
 
 
 class _Case(Struct):
@@ -58,6 +70,7 @@ class _Case(Struct):
 
     ``tried``: a cancel was sent; ``told``: one was accepted; ``trouble``: why the last was not; ``refused``:
     Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
+    ``polls``: that gave an answer; ``end``: what they have shown, once it has ended.
     """
 
     step: str
@@ -69,6 +82,8 @@ class _Case(Struct):
     trouble: str = ""
     refused: bool = False
     polls_refused_since: float | None = None
+    polls: int = 0
+    end: End | None = None
     ended: Evidence | None = None
     evidence: Evidence | None = None
 
@@ -105,6 +120,8 @@ class Stopping(Struct, frozen=True):
             [case.lease for case, _, idle in found if idle],
             {case.lease: case.ended for case in cases if case.ended},
             {case.lease: self._held_until(run, case.step) for case, _, idle in found if not idle},
+            {case.step: case.end for case in cases if case.end},
+            [case.step for case in cases if case.told and not case.end],
         )
 
     def _held_until(self, run: Run, step: str) -> float:
@@ -148,7 +165,9 @@ class Stopping(Struct, frozen=True):
                 raise
             return _given_up(case, work) if is_last else None
         case.polls_refused_since = None
+        case.polls += 1
         if ownership.status is OwnershipStatus.ENDED:
+            case.end = End(str(ownership.execution_status), ownership.evidence, case.polls)
             case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
             return _ended(case, work, ownership), True
         if case.tried:

@@ -27,7 +27,7 @@ MAX_REASON = 1800
 """Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
 Seconds = Callable[[], float]
 """What the next call may take, told anew for each: a look may need two."""
-FAIL_HINT = "Open it in Celonis, mend the cause and start the pipeline again."
+FAIL_HINT = "Open it in Celonis and fix the cause, then retry this run or start the pipeline again."
 
 
 class Ending(Struct, frozen=True):

@@ -34,7 +34,8 @@ class ConnectionName(Matching):
 
     PATTERN = CONNECTION_PATTERN
     EXPECTED = (
-        "expected a connection's name (lower-case letters, digits, hyphens; at most 32), not its secret"
+        "expected a connection's name (a lower-case letter, then up to 31 lower-case letters, digits or "
+        f"hyphens: {CONNECTION_PATTERN}), not its secret"
     )
 
 

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 from celonis_refresh.errors import Problem, RefreshError
 
+MAX_NAMED = 20
+"""Known pipelines that an error names."""
+SIMILAR = 0.6
+"""Ratio of ``difflib`` from which names are similar, as in ``get_close_matches``."""
+
 
 class InvalidInput(RefreshError):
     """Fields that make no sense, each with what was expected.
@@ -29,11 +34,37 @@ class InvalidTrigger(InvalidInput):
 
 
 class UnknownPipeline(RefreshError):
-    """No pipeline of that name is defined."""
+    """No pipeline of that name is defined.
 
-    def __init__(self, pipeline: str, *, where: str) -> None:
+    ``where``: the parameter that would define it; ``known``: pipelines that exist, None where a caller is not
+    to learn them.
+    """
+
+    def __init__(self, pipeline: str, *, where: str, known: Sequence[str] | None = None) -> None:
         self.pipeline = pipeline
+        self.where = where
+        self.known = known
+        hint = f"Define it as the parameter {where}, or check the name."
         super().__init__(
             f"There is no pipeline named {pipeline!r}.",
-            hint=f"Define it as the parameter {where}, or check the name.",
+            hint=hint if known is None else f"{hint} {_known_pipelines(pipeline, known)}",
         )
+
+    def among(self, known: Sequence[str]) -> UnknownPipeline:
+        """Return the error with the pipelines that exist, for a caller that may list them."""
+        return UnknownPipeline(self.pipeline, where=self.where, known=known)
+
+
+def _known_pipelines(name: str, known: Sequence[str]) -> str:
+    """Return a sentence with the known pipelines, those with a similar name first."""
+    if not known:
+        return "No pipeline is defined yet."
+    from difflib import SequenceMatcher  # only this error needs it
+
+    def distance(other: str) -> tuple[float, str]:
+        ratio = SequenceMatcher(None, name.lower(), other.lower()).ratio()
+        return (-ratio if ratio >= SIMILAR else 0.0, other)
+
+    first = sorted(known, key=distance)
+    more = f" and {len(first) - MAX_NAMED} more" if len(first) > MAX_NAMED else ""
+    return f"Known pipelines: {', '.join(first[:MAX_NAMED])}{more}."

@@ -124,10 +124,14 @@ class LeaseRequest(Struct, frozen=True):
 
 
 class Blocked(Struct, frozen=True):
-    """A request that was refused. ``queue_for``: the leases up to the first that cannot be had, as read."""
+    """A request that was refused. ``queue_for``: the leases up to the first that cannot be had, as read.
+
+    ``waits_for``: the run that holds that lease, or is queued for it before this one.
+    """
 
     request: LeaseRequest
     queue_for: tuple[Lease, ...]
+    waits_for: str
 
     def is_queued(self, until: float) -> bool:
         """Whether the run has a place for each of them that counts until then, and does not hold its own."""

@@ -250,27 +250,33 @@ class _Known(Struct):
         """Return what blocks the request, if anything does."""
         leases = [self.lease(key) for key in request.leases]
         for number, lease in enumerate(leases, start=1):
-            if lease.run_id != request.run_id and (self._is_held(lease) or self._has_before(lease, request)):
-                return Blocked(request, tuple(leases[:number]))
-        begins = all(lease.run_id != request.run_id for lease in leases)
-        if begins and any(self._has_before(self.lease(key), request) for key in request.later):
-            return Blocked(request, tuple(leases))
-        return None
+            if lease.run_id == request.run_id:
+                continue
+            other = self._holder(lease) or self._queued_before(lease, request)
+            if other is not None:
+                return Blocked(request, tuple(leases[:number]), other)
+        if any(lease.run_id == request.run_id for lease in leases):
+            return None
+        queued = (self._queued_before(self.lease(key), request) for key in request.later)
+        other = next(filter(None, queued), None)
+        return None if other is None else Blocked(request, tuple(leases), other)
 
-    def _is_held(self, lease: Lease) -> bool:
+    def _holder(self, lease: Lease) -> str | None:
+        """Return the run that holds the lease, and is not over."""
         if lease.run_id is None:
-            return False
+            return None
         run = self._run(lease.run_id)
-        return (lease.held_until or 0.0) > self.clock() or (run is not None and run.is_open)
+        is_held = (lease.held_until or 0.0) > self.clock() or (run is not None and run.is_open)
+        return lease.run_id if is_held else None
 
-    def _has_before(self, lease: Lease, request: LeaseRequest) -> bool:
-        """Whether another run is queued before this one."""
+    def _queued_before(self, lease: Lease, request: LeaseRequest) -> str | None:
+        """Return a run that is queued before this one, if there is any."""
         before = {
             run_id: place
             for run_id, place in lease.queue.items()
             if run_id != request.run_id and place.is_before(request.place)
         }
-        return any(self.counts(run_id, place) for run_id, place in before.items())
+        return next((run_id for run_id, place in before.items() if self.counts(run_id, place)), None)
 
     def counts(self, run_id: str, place: Place) -> bool:
         """Whether a place in a queue is one of a run that will come for it."""

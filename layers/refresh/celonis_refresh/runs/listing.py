@@ -22,7 +22,28 @@ SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "o
 FILTERED = 100
 """Items that one request looks at where most of them may not be wanted."""
 NOT_EXPIRED = "attribute_not_exists(#expires) OR #expires >= :now"
-HIDDEN = frozenset({"pk", "position", "expires", "definition"})
+SHOWN = (
+    *("run_id", "pipeline", "status", "outcome", "error", "created_at", "started_at", "ended_at", "wish"),
+    *("loads", "warnings", "retry_of", "skip", "skip_since", "execution_arn", "follow_up", "told_at"),
+)
+"""Attributes of a record that the API shows as they are, beside its steps and its definition."""
+SHOWN_OF_STEP = (
+    *(
+        "job",
+        "data_model",
+        "mode",
+        "kind",
+        "began",
+        "noted_at",
+        "ended_at",
+        "outcome",
+        "status",
+        "started_date",
+    ),
+    *("answered", "refused", "posts", "polls", "rounds", "waiting_for", "trouble", "resumed_from"),
+    *("stopping", "told_to_cancel", "held", "error", "message"),
+)
+"""The same of a step, beside ``id``, ``proven_by`` and ``tables``, which are made for it."""
 
 
 class Page(NamedTuple):
@@ -95,8 +116,8 @@ class Listing(Struct, frozen=True):
 
 
 def shown(run: Run) -> dict[str, Any]:
-    """The record as people read it: without what the table keeps for itself."""
-    document = {name: value for name, value in run.item.items() if name not in HIDDEN}
+    """The record as people read it: without what the table and the tasks keep for themselves."""
+    document = {name: run.item[name] for name in SHOWN if name in run.item}
     loads = run.loads or {}
     document["steps"] = {step: _shown_step(state, loads.get(step, {})) for step, state in run.steps.items()}
     if run.has_definition:
@@ -104,16 +125,10 @@ def shown(run: Run) -> dict[str, Any]:
     return document
 
 
-INTERNAL = frozenset(
-    {"rev", "evidence", "baseline", "sent_by", "pace", "poll_refusals", "cancel_refused", "queued_at"}
-)
-"""What is noted of a step for the tasks alone."""
-
-
 def _shown_step(state: Mapping[str, Any], load: Mapping[str, Any]) -> dict[str, Any]:
     """``load``: what is really loaded, if it is a load; the names of its tables are stored there only."""
     proof = state.get("evidence", {})
-    known = {name: value for name, value in state.items() if name not in INTERNAL}
+    known = {name: state[name] for name in SHOWN_OF_STEP if name in state}
     ours = proof.get("ours")
     shown = None if ours is None or str(ours).startswith(BY_DATE) else ours
     tables = {"tables": sorted(load["tables"].values())} if "kind" in state and load else {}

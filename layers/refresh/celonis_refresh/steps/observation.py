@@ -99,7 +99,9 @@ class Observation(Struct, frozen=True):
         """Whether one part shows a start of which another part, perhaps older, shows nothing."""
         if self.single:
             return self.started is not None and self.ended is None
-        return self.latest is not None and self.status is None and not self.executions
+        if self.status is None:
+            return self.latest is not None and not self.executions
+        return self.executions == () and self.latest is None and self.current is None
 
     @property
     def running_rows(self) -> frozenset[str]:
