@@ -16,7 +16,6 @@ from celonis_refresh.passage.steering import Steering
 from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.listing import Listing
 from celonis_refresh.runs.waiting import Lookup
-from celonis_refresh.timing import within
 
 app = APIGatewayHttpResolver(serializer=to_text)
 
@@ -112,5 +111,5 @@ def _caller() -> str:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    with within(assembly.deadline(context)), assembly.naming_pipelines():
+    with assembly.naming_pipelines():
         return app.resolve(event, context)

@@ -42,7 +42,7 @@ GOALS: Mapping[str, Goal] = {
     "vs_fixed_steady": _least(6, "the same: steady jobs"),
     "events_72h": _most(2500, "history events of a run with a job of 72 hours"),
     "cold_trigger_ratio": _most(1.05, "cold start of the trigger over a bare handler"),
-    "cold_check_ratio": _most(1.0, "cold start of a look over a bare handler"),
+    "cold_check_ratio": _most(1.05, "cold start of a look over a bare handler"),
     "memory_trigger_ratio": _most(1.1, "memory of the trigger over a bare handler"),
     "round_trips_start": _most(5, "requests of a warm webhook that starts a run"),
     "round_trips_join": _most(2, "requests of one that joins"),

@@ -1,4 +1,4 @@
-"""What AWS answers botocore's clients, without a socket: the wire behind clients whose calls are bounded."""
+"""What AWS answers boto3's clients, without a socket: in place of botocore's HTTP session."""
 
 from __future__ import annotations
 
@@ -6,44 +6,27 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
-from random import Random
 from typing import Any, NamedTuple
 
-import botocore.session
+import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
-from urllib3 import HTTPResponse, Timeout
+from urllib3 import HTTPResponse
 
-from celonis_refresh.aws.clients import PATIENCE
-from celonis_refresh.aws.in_time import InTime
+from celonis_refresh.aws.clients import CLIENT_TIMEOUTS
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB
 
 Json = dict[str, Any]
 
 
-class AtOnce(Random):
-    """Pauses of no length: botocore sleeps them in real time."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return a
-
-
 class Asked(NamedTuple):
-    """One attempt: which operation, when, with what. Seconds to connect, for the answer, and for both."""
+    """One attempt: which operation, when, with what."""
 
     operation: str
     at: float
     body: Json
-    connect: float
-    read: float
-    total: float
-
-    @property
-    def ends(self) -> float:
-        """When it is given up at the latest."""
-        return self.at + min(self.total, self.connect + self.read)
 
 
 class Failure(Exception):
@@ -73,35 +56,29 @@ class Wire:
     started: list[str] = field(default_factory=list)
 
     def client(self, service: str) -> Any:
-        """A client of botocore as the trigger's are, that asks here."""
-        patience = PATIENCE["answer"]
-        client = botocore.session.get_session().create_client(
+        """A client with the timeouts of the trigger's, without pauses between its attempts."""
+        timeouts = CLIENT_TIMEOUTS["response"]
+        client: Any = boto3.Session(
+            aws_access_key_id="a", aws_secret_access_key="b", region_name="eu-central-1"
+        ).client(
             service,
-            region_name="eu-central-1",
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-            config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+            config=Config(retries={"mode": "standard", "total_max_attempts": timeouts.attempts}),
         )
-        InTime(patience, self.send, AtOnce()).bind(client.meta.events)
+        client.meta.events.register_first("before-send", self.send)
         return client
 
     def of(self, operation: str) -> list[Asked]:
         return [asked for asked in self.asked if asked.operation == operation]
 
-    def send(self, request: AWSPreparedRequest, timeout: Timeout) -> AWSResponse:
+    def send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
         body = json.loads(request.body)
-        total = timeout.total
-        assert isinstance(total, float)
-        connect, read = timeout.connect_timeout, timeout.read_timeout
-        assert isinstance(connect, float)
-        assert isinstance(read, float)
-        self.asked.append(Asked(operation, self.clock(), body, connect, read, total))
-        takes = self.takes.get(operation)
-        seconds, most = takes.pop(0) if takes else self.usually, min(read, total)
+        self.asked.append(Asked(operation, self.clock(), body))
+        takes, read = self.takes.get(operation), CLIENT_TIMEOUTS["response"].read
+        seconds = takes.pop(0) if takes else self.usually
         answer = self._answer(request, operation, body)
-        self.clock.sleep(min(seconds, most))
-        if seconds > most:
+        self.clock.sleep(min(seconds, read))
+        if seconds > read:
             raise ReadTimeoutError(endpoint_url=request.url)
         return answer
 

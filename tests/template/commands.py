@@ -44,6 +44,7 @@ NOT_RUN = {
     "sam deploy --role-arn": _SAM,
     "sam delete": _SAM,
     "docker run --privileged --rm tonistiigi/binfmt --install arm64": "it needs Docker",
+    'signed -X POST "$(output ApiUrl)/runs/{run_id}/retry"': "a notification puts the id of its run there",
 }
 """What cannot run against the local stack, and why. Of commands of make, the targets are checked."""
 LAST = "aws secretsmanager delete-secret "

@@ -58,7 +58,7 @@ def _inherited(shared: Document, own: Document) -> Document:
 
 
 def folder_name(logical_id: str) -> str:
-    """``StartJob`` is in ``start_job``."""
+    """``StartStep`` is in ``start_step``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", logical_id).lower()
 
 

@@ -71,7 +71,7 @@ class Passage:
         return execution
 
     def _call(self, resource: str, arguments: Any) -> Any:
-        task = next(name for name in self.answers if resource == documents.FUNCTION_ARN.format(name))
+        task = next(name for name in self.answers if resource == arn_of(name, arguments))
         known = self.calls.count((task, arguments))
         self.calls.append((task, arguments))
         self.times.append(self.clock.now())
@@ -80,6 +80,12 @@ class Passage:
     def _changed(self, execution: Execution) -> None:
         if execution.status != "RUNNING":
             self.ended.set()
+
+
+def arn_of(state: str, arguments: Mapping[str, Any]) -> str:
+    """The function of a state; one serves the states of jobs and of loads, told apart by the step."""
+    kind = "Job" if str(arguments.get("step", "")).startswith("job-") else "Load"
+    return documents.FUNCTION_ARN.format(state.replace(kind, "Step") if state.endswith(kind) else state)
 
 
 def opened(jobs: list[PlannedStep], loads: list[PlannedStep]) -> Callable[..., Opened]:

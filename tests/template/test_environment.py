@@ -17,7 +17,7 @@ from tests.template import documents
 
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME"}
 """Read by the logger of Powertools, which every function uses."""
-LIBRARIES = {"AWS_DATA_PATH"}
+LIBRARIES: set[str] = set()
 """Read by botocore."""
 UNREAD = {"LAYER_DIGEST"}
 """Read by nobody: a change of it is what publishes a new version when only the layer changed."""

@@ -75,7 +75,7 @@ def test_what_is_retried_once_is_retried_until_the_timeout_as_well() -> None:
     found = [state for _, state in documents.states(documents.machine())]
     (quick,) = {tuple(rule["ErrorEquals"]) for state in found for rule in state.get("Retry", [])}
     conditions = [rule["Condition"] for state in found for rule in state.get("Choices", [])]
-    lists = [names[1] for text in conditions if (names := re.search(r"error in \[(.*?)\]", text))]
+    lists = [names[1] for text in conditions if (names := re.search(r"Error in \[(.*?)\]", text))]
     assert lists == [", ".join(f"'{name}'" for name in quick)] * 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 
@@ -20,14 +21,20 @@ def substitutions() -> documents.Document:
     return given
 
 
-def test_every_task_is_named_after_its_substitution() -> None:
+def function_of(state: str) -> str:
+    """One function starts jobs and loads, one checks both; the states keep the kinds apart in the console."""
+    return re.sub("(?<=Start|Check)(Job|Load)$", "Step", state)
+
+
+def test_every_task_calls_the_function_that_it_is_named_after() -> None:
     assert {name: state["Resource"] for name, state in task_states().items()} == {
-        name: f"${{{name}}}" for name in substitutions()
+        name: f"${{{function_of(name)}}}" for name in task_states()
     }
+    assert {function_of(name) for name in task_states()} == set(substitutions())
 
 
 def test_every_substitution_is_the_published_version_of_the_function_of_that_name() -> None:
-    assert substitutions() == {name: {"Ref": f"{name}.Version"} for name in task_states()}
+    assert substitutions() == {name: {"Ref": f"{name}.Version"} for name in substitutions()}
 
 
 def test_the_template_names_the_file_of_the_state_machine() -> None:
@@ -54,10 +61,10 @@ def test_the_machine_may_invoke_its_functions_and_no_others() -> None:
     (machine,) = documents.resources("AWS::Serverless::StateMachine").values()
     statements = [each for policy in machine["Policies"] for each in policy["Statement"]]
     (invoke,) = [each for each in statements if each["Action"] == "lambda:InvokeFunction"]
-    assert invoke["Resource"] == [{"Fn::Sub": f"${{{name}.Arn}}:*"} for name in task_states()]
+    assert invoke["Resource"] == [{"Fn::Sub": f"${{{name}.Arn}}:*"} for name in substitutions()]
 
 
 def test_a_task_gives_its_function_more_time_than_the_function_has() -> None:
     functions = documents.functions()
     for name, state in task_states().items():
-        assert state["TimeoutSeconds"] > functions[name]["Timeout"]
+        assert state["TimeoutSeconds"] > functions[function_of(name)]["Timeout"]

@@ -16,8 +16,7 @@ AWS_CLI = documents.ROOT / "requirements" / "aws-cli.txt"
 SAM = documents.ROOT / "requirements" / "sam.txt"
 CHECKOV = documents.ROOT / "requirements" / "checkov.txt"
 DEPLOYED = documents.LAYER / "requirements.txt"
-MODELS = documents.LAYER / "models.txt"
-FILES = (LOCAL, DEVELOPMENT, AWS_CLI, SAM, CHECKOV, DEPLOYED, MODELS)
+FILES = (LOCAL, DEVELOPMENT, AWS_CLI, SAM, CHECKOV, DEPLOYED)
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.+!-]*)(?: ; .+)?")
 SAME_TOOL = ("aws-sam-translator", "cfn-lint")
@@ -36,7 +35,7 @@ def pins(path: Path) -> dict[str, str]:
 
 
 def test_these_are_all_the_files() -> None:
-    assert set(FILES) - {DEPLOYED, MODELS} == set((documents.ROOT / "requirements").glob("*.txt"))
+    assert set(FILES) - {DEPLOYED} == set((documents.ROOT / "requirements").glob("*.txt"))
     assert set((documents.ROOT / "functions").rglob("requirements*.txt")) == set()
 
 
@@ -47,10 +46,9 @@ def test_every_line_is_a_pin(path: Path) -> None:
     assert len(pins(path)) == len(lines(path)), "a package stands there twice"
 
 
-@pytest.mark.parametrize("path", [DEPLOYED, MODELS], ids=lambda path: path.name)
-def test_what_is_tested_is_what_is_deployed(path: Path) -> None:
-    tested = pins(LOCAL)
-    assert {name: tested.get(name) for name in pins(path)} == pins(path)
+def test_what_is_tested_is_what_is_deployed() -> None:
+    tested, deployed = pins(LOCAL), pins(DEPLOYED)
+    assert {name: tested.get(name) for name in deployed} == deployed
 
 
 def test_no_package_of_the_local_stack_is_pinned_again_for_the_tests() -> None:

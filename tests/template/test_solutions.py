@@ -149,7 +149,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("IAM5", "execution:${Refresh.Name}:*"): "every execution of the state machine",
     **{
         ("IAM5", f"${{{name}.Arn}}:*"): "a running execution calls the version that it started with"
-        for name in ("OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad")
+        for name in ("OpenRun", "StartStep", "CheckStep")
     },
     ("L1", "*"): "the layer is built and tested for python3.13",
     ("SQS3", "DeadLetters"): "it is the dead-letter queue",

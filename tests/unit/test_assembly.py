@@ -18,7 +18,7 @@ from celonis_refresh.celonis.gate import OpenGate
 from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from tests.fakes.bench import job_definition
 from tests.fakes.clock import Clock
-from tests.unit.celonis.exchange import API_KEY, FakeCelonis, json_reply, pools_to
+from tests.unit.celonis.exchange import API_KEY, FakeCelonis, json_reply, session_to
 
 
 def test_a_connection_that_was_changed_is_used_after_five_minutes_at_the_latest(
@@ -30,7 +30,7 @@ def test_a_connection_that_was_changed_is_used_after_five_minutes_at_the_latest(
     monkeypatch.setattr(assembly, "connections", lambda: kept)
     monkeypatch.setattr(assembly, "table", lambda: None)
     monkeypatch.setattr(assembly, "Asking", lambda *_: OpenGate())
-    monkeypatch.setattr(client_module, "Pools", lambda: pools_to(celonis))
+    monkeypatch.setattr(client_module, "make_session", lambda: session_to(celonis))
     definition = job_definition(connection="moves")
 
     assembly.client_for(definition).job("p", "j")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+from botocore import endpoint
 from botocore.exceptions import ClientError
 
 from celonis_refresh.aws.executions import ExecutionsUnavailable, StateMachine
 from celonis_refresh.http_answers import error_answer
-from celonis_refresh.timing import Deadline, within
 from tests.fakes.aws import Failure, Wire
 
 Call = Callable[[StateMachine], object]
@@ -21,10 +22,10 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     wire = Wire()
-    with within(Deadline.after(9.0, wire.clock)):
-        yield wire
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=wire.clock.sleep))
+    return wire
 
 
 @pytest.fixture

@@ -68,13 +68,13 @@ def task_environment() -> environment.TaskEnvironment:
     return environment.read(environment.TaskEnvironment, os.environ)
 
 
-def _patience() -> clients.Patience:
-    return clients.PATIENCE[task_environment().patience]
+def _client_timeouts() -> clients.ClientTimeouts:
+    return clients.CLIENT_TIMEOUTS[task_environment().client_timeouts]
 
 
 @cache
 def table() -> Table:
-    return Table(clients.dynamodb(_patience()), task_environment().table_name)
+    return Table(clients.dynamodb(_client_timeouts()), task_environment().table_name)
 
 
 @cache
@@ -89,12 +89,12 @@ def leases() -> Leases:
 
 @cache
 def parameters() -> Parameters:
-    return Parameters(clients.ssm(_patience()), task_environment().stack_name)
+    return Parameters(clients.ssm(_client_timeouts()), task_environment().stack_name)
 
 
 @cache
 def stored_secrets() -> Secrets:
-    return Secrets(clients.secretsmanager(_patience()), task_environment().stack_name)
+    return Secrets(clients.secretsmanager(_client_timeouts()), task_environment().stack_name)
 
 
 @cache
@@ -189,7 +189,7 @@ def starter_environment() -> environment.StarterEnvironment:
 def state_machine() -> StateMachine:
     from celonis_refresh.aws.executions import StateMachine
 
-    return StateMachine(clients.stepfunctions(_patience()), starter_environment().state_machine_arn)
+    return StateMachine(clients.stepfunctions(_client_timeouts()), starter_environment().state_machine_arn)
 
 
 @cache
@@ -205,7 +205,7 @@ def closing() -> Closing:
         leases=leases(),
         executions=state_machine(),
         stopping=Stopping(work_for, time.time),
-        notify=Notices(clients.sns(_patience()), closer.notices_topic_arn),
+        notify=Notices(clients.sns(_client_timeouts()), closer.notices_topic_arn),
         is_paused=parameters().is_paused,
         clock=time.time,
         retention_days=int(closer.run_retention_days),

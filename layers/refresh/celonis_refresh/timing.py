@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from datetime import UTC, datetime
-from math import inf
 
 from msgspec import Struct
 
@@ -27,29 +24,6 @@ class Deadline(Struct, frozen=True):
     def left(self, reserve: float = 0.0) -> float:
         """Seconds left once ``reserve`` is set aside; never below zero."""
         return max(0.0, self.at - reserve - self.clock())
-
-
-_bound: ContextVar[Deadline | None] = ContextVar("bound", default=None)
-
-
-@contextmanager
-def within(deadline: Deadline) -> Iterator[None]:
-    """What AWS is asked in this block is given up at ``deadline``; at that of a block around it, if earlier.
-
-    It holds for this thread, and for the clients whose answer somebody waits for (``aws.clients``).
-    """
-    around = _bound.get()
-    token = _bound.set(deadline if around is None or deadline.at < around.at else around)
-    try:
-        yield
-    finally:
-        _bound.reset(token)
-
-
-def left_within() -> float:
-    """Seconds left of the block at hand, never below zero; infinite outside of any."""
-    deadline = _bound.get()
-    return inf if deadline is None else deadline.left()
 
 
 def iso(at: float) -> str:

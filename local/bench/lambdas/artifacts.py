@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from local.build import BUILT, LAYER, MODELS, ROOT, BuildError, build, problems, python313_folder
+from local.build import BUILT, LAYER, ROOT, BuildError, build, problems, python313_folder
 
 RUNTIME_PACKAGES = (
     "awslambdaric", "simplejson", "snapshot-restore-py",
@@ -39,7 +39,6 @@ class Artifacts:
     python: Path
     functions: Path
     layer: Path
-    models: Path
     runtime: Path
     bare: Path
 
@@ -51,7 +50,7 @@ def prepare(folder: Path) -> Artifacts:
     if found:
         raise BuildError("; ".join(found))
     python = python313_folder() / "python3.13"
-    made = Artifacts(python, BUILT, folder / "layer", MODELS, folder / "runtime", folder / "bare")
+    made = Artifacts(python, BUILT, folder / "layer", folder / "runtime", folder / "bare")
     for place in (made.layer, made.runtime, made.bare):
         _remove(place)
     shutil.copytree(LAYER, made.layer)

@@ -62,7 +62,7 @@ class Found:
         """
         return {
             "cold_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.wall), 3),
-            "cold_check_ratio": round(self.cold["CheckJob"].ratio(lambda one: one.wall), 3),
+            "cold_check_ratio": round(self.cold["CheckStep"].ratio(lambda one: one.wall), 3),
             "memory_trigger_ratio": round(self.cold["Trigger"].ratio(lambda one: one.memory), 3),
             "round_trips_start": len(self.trips.start),
             "round_trips_join": len(self.trips.join),
@@ -74,7 +74,7 @@ class Found:
 def measure(artifacts: Artifacts) -> Found:
     with scene(artifacts) as ground:
         trips = round_trips(ground)
-        cold = {"Trigger": cold_trigger(ground, trips.first), "CheckJob": cold_check(ground)}
+        cold = {"Trigger": cold_trigger(ground, trips.first), "CheckStep": cold_check(ground)}
         return Found(cold, trips, overhead(ground, trips.start))
 
 
@@ -121,14 +121,14 @@ def cold_check(ground: Scene) -> Cold:
     """A look at a job under way, beside a handler that calls the same services once each."""
     event = {"run_id": _run_under_way(ground), "step": STEP}
     ground.service.connect(ground.celonis.url)
-    with ground.ours("CheckJob", tapped=True) as process:
+    with ground.ours("CheckStep", tapped=True) as process:
         ground.calls()
         process.ask(event)
         calls = ground.calls()
     ground.service.connect(ground.service.celonis.url)
 
     def measured(start: Callable[[str], FunctionProcess], what: Json) -> Measured:
-        with start("CheckJob") as process:
+        with start("CheckStep") as process:
             return process.first(what)
 
     only = {"calls": first_of_each(calls)}

@@ -54,13 +54,11 @@ class Scene:
         """A new process of one of our functions, by its logical id."""
         code = self.artifacts.functions / function
         environment = self._environment(function, code, self.artifacts.layer, tapped)
-        environment["AWS_DATA_PATH"] = str(self.artifacts.models)
         return FunctionProcess(self.artifacts.python, code, environment)
 
     def bare(self, function: str) -> FunctionProcess:
         """A new process of the bare handler, with the settings and the role of one of our functions."""
         environment = self._environment(function, BARE, self.artifacts.bare, tapped=False)
-        del environment["AWS_DATA_PATH"]
         return FunctionProcess(self.artifacts.python, BARE, environment)
 
     def webhook(self, number: int | None = None) -> Json:

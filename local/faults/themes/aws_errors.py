@@ -20,24 +20,24 @@ KEEPS_RUNNING = "keeps running: its run failed, but was not stopped"
 def cases() -> Iterator[Case]:
     for function, what, make in (
         ("OpenRun", "open_run", job_case),
-        ("StartJob", "start_job", job_case),
-        ("CheckJob", "check_job", job_case),
-        ("StartLoad", "start_load", load_case),
-        ("CheckLoad", "check_load", load_case),
+        ("StartStep", "start_step of a job", job_case),
+        ("CheckStep", "check_step of a job", job_case),
+        ("StartStep", "start_step of a load", load_case),
+        ("CheckStep", "check_step of a load", load_case),
     ):
         yield make(f"{what} dies {MORE_THAN_BEFORE} times in a row", before=dies(function, MORE_THAN_BEFORE))
     yield job_case(
-        "check_job dies until the time-out of its step",
+        "check_step of a job dies until the time-out of its step",
         red("Runtime.ExitError"),
         job={"seconds": 90},
         job_step=SHORT,
-        before=dies("CheckJob", FOR_GOOD),
+        before=dies("CheckStep", FOR_GOOD),
         says=(KEEPS_RUNNING,),
         holds=frozenset({"job"}),
         runs_on=True,
     )
     yield job_case(
-        "start_job dies after the POST until the time-out of its step",
+        "start_step of a job dies after the POST until the time-out of its step",
         red("Runtime.ExitError"),
         job={"seconds": 90},
         job_step=SHORT,
@@ -46,27 +46,27 @@ def cases() -> Iterator[Case]:
         runs_on=True,
     )
     yield job_case(
-        "start_job dies until the time-out of its step, and nothing was started",
+        "start_step of a job dies until the time-out of its step, and nothing was started",
         red("Runtime.ExitError", executions=0),
         job_step=SHORT,
-        before=dies("StartJob", FOR_GOOD),
+        before=dies("StartStep", FOR_GOOD),
     )
     yield load_case(
-        "check_load dies until the time-out of its step",
+        "check_step of a load dies until the time-out of its step",
         red("Runtime.ExitError", executions=0, loads=1),
         model={"seconds": 90},
         load_step=SHORT,
-        before=dies("CheckLoad", FOR_GOOD),
+        before=dies("CheckStep", FOR_GOOD),
         says=(KEEPS_RUNNING,),
         holds=frozenset({"model"}),
         runs_on=True,
     )
     yield job_case(
-        "check_job dies until the time-out of its step, and a retry waits for the job",
+        "check_step of a job dies until the time-out of its step, and a retry waits for the job",
         Expected(("FAILED Runtime.ExitError", "SUCCEEDED"), 1, 0),
         job={"seconds": 40},
         job_step=SHORT,
-        before=dies("CheckJob", FOR_GOOD),
+        before=dies("CheckStep", FOR_GOOD),
         during=_retried,
         also=_resumed,
     )
@@ -84,8 +84,8 @@ def dies(function: str, times: int) -> Callable[[Scene], None]:
 
 
 def _dies_after_the_post(scene: Scene) -> None:
-    scene.arm("StartJob", Fault("after", POST.number, POST.pattern, f'{scene.marker}-1"'))
-    for function in ("StartJob", "CheckJob"):
+    scene.arm("StartStep", Fault("after", POST.number, POST.pattern, f'{scene.marker}-1"'))
+    for function in ("StartStep", "CheckStep"):
         dies(function, FOR_GOOD)(scene)
 
 

@@ -87,16 +87,20 @@ CLOSE_RUN = (
 def cases() -> Iterator[Case]:
     yield from _killed("trigger", "Trigger", TRIGGER, _in_the_trigger)
     yield from _killed("open_run", "OpenRun", OPEN_RUN, load_case, load_step=PARTIAL)
-    yield from _killed("start_job", "StartJob", START_JOB, job_case, definition=SOON)
-    yield from _killed("check_job", "CheckJob", CHECK_JOB, job_case, job=PROVEN_AT_ONCE, definition=LATER)
-    yield from _killed("start_load", "StartLoad", START_LOAD, _starting_load, definition=SOON)
+    yield from _killed("start_step of a job", "StartStep", START_JOB, job_case, definition=SOON)
+    yield from _killed(
+        "check_step of a job", "CheckStep", CHECK_JOB, job_case, job=PROVEN_AT_ONCE, definition=LATER
+    )
+    yield from _killed("start_step of a load", "StartStep", START_LOAD, _starting_load, definition=SOON)
     # The first look shows the end, and proves it.
-    yield from _killed("check_load", "CheckLoad", CHECK_LOAD, load_case, model=QUICK, definition=LATER)
+    yield from _killed(
+        "check_step of a load", "CheckStep", CHECK_LOAD, load_case, model=QUICK, definition=LATER
+    )
     yield from _killed("close_run", "CloseRun", CLOSE_RUN, _stopped, event='"name": ?"{}-1"')
-    yield from _killed("start_job", "StartJob", LOADED_BY_JOB, _loading)
+    yield from _killed("start_step of a job", "StartStep", LOADED_BY_JOB, _loading)
     failed: dict[str, Any] = {"expected": red("JobFailed"), "says": ("VBELN is missing",)}
     why = {"outcome": "FAIL", "error_messages": ["VBELN is missing."]}
-    yield from _killed("check_job", "CheckJob", WHY, job_case, job=why, **failed)
+    yield from _killed("check_step of a job", "CheckStep", WHY, job_case, job=why, **failed)
     yield from _killed_at_the_time_out()
     yield from _first_calls()
     yield from _no_other_calls()
@@ -202,15 +206,15 @@ def _killed_at_the_time_out() -> Iterator[Case]:
         def armed(scene: Scene, fault: Fault = fault) -> None:
             scene.fault("cancel", status=503, count=None)
             scene.until(lambda: any("stopping" in state for state in scene.first_steps()), "the time-out")
-            scene.arm("CheckJob", fault)
+            scene.arm("CheckStep", fault)
             scene.clear_faults()
 
         def struck(scene: Scene, fault: Fault = fault) -> Iterator[str]:
-            if not met(scene, "CheckJob", fault):
-                yield "CheckJob did not meet its fault"
+            if not met(scene, "CheckStep", fault):
+                yield "check_step did not meet its fault"
 
         yield job_case(
-            f"check_job dies {moment} cancel at the time-out",
+            f"check_step of a job dies {moment} cancel at the time-out",
             red("JobTimedOut"),
             job={"seconds": 150},
             job_step={"timeout": 10},
@@ -230,10 +234,10 @@ def _first_calls() -> Iterator[Case]:
             for name, function, make, more in (
                 ("trigger", "Trigger", _in_the_trigger, NOTHING_MORE),
                 ("open_run", "OpenRun", load_case, TABLES_TOO),
-                ("start_job", "StartJob", job_case, NOTHING_MORE),
-                ("check_job", "CheckJob", job_case, NOTHING_MORE),
-                ("start_load", "StartLoad", load_case, NOTHING_MORE),
-                ("check_load", "CheckLoad", load_case, NOTHING_MORE),
+                ("start_step of a job", "StartStep", job_case, NOTHING_MORE),
+                ("check_step of a job", "CheckStep", job_case, NOTHING_MORE),
+                ("start_step of a load", "StartStep", load_case, NOTHING_MORE),
+                ("check_step of a load", "CheckStep", load_case, NOTHING_MORE),
                 ("close_run", "CloseRun", _stopped, NOTHING_MORE),
             ):
                 event = '"name": ?"{}-1"' if function == "CloseRun" else "{}"
@@ -246,10 +250,8 @@ def _no_other_calls() -> Iterator[Case]:
     for name, function, calls, make, more in (
         ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
         ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
-        ("start_job", "StartJob", (*START_JOB, *LOADED_BY_JOB), job_case, NOTHING_MORE),
-        ("check_job", "CheckJob", (*CHECK_JOB, *WHY, CANCEL), job_case, NOTHING_MORE),
-        ("start_load", "StartLoad", START_LOAD, load_case, NOTHING_MORE),
-        ("check_load", "CheckLoad", CHECK_LOAD, load_case, NOTHING_MORE),
+        ("start_step", "StartStep", (*START_JOB, *LOADED_BY_JOB, *START_LOAD), job_case, NOTHING_MORE),
+        ("check_step", "CheckStep", (*CHECK_JOB, *WHY, CANCEL, *CHECK_LOAD), job_case, NOTHING_MORE),
         ("close_run", "CloseRun", CLOSE_RUN, _stopped, NOTHING_MORE),
     ):
         known = (*calls, SECRET, SIGN_IN)
@@ -273,9 +275,9 @@ def _hangs() -> Iterator[Case]:
     """A function that does nothing any more until its time-out ends it: a minute for a task."""
     steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 300}
     for name, function, call, make in (
-        ("start_job", "StartJob", POST, job_case),
-        ("check_job", "CheckJob", LOOK, job_case),
-        ("start_load", "StartLoad", LOAD, load_case),
+        ("start_step of a job", "StartStep", POST, job_case),
+        ("check_step of a job", "CheckStep", LOOK, job_case),
+        ("start_step of a load", "StartStep", LOAD, load_case),
     ):
         case = make(f"{name} hangs after {call.name} until its time-out", **steps)
         yield with_fault(case, function, Fault("after", call.number, call.pattern, "{}", hangs=3600))

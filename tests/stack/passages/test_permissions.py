@@ -17,10 +17,10 @@ from tests.stack.passages.service import SAMPLE, Service
     [
         ("OpenRunRole", "ssm:GetParameter"),
         ("OpenRunRole", "dynamodb:PutItem"),
-        ("StartJobRole", "dynamodb:ConditionCheckItem"),
-        ("CheckJobRole", "dynamodb:DeleteItem"),
-        ("StartLoadRole", "dynamodb:UpdateItem"),
-        ("CheckLoadRole", "dynamodb:GetItem"),
+        ("StartStepRole", "dynamodb:ConditionCheckItem"),
+        ("CheckStepRole", "dynamodb:DeleteItem"),
+        ("StartStepRole", "dynamodb:UpdateItem"),
+        ("CheckStepRole", "dynamodb:GetItem"),
     ],
 )
 def test_without_it_an_execution_fails(service: Service, celonis: Celonis, role: str, action: str) -> None:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from urllib3 import BaseHTTPResponse, HTTPResponse, HTTPSConnectionPool, Timeout
+from requests import PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Auth, Connection, OAuthClient
-from celonis_refresh.wire import Pools
+from celonis_refresh.http_session import make_session
 
 BASE = "https://team.eu-1.celonis.cloud"
 CLIENT_SECRET = "client-secret-3141592653"
@@ -59,7 +61,7 @@ class FakeCelonis:
         self._clock = clock
         self._costs = costs
 
-    def answer(self, sent: Sent) -> BaseHTTPResponse:
+    def answer(self, sent: Sent) -> HTTPResponse:
         self.sent.append(sent)
         if self._clock is not None:
             self._clock.now += self._costs
@@ -71,33 +73,25 @@ class FakeCelonis:
         )
 
 
-class _Pool(HTTPSConnectionPool):
-    """In the place of the connections to one host: what would go out is what urllib3 makes of the request."""
+class _Adapter(HTTPAdapter):
+    """In place of the connections: what would go out is what requests prepares."""
 
-    def __init__(self, celonis: FakeCelonis, host: str, port: int, **more: Any) -> None:
-        super().__init__(host, port, **more)
-        self._celonis = celonis
-
-    def urlopen(self, method: str, url: str, *_: object, **how: Any) -> BaseHTTPResponse:
-        timeout, body = how["timeout"], how["body"] or b""
-        assert isinstance(timeout, Timeout)
-        assert timeout.total == timeout.read_timeout
-        assert how["retries"] is how["redirect"] is how["preload_content"] is False
-        bounds = (timeout.connect_timeout, timeout.total)
-        address = f"https://{self.host}{url}"
-        return self._celonis.answer(Sent(method, address, how["headers"], body.decode(), bounds))
-
-
-class _Pools(Pools):
     def __init__(self, celonis: FakeCelonis) -> None:
         super().__init__()
         self._celonis = celonis
-        pools: Any = {"https": lambda *host, **more: _Pool(celonis, *host, **more)}
-        self.pool_classes_by_scheme = pools
 
-    def clear(self) -> None:
+    def send(self, request: PreparedRequest, *_: object, **how: Any) -> Response:
+        assert how["stream"] is True
+        assert how["proxies"] == {}
+        body = request.body or b""
+        text = body.decode() if isinstance(body, bytes) else body
+        sent = Sent(str(request.method), str(request.url), dict(request.headers), text, how["timeout"])
+        answered: Response = self.build_response(request, self._celonis.answer(sent))
+        return answered
+
+    def close(self) -> None:
         self._celonis.closed += 1
-        super().clear()
+        super().close()
 
 
 class Clock:
@@ -108,14 +102,17 @@ class Clock:
         return self.now
 
 
-def pools_to(celonis: FakeCelonis) -> Pools:
-    return _Pools(celonis)
+def session_to(celonis: FakeCelonis) -> Session:
+    session = make_session()
+    session.adapters.clear()
+    session.mount("https://", _Adapter(celonis))
+    return session
 
 
 def client_of(celonis: FakeCelonis, auth: Auth = API_KEY, clock: Clock | None = None) -> CelonisClient:
     clock = clock or Clock()
     connection = Connection("main", BASE, auth)
-    return CelonisClient(connection, pools=pools_to(celonis), clock=clock, monotonic=clock)
+    return CelonisClient(connection, session=session_to(celonis), clock=clock, monotonic=clock)
 
 
 def json_reply(value: object, status: int = 200, **headers: str) -> Reply:

@@ -27,7 +27,7 @@ from tests.unit.celonis.exchange import (
     Step,
     client_of,
     json_reply,
-    pools_to,
+    session_to,
     token_reply,
 )
 
@@ -191,7 +191,7 @@ class Secret:
 
 def _client_with(secret: Secret, celonis: FakeCelonis, auth: OAuthClient | ApiKey) -> CelonisClient:
     connection = Connection("main", BASE, auth)
-    return CelonisClient(connection, pools=pools_to(celonis), clock=Clock(), reload=secret)
+    return CelonisClient(connection, session=session_to(celonis), clock=Clock(), reload=secret)
 
 
 def test_a_key_that_was_replaced_is_read_anew_and_kept() -> None:
@@ -250,7 +250,7 @@ def test_what_goes_wrong_when_the_secret_is_read_is_passed_on() -> None:
         raise LookupError("no secret")
 
     client = CelonisClient(
-        Connection("main", BASE, ApiKey(KEY)), pools=pools_to(FakeCelonis(REFUSED)), reload=unreadable
+        Connection("main", BASE, ApiKey(KEY)), session=session_to(FakeCelonis(REFUSED)), reload=unreadable
     )
     with pytest.raises(LookupError, match="no secret"):
         client.job("pool-1", "job-1")

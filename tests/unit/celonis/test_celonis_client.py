@@ -33,7 +33,7 @@ from tests.unit.celonis.exchange import (
     Reply,
     client_of,
     json_reply,
-    pools_to,
+    session_to,
     token_reply,
 )
 
@@ -211,7 +211,7 @@ def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
     timeouts = Timeouts(connect=9.0, read=9.0, whole=6.0)
     client = CelonisClient(
         Connection("main", BASE, OAUTH),
-        pools=pools_to(celonis),
+        session=session_to(celonis),
         clock=clock,
         monotonic=clock,
         timeout=timeouts,
@@ -237,7 +237,7 @@ def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
 def test_who_asks_can_be_named() -> None:
     celonis = FakeCelonis(json_reply({"id": "j", "status": None}))
     connection = Connection("main", BASE, ApiKey(KEY))
-    CelonisClient(connection, pools=pools_to(celonis), user_agent="celonis-refresh/1.2").job("p", "j")
+    CelonisClient(connection, session=session_to(celonis), user_agent="celonis-refresh/1.2").job("p", "j")
     assert celonis.sent[0].headers["User-Agent"] == "celonis-refresh/1.2"
 
 
@@ -415,7 +415,7 @@ class _Shut:
 def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
     refused = Reply(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
     celonis, gate = FakeCelonis(json_reply({"id": "j", "status": None}), refused), _Shut()
-    client = CelonisClient(Connection("main", BASE, ApiKey(KEY)), pools=pools_to(celonis), gate=gate)
+    client = CelonisClient(Connection("main", BASE, ApiKey(KEY)), session=session_to(celonis), gate=gate)
     assert client.urgent().job("p", "j") == Job("j")
     with pytest.raises(CelonisThrottled, match="cancelling"):
         client.urgent().cancel_job("p", "j")

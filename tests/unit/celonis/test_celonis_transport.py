@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 
 import pytest
+import requests
 from urllib3 import HTTPSConnectionPool
 from urllib3 import exceptions as failures
 from urllib3.connection import HTTPConnection
@@ -15,18 +16,33 @@ from urllib3.connection import HTTPConnection
 from celonis_refresh.celonis import calls
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Answer, Timeouts, Transport
-from tests.unit.celonis.exchange import BASE, Clock, FakeCelonis, Reply, pools_to
+from tests.unit.celonis.exchange import BASE, Clock, FakeCelonis, Reply, session_to
 
 START = calls.execute_job("pool-1", "job-1", "FULL")
 LOOK = calls.get_job("pool-1", "job-1")
 POOL = HTTPSConnectionPool("team.eu-1.celonis.cloud")
-REFUSED = failures.NewConnectionError(HTTPConnection("team.eu-1.celonis.cloud"), "Connection refused")
-UNKNOWN_HOST = failures.NameResolutionError("team", HTTPConnection("team"), OSError("unknown"))  # type: ignore[arg-type]
+
+
+def _wrapped(reason: Exception) -> requests.ConnectionError:
+    """As requests wraps what urllib3 raises before a connection stands."""
+    return requests.ConnectionError(failures.MaxRetryError(POOL, "/", reason))
+
+
+REFUSED = _wrapped(
+    failures.NewConnectionError(HTTPConnection("team.eu-1.celonis.cloud"), "Connection refused")
+)
+UNKNOWN_HOST = _wrapped(
+    failures.NameResolutionError("team", HTTPConnection("team"), OSError("unknown"))  # type: ignore[arg-type]
+)
 UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+SSL_UNTRUSTED = requests.exceptions.SSLError(failures.MaxRetryError(POOL, "/", failures.SSLError(UNTRUSTED)))
+CONNECT_TIMEOUT = requests.ConnectTimeout(
+    failures.MaxRetryError(POOL, "/", failures.ConnectTimeoutError(None, "timed out"))
+)
 
 
 def _transport(celonis: FakeCelonis, clock: Clock | None = None) -> Transport:
-    return Transport(pools_to(celonis), Timeouts(), "agent/1", clock or Clock())
+    return Transport(session_to(celonis), Timeouts(), "agent/1", clock or Clock())
 
 
 def _send(*steps: Reply | Exception, call: calls.Call = START, seconds: float = 30.0) -> Answer:
@@ -128,9 +144,9 @@ def test_a_body_of_the_longest_length_is_read_and_a_longer_one_is_not() -> None:
     [
         REFUSED,
         UNKNOWN_HOST,
-        failures.ConnectTimeoutError(None, "timed out"),
-        failures.SSLError(UNTRUSTED),
-        failures.LocationValueError("no host"),
+        CONNECT_TIMEOUT,
+        SSL_UNTRUSTED,
+        requests.exceptions.InvalidURL("no host"),
         failures.LocationParseError("label too long"),
     ],
     ids=["refused", "unknown host", "connect time-out", "certificate", "url", "host"],
@@ -140,13 +156,15 @@ def test_a_start_that_provably_never_left_has_not_started(error: Exception) -> N
 
 
 LOST = [
+    requests.ReadTimeout(failures.ReadTimeoutError(POOL, "/x", "Read timed out.")),
     failures.ReadTimeoutError(POOL, "/x", "Read timed out."),
-    TimeoutError("timed out"),
-    failures.ProtocolError("Connection aborted.", ConnectionResetError(104, "reset")),
+    requests.ConnectionError(
+        failures.ProtocolError("Connection aborted.", ConnectionResetError(104, "reset"))
+    ),
     failures.ProtocolError("Connection broken", failures.IncompleteRead(3, 7)),
     failures.DecodeError("bad gzip"),
-    failures.SSLError(ssl.SSLEOFError(8, "EOF")),
-    failures.InvalidHeader("two lengths"),
+    requests.exceptions.SSLError(failures.SSLError(ssl.SSLEOFError(8, "EOF"))),
+    requests.exceptions.InvalidHeader("two lengths"),
     ConnectionResetError(104, "raw"),
 ]
 
@@ -161,7 +179,7 @@ def test_the_proof_of_an_earlier_request_proves_nothing_about_this_one() -> None
     earlier = REFUSED
     try:
         raise earlier
-    except failures.HTTPError:
+    except requests.RequestException:
         lost = _refused(START, LOST[2])
     assert lost.__cause__ is not None
     assert lost.__cause__.__context__ is earlier
@@ -171,12 +189,12 @@ def test_the_proof_of_an_earlier_request_proves_nothing_about_this_one() -> None
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (failures.ConnectTimeoutError(), "no connection within 3.05 s"),
+        (CONNECT_TIMEOUT, "no connection within 3.05 s"),
         (LOST[0], "no whole answer within 10 s"),
         (LOST[1], "no whole answer within 10 s"),
         (LOST[2], "the connection broke"),
         (REFUSED, "nothing listens there"),
-        (failures.SSLError(UNTRUSTED), "certificate cannot be trusted"),
+        (SSL_UNTRUSTED, "certificate cannot be trusted"),
         (LOST[5], "the encrypted connection failed"),
     ],
 )

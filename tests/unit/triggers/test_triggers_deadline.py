@@ -10,14 +10,11 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh import assembly
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.passage.request_time import ANSWER_SECONDS, HAND_OVER_SECONDS
 from celonis_refresh.passage.triggering import LEAST_CELONIS_SECONDS, Triggering
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.timing import left_within
 from tests.fakes.bench import MODEL, job_definition
-from tests.fakes.clock import Clock
 from tests.template import documents
 from tests.unit.passage.entrance import Entrance, source_of
 
@@ -160,23 +157,3 @@ def test_a_claim_that_takes_long_leaves_celonis_to_the_state_machine(trigger: Tr
     assert trigger.answer(0.0)["statusCode"] == 202
     assert bench.celonis.timeouts == []
     assert len(trigger.door.executions.asked) == 1
-
-
-@pytest.mark.parametrize(("millis", "left"), [(10_000, HAND_OVER_SECONDS), (3_400, 0.4), (2_000, 0.0)])
-def test_what_lambda_leaves_the_function_bounds_it_all(
-    millis: int, left: float, trigger: Trigger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[float] = []
-    monkeypatch.setattr(assembly, "time", SimpleNamespace(time=trigger.door.bench.clock))
-    monkeypatch.setattr(CONTEXT, "get_remaining_time_in_millis", lambda: millis)
-    trigger.door.executions.hook = lambda name, when: given.append(left_within())
-    assert trigger.answer(60.0)["statusCode"] == 202
-    assert given[0] == pytest.approx(left, abs=0.002)
-
-
-def test_the_runs_api_asks_aws_within_what_lambda_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    api = load("api")
-    monkeypatch.setattr(assembly, "time", SimpleNamespace(time=Clock()))
-    monkeypatch.setattr(api.app, "resolve", lambda event, context: {"left": left_within()})
-    left = CONTEXT.get_remaining_time_in_millis() / 1000 - assembly.ANSWER_SECONDS
-    assert api.handler({}, CONTEXT) == {"left": pytest.approx(left)}

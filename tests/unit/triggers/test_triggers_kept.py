@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 
 import pytest
 
-from celonis_refresh.aws.kept import FAILED_SECONDS, FRESHEN_SECONDS, Kept
+from celonis_refresh.aws.kept import FAILED_SECONDS, Kept
 from celonis_refresh.aws.token_bucket import TokenBucket
-from celonis_refresh.timing import left_within
 from tests.fakes.clock import Clock
 
 SECONDS = 60.0
@@ -90,21 +88,6 @@ def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
     assert shelf.kept.get("a") == 1
     shelf.clock.sleep(0.2)
     assert shelf.kept.get("a") == 3
-
-
-def test_a_reading_is_given_little_time_where_the_known_value_can_serve() -> None:
-    shelf = Shelf()
-    left: list[float] = []
-
-    def read(name: str) -> int:
-        left.append(left_within())
-        return shelf._read(name)
-
-    shelf.kept.read = read
-    shelf.kept.get("a")
-    shelf.clock.sleep(SECONDS)
-    shelf.kept.get("a")
-    assert left == [inf, pytest.approx(FRESHEN_SECONDS)]
 
 
 def test_what_was_never_read_is_told() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from urllib3 import BaseHTTPResponse, HTTPResponse
-from urllib3 import exceptions as failures
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
 
 from celonis_refresh.aws.sns_pages import (
     ABSENT_SECONDS,
@@ -19,9 +20,8 @@ from celonis_refresh.aws.sns_pages import (
     SnsPages,
     SnsUnavailable,
 )
-from celonis_refresh.timing import Deadline, within
+from celonis_refresh.http_session import make_session
 from celonis_refresh.webhooks.errors import NotAuthentic
-from celonis_refresh.wire import Pools
 from tests.fakes.clock import Clock
 
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
@@ -38,7 +38,7 @@ class Page:
     pieces: list[bytes | Exception] = field(default_factory=lambda: [PEM])
     headers: dict[str, str] = field(default_factory=dict)
 
-    def answer(self) -> BaseHTTPResponse:
+    def answer(self) -> HTTPResponse:
         body = io.BufferedReader(_Pieces(list(self.pieces)))
         return HTTPResponse(body, status=self.status, headers=self.headers, preload_content=False)
 
@@ -58,27 +58,30 @@ class _Pieces(io.RawIOBase):
         return len(piece)
 
 
-@dataclass
-class Amazon:
+class Amazon(HTTPAdapter):
     """Amazon, as far as it answers. ``asked``: the addresses, in order."""
 
-    answers: list[Page | Exception] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    how: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, answers: list[Page | Exception]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.asked: list[str] = []
+        self.timeout: object = None
 
-    def exchange(self, method: str, url: str, **how: Any) -> BaseHTTPResponse:
-        assert method == "GET"
-        self.asked.append(url)
-        self.how = how
+    def send(self, request: requests.PreparedRequest, *_: object, **how: Any) -> requests.Response:
+        assert request.method == "GET"
+        self.asked.append(str(request.url))
+        self.timeout = how["timeout"]
         answer = self.answers.pop(0) if self.answers else Page()
         if isinstance(answer, Exception):
             raise answer
-        return answer.answer()
+        answered: requests.Response = self.build_response(request, answer.answer())
+        return answered
 
 
 def pages(*answers: Page | Exception, clock: Clock | None = None) -> tuple[SnsPages, Amazon]:
-    amazon = Amazon(list(answers))
-    return SnsPages(clock or Clock(), cast("Pools", amazon)), amazon
+    amazon, session = Amazon(list(answers)), make_session()
+    session.mount("https://", amazon)
+    return SnsPages(clock or Clock(), session), amazon
 
 
 def test_a_certificate_is_fetched_once() -> None:
@@ -90,7 +93,7 @@ def test_a_certificate_is_fetched_once() -> None:
 def test_how_long_an_answer_may_take_is_bounded() -> None:
     sns, amazon = pages()
     sns.certificate(URL)
-    assert amazon.how == {"connect": TIMEOUT[0], "read": TIMEOUT[1], "headers": {}}
+    assert amazon.timeout == TIMEOUT
 
 
 def test_how_much_is_read_is_bounded() -> None:
@@ -101,19 +104,6 @@ def test_how_much_is_read_is_bounded() -> None:
 def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
     sns, _ = pages(Page(pieces=[PEM[:7], PEM[7:]], headers={"Content-Length": str(len(PEM))}))
     assert sns.certificate(URL) == PEM
-
-
-@pytest.mark.parametrize(("left", "timeout"), [(9.0, TIMEOUT), (1.2, (1.0, 1.2)), (0.4, (0.4, 0.4))])
-def test_what_is_left_of_the_request_bounds_it_too(left: float, timeout: tuple[float, float]) -> None:
-    clock = Clock(0.0)
-    sns, amazon = pages()
-    with within(Deadline.after(left, clock)):
-        sns.certificate(URL)
-    assert (amazon.how["connect"], amazon.how["read"]) == timeout
-    clock.sleep(left)
-    with within(Deadline.after(0.0, clock)), pytest.raises(SnsUnavailable):
-        sns.confirm(URL)
-    assert len(amazon.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
@@ -133,9 +123,9 @@ TROUBLE: list[Page | Exception] = [
     Page(429),
     Page(301),
     Page(204),
-    failures.ProtocolError("no route"),
-    failures.ConnectTimeoutError("slow"),
-    TimeoutError("slow"),
+    requests.ConnectionError("no route"),
+    requests.ConnectTimeout("slow"),
+    requests.ReadTimeout("slow"),
     Page(pieces=[PEM, ConnectionResetError("cut off")]),
     Page(pieces=[PEM[:7]], headers={"Content-Length": str(len(PEM))}),
     Page(headers={"Content-Encoding": "gzip"}),

@@ -21,11 +21,11 @@ class EnvironmentIncomplete(RefreshError):
 
 
 class TaskEnvironment(Struct, frozen=True):
-    """What every function needs. ``patience``: with AWS, by its name in ``clients``."""
+    """What every function needs. ``client_timeouts``: of calls to AWS, by their name in ``clients``."""
 
     stack_name: str
     table_name: str
-    patience: str
+    client_timeouts: str
 
 
 class StarterEnvironment(TaskEnvironment, frozen=True):

@@ -9,12 +9,10 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct, field
 
 from celonis_refresh.aws.token_bucket import TokenBucket
-from celonis_refresh.timing import Clock, Deadline, within
+from celonis_refresh.timing import Clock
 
 V = TypeVar("V")
 
-FRESHEN_SECONDS: Final = 0.4
-"""What a reading may take where a known value can serve: the request's time is for what has to be done."""
 FAILED_SECONDS: Final = 5.0
 """For so long the known value serves once it could not be read anew, without another try."""
 
@@ -49,8 +47,7 @@ class Kept(Struct, Generic[V]):
             return known[1]
         if self._is_servable(known) and self.clock() - self._failed.get(name, -inf) < FAILED_SECONDS:
             return known[1]
-        with within(Deadline.after(FRESHEN_SECONDS, self.clock)):
-            return self._limited(name)
+        return self._limited(name)
 
     def renew(self, name: str) -> V:
         """The value as it is now."""

@@ -9,17 +9,18 @@ from math import inf
 from typing import TypeVar
 
 from msgspec import Struct, field
+from requests import RequestException, Session
 from urllib3.exceptions import HTTPError
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.timing import Clock, left_within
+from celonis_refresh.http_session import make_session, read_body
+from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import NotAuthentic
-from celonis_refresh.wire import Pools, read_up_to
 
 V = TypeVar("V")
 
-TIMEOUT = (1.0, 1.5)
-"""Seconds to connect, and for all, at most: what is left of the request's time bounds them too."""
+TIMEOUT = (0.5, 1.0)
+"""Seconds to connect and to read."""
 LARGEST = 64 * 1024
 OK = 200
 MAX_KEPT = 16
@@ -45,7 +46,7 @@ class SnsPages(Struct):
     """
 
     clock: Clock
-    pools: Pools = field(default_factory=Pools)
+    session: Session = field(default_factory=make_session)
     _kept: dict[str, bytes] = {}
     _absent: dict[str, float] = {}
 
@@ -69,14 +70,11 @@ class SnsPages(Struct):
         _found(*self._get(url))
 
     def _get(self, url: str) -> tuple[int, bytes]:
-        left = left_within()
-        if not left:
-            raise SnsUnavailable
-        connect, read = (min(seconds, left) for seconds in TIMEOUT)
+        deadline = Deadline.after(sum(TIMEOUT), self.clock)
         try:
-            with self.pools.exchange("GET", url, connect=connect, read=read, headers={}) as answer:
-                return answer.status, read_up_to(answer, LARGEST)[:LARGEST]
-        except (OSError, HTTPError):
+            with self.session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
+                return response.status_code, read_body(response, LARGEST, deadline.left)[:LARGEST]
+        except (OSError, RequestException, HTTPError):
             raise SnsUnavailable from None
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from requests import Session
+
 from celonis_refresh.celonis import calls, parsing
 from celonis_refresh.celonis.answers import (
     RateLimit,
@@ -46,7 +48,7 @@ from celonis_refresh.celonis.records import (
     TaskFailure,
 )
 from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
-from celonis_refresh.wire import Pools
+from celonis_refresh.http_session import make_session
 
 THROTTLED = 429
 USER_AGENT = "celonis-refresh"
@@ -71,7 +73,7 @@ class CelonisClient:
         self,
         connection: Connection,
         *,
-        pools: Pools | None = None,
+        session: Session | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         timeout: Timeouts = DEFAULT_TIMEOUTS,
@@ -84,7 +86,7 @@ class CelonisClient:
         self._timeouts = timeout
         self._reload = reload
         self._gate = OpenGate() if gate is None else gate
-        self._transport = Transport(pools or Pools(), timeout, user_agent, clock)
+        self._transport = Transport(session or make_session(), timeout, user_agent, clock)
         self._rate_limit: RateLimit | None = None
         self._requested_at: int | None = None
         self._answered_by: int | None = None

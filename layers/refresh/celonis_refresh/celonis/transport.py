@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from requests import RequestException, Session
+from requests.exceptions import ConnectTimeout, InvalidURL, ReadTimeout, SSLError
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     LocationValueError,
     NameResolutionError,
-    NewConnectionError,
     ReadTimeoutError,
-    SSLError,
 )
 
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.wire import Pools, read_up_to
+from celonis_refresh.http_session import read_body
 
+FIRST_FINAL_STATUS = 200
 MAX_BODY = 8 * 1024 * 1024
 # NAT gateways forget a silent connection after minutes, and a function may have been frozen in between. A
 # POST into such a connection is lost in a way that cannot be told from one that was carried out.
@@ -67,10 +69,16 @@ class Deadline:
 
 
 class Transport:
-    """Sends requests over connections that are kept open."""
+    """Sends requests over connections that are kept open.
 
-    def __init__(self, pools: Pools, timeouts: Timeouts, user_agent: str, clock: Callable[[], float]) -> None:
-        self._pools = pools
+    The read timeout of requests holds for each read of the socket. A server that sends the headers of its
+    answer byte by byte is therefore ended by the timeout of the function that waits for it.
+    """
+
+    def __init__(
+        self, session: Session, timeouts: Timeouts, user_agent: str, clock: Callable[[], float]
+    ) -> None:
+        self._session = session
         self._timeouts = timeouts
         self._user_agent = user_agent
         # Not a monotonic clock: it may stand still while the function is frozen.
@@ -80,7 +88,7 @@ class Transport:
     def send(self, base_url: str, call: Call, headers: Mapping[str, str], seconds: float) -> Answer:
         """Send ``call`` once and read its answer, whatever its status, in ``seconds`` at most.
 
-        Raises CelonisUnavailable where there is no whole answer.
+        Raises CelonisUnavailable where there is no whole answer; ValueError for a header with a line break.
         """
         if seconds <= 0:
             raise _unavailable(call, "there was no time left to send the request", never_left=True)
@@ -88,30 +96,34 @@ class Transport:
         limits = (min(self._timeouts.connect, seconds), min(self._timeouts.read, seconds))
         try:
             return self._exchange(base_url, call, headers, limits)
-        except (OSError, HTTPError) as error:
+        except (OSError, RequestException, HTTPError) as error:
             reason = _reason(error, limits, base_url)
             raise _unavailable(call, reason, never_left=_never_left(error)) from error
         finally:
             self._last_used = self._clock()
 
     def close(self) -> None:
-        self._pools.clear()
+        self._session.close()
 
     def _exchange(
         self, base_url: str, call: Call, headers: Mapping[str, str], limits: tuple[float, float]
     ) -> Answer:
-        connect, read = limits
         url = base_url + call.path + (f"?{urlencode(call.query)}" if call.query else "")
         sent = self._headers(call, headers)
-        with self._pools.exchange(
-            call.method, url, connect=connect, read=read, headers=sent, body=call.body
+        deadline = Deadline(limits[1], time.monotonic)
+        with self._session.request(
+            call.method, url, headers=sent, data=call.body, timeout=limits, allow_redirects=False, stream=True
         ) as response:
-            body = read_up_to(response, MAX_BODY)
+            if response.status_code < FIRST_FINAL_STATUS:
+                self.close()  # what follows an interim answer would be read as the answer to the next request
+                raise _unavailable(call, "the answer is an interim one", status=response.status_code)
+            body = read_body(response, MAX_BODY, deadline.remaining)
         if len(body) > MAX_BODY:
-            raise _unavailable(call, f"the answer is longer than {MAX_BODY} bytes", status=response.status)
-        # Looked up by its name, a header that came twice is one, with both values.
-        named = {name.lower(): response.headers[name] for name in response.headers}
-        return Answer(response.status, named, body)
+            reason = f"the answer is longer than {MAX_BODY} bytes"
+            raise _unavailable(call, reason, status=response.status_code)
+        return Answer(
+            response.status_code, {name.lower(): value for name, value in response.headers.items()}, body
+        )
 
     def _headers(self, call: Call, headers: Mapping[str, str]) -> dict[str, str]:
         own = {
@@ -121,11 +133,13 @@ class Transport:
         }
         if call.content_type is not None:
             own["Content-Type"] = call.content_type
+        if any(sign in value for value in headers.values() for sign in "\r\n"):
+            raise ValueError("a header has a line break")
         return {**own, **headers}
 
     def _forget_idle_connections(self) -> None:
         if abs(self._clock() - self._last_used) > MAX_IDLE:
-            self._pools.clear()
+            self.close()
 
 
 def _unavailable(
@@ -147,9 +161,9 @@ def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str
     host = base_url.partition("://")[2]
     if any(isinstance(one, NameResolutionError) for one in chain):
         return f"the host name {host} cannot be resolved"
-    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+    if isinstance(error, ConnectTimeout):
         return f"no connection within {connect:g} s"
-    if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
+    if any(isinstance(one, ReadTimeout | ReadTimeoutError | TimeoutError) for one in chain):
         return f"no whole answer within {read:g} s"
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return "its certificate cannot be trusted"
@@ -163,7 +177,7 @@ def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str
 def _never_left(error: Exception) -> bool:
     """Whether the request provably did not get to Celonis."""
     # urllib3's NewConnectionError is a ConnectTimeoutError, too.
-    early = (ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
+    early = (InvalidURL, ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
     return any(isinstance(one, early) for one in _inner(error))
 
 
@@ -175,4 +189,5 @@ def _inner(error: BaseException) -> Iterator[BaseException]:
     current: object = error
     while isinstance(current, BaseException):
         yield current
-        current = current.args[0] if current.args else None
+        # requests wraps urllib3's MaxRetryError, which has its cause as ``reason``.
+        current = getattr(current, "reason", None) or (current.args[0] if current.args else None)

@@ -33,10 +33,6 @@ class RequestTime(Struct, frozen=True):
         """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
         return self._at(HAND_OVER_SECONDS + further * MORE_HAND_OVER_SECONDS, 0.0)
 
-    def handing_over(self, further: int = 0) -> Deadline:
-        """For one hand-over to the state machine, however late it is. ``further``: those that follow it."""
-        return self._at(further * MORE_HAND_OVER_SECONDS, HAND_OVER_SECONDS)
-
     def _at(self, reserve: float, least: float) -> Deadline:
         """``reserve`` before the answer; later if fewer than ``least`` seconds were left."""
         clock = self.answer.clock

@@ -25,7 +25,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
 from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
-from celonis_refresh.timing import Clock, Deadline, within
+from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
@@ -86,20 +86,18 @@ class Triggering(Struct, frozen=True):
 
     def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
         """Answers one request. Raises errors of the webhook, the configuration and the table."""
-        with within(time.accepting()):
-            source = self.source(source_name)
-            received = self._verified(source_name, source, request)
+        source = self.source(source_name)
+        received = self._verified(source_name, source, request)
         if received.answer is not None:
-            return self._at_once(received.answer, time)
+            return self._at_once(received.answer)
         answers = self._accept(source_name, received.outcomes, time)
         wanted = acknowledgement(source.effective())
-        return self._at_once(wanted, time) if wanted is not None else _one(answers)
+        return self._at_once(wanted) if wanted is not None else _one(answers)
 
-    def _at_once(self, answer: Answer, time: RequestTime) -> Reply:
+    def _at_once(self, answer: Answer) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
         if answer.confirm is not None:
-            with within(time.accepting()):
-                self.sns.confirm(answer.confirm)
+            self.sns.confirm(answer.confirm)
         return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
     def _verified(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
@@ -122,14 +120,13 @@ class Triggering(Struct, frozen=True):
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
         by = time.accepting()
-        with within(by):
-            wishes = [self._wish(source_name, outcome) for outcome in outcomes]
-            _complain(source_name, wishes)
-            deliveries = [each.delivery for each in wishes if each.delivery.claims]
-            acceptances = accept_batch(self.accepting.claims, deliveries, by)
+        wishes = [self._wish(source_name, outcome) for outcome in outcomes]
+        _complain(source_name, wishes)
+        deliveries = [each.delivery for each in wishes if each.delivery.claims]
+        acceptances = accept_batch(self.accepting.claims, deliveries, by)
         self._go_on(acceptances, time)
         for run_id, at in _started_before(acceptances).items():
-            self._finish(run_id, at, time)
+            self._finish(run_id, at)
         queue = iter(acceptances)
         return [_told(each, next(queue) if each.delivery.claims else None) for each in wishes]
 
@@ -154,8 +151,7 @@ class Triggering(Struct, frozen=True):
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
             answer = self._begin(accepted, acceptance, time.beginning(further))
-            with within(time.handing_over(further)):
-                hand_over(self.executions, accepted.run_id, answer)
+            hand_over(self.executions, accepted.run_id, answer)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
@@ -163,8 +159,7 @@ class Triggering(Struct, frozen=True):
             return None
         record = acceptance.records[accepted.run_id]
         try:
-            with within(deadline):
-                return self._start_first_job(record, deadline)
+            return self._start_first_job(record, deadline)
         except RefreshError as error:
             logger.warning(
                 "the state machine starts the job", extra={"run_id": accepted.run_id, "why": str(error)}
@@ -177,21 +172,19 @@ class Triggering(Struct, frozen=True):
     def _give_back(self, run: Run, deadline: Deadline) -> None:
         """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
         try:
-            with within(deadline):
-                self.tasks.give_back_claimed(run, deadline)
+            self.tasks.give_back_claimed(run, deadline)
         except StepMoved:
             return  # its start may have been sent
         except RefreshError as error:  # the task that starts the job frees it
             logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
 
-    def _finish(self, run_id: str, accepted_at: float, time: RequestTime) -> None:
+    def _finish(self, run_id: str, accepted_at: float) -> None:
         """A delivery that came again finishes what its first passage may have left undone."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
-        with within(time.handing_over()):
-            run = self.records.find(run_id)
-            if run is not None and run.status is RunStatus.OPENING:
-                hand_over(self.executions, run_id)
+        run = self.records.find(run_id)
+        if run is not None and run.status is RunStatus.OPENING:
+            hand_over(self.executions, run_id)
 
     def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> UnsavedAnswer | None:
         """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""

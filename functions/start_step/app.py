@@ -1,4 +1,4 @@
-"""Starts a data model load, once, after noting what was there before."""
+"""Start a data job or a data model load, once, after recording the baseline."""
 
 from celonis_refresh import assembly
 from celonis_refresh.observability import logger

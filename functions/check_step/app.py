@@ -1,4 +1,4 @@
-"""Looks at a data model load, proves that what it sees is ours, and says when to look again."""
+"""Poll a data job or a data model load, determine which execution is ours, and return when to poll again."""
 
 from celonis_refresh import assembly
 from celonis_refresh.observability import logger

@@ -1,8 +1,9 @@
-"""What the layer tells botocore of the AWS services has everything that the code calls."""
+"""The trimmed botocore of the layer describes every operation that the functions call."""
 
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import botocore
 import botocore.session
 import pytest
 from botocore import xform_name
+from botocore.loaders import Loader
 
-from celonis_refresh.aws import models
 from tests.template import documents
 
 BOTOCORE = Path(botocore.__file__).parent
@@ -22,7 +23,7 @@ WITHIN_TRANSACTIONS = {"ConditionCheckItem"}
 
 def operations() -> dict[str, tuple[str, ...]]:
     """``OPERATIONS`` of the script that the build runs."""
-    tree = ast.parse((documents.LAYER / "service_models.py").read_text(encoding="utf-8"))
+    tree = ast.parse((documents.LAYER / "trim_botocore.py").read_text(encoding="utf-8"))
     (found,) = (node for node in tree.body if isinstance(node, ast.AnnAssign))
     assert found.value is not None
     value: dict[str, tuple[str, ...]] = ast.literal_eval(found.value)
@@ -57,16 +58,20 @@ def test_every_operation_that_the_code_calls_is_there() -> None:
 
 
 @pytest.mark.parametrize("service", sorted(operations()))
-def test_a_client_of_the_short_description_is_one_of_the_long_one(service: str, tmp_path: Path) -> None:
-    scope: dict[str, Any] = {"__name__": "service_models"}
-    script = documents.LAYER / "service_models.py"
+def test_a_trimmed_description_is_the_whole_one_for_these_operations(service: str, tmp_path: Path) -> None:
+    shutil.copytree(BOTOCORE / "data", tmp_path / "data", ignore=_other_services)
+    scope: dict[str, Any] = {"__name__": "trim_botocore"}
+    script = documents.LAYER / "trim_botocore.py"
     exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), scope)  # noqa: S102
-    scope["write"](BOTOCORE, tmp_path)
+    scope["trim"](tmp_path / "data")
     short = botocore.session.get_session()
-    short.set_config_variable("data_path", str(tmp_path))  # what AWS_DATA_PATH sets
+    short.register_component(
+        "data_loader", Loader([str(tmp_path / "data")], include_default_search_paths=False)
+    )
     whole = botocore.session.get_session().get_service_model(service)
     model = short.get_service_model(service)
     assert set(model.operation_names) == set(operations()[service])
+    assert not (tmp_path / "data" / "s3").exists()
     for name in model.operation_names:
         one, other = model.operation_model(name), whole.operation_model(name)
         assert _form(one.input_shape) == _form(other.input_shape)
@@ -81,6 +86,12 @@ def test_a_client_of_the_short_description_is_one_of_the_long_one(service: str, 
         assert short.get_available_regions(service, partition) == regions
 
 
+def _other_services(folder: str, names: list[str]) -> set[str]:
+    """Copy one folder beside those that the functions need: it has to be removed."""
+    is_data = Path(folder).name == "data"
+    return {name for name in names if is_data and (BOTOCORE / "data" / name).is_dir()} - {*operations(), "s3"}
+
+
 def _form(shape: Any, above: tuple[str, ...] = ()) -> Any:
     """A shape down to its leaves; one that holds itself is told by its name."""
     if shape is None or shape.name in above:
@@ -93,7 +104,3 @@ def _form(shape: Any, above: tuple[str, ...] = ()) -> Any:
     if shape.type_name == "map":
         return {"key": _form(shape.key, inner), "value": _form(shape.value, inner)}
     return shape.type_name, shape.serialization
-
-
-def test_the_functions_know_the_services_that_the_layer_describes() -> None:
-    assert set(models.SERVICES) == set(operations())
