@@ -140,7 +140,11 @@ class Secrets(Struct, frozen=True):
     def connection(self, name: str) -> Connection:
         """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
         full = f"{self.stack}/connections/{name}"
-        return parse_connection(name, self._object(full, repr(full)))
+        try:
+            return parse_connection(name, self._object(full, repr(full)))
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise SecretUnreadable(repr(full), f"may not be read by this function ({code})") from None
 
     def webhook(self, name: str) -> tuple[str, ...]:
         """``current`` and, during a rotation, ``previous``. Raises ``WebhookSecretUnreadable``."""

@@ -388,4 +388,3 @@ class Start(Step):
         load.state.pop("began")
         self.models[step] = load.state
         return True
-

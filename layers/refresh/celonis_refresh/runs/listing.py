@@ -105,7 +105,17 @@ def shown(run: Run) -> dict[str, Any]:
 
 
 INTERNAL = frozenset(
-    {"rev", "evidence", "baseline", "sent_by", "pace", "poll_refusals", "cancel_refused", "queued_at", "rejected"}
+    {
+        "rev",
+        "evidence",
+        "baseline",
+        "sent_by",
+        "pace",
+        "poll_refusals",
+        "cancel_refused",
+        "queued_at",
+        "rejected",
+    }
 )
 """What is noted of a step for the tasks alone."""
 
