@@ -11,6 +11,7 @@ from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.resolution import resolve
+from celonis_refresh.pipelines.wishes import inapplicable
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.sizes import RunTooLarge, item_size, room_for_opening
 from celonis_refresh.timing import Clock, Deadline
@@ -28,7 +29,7 @@ class ModelTables(Struct):
 
     def resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
         """The facts for the run's record: ``loads`` by step, with the ids of their tables, and ``warnings``
-        about tables that are left out. Celonis is asked only where names are.
+        about options that are not valid or not used. Celonis is asked only where names are.
 
         Raises ``UnknownTable``, ``RunTooLarge`` and what the client raises.
         """
@@ -39,7 +40,8 @@ class ModelTables(Struct):
             step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in found.loads.items()
         }
         _check_size(run, loads)
-        return {"loads": loads} | ({"warnings": found.warnings} if found.warnings else {})
+        warnings = [*run.wish.warnings, *_unused(run), *found.warnings]
+        return {"loads": loads} | ({"warnings": warnings} if warnings else {})
 
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
         key = (definition.connection, definition.data_pool_id, model)
@@ -50,6 +52,12 @@ class ModelTables(Struct):
         tables = client.tables(definition.data_pool_id, model, timeout=deadline.left())
         self._kept[key] = (self.clock(), tables)
         return tables
+
+
+def _unused(run: Run) -> list[str]:
+    """Return warnings of options that the definition, which may have changed, has no use for."""
+    found = inapplicable(run.pipeline, run.definition, run.wish)
+    return [f"A trigger set {field}, which is not used: {expected}." for field, expected in found]
 
 
 def _check_size(run: Run, loads: dict[str, Any]) -> None:
