@@ -16,10 +16,11 @@ from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid
 from celonis_refresh.celonis.gate import OpenGate
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.passage.step import Means
+from celonis_refresh.passage.stopping import Stopping
 from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition
-from tests.fakes.bench import JOB, Bench, job_definition
+from tests.fakes.bench import JOB, RUN, Bench, job_definition
 from tests.fakes.clock import Clock
 from tests.unit.celonis.exchange import API_KEY, FakeCelonis, Reply, json_reply, pools_to
 
@@ -142,3 +143,31 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
     with pytest.raises(CelonisUnavailable, match="does not exist") as caught:
         client.execute_job("p", "j", "FULL")
     assert not caught.value.may_have_started
+
+
+def stop(vault: Vault, usable_after: float) -> list[str]:
+    """What a stopped run says of its job, whose secret can be used again so many seconds later."""
+    bench = vault.bench
+    bench.start("job-0")
+    vault.error = UNUSABLE[0]
+    usable_from = bench.clock.now + usable_after
+
+    def sleep(seconds: float) -> None:
+        bench.clock.sleep(seconds)
+        if bench.clock.now >= usable_from:
+            vault.error = None
+
+    stopping = Stopping(assembly.work_for, bench.clock, sleep)
+    return stopping.stop(bench.records.get(RUN), bench.deadline(297.0)).sentences
+
+
+def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: Vault) -> None:
+    vault.bench.celonis.jobs[JOB].seconds = 1000.0
+    assert stop(vault, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
+
+
+def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(vault: Vault) -> None:
+    began = vault.bench.clock.now
+    (sentence,) = stop(vault, 1e9)
+    assert "could not be looked at: Celonis cannot be called: The secret" in sentence
+    assert vault.bench.clock.now - began < 140.0

@@ -7,24 +7,24 @@ from typing import NoReturn, cast
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
-from celonis_refresh.celonis.errors import CelonisUnavailable
+from celonis_refresh.celonis.errors import ConnectionUnusable
 from celonis_refresh.errors import RefreshError
 
 
-def nothing_sent(reason: RefreshError) -> CelonisUnavailable:
+def nothing_sent(reason: RefreshError) -> ConnectionUnusable:
     """Return the error of a call that was not sent, for this reason."""
-    return CelonisUnavailable(
+    return ConnectionUnusable(
         f"Celonis cannot be called: {reason.message}", hint=reason.hint, method="", path=""
     )
 
 
 def unusable_client(reason: RefreshError) -> CelonisClient:
-    """Return a client whose every call raises ``CelonisUnavailable`` with this reason."""
+    """Return a client whose every call raises ``ConnectionUnusable`` with this reason."""
     return cast("CelonisClient", _Unusable(reason))
 
 
 def reload_or_wait(reload: Callable[[], Connection], unusable: tuple[type[RefreshError], ...]) -> Connection:
-    """Return the reloaded connection. Raises ``CelonisUnavailable`` in the place of ``unusable`` errors."""
+    """Return the reloaded connection. Raises ``ConnectionUnusable`` in the place of ``unusable`` errors."""
     try:
         return reload()
     except unusable as reason:
