@@ -13,7 +13,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.resolution import resolve
 from celonis_refresh.pipelines.wishes import inapplicable
 from celonis_refresh.runs.records import Run
-from celonis_refresh.runs.sizes import RunTooLarge, item_size, room_for_opening
+from celonis_refresh.runs.sizes import MAX_WARNING, RunTooLarge, cut, item_size, room_for_opening
 from celonis_refresh.timing import Clock, Deadline
 
 KEPT_SECONDS = 300.0
@@ -40,7 +40,7 @@ class ModelTables(Struct):
             step: {"kind": load.kind.value, "tables": dict(load.tables)} for step, load in found.loads.items()
         }
         _check_size(run, loads)
-        warnings = [*run.wish.warnings, *_unused(run), *found.warnings]
+        warnings = [cut(text, MAX_WARNING) for text in (*run.wish.warnings, *_unused(run), *found.warnings)]
         return {"loads": loads} | ({"warnings": warnings} if warnings else {})
 
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:

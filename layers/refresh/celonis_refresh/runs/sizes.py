@@ -22,6 +22,8 @@ MAX_OUTCOME = 8 * 1024
 MAX_SENTENCE = 4 * 1024
 """Of an outcome: the sentence of the error, before what was found when the run was closed."""
 MAX_ERROR = 256
+MAX_WARNING = 768
+"""Of each warning of a run: there are fewer than ten."""
 
 
 class RunTooLarge(RefreshError):
