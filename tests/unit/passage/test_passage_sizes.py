@@ -171,6 +171,26 @@ def test_what_cannot_fit_is_refused_when_the_run_opens_and_the_run_is_closed() -
     assert (len(told), "Name fewer tables" in told[0]) == (1, True)
 
 
+@pytest.mark.parametrize("merged", [True, False])
+def test_tables_that_cannot_fit_do_not_fail_the_other_triggers_of_a_run(*, merged: bool) -> None:
+    door = Entrance()
+    definition = greatest(door, tables=100, length=20, as_wished=True)
+    for model in MODELS:
+        door.bench.celonis.model_tables[model] = [
+            ModelTable(f"{model[:8]}-{each:03}".ljust(36, "t"), "x", alias_or_name="y" * 200)
+            for each in range(100)
+        ]
+    wanted = Wish(tables=frozenset("x"), as_defined=False, merged=merged)
+    run = Run(new_record("otc-1", "otc", wanted, "at", definition))
+    if not merged:
+        with pytest.raises(RunTooLarge):
+            door.tables.resolved(run, door.bench.deadline())
+        return
+    facts = door.tables.resolved(run, door.bench.deadline())
+    assert facts["loads"] == {f"load-{number}": {"kind": "complete", "tables": {}} for number in range(20)}
+    assert ["all tables are loaded" in text for text in facts["warnings"]] == [True]
+
+
 def test_what_cannot_fit_is_not_started_by_a_webhook_either() -> None:
     door = Entrance()
     door.definitions["otc"] = greatest(door, tables=100, length=20, as_wished=True)
