@@ -7,6 +7,10 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 STACKS = Path(__file__).parent / "stack"
 LAST = "test_afterwards"

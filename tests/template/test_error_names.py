@@ -15,8 +15,13 @@ from tests.template import documents
 OF_AWS = {
     "Lambda.AWSLambdaException",
     "Lambda.ClientExecutionTimeoutException",
+    "Lambda.EC2ThrottledException",
+    "Lambda.EC2UnexpectedException",
+    "Lambda.ENILimitReachedException",
+    "Lambda.ResourceNotReadyException",
     "Lambda.SdkClientException",
     "Lambda.ServiceException",
+    "Lambda.SubnetIPAddressLimitReachedException",
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
     "Runtime.ExitError",
@@ -82,6 +87,10 @@ def test_what_is_retried_once_is_retried_until_the_timeout_as_well() -> None:
 @pytest.mark.parametrize("name", ["CelonisThrottled", "CelonisUnavailable", "TableBusy", "StepMoved"])
 def test_what_passes_by_itself_is_retried(name: str) -> None:
     assert name in matched()
+
+
+def test_what_passes_of_lambda_is_retried_also_in_a_vpc_and_after_an_idle_time() -> None:
+    assert OF_AWS - {"States.ALL"} <= matched()
 
 
 @pytest.mark.parametrize("name", ["RunClosed", "AuthenticationFailed", "JobFailed", "InvalidDefinition"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,15 +11,22 @@ import pytest
 from botocore.exceptions import ClientError
 
 from celonis_refresh import assembly
-from celonis_refresh.aws.configuration import ConfigurationUnavailable
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretUnreadable
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.celonis import client as client_module
+from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid, FieldProblem
 from celonis_refresh.celonis.gate import OpenGate
+from celonis_refresh.errors import Problem, RefreshError
+from celonis_refresh.passage.step import Means
+from celonis_refresh.passage.stopping import Stopping
+from celonis_refresh.passage.tasks import Tasks
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
-from tests.fakes.bench import job_definition
+from tests.fakes.bench import JOB, RUN, Bench, job_definition
 from tests.fakes.clock import Clock
-from tests.unit.celonis.exchange import API_KEY, FakeCelonis, json_reply, session_to
+from tests.unit.celonis.exchange import API_KEY, FakeCelonis, Reply, json_reply, session_to
 
 
 def test_a_connection_that_was_changed_is_used_after_five_minutes_at_the_latest(
@@ -102,3 +110,130 @@ def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
         raise unknown()
     assert caught.value.known is None
     assert "could not be listed" in caplog.text
+
+
+@dataclass
+class Vault:
+    """Gives the connection of a bench while its secret can be used. ``error``: why it cannot be."""
+
+    bench: Bench
+    error: RefreshError | None = None
+
+    def client_for(self, _: Definition) -> CelonisClient:
+        if self.error:
+            raise self.error
+        return self.bench.celonis.client
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Vault:
+    """One run with one job, over the parts as the functions put them together."""
+    bench = Bench()
+    bench.job().before(6000.0)
+    bench.open(job_definition())
+    vault = Vault(bench)
+    monkeypatch.setattr(assembly, "client_for", vault.client_for)
+    bench.tasks = Tasks(Means(bench.records, bench.leases, assembly.work_for, bench.clock))
+    return vault
+
+
+UNUSABLE = [
+    SecretUnreadable("'stack/connections/default'", "does not exist"),
+    ConnectionInvalid("default", [FieldProblem("auth.key", "is wrong", "the value as Celonis shows it")]),
+    InvalidDefinition("The definition", [Problem("data_pool", "names another host")]),
+]
+
+
+@pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
+def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
+    vault: Vault, error: RefreshError
+) -> None:
+    bench = vault.bench
+    bench.start("job-0")
+    vault.error = error
+    for _ in range(3):
+        assert bench.wait(bench.check("job-0"))["status"] == "RUNNING"
+    assert error.message in str(bench.state("job-0")["trouble"])
+    vault.error = None
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert len(bench.celonis.jobs[JOB].mine) == 1
+
+
+def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: Vault) -> None:
+    bench = vault.bench
+    bench.celonis.jobs[JOB].before(1.0, seconds=60.0)
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    vault.error = UNUSABLE[0]
+    for task in (bench.check, bench.start, bench.check):
+        assert bench.wait(task("job-0"))["status"] == "WAITING"
+    vault.error = None
+    assert bench.go("job-0") == "SUCCEEDED"
+
+
+def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_reason(vault: Vault) -> None:
+    bench = vault.bench
+    bench.start("job-0")
+    vault.error = UNUSABLE[0]
+    assert bench.go("job-0") == "JobTimedOut"
+    assert "'stack/connections/default' does not exist" in str(bench.state("job-0")["message"])
+
+
+@pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
+def test_a_secret_that_cannot_be_used_at_the_beginning_fails_the_run_and_says_why(
+    vault: Vault, error: RefreshError
+) -> None:
+    vault.error = error
+    with pytest.raises(type(error)) as caught:
+        vault.bench.start("job-0")
+    assert str(caught.value) == str(error)
+    assert vault.bench.celonis.sent == []
+
+
+def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored = [Connection("rotated", "https://team.eu-1.celonis.cloud", API_KEY)]
+
+    def read(_: str) -> Connection:
+        if not stored:
+            raise UNUSABLE[0]
+        return stored.pop()
+
+    celonis = FakeCelonis(Reply(401), Reply(401))
+    kept = Kept(read, assembly.CONNECTION_SECONDS, Clock())
+    monkeypatch.setattr(assembly, "connections", lambda: kept)
+    monkeypatch.setattr(assembly, "table", lambda: None)
+    monkeypatch.setattr(assembly, "Asking", lambda *_: OpenGate())
+    monkeypatch.setattr(client_module, "make_session", lambda: session_to(celonis))
+    client = assembly.client_for(job_definition(connection="rotated"))
+    with pytest.raises(CelonisUnavailable, match="does not exist") as caught:
+        client.execute_job("p", "j", "FULL")
+    assert not caught.value.may_have_started
+
+
+def stop(vault: Vault, usable_after: float) -> list[str]:
+    """What a stopped run says of its job, whose secret can be used again so many seconds later."""
+    bench = vault.bench
+    bench.start("job-0")
+    vault.error = UNUSABLE[0]
+    usable_from = bench.clock.now + usable_after
+
+    def sleep(seconds: float) -> None:
+        bench.clock.sleep(seconds)
+        if bench.clock.now >= usable_from:
+            vault.error = None
+
+    stopping = Stopping(assembly.work_for, bench.clock, sleep)
+    return stopping.stop(bench.records.get(RUN), bench.deadline(297.0)).sentences
+
+
+def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: Vault) -> None:
+    vault.bench.celonis.jobs[JOB].seconds = 1000.0
+    assert stop(vault, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
+
+
+def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(vault: Vault) -> None:
+    began = vault.bench.clock.now
+    (sentence,) = stop(vault, 1e9)
+    assert "could not be looked at: Celonis cannot be called: The secret" in sentence
+    assert vault.bench.clock.now - began < 140.0

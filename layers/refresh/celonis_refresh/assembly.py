@@ -17,10 +17,18 @@ from typing import TYPE_CHECKING, Protocol
 from botocore.exceptions import ClientError
 
 from celonis_refresh.aws import clients, environment
-from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, Secrets, is_passing
+from celonis_refresh.aws.configuration import (
+    ConfigurationUnavailable,
+    Parameters,
+    Secrets,
+    SecretUnreadable,
+    is_passing,
+)
 from celonis_refresh.aws.kept import Kept
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.celonis.errors import ConnectionInvalid
+from celonis_refresh.celonis.unusable import reload_or_wait, unusable_client
 from celonis_refresh.errors import Problem
 from celonis_refresh.observability import logger
 from celonis_refresh.passage.asking import Asking
@@ -43,6 +51,8 @@ if TYPE_CHECKING:
 CONNECTION_SECONDS = 300
 MAX_KNOWN = 100
 """Names of pipelines that are read for an error: ten requests at most."""
+UNUSABLE = (SecretUnreadable, ConnectionInvalid, InvalidDefinition)
+"""What a secret that cannot be used raises; the last where it names another team than the definition."""
 ANSWER_SECONDS = 3.0
 """Kept back from a function's own time-out, so that it can still say what went wrong."""
 
@@ -106,7 +116,7 @@ def connections() -> Kept[Connection]:
 def _client(connection: str) -> CelonisClient:
     return CelonisClient(
         connections().get(connection),
-        reload=lambda: connections().renew(connection),
+        reload=lambda: reload_or_wait(lambda: connections().renew(connection), UNUSABLE),
         gate=Asking(table(), connection, time.time),
     )
 
@@ -152,9 +162,19 @@ def naming_pipelines() -> Iterator[None]:
 
 
 def work_for(run: Run, step: str) -> Work:
-    """The job or load behind a step of a run."""
+    """The job or load behind a step of a run.
+
+    A secret that cannot be used fails a run that has done nothing yet. Later, when it could be used before,
+    the steps wait for it as they wait for Celonis.
+    """
     definition = run.definition
-    client, pool = client_for(definition), definition.data_pool_id
+    pool = definition.data_pool_id
+    try:
+        client = client_for(definition)
+    except UNUSABLE as reason:
+        if not any(run.steps.values()):
+            raise
+        client = unusable_client(reason)
     if step.startswith("job-"):
         return JobWork(client, pool, run.plan.job(step))
     return LoadWork(client, pool, run.plan.load(step), resolved_load(run, step))

@@ -64,6 +64,10 @@ def _refused_in_between() -> Iterator[Case]:
         race = theirs(when="before_next", seconds=15)
         yield job_case(f"job: theirs in between, ours refused with {status}", job=knobs, before=race)
         yield load_case(f"load: theirs in between, ours refused with {status}", model=knobs, before=race)
+        unseen = {**knobs, "stale": 6}
+        yield job_case(
+            f"job: theirs in between, ours refused with {status}, shown late", job=unseen, before=race
+        )
         longer = theirs(when="before_next", seconds=25)
         fail = {"definition": {"when_busy": "fail"}, "before": longer}
         yield job_case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from local.faults.themes.acts import stop_while_running
 from local.standing import STACK_NAME
 
 WHOLE = ok(1, 1)
+UNUSABLE_SECONDS = 4.0
 
 
 def cases() -> Iterator[Case]:
@@ -221,6 +223,12 @@ def _secrets() -> Iterator[Case]:
         says=("does not exist",),
     )
     yield job_case(
+        "the connection's secret cannot be used for a while, and is then replaced",
+        job={"seconds": 12},
+        alone=True,
+        during=_unusable_for_a_while,
+    )
+    yield job_case(
         "the connection's secret is deleted while the job runs, and the run is stopped",
         Expected(("ABORTED Aborted",), 1, 0),
         job={"seconds": 30},
@@ -235,6 +243,17 @@ def _secrets() -> Iterator[Case]:
 def _deleted(scene: Scene) -> None:
     name = f"{STACK_NAME}/connections/{scene.team.connection}"
     scene.ground.stack.client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def _unusable_for_a_while(scene: Scene) -> None:
+    """Celonis refuses the old credentials, and the secret holds no new ones yet."""
+    scene.until_started()
+    scene.connect(["nothing"])
+    scene.team.credentials = {kind: scene.team.new_secret(kind) for kind in scene.team.credentials}
+    scene.team.install()
+    scene.until_in("CheckJob")
+    time.sleep(UNUSABLE_SECONDS)
+    scene.connect(scene.team.document())
 
 
 def _deleted_and_stopped(scene: Scene) -> None:

@@ -375,6 +375,21 @@ def test_an_unknown_table_of_the_only_trigger_fails_the_run_that_follows() -> No
     assert "warnings" not in door.bench.records.get(run_id).item
 
 
+def test_options_that_a_changed_definition_has_no_use_for_are_named_in_the_record() -> None:
+    door = Entrance(definitions={"otc": job_definition(loads=[{"data_model": MODEL}])})
+    opens(door, {"pipeline": "otc"}, "first")
+    opens(door, {"pipeline": "otc", "mode": "FULL", "tables": "all"}, "second")
+    run_id = str((door.bench.table.get(SLOT) or {})["pending"]["run_id"])
+    _end_and_pass_on(door, "first")
+    door.definitions["otc"] = job_definition(
+        jobs=[{"job": JOB}], loads=[{"data_model": MODEL, "started_by": "job"}]
+    )
+    assert opens(door, {"run_id": run_id}, run_id)["status"] == "opened"
+    assert [text.split(":")[0] for text in door.bench.records.get(run_id).warnings] == [
+        "A trigger set tables, which is not used"
+    ]
+
+
 def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
     door = Entrance()
     door.definitions["otc"] = job_definition(loads=PARTIAL)

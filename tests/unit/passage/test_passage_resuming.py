@@ -63,6 +63,22 @@ def test_a_retry_waits_for_the_job_and_goes_on_after_it() -> None:
     assert (holder(desk.bench), holder(desk.bench, MODEL_LEASE)) == (None, None)
 
 
+def test_a_job_whose_id_is_written_in_another_way_by_now_is_not_executed_a_second_time() -> None:
+    job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
+    desk = Desk(definition=job_definition(jobs=[{"job": job}]))
+    bench = desk.bench
+    lane = bench.job(job, seconds=6 * HOURS)
+    lane.before(12 * HOURS)
+    bench.celonis.jobs[job.lower()] = lane
+    bench.start("job-0")
+    bench.clock.sleep(60.0)
+    bench.check("job-0")
+    desk.end("FAILED", "Lambda.Unknown", "AWS failed.")
+    desk.definitions["otc"] = job_definition(jobs=[{"job": job.lower()}])
+    assert bench.go("job-0", retried(desk)) == "SUCCEEDED"
+    assert len(lane.mine) == 1
+
+
 def test_the_lease_of_the_failed_run_is_held_until_its_job_has_ended() -> None:
     desk = left_running()
     assert desk.round().leases == []

@@ -10,12 +10,13 @@ from celonis_refresh.celonis.records import ModelTable, TaskFailure
 from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.opening import Execution, Opened, Opening
 from celonis_refresh.pipelines.definition import MAX_STEPS, Definition
+from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish
+from celonis_refresh.pipelines.wishes import MAX_REASONS, MAX_WARNING_LENGTH, MAX_WARNINGS, Reason, Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.listing import shown
-from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.records import Run, RunStatus, new_record
 from celonis_refresh.runs.sizes import (
     END_BYTES,
     MAX_ITEM,
@@ -24,7 +25,7 @@ from celonis_refresh.runs.sizes import (
     item_size,
     room_for_opening,
 )
-from tests.fakes.bench import POOL, RUN
+from tests.fakes.bench import POOL, RUN, job_definition
 from tests.fakes.celonis import Lane
 from tests.fakes.parts import closing_over
 from tests.unit.passage.entrance import Entrance, source_of
@@ -133,6 +134,23 @@ def test_a_run_that_fits_when_it_opens_can_be_closed_whatever_its_steps_store() 
     assert item_size(closed.item) <= MAX_ITEM
 
 
+def test_the_warnings_of_a_run_leave_room_for_its_end() -> None:
+    unknown = [f"{number:02x}".ljust(256, "ü") for number in range(100)]
+    definition = job_definition(loads=[{"data_model": MODELS[0]}])
+    wanted = Wish(
+        tables=frozenset(unknown),
+        mode=Mode.FULL,
+        merged=True,
+        warnings=tuple(f"{number}".ljust(MAX_WARNING_LENGTH, "\U0001f6d1") for number in range(MAX_WARNINGS)),
+    )
+    door = Entrance()
+    door.bench.celonis.model_tables[MODELS[0]] = [ModelTable("t-1", "ORDERS")]
+    run = Run(new_record("otc-1", "otc", wanted, "at", definition))
+    warnings = door.tables.resolved(run, door.bench.deadline())["warnings"]
+    assert len(warnings) == MAX_WARNINGS + 1
+    assert item_size({"warnings": warnings}) + MAX_OUTCOME <= END_BYTES - 2048
+
+
 def test_what_cannot_fit_is_refused_when_the_run_opens_and_the_run_is_closed() -> None:
     door = Entrance()
     door.definitions["otc"] = greatest(door, tables=10, length=10)
@@ -151,6 +169,26 @@ def test_what_cannot_fit_is_refused_when_the_run_opens_and_the_run_is_closed() -
     told = closes(door, error.name, str(error))
     assert is_closed(door)
     assert (len(told), "Name fewer tables" in told[0]) == (1, True)
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_tables_that_cannot_fit_do_not_fail_the_other_triggers_of_a_run(*, merged: bool) -> None:
+    door = Entrance()
+    definition = greatest(door, tables=100, length=20, as_wished=True)
+    for model in MODELS:
+        door.bench.celonis.model_tables[model] = [
+            ModelTable(f"{model[:8]}-{each:03}".ljust(36, "t"), "x", alias_or_name="y" * 200)
+            for each in range(100)
+        ]
+    wanted = Wish(tables=frozenset("x"), as_defined=False, merged=merged)
+    run = Run(new_record("otc-1", "otc", wanted, "at", definition))
+    if not merged:
+        with pytest.raises(RunTooLarge):
+            door.tables.resolved(run, door.bench.deadline())
+        return
+    facts = door.tables.resolved(run, door.bench.deadline())
+    assert facts["loads"] == {f"load-{number}": {"kind": "complete", "tables": {}} for number in range(20)}
+    assert ["all tables are loaded" in text for text in facts["warnings"]] == [True]
 
 
 def test_what_cannot_fit_is_not_started_by_a_webhook_either() -> None:

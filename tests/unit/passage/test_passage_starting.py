@@ -251,16 +251,65 @@ def test_what_a_start_before_was_answered_is_not_taken_for_the_answer_to_the_nex
 
 
 @pytest.mark.parametrize("status", [400, 405, 422])
-def test_a_refusal_while_nothing_is_under_way_is_for_good(status: int) -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = [rejected(status)]
+def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(status: int) -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = [rejected(status), rejected(status)]
     out = Outgoing(bench)
-    with pytest.raises(CelonisError) as caught:
-        bench.start("job-0")
-    assert caught.value.name == "CelonisRejected"
-    assert out.log == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions", FREED]
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    assert out.take()[:7] == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions"]
+    assert holder(bench) is None
+    began = bench.clock.now
+    assert bench.go("job-0") == "CelonisRejected"
+    assert 30.0 <= bench.clock.now - began < 60.0
+    assert out.calls[-5:] == ["job", "executions", "execute_job", "job", "executions"]
+    assert (out.calls.count("execute_job"), holder(bench)) == (1, None)
     state = bench.state("job-0")
-    assert (state["outcome"], state["error"]) == ("FAILED", "CelonisRejected")
+    assert (state["outcome"], state["error"], state["message"]) == ("FAILED", "CelonisRejected", "Refused.")
+
+
+def test_a_refusal_because_of_an_execution_that_no_poll_shows_yet_is_waited_out() -> None:
+    bench = opened(job_definition(settle=30))
+    lane = bench.celonis.jobs[JOB]
+    lane.lags = Lags((25.0,))
+
+    def slips_in(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before") and len(lane.starts) == 1:
+            lane.begin(mine=False, at=bench.clock.now, seconds=90.0, outcome="SUCCESS")
+
+    bench.celonis.hook = slips_in
+    bench.celonis.faults["execute_job"] = [rejected(422)]
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert (len(starts(bench)), len(lane.mine)) == (2, 1)
+
+
+def test_every_refusal_after_something_was_seen_running_is_judged_anew() -> None:
+    bench = opened(job_definition(settle=30))
+    lane = bench.celonis.jobs[JOB]
+    bench.celonis.faults["execute_job"] = [rejected(400), rejected(400)]
+    bench.wait(bench.start("job-0"))
+    lane.begin(mine=False, at=bench.clock.now, seconds=40.0, outcome="SUCCESS")
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert (len(starts(bench)), len(lane.mine)) == (3, 1)
+
+
+@pytest.mark.parametrize("takes_effect", [True, False])
+def test_a_repeat_that_is_refused_for_any_reason_leaves_the_first_start_to_the_polls(
+    *, takes_effect: bool
+) -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = ["before", rejected(422)]
+    lane = bench.celonis.jobs[JOB]
+    bench.start("job-0")
+
+    def arrives_late(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before") and takes_effect:
+            lane.lags = Lags((20.0,))
+            lane.post(bench.clock.now, "FULL")
+
+    bench.celonis.hook = arrives_late
+    end = bench.go("job-0")
+    assert (end, len(starts(bench))) == ("SUCCEEDED" if takes_effect else "CelonisRejected", 2)
+    assert bench.state("job-0").get("message") == (None if takes_effect else "Refused.")
     assert holder(bench) is None
 
 

@@ -510,6 +510,80 @@ def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
     assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
 
 
+ALL_OF_IT = ("FULL", True)
+
+
+@pytest.mark.parametrize(
+    ("invalid", "wider"),
+    [
+        ({"mode": {"path": "type"}}, ("FULL", False)),
+        ({"mode": {"path": "lower"}}, ("FULL", False)),
+        ({"tables": {"path": "type"}}, (None, True)),
+        ({"mode": {"path": "lower"}, "tables": {"path": "number"}}, ALL_OF_IT),
+        ({"mode": "FULL", "tables": {"path": "type"}}, ALL_OF_IT),
+        ({"mode": "DELTA", "tables": ["VBAK"], "when": "type"}, (None, False)),
+        ({"mode": "FULL", "reason": {"path": "abs(type)"}}, ("FULL", False)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_run_covers_what_an_invalid_rule_for_its_pipeline_can_have_asked_for(
+    invalid: dict[str, Any], wider: tuple[str | None, bool], order: int
+) -> None:
+    door = entrance(otc=job_definition(loads=[{"data_model": MODEL}]))
+    door.bench.model()
+    rules = [{"pipeline": "otc"}, {"pipeline": "otc", **invalid}][::order]
+    body = {"type": "orders.loaded", "lower": "full", "number": 3}
+    reply = door.receive(door.signed(body=body), source_of(*rules))
+    assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
+    run = door.bench.records.get(RUN_ID)
+    assert (run.wish.mode, run.wish.complete, run.wish.merged) == (*wider, True)
+    (warning,) = run.wish.warnings
+    assert warning.startswith(reply.body["errors"][0].split(". ")[0])
+    assert "does all that" in warning
+
+
+def test_a_follow_up_covers_an_invalid_rule_and_its_record_says_so() -> None:
+    door = entrance()
+    door.deliver("d-0")
+    rules = ({"pipeline": "otc"}, {"pipeline": "otc", "mode": {"path": "type"}})
+    assert runs(door.deliver("d-1", source_of(*rules)))[0][1] == "joined"
+    pending = (door.bench.table.get(SLOT) or {})["pending"]["wish"]
+    assert (pending["mode"], len(pending["warnings"])) == ("FULL", 1)
+
+
+def test_a_warning_about_a_rule_is_in_the_record_and_the_first_job_is_started_later() -> None:
+    door = entrance()
+    rules = ({"pipeline": "otc"}, {"pipeline": "otc", "mode": {"path": "type"}})
+    door.deliver(source=source_of(*rules))
+    assert (starts(door.bench), door.executions.asked) == ([], [RUN_ID])
+    run = door.bench.records.get(RUN_ID)
+    facts = door.tables.resolved(run, door.bench.deadline())
+    assert facts["warnings"] == list(run.wish.warnings)
+
+
+@pytest.mark.parametrize(
+    ("definition", "options"),
+    [
+        (load_definition(), {"mode": "FULL"}),
+        (job_definition(), {"tables": "all"}),
+        (job_definition(), {"tables": ["VBAK"]}),
+    ],
+)
+def test_options_that_a_pipeline_has_no_use_for_are_a_warning_beside_a_sound_rule(
+    definition: Definition, options: dict[str, Any]
+) -> None:
+    door = entrance(otc=definition)
+    door.bench.model()
+    reply = door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "otc", **options}))
+    assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
+    wanted = door.bench.records.get(RUN_ID).wish
+    assert (wanted.mode, wanted.complete, wanted.tables) == (None, False, frozenset())
+    assert "'otc' has no data" in wanted.warnings[0]
+    with pytest.raises(InvalidTrigger):
+        door.deliver("d-2", source_of({"pipeline": "otc", **options}))
+
+
 def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

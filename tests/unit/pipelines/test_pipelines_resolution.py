@@ -203,3 +203,14 @@ def test_many_names_are_cut_short() -> None:
 
 def test_a_model_without_tables_is_told_so() -> None:
     assert "Tables there are: none." in str(UnknownTable(["VBAK"], []))
+
+
+def test_the_id_of_a_table_may_be_written_in_capitals() -> None:
+    table = "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"
+    definition = read_definition(
+        "The definition",
+        Definition,
+        {"data_pool": "p", "loads": [{"data_model": "m", "kind": "partial", "tables": [table.upper()]}]},
+    )
+    found = resolve(make_plan(definition, Wish()), {"m": [ModelTable(table, "VBAK")]})
+    assert found.loads["load-0"].tables == {table: "VBAK"}

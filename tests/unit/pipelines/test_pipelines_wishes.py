@@ -13,7 +13,7 @@ from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, De
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, check_takes_tables, wish
+from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, check_applicable, covering, wish
 
 
 def reason(number: int, at: str = "2026-01-01T00:00:00.000Z") -> Reason:
@@ -163,14 +163,45 @@ def test_tables_of_a_pipeline_that_loads_none_by_itself_are_refused(
     started_by: tuple[str, ...], tables: object
 ) -> None:
     with pytest.raises(InvalidTrigger) as caught:
-        check_takes_tables("otc", job_loads(*started_by), wish(None, tables, []))
+        check_applicable("otc", job_loads(*started_by), wish(None, tables, []))
     assert [problem.field for problem in caught.value.problems] == ["tables"]
     assert "'otc' has no data model load" in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["FULL", "DELTA"])
+def test_a_mode_for_a_pipeline_without_jobs_is_refused(mode: str) -> None:
+    document = {"data_pool": "p", "loads": [{"data_model": "m"}]}
+    definition = read_definition("The definition", Definition, document)
+    with pytest.raises(InvalidTrigger, match="'otc' has no data job") as caught:
+        check_applicable("otc", definition, wish(mode, ["VBAK"], []))
+    assert [problem.field for problem in caught.value.problems] == ["mode"]
+    check_applicable("otc", definition, wish(None, ["VBAK"], []))
+
+
+@given(
+    st.sampled_from(["FULL", "DELTA", None, "full", 1]),
+    st.sampled_from([None, "all", ["VBAK"], [], "VBAK", ["x" * 257]]),
+)
+def test_options_that_are_not_valid_are_covered_by_everything(mode: object, tables: object) -> None:
+    found = covering("otc", job_loads("run"), mode, tables, "w" * 500)
+    assert found.mode == (mode if mode in ("FULL", "DELTA", None) else "FULL")
+    assert found.complete == (tables not in (None, ["VBAK"]))
+    assert (found.merged, found.warnings) == (True, ("w" * 300,))
+    assert Wish.from_json(found.to_json()) == found
+
+
+def test_warnings_are_joined_each_once_and_few() -> None:
+    parts = [Wish(warnings=(f"w-{number}",)) for number in range(7)]
+    for order in (parts, parts[::-1], [*parts, *parts]):
+        whole = Wish()
+        for part in order:
+            whole = whole.join(part)
+        assert whole.warnings == ("w-0", "w-1", "w-2", "w-3", "w-4")
+
+
 def test_tables_of_a_pipeline_with_a_load_of_its_own_are_taken() -> None:
-    check_takes_tables("otc", job_loads("job", "run"), wish(None, ["VBAK"], []))
-    check_takes_tables("otc", job_loads(), wish("FULL", None, []))
+    check_applicable("otc", job_loads("job", "run"), wish(None, ["VBAK"], []))
+    check_applicable("otc", job_loads(), wish("FULL", None, []))
 
 
 def test_the_json_of_a_wish_is_what_the_record_shows() -> None:

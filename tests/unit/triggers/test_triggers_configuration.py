@@ -97,6 +97,13 @@ def test_what_does_not_pass_is_raised_as_it_is() -> None:
     assert not is_passing(told.value)
 
 
+@pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure"])
+def test_a_connection_that_may_not_be_read_is_named_with_the_reason(code: str) -> None:
+    with pytest.raises(SecretUnreadable, match=code) as told:
+        Aws(error=refusal(code)).secrets.connection("default")
+    assert "stack/connections/default" in str(told.value)
+
+
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "a\0", "", "é", "-a", "a" * 49, "a\n", "*", "../otc"])
 def test_what_is_no_name_is_never_asked_for(name: str) -> None:
     aws = Aws()

@@ -15,17 +15,20 @@ from celonis_refresh.passage.reconciling import (
     MIN_CLOSE_SECONDS,
     MIN_SECONDS,
     PATIENCE_SECONDS,
+    UNUSED_SECONDS,
     Findings,
 )
+from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.claims import Acceptance, Claim
-from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.errors import StepMoved, TableBusy
 from celonis_refresh.runs.lease_items import lease_item
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.timing import iso
 from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
+from tests.fakes.celonis import quiet
 from tests.fakes.clock import START
 from tests.fakes.dynamodb import client_error
 from tests.fakes.leases import take
@@ -170,6 +173,97 @@ def test_a_lease_of_an_open_run_is_left_alone() -> None:
     old(desk)
     assert desk.round().leases == []
     assert holder(desk.bench) == RUN
+
+
+def died_holding(definition: Definition, call: str, before: int = 0) -> Desk:
+    """A run whose start died at a call to Celonis, with its leases, before it sent anything."""
+    desk = Desk(definition=definition)
+    bench = desk.bench
+    bench.model()
+    bench.job("job-b").before(600.0)
+    seen: list[str] = []
+
+    def dies(name: str, when: str) -> None:
+        seen.append(name) if (name, when) == (call, "before") else None
+        if len(seen) > before:
+            raise Crashed
+
+    bench.celonis.hook = dies
+    with pytest.raises(Crashed):
+        bench.start("job-0")
+    bench.celonis.hook = lambda name, when: None
+    return desk
+
+
+INNER = job_definition(
+    jobs=[[{"job": JOB}, {"job": "job-b"}]], loads=[{"data_model": MODEL, "started_by": "job"}]
+)
+
+
+@pytest.mark.parametrize(
+    ("definition", "leases"), [(job_definition(), [JOB_LEASE]), (INNER, [JOB_LEASE, MODEL_LEASE])]
+)
+def test_the_leases_of_a_task_that_died_before_its_start_are_freed_and_acquired_again_by_its_retry(
+    definition: Definition, leases: list[str]
+) -> None:
+    desk = died_holding(definition, "job")
+    bench = desk.bench
+    bench.clock.sleep(UNUSED_SECONDS - 1.0)
+    assert desk.round().leases == []
+    bench.clock.sleep(1.0)
+    assert sorted(desk.round().leases) == leases
+    assert [holder(bench, lease) for lease in leases] == [None] * len(leases)
+    bench.open(definition, "other-1", "other")
+    assert bench.start("job-0", "other-1")["status"] == "RUNNING"
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.go("job-0", "other-1") == "SUCCEEDED"
+    if definition is not INNER:
+        assert bench.go("job-0") == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("step", ["job-0", "load-0"])
+def test_a_lease_of_a_step_that_may_have_been_started_is_never_freed_while_its_run_is_open(step: str) -> None:
+    desk = Desk(definition=job_definition() if step == "job-0" else load_definition())
+    bench = desk.bench
+    bench.model()
+    lease = JOB_LEASE if step == "job-0" else MODEL_LEASE
+    bench.celonis.faults |= {name: ["before"] for name in ("execute_job", "load_model")}
+    bench.start(step)
+    bench.clock.sleep(UNUSED_SECONDS * 10)
+    assert desk.round().leases == []
+    assert holder(bench, lease) == RUN
+
+
+def test_a_model_that_a_started_job_may_load_keeps_its_lease() -> None:
+    desk = Desk(definition=INNER)
+    desk.bench.model()
+    desk.bench.start("job-0")
+    desk.bench.clock.sleep(UNUSED_SECONDS * 10)
+    assert desk.round().leases == []
+    assert holder(desk.bench, MODEL_LEASE) == RUN
+
+
+@pytest.mark.parametrize("definition", [job_definition(), INNER], ids=["job", "job with model"])
+def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(definition: Definition) -> None:
+    desk = Desk(definition=definition)
+    bench = desk.bench
+    bench.model()
+
+    def reconciled(name: str, when: str) -> None:
+        if (name, when) == ("executions", "after") or bench.celonis.hook is quiet:
+            return
+        if name == "executions":
+            bench.celonis.hook = quiet
+            bench.clock.sleep(UNUSED_SECONDS)
+            assert desk.round().leases != []
+            bench.open(job_definition(), "other-1", "other")
+            assert bench.start("job-0", "other-1")["status"] == "RUNNING"
+
+    bench.celonis.hook = reconciled
+    with pytest.raises(StepMoved):
+        bench.tasks.start(RUN, "job-0", bench.deadline(10_000.0))
+    assert [sent[0] for sent in bench.celonis.sent].count("execute_job") == 1
+    assert holder(bench) == "other-1"
 
 
 def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() -> None:

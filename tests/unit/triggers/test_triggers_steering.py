@@ -352,6 +352,23 @@ def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_ski
     assert (caught.value.later, caught.value.job) == (None, JOB)
 
 
+def test_a_job_is_the_same_however_its_id_is_written() -> None:
+    job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
+    desk = Desk(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
+    bench = desk.bench
+    bench.job(job).before(6000.0)
+    bench.celonis.jobs[job.lower()] = bench.celonis.jobs[job]
+    assert bench.go("job-0") == "SUCCEEDED"
+    bench.celonis.models[MODEL].outcome = "FAIL"
+    assert bench.go("load-0") == "LoadFailed"
+    desk.fail()
+    bench.clock.sleep(60.0)
+    bench.open(job_definition(jobs=[{"job": job.lower()}]), "p2p-1", "p2p")
+    assert bench.go("job-0", "p2p-1") == "SUCCEEDED"
+    with pytest.raises(RunSuperseded, match="another pipeline"):
+        desk.retry()
+
+
 def test_many_later_runs_are_all_considered() -> None:
     desk = half_done()
     later = fails_later(desk)

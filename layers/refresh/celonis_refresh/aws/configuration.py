@@ -152,10 +152,9 @@ class Secrets(Struct, frozen=True):
         try:
             return parse_connection(name, self._object(full, repr(full)), full)
         except ClientError as error:
-            problem = DENIED.get(error.response["Error"]["Code"])
-            if problem is None:
-                raise
-            raise SecretUnreadable(repr(full), problem) from None
+            code = error.response["Error"]["Code"]
+            problem = DENIED.get(code, "may not be read by this function")
+            raise SecretUnreadable(repr(full), f"{problem} ({code})") from None
 
     def webhook(self, name: str) -> tuple[str, ...]:
         """``current`` and, during a rotation, ``previous``. Raises ``WebhookSecretUnreadable``."""

@@ -4,6 +4,7 @@ RefreshError
 ├── ConnectionInvalid         the secret of a connection makes no sense
 └── CelonisError              one call did not succeed
     ├── CelonisUnavailable    no usable answer; may pass by itself
+    │   └── ConnectionUnusable  nothing was sent: the secret of the connection cannot be used
     ├── CelonisThrottled      429: too many requests; ask again after ``retry_after``
     ├── AuthenticationFailed  401, or no access token for the OAuth client
     ├── PermissionDenied      403
@@ -69,6 +70,10 @@ class CelonisUnavailable(CelonisError):
     def __init__(self, message: str, *, may_have_started: bool = False, **facts: Unpack[Facts]) -> None:
         super().__init__(message, **facts)
         self.may_have_started = may_have_started
+
+
+class ConnectionUnusable(CelonisUnavailable):
+    """Nothing was sent: the secret of the connection cannot be used, and could be used before."""
 
 
 class CelonisThrottled(CelonisError):

@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import parse_inline
-from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, check_takes_tables, wish
+from celonis_refresh.pipelines.wishes import MAX_REASON_LENGTH, Reason, check_applicable, covering, wish
 from celonis_refresh.runs.claims import Acceptance, Claim, Claims, merge_claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Clock, Deadline, iso
@@ -58,17 +58,26 @@ class Accepting(Struct, frozen=True):
         return self.claims.accept(merge_claims(claims), deliveries, deadline)
 
     def sound(
-        self, triggers: Sequence[Trigger], deliveries: Sequence[str]
+        self,
+        triggers: Sequence[Trigger],
+        deliveries: Sequence[str],
+        invalid: Sequence[tuple[Trigger, RefreshError]] = (),
     ) -> tuple[list[Claim], list[RefreshError]]:
-        """The claims of those triggers that can be accepted, by pipeline, and errors for the others."""
+        """The claims of those triggers that can be accepted, by pipeline, and errors for the others.
+
+        ``invalid``: triggers that cannot be accepted, and why. They start nothing, but a run that another
+        trigger of the same event starts covers them.
+        """
         claims: list[Claim] = []
         errors: list[RefreshError] = []
+        invalid = list(invalid)
         for number, trigger in enumerate(triggers):
             try:
                 claims.append(self._claim(trigger, number, deliveries, None))
             except (UnknownPipeline, InvalidInput) as error:
                 errors.append(error)
-        return merge_claims(claims), errors
+                invalid.append((trigger, error))
+        return [_covering(claim, invalid) for claim in merge_claims(claims)], errors
 
     def again(
         self,
@@ -105,7 +114,7 @@ class Accepting(Struct, frozen=True):
         identity = deliveries[0] if deliveries else self.new_id("trigger")
         reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
         wanted = wish(trigger.mode, trigger.tables, [reason])
-        check_takes_tables(name, definition, wanted)
+        check_applicable(name, definition, wanted)
         jobs = make_plan(definition, wanted).jobs
         return Claim(
             pipeline=name,
@@ -130,6 +139,16 @@ class Accepting(Struct, frozen=True):
             return self.definition(name).paused
         except (UnknownPipeline, InvalidInput):
             return False
+
+
+def _covering(claim: Claim, invalid: Sequence[tuple[Trigger, RefreshError]]) -> Claim:
+    """Return the claim, as wide as triggers of its pipeline with options that are not valid can want it."""
+    for trigger, error in invalid:
+        if trigger.pipeline == claim.pipeline:
+            warning = f"{error.message} The run does all that this trigger can have asked for."
+            wider = covering(claim.pipeline, claim.definition, trigger.mode, trigger.tables, warning)
+            claim = replace(claim, wish=claim.wish.join(wider))
+    return claim
 
 
 def told(acceptance: Acceptance) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 
-from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
+from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.passage import errors
@@ -195,6 +195,9 @@ class Check(Start):
             self.state["told_to_cancel"] = True
 
     def _unproven(self, status: OwnershipStatus) -> errors.StepFailed:
+        rejected = self.state.get("rejected")
+        if rejected and status is OwnershipStatus.NOT_STARTED:
+            return errors.again(CelonisRejected.__name__, rejected)
         subject, settle = self.work.subject, self.run.definition.settle
         check = "Look at it in Celonis before you start the pipeline again."
         if status is OwnershipStatus.AMBIGUOUS:

@@ -16,8 +16,10 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
 from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.executions import EndedExecution, Executions
+from celonis_refresh.passage.step_leases import unused_steps
 from celonis_refresh.passage.work import Work
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.lease_items import Lease
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.listing import Listing
@@ -34,6 +36,8 @@ GONE_SECONDS = 300.0
 tells is only eventually consistent, and an execution is not forgotten before 90 days."""
 ROUND_SECONDS = 300.0
 """From one round to the next, as the template schedules them."""
+UNUSED_SECONDS = 300.0
+"""No task holds a lease for longer before it sends its start: tasks end after 90 s."""
 POLL_SECONDS = 10.0
 MIN_SECONDS = 20.0
 """With less of the function's time left, the rest waits for the next round."""
@@ -207,14 +211,42 @@ class Reconciling(Struct, frozen=True):
 
     def _lease(self, key: str, findings: Findings, deadline: Deadline) -> None:
         """A lease of a run that has ended: freed once nothing of that run is running there. The places that
-        such runs have in its queue go at once."""
+        such runs have in its queue go at once. A lease of an open run is freed if its task died before it
+        sent anything: its retry may come hours later, and acquires the lease again.
+        """
         lease = self.leases.find(key)
         changed = self.leases.remove_ended(lease, deadline)
         if lease.run_id is not None and self._is_over(lease):
             self.leases.free(lease.run_id, key, deadline)
             changed = True
+        elif lease.run_id is not None and self._is_old(lease):
+            changed = self._free_unused(lease, lease.run_id, deadline) or changed
         if changed:
             findings.leases.append(key)
+
+    def _is_old(self, lease: Lease) -> bool:
+        return lease.at is not None and self.clock() - epoch(lease.at) >= UNUSED_SECONDS
+
+    def _free_unused(self, lease: Lease, run_id: str, deadline: Deadline) -> bool:
+        """Frees a lease that an open run holds for steps that sent nothing; whether it was freed.
+
+        The same transaction writes these steps: a task that is still at work on one of them can send nothing
+        any more, and begins anew.
+        """
+        run = self.records.find(run_id)
+        if run is None or not run.is_open or run.is_closing or not run.has_definition:
+            return False
+        steps = unused_steps(run, lease.key)
+        if not steps:
+            return False
+        first, *others = ((step, run.steps.get(step, {})) for step in steps)
+        write = self.records.step_write(run, *first, also=dict(others))
+        try:
+            self.leases.end(run_id, lease.key, write, deadline)
+        except (StepMoved, RunClosed):
+            return False  # a task is at work on it, or the run is being closed
+        logger.warning("a lease is freed of which a task died", extra={"run_id": run_id, "lease": lease.key})
+        return True
 
     def _is_over(self, lease: Lease) -> bool:
         """Whether the run that holds the lease has ended, and what it started there as well."""

@@ -16,6 +16,7 @@ from celonis_refresh.passage.checking import Check
 from celonis_refresh.passage.looking import observe_started
 from celonis_refresh.passage.progress import Progress, is_started
 from celonis_refresh.passage.retrying import is_resumable, left_running
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
@@ -131,11 +132,12 @@ def _kept(state: Mapping[str, Any]) -> dict[str, Any]:
 def _is_same(one: PlannedJob | PlannedLoad, other: PlannedJob | PlannedLoad) -> bool:
     """Whether two plans start the same: the same job in the same mode, the same load of the same tables."""
     if isinstance(one, PlannedJob) and isinstance(other, PlannedJob):
-        return (one.job, one.mode) == (other.job, other.mode)
+        return (canonical_id(one.job), one.mode) == (canonical_id(other.job), other.mode)
     if isinstance(one, PlannedLoad) and isinstance(other, PlannedLoad):
         return _load(one) == _load(other)
     return False
 
 
 def _load(load: PlannedLoad) -> tuple[object, ...]:
-    return (load.data_model, load.kind, load.tables, load.wanted, load.only_wanted, load.started_by)
+    model = canonical_id(load.data_model)
+    return (model, load.kind, load.tables, load.wanted, load.only_wanted, load.started_by)

@@ -146,6 +146,7 @@ class Start(Step):
 
     def _note_busy(self, observation: Observation | None = None) -> None:
         """Something runs: the baseline has to show that it ended. ``observation``: the one that shows it."""
+        self.state.pop("rejected", None)
         before, ids = self.state.get("busy", {}), observation.running_rows if observation else frozenset()
         self.state["busy"] = {
             "at": self.now(),
@@ -273,6 +274,7 @@ class Start(Step):
         answered: dict[str, Any] = {"sent_by": self.now(), "answered": True}
         answered |= {name: value for name, value in found.items() if value is not None}
         self.state |= answered
+        self.state.pop("rejected", None)
         if self.just_claimed is None:
             self.save()
         else:  # the execution's input carries it, and OpenRun writes it
@@ -289,17 +291,21 @@ class Start(Step):
         return self.progress("RUNNING")
 
     def _after_refusal(self, refused: CelonisThrottled | CelonisRejected) -> Progress:
-        """Celonis provably did nothing. Busy and throttled pass; any other refusal is final."""
-        busy = isinstance(refused, CelonisRejected) and (refused.status == 409 or self._is_busy())
-        if isinstance(refused, CelonisRejected) and not busy:
-            raise self.failed(refused) from None
-        if busy and self.state["posts"] > 1:
+        """Celonis did nothing. A refusal that may be about something running is repeated once polls had
+        ``settle`` to show it; the same refusal after that is final, unless a poll has shown it by then."""
+        if isinstance(refused, CelonisThrottled):
+            return self._take_back(refused)
+        busy = refused.status == 409 or self._is_busy()
+        if self.state["posts"] > 1:
             # Nothing ran before, and the first start is the only one that can have begun since.
-            self.state["trouble"] = refused.message
+            self.state |= {"trouble": refused.message} | ({} if busy else {"rejected": str(refused)})
             self.save()
             return self.progress("RUNNING")
-        if busy:
-            self._note_busy()
+        if not busy and "rejected" in self.state:
+            raise self.failed(refused) from None
+        self._note_busy()
+        if not busy:
+            self.state["rejected"] = str(refused)
         return self._take_back(refused)
 
     def _is_busy(self) -> bool:

@@ -14,6 +14,7 @@ from celonis_refresh.passage.executions import Executions
 from celonis_refresh.passage.handover import hand_over
 from celonis_refresh.passage.retrying import Kept, has_started, kept_by_retry
 from celonis_refresh.pipelines.definition import InlineDefinition
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
@@ -186,7 +187,7 @@ class Steering(Struct, frozen=True):
             if record is not None and (job := has_started(record, kept.jobs)):
                 raise RunSuperseded(run.run_id, later, job)
         for planned in run.plan.jobs if kept.jobs else ():
-            if planned.job in kept.jobs and self._was_executed_since(run, planned):
+            if canonical_id(planned.job) in kept.jobs and self._was_executed_since(run, planned):
                 raise RunSuperseded(run.run_id, None, planned.job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,20 @@ def inner_loads(run: Run, step: str) -> dict[str, str]:
     }
 
 
+def unused_steps(run: Run, lease: str) -> list[str]:
+    """Return the steps for which the run may hold a lease, if nothing was sent for any of them; else none.
+
+    What is sent needs a baseline first. Steps that have ended and given the lease back are left out.
+    """
+    leases = {job.step: keys.job_lease(job.job) for job in run.plan.jobs}
+    leases |= {load.step: keys.model_lease(load.data_model) for load in run.plan.loads}
+    states = {step: run.steps.get(step, {}) for step, key in leases.items() if key == lease}
+    open_states = {step: one for step, one in states.items() if "ended_at" not in one or one.get("held")}
+    if any("baseline" in one and not one.get("refused") for one in open_states.values()):
+        return []
+    return list(open_states)
+
+
 def keeps_models(run: Run, step: str) -> bool:
     """Whether another job of the run was started, or may have been: what it loads is ours to keep."""
     return any(is_started(run.steps.get(job.step, {})) for job in run.plan.jobs if job.step != step)

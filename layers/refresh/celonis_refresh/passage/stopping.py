@@ -13,7 +13,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
+from celonis_refresh.celonis.errors import (
+    CelonisError,
+    CelonisThrottled,
+    CelonisUnavailable,
+    ConnectionUnusable,
+)
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
@@ -188,8 +193,11 @@ class Stopping(Struct, frozen=True):
         return self._cancel(case, work, share)
 
     def _is_refused_for_good(self, case: _Case, error: CelonisError, settle: float) -> bool:
-        """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing."""
-        if isinstance(error, CelonisUnavailable):
+        """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
+
+        So do polls that are not sent because the secret of the connection cannot be used.
+        """
+        if isinstance(error, CelonisUnavailable) and not isinstance(error, ConnectionUnusable):
             case.polls_refused_since = None
         elif not isinstance(error, CelonisThrottled):
             case.polls_refused_since = case.polls_refused_since or self.clock()

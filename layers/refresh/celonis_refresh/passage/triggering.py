@@ -31,6 +31,7 @@ from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.rules import Match
 from celonis_refresh.webhooks.sources import Source
 
 LEAST_CELONIS_SECONDS: Final = 0.8
@@ -133,11 +134,12 @@ class Triggering(Struct, frozen=True):
     def _wish(self, source: str, outcome: Outcome) -> EventWish:
         """Reads what an event wants against the definitions of the pipelines."""
         identities = _keys(source, outcome.event)
-        triggers = [
-            Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
-            for match in outcome.matches
+        triggers = [_trigger(source, match) for match in outcome.matches]
+        invalid = [
+            (_trigger(source, match), error)
+            for match, error in zip(outcome.invalid, outcome.errors, strict=True)
         ]
-        claims, errors = self.accepting.sound(triggers, identities)
+        claims, errors = self.accepting.sound(triggers, identities, invalid)
         return EventWish(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
     def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
@@ -195,6 +197,10 @@ class Triggering(Struct, frozen=True):
             return None  # a cached list may lack a new table: OpenRun reads the tables again
         run = Run({**record, **facts})
         return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, facts)
+
+
+def _trigger(source: str, match: Match) -> Trigger:
+    return Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
 
 
 def _complain(source: str, wishes: Sequence[EventWish]) -> None:

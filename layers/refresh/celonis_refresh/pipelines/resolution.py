@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.modes import LoadKind
 from celonis_refresh.pipelines.plan import Plan, PlannedLoad
 
@@ -84,7 +85,13 @@ def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
 
 
 def _matches(name: str, tables: Iterable[ModelTable]) -> list[ModelTable]:
-    return [table for table in tables if name in (table.id, table.name, table.alias, table.alias_or_name)]
+    """Return the tables of this name or alias, or the one of this id, however the id is written."""
+    found = canonical_id(name)
+    return [
+        table
+        for table in tables
+        if name in (table.name, table.alias, table.alias_or_name) or found == canonical_id(table.id)
+    ]
 
 
 def _pick(names: Iterable[str], tables: Collection[ModelTable]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from celonis_refresh.errors import Problem
 from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
@@ -19,6 +20,7 @@ from celonis_refresh.pipelines.modes import Mode
 
 MAX_REASONS = 20
 MAX_REASON_LENGTH = 256
+MAX_WARNINGS, MAX_WARNING_LENGTH = 5, 300
 ALL_TABLES: Final = "all"
 
 _MODE_RANK: Final = {Mode.DELTA: 0, None: 1, Mode.FULL: 2}
@@ -38,7 +40,8 @@ class Wish(Struct, frozen=True):
     """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
     ``tables``: ids, names or aliases wanted besides; ``united``: out of lists that differ, so that a model
     which has some of them may have none of one list; ``complete``: everything is wanted. ``merged``: out of
-    the options of several triggers, so that what only one of them got wrong must not fail the others."""
+    the options of several triggers, so that what only one of them got wrong must not fail the others;
+    ``warnings``: options that are not valid, for which everything that they can mean is wanted."""
 
     mode: Mode | None = None
     as_defined: bool = True
@@ -47,6 +50,7 @@ class Wish(Struct, frozen=True):
     united: bool = False
     reasons: tuple[Reason, ...] = ()
     merged: bool = False
+    warnings: tuple[str, ...] = ()
 
     def join(self, other: Wish) -> Wish:
         """The least wish that covers both."""
@@ -63,6 +67,7 @@ class Wish(Struct, frozen=True):
             united=united and not complete and not as_defined,
             reasons=tuple(sorted(reasons)[:MAX_REASONS]),
             merged=self.merged or other.merged or len(reasons) > 1,
+            warnings=tuple(sorted({*self.warnings, *other.warnings})[:MAX_WARNINGS]),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +79,7 @@ class Wish(Struct, frozen=True):
             "united": self.united,
             "merged": self.merged,
             "reasons": [reason._asdict() for reason in self.reasons],
-        }
+        } | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Wish:
@@ -86,6 +91,7 @@ class Wish(Struct, frozen=True):
             united=document["united"],
             reasons=tuple(Reason(**reason) for reason in document["reasons"]),
             merged=document["merged"],
+            warnings=tuple(document.get("warnings", ())),
         )
 
 
@@ -116,12 +122,34 @@ def _are_too_many(tables: Collection[str]) -> bool:
     )
 
 
-def check_takes_tables(pipeline: str, definition: Definition, wanted: Wish) -> None:
-    """Raises ``InvalidTrigger`` if tables are wanted of a pipeline that loads none by itself."""
+def inapplicable(pipeline: str, definition: Definition, wanted: Wish) -> list[Problem]:
+    """Return the options that the pipeline has no use for: a mode without jobs, tables without loads."""
+    problems = []
+    if wanted.mode is not None and not definition.jobs:
+        problems.append(Problem("mode", f"expected none: pipeline {pipeline!r} has no data job"))
     takes_tables = any(load.started_by == "run" for load in definition.loads)
     if (wanted.tables or wanted.complete) and not takes_tables:
         expected = f"expected none: pipeline {pipeline!r} has no data model load that it starts itself"
-        raise InvalidTrigger("The trigger", [Problem("tables", expected)])
+        problems.append(Problem("tables", expected))
+    return problems
+
+
+def check_applicable(pipeline: str, definition: Definition, wanted: Wish) -> None:
+    """Raises ``InvalidTrigger`` for options that the pipeline has no use for."""
+    if problems := inapplicable(pipeline, definition, wanted):
+        raise InvalidTrigger("The trigger", problems)
+
+
+def covering(pipeline: str, definition: Definition, mode: object, tables: object, warning: str) -> Wish:
+    """Return the least options that cover whatever the options of a trigger can mean; some are not valid.
+
+    ``warning`` says what is wrong with them.
+    """
+    mode = Mode.FULL if any(_mode_problems(mode)) else mode
+    tables = ALL_TABLES if any(_table_problems(tables)) else tables
+    fields = {problem.field for problem in inapplicable(pipeline, definition, wish(mode, tables, ()))}
+    wanted = wish(None if "mode" in fields else mode, None if "tables" in fields else tables, ())
+    return replace(wanted, merged=True, warnings=(warning[:MAX_WARNING_LENGTH],))
 
 
 def _mode_problems(mode: object) -> Iterable[Problem]:

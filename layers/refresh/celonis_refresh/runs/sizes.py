@@ -22,6 +22,8 @@ MAX_OUTCOME = 8 * 1024
 MAX_SENTENCE = 4 * 1024
 """Of an outcome: the sentence of the error, before what was found when the run was closed."""
 MAX_ERROR = 256
+MAX_WARNING = 768
+"""Of each warning of a run: there are fewer than ten."""
 
 
 class RunTooLarge(RefreshError):
@@ -47,9 +49,9 @@ class _Bounds(Struct, frozen=True):
     picture: int
 
 
-BOUNDS = (_Bounds(2048, 512, 10, 1024), _Bounds(384, 96, 3, 0))
+BOUNDS = (_Bounds(2048, 512, 10, 1024), _Bounds(384, 80, 3, 0))
 """Of the evidence and texts of a step; the second for one that has long ids or texts everywhere."""
-NOTES = ("trouble", "waiting_for")
+NOTES = ("trouble", "waiting_for", "rejected")
 
 
 def item_size(document: Mapping[str, Any]) -> int:

@@ -30,7 +30,7 @@ GITLAB_SUCCESS: Final = (
 )
 # The keys of one pipeline event differ when GitLab sends it twice; a pipeline that runs again ends again.
 GITLAB_ID: Final = (
-    "object_kind == 'pipeline' && object_attributes.id && join(':', ['pipeline',"
+    "(object_kind || event_name) == 'pipeline' && object_attributes.id && join(':', ['pipeline',"
     " to_string(project.id || project.path_with_namespace),"
     " to_string(object_attributes.id), to_string(object_attributes.status),"
     " to_string(object_attributes.finished_at)]) || `null`"

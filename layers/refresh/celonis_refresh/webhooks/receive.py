@@ -18,13 +18,14 @@ from celonis_refresh.webhooks.sources import Source
 class Outcome(Struct, frozen=True):
     """An event and what it starts; ``ignored`` says why when that is nothing, and is empty otherwise.
 
-    ``errors``: of rules that cannot be applied to it.
+    ``errors``: of rules that cannot be applied to it; ``invalid``: for each the most that it can start.
     """
 
     event: Event
     matches: tuple[Match, ...]
     ignored: str = ""
     errors: tuple[RuleError, ...] = ()
+    invalid: tuple[Match, ...] = ()
 
 
 class Received(Struct, frozen=True):
@@ -78,4 +79,4 @@ def _proven(
 def _outcome(source: Source, event: Event) -> Outcome:
     verdict = judge(source, event)
     ignored = "" if verdict.matches else why_nothing(source, event, verdict)
-    return Outcome(event, verdict.matches, ignored, verdict.errors)
+    return Outcome(event, verdict.matches, ignored, verdict.errors, verdict.invalid)

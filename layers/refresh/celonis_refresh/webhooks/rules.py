@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
@@ -38,12 +39,14 @@ class Verdict(Struct, frozen=True):
     """What the rules say of an event, each in the order of the rules; several rules may match, or none.
 
     ``errors``: of rules that cannot be applied. One is an error of the configuration: it keeps no sound rule
-    from its event, and an event that it hides must not look like one that starts nothing.
+    from its event, and an event that it hides must not look like one that starts nothing. ``invalid``: for
+    each of them the most that the rule can start.
     """
 
     matches: tuple[Match, ...]
     why_not: tuple[str, ...]
     errors: tuple[RuleError, ...]
+    invalid: tuple[Match, ...]
 
 
 def judge(source: Source, event: Event) -> Verdict:
@@ -52,18 +55,20 @@ def judge(source: Source, event: Event) -> Verdict:
     matches: list[Match] = []
     why_not: list[str] = []
     errors: list[RuleError] = []
+    invalid: list[Match] = []
     for index, rule in enumerate(source.rules):
         try:
             found = _judged(sender, index, rule, event)
         except RuleError as error:
             errors.append(error)
+            invalid.append(_widest(index, rule, event))
             why_not.append(error.message)
         else:
             if isinstance(found, Match):
                 matches.append(found)
             else:
                 why_not.append(f"rules.{index}: {found}")
-    return Verdict(tuple(matches), tuple(why_not), tuple(errors))
+    return Verdict(tuple(matches), tuple(why_not), tuple(errors), tuple(invalid))
 
 
 def why_nothing(source: Source, event: Event, verdict: Verdict) -> str:
@@ -82,6 +87,17 @@ def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> Match | str
         return "the event names no tables"
     mode = _mode(index, rule, event)
     return Match(index, rule.pipeline, mode, tables, _reason(sender, index, rule, event))
+
+
+def _widest(index: int, rule: Rule, event: Event) -> Match:
+    """Return the most that a rule with an invalid field can start."""
+    mode: Literal["FULL", "DELTA"] | None = "FULL"
+    tables: Tables | None = ALL_TABLES
+    with contextlib.suppress(RuleError):
+        mode = _mode(index, rule, event)
+    with contextlib.suppress(RuleError):
+        tables = _tables(index, rule, event) or None
+    return Match(index, rule.pipeline, mode, tables, "")
 
 
 def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None:
