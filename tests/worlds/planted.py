@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
@@ -26,9 +27,13 @@ class FirstEnd:
     """Starts once and reports the first ended status that it reads."""
 
     def __init__(self, bench: Bench, celonis: FakeCelonis) -> None:
-        self.celonis, self.client = celonis, celonis.client
+        self.celonis = celonis
         self.is_job = celonis.world.target == "job"
         self.known: dict[str, set[str]] = {}
+
+    @property
+    def client(self) -> CelonisClient:
+        return self.celonis.client
 
     def start(self, step: str, run_id: str) -> Progress:
         if run_id not in self.known:

@@ -52,13 +52,14 @@ class Truth:
 
     cancel_seconds: float = 2.0
     executions: list[Execution] = field(default_factory=list)
+    name: str = "exec"
 
     def begin(
         self, owner: int, now: float, seconds: float, result: str, queue: float = 0.0, sent: float = 0.0
     ) -> Execution:
         """A start takes effect: at once, or after whatever still runs."""
         number = len(self.executions) + 1
-        made = Execution(f"exec-{number}", f"item-{number}", owner, now, queue, seconds, result, sent=sent)
+        made = Execution(f"{self.name}-{number}", f"item-{number}", owner, now, queue, seconds, result, sent=sent)
         self.executions.append(made)
         self._plan(now)
         return made
