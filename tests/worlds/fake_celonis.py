@@ -148,6 +148,11 @@ class FakeCelonis:
         return self.session.client
 
     @property
+    def starts_by_itself(self) -> bool:
+        """Whether the job of the current run starts the load of its pipeline."""
+        return self.world.target == "both" and not self.world.runs[self.run].only_load
+
+    @property
     def run(self) -> int:
         return self.session.run
 
@@ -534,6 +539,8 @@ class FakeCelonis:
         now = self.clock.now + self.world.down
         marks = self.session.marks
         marks.append((execution, "seen", now))
+        if what == "id_seen" and execution.owner not in (OTHER_USER, self.run):
+            return  # a poll of another run says nothing to the one that started it
         marks.append((execution, what, now))
         if what == "id_seen" and execution.owner >= 0:
             target: Target = "load" if execution in self.loads.executions else "job"

@@ -28,7 +28,7 @@ class FirstEnd:
 
     def __init__(self, bench: Bench, celonis: FakeCelonis) -> None:
         self.celonis = celonis
-        self.is_job = celonis.world.target == "job"
+        self.is_job = True
         self.known: dict[str, set[str]] = {}
 
     @property
@@ -36,6 +36,9 @@ class FirstEnd:
         return self.celonis.client
 
     def start(self, step: str, run_id: str) -> Progress:
+        self.is_job = step.startswith("job-")
+        if not self.is_job and self.celonis.starts_by_itself:
+            return {"status": "RUNNING", "wait": POLL}
         if run_id not in self.known:
             try:
                 self.known[run_id] = self.ids()
@@ -50,6 +53,7 @@ class FirstEnd:
         return {"status": "RUNNING", "wait": POLL}
 
     def check(self, step: str, run_id: str) -> Progress:
+        self.is_job = step.startswith("job-")
         try:
             status = self.status(self.known.get(run_id, set()))
         except CelonisError:
