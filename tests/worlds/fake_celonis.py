@@ -167,6 +167,8 @@ class FakeCelonis:
             for execution, what, at in self.session.marks:
                 if getattr(execution, what) > at:
                     setattr(execution, what, at)
+                if what == "active_seen":
+                    execution.active_noted = min(execution.active_noted, self.clock.now)
         self.drop()
 
     def drop(self) -> None:
@@ -409,9 +411,9 @@ class FakeCelonis:
         post.arrived = now
         ours = world.runs[self.run]
         post.found = running
-        if self._is_unseen(post.target):
+        if self._is_unseen(post.target, post.sent):
             post.found_unseen = True
-        if world.target == "both" and post.target == "job" and self._is_unseen("load"):
+        if world.target == "both" and post.target == "job" and self._is_unseen("load", post.sent):
             post.found_unseen_load = True
         if running is not None and world.busy != "queue":
             post.refused = world.busy == "refuse"
@@ -424,7 +426,12 @@ class FakeCelonis:
         post.execution = made
         self._tell("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
 
-    def _is_unseen(self, target: Target) -> bool:
+    def _is_known_to_run(self, execution: Execution, sent: float) -> bool:
+        """Whether that it runs was recorded before ``sent``, or shown to the current task."""
+        marks = (what for marked, what, _ in self.session.marks if marked is execution)
+        return execution.active_noted <= sent or "active_seen" in marks
+
+    def _is_unseen(self, target: Target, sent: float) -> bool:
         """Whether what runs at a target has not been shown, or something began and ended just before now."""
         now, truth = self.clock.now, self.truths[target]
         running = truth.running(now)
@@ -432,7 +439,7 @@ class FakeCelonis:
         is_theirs = running is not None and (
             running.owner == OTHER_USER or (running.owner != self.run and not self.world.is_concurrent)
         )
-        if running is not None and is_theirs and not self.is_seen(running, "active_seen"):
+        if running is not None and is_theirs and not self._is_known_to_run(running, sent):
             return True
         return any(
             one.owner == OTHER_USER and now - JUST_BEFORE <= one.began and one.ended <= now

@@ -125,6 +125,7 @@ class Start(Step):
             observation = self._with_executions(observation)
         if observation.is_busy or (observation.has_run and observation.executions != ()):
             return observation
+        self._note_shown(observation)  # the second may be older
         return self._with_executions(self.work.observe(self.poll_seconds))
 
     def _with_executions(self, observation: Observation) -> Observation:
@@ -171,8 +172,10 @@ class Start(Step):
             shown = shown and self.earlier().shows_end_of_busy(
                 self.run.run_id, observation.ended_rows, self.now()
             )
-            if not shown or not self._shows_what_was_shown(observation):
+            if not shown:
                 return False
+        if not self._shows_what_was_shown(observation):
+            return False
         busy, settle = self.state.get("busy"), self.run.definition.settle
         if busy is None or (not busy["unnamed"] and observation.ended_rows.issuperset(busy["ids"])):
             return True
@@ -221,6 +224,10 @@ class Start(Step):
         """A load that a job starts: nothing is sent; from now on it is looked for."""
         self.recall()
         self.state |= {"sent_by": self.now(), "answered": True, "began": self.now()}
+        jobs = [self.run.steps.get(job.step, {}) for job in self.run.plan.jobs]
+        answered = [job["answered_by"] for job in jobs if "answered_by" in job]
+        if answered:  # when Celonis had the first of the jobs that may start the load
+            self.state["answered_by"] = min(answered)
         self.save()
         return self.progress("RUNNING")
 
