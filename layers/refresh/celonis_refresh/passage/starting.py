@@ -9,7 +9,7 @@ says about a start that may have taken place is looked up by the check, before a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from celonis_refresh.passage.poll_refusals import end_row, note_refusal
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.step import POST_SECONDS, Means, Step
 from celonis_refresh.passage.step_leases import inner_loads
+from celonis_refresh.passage.work import Work
 from celonis_refresh.runs.earlier import Busy, check_shown
 from celonis_refresh.runs.errors import StaleBaseline
 from celonis_refresh.runs.lease_items import Blocked
@@ -111,7 +112,8 @@ class Start(Step):
         """Polls all that the step needs, and notes what is there: the poll for the baseline may be older."""
         observation = self._with_executions(self.work.observe(self.poll_seconds))
         for step in self._models_to_observe():
-            self.means.work_for(self.run, step).observe(self.poll_seconds)
+            work = self.means.work_for(self.run, step)
+            self._is_model_idle(work, work.observe(self.poll_seconds))
         end_row(self.state)
         self.state.pop("trouble", None)
         self._note_shown(observation)
@@ -158,9 +160,14 @@ class Start(Step):
 
     def _share_busy(self) -> None:
         """Stores it for the other runs, too: this one holds no lease while it waits."""
-        busy, until = self.state["busy"], self.now() + self.run.definition.settle
-        rows = busy["ids"] if not busy["unnamed"] and len(busy["ids"]) <= MAX_SHARED else ()
-        self.means.leases.note_busy(self.run.run_id, self.work.lease, Busy(until, tuple(rows)), self.deadline)
+        busy = self.state["busy"]
+        self._share(self.work.lease, () if busy["unnamed"] else busy["ids"])
+
+    def _share(self, lease: str, rows: Collection[str]) -> None:
+        """Stores that something runs, for all runs that wait; ``rows``: its ids, if these show all of it."""
+        until = self.now() + self.run.definition.settle
+        busy = Busy(until, tuple(sorted(rows)) if len(rows) <= MAX_SHARED else ())
+        self.means.leases.note_busy(self.run.run_id, lease, busy, self.deadline)
 
     def _is_fresh(self, observation: Observation) -> bool:
         """Whether the observation shows our last execution, and the end of what was seen running.
@@ -214,9 +221,13 @@ class Start(Step):
         found = observation.identity if observation.is_contradictory else observation.current
         if observation.activity is Activity.RUNNING or found is None:
             return False
-        stood = self.state.get("stood", {})
+        return self._stood("stood", found)
+
+    def _stood(self, name: str, found: str) -> bool:
+        """Whether polls have shown this id for longer than any reading is stale; ``name``: where it is noted."""
+        stood = self.state.get(name, {})
         if stood.get("id") != found:
-            self.state["stood"] = {"id": found, "since": self.now()}
+            self.state[name] = {"id": found, "since": self.now()}
             return False
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
 
@@ -369,7 +380,7 @@ class Start(Step):
     def _observe_models(self) -> bool:
         """Before the first job starts: what is there of the models that jobs load.
 
-        False while one is being loaded.
+        False while one is being loaded, or may be.
         """
         return all(self._observe_model(step) for step in self._models_to_observe())
 
@@ -383,9 +394,27 @@ class Start(Step):
         observation = load.work.observe(self.poll_seconds)
         if not observation.has_run:  # a second answer has to say so
             observation = load.work.observe(self.poll_seconds)
-        if observation.activity is Activity.RUNNING:
+        if not self._is_model_idle(load.work, observation):
             return False
         load.note_baseline(observation, self.now())
         load.state.pop("began")
         self.models[step] = load.state
         return True
+
+    def _is_model_idle(self, work: Work, observation: Observation) -> bool:
+        """Whether a model is not being loaded, as far as this poll and those before it show.
+
+        That it is being loaded is stored for all runs, this one included, which gives the leases back.
+        """
+        seems_idle = observation.activity is not Activity.RUNNING
+        if observation.is_busy and not (seems_idle and self._model_stands_still(work, observation)):
+            self._share(work.lease, observation.running_rows if observation.names_what_runs else ())
+            return False
+        earlier, now = self.means.leases.earlier(work.lease), self.now()
+        shown = earlier.is_shown_by(observation.ids, observation.newest_start, now)
+        return shown and earlier.shows_end_of_busy("", observation.ended_rows, now)
+
+    def _model_stands_still(self, work: Work, observation: Observation) -> bool:
+        """Whether only a missing end date speaks for a load, for longer than any reading is stale."""
+        found = observation.identity
+        return found is not None and self._stood(f"stood_{work.step}", found)

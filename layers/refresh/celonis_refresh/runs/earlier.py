@@ -103,7 +103,10 @@ class Earlier(Struct, frozen=True):
         return replace(self, busy={**counting, run_id: busy})
 
     def shows_end_of_busy(self, run_id: str, ended_rows: Collection[str], now: float) -> bool:
-        """Whether an observation with these ended rows is no older than what polls of other runs show."""
+        """Whether an observation with these ended rows is no older than what polls of other runs show.
+
+        ``run_id``: the run that asks, "" where it does not remember what its own polls have shown.
+        """
         others = [seen for other, seen in self.busy.items() if other != run_id]
         return all(seen.is_shown_by(ended_rows, now) for seen in others)
 
