@@ -236,9 +236,9 @@ class Start(Step):
         self.recall()
         self.state |= {"sent_by": self.now(), "answered": True, "began": self.now()}
         jobs = [self.run.steps.get(job.step, {}) for job in self.run.plan.jobs]
-        answered = [job["answered_by"] for job in jobs if "answered_by" in job]
-        if answered:  # when Celonis had the first of the jobs that may start the load
-            self.state["answered_by"] = min(answered)
+        began = [job.get("started_date", job.get("answered_by")) for job in jobs]
+        if known := [date for date in began if date is not None]:
+            self.state["answered_by"] = min(known)  # the first job that may start the load had begun by then
         self.save()
         return self.progress("RUNNING")
 
@@ -281,9 +281,10 @@ class Start(Step):
         return {**known, **self.models}
 
     def _check_of_earlier(self, observation: Observation) -> Action | None:
-        if self.just_claimed is None:
-            return None
+        """The condition that no other run has stored anything that this observation may not show."""
         table, lease = self.means.records.table, self.work.lease
+        if self.just_claimed is None:  # it was compared when it was read; a repeated start compares nothing
+            return None if self._earlier is None else self._earlier.check(table, lease)
         return check_shown(table, lease, observation.ids, observation.newest_start, self.now())
 
     def _after_answer(self, answer: StartAnswer) -> Progress:

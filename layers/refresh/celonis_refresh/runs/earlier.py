@@ -116,6 +116,10 @@ class Earlier(Struct, frozen=True):
             return True
         return self.started is not None and newest_start is not None and self.started <= newest_start
 
+    def check(self, table: Table, target: str) -> Action:
+        """The condition that this is still what is stored, to go into a transaction."""
+        return table.check(keys.earlier(target), *_is_stored(self))
+
     def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
         """The action that stores this, to go into the transaction that frees the lease of ``target``.
 
