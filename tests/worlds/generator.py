@@ -305,10 +305,10 @@ class _Sampler:
         loads = self.load_shows()
         names = ("load_id", "load_dates", "load_running", "load_queued", "lost_connection", "never")
         shows = replace(world.shows, **{name: getattr(loads, name) for name in names})
-        runs = [self.inner_run(0.0)]
+        runs = [self.inner_run(0.0, shows)]
         overlap = self.chance(0.25)
         while len(runs) < 3 and self.chance(0.5):
-            runs.append(self.inner_run(self.one(0.0, 0.5, 5.0, self.near())))
+            runs.append(self.inner_run(self.one(0.0, 0.5, 5.0, self.near()), shows))
         others = tuple(
             replace(one, at_model=self.chance(0.6), result=self.result()) for one in self.others(runs)
         )
@@ -330,13 +330,15 @@ class _Sampler:
             odd=self.odd(len(runs)),
         )
 
-    def inner_run(self, gap: float) -> OurRun:
+    def inner_run(self, gap: float, shows: Shows) -> OurRun:
         """The job of most runs succeeds: the others do not come to the load."""
         run = replace(
             self.our_run(gap),
             load=self.one("SUCCESS", "FAIL", "FAIL", "SKIPPED"),
             only_load=self.chance(0.15),
         )
+        if run.only_load and not shows.load_queued:
+            run = replace(run, queue=0.0)
         if self.chance(0.8) and not run.only_load:
             run = replace(run, result="SUCCESS")
         return self.webhook_run(run) if self.chance(0.15) and not run.only_load else run

@@ -12,7 +12,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from tests.fakes.clock import Clock
 from tests.worlds.__main__ import tally
-from tests.worlds.cases import CASES
+from tests.worlds.cases import CASES, WITH_OTHERS
 from tests.worlds.fake_celonis import OTHER_USER, FakeCelonis
 from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import play
@@ -50,11 +50,12 @@ def test_nor_does_one_beside_others_or_opened_by_a_webhook_or_with_a_load_of_its
     assert not failed, f"seeds by kind; see python -m tests.worlds 0 --family {family} --show SEED: {failed}"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *WITH_OTHERS])
 def test_a_sequence_that_broke_older_rules_breaks_none(name: str) -> None:
-    played = play(CASES[name])
+    world = {**CASES, **WITH_OTHERS}[name]
+    played = play(world)
     assert not broken_assumptions(played)
-    assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(CASES[name])
+    assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(world)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -414,6 +414,8 @@ class _Decision:
         nothing unseen was running then. A start without an answer has nobody else's near it.
         """
         entry = self._shown(found)
+        if self._began_after_job(entry):
+            return True
         if not self._began_after_baseline(entry):
             return False
         if not self.start.answered:
@@ -421,6 +423,13 @@ class _Decision:
         if entry.ended is None and entry.activity is not Activity.RUNNING:
             return False
         return self._had_not_ended_before(entry)
+
+    def _began_after_job(self, entry: ListedExecution) -> bool:
+        """Whether it is a load that began after the job that starts ours: the first is ours (assumption 6)."""
+        by = self.start.answered_by
+        if self.start.sent or by is None or entry.started is None:
+            return False
+        return entry.started >= by
 
     def _had_not_ended_before(self, entry: ListedExecution) -> bool:
         """Whether it cannot have ended before Celonis had our start, if it is not ours.
