@@ -1,6 +1,8 @@
 """Plays random worlds, counts what the runs did, and shows the plainest worlds in which they did wrong.
 
-``python -m tests.worlds 100000 [--seed K] [--processes 2] [--outside] [--also cn] [--show SEED]``
+``python -m tests.worlds 100000 [--family inner] [--seed K] [--processes 2] [--outside] [--also cn]
+[--show SEED]``
+``100000``: of each family, of which ``--show`` without one takes the first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plays runs of ours that overlap, and those that a webhook opens: functions take turns at each of their calls.
+"""Plays runs of ours that overlap, and those that a webhook opens: functions take turns at their calls.
 
 A webhook's run goes the way of the service: the function that takes the webhook claims it, starts its first
 job and hands it over; OpenRun writes the answer. The sender sends again, reconcile starts what was not handed
@@ -93,12 +93,15 @@ class Concurrent:
         self.turns = bench.clock.turns = Interleaving(bench.clock, Random(world.seed + 3))  # noqa: S311
         self.sessions: dict[Worker, Session] = {}
         celonis.at_work, celonis.wait_until = self._session, self._wait_until
-        definitions = {f"pipeline-{number}": definition_of(world, run) for number, run in enumerate(world.runs)}
+        definitions = {
+            f"pipeline-{number}": definition_of(world, run) for number, run in enumerate(world.runs)
+        }
         executions = HandedOver(hook=self._call, fails=self._fails, handed=self._handed)
         executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
         self.entrance = WorldEntrance(bench, definitions, executions)
         self.players = [
-            ConcurrentPlayer(self, world, bench, celonis, number, service) for number in range(len(world.runs))
+            ConcurrentPlayer(self, world, bench, celonis, number, service)
+            for number in range(len(world.runs))
         ]
         bench.dynamodb.before = lambda operation, request: self._call(operation, "before")
         bench.dynamodb.after = lambda operation, request: self._call(operation, "after")
@@ -146,7 +149,7 @@ class Concurrent:
 
     def _die(self, name: str, when: str) -> None:
         if self.turns.current is not None:
-            self.players[self.celonis.run].crashes.hook(when)  # type: ignore[arg-type]
+            self.players[self.celonis.run].crashes.hook("before" if when == "before" else "after")
 
     def _fails(self) -> bool:
         player = self.players[self.celonis.run]
@@ -260,7 +263,10 @@ class ConcurrentPlayer(Player):
         def open_run(step: str, run_id: str) -> Progress:
             execution = Execution(f"arn:{run_id}", run_id)
             opened = self.whole.entrance.opening.open(document, execution, self.bench.deadline())
-            return {"status": "WAITING" if opened["status"] == "waiting" else "RUNNING", "wait": opened["wait"]}
+            return {
+                "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",
+                "wait": opened["wait"],
+            }
 
         while True:
             try:

@@ -705,7 +705,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         "webhook-starts",
-        "the same: 30 job views × fresh, old × start fault × hand-over lost or not × sent again or not × past",
+        "the same: 30 job views × fresh, old × start fault × hand-over lost × sent again × past",
         (
             (BY_WEBHOOK,),
             _aged(_jobs(COMPLETE, NO_LIST), "fresh", "old"),
@@ -717,7 +717,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         "inner",
-        "a job loads a model: 16 views × 4 ages × when in it × whose loads come before × others' after × fault",
+        "a job loads a model: 16 views × 4 ages × when in it × loads before × others' after × fault",
         (
             (OURS_LOAD,),
             _loading(INNER, "fresh", "half", "old", "alternate"),
@@ -732,7 +732,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         "inner-two",
-        "the same, and our next run: 16 views × 4 ages × when × length of a load × gap × what the first job does",
+        "the same, and our next run: 16 views × 4 ages × when × length of a load × end of the first × gap",
         (
             (LONG_AGO,),
             _loading(INNER, "fresh", "half", "old", "alternate"),
@@ -750,7 +750,7 @@ PARTS: tuple[Part, ...] = (
         "a job loads a model: 16 views × fresh, old × death at each of 24 calls, before or after its effect",
         (
             (LONG_AGO,),
-            (OURS_LOAD, ),
+            (OURS_LOAD,),
             _loading(INNER, "fresh", "old"),
             _crashes(range(24)),
             ({"inner": LOADED},),

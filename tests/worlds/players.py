@@ -30,9 +30,9 @@ STOPPED = "Stopped"
 class RunResult:
     """How one step of a run of ours ended: SUCCEEDED, the name of an error, Endless or Stopped.
 
-    ``target``: what the step uses; ``is_inner``: whether a job of the run starts it. ``closed``: when what the
-    run left had been looked at; ``bug``: an exception that the service did not raise on purpose. ``crashed``:
-    when a function died, with nothing recorded of a start that was answered.
+    ``target``: what the step uses; ``is_inner``: whether a job of the run starts it. ``closed``: when
+    CloseRun had observed what the run left; ``bug``: an exception that the service did not raise on
+    purpose. ``crashed``: when a function died, with nothing recorded of a start that was answered.
     """
 
     run: int

@@ -100,8 +100,8 @@ class Action:
     """What another user does, ``delay`` seconds after a moment of our run number ``run``.
 
     ``run``: the run begins; ``call``: its call number ``number`` was answered; ``posted``: its first start
-    was sent; ``began`` and ``ended``: its execution did; ``shown``: an answer showed its execution first. ``at_model``:
-    at the model that the job loads, and counted from moments of our load there.
+    was sent; ``began`` and ``ended``: its execution did; ``shown``: an answer showed its execution first.
+    ``at_model``: at the model that the job loads, and counted from moments of our load there.
     """
 
     kind: Literal["start", "cancel"]
@@ -144,8 +144,9 @@ class Odd:
 class OurRun:
     """One run of ours: what its execution does, and what happens to the run.
 
-    ``gap``: seconds since the end of the run before, or since the first run began where runs overlap; ``faults``: of its first, second … start; ``effect``:
-    when in the flight of a start Celonis acts, 0 to 1; ``stamp``: when it sets the ``date`` header;
+    ``gap``: seconds since the end of the run before, or since the first run began where runs overlap;
+    ``faults``: of its first, second … start; ``effect``: when in the flight of a start Celonis acts, 0 to 1; ``stamp``: when it sets
+    the ``date`` header;
     ``crashes``: calls (to the table or Celonis) that go well before the function dies, each counted from the
     last; ``stop_after``: seconds until a user cancels the run. ``load``: the result of the load that its job
     starts; ``only_load``: its pipeline loads that model without the job.

@@ -224,7 +224,10 @@ class Start(Step):
         return self._stood("stood", found)
 
     def _stood(self, name: str, found: str) -> bool:
-        """Whether polls have shown this id for longer than any reading is stale; ``name``: where it is noted."""
+        """Whether polls have shown this id for longer than a reading can be stale.
+
+        ``name``: where it is noted.
+        """
         stood = self.state.get(name, {})
         if stood.get("id") != found:
             self.state[name] = {"id": found, "since": self.now()}

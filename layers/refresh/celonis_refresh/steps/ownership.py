@@ -124,9 +124,10 @@ class Start(Struct, frozen=True):
     """One start. ``settle``: seconds that a reading may be old.
 
     ``sent``: we sent it; False for a load that a job starts. ``answered``: with a 2xx; ``answered_id``: the
-    id that the answer carried; ``answered_by``: when Celonis had the start at the latest (of a load that a job
-    starts: the start of the job), epoch milliseconds of its clock. ``shows_running``: the target has been seen to show what runs;
-    ``two_spaces``: an earlier execution of ours was known by two ids.
+    id that the answer carried; ``answered_by``: when Celonis had the start at the latest, epoch
+    milliseconds of its clock; for a load that a job starts, that of the job, or when it began.
+    ``shows_running``: the target has been seen to show what runs; ``two_spaces``: an earlier
+    execution of ours was known by two ids.
     """
 
     baseline: Baseline
@@ -425,7 +426,7 @@ class _Decision:
         return self._had_not_ended_before(entry)
 
     def _began_after_job(self, entry: ListedExecution) -> bool:
-        """Whether it is a load that began after the job that starts ours: the first is ours (assumption 6)."""
+        """Whether it is a load that began after the job that starts ours: the first is ours."""
         by = self.start.answered_by
         if self.start.sent or by is None or entry.started is None:
             return False
