@@ -16,8 +16,8 @@ class Execution:
     ``began``: when Celonis took the start; ``started``: when it left the queue; both in our clock.
     ``cancelled``: when its cancel took effect, which ends it a moment later. ``seen``, ``id_seen``,
     ``run_seen``, ``active_seen``, ``end_seen``: when an answer that was recorded showed it first: anything,
-    its identity, that it had left the queue, that it had not ended, its end; ``active_noted``: when our record
-    said first that it had not ended; ``seen_running``: whether its own record has shown it as running.
+    its identity, that it had left the queue, that it had not ended, its end; ``active_noted``: when a record
+    said first that it had not; ``seen_running``: whether its own record has shown it as running.
     """
 
     id: str

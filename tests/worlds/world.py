@@ -145,8 +145,8 @@ class OurRun:
     """One run of ours: what its execution does, and what happens to the run.
 
     ``gap``: seconds since the end of the run before, or since the first run began where runs overlap;
-    ``faults``: of its first, second … start; ``effect``: when in the flight of a start Celonis acts, 0 to 1; ``stamp``: when it sets
-    the ``date`` header;
+    ``faults``: of its first, second … start; ``effect``: when in the flight of a start Celonis acts, 0 to 1;
+    ``stamp``: when it sets the ``date`` header;
     ``crashes``: calls (to the table or Celonis) that go well before the function dies, each counted from the
     last; ``stop_after``: seconds until a user cancels the run. ``load``: the result of the load that its job
     starts; ``only_load``: its pipeline loads that model without the job.
