@@ -115,6 +115,12 @@ CASES: dict[str, World] = {
         ages=Ages("fields", (), 30.0),
         busy="ignore",
     ),
+    "a start is lost, another user starts after it was looked up, and the repeat is refused": World(
+        past=(YESTERDAY,),
+        runs=(OurRun(result="FAIL", faults=("502_before",)),),
+        others=(Action("start", "posted", 108.0, 255.0, "SUCCESS"),),
+        ages=Ages("script", (0.0, 30.0)),
+    ),
     "a list of one entry skips ours, which only an id of another space showed": World(
         shows=Shows(latest="own", current="never", listing="newest", page=1),
         past=(YESTERDAY,),
@@ -212,3 +218,23 @@ WITH_OTHERS: dict[str, World] = {
     ),
 }
 """The same for runs beside others, runs that a webhook opens, and jobs that load a model."""
+OPEN: dict[str, World] = {
+    "an older part shows ours running, a newer one another user's id: taken for one execution": World(
+        seed=30178,
+        target="both",
+        shows=Shows(latest_moves="end", listing="404"),
+        ages=Ages("fields", (), 59.0),
+        down=0.01,
+        reply="other_space",
+        past=(Past(19.394, 10.715, "FAIL"), Past(2000.0, 10.0, "FAIL")),
+        runs=(OurRun(seconds=754.0, faults=("unsent",)),),
+        others=(
+            Action("start", "posted", 0.0, 25.0, "FAIL", number=2),
+            Action("start", "ended", 0.0, 1.0, "CANCEL", number=4),
+        ),
+        inner=Inner(
+            0.5, 167.46, past=(Past(3566.277, 148.171, "SUCCESS"), Past(3743.981, 127.749, "SUCCESS"))
+        ),
+    ),
+}
+"""These break the rules still: ours was not proven while it ran, because the answer named another id."""

@@ -305,7 +305,8 @@ def test_a_refused_start_is_taken_back_and_sent_once_what_ran_must_show() -> Non
     assert not {"refused", "busy"} & bench.state("job-0").keys()
 
 
-def test_a_refused_repeat_proves_that_the_first_start_runs_and_is_not_taken_back() -> None:
+def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported() -> None:
+    """The first start may have come very late, or another user's runs."""
     bench = opened(job_definition(settle=30))
     bench.celonis.faults["execute_job"] = ["before"]
     lane = bench.celonis.jobs[JOB]
@@ -321,7 +322,7 @@ def test_a_refused_repeat_proves_that_the_first_start_runs_and_is_not_taken_back
     state = bench.state("job-0")
     assert (state["posts"], state["trouble"]) == (2, "Refused.")
     assert "refused" not in state
-    assert bench.go("job-0") == "SUCCEEDED"
+    assert bench.go("job-0") == "OutcomeUnproven"
     assert (len(starts(bench)), len(lane.mine)) == (2, 1)
 
 

@@ -27,6 +27,7 @@ from celonis_refresh.runs.lease_items import Blocked
 from celonis_refresh.runs.records import Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
+from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.timing import Deadline
 
 ANOTHER_RUN = "another run"
@@ -316,8 +317,8 @@ class Start(Step):
         if isinstance(refused, CelonisRejected) and not busy:
             raise self.failed(refused) from None
         if busy and self.state["posts"] > 1:
-            # Nothing ran before, and the first start is the only one that can have begun since.
-            self.state["trouble"] = refused.message
+            # The first start came very late, or another user's execution runs: no poll tells these apart.
+            self.state |= {"trouble": refused.message, "evidence": Evidence(absent=True).to_json()}
             self.save()
             return self.progress("RUNNING")
         if busy:

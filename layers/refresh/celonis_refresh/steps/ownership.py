@@ -486,7 +486,8 @@ class _Decision:
         idle = self.before.activity is Activity.IDLE
         first = self.before.status is None and not self.before.ids and self.seen.status is not None
         first = first and not self.seen.single  # a last load may be one that ended just before
-        ran = self.evidence.ran if self.start.answered else self.evidence.ran_settled
+        ran_late = self.evidence.ran_settled and not self.evidence.absent
+        ran = self.evidence.ran if self.start.answered else ran_late
         return idle and self.settled and not shows_ids and (ran or first)
 
     # What became of it
