@@ -1,6 +1,8 @@
 """Plays random worlds, counts what the runs did, and shows the plainest worlds in which they did wrong.
 
-``python -m tests.worlds 100000 [--seed K] [--processes 2] [--outside] [--also cn] [--show SEED]``
+``python -m tests.worlds 100000 [--family inner] [--seed K] [--processes 2] [--outside] [--also cn]
+[--show SEED]``
+``100000``: of each family, of which ``--show`` without one takes the first.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.fakes.processes import in_processes
-from tests.worlds.generator import random_world
+from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import play
 from tests.worlds.timeline import shrink, timeline
 from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, features, findings
@@ -45,11 +47,11 @@ class Tally:
         return sum(self.kinds[kind] for kind in FAILING)
 
 
-def tally(first: int, count: int, *, outside: bool = False) -> Tally:
-    """Plays the worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
+def tally(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> Tally:
+    """Plays a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
     found = Tally()
     for seed in range(first, first + count):
-        world = random_world(seed, outside=outside)
+        world = random_world(seed, outside=outside, family=family)
         played = play(world)
         found.played += 1
         broken = broken_assumptions(played)
@@ -63,15 +65,15 @@ def tally(first: int, count: int, *, outside: bool = False) -> Tally:
             found.seeds.setdefault(kind, []).append(seed)
         for one in said:
             if one.kind in ("c", "n"):
-                outcome = played.results[one.run].outcome
+                outcome = one.outcome
                 marks = features(world)
                 found.groups.update(f"{outcome}: {mark}" for mark in marks)
     return found
 
 
-def _chunk(task: tuple[int, int, bool]) -> Tally:
-    first, count, outside = task
-    return tally(first, count, outside=outside)
+def _chunk(task: tuple[int, int, bool, Family]) -> Tally:
+    first, count, outside, family = task
+    return tally(first, count, outside=outside, family=family)
 
 
 def main(arguments: list[str]) -> int:
@@ -85,20 +87,28 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--also", default="", help="kinds of findings to show as well, such as cn")
     parser.add_argument("--show", type=int, help="the timeline of the world of this seed, whole")
+    parser.add_argument("--family", choices=FAMILIES, help="only worlds of this family")
     chosen = parser.parse_args(arguments)
+    families: tuple[Family, ...] = (chosen.family,) if chosen.family else FAMILIES
     if chosen.show is not None:
-        print(timeline(random_world(chosen.show, outside=chosen.outside)))
+        print(timeline(random_world(chosen.show, outside=chosen.outside, family=families[0])))
         return 0
+    return max([_play(family, chosen) for family in families])
+
+
+def _play(family: Family, chosen: argparse.Namespace) -> int:
+    """Plays and reports the worlds of one family; 1 where a run did what it never may."""
     started = time.monotonic()
     end = chosen.seed + chosen.worlds
-    tasks = [(at, min(CHUNK, end - at), chosen.outside) for at in range(chosen.seed, end, CHUNK)]
+    tasks = [(at, min(CHUNK, end - at), chosen.outside, family) for at in range(chosen.seed, end, CHUNK)]
     total = Tally()
     for found in in_processes(_chunk, tasks, chosen.processes):
         total.add(found)
+    print(f"--- {family} ---")
     _report(total, time.monotonic() - started, chosen.processes)
     if chosen.outside:
         return 0
-    _show(total, (*FAILING, *chosen.also))
+    _show(total, family, (*FAILING, *chosen.also))
     return 1 if total.failed else 0
 
 
@@ -114,11 +124,11 @@ def _report(total: Tally, seconds: float, processes: int) -> None:
         print(f"   {count:8}  {group}")
 
 
-def _show(total: Tally, kinds: tuple[str, ...]) -> None:
+def _show(total: Tally, family: Family, kinds: tuple[str, ...]) -> None:
     for kind in kinds:
         for seed in total.seeds.get(kind, [])[:SHOWN]:
             print(f"\n=== {kind}: {MEANINGS[kind]} (seed {seed}), shrunk ===")
-            print(timeline(shrink(random_world(seed), kind)))
+            print(timeline(shrink(random_world(seed, family=family), kind)))
 
 
 if __name__ == "__main__":

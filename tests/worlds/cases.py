@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.worlds.world import Action, Ages, Odd, OddKind, OurRun, Past, Shows, Target, World
+from tests.worlds.world import Action, Ages, Inner, Odd, OddKind, OurRun, Past, Shows, Target, World
 
 YESTERDAY = Past(5000.0, 100.0, "SUCCESS")
 RECENT = Past(120.0, 100.0, "FAIL")
@@ -115,6 +115,12 @@ CASES: dict[str, World] = {
         ages=Ages("fields", (), 30.0),
         busy="ignore",
     ),
+    "a start is lost, another user starts after it was looked up, and the repeat is refused": World(
+        past=(YESTERDAY,),
+        runs=(OurRun(result="FAIL", faults=("502_before",)),),
+        others=(Action("start", "posted", 108.0, 255.0, "SUCCESS"),),
+        ages=Ages("script", (0.0, 30.0)),
+    ),
     "a list of one entry skips ours, which only an id of another space showed": World(
         shows=Shows(latest="own", current="never", listing="newest", page=1),
         past=(YESTERDAY,),
@@ -135,3 +141,100 @@ CASES: dict[str, World] = {
     },
 }
 """Each keeps to the assumptions: none may end in a result that is not ours, or in two starts."""
+
+LOADS_ENDED_ONLY = Shows(load_dates=False, load_running=False)
+WITH_OTHERS: dict[str, World] = {
+    "a load that the baseline does not show yet ends before the start, and ours runs unseen": World(
+        seed=2511,
+        target="load",
+        shows=Shows(load_running=False),
+        down=4.0,
+        past=(Past(0.02, 3.02, "SUCCESS"), Past(2000.0, 10.0, "SKIPPED")),
+        runs=(OurRun(seconds=638.0),),
+        overlap=True,
+    ),
+    "another user's execution runs and ends while our start is in flight, and is shown as running": World(
+        seed=1824,
+        shows=Shows(current="stays"),
+        ages=Ages("fields"),
+        up=0.0,
+        down=4.0,
+        reply="echo",
+        past=(Past(1000.0, 10.0, "FAIL"),),
+        runs=(OurRun(result="FAIL", effect=1.0, by="webhook"),),
+        others=(Action("start", "posted", 1.0, 1.0, "SUCCESS"),),
+        overlap=True,
+    ),
+    "another run stores what runs between a run's poll and its start": World(
+        seed=3307,
+        ages=Ages("answers"),
+        up=2.0,
+        down=0.5,
+        busy="ignore",
+        runs=(
+            OurRun(by="webhook", again=(10.0,), lost_handover=True),
+            OurRun(gap=0.5, by="webhook", again=(2.0,)),
+        ),
+        others=(Action("start", "run", 0.0, 280.0, "SUCCESS"),),
+        overlap=True,
+    ),
+    "a model's baseline is older than a poll that was thrown away, and our load runs unseen": World(
+        seed=1691,
+        target="both",
+        shows=Shows(listing="404", load_running=False),
+        ages=Ages("fields", (), 30.0),
+        date=False,
+        runs=(OurRun(faults=("429",)),),
+        overlap=True,
+        inner=Inner(1.0, 772.0, past=(Past(65.2, 2.0, "SKIPPED"), Past(187.7, 198.583, "SUCCESS"))),
+    ),
+    "the load of our failed job runs on unseen, and the next start is lost and repeated": World(
+        seed=1730,
+        target="both",
+        shows=LOADS_ENDED_ONLY,
+        runs=(OurRun(result="FAIL"), OurRun(faults=("502_before",))),
+        inner=Inner(0.5, 137.648, past=(Past(769.404, 5.0, "SUCCESS"),)),
+    ),
+    "a waiting run has seen the model being loaded, and another one has not": World(
+        seed=2067,
+        target="both",
+        ages=Ages("fields", (), 30.0),
+        runs=(OurRun(), OurRun()),
+        overlap=True,
+        inner=Inner(0.5, 19.674, past=(Past(1.2, 49.806, "SUCCESS"), Past(1987.249, 168.743, "SUCCESS"))),
+    ),
+    "a model's baseline lacks a load that had ended, and ours runs unseen": World(
+        seed=2244,
+        target="both",
+        shows=LOADS_ENDED_ONLY,
+        ages=Ages("script", (60.0, 0.0)),
+        inner=Inner(1.0, 160.264, past=(Past(860.157, 808.234, "SUCCESS"), Past(887.744, 0.3, "SUCCESS"))),
+    ),
+    "a run has seen the model being loaded, and its next poll is older": World(
+        seed=3621,
+        target="both",
+        ages=Ages("script", (0.0, 60.0, 0.0)),
+        inner=Inner(0.01, 8.0, past=(Past(12.543, 206.399, "SUCCESS"), Past(397.497, 174.14, "SUCCESS"))),
+    ),
+}
+"""The same for runs beside others, runs that a webhook opens, and jobs that load a model."""
+OPEN: dict[str, World] = {
+    "an older part shows ours running, a newer one another user's id: taken for one execution": World(
+        seed=30178,
+        target="both",
+        shows=Shows(latest_moves="end", listing="404"),
+        ages=Ages("fields", (), 59.0),
+        down=0.01,
+        reply="other_space",
+        past=(Past(19.394, 10.715, "FAIL"), Past(2000.0, 10.0, "FAIL")),
+        runs=(OurRun(seconds=754.0, faults=("unsent",)),),
+        others=(
+            Action("start", "posted", 0.0, 25.0, "FAIL", number=2),
+            Action("start", "ended", 0.0, 1.0, "CANCEL", number=4),
+        ),
+        inner=Inner(
+            0.5, 167.46, past=(Past(3566.277, 148.171, "SUCCESS"), Past(3743.981, 127.749, "SUCCESS"))
+        ),
+    ),
+}
+"""These break the rules still: ours was not proven while it ran, because the answer named another id."""

@@ -16,7 +16,8 @@ from itertools import accumulate
 
 from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, Part
-from tests.worlds.harness import MakeService, play, real_service
+from tests.worlds.harness import play, real_service
+from tests.worlds.players import MakeService
 from tests.worlds.timeline import timeline
 from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, findings
 from tests.worlds.world import World

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
 from math import inf
@@ -19,7 +21,7 @@ from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import Answer, Timeouts
 from tests.fakes.clock import Clock
 from tests.worlds.truth import LOAD_WORDS, Execution, Truth
-from tests.worlds.world import LOST, Action, Odd, World
+from tests.worlds.world import LOST, Action, Odd, Past, Target, World
 
 READ_SECONDS = Timeouts().read
 """After so many seconds the client gives up waiting for an answer."""
@@ -49,75 +51,150 @@ def _quiet(name: str, when: str) -> None:
     """Nothing happens."""
 
 
+@dataclass(eq=False)
+class Session:
+    """One of our functions at work for a run: its client, and what the answers to its task have shown it.
+
+    ``posts``: the starts that the task sent; ``marks``: what it was shown, and when; ``asked``: when it
+    sent its first call.
+    """
+
+    run: int
+    client: CelonisClient
+    served: float = 0.0
+    answered_oddly: bool = False
+    asked: float | None = None
+    marks: list[tuple[Execution, str, float]] = field(default_factory=list)
+    posts: list[Post] = field(default_factory=list)
+
+
 class FakeCelonis:
-    """One target of one world. ``client`` is the real client over it.
+    """The target of one world, or both. ``session.client`` is the real client over it.
 
     ``hook`` sees every call before it leaves and after it took effect, and may raise. ``note`` is called with
-    who and what, for a timeline. The rest is the ground truth that verdicts are made from.
+    who and what, for a timeline. ``at_work``: the session of the function that goes on now, where several do;
+    ``wait_until``: lets time pass. The rest is the ground truth that verdicts are made from.
     """
 
     def __init__(self, world: World, clock: Clock) -> None:
         self.world, self.clock = world, clock
         self.random = Random(world.seed)  # noqa: S311
-        self.truth = Truth(world.cancel_seconds)
+        both = world.target == "both"
+        names: dict[Target, str] = {"job": "exec", "load": "load" if both else "exec"}
+        self.truths = {target: Truth(world.cancel_seconds, name=name) for target, name in names.items()}
         self.hook: Hook = _quiet
         self.note: Note | None = None
-        self.client = CelonisClient(CONNECTION, clock=clock, monotonic=clock)
-        self.client._transport = self  # type: ignore[assignment]
         self.t0 = clock.now
-        self.run = 0
-        self.run_began: list[float] = []
-        self.calls: list[list[float]] = []
-        self.observed: list[list[tuple[float, float]]] = []
-        self._asked: float | None = None
+        self._session = self.session_of(0)
+        self.at_work: Callable[[], Session | None] = lambda: None
+        self.wait_until: Callable[[float], None] = self._set_clock
+        self.run_began: dict[int, float] = {}
+        self.calls: dict[int, list[float]] = {number: [] for number in range(len(world.runs))}
+        self.observed: dict[int, list[tuple[float, float]]] = {number: [] for number in self.calls}
         self.posts: list[Post] = []
         self.cancels: list[Cancel] = []
         self.other_cancels: list[tuple[float, Execution | None]] = []
-        self.polls = 0
-        self._advanced = self._served = self.t0
+        self.polls: Counter[int] = Counter()
+        self._advanced = self.t0
         self._last_odd = -ODD_GAP
         self.gets = 0
-        self.answered_oddly = False
         self._odd = list(world.odd)
         self._pending = list(world.others)
-        self._marks: list[tuple[Execution, str, float]] = []
-        self._shown: dict[int, float] = {}
+        self._loading: list[Execution] = []
+        self._shown: dict[tuple[Target, int], float] = {}
+        self._begin_past()
+
+    def _begin_past(self) -> None:
+        world = self.world
+        began: list[tuple[float, Past]] = []
         for past in sorted(world.past, key=lambda one: -one.ago):
-            began = self.t0 - past.ago
-            if self.truth.running(began) is None:
-                self.truth.begin(OTHER_USER, began, past.seconds, past.result)
+            at = self.t0 - past.ago
+            if self.truth.running(at) is None:
+                made = self.truth.begin(OTHER_USER, at, past.seconds, past.result)
+                if world.target == "both" and world.inner.others:
+                    began += self._past_load(made)
+        began += [(self.t0 - past.ago, past) for past in world.inner.past]
+        for at, past in sorted(began, key=lambda one: one[0]):
+            if self.loads.running(at) is None:
+                self.loads.begin(OTHER_USER, at, past.seconds, past.result)
+
+    def _past_load(self, execution: Execution) -> list[tuple[float, Past]]:
+        """The load that another user's execution has started by now; one that is to come is noted."""
+        inner, at = self.world.inner, self._loads_at(execution)
+        if at > self.t0:
+            self._loading.append(execution)
+            return []
+        return [(at, Past(0.0, inner.seconds, inner.result))]
+
+    @property
+    def truth(self) -> Truth:
+        """The target of the world: its job, or the model where it has no job."""
+        return self.truths["load" if self.world.target == "load" else "job"]
+
+    @property
+    def loads(self) -> Truth:
+        """The model."""
+        return self.truths["load"]
+
+    def session_of(self, run: int) -> Session:
+        """A session for a function that begins to work for our run ``run``, with a client of its own."""
+        client = CelonisClient(CONNECTION, clock=self.clock, monotonic=self.clock)
+        client._transport = self  # type: ignore[assignment]
+        return Session(run, client, self.clock.now)
+
+    @property
+    def session(self) -> Session:
+        return self.at_work() or self._session
+
+    @property
+    def client(self) -> CelonisClient:
+        return self.session.client
+
+    @property
+    def starts_by_itself(self) -> bool:
+        """Whether the job of the current run starts the load of its pipeline."""
+        return self.world.target == "both" and not self.world.runs[self.run].only_load
+
+    @property
+    def run(self) -> int:
+        return self.session.run
 
     def begin_run(self, number: int) -> None:
-        """From now on what is sent is sent by our run ``number``."""
-        self.run, self.polls = number, 0
-        self.run_began.append(self.clock.now)
-        self.calls.append([])
-        self.observed.append([])
+        """Our run ``number`` begins; where one function is at work at a time, what is sent is sent by it."""
+        self._session.run = number
+        self.run_began[number] = self.clock.now
 
     def commit(self) -> None:
         """What the task was shown has been recorded. Odd answers leave open whether the others were."""
-        if not self.answered_oddly:
-            for execution, what, at in self._marks:
+        if not self.session.answered_oddly:
+            for execution, what, at in self.session.marks:
                 if getattr(execution, what) > at:
                     setattr(execution, what, at)
-            if self._asked is not None:
-                self.observed[self.run].append((self._asked, self.clock.now))
+                if what == "active_seen":
+                    execution.active_noted = min(execution.active_noted, self.clock.now)
+            if self.session.asked is not None:
+                self.observed[self.run].append((self.session.asked, self.clock.now))
         self.drop()
 
     def drop(self) -> None:
         """What the task was shown is lost: it died, or ended otherwise than by a recorded observation."""
-        self._marks.clear()
-        self.answered_oddly = False
-        self._asked = None
+        session = self.session
+        session.marks.clear()
+        session.posts.clear()
+        session.answered_oddly = False
+        session.asked = None
 
     def is_seen(self, execution: Execution, what: str = "seen") -> bool:
         """Whether a recorded answer, or one to the current task, showed anything of it, or ``what`` of it."""
-        marks = (name for marked, name, _ in self._marks if marked is execution)
+        marks = (name for marked, name, _ in self.session.marks if marked is execution)
         return getattr(execution, what) < inf or what in marks
 
     def sleep(self, seconds: float) -> None:
         """Lets time pass, and others act in it."""
         self._pass(self.clock.now + seconds)
+
+    def _set_clock(self, now: float) -> None:
+        self.clock.now = now
 
     # The network
 
@@ -127,8 +204,8 @@ class FakeCelonis:
         if seconds <= 0:
             raise _unavailable(call, may_have_started=False)
         limit = min(READ_SECONDS, seconds)
-        if self._asked is None:
-            self._asked = self.clock.now
+        if self.session.asked is None:
+            self.session.asked = self.clock.now
         if call.method == "POST":
             status, body = self._post(call, limit)
         else:
@@ -138,7 +215,7 @@ class FakeCelonis:
         if status == 429:
             headers_back["x-ratelimit-reset"] = "7"
         if self.world.date:
-            served = self._served + self.world.clock_offset + self.world.header_offset
+            served = self.session.served + self.world.clock_offset + self.world.header_offset
             headers_back["date"] = formatdate(int(served), usegmt=True)
         return Answer(status, headers_back, body)
 
@@ -146,14 +223,14 @@ class FakeCelonis:
         world = self.world
         sent = self.clock.now
         self._pass(sent + min(world.up, limit))
-        self._served = self.clock.now
+        self.session.served = self.clock.now
         if world.up + world.down > limit:
-            self.answered_oddly = True
-            self.clock.now = sent + limit
+            self.session.answered_oddly = True
+            self._pass(sent + limit)
             raise _unavailable(call, may_have_started=False)
         odd = self._odd_answer(call)
         if odd is not None:
-            self.answered_oddly = True
+            self.session.answered_oddly = True
             status, body = odd
         else:
             status, document = self._read(call)
@@ -165,7 +242,7 @@ class FakeCelonis:
         return status, body
 
     def _pass(self, until: float) -> None:
-        self.clock.now = until
+        self.wait_until(until)
         self.advance()
 
     def _tell(self, who: str, what: str) -> None:
@@ -175,17 +252,47 @@ class FakeCelonis:
     # Other users
 
     def advance(self) -> None:
-        """Lets other users do what is due by now, each at its own moment."""
+        """Lets other users, and jobs that load a model, do what is due by now, each at its own moment."""
         now = self.clock.now
-        while self._pending:
+        while self._pending or self._loading:
             due = [(self._due(action), number) for number, action in enumerate(self._pending)]
+            due += [(self._loads_at(one), -number) for number, one in enumerate(self._loading, start=1)]
             at, number = min(due)
             if at > now:
                 break
             # A moment that became known too late is now: what was shown is never undone.
-            self._act(self._pending.pop(number), max(at, self._advanced))
-            self._advanced = max(at, self._advanced)
+            at = max(at, self._advanced)
+            if number < 0:
+                self._load_of(self._loading.pop(-number - 1), at)
+            else:
+                self._act(self._pending.pop(number), at)
+            self._advanced = at
         self._advanced = now
+
+    def _loads_at(self, execution: Execution) -> float:
+        """When an execution of the job starts its load; never once it was cancelled."""
+        if execution.result == "CANCEL" and execution.cancelled < inf:
+            length = execution.seconds * self.world.inner.share
+            at = execution.started + length
+            return at if at < execution.cancelled else inf
+        return execution.started + execution.seconds * self.world.inner.share
+
+    def _load_of(self, execution: Execution, at: float) -> None:
+        """The load that an execution of the job starts by itself."""
+        inner, owner = self.world.inner, execution.owner
+        running = self.loads.running(at)
+        if running is not None and self.world.busy != "queue":
+            self._tell(execution.id, f"loads the model at {self._at(at)}: without effect, {running.id} runs")
+            return
+        result = inner.result if owner == OTHER_USER else self.world.runs[owner].load
+        made = self.loads.begin(owner, at, inner.seconds, result, sent=execution.sent)
+        self._tell(execution.id, f"starts {made.id} at {self._at(at)}: {result} at {self._at(made.ended)}")
+
+    def _begun(self, execution: Execution) -> Execution:
+        """An execution of the world's target that has just begun, and that may load the model."""
+        if self.world.target == "both" and (execution.owner != OTHER_USER or self.world.inner.others):
+            self._loading.append(execution)
+        return execution
 
     def _due(self, action: Action) -> float:
         moment = self._moment(action)
@@ -194,33 +301,41 @@ class FakeCelonis:
     def _moment(self, action: Action) -> float | None:
         run = action.run
         if action.anchor == "run":
-            return self.run_began[run] if run < len(self.run_began) else None
+            return self.run_began.get(run)
         if action.anchor == "call":
-            answered = self.calls[run] if run < len(self.calls) else ()
+            answered = self.calls.get(run, [])
             return answered[action.number] if action.number < len(answered) else None
         if action.anchor == "posted":
             return next((post.sent for post in self.posts if post.run == run), None)
+        target = self._target_of(action)
         if action.anchor == "shown":
-            return self._shown.get(run)
-        ours = next((one for one in self.truth.executions if one.owner == run), None)
+            return self._shown.get((target, run))
+        ours = next((one for one in self.truths[target].executions if one.owner == run), None)
         if ours is None:
             return None
         return ours.began if action.anchor == "began" else ours.ended
 
+    def _target_of(self, action: Action) -> Target:
+        return "load" if action.at_model or self.world.target == "load" else "job"
+
     def _act(self, action: Action, at: float) -> None:
         """At its moment, in order with everything else."""
+        target = self._target_of(action)
+        truth = self.truths[target]
         if action.kind == "cancel":
-            cancelled = self.truth.cancel(at)
+            cancelled = truth.cancel(at)
             self.other_cancels.append((at, cancelled))
             self._tell(
                 "another user", f"cancels {cancelled.id if cancelled else 'nothing'} at {self._at(at)}"
             )
             return
-        running = self.truth.running(at)
+        running = truth.running(at)
         if running is not None and self.world.busy != "queue":
             self._tell("another user", f"starts at {self._at(at)}: without effect, {running.id} runs")
             return
-        made = self.truth.begin(OTHER_USER, at, action.seconds, action.result, sent=at)
+        made = truth.begin(OTHER_USER, at, action.seconds, action.result, sent=at)
+        if target == "job":
+            self._begun(made)
         self._tell(
             "another user",
             f"starts {made.id} at {self._at(at)}: {self._word(made.result)} at {self._at(made.ended)}",
@@ -238,9 +353,10 @@ class FakeCelonis:
         ours = world.runs[self.run]
         number = sum(post.run == self.run for post in self.posts)
         fault = ours.faults[number] if number < len(ours.faults) else "none"
-        post = Post(self.run, sent, fault)
+        post = Post(self.run, sent, fault, "job" if call.path.endswith("/execute") else "load")
         self.posts.append(post)
-        self._served = sent
+        self.session.posts.append(post)
+        self.session.served = sent
         if fault == "unsent":
             self._pass(sent + min(3.05, limit))
             post.answered = self.clock.now
@@ -249,7 +365,7 @@ class FakeCelonis:
         is_silent = fault.startswith("timeout") or world.up + world.down > limit
         flight = limit if is_silent else world.up + world.down
         self._pass(sent + ours.effect * flight)
-        self._served = sent + ours.stamp * flight
+        self.session.served = sent + ours.stamp * flight
         answer = self._take(call, post)
         self.hook(call.path, "after")
         self._pass(sent + flight)
@@ -283,10 +399,11 @@ class FakeCelonis:
         if fault == "429":
             return 429, encode({**ENVELOPE, "status": 429, "errorCode": "LIMIT_RATE_EXCEEDED"})
         post.is_lost = fault in LOST
-        before = self.truth.executions[-1] if self.truth.executions else None
-        running = self.truth.running(self.clock.now)
+        truth = self.truths[post.target]
+        before = truth.executions[-1] if truth.executions else None
+        running = truth.running(self.clock.now)
         # Rendered first: an echo shows the job as it was.
-        echo = self._job(age=0.0) if self.world.reply == "echo" and self.world.target == "job" else {}
+        echo = self._job(age=0.0) if self.world.reply == "echo" and post.target == "job" else {}
         if not fault.endswith("before"):
             self._take_effect(post, running)
         if fault == "page_after":
@@ -295,38 +412,55 @@ class FakeCelonis:
             return int(fault[:3]), encode({**ENVELOPE, "status": int(fault[:3])})
         if post.refused:
             return self.world.busy_status, encode({**ENVELOPE, "status": self.world.busy_status})
-        return self._reply(post.execution, before, echo)
+        return self._reply(post, before, echo)
 
     def _take_effect(self, post: Post, running: Execution | None) -> None:
         now, world = self.clock.now, self.world
         post.arrived = now
         ours = world.runs[self.run]
         post.found = running
-        if running is not None and running.owner != self.run and not self.is_seen(running, "active_seen"):
+        if self._is_unseen(post.target, post.sent):
             post.found_unseen = True
-        post.found_unseen |= any(
-            one.owner == OTHER_USER
-            and self.clock.now - JUST_BEFORE <= one.began
-            and one.ended <= self.clock.now
-            for one in self.truth.executions
-        )
+        if world.target == "both" and post.target == "job" and self._is_unseen("load", post.sent):
+            post.found_unseen_load = True
         if running is not None and world.busy != "queue":
             post.refused = world.busy == "refuse"
             self._tell("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")
             return
-        made = self.truth.begin(self.run, now, ours.seconds, ours.result, ours.queue, post.sent)
+        truth = self.truths[post.target]
+        made = truth.begin(self.run, now, ours.seconds, ours.result, ours.queue, post.sent)
+        if post.target == "job":
+            self._begun(made)
         post.execution = made
         self._tell("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
 
-    def _reply(
-        self, made: Execution | None, before: Execution | None, echo: dict[str, Any]
-    ) -> tuple[int, bytes]:
-        reply = self.world.reply
+    def _is_known_to_run(self, execution: Execution, sent: float) -> bool:
+        """Whether that it runs was recorded before ``sent``, or shown to the current task."""
+        marks = (what for marked, what, _ in self.session.marks if marked is execution)
+        return execution.active_noted <= sent or "active_seen" in marks
+
+    def _is_unseen(self, target: Target, sent: float) -> bool:
+        """Whether what runs at a target has not been shown, or something began and ended just before now."""
+        now, truth = self.clock.now, self.truths[target]
+        running = truth.running(now)
+        # What our own runs do that overlap is for their lease to keep apart: it excuses nothing.
+        is_theirs = running is not None and (
+            running.owner == OTHER_USER or (running.owner != self.run and not self.world.is_concurrent)
+        )
+        if running is not None and is_theirs and not self._is_known_to_run(running, sent):
+            return True
+        return any(
+            one.owner == OTHER_USER and now - JUST_BEFORE <= one.began and one.ended <= now
+            for one in truth.executions
+        )
+
+    def _reply(self, post: Post, before: Execution | None, echo: dict[str, Any]) -> tuple[int, bytes]:
+        reply, made = self.world.reply, post.execution
         if reply == "none":
             return 204, b""
         if reply == "echo":
             return 200, encode(echo)
-        name = "executionId" if self.world.target == "job" else "dataLoadId"
+        name = "executionId" if post.target == "job" else "dataLoadId"
         named = before if reply == "before" or made is None else made
         if reply == "empty" or named is None:
             return 200, b"{}"
@@ -335,11 +469,11 @@ class FakeCelonis:
     def _cancel(self, call: Call, limit: float) -> tuple[int, bytes]:
         sent = self.clock.now
         self._pass(sent + min(self.world.up, limit))
-        self._served = self.clock.now
-        running = self.truth.running(self.clock.now)
+        self.session.served = self.clock.now
+        running = self.truths["job"].running(self.clock.now)
         knew = running is not None and all(self.is_seen(running, what) for what in ("id_seen", "run_seen"))
         self.cancels.append(Cancel(self.run, sent, self.clock.now, running, knew))
-        self.truth.cancel(self.clock.now)
+        self.truths["job"].cancel(self.clock.now)
         self.hook(call.path, "after")
         self._tell("our cancel", f"cancels {running.id if running else 'nothing'}")
         self._pass(self.clock.now + self.world.down)
@@ -387,7 +521,7 @@ class FakeCelonis:
 
     def _read(self, call: Call, *, mark: bool = True) -> tuple[int, Any]:
         path = call.path
-        marks = len(self._marks)
+        marks = len(self.session.marks)
         if path.endswith("/logs/job-a/executions"):
             found = self._list()
         elif path.endswith("/last-load"):
@@ -399,13 +533,14 @@ class FakeCelonis:
         else:
             found = (404, {**ENVELOPE, "status": 404})
         if not mark:
-            del self._marks[marks:]
+            del self.session.marks[marks:]
         return found
 
     def _ages(self, count: int) -> list[float]:
         """The ages of ``count`` fields of the next answer."""
         ages, random = self.world.ages, self.random
-        poll, self.polls = self.polls, self.polls + 1
+        poll = self.polls[self.run]
+        self.polls[self.run] += 1
         if ages.kind == "zero":
             return [0.0] * count
         if ages.kind == "script":
@@ -417,10 +552,14 @@ class FakeCelonis:
 
     def _mark(self, execution: Execution, what: str) -> None:
         now = self.clock.now + self.world.down
-        self._marks.append((execution, "seen", now))
-        self._marks.append((execution, what, now))
+        marks = self.session.marks
+        marks.append((execution, "seen", now))
+        if what == "id_seen" and execution.owner not in (OTHER_USER, self.run):
+            return  # a poll of another run says nothing to the one that started it
+        marks.append((execution, what, now))
         if what == "id_seen" and execution.owner >= 0:
-            self._shown.setdefault(execution.owner, now)
+            target: Target = "load" if execution in self.loads.executions else "job"
+            self._shown.setdefault((target, execution.owner), now)
 
     def _mark_status(self, execution: Execution, at: float) -> None:
         self._mark(execution, "end_seen" if at >= execution.ended else "seen")
@@ -435,11 +574,11 @@ class FakeCelonis:
         by_status, by_current, by_latest = (
             now - one for one in (self._ages(3) if age is None else [age] * 3)
         )
-        stated = self.truth.shown(by_status)
+        stated = self.truths["job"].shown(by_status)
         current = self._current(by_current)
         latest = None
         if shows.latest != "none":
-            latest = self.truth.latest(by_latest, shows.latest_moves, while_queued=shows.while_queued)
+            latest = self.truths["job"].latest(by_latest, shows.latest_moves, while_queued=shows.while_queued)
         if age is None:
             if stated is not None:
                 self._mark_status(stated, by_status)
@@ -461,11 +600,11 @@ class FakeCelonis:
         shows = self.world.shows
         if shows.current == "never":
             return None
-        running = self.truth.running(at)
+        running = self.truths["job"].running(at)
         if running is not None and (shows.while_queued or running.started <= at):
             return running
         if shows.current == "stays":
-            return self.truth.latest(at, "start", while_queued=shows.while_queued)
+            return self.truths["job"].latest(at, "start", while_queued=shows.while_queued)
         return None
 
     def _list(self) -> tuple[int, Any]:
@@ -485,7 +624,7 @@ class FakeCelonis:
     def _listed(self, at: float) -> list[Execution]:
         """What the list of executions contains, in its order."""
         shows = self.world.shows
-        listed = [one for one in self.truth.executions if one.began <= at]
+        listed = [one for one in self.truths["job"].executions if one.began <= at]
         if not shows.list_running:
             listed = [one for one in listed if one.ended <= at]
         listed.reverse()
@@ -554,8 +693,8 @@ class FakeCelonis:
 
     def _row(self, at: float) -> Execution | None:
         if not self.world.shows.load_running:
-            return self.truth.latest(at, "end", while_queued=False)
-        return self.truth.latest(at, "start", while_queued=self.world.shows.load_queued)
+            return self.loads.latest(at, "end", while_queued=False)
+        return self.loads.latest(at, "start", while_queued=self.world.shows.load_queued)
 
     def _load_status(self, load: Execution, at: float) -> str:
         if at < load.ended:
@@ -564,7 +703,8 @@ class FakeCelonis:
             third = (load.ended - load.started) / 3
             if self.world.shows.lost_connection and load.started + third <= at < load.ended - third:
                 return "LOST_CONNECTION"
-        return self._word(load.status(at))
+        status = load.status(at)
+        return LOAD_WORDS.get(status, status)
 
     def _word(self, status: str) -> str:
         return LOAD_WORDS.get(status, status) if self.world.target == "load" else status
@@ -580,18 +720,20 @@ class Post:
         "fault",
         "found",
         "found_unseen",
+        "found_unseen_load",
         "is_lost",
         "refused",
         "run",
         "sent",
+        "target",
     )
 
-    def __init__(self, run: int, sent: float, fault: str) -> None:
-        self.run, self.sent, self.fault = run, sent, fault
+    def __init__(self, run: int, sent: float, fault: str, target: Target) -> None:
+        self.run, self.sent, self.fault, self.target = run, sent, fault, target
         self.answered = self.arrived = inf
         self.execution: Execution | None = None
         self.found: Execution | None = None
-        self.found_unseen = self.refused = self.is_lost = False
+        self.found_unseen = self.found_unseen_load = self.refused = self.is_lost = False
 
 
 class Cancel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from tests.worlds.world import (
     LOST,
@@ -16,6 +16,7 @@ from tests.worlds.world import (
     Ages,
     Anchor,
     Fault,
+    Inner,
     Moment,
     Odd,
     OddKind,
@@ -32,9 +33,16 @@ FAULTS: tuple[Fault, ...] = tuple(fault for fault in get_args(Fault) if fault !=
 HOUR = 3600.0
 
 
-def random_world(seed: int, *, outside: bool = False) -> World:
-    """The world of this seed; ``outside``: one that may leave assumptions 3, 4 and 5."""
-    return _Sampler(seed, outside=outside).world()
+Family = Literal["in-turn", "overlap", "webhook", "inner"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+"""Our runs one after the other; at the same time; opened by webhooks; with a job that loads a model."""
+
+
+def random_world(seed: int, *, outside: bool = False, family: Family = "in-turn") -> World:
+    """The world of this seed; ``outside``: one that may leave assumptions 3 to 6."""
+    sampler = _Sampler(seed, outside=outside)
+    makers = {"overlap": sampler.overlap, "webhook": sampler.webhook, "inner": sampler.inner}
+    return makers[family]() if family in makers else sampler.world()
 
 
 class _Sampler:
@@ -234,3 +242,103 @@ class _Sampler:
             run=int(self.random.random() * runs),
             endpoint=self.one("any", "any", "list"),
         )
+
+    # The other families: a world as above, and more
+
+    def overlap(self) -> World:
+        """Two or three runs of different pipelines that use the same job or model at the same time."""
+        world = self.world()
+        count = 3 if self.chance(0.15) else 2
+        runs = tuple(self.overlapping_run(number, world) for number in range(count))
+        return replace(world, overlap=True, runs=runs, past=self.running_past(world), **self.around(runs))
+
+    def overlapping_run(self, number: int, world: World) -> OurRun:
+        gap = self.one(0.0, 0.05, 0.3, 1.0, 5.0, self.near(), self.near()) if number else 0.0
+        run = self.our_run(gap)
+        if world.target == "load" and not world.shows.load_queued:
+            run = replace(run, queue=0.0)
+        return self.webhook_run(run) if world.target != "load" and self.chance(0.25) else run
+
+    def running_past(self, world: World) -> tuple[Past, ...]:
+        """Often with an execution of another user that is running when our first run begins."""
+        if self.chance(0.4):
+            return world.past
+        ago = self.one(0.01, 1.0, self.near(), self.near()) + 0.01
+        now = Past(ago, ago + self.near(), self.result())
+        return (now, *(replace(one, ago=one.ago + ago + 1.0) for one in world.past))
+
+    def around(self, runs: Sequence[OurRun]) -> dict[str, Any]:
+        return {"others": self.others(runs), "odd": self.odd(len(runs))}
+
+    def webhook(self) -> World:
+        """Runs that webhooks open, which send their first start themselves."""
+        world = self.world()
+        if world.target == "load":
+            world = replace(world, target="job", shows=self.job_shows())
+        runs = [self.webhook_run(self.our_run(0.0))]
+        if self.chance(0.4):
+            run = self.our_run(self.one(0.0, 0.5, 5.0, self.near(), 100.0 + self.near()))
+            runs.append(self.webhook_run(run) if self.chance(0.7) else run)
+        past = self.running_past(world) if self.chance(0.3) else world.past
+        return replace(world, overlap=True, runs=tuple(runs), past=past, **self.around(runs))
+
+    def webhook_run(self, run: OurRun) -> OurRun:
+        moments: tuple[Moment, ...] = get_args(Moment)
+        crashes = run.crashes
+        if self.chance(0.4):
+            crashes = ((int(self.random.random() * 16), self.one(*moments)), *run.crashes[1:])
+        again = (self.one(0.1, 0.5, 2.0, 10.0, self.near()),) if self.chance(0.3) else ()
+        return replace(
+            run,
+            by="webhook",
+            crashes=crashes,
+            again=again,
+            reconciled=self.one(21.0, 60.0, 300.0, self.random.uniform(20.0, 320.0)),
+            lost_handover=self.chance(0.15),
+        )
+
+    def inner(self) -> World:
+        """A job that loads a model by itself, with earlier loads of ours and of others."""
+        world = self.world()
+        while world.target == "load":
+            world = self.world()
+        loads = self.load_shows()
+        names = ("load_id", "load_dates", "load_running", "load_queued", "lost_connection", "never")
+        shows = replace(world.shows, **{name: getattr(loads, name) for name in names})
+        runs = [self.inner_run(0.0, shows)]
+        overlap = self.chance(0.25)
+        while len(runs) < 3 and self.chance(0.5):
+            runs.append(self.inner_run(self.one(0.0, 0.5, 5.0, self.near()), shows))
+        others = tuple(
+            replace(one, at_model=self.chance(0.6), result=self.result()) for one in self.others(runs)
+        )
+        inner = Inner(
+            share=self.one(0.0, 0.01, 0.5, 1.0, self.random.random()),
+            seconds=self.duration(),
+            others=self.chance(0.5),
+            result=self.one("SUCCESS", "SUCCESS", "FAIL"),
+            past=self.past(),
+        )
+        return replace(
+            world,
+            target="both",
+            shows=shows,
+            runs=tuple(runs),
+            overlap=overlap,
+            inner=inner,
+            others=others,
+            odd=self.odd(len(runs)),
+        )
+
+    def inner_run(self, gap: float, shows: Shows) -> OurRun:
+        """The job of most runs succeeds: the others do not come to the load."""
+        run = replace(
+            self.our_run(gap),
+            load=self.one("SUCCESS", "FAIL", "FAIL", "SKIPPED"),
+            only_load=self.chance(0.15),
+        )
+        if run.only_load and not shows.load_queued:
+            run = replace(run, queue=0.0)
+        if self.chance(0.8) and not run.only_load:
+            run = replace(run, result="SUCCESS")
+        return self.webhook_run(run) if self.chance(0.15) and not run.only_load else run

@@ -19,6 +19,7 @@ from tests.worlds.world import (
     Anchor,
     Busy,
     Fault,
+    Inner,
     ListKind,
     Moment,
     Odd,
@@ -266,6 +267,40 @@ def _others_fail(choice: Choice) -> Choice:
         if name in choice
     }
     return {**choice, **changed}
+
+
+# Runs at the same time, webhooks, and jobs that load a model
+
+
+ORDERS: Axis = [{"seed": seed} for seed in range(3)]
+"""Seeds: orders in which functions take turns."""
+BY_WEBHOOK: Choice = {"first": {"by": "webhook", "reconciled": 60.0}}
+
+
+def _beside(**values: Any) -> Choice:
+    return {"overlap": True, **_second(**values)}
+
+
+def _both(*views: View) -> list[View]:
+    """Each kind of last load beside each of these jobs."""
+    loads = ("load_id", "load_dates", "load_running")
+    kinds = [{name: getattr(load.shows, name) for name in loads} for load in LOADS]
+    return [View("job", replace(view.shows, **kind)) for view in views for kind in kinds]
+
+
+def _loading(views: Sequence[View], *names: str) -> Axis:
+    """Each view of a job that loads a model, with each of these ages."""
+    return [{**choice, "target": "both"} for choice in _aged(views, *names)]
+
+
+INNER = _both(View("job", Shows()), View("job", Shows(latest="own", listing="404")))
+OURS_LOAD: Choice = {"first": {"result": "SUCCESS", "load": "FAIL"}}
+LOADED = Inner(seconds=20.0, past=(YESTERDAY,))
+LOADED_JUST_NOW = (Past(23.0, 20.0, "SUCCESS"),)
+
+
+def _load(anchor: Anchor, delay: float) -> Choice:
+    return {"others": (Action("start", anchor, delay, SHORT, "SUCCESS", at_model=True),)}
 
 
 # The grid
@@ -623,6 +658,102 @@ PARTS: tuple[Part, ...] = (
                     Action("cancel", "began", OLD),
                 )
             ],
+        ),
+    ),
+    Part(
+        "overlap",
+        "two runs at the same time: 38 views × 4 ages × what runs when they begin × gap × 3 orders of calls",
+        (
+            _aged(FEW, "fresh", "half", "old", "alternate"),
+            (LONG_AGO, RUNNING, JUST_BEFORE, _after_yesterday(_later("run", 0.5, 30.0))),
+            [_beside(gap=gap, seconds=MEDIUM) for gap in (0.0, 1.0, HALF)],
+            ORDERS,
+        ),
+    ),
+    Part(
+        "overlap-odd",
+        "the same: 38 views × old, alternating × a poll that fails × of which run × what runs × 3 orders",
+        (
+            _aged(FEW, "old", "alternate"),
+            _odd(("503",), [Odd("503", number, "run", run) for number in (0, 1) for run in (0, 1)]),
+            (RUNNING, RUNNING_LONG),
+            (_beside(gap=1.0, seconds=MEDIUM),),
+            ORDERS,
+        ),
+    ),
+    Part(
+        "overlap-starts",
+        "the same: 38 views × fresh, old × start fault of the first run × its length × 3 orders",
+        (
+            (LONG_AGO,),
+            _aged(FEW, "fresh", "old"),
+            _first(faults=[(fault,) for fault in STARTS]),
+            _first(seconds=(SHORT, LONG)),
+            (_beside(gap=1.0, seconds=MEDIUM),),
+            ORDERS,
+        ),
+    ),
+    Part(
+        "webhook",
+        "a webhook's run: 30 job views × fresh, old × death at each of 20 calls, before or after its effect",
+        (
+            (LONG_AGO,),
+            (BY_WEBHOOK,),
+            _aged(_jobs(COMPLETE, NO_LIST), "fresh", "old"),
+            _crashes(range(20)),
+        ),
+    ),
+    Part(
+        "webhook-starts",
+        "the same: 30 job views × fresh, old × start fault × hand-over lost × sent again × past",
+        (
+            (BY_WEBHOOK,),
+            _aged(_jobs(COMPLETE, NO_LIST), "fresh", "old"),
+            _first(faults=[(), *((fault,) for fault in STARTS)]),
+            _first(lost_handover=(False, True)),
+            _first(again=((), (0.5,))),
+            (LONG_AGO, JUST_BEFORE),
+        ),
+    ),
+    Part(
+        "inner",
+        "a job loads a model: 16 views × 4 ages × when in it × loads before × others' after × fault",
+        (
+            (OURS_LOAD,),
+            _loading(INNER, "fresh", "half", "old", "alternate"),
+            [
+                {"inner": replace(LOADED, share=share, past=past, others=others)}
+                for share in (0.0, 0.5, 1.0)
+                for past, others in (((YESTERDAY,), False), (LOADED_JUST_NOW, False), ((YESTERDAY,), True))
+            ],
+            (LONG_AGO, *(_after_yesterday(_load(*one)) for one in (("shown", 0.1), ("ended", 0.1)))),
+            _first(faults=[(), ("502_before",), ("timeout_after",)]),
+        ),
+    ),
+    Part(
+        "inner-two",
+        "the same, and our next run: 16 views × 4 ages × when × length of a load × end of the first × gap",
+        (
+            (LONG_AGO,),
+            _loading(INNER, "fresh", "half", "old", "alternate"),
+            [
+                {"inner": replace(LOADED, share=share, seconds=seconds)}
+                for share in (0.0, 1.0)
+                for seconds in (SHORT, MEDIUM, LONG)
+            ],
+            [{"first": {"result": result, "load": "SUCCESS"}} for result in ("SUCCESS", "FAIL")],
+            [_second(gap=gap, result="SUCCESS", load="FAIL") for gap in (0.0, HALF)],
+        ),
+    ),
+    Part(
+        "inner-crashes",
+        "a job loads a model: 16 views × fresh, old × death at each of 24 calls, before or after its effect",
+        (
+            (LONG_AGO,),
+            (OURS_LOAD,),
+            _loading(INNER, "fresh", "old"),
+            _crashes(range(24)),
+            ({"inner": LOADED},),
         ),
     ),
 )

@@ -17,6 +17,7 @@ LAST_CRASH = 20
 
 def neighbours(world: World) -> Iterator[World]:
     """Every place of a fault, every id space, with and without a list, a job and a load, every staleness."""
+    assert world.target != "both"
     for target in (world.target, OTHER[world.target]):
         here = replace(world, target=target)
         yield here

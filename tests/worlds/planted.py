@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.passage.progress import Progress
@@ -26,11 +27,18 @@ class FirstEnd:
     """Starts once and reports the first ended status that it reads."""
 
     def __init__(self, bench: Bench, celonis: FakeCelonis) -> None:
-        self.celonis, self.client = celonis, celonis.client
-        self.is_job = celonis.world.target == "job"
+        self.celonis = celonis
+        self.is_job = True
         self.known: dict[str, set[str]] = {}
 
+    @property
+    def client(self) -> CelonisClient:
+        return self.celonis.client
+
     def start(self, step: str, run_id: str) -> Progress:
+        self.is_job = step.startswith("job-")
+        if not self.is_job and self.celonis.starts_by_itself:
+            return {"status": "RUNNING", "wait": POLL}
         if run_id not in self.known:
             try:
                 self.known[run_id] = self.ids()
@@ -45,6 +53,7 @@ class FirstEnd:
         return {"status": "RUNNING", "wait": POLL}
 
     def check(self, step: str, run_id: str) -> Progress:
+        self.is_job = step.startswith("job-")
         try:
             status = self.status(self.known.get(run_id, set()))
         except CelonisError:

@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from tests.worlds.harness import MakeService, Played, play, real_service
+from tests.worlds.harness import Played, play, real_service
+from tests.worlds.players import MakeService
 from tests.worlds.verdicts import broken_assumptions, findings
 from tests.worlds.world import Ages, OurRun, Past, Shows, World, differences
 
@@ -22,7 +23,8 @@ def timeline(world: World, make: MakeService = real_service) -> str:
     played = play(world, lambda at, who, what: lines.append(f"{at:10.3f}  {who:{WIDTH}}{what}"), make)
     lines = list(_folded(lines))
     lines.append("")
-    for execution in played.celonis.truth.executions:
+    truths = played.celonis.truths.values()
+    for execution in (one for truth in truths for one in truth.executions):
         owner = "another user" if execution.owner < 0 else f"our run {execution.owner}"
         began, started, ended = (
             moment - played.celonis.t0 for moment in (execution.began, execution.started, execution.ended)
@@ -31,7 +33,7 @@ def timeline(world: World, make: MakeService = real_service) -> str:
             f"truth: {execution.id} of {owner}: began {began:.3f}, started {started:.3f}, ended {ended:.3f}"
             f" {execution.result}"
         )
-    lines += [f"run {result.run}: {result.outcome}" for result in played.results]
+    lines += [f"run {result.run}: {result.target} {result.outcome}" for result in played.results]
     lines += [f"VERDICT {one.kind} on run {one.run}: {one.text}" for one in findings(played)]
     broken = broken_assumptions(played)
     lines += [f"leaves assumptions {sorted(broken)}"] if broken else []

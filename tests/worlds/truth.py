@@ -16,8 +16,8 @@ class Execution:
     ``began``: when Celonis took the start; ``started``: when it left the queue; both in our clock.
     ``cancelled``: when its cancel took effect, which ends it a moment later. ``seen``, ``id_seen``,
     ``run_seen``, ``active_seen``, ``end_seen``: when an answer that was recorded showed it first: anything,
-    its identity, that it had left the queue, that it had not ended, its end; ``seen_running``: whether its
-    record has shown it as running.
+    its identity, that it had left the queue, that it had not ended, its end; ``active_noted``: when a record
+    said first that it had not; ``seen_running``: whether its own record has shown it as running.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Execution:
     end_seen: float = inf
     run_seen: float = inf
     active_seen: float = inf
+    active_noted: float = inf
     seen_running: bool = False
 
     def status(self, at: float) -> str:
@@ -52,13 +53,16 @@ class Truth:
 
     cancel_seconds: float = 2.0
     executions: list[Execution] = field(default_factory=list)
+    name: str = "exec"
 
     def begin(
         self, owner: int, now: float, seconds: float, result: str, queue: float = 0.0, sent: float = 0.0
     ) -> Execution:
         """A start takes effect: at once, or after whatever still runs."""
         number = len(self.executions) + 1
-        made = Execution(f"exec-{number}", f"item-{number}", owner, now, queue, seconds, result, sent=sent)
+        made = Execution(
+            f"{self.name}-{number}", f"item-{number}", owner, now, queue, seconds, result, sent=sent
+        )
         self.executions.append(made)
         self._plan(now)
         return made

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from math import inf
 
 from tests.worlds.fake_celonis import OTHER_USER, Cancel, Post
-from tests.worlds.harness import ENDLESS, STOPPED, Played, RunResult
+from tests.worlds.harness import Played
+from tests.worlds.players import ENDLESS, STOPPED, RunResult
 from tests.worlds.truth import Execution
-from tests.worlds.world import World, differences
+from tests.worlds.world import Target, World, differences
 
 RESULTS: dict[str, frozenset[str]] = {
     "SUCCEEDED": frozenset({"SUCCESS"}),
@@ -46,6 +47,7 @@ class Finding:
     kind: str
     run: int
     text: str
+    outcome: str = ""
 
 
 def findings(played: Played) -> list[Finding]:
@@ -55,20 +57,22 @@ def findings(played: Played) -> list[Finding]:
 
 
 def _of_run(played: Played, result: RunResult) -> list[Finding]:
-    ours = played.celonis.truth.of(result.run)
+    ours = played.celonis.truths[result.target].of(result.run)
     found = []
     if result.bug:
-        found.append(Finding("x", result.run, result.bug))
-    if len(ours) > 1:
-        found.append(Finding("b", result.run, f"started {', '.join(one.id for one in ours)}"))
+        found.append(Finding("x", result.run, result.bug, result.outcome))
+    if len(ours) > 1 and not result.is_inner:
+        text = f"started {', '.join(one.id for one in ours)}"
+        found.append(Finding("b", result.run, text, result.outcome))
     if result.outcome in RESULTS:
-        problem = _false_result(played.world, result, ours)
-        found += [Finding("a", result.run, problem)] if problem else []
+        problem = _false_result(result, ours)
+        found += [Finding("a", result.run, problem, result.outcome)] if problem else []
     elif result.outcome == ENDLESS:
-        found.append(Finding("d", result.run, "does not end"))
+        found.append(Finding("d", result.run, "does not end", result.outcome))
     elif result.outcome not in (STOPPED, "Bug"):
         found += _unproven(played, result, ours[0]) if len(ours) == 1 else []
-        found += [] if ours or _is_explained(played, result) else [Finding("n", result.run, result.outcome)]
+        is_expected = ours or result.is_inner or _is_explained(played, result)
+        found += [] if is_expected else [Finding("n", result.run, result.outcome, result.outcome)]
     return found
 
 
@@ -79,10 +83,10 @@ def _is_explained(played: Played, result: RunResult) -> bool:
     return result.outcome in TIMED_OUT or without_effect or bool(result.crashed)
 
 
-def _false_result(world: World, result: RunResult, ours: list[Execution]) -> str:
+def _false_result(result: RunResult, ours: list[Execution]) -> str:
     """What is wrong with a reported result, or nothing."""
     allowed = RESULTS[result.outcome]
-    if world.target == "load" and result.outcome == "SUCCEEDED":
+    if result.target == "load" and result.outcome == "SUCCEEDED":
         allowed = allowed | {"SKIPPED"}
     if not ours:
         return f"{result.outcome}, and it started nothing"
@@ -101,17 +105,17 @@ def _unproven(played: Played, result: RunResult, ours: Execution) -> list[Findin
             return []
         # It runs on: that it was not waited for is as bad, if nobody disturbed it.
         text = f"{result.outcome} while {ours.id} runs"
-        return [] if is_disturbed(played, result) else [Finding("c", result.run, text)]
+        return [] if is_disturbed(played, result) else [Finding("c", result.run, text, result.outcome)]
     text = f"{result.outcome}, and {ours.id} ended {ours.result} {result.ended - ours.ended:.0f} s before"
     if result.outcome in TIMED_OUT and result.ended - ours.ended > LONG:
-        return [Finding("d", result.run, text)]
-    return [] if is_disturbed(played, result) else [Finding("c", result.run, text)]
+        return [Finding("d", result.run, text, result.outcome)]
+    return [] if is_disturbed(played, result) else [Finding("c", result.run, text, result.outcome)]
 
 
 def is_disturbed(played: Played, result: RunResult) -> bool:
     """Whether another user did anything at the target from ``settle`` before the run until its end."""
     since, until = result.began - played.world.settle, result.ended
-    others = played.celonis.truth.of(OTHER_USER)
+    others = [one for truth in played.celonis.truths.values() for one in truth.of(OTHER_USER)]
     if any(one.began <= until and one.ended >= since for one in others):
         return True
     return any(since <= at <= until for at, _ in played.celonis.other_cancels)
@@ -121,7 +125,7 @@ def _of_cancel(played: Played, cancel: Cancel) -> list[Finding]:
     found = cancel.found
     if found is None or found.owner == cancel.run:
         return []
-    ours = played.celonis.truth.of(cancel.run)
+    ours = played.celonis.truths["job"].of(cancel.run)
     over = not ours or all(one.ended + played.world.settle < cancel.sent for one in ours)
     kind = "e" if over or cancel.knew or found.owner != OTHER_USER else "e?"
     return [Finding(kind, cancel.run, f"cancelled {found.id}")]
@@ -137,32 +141,45 @@ def broken_assumptions(played: Played) -> frozenset[int]:
             broken.add(4)
         if _breaks_fifth(played, result):
             broken.add(5)
+        if result.is_inner and _breaks_sixth(played, result):
+            broken.add(6)
     return frozenset(broken)
 
 
 def _finds_unseen(post: Post) -> bool:
     """Something unseen ran when a start arrived. Where Celonis refused it, and said so, that does no harm."""
-    return post.found_unseen and not (post.refused and not post.is_lost)
+    is_unseen = post.found_unseen or post.found_unseen_load
+    return is_unseen and not (post.refused and not post.is_lost)
 
 
-def _starts_within(played: Played, since: float, until: float) -> bool:
+def _starts_within(played: Played, target: Target, since: float, until: float) -> bool:
     """Whether an execution of another user began, or left the queue, in that time."""
-    others = played.celonis.truth.of(OTHER_USER)
+    others = played.celonis.truths[target].of(OTHER_USER)
     return any(since <= one.began <= until or since <= one.started <= until for one in others)
 
 
 def _breaks_fourth(played: Played, result: RunResult) -> bool:
     """Without a list that reaches back, others start nothing until ours was shown, or its step ended."""
-    for ours in played.celonis.truth.of(result.run):
-        until = min(ours.id_seen, result.closed) if played.world.id_remains else result.closed
-        if _starts_within(played, ours.sent, until) and not _list_reaches_back(played, ours, until):
+    target, remains = result.target, played.world.id_remains(result.target)
+    for ours in played.celonis.truths[target].of(result.run):
+        until = min(ours.id_seen, result.closed) if remains else result.closed
+        is_started = _starts_within(played, target, ours.sent, until)
+        if is_started and not _list_reaches_back(played, target, ours, until):
             return True
     return False
 
 
-def _list_reaches_back(played: Played, ours: Execution, until: float) -> bool:
-    shows, executions = played.world.shows, played.celonis.truth.executions
-    if played.world.target == "load" or shows.listing in ("404", "403"):
+def _breaks_sixth(played: Played, result: RunResult) -> bool:
+    """Others load the model after our job was started, and before its load began, if it ever did."""
+    sent = [post.sent for post in played.celonis.posts if post.run == result.run and post.target == "job"]
+    ours = played.celonis.loads.of(result.run)
+    until = ours[0].began if ours else result.closed
+    return bool(sent) and _starts_within(played, "load", min(sent), until)
+
+
+def _list_reaches_back(played: Played, target: Target, ours: Execution, until: float) -> bool:
+    shows, executions = played.world.shows, played.celonis.truths[target].executions
+    if target == "load" or shows.listing in ("404", "403"):
         return False
     if shows.listing == "complete" or len(executions) <= shows.page:
         return True
@@ -173,28 +190,23 @@ def _list_reaches_back(played: Played, ours: Execution, until: float) -> bool:
 
 
 def _breaks_fifth(played: Played, result: RunResult) -> bool:
-    """When an answer to a start is lost, others start nothing until it has been looked up, or its repeat
-    has been answered."""
-    settle = played.world.settle
+    """When an answer to a start is lost, others start nothing until that start has been looked up."""
+    settle, target = played.world.settle, result.target
+    if result.is_inner:  # nothing is sent for it
+        return False
     for post in played.celonis.posts:
         if post.run != result.run or not (post.is_lost or post.answered == inf):
             continue
         settled = (post.answered if post.answered < inf else post.sent) + settle
         until = _first_poll(played, result, settled)
-        until = max([until, *(one.ended for one in played.celonis.truth.of(result.run))])
-        if _starts_within(played, post.sent - settle, until):
+        until = max([until, *(one.ended for one in played.celonis.truths[target].of(result.run))])
+        if _starts_within(played, target, post.sent - settle, until):
             return True
     for at in result.crashed:  # its start may have been sent until the end of the function's time
-        if _starts_within(played, at - settle, _first_poll(played, result, at + FUNCTION_SECONDS + settle)):
+        until = _first_poll(played, result, at + FUNCTION_SECONDS + settle)
+        if _starts_within(played, target, at - settle, until):
             return True
-    return any(_starts_within(played, post.sent - settle, post.answered) for post in _refused(played, result))
-
-
-def _refused(played: Played, result: RunResult) -> list[Post]:
-    """The starts that were refused after an earlier one of the run, which may have had an effect."""
-    posts = [post for post in played.celonis.posts if post.run == result.run]
-    lost = [post.sent for post in posts if post.is_lost or post.answered == inf] + list(result.crashed)
-    return [post for post in posts if post.refused and any(at < post.sent for at in lost)]
+    return False
 
 
 def _first_poll(played: Played, result: RunResult, since: float) -> float:
@@ -209,18 +221,21 @@ def _first_poll(played: Played, result: RunResult, since: float) -> float:
 def features(world: World) -> tuple[str, ...]:
     """The main features of a world, to group findings by."""
     shows = world.shows
-    if world.target == "load":
+    kept = []
+    if world.target != "job":
         ids = ("id" if shows.load_id else "") + ("+dates" if shows.load_dates else "")
-        kept = [f"load shows {ids.strip('+') or 'status only'}"]
+        kept += [f"load shows {ids.strip('+') or 'status only'}"]
         kept += [] if shows.load_running else ["ended only"]
-    else:
+    if world.target != "load":
         names = "none" if shows.listing in ("404", "403") else shows.listing
-        kept = [f"job, list {names}", f"current {shows.current}", f"latest {shows.latest}"]
+        kept += [f"job, list {names}", f"current {shows.current}", f"latest {shows.latest}"]
         kept += [f"at {shows.latest_moves}"] if shows.latest != "none" else []
         kept += [one for one in differences(shows, type(shows)()) if one.startswith("list_")]
     faults = {fault for run in world.runs for fault in run.faults} - {"none"}
     kept += [f"start {fault}" for fault in sorted(faults)]
     kept += ["crash"] if any(run.crashes for run in world.runs) else []
     kept += [f"odd {odd.kind}" for odd in world.odd]
+    kept += sorted({f"by {run.by}" for run in world.runs if run.by != "execution"})
+    kept += ["overlap"] if world.overlap else []
     kept += ["stale"] if world.ages.kind != "zero" else []
     return tuple(kept)

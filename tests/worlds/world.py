@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 Target = Literal["job", "load"]
+Targets = Literal["job", "load", "both"]
+"""What the runs of a world use; ``both``: a job that loads a model by itself (``started_by: job``)."""
 Busy = Literal["refuse", "queue", "ignore"]
 Reply = Literal["empty", "none", "own", "other_space", "before", "echo"]
 """The body of a 2xx to a start.
@@ -99,6 +101,7 @@ class Action:
 
     ``run``: the run begins; ``call``: its call number ``number`` was answered; ``posted``: its first start
     was sent; ``began`` and ``ended``: its execution did; ``shown``: an answer showed its execution first.
+    ``at_model``: at the model that the job loads, and counted from moments of our load there.
     """
 
     kind: Literal["start", "cancel"]
@@ -108,6 +111,22 @@ class Action:
     result: str = "FAIL"
     run: int = 0
     number: int = 0
+    at_model: bool = False
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The loads of a world whose job starts a load by itself.
+
+    ``share``: when in an execution its load begins, 0 to 1; ``seconds``: how long it takes; ``others``:
+    whether other users' executions load the model, too, and with which ``result``; ``past``: other loads.
+    """
+
+    share: float = 0.5
+    seconds: float = 20.0
+    others: bool = False
+    result: str = "SUCCESS"
+    past: tuple[Past, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,10 +144,15 @@ class Odd:
 class OurRun:
     """One run of ours: what its execution does, and what happens to the run.
 
-    ``gap``: seconds since the end of the run before; ``faults``: of its first, second … start; ``effect``:
-    when in the flight of a start Celonis acts, 0 to 1; ``stamp``: when it sets the ``date`` header;
+    ``gap``: seconds since the end of the run before, or since the first run began where runs overlap;
+    ``faults``: of its first, second … start; ``effect``: when in the flight of a start Celonis acts, 0 to 1;
+    ``stamp``: when it sets the ``date`` header;
     ``crashes``: calls (to the table or Celonis) that go well before the function dies, each counted from the
-    last; ``stop_after``: seconds until a user cancels the run.
+    last; ``stop_after``: seconds until a user cancels the run. ``load``: the result of the load that its job
+    starts; ``only_load``: its pipeline loads that model without the job.
+    ``by``: what opens the run, an execution of the state machine or a webhook; ``again``: when the sender
+    sends the delivery again, in seconds; ``reconciled``: when reconcile finds a run that was not handed over;
+    ``lost_handover``: whether the state machine cannot be reached at the first try.
     """
 
     gap: float = 0.0
@@ -140,6 +164,12 @@ class OurRun:
     stamp: float = 0.5
     crashes: tuple[tuple[int, Moment], ...] = ()
     stop_after: float | None = None
+    load: str = "FAIL"
+    only_load: bool = False
+    by: Literal["execution", "webhook"] = "execution"
+    again: tuple[float, ...] = ()
+    reconciled: float = 300.0
+    lost_handover: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,11 +178,12 @@ class World:
 
     ``date``: whether answers carry a ``date`` header; ``clock_offset``: Celonis's clock ahead of ours, in its
     dates and in the header; ``header_offset``: the header's clock ahead of that; ``floor``: the shortest wait
-    between two polls; ``outside``: the assumptions of the model that this world may leave.
+    between two polls; ``outside``: the assumptions of the model that this world may leave; ``overlap``:
+    whether our runs do not wait for each other; ``inner``: the loads of a job that loads a model.
     """
 
     seed: int = 0
-    target: Target = "job"
+    target: Targets = "job"
     settle: int = 60
     shows: Shows = Shows()
     ages: Ages = Ages()
@@ -172,14 +203,20 @@ class World:
     floor: int = 2
     cancel_seconds: float = 2.0
     outside: frozenset[int] = frozenset()
+    overlap: bool = False
+    inner: Inner = Inner()
 
     @property
-    def id_remains(self) -> bool:
+    def is_concurrent(self) -> bool:
+        """Whether several of our functions may be at work at the same time."""
+        return self.overlap or any(run.by == "webhook" for run in self.runs)
+
+    def id_remains(self, target: Target) -> bool:
         """Whether the record names an execution after its end by an id that it showed before (assumption 4).
 
         An id of another space than the one shown while it ran does not count.
         """
-        if self.target == "load":
+        if target == "load":
             return self.shows.load_id
         latest = self.shows.latest
         return (

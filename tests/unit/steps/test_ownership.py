@@ -667,6 +667,40 @@ def test_a_load_that_its_job_never_started_is_unproven_once_confirmed() -> None:
     assert after(of, (LOADED, LATE), (LOADED, CONFIRMED)).status is Status.UNPROVEN
 
 
+# What began before our start and ended before it had arrived, while the baseline did not show it yet
+PASSED = {"started": REQUESTED_AT + 100, "end_date": ANSWERED_BY + 7000}
+ARRIVED_LATE = ANSWERED_BY + 8000
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_load_that_ended_before_our_start_is_not_ours_where_running_loads_may_not_show(sent: bool) -> None:
+    passed = load("load-2", "SUCCESS", **PASSED)
+    before = replace(LOADED, requested_at=REQUESTED_AT)
+    of = started(before, sent=sent, answered_by=ARRIVED_LATE)
+    assert proof(after(of, (passed, LATE), (passed, CONFIRMED))) == (None, None)
+    ours = load("load-3", "SUCCESS", ARRIVED_LATE - 500, end_date=ARRIVED_LATE - 100)
+    assert proof(after(of, (ours, LATE))) == ("date", "load-3")
+
+
+def test_a_load_that_a_job_starts_is_not_the_only_new_one_without_dates_where_loads_may_run_unseen() -> None:
+    bare = load("load-1", "SUCCESS")
+    of = started(bare, sent=False)
+    shown = load("load-2", "SUCCESS")
+    assert after(of, (shown, LATE), (shown, CONFIRMED)).status is Status.UNPROVEN
+    of = started(bare, sent=False, shows_running=True)
+    assert proof(after(of, (shown, LATE))) == ("id", "load-2")
+
+
+def test_what_an_early_poll_shows_as_running_may_have_ended_before_our_start_arrived() -> None:
+    """It began after the request for the baseline; the poll shows a moment before our start arrived."""
+    before = replace(LISTED, requested_at=REQUESTED_AT)
+    of = started(before, answered_by=ARRIVED_LATE)
+    passed = listing(RUNS, entry("exec-2", "RUNNING", REQUESTED_AT + 100))
+    assert proof(after(of, (passed, EARLY))) == (None, None)
+    ours = listing(RUNS, entry("exec-2", "RUNNING", ARRIVED_LATE - 1500))
+    assert proof(after(of, (ours, EARLY))) == ("date", "exec-2")
+
+
 @pytest.mark.parametrize(("shows_running", "status"), [(True, Status.NOT_STARTED), (False, Status.UNPROVEN)])
 def test_a_load_whose_answer_was_lost_did_not_start_only_where_running_loads_are_shown(
     shows_running: bool, status: OwnershipStatus

@@ -57,10 +57,19 @@ class Check(Start):
         if status is OwnershipStatus.ENDED:
             return self._ended(ownership, observation)
         if status is OwnershipStatus.NOT_STARTED and self.state.get("posts", MAX_POSTS) < MAX_POSTS:
-            return self.send(observation)
+            return self._send_again(ownership, observation)
         if status in (OwnershipStatus.PENDING, OwnershipStatus.RUNNING):
             return self._go_on(ownership, observation)
         raise self.failed(self._unproven(status), free=status is OwnershipStatus.NOT_STARTED)
+
+    def _send_again(self, ownership: Ownership, observation: Observation) -> Progress:
+        """Sends the start once more, on new baselines of the models that the job loads."""
+        try:
+            is_idle = self._observe_models()
+        except CelonisError as trouble:  # the next poll decides again
+            self.state["trouble"] = trouble.message
+            is_idle = False
+        return self.send(observation) if is_idle else self._go_on(ownership, observation)
 
     def _outlast(self, error: CelonisError) -> Progress:
         """A refused poll says nothing of what runs: it ends the step once a row of them outlasts ``settle``.

@@ -9,7 +9,7 @@ says about a start that may have taken place is looked up by the check, before a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,12 +20,14 @@ from celonis_refresh.passage.poll_refusals import end_row, note_refusal
 from celonis_refresh.passage.progress import Progress
 from celonis_refresh.passage.step import POST_SECONDS, Means, Step
 from celonis_refresh.passage.step_leases import inner_loads
+from celonis_refresh.passage.work import Work
 from celonis_refresh.runs.earlier import Busy, check_shown
 from celonis_refresh.runs.errors import StaleBaseline
 from celonis_refresh.runs.lease_items import Blocked
 from celonis_refresh.runs.records import Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
+from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.timing import Deadline
 
 FRESH = "Celonis to show what ended a moment ago"
@@ -110,7 +112,8 @@ class Start(Step):
         """Polls all that the step needs, and notes what is there: the poll for the baseline may be older."""
         observation = self._with_executions(self.work.observe(self.poll_seconds))
         for step in self._models_to_observe():
-            self.means.work_for(self.run, step).observe(self.poll_seconds)
+            work = self.means.work_for(self.run, step)
+            self._is_model_idle(work, work.observe(self.poll_seconds))
         end_row(self.state)
         self.state.pop("trouble", None)
         self._note_shown(observation)
@@ -124,6 +127,7 @@ class Start(Step):
             observation = self._with_executions(observation)
         if observation.is_busy or (observation.has_run and observation.executions != ()):
             return observation
+        self._note_shown(observation)  # the second may be older
         return self._with_executions(self.work.observe(self.poll_seconds))
 
     def _with_executions(self, observation: Observation) -> Observation:
@@ -157,9 +161,14 @@ class Start(Step):
 
     def _share_busy(self) -> None:
         """Stores it for the other runs, too: this one holds no lease while it waits."""
-        busy, until = self.state["busy"], self.now() + self.run.definition.settle
-        rows = busy["ids"] if not busy["unnamed"] and len(busy["ids"]) <= MAX_SHARED else ()
-        self.means.leases.note_busy(self.run.run_id, self.work.lease, Busy(until, tuple(rows)), self.deadline)
+        busy = self.state["busy"]
+        self._share(self.work.lease, () if busy["unnamed"] else busy["ids"])
+
+    def _share(self, lease: str, rows: Collection[str]) -> None:
+        """Stores that something runs, for all runs that wait; ``rows``: its ids, if these show all of it."""
+        until = self.now() + self.run.definition.settle
+        busy = Busy(until, tuple(sorted(rows)) if len(rows) <= MAX_SHARED else ())
+        self.means.leases.note_busy(self.run.run_id, lease, busy, self.deadline)
 
     def _is_fresh(self, observation: Observation) -> bool:
         """Whether the observation shows our last execution, and the end of what was seen running.
@@ -171,8 +180,10 @@ class Start(Step):
             shown = shown and self.earlier().shows_end_of_busy(
                 self.run.run_id, observation.ended_rows, self.now()
             )
-            if not shown or not self._shows_what_was_shown(observation):
+            if not shown:
                 return False
+        if not self._shows_what_was_shown(observation):
+            return False
         busy, settle = self.state.get("busy"), self.run.definition.settle
         if busy is None or (not busy["unnamed"] and observation.ended_rows.issuperset(busy["ids"])):
             return True
@@ -212,9 +223,16 @@ class Start(Step):
         found = contradiction if observation.is_contradictory else observation.current
         if observation.activity is Activity.RUNNING or found is None:
             return False
-        stood = self.state.get("stood", {})
+        return self._stood("stood", found)
+
+    def _stood(self, name: str, found: str) -> bool:
+        """Whether polls have shown this id for longer than a reading can be stale.
+
+        ``name``: where it is noted.
+        """
+        stood = self.state.get(name, {})
         if stood.get("id") != found:
-            self.state["stood"] = {"id": found, "since": self.now()}
+            self.state[name] = {"id": found, "since": self.now()}
             return False
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
 
@@ -222,6 +240,10 @@ class Start(Step):
         """A load that a job starts: nothing is sent; from now on it is looked for."""
         self.recall()
         self.state |= {"sent_by": self.now(), "answered": True, "began": self.now()}
+        jobs = [self.run.steps.get(job.step, {}) for job in self.run.plan.jobs]
+        began = [job.get("started_date", job.get("answered_by")) for job in jobs]
+        if known := [date for date in began if date is not None]:
+            self.state["answered_by"] = min(known)  # the first job that may start the load had begun by then
         self.save()
         return self.progress("RUNNING")
 
@@ -264,9 +286,10 @@ class Start(Step):
         return {**known, **self.models}
 
     def _check_of_earlier(self, observation: Observation) -> Action | None:
-        if self.just_claimed is None:
-            return None
+        """The condition that no other run has stored anything that this observation may not show."""
         table, lease = self.means.records.table, self.work.lease
+        if self.just_claimed is None:  # it was compared when it was read; a repeated start compares nothing
+            return None if self._earlier is None else self._earlier.check(table, lease)
         return check_shown(table, lease, observation.ids, observation.newest_start, self.now())
 
     def _after_answer(self, answer: StartAnswer) -> Progress:
@@ -297,8 +320,9 @@ class Start(Step):
             return self._take_back(refused)
         busy = refused.status == 409 or self._is_busy()
         if self.state["posts"] > 1:
-            # Nothing ran before, and the first start is the only one that can have begun since.
-            self.state |= {"trouble": refused.message} | ({} if busy else {"rejected": str(refused)})
+            # The first start came very late, or another user's execution runs: no poll tells these apart.
+            self.state |= {"trouble": refused.message, "evidence": Evidence(absent=True).to_json()}
+            self.state |= {} if busy else {"rejected": str(refused)}
             self.save()
             return self.progress("RUNNING")
         if not busy and "rejected" in self.state:
@@ -369,7 +393,7 @@ class Start(Step):
     def _observe_models(self) -> bool:
         """Before the first job starts: what is there of the models that jobs load.
 
-        False while one is being loaded.
+        False while one is being loaded, or may be.
         """
         return all(self._observe_model(step) for step in self._models_to_observe())
 
@@ -383,9 +407,27 @@ class Start(Step):
         observation = load.work.observe(self.poll_seconds)
         if not observation.has_run:  # a second answer has to say so
             observation = load.work.observe(self.poll_seconds)
-        if observation.activity is Activity.RUNNING:
+        if not self._is_model_idle(load.work, observation):
             return False
         load.note_baseline(observation, self.now())
         load.state.pop("began")
         self.models[step] = load.state
         return True
+
+    def _is_model_idle(self, work: Work, observation: Observation) -> bool:
+        """Whether a model is not being loaded, as far as this poll and those before it show.
+
+        That it is being loaded is stored for all runs, this one included, which gives the leases back.
+        """
+        seems_idle = observation.activity is not Activity.RUNNING
+        if observation.is_busy and not (seems_idle and self._model_stands_still(work, observation)):
+            self._share(work.lease, observation.running_rows if observation.names_what_runs else ())
+            return False
+        earlier, now = self.means.leases.earlier(work.lease), self.now()
+        shown = earlier.is_shown_by(observation.ids, observation.newest_start, now)
+        return shown and earlier.shows_end_of_busy("", observation.ended_rows, now)
+
+    def _model_stands_still(self, work: Work, observation: Observation) -> bool:
+        """Whether only a missing end date speaks for a load, for longer than any reading is stale."""
+        found = observation.identity
+        return found is not None and self._stood(f"stood_{work.step}", found)

@@ -220,7 +220,7 @@ def earlier_after(
 
     ``state``: what is noted of the step; ``by``: when every reading shows what it has seen.
     """
-    if evidence.proven_by is None or "posts" not in state:
+    if evidence.proven_by is None or "sent_by" not in state:
         return None
     return earlier().followed_by(
         evidence.ids_of_ours,

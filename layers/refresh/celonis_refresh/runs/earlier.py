@@ -103,7 +103,10 @@ class Earlier(Struct, frozen=True):
         return replace(self, busy={**counting, run_id: busy})
 
     def shows_end_of_busy(self, run_id: str, ended_rows: Collection[str], now: float) -> bool:
-        """Whether an observation with these ended rows is no older than what polls of other runs show."""
+        """Whether an observation with these ended rows is no older than what polls of other runs show.
+
+        ``run_id``: the run that asks, "" where it does not remember what its own polls have shown.
+        """
         others = [seen for other, seen in self.busy.items() if other != run_id]
         return all(seen.is_shown_by(ended_rows, now) for seen in others)
 
@@ -112,6 +115,10 @@ class Earlier(Struct, frozen=True):
         if self.visible_by <= now or any(found in ids for found in self.newest):
             return True
         return self.started is not None and newest_start is not None and self.started <= newest_start
+
+    def check(self, table: Table, target: str) -> Action:
+        """The condition that this is still what is stored, to go into a transaction."""
+        return table.check(keys.earlier(target), *_is_stored(self))
 
     def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
         """The action that stores this, to go into the transaction that frees the lease of ``target``.

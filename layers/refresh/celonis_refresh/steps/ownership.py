@@ -20,6 +20,8 @@ from celonis_refresh.steps.observation import BY_DATE, Activity, Baseline, Liste
 
 CLOCK_TOLERANCE = 5.0
 """Seconds by which Celonis's dates may differ from the date of its answers before these are not used."""
+JUST_BEFORE = 2.0
+"""Seconds before our start within which nobody else's execution both begins and ends (assumption 3)."""
 
 
 class OwnershipStatus(StrEnum):
@@ -123,8 +125,9 @@ class Start(Struct, frozen=True):
 
     ``sent``: we sent it; False for a load that a job starts. ``answered``: with a 2xx; ``answered_id``: the
     id that the answer carried; ``answered_by``: when Celonis had the start at the latest, epoch
-    milliseconds of its clock. ``shows_running``: the target has been seen to show what runs;
-    ``two_spaces``: an earlier execution of ours was known by two ids.
+    milliseconds of its clock; for a load that a job starts, that of the job, or when it began.
+    ``shows_running``: the target has been seen to show what runs; ``two_spaces``: an earlier
+    execution of ours was known by two ids.
     """
 
     baseline: Baseline
@@ -411,14 +414,36 @@ class _Decision:
         What began after the baseline was asked for, and had not ended before our start arrived, is ours:
         nothing unseen was running then. A start without an answer has nobody else's near it.
         """
-        entry, answered_by = self._shown(found), self.start.answered_by
+        entry = self._shown(found)
+        if self._began_after_job(entry):
+            return True
         if not self._began_after_baseline(entry):
             return False
         if not self.start.answered:
             return not self.evidence.absent
-        if entry.ended is None:
-            return answered_by is not None and entry.activity is Activity.RUNNING
-        return answered_by is not None and entry.ended >= answered_by
+        if entry.ended is None and entry.activity is not Activity.RUNNING:
+            return False
+        return self._had_not_ended_before(entry)
+
+    def _began_after_job(self, entry: ListedExecution) -> bool:
+        """Whether it is a load that began after the job that starts ours: the first is ours."""
+        by = self.start.answered_by
+        if self.start.sent or by is None or entry.started is None:
+            return False
+        return entry.started >= by
+
+    def _had_not_ended_before(self, entry: ListedExecution) -> bool:
+        """Whether it cannot have ended before Celonis had our start, if it is not ours.
+
+        That it is shown as running says so only in a settled observation: an earlier one may show a moment
+        before our start arrived.
+        """
+        by = self.start.answered_by
+        if by is None:
+            return False
+        if entry.started is not None and entry.started >= by - JUST_BEFORE * 1000:
+            return True
+        return self.settled if entry.ended is None else entry.ended >= by
 
     def _began_after_baseline(self, entry: ListedExecution) -> bool:
         """Whether it began between the request for the baseline and now, by Celonis's clock."""
@@ -440,9 +465,9 @@ class _Decision:
             return False  # ours was over by the end that was shown
         if self.start.sent and not self.start.answered and not self.evidence.ran_settled:
             return False  # what had ended before may be shown late
-        if self.seen.single and self.seen.activity is Activity.IDLE and self.start.sent:
+        if self.seen.single and self.seen.activity is Activity.IDLE:
             shows_running = self.start.shows_running or self.evidence.ran  # else ours may run unseen
-            return shows_running or self._began_after_baseline(self._shown(sole))
+            return shows_running or self._is_dated_as_ours(sole)
         entry = self._entry(sole)
         if entry is None:  # the list does not show it although nothing runs
             return self.confirmed or not self.list_decides
@@ -461,7 +486,8 @@ class _Decision:
         idle = self.before.activity is Activity.IDLE
         first = self.before.status is None and not self.before.ids and self.seen.status is not None
         first = first and not self.seen.single  # a last load may be one that ended just before
-        ran = self.evidence.ran if self.start.answered else self.evidence.ran_settled
+        ran_late = self.evidence.ran_settled and not self.evidence.absent
+        ran = self.evidence.ran if self.start.answered else ran_late
         return idle and self.settled and not shows_ids and (ran or first)
 
     # What became of it

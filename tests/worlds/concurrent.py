@@ -1,0 +1,288 @@
+"""Plays runs of ours that overlap, and those that a webhook opens: functions take turns at their calls.
+
+A webhook's run goes the way of the service: the function that takes the webhook claims it, starts its first
+job and hands it over; OpenRun writes the answer. The sender sends again, reconcile starts what was not handed
+over, and any of these functions may die at any call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from celonis_refresh.aws.executions import ExecutionsUnavailable
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.opening import Execution, Opening
+from celonis_refresh.passage.progress import Progress
+from celonis_refresh.runs.records import RunStatus
+from tests.fakes.bench import Bench, Crashed, Crashes
+from tests.fakes.clock import Clock
+from tests.fakes.executions import FakeExecutions
+from tests.fakes.interleaving import Interleaving, Worker
+from tests.unit.passage.entrance import Entrance, source_of
+from tests.worlds.fake_celonis import FakeCelonis, Session
+from tests.worlds.players import Player, RunResult, Service, definition_of, steps_of
+from tests.worlds.world import Moment, World
+
+RESENT_SECONDS = 30.0
+"""When a sender that got no answer sends the delivery again at the latest."""
+ROUND_SECONDS = 300.0
+"""From one round of reconcile to the next."""
+SLOW_SHARE, SLOW_SECONDS = 0.3, 0.3
+STUCK_SHARE, STUCK_SECONDS = 0.03, 5.0
+"""How many calls to the table, or to the state machine, take longer than no time, and how long at most."""
+
+
+class SharedClock(Clock):
+    """A clock whose sleepers let the others go on."""
+
+    turns: Interleaving | None = None
+
+    def sleep(self, seconds: float) -> None:
+        if self.turns is not None and self.turns.current is not None:
+            self.turns.sleep(seconds)
+        else:
+            self.now += seconds
+
+
+@dataclass
+class HandedOver(FakeExecutions):
+    """The state machine's executions. ``begin`` starts one; ``fails``: whether it cannot be reached now.
+
+    ``handed``: called when the answer of a start is in the input of an execution.
+    """
+
+    begin: Callable[[str, Mapping[str, Any] | None], None] = lambda run_id, answer: None
+    fails: Callable[[], bool] = lambda: False
+    handed: Callable[[], None] = lambda: None
+
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
+        self.hook("StartExecution", "before")
+        if self.fails():
+            raise ExecutionsUnavailable
+        is_new = run_id not in self.known
+        super_hook, self.hook = self.hook, lambda name, when: None
+        super().start(run_id, answer)
+        self.hook = super_hook
+        if is_new:
+            self.begin(run_id, answer)
+            self.handed()
+        self.hook("StartExecution", "after")
+
+
+@dataclass
+class WorldEntrance(Entrance):
+    """Takes the webhooks of a world."""
+
+    executions: FakeExecutions = field(default_factory=HandedOver)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.opening = Opening(self.bench.tasks.means, self.accepting, self.tables, self.bench.clock)
+
+
+class Concurrent:
+    """All runs of one world, over one table."""
+
+    def __init__(self, world: World, bench: Bench, celonis: FakeCelonis, service: Service) -> None:
+        self.world, self.bench, self.celonis = world, bench, celonis
+        assert isinstance(bench.clock, SharedClock)
+        self.random = Random(world.seed + 2)  # noqa: S311
+        self.turns = bench.clock.turns = Interleaving(bench.clock, Random(world.seed + 3))  # noqa: S311
+        self.sessions: dict[Worker, Session] = {}
+        celonis.at_work, celonis.wait_until = self._session, self._wait_until
+        definitions = {
+            f"pipeline-{number}": definition_of(world, run) for number, run in enumerate(world.runs)
+        }
+        executions = HandedOver(hook=self._call, fails=self._fails, handed=self._handed)
+        executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
+        self.entrance = WorldEntrance(bench, definitions, executions)
+        self.players = [
+            ConcurrentPlayer(self, world, bench, celonis, number, service)
+            for number in range(len(world.runs))
+        ]
+        bench.dynamodb.before = lambda operation, request: self._call(operation, "before")
+        bench.dynamodb.after = lambda operation, request: self._call(operation, "after")
+        celonis.hook = self._die
+
+    def play(self) -> list[RunResult]:
+        for player in self.players:
+            player.begin()
+        self.turns.run()
+        return [result for player in self.players for result in player.results]
+
+    def spawn(self, run: int, act: Callable[[], object], at: float) -> None:
+        """Another function goes to work for a run of ours, at a moment that is to come."""
+
+        def whole() -> None:
+            self.celonis.sleep(0.0)
+            act()
+
+        worker = self.turns.spawn(whole, f"run-{run}", at)
+        self.sessions[worker] = self.celonis.session_of(run)
+
+    def _session(self) -> Session | None:
+        return None if self.turns.current is None else self.sessions[self.turns.current]
+
+    def _wait_until(self, until: float) -> None:
+        if self.turns.current is None:
+            self.bench.clock.now = until
+        else:
+            self.turns.sleep(until - self.bench.clock.now)
+
+    def _player(self, run_id: str) -> ConcurrentPlayer:
+        return self.players[int(run_id.removeprefix("pipeline-").split("-")[0])]
+
+    def _call(self, name: str, when: str) -> None:
+        """A call to the table or the state machine: it takes its time, and the function may die."""
+        if when == "before" and self.turns.current is not None:
+            kind = self.random.random()
+            if kind < STUCK_SHARE:
+                self.turns.sleep(self.random.uniform(0.0, STUCK_SECONDS))
+            elif kind < SLOW_SHARE:
+                self.turns.sleep(self.random.uniform(0.0, SLOW_SECONDS))
+            else:
+                self.turns.pause()
+        self._die(name, when)
+
+    def _die(self, name: str, when: str) -> None:
+        if self.turns.current is not None:
+            self.players[self.celonis.run].crashes.hook("before" if when == "before" else "after")
+
+    def _fails(self) -> bool:
+        player = self.players[self.celonis.run]
+        failed, player.is_unreachable = player.is_unreachable, False
+        return failed
+
+    def _handed(self) -> None:
+        self.celonis.session.posts.clear()
+
+
+class ConcurrentPlayer(Player):
+    """One run beside others."""
+
+    def __init__(
+        self,
+        whole: Concurrent,
+        world: World,
+        bench: Bench,
+        celonis: FakeCelonis,
+        number: int,
+        service: Service,
+    ) -> None:
+        super().__init__(world, bench, celonis, number, service)
+        self.whole = whole
+        self.crashes = Crashes([])
+        self.is_unreachable = self.ours.lost_handover
+        self.has_execution = False
+        self.tries = 0
+        self.bug = ""
+
+    def crash(self, at: Iterable[tuple[int, Moment]]) -> None:
+        self.crashes = Crashes(list(at))
+
+    def begin(self) -> None:
+        """As the world says, from now on."""
+        at = self.clock.now + self.ours.gap
+        if self.ours.by == "execution":
+            self.whole.spawn(self.number, self.play, at)
+            return
+        self.whole.spawn(self.number, self._deliver, at)
+        for seconds in self.ours.again:
+            self.whole.spawn(self.number, self._deliver, at + seconds)
+        self.whole.spawn(self.number, self._reconcile, at + self.ours.reconciled)
+
+    def _deliver(self) -> None:
+        """The function that takes the webhook, from the request to its answer."""
+        if self.tries == 0:
+            self.celonis.begin_run(self.number)
+            self.crash(self.ours.crashes)
+            self.began = self.clock.now
+        self.tries += 1
+        source = source_of({"pipeline": self.pipeline})
+        try:
+            reply = self.whole.entrance.deliver(f"d-{self.number}", source)
+        except Crashed:
+            self._note("webhook", "the function dies")
+            if not self.is_answered:
+                self.crashed.append(self.clock.now)
+            self._lose()
+            self._send_again()
+        except RefreshError as error:
+            self._note("webhook", f"{error.name}")
+            self._lose()
+            self._send_again()
+        except Exception as error:  # noqa: BLE001 - a bug of the service is a finding
+            self.bug = f"{type(error).__name__}: {error}"
+        else:
+            self._note("webhook", f"answered {reply.status}")
+            self._lose_unsaved()
+
+    def _send_again(self) -> None:
+        if self.tries < 9:
+            self.whole.spawn(self.number, self._deliver, self.clock.now + RESENT_SECONDS)
+
+    def _lose(self) -> None:
+        """What the function was answered is lost with it."""
+        for post in self.celonis.session.posts:
+            post.is_lost = True
+        self.celonis.drop()
+
+    def _lose_unsaved(self) -> None:
+        """The answer of a start is lost unless the input of the execution has it."""
+        for post in self.celonis.session.posts:
+            if not post.refused and post.fault not in ("429", "unsent"):
+                post.is_lost = True
+        self.celonis.commit()
+
+    def _reconcile(self) -> None:
+        """Starts the execution of a run that was claimed and not handed over."""
+        if self.has_execution:
+            return
+        try:
+            for item in list(self.bench.dynamodb.documents("run#")):
+                if item["pipeline"] == self.pipeline and item["status"] == RunStatus.OPENING:
+                    self.whole.entrance.executions.start(str(item["run_id"]))
+        except (Crashed, ExecutionsUnavailable):
+            self._note("reconcile", "dies")
+        if not self.has_execution:
+            self.whole.spawn(self.number, self._reconcile, self.clock.now + ROUND_SECONDS)
+
+    def execute(self, run_id: str, answer: Mapping[str, Any] | None) -> None:
+        """The state machine's execution of the run begins."""
+        self.has_execution, self.run_id = True, run_id
+        document = {"run_id": run_id, **({"answer": dict(answer)} if answer else {})}
+        self._note("execution", f"begins with {document}")
+        self.whole.spawn(self.number, lambda: self._execute(document), self.clock.now)
+
+    def _execute(self, document: Mapping[str, Any]) -> None:
+        first = steps_of(self.world, self.ours)[0]
+
+        def open_run(step: str, run_id: str) -> Progress:
+            execution = Execution(f"arn:{run_id}", run_id)
+            opened = self.whole.entrance.opening.open(document, execution, self.bench.deadline())
+            return {
+                "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",
+                "wait": opened["wait"],
+            }
+
+        while True:
+            try:
+                progress = self._attempts(open_run, first)
+            except RefreshError as error:
+                began, now = self.began or self.clock.now, self.clock.now
+                self.results.append(RunResult(self.number, began, outcome=error.name, ended=now))
+                self.close()
+                return
+            if progress is None or progress["status"] == "RUNNING":
+                break
+            self.celonis.sleep(progress["wait"])
+        self.go_on()
+        self.results[-1].bug = self.results[-1].bug or self.bug
+
+
+def play_concurrently(world: World, bench: Bench, celonis: FakeCelonis, service: Service) -> list[RunResult]:
+    """The results of all runs of a world whose functions are at work at the same time."""
+    return Concurrent(world, bench, celonis, service).play()
