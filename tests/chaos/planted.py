@@ -130,7 +130,7 @@ def notified_before_it_is_sent() -> Iterator[None]:
 @contextmanager
 def lease_without_condition() -> Iterator[None]:
     """A lease is taken whoever holds it."""
-    with patch.object(leases._Known, "_is_held", lambda self, lease: False):
+    with patch.object(leases._Known, "_holder", lambda self, lease: None):
         yield
 
 

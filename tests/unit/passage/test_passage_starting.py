@@ -258,7 +258,7 @@ def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(st
     bench.celonis.faults["execute_job"] = [rejected(status), rejected(status)]
     out = Outgoing(bench)
     assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
-    assert out.take()[:7] == [TAKEN, "job", "executions", SAVED, "execute_job", "job", "executions"]
+    assert out.take()[:7] == [TAKEN, "job", "executions", NOTED, "execute_job", "job", "executions"]
     assert holder(bench) is None
     began = bench.clock.now
     assert bench.go("job-0") == "CelonisRejected"
