@@ -216,9 +216,6 @@ WITH_OTHERS: dict[str, World] = {
         ages=Ages("script", (0.0, 60.0, 0.0)),
         inner=Inner(0.01, 8.0, past=(Past(12.543, 206.399, "SUCCESS"), Past(397.497, 174.14, "SUCCESS"))),
     ),
-}
-"""The same for runs beside others, runs that a webhook opens, and jobs that load a model."""
-OPEN: dict[str, World] = {
     "an older part shows ours running, a newer one another user's id: taken for one execution": World(
         seed=30178,
         target="both",
@@ -237,4 +234,4 @@ OPEN: dict[str, World] = {
         ),
     ),
 }
-"""These break the rules still: ours was not proven while it ran, because the answer named another id."""
+"""The same for runs beside others, runs that a webhook opens, and jobs that load a model."""

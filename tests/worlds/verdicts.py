@@ -195,7 +195,7 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
     if result.is_inner:  # nothing is sent for it
         return False
     for post in played.celonis.posts:
-        if post.run != result.run or not (post.is_lost or post.answered == inf):
+        if post.run != result.run or not _is_lost(played, post):
             continue
         settled = (post.answered if post.answered < inf else post.sent) + settle
         until = _first_poll(played, result, settled)
@@ -207,6 +207,12 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
         if _starts_within(played, target, at - settle, until):
             return True
     return False
+
+
+def _is_lost(played: Played, post: Post) -> bool:
+    """Whether the answer to a start never came, or came once the run was stopped, which records it no more."""
+    stopped = post.fault == "unsent" and played.world.runs[post.run].stop_after is not None
+    return post.is_lost or post.answered == inf or stopped
 
 
 def _first_poll(played: Played, result: RunResult, since: float) -> float:

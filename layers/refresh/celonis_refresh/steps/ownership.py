@@ -339,7 +339,7 @@ class _Decision:
         if evidence.aliased or not (listed and latest):
             return max(len(listed), len(latest))
         pairs = {f"{one}|{other}" for one in listed for other in latest}
-        return 1 if pairs == {evidence.pair} else len(listed) + len(latest)
+        return len(listed) + len(latest)
 
     def _entry(self, found: str) -> ListedExecution | None:
         return next((entry for entry in self.new_entries if entry.id == found), None)
