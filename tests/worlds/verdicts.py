@@ -210,7 +210,7 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
 
 
 def _is_lost(played: Played, post: Post) -> bool:
-    """Whether the answer to a start never came, or came once the run was stopped, which records it no more."""
+    """Whether the answer to a start never came, or came after the run was stopped, and is not recorded."""
     stopped = post.fault == "unsent" and played.world.runs[post.run].stop_after is not None
     return post.is_lost or post.answered == inf or stopped
 

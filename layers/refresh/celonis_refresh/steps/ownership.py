@@ -338,7 +338,6 @@ class _Decision:
             return max(len(listed), len(evidence.new_latest if self.list_decides else latest))
         if evidence.aliased or not (listed and latest):
             return max(len(listed), len(latest))
-        pairs = {f"{one}|{other}" for one in listed for other in latest}
         return len(listed) + len(latest)
 
     def _entry(self, found: str) -> ListedExecution | None:
