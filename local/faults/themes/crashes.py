@@ -56,6 +56,7 @@ LEASE = Call("the lease", "TransactWriteItems")
 ENDED = Call("the end of the step, which frees its lease", "TransactWriteItems")
 FREED_LAST = Call("freeing the lease", "TransactWriteItems", 2)
 BASELINE = Call("recording the baseline", "TransactWriteItems", 2)
+ANSWERED = Call("recording the answer", "UpdateItem")
 MARKED = Call("marking the run as one that closes", "UpdateItem")
 TABLES = Call("asking for tables", r"GET .*/tables")
 LOAD_LOOK, LOAD = Call("the look at the load", r"GET .*/last-load"), Call("the load", r"POST .*/load$")
@@ -66,7 +67,7 @@ HANDED_OVER = Call("starting the execution", "StartExecution")
 
 TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, BASELINE, POST, HANDED_OVER)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
-START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, STATE, POST, SECOND)
+START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, BASELINE, POST, ANSWERED)
 LOADED_BY_JOB = (
     Call("the leases of the job and of a model that it loads", "TransactWriteItems"),
     Call("the look at a model that the job loads", LOAD_LOOK.pattern),
@@ -77,7 +78,7 @@ WHY = (
     Call("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
 CHECK_JOB = (RECORD, LOOK, LIST, ENDED, LEARNED)
-START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, STATE, LOAD, SECOND)
+START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, BASELINE, LOAD, ANSWERED)
 CHECK_LOAD = (RECORD, LOAD_LOOK, ENDED, LEARNED)
 CLOSE_RUN = (
     DESCRIBED, RECORD, MARKED, LOOK, LIST, CANCEL, PARAMETER, END, FREED_LAST, HANDED_OVER, NOTICE, TOLD,
@@ -171,7 +172,7 @@ def _in_the_trigger(name: str, **more: Any) -> Case:
 
 def _starting_load(name: str, **more: Any) -> Case:
     """A load that may have been sent, of a model never seen running: whether it runs cannot be seen."""
-    if name.endswith((f"after {STATE.name}", f"before {LOAD.name}")):
+    if name.endswith((f"after {BASELINE.name}", f"before {LOAD.name}")):
         unproven = red("OutcomeUnproven", executions=0, loads=0)
         return load_case(name, unproven, holds=frozenset({"model"}), **more)
     return load_case(name, **more)

@@ -48,7 +48,9 @@ def _renewed() -> Iterator[Case]:
         yield whole(
             f"token revoked, the 401 is {shape}", settings={"unauthorized_shape": shape}, during=revoke
         )
-    yield whole("token revoked between the job and the load", during=_revoked_at_the_load)
+    yield whole(
+        "token revoked between the job and the load", during=_revoked_at_the_load, faults=(SLOW_LOAD,)
+    )
 
 
 def _refused_once() -> Iterator[Case]:
@@ -77,6 +79,10 @@ def _refused_once() -> Iterator[Case]:
     ):
         fault = {"call": call, "status": 401, "skip": skip, "count": 1}
         yield make(f"401 to {what}", alone=True, faults=(fault,), **more)
+
+
+SLOW_LOAD = {"call": "last_load", "kind": "delay", "seconds": 1, "count": 1}
+"""The first poll of the load takes long enough for the state to be seen."""
 
 
 def _revoked_at_the_load(scene: Scene) -> None:
