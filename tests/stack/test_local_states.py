@@ -257,28 +257,34 @@ def test_what_is_caught_has_no_cause_where_there_is_none() -> None:
 CATCHES = [
     state["Catch"][0]["Assign"] for _, state in documents.states(documents.machine()) if state.get("Catch")
 ]
+FAILS = [state for _, state in documents.states(documents.machine()) if state["Type"] == "Fail"]
 
 
 @pytest.mark.parametrize("assign", CATCHES)
 @pytest.mark.parametrize(
-    ("cause", "told"),
+    ("cause", "text"),
     [
         (None, ""),
         ("", ""),
         ("why", "why"),
         ('{"errorMessage": "why", "errorType": "A"}', "why"),
+        ('{"errorType": "A"}', '{"errorType": "A"}'),
         ("{", "{"),
         ("} {", "} {"),
+        ("{no JSON}", "{no JSON}"),
     ],
 )
-def test_every_catch_of_the_service_tells_the_cause_as_a_text_also_where_there_is_none(
-    assign: dict[str, Any], cause: str | None, told: str
+def test_every_caught_error_ends_the_run_with_its_cause_as_a_text(
+    assign: dict[str, Any], cause: str | None, text: str
 ) -> None:
+    """A Catch keeps the error as it is; the state that fails the run parses its cause."""
     ((name, _),) = assign.items()
-    catch = [{"ErrorEquals": ["States.ALL"], "Assign": assign, "Next": "Show"}]
-    show = {"Type": "Succeed", "Output": f"{{% ${name} %}}"}
-    states = {"Do": task(Catch=catch), "Show": show}
-    assert output(machine(states), call=failing(StateError("A", cause))) == {"error": "A", "cause": told}
+    (fail,) = FAILS
+    catch = [{"ErrorEquals": ["States.ALL"], "Assign": assign, "Next": "Keep"}]
+    keep = {"Type": "Pass", "Assign": {"failure": f"{{% ${name} %}}"}, "Next": "Fail"}
+    states = {"Do": task(Catch=catch), "Keep": keep, "Fail": fail}
+    execution = begin(machine(states), call=failing(StateError("A", cause))).end()
+    assert (execution.status, execution.error, execution.cause) == ("FAILED", "A", text)
 
 
 def test_catch_assigns_and_keeps_the_input() -> None:
