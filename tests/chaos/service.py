@@ -71,18 +71,20 @@ class ChaosExecutions(FakeExecutions):
     now: Callable[[], float] = lambda: 0.0
     stopped: list[str] = field(default_factory=list)
 
-    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
-        self.start_with(run_id, {"run_id": run_id, **({"answer": dict(answer)} if answer else {})})
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
+        return self.start_with(run_id, {"run_id": run_id, **({"answer": dict(answer)} if answer else {})})
 
-    def start_with(self, name: str, document: dict[str, Any]) -> None:
+    def start_with(self, name: str, document: dict[str, Any]) -> bool:
         self.hook("StartExecution", "before")
         if self.fails():
             raise ExecutionsUnavailable
-        if name not in self.known:
+        is_new = name not in self.known
+        if is_new:
             self.known[name] = EndedExecution(name, f"arn:{name}", "RUNNING")
             self.visible_from[name] = self.now() + 1.0
             self.begin(name, document)
         self.hook("StartExecution", "after")
+        return is_new
 
     def find(self, run_id: str) -> EndedExecution | None:
         found = super().find(run_id)

@@ -24,13 +24,16 @@ class FakeExecutions:
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     hook: Hook = quiet
 
-    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
         self.hook("StartExecution", "before")
         self.asked.append(run_id)
-        if answer is not None:
-            self.answers.setdefault(run_id, answer)
-        self.known.setdefault(run_id, EndedExecution(run_id, f"arn:{run_id}", "RUNNING"))
+        is_new = run_id not in self.known
+        if is_new:
+            self.known[run_id] = EndedExecution(run_id, f"arn:{run_id}", "RUNNING")
+            if answer is not None:
+                self.answers[run_id] = answer
         self.hook("StartExecution", "after")
+        return is_new
 
     def describe(self, arn: str) -> EndedExecution:
         self.hook("DescribeExecution", "before")

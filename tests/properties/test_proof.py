@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -260,11 +261,9 @@ def test_two_starts_in_that_moment_end_the_run_as_ambiguous_where_the_list_shows
     assert ended == "StartAmbiguous"
 
 
-def test_assumed_where_no_list_is_served_that_a_look_shows_ours_before_somebody_starts_it_again() -> None:
-    quick = World(before=PAST, seconds=0.5, somebody=(THEIRS,))
-    assert unfold(quick)[0] == "StartAmbiguous"
-    ended, lane, _ = unfold(replace(quick, shows=NO_LIST))
-    assert (ended, lane.mine[0].result) == ("JobFailed", "SUCCESS")
+@pytest.mark.parametrize("shows", [Shows(), NO_LIST], ids=["list", "no list"])
+def test_a_start_by_somebody_else_before_a_poll_shows_ours_is_ambiguous(shows: Shows) -> None:
+    assert unfold(World(before=PAST, seconds=0.5, somebody=(THEIRS,), shows=shows))[0] == "StartAmbiguous"
 
 
 def test_assumed_after_a_lost_answer_that_nobody_starts_it_until_ours_is_looked_up() -> None:

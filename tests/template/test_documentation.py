@@ -240,7 +240,7 @@ MADE_FOR_A_STEP = {"id", "proven_by", "tables"}
 NOT_SHOWN_OF_STEP = {
     *("rev", "baseline", "evidence", "earlier", "sent_by", "answered_id", "answered_by", "shows_running"),
     *("two_spaces", "pace", "queued_at", "poll_refusals", "cancel_refused", "list_failing_since"),
-    *("busy", "stood", "shown", "unknown", "rejected"),
+    *("busy", "stood", "shown", "unknown", "rejected", "by_webhook"),
 }
 """What the tasks record of a step for themselves."""
 

@@ -58,7 +58,7 @@ class HandedOver(FakeExecutions):
     fails: Callable[[], bool] = lambda: False
     handed: Callable[[], None] = lambda: None
 
-    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
         self.hook("StartExecution", "before")
         if self.fails():
             raise ExecutionsUnavailable
@@ -70,6 +70,7 @@ class HandedOver(FakeExecutions):
             self.begin(run_id, answer)
             self.handed()
         self.hook("StartExecution", "after")
+        return is_new
 
 
 @dataclass

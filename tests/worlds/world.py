@@ -214,16 +214,15 @@ class World:
     def id_remains(self, target: Target) -> bool:
         """Whether the record names an execution after its end by an id that it showed before (assumption 4).
 
-        An id of another space than the one shown while it ran does not count.
+        An id of another space than the one shown while it ran does not count, nor one of another space than
+        the list, where one is served.
         """
         if target == "load":
             return self.shows.load_id
-        latest = self.shows.latest
-        return (
-            latest == "same"
-            or self.shows.current == "stays"
-            or (latest == "own" and self.shows.current == "never")
-        )
+        if self.shows.latest == "own" and self.shows.listing not in ("404", "403"):
+            return False
+        latest, current = self.shows.latest, self.shows.current
+        return latest == "same" or current == "stays" or (latest == "own" and current == "never")
 
 
 def differences(value: Any, default: Any) -> list[str]:

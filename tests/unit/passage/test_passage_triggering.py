@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from celonis_refresh.aws.configuration import ConfigurationUnavailable
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.passage.checking import TRIGGER_SECONDS
 from celonis_refresh.passage.triggering import RESUME_SECONDS, Reply
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
@@ -80,6 +81,54 @@ def test_what_celonis_answered_to_the_start_goes_into_the_input_of_the_execution
     state = door.bench.state("job-0", RUN_ID)
     assert (answer["step"], answer["posts"], answer["answered_id"]) == ("job-0", state["posts"], "exec-1")
     assert "answered" not in state
+
+
+def handed_over_meanwhile(door: Entrance, when: str) -> None:
+    """A delivery sent again starts the execution while the first one starts the job."""
+
+    def hook(name: str, moment: str) -> None:
+        if (name, moment) == ("execute_job", when):
+            door.executions.start(RUN_ID)
+            assert door.bench.check("job-0", RUN_ID)["status"] == "RUNNING"
+
+    door.bench.celonis.hook = hook
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_answer_that_the_execution_did_not_get_is_recorded(when: str) -> None:
+    door = entrance()
+    door.bench.celonis.answers_id = True
+    handed_over_meanwhile(door, when)
+    assert door.deliver().status == 202
+    assert door.executions.answers == {}
+    state = door.bench.state("job-0", RUN_ID)
+    assert (state["answered"], state["answered_id"]) == (True, "exec-1")
+    assert "evidence" not in state
+
+
+@pytest.mark.parametrize("fault", ["refused", "throttled"])
+def test_a_refusal_counts_although_the_execution_has_begun(fault: Lost) -> None:
+    door = entrance()
+    door.bench.celonis.faults["execute_job"] = [fault]
+    handed_over_meanwhile(door, "before")
+    assert door.deliver().status == 202
+    state = door.bench.state("job-0", RUN_ID)
+    assert (state["refused"], state["posts"]) == (True, 0)
+    assert "evidence" not in state
+
+
+def test_a_start_by_a_webhook_is_polled_only_once_its_answer_cannot_come_any_more() -> None:
+    door = entrance()
+    bench = door.bench
+    bench.celonis.faults["execute_job"] = ["after"]
+    assert door.deliver().status == 202
+    polls = len(bench.celonis.names())
+    progress = bench.check("job-0", RUN_ID)
+    assert (progress["status"], len(bench.celonis.names())) == ("RUNNING", polls)
+    assert 0 < progress["wait"] <= TRIGGER_SECONDS
+    bench.clock.sleep(progress["wait"])
+    bench.check("job-0", RUN_ID)
+    assert len(bench.celonis.names()) > polls
 
 
 @pytest.mark.parametrize("fault", ["after", "throttled", "refused", "unsent"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
+from celonis_refresh.passage.checking import TRIGGER_SECONDS
 from celonis_refresh.passage.closing import Closing
 from celonis_refresh.passage.reconciling import (
     GONE_SECONDS,
@@ -76,6 +77,7 @@ def waiting() -> tuple[Desk, str]:
 
 def test_patience_is_twice_the_time_out_of_the_trigger() -> None:
     assert documents.functions()["Trigger"]["Timeout"] * 2 == PATIENCE_SECONDS
+    assert documents.functions()["Trigger"]["Timeout"] == TRIGGER_SECONDS
 
 
 def test_a_round_comes_every_few_minutes() -> None:

@@ -31,8 +31,8 @@ class StateMachine(Struct, frozen=True):
     client: SFNClient
     arn: str
 
-    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
-        """Starts the execution of a run. Its name is the run's id, so that a second start does nothing."""
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
+        """Start the execution of a run; False if it exists already, with the input of its start."""
         try:
             document = json.dumps({"run_id": run_id, **({"answer": answer} if answer else {})})
             asked(
@@ -43,7 +43,8 @@ class StateMachine(Struct, frozen=True):
                 input=document,
             )
         except self.client.exceptions.ExecutionAlreadyExists:
-            return  # it was started: what was wanted
+            return False
+        return True
 
     def stop(self, run_id: str, error: str, cause: str) -> None:
         """Stops the execution of a run; one that has ended is left as it is."""

@@ -17,10 +17,11 @@ from celonis_refresh.passage import errors
 from celonis_refresh.passage.learning import took
 from celonis_refresh.passage.looking import POLL_SECONDS, is_running, observe_started
 from celonis_refresh.passage.poll_refusals import end_row, note_refusal
-from celonis_refresh.passage.progress import Progress
+from celonis_refresh.passage.progress import Progress, awaits_answer
 from celonis_refresh.passage.starting import Start
 from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
+from celonis_refresh.timing import epoch
 
 MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
@@ -30,6 +31,8 @@ POLLS_IN_ROW = 4
 """About so many polls are refused within ``settle`` before that ends a step."""
 
 
+TRIGGER_SECONDS = 10.0
+"""The time-out of the function that takes webhooks: after it, no answer is recorded any more."""
 LEFT_ALONE = "It was left alone: it is not proven that ours is running."
 
 
@@ -61,6 +64,12 @@ class Check(Start):
         if status in (OwnershipStatus.PENDING, OwnershipStatus.RUNNING):
             return self._go_on(ownership, observation)
         raise self.failed(self._unproven(status), free=status is OwnershipStatus.NOT_STARTED)
+
+    def answer_pending(self) -> float:
+        """Return the seconds for which a webhook's function may still record the answer to its start."""
+        if not self.state.get("by_webhook") or not awaits_answer(self.state, self.state.get("posts")):
+            return 0.0
+        return max(0.0, epoch(str(self.state["noted_at"])) + TRIGGER_SECONDS - self.now())
 
     def _send_again(self, ownership: Ownership, observation: Observation) -> Progress:
         """Sends the start once more, on new baselines of the models that the job loads."""

@@ -28,8 +28,8 @@ class Executions(Protocol):
 
     def describe(self, arn: str) -> EndedExecution: ...
 
-    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
-        """Starts the execution of a run; starting it twice is harmless.
+    def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
+        """Start the execution of a run; False if it exists already, and has not got this ``answer``.
 
         ``answer``: what Celonis answered to the start of a step, where the record does not have it yet.
         """

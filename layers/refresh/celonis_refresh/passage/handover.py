@@ -9,10 +9,14 @@ from celonis_refresh.observability import logger
 from celonis_refresh.passage.executions import Executions
 
 
-def hand_over(executions: Executions, run_id: str, answer: Mapping[str, Any] | None = None) -> None:
-    """Starts the execution of a run. The claim is written, so it is accepted, whatever happens now: what goes
-    wrong is logged, and reconcile starts it."""
+def hand_over(executions: Executions, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
+    """Start the execution of a run; False where it may not have got ``answer``.
+
+    The claim is written, so it is accepted, whatever happens now: what goes wrong is logged, and reconcile
+    starts it.
+    """
     try:
-        executions.start(run_id, answer)
+        return executions.start(run_id, answer)
     except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
         logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})
+        return False

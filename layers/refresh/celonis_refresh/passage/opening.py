@@ -12,6 +12,7 @@ from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
 from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.passage.accepting import Accepting, Trigger
+from celonis_refresh.passage.progress import awaits_answer
 from celonis_refresh.passage.step import Means, Step
 from celonis_refresh.passage.step_leases import give_back_first
 from celonis_refresh.passage.tables import ModelTables
@@ -67,7 +68,7 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def belongs_to(self, state: Mapping[str, Any]) -> bool:
         """Whether the step still waits for this answer."""
-        return state.get("posts") == self.posts and not state.get("answered") and "ended_at" not in state
+        return awaits_answer(state, self.posts)
 
     def facts(self) -> dict[str, Any]:
         found = {"answered_id": self.answered_id, "answered_by": self.answered_by}

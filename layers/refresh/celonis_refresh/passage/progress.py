@@ -30,6 +30,11 @@ def is_started(state: Mapping[str, Any]) -> bool:
     return "sent_by" in state and not state.get("refused")
 
 
+def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
+    """Return whether the answer to the start number ``posts`` of this step is not recorded yet."""
+    return state.get("posts") == posts and not state.get("answered") and "ended_at" not in state
+
+
 def replay(state: Mapping[str, Any]) -> Progress:
     """The end of a step, told once more."""
     if state.get("error"):

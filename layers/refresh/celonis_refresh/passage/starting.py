@@ -258,6 +258,8 @@ class Start(Step):
         # No start can leave later than this. A webhook has seconds left, and does not write the true moment.
         sent_by = now + self.seconds(POST_SECONDS)
         self.note_baseline(observation, now)
+        if self.just_claimed is not None:
+            self.state["by_webhook"] = True
         self.state |= {"sent_by": sent_by, "posts": self.state.get("posts", 0) + 1}
         try:
             self.save(self.just_claimed, self._check_of_earlier(observation), self._model_states())

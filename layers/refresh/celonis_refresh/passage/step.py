@@ -30,7 +30,17 @@ from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.timing import Clock, Deadline, iso
 
 FORGOTTEN_AT_A_START = frozenset(
-    {"evidence", "answered", "answered_id", "answered_by", "stood", "busy", "shown", "queued_at"}
+    {
+        "evidence",
+        "by_webhook",
+        "answered",
+        "answered_id",
+        "answered_by",
+        "stood",
+        "busy",
+        "shown",
+        "queued_at",
+    }
 )
 POST_SECONDS = 20.0
 """How long a start may take; it fits several times into the tasks' own time-out."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from msgspec import Struct
 
 from celonis_refresh.passage import errors
 from celonis_refresh.passage.checking import Check
-from celonis_refresh.passage.progress import Progress, is_started, replay
+from celonis_refresh.passage.progress import Progress, awaits_answer, is_started, replay
 from celonis_refresh.passage.resuming import Resume
 from celonis_refresh.passage.starting import Start
 from celonis_refresh.passage.step import Means
 from celonis_refresh.passage.step_leases import give_back_first
+from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import Deadline
 
+RECORD_ATTEMPTS = 3
 UnsavedAnswer = Mapping[str, Any]
 """``step``, ``posts``, ``sent_by``, and ``answered_id`` and ``answered_by`` where the answer has them."""
 
@@ -53,6 +56,26 @@ class Tasks(Struct, frozen=True):
         starting.start()
         return starting.unsaved_answer
 
+    def record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
+        """Record an answer that the input of the execution does not have, unless the step has moved on.
+
+        Raises ``StepMoved`` where other tasks keep writing the step.
+        """
+        facts = {name: value for name, value in answer.items() if name not in ("step", "posts")}
+        step = str(answer["step"])
+        for attempt in range(RECORD_ATTEMPTS):
+            run = self.means.records.get_open(run_id)
+            state = run.steps.get(step, {})
+            if not awaits_answer(state, answer["posts"]):
+                return
+            try:
+                self.means.records.save_step(run, step, {**state, "answered": True, **facts}, deadline)
+            except StepMoved:
+                if attempt + 1 == RECORD_ATTEMPTS:
+                    raise
+            else:
+                return
+
     def give_back_claimed(self, run: Run, deadline: Deadline) -> None:
         """Frees the leases of a run that was claimed a moment ago, and whose first job was not started.
 
@@ -67,6 +90,9 @@ class Tasks(Struct, frozen=True):
         if "ended_at" in state:
             return replay(state)
         checking = Check(self.means, run, step, deadline)
+        pending = checking.answer_pending()
+        if pending:  # nothing is written, so that the answer can be
+            return {"status": "RUNNING", "wait": ceil(pending)}
         return checking.check() if is_started(state) else checking.wait_for_turn()
 
 

@@ -153,7 +153,8 @@ class Triggering(Struct, frozen=True):
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
             answer = self._begin(accepted, acceptance, time.beginning(further))
-            hand_over(self.executions, accepted.run_id, answer)
+            if not hand_over(self.executions, accepted.run_id, answer) and answer is not None:
+                self._record_answer(accepted.run_id, answer, time.end)
 
     def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
@@ -170,6 +171,13 @@ class Triggering(Struct, frozen=True):
             logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
         self._give_back(Run(record), Deadline(deadline.at + GIVE_BACK_SECONDS, deadline.clock))
         return None
+
+    def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
+        """A delivery sent again may have started the execution meanwhile, without the answer of Celonis."""
+        try:
+            self.tasks.record_answer(run_id, answer, deadline)
+        except RefreshError as error:  # the start counts as one whose answer was lost
+            logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
 
     def _give_back(self, run: Run, deadline: Deadline) -> None:
         """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
