@@ -7,7 +7,7 @@ AWSCLI := .awscli
 RUN := env PYTHONPATH=layers/refresh $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test bench faults worlds worlds-all chaos check format build clean
+.PHONY: help demo local awscli test bench faults worlds worlds-all chaos check format build clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,8 @@ demo: $(VENV)/.ready ## three runs on this machine: a webhook, a schedule, by ha
 
 local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C; SCHEDULES=clock fires schedules by the clock
 	@$(RUN) -m local.standing $(if $(SCHEDULES),--schedules $(SCHEDULES))
+
+awscli: $(AWSCLI)/.ready ## the AWS CLI in .awscli/bin, on Linux on x86-64
 
 test: $(VENV)/.tests $(AWSCLI)/.ready ## all tests
 	@$(RUN) -m pytest -n 3 --dist loadgroup

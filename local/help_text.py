@@ -5,12 +5,13 @@ from __future__ import annotations
 from local.celonis import world
 
 TEXT = """\
-The stack runs. In another shell, in this folder, read its environment first:
+The stack is running. In another shell, in this folder, load its environment first:
 
 . .local/env.sh
 
-Then the aws and curl lines of README.md (from "STACK=" on) and docs/ work as they are written. The connection
-to the simulated Celonis is stored already; its value is in .local/connection.json. Some lines to begin with:
+Then the aws and curl commands of README.md (from "STACK=" on) and docs/ work as they are written. If you have
+no AWS CLI, run make awscli, then export PATH="$PWD/.awscli/bin:$PATH". The connection to the simulated
+Celonis is already stored; its value is in .local/connection.json. Some commands to start with:
 
 # a signed webhook, as GitHub sends it
 BODY='{"action":"completed","workflow_run":{"conclusion":"success","name":"load-erp"}}'
@@ -23,34 +24,35 @@ curl -i "$API_URL/webhooks/github" -H 'content-type: application/json' \\
 curl -sS --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" \\
   --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "$API_URL/runs"
 
-# a job that takes 30 s from now on, and what was really started at Celonis
+# let a job take 30 s from now on; list what was started in Celonis
 curl -sS -X PUT "$CELONIS_CONTROL_URL/jobs/<job>" -d '{"seconds": 30}'
 curl -sS "$CELONIS_CONTROL_URL/ledger"
 
 What differs from AWS:
 
 - Logs are in .local/logs/, a file for each function, and in the answer to
-  curl -sS "$CONTROL_URL/logs/Trigger" (or StartJob, CheckJob, CloseRun, ...). CloudWatch Logs stays empty.
+  curl -sS "$CONTROL_URL/logs/Trigger" (or OpenRun, StartStep, CheckStep, CloseRun, Reconcile, Api).
+  CloudWatch Logs stays empty.
 - <schedules>
-- AWS may deliver an event late or twice, and may cancel transactions that meet on one item. Here this happens
-  on purpose, to one in five: the service must lose nothing and start nothing twice. To switch it off:
+- AWS may deliver an event late or twice, and may cancel transactions that conflict on one item. Here this
+  happens on purpose, to one in five: the service must lose nothing and start nothing twice. To turn it off:
   curl -sS -X PATCH "$CONTROL_URL/settings" \\
     -d '{"events": {"twice_ratio": 0, "late_ratio": 0}, "transactions": {"conflict_ratio": 0}}'
 - SNS sends no e-mail, and alarms send no notification. To read notifications, subscribe an SQS queue to the
   topic.
 - Jobs and loads take a few seconds. Everything but the logs is lost when the stack stops.
 
-local/aws/README.md lists all that differs; local/celonis/README.md says what the simulated Celonis can do.
+local/aws/README.md lists all differences; local/celonis/README.md says what the simulated Celonis can do.
 Ctrl-C stops the stack.
 """
 
 SCHEDULES = {
     "hand": """\
-Schedules do not fire by the clock, unless the stack is started with make local SCHEDULES=clock. To fire one:
+Schedules fire only when you fire them, unless you run make local SCHEDULES=clock. To fire one:
   curl -sS -X POST "$CONTROL_URL/schedules/<stack>-full-refresh/fire"   # the schedule of the sample pipeline
   curl -sS -X POST "$CONTROL_URL/schedules/<stack>-reconcile/fire"      # in AWS, every 5 minutes""",
     "clock": """\
-Schedules fire by the clock, each with a line here. To fire one now:
+Schedules fire at their times, and each prints a line here. To fire one now:
   curl -sS -X POST "$CONTROL_URL/schedules/<stack>-full-refresh/fire"   # or <stack>-reconcile""",
 }
 """How schedules fire, by the option ``--schedules``."""

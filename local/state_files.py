@@ -21,9 +21,9 @@ class AlreadyRunningError(LocalStackError):
 
     def __init__(self, state: Path, pid: str) -> None:
         super().__init__(
-            f"make local already runs in this clone{f' (process {pid})' if pid else ''}. "
-            f"Use it: its addresses are in {state / STACK}. "
-            f"Or stop it with Ctrl-C in its terminal{f' (kill {pid})' if pid else ''}, "
+            f"a local stack is already running in this clone{f' (process {pid})' if pid else ''}. "
+            f"Use it (its addresses are in {state / STACK}), "
+            f"stop it with Ctrl-C in its terminal{f' (kill {pid})' if pid else ''}, "
             "or start a second one in another clone."
         )
         self.pid = pid

@@ -78,7 +78,11 @@ class ControlApi:
             return _json(400, {"message": str(error)})
 
     def _logs(self, found: re.Match[str], _request: Request) -> list[dict[str, Any]]:
-        return [dataclasses.asdict(line) for line in self._stack.logs(unquote(found["function"]))]
+        name = unquote(found["function"])
+        known = [each.logical_id for each in self._stack.functions]
+        if name not in known:
+            raise NotFoundError(f"there is no function {name}; the functions are {', '.join(sorted(known))}")
+        return [dataclasses.asdict(line) for line in self._stack.logs(name)]
 
     def _fire(self, found: re.Match[str], request: Request) -> dict[str, Any]:
         query = {key: values[-1] for key, values in parse_qs(request.query).items()}

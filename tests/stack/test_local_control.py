@@ -57,6 +57,9 @@ def test_what_cannot_be_done_says_why(shop: LocalStack) -> None:
     assert status == 409
     assert "even_if_disabled" in answer["message"]
     assert control(shop, "POST", "/schedules/OrdersPaused/fire?even_if_disabled=true")[0] == 200
+    status, answer = control(shop, "GET", "/logs/ApiFunctoin")
+    assert status == 404
+    assert "ApiFunction, InlineFunction" in answer["message"]
     status, answer = control(shop, "GET", "/elsewhere")
     assert status == 404
     assert "GET /functions" in answer["paths"]

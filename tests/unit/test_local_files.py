@@ -42,7 +42,7 @@ def test_a_second_stack_is_refused_and_the_files_of_the_first_stay(tmp_path: Pat
             pass
         assert (tmp_path / "stack.json").read_bytes() == before
     assert refused.value.pid == str(os.getpid())
-    assert "make local already runs in this clone" in str(refused.value)
+    assert "a local stack is already running in this clone" in str(refused.value)
     assert str(tmp_path / "stack.json") in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["local.lock"]
 
@@ -66,7 +66,7 @@ def test_make_local_says_so(
 
     monkeypatch.setattr(local.standing, "serve", refuse)
     assert local.standing.main() == 1
-    assert "make local already runs in this clone (process 7)" in capsys.readouterr().err
+    assert "a local stack is already running in this clone (process 7)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("schedules", list(SCHEDULES))

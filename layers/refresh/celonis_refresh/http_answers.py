@@ -41,7 +41,7 @@ REFUSED_ALIKE = frozenset({"NotAuthentic", "UnknownSource", "InvalidSource", "We
 """Answered with the same status and body: a stranger learns neither what exists nor what is wrong with it."""
 REFUSED = {
     "error": "NotAuthentic",
-    "message": "The request is not authentic, or its source is not set up. The log of the service says why.",
+    "message": "The request is not authentic, or its source is not set up. The function log has the reason.",
 }
 UNAVAILABLE = "A part of the configuration could not be read in time. Try again."
 """Instead of the name of the parameter or secret, which only the log has."""

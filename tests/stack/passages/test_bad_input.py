@@ -20,7 +20,7 @@ ELSEWHERE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/another-pool"
 DEFINITIONS: list[tuple[str, object, str]] = [
     ("neither jobs nor loads", definition(), "at least one job or one load"),
     ("no data pool", {"jobs": [{"job": JOB}]}, "data_pool: is required"),
-    ("an unknown field", definition(jobs=[JOB], schedule="daily"), "schedule: is not a field"),
+    ("an unknown field", definition(jobs=[JOB], schedule="daily"), "schedule: is not a known field"),
     ("an unknown field of a job", definition(jobs=[{"job": JOB, "model": "x"}]), "jobs.0.model: is not a"),
     ("a job that is no text", definition(jobs=[{"job": 5}]), "jobs.0.job: expected a text"),
     ("a mode that is none", definition(jobs=[{"job": JOB, "mode": "BOTH"}]), "jobs.0.mode"),
@@ -32,7 +32,11 @@ DEFINITIONS: list[tuple[str, object, str]] = [
     ("a model twice", definition(loads=["m", "m"]), "same data model stands twice"),
     ("a time-out too short", definition(jobs=[{"job": JOB, "timeout": 1}]), "jobs.0.timeout"),
     ("a time-out that is no number", definition(jobs=[{"job": JOB, "timeout": "60"}]), "jobs.0.timeout"),
-    ("an unknown field of poll", definition(jobs=[JOB], poll={"every": 5}), "poll.every: is not a field"),
+    (
+        "an unknown field of poll",
+        definition(jobs=[JOB], poll={"every": 5}),
+        "poll.every: is not a known field",
+    ),
     (
         "a secret as connection",
         definition(jobs=[JOB], connection=SECRET),
@@ -91,7 +95,7 @@ INPUTS: list[tuple[object, str, str]] = [
     ({"pipeline": 5}, "InvalidTrigger", "pipeline: expected the name of a pipeline"),
     ({"pipeline": ""}, "InvalidTrigger", "pipeline: expected the name of a pipeline"),
     ({"pipeline": "a/../b"}, "InvalidTrigger", "pipeline: expected the name of a pipeline"),
-    ({"pipeline": SOME, "table": ["VBAK"]}, "InvalidTrigger", "table: is not a field"),
+    ({"pipeline": SOME, "table": ["VBAK"]}, "InvalidTrigger", "table: is not a known field"),
     ({"pipeline": SOME, "mode": "delta"}, "InvalidTrigger", 'mode: expected "FULL" or "DELTA"'),
     ({"pipeline": SOME, "mode": ["FULL"]}, "InvalidTrigger", 'mode: expected "FULL" or "DELTA"'),
     ({"pipeline": SOME, "tables": []}, "InvalidTrigger", "tables: expected a list"),
@@ -105,7 +109,7 @@ INPUTS: list[tuple[object, str, str]] = [
 BY_EXECUTION: list[tuple[object, str, str]] = [
     ({"run_id": "somebody-else"}, "InvalidTrigger", "run_id: must be the name of the execution"),
     ({"run_id": 5}, "InvalidTrigger", "run_id: expected a text"),
-    ({"run_id": "x", "mode": "FULL"}, "InvalidTrigger", "mode: is not a field"),
+    ({"run_id": "x", "mode": "FULL"}, "InvalidTrigger", "mode: is not a known field"),
     ({"pipeline": {"data_pool": POOL, "jobs": [{"job": JOB}]}}, "InvalidDefinition", "name: is required"),
     (
         {"pipeline": {"name": "Bad name!", "data_pool": POOL, "jobs": [{"job": JOB}]}},
@@ -131,7 +135,7 @@ def test_a_request_with_a_malformed_body_is_refused_and_says_why(service: Servic
     cases: list[tuple[object, str, str]] = [
         *INPUTS,
         ({"pipeline": definition(jobs=[JOB])}, "InvalidTrigger", "pipeline: expected the name of a pipeline"),
-        ({"pipeline": SOME, "delivery": "x"}, "InvalidTrigger", "delivery: is not a field"),
+        ({"pipeline": SOME, "delivery": "x"}, "InvalidTrigger", "delivery: is not a known field"),
         (b"", "InvalidTrigger", "expected a JSON object"),
         (b'{"pipeline": ', "InvalidTrigger", "expected a JSON object"),
         (b"\xff\xfe\x00", "InvalidTrigger", "expected a JSON object"),

@@ -78,7 +78,7 @@ def test_an_execution_that_is_redriven_after_its_run_was_closed_is_refused(
     service.stack.client("stepfunctions").redrive_execution(executionArn=service.arn(name))
     redriven = service.ended(name)
     assert (redriven["status"], redriven["error"]) == ("FAILED", "RunClosed")
-    assert "/retry takes up what" in redriven["cause"]
+    assert "/retry repeats what" in redriven["cause"]
     assert is_sentence(redriven["cause"])
     assert len(celonis.executions(job)) == 1
     assert service.show(name)["status"] == "ABORTED"

@@ -162,8 +162,8 @@ def test_a_409_says_that_something_else_is_under_way() -> None:
 
 
 def test_a_404_names_what_was_looked_for() -> None:
-    assert "no data job job-1 of data pool pool-1" in str(_failure(404))
-    assert "no data model model-1 of data pool pool-1" in str(_failure(404, call=LOAD))
+    assert "did not find data job job-1 of data pool pool-1" in str(_failure(404))
+    assert "did not find data model model-1 of data pool pool-1" in str(_failure(404, call=LOAD))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_model_that_was_never_loaded_has_no_last_load(reply: Reply) -> None:
 
 
 def test_a_model_that_does_not_exist_is_not_one_that_was_never_loaded() -> None:
-    with pytest.raises(NotFound, match="no data model m of data pool p"):
+    with pytest.raises(NotFound, match="did not find data model m of data pool p"):
         client_of(FakeCelonis(Reply(404))).last_load("p", "m")
 
 

@@ -106,7 +106,7 @@ def test_everything_is_told_at_once_in_the_order_of_the_model() -> None:
         ("colour", 'expected "red" or "blue"'),
         ("word", "expected a text of at most 3 characters"),
         ("inner.low", "expected a whole number"),
-        ("inner.lower", "is not a field that is known here"),
+        ("inner.lower", "is not a known field"),
         ("several.0", "low must not be greater than high"),
         ("several.1", "expected a list of 1 to 2 entries"),
         ("several.2.1", "expected a text of 1 or more characters"),
@@ -114,7 +114,7 @@ def test_everything_is_told_at_once_in_the_order_of_the_model() -> None:
         ("values.a", "expected a text or a whole number"),
         ("values.(unnamed)", "expected a text or a whole number"),
         ("maybe", 'expected "a" or "b"'),
-        ("extra", "is not a field that is known here"),
+        ("extra", "is not a known field"),
     ]
 
 

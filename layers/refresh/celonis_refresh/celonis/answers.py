@@ -78,7 +78,7 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
         case 404:
             ids = "Check the ids, and that these credentials may view the data pool."
             facts["hint"] = "Check base_url: it is the address of the team itself." if call.signs_in else ids
-            return NotFound(f"Celonis knows no {call.subject}{said}.", **facts)
+            return NotFound(f"Celonis did not find {call.subject}{said}.", **facts)
         case 429:
             return _throttled(answer, call, facts, said, now)
         case status if 400 <= status < 500 and status not in (408, 425):
@@ -179,9 +179,9 @@ def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> Celonis
 def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) -> CelonisThrottled:
     wait = retry_after(answer, now)
     facts["hint"] = (
-        f"Ask again in {wait:g} s. If this happens often, ask less often or for fewer jobs at a time."
+        f"Retry in {wait:g} s. If this happens often, raise poll.floor or run fewer jobs at a time."
     )
-    message = f"Celonis wants fewer requests; it refused {call.doing}{said}."
+    message = f"Celonis rate-limited the request while {call.doing}{said}."
     return CelonisThrottled(message, retry_after=wait, **facts)
 
 

@@ -77,7 +77,7 @@ class ConnectionUnusable(CelonisUnavailable):
 
 
 class CelonisThrottled(CelonisError):
-    """429: Celonis wants fewer requests. ``retry_after`` is in seconds from now."""
+    """429: Celonis rate-limited the request. ``retry_after`` is in seconds from now."""
 
     def __init__(self, message: str, *, retry_after: float, **facts: Unpack[Facts]) -> None:
         super().__init__(message, **facts)

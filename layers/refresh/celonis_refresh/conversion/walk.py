@@ -60,7 +60,7 @@ class _Walk:
         if model.__struct_config__.forbid_unknown_fields:
             known = {field.encode_name for field in fields}
             for name in (name for name in value if name not in known):
-                self._note((*place, name), "is not a field that is known here")
+                self._note((*place, name), "is not a known field")
         if len(self.problems) > before:
             return None
         try:

@@ -44,7 +44,7 @@ SPREAD_TURNS = 12
 """Where what is left is spread over hours, for so many requests: the next sign comes with one of them."""
 LONGEST_WAIT = 900.0
 
-HINT = "It goes on by itself. If this happens often, ask less often (poll) or for fewer jobs at a time."
+HINT = "The run continues automatically. If this happens often, raise poll.floor or run fewer jobs at a time."
 
 
 class Asking:
@@ -90,7 +90,7 @@ class Asking:
             lasting = min(SPREAD_TURNS * spread, told[2] or 0.0)
             self._slow_down(min(wait, LONGEST_WAIT), step, max(CALM_SECONDS, lasting))
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning("that Celonis wants fewer requests is not shared", extra={"why": str(trouble)})
+            logger.warning("a rate limit of Celonis could not be shared", extra={"why": str(trouble)})
 
     def _count(self, call: Call) -> None:
         """How many requests the tasks of this process make."""
@@ -140,7 +140,9 @@ class Asking:
         calm = now + max(lasting, 2 * wait)
         if turns.calm <= now and turns.begin(now + wait, calm, step):
             told = {"connection": self._connection, "seconds": round(wait, 1), "step": round(step, 3)}
-            logger.warning("Celonis wants fewer requests: everybody takes turns", extra=told)
+            logger.warning(
+                "Celonis rate-limited a request; the connection's runs share the limit", extra=told
+            )
             return
         if wait > 0:
             turns.pause(now + wait, calm)

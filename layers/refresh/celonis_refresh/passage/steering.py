@@ -36,7 +36,7 @@ class RunOpen(RefreshError):
 
     def __init__(self, run_id: str, status: str) -> None:
         self.run_id = run_id
-        super().__init__(f"Run {run_id} is {status}.", hint="It can be retried once it has begun and ended.")
+        super().__init__(f"Run {run_id} is {status}.", hint="A run can be retried after it has ended.")
 
 
 class RunSuperseded(RefreshError):

@@ -29,9 +29,9 @@ class RunClosed(RefreshError):
         self.run_id = run_id
         self.status = status
         what = "is being closed" if status == CLOSING else f"has ended already ({status})"
-        retry = f"POST /runs/{run_id}/retry takes up what it left undone, or start a new run."
+        retry = f"POST /runs/{run_id}/retry repeats what it did not finish, or start a new run."
         super().__init__(
-            f"Run {run_id} {what}; nothing of it goes on.",
+            f"Run {run_id} {what}.",
             hint="Start a new run to refresh once more." if status == "SUCCEEDED" else retry,
         )
 
