@@ -137,12 +137,19 @@ def secret_that_is_not_there(ground: Ground) -> tuple[str, int]:
     return ground.service.source({"pipeline": "nowhere"}, secret="not-there"), 401
 
 
+def secret_that_cannot_work(ground: Ground) -> tuple[str, int]:
+    service = ground.service
+    name = service.secret("webhooks", {"current": "whsec_!!"})
+    return service.source({"pipeline": "nowhere"}, secret=name, sender="standard_webhooks"), 401
+
+
 UNUSABLE: list[Any] = [
     rule_that_gives_no_mode,
     pipeline_that_is_not_there,
     definition_that_is_not_valid,
     source_that_is_not_valid,
     secret_that_is_not_there,
+    secret_that_cannot_work,
 ]
 
 

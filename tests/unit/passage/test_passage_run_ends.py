@@ -90,7 +90,7 @@ def test_a_job_that_is_still_being_cancelled_says_so() -> None:
     leave = running_job(cancel_seconds=FOREVER)
     leave.end("ABORTED", "Canceled", "Cancelled by Ann.")
     found = state(leave.bench)
-    assert (found["status"], found["told_to_cancel"], "ended_at" in found) == ("RUNNING", True, False)
+    assert (found["status"], found["told_to_cancel"], "ended_at" in found) == ("CANCELLING", True, False)
     assert cancels(leave.bench) == [JOB]
 
 

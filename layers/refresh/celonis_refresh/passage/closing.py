@@ -198,6 +198,10 @@ def _log_end(run: Run) -> None:
     logger.info("run ended", extra={**facts, "outcome": run.item["outcome"], "seconds": seconds})
 
 
+CANCELLING = "CANCELLING"
+"""The status of a step whose cancel was accepted, and of which no poll has shown the end."""
+
+
 def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
     """Return ``{"steps": …}`` with what closing has seen of them; empty where that adds nothing.
 
@@ -215,7 +219,10 @@ def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
             "polls": int(before.get("polls", 0)) + end.polls,
             **ended,
         }
-    changed |= {step: {**run.steps[step], "told_to_cancel": True} for step in findings.cancelling}
+    changed |= {
+        step: {**run.steps[step], "told_to_cancel": True, "status": CANCELLING}
+        for step in findings.cancelling
+    }
     fitted = {step: fit_step(step, state) for step, state in changed.items()}
     return {"steps": {**run.steps, **fitted}} if fitted else {}
 

@@ -32,6 +32,7 @@ from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.rules import Match
+from celonis_refresh.webhooks.schemes import secret_problem
 from celonis_refresh.webhooks.sources import Source
 
 LEAST_CELONIS_SECONDS: Final = 0.8
@@ -111,6 +112,8 @@ class Triggering(Struct, frozen=True):
             return receive(source, request, secrets, self.clock())
         except NotAuthentic:
             renewed = self.renewed(source.secret)
+            if secret_problem(source.effective().scheme, renewed[0]):
+                count("ConfigurationErrors", source=source_name)  # no request can fit it
             if tuple(renewed) == tuple(secrets):
                 raise
             self.secret_log.check(source_name, source, renewed)
