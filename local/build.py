@@ -86,7 +86,7 @@ def problems() -> Iterator[str]:
     for name in functions():
         if not (BUILT / name / "app.py").is_file():
             yield f"{name}: no app.py"
-    if not (LAYER / "celonis_refresh" / "assembly.py").is_file():
+    if not (LAYER / "celonis_refresh" / "wiring.py").is_file():
         yield "RefreshLayer: no celonis_refresh"
     for package in _required():
         if not list(LAYER.glob(f"{package}-*.dist-info")):

@@ -12,11 +12,11 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from celonis_refresh.http_answers import STATUS
 from celonis_refresh.names import NAME_PATTERN
-from celonis_refresh.passage import shapes
-from celonis_refresh.passage.requesting import CancelRequest, ListRequest, StartRequest
+from celonis_refresh.responses import STATUS
 from celonis_refresh.runs.run_ids import MAX_RUN_ID
+from celonis_refresh.workflow import api_shapes as shapes
+from celonis_refresh.workflow.requests import CancelRequest, ListRequest, StartRequest
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 REFERENCE = "#/components/schemas/{name}"
@@ -168,7 +168,7 @@ def _responses(operation: Operation, schemas: Json) -> Json:
     made = {status: _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()}
     if operation.name == "Webhook":
         made[200]["content"]["text/xml"] = {"schema": {"type": "string"}}
-    told, turned_away = _schema(shapes.ErrorTold, schemas), _schema(shapes.TurnedAway, schemas)
+    told, turned_away = _schema(shapes.ErrorBody, schemas), _schema(shapes.RefusedRequest, schemas)
     either = {"anyOf": [told, turned_away]}
     made |= {status: _answer(either if status in BOTH else told) for status in operation.errors}
     made |= {status: _answer(either, why) for status, why in ANYWHERE.items()}

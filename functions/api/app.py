@@ -8,35 +8,35 @@ from typing import Any, NoReturn
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from celonis_refresh import assembly
-from celonis_refresh.http_answers import answering, to_text
+from celonis_refresh import wiring
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.requesting import Requests, no_object, read_cancel, read_json
-from celonis_refresh.passage.steering import Steering
+from celonis_refresh.responses import answering, to_text
 from celonis_refresh.runs.errors import RunNotFound
-from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.waiting import Lookup
+from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.workflow.commands import RunCommands
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.requests import RunRequests, no_object, read_cancel, read_json
 
 app = APIGatewayHttpResolver(serializer=to_text)
 
 
 @cache
-def _requests() -> Requests:
-    table = assembly.table()
-    lookup, listing = Lookup(table, assembly.records()), Listing(table, time.time)
-    return Requests(assembly.accepting(), assembly.state_machine(), lookup, listing)
+def _requests() -> RunRequests:
+    table = wiring.table()
+    lookup, listing = Lookup(table, wiring.records()), Listing(table, time.time)
+    return RunRequests(wiring.accepting(), wiring.state_machine(), lookup, listing)
 
 
 @cache
-def _steering() -> Steering:
-    table = assembly.table()
-    return Steering(
+def _steering() -> RunCommands:
+    table = wiring.table()
+    return RunCommands(
         table=table,
-        lookup=Lookup(table, assembly.records()),
+        lookup=Lookup(table, wiring.records()),
         listing=Listing(table, time.time),
-        accepting=assembly.accepting(),
-        executions=assembly.state_machine(),
-        pipelines=assembly.parameters().pipelines,
+        accepting=wiring.accepting(),
+        executions=wiring.state_machine(),
+        pipelines=wiring.parameters().pipelines,
         clock=time.time,
     )
 
@@ -45,9 +45,9 @@ def _steering() -> Steering:
 def start_run() -> tuple[dict[str, Any], int]:
     event = app.current_event
     key = event.headers.get("idempotency-key")
-    deadline = assembly.deadline(app.lambda_context)
-    told = _requests().start(read_json(_body()), _caller(), key, deadline)
-    return told, HTTPStatus.OK if told.get("duplicate") else HTTPStatus.ACCEPTED
+    deadline = wiring.deadline(app.lambda_context)
+    response = _requests().start(read_json(_body()), _caller(), key, deadline)
+    return response, HTTPStatus.OK if response.get("duplicate") else HTTPStatus.ACCEPTED
 
 
 @app.get("/runs")
@@ -63,15 +63,15 @@ def show_run(run_id: str) -> dict[str, Any]:
 @app.post("/runs/<run_id>/cancel")
 def cancel_run(run_id: str) -> tuple[dict[str, Any], int]:
     request = read_cancel(_body())
-    deadline = assembly.deadline(app.lambda_context)
-    told = _steering().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
-    return told, HTTPStatus.OK if told["status"] == "dropped" else HTTPStatus.ACCEPTED
+    deadline = wiring.deadline(app.lambda_context)
+    response = _steering().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
+    return response, HTTPStatus.OK if response["status"] == "dropped" else HTTPStatus.ACCEPTED
 
 
 @app.post("/runs/<run_id>/retry")
 def retry_run(run_id: str) -> tuple[dict[str, Any], int]:
-    told = _steering().retry(run_id, _caller(), assembly.deadline(app.lambda_context))
-    return told, HTTPStatus.OK if told.get("duplicate") else HTTPStatus.ACCEPTED
+    response = _steering().retry(run_id, _caller(), wiring.deadline(app.lambda_context))
+    return response, HTTPStatus.OK if response.get("duplicate") else HTTPStatus.ACCEPTED
 
 
 @app.get("/pipelines")
@@ -90,7 +90,7 @@ def show_nothing(_: Exception) -> NoReturn:
     event = app.current_event.raw_event
     (found,) = event.get("pathParameters", {"": ""}).values()
     if event["routeKey"].endswith("{name}"):
-        assembly.parameters().pipeline(found)
+        wiring.parameters().pipeline(found)
     raise RunNotFound(found)
 
 
@@ -111,5 +111,5 @@ def _caller() -> str:
 @logger.inject_lambda_context(clear_state=True)
 @answering
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    with assembly.naming_pipelines():
+    with wiring.naming_pipelines():
         return app.resolve(event, context)

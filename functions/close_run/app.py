@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from celonis_refresh import assembly
+from celonis_refresh import wiring
 from celonis_refresh.observability import logger
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: assembly.LambdaContext) -> None:
+def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
     """``event``: "Step Functions Execution Status Change", as EventBridge delivers it."""
     logger.append_keys(run_id=event["detail"]["name"])
-    assembly.closing().close(event["detail"]["executionArn"], assembly.deadline(context))
+    wiring.closing().close(event["detail"]["executionArn"], wiring.deadline(context))

@@ -4,21 +4,21 @@ import time
 from functools import cache
 from typing import Any
 
-from celonis_refresh import assembly
+from celonis_refresh import wiring
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.opening import Execution, Opened, Opening
-from celonis_refresh.passage.tables import ModelTables
+from celonis_refresh.workflow.model_tables import ModelTables
+from celonis_refresh.workflow.open import Execution, Opened, RunOpener
 
 
 @cache
-def _opening() -> Opening:
-    tables = ModelTables(assembly.client_for, time.time)
-    return Opening(assembly.tasks().means, assembly.accepting(), tables, time.time)
+def _opening() -> RunOpener:
+    tables = ModelTables(wiring.client_for, time.time)
+    return RunOpener(wiring.tasks().means, wiring.accepting(), tables, time.time)
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: assembly.LambdaContext) -> Opened:
+def handler(event: dict[str, Any], context: wiring.LambdaContext) -> Opened:
     execution = Execution(**event["execution"])
     logger.append_keys(run_id=execution.name)
-    with assembly.naming_pipelines():
-        return _opening().open(event["input"], execution, assembly.deadline(context))
+    with wiring.naming_pipelines():
+        return _opening().open(event["input"], execution, wiring.deadline(context))

@@ -6,29 +6,29 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from celonis_refresh import assembly
+from celonis_refresh import wiring
 from celonis_refresh.observability import count, logger
-from celonis_refresh.passage.reconciling import Reconciling
-from celonis_refresh.runs.listing import Listing
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.reconcile import Reconciler
 
 
 @cache
-def _reconciling() -> Reconciling:
-    return Reconciling(
-        table=assembly.table(),
-        records=assembly.records(),
-        leases=assembly.leases(),
-        listing=Listing(assembly.table(), time.time),
-        executions=assembly.state_machine(),
-        closing=assembly.closing(),
-        work_for=assembly.work_for,
+def _reconciling() -> Reconciler:
+    return Reconciler(
+        table=wiring.table(),
+        records=wiring.records(),
+        leases=wiring.leases(),
+        listing=Listing(wiring.table(), time.time),
+        executions=wiring.state_machine(),
+        closing=wiring.closing(),
+        target_for=wiring.target_for,
         clock=time.time,
     )
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, list[str]]:  # noqa: ARG001
-    findings = asdict(_reconciling().reconcile(assembly.deadline(context)))
+def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, list[str]]:  # noqa: ARG001
+    findings = asdict(_reconciling().reconcile(wiring.deadline(context)))
     if findings["failed"]:
         count("ReconcileFailures", len(findings["failed"]))
     logger.info("reconciled", extra={kind: names for kind, names in findings.items() if names})

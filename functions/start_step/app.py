@@ -1,13 +1,13 @@
 """Start a data job or a data model load, once, after recording the baseline."""
 
-from celonis_refresh import assembly
+from celonis_refresh import wiring
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.progress import Progress, StepEvent
+from celonis_refresh.steps.progress import Progress, StepEvent
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: StepEvent, context: assembly.LambdaContext) -> Progress:
+def handler(event: StepEvent, context: wiring.LambdaContext) -> Progress:
     logger.append_keys(**event)
-    progress = assembly.tasks().start(event["run_id"], event["step"], assembly.deadline(context))
+    progress = wiring.tasks().start(event["run_id"], event["step"], wiring.deadline(context))
     logger.debug("progress", extra={"progress": progress})
     return progress

@@ -4,20 +4,20 @@ import time
 from functools import cache
 from typing import Any
 
-from celonis_refresh import assembly
-from celonis_refresh.aws.configuration import is_passing
-from celonis_refresh.aws.kept import Kept
-from celonis_refresh.aws.known_sources import KnownSources
-from celonis_refresh.aws.sns_pages import SnsPages
+from celonis_refresh import wiring
+from celonis_refresh.aws.configuration import is_transient_error
+from celonis_refresh.aws.sns_certificates import SnsCertificates
+from celonis_refresh.aws.source_cache import SourceCache
+from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.http_answers import answer, answering
 from celonis_refresh.observability import count, logger
-from celonis_refresh.passage import triggering
-from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
-from celonis_refresh.passage.tables import KEPT_SECONDS, ModelTables
+from celonis_refresh.responses import answer, answering
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
+from celonis_refresh.workflow import webhook as triggering
+from celonis_refresh.workflow.model_tables import KEPT_SECONDS, ModelTables
+from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
 
 SOURCE_SECONDS = 60
 DEFINITION_SECONDS = 10
@@ -30,31 +30,31 @@ and a request that is not authentic are not counted: anybody can cause them."""
 
 
 @cache
-def _triggering() -> triggering.Triggering:
-    known = KnownSources(assembly.parameters(), time.time)
-    sources = Kept(known.source, SOURCE_SECONDS, time.time, is_passing)
-    secrets = webhook_secrets(assembly.stored_secrets().webhook, time.time)
-    return triggering.Triggering(
+def _triggering() -> triggering.WebhookHandler:
+    known = SourceCache(wiring.parameters(), time.time)
+    sources = TtlCache(known.source, SOURCE_SECONDS, time.time, is_transient_error)
+    secrets = webhook_secrets(wiring.stored_secrets().webhook, time.time)
+    return triggering.WebhookHandler(
         source=sources.get,
         secrets=secrets.get,
-        renewed=secrets.renew_seldom,
-        accepting=assembly.accepting(DEFINITION_SECONDS),
-        tasks=assembly.tasks(),
-        tables=ModelTables(assembly.client_for, time.time, KEPT_SECONDS),
-        records=assembly.records(),
-        executions=assembly.state_machine(),
-        sns=SnsPages(time.time),
+        refreshed_secrets=secrets.refresh_if_allowed,
+        accepting=wiring.accepting(DEFINITION_SECONDS),
+        tasks=wiring.tasks(),
+        tables=ModelTables(wiring.client_for, time.time, KEPT_SECONDS),
+        records=wiring.records(),
+        executions=wiring.state_machine(),
+        sns=SnsCertificates(time.time),
         clock=time.time,
     )
 
 
 @logger.inject_lambda_context(clear_state=True)
 @answering
-def handler(event: dict[str, Any], context: assembly.LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     source = event["pathParameters"]["source"]
     logger.append_keys(source=source[:LONGEST_NAME])
     arrived = event["requestContext"]["timeEpoch"] / 1000
-    given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), assembly.deadline(context))
+    given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), wiring.deadline(context))
     try:
         reply = _triggering().receive(source, from_api_gateway(event), given)
     except RefreshError as error:

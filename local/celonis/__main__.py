@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
             _introduce(simulator)
             signal.pause()
         except KeyboardInterrupt:
-            print("Stopping.", flush=True)
+            print("StepCanceller.", flush=True)
     return 0
 
 

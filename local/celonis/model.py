@@ -13,8 +13,8 @@ from collections.abc import Callable
 from local.celonis.agenda import Agenda, Armed, When
 from local.celonis.lanes import Job, Model
 from local.celonis.setups import JobSetup, ModelSetup, Settings
-from local.celonis.starts import Place, Start, Wish, new_execution, new_load
-from local.celonis.work import Execution, Phase, Work
+from local.celonis.starts import LoadRequest, Place, Start, new_execution, new_load
+from local.celonis.work import Execution, Phase, StepTarget
 
 LaneOf = Job | Model
 
@@ -52,28 +52,28 @@ class Platform:
             model = self.models[model_id] = Model(model_id, pool_id, name, setup)
             return model
 
-    def request(self, lane: LaneOf, wish: Wish) -> Start:
+    def request(self, lane: LaneOf, options: LoadRequest) -> Start:
         """Start as the API does: what others armed for this moment starts right before or right after."""
         with self.lock:
             self.settle()
             now = self.clock()
             for armed in self._agenda.take_around(lane, "before_next"):
-                self._start(lane, armed.wish, now)
-            start = self._start(lane, wish, now)
+                self._start(lane, armed.options, now)
+            start = self._start(lane, options, now)
             for armed in self._agenda.take_around(lane, "after_next"):
-                self._start(lane, armed.wish, now)
+                self._start(lane, armed.options, now)
             return start
 
-    def start(self, lane: LaneOf, wish: Wish, at: float | None = None) -> Start:
+    def start(self, lane: LaneOf, options: LoadRequest, at: float | None = None) -> Start:
         """Start at this moment, or in the past at ``at``, with nobody else meddling."""
         with self.lock:
             self.settle()
-            return self._start(lane, wish, self.clock() if at is None else at)
+            return self._start(lane, options, self.clock() if at is None else at)
 
-    def arm(self, lane: LaneOf, wish: Wish, when: When, seconds: float = 0.0) -> None:
+    def arm(self, lane: LaneOf, options: LoadRequest, when: When, seconds: float = 0.0) -> None:
         """Let somebody else start after ``seconds``, around the next request, or when ``lane`` is idle."""
         with self.lock:
-            self._agenda.arm(Armed(lane, wish, when, self.clock() + seconds))
+            self._agenda.arm(Armed(lane, options, when, self.clock() + seconds))
             self.settle()
 
     def cancel_job(self, job: Job) -> Execution | None:
@@ -87,7 +87,7 @@ class Platform:
                 self.settle()
             return running
 
-    def finish(self, lane: LaneOf, outcome: str, seconds: float = 0.0) -> Work | None:
+    def finish(self, lane: LaneOf, outcome: str, seconds: float = 0.0) -> StepTarget | None:
         """End what ``lane`` runs, ``seconds`` from now, with ``outcome``. None when it was at rest."""
         with self.lock:
             self.settle()
@@ -105,12 +105,12 @@ class Platform:
             while (due := self._agenda.take_due(now)) is not None:
                 at, what = due
                 if isinstance(what, Armed):
-                    self._start(what.lane, what.wish, at)
+                    self._start(what.lane, what.options, at)
                 else:
                     self._start_load_inside(what, at)
 
-    def _start(self, lane: LaneOf, wish: Wish, at: float) -> Start:
-        busy: list[Work] = [*lane.busy(at)]
+    def _start(self, lane: LaneOf, options: LoadRequest, at: float) -> Start:
+        busy: list[StepTarget] = [*lane.busy(at)]
         policy = lane.setup.while_running
         if busy and policy == "refuse":
             return Start("refused", busy[-1])
@@ -120,13 +120,13 @@ class Platform:
             for work in busy:
                 lane.end(work, at, 0.0, lane.setup.cancel_status)
         after = busy[-1] if busy and policy == "queue" else None
-        return Start("started" if after is None else "queued", self._add(lane, wish, at, after))
+        return Start("started" if after is None else "queued", self._add(lane, options, at, after))
 
-    def _add(self, lane: LaneOf, wish: Wish, at: float, after: Work | None) -> Work:
+    def _add(self, lane: LaneOf, options: LoadRequest, at: float, after: StepTarget | None) -> StepTarget:
         place = Place(next(self._numbers), self.new_id(), self.new_id(), at, after)
         if isinstance(lane, Model):
-            return lane.add(new_load(lane, wish, place))
-        execution = lane.add(new_execution(lane, wish, place))
+            return lane.add(new_load(lane, options, place))
+        execution = lane.add(new_execution(lane, options, place))
         self._agenda.expect_load(execution)
         return execution
 
@@ -138,9 +138,9 @@ class Platform:
             return
         busy = model.busy(at)
         kind = "PARTIAL" if inner.tables else "COMPLETE"
-        wish = Wish(by=f"job {execution.job_id}", kind=kind, tables=inner.tables)
+        options = LoadRequest(by=f"job {execution.job_id}", kind=kind, tables=inner.tables)
         place = Place(next(self._numbers), self.new_id(), "", at, busy[-1] if busy else None)
-        execution.load = model.add(new_load(model, wish, place))
+        execution.load = model.add(new_load(model, options, place))
         execution.load.execution_id = execution.id
 
     def _cancel(self, job: Job, running: Execution, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What it means to start something: the wish, what it led to, and the works built from it."""
+"""What it means to start something: the options, what it led to, and the works built from it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from local.celonis.lanes import Job, Model
-from local.celonis.work import Execution, InnerLoad, Load, Work
+from local.celonis.work import Execution, InnerLoad, Load, StepTarget
 
 Effect = Literal["started", "queued", "refused", "ignored"]
 API = "api"
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Somebody's wish to start something. ``mode`` counts for jobs, ``kind`` and ``tables`` for models.
+class LoadRequest:
+    """Somebody's options to start something. ``mode`` counts for jobs, ``kind`` and ``tables`` for models.
 
     ``seconds`` and ``outcome`` override the setup for this one start.
     """
@@ -29,10 +29,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Start:
-    """What a wish led to. ``work`` is what was started, or what is under way when nothing was."""
+    """What a options led to. ``work`` is what was started, or what is under way when nothing was."""
 
     effect: Effect
-    work: Work
+    work: StepTarget
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Place:
     id: str
     item_id: str
     at: float
-    after: Work | None
+    after: StepTarget | None
 
 
-def new_execution(job: Job, wish: Wish, place: Place) -> Execution:
-    """The execution of ``job`` that ``wish`` asks for, as its setup says now."""
+def new_execution(job: Job, options: LoadRequest, place: Place) -> Execution:
+    """The execution of ``job`` that ``options`` asks for, as its setup says now."""
     setup = job.setup
     inner = None
     if setup.loads_model is not None:
@@ -55,33 +55,33 @@ def new_execution(job: Job, wish: Wish, place: Place) -> Execution:
     return Execution(
         seq=place.seq,
         id=place.id,
-        by=wish.by,
+        by=options.by,
         requested_at=place.at,
         queue_seconds=setup.queue_seconds,
-        run_seconds=setup.run_seconds(wish.mode) if wish.seconds is None else wish.seconds,
-        outcome=wish.outcome or setup.outcome,
+        run_seconds=setup.run_seconds(options.mode) if options.seconds is None else options.seconds,
+        outcome=options.outcome or setup.outcome,
         after=place.after,
         job_id=job.id,
-        mode=wish.mode,
+        mode=options.mode,
         item_id=place.id if setup.item_ids == "same" else place.item_id,
         inner=inner,
     )
 
 
-def new_load(model: Model, wish: Wish, place: Place) -> Load:
-    """The load of ``model`` that ``wish`` asks for, as its setup says now."""
+def new_load(model: Model, options: LoadRequest, place: Place) -> Load:
+    """The load of ``model`` that ``options`` asks for, as its setup says now."""
     setup = model.setup
     return Load(
         seq=place.seq,
         id=place.id,
-        by=wish.by,
+        by=options.by,
         requested_at=place.at,
         queue_seconds=setup.queue_seconds,
-        run_seconds=setup.run_seconds(wish.kind) if wish.seconds is None else wish.seconds,
-        outcome=wish.outcome or setup.outcome,
+        run_seconds=setup.run_seconds(options.kind) if options.seconds is None else options.seconds,
+        outcome=options.outcome or setup.outcome,
         after=place.after,
         model_id=model.id,
-        kind=wish.kind,
-        tables=wish.tables,
+        kind=options.kind,
+        tables=options.tables,
         message=setup.message,
     )

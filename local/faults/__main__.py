@@ -11,13 +11,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from local.faults import laws, leaks
+from local.faults import invariants, leaks
 from local.faults.case import Case
 from local.faults.catalogue import all_cases
-from local.faults.ground import Ground, standing_ground
+from local.faults.environment import Environment, standing_ground
 from local.faults.pace import Pace, most_at_once
 from local.faults.report import Columns, Result
-from local.faults.scene import Scene
+from local.faults.scenario import Scenario
 
 QUIET_AT_ONCE = 4
 
@@ -50,12 +50,12 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
     failed = 0
     pace = Pace()
-    with standing_ground() as ground, pace.measured():
+    with standing_ground() as environment, pace.measured():
         print(f"{len(cases)} cases, at most {at_once} at the same time …", flush=True)
-        for result in _results(ground, pace, cases, at_once):
+        for result in _results(environment, pace, cases, at_once):
             failed += not result.passed
             print(columns.line(result), *(result.records if records else ()), sep="\n", flush=True)
-        secrets = _no_secret(ground)
+        secrets = _no_secret(environment)
     failed += not secrets.passed
     print(columns.line(secrets))
     print(f"in {time.monotonic() - began:.0f} s")
@@ -63,7 +63,7 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     return 1 if failed else 0
 
 
-def _results(ground: Ground, pace: Pace, cases: Sequence[Case], at_once: int) -> Iterator[Result]:
+def _results(environment: Environment, pace: Pace, cases: Sequence[Case], at_once: int) -> Iterator[Result]:
     """In the order of the catalogue, but for the quiet ones, which come last."""
     numbered = list(enumerate(cases))
     for is_quiet, threads in ((False, at_once), (True, min(at_once, QUIET_AT_ONCE))):
@@ -71,42 +71,44 @@ def _results(ground: Ground, pace: Pace, cases: Sequence[Case], at_once: int) ->
         with ThreadPoolExecutor(threads, thread_name_prefix="case") as pool:
             # Those that take longest are begun first.
             longest = sorted(group, key=lambda pair: -pair[1].patience)
-            futures = {number: pool.submit(_paced, ground, pace, case, number) for number, case in longest}
+            futures = {
+                number: pool.submit(_paced, environment, pace, case, number) for number, case in longest
+            }
             yield from (futures[number].result() for number, _ in group)
 
 
-def _paced(ground: Ground, pace: Pace, case: Case, number: int) -> Result:
+def _paced(environment: Environment, pace: Pace, case: Case, number: int) -> Result:
     with pace.case():
-        return _played(ground, case, number)
+        return _played(environment, case, number)
 
 
-def _played(ground: Ground, case: Case, number: int) -> Result:
+def _played(environment: Environment, case: Case, number: int) -> Result:
     began = time.monotonic()
     got, broken, records = "nothing", [], []
-    scene = Scene(ground, case, number)
+    scenario = Scenario(environment, case, number)
     try:
-        scene.prepare()
-        case.before(scene)
-        case.start(scene)
-        case.during(scene)
-        scene.await_end()
-        runs = scene.runs()
-        got, broken = laws.observed(scene, runs).text(), list(laws.complaints(scene, runs))
+        scenario.prepare()
+        case.before(scenario)
+        case.start(scenario)
+        case.during(scenario)
+        scenario.await_end()
+        runs = scenario.runs()
+        got, broken = invariants.observed(scenario, runs).text(), list(invariants.complaints(scenario, runs))
         records = [json.dumps(run, indent=1) for run in runs] if broken else []
     except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
     finally:
-        scene.close()
+        scenario.close()
     seconds = time.monotonic() - began
     return Result(case.name, case.expected.text(), got, seconds, tuple(broken), tuple(records))
 
 
-def _no_secret(ground: Ground) -> Result:
+def _no_secret(environment: Environment) -> Result:
     """After all cases: a secret stands nowhere, and what does stand there would have been found."""
     began = time.monotonic()
-    ground.stack.settle()
-    texts = leaks.written(ground)
-    told = leaks.found(texts, leaks.secrets_of(ground))
+    environment.stack.settle()
+    texts = leaks.written(environment)
+    told = leaks.found(texts, leaks.secrets_of(environment))
     told += [f"nothing is known of the {place}" for place in leaks.unseen(texts)]
     got = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
     return Result("a secret in anything that was written", "none", got, time.monotonic() - began, tuple(told))

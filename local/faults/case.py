@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local.faults.scene import Scene
+    from local.faults.scenario import Scenario
 
 Knobs = Mapping[str, Any]
 """Fields of a JSON document, as the simulator's controls or a pipeline's definition take them."""
@@ -44,18 +44,18 @@ def ok(executions: int = 1, loads: int = 0, runs: int = 1) -> Expected:
     return Expected(("SUCCEEDED",) * runs, executions, loads)
 
 
-def nothing(_: Scene) -> None:
+def nothing(_: Scenario) -> None:
     """For a case that needs no such act."""
 
 
-def no_more(_: Scene) -> Iterable[str]:
+def no_more(_: Scenario) -> Iterable[str]:
     """For a case with nothing else to look at."""
     return ()
 
 
-def by_hand(scene: Scene) -> None:
+def by_hand(scenario: Scenario) -> None:
     """Starts an execution of the case's pipeline."""
-    scene.start()
+    scenario.start()
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Case:
     faults: tuple[Knobs, ...] = ()
     settings: Knobs | None = None
     alone: bool = False
-    before: Callable[[Scene], None] = nothing
-    start: Callable[[Scene], None] = by_hand
-    during: Callable[[Scene], None] = nothing
-    also: Callable[[Scene], Iterable[str]] = no_more
+    before: Callable[[Scenario], None] = nothing
+    start: Callable[[Scenario], None] = by_hand
+    during: Callable[[Scenario], None] = nothing
+    also: Callable[[Scenario], Iterable[str]] = no_more
     says: tuple[str, ...] = ()
     holds: frozenset[str] = frozenset()
     runs_on: bool | None = False

@@ -1,11 +1,11 @@
-"""All cases, in the order of their themes."""
+"""All cases, in the order of their suites."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from local.faults.case import Case
-from local.faults.themes import (
+from local.faults.suites import (
     answers,
     asked,
     aws_errors,
@@ -34,7 +34,7 @@ THEMES = (
 
 def all_cases() -> list[Case]:
     """Every case once; a name that stands for two is a mistake."""
-    cases = [case for theme in THEMES for case in theme.cases()]
+    cases = [case for suite in THEMES for case in suite.cases()]
     twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]
     if twice:
         raise ValueError(f"cases of the same name: {', '.join(twice)}")

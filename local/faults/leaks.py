@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from local.celonis import world
-from local.faults.ground import Ground
+from local.faults.environment import Environment
 
 Texts = Mapping[str, Sequence[str]]
 
 
-def written(ground: Ground) -> Texts:
+def written(environment: Environment) -> Texts:
     """Everything that the stack wrote, by where it stands."""
-    stack = ground.stack
+    stack = environment.stack
     executions = stack.executions
     events = [json.dumps(event, default=str) for one in executions for event in one.history.events()]
     ends = [str(part) for one in executions for part in (one.input_text, one.output, one.error, one.cause)]
@@ -22,23 +22,23 @@ def written(ground: Ground) -> Texts:
         "log lines": [line.text for line in stack.logs()],
         "history events": events,
         "inputs, outputs, errors": ends,
-        "table items": [json.dumps(item) for item in _items(ground)],
-        "notices": ground.notices(),
-        "answers": ground.answers,
+        "table items": [json.dumps(item) for item in _items(environment)],
+        "notices": environment.notices(),
+        "answers": environment.answers,
     }
 
 
-def _items(ground: Ground) -> Iterator[object]:
-    client, table = ground.stack.client("dynamodb"), ground.stack.outputs["TableName"]
+def _items(environment: Environment) -> Iterator[object]:
+    client, table = environment.stack.client("dynamodb"), environment.stack.outputs["TableName"]
     for page in client.get_paginator("scan").paginate(TableName=table):
         yield from page["Items"]
 
 
-def secrets_of(ground: Ground) -> list[str]:
+def secrets_of(environment: Environment) -> list[str]:
     """Every secret that was in use, also in the form in which it signs a request."""
-    made = [secret for team in ground.teams for secret in team.secrets]
+    made = [secret for team in environment.teams for secret in team.secrets]
     pairs = [f"{world.CLIENT_ID}:{secret}" for secret in made if secret.startswith("client_secret-")]
-    return [*made, *(base64.b64encode(pair.encode()).decode() for pair in pairs), ground.webhook_secret]
+    return [*made, *(base64.b64encode(pair.encode()).decode() for pair in pairs), environment.webhook_secret]
 
 
 def found(texts: Texts, secrets: Sequence[str]) -> list[str]:

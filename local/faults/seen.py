@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from local.aws.states.execution import RUNNING, Execution
 from local.faults.case import Case
-from local.faults.ground import Ground
+from local.faults.environment import Environment
 from local.faults.team import Json, Team
 from local.waiting import until
 
@@ -24,8 +24,8 @@ class NotSeen(Exception):
 class Seen:
     """``name``: the pipeline's name, with which all ids of its runs begin."""
 
-    def __init__(self, ground: Ground, case: Case, number: int, team: Team) -> None:
-        self.ground, self.case, self.team = ground, case, team
+    def __init__(self, environment: Environment, case: Case, number: int, team: Team) -> None:
+        self.environment, self.case, self.team = environment, case, team
         slug = re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
         self.name = f"f{number:03d}-{slug}"[:36].rstrip("-")
         self.pipelines: set[str] = set()
@@ -47,7 +47,7 @@ class Seen:
         return self.models[0]
 
     def executions(self) -> list[Execution]:
-        return self.ground.executions(self.pipelines)
+        return self.environment.executions(self.pipelines)
 
     def execution(self, name: str = "") -> Execution:
         """An execution of the case, by default its first."""
@@ -58,7 +58,7 @@ class Seen:
 
     def runs(self) -> list[Json]:
         """The records of all runs of the case, oldest first."""
-        found = [run for pipeline in sorted(self.pipelines) for run in self.ground.runs_of(pipeline)]
+        found = [run for pipeline in sorted(self.pipelines) for run in self.environment.runs_of(pipeline)]
         return sorted(found, key=lambda run: str(run["position"]))
 
     def started(self) -> list[Json]:
@@ -125,7 +125,7 @@ class Seen:
         for run in runs:
             if run["status"] in OPEN:
                 yield f"run {run['run_id']} is {run['status']}"
-            elif run["status"] != "SUCCEEDED" and "told_at" not in run:
+            elif run["status"] != "SUCCEEDED" and "notified_at" not in run:
                 yield f"nobody was told of run {run['run_id']}"
 
 

@@ -137,7 +137,7 @@ class Laws:
         """The same trigger stands in one run only, a retry aside."""
         found: dict[tuple[str, str], set[str]] = defaultdict(set)
         for run_id, run in self.runs.items():
-            for reason in run.item["wish"]["reasons"]:
+            for reason in run.item["options"]["reasons"]:
                 if "retry_of" not in run.item and str(reason["trigger"]).startswith(("delivery#", "signed#")):
                     found[str(reason["trigger"]).rsplit("#", 1)[0], run.pipeline].add(run_id)
         for (trigger, pipeline), runs in found.items():

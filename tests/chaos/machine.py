@@ -11,8 +11,8 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.opening import Execution, Opened
-from celonis_refresh.passage.progress import Progress
+from celonis_refresh.steps.progress import Progress
+from celonis_refresh.workflow.open import Execution, Opened
 from tests.chaos.service import ChaosExecutions, Service
 
 ASL = Path(__file__).parents[2] / "statemachine" / "refresh.asl.json"

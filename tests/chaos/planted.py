@@ -9,23 +9,23 @@ from unittest.mock import patch
 
 from celonis_refresh.celonis.records import StartAnswer
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage import closing
-from celonis_refresh.passage.accepting import Accepting
-from celonis_refresh.passage.checking import Check
-from celonis_refresh.passage.closing import Closing
-from celonis_refresh.passage.executions import EndedExecution
-from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.reconciling import Findings, Reconciling
-from celonis_refresh.passage.starting import Start
-from celonis_refresh.passage.steering import Steering
-from celonis_refresh.passage.stopping import Stopping
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import claims, deliveries, leases, slots
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import Action, Table
+from celonis_refresh.steps.cancel import StepCanceller
+from celonis_refresh.steps.check import Check
 from celonis_refresh.steps.observation import Observation
 from celonis_refresh.steps.ownership import Ownership
+from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.start import Start
 from celonis_refresh.timing import Deadline, iso
+from celonis_refresh.workflow import close as closing
+from celonis_refresh.workflow.accept import TriggerAcceptor
+from celonis_refresh.workflow.close import RunCloser
+from celonis_refresh.workflow.commands import RunCommands
+from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.reconcile import Findings, Reconciler
 
 
 def _unconditional(action: Action) -> Action:
@@ -116,14 +116,16 @@ def sent_mark_after_the_post() -> Iterator[None]:
 def notified_before_it_is_sent() -> Iterator[None]:
     """The record says that a notification was sent before it is."""
 
-    def tell(self: Closing, run: Run, deadline: Deadline) -> None:
-        if run.status == "SUCCEEDED" or run.item.get("told_at"):
+    def tell(self: RunCloser, run: Run, deadline: Deadline) -> None:
+        if run.status == "SUCCEEDED" or run.item.get("notified_at"):
             return
-        notified = self.table.set(f"run#{run.run_id}", {"told_at": iso(self.clock())}, "attribute_exists(pk)")
+        notified = self.table.set(
+            f"run#{run.run_id}", {"notified_at": iso(self.clock())}, "attribute_exists(pk)"
+        )
         self.table.transact([notified, self.table.remove(f"notice#{run.run_id}", "")], deadline)
-        self.notify(run.run_id, "", {"run_id": run.run_id})
+        self.publish(run.run_id, "", {"run_id": run.run_id})
 
-    with patch.object(Closing, "_tell", tell):
+    with patch.object(RunCloser, "_notify", tell):
         yield
 
 
@@ -138,10 +140,10 @@ def lease_without_condition() -> Iterator[None]:
 def ended_runs_not_reconciled() -> Iterator[None]:
     """Reconcile does not close runs whose end was lost."""
 
-    def close(self: Reconciling, execution: EndedExecution, findings: Findings, deadline: Deadline) -> None:
+    def close(self: Reconciler, execution: EndedExecution, findings: Findings, deadline: Deadline) -> None:
         return
 
-    with patch.object(Reconciling, "_close", close):
+    with patch.object(Reconciler, "_close", close):
         yield
 
 
@@ -164,9 +166,9 @@ def lost_answer_posted_again() -> Iterator[None]:
 @contextmanager
 def cancel_that_stops_nothing() -> Iterator[None]:
     """A cancel answers, and does not stop the execution."""
-    real = Steering.cancel
+    real = RunCommands.cancel
 
-    def cancel(self: Steering, run_id: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+    def cancel(self: RunCommands, run_id: str, *arguments: Any, **options: Any) -> dict[str, Any]:
         executions = self.executions
 
         class Deaf:
@@ -176,10 +178,10 @@ def cancel_that_stops_nothing() -> Iterator[None]:
             def stop(self, *given: Any) -> None:
                 return
 
-        parts = {name: getattr(self, name) for name in Steering.__struct_fields__}
-        return real(Steering(**{**parts, "executions": Deaf()}), run_id, *arguments, **options)
+        parts = {name: getattr(self, name) for name in RunCommands.__struct_fields__}
+        return real(RunCommands(**{**parts, "executions": Deaf()}), run_id, *arguments, **options)
 
-    with patch.object(Steering, "cancel", cancel):
+    with patch.object(RunCommands, "cancel", cancel):
         yield
 
 
@@ -187,40 +189,40 @@ def cancel_that_stops_nothing() -> Iterator[None]:
 def merged_options_lost() -> Iterator[None]:
     """Of two triggers that are merged, the options of the first count."""
 
-    def join(self: Wish, other: Wish) -> Wish:
+    def join(self: RunOptions, other: RunOptions) -> RunOptions:
         return self
 
-    with patch.object(Wish, "join", join):
+    with patch.object(RunOptions, "join", join):
         yield
 
 
 @contextmanager
 def retry_without_delivery() -> Iterator[None]:
     """A retry is not recorded, so that a second one starts another run."""
-    real: Callable[..., Any] = Accepting.again
+    real: Callable[..., Any] = TriggerAcceptor.again
 
-    def again(self: Accepting, *arguments: Any) -> Any:
+    def again(self: TriggerAcceptor, *arguments: Any) -> Any:
         *before, given, deadline = arguments
         acceptance = real(self, *before, given, deadline)
         for key in given:
             self.claims.table.delete(self.claims.table.remove(key, ""), deadline)
         return acceptance
 
-    with patch.object(Accepting, "again", again):
+    with patch.object(TriggerAcceptor, "again", again):
         yield
 
 
 @contextmanager
 def stop_that_cancels_nothing() -> Iterator[None]:
     """What a stopped run left running keeps running, and the record says that it was cancelled."""
-    real = Stopping.stop
+    real = StepCanceller.stop
 
-    def stop(self: Stopping, run: Run, deadline: Deadline, *, cancel: bool = True) -> Any:
+    def stop(self: StepCanceller, run: Run, deadline: Deadline, *, cancel: bool = True) -> Any:
         found = real(self, run, deadline, cancel=False)
         found.sentences.clear()
         return found
 
-    with patch.object(Stopping, "stop", stop):
+    with patch.object(StepCanceller, "stop", stop):
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.reading import read_definition
-from tests.fakes.bench import POOL
+from tests.fakes.service import POOL
 
 TABLES = ("orders", "items", "invoices")
 """The tables of every data model."""

@@ -10,20 +10,20 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from celonis_refresh.aws.executions import ExecutionsUnavailable
-from celonis_refresh.passage.executions import EndedExecution
-from celonis_refresh.passage.opening import Opening
-from celonis_refresh.passage.requesting import Requests
-from celonis_refresh.passage.work import JobWork, LoadWork, Work, resolved_load
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.listing import Listing
+from celonis_refresh.runs.queued import Lookup
 from celonis_refresh.runs.records import Run
-from celonis_refresh.runs.waiting import Lookup
+from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
+from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.open import RunOpener
+from celonis_refresh.workflow.requests import RunRequests
 from tests.chaos.celonis import ChaosCelonis, Who
-from tests.fakes.bench import Bench
 from tests.fakes.dynamodb import FakeDynamoDB, client_error
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.parts import closing_over, reconciling_over, steering_over
-from tests.unit.passage.entrance import Entrance
+from tests.fakes.service import ServiceHarness
+from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
 TABLE_FAULTS = ("InternalServerError", "ThrottlingException", "TransactionConflictException")
@@ -42,7 +42,7 @@ class ChaosTable(FakeDynamoDB):
 
 
 @dataclass
-class ChaosBench(Bench):
+class ChaosBench(ServiceHarness):
     """Each step asks Celonis in its own name."""
 
     def __post_init__(self) -> None:
@@ -50,11 +50,11 @@ class ChaosBench(Bench):
         self.chaos = ChaosCelonis(self.clock)
         self.celonis = self.chaos
 
-    def work_for(self, run: Run, step: str) -> Work:
+    def target_for(self, run: Run, step: str) -> StepTarget:
         client, pool = self.chaos.sent_for(Who(run.run_id, step)).client, run.definition.data_pool_id
         if step.startswith("job-"):
-            return JobWork(client, pool, run.plan.job(step))
-        return LoadWork(client, pool, run.plan.load(step), resolved_load(run, step))
+            return DataJobTarget(client, pool, run.plan.job(step))
+        return DataModelTarget(client, pool, run.plan.load(step), resolved_load(run, step))
 
 
 @dataclass
@@ -118,7 +118,7 @@ class NotPublished(Exception):
 
 
 @dataclass
-class Service(Entrance):
+class Service(WebhookHarness):
     """All functions. ``paused``: the pipelines that are; ``hook``: called before and after each call."""
 
     bench: ChaosBench = field(default_factory=ChaosBench)
@@ -143,8 +143,8 @@ class Service(Entrance):
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         listing = Listing(bench.table, bench.clock)
         lookup = Lookup(bench.table, bench.records)
-        self.opening = Opening(bench.tasks.means, self.accepting, self.tables, bench.clock)
-        self.requests = Requests(self.accepting, self.executions, lookup, listing)
+        self.opening = RunOpener(bench.tasks.means, self.accepting, self.tables, bench.clock)
+        self.requests = RunRequests(self.accepting, self.executions, lookup, listing)
         self.steering = steering_over(bench, self.executions, self.accepting, self.definitions)
         self.reconciling = reconciling_over(bench, self.executions, self.closing)
 

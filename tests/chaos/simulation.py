@@ -16,10 +16,10 @@ from celonis_refresh.timing import Deadline
 from tests.chaos.machine import Machine, TaskFailed, failed_by
 from tests.chaos.scenario import CALM, HOUR, Action, Rates, Scenario
 from tests.chaos.service import CALLER, ChaosBench, ChaosExecutions, ChaosTable, NotPublished, Service
-from tests.fakes.bench import Crashed
 from tests.fakes.clock import START, Clock
 from tests.fakes.interleaving import Interleaving, Worker
-from tests.unit.passage.entrance import source_of
+from tests.fakes.service import Crashed
+from tests.unit.workflow.webhook_harness import source_of
 
 LAMBDA_SECONDS = {"trigger": 10.0, "api": 15.0, "close_run": 300.0, "reconcile": 240.0}
 """The functions' timeouts in the template."""

@@ -15,7 +15,7 @@ from celonis_refresh.celonis import errors
 from celonis_refresh.celonis.answers import RateLimit
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
-from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
+from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
 from tests.fakes.clock import Clock
 
@@ -209,7 +209,7 @@ class FakeCelonis:
 
     ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
-    ``gate``: what looks and cancels go through; ``limit``: what every answer tells of a rate limit.
+    ``rate_limiter``: what looks and cancels go through; ``limit``: what every answer tells of a rate limit.
     ``dated``: the answer to a start carries the date.
     """
 
@@ -225,12 +225,12 @@ class FakeCelonis:
     dated: bool = True
     up: float = 0.05
     down: float = 0.05
-    gate: Gate = field(default_factory=OpenGate)
+    rate_limiter: RateLimiter = field(default_factory=NoRateLimit)
     limit: Callable[[], RateLimit | None] = untold
 
-    def urgent(self) -> CelonisClient:
-        """As the client's: the same team, past the gate."""
-        other = replace(self, gate=Bypass(self.gate))
+    def ignoring_rate_limit(self) -> CelonisClient:
+        """As the client's: the same team, past the rate_limiter."""
+        other = replace(self, rate_limiter=IgnoredRateLimit(self.rate_limiter))
         other.hook = lambda name, when: self.hook(name, when)
         return other.client
 
@@ -358,13 +358,13 @@ class FakeCelonis:
         fault = self._fault(name)
         self.timeouts.append(timeout)
         follows = name in ("executions", "cancel_job")
-        self.gate.enter(Call("GET", f"/{name}", "asking", target, "", follows=follows), timeout)
+        self.rate_limiter.enter(Call("GET", f"/{name}", "asking", target, "", follows=follows), timeout)
         if isinstance(fault, Exception):
             self.clock.sleep(self.up)
             raise fault
         self.clock.sleep(self.up)
         self.sent.append((name, target, what))
-        self.gate.answered(self.limit(), None)
+        self.rate_limiter.answered(self.limit(), None)
 
     def _fault(self, name: str) -> Exception | Lost | None:
         self.hook(name, "before")
@@ -416,7 +416,7 @@ def throttled(retry_after: float) -> errors.CelonisThrottled:
 
 
 def rejected(status: int) -> errors.CelonisRejected:
-    return errors.CelonisRejected("Refused.", hint="", method="POST", path="/", status=status)
+    return errors.CelonisRejected("ConditionFailed.", hint="", method="POST", path="/", status=status)
 
 
 def denied() -> errors.PermissionDenied:

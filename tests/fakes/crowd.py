@@ -12,7 +12,7 @@ from random import Random
 from celonis_refresh.celonis import calls
 from celonis_refresh.celonis.answers import RateLimit
 from celonis_refresh.celonis.errors import CelonisThrottled
-from celonis_refresh.passage.asking import Asking
+from celonis_refresh.rate_limits.limiter import SharedRateLimiter
 from local.celonis import setups
 from local.celonis.limits import Window
 from tests.fakes.clock import Clock
@@ -46,7 +46,7 @@ class Crowd:
         self.dynamodb = FakeDynamoDB()
         self.table = table_of(self.dynamodb, self.clock, self.seed)
         self.slept = 0.0
-        self.idle: dict[int, list[Asking]] = {len(START): [], len(CHECK): []}
+        self.idle: dict[int, list[SharedRateLimiter]] = {len(START): [], len(CHECK): []}
         self.busy = dict.fromkeys(self.idle, 0)
 
     def _sleep(self, seconds: float) -> None:
@@ -85,16 +85,20 @@ class Crowd:
             yield self.random.uniform(0.1, 0.5)
         self.busy[kind] += 1
         idle = self.idle[kind]
-        gate = idle.pop() if idle else Asking(self.table, "default", self.clock, self._sleep)
-        wait = yield from self._ask(gate, task)
-        idle.append(gate)
+        rate_limiter = (
+            idle.pop() if idle else SharedRateLimiter(self.table, "default", self.clock, self._sleep)
+        )
+        wait = yield from self._ask(rate_limiter, task)
+        idle.append(rate_limiter)
         self.busy[kind] -= 1
         return wait
 
-    def _ask(self, gate: Asking, task: tuple[calls.Call, ...]) -> Generator[float, None, float | None]:
+    def _ask(
+        self, rate_limiter: SharedRateLimiter, task: tuple[calls.Call, ...]
+    ) -> Generator[float, None, float | None]:
         for call in task:
             try:
-                gate.enter(call, TASK_SECONDS)
+                rate_limiter.enter(call, TASK_SECONDS)
             except CelonisThrottled as refused:
                 self.refusals += 1
                 return refused.retry_after
@@ -104,7 +108,7 @@ class Crowd:
             self.answers.append((self.clock.now, not within))
             told = [float(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")]
             limit = RateLimit(int(told[0]), int(told[1]), told[2])
-            gate.answered(limit, None if within else told[2])
+            rate_limiter.answered(limit, None if within else told[2])
             if not within:
                 return told[2]
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from celonis_refresh.passage.executions import EndedExecution
+from celonis_refresh.workflow.executions import EndedExecution
 from tests.fakes.celonis import Hook, quiet
 
 

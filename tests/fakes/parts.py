@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from celonis_refresh.passage.accepting import Accepting
-from celonis_refresh.passage.closing import Closing, Notify
-from celonis_refresh.passage.reconciling import Reconciling
-from celonis_refresh.passage.steering import Steering
-from celonis_refresh.passage.stopping import Stopping
-from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.waiting import Lookup
-from tests.fakes.bench import Bench
+from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.steps.cancel import StepCanceller
+from celonis_refresh.workflow.accept import TriggerAcceptor
+from celonis_refresh.workflow.close import Publish, RunCloser
+from celonis_refresh.workflow.commands import RunCommands
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.reconcile import Reconciler
 from tests.fakes.executions import FakeExecutions
+from tests.fakes.service import ServiceHarness
 
 RETENTION_DAYS = 90
 
 
 def closing_over(
-    bench: Bench, executions: FakeExecutions, notify: Notify, is_paused: Callable[[str], bool]
-) -> Closing:
-    return Closing(
+    bench: ServiceHarness, executions: FakeExecutions, notify: Publish, is_paused: Callable[[str], bool]
+) -> RunCloser:
+    return RunCloser(
         table=bench.table,
         records=bench.records,
         leases=bench.leases,
         executions=executions,
-        stopping=Stopping(bench.work_for, bench.clock, bench.clock.sleep),
-        notify=notify,
+        stopping=StepCanceller(bench.target_for, bench.clock, bench.clock.sleep),
+        publish=notify,
         is_paused=is_paused,
         clock=bench.clock,
         retention_days=RETENTION_DAYS,
@@ -34,9 +34,9 @@ def closing_over(
 
 
 def steering_over(
-    bench: Bench, executions: FakeExecutions, accepting: Accepting, pipelines: Iterable[str]
-) -> Steering:
-    return Steering(
+    bench: ServiceHarness, executions: FakeExecutions, accepting: TriggerAcceptor, pipelines: Iterable[str]
+) -> RunCommands:
+    return RunCommands(
         table=bench.table,
         lookup=Lookup(bench.table, bench.records),
         listing=Listing(bench.table, bench.clock),
@@ -47,14 +47,14 @@ def steering_over(
     )
 
 
-def reconciling_over(bench: Bench, executions: FakeExecutions, closing: Closing) -> Reconciling:
-    return Reconciling(
+def reconciling_over(bench: ServiceHarness, executions: FakeExecutions, closing: RunCloser) -> Reconciler:
+    return Reconciler(
         table=bench.table,
         records=bench.records,
         leases=bench.leases,
         listing=Listing(bench.table, bench.clock),
         executions=executions,
         closing=closing,
-        work_for=bench.work_for,
+        target_for=bench.target_for,
         clock=bench.clock,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.claims import Acceptance, Accepted, Claim, Delivery, merge_claims
 from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
 
@@ -33,7 +33,7 @@ class Promise:
 
     pipeline: str
     run_id: str
-    wish: Wish
+    options: RunOptions
     at: float
     joined: bool
 
@@ -141,4 +141,4 @@ class Model:
         if result.holds_lease:
             self.leases[JOBS[claim.pipeline]] = result.run_id
         joined = result.status == "joined"
-        self.promises.append(Promise(claim.pipeline, result.run_id, claim.wish, now, joined))
+        self.promises.append(Promise(claim.pipeline, result.run_id, claim.options, now, joined))

@@ -9,22 +9,22 @@ from typing import Any, cast
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.progress import Progress, is_started
-from celonis_refresh.passage.work import JobWork, LoadWork, Work
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.resolution import ResolvedLoad
-from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
-from tests.fakes.bench import POOL, RETRIED, Bench, Crashed
+from celonis_refresh.steps.progress import Progress, is_started
+from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
 from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Start, unavailable
 from tests.fakes.clock import Clock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.parts import closing_over, reconciling_over
+from tests.fakes.service import POOL, RETRIED, Crashed, ServiceHarness
 
 SETTLE = 60
 MISTYPED = "mistyped"
@@ -120,19 +120,19 @@ class SilentCelonis(FakeCelonis):
         return unavailable()
 
 
-class SharedBench(Bench):
+class SharedBench(ServiceHarness):
     """The bench of the other tests; some pipelines have a connection that never answers."""
 
     def __post_init__(self) -> None:
         self.silent = SilentCelonis(self.clock)
         super().__post_init__()
 
-    def work_for(self, run: Run, step: str) -> Work:
+    def target_for(self, run: Run, step: str) -> StepTarget:
         celonis = self.silent if run.definition.connection == MISTYPED else self.celonis
         client, pool = cast("CelonisClient", celonis), run.definition.data_pool_id
         if step.startswith("job-"):
-            return JobWork(client, pool, run.plan.job(step))
-        return LoadWork(client, pool, run.plan.load(step), ResolvedLoad(LoadKind.COMPLETE, {}))
+            return DataJobTarget(client, pool, run.plan.job(step))
+        return DataModelTarget(client, pool, run.plan.load(step), ResolvedLoad(LoadKind.COMPLETE, {}))
 
 
 @dataclass
@@ -307,7 +307,7 @@ class Player:
     def _open(self, name: str, definition: Definition, run_id: str, pipeline: Pipeline) -> None:
         """The claim, the start by the webhook, and the opening by the state machine."""
         job = pipeline.jobs[0] if pipeline.by_webhook and pipeline.jobs else None
-        claim = Claim(name, Wish(), run_id, f"{run_id}-next", definition, job)
+        claim = Claim(name, RunOptions(), run_id, f"{run_id}-next", definition, job)
         accepted: list[bool] = []
 
         def accept() -> None:

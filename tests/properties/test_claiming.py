@@ -20,23 +20,23 @@ from hypothesis.stateful import (
 )
 
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import Wish, wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim, Claims, Delivery
 from celonis_refresh.runs.deliveries import DAY
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
-from celonis_refresh.runs.table import MAX_ACTIONS, Refused
-from celonis_refresh.runs.waiting import Lookup, Waiting
+from celonis_refresh.runs.table import MAX_ACTIONS, ConditionFailed
 from celonis_refresh.timing import Deadline, epoch, iso
-from tests.fakes.bench import Crashed
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.leases import take
 from tests.fakes.search import examples
+from tests.fakes.service import Crashed
 from tests.properties.claiming_model import CALL_SECONDS, JOBS, SKIPS, Expected, Model, at_the_same_times
 
 MILLISECOND = 0.001
@@ -47,8 +47,8 @@ MANY = MAX_ACTIONS + 10
 
 pipelines = st.sampled_from(sorted(JOBS))
 several = st.lists(pipelines, min_size=1, max_size=3, unique=True)
-wishes = st.builds(
-    lambda mode, tables: wish(mode, tables, []),
+run_options = st.builds(
+    lambda mode, tables: make_options(mode, tables, []),
     st.sampled_from([None, "FULL", "DELTA"]),
     st.sampled_from([None, ["a"], ["b"], ["a", "c"], "all"]),
 )
@@ -97,7 +97,7 @@ class Claiming(RuleBasedStateMachine):
         }
         return read_definition("The definition", Definition, document)
 
-    def claim(self, pipeline: str, wanted: Wish, **fields: Any) -> Claim:
+    def claim(self, pipeline: str, wanted: RunOptions, **fields: Any) -> Claim:
         self.made += 1
         ids = (f"{pipeline}-{self.made}", f"{pipeline}-follow-{self.made}")
         return Claim(pipeline, wanted, *ids, self.definition(pipeline), JOBS[pipeline], **fields)
@@ -121,12 +121,12 @@ class Claiming(RuleBasedStateMachine):
         self.model.take_in(deliveries, expected, now)
         return expected
 
-    def delivery(self, named: list[str], wanted: Wish, key: str | None = None) -> Delivery:
+    def delivery(self, named: list[str], wanted: RunOptions, key: str | None = None) -> Delivery:
         claims = [self.claim(pipeline, wanted) for pipeline in named]
         return Delivery(claims, [key or keys.delivery("erp", str(self.made))])
 
-    @rule(target=deliveries, named=several, wanted=wishes, others=conflicts)
-    def trigger(self, named: list[str], wanted: Wish, others: int) -> Any:
+    @rule(target=deliveries, named=several, wanted=run_options, others=conflicts)
+    def trigger(self, named: list[str], wanted: RunOptions, others: int) -> Any:
         """A webhook or a request for one pipeline or several."""
         delivery = self.delivery(named, wanted)
         expected = self.accept([delivery], others)
@@ -134,8 +134,8 @@ class Claiming(RuleBasedStateMachine):
             assert delivery.keys[0] not in self.fake.items
         return delivery.keys[0]
 
-    @rule(target=deliveries, pipeline=pipelines, wanted=wishes)
-    def execution(self, pipeline: str, wanted: Wish) -> Any:
+    @rule(target=deliveries, pipeline=pipelines, wanted=run_options)
+    def execution(self, pipeline: str, wanted: RunOptions) -> Any:
         """An execution with a name of its own asks what it is to do."""
         claim = self.claim(pipeline, wanted, is_execution=True)
         key = keys.delivery("execution", claim.run_id)
@@ -145,8 +145,8 @@ class Claiming(RuleBasedStateMachine):
         assert (result.run_id == claim.run_id) is (result.status == "started")
         return key
 
-    @rule(known=deliveries, named=several, wanted=wishes, others=conflicts)
-    def again(self, known: str, named: list[str], wanted: Wish, others: int) -> None:
+    @rule(known=deliveries, named=several, wanted=run_options, others=conflicts)
+    def again(self, known: str, named: list[str], wanted: RunOptions, others: int) -> None:
         """A delivery is sent again, however much has happened since, and perhaps for other pipelines."""
         delivery, before = self.delivery(named, wanted, known), dict(self.fake.items)
         if not self.model.fresh([delivery], self.clock() + 1.0) and not self.is_unrecorded(known):
@@ -165,7 +165,7 @@ class Claiming(RuleBasedStateMachine):
         target=deliveries,
         known=st.lists(deliveries, max_size=2, unique=True),
         named=st.lists(several, min_size=3, max_size=3),
-        wanted=wishes,
+        wanted=run_options,
         many=st.booleans(),
         dies=st.none() | st.tuples(st.integers(0, 3), st.sampled_from(["before", "after"])),
     )
@@ -173,7 +173,7 @@ class Claiming(RuleBasedStateMachine):
         self,
         known: list[str],
         named: list[list[str]],
-        wanted: Wish,
+        wanted: RunOptions,
         many: bool,
         dies: tuple[int, str] | None,
     ) -> Any:
@@ -244,7 +244,7 @@ class Claiming(RuleBasedStateMachine):
     def retry(self, pipeline: str) -> None:
         """A run that leaves out what is done starts at once or not at all."""
         slot = self.model.slots[pipeline]
-        claim = self.claim(pipeline, Wish(), may_join=False, skip=("model-1",))
+        claim = self.claim(pipeline, RunOptions(), may_join=False, skip=("model-1",))
         if slot.paused or slot.active or slot.waiting:
             before = dict(self.fake.items)
             with pytest.raises((PipelineBusy, PipelinePaused)):
@@ -299,7 +299,7 @@ class Claiming(RuleBasedStateMachine):
         assert item["status"] == keys.WAITING
         actions = start_waiting(self.table, pipeline, item, iso(self.clock()))
         self.table.transact(actions, self.deadline())
-        with pytest.raises(Refused):
+        with pytest.raises(ConditionFailed):
             self.table.transact(actions, self.deadline())
         slot.active, slot.waiting = slot.waiting, None
 
@@ -311,10 +311,10 @@ class Claiming(RuleBasedStateMachine):
             return
         found = Lookup(self.table, self.records).get(slot.waiting)
         assert isinstance(found, Waiting)
-        assert (found.pipeline, found.shown()["behind"]) == (pipeline, slot.active)
+        assert (found.pipeline, found.shown()["waiting_for_run"]) == (pipeline, slot.active)
         action = drop_waiting(self.table, pipeline, found.slot)
         self.table.update(action, self.deadline())
-        with pytest.raises(Refused):
+        with pytest.raises(ConditionFailed):
             self.table.update(action, self.deadline())
         self.model.promises = [each for each in self.model.promises if each.run_id != slot.waiting]
         slot.waiting = None
@@ -385,14 +385,14 @@ class Claiming(RuleBasedStateMachine):
     @invariant()
     def every_trigger_is_covered(self) -> None:
         waiting = {
-            item["pending"]["run_id"]: Wish.from_json(item["pending"]["wish"])
+            item["pending"]["run_id"]: RunOptions.from_json(item["pending"]["options"])
             for item in self.fake.documents("slot#")
             if "pending" in item
         }
         for promise in self.model.promises:
             run = self.records.find(promise.run_id)
-            covering = run.wish if run else waiting[promise.run_id]
-            assert covering.join(promise.wish) == covering
+            covering = run.options if run else waiting[promise.run_id]
+            assert covering.join(promise.options) == covering
             if run:
                 started_at = epoch(str(run.item["created_at"]))
                 assert started_at > promise.at if promise.joined else started_at >= promise.at - MILLISECOND
@@ -410,7 +410,7 @@ class Claiming(RuleBasedStateMachine):
                 self.end(pipeline)
         self.every_trigger_is_covered()
         for pipeline in JOBS:  # finishes what is left of a batch, also if it is all that it does
-            assert self.accept([self.delivery([pipeline], Wish())]) is not None
+            assert self.accept([self.delivery([pipeline], RunOptions())]) is not None
             self.end(pipeline)
         self.check_deliveries(list(self.model.deliveries))
         assert list(self.fake.documents("batch#")) == []

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.conversion.convert import convert, is_text, read_own
-from celonis_refresh.conversion.walk import walk
-from celonis_refresh.passage.opening import _Resume, _Start
-from celonis_refresh.passage.requesting import CancelRequest, ListRequest, StartRequest
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
+from celonis_refresh.validation.convert import convert, is_text, read_own
+from celonis_refresh.validation.walk import walk
 from celonis_refresh.webhooks.sources import Source
+from celonis_refresh.workflow.open import _Resume, _Start
+from celonis_refresh.workflow.requests import CancelRequest, ListRequest, StartRequest
 
 PAGE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/pool-1"
 DEFINITION: dict[str, Any] = {

@@ -15,19 +15,19 @@ from msgspec.structs import replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.options import Reason, RunOptions
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import Reason, Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, definition_text
 from celonis_refresh.timing import iso
-from tests.fakes.bench import Bench, Crashed
 from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.leases import take
 from tests.fakes.parts import closing_over, reconciling_over
 from tests.fakes.search import examples
+from tests.fakes.service import Crashed, ServiceHarness
 
 JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
 """The first job of each pipeline: two of them share theirs."""
@@ -50,7 +50,7 @@ class Promise:
     """What an accepted trigger was told, and when."""
 
     pipeline: str
-    wish: Wish
+    options: RunOptions
     run_id: str
     at: float
     joined: bool
@@ -61,7 +61,7 @@ class Delivery:
     """A webhook request that may be sent again, just as it was."""
 
     pipelines: list[str]
-    wish: Wish
+    options: RunOptions
     told: list[str] = field(default_factory=list)
 
 
@@ -70,7 +70,7 @@ class Endings(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.bench = Bench()
+        self.bench = ServiceHarness()
         self.executions = FakeExecutions()
         self.promises: list[Promise] = []
         self.deliveries: dict[str, Delivery] = {}
@@ -93,10 +93,10 @@ class Endings(RuleBasedStateMachine):
         self.count += 1
         return f"{what}-{self.count}"
 
-    def _claim(self, pipeline: str, wish: Wish, *, may_join: bool = True) -> Claim:
+    def _claim(self, pipeline: str, options: RunOptions, *, may_join: bool = True) -> Claim:
         return Claim(
             pipeline=pipeline,
-            wish=wish,
+            options=options,
             run_id=self._next(pipeline),
             follow_up_id=self._next(pipeline),
             definition=replace(definition_of(pipeline), paused=pipeline in self.paused),
@@ -104,14 +104,14 @@ class Endings(RuleBasedStateMachine):
             may_join=may_join,
         )
 
-    def _wish(self, mode: Mode | None, names: frozenset[str]) -> Wish:
+    def _wish(self, mode: Mode | None, names: frozenset[str]) -> RunOptions:
         reason = Reason(iso(self.bench.clock()), self._next("trigger"), "test", "")
-        return Wish(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
+        return RunOptions(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
 
-    def _accept(self, pipelines: list[str], wish: Wish, delivery: str | None) -> Acceptance | None:
+    def _accept(self, pipelines: list[str], options: RunOptions, delivery: str | None) -> Acceptance | None:
         """Accepts, and holds the acceptance against what was promised before; None where it failed."""
         at = self.bench.clock()
-        claims = [self._claim(pipeline, wish) for pipeline in pipelines]
+        claims = [self._claim(pipeline, options) for pipeline in pipelines]
         keyed = [keys.delivery("source", delivery)] if delivery else []
         before = dict(self.bench.dynamodb.items)
         try:
@@ -119,13 +119,13 @@ class Endings(RuleBasedStateMachine):
         except TableBusy:
             assert self.bench.dynamodb.items == before, "busy, but something was written"
             return None
-        self._note(acceptance, wish, delivery, at)
+        self._note(acceptance, options, delivery, at)
         for result in acceptance.results:
             if result.status == "started":
                 self.executions.start(result.run_id)
         return acceptance
 
-    def _note(self, acceptance: Acceptance, wish: Wish, delivery: str | None, at: float) -> None:
+    def _note(self, acceptance: Acceptance, options: RunOptions, delivery: str | None, at: float) -> None:
         told = [result.run_id for result in acceptance.results]
         if delivery:
             known = self.deliveries[delivery]
@@ -134,17 +134,17 @@ class Endings(RuleBasedStateMachine):
             known.told = told
         for result in acceptance.results:
             joined = result.status == "joined" and not acceptance.duplicate
-            self.promises.append(Promise(result.pipeline, wish, result.run_id, at, joined))
+            self.promises.append(Promise(result.pipeline, options, result.run_id, at, joined))
 
     @rule(pipelines=names, mode=modes, wanted=tables, delivery=deliveries)
     def accept(
         self, pipelines: list[str], mode: Mode | None, wanted: frozenset[str], delivery: str | None
     ) -> None:
-        wish = self._wish(mode, wanted)
+        options = self._wish(mode, wanted)
         if delivery:
-            known = self.deliveries.setdefault(delivery, Delivery(pipelines, wish))
-            pipelines, wish = known.pipelines, known.wish
-        self._dying(lambda: self._accept(pipelines, wish, delivery))
+            known = self.deliveries.setdefault(delivery, Delivery(pipelines, options))
+            pipelines, options = known.pipelines, known.options
+        self._dying(lambda: self._accept(pipelines, options, delivery))
 
     @rule(pipeline=st.sampled_from(sorted(JOBS)))
     def accept_what_may_not_join(self, pipeline: str) -> None:
@@ -153,8 +153,8 @@ class Endings(RuleBasedStateMachine):
     def _accept_alone(self, pipeline: str) -> None:
         slot = self.bench.dynamodb.document(keys.slot(pipeline))
         waits = slot.get("pending", {}).get("run_id")
-        wish, at = self._wish(None, frozenset()), self.bench.clock()
-        claim = self._claim(pipeline, wish, may_join=False)
+        options, at = self._wish(None, frozenset()), self.bench.clock()
+        claim = self._claim(pipeline, options, may_join=False)
         refusal = ""
         try:
             acceptance = self.bench.claims.accept([claim], [], self.bench.deadline(2.0))
@@ -163,7 +163,7 @@ class Endings(RuleBasedStateMachine):
         except PipelinePaused:
             refusal = "paused"
         else:
-            self._note(acceptance, wish, None, at)
+            self._note(acceptance, options, None, at)
             self.executions.start(acceptance.results[0].run_id)
         if pipeline in self.paused:
             assert refusal
@@ -217,8 +217,8 @@ class Endings(RuleBasedStateMachine):
         if run_id is None or self.bench.dynamodb.before != self.quiet:
             return
         self._end(run_id, status)
-        wish = self._wish(mode, frozenset())
-        self._meanwhile(calls, lambda: self._accept(pipelines, wish, None))
+        options = self._wish(mode, frozenset())
+        self._meanwhile(calls, lambda: self._accept(pipelines, options, None))
         self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
         self.calm()
 
@@ -331,11 +331,11 @@ class Endings(RuleBasedStateMachine):
             if not record:
                 waiting = self.bench.dynamodb.document(keys.slot(promise.pipeline))["pending"]
                 assert waiting["run_id"] == promise.run_id
-                wish = Wish.from_json(waiting["wish"])
+                options = RunOptions.from_json(waiting["options"])
             else:
                 assert not promise.joined or record["created_at"] >= iso(promise.at)
-                wish = Run(record).wish
-            assert wish.join(promise.wish) == wish, "the run does not cover the trigger"
+                options = Run(record).options
+            assert options.join(promise.options) == options, "the run does not cover the trigger"
 
     def teardown(self) -> None:
         """Whatever was left behind is finished: everything that was accepted has run to its end."""

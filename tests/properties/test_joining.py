@@ -11,56 +11,58 @@ from msgspec.structs import replace
 
 from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
 from celonis_refresh.pipelines.modes import MODE_ORDER, Mode
+from celonis_refresh.pipelines.options import MAX_REASONS, Reason, RunOptions, make_options
 from celonis_refresh.pipelines.plan import make_plan
-from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, wish
 from celonis_refresh.runs.attributes import from_item, to_item
 from celonis_refresh.runs.records import Run, new_record
 from tests.fakes.search import examples
-from tests.properties.wishing import (
+from tests.properties.run_options import (
     MODELS,
     Pipeline,
-    big_wishes,
+    big_options,
     covers,
     joined,
     pipelines,
     reasons,
-    single_wishes,
-    wishes,
+    run_options,
+    single_options,
 )
 
-any_wishes = wishes | big_wishes
+any_wishes = run_options | big_options
 
 
 @examples(50)
 @given(any_wishes, any_wishes)
-def test_joining_is_commutative(one: Wish, other: Wish) -> None:
+def test_joining_is_commutative(one: RunOptions, other: RunOptions) -> None:
     assert one.join(other) == other.join(one)
 
 
 @examples(80)
 @given(any_wishes, any_wishes, any_wishes)
-def test_joining_is_associative(one: Wish, other: Wish, third: Wish) -> None:
+def test_joining_is_associative(one: RunOptions, other: RunOptions, third: RunOptions) -> None:
     assert one.join(other).join(third) == one.join(other.join(third))
 
 
 @examples(50)
 @given(any_wishes, any_wishes)
-def test_joining_is_idempotent(one: Wish, other: Wish) -> None:
+def test_joining_is_idempotent(one: RunOptions, other: RunOptions) -> None:
     assert one.join(one) == one
     assert one.join(other).join(other) == one.join(other)
 
 
 @examples(60)
-@given(st.lists(single_wishes, min_size=1, max_size=4), st.data())
-def test_neither_order_nor_repetition_matters(several: list[Wish], data: st.DataObject) -> None:
+@given(st.lists(single_options, min_size=1, max_size=4), st.data())
+def test_neither_order_nor_repetition_matters(several: list[RunOptions], data: st.DataObject) -> None:
     order = data.draw(st.sampled_from(list(permutations(several))))
     repeated = data.draw(st.lists(st.sampled_from(several), max_size=3))
     assert joined([*order, *repeated]) == joined(several)
 
 
 @examples(60)
-@given(pipelines(), wishes, wishes)
-def test_the_joined_wish_extracts_what_each_wish_extracts(pipeline: Pipeline, one: Wish, other: Wish) -> None:
+@given(pipelines(), run_options, run_options)
+def test_the_joined_wish_extracts_what_each_wish_extracts(
+    pipeline: Pipeline, one: RunOptions, other: RunOptions
+) -> None:
     whole = make_plan(pipeline.definition, one.join(other)).jobs
     for part in (make_plan(pipeline.definition, each).jobs for each in (one, other)):
         assert [replace(job, mode=Mode.FULL) for job in part] == [
@@ -75,13 +77,13 @@ def _reason(number: int) -> Reason:
 
 
 @examples(250)
-@given(pipelines(), st.lists(single_wishes, min_size=2, max_size=3))
-def test_the_joined_wish_loads_what_each_wish_loads(pipeline: Pipeline, several: list[Wish]) -> None:
+@given(pipelines(), st.lists(single_options, min_size=2, max_size=3))
+def test_the_joined_wish_loads_what_each_wish_loads(pipeline: Pipeline, several: list[RunOptions]) -> None:
     """Those that alone would fail, for an unknown table, do not fail the others."""
     several = [replace(each, reasons=(_reason(number),)) for number, each in enumerate(several)]
     whole = pipeline.loads(joined(several))
     parts = [found for each in several if (found := pipeline.loads(each)) is not None]
-    assert whole is not None or not parts, "a wish can be had, and not any more with others"
+    assert whole is not None or not parts, "a options can be had, and not any more with others"
     for part in parts:
         assert whole is not None
         assert whole.keys() == part.keys()
@@ -89,9 +91,9 @@ def test_the_joined_wish_loads_what_each_wish_loads(pipeline: Pipeline, several:
 
 
 @examples(100)
-@given(pipelines(), wishes, st.sampled_from(MODELS))
+@given(pipelines(), run_options, st.sampled_from(MODELS))
 def test_a_run_that_leaves_out_a_model_loads_the_others_as_before(
-    pipeline: Pipeline, wanted: Wish, model: str
+    pipeline: Pipeline, wanted: RunOptions, model: str
 ) -> None:
     whole = pipeline.loads(wanted)
     if whole is not None:
@@ -100,8 +102,8 @@ def test_a_run_that_leaves_out_a_model_loads_the_others_as_before(
 
 
 @examples(60)
-@given(st.lists(big_wishes, min_size=1, max_size=4))
-def test_too_many_tables_become_a_complete_load(several: list[Wish]) -> None:
+@given(st.lists(big_options, min_size=1, max_size=4))
+def test_too_many_tables_become_a_complete_load(several: list[RunOptions]) -> None:
     whole = joined(several)
     tables = frozenset[str]().union(*(each.tables for each in several))
     is_too_large = sum(len(name.encode()) for name in tables) > MAX_TABLE_BYTES
@@ -113,22 +115,22 @@ def test_too_many_tables_become_a_complete_load(several: list[Wish]) -> None:
 @examples(60)
 @given(st.lists(reasons, min_size=1, max_size=60))
 def test_the_earliest_reasons_are_kept(many: list[Reason]) -> None:
-    whole = joined([wish(None, None, [reason]) for reason in many])
+    whole = joined([make_options(None, None, [reason]) for reason in many])
     assert whole.reasons == tuple(sorted(set(many))[:MAX_REASONS])
 
 
 @examples(60)
 @given(any_wishes)
-def test_a_wish_comes_back_from_json_as_it_was(wanted: Wish) -> None:
-    assert Wish.from_json(json.loads(json.dumps(wanted.to_json()))) == wanted
-    assert Wish.from_json(from_item(to_item(wanted.to_json()))) == wanted
+def test_a_wish_comes_back_from_json_as_it_was(wanted: RunOptions) -> None:
+    assert RunOptions.from_json(json.loads(json.dumps(wanted.to_json()))) == wanted
+    assert RunOptions.from_json(from_item(to_item(wanted.to_json()))) == wanted
 
 
 @examples(40)
-@given(pipelines(), wishes)
-def test_the_record_of_a_run_holds_its_plan(pipeline: Pipeline, wanted: Wish) -> None:
+@given(pipelines(), run_options)
+def test_the_record_of_a_run_holds_its_plan(pipeline: Pipeline, wanted: RunOptions) -> None:
     definition = pipeline.definition
     record = new_record("otc-1", "otc", wanted, "2026-01-01T00:00:00.000Z", definition)
     run = Run(from_item(to_item(record)))
-    assert (run.definition, run.wish) == (definition, wanted)
+    assert (run.definition, run.options) == (definition, wanted)
     assert run.plan == make_plan(definition, wanted)

@@ -7,12 +7,12 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.passage.progress import Progress
-from celonis_refresh.polling.durations import REMEMBERED
 from celonis_refresh.runs.attributes import from_item
+from celonis_refresh.steps.polling.durations import REMEMBERED
+from celonis_refresh.steps.progress import Progress
 from local.celonis import setups
-from tests.fakes.bench import JOB, Bench, job_definition
 from tests.fakes.crowd import Crowd
+from tests.fakes.service import JOB, ServiceHarness, job_definition
 
 KEY = f"durations#job#{JOB}#FULL"
 TIMEOUT = 15_000
@@ -26,7 +26,7 @@ bounds = st.tuples(st.integers(1, 300), st.none() | st.integers(60, 3_000))
 Moment = Literal["before", "after"]
 
 
-class Watched(Bench):
+class Watched(ServiceHarness):
     """Remembers the waits that tasks asked for."""
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Watched(Bench):
         return progress
 
 
-def learned(bench: Bench) -> tuple[int, int]:
+def learned(bench: ServiceHarness) -> tuple[int, int]:
     item = bench.dynamodb.items.get(KEY)
     found = from_item(item) if item else {}
     return len(found.get("successes", [])), len(found.get("failures", []))
@@ -76,7 +76,7 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
 def test_no_crash_makes_an_end_count_twice(
     took: float, outcome: str, crashes: list[tuple[int, Moment]]
 ) -> None:
-    bench = Bench()
+    bench = ServiceHarness()
     bench.job(seconds=took, outcome=outcome).before(ago=1_000_000.0)
     bench.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], settle=2))
     bench.crash(crashes)

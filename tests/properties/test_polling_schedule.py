@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.polling.durations import learn
-from celonis_refresh.polling.expectation import Expectation, expect
-from celonis_refresh.polling.rate_limits import pause
-from celonis_refresh.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
+from celonis_refresh.rate_limits.headers import pause
+from celonis_refresh.steps.polling.durations import learn
+from celonis_refresh.steps.polling.expectation import Expectation, expect
+from celonis_refresh.steps.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
 from tests.unit.polling.histories import chance
 
 seconds = st.sampled_from([0.0, 1.0, 60.0, 3600.0, WEEK, 1e9]) | st.floats(0, 1e6)

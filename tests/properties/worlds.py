@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from tests.fakes.bench import JOB, MODEL, Bench, job_definition, load_definition
 from tests.fakes.celonis import Busy, Lags, Lane, Lost, Shows, Somebody
+from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load_definition
 
 TIMEOUT = 9_000
 SETTLE = 60
@@ -55,7 +55,7 @@ class World:
     floor: int = 5
     timeout: int = TIMEOUT
 
-    def lane(self, bench: Bench, kind: str) -> Lane:
+    def lane(self, bench: ServiceHarness, kind: str) -> Lane:
         """The job or model of this world."""
         lags = Lags(self.draws, self.fixed)  # type: ignore[arg-type]
         lane = (bench.job if kind == "job" else bench.model)(
@@ -77,9 +77,9 @@ class World:
         return lane
 
 
-def unfold(world: World, kind: str = "job") -> tuple[str, Lane, Bench]:
+def unfold(world: World, kind: str = "job") -> tuple[str, Lane, ServiceHarness]:
     """Runs one step in this world: how it ended, what really was, and the bench."""
-    bench = Bench()
+    bench = ServiceHarness()
     lane = world.lane(bench, kind)
     common = {"settle": SETTLE, "poll": {"floor": world.floor, "ceiling": 600}}
     if kind == "job":
@@ -90,7 +90,7 @@ def unfold(world: World, kind: str = "job") -> tuple[str, Lane, Bench]:
     return bench.go(f"{kind}-0"), lane, bench
 
 
-def check_claim(ended: str, lane: Lane, bench: Bench) -> None:
+def check_claim(ended: str, lane: Lane, bench: ServiceHarness) -> None:
     """Whatever was claimed of ours was so; and nothing was started twice."""
     mine = lane.mine
     assert len(mine) <= 1, "started twice"

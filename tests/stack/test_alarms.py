@@ -17,14 +17,14 @@ from local.aws.runtime.armory import Fault
 from local.aws.stack import LocalStack
 from local.standing import STACK_NAME
 from local.waiting import until
-from tests.stack.ground import Ground, deployed
+from tests.stack.environment import Environment, deployed
 from tests.stack.local_fixtures import calm_settings
-from tests.stack.passages.permissions import withheld
+from tests.stack.runs.permissions import withheld
 from tests.template import documents
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
+def environment() -> Iterator[Environment]:
     settings = replace(calm_settings(), time_factor=0.2)
     with deployed("alarms", settings) as made:
         yield made
@@ -43,8 +43,8 @@ def reconcile(stack: LocalStack) -> None:
     assert stack.settle()
 
 
-def test_no_round_of_reconcile_that_succeeds(ground: Ground) -> None:
-    stack = ground.service.stack
+def test_no_round_of_reconcile_that_succeeds(environment: Environment) -> None:
+    stack = environment.service.stack
     assert stack.alarming() == {"ReconcileMissingAlarm"}  # no data is a breach
     for _ in range(3):
         stack.arm("Reconcile", Fault(moment="before", call=1))
@@ -52,14 +52,14 @@ def test_no_round_of_reconcile_that_succeeds(ground: Ground) -> None:
     errors = stack.metric("AWS/Lambda", "Errors", FunctionName=stack.physical_ids["Reconcile"])
     assert errors == 3.0  # it was tried again
     assert stack.alarming() == {"ReconcileMissingAlarm", "ReconcileErrorsAlarm"}
-    assert ground.service.dead_letters() == []  # a lost round is no dead letter
+    assert environment.service.dead_letters() == []  # a lost round is no dead letter
     reconcile(stack)
     assert stack.alarming() == {"ReconcileErrorsAlarm"}
 
 
-def test_failures_inside_a_round(ground: Ground) -> None:
-    service, stack = ground.service, ground.service.stack
-    source = service.source({"pipeline": service.pipeline(jobs=[ground.celonis.job(seconds=0.5)])})
+def test_failures_inside_a_round(environment: Environment) -> None:
+    service, stack = environment.service, environment.service.stack
+    source = service.source({"pipeline": service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])})
     with withheld(stack, "TriggerRole", "states:StartExecution"):
         run_id = service.webhook(source).json()["runs"][0]["run_id"]
     service.age(f"run#{run_id}")
@@ -77,14 +77,16 @@ def arrived(stack: LocalStack) -> float:
     return stack.metric("AWS/SQS", "NumberOfMessagesSent", QueueName=name) or 0.0
 
 
-def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(ground: Ground) -> None:
-    service, stack = ground.service, ground.service.stack
+def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: Environment) -> None:
+    service, stack = environment.service, environment.service.stack
     before = arrived(stack)
     service.hand_to("CloseRun", {"detail": {"name": "nothing"}})
     until(service.dead_letters, "a dead letter")
     assert arrived(stack) == before + 1
     with service.unheard() as letters:
-        service.ended(service.execute({"pipeline": service.pipeline(jobs=[ground.celonis.job(seconds=0.5)])}))
+        service.ended(
+            service.execute({"pipeline": service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])})
+        )
     assert len(letters) == 1
     assert arrived(stack) == before + 2
     with withheld(stack, "RefreshScheduleRole", "states:StartExecution"), pytest.raises(Exception, match="n"):
@@ -95,8 +97,8 @@ def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(ground: Ground)
 
 
 @pytest.mark.parametrize("function", ["Trigger", "Api"])
-def test_a_function_that_dies_answers_with_500(function: str, ground: Ground) -> None:
-    service, stack = ground.service, ground.service.stack
+def test_a_function_that_dies_answers_with_500(function: str, environment: Environment) -> None:
+    service, stack = environment.service, environment.service.stack
     before = stack.metric("AWS/ApiGateway", "5xx", ApiId=api_id(stack)) or 0.0
     stack.arm(function, Fault(moment="before", call=1))
     if function == "Api":
@@ -112,33 +114,33 @@ def api_id(stack: LocalStack) -> str:
     return stack.physical_ids["HttpApi"]
 
 
-def rule_that_gives_no_mode(ground: Ground) -> tuple[str, int]:
-    pipeline = ground.service.pipeline(jobs=["x"])
-    return ground.service.source({"pipeline": pipeline, "mode": {"path": "action"}}), 422
+def rule_that_gives_no_mode(environment: Environment) -> tuple[str, int]:
+    pipeline = environment.service.pipeline(jobs=["x"])
+    return environment.service.source({"pipeline": pipeline, "mode": {"path": "action"}}), 422
 
 
-def pipeline_that_is_not_there(ground: Ground) -> tuple[str, int]:
-    return ground.service.source({"pipeline": "nowhere"}), 404
+def pipeline_that_is_not_there(environment: Environment) -> tuple[str, int]:
+    return environment.service.source({"pipeline": "nowhere"}), 404
 
 
-def definition_that_is_not_valid(ground: Ground) -> tuple[str, int]:
-    name = ground.service.name("pipeline")
-    ground.service.parameter(f"pipelines/{name}", '{"jobs": 7}')
-    return ground.service.source({"pipeline": name}), 422
+def definition_that_is_not_valid(environment: Environment) -> tuple[str, int]:
+    name = environment.service.name("pipeline")
+    environment.service.parameter(f"pipelines/{name}", '{"jobs": 7}')
+    return environment.service.source({"pipeline": name}), 422
 
 
-def source_that_is_not_valid(ground: Ground) -> tuple[str, int]:
-    name = ground.service.name("source")
-    ground.service.parameter(f"sources/{name}", '{"sender": "nobody"}')
+def source_that_is_not_valid(environment: Environment) -> tuple[str, int]:
+    name = environment.service.name("source")
+    environment.service.parameter(f"sources/{name}", '{"sender": "nobody"}')
     return name, 401
 
 
-def secret_that_is_not_there(ground: Ground) -> tuple[str, int]:
-    return ground.service.source({"pipeline": "nowhere"}, secret="not-there"), 401
+def secret_that_is_not_there(environment: Environment) -> tuple[str, int]:
+    return environment.service.source({"pipeline": "nowhere"}, secret="not-there"), 401
 
 
-def secret_that_cannot_work(ground: Ground) -> tuple[str, int]:
-    service = ground.service
+def secret_that_cannot_work(environment: Environment) -> tuple[str, int]:
+    service = environment.service
     name = service.secret("webhooks", {"current": "whsec_!!"})
     return service.source({"pipeline": "nowhere"}, secret=name, sender="standard_webhooks"), 401
 
@@ -154,11 +156,11 @@ UNUSABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE)
-def test_a_configuration_that_cannot_be_used(unusable: Any, ground: Ground) -> None:
-    stack = ground.service.stack
+def test_a_configuration_that_cannot_be_used(unusable: Any, environment: Environment) -> None:
+    stack = environment.service.stack
     before = stack.metric(NAMESPACE, "ConfigurationErrors", service=STACK_NAME) or 0.0
-    source, status = unusable(ground)
-    assert ground.service.webhook(source).status_code == status
+    source, status = unusable(environment)
+    assert environment.service.webhook(source).status_code == status
     until(
         lambda: stack.metric(NAMESPACE, "ConfigurationErrors", service=STACK_NAME) == before + 1,
         "the count of what cannot be used",
@@ -166,19 +168,19 @@ def test_a_configuration_that_cannot_be_used(unusable: Any, ground: Ground) -> N
     assert "ConfigurationErrorsAlarm" in stack.alarming()
 
 
-def test_a_stranger_counts_nothing(ground: Ground) -> None:
-    stack = ground.service.stack
+def test_a_stranger_counts_nothing(environment: Environment) -> None:
+    stack = environment.service.stack
     before = stack.metric(NAMESPACE, "ConfigurationErrors", service=STACK_NAME)
-    source = ground.service.source({"pipeline": "nowhere"})
-    assert ground.service.webhook("unknown-source").status_code == 401
-    assert ground.service.webhook(source, secret="a stranger's").status_code == 401
+    source = environment.service.source({"pipeline": "nowhere"})
+    assert environment.service.webhook("unknown-source").status_code == 401
+    assert environment.service.webhook(source, secret="a stranger's").status_code == 401
     assert stack.settle()
     assert stack.metric(NAMESPACE, "ConfigurationErrors", service=STACK_NAME) == before
 
 
 @pytest.mark.parametrize("function", documents.functions())
-def test_throttles(function: str, ground: Ground) -> None:
-    stack = ground.service.stack
+def test_throttles(function: str, environment: Environment) -> None:
+    stack = environment.service.stack
     name, client = stack.physical_ids[function], stack.client("lambda")
     assert f"{function}ThrottlesAlarm" not in stack.alarming()
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
@@ -187,9 +189,9 @@ def test_throttles(function: str, ground: Ground) -> None:
     assert f"{function}ThrottlesAlarm" in stack.alarming()
 
 
-def test_a_notification_that_is_given_up(ground: Ground) -> None:
+def test_a_notification_that_is_given_up(environment: Environment) -> None:
     """Its record expires after weeks; the unit tests of reconcile see the line that counts it."""
-    stack = ground.service.stack
+    stack = environment.service.stack
     assert "NotificationsGivenUpAlarm" not in stack.alarming()
     line = {"NotificationsGivenUp": [1.0], "service": STACK_NAME}
     metrics = [{"Name": "NotificationsGivenUp", "Unit": "Count"}]
@@ -198,8 +200,10 @@ def test_a_notification_that_is_given_up(ground: Ground) -> None:
     assert "NotificationsGivenUpAlarm" in stack.alarming()
 
 
-def test_every_alarm_was_provoked(ground: Ground) -> None:
+def test_every_alarm_was_provoked(environment: Environment) -> None:
     if len(BEGUN) < len(documents.functions()) + len(UNUSABLE) + 8:
         pytest.skip("some tests of this module were left out, or run in another process")
     missing = {"ReconcileMissingAlarm"}  # provoked first, by no data
-    assert ground.service.stack.alarming() | missing == set(documents.resources("AWS::CloudWatch::Alarm"))
+    assert environment.service.stack.alarming() | missing == set(
+        documents.resources("AWS::CloudWatch::Alarm")
+    )

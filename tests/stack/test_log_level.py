@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.celonis import world
-from tests.stack.ground import deployed
+from tests.stack.environment import deployed
 from tests.stack.local_fixtures import calm_settings
 
 WRITTEN = {
@@ -21,16 +21,16 @@ WRITTEN = {
 
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
 def test_the_functions_log_from_the_chosen_level_on(level: str) -> None:
-    with deployed(f"log-level-{level}", calm_settings(), LogLevel=level) as ground:
-        service, job = ground.service, ground.celonis.job(seconds=0.5)
+    with deployed(f"log-level-{level}", calm_settings(), LogLevel=level) as environment:
+        service, job = environment.service, environment.celonis.job(seconds=0.5)
         pipeline = service.pipeline(jobs=[job])
         broken = service.source({"pipeline": pipeline, "mode": {"path": "action"}})
         assert service.webhook(broken).status_code == 422
         assert service.webhook(service.source({"pipeline": pipeline})).status_code == 202
-        ground.settled()
+        environment.settled()
         texts = [line.text for line in service.stack.logs()]
         assert not any(world.CLIENT_SECRET in text for text in texts)
-        assert not any(token in text for text in texts for token in ground.tokens)
+        assert not any(token in text for text in texts for token in environment.tokens)
         lines: list[dict[str, Any]] = [json.loads(text) for text in texts if text.startswith("{")]
         messages = [line["level"] for line in lines if "message" in line]
         assert set(messages) <= WRITTEN[level]

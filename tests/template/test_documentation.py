@@ -15,10 +15,8 @@ from msgspec.structs import FieldInfo
 from msgspec.structs import fields as fields_of
 
 from celonis_refresh.celonis.connection import OAuthClient
-from celonis_refresh.http_answers import STATUS
-from celonis_refresh.passage import opening, requesting, shapes
 from celonis_refresh.pipelines import definition, reading
-from celonis_refresh.runs import listing
+from celonis_refresh.responses import STATUS
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.webhooks.events import MAX_EVENTS
 from celonis_refresh.webhooks.overrides import _KINDS, Overrides
@@ -26,6 +24,10 @@ from celonis_refresh.webhooks.request import MAX_BODY
 from celonis_refresh.webhooks.schemes.models import Scheme
 from celonis_refresh.webhooks.senders import SENDERS, Sender
 from celonis_refresh.webhooks.sources import Rule, Source, parse_source
+from celonis_refresh.workflow import api_shapes as shapes
+from celonis_refresh.workflow import listing
+from celonis_refresh.workflow import open as opening
+from celonis_refresh.workflow import requests as requesting
 from tests.template import documents, pages
 from tests.template.test_error_names import raised
 

@@ -1,7 +1,7 @@
 """The environment that a function reads is the environment that the template gives it: no less, no more.
 
 What a function reads is found in the source: the models of ``aws/environment.py`` that its handler reaches,
-directly or through the functions of ``assembly.py``.
+directly or through the functions of ``wiring.py``.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def parsed(*path: str) -> ast.Module:
 def read_by(function: str) -> set[str]:
     """The variables that the function's code reads."""
     handler = parsed("functions", documents.folder_name(function), "app.py")
-    assembly = definitions(parsed("layers", "refresh", "celonis_refresh", "assembly.py"))
-    used = reached(handler, assembly)
+    wiring = definitions(parsed("layers", "refresh", "celonis_refresh", "wiring.py"))
+    used = reached(handler, wiring)
     return {field.upper() for name in used & set(MODELS) for field in MODELS[name].__struct_fields__}
 
 

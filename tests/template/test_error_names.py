@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.http_answers import STATUS
+from celonis_refresh.responses import STATUS
 from tests.template import documents
 
 OF_AWS = {

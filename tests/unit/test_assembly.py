@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from celonis_refresh import assembly
+from celonis_refresh import wiring
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretUnreadable
-from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.celonis import client as client_module
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid, FieldProblem
-from celonis_refresh.celonis.gate import OpenGate
+from celonis_refresh.celonis.rate_limiter import NoRateLimit
 from celonis_refresh.errors import Problem, RefreshError
-from celonis_refresh.passage.step import Means
-from celonis_refresh.passage.stopping import Stopping
-from celonis_refresh.passage.tasks import Tasks
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
-from tests.fakes.bench import JOB, RUN, Bench, job_definition
+from celonis_refresh.steps.cancel import StepCanceller
+from celonis_refresh.steps.step import StepContext
+from celonis_refresh.steps.tasks import Tasks
 from tests.fakes.clock import Clock
+from tests.fakes.service import JOB, RUN, ServiceHarness, job_definition
 from tests.unit.celonis.exchange import API_KEY, FakeCelonis, Reply, json_reply, session_to
 
 
@@ -34,18 +34,18 @@ def test_a_connection_that_was_changed_is_used_after_five_minutes_at_the_latest(
 ) -> None:
     stored = Connection("moves", "https://old.eu-1.celonis.cloud", API_KEY)
     clock, celonis = Clock(), FakeCelonis(*[json_reply({"id": "j", "status": None})] * 3)
-    kept = Kept(lambda _: stored, assembly.CONNECTION_SECONDS, clock)
-    monkeypatch.setattr(assembly, "connections", lambda: kept)
-    monkeypatch.setattr(assembly, "table", lambda: None)
-    monkeypatch.setattr(assembly, "Asking", lambda *_: OpenGate())
+    kept = TtlCache(lambda _: stored, wiring.CONNECTION_SECONDS, clock)
+    monkeypatch.setattr(wiring, "connections", lambda: kept)
+    monkeypatch.setattr(wiring, "table", lambda: None)
+    monkeypatch.setattr(wiring, "SharedRateLimiter", lambda *_: NoRateLimit())
     monkeypatch.setattr(client_module, "make_session", lambda: session_to(celonis))
     definition = job_definition(connection="moves")
 
-    assembly.client_for(definition).job("p", "j")
+    wiring.client_for(definition).job("p", "j")
     stored = Connection("moves", "https://new.eu-1.celonis.cloud", API_KEY)
-    assembly.client_for(definition).job("p", "j")
+    wiring.client_for(definition).job("p", "j")
     clock.sleep(300.0)
-    assembly.client_for(definition).job("p", "j")
+    wiring.client_for(definition).job("p", "j")
     hosts = [sent.url.split("/")[2].split(".")[0] for sent in celonis.sent]
     assert hosts == ["old", "old", "new"]
 
@@ -57,10 +57,10 @@ def test_page_addresses_of_another_team_than_the_connection_name_both_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stored = Connection("emea", "https://emea.eu-1.celonis.cloud", API_KEY)
-    monkeypatch.setattr(assembly, "connections", lambda: Kept(lambda _: stored, 300, Clock()))
+    monkeypatch.setattr(wiring, "connections", lambda: TtlCache(lambda _: stored, 300, Clock()))
     jobs = [{"job": PAGE.format(host="Apac.eu-1.celonis.cloud")}]
     with pytest.raises(InvalidDefinition) as caught:
-        assembly.client_for(job_definition(connection="emea", data_pool="pool-1", jobs=jobs))
+        wiring.client_for(job_definition(connection="emea", data_pool="pool-1", jobs=jobs))
     (problem,) = caught.value.problems
     assert problem.field == "jobs.0.job"
     assert "names apac.eu-1.celonis.cloud, but connection 'emea' has emea.eu-1.celonis.cloud" in str(
@@ -83,13 +83,13 @@ def test_an_unknown_pipeline_leaves_a_function_with_the_known_ones(monkeypatch: 
         limits.append(limit)
         return ["ptp", "otc"]
 
-    monkeypatch.setattr(assembly, "parameters", listing(names))
-    with assembly.naming_pipelines():
+    monkeypatch.setattr(wiring, "parameters", listing(names))
+    with wiring.naming_pipelines():
         pass
     assert limits == [], "nothing is read before there is such an error"
-    with pytest.raises(UnknownPipeline, match=r"Known pipelines: otc, ptp\."), assembly.naming_pipelines():
+    with pytest.raises(UnknownPipeline, match=r"Known pipelines: otc, ptp\."), wiring.naming_pipelines():
         raise unknown()
-    assert limits == [assembly.MAX_KNOWN]
+    assert limits == [wiring.MAX_KNOWN]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
     def fails(limit: int | None) -> list[str]:
         raise trouble
 
-    monkeypatch.setattr(assembly, "parameters", listing(fails))
-    with pytest.raises(UnknownPipeline) as caught, assembly.naming_pipelines():
+    monkeypatch.setattr(wiring, "parameters", listing(fails))
+    with pytest.raises(UnknownPipeline) as caught, wiring.naming_pipelines():
         raise unknown()
     assert caught.value.known is None
     assert "could not be listed" in caplog.text
@@ -116,7 +116,7 @@ def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
 class Vault:
     """Gives the connection of a bench while its secret can be used. ``error``: why it cannot be."""
 
-    bench: Bench
+    bench: ServiceHarness
     error: RefreshError | None = None
 
     def client_for(self, _: Definition) -> CelonisClient:
@@ -128,12 +128,12 @@ class Vault:
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> Vault:
     """One run with one job, over the parts as the functions put them together."""
-    bench = Bench()
+    bench = ServiceHarness()
     bench.job().before(6000.0)
     bench.open(job_definition())
     vault = Vault(bench)
-    monkeypatch.setattr(assembly, "client_for", vault.client_for)
-    bench.tasks = Tasks(Means(bench.records, bench.leases, assembly.work_for, bench.clock))
+    monkeypatch.setattr(wiring, "client_for", vault.client_for)
+    bench.tasks = Tasks(StepContext(bench.records, bench.leases, wiring.target_for, bench.clock))
     return vault
 
 
@@ -200,12 +200,12 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
         return stored.pop()
 
     celonis = FakeCelonis(Reply(401), Reply(401))
-    kept = Kept(read, assembly.CONNECTION_SECONDS, Clock())
-    monkeypatch.setattr(assembly, "connections", lambda: kept)
-    monkeypatch.setattr(assembly, "table", lambda: None)
-    monkeypatch.setattr(assembly, "Asking", lambda *_: OpenGate())
+    kept = TtlCache(read, wiring.CONNECTION_SECONDS, Clock())
+    monkeypatch.setattr(wiring, "connections", lambda: kept)
+    monkeypatch.setattr(wiring, "table", lambda: None)
+    monkeypatch.setattr(wiring, "SharedRateLimiter", lambda *_: NoRateLimit())
     monkeypatch.setattr(client_module, "make_session", lambda: session_to(celonis))
-    client = assembly.client_for(job_definition(connection="rotated"))
+    client = wiring.client_for(job_definition(connection="rotated"))
     with pytest.raises(CelonisUnavailable, match="does not exist") as caught:
         client.execute_job("p", "j", "FULL")
     assert not caught.value.may_have_started
@@ -223,7 +223,7 @@ def stop(vault: Vault, usable_after: float) -> list[str]:
         if bench.clock.now >= usable_from:
             vault.error = None
 
-    stopping = Stopping(assembly.work_for, bench.clock, sleep)
+    stopping = StepCanceller(wiring.target_for, bench.clock, sleep)
     return stopping.stop(bench.records.get(RUN), bench.deadline(297.0)).sentences
 
 

@@ -10,7 +10,7 @@ from botocore import endpoint
 from botocore.exceptions import ClientError
 
 from celonis_refresh.aws.executions import ExecutionsUnavailable, StateMachine
-from celonis_refresh.http_answers import error_answer
+from celonis_refresh.responses import error_answer
 from tests.fakes.aws import Failure, Wire
 
 Call = Callable[[StateMachine], object]

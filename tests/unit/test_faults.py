@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from local.faults.case import Expected
 from local.faults.catalogue import all_cases
-from local.faults.laws import _expectation, _whole_record
+from local.faults.invariants import _expectation, _whole_record
 from local.faults.leaks import found, unseen
 from local.faults.pace import FEW, LATE_SECONDS, TICK_SECONDS, Pace
 from local.faults.report import Columns, Result
@@ -71,12 +71,12 @@ def test_what_was_really_started_and_how_runs_ended_must_be_as_expected() -> Non
 def test_a_record_that_does_not_tell_what_was_started_is_complained_of() -> None:
     run = {
         "run_id": "r",
-        "wish": {"reasons": [{"by": "execution", "at": "now"}]},
+        "options": {"reasons": [{"by": "execution", "at": "now"}]},
         "outcome": "Succeeded.",
         "steps": {"job-0": {"sent_by": 1.0, "job": "j", "mode": "DELTA", "baseline": {}, "noted_at": "now"}},
     }
     assert list(_whole_record(run)) == ["job-0 of r lacks began"]
-    assert "does not tell who" in next(_whole_record({**run, "wish": {"reasons": []}}))
+    assert "does not tell who" in next(_whole_record({**run, "options": {"reasons": []}}))
 
 
 def test_a_secret_is_found_wherever_it_stands_and_a_place_that_was_not_read_is_told() -> None:

@@ -14,14 +14,14 @@ from typing import Any
 
 from celonis_refresh.aws.executions import ExecutionsUnavailable
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.opening import Execution, Opening
-from celonis_refresh.passage.progress import Progress
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.bench import Bench, Crashed, Crashes
+from celonis_refresh.steps.progress import Progress
+from celonis_refresh.workflow.open import Execution, RunOpener
 from tests.fakes.clock import Clock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
-from tests.unit.passage.entrance import Entrance, source_of
+from tests.fakes.service import Crashed, Crashes, ServiceHarness
+from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
 from tests.worlds.fake_celonis import FakeCelonis, Session
 from tests.worlds.players import Player, RunResult, Service, definition_of, steps_of
 from tests.worlds.world import Moment, World
@@ -74,20 +74,20 @@ class HandedOver(FakeExecutions):
 
 
 @dataclass
-class WorldEntrance(Entrance):
+class WorldEntrance(WebhookHarness):
     """Takes the webhooks of a world."""
 
     executions: FakeExecutions = field(default_factory=HandedOver)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.opening = Opening(self.bench.tasks.means, self.accepting, self.tables, self.bench.clock)
+        self.opening = RunOpener(self.bench.tasks.means, self.accepting, self.tables, self.bench.clock)
 
 
 class Concurrent:
     """All runs of one world, over one table."""
 
-    def __init__(self, world: World, bench: Bench, celonis: FakeCelonis, service: Service) -> None:
+    def __init__(self, world: World, bench: ServiceHarness, celonis: FakeCelonis, service: Service) -> None:
         self.world, self.bench, self.celonis = world, bench, celonis
         assert isinstance(bench.clock, SharedClock)
         self.random = Random(world.seed + 2)  # noqa: S311
@@ -168,7 +168,7 @@ class ConcurrentPlayer(Player):
         self,
         whole: Concurrent,
         world: World,
-        bench: Bench,
+        bench: ServiceHarness,
         celonis: FakeCelonis,
         number: int,
         service: Service,
@@ -284,6 +284,8 @@ class ConcurrentPlayer(Player):
         self.results[-1].bug = self.results[-1].bug or self.bug
 
 
-def play_concurrently(world: World, bench: Bench, celonis: FakeCelonis, service: Service) -> list[RunResult]:
+def play_concurrently(
+    world: World, bench: ServiceHarness, celonis: FakeCelonis, service: Service
+) -> list[RunResult]:
     """The results of all runs of a world whose functions are at work at the same time."""
     return Concurrent(world, bench, celonis, service).play()

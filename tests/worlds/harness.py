@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from celonis_refresh.observability import logger
-from tests.fakes.bench import Bench
 from tests.fakes.clock import Clock
+from tests.fakes.service import ServiceHarness
 from tests.worlds.concurrent import SharedClock, play_concurrently
 from tests.worlds.fake_celonis import FakeCelonis
 from tests.worlds.players import MakeService, Player, RealService, RunResult, Service
@@ -24,7 +24,7 @@ class Played:
     results: list[RunResult]
 
 
-def real_service(bench: Bench, celonis: FakeCelonis) -> Service:
+def real_service(bench: ServiceHarness, celonis: FakeCelonis) -> Service:
     return RealService(bench, celonis)
 
 
@@ -53,7 +53,7 @@ def play(
     """Plays all runs of ``world``. ``note`` gets the time, who and what."""
     with _silent():
         clock = SharedClock() if world.is_concurrent else Clock()
-        bench = Bench(clock=clock, seed=world.seed + 1)
+        bench = ServiceHarness(clock=clock, seed=world.seed + 1)
         celonis = FakeCelonis(world, clock)
         bench.celonis = celonis  # type: ignore[assignment]
         if note is not None:

@@ -7,8 +7,8 @@ from typing import Any
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.progress import Progress
-from tests.fakes.bench import Bench
+from celonis_refresh.steps.progress import Progress
+from tests.fakes.service import ServiceHarness
 from tests.worlds.fake_celonis import FakeCelonis
 
 ENDS = frozenset({"SUCCESS", "FAIL", "CANCEL", "SKIPPED", "ERROR", "WARNING", "CANCELED"})
@@ -26,7 +26,7 @@ def _ended(name: str) -> RefreshError:
 class FirstEnd:
     """Starts once and reports the first ended status that it reads."""
 
-    def __init__(self, bench: Bench, celonis: FakeCelonis) -> None:
+    def __init__(self, bench: ServiceHarness, celonis: FakeCelonis) -> None:
         self.celonis = celonis
         self.is_job = True
         self.known: dict[str, set[str]] = {}

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.progress import Progress
-from celonis_refresh.passage.stopping import Findings, Stopping, free_leases
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.steps.cancel import Findings, StepCanceller, free_leases
+from celonis_refresh.steps.progress import Progress
 from celonis_refresh.timing import iso
-from tests.fakes.bench import RETRIED, Bench, Crashed, job_definition, load_definition
+from tests.fakes.service import RETRIED, Crashed, ServiceHarness, job_definition, load_definition
 from tests.worlds.fake_celonis import FakeCelonis
 from tests.worlds.world import Moment, OurRun, Target, World
 
@@ -58,7 +58,7 @@ class Service(Protocol):
 class RealService:
     """The service, over the bench of the other tests."""
 
-    def __init__(self, bench: Bench, celonis: FakeCelonis) -> None:
+    def __init__(self, bench: ServiceHarness, celonis: FakeCelonis) -> None:
         self.bench, self.celonis = bench, celonis
 
     def start(self, step: str, run_id: str) -> Progress:
@@ -74,7 +74,7 @@ class RealService:
         findings = Findings()
         if not succeeded and run.is_open:
             run = bench.records.begin_closing(run, iso(bench.clock()), deadline)
-            findings = Stopping(bench.work_for, bench.clock, celonis.sleep).stop(run, deadline)
+            findings = StepCanceller(bench.target_for, bench.clock, celonis.sleep).stop(run, deadline)
             if celonis.note is not None:
                 celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}
@@ -85,7 +85,7 @@ class RealService:
         free_leases(run, findings, bench.leases, bench.clock(), bench.deadline())
 
 
-MakeService = Callable[[Bench, FakeCelonis], Service]
+MakeService = Callable[[ServiceHarness, FakeCelonis], Service]
 Task = Callable[[str, str], Progress]
 
 
@@ -93,7 +93,7 @@ class Player:
     """One run, as the state machine goes through its steps."""
 
     def __init__(
-        self, world: World, bench: Bench, celonis: FakeCelonis, number: int, service: Service
+        self, world: World, bench: ServiceHarness, celonis: FakeCelonis, number: int, service: Service
     ) -> None:
         self.world, self.bench, self.celonis, self.service = world, bench, celonis, service
         self.ours, self.clock = world.runs[number], bench.clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from celonis_refresh.conversion.convert import Matching
+from celonis_refresh.validation.convert import PatternType
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,47}$"
 """Short enough for an execution's name (80 characters) to hold it, a date and eight characters more."""
@@ -12,7 +12,7 @@ NAME_RULE = f"a letter, then up to 47 letters, digits, hyphens or underscores ({
 """The pattern in words, for messages."""
 
 
-class PipelineName(Matching):
+class PipelineName(PatternType):
     """The name of a pipeline, in a rule or in an inline definition."""
 
     PATTERN = NAME_PATTERN

@@ -19,7 +19,7 @@ from moto.dynamodb.exceptions import (
 )
 from moto.dynamodb.models import DynamoDBBackend
 
-MOST_ACTIONS = 100
+MAX_ACTIONS = 100
 OF_MOTO = DynamoDBBackend.transact_write_items
 
 _Refusal = tuple[str, str, dict[str, Any] | None] | tuple[None, None, None]
@@ -29,12 +29,12 @@ _HOLDS: _Refusal = (None, None, None)
 def use_cheap_transactions() -> None:
     """Puts :func:`transact_write_items` in the place of moto's own; as many items may be read at once."""
     DynamoDBBackend.transact_write_items = transact_write_items  # type: ignore[method-assign]
-    responses.TRANSACTION_MAX_ITEMS = MOST_ACTIONS
+    responses.TRANSACTION_MAX_ITEMS = MAX_ACTIONS
 
 
 def transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
     """As moto's: all or nothing, and per action the reason why it was nothing."""
-    if len(transact_items) > MOST_ACTIONS:
+    if len(transact_items) > MAX_ACTIONS:
         raise TooManyTransactionsException
     actions = [_Action(self, kind, body) for item in transact_items for kind, body in item.items()]
     if len({(action.table, str(sorted(action.key.items()))) for action in actions}) < len(actions):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from local.bench.lambdas.artifacts import Artifacts
+from local.bench.lambdas.environment import Scenario, first_of_each, scenario
 from local.bench.lambdas.process import FunctionProcess, Measured
-from local.bench.lambdas.scene import Scene, first_of_each, scene
 from local.bench.lambdas.tap import Call
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.service import Json
@@ -72,60 +72,60 @@ class Found:
 
 
 def measure(artifacts: Artifacts) -> Found:
-    with scene(artifacts) as ground:
-        trips = round_trips(ground)
-        cold = {"Trigger": cold_trigger(ground, trips.first), "CheckStep": cold_check(ground)}
-        return Found(cold, trips, overhead(ground, trips.start))
+    with scenario(artifacts) as environment:
+        trips = round_trips(environment)
+        cold = {"Trigger": cold_trigger(environment, trips.first), "CheckStep": cold_check(environment)}
+        return Found(cold, trips, overhead(environment, trips.start))
 
 
-def round_trips(ground: Scene) -> Trips:
+def round_trips(environment: Scenario) -> Trips:
     """What really leaves a warm trigger: requests to AWS and to Celonis, as they pass the taps.
 
     Warm: an event of the same source was taken before, and its run has ended.
     """
-    ground.service.connect(ground.celonis.url)
-    with ground.ours("Trigger", tapped=True) as process:
-        process.ask(ground.webhook())
-        first = ground.calls()
-        _warm_up(ground, process)
-        ground.at_rest()
-        ground.calls()
-        process.ask(ground.webhook())
-        start = ground.calls()
-        again = next(ground.deliveries)
-        process.ask(ground.webhook(again))
-        join = ground.calls()
-        process.ask(ground.webhook(again))
-        duplicate = ground.calls()
-    ground.service.connect(ground.service.celonis.url)
+    environment.service.connect(environment.celonis.url)
+    with environment.ours("Trigger", tapped=True) as process:
+        process.ask(environment.webhook())
+        first = environment.calls()
+        _warm_up(environment, process)
+        environment.at_rest()
+        environment.calls()
+        process.ask(environment.webhook())
+        start = environment.calls()
+        again = next(environment.deliveries)
+        process.ask(environment.webhook(again))
+        join = environment.calls()
+        process.ask(environment.webhook(again))
+        duplicate = environment.calls()
+    environment.service.connect(environment.service.celonis.url)
     return Trips(first, start, join, duplicate)
 
 
-def cold_trigger(ground: Scene, calls: list[Call]) -> Cold:
+def cold_trigger(environment: Scenario, calls: list[Call]) -> Cold:
     """A webhook that starts a run, beside a handler that calls the same services once each."""
 
     def ours() -> Measured:
-        ground.at_rest()
-        with ground.ours("Trigger") as process:
-            return _answered(process.first(ground.webhook()), statusCode=202)
+        environment.at_rest()
+        with environment.ours("Trigger") as process:
+            return _answered(process.first(environment.webhook()), statusCode=202)
 
     def bare() -> Measured:
-        ground.at_rest()
-        with ground.bare("Trigger") as process:
+        environment.at_rest()
+        with environment.bare("Trigger") as process:
             return _answered(process.first({"calls": first_of_each(calls)}), statusCode=202)
 
     return Cold(in_turns(ours, bare, COLD_PAIRS))
 
 
-def cold_check(ground: Scene) -> Cold:
+def cold_check(environment: Scenario) -> Cold:
     """A look at a job under way, beside a handler that calls the same services once each."""
-    event = {"run_id": _run_under_way(ground), "step": STEP}
-    ground.service.connect(ground.celonis.url)
-    with ground.ours("CheckStep", tapped=True) as process:
-        ground.calls()
+    event = {"run_id": _run_under_way(environment), "step": STEP}
+    environment.service.connect(environment.celonis.url)
+    with environment.ours("CheckStep", tapped=True) as process:
+        environment.calls()
         process.ask(event)
-        calls = ground.calls()
-    ground.service.connect(ground.service.celonis.url)
+        calls = environment.calls()
+    environment.service.connect(environment.service.celonis.url)
 
     def measured(start: Callable[[str], FunctionProcess], what: Json) -> Measured:
         with start("CheckStep") as process:
@@ -134,21 +134,21 @@ def cold_check(ground: Scene) -> Cold:
     only = {"calls": first_of_each(calls)}
 
     def ours() -> Measured:
-        return _answered(measured(ground.ours, event), status="RUNNING")
+        return _answered(measured(environment.ours, event), status="RUNNING")
 
-    return Cold(in_turns(ours, lambda: measured(ground.bare, only), COLD_PAIRS))
+    return Cold(in_turns(ours, lambda: measured(environment.bare, only), COLD_PAIRS))
 
 
-def overhead(ground: Scene, calls: list[Call]) -> list[tuple[float, float]]:
+def overhead(environment: Scenario, calls: list[Call]) -> list[tuple[float, float]]:
     """Seconds of a warm webhook that starts a run, and of the very same calls with nothing around them."""
-    with ground.ours("Trigger") as trigger, ground.bare("Trigger") as bare:
+    with environment.ours("Trigger") as trigger, environment.bare("Trigger") as bare:
 
         def ours() -> float:
-            ground.at_rest()
-            return trigger.ask(ground.webhook())[1]
+            environment.at_rest()
+            return trigger.ask(environment.webhook())[1]
 
         def theirs() -> float:
-            ground.at_rest()
+            environment.at_rest()
             return bare.ask({"calls": calls})[1]
 
         return in_turns(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
@@ -161,21 +161,21 @@ def _answered(measured: Measured, **wanted: object) -> Measured:
     return measured
 
 
-def _warm_up(ground: Scene, process: FunctionProcess) -> None:
+def _warm_up(environment: Scenario, process: FunctionProcess) -> None:
     for _ in range(WARM_UP):
-        ground.at_rest()
-        process.ask(ground.webhook())
+        environment.at_rest()
+        process.ask(environment.webhook())
 
 
-def _run_under_way(ground: Scene) -> str:
+def _run_under_way(environment: Scenario) -> str:
     """A run of the real state machine, after it has started its job and before it looks at it."""
-    ground.at_rest()
-    stack = ground.service.stack
+    environment.at_rest()
+    stack = environment.service.stack
     run_id = "a-run-under-way"
     stack.client("stepfunctions").start_execution(
         stateMachineArn=stack.outputs["StateMachineArn"],
         name=run_id,
-        input=f'{{"pipeline": "{ground.pipeline}"}}',
+        input=f'{{"pipeline": "{environment.pipeline}"}}',
     )
     (execution,) = stack.executions
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from celonis_refresh.polling.budget import EVENTS_PER_LOOK, EVENTS_PER_RUN, EVENTS_PER_STEP
-from celonis_refresh.polling.durations import learn
-from celonis_refresh.polling.expectation import Expectation, expect
-from celonis_refresh.polling.schedule import UNKNOWN, Schedule
+from celonis_refresh.steps.polling.budget import EVENTS_PER_LOOK, EVENTS_PER_RUN, EVENTS_PER_STEP
+from celonis_refresh.steps.polling.durations import learn
+from celonis_refresh.steps.polling.expectation import Expectation, expect
+from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.limit import Limit
-from local.bench.polling.play import FLOOR, HISTORY, Means, looks, means, spread
+from local.bench.polling.play import FLOOR, HISTORY, StepContext, looks, means, spread
 
 HOUR = 3600.0
 JOBS = 1000
@@ -35,7 +35,7 @@ class Line:
     """A family, what the schedule makes of it, and its lateness beside the least possible."""
 
     family: Family
-    means: Means
+    means: StepContext
     ratio: float
 
 
@@ -52,11 +52,11 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> Line:
     return Line(family, found, found.late / limit)
 
 
-def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> Means:
+def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> StepContext:
     """With no history: runs of every duration between these, met with so many sequences of looks."""
     random = Random(1)  # noqa: S311 - repeatable on purpose
     durations = spread(JOBS, shortest, longest)
-    total = Means()
+    total = StepContext()
     for _ in range(sequences):
         moments = looks(Schedule(FLOOR), random, longest)
         for duration in durations:
@@ -96,7 +96,7 @@ def _regular(usual: float, random: Random) -> Expectation:
     return expect(document)
 
 
-def figures(ordinary: Line, steady: Line, fresh: Means) -> Mapping[str, float]:
+def figures(ordinary: Line, steady: Line, fresh: StepContext) -> Mapping[str, float]:
     """The figures under their names, from the lines that the table shows too.
 
     ``vs_fixed_…`` is the worst over 20 minutes, 1, 3 and 8 hours; ``limit_ratio`` the worse of steady and

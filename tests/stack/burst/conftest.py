@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.crowd import crowd_settings
-from tests.stack.ground import Ground, deployed
+from tests.stack.environment import Environment, deployed
 
 ARRIVAL_LEAD = 5.0
 """Seconds: what is answered in time here is a matter of the machine, and of whatever else it does."""
@@ -16,12 +16,12 @@ PROCESSES = 8
 
 
 @pytest.fixture(scope="package")
-def ground() -> Iterator[Ground]:
+def environment() -> Iterator[Environment]:
     with deployed(
         "burst",
         crowd_settings(time_factor=0.25, arrival_lead=ARRIVAL_LEAD),
         WebhookRateLimit="10000",
         WebhookBurstLimit="5000",
-    ) as ground:
-        ground.service.stack.warm("Trigger", PROCESSES)
-        yield ground
+    ) as environment:
+        environment.service.stack.warm("Trigger", PROCESSES)
+        yield environment

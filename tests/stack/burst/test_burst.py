@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from celonis_refresh.pipelines.wishes import MAX_REASONS
+from celonis_refresh.pipelines.options import MAX_REASONS
 from local.bench.watching import most
 from local.crowd import Crowd, Request, Told
 from local.waiting import until
 from tests.stack.burst.conftest import PROCESSES
-from tests.stack.ground import Ground
-from tests.stack.passages.service import WEBHOOK_SECRET
+from tests.stack.environment import Environment
+from tests.stack.runs.service import WEBHOOK_SECRET
 from tests.stack.triggers.signing import signed
 
 DELIVERIES = 1000
@@ -33,8 +33,8 @@ def _is_accepted(one: Told) -> bool:
     return one.status == 202 or (one.status == 200 and bool(one.before))
 
 
-def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Ground) -> None:
-    service, celonis = ground.service, ground.celonis
+def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(environment: Environment) -> None:
+    service, celonis = environment.service, environment.celonis
     job = celonis.job(seconds=LONG)
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
@@ -51,7 +51,7 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Grou
     (follow_up,) = runs - {first}
     started = [one.body["runs"][0]["run_id"] for one in told if one.body["runs"][0]["status"] == "started"]
     assert started == [first] or (not started and any(one.before for one in told))
-    reasons = service.item(f"slot#{pipeline}")["pending"]["M"]["wish"]["M"]["reasons"]["L"]
+    reasons = service.item(f"slot#{pipeline}")["pending"]["M"]["options"]["M"]["reasons"]["L"]
     assert len(reasons) == MAX_REASONS
     last = max(one.at for one in told)
     service.running(first)
@@ -62,13 +62,13 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(ground: Grou
     one, other = celonis.executions(job)
     assert other["requested_at"] > last
     assert other["requested_at"] >= one["ended_at"]
-    ground.settled()
+    environment.settled()
     assert len(celonis.executions(job)) == 2
     assert service.is_free(pipeline)
 
 
-def test_two_hundred_pipelines_at_once_are_two_hundred_runs(ground: Ground) -> None:
-    service, celonis = ground.service, ground.celonis
+def test_two_hundred_pipelines_at_once_are_two_hundred_runs(environment: Environment) -> None:
+    service, celonis = environment.service, environment.celonis
     celonis.reset()
     jobs = [celonis.job(seconds=0.3) for _ in range(PIPELINES)]
     sources = [service.source({"pipeline": service.pipeline(jobs=[job])}) for job in jobs]
@@ -81,8 +81,8 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(ground: Ground) -> N
     assert len(set(runs)) == PIPELINES
 
     # In the memory of the local AWS: two hundred questions at a time would be most of the work.
-    until(lambda: not ground.running(), "the end of all executions", seconds=SECONDS)
-    ground.settled()
+    until(lambda: not environment.running(), "the end of all executions", seconds=SECONDS)
+    environment.settled()
     assert {service.status(run) for run in runs} == {"SUCCEEDED"}
     executions = Counter(one["job_id"] for one in celonis.executions(*jobs))
     assert executions == dict.fromkeys(jobs, 1)

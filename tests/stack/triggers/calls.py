@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from tests.stack.passages.service import Service
+from tests.stack.runs.service import Service
 
 Json = dict[str, Any]
 WHSEC = "whsec_" + base64.b64encode(b"a key of twenty-four oct").decode()

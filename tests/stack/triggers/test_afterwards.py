@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from tests.stack.ground import Ground
-from tests.stack.passages.permissions import unforeseen
-from tests.stack.passages.service import WEBHOOK_SECRET
+from tests.stack.environment import Environment
+from tests.stack.runs.permissions import unforeseen
+from tests.stack.runs.service import WEBHOOK_SECRET
 from tests.stack.triggers.calls import CREDENTIALS, SECRET, WHSEC
 
 
-def test_no_secret_was_logged_or_answered(ground: Ground) -> None:
+def test_no_secret_was_logged_or_answered(environment: Environment) -> None:
     secrets = {
         SECRET,
         WHSEC,
         CREDENTIALS.partition(":")[2],
         WEBHOOK_SECRET,
-        *ground.service.secrets,
-        *ground.tokens,
+        *environment.service.secrets,
+        *environment.tokens,
     }
-    logged = [line.text for line in ground.service.stack.logs()]
-    access = (ground.place.stack.state_dir / "logs").glob("*.log")
+    logged = [line.text for line in environment.service.stack.logs()]
+    access = (environment.place.stack.state_dir / "logs").glob("*.log")
     logged += [path.read_text(encoding="utf-8") for path in access]
     assert logged
-    assert ground.service.said
-    for text in (*logged, *ground.service.said):
+    assert environment.service.said
+    for text in (*logged, *environment.service.said):
         assert not [secret for secret in secrets if secret in text]
 
 
-def test_nothing_was_answered_with_a_stack_trace(ground: Ground) -> None:
-    for text in ground.service.said:
+def test_nothing_was_answered_with_a_stack_trace(environment: Environment) -> None:
+    for text in environment.service.said:
         assert "Traceback" not in text
         assert ".py" not in text
 
 
-def test_nothing_was_refused_but_what_was_withheld_on_purpose(ground: Ground) -> None:
-    assert unforeseen(ground.service.stack) == []
+def test_nothing_was_refused_but_what_was_withheld_on_purpose(environment: Environment) -> None:
+    assert unforeseen(environment.service.stack) == []
 
 
-def test_no_attack_was_an_error_of_ours(ground: Ground) -> None:
+def test_no_attack_was_an_error_of_ours(environment: Environment) -> None:
     """One test takes a permission away; all else that was unexpected would be logged as such."""
-    lines = [line.text for line in ground.service.stack.logs("Trigger") if "unexpected error" in line.text]
+    lines = [
+        line.text for line in environment.service.stack.logs("Trigger") if "unexpected error" in line.text
+    ]
     assert [line for line in lines if "not authorized" not in line] == []
     assert len(lines) <= 1

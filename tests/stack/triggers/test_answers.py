@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from local.waiting import until
-from tests.stack.passages.celonis import Celonis, Json
-from tests.stack.passages.permissions import withheld
-from tests.stack.passages.service import WORKFLOW_SUCCEEDED, Service, is_sentence
+from tests.stack.runs.celonis import Celonis, Json
+from tests.stack.runs.permissions import withheld
+from tests.stack.runs.service import WORKFLOW_SUCCEEDED, Service, is_sentence
 from tests.stack.triggers.watching import Watched
 
 SLOW = 6.0

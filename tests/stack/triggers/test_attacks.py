@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.stack.ground import Ground
-from tests.stack.passages.celonis import Json
-from tests.stack.passages.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED, Service
+from tests.stack.environment import Environment
+from tests.stack.runs.celonis import Json
+from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED, Service
 from tests.stack.triggers.signing import signed
 
 BODY = json.dumps(WORKFLOW_SUCCEEDED).encode()
@@ -31,18 +31,18 @@ class Target(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def target(ground: Ground) -> Target:
-    job = ground.celonis.job()
-    pipeline = ground.service.pipeline(jobs=[job])
-    return Target(ground.service.source({"pipeline": pipeline}), pipeline, job)
+def target(environment: Environment) -> Target:
+    job = environment.celonis.job()
+    pipeline = environment.service.pipeline(jobs=[job])
+    return Target(environment.service.source({"pipeline": pipeline}), pipeline, job)
 
 
 @pytest.fixture
-def attacked(ground: Ground, target: Target) -> Iterator[Service]:
+def attacked(environment: Environment, target: Target) -> Iterator[Service]:
     """The service. Whatever a test sends, nothing is started and nothing is claimed."""
-    yield ground.service
-    assert ground.service.is_free(target.pipeline)
-    assert ground.celonis.executions(target.job) == []
+    yield environment.service
+    assert environment.service.is_free(target.pipeline)
+    assert environment.celonis.executions(target.job) == []
 
 
 def _signature(body: bytes, secret: str = WEBHOOK_SECRET) -> str:
@@ -237,7 +237,7 @@ def test_a_header_that_comes_twice(attacked: Service, target: Target) -> None:
     assert _raw(attacked, f"POST /webhooks/{target.source} HTTP/1.1\r\n{twice}", BODY) == 401
 
 
-def test_a_token_that_comes_twice(ground: Ground, attacked: Service, target: Target) -> None:
+def test_a_token_that_comes_twice(environment: Environment, attacked: Service, target: Target) -> None:
     secret = attacked.secret("webhooks", {"current": "the-token-in-the-address"})
     rule = {"pipeline": target.pipeline}
     source = attacked.source(rule, sender="airbyte", secret=secret)
@@ -256,7 +256,7 @@ def test_a_token_that_comes_twice(ground: Ground, attacked: Service, target: Tar
 
 
 def test_a_message_of_sns_that_is_not_amazons_is_refused_and_nothing_is_fetched(
-    ground: Ground, attacked: Service, target: Target
+    environment: Environment, attacked: Service, target: Target
 ) -> None:
     topic = "arn:aws:sns:eu-central-1:123456789012:loads"
     fields: Json = {"sender": "aws_sns", "secret": None, "topics": [topic]}

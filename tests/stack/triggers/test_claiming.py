@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from local.waiting import until
-from tests.stack.ground import Ground
-from tests.stack.passages.celonis import Celonis, Json
-from tests.stack.passages.service import WEBHOOK_SECRET, Service, is_sentence
+from tests.stack.environment import Environment
+from tests.stack.runs.celonis import Celonis, Json
+from tests.stack.runs.service import WEBHOOK_SECRET, Service, is_sentence
 from tests.stack.triggers.calls import CALLS, source_of
 from tests.stack.triggers.signing import signed
 from tests.stack.triggers.watching import Watched
@@ -189,7 +189,7 @@ def test_many_events_in_one_request_are_answered_one_by_one(service: Service, ce
     assert told[2]["status"] == "ignored"
     (run,) = {each["runs"][0]["run_id"] for each in told if "runs" in each}
     record = service.closed(run)
-    assert (record["status"], len(record["wish"]["reasons"])) == ("SUCCEEDED", 3)
+    assert (record["status"], len(record["options"]["reasons"])) == ("SUCCEEDED", 3)
     assert len(celonis.executions(job)) == 1
 
 
@@ -275,7 +275,7 @@ def test_the_first_trigger_after_the_pause_starts_what_waited(service: Service, 
     run = service.webhook(source).json()["runs"][0]
     assert (run["status"], run["run_id"]) == ("started", waiting)
     record = service.closed(waiting)
-    assert (record["status"], len(record["wish"]["reasons"])) == ("SUCCEEDED", 2)
+    assert (record["status"], len(record["options"]["reasons"])) == ("SUCCEEDED", 2)
 
 
 def test_what_cannot_wait_is_refused_by_a_paused_pipeline(service: Service, celonis: Celonis) -> None:
@@ -305,10 +305,10 @@ def _round(service: Service) -> Any:
 
 @pytest.mark.parametrize("sender", ["github", "dbt_cloud", "fivetran", "qlik"])
 def test_where_the_signed_body_names_its_own_run_a_replay_starts_nothing(
-    ground: Ground, service: Service, sender: str
+    environment: Environment, service: Service, sender: str
 ) -> None:
     """Whatever a stranger changes beside the body, which is all that is signed."""
-    job = ground.celonis.job()
+    job = environment.celonis.job()
     call = CALLS[sender](11)
     source = source_of(service, call, {"pipeline": service.pipeline(jobs=[job])})
     first = call.send(service, source)

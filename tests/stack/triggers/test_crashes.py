@@ -17,10 +17,10 @@ import pytest
 
 from local.aws.runtime.armory import Fault
 from local.waiting import until
-from tests.stack.ground import Ground
-from tests.stack.passages.celonis import Json
-from tests.stack.passages.documents import WORKFLOW_SUCCEEDED, oauth_client
-from tests.stack.passages.service import Service
+from tests.stack.environment import Environment
+from tests.stack.runs.celonis import Json
+from tests.stack.runs.documents import WORKFLOW_SUCCEEDED, oauth_client
+from tests.stack.runs.service import Service
 from tests.stack.triggers.signing import signed
 
 AT_ONCE = 2
@@ -100,8 +100,8 @@ def _event(source: str) -> bytes:
     return json.dumps(event).encode()
 
 
-def _play(ground: Ground, case: Case) -> Played:
-    service, job = ground.service, ground.celonis.job()
+def _play(environment: Environment, case: Case) -> Played:
+    service, job = environment.service, environment.celonis.job()
     # A connection that no process has used before, so that the dead one has to sign in.
     pipeline = service.pipeline(jobs=[job], connection=service.connection(oauth_client()))
     secret = service.secret("webhooks", {"current": SECRET})
@@ -125,31 +125,31 @@ def _met(service: Service, case: Case, source: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def played(ground: Ground) -> dict[Case, Played]:
-    ground.celonis.reset()
+def played(environment: Environment) -> dict[Case, Played]:
+    environment.celonis.reset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = dict(zip(CASES, pool.map(lambda case: _play(ground, case), CASES), strict=True))
-    assert not ground.service.stack.invoke("Reconcile", b"{}").failed
-    until(lambda: not ground.running(), "the end of all executions", seconds=PATIENCE)
-    ground.settled()
+        outcomes = dict(zip(CASES, pool.map(lambda case: _play(environment, case), CASES), strict=True))
+    assert not environment.service.stack.invoke("Reconcile", b"{}").failed
+    until(lambda: not environment.running(), "the end of all executions", seconds=PATIENCE)
+    environment.settled()
     return outcomes
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_leads_to_one_run_and_one_execution(
-    ground: Ground, played: dict[Case, Played], case: Case
+    environment: Environment, played: dict[Case, Played], case: Case
 ) -> None:
-    service, one = ground.service, played[case]
+    service, one = environment.service, played[case]
     assert one.died
     if not one.claimed and not case.comes_again:
         # Nothing was accepted, and the sender knows it.
         assert _runs(service, one.pipeline) == {}
-        assert ground.celonis.executions(one.job) == []
+        assert environment.celonis.executions(one.job) == []
         return
     ((run_id, status),) = _runs(service, one.pipeline).items()
     assert status == "SUCCEEDED"
     assert one.claimed in (None, run_id)
-    assert [execution["outcome"] for execution in ground.celonis.executions(one.job)] == ["SUCCESS"]
+    assert [execution["outcome"] for execution in environment.celonis.executions(one.job)] == ["SUCCESS"]
     slot = service.item(f"slot#{one.pipeline}")
     assert {"run_id", "pending"} & set(slot) == set()
     assert service.item(f"lease#job#{one.job}") == {}

@@ -26,9 +26,9 @@ from schemathesis.specs.openapi.checks import (
 from celonis_refresh.names import NAME_PATTERN
 from local import openapi
 from local.standing import REGION
-from tests.stack.ground import Ground
-from tests.stack.passages.celonis import Json
-from tests.stack.passages.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
+from tests.stack.environment import Environment
+from tests.stack.runs.celonis import Json
+from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
 from tests.stack.triggers.signing import signed
 from tests.template import documents
 
@@ -90,8 +90,8 @@ class Signed(requests.auth.AuthBase):
 
 
 @pytest.fixture(scope="module")
-def known(ground: Ground) -> Iterator[Known]:
-    service, job = ground.service, ground.celonis.job(seconds=0.2)
+def known(environment: Environment) -> Iterator[Known]:
+    service, job = environment.service, environment.celonis.job(seconds=0.2)
     pipeline = service.pipeline(jobs=[job])
     run_id = service.execute({"pipeline": pipeline})
     assert service.closed(run_id)["status"] == "SUCCEEDED"
@@ -100,7 +100,7 @@ def known(ground: Ground) -> Iterator[Known]:
     (joined,) = service.call("POST", "/runs", {"pipeline": paused}).json()["runs"]
     url, credentials = service.stack.api_url, service.stack.credentials
     yield Known(url, credentials, pipeline, run_id, joined["run_id"], source)
-    ground.settled()
+    environment.settled()
 
 
 @api.parametrize()
@@ -142,8 +142,10 @@ def test_the_document_has_every_route_of_the_template() -> None:
     assert {f"{one.method} {one.path}" for one in openapi.OPERATIONS} == routes
 
 
-def test_nobody_is_served_without_a_signature(ground: Ground) -> None:
+def test_nobody_is_served_without_a_signature(environment: Environment) -> None:
     for operation in openapi.OPERATIONS:
         if not operation.is_open:
-            answer = ground.service.send(operation.method, operation.path.replace("{", "").replace("}", ""))
+            answer = environment.service.send(
+                operation.method, operation.path.replace("{", "").replace("}", "")
+            )
             assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import Service
+from tests.stack.runs.celonis import Celonis
+from tests.stack.runs.service import Service
 from tests.stack.triggers.calls import CALLS, SECRET, Call, source_of
 from tests.stack.triggers.signing import signed
 

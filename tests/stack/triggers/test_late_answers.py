@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stack.passages.celonis import Celonis
-from tests.stack.passages.service import Service
+from tests.stack.runs.celonis import Celonis
+from tests.stack.runs.service import Service
 
 LATE = 1.6
 """Seconds: longer than the trigger waits for one answer, and less than a request has in all."""

@@ -10,8 +10,8 @@ import pytest
 from celonis_refresh.aws.webhook_secrets import READ_SECONDS, READS_AT_ONCE
 from local.standing import STACK_NAME
 from local.waiting import until
-from tests.stack.passages.celonis import Celonis, Json
-from tests.stack.passages.service import Service
+from tests.stack.runs.celonis import Celonis, Json
+from tests.stack.runs.service import Service
 from tests.stack.triggers.watching import Watched
 
 OLD, NEW = "the-old-secret-of-the-sender-0001", "the-new-secret-of-the-sender-0002"

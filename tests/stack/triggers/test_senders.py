@@ -9,9 +9,9 @@ import pytest
 import requests
 
 from celonis_refresh.webhooks.senders import SENDERS
-from tests.stack.ground import Ground
-from tests.stack.passages.celonis import Json
-from tests.stack.passages.service import Service
+from tests.stack.environment import Environment
+from tests.stack.runs.celonis import Json
+from tests.stack.runs.service import Service
 from tests.stack.triggers.calls import CALLS, Call, source_of
 
 SIGNED_BY_AMAZON = {"aws_sns", "snowflake"}
@@ -32,29 +32,29 @@ class Sent(NamedTuple):
     executions: int
 
 
-def _sent(ground: Ground, name: str) -> Sent:
-    service, call = ground.service, CALLS[name](1)
-    job = ground.celonis.job(seconds=LONG)
+def _sent(environment: Environment, name: str) -> Sent:
+    service, call = environment.service, CALLS[name](1)
+    job = environment.celonis.job(seconds=LONG)
     pipeline = service.pipeline(jobs=[job])
     source = source_of(service, call, {"pipeline": pipeline})
     first, again = call.send(service, source), call.send(service, source)
     run_id = service.item(f"slot#{pipeline}")["run_id"]["S"]
     service.running(run_id)
-    ground.celonis.set_job(job, seconds=0.3)
-    ground.celonis.finish(job)
+    environment.celonis.set_job(job, seconds=0.3)
+    environment.celonis.finish(job)
     record = service.closed(run_id)
     if call.delivery is None:
         service.closed(again.json()["runs"][0]["run_id"])
-    return Sent(call, pipeline, source, first, again, record, len(ground.celonis.executions(job)))
+    return Sent(call, pipeline, source, first, again, record, len(environment.celonis.executions(job)))
 
 
 @pytest.fixture(scope="module")
-def all_sent(ground: Ground) -> dict[str, Sent]:
+def all_sent(environment: Environment) -> dict[str, Sent]:
     """All senders send at about the same time: most of what a passage takes is waiting."""
-    ground.celonis.reset()
+    environment.celonis.reset()
     with ThreadPoolExecutor(5) as pool:
-        sent = dict(zip(CALLS, pool.map(lambda name: _sent(ground, name), CALLS), strict=True))
-    ground.settled()
+        sent = dict(zip(CALLS, pool.map(lambda name: _sent(environment, name), CALLS), strict=True))
+    environment.settled()
     return sent
 
 
@@ -66,7 +66,7 @@ def test_these_are_all_the_senders() -> None:
 def test_an_event_of_the_sender_starts_its_pipeline(all_sent: dict[str, Sent], name: str) -> None:
     sent = all_sent[name]
     assert sent.record["status"] == "SUCCEEDED"
-    assert sent.record["wish"]["reasons"][0]["by"] == sent.source
+    assert sent.record["options"]["reasons"][0]["by"] == sent.source
     if sent.call.sender == "salesforce_outbound_message":
         assert (sent.first.status_code, "<Ack>true</Ack>" in sent.first.text) == (200, True)
         assert sent.first.headers["content-type"].startswith("text/xml")

@@ -1,11 +1,11 @@
-"""Requests that passed are told as boto3 and requests make them."""
+"""RunRequests that passed are told as boto3 and requests make them."""
 
 from __future__ import annotations
 
 import json
 
 from local.aws.http_server import Request
-from local.bench.lambdas.scene import first_of_each
+from local.bench.lambdas.environment import first_of_each
 from local.bench.lambdas.tap import aws_call, http_call, only_noted
 
 SIGNED = (

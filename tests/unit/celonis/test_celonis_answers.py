@@ -157,8 +157,8 @@ def test_any_other_404_is_a_missing_id() -> None:
 
 
 def test_a_409_says_that_something_else_is_under_way() -> None:
-    assert "under way" in _failure(409, call=START).hint
-    assert "under way" not in _failure(422, call=START).hint
+    assert "running" in _failure(409, call=START).hint
+    assert "running" not in _failure(422, call=START).hint
 
 
 def test_a_404_names_what_was_looked_for() -> None:

@@ -400,7 +400,7 @@ def test_no_secret_gets_into_the_error_of_a_token_request(method: Any, secret: s
 
 
 class _Shut:
-    """A gate that lets nothing pass, and notes what it is told."""
+    """A rate_limiter that lets nothing pass, and notes what it is told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[RateLimit | None, float | None]] = []
@@ -414,12 +414,14 @@ class _Shut:
 
 def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
     refused = Reply(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
-    celonis, gate = FakeCelonis(json_reply({"id": "j", "status": None}), refused), _Shut()
-    client = CelonisClient(Connection("main", BASE, ApiKey(KEY)), session=session_to(celonis), gate=gate)
-    assert client.urgent().job("p", "j") == Job("j")
+    celonis, rate_limiter = FakeCelonis(json_reply({"id": "j", "status": None}), refused), _Shut()
+    client = CelonisClient(
+        Connection("main", BASE, ApiKey(KEY)), session=session_to(celonis), rate_limiter=rate_limiter
+    )
+    assert client.ignoring_rate_limit().job("p", "j") == Job("j")
     with pytest.raises(CelonisThrottled, match="cancelling"):
-        client.urgent().cancel_job("p", "j")
+        client.ignoring_rate_limit().cancel_job("p", "j")
     with pytest.raises(CelonisThrottled, match="Shut"):
         client.job("p", "j")
     assert len(celonis.sent) == 2
-    assert gate.told == [(None, None), (RateLimit(None, 0, 4.0), 4.0)]
+    assert rate_limiter.told == [(None, None), (RateLimit(None, 0, 4.0), 4.0)]

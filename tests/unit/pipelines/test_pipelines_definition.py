@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.conversion.convert import to_json
 from celonis_refresh.pipelines.definition import (
     HOUR,
     MAX_DOCUMENT,
@@ -24,6 +23,7 @@ from celonis_refresh.pipelines.definition import (
 from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.modes import LoadKind, Mode
 from celonis_refresh.pipelines.reading import parse_definition, parse_inline
+from celonis_refresh.validation.convert import to_json
 
 PAGE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/pool-1"
 FULL: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a run does: the definition under a wish, without what is done already."""
+"""What a run does: the definition under a options, without what is done already."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import LoadKind, Mode
+from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import Wish, wish
 
 JOBS: list[object] = [
     [{"job": "job-a", "mode": "DELTA"}, {"job": "job-b", "timeout": 60}],
@@ -23,9 +23,9 @@ CACHED = {"data_model": "model-c", "kind": "from_cache"}
 BY_A_JOB = {"data_model": "model-d", "started_by": "job"}
 
 
-def plan(wanted: Wish | None = None, skip: tuple[str, ...] = (), **fields: Any) -> Plan:
+def plan(wanted: RunOptions | None = None, skip: tuple[str, ...] = (), **fields: Any) -> Plan:
     document = {"data_pool": "p", **(fields or {"jobs": JOBS, "loads": [COMPLETE, PARTIAL, CACHED]})}
-    return make_plan(read_definition("The definition", Definition, document), wanted or Wish(), skip)
+    return make_plan(read_definition("The definition", Definition, document), wanted or RunOptions(), skip)
 
 
 def test_steps_are_numbered_in_the_order_of_the_definition() -> None:
@@ -62,25 +62,25 @@ def test_steps_carry_what_the_definition_says_of_them() -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_mode_that_is_wished_for_is_every_jobs(mode: Mode) -> None:
-    assert {job.mode for job in plan(wish(mode.value, None, [])).jobs} == {mode}
+    assert {job.mode for job in plan(make_options(mode.value, None, [])).jobs} == {mode}
 
 
 def test_everything_wished_for_is_a_complete_load_of_every_model() -> None:
-    loads = plan(wish(None, "all", [])).loads
+    loads = plan(make_options(None, "all", [])).loads
     assert [(load.kind, load.tables, load.wanted, load.names_tables) for load in loads] == [
         (LoadKind.COMPLETE, (), (), False)
     ] * 3
 
 
 def test_tables_wished_for_take_the_place_of_what_is_defined() -> None:
-    loads = plan(wish(None, ["VBAP", "LIKP"], [])).loads
+    loads = plan(make_options(None, ["VBAP", "LIKP"], [])).loads
     assert [(load.wanted, load.only_wanted, load.names_tables) for load in loads] == [
         (("LIKP", "VBAP"), True, True)
     ] * 3
 
 
 def test_tables_wished_for_besides_come_on_top_and_each_model_is_asked_for_them() -> None:
-    loads = plan(wish(None, ["LIKP"], []).join(Wish())).loads
+    loads = plan(make_options(None, ["LIKP"], []).join(RunOptions())).loads
     assert [(load.wanted, load.only_wanted, load.names_tables) for load in loads] == [
         (("LIKP",), False, True)
     ] * 3
@@ -90,7 +90,7 @@ def test_only_a_partial_load_needs_the_names_of_tables_where_nothing_is_wished_f
     assert [load.names_tables for load in plan().loads] == [False, True, False]
 
 
-UNITED = wish(None, ["VBAK"], []).join(wish(None, ["LIKP"], []))
+UNITED = make_options(None, ["VBAK"], []).join(make_options(None, ["LIKP"], []))
 
 
 def test_lists_that_were_united_take_the_place_of_what_is_defined_in_the_only_model() -> None:
@@ -103,8 +103,10 @@ def test_lists_that_were_united_come_on_top_where_one_may_have_named_no_table_of
     assert [load.only_wanted for load in plan(UNITED).loads] == [False] * 3
 
 
-@pytest.mark.parametrize("wanted", [Wish(), wish("FULL", "all", []), wish(None, ["VBAK"], []), UNITED])
-def test_no_wish_reaches_a_load_that_a_job_starts(wanted: Wish) -> None:
+@pytest.mark.parametrize(
+    "wanted", [RunOptions(), make_options("FULL", "all", []), make_options(None, ["VBAK"], []), UNITED]
+)
+def test_no_wish_reaches_a_load_that_a_job_starts(wanted: RunOptions) -> None:
     (load,) = plan(wanted, jobs=JOBS, loads=[{**BY_A_JOB, "timeout": 30, "on_warning": "fail"}]).loads
     assert (load.kind, load.tables, load.wanted, load.only_wanted) == (LoadKind.COMPLETE, (), (), False)
     assert (load.timeout, load.on_warning, load.started_by) == (30, "fail", "job")

@@ -9,10 +9,10 @@ import pytest
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.pipelines.resolution import SHOWN, ResolvedLoad, UnknownTable, resolve
-from celonis_refresh.pipelines.wishes import Reason, Wish, wish
 
 SALES = [
     ModelTable("t-1", "VBAK", None, "VBAK"),
@@ -31,13 +31,13 @@ def load(model: str, *tables: str, kind: str = "complete") -> dict[str, Any]:
 
 def resolved(
     loads: list[dict[str, Any]],
-    wanted: Wish | None = None,
+    wanted: RunOptions | None = None,
     skip: tuple[str, ...] = (),
     *,
     dropped: list[str] | None = None,
 ) -> list[ResolvedLoad]:
     definition = read_definition("The definition", Definition, {"data_pool": "p", "loads": loads})
-    plan = make_plan(definition, wanted or Wish(), skip)
+    plan = make_plan(definition, wanted or RunOptions(), skip)
     models = {each.data_model: MODELS[each.data_model] for each in plan.loads if each.names_tables}
     found = resolve(plan, models)
     assert list(found.loads) == [each.step for each in plan.loads]
@@ -78,11 +78,11 @@ def test_a_load_without_tables_asks_for_none(kind: str) -> None:
 
 @pytest.mark.parametrize("defined", [load("sales"), load("sales", kind="from_cache"), load("sales", "KNA1")])
 def test_tables_wished_for_take_the_place_of_any_load(defined: dict[str, Any]) -> None:
-    assert resolved([defined], wish(None, ["VBAK"], [])) == [partial(t_1="VBAK")]
+    assert resolved([defined], make_options(None, ["VBAK"], [])) == [partial(t_1="VBAK")]
 
 
 def test_a_model_that_has_none_of_the_tables_wished_for_is_loaded_as_defined() -> None:
-    wanted = wish(None, ["EKKO"], [])
+    wanted = make_options(None, ["EKKO"], [])
     assert resolved([load("sales"), load("buying")], wanted) == [EVERYTHING, partial(t_5="EKKO")]
     assert resolved([load("sales", "VBAK"), load("buying")], wanted)[0] == partial(t_1="VBAK")
 
@@ -96,19 +96,19 @@ def test_a_model_that_has_none_of_the_tables_wished_for_is_loaded_as_defined() -
     ],
 )
 def test_tables_wished_for_besides_come_on_top(defined: dict[str, Any], expected: ResolvedLoad) -> None:
-    assert resolved([defined], Wish().join(wish(None, ["VBAK"], []))) == [expected]
+    assert resolved([defined], RunOptions().join(make_options(None, ["VBAK"], []))) == [expected]
 
 
 def test_a_table_wished_for_besides_may_be_in_a_model_that_is_loaded_as_a_whole() -> None:
     loads = [load("sales"), load("buying", kind="from_cache")]
-    assert resolved(loads, Wish().join(wish(None, ["VBAK"], []))) == [
+    assert resolved(loads, RunOptions().join(make_options(None, ["VBAK"], []))) == [
         EVERYTHING,
         ResolvedLoad(LoadKind.FROM_CACHE, {}),
     ]
 
 
 def test_lists_for_two_models_load_both_as_each_alone_would() -> None:
-    united = wish(None, ["VBAK"], []).join(wish(None, ["EKKO"], []))
+    united = make_options(None, ["VBAK"], []).join(make_options(None, ["EKKO"], []))
     assert resolved([load("sales"), load("buying")], united) == [EVERYTHING, EVERYTHING]
     assert resolved([load("sales", "Items"), load("buying", "Orders")], united) == [
         partial(t_1="VBAK", t_2="Items"),
@@ -129,14 +129,16 @@ def test_a_table_that_the_model_of_a_defined_load_lacks_is_told_with_those_it_ha
 
 def test_a_table_wished_for_that_no_model_has_is_told_with_those_of_all() -> None:
     with pytest.raises(UnknownTable) as caught:
-        resolved([load("sales"), load("buying")], wish(None, ["BSEG", "VBAK"], []))
+        resolved([load("sales"), load("buying")], make_options(None, ["BSEG", "VBAK"], []))
     assert caught.value.tables == ("BSEG",)
     assert set(caught.value.known) == {"Customers", "Items", "KNA1", "VBAK", "VBAP", "EKKO", "Orders"}
 
 
-def of(number: int, *tables: str) -> Wish:
+def of(number: int, *tables: str) -> RunOptions:
     """What one trigger wants; all loads as defined if it names no tables."""
-    return wish(None, list(tables) or None, [Reason("2026-01-01T00:00:00.000Z", str(number), "erp", "")])
+    return make_options(
+        None, list(tables) or None, [Reason("2026-01-01T00:00:00.000Z", str(number), "erp", "")]
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,9 @@ def of(number: int, *tables: str) -> Wish:
         (of(2).join(of(3, "VBAK")), [partial(t_1="VBAK", t_2="Items")]),
     ],
 )
-def test_an_unknown_table_of_one_merged_trigger_is_dropped(good: Wish, expected: list[ResolvedLoad]) -> None:
+def test_an_unknown_table_of_one_merged_trigger_is_dropped(
+    good: RunOptions, expected: list[ResolvedLoad]
+) -> None:
     for wanted in (of(1, "BSEG").join(good), of(1, "BSEG", "BKPF").join(good)):
         unknown = sorted({"BSEG", "BKPF"} & wanted.tables)
         assert resolved([load("sales", "Items")], wanted, dropped=unknown) == expected
@@ -171,7 +175,9 @@ def test_what_is_dropped_is_named_in_a_warning() -> None:
 
 
 @pytest.mark.parametrize("wanted", [of(1, "BSEG"), of(1, "BSEG").join(of(2, "BKPF")), of(1, "BSEG", "VBAK")])
-def test_where_no_trigger_wants_anything_that_there_is_an_unknown_table_is_an_error(wanted: Wish) -> None:
+def test_where_no_trigger_wants_anything_that_there_is_an_unknown_table_is_an_error(
+    wanted: RunOptions,
+) -> None:
     with pytest.raises(UnknownTable) as caught:
         resolved([load("sales")], wanted)
     assert set(caught.value.tables) == wanted.tables - {"VBAK"}
@@ -190,7 +196,7 @@ def test_tables_of_a_pipeline_whose_loads_are_gone_by_now_are_unknown() -> None:
 
 
 def test_a_table_wished_for_may_belong_to_a_model_that_is_left_out() -> None:
-    loads, wanted = [load("sales"), load("buying", "Orders")], wish(None, ["VBAK"], [])
+    loads, wanted = [load("sales"), load("buying", "Orders")], make_options(None, ["VBAK"], [])
     assert resolved(loads, wanted, skip=("sales",)) == [partial(t_6="t-6")]
 
 
@@ -212,5 +218,5 @@ def test_the_id_of_a_table_may_be_written_in_capitals() -> None:
         Definition,
         {"data_pool": "p", "loads": [{"data_model": "m", "kind": "partial", "tables": [table.upper()]}]},
     )
-    found = resolve(make_plan(definition, Wish()), {"m": [ModelTable(table, "VBAK")]})
+    found = resolve(make_plan(definition, RunOptions()), {"m": [ModelTable(table, "VBAK")]})
     assert found.loads["load-0"].tables == {table: "VBAK"}

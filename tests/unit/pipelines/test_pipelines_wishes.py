@@ -1,4 +1,4 @@
-"""What a trigger may wish for, and how two wishes become one."""
+"""What a trigger may options for, and how two run_options become one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from msgspec.structs import replace
 from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.options import (
+    MAX_REASONS,
+    Reason,
+    RunOptions,
+    check_applicable,
+    covering,
+    make_options,
+)
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import MAX_REASONS, Reason, Wish, check_applicable, covering, wish
 
 
 def reason(number: int, at: str = "2026-01-01T00:00:00.000Z") -> Reason:
@@ -22,25 +29,27 @@ def reason(number: int, at: str = "2026-01-01T00:00:00.000Z") -> Reason:
 
 def refused(mode: object = None, tables: object = None) -> InvalidTrigger:
     with pytest.raises(InvalidTrigger) as caught:
-        wish(mode, tables, [reason(1)])
+        make_options(mode, tables, [reason(1)])
     return caught.value
 
 
 def test_nothing_wished_for_is_the_pipeline_as_defined() -> None:
-    assert wish(None, None, []) == Wish(mode=None, as_defined=True, complete=False, tables=frozenset())
+    assert make_options(None, None, []) == RunOptions(
+        mode=None, as_defined=True, complete=False, tables=frozenset()
+    )
 
 
 def test_tables_take_the_place_of_the_definition() -> None:
-    wanted = wish("DELTA", ["VBAK", "VBAP", "VBAK"], [reason(1)])
-    assert wanted == Wish(Mode.DELTA, False, False, frozenset({"VBAK", "VBAP"}), False, (reason(1),))
+    wanted = make_options("DELTA", ["VBAK", "VBAP", "VBAK"], [reason(1)])
+    assert wanted == RunOptions(Mode.DELTA, False, False, frozenset({"VBAK", "VBAP"}), False, (reason(1),))
 
 
 def test_all_tables_are_a_complete_load() -> None:
-    assert wish(None, "all", []) == Wish(as_defined=False, complete=True)
+    assert make_options(None, "all", []) == RunOptions(as_defined=False, complete=True)
 
 
 def test_a_table_may_be_called_all() -> None:
-    assert wish(None, ["all"], []).tables == {"all"}
+    assert make_options(None, ["all"], []).tables == {"all"}
 
 
 @pytest.mark.parametrize(("last", "complete"), [("x" * 256, False), ("x" * 255 + "ü", True)])
@@ -48,19 +57,22 @@ def test_tables_whose_names_take_more_than_64_kb_become_a_complete_load(last: st
     names = [last, *(f"{number:02x}".ljust(256, "ü") for number in range(128))]
     assert (sum(len(name.encode()) for name in names) > MAX_TABLE_BYTES) == complete
     half = len(names) // 2
-    for wanted in (wish(None, names, []), wish(None, names[:half], []).join(wish(None, names[half:], []))):
+    for wanted in (
+        make_options(None, names, []),
+        make_options(None, names[:half], []).join(make_options(None, names[half:], [])),
+    ):
         assert (wanted.complete, len(wanted.tables)) == (complete, 0 if complete else len(names))
 
 
 @pytest.mark.parametrize(("count", "complete"), [(MAX_TABLES, False), (MAX_TABLES + 1, True)])
 def test_more_tables_than_a_partial_load_takes_are_a_complete_load(count: int, complete: bool) -> None:
-    wanted = wish(None, [f"t{number}" for number in range(count)], [])
+    wanted = make_options(None, [f"t{number}" for number in range(count)], [])
     assert (wanted.complete, len(wanted.tables)) == (complete, 0 if complete else count)
 
 
 def test_the_same_table_twice_counts_once() -> None:
     tables = [f"t{number}" for number in range(MAX_TABLES)]
-    assert not wish(None, tables * 2, []).complete
+    assert not make_options(None, tables * 2, []).complete
 
 
 @pytest.mark.parametrize("mode", ["full", "", "INCREMENTAL", 1, True, ["FULL"], {"FULL": 1}])
@@ -104,38 +116,42 @@ def test_a_value_that_is_refused_is_never_repeated(secret: str, shape: Any, fiel
 def test_full_beats_what_is_defined_and_that_beats_delta(
     one: str | None, other: str | None, both: str | None
 ) -> None:
-    assert wish(one, None, []).join(wish(other, None, [])).mode == both
+    assert make_options(one, None, []).join(make_options(other, None, [])).mode == both
 
 
 def test_lists_of_tables_are_united() -> None:
-    both = wish(None, ["VBAK"], []).join(wish(None, ["VBAP"], []))
-    assert both == Wish(as_defined=False, tables=frozenset({"VBAK", "VBAP"}), united=True)
+    both = make_options(None, ["VBAK"], []).join(make_options(None, ["VBAP"], []))
+    assert both == RunOptions(as_defined=False, tables=frozenset({"VBAK", "VBAP"}), united=True)
 
 
 def test_the_same_list_again_is_not_united() -> None:
-    wanted = wish(None, ["VBAK", "VBAP"], [])
-    assert wanted.join(wish(None, ["VBAP", "VBAK"], [])) == wanted
+    wanted = make_options(None, ["VBAK", "VBAP"], [])
+    assert wanted.join(make_options(None, ["VBAP", "VBAK"], [])) == wanted
 
 
 def test_as_defined_and_tables_are_both_wanted() -> None:
-    both = wish(None, None, []).join(wish(None, ["VBAP"], []))
-    assert both == Wish(as_defined=True, tables=frozenset({"VBAP"}))
+    both = make_options(None, None, []).join(make_options(None, ["VBAP"], []))
+    assert both == RunOptions(as_defined=True, tables=frozenset({"VBAP"}))
 
 
 @pytest.mark.parametrize("tables", [None, ["VBAK"], "all"])
 def test_a_complete_load_beats_every_other(tables: object) -> None:
-    assert wish(None, "all", []).join(wish(None, tables, [])) == Wish(as_defined=False, complete=True)
+    assert make_options(None, "all", []).join(make_options(None, tables, [])) == RunOptions(
+        as_defined=False, complete=True
+    )
 
 
 def test_tables_that_are_too_many_together_become_a_complete_load() -> None:
     half, rest = [[f"{kind}{number}" for number in range(MAX_TABLES // 2)] for kind in "ab"]
-    assert len(wish(None, half, []).join(wish(None, rest, [])).tables) == MAX_TABLES
-    assert wish(None, half, []).join(wish(None, [*rest, "c"], [])) == Wish(as_defined=False, complete=True)
+    assert len(make_options(None, half, []).join(make_options(None, rest, [])).tables) == MAX_TABLES
+    assert make_options(None, half, []).join(make_options(None, [*rest, "c"], [])) == RunOptions(
+        as_defined=False, complete=True
+    )
 
 
 def test_the_earliest_reasons_are_kept_and_each_once() -> None:
-    late = wish(None, None, [reason(number, "2026-01-02T00:00:00.000Z") for number in range(15)])
-    early = wish(None, None, [reason(number) for number in range(15)])
+    late = make_options(None, None, [reason(number, "2026-01-02T00:00:00.000Z") for number in range(15)])
+    early = make_options(None, None, [reason(number) for number in range(15)])
     kept = late.join(early).join(early).reasons
     assert kept == (*early.reasons, *late.reasons[: MAX_REASONS - 15])
 
@@ -144,9 +160,9 @@ def test_the_earliest_reasons_are_kept_and_each_once() -> None:
     ("numbers", "merged"), [((1,), False), ((1, 1), False), ((1, 2), True), ((1, 2, 1), True)]
 )
 def test_a_wish_knows_whether_several_triggers_were_merged(numbers: tuple[int, ...], merged: bool) -> None:
-    whole = Wish()
+    whole = RunOptions()
     for number in numbers:
-        whole = whole.join(wish(None, None, [reason(number)]))
+        whole = whole.join(make_options(None, None, [reason(number)]))
     assert whole.merged is merged
     assert replace(whole, reasons=(reason(9),)).merged is merged
 
@@ -163,7 +179,7 @@ def test_tables_of_a_pipeline_that_loads_none_by_itself_are_refused(
     started_by: tuple[str, ...], tables: object
 ) -> None:
     with pytest.raises(InvalidTrigger) as caught:
-        check_applicable("otc", job_loads(*started_by), wish(None, tables, []))
+        check_applicable("otc", job_loads(*started_by), make_options(None, tables, []))
     assert [problem.field for problem in caught.value.problems] == ["tables"]
     assert "'otc' has no data model load" in str(caught.value)
 
@@ -173,9 +189,9 @@ def test_a_mode_for_a_pipeline_without_jobs_is_refused(mode: str) -> None:
     document = {"data_pool": "p", "loads": [{"data_model": "m"}]}
     definition = read_definition("The definition", Definition, document)
     with pytest.raises(InvalidTrigger, match="'otc' has no data job") as caught:
-        check_applicable("otc", definition, wish(mode, ["VBAK"], []))
+        check_applicable("otc", definition, make_options(mode, ["VBAK"], []))
     assert [problem.field for problem in caught.value.problems] == ["mode"]
-    check_applicable("otc", definition, wish(None, ["VBAK"], []))
+    check_applicable("otc", definition, make_options(None, ["VBAK"], []))
 
 
 @given(
@@ -187,25 +203,25 @@ def test_options_that_are_not_valid_are_covered_by_everything(mode: object, tabl
     assert found.mode == (mode if mode in ("FULL", "DELTA", None) else "FULL")
     assert found.complete == (tables not in (None, ["VBAK"]))
     assert (found.merged, found.warnings) == (True, ("w" * 300,))
-    assert Wish.from_json(found.to_json()) == found
+    assert RunOptions.from_json(found.to_json()) == found
 
 
 def test_warnings_are_joined_each_once_and_few() -> None:
-    parts = [Wish(warnings=(f"w-{number}",)) for number in range(7)]
+    parts = [RunOptions(warnings=(f"w-{number}",)) for number in range(7)]
     for order in (parts, parts[::-1], [*parts, *parts]):
-        whole = Wish()
+        whole = RunOptions()
         for part in order:
             whole = whole.join(part)
         assert whole.warnings == ("w-0", "w-1", "w-2", "w-3", "w-4")
 
 
 def test_tables_of_a_pipeline_with_a_load_of_its_own_are_taken() -> None:
-    check_applicable("otc", job_loads("job", "run"), wish(None, ["VBAK"], []))
-    check_applicable("otc", job_loads(), wish("FULL", None, []))
+    check_applicable("otc", job_loads("job", "run"), make_options(None, ["VBAK"], []))
+    check_applicable("otc", job_loads(), make_options("FULL", None, []))
 
 
 def test_the_json_of_a_wish_is_what_the_record_shows() -> None:
-    joined = wish("FULL", ["VBAK"], [reason(2)]).join(wish(None, ["VBAP"], [reason(1)]))
+    joined = make_options("FULL", ["VBAK"], [reason(2)]).join(make_options(None, ["VBAP"], [reason(1)]))
     at, by = "2026-01-01T00:00:00.000Z", "erp"
     assert joined.to_json() == {
         "mode": "FULL",

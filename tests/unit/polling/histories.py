@@ -7,7 +7,7 @@ from math import exp
 from random import Random
 from typing import Any
 
-from celonis_refresh.polling.durations import learn
+from celonis_refresh.steps.polling.durations import learn
 
 
 def history(successes: Iterable[float], failures: Iterable[float] = ()) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from celonis_refresh.polling.durations import REMEMBERED, durations, failure_rate, learn
+from celonis_refresh.steps.polling.durations import REMEMBERED, durations, failure_rate, learn
 
 
 def test_the_first_run_makes_the_document() -> None:

@@ -7,8 +7,8 @@ from math import exp, log
 
 import pytest
 
-from celonis_refresh.polling.expectation import (
-    LEAST_DEVIATION,
+from celonis_refresh.steps.polling.expectation import (
+    MIN_DEVIATION,
     PRIOR_CENTRE,
     PRIOR_DEVIATION,
     PRIOR_SPREAD,
@@ -130,7 +130,7 @@ def test_failures_alone_leave_the_success_unknown() -> None:
 def test_odd_histories_make_an_expectation(successes: list[float]) -> None:
     expected = expect(history(successes))
     assert weights(expected) == pytest.approx(1.0)
-    assert all(cluster.spread >= LEAST_DEVIATION for cluster in expected.clusters)
+    assert all(cluster.spread >= MIN_DEVIATION for cluster in expected.clusters)
     assert all(expected.hazard(at / 4) >= 0 for at in range(200))
 
 
@@ -158,4 +158,4 @@ def test_a_deviation_is_shrunk_less_the_more_runs_tell_it() -> None:
     assert deviation(1, 0.0) == PRIOR_DEVIATION
     few, many = deviation(2, 0.05**2), deviation(20, 0.05**2)
     assert 0.05 < many < few < PRIOR_DEVIATION
-    assert deviation(20, 0.0) >= LEAST_DEVIATION
+    assert deviation(20, 0.0) >= MIN_DEVIATION

@@ -1,10 +1,10 @@
-"""Asking less while little is left of a rate limit."""
+"""SharedRateLimiter less while little is left of a rate limit."""
 
 from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.polling.rate_limits import is_scarce, pause, spread, turn
+from celonis_refresh.rate_limits.headers import is_scarce, pause, spread, turn
 
 
 @pytest.mark.parametrize(

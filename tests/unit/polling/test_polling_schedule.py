@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 import celonis_refresh
-from celonis_refresh.polling.expectation import expect
-from celonis_refresh.polling.schedule import PROOF_WAIT, WEEK, Schedule
+from celonis_refresh.steps.polling.expectation import expect
+from celonis_refresh.steps.polling.schedule import PROOF_WAIT, WEEK, Schedule
 from tests.unit.polling.histories import chance, history, scattered
 
 HOUR = 3600.0
@@ -159,7 +159,7 @@ def test_importing_it_loads_nothing_heavy() -> None:
     layer = Path(celonis_refresh.__file__).parents[1]
     program = (
         "import sys; import random, dataclasses, typing, itertools; before = set(sys.modules);"
-        "import celonis_refresh.polling.schedule; print(*sorted(set(sys.modules) - before))"
+        "import celonis_refresh.steps.polling.schedule; print(*sorted(set(sys.modules) - before))"
     )
     told = subprocess.run(
         [sys.executable, "-c", program],

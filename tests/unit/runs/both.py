@@ -11,8 +11,8 @@ import botocore.session
 from botocore.exceptions import ClientError
 
 from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.table import Table
 from tests.fakes.clock import Clock
@@ -102,7 +102,7 @@ def definition(*jobs: str, **fields: Any) -> Definition:
 def claim(pipeline: str = "otc", number: int = 1, **fields: Any) -> Claim:
     """A claim whose ids end with ``number``."""
     given: dict[str, Any] = {
-        "wish": Wish(),
+        "options": RunOptions(),
         "run_id": f"{pipeline}-{number}",
         "follow_up_id": f"{pipeline}-follow-{number}",
         "definition": definition("job-a"),

@@ -9,16 +9,16 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, RunStatus, new_record
-from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.runs.table import Action, ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
 from tests.unit.runs.both import Both, create_table, outcome, table_of
 
 KEYS = ("run#a", "run#b")
 Make = Callable[[Table, str], Action]
-ITEM = {**new_record("a", "otc", Wish(), "2026-01-01T00:00:00.000Z"), "expires": 5, "rev": 1}
+ITEM = {**new_record("a", "otc", RunOptions(), "2026-01-01T00:00:00.000Z"), "expires": 5, "rev": 1}
 
 numbers = st.integers(0, 2)
 conditions: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
@@ -96,7 +96,7 @@ def _write(table: Table, actions: list[Action]) -> None:
             table.delete(actions[0], deadline)
         else:
             table.transact(actions, deadline)
-    except (Refused, ClientError):
+    except (ConditionFailed, ClientError):
         return  # moto said the same
 
 

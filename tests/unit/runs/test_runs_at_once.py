@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from celonis_refresh.pipelines.wishes import Wish, wish
+from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Claims
 from celonis_refresh.runs.records import Records
@@ -67,7 +67,7 @@ def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: 
     claims, results = Claims(threads_table, time), list[Accepted]()
 
     def one(number: int) -> None:
-        wanted = claim(number=number, wish=wish(None, [f"t{number}"], []))
+        wanted = claim(number=number, options=make_options(None, [f"t{number}"], []))
         deadline = Deadline.after(30.0, time)
         results.extend(claims.accept([wanted], [keys.delivery("erp", str(number))], deadline).results)
 
@@ -77,9 +77,9 @@ def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: 
     slot = threads_table.get(keys.slot("otc")) or {}
     assert (slot["run_id"], slot["pending"]["run_id"]) == (started.run_id, follow_up)
     records = Records(threads_table, time)
-    wishes = [records.get(started.run_id).wish, Wish.from_json(slot["pending"]["wish"])]
-    assert sorted(len(each.tables) for each in wishes) == [1, THREADS - 1]
-    assert frozenset[str]().union(*(each.tables for each in wishes)) == {f"t{n}" for n in range(THREADS)}
+    run_options = [records.get(started.run_id).options, RunOptions.from_json(slot["pending"]["options"])]
+    assert sorted(len(each.tables) for each in run_options) == [1, THREADS - 1]
+    assert frozenset[str]().union(*(each.tables for each in run_options)) == {f"t{n}" for n in range(THREADS)}
     assert records.find(follow_up) is None
 
 

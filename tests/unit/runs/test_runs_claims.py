@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.wishes import Reason, Wish, wish
+from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
 from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
@@ -23,8 +23,8 @@ from tests.unit.runs.both import Both, claim, definition
 AT = "2026-01-01T00:00:00.000Z"
 
 
-def tables(*names: str) -> Wish:
-    return wish(None, list(names), [Reason(AT, names[0], "erp", "")])
+def tables(*names: str) -> RunOptions:
+    return make_options(None, list(names), [Reason(AT, names[0], "erp", "")])
 
 
 def one(acceptance: Acceptance) -> Accepted:
@@ -41,12 +41,12 @@ def leave(table: Table, run_id: str, deadline: Deadline, *, paused: bool = False
 def test_a_free_pipeline_starts_with_slot_record_and_lease_written_at_once(
     claims: Claims, table: Table, client: Both, deadline: Deadline
 ) -> None:
-    wanted = claim(wish=wish("DELTA", ["VBAK"], []), skip=("model-z",))
+    wanted = claim(options=make_options("DELTA", ["VBAK"], []), skip=("model-z",))
     acceptance = claims.accept([wanted], ["delivery#erp#1"], deadline)
     assert acceptance.results == (Accepted("otc", "otc-1", "started", holds_lease=True),)
     assert (acceptance.duplicate, acceptance.earlier) == (False, {})
     assert client.calls == ["transact_write_items"]
-    record = new_record("otc-1", "otc", wanted.wish, AT, wanted.definition, ("model-z",))
+    record = new_record("otc-1", "otc", wanted.options, AT, wanted.definition, ("model-z",))
     assert table.get("run#otc-1") == record == acceptance.records["otc-1"]
     assert table.get("slot#otc") == {"pk": "slot#otc", "run_id": "otc-1", "rev": 1}
     assert table.get("lease#job#job-a") == {
@@ -108,13 +108,13 @@ def test_triggers_of_a_busy_pipeline_join_into_one_follow_up(
 ) -> None:
     claims.accept([claim()], [], deadline)
     client.calls.clear()
-    second = one(claims.accept([claim(number=2, wish=tables("a"))], [], deadline))
+    second = one(claims.accept([claim(number=2, options=tables("a"))], [], deadline))
     assert client.calls == ["transact_write_items"] * 2
-    third = one(claims.accept([claim(number=3, wish=tables("b"))], [], deadline))
+    third = one(claims.accept([claim(number=3, options=tables("b"))], [], deadline))
     assert second == third == Accepted("otc", "otc-follow-2", "joined")
     pending = (table.get("slot#otc") or {})["pending"]
     assert pending["run_id"] == "otc-follow-2"
-    assert Wish.from_json(pending["wish"]) == tables("a").join(tables("b"))
+    assert RunOptions.from_json(pending["options"]) == tables("a").join(tables("b"))
     assert table.get("run#otc-follow-2") is None
     assert table.get("run#otc-2") is None
 
@@ -123,9 +123,9 @@ def test_a_wish_that_what_waits_covers_already_changes_nothing(
     claims: Claims, table: Table, deadline: Deadline
 ) -> None:
     claims.accept([claim()], [], deadline)
-    claims.accept([claim(number=2, wish=tables("a"))], [], deadline)
+    claims.accept([claim(number=2, options=tables("a"))], [], deadline)
     before = table.get("slot#otc")
-    again = one(claims.accept([claim(number=3, wish=tables("a"))], ["delivery#erp#3"], deadline))
+    again = one(claims.accept([claim(number=3, options=tables("a"))], ["delivery#erp#3"], deadline))
     assert again.run_id == "otc-follow-2"
     assert table.get("slot#otc") == before
     assert table.get("delivery#erp#3") is not None
@@ -186,7 +186,7 @@ def test_the_id_of_a_run_that_has_expired_is_free_even_if_the_record_still_stand
     claims: Claims, clock: Clock, table: Table, deadline: Deadline
 ) -> None:
     """Step Functions takes the name of an execution again after 90 days."""
-    old = {**new_record("otc-1", "otc", Wish(), "2025-01-01T00:00:00.000Z"), "status": RunStatus.FAILED}
+    old = {**new_record("otc-1", "otc", RunOptions(), "2025-01-01T00:00:00.000Z"), "status": RunStatus.FAILED}
     table.transact([table.put({**old, "expires": int(clock.now) - 1})], deadline)
     assert one(claims.accept([claim()], [], deadline)).status == "started"
     assert Records(table, clock).get("otc-1").is_open
@@ -240,9 +240,9 @@ PAUSED = definition("job-a", paused=True)
 def test_what_comes_during_a_pause_waits_where_it_can_be_listed(
     claims: Claims, table: Table, clock: Clock, deadline: Deadline
 ) -> None:
-    first = one(claims.accept([claim(definition=PAUSED, wish=tables("a"))], [], deadline))
+    first = one(claims.accept([claim(definition=PAUSED, options=tables("a"))], [], deadline))
     clock.now += 1
-    second = one(claims.accept([claim(number=2, definition=PAUSED, wish=tables("b"))], [], deadline))
+    second = one(claims.accept([claim(number=2, definition=PAUSED, options=tables("b"))], [], deadline))
     assert first == second == Accepted("otc", "otc-follow-1", "joined")
     slot = table.get("slot#otc") or {}
     assert (slot["status"], slot["position"]) == ("WAITING", f"{iso(START + 1)} otc")
@@ -253,11 +253,11 @@ def test_what_comes_during_a_pause_waits_where_it_can_be_listed(
 def test_the_first_trigger_after_a_pause_starts_what_waits_with_its_own(
     claims: Claims, table: Table, deadline: Deadline
 ) -> None:
-    claims.accept([claim(definition=PAUSED, wish=tables("a"))], [], deadline)
-    result = one(claims.accept([claim(number=2, wish=tables("b"))], [], deadline))
+    claims.accept([claim(definition=PAUSED, options=tables("a"))], [], deadline)
+    result = one(claims.accept([claim(number=2, options=tables("b"))], [], deadline))
     assert result == Accepted("otc", "otc-follow-1", "started", holds_lease=True)
     assert table.get("slot#otc") == {"pk": "slot#otc", "run_id": "otc-follow-1", "rev": 2}
-    assert Run(table.get("run#otc-follow-1") or {}).wish == tables("a").join(tables("b"))
+    assert Run(table.get("run#otc-follow-1") or {}).options == tables("a").join(tables("b"))
 
 
 def test_an_execution_has_a_name_already_and_so_joins_what_waits(
@@ -305,8 +305,8 @@ def test_what_may_not_join_starts_where_nothing_is_in_its_way(
 
 
 def test_two_triggers_of_one_pipeline_become_one_claim() -> None:
-    both = claim(wish=tables("a")).joined_by(claim(number=2, wish=tables("b"), may_join=False))
-    assert (both.run_id, both.wish, both.may_join) == ("otc-1", tables("a").join(tables("b")), False)
+    both = claim(options=tables("a")).joined_by(claim(number=2, options=tables("b"), may_join=False))
+    assert (both.run_id, both.options, both.may_join) == ("otc-1", tables("a").join(tables("b")), False)
 
 
 def test_a_run_id_that_is_taken_is_told(claims: Claims, deadline: Deadline) -> None:

@@ -13,9 +13,9 @@ from celonis_refresh.runs.errors import PipelinePaused, TableBusy
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import MAX_ACTIONS, Table
 from celonis_refresh.timing import Deadline, iso
-from tests.fakes.bench import Crashed
 from tests.fakes.clock import START, Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
+from tests.fakes.service import Crashed
 from tests.unit.runs.both import Both, claim, definition
 
 KEY = "delivery#erp#1"

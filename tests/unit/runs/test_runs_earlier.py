@@ -10,7 +10,7 @@ from celonis_refresh.runs.earlier import MAX_EARLIER, MAX_OPERANDS, Busy, Earlie
 from celonis_refresh.runs.errors import StaleBaseline, StepMoved
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
-from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.runs.table import ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START
 from tests.unit.runs.both import claim, definition
@@ -91,7 +91,7 @@ def test_the_condition_of_a_write_says_the_same_as_what_was_read(
     if shown:
         table.transact(actions, deadline)
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(ConditionFailed):
             table.transact(actions, deadline)
     assert (table.get("run#written") is not None) is shown
 
@@ -106,7 +106,7 @@ def test_an_execution_without_id_and_date_is_shown_only_by_time(table: Table, de
     nameless = Earlier().followed_by([], None, START + 60.0, shows_running=False)
     stored(table, nameless, deadline)
     assert not nameless.is_shown_by({"exec-1"}, STARTED, START)
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         table.transact(
             [check_shown(table, LEASE, {"exec-1"}, STARTED, START), table.put({"pk": "run#x"})], deadline
         )
@@ -194,7 +194,7 @@ def test_what_two_runs_store_in_the_same_moment_is_both_kept(
     found = leases.earlier(LEASE)
     leases.note_busy("one-1", LEASE, Busy(START + 60.0), deadline)
     late = found.with_busy("two-1", Busy(START + 60.0), START)
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         table.transact([late.write(table, LEASE, replaces=found)], deadline)
     leases.note_busy("two-1", LEASE, Busy(START + 60.0), deadline)
     assert set(leases.earlier(LEASE).busy) == {"one-1", "two-1"}
@@ -215,5 +215,5 @@ def test_a_write_that_has_not_read_the_item_waits_until_every_reading_shows_it(
     if holds:
         table.transact([check], deadline)
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(ConditionFailed):
             table.transact([check], deadline)

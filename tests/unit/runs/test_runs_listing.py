@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.lease_items import lease_item
-from celonis_refresh.runs.listing import FILTERED, SUMMARY, Listing, shown
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
+from celonis_refresh.workflow.listing import FILTERED, SUMMARY, Listing, shown
 from tests.fakes.clock import Clock
 from tests.unit.runs.both import Both, create_table, definition, table_of
 
@@ -38,7 +38,7 @@ def listing(moto_table: Table, clock: Clock) -> Listing:
 @pytest.fixture
 def add(moto_table: Table, deadline: Deadline) -> Callable[..., None]:
     def put(run_id: str, pipeline: str, at: str, **facts: Any) -> None:
-        record = new_record(run_id, pipeline, Wish(), at, definition("job-a"))
+        record = new_record(run_id, pipeline, RunOptions(), at, definition("job-a"))
         moto_table.transact([moto_table.put({**record, **facts})], deadline)
 
     return put
@@ -84,7 +84,7 @@ def test_pages_hold_every_run_once_newest_first(
     clock = Clock()
     table = table_of(Both(moto), create_table(moto), clock)
     items = [
-        {**new_record(f"run-{number:02}", name, Wish(), at), "status": ended}
+        {**new_record(f"run-{number:02}", name, RunOptions(), at), "status": ended}
         for number, (name, at, ended) in enumerate(made)
     ]
     table.transact([table.put(item) for item in items], Deadline.after(5, clock))
@@ -111,7 +111,7 @@ def test_a_rare_status_is_found_behind_many_others(
     moto_table: Table, listing: Listing, add: Callable[..., None], deadline: Deadline
 ) -> None:
     add("the-one", "otc", SECONDS[0], status=RunStatus.FAILED)
-    many = [new_record(f"run-{number}", "otc", Wish(), SECONDS[1]) for number in range(FILTERED)]
+    many = [new_record(f"run-{number}", "otc", RunOptions(), SECONDS[1]) for number in range(FILTERED)]
     moto_table.transact([moto_table.put(record) for record in many], deadline)
     add("run-x", "otc", SECONDS[2])
     page = listing.page(1, "otc", RunStatus.FAILED, None)
@@ -171,14 +171,14 @@ def test_all_that_stands_under_a_status_comes_oldest_first(
 def test_a_record_is_shown_without_what_the_table_keeps_for_itself() -> None:
     evidence = {"ours": "e-1", "proven_by": "id", "seen": 3}
     step = {"rev": 3, "evidence": evidence, "baseline": {"ids": []}, "sent_by": 1.5, "outcome": "SUCCEEDED"}
-    record = new_record("otc-1", "otc", Wish(), SECONDS[0], definition("job-a"), ("model-b",))
+    record = new_record("otc-1", "otc", RunOptions(), SECONDS[0], definition("job-a"), ("model-b",))
     document = shown(Run({**record, "expires": 1, "steps": {"job-0": step, "load-0": {"rev": 1}}}))
     assert document == {
         "run_id": "otc-1",
         "pipeline": "otc",
         "status": "OPENING",
         "created_at": SECONDS[0],
-        "wish": Wish().to_json(),
+        "options": RunOptions().to_json(),
         "definition": {"data_pool": "pool-1", "jobs": [{"job": "job-a"}]},
         "skip": ["model-b"],
         "steps": {
@@ -189,4 +189,4 @@ def test_a_record_is_shown_without_what_the_table_keeps_for_itself() -> None:
 
 
 def test_a_record_of_a_run_that_waited_is_shown_without_a_definition() -> None:
-    assert "definition" not in shown(Run(new_record("otc-1", "otc", Wish(), SECONDS[0])))
+    assert "definition" not in shown(Run(new_record("otc-1", "otc", RunOptions(), SECONDS[0])))

@@ -6,8 +6,8 @@ import pytest
 
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
 from celonis_refresh.pipelines.errors import InvalidDefinition
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus, new_record
@@ -28,7 +28,7 @@ def run(claims: Claims, records: Records, deadline: Deadline) -> Run:
 
 
 def test_a_run_is_found_by_its_id(run: Run, records: Records) -> None:
-    assert (run.run_id, run.pipeline, run.wish) == ("otc-1", "otc", Wish())
+    assert (run.run_id, run.pipeline, run.options) == ("otc-1", "otc", RunOptions())
     assert records.find("otc-1") == run
     assert records.get_open("otc-1") == run
 
@@ -131,19 +131,19 @@ INLINE = read_definition(
 
 @pytest.mark.parametrize("given", [definition("j", "k", settle=7), INLINE])
 def test_a_record_gives_back_the_definition_it_opened_with(given: Definition) -> None:
-    run = Run(new_record("otc-1", "otc", Wish(), "at", given, ("j",)))
+    run = Run(new_record("otc-1", "otc", RunOptions(), "at", given, ("j",)))
     assert (run.definition, run.has_definition) == (given, True)
     assert [job.job for job in run.plan.jobs] == ["k"][: len(given.jobs) - 1]
 
 
 def test_a_record_of_a_run_that_waited_has_no_definition_yet() -> None:
-    record = new_record("otc-1", "otc", Wish(), "at")
+    record = new_record("otc-1", "otc", RunOptions(), "at")
     assert "skip" not in record
     assert not Run(record).has_definition
 
 
 def test_a_definition_that_a_record_should_not_hold_is_told_with_its_run() -> None:
-    record = new_record("otc-1", "otc", Wish(), "at", definition("j"))
+    record = new_record("otc-1", "otc", RunOptions(), "at", definition("j"))
     run = Run({**record, "definition": '{"data_pool": "p"}'})
     with pytest.raises(InvalidDefinition, match="definition in the record of run otc-1 is not valid"):
         _ = run.definition

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from celonis_refresh.celonis.parsing import MAX_ID, MAX_STATUS
-from celonis_refresh.passage.looking import without_repeats
-from celonis_refresh.passage.work import MAX_LISTED
 from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.earlier import MAX_EARLIER
 from celonis_refresh.runs.sizes import (
@@ -26,7 +24,9 @@ from celonis_refresh.runs.sizes import (
     step_bytes,
 )
 from celonis_refresh.steps.observation import Activity, Baseline, ListedExecution, Observation
+from celonis_refresh.steps.observe import without_repeats
 from celonis_refresh.steps.ownership import SETS, Evidence
+from celonis_refresh.steps.target import MAX_LISTED
 from tests.fakes import limits
 
 values = st.recursive(
@@ -120,7 +120,7 @@ def largest(step: str) -> dict[str, Any]:
             ("began", "sent_by", "answered_at", "started_date", "stopping", "list_failing_since"), at
         ),
         **dict.fromkeys(
-            ("answered", "shows_running", "two_spaces", "refused", "told_to_cancel", "held"), True
+            ("answered", "shows_running", "two_spaces", "refused", "cancel_requested", "held"), True
         ),
         **dict.fromkeys(("posts", "polls", "rounds", "rev"), 999999),
     }

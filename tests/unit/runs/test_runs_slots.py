@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.pipelines.wishes import Wish, wish
+from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
-from celonis_refresh.runs.table import Refused, Table
+from celonis_refresh.runs.table import ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.unit.runs.both import claim, definition
 
 EARLIER = "2025-12-31T23:59:59.000Z"
 LATER = "2026-01-01T01:00:00.000Z"
-WANTED = wish("DELTA", ["VBAK"], [])
+WANTED = make_options("DELTA", ["VBAK"], [])
 
 
 def slot_of(table: Table) -> Mapping[str, Any]:
@@ -37,14 +37,14 @@ def busy(claims: Claims, table: Table, deadline: Deadline) -> Table:
 @pytest.fixture
 def followed(busy: Table, claims: Claims, deadline: Deadline) -> Table:
     """Run otc-1 is under way, and otc-follow-2 waits."""
-    claims.accept([claim(number=2, wish=WANTED)], [], deadline)
+    claims.accept([claim(number=2, options=WANTED)], [], deadline)
     return busy
 
 
 @pytest.fixture
 def waiting(table: Table, claims: Claims, deadline: Deadline) -> Table:
     """Nothing is under way, and otc-follow-1 waits."""
-    claims.accept([claim(definition=definition("job-a", paused=True), wish=WANTED)], [], deadline)
+    claims.accept([claim(definition=definition("job-a", paused=True), options=WANTED)], [], deadline)
     return table
 
 
@@ -65,7 +65,7 @@ def test_what_waits_gets_the_slot_and_the_record_it_was_told(followed: Table, de
     slot = {"pk": "slot#otc", "run_id": "otc-follow-2", "released_at": LATER, "rev": 3}
     assert slot_of(followed) == slot
     run = Run(followed.get("run#otc-follow-2") or {})
-    assert (run.status, run.wish, run.item["created_at"]) == (RunStatus.OPENING, WANTED, LATER)
+    assert (run.status, run.options, run.item["created_at"]) == (RunStatus.OPENING, WANTED, LATER)
     assert not run.has_definition
 
 
@@ -106,13 +106,13 @@ def test_a_run_that_waited_for_the_end_of_a_pause_is_not_created_before_the_run_
 def test_what_waits_in_a_free_slot_becomes_its_run(waiting: Table, deadline: Deadline) -> None:
     waiting.transact(start_waiting(waiting, "otc", slot_of(waiting), LATER), deadline)
     assert slot_of(waiting) == {"pk": "slot#otc", "run_id": "otc-follow-1", "rev": 2}
-    assert Run(waiting.get("run#otc-follow-1") or {}).wish == WANTED
+    assert Run(waiting.get("run#otc-follow-1") or {}).options == WANTED
 
 
 def test_what_waits_is_started_once(waiting: Table, deadline: Deadline) -> None:
     slot = slot_of(waiting)
     waiting.transact(start_waiting(waiting, "otc", slot, LATER), deadline)
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         waiting.transact(start_waiting(waiting, "otc", slot, LATER), deadline)
 
 
@@ -140,7 +140,7 @@ MOVES: dict[str, Change] = {
 @pytest.mark.parametrize("move", MOVES)
 def test_only_the_run_that_holds_the_slot_moves_it(move: str, followed: Table, deadline: Deadline) -> None:
     slot = slot_of(followed)
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         followed.transact(MOVES[move](followed, slot, "otc-2"), deadline)
     assert slot_of(followed) == slot
 
@@ -153,26 +153,26 @@ def test_a_slot_that_somebody_joined_since_it_was_read_is_not_moved(
     move: Change, followed: Table, claims: Claims, deadline: Deadline
 ) -> None:
     read = slot_of(followed)
-    claims.accept([claim(number=3, wish=wish("FULL", "all", []))], [], deadline)
+    claims.accept([claim(number=3, options=make_options("FULL", "all", []))], [], deadline)
     after = slot_of(followed)
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         followed.transact(move(followed, read, "otc-1"), deadline)
     assert slot_of(followed) == after
-    assert Wish.from_json(after["pending"]["wish"]).complete
+    assert RunOptions.from_json(after["pending"]["options"]).complete
 
 
 def test_a_slot_that_was_started_or_joined_since_it_was_read_is_not_started(
     waiting: Table, claims: Claims, deadline: Deadline
 ) -> None:
     read = slot_of(waiting)
-    claims.accept([claim(number=2, is_execution=True, wish=wish("FULL", None, []))], [], deadline)
-    with pytest.raises(Refused):
+    claims.accept([claim(number=2, is_execution=True, options=make_options("FULL", None, []))], [], deadline)
+    with pytest.raises(ConditionFailed):
         waiting.transact(start_waiting(waiting, "otc", read, LATER), deadline)
     assert "run_id" not in slot_of(waiting)
 
 
 def test_what_waits_behind_a_run_is_not_started_beside_it(followed: Table, deadline: Deadline) -> None:
     slot = slot_of(followed)
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         followed.transact(start_waiting(followed, "otc", slot, LATER), deadline)
     assert slot_of(followed) == slot

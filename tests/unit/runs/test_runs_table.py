@@ -14,7 +14,7 @@ from botocore.exceptions import (
 )
 
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, Refused, Table
+from celonis_refresh.runs.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START, Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error, table_of
@@ -57,7 +57,7 @@ def test_a_transaction_writes_nothing_where_one_condition_does_not_hold(
         table.change("b", "SET #n = :two", "#n = :two", {"two": 2}),
         table.check("c", "attribute_exists(pk)"),
     ]
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         table.transact(actions, deadline)
     assert caught.value.found == (None, {"pk": "b", "n": 1}, {})
     assert [table.get(key) for key in "abc"] == [None, {"pk": "b", "n": 1}, None]
@@ -65,7 +65,7 @@ def test_a_transaction_writes_nothing_where_one_condition_does_not_hold(
 
 def test_a_single_update_tells_what_was_there(table: Table, deadline: Deadline) -> None:
     table.transact([table.put({"pk": "a", "n": 1})], deadline)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         table.update(table.change("a", "SET #n = :two", "#n = :two", {"two": 2}), deadline)
     assert caught.value.found == ({"pk": "a", "n": 1},)
     table.update(table.change("a", "SET #n = :two", "#n = :one", {"one": 1, "two": 2}), deadline)
@@ -74,7 +74,7 @@ def test_a_single_update_tells_what_was_there(table: Table, deadline: Deadline) 
 
 def test_a_single_delete_is_conditional_too(table: Table, deadline: Deadline) -> None:
     table.transact([table.put({"pk": "a", "n": 1})], deadline)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         table.delete(table.remove("a", "#n = :two", {"two": 2}), deadline)
     assert caught.value.found == ({"pk": "a", "n": 1},)
     table.delete(table.remove("a", "#n = :one", {"one": 1}), deadline)
@@ -82,7 +82,7 @@ def test_a_single_delete_is_conditional_too(table: Table, deadline: Deadline) ->
 
 
 def test_a_condition_on_an_item_that_is_not_there_finds_nothing(table: Table, deadline: Deadline) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         table.delete(table.remove("a", "#n = :two", {"two": 2}), deadline)
     assert caught.value.found == ({},)
 
@@ -166,7 +166,7 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
     assert len(tokens) == 3
     assert len(set(tokens)) == 1
     assert len(tokens[0]) <= 36
-    with pytest.raises(Refused):
+    with pytest.raises(ConditionFailed):
         table.transact([table.put({"pk": "a", "n": 1}, "attribute_not_exists(pk)")], deadline)
 
 
@@ -180,21 +180,21 @@ def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: Clock, dea
 
     table = table_of(FakeDynamoDB(after=after), clock)
     change = table.change("a", "SET #n = :n", "attribute_not_exists(pk)", {"n": 1})
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         table.update(change, deadline)
-    assert (caught.value.found, caught.value.again) == (({"pk": "a", "n": 1},), True)
-    with pytest.raises(Refused) as caught:
+    assert (caught.value.found, caught.value.retried) == (({"pk": "a", "n": 1},), True)
+    with pytest.raises(ConditionFailed) as caught:
         table.update(change, deadline)
-    assert not caught.value.again
+    assert not caught.value.retried
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
 def test_what_botocore_sent_again_counts_as_well(attempts: int, clock: Clock, deadline: Deadline) -> None:
     told = {"ResponseMetadata": {"RetryAttempts": attempts, "HTTPStatusCode": 400}}
     table = table_of(failing(client_error("ConditionalCheckFailedException", "x", **told)), clock)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         write(table, "update", deadline)
-    assert caught.value.again is (attempts > 0)
+    assert caught.value.retried is (attempts > 0)
 
 
 def test_every_transaction_has_a_token_of_its_own(table: Table, client: Both, deadline: Deadline) -> None:
@@ -277,7 +277,7 @@ def test_a_condition_counts_more_than_a_conflict_beside_it(clock: Clock, deadlin
     ]
     error = client_error("TransactionCanceledException", "x", CancellationReasons=reasons)
     table = table_of(failing(error), clock)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConditionFailed) as caught:
         table.transact([table.put({"pk": key}, "attribute_not_exists(pk)") for key in "ab"], deadline)
     assert caught.value.found == (None, {"pk": "b"})
 

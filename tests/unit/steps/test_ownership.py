@@ -9,7 +9,6 @@ import pytest
 from msgspec.structs import replace
 
 from celonis_refresh.celonis.records import Load
-from celonis_refresh.passage.work import load_observation
 from celonis_refresh.steps.observation import Activity, Baseline, ListedExecution, Observation
 from celonis_refresh.steps.ownership import (
     CLOCK_TOLERANCE,
@@ -19,6 +18,7 @@ from celonis_refresh.steps.ownership import (
     Start,
     determine_ownership,
 )
+from celonis_refresh.steps.target import load_observation
 
 SETTLE = 120.0
 EARLY, LATE, CONFIRMED = 10.0, 130.0, 250.0

@@ -6,19 +6,19 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from celonis_refresh.passage.accepting import Accepting
-from celonis_refresh.passage.reconciling import Findings, Reconciling
-from celonis_refresh.passage.requesting import Requests
-from celonis_refresh.passage.steering import Steering
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
-from celonis_refresh.runs.listing import Listing
+from celonis_refresh.runs.queued import Lookup
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.runs.waiting import Lookup
 from celonis_refresh.timing import iso
-from tests.fakes.bench import RUN
+from celonis_refresh.workflow.accept import TriggerAcceptor
+from celonis_refresh.workflow.commands import RunCommands
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.reconcile import Findings, Reconciler
+from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.parts import reconciling_over, steering_over
-from tests.unit.passage.exit import Exit
+from tests.fakes.service import RUN
+from tests.unit.workflow.close_harness import Exit
 
 ROUND_SECONDS = 237.0
 """What a round of reconcile has, less what its answer needs."""
@@ -36,7 +36,7 @@ class Desk(Exit):
         self.definitions.setdefault("otc", self.definition)
         self._ids = itertools.count(100)
         bench = self.bench
-        self.accepting = Accepting(bench.claims, self.defined, self._new_id, bench.clock)
+        self.accepting = TriggerAcceptor(bench.claims, self.defined, self._new_id, bench.clock)
         self.listing = Listing(bench.table, bench.clock)
 
     def defined(self, name: str) -> Definition:
@@ -48,17 +48,17 @@ class Desk(Exit):
         return f"{name}-{next(self._ids)}"
 
     @property
-    def requests(self) -> Requests:
-        return Requests(
+    def requests(self) -> RunRequests:
+        return RunRequests(
             self.accepting, self.executions, Lookup(self.bench.table, self.bench.records), self.listing
         )
 
     @property
-    def steering(self) -> Steering:
+    def steering(self) -> RunCommands:
         return steering_over(self.bench, self.executions, self.accepting, self.definitions)
 
     @property
-    def reconciling(self) -> Reconciling:
+    def reconciling(self) -> Reconciler:
         return reconciling_over(self.bench, self.executions, self.closing)
 
     def round(self, seconds: float = ROUND_SECONDS) -> Findings:

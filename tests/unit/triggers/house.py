@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.opening import Execution, Opened, Opening
-from celonis_refresh.passage.reconciling import Findings
-from celonis_refresh.passage.requesting import Requests
-from celonis_refresh.passage.steering import Steering
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.listing import Listing
-from celonis_refresh.runs.waiting import Lookup
-from tests.fakes.bench import Crashed
+from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.workflow.commands import RunCommands
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.reconcile import Findings
+from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.parts import closing_over, reconciling_over, steering_over
-from tests.unit.passage.entrance import Entrance
+from tests.fakes.service import Crashed
+from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
 ROUND_SECONDS = 237.0
 CLOSE_SECONDS = 117.0
 LONG = 60.0
 """Seconds after which nobody who began something is at it still."""
-MOST_TRIES = 3
+MAX_TRIES = 3
 Moment = Literal["before", "after"]
 
 
@@ -57,7 +57,7 @@ class Calls:
 
 
 @dataclass
-class House(Entrance):
+class ServiceHarness(WebhookHarness):
     """``inputs``: of executions that were started by hand; ``told``: the runs and executions of notices.
 
     ``unheard``: the ends of executions reach nobody.
@@ -73,13 +73,13 @@ class House(Entrance):
         self.listen(Calls())
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         self.listing = Listing(bench.table, bench.clock)
-        self.opening = Opening(bench.tasks.means, self.accepting, self.tables, bench.clock)
-        self.requests = Requests(
+        self.opening = RunOpener(bench.tasks.means, self.accepting, self.tables, bench.clock)
+        self.requests = RunRequests(
             self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
         )
 
     @property
-    def steering(self) -> Steering:
+    def steering(self) -> RunCommands:
         return steering_over(self.bench, self.executions, self.accepting, self.definitions)
 
     def listen(self, calls: Calls) -> Calls:
@@ -182,7 +182,7 @@ class House(Entrance):
 
 
 def _tried(act: Callable[[], Any]) -> Any:
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         try:
             return act()
         except Crashed:

@@ -10,19 +10,24 @@ import pytest
 from botocore import endpoint
 
 from celonis_refresh.aws.clients import CLIENT_TIMEOUTS
-from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, Secrets, is_passing
+from celonis_refresh.aws.configuration import (
+    ConfigurationUnavailable,
+    Parameters,
+    Secrets,
+    is_transient_error,
+)
 from celonis_refresh.aws.executions import StateMachine
-from celonis_refresh.aws.kept import Kept
-from celonis_refresh.aws.known_sources import KnownSources
+from celonis_refresh.aws.source_cache import SourceCache
+from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
-from celonis_refresh.passage.accepting import Accepting
-from celonis_refresh.passage.request_time import ANSWER_SECONDS, RequestTime
-from celonis_refresh.passage.triggering import Reply, Triggering
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
+from celonis_refresh.workflow.accept import TriggerAcceptor
+from celonis_refresh.workflow.webhook import Reply, WebhookHandler
+from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
 from tests.fakes.aws import Asked, Failure, Wire
-from tests.fakes.bench import JOB, POOL, Bench
-from tests.unit.passage.entrance import FUNCTION_SECONDS, SECRET, Entrance
+from tests.fakes.service import JOB, POOL, ServiceHarness
+from tests.unit.workflow.webhook_harness import FUNCTION_SECONDS, SECRET, WebhookHarness
 
 PIPELINE = {"data_pool": POOL, "jobs": [{"job": JOB}]}
 SOURCE, RULES, CLAIM = "/stack/sources/shop", "/stack/pipelines/otc", "TransactWriteItems"
@@ -54,22 +59,22 @@ class Trigger:
         }
         wire.secrets = {"stack/webhooks/shop": {"current": SECRET}}
         clients: Any = wire.client("dynamodb")
-        self.door = Entrance(Bench(wire.clock, clients))
+        self.door = WebhookHarness(ServiceHarness(wire.clock, clients))
         self.bench = self.door.bench
         self.bench.job().before(600.0)
         self.bench.model()
         parameters = Parameters(wire.client("ssm"), "stack")
         secrets = Secrets(wire.client("secretsmanager"), "stack")
-        known = KnownSources(parameters, wire.clock)
+        known = SourceCache(parameters, wire.clock)
         kept = webhook_secrets(secrets.webhook, wire.clock)
-        sources = Kept(known.source, 60, wire.clock, is_passing)
-        definitions = Kept(parameters.pipeline, DEFINITION_SECONDS, wire.clock, is_passing)
+        sources = TtlCache(known.source, 60, wire.clock, is_transient_error)
+        definitions = TtlCache(parameters.pipeline, DEFINITION_SECONDS, wire.clock, is_transient_error)
         self.ids = 0
-        self.triggering = Triggering(
+        self.triggering = WebhookHandler(
             source=sources.get,
             secrets=kept.get,
-            renewed=kept.renew_seldom,
-            accepting=Accepting(self.bench.claims, definitions.get, self._new_id, wire.clock),
+            refreshed_secrets=kept.refresh_if_allowed,
+            accepting=TriggerAcceptor(self.bench.claims, definitions.get, self._new_id, wire.clock),
             tasks=self.bench.tasks,
             tables=self.door.tables,
             records=self.bench.records,

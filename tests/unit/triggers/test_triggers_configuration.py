@@ -17,7 +17,7 @@ from celonis_refresh.aws.configuration import (
     Secrets,
     SecretUnreadable,
     UnknownSource,
-    is_passing,
+    is_transient_error,
 )
 from celonis_refresh.celonis.errors import ConnectionInvalid
 from celonis_refresh.errors import RefreshError
@@ -86,7 +86,7 @@ def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Excep
     ):
         with pytest.raises(ConfigurationUnavailable) as told:
             ask()
-        assert is_passing(told.value)
+        assert is_transient_error(told.value)
         assert str(told.value).endswith("Try again.")
 
 
@@ -94,7 +94,7 @@ def test_what_does_not_pass_is_raised_as_it_is() -> None:
     aws = Aws(error=refusal("AccessDeniedException"))
     with pytest.raises(ClientError) as told:
         aws.secrets.webhook("github")
-    assert not is_passing(told.value)
+    assert not is_transient_error(told.value)
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure"])
@@ -127,7 +127,7 @@ def test_the_secret_of_a_connection_that_cannot_be_read_is_named(error: Exceptio
     with pytest.raises(SecretUnreadable) as told:
         Aws(error=error).secrets.connection("main")
     assert said in str(told.value)
-    assert not is_passing(told.value)
+    assert not is_transient_error(told.value)
 
 
 def test_a_part_of_the_pipelines_is_listed_with_few_requests() -> None:

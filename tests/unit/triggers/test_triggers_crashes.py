@@ -16,35 +16,35 @@ from typing import Any, NamedTuple
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed
 from celonis_refresh.webhooks.request import WebhookRequest
-from tests.fakes.bench import JOB, MODEL, Crashed, job_definition, load_definition
-from tests.unit.passage.entrance import SECRET, source_of
-from tests.unit.triggers.house import Calls, Death, House
+from tests.fakes.service import JOB, MODEL, Crashed, job_definition, load_definition
+from tests.unit.triggers.house import Calls, Death, ServiceHarness
+from tests.unit.workflow.webhook_harness import SECRET, source_of
 
 PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
 OTHER_JOB = "job-b"
 
 
 FEW = 20
-"""Calls of a scene after which it dies at no more reads of a definition: a batch has one for each event."""
+"""Calls of a scenario after which it dies at no more reads of a definition: a batch has one an event."""
 
 
-class Scene(NamedTuple):
+class Scenario(NamedTuple):
     """``make``: a house in which all is ready; ``act``: what the function does that dies."""
 
     name: str
-    make: Callable[[], House]
-    act: Callable[[House], Any]
+    make: Callable[[], ServiceHarness]
+    act: Callable[[ServiceHarness], Any]
 
 
-def _house() -> House:
+def _house() -> ServiceHarness:
     """Two pipelines: a job and a load, and a job."""
-    house = House()
+    house = ServiceHarness()
     house.definitions = {
         "otc": job_definition(loads=[PARTIAL]),
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
@@ -56,39 +56,39 @@ def _house() -> House:
     return house
 
 
-def _deaths(scene: Scene) -> list[Death]:
+def _deaths(scenario: Scenario) -> list[Death]:
     """Before and after each call that the function makes where nothing happens to it."""
-    house = scene.make()
+    house = scenario.make()
     calls = house.listen(Calls())
-    scene.act(house)
+    scenario.act(house)
     assert len(calls.seen) > 1
     return [each for each in calls.seen if each.number <= FEW or each.call != "GetParameter"]
 
 
-def _dies(scene: Scene, death: Death) -> House:
+def _dies(scenario: Scenario, death: Death) -> ServiceHarness:
     """The house once the function has died there."""
-    house = scene.make()
+    house = scenario.make()
     house.listen(Calls(death))
     with pytest.raises(Crashed):
-        scene.act(house)
+        scenario.act(house)
     house.listen(Calls())
     return house
 
 
-def _at_each_death(scene: Scene) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Plays a test for every death in the scene; the one that fails is named in a note."""
+def _at_each_death(scenario: Scenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Plays a test for every death in the scenario; the one that fails is named in a note."""
 
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
         def played(**more: Any) -> None:
-            for death in _deaths(scene):
+            for death in _deaths(scenario):
                 try:
-                    test(scene, death, **more)
+                    test(scenario, death, **more)
                 except BaseException as error:
-                    error.add_note(f"{scene.name}, which died {death}")
+                    error.add_note(f"{scenario.name}, which died {death}")
                     raise
 
         signature = inspect.signature(test)
-        own = [each for name, each in signature.parameters.items() if name not in ("scene", "death")]
+        own = [each for name, each in signature.parameters.items() if name not in ("scenario", "death")]
         played.__name__, played.__doc__ = test.__name__, test.__doc__
         played.__dict__["__signature__"] = signature.replace(parameters=own)
         return played
@@ -96,7 +96,7 @@ def _at_each_death(scene: Scene) -> Callable[[Callable[..., None]], Callable[...
     return decorated
 
 
-def _finished(house: House, *pipelines: str, runs: int = 1) -> None:
+def _finished(house: ServiceHarness, *pipelines: str, runs: int = 1) -> None:
     """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
     house.play()
     for pipeline in pipelines:
@@ -108,21 +108,21 @@ def _finished(house: House, *pipelines: str, runs: int = 1) -> None:
 # ---------------------------------------------------------------- who claims
 
 
-def _deliver(house: House) -> Any:
+def _deliver(house: ServiceHarness) -> Any:
     return house.deliver("d-1", source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
 
 
-def _join(house: House) -> Any:
+def _join(house: ServiceHarness) -> Any:
     return house.deliver("d-2")
 
 
-def _under_way() -> House:
+def _under_way() -> ServiceHarness:
     house = _house()
     house.deliver("d-0")
     return house
 
 
-def _half_delivered() -> House:
+def _half_delivered() -> ServiceHarness:
     """A delivery started one of its pipelines; the other was not defined then, and is now."""
     house = _house()
     p2p = house.definitions.pop("p2p")
@@ -140,15 +140,15 @@ def _batch(numbers: range) -> WebhookRequest:
     return WebhookRequest({"content-type": "application/json"}, {"token": SECRET}, body)
 
 
-def _deliver_batch(house: House, numbers: range = range(EVENTS)) -> Any:
+def _deliver_batch(house: ServiceHarness, numbers: range = range(EVENTS)) -> Any:
     return house.receive(_batch(numbers), source_of({"pipeline": "otc"}, sender="azure_event_grid"))
 
 
-def _request(house: House) -> Any:
+def _request(house: ServiceHarness) -> Any:
     return house.post(key="k-1")
 
 
-def _failed() -> House:
+def _failed() -> ServiceHarness:
     """A run that failed after its job; the load is left."""
     house = _house()
     house.deliver("d-0")
@@ -162,22 +162,22 @@ def _failed() -> House:
     return house
 
 
-def _retry(house: House) -> Any:
+def _retry(house: ServiceHarness) -> Any:
     first, *_ = sorted(house.runs(), key=lambda run_id: run_id)
     return house.retry(first)
 
 
-DELIVERY = Scene("a delivery", _house, _deliver)
-REST = Scene("a delivery of which one pipeline is left", _half_delivered, _deliver)
-BATCH = Scene("a batch", _house, _deliver_batch)
-JOINING = Scene("a delivery that joins", _under_way, _join)
-REQUEST = Scene("a request", _house, _request)
-RETRY = Scene("a retry", _failed, _retry)
+DELIVERY = Scenario("a delivery", _house, _deliver)
+REST = Scenario("a delivery of which one pipeline is left", _half_delivered, _deliver)
+BATCH = Scenario("a batch", _house, _deliver_batch)
+JOINING = Scenario("a delivery that joins", _under_way, _join)
+REQUEST = Scenario("a request", _house, _request)
+RETRY = Scenario("a retry", _failed, _retry)
 
 
 @_at_each_death(DELIVERY)
-def test_a_delivery_sent_again_leads_to_one_run_each(scene: Scene, death: Death) -> None:
-    house = _dies(scene, death)
+def test_a_delivery_sent_again_leads_to_one_run_each(scenario: Scenario, death: Death) -> None:
+    house = _dies(scenario, death)
     claimed = bool(house.runs())
     reply = _deliver(house)
     assert reply.status == (200 if claimed else 202)
@@ -188,17 +188,19 @@ def test_a_delivery_sent_again_leads_to_one_run_each(scene: Scene, death: Death)
 
 @_at_each_death(DELIVERY)
 def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
-    scene: Scene, death: Death
+    scenario: Scenario, death: Death
 ) -> None:
-    house = _dies(scene, death)
+    house = _dies(scenario, death)
     claimed = bool(house.runs())
     house.reconcile()
     _finished(house, "otc", "p2p", runs=1 if claimed else 0)
 
 
 @_at_each_death(REST)
-def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(scene: Scene, death: Death) -> None:
-    house = _dies(scene, death)
+def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
+    scenario: Scenario, death: Death
+) -> None:
+    house = _dies(scenario, death)
     claimed = bool(house.runs("p2p"))
     reply = _deliver(house)
     assert reply.status == (200 if claimed else 202)
@@ -212,8 +214,8 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(scene: Scen
     "sent", [range(EVENTS), range(EVENTS - 1, EVENTS)], ids=["the same batch", "its last event"]
 )
 @_at_each_death(BATCH)
-def test_a_batch_sent_again_leads_to_one_run(scene: Scene, death: Death, *, sent: range) -> None:
-    house = _dies(scene, death)
+def test_a_batch_sent_again_leads_to_one_run(scenario: Scenario, death: Death, *, sent: range) -> None:
+    house = _dies(scenario, death)
     claimed = bool(house.runs())
     reply = _deliver_batch(house, sent)
     assert reply.status == (200 if claimed else 202)
@@ -227,8 +229,8 @@ def test_a_batch_sent_again_leads_to_one_run(scene: Scene, death: Death, *, sent
 
 
 @_at_each_death(JOINING)
-def test_a_delivery_that_joined_is_one_run_that_follows(scene: Scene, death: Death) -> None:
-    house = _dies(scene, death)
+def test_a_delivery_that_joined_is_one_run_that_follows(scenario: Scenario, death: Death) -> None:
+    house = _dies(scenario, death)
     waits = house.bench.dynamodb.document(keys.slot("otc")).get("pending")
     reply = _join(house)
     assert reply.body.get("duplicate", False) is bool(waits)
@@ -237,8 +239,8 @@ def test_a_delivery_that_joined_is_one_run_that_follows(scene: Scene, death: Dea
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_death(REQUEST)
-def test_a_request_with_its_key_is_one_run(scene: Scene, death: Death, *, comes_again: bool) -> None:
-    house = _dies(scene, death)
+def test_a_request_with_its_key_is_one_run(scenario: Scenario, death: Death, *, comes_again: bool) -> None:
+    house = _dies(scenario, death)
     claimed = bool(house.runs())
     if comes_again:
         assert _request(house).get("duplicate", False) is claimed
@@ -249,8 +251,8 @@ def test_a_request_with_its_key_is_one_run(scene: Scene, death: Death, *, comes_
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_death(RETRY)
-def test_a_retry_is_one_run_of_what_was_left(scene: Scene, death: Death, *, comes_again: bool) -> None:
-    house = _dies(scene, death)
+def test_a_retry_is_one_run_of_what_was_left(scenario: Scenario, death: Death, *, comes_again: bool) -> None:
+    house = _dies(scenario, death)
     claimed = len(house.runs()) == 2
     if comes_again:
         assert _retry(house).get("duplicate", False) is claimed
@@ -268,7 +270,7 @@ def test_a_retry_is_one_run_of_what_was_left(scene: Scene, death: Death, *, come
 # ---------------------------------------------------------------- who works on a run
 
 
-def _scheduled() -> House:
+def _scheduled() -> ServiceHarness:
     """A model that was seen running before: a start of it that died before it was sent can be sent again."""
     house = _house()
     deadline, lease = house.bench.deadline(), keys.model_lease(MODEL)
@@ -278,7 +280,7 @@ def _scheduled() -> House:
     return house
 
 
-def _play(house: House) -> Any:
+def _play(house: ServiceHarness) -> Any:
     """The state machine, which tries nothing again."""
     opened = house.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
@@ -292,12 +294,12 @@ def _play(house: House) -> Any:
     house.close("nightly")
 
 
-PASSAGE = Scene("a scheduled run", _scheduled, _play)
+PASSAGE = Scenario("a scheduled run", _scheduled, _play)
 
 
 @_at_each_death(PASSAGE)
-def test_a_task_that_is_tried_again_does_nothing_twice(scene: Scene, death: Death) -> None:
-    house = _dies(scene, death)
+def test_a_task_that_is_tried_again_does_nothing_twice(scenario: Scenario, death: Death) -> None:
+    house = _dies(scenario, death)
     if house.executions.known["nightly"].status == "RUNNING":
         house.play()
     else:
@@ -311,10 +313,10 @@ def test_a_task_that_is_tried_again_does_nothing_twice(scene: Scene, death: Deat
 @pytest.mark.parametrize("heard", [True, False], ids=["event", "reconcile"])
 @_at_each_death(PASSAGE)
 def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
-    scene: Scene, death: Death, *, heard: bool
+    scenario: Scenario, death: Death, *, heard: bool
 ) -> None:
     """Its execution fails, or is stopped: what runs at Celonis is cancelled or left to its end."""
-    house = _dies(scene, death)
+    house = _dies(scenario, death)
     house.unheard = True
     house.end("nightly", "Lambda.Unknown")
     if heard:
@@ -334,7 +336,7 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
 # ---------------------------------------------------------------- who closes a run
 
 
-def _ended() -> House:
+def _ended() -> ServiceHarness:
     """A run failed while a trigger waits; nobody heard of it yet."""
     house = _house()
     house.deliver("d-0")
@@ -347,19 +349,19 @@ def _ended() -> House:
     return house
 
 
-def _first(house: House) -> str:
+def _first(house: ServiceHarness) -> str:
     return min(house.executions.known)
 
 
 UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
 """Better twice than never: who dies between telling and noting it leaves no trace of having told."""
-CLOSING = Scene("a closing", _ended, lambda house: house.close(_first(house)))
+CLOSING = Scenario("a closing", _ended, lambda house: house.close(_first(house)))
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_death(CLOSING)
-def test_an_end_is_written_told_and_followed(scene: Scene, death: Death, *, comes_again: bool) -> None:
-    house = _dies(scene, death)
+def test_an_end_is_written_told_and_followed(scenario: Scenario, death: Death, *, comes_again: bool) -> None:
+    house = _dies(scenario, death)
     first = _first(house)
     if comes_again:
         house.close(first)
@@ -377,7 +379,7 @@ def test_an_end_is_written_told_and_followed(scene: Scene, death: Death, *, come
 # ---------------------------------------------------------------- who cancels, who reconciles
 
 
-def _cancelled() -> House:
+def _cancelled() -> ServiceHarness:
     """A run is under way, and a trigger waits behind it."""
     house = _house()
     house.deliver("d-0")
@@ -387,12 +389,14 @@ def _cancelled() -> House:
     return house
 
 
-CANCEL = Scene("a cancel", _cancelled, lambda house: house.cancel(_first(house)))
+CANCEL = Scenario("a cancel", _cancelled, lambda house: house.cancel(_first(house)))
 
 
 @_at_each_death(CANCEL)
-def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(scene: Scene, death: Death) -> None:
-    house = _dies(scene, death)
+def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
+    scenario: Scenario, death: Death
+) -> None:
+    house = _dies(scenario, death)
     first = _first(house)
     with contextlib.suppress(RunClosed):
         house.cancel(first)
@@ -404,7 +408,7 @@ def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(scene: 
     assert house.left_over() == []
 
 
-def _mess() -> House:
+def _mess() -> ServiceHarness:
     """Runs that were never started, ended unnoticed or waited, a notice and a lease that were left behind."""
     house = _house()
     house.definitions |= {
@@ -436,18 +440,18 @@ def _mess() -> House:
     return house
 
 
-def _claimed(house: House, name: str) -> None:
-    claim = Claim(name, Wish(), f"{name}-1", f"{name}-2", house.definitions[name])
+def _claimed(house: ServiceHarness, name: str) -> None:
+    claim = Claim(name, RunOptions(), f"{name}-1", f"{name}-2", house.definitions[name])
     house.bench.claims.accept([claim], [], house.bench.deadline())
     house.executions.start(f"{name}-1")
 
 
-RECONCILING = Scene("a round", _mess, lambda house: house.reconcile())
+RECONCILING = Scenario("a round", _mess, lambda house: house.reconcile())
 
 
 @_at_each_death(RECONCILING)
-def test_a_round_that_died_is_finished_by_the_next(scene: Scene, death: Death) -> None:
-    house = _dies(scene, death)
+def test_a_round_that_died_is_finished_by_the_next(scenario: Scenario, death: Death) -> None:
+    house = _dies(scenario, death)
     house.reconcile()
     house.play()
     ended = {name: list(house.runs(name).values()) for name in house.definitions}

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.passage.request_time import ANSWER_SECONDS, HAND_OVER_SECONDS
-from celonis_refresh.passage.triggering import LEAST_CELONIS_SECONDS, Triggering
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.bench import MODEL, job_definition
+from celonis_refresh.workflow.webhook import MIN_CELONIS_SECONDS, WebhookHandler
+from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, START_EXECUTION_SECONDS
+from tests.fakes.service import MODEL, job_definition
 from tests.template import documents
-from tests.unit.passage.entrance import Entrance, source_of
+from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
 
-RESERVED = ANSWER_SECONDS - HAND_OVER_SECONDS
+RESERVED = ANSWER_SECONDS - START_EXECUTION_SECONDS
 """Seconds from the arrival by which the last call to Celonis must be over."""
 CONTEXT = SimpleNamespace(
     function_name="trigger",
@@ -44,7 +44,7 @@ def load(function: str) -> ModuleType:
 class Trigger:
     """The function over a bench; ``asked``: when each call to Celonis began."""
 
-    door: Entrance = field(default_factory=Entrance)
+    door: WebhookHarness = field(default_factory=WebhookHarness)
     asked: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,12 +67,12 @@ class Trigger:
         timeouts = self.door.bench.celonis.timeouts
         return [at + timeout for at, timeout in zip(self.asked, timeouts, strict=True)]
 
-    def _triggering(self) -> Triggering:
+    def _triggering(self) -> WebhookHandler:
         door = self.door
-        return Triggering(
+        return WebhookHandler(
             source=lambda _: source_of(),
             secrets=lambda _: door.secrets,
-            renewed=lambda _: door.renewed,
+            refreshed_secrets=lambda _: door.refreshed_secrets,
             accepting=door.accepting,
             tasks=door.bench.tasks,
             tables=door.tables,
@@ -121,7 +121,7 @@ def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
 def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_the_same(
     trigger: Trigger, age: float
 ) -> None:
-    assert RESERVED - age < LEAST_CELONIS_SECONDS
+    assert RESERVED - age < MIN_CELONIS_SECONDS
     told = trigger.answer(age)
     assert told["statusCode"] == 202
     (run,) = told["body"]["runs"]

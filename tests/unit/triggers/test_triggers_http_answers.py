@@ -14,7 +14,8 @@ from celonis_refresh.aws.configuration import (
     WebhookSecretUnreadable,
 )
 from celonis_refresh.errors import Problem, RefreshError
-from celonis_refresh.http_answers import (
+from celonis_refresh.pipelines.errors import InvalidTrigger
+from celonis_refresh.responses import (
     REFUSED_ALIKE,
     RETRY_SECONDS,
     STATUS,
@@ -22,7 +23,6 @@ from celonis_refresh.http_answers import (
     answering,
     error_answer,
 )
-from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs.errors import RunNotFound, TableBusy
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed, NotAuthentic, TooLarge
 

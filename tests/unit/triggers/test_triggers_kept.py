@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from celonis_refresh.aws.kept import FAILED_SECONDS, Kept
 from celonis_refresh.aws.token_bucket import TokenBucket
+from celonis_refresh.aws.ttl_cache import FAILED_SECONDS, TtlCache
 from tests.fakes.clock import Clock
 
 SECONDS = 60.0
@@ -30,7 +30,7 @@ class Shelf:
     error: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.kept = Kept(self._read, SECONDS, self.clock, lambda error: isinstance(error, Passing))
+        self.kept = TtlCache(self._read, SECONDS, self.clock, lambda error: isinstance(error, Passing))
 
     def _read(self, name: str) -> int:
         self.readings.append(name)
@@ -51,7 +51,7 @@ def test_a_value_is_read_once_while_it_is_young() -> None:
 
 def test_what_is_kept_for_no_time_is_read_every_time() -> None:
     shelf = Shelf()
-    shelf.kept = Kept(shelf._read, 0, shelf.clock, lambda error: isinstance(error, Passing))
+    shelf.kept = TtlCache(shelf._read, 0, shelf.clock, lambda error: isinstance(error, Passing))
     assert [shelf.kept.get("a"), shelf.kept.get("a")] == [1, 2]
     shelf.error = Passing()
     assert shelf.kept.get("a") == 2
@@ -59,7 +59,7 @@ def test_what_is_kept_for_no_time_is_read_every_time() -> None:
 
 def test_a_value_that_does_not_last_is_read_every_time() -> None:
     shelf = Shelf()
-    shelf.kept = Kept(shelf._read, SECONDS, shelf.clock, lasts=lambda value: value > 2)
+    shelf.kept = TtlCache(shelf._read, SECONDS, shelf.clock, lasts=lambda value: value > 2)
     assert [shelf.kept.get("a") for _ in range(5)] == [1, 2, 3, 3, 3]
 
 
@@ -69,7 +69,7 @@ def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
     shelf.error = Passing()
     shelf.clock.sleep(SECONDS * 10)
     assert shelf.kept.get("a") == 1
-    assert shelf.kept.renew_seldom("a") == 1
+    assert shelf.kept.refresh_if_allowed("a") == 1
     shelf.error = None
     shelf.clock.sleep(FAILED_SECONDS)
     assert shelf.kept.get("a") == 4
@@ -108,10 +108,10 @@ def test_an_error_that_lasts_is_told_whatever_was_known() -> None:
 def test_a_value_that_is_renewed_is_the_one_of_now_or_none() -> None:
     shelf = Shelf()
     shelf.kept.get("a")
-    assert [shelf.kept.renew("a"), shelf.kept.renew("a"), shelf.kept.get("a")] == [2, 3, 3]
+    assert [shelf.kept.refresh("a"), shelf.kept.refresh("a"), shelf.kept.get("a")] == [2, 3, 3]
     shelf.error = Passing()
     with pytest.raises(Passing):
-        shelf.kept.renew("a")
+        shelf.kept.refresh("a")
     assert shelf.kept.get("a") == 3
 
 
@@ -125,17 +125,17 @@ def limited(size: int = 2) -> Shelf:
 def test_a_limit_bounds_what_strangers_cause() -> None:
     shelf = limited()
     shelf.kept.get("a")
-    assert [shelf.kept.renew_seldom("a") for _ in range(100)] == [2] * 100
+    assert [shelf.kept.refresh_if_allowed("a") for _ in range(100)] == [2] * 100
     shelf.clock.sleep(SECONDS - 0.1)
-    assert shelf.kept.renew_seldom("a") == 2
+    assert shelf.kept.refresh_if_allowed("a") == 2
     shelf.clock.sleep(0.2)
-    assert shelf.kept.renew_seldom("a") == 3
+    assert shelf.kept.refresh_if_allowed("a") == 3
     assert shelf.readings == ["a"] * 3
 
 
 def test_one_name_does_not_use_up_the_readings_of_another() -> None:
     shelf = limited(1)
-    assert [shelf.kept.renew_seldom("a"), shelf.kept.renew_seldom("b")] == [1, 2]
+    assert [shelf.kept.refresh_if_allowed("a"), shelf.kept.refresh_if_allowed("b")] == [1, 2]
 
 
 def test_a_reading_that_failed_counts_too() -> None:
@@ -143,7 +143,7 @@ def test_a_reading_that_failed_counts_too() -> None:
     shelf.kept.get("a")
     shelf.error = Passing()
     for _ in range(10):
-        assert shelf.kept.renew_seldom("a") == 1
+        assert shelf.kept.refresh_if_allowed("a") == 1
     assert len(shelf.readings) == 2
 
 
@@ -168,7 +168,7 @@ def test_a_value_that_is_gone_does_not_come_back_when_no_reading_is_allowed() ->
     shelf.error = Lasting()
     for _ in range(3):
         with pytest.raises(Lasting):
-            shelf.kept.renew_seldom("a")
+            shelf.kept.refresh_if_allowed("a")
         with pytest.raises(Lasting):
             shelf.kept.get("a")
 

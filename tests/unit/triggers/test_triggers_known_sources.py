@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
-from celonis_refresh.aws.known_sources import LIST_SECONDS, MOST_MISSES, WARY_SECONDS, KnownSources
+from celonis_refresh.aws.source_cache import LIST_SECONDS, MAX_MISSES, WARY_SECONDS, SourceCache
 from tests.fakes.clock import Clock
 
 REAL = ("github", "fivetran")
@@ -60,44 +60,44 @@ def store() -> Store:
 
 
 @pytest.fixture
-def known(store: Store, clock: Clock) -> KnownSources:
-    return KnownSources(Parameters(cast("Any", store), "stack"), clock)
+def known(store: Store, clock: Clock) -> SourceCache:
+    return SourceCache(Parameters(cast("Any", store), "stack"), clock)
 
 
-def test_a_real_source_is_one_question(known: KnownSources, store: Store) -> None:
+def test_a_real_source_is_one_question(known: SourceCache, store: Store) -> None:
     assert known.text("github") == "text of /stack/sources/github"
     assert store.asked == ["/stack/sources/github"]
 
 
-def flood(known: KnownSources, names: int = 100) -> None:
+def flood(known: SourceCache, names: int = 100) -> None:
     for number in range(names):
         with pytest.raises(UnknownSource):
             known.text(f"forged-{number}")
 
 
 def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
-    known: KnownSources, store: Store
+    known: SourceCache, store: Store
 ) -> None:
-    flood(known, MOST_MISSES)
+    flood(known, MAX_MISSES)
     store.sources.add("new")
     assert known.text("new") == "text of /stack/sources/new"
 
 
-def test_a_flood_of_names_that_are_none_is_a_few_questions(known: KnownSources, store: Store) -> None:
+def test_a_flood_of_names_that_are_none_is_a_few_questions(known: SourceCache, store: Store) -> None:
     flood(known)
     assert store.asked == [
-        *(f"/stack/sources/forged-{number}" for number in range(MOST_MISSES)),
+        *(f"/stack/sources/forged-{number}" for number in range(MAX_MISSES)),
         "/stack/sources/",
     ]
 
 
-def test_real_sources_are_read_in_the_middle_of_a_flood(known: KnownSources) -> None:
+def test_real_sources_are_read_in_the_middle_of_a_flood(known: SourceCache) -> None:
     flood(known)
     assert [known.text(name) for name in REAL] == [f"text of /stack/sources/{name}" for name in REAL]
 
 
 def test_a_source_that_is_made_during_a_flood_is_known_soon(
-    known: KnownSources, store: Store, clock: Clock
+    known: SourceCache, store: Store, clock: Clock
 ) -> None:
     flood(known)
     store.sources.add("new")
@@ -107,9 +107,9 @@ def test_a_source_that_is_made_during_a_flood_is_known_soon(
 
 
 def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
-    known: KnownSources, store: Store, clock: Clock
+    known: SourceCache, store: Store, clock: Clock
 ) -> None:
-    flood(known, MOST_MISSES)
+    flood(known, MAX_MISSES)
     store.throttles = True
     store.asked.clear()
     for _ in range(100):
@@ -121,16 +121,16 @@ def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
     assert known.text("github")
 
 
-def test_reads_that_are_throttled_make_wary_too(known: KnownSources, store: Store) -> None:
+def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: Store) -> None:
     store.throttles = True
     for number in range(100):
         with pytest.raises(ConfigurationUnavailable):
             known.text(f"forged-{number}")
-    assert len(store.asked) == MOST_MISSES + 1
+    assert len(store.asked) == MAX_MISSES + 1
 
 
 def test_while_there_is_no_newer_list_the_last_one_serves(
-    known: KnownSources, store: Store, clock: Clock
+    known: SourceCache, store: Store, clock: Clock
 ) -> None:
     flood(known)
     store.throttles = True
@@ -146,7 +146,7 @@ def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
     asked: list[tuple[str, float]],
 ) -> None:
     clock, store = Clock(), Store()
-    known = KnownSources(Parameters(cast("Any", store), "stack"), clock)
+    known = SourceCache(Parameters(cast("Any", store), "stack"), clock)
     began = clock.now
     for name, pause in asked:
         clock.sleep(pause)
@@ -157,4 +157,4 @@ def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
                 known.text(name)
     for_strangers = [what for what in store.asked if what.rsplit("/", 1)[1] not in REAL]
     took = clock.now - began
-    assert len(for_strangers) <= MOST_MISSES * (1 + took // WARY_SECONDS) + 1 + took // LIST_SECONDS
+    assert len(for_strangers) <= MAX_MISSES * (1 + took // WARY_SECONDS) + 1 + took // LIST_SECONDS

@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
-from celonis_refresh.passage.checking import TRIGGER_SECONDS
-from celonis_refresh.passage.closing import Closing
-from celonis_refresh.passage.reconciling import (
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.options import RunOptions
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.attributes import to_item
+from celonis_refresh.runs.claims import Acceptance, Claim
+from celonis_refresh.runs.errors import StepMoved, TableBusy
+from celonis_refresh.runs.lease_items import lease_item
+from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.steps.check import TRIGGER_SECONDS
+from celonis_refresh.timing import iso
+from celonis_refresh.workflow.close import RunCloser
+from celonis_refresh.workflow.reconcile import (
     GONE_SECONDS,
     MIN_CLOSE_SECONDS,
     MIN_SECONDS,
@@ -19,23 +28,14 @@ from celonis_refresh.passage.reconciling import (
     UNUSED_SECONDS,
     Findings,
 )
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.wishes import Wish
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.attributes import to_item
-from celonis_refresh.runs.claims import Acceptance, Claim
-from celonis_refresh.runs.errors import StepMoved, TableBusy
-from celonis_refresh.runs.lease_items import lease_item
-from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.timing import iso
-from tests.fakes.bench import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.fakes.celonis import quiet
 from tests.fakes.clock import START
 from tests.fakes.dynamodb import client_error
 from tests.fakes.leases import take
 from tests.fakes.parts import RETENTION_DAYS
+from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.template import documents
-from tests.unit.passage.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
+from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
 from tests.unit.triggers.desk import ROUND_SECONDS, Desk
 
 LONG = 120.0
@@ -113,7 +113,7 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
     assert len(desk.notices) == 1
     assert holder(desk.bench) is None
     again = desk.round()
-    assert (again.closed, again.told, len(desk.notices)) == ([], [], 1)
+    assert (again.closed, again.notified, len(desk.notices)) == ([], [], 1)
 
 
 def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
@@ -148,14 +148,14 @@ def test_an_end_that_nobody_was_told_of_is_told() -> None:
     def dies(subject: str, text: str, facts: dict[str, Any]) -> None:
         raise Crashed
 
-    closing = replace(desk.closing, notify=dies)
+    closing = replace(desk.closing, publish=dies)
     with pytest.raises(Crashed):
         closing.close(f"arn:{RUN}", desk.bench.deadline())
-    assert desk.round().told == []
+    assert desk.round().notified == []
     old(desk)
-    assert desk.round().told == [RUN]
+    assert desk.round().notified == [RUN]
     assert len(desk.notices) == 1
-    assert desk.round().told == []
+    assert desk.round().notified == []
 
 
 def test_what_waits_starts_when_the_pause_is_lifted_and_not_before() -> None:
@@ -355,7 +355,7 @@ def test_a_round_with_too_little_time_to_close_a_run_still_starts_others() -> No
     assert (findings.closed, findings.started) == ([], [run_id])
 
 
-def undelivered(*pipelines: str) -> tuple[Desk, Closing]:
+def undelivered(*pipelines: str) -> tuple[Desk, RunCloser]:
     """A run of each pipeline that failed, and a closing that cannot publish, which it notices after 30 s."""
     desk = Desk()
 
@@ -363,7 +363,7 @@ def undelivered(*pipelines: str) -> tuple[Desk, Closing]:
         desk.bench.clock.sleep(30.0)
         raise ConnectionError("no topic")
 
-    closing = replace(desk.closing, notify=fails)
+    closing = replace(desk.closing, publish=fails)
     for pipeline in pipelines:
         desk.definitions[pipeline] = job_definition(jobs=[{"job": f"job-{pipeline}"}])
         run_id = desk.start(pipeline)["runs"][0]["run_id"]
@@ -373,7 +373,7 @@ def undelivered(*pipelines: str) -> tuple[Desk, Closing]:
     return old(desk), closing
 
 
-def round_with(desk: Desk, closing: Closing) -> Findings:
+def round_with(desk: Desk, closing: RunCloser) -> Findings:
     """A round of reconcile with this closing."""
     return replace(desk.reconciling, closing=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
 
@@ -390,8 +390,8 @@ def test_a_notification_that_cannot_be_sent_is_tried_again_in_each_round() -> No
     (run_id,) = notices_left(desk)
     for _ in range(3):
         findings = round_with(desk, closing)
-        assert (findings.failed, findings.told, findings.given_up) == ([run_id], [], [])
-    assert desk.round().told == [run_id]
+        assert (findings.failed, findings.notified, findings.given_up) == ([run_id], [], [])
+    assert desk.round().notified == [run_id]
     assert [facts["run_id"] for _, _, facts in desk.notices] == [run_id]
     assert notices_left(desk) == []
 
@@ -404,7 +404,7 @@ def test_a_notification_that_cannot_be_sent_until_its_record_expires_is_given_up
     desk.bench.clock.sleep(RETENTION_DAYS * 86_400 + 1)
     with logged() as lines:
         findings = desk.round()
-    assert (findings.given_up, findings.failed, findings.told) == ([run_id], [], [])
+    assert (findings.given_up, findings.failed, findings.notified) == ([run_id], [], [])
     assert (notices_left(desk), desk.notices) == ([], [])
     assert [(line.levelname, vars(line)["run_id"]) for line in lines if line.levelname == "ERROR"] == [
         ("ERROR", run_id)
@@ -490,7 +490,7 @@ def test_the_lease_of_a_closed_run_is_taken_over_once_its_start_must_show() -> N
 
 
 def _claims(desk: Desk) -> Acceptance:
-    claim = Claim("otc", Wish(), "otc-rival", "otc-follows", desk.definition, JOB)
+    claim = Claim("otc", RunOptions(), "otc-rival", "otc-follows", desk.definition, JOB)
     return desk.bench.claims.accept([claim], ["delivery#shop#rival"], desk.bench.deadline())
 
 
@@ -518,15 +518,15 @@ SCENES: list[Callable[[], Desk]] = [
 
 
 @pytest.mark.parametrize("rival", RIVALS)
-@pytest.mark.parametrize("scene", SCENES, ids=["never handed over", "succeeded", "failed", "waiting"])
+@pytest.mark.parametrize("scenario", SCENES, ids=["never handed over", "succeeded", "failed", "waiting"])
 def test_a_round_may_meet_anybody_at_any_of_its_calls(
-    scene: Callable[[], Desk], rival: Callable[[Desk], Any]
+    scenario: Callable[[], Desk], rival: Callable[[Desk], Any]
 ) -> None:
     """The rival acts, whole, right before each of the round's requests in turn."""
-    calls = _calls_of(scene)
+    calls = _calls_of(scenario)
     assert calls > 3
     for moment in range(calls):
-        desk = old(scene())
+        desk = old(scenario())
         _meet(desk, moment, rival)
         desk.round()
         desk.bench.dynamodb.before = lambda *_: None
@@ -535,8 +535,8 @@ def test_a_round_may_meet_anybody_at_any_of_its_calls(
         _check(desk)
 
 
-def _calls_of(scene: Callable[[], Desk]) -> int:
-    desk = old(scene())
+def _calls_of(scenario: Callable[[], Desk]) -> int:
+    desk = old(scenario())
     desk.bench.dynamodb.calls.clear()
     desk.round()
     return len(desk.bench.dynamodb.calls)

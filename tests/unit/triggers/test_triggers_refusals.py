@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.aws.known_sources import INVALID_SECONDS, KnownSources
+from celonis_refresh.aws.source_cache import INVALID_SECONDS, SourceCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.observability import logger
-from celonis_refresh.passage.triggering import Triggering
 from celonis_refresh.webhooks.request import WebhookRequest
-from tests.unit.passage.entrance import SECRET, Entrance
+from celonis_refresh.workflow.webhook import WebhookHandler
 from tests.unit.triggers.test_triggers_configuration import Aws, refusal
 from tests.unit.triggers.test_triggers_deadline import CONTEXT, load
+from tests.unit.workflow.webhook_harness import SECRET, WebhookHarness
 
 RULES = [{"pipeline": "otc"}]
 SOURCES: dict[str, Any] = {
@@ -49,7 +49,7 @@ HEADERS: list[dict[str, str]] = [
 class Service:
     """The trigger's function over Parameter Store and Secrets Manager in memory."""
 
-    door: Entrance = field(default_factory=Entrance)
+    door: WebhookHarness = field(default_factory=WebhookHarness)
     aws: Aws = field(default_factory=Aws)
 
     def __post_init__(self) -> None:
@@ -62,10 +62,10 @@ class Service:
         clock = self.door.bench.clock
         self.app = load("trigger")
         secrets = webhook_secrets(self.aws.secrets.webhook, clock)
-        self.triggering = Triggering(
-            source=KnownSources(self.aws.parameters, clock).source,
+        self.triggering = WebhookHandler(
+            source=SourceCache(self.aws.parameters, clock).source,
             secrets=secrets.get,
-            renewed=secrets.renew_seldom,
+            refreshed_secrets=secrets.refresh_if_allowed,
             accepting=self.door.accepting,
             tasks=self.door.bench.tasks,
             tables=self.door.tables,
@@ -99,11 +99,11 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     """The lines of the log as CloudWatch gets them."""
     found: list[dict[str, Any]] = []
 
-    class Kept(logging.Handler):
+    class TtlCache(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             found.append(json.loads(logger.registered_formatter.format(record)))
 
-    kept, log = Kept(), logging.getLogger(logger.name)
+    kept, log = TtlCache(), logging.getLogger(logger.name)
     log.addHandler(kept)
     try:
         yield found

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.passage.requesting import principal, read_cancel, read_json
 from celonis_refresh.pipelines.errors import InvalidTrigger, UnknownPipeline
 from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.runs.errors import PipelineSkips, RunNotFound, TableBusy
-from tests.fakes.bench import JOB, RUN, job_definition
+from celonis_refresh.workflow.requests import principal, read_cancel, read_json
 from tests.fakes.dynamodb import client_error
+from tests.fakes.service import JOB, RUN, job_definition
 from tests.unit.triggers.desk import CALLER, Desk
 
 KEY = "2f1c7c1e-idempotency"
@@ -34,8 +34,8 @@ def test_a_start_is_claimed_and_handed_over(desk: Desk) -> None:
     assert told == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
     assert desk.executions.asked == [run_id]
     run = desk.bench.records.get(run_id)
-    (reason,) = run.wish.reasons
-    assert (run.wish.mode, sorted(run.wish.tables)) == (Mode.DELTA, ["VBAK"])
+    (reason,) = run.options.reasons
+    assert (run.options.mode, sorted(run.options.tables)) == (Mode.DELTA, ["VBAK"])
     assert (reason.by, reason.text) == (CALLER, "why")
 
 
@@ -85,7 +85,7 @@ def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: Desk) -> None:
     assert _sent_by(desk, f"{ROLE}/session-1") == "started"
     assert _sent_by(desk, f"{ROLE}/session-2") == "duplicate"
     (run,) = (one for one in desk.bench.dynamodb.documents("run#p2p"))
-    assert run["wish"]["reasons"][0]["by"] == f"{ROLE}/session-1"
+    assert run["options"]["reasons"][0]["by"] == f"{ROLE}/session-1"
 
 
 @pytest.mark.parametrize(

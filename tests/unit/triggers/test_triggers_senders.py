@@ -9,15 +9,15 @@ import pytest
 from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.sources import parse_source
-from tests.unit.passage.entrance import Entrance, source_of
 from tests.unit.webhooks.sns_messages import TOPIC, body
+from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
 
 HEADERS = {"content-type": "text/plain; charset=UTF-8", "x-amz-sns-message-type": "Notification"}
 
 
 @pytest.fixture
-def door() -> Entrance:
-    made = Entrance()
+def door() -> WebhookHarness:
+    made = WebhookHarness()
     made.bench.job().before(600.0)
     return made
 
@@ -26,7 +26,7 @@ def request(**changes: str) -> WebhookRequest:
     return WebhookRequest(HEADERS, {}, body(**changes))
 
 
-def test_a_message_of_our_topic_starts_a_run_once(door: Entrance) -> None:
+def test_a_message_of_our_topic_starts_a_run_once(door: WebhookHarness) -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
     first, again = door.receive(request(), source), door.receive(request(), source)
     assert (first.status, again.status) == (202, 200)
@@ -34,7 +34,7 @@ def test_a_message_of_our_topic_starts_a_run_once(door: Entrance) -> None:
     assert again.body["runs"] == [{**first.body["runs"][0], "status": "duplicate"}]
 
 
-def test_a_message_of_another_topic_or_of_another_hour_is_refused(door: Entrance) -> None:
+def test_a_message_of_another_topic_or_of_another_hour_is_refused(door: WebhookHarness) -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
     for changes in ({"TopicArn": f"{TOPIC}-2"}, {"Timestamp": "2025-12-31T22:54:00.000Z"}):
         with pytest.raises(NotAuthentic):
@@ -55,7 +55,7 @@ def test_a_message_of_another_topic_or_of_another_hour_is_refused(door: Entrance
     ],
 )
 def test_a_task_graph_of_snowflake_that_succeeded_starts_a_run(
-    door: Entrance, message: object, status: int
+    door: WebhookHarness, message: object, status: int
 ) -> None:
     text = message if isinstance(message, str) else json.dumps(message)
     source = parse_source("shop", {"sender": "snowflake", "topics": [TOPIC], "rules": [{"pipeline": "otc"}]})
@@ -64,7 +64,7 @@ def test_a_task_graph_of_snowflake_that_succeeded_starts_a_run(
     assert bool(door.executions.asked) == (status == 202)
 
 
-def test_the_end_of_a_subscription_is_not_undone(door: Entrance) -> None:
+def test_the_end_of_a_subscription_is_not_undone(door: WebhookHarness) -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
     reply = door.receive(request(Type="UnsubscribeConfirmation"), source)
     assert reply.status == 200

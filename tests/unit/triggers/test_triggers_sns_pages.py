@@ -11,13 +11,13 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from celonis_refresh.aws.sns_pages import (
+from celonis_refresh.aws.sns_certificates import (
     ABSENT_SECONDS,
     LARGEST,
     MAX_ABSENT,
     MAX_KEPT,
     TIMEOUT,
-    SnsPages,
+    SnsCertificates,
     SnsUnavailable,
 )
 from celonis_refresh.http_session import make_session
@@ -78,10 +78,10 @@ class Amazon(HTTPAdapter):
         return answered
 
 
-def pages(*answers: Page | Exception, clock: Clock | None = None) -> tuple[SnsPages, Amazon]:
+def pages(*answers: Page | Exception, clock: Clock | None = None) -> tuple[SnsCertificates, Amazon]:
     amazon, session = Amazon(list(answers)), make_session()
     session.mount("https://", amazon)
-    return SnsPages(clock or Clock(), session), amazon
+    return SnsCertificates(clock or Clock(), session), amazon
 
 
 def test_a_certificate_is_fetched_once() -> None:

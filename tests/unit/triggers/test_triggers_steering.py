@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.passage.retrying import MAX_SKIP_AGE
-from celonis_refresh.passage.steering import RunInline, RunOpen, RunSuperseded
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.bench import JOB, MODEL, POOL, RUN, job_definition
+from celonis_refresh.steps.retry import MAX_SKIP_AGE
+from celonis_refresh.workflow.commands import RunInline, RunOpen, RunSuperseded
 from tests.fakes.dynamodb import client_error
+from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition
 from tests.unit.triggers.desk import CALLER, Desk
 
 TWO_JOBS = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}], loads=[{"data_model": "model-a"}])
@@ -75,7 +75,7 @@ def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
     with pytest.raises(TableBusy):
         cancelled(desk, drop=True)
     assert desk.executions.known[RUN].status == "RUNNING"
-    assert cancelled(desk, drop=True)["dropped"]["wish"]["mode"] == "FULL"
+    assert cancelled(desk, drop=True)["dropped"]["options"]["mode"] == "FULL"
 
 
 def behind_a_pause(desk: Desk) -> str:
@@ -90,7 +90,7 @@ def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
     run_id = desk.start(mode="FULL")["runs"][0]["run_id"]
     shown = desk.requests.show(run_id)
     assert (shown["run_id"], shown["pipeline"], shown["status"]) == (run_id, "otc", "WAITING")
-    assert (shown["behind"], shown["wish"]["mode"]) == (RUN, "FULL")
+    assert (shown["waiting_for_run"], shown["options"]["mode"]) == (RUN, "FULL")
     desk.end("SUCCEEDED")
     assert desk.requests.show(run_id)["status"] == "OPENING"
 
@@ -98,7 +98,7 @@ def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
 def test_a_run_that_waits_for_the_end_of_a_pause_stands_behind_none() -> None:
     desk = Desk()
     shown = desk.requests.show(behind_a_pause(desk))
-    assert (shown["status"], shown["behind"]) == ("WAITING", None)
+    assert (shown["status"], shown["waiting_for_run"]) == ("WAITING", None)
 
 
 @pytest.mark.parametrize("run_id", ["none", "otc-7", "otc", "no name-20260101T000000Z-00000000", "x" * 3000])
@@ -134,7 +134,7 @@ def test_the_log_tells_by_whom_what_waited_was_given_up(
 ) -> None:
     desk = Desk()
     waiting = desk.start(reason="because")["runs"][0]["run_id"]
-    (reason,) = desk.requests.show(waiting)["wish"]["reasons"]
+    (reason,) = desk.requests.show(waiting)["options"]["reasons"]
     cancelled(desk, RUN if behind else waiting, drop=behind)
     (line,) = (vars(record) for record in caplog.records if "given up" in record.message)
     assert (line["levelname"], line["run_id"], line["caller"]) == ("WARNING", waiting, CALLER)
@@ -144,7 +144,7 @@ def test_the_log_tells_by_whom_what_waited_was_given_up(
 def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
     desk = Desk()
     run_id = behind_a_pause(desk)
-    assert cancelled(desk, run_id)["wish"]["mode"] == "FULL"
+    assert cancelled(desk, run_id)["options"]["mode"] == "FULL"
     desk.definitions["otc"] = job_definition()
     desk.round()
     assert desk.status(run_id) is None
@@ -221,8 +221,8 @@ def test_a_retry_keeps_the_wish_and_tells_whose_it_is() -> None:
     wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]
     desk.fail(wanted)
     run = desk.bench.records.get(desk.retry(wanted)["runs"][0]["run_id"])
-    (reason,) = run.wish.reasons
-    assert (run.wish.mode, run.wish.complete, reason.by) == ("FULL", True, CALLER)
+    (reason,) = run.options.reasons
+    assert (run.options.mode, run.options.complete, reason.by) == ("FULL", True, CALLER)
     assert wanted in reason.text
 
 

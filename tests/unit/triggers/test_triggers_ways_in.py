@@ -9,8 +9,8 @@ import pytest
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
-from tests.fakes.bench import JOB, job_definition
-from tests.unit.triggers.house import House
+from tests.fakes.service import JOB, job_definition
+from tests.unit.triggers.house import ServiceHarness
 
 OCCURRENCE = "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/nightly 2026-01-04T03:00:00Z"
 
@@ -22,7 +22,7 @@ class Told(NamedTuple):
     status: str
 
 
-def _webhook(house: House, name: str) -> Told:
+def _webhook(house: ServiceHarness, name: str) -> Told:
     reply = house.deliver(name)
     if reply.body.get("status") == "ignored":
         assert reply.status == 200
@@ -32,7 +32,7 @@ def _webhook(house: House, name: str) -> Told:
     return Told(run["run_id"], run["status"])
 
 
-def _request(house: House, name: str) -> Told:
+def _request(house: ServiceHarness, name: str) -> Told:
     try:
         (run,) = house.post(key=name)["runs"]
     except PipelineSkips as error:
@@ -40,15 +40,15 @@ def _request(house: House, name: str) -> Told:
     return Told(run["run_id"], run["status"])
 
 
-def _by_hand(house: House, name: str) -> Told:
+def _by_hand(house: ServiceHarness, name: str) -> Told:
     return _executed(house, name, {})
 
 
-def _by_schedule(house: House, name: str) -> Told:
+def _by_schedule(house: ServiceHarness, name: str) -> Told:
     return _executed(house, name, {"delivery": f"{OCCURRENCE} {name}"})
 
 
-def _executed(house: House, name: str, more: dict[str, Any]) -> Told:
+def _executed(house: ServiceHarness, name: str, more: dict[str, Any]) -> Told:
     house.execute(name, pipeline="otc", **more)
     opened = house.open(name)
     if opened["status"] != "opened":
@@ -56,20 +56,20 @@ def _executed(house: House, name: str, more: dict[str, Any]) -> Told:
     return Told(opened["run_id"], opened["status"])
 
 
-WAYS: list[Callable[[House, str], Told]] = [_webhook, _by_schedule, _by_hand, _request]
+WAYS: list[Callable[[ServiceHarness, str], Told]] = [_webhook, _by_schedule, _by_hand, _request]
 IDS = ["webhook", "schedule", "by hand", "runs API"]
 each_way = pytest.mark.parametrize("way", WAYS, ids=IDS)
 
 
-def _house(**definition: Any) -> House:
-    house = House()
+def _house(**definition: Any) -> ServiceHarness:
+    house = ServiceHarness()
     house.definitions["otc"] = job_definition(**definition)
     house.bench.job(JOB).before(6000.0)
     return house
 
 
 @each_way
-def test_a_trigger_joins_the_run_that_follows(way: Callable[[House, str], Told]) -> None:
+def test_a_trigger_joins_the_run_that_follows(way: Callable[[ServiceHarness, str], Told]) -> None:
     house = _house()
     first = _webhook(house, "first").run_id
     waits = _webhook(house, "second")
@@ -77,11 +77,13 @@ def test_a_trigger_joins_the_run_that_follows(way: Callable[[House, str], Told])
     house.play()
     assert house.runs() == {first: "SUCCEEDED", waits.run_id: "SUCCEEDED"}
     assert house.started(JOB) == 2
-    assert len(house.bench.records.get(waits.run_id).wish.reasons) == 2
+    assert len(house.bench.records.get(waits.run_id).options.reasons) == 2
 
 
 @each_way
-def test_the_first_to_join_makes_the_id_of_the_run_that_follows(way: Callable[[House, str], Told]) -> None:
+def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
+    way: Callable[[ServiceHarness, str], Told],
+) -> None:
     house = _house()
     first = _webhook(house, "first").run_id
     waits = way(house, "second")
@@ -95,7 +97,9 @@ def test_the_first_to_join_makes_the_id_of_the_run_that_follows(way: Callable[[H
 
 
 @each_way
-def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(way: Callable[[House, str], Told]) -> None:
+def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
+    way: Callable[[ServiceHarness, str], Told],
+) -> None:
     house = _house(when_running="skip")
     first = _webhook(house, "first").run_id
     assert way(house, "second") == (first, "skipped")
@@ -107,7 +111,7 @@ def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(way: Callable[[Hous
 
 @each_way
 def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
-    way: Callable[[House, str], Told],
+    way: Callable[[ServiceHarness, str], Told],
 ) -> None:
     house = _house(paused=True)
     waits = way(house, "first")
@@ -142,5 +146,5 @@ def test_an_occurrence_of_a_schedule_counts_once_whatever_its_executions_are_cal
     house.execute("one", pipeline="otc", delivery=OCCURRENCE)
     house.execute("two", pipeline="otc", delivery=OCCURRENCE)
     assert house.open("one") == house.open("two")
-    (reason,) = house.bench.dynamodb.document(keys.slot("otc"))["pending"]["wish"]["reasons"]
+    (reason,) = house.bench.dynamodb.document(keys.slot("otc"))["pending"]["options"]["reasons"]
     assert reason["by"] == "execution"

@@ -48,9 +48,9 @@ class Vault:
         return self.value
 
     def accepts(self, offered: tuple[str, ...]) -> bool:
-        """Whether a request with this proof is accepted, as ``Triggering`` decides it."""
+        """Whether a request with this proof is accepted, as ``WebhookHandler`` decides it."""
         try:
-            return offered == self.kept.get("shop") or offered == self.kept.renew_seldom("shop")
+            return offered == self.kept.get("shop") or offered == self.kept.refresh_if_allowed("shop")
         except (ConfigurationUnavailable, WebhookSecretUnreadable):
             return False
 

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.passage.triggering import Reply
 from celonis_refresh.webhooks import conditions
 from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.paths import holds
@@ -28,8 +27,9 @@ from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Sns, Static
 from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import Source, parse_source
-from tests.unit.passage.entrance import SECRET, Entrance
+from celonis_refresh.workflow.webhook import Reply
 from tests.unit.webhooks import sns_messages
+from tests.unit.workflow.webhook_harness import SECRET, WebhookHarness
 
 FOLDER = Path(__file__).with_name("samples")
 FILES: dict[str, dict[str, Any]] = {
@@ -119,7 +119,7 @@ def request_of(sample: Sample, whole: Mapping[str, Any], secret: str, at: int) -
     return WebhookRequest(headers, query, raw)
 
 
-def sent(door: Entrance, sample: Sample, **changes: Any) -> Reply:
+def sent(door: WebhookHarness, sample: Sample, **changes: Any) -> Reply:
     """The answer to the sample with these fields changed."""
     door.secrets = [sample.file.get("secret", SECRET)]
     whole = {**sample.whole, **changes}
@@ -146,14 +146,14 @@ def outcome(reply: Reply) -> str:
 
 
 @pytest.fixture
-def door() -> Entrance:
-    made = Entrance()
+def door() -> WebhookHarness:
+    made = WebhookHarness()
     made.bench.job().before(600.0)
     return made
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_a_real_event_comes_to_what_is_right(door: Entrance, sample: Sample) -> None:
+def test_a_real_event_comes_to_what_is_right(door: WebhookHarness, sample: Sample) -> None:
     own = sample.own
     again = own["right"] in ("duplicate", "joined") or own["kind"] == "redelivery"
     if again:
@@ -183,7 +183,7 @@ LISTS = {"azure_event_grid", "azure_event_grid_header"}
 
 @pytest.mark.parametrize("body", NO_EVENTS, ids=json.dumps)
 @pytest.mark.parametrize("sender", sorted(set(SENDERS) - OTHER_BODIES))
-def test_a_proven_body_without_fields_starts_nothing(door: Entrance, sender: str, body: Any) -> None:
+def test_a_proven_body_without_fields_starts_nothing(door: WebhookHarness, sender: str, body: Any) -> None:
     """Not even where the headers name an event that starts something."""
     if sender in LISTS and body == [{"id": "1"}]:
         return

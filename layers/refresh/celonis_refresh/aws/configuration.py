@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from celonis_refresh.aws.passing import asked
+from celonis_refresh.aws.transient import asked
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.names import NAME_RULE, is_name
@@ -71,7 +71,7 @@ class ConfigurationUnavailable(RefreshError):
         super().__init__(f"AWS did not give {what} when it was asked for.", hint="Try again.")
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient_error(error: Exception) -> bool:
     """Whether what was known before may serve on, because asking again later helps."""
     return isinstance(error, ConfigurationUnavailable)
 
@@ -173,8 +173,8 @@ class Secrets(Struct, frozen=True):
     def _object(self, name: str, which: str) -> Mapping[str, Any]:
         """What the secret holds; it is spoken of as ``which``."""
         try:
-            told = f"the secret {which}"
-            text = _read(told, self.client.get_secret_value, SecretId=name).get("SecretString")
+            what = f"the secret {which}"
+            text = _read(what, self.client.get_secret_value, SecretId=name).get("SecretString")
         except ClientError as error:
             problem = GONE.get(error.response["Error"]["Code"])
             if problem is None:

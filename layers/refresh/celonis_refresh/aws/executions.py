@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
-from celonis_refresh.aws.passing import asked
+from celonis_refresh.aws.transient import asked
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.passage.executions import EndedExecution
+from celonis_refresh.workflow.executions import EndedExecution
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from celonis_refresh.aws.configuration import is_passing
-from celonis_refresh.aws.kept import Kept
+from celonis_refresh.aws.configuration import is_transient_error
 from celonis_refresh.aws.token_bucket import TokenBucket
+from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.timing import Clock
 
 KEEP_SECONDS: Final = 60.0
@@ -25,7 +25,7 @@ SERVE_SECONDS: Final = 900.0
 """While Secrets Manager cannot be read, the known values count for so long after they were read."""
 
 
-def webhook_secrets(read: Callable[[str], tuple[str, ...]], clock: Clock) -> Kept[tuple[str, ...]]:
+def webhook_secrets(read: Callable[[str], tuple[str, ...]], clock: Clock) -> TtlCache[tuple[str, ...]]:
     """The secrets that ``read`` gives by name, kept by the rules above."""
     limit = TokenBucket(READS_AT_ONCE, READ_SECONDS, clock)
-    return Kept(read, KEEP_SECONDS, clock, is_passing, limit=limit, serves=SERVE_SECONDS)
+    return TtlCache(read, KEEP_SECONDS, clock, is_transient_error, limit=limit, serves=SERVE_SECONDS)

@@ -20,10 +20,10 @@ from celonis_refresh.celonis.errors import (
     CelonisRejected,
     CelonisThrottled,
     CelonisUnavailable,
+    ErrorDetails,
     Facts,
     NotFound,
     PermissionDenied,
-    Told,
 )
 from celonis_refresh.celonis.transport import Answer
 
@@ -33,7 +33,7 @@ MAX_RETRY_AFTER = 900.0
 _MAX_TEXT = 300
 _LIMIT_CODES = frozenset({"LIMIT_NOTFOUND", "LIMIT_SIZE_NOTFOUND"})
 """Error codes of a 404 that is about the configuration of a rate limit, not about an id."""
-_BUSY = "Something else is probably under way there: look in Celonis what it is, and wait for its end."
+_BUSY = "Something else is probably running there: look in Celonis what it is, and wait for its end."
 
 # Not compiled here: most processes never meet an error, and starting fast counts.
 _SUPPORT_ID = r"(?i)support[\s_-]*id\W{0,5}([0-9a-z][0-9a-z-]{3,63})"
@@ -64,16 +64,16 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
     """The error that ``answer`` stands for, or None for a success. ``now`` is in epoch seconds."""
     if answer.is_success:
         return None
-    told = _told(answer, signer.redact)
-    facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **told}
-    said = _said(answer.status, told)
+    details = _details(answer, signer.redact)
+    facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **details}
+    said = _said(answer.status, details)
     match answer.status:
         case status if status == 401 or (call.signs_in and status in (400, 403)):
             facts["hint"] = signer.advice
             return AuthenticationFailed(f"Celonis refused {signer.name} while {call.doing}{said}.", **facts)
         case 403:
             return _denied(answer, call, signer, facts, said)
-        case 404 if told.get("error_code") in _LIMIT_CODES:
+        case 404 if details.get("error_code") in _LIMIT_CODES:
             return _limit_misconfigured(call, facts, said)
         case 404:
             ids = "Check the ids, and that these credentials may view the data pool."
@@ -165,8 +165,8 @@ def _limit_misconfigured(call: Call, facts: Facts, said: str) -> CelonisUnavaila
 
 def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> CelonisUnavailable:
     support_id = facts.get("support_id")
-    tell = f" and give Celonis support the id {support_id}" if support_id else " and tell Celonis support"
-    facts["hint"] = f"This often passes by itself. If it lasts, look at the status page of Celonis{tell}."
+    advice = f" and give Celonis support the id {support_id}" if support_id else " and advice Celonis support"
+    facts["hint"] = f"This often passes by itself. If it lasts, look at the status page of Celonis{advice}."
     message = f"Celonis failed while {call.doing}{said}."
     if 300 <= answer.status < 400:
         facts["hint"] = (
@@ -203,7 +203,7 @@ def _until_clock_time(answer: Answer, now: float) -> float | None:
     """Seconds from the date of the answer, or from ``now``, to the clock time in its detail."""
     served = _moment(answer.headers.get("date"))
     now = now if served is None else served
-    moment = moment_in(_told(answer, str).get("detail") or "", now)
+    moment = moment_in(_details(answer, str).get("detail") or "", now)
     return None if moment is None else moment - now
 
 
@@ -233,7 +233,7 @@ def _whole(number: float | None) -> int | None:
     return None if number is None else int(number)
 
 
-def _told(answer: Answer, redact: Callable[[str], str]) -> Told:
+def _details(answer: Answer, redact: Callable[[str], str]) -> ErrorDetails:
     try:
         body = read_json(answer)
     except ValueError:
@@ -266,7 +266,7 @@ def _support_id(status: int, detail: object) -> str | None:
     return bare[0] if bare else None
 
 
-def _said(status: int, told: Told) -> str:
-    words = [told.get("error_code"), told.get("title"), told.get("detail")]
+def _said(status: int, details: ErrorDetails) -> str:
+    words = [details.get("error_code"), details.get("title"), details.get("detail")]
     text = ", ".join(word.rstrip(".") for word in words if word)
     return f" ({status}: {text})" if text else f" ({status})"

@@ -37,8 +37,8 @@ from celonis_refresh.celonis.errors import (
     NotFound,
     PermissionDenied,
 )
-from celonis_refresh.celonis.gate import Bypass, Gate, OpenGate
 from celonis_refresh.celonis.log_codes import explain
+from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import (
     Execution,
     Job,
@@ -65,7 +65,7 @@ class CelonisClient:
 
     Every call takes ``timeout``, the seconds that it may last in all, signing in included; without it
     ``Timeouts.whole`` holds. Every call can raise each subclass of CelonisError, and ValueError for an id
-    that is none. ``gate``: what clients of the same connection share, so that they stay within
+    that is none. ``rate_limiter``: what clients of the same connection share, so that they stay within
     its limits. ``reload`` reads the connection's secret anew; what it raises is passed on.
     """
 
@@ -79,13 +79,13 @@ class CelonisClient:
         timeout: Timeouts = DEFAULT_TIMEOUTS,
         user_agent: str = USER_AGENT,
         reload: Callable[[], Connection] | None = None,
-        gate: Gate | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._timeouts = timeout
         self._reload = reload
-        self._gate = OpenGate() if gate is None else gate
+        self._gate = NoRateLimit() if rate_limiter is None else rate_limiter
         self._transport = Transport(session or make_session(), timeout, user_agent, clock)
         self._rate_limit: RateLimit | None = None
         self._requested_at: int | None = None
@@ -110,10 +110,10 @@ class CelonisClient:
         """
         return self._requested_at
 
-    def urgent(self) -> CelonisClient:
-        """This client, over the same connections, for what its gate may not hold back: Celonis alone may."""
+    def ignoring_rate_limit(self) -> CelonisClient:
+        """Return this client, over the same connections, for requests that no rate limiter of ours delays."""
         other = copy.copy(self)
-        other._gate = Bypass(self._gate)
+        other._gate = IgnoredRateLimit(self._gate)
         return other
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class CelonisClient:
         return self._get(calls.get_tables(pool, model), parsing.tables, timeout)
 
     def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
-        """The last load of the data model, which may be under way; None where it was never loaded."""
+        """The last load of the data model, which may be running; None where it was never loaded."""
         return self._get(calls.get_last_load(pool, model), parsing.load, timeout)
 
     def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[Execution] | None:

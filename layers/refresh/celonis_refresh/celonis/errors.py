@@ -26,8 +26,8 @@ class _Required(TypedDict):
     path: str
 
 
-class Told(TypedDict, total=False):
-    """What the error envelope of an answer told."""
+class ErrorDetails(TypedDict, total=False):
+    """What the error envelope of an answer described."""
 
     title: str | None
     detail: str | None
@@ -35,7 +35,7 @@ class Told(TypedDict, total=False):
     support_id: str | None
 
 
-class Facts(_Required, Told, total=False):
+class Facts(_Required, ErrorDetails, total=False):
     """What every failed call can tell. ``path`` is the path without host and query."""
 
     status: int | None
@@ -115,10 +115,10 @@ class ConnectionInvalid(RefreshError):
     """
 
     def __init__(self, connection: str, problems: Sequence[FieldProblem], *, where: str = "") -> None:
-        told = "; ".join(f"{one.field} {one.problem} (expected: {one.expected})" for one in problems)
+        described = "; ".join(f"{one.field} {one.problem} (expected: {one.expected})" for one in problems)
         secret = f"The secret {where!r}" if where else "The secret"
         super().__init__(
-            f"{secret} of connection {connection!r} is not valid: {told}.",
+            f"{secret} of connection {connection!r} is not valid: {described}.",
             hint="Correct the secret in Secrets Manager.",
         )
         self.connection = connection

@@ -1,7 +1,7 @@
 """Jobs, executions, loads and tables, as far as this service needs them.
 
 Dates are epoch milliseconds, or None. A status is kept as Celonis wrote it, known or not: an unknown one
-is neither under way nor at an end, and it is never a success.
+is neither running nor at an end, and it is never a success.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from celonis_refresh.celonis import addresses
-from celonis_refresh.conversion.convert import Checked, Matching, Unfit
 from celonis_refresh.names import PipelineName
 from celonis_refresh.pipelines.modes import LoadKind, Mode
+from celonis_refresh.validation.convert import InvalidField, PatternType, ValidatedType
 
 HOUR = 3600
 MAX_STEPS = 20
@@ -29,7 +29,7 @@ CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 """Narrow on purpose: the value of a secret does not look like this, so it is refused and never repeated."""
 
 
-class ConnectionName(Matching):
+class ConnectionName(PatternType):
     """The name of a connection's secret."""
 
     PATTERN = CONNECTION_PATTERN
@@ -39,7 +39,7 @@ class ConnectionName(Matching):
     )
 
 
-class Pool(Checked):
+class Pool(ValidatedType):
     """A data pool's id or the address of a page inside it, as somebody wrote it."""
 
     @classmethod
@@ -48,7 +48,7 @@ class Pool(Checked):
         return text
 
 
-class Job(Checked):
+class Job(ValidatedType):
     """A data job's id or the address of its page."""
 
     @classmethod
@@ -57,7 +57,7 @@ class Job(Checked):
         return text
 
 
-class Model(Checked):
+class Model(ValidatedType):
     """A data model's id or the address of its page."""
 
     @classmethod
@@ -107,11 +107,11 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.kind is LoadKind.PARTIAL and not self.tables:
-            raise Unfit("a partial load needs tables: a list of ids, names or aliases")
+            raise InvalidField("a partial load needs tables: a list of ids, names or aliases")
         if self.kind is not LoadKind.PARTIAL and self.tables:
-            raise Unfit('tables are for a load of kind "partial" only')
+            raise InvalidField('tables are for a load of kind "partial" only')
         if self.started_by == "job" and self.given_kind:
-            raise Unfit('a load that is started_by a "job" is what that job makes it: leave out kind')
+            raise InvalidField('a load that is started_by a "job" is what that job makes it: leave out kind')
 
 
 class Polling(_Strict, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ class Polling(_Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.ceiling is not None and self.floor > self.ceiling:
-            raise Unfit("floor must not be greater than ceiling")
+            raise InvalidField("floor must not be greater than ceiling")
 
 
 Group = Annotated[tuple[JobStep, ...], Meta(min_length=1, max_length=MAX_STEPS)]

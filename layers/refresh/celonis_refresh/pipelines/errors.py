@@ -30,7 +30,7 @@ class InvalidDefinition(InvalidInput):
 
 
 class InvalidTrigger(InvalidInput):
-    """The wish for a run makes no sense: a wrong mode, a malformed input of an execution."""
+    """The options for a run makes no sense: a wrong mode, a malformed input of an execution."""
 
 
 class UnknownPipeline(RefreshError):

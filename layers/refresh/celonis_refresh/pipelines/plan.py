@@ -1,4 +1,4 @@
-"""What a run does: the jobs and loads of a definition under a wish."""
+"""What a run does: the jobs and loads of a definition under a options."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from msgspec import Struct
 from celonis_refresh.pipelines.definition import Definition, JobStep, LoadStep
 from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.pipelines.modes import LoadKind, Mode
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 
-AS_DEFINED: Final = Wish()
+AS_DEFINED: Final = RunOptions()
 
 
 class PlannedJob(Struct, frozen=True):
@@ -70,7 +70,7 @@ class Plan(Struct, frozen=True):
         return next(load for load in self.loads if load.step == step)
 
 
-def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) -> Plan:
+def make_plan(definition: Definition, options: RunOptions, skip: Collection[str] = ()) -> Plan:
     """The plan of a run: pure, so that whoever has the record has the plan.
 
     ``skip``: ids of jobs and data models that are left out, because a run before is done with them. Jobs
@@ -85,30 +85,30 @@ def make_plan(definition: Definition, wish: Wish, skip: Collection[str] = ()) ->
     jobs = [(stage, step) for stage, steps in enumerate(filter(None, stages)) for step in steps]
     is_alone = [step.started_by for step in definition.loads].count("run") == 1
     return Plan(
-        jobs=tuple(_job(number, stage, step, wish) for number, (stage, step) in enumerate(jobs)),
-        loads=tuple(_load(number, step, wish, is_alone=is_alone) for number, step in enumerate(loads)),
+        jobs=tuple(_job(number, stage, step, options) for number, (stage, step) in enumerate(jobs)),
+        loads=tuple(_load(number, step, options, is_alone=is_alone) for number, step in enumerate(loads)),
         lacks_loads=len(loads) < len(definition.loads),
-        wanted=tuple(sorted(wish.tables)),
-        may_drop=wish.merged,
-        as_defined=wish.as_defined,
+        wanted=tuple(sorted(options.tables)),
+        may_drop=options.merged,
+        as_defined=options.as_defined,
     )
 
 
-def _job(number: int, stage: int, step: JobStep, wish: Wish) -> PlannedJob:
-    return PlannedJob(f"job-{number}", step.job_id, wish.mode or step.mode, stage, step.timeout)
+def _job(number: int, stage: int, step: JobStep, options: RunOptions) -> PlannedJob:
+    return PlannedJob(f"job-{number}", step.job_id, options.mode or step.mode, stage, step.timeout)
 
 
-def _load(number: int, step: LoadStep, wish: Wish, *, is_alone: bool) -> PlannedLoad:
-    """``is_alone``: no other load takes wishes, so that every list of tables is one of this model."""
+def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -> PlannedLoad:
+    """``is_alone``: no other load takes run_options, so that every list of tables is one of this model."""
     if step.started_by == "job":
-        wish = AS_DEFINED  # what a job starts is not ours to shape
+        options = AS_DEFINED  # what a job starts is not ours to shape
     return PlannedLoad(
         step=f"load-{number}",
         data_model=step.data_model_id,
-        kind=LoadKind.COMPLETE if wish.complete else step.kind,
-        tables=() if wish.complete else step.tables,
-        wanted=tuple(sorted(wish.tables)),
-        only_wanted=bool(wish.tables) and not wish.as_defined and (is_alone or not wish.united),
+        kind=LoadKind.COMPLETE if options.complete else step.kind,
+        tables=() if options.complete else step.tables,
+        wanted=tuple(sorted(options.tables)),
+        only_wanted=bool(options.tables) and not options.as_defined and (is_alone or not options.united),
         timeout=step.timeout,
         on_warning=step.on_warning,
         started_by=step.started_by,

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-from celonis_refresh.conversion.convert import convert
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.pipelines.definition import MAX_DOCUMENT, MAX_STEPS, Definition, InlineDefinition
 from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.ids import canonical_id
+from celonis_refresh.validation.convert import convert
 
 D = TypeVar("D", bound=Definition)
 

@@ -15,14 +15,14 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.deliveries import Batches, known_of, known_runs, learn_items, record_runs
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.lease_items import lease_item
 from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.slots import created_at
-from celonis_refresh.runs.table import MAX_ACTIONS, Action, Refused, Table
+from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
 MAX_ROUNDS = 50
@@ -45,7 +45,7 @@ class Claim(Struct, frozen=True):
     """
 
     pipeline: str
-    wish: Wish
+    options: RunOptions
     run_id: str
     follow_up_id: str
     definition: Definition
@@ -57,7 +57,9 @@ class Claim(Struct, frozen=True):
 
     def joined_by(self, other: Claim) -> Claim:
         """One claim for two triggers of the same pipeline that came together."""
-        return replace(self, wish=self.wish.join(other.wish), may_join=self.may_join and other.may_join)
+        return replace(
+            self, options=self.options.join(other.options), may_join=self.may_join and other.may_join
+        )
 
 
 class Delivery(Struct, frozen=True):
@@ -70,7 +72,7 @@ class Delivery(Struct, frozen=True):
 class Accepted(Struct, frozen=True):
     """What became of a claim. ``holds_lease``: whether the run may start its first job at once.
 
-    ``skipped``: nothing was accepted, because ``run_id`` is under way and the pipeline skips meanwhile.
+    ``skipped``: nothing was accepted, because ``run_id`` is running and the pipeline skips meanwhile.
     """
 
     pipeline: str
@@ -175,7 +177,7 @@ class Claims(Struct, frozen=True):
         try:
             if actions:
                 self.table.transact(actions, deadline)
-        except Refused as refused:
+        except ConditionFailed as refused:
             attempt.learn(refused.found)
             return False
         return True
@@ -329,9 +331,9 @@ class _Attempt:
 
     def _start(self, claim: Claim, result: Accepted) -> list[Action]:
         at = created_at(self.view.slots.get(claim.pipeline, {}), iso(self.now))
-        wish = self._joined_wish(claim)
+        options = self._merged_options(claim)
         record = new_record(
-            result.run_id, claim.pipeline, wish, at, claim.definition, claim.skip, claim.retry
+            result.run_id, claim.pipeline, options, at, claim.definition, claim.skip, claim.retry
         )
         self.records[result.run_id] = record
         actions = [
@@ -348,8 +350,8 @@ class _Attempt:
         return actions
 
     def _join(self, claim: Claim, result: Accepted) -> Action:
-        """Where what waits covers the wish already, it only has to wait still: nobody else is held up."""
-        pending = {"run_id": result.run_id, "wish": self._joined_wish(claim).to_json()}
+        """Where what waits covers the options already, it only has to wait still: nobody else is held up."""
+        pending = {"run_id": result.run_id, "options": self._merged_options(claim).to_json()}
         slot = self.view.slots.get(claim.pipeline, {})
         if pending == slot.get("pending") and not self.batch:
             same = {"rev": slot["rev"]}
@@ -362,9 +364,9 @@ class _Attempt:
             {"pending": pending, "waiting": keys.WAITING, "position": f"{iso(self.now)} {claim.pipeline}"},
         )
 
-    def _joined_wish(self, claim: Claim) -> Wish:
+    def _merged_options(self, claim: Claim) -> RunOptions:
         pending = self.view.slots.get(claim.pipeline, {}).get("pending")
-        return Wish.from_json(pending["wish"]).join(claim.wish) if pending else claim.wish
+        return RunOptions.from_json(pending["options"]).join(claim.options) if pending else claim.options
 
     def _change_slot(self, claim: Claim, changes: str, values: Mapping[str, Any]) -> Action:
         """A change of the slot that holds only while it is as the view believes: seen, or free and empty."""

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.table import MAX_ACTIONS, Action, Refused, Table
+from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table
 from celonis_refresh.timing import Clock, Deadline
 
 DELIVERY_DAYS = 14
@@ -111,7 +111,7 @@ class Batches(Struct, frozen=True):
             }
             for part in _parts(wanted):
                 self._record(part, deadline)
-        with contextlib.suppress(Refused):  # another function finished it at the same time
+        with contextlib.suppress(ConditionFailed):  # another function finished it at the same time
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)
 
     def _clear(self, key: str, pipelines: Iterable[str]) -> Iterator[Action]:
@@ -129,7 +129,7 @@ class Batches(Struct, frozen=True):
                 return
             try:
                 self.table.transact(record_runs(self.table, items, missing, now), deadline)
-            except Refused as refused:
+            except ConditionFailed as refused:
                 learn_items(items, missing, refused.found)
             else:
                 return

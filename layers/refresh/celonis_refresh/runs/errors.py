@@ -37,7 +37,7 @@ class RunClosed(RefreshError):
 
 
 class PipelineBusy(RefreshError):
-    """An inline definition or a retry cannot join; another run of that name is under way, or waits."""
+    """An inline definition or a retry cannot join; another run of that name is running, or waits."""
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self.pipeline = pipeline
@@ -57,13 +57,13 @@ class PipelinePaused(RefreshError):
 
 
 class PipelineSkips(RefreshError):
-    """A run is under way and the pipeline skips what comes meanwhile (``when_running: skip``)."""
+    """A run is running and the pipeline skips what comes meanwhile (``when_running: skip``)."""
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self.pipeline = pipeline
         self.run_id = run_id
         super().__init__(
-            f"Pipeline {pipeline!r} skips what comes while run {run_id} is under way.",
+            f"Pipeline {pipeline!r} skips what comes while run {run_id} is running.",
             hint="Start it again when the run has ended, or let it join (when_running: join).",
         )
 

@@ -27,7 +27,7 @@ from celonis_refresh.runs.earlier import Busy, Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.lease_items import Blocked, Lease, LeaseRequest, Place
 from celonis_refresh.runs.records import Run, StepWrite
-from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.runs.table import Action, ConditionFailed, Table
 from celonis_refresh.timing import Clock, Deadline, iso
 
 MAX_ROUNDS = 50
@@ -147,7 +147,7 @@ class Leases(Struct, frozen=True):
                 return  # it is free already, or another run's by now
             try:
                 self._apply(list(actions.values()), deadline)
-            except Refused as refused:
+            except ConditionFailed as refused:
                 known.learn(dict(zip(actions, refused.found, strict=True)))
             else:
                 return
@@ -156,7 +156,7 @@ class Leases(Struct, frozen=True):
     def hold(self, run_id: str, lease: str, until: float, deadline: Deadline) -> None:
         """Keeps the lease for a run that ends, until what it started must show (epoch seconds)."""
         held = self.table.set(lease, {"held_until": until}, "#run_id = :run_id", {"run_id": run_id})
-        with contextlib.suppress(Refused):  # it is another run's by now
+        with contextlib.suppress(ConditionFailed):  # it is another run's by now
             self.table.update(held, deadline)
 
     def find(self, lease: str) -> Lease:
@@ -170,7 +170,7 @@ class Leases(Struct, frozen=True):
         change = lease.change_to(lease.without(ended), self.table, iso(self.clock()))
         if change is None:
             return False
-        with contextlib.suppress(Refused):  # the lease changed just now: the next round sees it
+        with contextlib.suppress(ConditionFailed):  # the lease changed just now: the next round sees it
             self._apply([change], deadline)
         return True
 
@@ -182,7 +182,7 @@ class Leases(Struct, frozen=True):
         for _ in range(MAX_ROUNDS):
             found = self.earlier(lease)
             after = found.with_busy(run_id, busy, self.clock())
-            with contextlib.suppress(Refused):  # it was stored anew since it was read
+            with contextlib.suppress(ConditionFailed):  # it was stored anew since it was read
                 self.table.transact([after.write(self.table, lease, replaces=found)], deadline)
                 return
         raise TableBusy("the last executions kept changing")
@@ -216,7 +216,7 @@ class Leases(Struct, frozen=True):
         """Writes all, or learns what is there and returns False."""
         try:
             self.table.transact([step.action, *changes.values()], deadline)
-        except Refused as refused:
+        except ConditionFailed as refused:
             record, *found = refused.found
             if record is not None:
                 raise step.refusal(record) from None

@@ -11,18 +11,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.conversion.convert import to_json
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.wishes import Wish
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.attributes import as_read
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
 from celonis_refresh.runs.run_ids import MAX_RUN_ID
 from celonis_refresh.runs.sizes import fit_step
-from celonis_refresh.runs.table import Action, Refused, Table
+from celonis_refresh.runs.table import Action, ConditionFailed, Table
 from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.validation.convert import to_json
 
 
 class RunStatus(StrEnum):
@@ -91,8 +91,8 @@ class Run(Struct, frozen=True, dict=True):
         return "definition" in self.item
 
     @cached_property
-    def wish(self) -> Wish:
-        return Wish.from_json(self.item["wish"])
+    def options(self) -> RunOptions:
+        return RunOptions.from_json(self.item["options"])
 
     @cached_property
     def definition(self) -> Definition:
@@ -103,13 +103,13 @@ class Run(Struct, frozen=True, dict=True):
 
     @cached_property
     def plan(self) -> Plan:
-        return make_plan(self.definition, self.wish, self.item.get("skip", ()))
+        return make_plan(self.definition, self.options, self.item.get("skip", ()))
 
 
 def new_record(
     run_id: str,
     pipeline: str,
-    wish: Wish,
+    options: RunOptions,
     at: str,
     definition: Definition | None = None,
     skip: Sequence[str] = (),
@@ -126,7 +126,7 @@ def new_record(
         "status": RunStatus.OPENING,
         "created_at": at,
         "position": f"{at} {run_id}",
-        "wish": wish.to_json(),
+        "options": options.to_json(),
         "steps": {},
     }
     record |= {"definition": definition_text(definition)} if definition else {}
@@ -203,7 +203,7 @@ class Records(Struct, frozen=True):
         action = self.table.set(keys.run(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
-        except Refused as refused:
+        except ConditionFailed as refused:
             raise not_open(run.run_id, refused.found[0]) from None
         return Run({**run.item, **facts})
 
@@ -217,7 +217,7 @@ class Records(Struct, frozen=True):
         action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
         try:
             return Run(self.table.changed(action, deadline))
-        except Refused as refused:
+        except ConditionFailed as refused:
             raise not_open(run.run_id, refused.found[0]) from None
 
     def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
@@ -228,7 +228,7 @@ class Records(Struct, frozen=True):
         action = self.table.change(keys.run(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
         try:
             return Run(self.table.changed(action, deadline))
-        except Refused as refused:
+        except ConditionFailed as refused:
             raise not_open(run.run_id, refused.found[0]) from None
 
     def save_step(
@@ -253,12 +253,12 @@ class Records(Struct, frozen=True):
                 self.table.update(write.action, deadline)
             else:
                 self.table.transact([write.action, check], deadline)
-        except Refused as refused:
+        except ConditionFailed as refused:
             found = refused.found[0]
             if found is None:
                 raise StaleBaseline(run.run_id, step) from None
             # Sent twice, it is refused by its own first try. Nobody else writes the same moments.
-            if not refused.again or not write.is_in(found):
+            if not refused.retried or not write.is_in(found):
                 raise write.refusal(found) from None
         return write.run
 

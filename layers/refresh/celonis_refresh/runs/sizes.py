@@ -1,6 +1,6 @@
 """How many bytes a run's record may take: DynamoDB refuses a write that makes an item larger than 400 KB.
 
-What a run brings along (definition, wish, tables) is checked when it opens. What follows has limits of its
+What a run brings along (definition, options, tables) is checked when it opens. What follows has limits of its
 own: so many bytes for each step, and so many for the end. So a run that was opened can always be closed.
 """
 
@@ -34,7 +34,7 @@ class RunTooLarge(RefreshError):
         self.size = size
         self.limit = limit
         super().__init__(
-            f"The definition, the wish and the tables of run {run_id} take {size} bytes of its record, which "
+            f"The definition, options and tables of run {run_id} take {size} bytes of its record, which "
             f"has room for {limit} beside the steps.",
             hint="Name fewer tables, load the models completely, or split the pipeline. Nothing was started.",
         )

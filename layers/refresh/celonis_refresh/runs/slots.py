@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from celonis_refresh.pipelines.wishes import Wish
+from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import new_record
 from celonis_refresh.runs.table import Action, Table
@@ -74,5 +74,5 @@ def _change(
 
 def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:
     """The record of a run that waited: its definition is read when it opens."""
-    record = new_record(str(pending["run_id"]), pipeline, Wish.from_json(pending["wish"]), at)
+    record = new_record(str(pending["run_id"]), pipeline, RunOptions.from_json(pending["options"]), at)
     return table.put(record, "attribute_not_exists(pk)")

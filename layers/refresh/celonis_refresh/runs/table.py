@@ -59,7 +59,7 @@ NAMED = re.compile(r"#(\w+)")
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
 
 
-class Refused(Exception):
+class ConditionFailed(Exception):
     """A condition did not hold. ``found``: per action, the item that was there, or None where it held.
 
     An action whose condition failed on an item that does not exist has an empty ``found``. ``again``: the
@@ -69,7 +69,7 @@ class Refused(Exception):
 
     def __init__(self, found: Sequence[dict[str, Any] | None], *, again: bool = False) -> None:
         self.found = tuple(found)
-        self.again = again
+        self.retried = again
         super().__init__("a condition of the write did not hold")
 
 
@@ -108,7 +108,7 @@ class Table(Struct, frozen=True):
         return found
 
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
-        """Writes all or nothing. Raises ``Refused`` or, past the deadline, ``TableBusy``."""
+        """Writes all or nothing. Raises ``ConditionFailed`` or, past the deadline, ``TableBusy``."""
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
@@ -150,8 +150,8 @@ class Table(Struct, frozen=True):
                     raise TableBusy(reason)
                 self.sleep(wait)
                 pause = min(pause * 2, LONGEST_PAUSE)
-        except Refused as refused:
-            refused.again |= pause > FIRST_PAUSE
+        except ConditionFailed as refused:
+            refused.retried |= pause > FIRST_PAUSE
             raise
 
     def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:
@@ -234,20 +234,20 @@ def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1
 
 
 def _passing(error: ClientError, actions: int) -> str:
-    """The code of an error that passes; raises ``Refused`` for a condition, anything else as it is."""
+    """Return the code of a transient error; raise ``ConditionFailed``, or anything else as it is."""
     code = str(error.response["Error"]["Code"])
-    told: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
-    if code in PASSING or int(told.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
+    metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
+    if code in PASSING or int(metadata.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
         return code
     if code == "ConditionalCheckFailedException":
-        again = int(told.get("RetryAttempts", 0)) > 0
-        raise Refused([from_item(error.response.get("Item", {}))], again=again) from None
+        again = int(metadata.get("RetryAttempts", 0)) > 0
+        raise ConditionFailed([from_item(error.response.get("Item", {}))], again=again) from None
     if code != "TransactionCanceledException":
         raise error
     reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
     if CONDITION_FAILED in codes and len(codes) == actions:
-        raise Refused([_found(reason) for reason in reasons])
+        raise ConditionFailed([_found(reason) for reason in reasons])
     passing = [code for code in codes if code in PASSING]
     if passing and set(codes) <= PASSING | {"None"}:
         return passing[0]

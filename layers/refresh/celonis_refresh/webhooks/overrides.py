@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import replace
 
-from celonis_refresh.conversion.convert import Matching, Unfit
+from celonis_refresh.validation.convert import InvalidField, PatternType
 from celonis_refresh.webhooks.rule_fields import Path
 from celonis_refresh.webhooks.schemes.models import (
     MAX_TOLERANCE,
@@ -29,7 +29,7 @@ _KINDS: Final[dict[str, type[Scheme]]] = {
 _PARAMETERS: Final = frozenset(name for kind in _KINDS.values() for name in kind.__struct_fields__)
 
 
-class HeaderName(Matching):
+class HeaderName(PatternType):
     PATTERN = r"[A-Za-z0-9-]{1,64}"
     EXPECTED = "expected the name of a header"
 
@@ -38,7 +38,7 @@ class HeaderName(Matching):
         return super().checked(text).lower()
 
 
-class Topic(Matching):
+class Topic(PatternType):
     PATTERN = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
     EXPECTED = "expected the ARN of an SNS topic"
 
@@ -54,7 +54,7 @@ class PlaceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if bool(self.header) == bool(self.path):
-            raise Unfit('expected either {"header": name} or {"path": JMESPath}')
+            raise InvalidField('expected either {"header": name} or {"path": JMESPath}')
 
     def place(self) -> Place:
         return Place(header=self.header, path=self.path)
@@ -83,7 +83,7 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event_name: PlaceField | None = None
 
     def applied_to(self, sender: Sender) -> Sender:
-        """The sender with these parameters. Raises ``Unfit`` naming a field that does not fit."""
+        """The sender with these parameters. Raises ``InvalidField`` naming a field that does not fit."""
         changed: dict[str, Any] = {"scheme": self._scheme(sender)}
         if self.delivery_id is not None:
             changed["delivery_id"] = tuple(place.place() for place in self.delivery_id)
@@ -97,15 +97,15 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         known = kind.__struct_fields__
         for name in given:
             if name not in known:
-                raise Unfit(f"does not belong to the scheme of sender {sender.name}", name)
+                raise InvalidField(f"does not belong to the scheme of sender {sender.name}", name)
         if isinstance(sender.scheme, kind):
             given = {**{name: getattr(sender.scheme, name) for name in known}, **given}
         for name in _required(kind):
             if not given.get(name):
-                raise Unfit(f"is required for sender {sender.name}", name)
+                raise InvalidField(f"is required for sender {sender.name}", name)
         scheme = kind(**given)
         if self.tolerance is not None and isinstance(scheme, Hmac) and not scheme.signs_time:
-            raise Unfit(f"sender {sender.name} signs no time", "tolerance")
+            raise InvalidField(f"sender {sender.name} signs no time", "tolerance")
         return scheme
 
 

@@ -11,7 +11,7 @@ from jmespath.exceptions import EmptyExpressionError, JMESPathError, LexerError,
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
-from celonis_refresh.webhooks.bounded import BoundedInterpreter, TooMuchWork
+from celonis_refresh.webhooks.bounded_jmespath import BoundedInterpreter, TooMuchWork
 
 MAX_EXPRESSION: Final = 1000
 """Characters."""

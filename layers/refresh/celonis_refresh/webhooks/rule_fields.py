@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from celonis_refresh.conversion.convert import Checked
+from celonis_refresh.validation.convert import ValidatedType
 from celonis_refresh.webhooks.paths import check_path
 
 MAX_TABLES: Final = 200
@@ -18,7 +18,7 @@ ALL_TABLES: Final = "all"
 Tables: TypeAlias = tuple[str, ...] | Literal["all"]
 
 
-class Path(Checked):
+class Path(ValidatedType):
     """A JMESPath."""
 
     @classmethod

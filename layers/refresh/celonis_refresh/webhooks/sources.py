@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from celonis_refresh.conversion.convert import Checked, Unfit, convert
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.names import PipelineName
+from celonis_refresh.validation.convert import InvalidField, ValidatedType, convert
 from celonis_refresh.webhooks.documents import Json, parse_json
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed
 from celonis_refresh.webhooks.overrides import Overrides
@@ -29,13 +29,13 @@ MAX_RULES: Final = 30
 MAX_DOCUMENT: Final = 64 * 1024
 
 
-class SecretName(Checked):
+class SecretName(ValidatedType):
     @classmethod
     def checked(cls, text: str) -> str:
         return check_secret_name(text)
 
 
-class SenderName(Checked):
+class SenderName(ValidatedType):
     @classmethod
     def checked(cls, text: str) -> str:
         if text not in SENDERS:
@@ -84,9 +84,9 @@ class Source(Overrides, frozen=True, kw_only=True):
         sender = self.effective()
         is_sns = isinstance(sender.scheme, Sns)
         if is_sns and self.secret is not None:
-            raise Unfit("expected none, since AWS signs the messages of SNS", "secret")
+            raise InvalidField("expected none, since AWS signs the messages of SNS", "secret")
         if not is_sns and self.secret is None:
-            raise Unfit("expected the name of the secret", "secret")
+            raise InvalidField("expected the name of the secret", "secret")
         for index, rule in enumerate(self.rules):
             _check_reachable(sender, index, rule)
 
@@ -94,10 +94,10 @@ class Source(Overrides, frozen=True, kw_only=True):
 def _check_reachable(sender: Sender, index: int, rule: Rule) -> None:
     """The sender's own condition is about certain events; a rule about others needs its own condition."""
     if rule.events and not sender.event_name:
-        raise Unfit(f"{sender.name} does not name its events", f"rules.{index}.events")
+        raise InvalidField(f"{sender.name} does not name its events", f"rules.{index}.events")
     known = sender.start.events
     if rule.when is None and rule.events and known and not set(rule.events) & set(known):
-        raise Unfit(f"is required for events other than {', '.join(known)}", f"rules.{index}.when")
+        raise InvalidField(f"is required for events other than {', '.join(known)}", f"rules.{index}.when")
 
 
 def parse_source(name: str, document: str | Mapping[str, Any]) -> Source:

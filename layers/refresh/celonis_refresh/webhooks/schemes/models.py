@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from celonis_refresh.conversion.convert import Unfit
+from celonis_refresh.validation.convert import InvalidField
 
 MAX_TOLERANCE: Final = 24 * 3600
 _PLACES: Final = ("{id}", "{timestamp}", "{body}")
@@ -39,11 +39,17 @@ class Hmac(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check_tolerance(self.tolerance)
         if self.template.count("{body}") != 1 or not set("{}").isdisjoint(_without_places(self.template)):
-            raise Unfit("expected {body} once, and no places but {id}, {timestamp}, {body}", "template")
+            raise InvalidField(
+                "expected {body} once, and no places but {id}, {timestamp}, {body}", "template"
+            )
         if self.signs_id != bool(self.id_header):
-            raise Unfit("expected the header that {id} in template stands for, and only then", "id_header")
+            raise InvalidField(
+                "expected the header that {id} in template stands for, and only then", "id_header"
+            )
         if self.signs_time and self.layout != "pairs" and not self.timestamp_header:
-            raise Unfit("expected the header that {timestamp} in template stands for", "timestamp_header")
+            raise InvalidField(
+                "expected the header that {timestamp} in template stands for", "timestamp_header"
+            )
 
     @property
     def signs_id(self) -> bool:
@@ -100,4 +106,4 @@ def _without_places(template: str) -> str:
 
 def _check_tolerance(seconds: int) -> None:
     if not 1 <= seconds <= MAX_TOLERANCE:
-        raise Unfit(f"expected 1 to {MAX_TOLERANCE} seconds", "tolerance")
+        raise InvalidField(f"expected 1 to {MAX_TOLERANCE} seconds", "tolerance")

@@ -1,0 +1,166 @@
+"""What a trigger run_options for, and how run_options join into one.
+
+A options says how much to extract (``mode``) and which tables to load, relative to the pipeline's definition,
+so that two run_options can be joined without it. Joining is commutative, associative and idempotent: whatever
+order deliveries arrive in, and however often, the run that follows covers all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from celonis_refresh.errors import Problem
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
+from celonis_refresh.pipelines.errors import InvalidTrigger
+from celonis_refresh.pipelines.modes import Mode
+
+MAX_REASONS = 20
+MAX_REASON_LENGTH = 256
+MAX_WARNINGS, MAX_WARNING_LENGTH = 5, 300
+ALL_TABLES: Final = "all"
+
+_MODE_RANK: Final = {Mode.DELTA: 0, None: 1, Mode.FULL: 2}
+"""``None``, the mode that the definition names, is at least DELTA and at most FULL."""
+
+
+class Reason(NamedTuple):
+    """Why somebody wanted a run: ordered by time (ISO 8601, UTC), then by trigger."""
+
+    at: str
+    trigger: str
+    by: str
+    text: str
+
+
+class RunOptions(Struct, frozen=True):
+    """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
+    ``tables``: ids, names or aliases wanted besides; ``united``: out of lists that differ, so that a model
+    which has some of them may have none of one list; ``complete``: everything is wanted. ``merged``: out of
+    the options of several triggers, so that what only one of them got wrong must not fail the others;
+    ``warnings``: options that are not valid, for which everything that they can mean is wanted."""
+
+    mode: Mode | None = None
+    as_defined: bool = True
+    complete: bool = False
+    tables: frozenset[str] = frozenset()
+    united: bool = False
+    reasons: tuple[Reason, ...] = ()
+    merged: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def join(self, other: RunOptions) -> RunOptions:
+        """The least options that covers both."""
+        tables = self.tables | other.tables
+        complete = self.complete or other.complete or _are_too_many(tables)
+        as_defined = not complete and (self.as_defined or other.as_defined)
+        united = self.united or other.united or self.tables != other.tables
+        reasons = {*self.reasons, *other.reasons}
+        return RunOptions(
+            mode=max(self.mode, other.mode, key=_MODE_RANK.__getitem__),
+            as_defined=as_defined,
+            complete=complete,
+            tables=frozenset() if complete else tables,
+            united=united and not complete and not as_defined,
+            reasons=tuple(sorted(reasons)[:MAX_REASONS]),
+            merged=self.merged or other.merged or len(reasons) > 1,
+            warnings=tuple(sorted({*self.warnings, *other.warnings})[:MAX_WARNINGS]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mode": self.mode,
+            "as_defined": self.as_defined,
+            "complete": self.complete,
+            "tables": sorted(self.tables),
+            "united": self.united,
+            "merged": self.merged,
+            "reasons": [reason._asdict() for reason in self.reasons],
+        } | ({"warnings": list(self.warnings)} if self.warnings else {})
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> RunOptions:
+        return RunOptions(
+            mode=Mode(document["mode"]) if document["mode"] else None,
+            as_defined=document["as_defined"],
+            complete=document["complete"],
+            tables=frozenset(document["tables"]),
+            united=document["united"],
+            reasons=tuple(Reason(**reason) for reason in document["reasons"]),
+            merged=document["merged"],
+            warnings=tuple(document.get("warnings", ())),
+        )
+
+
+def make_options(mode: object, tables: object, reasons: Sequence[Reason]) -> RunOptions:
+    """The options in a trigger's ``mode`` ("FULL", "DELTA", nothing) and ``tables`` (a list, "all", nothing).
+
+    Raises ``InvalidTrigger`` naming the field; values are not repeated.
+    """
+    problems = [*_mode_problems(mode), *_table_problems(tables)]
+    if problems:
+        raise InvalidTrigger("The trigger", problems)
+    named = frozenset(tables) if isinstance(tables, list | tuple) else frozenset()
+    complete = tables == ALL_TABLES or _are_too_many(named)
+    return RunOptions(
+        mode=Mode(mode) if isinstance(mode, str) else None,
+        as_defined=not named and not complete,
+        complete=complete,
+        tables=frozenset() if complete else named,
+        reasons=tuple(reasons),
+    )
+
+
+def _are_too_many(tables: Collection[str]) -> bool:
+    """Whether so many tables, or such long names, are taken for all tables."""
+    return (
+        len(tables) > MAX_TABLES
+        or sum(len(name.encode(errors="surrogatepass")) for name in tables) > MAX_TABLE_BYTES
+    )
+
+
+def inapplicable(pipeline: str, definition: Definition, wanted: RunOptions) -> list[Problem]:
+    """Return the options that the pipeline has no use for: a mode without jobs, tables without loads."""
+    problems = []
+    if wanted.mode is not None and not definition.jobs:
+        problems.append(Problem("mode", f"expected none: pipeline {pipeline!r} has no data job"))
+    takes_tables = any(load.started_by == "run" for load in definition.loads)
+    if (wanted.tables or wanted.complete) and not takes_tables:
+        expected = f"expected none: pipeline {pipeline!r} has no data model load that it starts itself"
+        problems.append(Problem("tables", expected))
+    return problems
+
+
+def check_applicable(pipeline: str, definition: Definition, wanted: RunOptions) -> None:
+    """Raises ``InvalidTrigger`` for options that the pipeline has no use for."""
+    if problems := inapplicable(pipeline, definition, wanted):
+        raise InvalidTrigger("The trigger", problems)
+
+
+def covering(pipeline: str, definition: Definition, mode: object, tables: object, warning: str) -> RunOptions:
+    """Return the least options that cover whatever the options of a trigger can mean; some are not valid.
+
+    ``warning`` says what is wrong with them.
+    """
+    mode = Mode.FULL if any(_mode_problems(mode)) else mode
+    tables = ALL_TABLES if any(_table_problems(tables)) else tables
+    fields = {problem.field for problem in inapplicable(pipeline, definition, make_options(mode, tables, ()))}
+    wanted = make_options(None if "mode" in fields else mode, None if "tables" in fields else tables, ())
+    return replace(wanted, merged=True, warnings=(warning[:MAX_WARNING_LENGTH],))
+
+
+def _mode_problems(mode: object) -> Iterable[Problem]:
+    if mode is not None and mode not in list(Mode):
+        yield Problem("mode", 'expected "FULL" or "DELTA"')
+
+
+def _table_problems(tables: object) -> Iterable[Problem]:
+    if tables is None or tables == ALL_TABLES:
+        return
+    if not isinstance(tables, list | tuple) or not tables:
+        yield Problem("tables", 'expected a list of table ids, names or aliases that is not empty, or "all"')
+    elif not all(isinstance(table, str) and 0 < len(table) <= 256 for table in tables):
+        yield Problem("tables", "expected every table to be a text of 1 to 256 characters")

@@ -1,0 +1,1 @@
+"""One request budget for each connection, shared by all runs."""

@@ -1,0 +1,53 @@
+"""Runs that wait: triggers joined into one that has no record before it begins, but stands in a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.run_ids import MAX_RUN_ID, pipeline_of
+from celonis_refresh.runs.table import Table
+
+
+class Waiting(Struct, frozen=True):
+    """``slot``: its pipeline's, as it was read."""
+
+    run_id: str
+    pipeline: str
+    slot: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        return keys.WAITING
+
+    def shown(self) -> dict[str, Any]:
+        """As people read it: like a record, as far as there is one. ``behind``: the run running, if any."""
+        fields = {"run_id": self.run_id, "pipeline": self.pipeline, "status": self.status}
+        return {
+            **fields,
+            "waiting_for_run": self.slot.get("run_id"),
+            "options": self.slot["pending"]["options"],
+        }
+
+
+class Lookup(Struct, frozen=True):
+    """Finds a run by its id, whether it has begun or not."""
+
+    table: Table
+    records: Records
+
+    def get(self, run_id: str) -> Run | Waiting:
+        """Raises ``RunNotFound``. What begins between two reads has a record by the third."""
+        found = self.records.find(run_id) or self._waiting(run_id)
+        return found or self.records.get(run_id)
+
+    def _waiting(self, run_id: str) -> Waiting | None:
+        pipeline = pipeline_of(run_id)
+        slot = self.table.get(keys.slot(pipeline)) if len(run_id) <= MAX_RUN_ID else None
+        if slot is None or slot.get("pending", {}).get("run_id") != run_id:
+            return None
+        return Waiting(run_id, pipeline, slot)

@@ -1,0 +1,290 @@
+"""StepCanceller what a run that ended early left behind at Celonis.
+
+A job is cancelled only when its run was stopped and a poll just before shows that ours is running. A run
+that failed was not stopped: what it started keeps running. No call is known that cancels a load: it is left
+to end. What little is left of a rate limit holds none of this back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from celonis_refresh.celonis.errors import (
+    CelonisError,
+    CelonisThrottled,
+    CelonisUnavailable,
+    ConnectionUnusable,
+)
+from celonis_refresh.celonis.records import JobStatus
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.lease_items import Lease
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import Run
+from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, is_running, observe_started
+from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
+from celonis_refresh.steps.progress import is_started
+from celonis_refresh.steps.step import earlier_after
+from celonis_refresh.steps.target import StepTarget
+from celonis_refresh.timing import Clock, Deadline
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+VERIFY_SECONDS = 40.0
+"""How long a cancelled job may take until it shows as ended."""
+CALLS_PER_STEP = 3
+"""Calls that are still to come of a step: to look, to list, to cancel."""
+MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
+RUNS_ON = "runs on: no call is known that cancels a load."
+NOT_TO_CANCEL = "runs on: the pipeline says not to cancel it."
+KEEPS_RUNNING = "keeps running: its run failed, but was not stopped. A retry waits for it."
+
+
+class End(Struct, frozen=True):
+    """An execution or load of ours that has ended: its status in Celonis, and after how many polls."""
+
+    status: str
+    evidence: Evidence
+    polls: int
+
+
+class Findings(Struct):
+    """``sentences``: what was found and done, for the record.
+
+    ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
+    ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
+    ``ends``: by step, what was seen to end; ``cancelling``: the steps whose
+    cancel was accepted, and which have not ended yet.
+    """
+
+    sentences: list[str] = field(default_factory=list)
+    free: list[str] = field(default_factory=list)
+    ended: dict[str, Evidence] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, End] = field(default_factory=dict)
+    cancelling: list[str] = field(default_factory=list)
+
+
+class _Case(Struct):
+    """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is idle.
+
+    ``tried``: a cancel was sent; ``accepted``: so was one; ``trouble``: why the last was not; ``refused``:
+    Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
+    ``polls``: that gave an answer; ``end``: what they have shown, once it has ended.
+    """
+
+    step: str
+    lease: str
+    until: Deadline
+    found: tuple[str, bool] | None = None
+    tried: bool = False
+    accepted: bool = False
+    trouble: str = ""
+    refused: bool = False
+    polls_refused_since: float | None = None
+    polls: int = 0
+    end: End | None = None
+    ended: Evidence | None = None
+    evidence: Evidence | None = None
+
+
+class StepCanceller(Struct, frozen=True):
+    """Looks at every step that may have left something running."""
+
+    target_for: Callable[[Run, str], StepTarget]
+    clock: Clock
+    sleep: Callable[[float], None] = time.sleep
+
+    def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> Findings:
+        """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
+
+        ``cancel``: False only observes. All steps are observed in turn, so that none waits for the end of
+        another to be cancelled.
+        """
+        first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
+        cases = [_Case(step, lease, first) for step, lease in _leases(run)]
+        pause = FIRST_PAUSE
+        while left := [case for case in cases if case.found is None]:
+            sent = sum(case.tried for case in cases)
+            for served, case in enumerate(left):
+                share = _Share(deadline, len(left) - served)
+                case.found = self._look_after(run, case, share, cancel=cancel)
+            pause = FIRST_PAUSE if sum(case.tried for case in cases) > sent else pause
+            waiting = [case.until.left() for case in left if case.found is None]
+            if waiting:
+                self.sleep(min(pause, *waiting, deadline.left()))
+            pause = min(pause * 2, LONGEST_PAUSE)
+        found = [(case, *case.found) for case in cases if case.found]
+        return Findings(
+            [sentence for _, sentence, _ in found if sentence],
+            [case.lease for case, _, idle in found if idle],
+            {case.lease: case.ended for case in cases if case.ended},
+            {case.lease: self._held_until(run, case.step) for case, _, idle in found if not idle},
+            {case.step: case.end for case in cases if case.end},
+            [case.step for case in cases if case.accepted and not case.end],
+        )
+
+    def _held_until(self, run: Run, step: str) -> float:
+        """When every reading shows what the run has started and seen, in epoch seconds; 0 without a start."""
+        return self.clock() + run.definition.settle if is_started(run.steps.get(step, {})) else 0.0
+
+    def _look_after(self, run: Run, case: _Case, share: _Share, *, cancel: bool) -> tuple[str, bool] | None:
+        """What is said of a step, if anything, and whether nothing of it is running. None: not yet."""
+        state = run.steps.get(case.step, {})
+        try:
+            if "ended_at" in state:
+                return "", not state.get("held")
+            if is_started(state):
+                work = self.target_for(run, case.step).ignoring_rate_limit()
+                return self._stop(run, case, work, share, cancel=cancel)
+            if "baseline" in state and not state.get("refused"):
+                return self._left_by_a_job(self.target_for(run, case.step).ignoring_rate_limit(), share)
+        except RefreshError as error:
+            return f"What became of {case.step} could not be looked at: {error}", False
+        except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
+            logger.exception("a step could not be looked at", extra={"step": case.step})
+            return f"What became of {case.step} could not be looked at: see the log.", False
+        return "", True
+
+    def _left_by_a_job(self, work: StepTarget, share: _Share) -> tuple[str, bool]:
+        """A load that a job of this run may have started before the run came to wait for it."""
+        if work.observe(share.seconds).is_busy:
+            return f"{work.subject} {RUNS_ON}", False
+        return "", True
+
+    def _stop(
+        self, run: Run, case: _Case, work: StepTarget, share: _Share, *, cancel: bool
+    ) -> tuple[str, bool] | None:
+        """One poll, and the cancel where it shows ours running; a start may not show yet."""
+        is_last = case.until.left() <= 0
+        try:
+            ownership, running = self._observe(run, case, work, share)
+        except CelonisError as error:
+            is_last = is_last or self._is_refused_for_good(case, error, run.definition.settle)
+            if is_last and not case.tried:
+                raise
+            return _given_up(case, work) if is_last else None
+        case.polls_refused_since = None
+        case.polls += 1
+        if ownership.status is OwnershipStatus.ENDED:
+            case.end = End(str(ownership.execution_status), ownership.evidence, case.polls)
+            case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
+            return _ended(case, work, ownership), True
+        if case.tried:
+            found = self._cancel(case, work, share) if running and not case.accepted else None
+            return found or (_given_up(case, work) if is_last else None)
+        if ownership.status is OwnershipStatus.NOT_STARTED:
+            return f"{work.subject} had not been started.", True
+        if not running:
+            may_show_yet = ownership.status in MAY_SHOW_YET and not is_last and cancel
+            left_alone = f"{work.subject} was left alone: it is not proven that ours is running."
+            return None if may_show_yet else (left_alone, False)
+        if not (cancel and run.definition.cancel_on_stop):
+            return f"{work.subject} {NOT_TO_CANCEL if cancel else KEEPS_RUNNING}", False
+        case.tried = True
+        case.until = Deadline(
+            min(self.clock() + VERIFY_SECONDS, share.deadline.at - POLL_SECONDS), self.clock
+        )
+        return self._cancel(case, work, share)
+
+    def _is_refused_for_good(self, case: _Case, error: CelonisError, settle: float) -> bool:
+        """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
+
+        So do polls that are not sent because the secret of the connection cannot be used.
+        """
+        if isinstance(error, CelonisUnavailable) and not isinstance(error, ConnectionUnusable):
+            case.polls_refused_since = None
+        elif not isinstance(error, CelonisThrottled):
+            case.polls_refused_since = case.polls_refused_since or self.clock()
+            return self.clock() - case.polls_refused_since >= settle
+        return False
+
+    def _cancel(self, case: _Case, work: StepTarget, share: _Share) -> tuple[str, bool] | None:
+        """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
+        try:
+            case.accepted = work.cancel(share.seconds())
+        except (CelonisUnavailable, CelonisThrottled) as trouble:
+            logger.info("cancel is sent again", extra={"subject": work.subject, "why": trouble.message})
+            case.trouble = trouble.message
+        except CelonisError as refusal:
+            case.trouble = str(refusal)
+            if case.refused:
+                return _given_up(case, work)
+            case.refused = True
+        else:
+            return None if case.accepted else (f"{work.subject} {RUNS_ON}", False)
+        return None
+
+    def _observe(self, run: Run, case: _Case, work: StepTarget, share: _Share) -> tuple[Ownership, bool]:
+        """What one poll says of our start, and whether it shows ours running."""
+        evidence = case.evidence or evidence_of(run.steps[case.step])
+        state = {**run.steps[case.step], "evidence": evidence.to_json()}
+        settle = run.definition.settle
+        ownership, observation = observe_started(
+            work, state, settle, self.clock, lambda limit: min(limit, share.seconds())
+        )
+        case.evidence = ownership.evidence
+        return ownership, is_running(ownership, observation)
+
+
+def free_leases(run: Run, findings: Findings, leases: Leases, now: float, deadline: Deadline) -> None:
+    """Frees the leases that nothing uses, with the places in their queues.
+
+    Most are free: each step frees its own at its end, and holds none while it waits.
+    """
+    for step, lease in _leases(run):
+        if lease in findings.free:
+            state = run.steps.get(step, {})
+            found = leases.find(lease)
+            if found.names(run.run_id):
+                earlier = _earlier_of(run, state, findings, found, leases, now)
+                leases.free(run.run_id, lease, deadline, earlier)
+
+
+def _earlier_of(
+    run: Run, state: Mapping[str, Any], findings: Findings, lease: Lease, leases: Leases, now: float
+) -> Earlier | None:
+    """Our last executions after the step of this lease has been stopped; None where it adds nothing."""
+    if lease.run_id != run.run_id:
+        return None
+    evidence = findings.ended.get(lease.key) or evidence_of(state)
+    return earlier_after(lambda: leases.earlier(lease.key), state, evidence, now + run.definition.settle)
+
+
+class _Share(Struct, frozen=True):
+    """What one call may take, so that ``steps`` can still be looked at and cancelled in what is left."""
+
+    deadline: Deadline
+    steps: int
+
+    def seconds(self) -> float:
+        return min(POLL_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
+
+
+def _ended(case: _Case, work: StepTarget, ownership: Ownership) -> str:
+    status = ownership.execution_status
+    by_itself = "ended by itself" if case.tried else "had ended"
+    what = "was cancelled" if status == JobStatus.CANCEL else by_itself
+    return f"{work.subject} {what} ({status})."
+
+
+def _given_up(case: _Case, work: StepTarget) -> tuple[str, bool]:
+    if case.accepted:
+        return f"{work.subject} was asked to cancel and has not ended yet.", False
+    return (
+        f"{work.subject} could not be asked to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
+        False,
+    )
+
+
+def _leases(run: Run) -> list[tuple[str, str]]:
+    """The steps in the order of the plan, with their leases. A run that never opened has none."""
+    if not run.has_definition:
+        return []
+    jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
+    return jobs + [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]

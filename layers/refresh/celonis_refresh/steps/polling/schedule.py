@@ -1,0 +1,132 @@
+"""When to look next at something running: as often as it is worth it, and no more.
+
+A look costs something, and so does every moment between the end and the look that sees it. Let a look be
+worth ``PRICE`` of a duration: for one look fewer it may be seen later by that share. Let h(t) be the hazard,
+the chance per second to end at t given that it has not ended yet, and n(t) the looks per second. From the
+start to the end D there are ∫n(t)dt looks, and the end waits for 1/(2n(D)) on average, so a run costs, on
+average,
+
+    ∫ P(D > t) · ( n(t) + h(t) / (2 · n(t) · PRICE · t) ) dt ,
+
+which is smallest, at each t by itself, for
+
+    n(t) = √( h(t) / (2 · PRICE · t) ) .
+
+That is the whole schedule: the next look is where ∫n has grown by one since now. It depends on nothing but
+the time that has passed, so a look that came late, or was lost, is made good by the next. It follows that
+
+* while it cannot end yet, h ≈ 0, there are no looks; where it usually ends, they are dense;
+* failures, and whatever never happened before, lend the time before a hazard of their own, and so a few
+  looks: their number grows with the root of how often the job fails. Their lateness is told as a share of
+  the usual duration (t is not less than that in the formula): to see in the tenth minute what failed in the
+  fifth costs a job of eight hours next to nothing;
+* past the usual time, or with nothing known, the hazard is that of a wide curve, about c/t, so n ≈ √c/t, and
+  the waits grow geometrically.
+
+Where only so many looks may still be used until the time-out, PRICE rises until they suffice: all waits grow
+in the same proportion, and the last look falls on the time-out. Sums run over u, the logarithm of time, with
+the hazard t·h(t) per unit of u: n(u) = √( t·h(t) / (2 · PRICE) ).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from math import ceil, exp, log, sqrt
+from random import Random
+from typing import NamedTuple
+
+from celonis_refresh.steps.polling.expectation import Expectation, expect
+
+PRICE = 0.0019
+"""What a look is worth, as a share of the duration. The one number that trades requests for lateness."""
+JITTER = 0.1
+"""Each wait is spread by this share of itself, so that runs started together do not ask together."""
+PROOF_WAIT = 2
+PROOF_GROWTH = 0.5
+"""Until the start is proven: the first wait in seconds; then this share of the time that has passed."""
+FEW_LOOKS = 10
+"""With fewer left the budget outweighs the options for an early proof."""
+WEEK = 7 * 24 * 3600.0
+UNKNOWN = expect(None)
+
+
+class Schedule(NamedTuple):
+    """``floor`` and ``ceiling``: bounds of a wait in whole seconds; no ceiling where it is None.
+
+    ``expected``: how long it may take, from the runs before.
+    """
+
+    floor: int
+    ceiling: int | None = None
+    expected: Expectation = UNKNOWN
+
+    def next_wait(
+        self,
+        elapsed: float,
+        random: Random,
+        at_least: float = 0.0,
+        *,
+        time_left: float = WEEK,
+        looks_left: int = 1000,
+        proven: bool = True,
+    ) -> int:
+        """Whole seconds until the next look, ``elapsed`` seconds after the start.
+
+        ``at_least``: seconds that the server asked for. They outweigh all else, and get a jitter too, since
+        many were told the same. ``time_left``: seconds until the step's time-out; a look falls on it, or
+        within the floor after it. ``looks_left``: looks that may still be made, the next and that at the
+        time-out among them; short of looks, a wait exceeds the ceiling. ``proven``: whether the start was
+        seen. Until then looks come early: something short is proven best while it is running.
+        """
+        elapsed, time_left = max(0.0, elapsed), max(0.0, time_left)
+        looks = random.uniform(1 - JITTER, 1 + JITTER)
+        wait, least = self._waits(elapsed, time_left, looks, looks_left)
+        if self.ceiling is not None:
+            wait = min(wait, self.ceiling)
+            # At the ceiling's pace, half of the looks left would do: then the budget asks for nothing.
+            least = min(least, self.ceiling) if 2 * time_left <= self.ceiling * looks_left else least
+        if not proven:
+            wait = min(wait, max(PROOF_WAIT, int(elapsed * PROOF_GROWTH)))
+        if proven or looks_left < FEW_LOOKS:
+            wait = max(wait, least)
+        floor = self.floor if proven else min(self.floor, PROOF_WAIT)
+        asked = at_least * random.uniform(1, 1 + JITTER)
+        return max(1, floor, min(wait, ceil(time_left)), ceil(asked))
+
+    def _waits(self, elapsed: float, left: float, looks: float, looks_left: int) -> tuple[int, int]:
+        """Seconds until ``looks`` (about one) are worth it, and the least for the looks left to do."""
+        if looks_left <= 1:
+            return ceil(left), ceil(left)
+        path = list(self._path(elapsed, elapsed + left))
+        least = path[-1][1] / looks_left
+        aim = _moment(path, max(looks, least)) - elapsed
+        return round(aim) if aim < left - 1 else ceil(left), ceil(_moment(path, least) - elapsed)
+
+    def _path(self, start: float, end: float) -> Iterator[tuple[float, float]]:
+        """Logarithms of moments from ``start`` to ``end``, and how many looks it is worth to make by then."""
+        at, last, looks = log(max(1.0, start)), log(max(1.0, end)), 0.0
+        yield at, looks
+        while at < last:
+            after = min(last, at + self._step(at))
+            looks += self._density((at + after) / 2) * (after - at)
+            at = after
+            yield at, looks
+
+    def _density(self, at: float) -> float:
+        """n(u), looks per unit of the logarithm of time."""
+        share = min(1.0, exp(at) / self.expected.usual) if self.expected.usual else 1.0
+        return sqrt(self.expected.hazard(at) * share / (2 * PRICE))
+
+    def _step(self, at: float) -> float:
+        """A step in which the hazard changes little: a part of a spread, or of the way to a centre."""
+        fits = (max(c.spread / 3, abs(at - c.centre) / 4) for c in self.expected.clusters)
+        return min(0.25, *fits)
+
+
+def _moment(path: list[tuple[float, float]], looks: float) -> float:
+    """The second by which so many looks are worth making; the end of the path if there are not so many."""
+    for (before, fewer), (after, more) in pairwise(path):
+        if fewer < more >= looks:
+            return exp(before + (after - before) * (looks - fewer) / (more - fewer))
+    return exp(path[-1][0])

@@ -1,0 +1,241 @@
+"""One task at work on one step of a run: what it read, what it will write, and the ways out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import ceil
+from random import Random
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.lease_items import LeaseRequest, Place
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import Records, Run, States
+from celonis_refresh.runs.table import Action
+from celonis_refresh.steps.observation import Baseline, Observation
+from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, without_repeats
+from celonis_refresh.steps.ownership import Evidence
+from celonis_refresh.steps.poll_refusals import end_row
+from celonis_refresh.steps.polling.budget import polls_per_step
+from celonis_refresh.steps.polling.history import DurationHistory
+from celonis_refresh.steps.polling.timer import PollTimer
+from celonis_refresh.steps.progress import Progress, is_started
+from celonis_refresh.steps.step_leases import lease_request, without_leases
+from celonis_refresh.steps.target import StepTarget
+from celonis_refresh.timing import Clock, Deadline, iso
+
+FORGOTTEN_AT_A_START = frozenset(
+    {
+        "evidence",
+        "by_webhook",
+        "answered",
+        "answered_id",
+        "answered_by",
+        "stood",
+        "busy",
+        "shown",
+        "queued_at",
+    }
+)
+POST_SECONDS = 20.0
+"""How long a start may take; it fits several times into the tasks' own time-out."""
+
+
+class StepContext(Struct, frozen=True):
+    """What every task works with. ``target_for`` gives the job or load behind a step of a run."""
+
+    records: Records
+    leases: Leases
+    target_for: Callable[[Run, str], StepTarget]
+    clock: Clock
+    random: Random = field(default_factory=Random)
+
+    @property
+    def learning(self) -> DurationHistory:
+        return DurationHistory(self.records.table, self.clock)
+
+
+class Step:
+    """``state`` is what will be written; ``run`` what was read last.
+
+    ``holds``: whether the leases of the step are known to be held for it.
+    """
+
+    def __init__(self, means: StepContext, run: Run, name: str, deadline: Deadline) -> None:
+        self.means, self.run, self.name, self.deadline = means, run, name, deadline
+        self.work = means.target_for(run, name)
+        self.state: dict[str, Any] = dict(run.steps.get(name, {}))
+        self._earlier: Earlier | None = None
+        self.holds = False
+        self.timer = PollTimer(
+            self.state,
+            run.definition.poll,
+            self.work.timeout,
+            polls_per_step(len(run.plan.jobs) + len(run.plan.loads)),
+            means.clock,
+            means.random,
+        )
+
+    def now(self) -> float:
+        return self.means.clock()
+
+    def seconds(self, most: float) -> float:
+        """What a call may take: ``most``, or what is left of the task's time."""
+        return min(most, self.deadline.left())
+
+    def poll_seconds(self) -> float:
+        """What one call of a poll may take."""
+        return self.seconds(POLL_SECONDS)
+
+    def save(
+        self,
+        facts: Mapping[str, Any] | None = None,
+        check: Action | None = None,
+        also: States | None = None,
+    ) -> None:
+        """Writes the state, and ``facts`` of the run with it. Raises as ``Records.save_step`` does."""
+        self.run = self.means.records.save_step(
+            self.run, self.name, self.state, self.deadline, facts, check, also
+        )
+
+    def lease_request(self) -> LeaseRequest:
+        """Return which leases the step needs to start."""
+        since = float(self.state.get("queued_at", self.now()))
+        return lease_request(self.run, self.name, self.work.lease, since)
+
+    def give_back(self, place: Place | None = None) -> None:
+        """Writes the state and frees the leases of a step that is not started: it waits without any.
+
+        ``place``: the step is queued for them instead.
+        """
+        request = self.lease_request()
+        write = without_leases(self.means.records, self.run, self.name, request, self.state)
+        self.means.leases.give_back(request, write, self.deadline, place, held=self.holds)
+        self.run, self.holds = write.run, False
+
+    def note_baseline(self, observation: Observation, now: float) -> None:
+        """What is there before the start: after a crash, ownership is determined from here."""
+        for name in FORGOTTEN_AT_A_START:
+            self.state.pop(name, None)
+        self.state |= {
+            **self.work.facts(),
+            "baseline": without_repeats(Baseline.of(observation).to_json()),
+            "noted_at": iso(now),
+            "began": self.state.get("began", now),
+        }
+
+    def recall(self) -> None:
+        """Reads what the runs before tell of its duration, once."""
+        self.timer.recall(lambda: self.means.learning.known(self.work.durations))
+
+    def progress(self, status: Literal["WAITING", "RUNNING"], at_most: float | None = None) -> Progress:
+        """How it stands, and when to come again: ``at_most`` seconds from now."""
+        wait = self.timer.wait(started=status == "RUNNING")
+        return {"status": status, "wait": wait if at_most is None else min(wait, max(1, ceil(at_most)))}
+
+    def wait_out(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
+        """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
+        if isinstance(trouble, CelonisUnavailable):
+            end_row(self.state)
+        if self.state.get("trouble") != trouble.message:
+            facts = {"subject": self.work.subject, "why": trouble.message}
+            logger.warning("Celonis could not be asked; the step goes on waiting", extra=facts)
+        self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
+        if self.is_expired(grace):
+            raise self.expired()
+        self.timer.count_round()
+        self.timer.count_refusal(refused=isinstance(trouble, CelonisThrottled))
+        started = is_started(self.state)
+        if started:
+            self.save()
+        else:
+            self.state.pop("queued_at", None)
+            self.give_back()
+        at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
+        wait = self.timer.wait_out(started=started, at_least=at_least)
+        return {"status": "RUNNING" if started else "WAITING", "wait": wait}
+
+    def is_expired(self, grace: float = 0.0) -> bool:
+        """Whether the step's time-out has passed, and ``grace`` seconds more."""
+        began = self.state.get("began")
+        return began is not None and self.now() - float(began) >= self.work.timeout + grace
+
+    def expired(self, found: str = "") -> RefreshError:
+        """The time-out of the step as an error, written and ready to be raised."""
+        return self.failed(self.too_late(found), free=False)
+
+    def too_late(self, found: str = "") -> RefreshError:
+        """The time-out of the step, with what was found of it then."""
+        text = f"{self.work.subject} did not end within its time-out of {self.work.timeout} s"
+        trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
+        message = f"{text} (last: {trouble})." if trouble else f"{text}."
+        if is_started(self.state) and self.state.get("status"):
+            message += f" Celonis tells {self.state['status']}."
+        hint = "Give it a longer timeout, or see in Celonis what holds it up."
+        return self.work.timed_out(f"{message} {found}".strip(), hint=hint)
+
+    def failed(self, error: RefreshError, *, free: bool = True) -> RefreshError:
+        """Writes the end of a step that failed and gives the error back to be raised.
+
+        ``free``: whether nothing of ours uses the job or model any more.
+        """
+        self.state |= {"error": error.name, "message": str(error)}
+        self.close("FAILED", free=free)
+        return error
+
+    def close(self, outcome: str, *, free: bool = True) -> None:
+        """Writes the end of the step and frees its lease with that, or notes that it is to be held."""
+        started = is_started(self.state)
+        earlier = self.followed_by_ours() if free and started else None
+        self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
+        for name in ("pace", "queued_at"):
+            self.state.pop(name, None)
+        if not started:
+            self.holds = True  # whether it does or not: what the run holds or is queued for is freed
+            self.give_back()
+        elif free:
+            write = self.means.records.step_write(self.run, self.name, self.state)
+            self.means.leases.end(self.run.run_id, self.work.lease, write, self.deadline, earlier)
+            self.run = write.run
+        else:
+            self.state["held"] = True
+            self.save()
+
+    def earlier(self) -> Earlier:
+        """Our last executions of this job or model, read once for the step."""
+        if self._earlier is None:
+            self._earlier = self.means.leases.earlier(self.work.lease)
+            self.state["earlier"] = list(self._earlier.ids)
+            if self._earlier.shows_running:
+                self.state["shows_running"] = True
+            if len(self._earlier.newest) > 1:
+                self.state["two_spaces"] = True
+        return self._earlier
+
+    def followed_by_ours(self) -> Earlier | None:
+        """Our last executions after this step; None where it adds nothing to them."""
+        by = self.now() + self.run.definition.settle
+        return earlier_after(self.earlier, self.state, evidence_of(self.state), by)
+
+
+def earlier_after(
+    earlier: Callable[[], Earlier], state: Mapping[str, Any], evidence: Evidence, by: float
+) -> Earlier | None:
+    """Our last executions after a step that was started; None where it adds nothing to ``earlier``.
+
+    ``state``: what is noted of the step; ``by``: when every reading shows what it has seen.
+    """
+    if evidence.proven_by is None or "sent_by" not in state:
+        return None
+    return earlier().followed_by(
+        evidence.ids_of_ours,
+        state.get("started_date"),
+        by,
+        shows_running=bool(state.get("shows_running")),
+        others=evidence.ids_of_others,
+    )

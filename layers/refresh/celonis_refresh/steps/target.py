@@ -1,0 +1,346 @@
+"""The two kinds of steps, data job and data model load: observe, start, read the end, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, NotFound
+from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus, StartAnswer
+from celonis_refresh.observability import logger
+from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
+from celonis_refresh.pipelines.resolution import ResolvedLoad
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.sizes import cut
+from celonis_refresh.steps import errors
+from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
+
+MAX_LISTED = 50
+"""Executions of a list that are compared: the baseline has to fit into a record."""
+MAX_REASON = 1800
+"""Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
+Seconds = Callable[[], float]
+"""What the next call may take, told anew for each: a look may need two."""
+FAIL_HINT = "Open it in Celonis and fix the cause, then retry this run or start the pipeline again."
+
+
+class Ending(Struct, frozen=True):
+    """How it ended in Celonis: ``error`` is None for a success; ``message`` is Celonis's own word."""
+
+    error: errors.StepFailed | None
+    message: str | None = None
+
+
+class StepTarget(Protocol):
+    """One job or one load of a run."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def lease(self) -> str: ...
+    @property
+    def durations(self) -> str: ...
+    @property
+    def timeout(self) -> int: ...
+    @property
+    def timed_out(self) -> type[errors.StepFailed]: ...
+    @property
+    def busy(self) -> type[errors.StepFailed]: ...
+
+    def observe(self, seconds: Seconds) -> Observation:
+        """One poll."""
+
+    def with_executions(self, observation: Observation, timeout: float) -> Observation:
+        """The observation with the list of executions, where another call serves one.
+
+        Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
+        """
+
+    def post(self, timeout: float) -> StartAnswer:
+        """Starts it; what the answer carried."""
+
+    def ending(
+        self, status: str | None, ours: str | None, observation: Observation, timeout: float
+    ) -> Ending:
+        """What the status at its end means; ``observation`` is the one that showed it."""
+
+    def cancel(self, timeout: float) -> bool:
+        """Cancels what runs now; False where no call is known that does."""
+
+    def facts(self) -> Mapping[str, object]:
+        """What is started, for the record."""
+
+    def ignoring_rate_limit(self) -> StepTarget:
+        """The same work, to be polled and stopped whatever is left of the rate limit."""
+
+
+def activity(*, running: bool, terminal: bool) -> Activity:
+    if running:
+        return Activity.RUNNING
+    return Activity.IDLE if terminal else Activity.UNKNOWN
+
+
+class DataJobTarget(Struct, frozen=True):
+    """A data job: ``execute``, then the job's status."""
+
+    client: CelonisClient
+    pool: str
+    plan: PlannedJob
+
+    @property
+    def step(self) -> str:
+        return self.plan.step
+
+    @property
+    def subject(self) -> str:
+        return f"Data job {self.plan.job}"
+
+    @property
+    def lease(self) -> str:
+        return keys.job_lease(self.plan.job)
+
+    @property
+    def durations(self) -> str:
+        return keys.job_durations(self.plan.job, self.plan.mode.value)
+
+    @property
+    def timeout(self) -> int:
+        return self.plan.timeout
+
+    @property
+    def timed_out(self) -> type[errors.StepFailed]:
+        return errors.JobTimedOut
+
+    @property
+    def busy(self) -> type[errors.StepFailed]:
+        return errors.JobBusy
+
+    def observe(self, seconds: Seconds) -> Observation:
+        """``GET …/jobs/{job}``: the job and its current status."""
+        observation = job_observation(self.client.job(self.pool, self.plan.job, timeout=seconds()))
+        return replace(observation, requested_at=self.client.requested_at)
+
+    def with_executions(self, observation: Observation, timeout: float) -> Observation:
+        """``GET …/logs/{job}/executions``: a call of the SDK, not served everywhere."""
+        try:
+            executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
+        except CelonisRejected as refusal:
+            logger.info("no list of executions", extra={"subject": self.subject, "why": refusal.message})
+            return observation
+        return observation if executions is None else listed_observation(observation, executions)
+
+    def post(self, timeout: float) -> StartAnswer:
+        return self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
+
+    def ending(
+        self, status: str | None, ours: str | None, observation: Observation, timeout: float
+    ) -> Ending:
+        if status == JobStatus.SUCCESS:
+            return Ending(None)
+        found = _execution_id(ours, observation)
+        if status == JobStatus.CANCEL:
+            why = self._why(found, status, timeout)
+            return Ending(
+                errors.JobCanceled(f"{self.subject} was cancelled in Celonis{why}.", hint=FAIL_HINT)
+            )
+        if status == JobStatus.SKIPPED:
+            why = self._why(found, status, timeout) or ": nothing was extracted"
+            return Ending(errors.JobSkipped(f"{self.subject} was skipped by Celonis{why}.", hint=FAIL_HINT))
+        reason = self._reason(found, timeout)
+        return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
+
+    def _why(self, ours: str | None, status: str, timeout: float) -> str:
+        """Why it was cancelled or skipped, as its log says it: ``": …"``, or empty."""
+        if ours is None:
+            return ""
+        try:
+            reason = self.client.why_ended(self.pool, self.plan.job, ours, status, timeout=timeout)
+        except CelonisError as trouble:  # how it ended is known; why may stay unknown
+            logger.info("no reasons of the end", extra={"subject": self.subject, "why": trouble.message})
+            return ""
+        return f": {reason}" if reason else ""
+
+    def _reason(self, ours: str | None, timeout: float) -> str:
+        if ours is None:
+            return ""
+        try:
+            failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
+        except CelonisError as trouble:  # that it failed is known; why may stay unknown
+            logger.info("no reasons of the failure", extra={"subject": self.subject, "why": trouble.message})
+            return ""
+        told = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
+        return f": {cut(told, MAX_REASON)}".rstrip(".") if told else ""
+
+    def cancel(self, timeout: float) -> bool:
+        self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
+        return True
+
+    def ignoring_rate_limit(self) -> DataJobTarget:
+        return replace(self, client=self.client.ignoring_rate_limit())
+
+    def facts(self) -> Mapping[str, object]:
+        return {"job": self.plan.job, "mode": self.plan.mode.value}
+
+
+def _execution_id(ours: str | None, observation: Observation) -> str | None:
+    """The id whose log says why: ours, or the newest that failed where ours is of another id space."""
+    entries = observation.executions or ()
+    if ours in [entry.id for entry in entries] or not entries:
+        return ours
+    return next((entry.id for entry in entries if entry.status == observation.status), ours)
+
+
+def job_observation(job: Job) -> Observation:
+    """What the record of a job shows."""
+    return Observation(
+        status=job.status,
+        activity=activity(running=job.is_under_way, terminal=job.is_terminal),
+        current=job.current_execution_id,
+        latest=job.latest_execution_item_id,
+    )
+
+
+def listed_observation(observation: Observation, executions: Sequence[Execution]) -> Observation:
+    """An observation with the list of executions. Where the job has no status, the list has it."""
+    entries = _within_limit([_listed(execution) for execution in executions])
+    listed = replace(observation, executions=tuple(entries))
+    return listed if observation.status else replace(listed, activity=_activity_of(entries))
+
+
+def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
+    """The newest of a long list, in its order: it may be sorted either way."""
+    if len(entries) <= MAX_LISTED:
+        return entries
+    half = MAX_LISTED // 2
+    return entries[:half] + entries[-half:]
+
+
+def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
+    """Running while one entry runs; idle only if every status is known."""
+    found = {entry.activity for entry in entries}
+    return next((one for one in (Activity.RUNNING, Activity.UNKNOWN) if one in found), Activity.IDLE)
+
+
+def _listed(execution: Execution) -> ListedExecution:
+    state = activity(running=execution.is_under_way, terminal=execution.is_terminal)
+    dates = execution.start_date, execution.end_date
+    return ListedExecution(execution.execution_id, execution.status, state, *dates)
+
+
+class DataModelTarget(Struct, frozen=True):
+    """A data model load: complete, partial or from cache, then the model's last load."""
+
+    client: CelonisClient
+    pool: str
+    plan: PlannedLoad
+    resolved: ResolvedLoad
+
+    @property
+    def step(self) -> str:
+        return self.plan.step
+
+    @property
+    def subject(self) -> str:
+        return f"The load of data model {self.plan.data_model}"
+
+    @property
+    def lease(self) -> str:
+        return keys.model_lease(self.plan.data_model)
+
+    @property
+    def durations(self) -> str:
+        """A load that a job starts is counted from that job's end: something else than its own duration."""
+        kind = "by_job" if self.plan.started_by == "job" else self.resolved.kind.value
+        return keys.model_durations(self.plan.data_model, kind)
+
+    @property
+    def timeout(self) -> int:
+        return self.plan.timeout
+
+    @property
+    def timed_out(self) -> type[errors.StepFailed]:
+        return errors.LoadTimedOut
+
+    @property
+    def busy(self) -> type[errors.StepFailed]:
+        return errors.ModelBusy
+
+    def observe(self, seconds: Seconds) -> Observation:
+        """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables say which."""
+        model = self.plan.data_model
+        try:
+            load = self.client.last_load(self.pool, model, timeout=seconds())
+        except NotFound:
+            self.client.tables(self.pool, model, timeout=seconds())
+            load = None
+        return replace(load_observation(load), requested_at=self.client.requested_at)
+
+    def with_executions(self, observation: Observation, timeout: float) -> Observation:  # noqa: ARG002 - no list
+        return observation
+
+    def post(self, timeout: float) -> StartAnswer:
+        model, kind = self.plan.data_model, self.resolved.kind
+        if kind is LoadKind.PARTIAL:
+            return self.client.load_tables(self.pool, model, sorted(self.resolved.tables), timeout=timeout)
+        from_cache = kind is LoadKind.FROM_CACHE
+        return self.client.load_model(self.pool, model, from_cache=from_cache, timeout=timeout)
+
+    def ending(
+        self,
+        status: str | None,
+        ours: str | None,  # noqa: ARG002
+        observation: Observation,
+        timeout: float,  # noqa: ARG002
+    ) -> Ending:
+        message = observation.message
+        told = f": {message}".rstrip(".") if message else ""
+        if status == LoadStatus.SUCCESS:
+            return Ending(None, message)
+        if status == LoadStatus.WARNING:
+            failed = self.plan.on_warning == "fail"
+            text = f"{self.subject} ended with a warning{told}."
+            return Ending(errors.LoadWarned(text, hint=FAIL_HINT) if failed else None, message)
+        if status == LoadStatus.CANCELED:
+            return Ending(errors.LoadCanceled(f"{self.subject} was cancelled{told}.", hint=FAIL_HINT))
+        return Ending(errors.LoadFailed(f"{self.subject} failed{told}.", hint=FAIL_HINT), message)
+
+    def cancel(self, timeout: float) -> bool:  # noqa: ARG002 - no call is known that cancels a load
+        return False
+
+    def ignoring_rate_limit(self) -> DataModelTarget:
+        return replace(self, client=self.client.ignoring_rate_limit())
+
+    def facts(self) -> Mapping[str, object]:
+        return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value}
+
+
+def resolved_load(run: Run, step: str) -> ResolvedLoad:
+    """The load of a step with its tables; without tables as long as the run has not resolved them."""
+    if run.loads is None:
+        return ResolvedLoad(run.plan.load(step).kind, {})
+    load = run.loads[step]
+    return ResolvedLoad(LoadKind(load["kind"]), load["tables"])
+
+
+def load_observation(load: Load | None) -> Observation:
+    """What the record of the last load shows; None: the model was never loaded."""
+    if load is None:
+        return Observation(status=None, activity=Activity.IDLE, single=True)
+    return Observation(
+        status=load.status,
+        activity=activity(running=load.is_under_way, terminal=load.is_terminal),
+        current=load.load_id if load.is_under_way else None,
+        latest=load.load_id,
+        started=load.start_date,
+        message=load.message,
+        single=True,
+        ended=load.end_date,
+    )

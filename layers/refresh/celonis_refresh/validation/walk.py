@@ -1,0 +1,128 @@
+"""A document taken apart along the types of a model: each value by itself, so that all problems are found.
+
+What a single value must be is asked of msgspec, so that the walk and a conversion in one go agree. What
+msgspec says about it is not used: its texts repeat values.
+"""
+
+from __future__ import annotations
+
+import re
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import msgspec
+from msgspec import structs
+
+from celonis_refresh.errors import WHOLE, Problem
+from celonis_refresh.validation.convert import InvalidField, ValidatedType, is_text
+from celonis_refresh.validation.messages import expected
+
+Place = tuple[object, ...]
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+
+def walk(model: Any, document: object) -> tuple[Any, list[Problem]]:
+    """The model, and everything that is wrong with the document; the model counts if that is nothing."""
+    path = _Walk()
+    made = path.read(model, document, ())
+    return made, path.problems
+
+
+class _Walk:
+    """Each method reads one kind of value; what is wrong with it is noted, and then its result is void."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def read(self, annotation: Any, value: object, place: Place) -> Any:
+        annotation = _branch(annotation, value)
+        core = _bare(annotation)
+        if _is_model(core) and isinstance(value, dict):
+            return self._fields(core, value, place)
+        if get_origin(core) is tuple and isinstance(value, list | tuple) and _fits(annotation, len(value)):
+            entry, _ = get_args(core)
+            return tuple(self.read(entry, each, (*place, index)) for index, each in enumerate(value))
+        if get_origin(core) is dict and isinstance(value, dict):
+            key, entry = get_args(core)
+            there = [(name, (*place, name)) for name in value]
+            return {self.read(key, name, at): self.read(entry, value[name], at) for name, at in there}
+        return self._single(annotation, core, value, place)
+
+    def _fields(self, model: Any, value: dict[str, Any], place: Place) -> Any:
+        before, fields = len(self.problems), structs.fields(model)
+        given = {}
+        for field in fields:
+            there = (*place, field.encode_name)
+            if field.encode_name in value:
+                given[field.name] = self.read(field.type, value[field.encode_name], there)
+            elif field.required:
+                self._note(there, "is required")
+        if model.__struct_config__.forbid_unknown_fields:
+            known = {field.encode_name for field in fields}
+            for name in (name for name in value if name not in known):
+                self._note((*place, name), "is not a known field")
+        if len(self.problems) > before:
+            return None
+        try:
+            return model(**given)
+        except InvalidField as error:
+            self._note((*place, *filter(None, error.field.split("."))), error.expected)
+
+    def _single(self, annotation: Any, core: Any, value: object, place: Place) -> Any:
+        if not is_text(value):
+            return self._note(place, "holds half a surrogate pair, or is nested too deeply")
+        if core is Any:
+            return value
+        if isinstance(core, type) and issubclass(core, ValidatedType):
+            try:
+                return core.read(value)
+            except ValueError as error:
+                return self._note(place, str(error))
+        try:
+            return msgspec.convert(value, annotation)
+        except ValueError:
+            return self._note(place, expected(annotation))
+
+    def _note(self, place: Place, sentence: str) -> None:
+        where = ".".join(map(_shown, place)) or WHOLE
+        self.problems.append(Problem(where, sentence[:1].lower() + sentence[1:]))
+
+
+def _shown(part: object) -> str:
+    """A name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
+    return str(part) if _FIELD_NAME.fullmatch(str(part)) else "(unnamed)"
+
+
+def _bare(annotation: Any) -> Any:
+    """The type without what ``Annotated`` says about it."""
+    return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+
+
+def _is_model(core: Any) -> bool:
+    return isinstance(core, type) and issubclass(core, msgspec.Struct)
+
+
+def _branch(annotation: Any, value: object) -> Any:
+    """Of a union, what the value must be one of: the only type beside null, or the one of its JSON kind."""
+    core = _bare(annotation)
+    if get_origin(core) not in (Union, UnionType):
+        return annotation
+    types = [each for each in get_args(core) if each is not msgspec.UnsetType]
+    solid = [each for each in types if each is not NoneType]
+    if value is None and len(solid) < len(types):
+        return NoneType
+    fitting = solid if len(solid) == 1 else [each for each in solid if _is_kind(_bare(each), value)]
+    if fitting:
+        return fitting[0]
+    return annotation if len(types) == len(get_args(core)) else Union[tuple(types)]  # noqa: UP007
+
+
+def _is_kind(core: Any, value: object) -> bool:
+    if isinstance(value, dict):
+        return _is_model(core) or get_origin(core) is dict
+    return isinstance(value, list | tuple) and get_origin(core) is tuple
+
+
+def _fits(annotation: Any, length: int) -> bool:
+    limits = [(meta.min_length, meta.max_length) for meta in getattr(annotation, "__metadata__", ())]
+    return all((least or 0) <= length <= (length if most is None else most) for least, most in limits)

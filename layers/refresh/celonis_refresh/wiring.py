@@ -1,0 +1,236 @@
+"""Puts the parts together for the functions: each part once per process, on first use.
+
+A part that only some functions have is imported where it is made, so that the others start without it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+from botocore.exceptions import ClientError
+
+from celonis_refresh.aws import clients, environment
+from celonis_refresh.aws.configuration import (
+    ConfigurationUnavailable,
+    Parameters,
+    Secrets,
+    SecretUnreadable,
+    is_transient_error,
+)
+from celonis_refresh.aws.ttl_cache import TtlCache
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.celonis.connection import Connection
+from celonis_refresh.celonis.errors import ConnectionInvalid
+from celonis_refresh.celonis.unusable_client import reload_or_wait, unusable_client
+from celonis_refresh.errors import Problem
+from celonis_refresh.observability import logger
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
+from celonis_refresh.rate_limits.limiter import SharedRateLimiter
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import Records, Run
+from celonis_refresh.runs.run_ids import make_run_id
+from celonis_refresh.runs.table import Table
+from celonis_refresh.steps.step import StepContext
+from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
+from celonis_refresh.steps.tasks import Tasks
+from celonis_refresh.timing import Deadline
+
+if TYPE_CHECKING:
+    from celonis_refresh.aws.executions import StateMachine
+    from celonis_refresh.workflow.accept import TriggerAcceptor
+    from celonis_refresh.workflow.close import RunCloser
+
+CONNECTION_SECONDS = 300
+MAX_KNOWN = 100
+"""Names of pipelines that are read for an error: ten requests at most."""
+UNUSABLE = (SecretUnreadable, ConnectionInvalid, InvalidDefinition)
+"""What a secret that cannot be used raises; the last where it names another team than the definition."""
+ANSWER_SECONDS = 3.0
+"""TtlCache back from a function's own time-out, so that it can still say what went wrong."""
+
+
+class LambdaContext(Protocol):
+    """What is used of the context that Lambda hands over."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+def deadline(context: LambdaContext) -> Deadline:
+    """The end of the time that Lambda gives this call, less what the answer needs."""
+    return Deadline.after(context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS, time.time)
+
+
+def new_id(name: str) -> str:
+    """A run's id: readable, sorted by time within a pipeline, and never the same twice."""
+    return make_run_id(name, datetime.now(UTC), secrets.token_hex(4))
+
+
+@cache
+def task_environment() -> environment.TaskEnvironment:
+    return environment.read(environment.TaskEnvironment, os.environ)
+
+
+def _client_timeouts() -> clients.ClientTimeouts:
+    return clients.CLIENT_TIMEOUTS[task_environment().client_timeouts]
+
+
+@cache
+def table() -> Table:
+    return Table(clients.dynamodb(_client_timeouts()), task_environment().table_name)
+
+
+@cache
+def records() -> Records:
+    return Records(table(), time.time)
+
+
+@cache
+def leases() -> Leases:
+    return Leases(table(), time.time)
+
+
+@cache
+def parameters() -> Parameters:
+    return Parameters(clients.ssm(_client_timeouts()), task_environment().stack_name)
+
+
+@cache
+def stored_secrets() -> Secrets:
+    return Secrets(clients.secretsmanager(_client_timeouts()), task_environment().stack_name)
+
+
+@cache
+def connections() -> TtlCache[Connection]:
+    return TtlCache(stored_secrets().connection, CONNECTION_SECONDS, time.time, is_transient_error)
+
+
+@cache
+def _client(connection: str) -> CelonisClient:
+    return CelonisClient(
+        connections().get(connection),
+        reload=lambda: reload_or_wait(lambda: connections().refresh(connection), UNUSABLE),
+        rate_limiter=SharedRateLimiter(table(), connection, time.time),
+    )
+
+
+def client_for(definition: Definition) -> CelonisClient:
+    """The client of the definition's connection, which must be the team that its page addresses name.
+
+    It lives as long as the process; the connection that it uses is read anew now and then.
+    """
+    connection = connections().get(definition.connection)
+    host = definition.host()
+    if host is not None and host != connection.host:
+        place = next(place for place, address in definition.places() if address.host)
+        raise InvalidDefinition("The definition", [Problem(place, other_host(host, connection))])
+    client = _client(definition.connection)
+    client.use(connection)
+    return client
+
+
+def other_host(host: str, connection: Connection) -> str:
+    """Return what is wrong where page addresses name another Celonis team than the connection."""
+    return (
+        f"the page address names {host}, but connection {connection.name!r} has {connection.host}: "
+        "correct the address, or the base_url in the connection's secret, or name another connection"
+    )
+
+
+@contextmanager
+def naming_pipelines() -> Iterator[None]:
+    """Add the known pipelines to an ``UnknownPipeline``: for callers that IAM has authenticated only.
+
+    Nothing is read before there is such an error; then at most ten requests.
+    """
+    try:
+        yield
+    except UnknownPipeline as error:
+        try:
+            known = parameters().pipelines(MAX_KNOWN)
+        except (ConfigurationUnavailable, ClientError) as trouble:
+            logger.warning("the known pipelines could not be listed", extra={"why": str(trouble)})
+            raise error from None
+        raise error.among(known) from None
+
+
+def target_for(run: Run, step: str) -> StepTarget:
+    """The job or load behind a step of a run.
+
+    A secret that cannot be used fails a run that has done nothing yet. Later, when it could be used before,
+    the steps wait for it as they wait for Celonis.
+    """
+    definition = run.definition
+    pool = definition.data_pool_id
+    try:
+        client = client_for(definition)
+    except UNUSABLE as reason:
+        if not any(run.steps.values()):
+            raise
+        client = unusable_client(reason)
+    if step.startswith("job-"):
+        return DataJobTarget(client, pool, run.plan.job(step))
+    return DataModelTarget(client, pool, run.plan.load(step), resolved_load(run, step))
+
+
+@cache
+def tasks() -> Tasks:
+    return Tasks(StepContext(records(), leases(), target_for, time.time))
+
+
+@cache
+def accepting(kept_seconds: float = 0) -> TriggerAcceptor:
+    """Definitions are read anew for every trigger, or kept for so long; one that says to pause never is.
+
+    While reading fails, the last known one serves.
+    """
+    from celonis_refresh.runs.claims import Claims
+    from celonis_refresh.workflow.accept import TriggerAcceptor
+
+    definitions = TtlCache(
+        parameters().pipeline,
+        kept_seconds,
+        time.time,
+        is_transient_error,
+        lasts=lambda found: not found.paused,
+    )
+    return TriggerAcceptor(Claims(table(), time.time), definitions.get, new_id, time.time)
+
+
+@cache
+def starter_environment() -> environment.StarterEnvironment:
+    return environment.read(environment.StarterEnvironment, os.environ)
+
+
+@cache
+def state_machine() -> StateMachine:
+    from celonis_refresh.aws.executions import StateMachine
+
+    return StateMachine(clients.stepfunctions(_client_timeouts()), starter_environment().state_machine_arn)
+
+
+@cache
+def closing() -> RunCloser:
+    from celonis_refresh.aws.notifications import Notifications
+    from celonis_refresh.steps.cancel import StepCanceller
+    from celonis_refresh.workflow.close import RunCloser
+
+    closer = environment.read(environment.CloserEnvironment, os.environ)
+    return RunCloser(
+        table=table(),
+        records=records(),
+        leases=leases(),
+        executions=state_machine(),
+        stopping=StepCanceller(target_for, time.time),
+        publish=Notifications(clients.sns(_client_timeouts()), closer.notices_topic_arn),
+        is_paused=parameters().is_paused,
+        clock=time.time,
+        retention_days=int(closer.run_retention_days),
+    )

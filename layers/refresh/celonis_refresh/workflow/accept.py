@@ -1,0 +1,170 @@
+"""TriggerAcceptor triggers: read against the pipeline's definition, then claimed or joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
+from celonis_refresh.pipelines.options import (
+    MAX_REASON_LENGTH,
+    Reason,
+    check_applicable,
+    covering,
+    make_options,
+)
+from celonis_refresh.pipelines.plan import make_plan
+from celonis_refresh.pipelines.reading import parse_inline
+from celonis_refresh.runs.claims import Acceptance, Claim, Claims, merge_claims
+from celonis_refresh.runs.records import Run
+from celonis_refresh.steps.retry import RetrySkips
+from celonis_refresh.timing import Clock, Deadline, iso
+
+
+class Trigger(Struct, frozen=True):
+    """A options for a pipeline to run, as it came in. ``pipeline``: a name, or an inline definition.
+
+    ``by``: who run_options (a source, ``execution``, ``api``); ``text``: why, in a few words.
+    """
+
+    pipeline: str | Mapping[str, Any]
+    mode: object = None
+    tables: object = None
+    by: str = ""
+    text: str = ""
+
+
+class TriggerAcceptor(Struct, frozen=True):
+    """``definition`` reads a pipeline's definition by name; ``new_id`` makes run ids."""
+
+    claims: Claims
+    definition: Callable[[str], Definition]
+    new_id: Callable[[str], str]
+    clock: Clock
+
+    def accept(
+        self,
+        triggers: Sequence[Trigger],
+        deliveries: Sequence[str],
+        deadline: Deadline,
+        run_id: str | None = None,
+    ) -> Acceptance:
+        """Accepts all triggers at once. ``deliveries``: keys under which they are accepted once only.
+
+        ``run_id`` is given by an execution that came before its record. Raises ``InvalidTrigger``,
+        ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is
+        accepted then.
+        """
+        claims = [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
+        return self.claims.accept(merge_claims(claims), deliveries, deadline)
+
+    def sound(
+        self,
+        triggers: Sequence[Trigger],
+        deliveries: Sequence[str],
+        invalid: Sequence[tuple[Trigger, RefreshError]] = (),
+    ) -> tuple[list[Claim], list[RefreshError]]:
+        """The claims of those triggers that can be accepted, by pipeline, and errors for the others.
+
+        ``invalid``: triggers that cannot be accepted, and why. They start nothing, but a run that another
+        trigger of the same event starts covers them.
+        """
+        claims: list[Claim] = []
+        errors: list[RefreshError] = []
+        invalid = list(invalid)
+        for number, trigger in enumerate(triggers):
+            try:
+                claims.append(self._claim(trigger, number, deliveries, None))
+            except (UnknownPipeline, InvalidInput) as error:
+                errors.append(error)
+                invalid.append((trigger, error))
+        return [_covering(claim, invalid) for claim in merge_claims(claims)], errors
+
+    def again(
+        self,
+        run: Run,
+        definition: Definition,
+        kept: RetrySkips,
+        caller: str,
+        deliveries: Sequence[str],
+        deadline: Deadline,
+    ) -> Acceptance:
+        """Claims a run that does what ``run`` left undone, under today's ``definition``.
+
+        ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
+        out, a follow-up would not.
+        """
+        reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
+        jobs = make_plan(definition, run.options, kept.skip).jobs
+        claim = Claim(
+            pipeline=run.pipeline,
+            options=replace(run.options, reasons=(reason,)),
+            run_id=self.new_id(run.pipeline),
+            follow_up_id=self.new_id(run.pipeline),
+            definition=definition,
+            job=jobs[0].job if jobs else None,
+            may_join=False,
+            skip=kept.skip,
+            retry={"retry_of": run.run_id} | ({"skip_since": kept.since} if kept.since else {}),
+        )
+        return self.claims.accept([claim], deliveries, deadline)
+
+    def _claim(self, trigger: Trigger, number: int, deliveries: Sequence[str], run_id: str | None) -> Claim:
+        definition, name = self._definition(trigger)
+        at = iso(self.clock())
+        identity = deliveries[0] if deliveries else self.new_id("trigger")
+        reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
+        wanted = make_options(trigger.mode, trigger.tables, [reason])
+        check_applicable(name, definition, wanted)
+        jobs = make_plan(definition, wanted).jobs
+        return Claim(
+            pipeline=name,
+            options=wanted,
+            run_id=run_id or self.new_id(name),
+            follow_up_id=self.new_id(name),
+            definition=definition,
+            job=jobs[0].job if jobs else None,
+            may_join=isinstance(trigger.pipeline, str),
+            is_execution=run_id is not None,
+        )
+
+    def _definition(self, trigger: Trigger) -> tuple[Definition, str]:
+        if isinstance(trigger.pipeline, str):
+            return self.definition(trigger.pipeline), trigger.pipeline
+        inline = parse_inline(trigger.pipeline)
+        return replace(inline, paused=inline.paused or self._is_paused(inline.name)), inline.name
+
+    def _is_paused(self, name: str) -> bool:
+        """Whether a pipeline of that name is defined, and paused: an inline definition respects that, too."""
+        try:
+            return self.definition(name).paused
+        except (UnknownPipeline, InvalidInput):
+            return False
+
+
+def _covering(claim: Claim, invalid: Sequence[tuple[Trigger, RefreshError]]) -> Claim:
+    """Return the claim, as wide as triggers of its pipeline with options that are not valid can want it."""
+    for trigger, error in invalid:
+        if trigger.pipeline == claim.pipeline:
+            warning = f"{error.message} The run does all that this trigger can have asked for."
+            wider = covering(claim.pipeline, claim.definition, trigger.mode, trigger.tables, warning)
+            claim = replace(claim, options=claim.options.join(wider))
+    return claim
+
+
+def response_body(acceptance: Acceptance) -> dict[str, Any]:
+    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` if nothing of it is new."""
+    runs = [
+        {
+            "pipeline": accepted.pipeline,
+            "run_id": accepted.run_id,
+            "status": "duplicate" if accepted.pipeline in acceptance.earlier else accepted.status,
+        }
+        for accepted in acceptance.results
+    ]
+    return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})

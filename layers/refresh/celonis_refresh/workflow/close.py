@@ -1,0 +1,290 @@
+"""CloseRun: the end of an execution becomes the end of its run, once, whatever the end was.
+
+Every movement is safe to repeat: the event comes at least once, late and sometimes twice. What a crash
+left undone (the notice, the start of what waited) is done when the event comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from celonis_refresh.celonis.records import JobStatus, LoadStatus
+from celonis_refresh.observability import logger
+from celonis_refresh.pipelines.definition import InlineDefinition
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import RunClosed, TableBusy
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
+from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut, fit_step
+from celonis_refresh.runs.slots import release
+from celonis_refresh.runs.table import Action, ConditionFailed, Table
+from celonis_refresh.steps.cancel import Findings, StepCanceller, free_leases
+from celonis_refresh.steps.retry import RetrySkips, skipped_by_retry
+from celonis_refresh.timing import Clock, Deadline, epoch, iso
+from celonis_refresh.workflow.executions import EndedExecution, Executions
+
+DAY = 86_400
+
+
+RETRY_COMMAND = """The command (signed and output are shell functions of docs/runs.md and the README):
+
+signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
+
+Publish = Callable[[str, str, dict[str, Any]], None]
+"""Tells somebody: a subject, a text, and the facts as JSON values."""
+
+
+class RunCloser(Struct, frozen=True):
+    """Closes runs. ``is_paused``: whether a pipeline starts nothing for now."""
+
+    table: Table
+    records: Records
+    leases: Leases
+    executions: Executions
+    stopping: StepCanceller
+    publish: Publish
+    is_paused: Callable[[str], bool]
+    clock: Clock
+    retention_days: int
+
+    def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
+        """Closes the run of an execution that has ended; None where there is nothing to close."""
+        execution = self.executions.describe(execution_arn)
+        return None if execution.status == "RUNNING" else self.close_as(execution, deadline)
+
+    def close_as(self, execution: EndedExecution, deadline: Deadline) -> Run | None:
+        """As :meth:`close`, for an execution that is known to have ended."""
+        run = self.records.find(execution.name)
+        if run is None:
+            self._notify_of_refusal(execution)
+            return None
+        if run.is_open:
+            run = self._end(run, execution, deadline)
+        self._start_follow_up(run)
+        self._notify(run, deadline)
+        return run
+
+    def notify_late(self, run_id: str, deadline: Deadline) -> bool:
+        """Sends the notification of a run whose closing died before that.
+
+        Returns False where the record has expired: nothing is left to notify of, and the notice is removed.
+        """
+        run = self.records.find(run_id)
+        if run is None:
+            self.table.delete(self.table.remove(keys.notice(run_id), ""), deadline)
+            return False
+        self._notify(run, deadline)
+        return True
+
+    def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
+        """Stops what a stopped run left running, then writes the end of the run, its slot and its leases."""
+        try:
+            run = self._hold(run, execution, deadline)
+        except RunClosed:
+            return self.records.get(run.run_id)
+        findings = self.stopping.stop(run, deadline, cancel=execution.was_stopped)
+        for lease, until in findings.held.items():
+            self.leases.hold(run.run_id, lease, until, deadline)
+        run = self.records.get(run.run_id)
+        facts = self._facts(run, execution, findings)
+        while run.is_open:
+            if deadline.left() <= 0:
+                raise TableBusy("the slot kept changing")
+            slot = self.table.get(keys.slot(run.pipeline)) or {}
+            follow_up = slot.get("pending", {}).get("run_id")
+            paused = follow_up is not None and self.is_paused(run.pipeline)
+            known = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
+            try:
+                self.table.transact(self._actions(run, slot, known, paused=paused), deadline)
+            except ConditionFailed as refused:  # a trigger joined just now, or another call closed it
+                run = self.records.get(run.run_id)
+                is_ours = refused.retried and run.item.get("ended_at") == facts["ended_at"]
+            else:
+                run, is_ours = Run({**run.item, **known}), True
+            if is_ours:
+                _log_end(run)
+        free_leases(run, findings, self.leases, self.clock(), deadline)
+        return run
+
+    def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
+        """From here on no task of the run starts anything: one that was running when its execution was
+        stopped still is. What was sent by then is noted. A proven success has nothing running."""
+        if _outcome(run, execution)[0] is RunStatus.SUCCEEDED:
+            return run
+        return self.records.begin_closing(run, iso(self.clock()), deadline)
+
+    def _facts(self, run: Run, execution: EndedExecution, findings: Findings) -> dict[str, Any]:
+        status, error, message = _outcome(run, execution)
+        now = self.clock()
+        facts: dict[str, Any] = {
+            "status": status,
+            "ended_at": iso(now),
+            "execution_arn": execution.arn,
+            "expires": int(now) + self.retention_days * DAY,
+            **_steps_after(run, findings, iso(now)),
+        }
+        advice = _advice(Run({**run.item, **facts}), now)
+        sentences = [cut(message, MAX_SENTENCE), *findings.sentences, *advice, *run.warnings]
+        facts["outcome"] = cut(" ".join(sentences), MAX_OUTCOME)
+        return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
+
+    def _actions(
+        self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool
+    ) -> list[Action]:
+        at = str(facts["ended_at"])
+        actions = [self.table.set(keys.run(run.run_id), facts, IS_OPEN, OPEN_VALUES)]
+        if slot.get("run_id") == run.run_id:
+            actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
+        if facts["status"] is not RunStatus.SUCCEEDED or run.warnings:
+            actions.append(self.table.put(_unnotified(run.run_id, at)))
+        return actions
+
+    def _start_follow_up(self, run: Run) -> None:
+        follow_up = run.item.get("follow_up")
+        if not follow_up:
+            return
+        waiting = self.records.find(str(follow_up))
+        if waiting is not None and waiting.status is RunStatus.OPENING:
+            self.executions.start(waiting.run_id)
+
+    def _notify(self, run: Run, deadline: Deadline) -> None:
+        is_expected = run.status is RunStatus.SUCCEEDED and not run.warnings
+        if is_expected or run.item.get("notified_at"):
+            return
+        facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
+        text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
+        kept = _kept(run, self.clock())
+        if kept.skip or kept.jobs:
+            text += f"\n\n{RETRY_COMMAND.format(run_id=run.run_id)}"
+        self.publish(f"{run.pipeline}: {run.status}", text, facts)
+        at = {"notified_at": iso(self.clock())}
+        notified = self.table.set(keys.run(run.run_id), at, "attribute_exists(pk)")
+        self.table.transact([notified, self.table.remove(keys.notice(run.run_id), "")], deadline)
+
+    def _notify_of_refusal(self, execution: EndedExecution) -> None:
+        """An execution that never became a run: it joined, which is well, or its input made no sense."""
+        if execution.status == RunStatus.SUCCEEDED:
+            return
+        ended = f"Execution {execution.name} ended {execution.status} before it became a run."
+        text = f"{ended}\n\n{execution.cause}"
+        facts = {"execution": execution.name, "status": execution.status, "error": execution.error}
+        self.publish(f"Celonis Refresh: execution {execution.status}", text, facts)
+
+
+def _kept(run: Run, now: float) -> RetrySkips:
+    """Return what a retry of a run that has ended would not start again; nothing where it is not possible."""
+    if run.status is RunStatus.SUCCEEDED or not run.has_definition:
+        return RetrySkips()
+    if isinstance(run.definition, InlineDefinition):
+        return RetrySkips()
+    return skipped_by_retry(run, run.definition, now)
+
+
+def _advice(run: Run, now: float) -> list[str]:
+    """Return the sentence that advises to retry the run, where a retry skips what has succeeded."""
+    skip = _kept(run, now).skip
+    done = ", ".join(skip)
+    return [f"Retry this run: POST /runs/{run.run_id}/retry skips {done}, which succeeded."] if skip else []
+
+
+def _log_end(run: Run) -> None:
+    """Log the end of a run, once: the line to search for how runs ended."""
+    began = str(run.item.get("started_at", run.item["created_at"]))
+    facts = {name: run.item[name] for name in ("run_id", "pipeline", "status", "error") if name in run.item}
+    seconds = round(epoch(str(run.item["ended_at"])) - epoch(began), 3)
+    logger.info("run ended", extra={**facts, "outcome": run.item["outcome"], "seconds": seconds})
+
+
+CANCELLING = "CANCELLING"
+"""The status of a step whose cancel was accepted, and of which no poll has shown the end."""
+
+
+def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
+    """Return ``{"steps": …}`` with what closing has seen of them; empty where that adds nothing.
+
+    A job that has ended keeps no status of a running one. No task writes steps once a run is being closed.
+    """
+    changed: dict[str, dict[str, Any]] = {}
+    for step, end in findings.ends.items():
+        is_cancelled = end.status in (JobStatus.CANCEL, LoadStatus.CANCELED)
+        ended = {"outcome": "CANCELLED", "ended_at": at} if is_cancelled else {}
+        before = run.steps[step]
+        changed[step] = {
+            **before,
+            "status": end.status,
+            "evidence": end.evidence.to_json(),
+            "polls": int(before.get("polls", 0)) + end.polls,
+            **ended,
+        }
+    changed |= {
+        step: {**run.steps[step], "cancel_requested": True, "status": CANCELLING}
+        for step in findings.cancelling
+    }
+    fitted = {step: fit_step(step, state) for step, state in changed.items()}
+    return {"steps": {**run.steps, **fitted}} if fitted else {}
+
+
+def _unnotified(run_id: str, at: str) -> dict[str, str]:
+    """The item that stands as long as nobody was notified of the end of a run."""
+    return {"pk": keys.notice(run_id), "run_id": run_id, "status": keys.UNTOLD, "position": f"{at} {run_id}"}
+
+
+def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
+    """Status, error name and sentence. A green execution with a step that is not green is not green.
+
+    Where a step failed, its error is the cause: that of the execution may be an error of AWS.
+    """
+    status = RunStatus(execution.status)
+    failed = _failed_step(run)
+    if status is RunStatus.SUCCEEDED:
+        if all(run.steps.get(step, {}).get("outcome") == "SUCCEEDED" for step in _steps(run)):
+            return status, "", _success(run)
+        unproven = "OutcomeUnproven", "The execution succeeded, but not every step has a proven end."
+        return RunStatus.FAILED, *(failed or unproven)
+    if status is RunStatus.FAILED:
+        unknown = execution.error or "Unknown", execution.cause or "The execution failed without a cause."
+        return status, *(failed or unknown)
+    if status is RunStatus.TIMED_OUT:
+        return status, "States.Timeout", "The execution reached the time-out of the state machine."
+    return status, execution.error or "Aborted", execution.cause or "The execution was stopped."
+
+
+def _steps(run: Run) -> list[str]:
+    """The steps in the order of the plan."""
+    return [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
+
+
+def _failed_step(run: Run) -> tuple[str, str] | None:
+    """Error name and message of the first step that failed, as they were recorded."""
+    if not run.has_definition:
+        return None
+    for step in _steps(run):
+        state = run.steps.get(step, {})
+        if state.get("outcome") == "FAILED" and state.get("error"):
+            return str(state["error"]), str(state.get("message", ""))
+    return None
+
+
+def _success(run: Run) -> str:
+    """What a run that succeeded did, and the warnings of its loads."""
+    jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
+    loads = [
+        f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
+    ]
+    parts = [f"executed {', '.join(jobs)}"] if jobs else []
+    parts += [f"loaded {', '.join(loads)}"] if loads else []
+    if not parts:
+        return f"Succeeded: nothing was left to do after run {run.item.get('retry_of')}."
+    return " ".join([f"Succeeded: {' and '.join(parts)}.", *_warnings(run)])
+
+
+def _warnings(run: Run) -> Iterator[str]:
+    for load in run.plan.loads:
+        state = run.steps.get(load.step, {})
+        if state.get("status") == LoadStatus.WARNING:
+            message = " ".join(str(state.get("message", "")).split()).rstrip(".")
+            said = f": {message}" if message else ""
+            yield f"The load of data model {load.data_model} ended with a warning{said}."

@@ -1,0 +1,220 @@
+"""What people do to runs: cancel one, retry one; and how pipelines stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.pipelines.definition import InlineDefinition
+from celonis_refresh.pipelines.ids import canonical_id
+from celonis_refresh.pipelines.plan import PlannedJob
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.errors import RunClosed, TableBusy
+from celonis_refresh.runs.queued import Lookup, Waiting
+from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
+from celonis_refresh.runs.slots import drop_waiting
+from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.steps.ownership import Evidence
+from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
+from celonis_refresh.timing import Clock, Deadline, epoch
+from celonis_refresh.workflow.accept import TriggerAcceptor, response_body
+from celonis_refresh.workflow.executions import Executions
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.start_execution import start_execution_of
+
+PAGE = 20
+"""Later runs that one request lists."""
+
+
+class RunOpen(RefreshError):
+    """A run that has not ended, or not begun, cannot be retried."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"Run {run_id} is {status}.", hint="A run can be retried after it has ended.")
+
+
+class RunSuperseded(RefreshError):
+    """A later run did what a retry would leave out: what the retry would go on with is not the newest.
+
+    ``later``: that run, None where it is one of another pipeline; ``job``: the data job that it started, None
+    where it succeeded.
+    """
+
+    def __init__(self, run_id: str, later: str | None, job: str | None = None) -> None:
+        self.run_id = run_id
+        self.later = later
+        self.job = job
+        who = f"{later}, a later run of its pipeline," if later else "a run of another pipeline"
+        if job is None:
+            what = f"{who} succeeded"
+            hint = "If that one was to do less (a mode, tables), start a new run of what is missing."
+        else:
+            what = f"{who} has started data job {job} since, which the retry would not execute again"
+            hint = "Retry the later run, or start a new one."
+        super().__init__(f"Run {run_id} is not retried: {what}.", hint=hint)
+
+
+class RunInline(RefreshError):
+    """A run whose definition came with its execution: a pipeline of that name is none, or another one."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id} had an inline definition, which is no pipeline that could be run again.",
+            hint="Start it again as an execution, with its definition.",
+        )
+
+
+class StoppableExecutions(Executions, Protocol):
+    """Executions that can be stopped as well."""
+
+    def stop(self, run_id: str, error: str, cause: str) -> None: ...
+
+
+class RunCommands(Struct, frozen=True):
+    """``pipelines`` lists the names that are defined."""
+
+    table: Table
+    lookup: Lookup
+    listing: Listing
+    accepting: TriggerAcceptor
+    executions: StoppableExecutions
+    pipelines: Callable[[], list[str]]
+    clock: Clock
+
+    def cancel(self, run_id: str, caller: str, deadline: Deadline, *, drop_pending: bool) -> dict[str, Any]:
+        """Stops the run's execution; CloseRun cancels what runs at Celonis and starts what waits.
+
+        ``drop_pending``: what waits behind the run is given up too. A run that waits itself is given up at
+        once. Raises ``RunNotFound``, ``RunClosed``.
+        """
+        run = self.lookup.get(run_id)
+        if isinstance(run, Waiting):
+            options = self._drop(run.pipeline, run.slot, caller, deadline)["options"]
+            return {"run_id": run_id, "status": "dropped", "options": options}
+        check_open(run)
+        dropped = self._drop_behind(run, caller, deadline) if drop_pending else None
+        self.executions.start(run_id)  # a run whose execution never began has none to stop
+        self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
+        return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
+
+    def retry(self, run_id: str, caller: str, deadline: Deadline) -> dict[str, Any]:
+        """A new run, of today's definition, without the jobs and models that the old one is done with.
+
+        Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
+        that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
+        """
+        run = self.lookup.get(run_id)
+        if isinstance(run, Waiting) or run.is_open:
+            raise RunOpen(run_id, run.status)
+        if run.status is RunStatus.SUCCEEDED:
+            raise RunClosed(run_id, run.status)
+        if run.has_definition and isinstance(run.definition, InlineDefinition):
+            raise RunInline(run_id)
+        delivery = keys.delivery("retry", run_id)
+        acceptance = self.accepting.claims.known(delivery)
+        if acceptance is None:
+            definition = self.accepting.definition(run.pipeline)
+            kept = skipped_by_retry(run, definition, self.clock())
+            self._check_is_newest(run, kept)
+            acceptance = self.accepting.again(run, definition, kept, caller, [delivery], deadline)
+        start_execution_of(self.executions, acceptance.results[0].run_id)
+        return {"retry_of": run_id, **response_body(acceptance)}
+
+    def list_pipelines(self) -> dict[str, Any]:
+        """``{"pipelines": [name, …]}``."""
+        return {"pipelines": sorted(self.pipelines())}
+
+    def show_pipeline(self, name: str) -> dict[str, Any]:
+        """How a pipeline stands: what runs, what waits, the last success and how fresh it is (seconds).
+
+        Raises ``UnknownPipeline``, ``InvalidDefinition``.
+        """
+        definition = self.accepting.definition(name)
+        slot = self.table.get(keys.slot(name)) or {}
+        newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
+        last = newest[0] if newest else None
+        fresh = round(self.clock() - epoch(self._fresh_from(last))) if last else None
+        return {
+            "pipeline": name,
+            "paused": definition.paused,
+            "active_run": slot.get("run_id"),
+            "waiting": slot.get("pending"),
+            "last_success": last,
+            "seconds_since_last_success": fresh,
+        }
+
+    def _fresh_from(self, last: Mapping[str, Any]) -> str:
+        """The end of a run, or of the oldest job that it skipped, being a retry."""
+        record = self.lookup.records.find(str(last["run_id"]))
+        skipped = record.item.get("skip_since") if record else None
+        return str(skipped or last["ended_at"])
+
+    def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
+        slot = self.table.get(keys.slot(run.pipeline)) or {}
+        if slot.get("run_id") != run.run_id or "pending" not in slot:
+            return None
+        return self._drop(run.pipeline, slot, caller, deadline)
+
+    def _drop(
+        self, pipeline: str, slot: Mapping[str, Any], caller: str, deadline: Deadline
+    ) -> Mapping[str, Any]:
+        """Gives up what waits in a slot: its run id and options. The log alone tells of it afterwards."""
+        pending: Mapping[str, Any] = slot["pending"]
+        try:
+            self.table.update(drop_waiting(self.table, pipeline, slot), deadline)
+        except ConditionFailed as refused:
+            if not _is_dropped(refused.found[0], slot):
+                raise TableBusy("it began, or another trigger joined, at the same moment") from None
+        triggers = [reason["trigger"] for reason in pending["options"]["reasons"]]
+        given_up = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
+        logger.warning("what waited is given up", extra=given_up)
+        return pending
+
+    def _check_is_newest(self, run: Run, kept: RetrySkips) -> None:
+        """Raises ``RunSuperseded`` if a later run succeeded, or started a job that the retry leaves out."""
+        for item in self._ended_after(run):
+            later = str(item["run_id"])
+            if item["status"] == RunStatus.SUCCEEDED:
+                raise RunSuperseded(run.run_id, later)
+            record = self.lookup.records.find(later) if kept.jobs else None
+            if record is not None and (job := has_started(record, kept.jobs)):
+                raise RunSuperseded(run.run_id, later, job)
+        for planned in run.plan.jobs if kept.jobs else ():
+            if canonical_id(planned.job) in kept.jobs and self._was_executed_since(run, planned):
+                raise RunSuperseded(run.run_id, None, planned.job)
+
+    def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
+        """The runs of the pipeline that began after ``run`` and have ended, newest first."""
+        before: str | None = None
+        while True:
+            page = self.listing.page(PAGE, run.pipeline, None, before)
+            for item in page.runs:
+                if item["created_at"] <= run.item["created_at"]:
+                    return
+                if item["status"] not in OPEN:
+                    yield item
+            if page.before is None:
+                return
+            before = page.before
+
+    def _was_executed_since(self, run: Run, planned: PlannedJob) -> bool:
+        """Whether the last execution of ours of a job is another one than that of ``run``."""
+        state = run.steps.get(planned.step, {})
+        ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
+        newest = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(planned.job)))).newest
+        known = ours.union(state.get("earlier", ()))
+        return bool(ours) and bool(newest) and known.isdisjoint(newest)
+
+
+def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
+    """Whether the very next change of the slot gave up what waited: a first try, or somebody else."""
+    known = found or {}
+    same = known.get("run_id") == slot.get("run_id") and known.get("rev") == slot["rev"] + 1
+    return same and "pending" not in known

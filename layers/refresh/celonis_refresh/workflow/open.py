@@ -1,0 +1,208 @@
+"""OpenRun: what an execution's input asks for, claimed or joined, and its tables resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+
+from msgspec import Meta, Struct
+
+from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
+from celonis_refresh.errors import Problem, RefreshError
+from celonis_refresh.pipelines.errors import InvalidTrigger
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
+from celonis_refresh.steps.progress import awaits_answer
+from celonis_refresh.steps.step import Step, StepContext
+from celonis_refresh.steps.step_leases import give_back_first
+from celonis_refresh.timing import Clock, Deadline, iso
+from celonis_refresh.validation.convert import convert
+from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor
+from celonis_refresh.workflow.model_tables import ModelTables
+
+WHAT = "The input of the execution"
+_refused = partial(InvalidTrigger, WHAT)
+
+
+class Where(NamedTuple):
+    """The run that an input leads to; ``status`` is what the execution is told if it is not that run."""
+
+    run_id: str
+    status: Literal["joined", "skipped"]
+
+
+class PlannedStep(TypedDict):
+    """One step as the state machine's Maps take it: ``timeout`` in seconds; ``stage`` is a job's only."""
+
+    step: str
+    timeout: int
+    stage: NotRequired[int]
+
+
+class Opened(TypedDict):
+    """The result of OpenRun. ``waiting``: call it again in ``wait`` seconds."""
+
+    status: Literal["opened", "waiting", "joined", "skipped"]
+    run_id: str
+    jobs: list[PlannedStep]
+    loads: list[PlannedStep]
+    wait: int
+
+
+class Execution(NamedTuple):
+    """The execution that asks: its ARN and its name."""
+
+    id: str
+    name: str
+
+
+class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to the start of a step, which the trigger sent and had no time to write."""
+
+    step: Annotated[str, Meta(min_length=1, max_length=20)]
+    sent_by: float
+    posts: int = 1
+    answered_id: Annotated[str, Meta(max_length=256)] | None = None
+    answered_by: int | None = None
+
+    def belongs_to(self, state: Mapping[str, Any]) -> bool:
+        """Whether the step still waits for this answer."""
+        return awaits_answer(state, self.posts)
+
+    def facts(self) -> dict[str, Any]:
+        found = {"answered_id": self.answered_id, "answered_by": self.answered_by}
+        known = {name: value for name, value in found.items() if value is not None}
+        return {"answered": True, "sent_by": self.sent_by, **known}
+
+
+class _Resume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The input of a run that has a record already."""
+
+    run_id: Annotated[str, Meta(min_length=1, max_length=80)]
+    answer: _Answer | None = None
+
+
+def _answer(document: object) -> _Answer | None:
+    if isinstance(document, Mapping) and "run_id" in document:
+        return convert(_Resume, document, _refused).answer
+    return None
+
+
+class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The input of an execution by schedule or by hand. ``pipeline``: a name, or an inline definition."""
+
+    pipeline: Annotated[
+        str | dict[str, Any],
+        Meta(description="the name of a pipeline, or a definition with a name"),
+    ]
+    mode: Any = None
+    tables: Any = None
+    reason: Annotated[str, Meta(max_length=256)] = ""
+    delivery: Annotated[str, Meta(max_length=1024)] = ""
+
+
+class RunOpener(Struct, frozen=True):
+    """Opens runs."""
+
+    means: StepContext
+    accepting: TriggerAcceptor
+    tables: ModelTables
+    clock: Clock
+
+    @property
+    def records(self) -> Records:
+        return self.means.records
+
+    def open(self, document: object, execution: Execution, deadline: Deadline) -> Opened:
+        """Opens the run that the execution stands for; called again, it gives the same answer.
+
+        Waits while Celonis is unavailable, until the timeout of the first step. Raises ``InvalidTrigger``,
+        ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``, ``UnknownTable``, ``RunTooLarge``,
+        ``RunClosed``, the timeout of the first step, and what Celonis answers to the request for tables
+        otherwise.
+        """
+        run_id, status = self._run_id(document, execution, deadline)
+        if run_id != execution.name:
+            return _nothing_opened(status, run_id)
+        run = self._running(self.records.get_open(run_id), execution, _answer(document), deadline)
+        try:
+            run = self._with_loads(run, deadline)
+        except (CelonisUnavailable, CelonisThrottled) as trouble:
+            first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
+            wait = Step(self.means, run, first, deadline).wait_out(trouble)["wait"]
+            return _nothing_opened("waiting", run_id, wait)
+        plan = run.plan
+        return {
+            "status": "opened",
+            "run_id": run_id,
+            "jobs": [{"step": job.step, "timeout": job.timeout, "stage": job.stage} for job in plan.jobs],
+            "loads": [{"step": load.step, "timeout": load.timeout} for load in plan.loads],
+            "wait": 0,
+        }
+
+    def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> Where:
+        if isinstance(document, Mapping) and "run_id" in document:
+            run_id = convert(_Resume, document, _refused).run_id
+            if run_id != execution.name:
+                raise InvalidTrigger(WHAT, [Problem("run_id", "must be the name of the execution")])
+            return Where(run_id, "joined")
+        start = convert(_Start, document, _refused)
+        trigger = Trigger(
+            pipeline=start.pipeline,
+            mode=start.mode,
+            tables=start.tables,
+            by="execution",
+            text=start.reason,
+        )
+        deliveries = [keys.delivery("execution", execution.name)]
+        if start.delivery:
+            name = start.pipeline if isinstance(start.pipeline, str) else str(start.pipeline.get("name"))
+            deliveries.append(keys.occurrence(name, start.delivery))
+        acceptance = self.accepting.accept([trigger], deliveries, deadline, run_id=execution.name)
+        accepted = acceptance.results[0]
+        return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
+
+    def _running(self, run: Run, execution: Execution, answer: _Answer | None, deadline: Deadline) -> Run:
+        """Notes the execution, and the definition of a run that waited."""
+        facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
+        if run.status is RunStatus.OPENING:
+            facts["started_at"] = iso(self.clock())
+        once: dict[str, Any] = {}
+        if not run.has_definition:
+            once["definition"] = definition_text(self.accepting.definition(run.pipeline))
+        return self._saved(run, facts, once, answer, deadline)
+
+    def _with_loads(self, run: Run, deadline: Deadline) -> Run:
+        """The run with the resolved tables of its loads, which are written once."""
+        if run.loads is not None:
+            return run
+        return self.records.note_once(run, {}, self._resolved(run, deadline), deadline)
+
+    def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
+        """The facts of :meth:`ModelTables.resolved`. While the run waits for them, it holds no lease."""
+        try:
+            return self.tables.resolved(run, deadline)
+        except (CelonisUnavailable, CelonisThrottled):
+            raise  # the first step waits, and gives back what it holds
+        except RefreshError:
+            give_back_first(self.records, self.means.leases, run, deadline)
+            raise
+
+    def _saved(
+        self,
+        run: Run,
+        facts: dict[str, Any],
+        once: dict[str, Any],
+        answer: _Answer | None,
+        deadline: Deadline,
+    ) -> Run:
+        """Writes facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
+        state = run.steps.get(answer.step) if answer else None
+        if answer is None or state is None or not answer.belongs_to(state):
+            return self.records.note_once(run, facts, once, deadline)
+        return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)
+
+
+def _nothing_opened(status: Literal["waiting", "joined", "skipped"], run_id: str, wait: int = 0) -> Opened:
+    return {"status": status, "run_id": run_id, "jobs": [], "loads": [], "wait": wait}

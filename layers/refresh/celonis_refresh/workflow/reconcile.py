@@ -1,0 +1,266 @@
+"""Reconcile: what a crash or a lost event left behind is finished, a few minutes later at most.
+
+Every movement is one that somebody else may be making at the same moment; each is conditional on what was
+read, and harmless when it was made already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import count, logger
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.errors import RunClosed, StepMoved
+from celonis_refresh.runs.lease_items import Lease
+from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
+from celonis_refresh.runs.slots import start_waiting
+from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.steps.observation import Activity
+from celonis_refresh.steps.step_leases import unused_steps
+from celonis_refresh.steps.target import StepTarget
+from celonis_refresh.timing import Clock, Deadline, epoch, iso
+from celonis_refresh.workflow.close import RunCloser
+from celonis_refresh.workflow.executions import EndedExecution, Executions
+from celonis_refresh.workflow.listing import Listing
+
+PATIENCE_SECONDS = 20.0
+"""Twice the trigger's time-out: until then, whoever began a passage may still be at it."""
+GONE_SECONDS = 300.0
+"""So long after its start a run may have an execution that Step Functions does not describe yet: what it
+tells is only eventually consistent, and an execution is not forgotten before 90 days."""
+ROUND_SECONDS = 300.0
+"""From one round to the next, as the template schedules them."""
+UNUSED_SECONDS = 300.0
+"""No task holds a lease for longer before it sends its start: tasks end after 90 s."""
+POLL_SECONDS = 10.0
+MIN_SECONDS = 20.0
+"""With less of the function's time left, the rest waits for the next round."""
+MIN_CLOSE_SECONDS = 80.0
+"""With less left, no run is closed: what it left running could not be observed, cancelled and verified."""
+
+
+class FindableExecutions(Executions, Protocol):
+    """Executions that can be looked up by their run."""
+
+    def find(self, run_id: str) -> EndedExecution | None: ...
+
+
+class Findings(Struct):
+    """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases.
+
+    ``failed``: what is tried again in the next round; ``given_up``: runs of which nobody will be notified.
+    """
+
+    started: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    notified: list[str] = field(default_factory=list)
+    slots: list[str] = field(default_factory=list)
+    leases: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+
+
+Act = Callable[[str, Findings, Deadline], None]
+Task = tuple[str, Callable[[Findings, Deadline], None]]
+"""What is reconciled (a run, a slot or a lease), and the call that does it."""
+
+
+class Kind(Struct):
+    """One kind of work. ``used``: seconds that it has taken of this round; ``turns``: how many tasks."""
+
+    name: str
+    tasks: Iterator[Task]
+    used: float = 0.0
+    turns: int = 0
+
+
+class Reconciler(Struct, frozen=True):
+    """One round over everything that is open."""
+
+    table: Table
+    records: Records
+    leases: Leases
+    listing: Listing
+    executions: FindableExecutions
+    closing: RunCloser
+    target_for: Callable[[Run, str], StepTarget]
+    clock: Clock
+
+    def reconcile(self, deadline: Deadline) -> Findings:
+        """Goes over open runs, ends that nobody was notified of, slots in which something waits, and leases.
+
+        One that fails hides no other, and a slow kind starves no other: the next task is one of the kind that
+        has used the least time.
+        """
+        findings = Findings()
+        kinds = self._kinds()
+        while kinds:
+            if deadline.left() < MIN_SECONDS:
+                logger.warning("the rest waits for the next round")
+                break
+            kind = min(kinds, key=lambda each: (each.used, each.turns))
+            began = self.clock()
+            if not self._do_next(kind, findings, deadline):
+                kinds.remove(kind)
+            kind.used, kind.turns = kind.used + self.clock() - began, kind.turns + 1
+        return findings
+
+    def _do_next(self, kind: Kind, findings: Findings, deadline: Deadline) -> bool:
+        """Does the next task of a kind; False once there is none. A list that fails ends with the failure."""
+        name = f"the list of {kind.name}"
+        try:
+            name, task = next(kind.tasks)
+            task(findings, deadline)
+        except StopIteration:
+            return False
+        except RefreshError as error:
+            findings.failed.append(name)
+            logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
+        except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being looked at
+            findings.failed.append(name)
+            logger.exception("could not be reconciled", extra={"item": name})
+        return True
+
+    def _kinds(self) -> list[Kind]:
+        """The kinds of work, each listed as it goes on; every round begins with another one.
+
+        One slow task may use up a round: without the rotation, the kinds after it would never be done.
+        """
+        kinds = [
+            Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
+            Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
+            Kind("notices", self._tasks(keys.UNTOLD, "run_id", self._told)),
+            *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
+        ]
+        first = int(self.clock() // ROUND_SECONDS) % len(kinds)
+        return kinds[first:] + kinds[:first]
+
+    def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
+        """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""
+        for item in self.listing.all_of(status):
+            if status == keys.WAITING or self._is_patient_with(item):
+                named = str(item[name])
+                yield named, partial(act, named)
+
+    def _is_patient_with(self, item: Mapping[str, Any]) -> bool:
+        """Whether the item is too old for whoever made it to be at work on it still."""
+        made_at = str(item["position"]).split(" ", 1)[0]
+        return self.clock() - epoch(made_at) >= PATIENCE_SECONDS
+
+    def _run(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+        """An open run: its execution is started if it never was, and its end is written if it has ended."""
+        run = self.records.find(run_id)
+        if run is None or not run.is_open:
+            return
+        execution = self.executions.find(run_id)
+        if execution is None and run.status is RunStatus.OPENING:
+            self.executions.start(run_id)
+            findings.started.append(run_id)
+        elif execution is None and self._is_new(run):
+            logger.info("an execution cannot be described yet", extra={"run_id": run_id})
+        elif execution is None:
+            logger.warning("the execution of an open run is gone", extra={"run_id": run_id})
+            gone = EndedExecution(
+                run_id, str(run.item.get("execution_arn", "")), "FAILED", "ExecutionGone", GONE
+            )
+            self._close(gone, findings, deadline)
+        elif execution.status != "RUNNING":
+            self._close(execution, findings, deadline)
+
+    def _close(self, execution: EndedExecution, findings: Findings, deadline: Deadline) -> None:
+        if deadline.left() < MIN_CLOSE_SECONDS:
+            logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
+            return
+        self.closing.close_as(execution, deadline)
+        findings.closed.append(execution.name)
+
+    def _is_new(self, run: Run) -> bool:
+        """Whether the run began too short a time ago for its execution to be gone."""
+        began = str(run.item.get("started_at") or run.item["created_at"])
+        return self.clock() - epoch(began) < GONE_SECONDS
+
+    def _told(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+        """A run that is closed and of which nobody was notified; given up once its record has expired."""
+        if self.closing.notify_late(run_id, deadline):
+            findings.notified.append(run_id)
+            return
+        findings.given_up.append(run_id)
+        count("NotificationsGivenUp")
+        logger.error(
+            "a notification is given up: the record of its run has expired", extra={"run_id": run_id}
+        )
+
+    def _slot(self, key: str, findings: Findings, deadline: Deadline) -> None:
+        """A free slot in which something waits: started, unless its pipeline is paused."""
+        slot: dict[str, Any] = self.table.get(key) or {}
+        pipeline = key.removeprefix(keys.slot(""))
+        if "run_id" in slot or "pending" not in slot or self.closing.is_paused(pipeline):
+            return
+        try:
+            self.table.transact(start_waiting(self.table, pipeline, slot, iso(self.clock())), deadline)
+        except ConditionFailed:
+            return  # it was started, or joined, just now
+        self.executions.start(str(slot["pending"]["run_id"]))
+        findings.slots.append(pipeline)
+
+    def _lease(self, key: str, findings: Findings, deadline: Deadline) -> None:
+        """A lease of a run that has ended: freed once nothing of that run is running there. The places that
+        such runs have in its queue go at once. A lease of an open run is freed if its task died before it
+        sent anything: its retry may come hours later, and acquires the lease again.
+        """
+        lease = self.leases.find(key)
+        changed = self.leases.remove_ended(lease, deadline)
+        if lease.run_id is not None and self._is_over(lease):
+            self.leases.free(lease.run_id, key, deadline)
+            changed = True
+        elif lease.run_id is not None and self._is_old(lease):
+            changed = self._free_unused(lease, lease.run_id, deadline) or changed
+        if changed:
+            findings.leases.append(key)
+
+    def _is_old(self, lease: Lease) -> bool:
+        return lease.at is not None and self.clock() - epoch(lease.at) >= UNUSED_SECONDS
+
+    def _free_unused(self, lease: Lease, run_id: str, deadline: Deadline) -> bool:
+        """Frees a lease that an open run holds for steps that sent nothing; whether it was freed.
+
+        The same transaction writes these steps: a task that is still at work on one of them can send nothing
+        any more, and begins anew.
+        """
+        run = self.records.find(run_id)
+        if run is None or not run.is_open or run.is_closing or not run.has_definition:
+            return False
+        steps = unused_steps(run, lease.key)
+        if not steps:
+            return False
+        first, *others = ((step, run.steps.get(step, {})) for step in steps)
+        write = self.records.step_write(run, *first, also=dict(others))
+        try:
+            self.leases.end(run_id, lease.key, write, deadline)
+        except (StepMoved, RunClosed):
+            return False  # a task is at work on it, or the run is being closed
+        logger.warning("a lease is freed of which a task died", extra={"run_id": run_id, "lease": lease.key})
+        return True
+
+    def _is_over(self, lease: Lease) -> bool:
+        """Whether the run that holds the lease has ended, and what it started there as well."""
+        if (lease.held_until or 0.0) > self.clock():
+            return False
+        run = self.records.find(str(lease.run_id))
+        return run is None or not (run.is_open or self._is_running(run, lease.key))
+
+    def _is_running(self, run: Run, lease: str) -> bool:
+        for step in run.steps:
+            work = self.target_for(run, step)
+            if work.lease == lease:
+                return work.observe(lambda: POLL_SECONDS).activity is Activity.RUNNING
+        return False
+
+
+GONE = "Step Functions knows nothing of the execution of this run any more."

@@ -1,0 +1,264 @@
+"""A webhook's way to its runs: verify, match, claim, start the first job, hand over to the state machine.
+
+Once a delivery is claimed it is accepted, whatever happens then: what this function cannot do in its time,
+the state machine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from msgspec import Struct, field
+
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import count, logger
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
+from celonis_refresh.runs.errors import StepMoved
+from celonis_refresh.runs.records import Records, Run, RunStatus
+from celonis_refresh.steps.tasks import Tasks, UnsavedAnswer
+from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.webhooks.errors import NotAuthentic
+from celonis_refresh.webhooks.events import Event
+from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
+from celonis_refresh.webhooks.receive import Outcome, Received, receive
+from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.rules import Match
+from celonis_refresh.webhooks.schemes import secret_problem
+from celonis_refresh.webhooks.sources import Source
+from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body
+from celonis_refresh.workflow.batch import accept_batch
+from celonis_refresh.workflow.executions import Executions
+from celonis_refresh.workflow.model_tables import ModelTables
+from celonis_refresh.workflow.secret_log import SecretLog
+from celonis_refresh.workflow.start_execution import start_execution_of
+from celonis_refresh.workflow.webhook_deadlines import RequestTime
+
+MIN_CELONIS_SECONDS: Final = 0.8
+"""With less left, Celonis is not asked: the state machine starts the job."""
+GIVE_BACK_SECONDS: Final = 0.1
+"""What a job that could not be started takes of the time to hand over, to free its lease."""
+RESUME_SECONDS: Final = 900.0
+"""A delivery that is sent again within this time may find its first passage unfinished."""
+
+
+NOTHING_SOUND: Final = "nothing that it matches can be started"
+
+
+class EventClaims(NamedTuple):
+    """What one event of a request came to. ``errors``: of rules that cannot be applied to it, and of
+    pipelines that cannot be run as they are defined."""
+
+    outcome: Outcome
+    delivery: Delivery
+    errors: Sequence[RefreshError]
+
+
+class SnsAddresses(Protocol):
+    """What is fetched from Amazon SNS, at addresses that were checked."""
+
+    def certificate(self, url: str) -> bytes: ...
+
+    def confirm(self, url: str) -> None: ...
+
+
+class Reply(NamedTuple):
+    """An HTTP answer: status and JSON body, or ``headers`` and text where a handshake wants them."""
+
+    status: int
+    body: Any
+    headers: dict[str, str] = {}  # noqa: RUF012 - a default of a tuple's field, never changed
+
+
+class WebhookHandler(Struct, frozen=True):
+    """``source`` reads a source by name; ``secrets`` the secrets of a name, ``refreshed_secrets`` anew."""
+
+    source: Callable[[str], Source]
+    secrets: Callable[[str], Sequence[str]]
+    refreshed_secrets: Callable[[str], Sequence[str]]
+    accepting: TriggerAcceptor
+    tasks: Tasks
+    tables: ModelTables
+    records: Records
+    executions: Executions
+    sns: SnsAddresses
+    clock: Clock
+    secret_log: SecretLog = field(default_factory=SecretLog)
+
+    def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
+        """Answers one request. Raises errors of the webhook, the configuration and the table."""
+        source = self.source(source_name)
+        received = self._verified(source_name, source, request)
+        if received.answer is not None:
+            return self._at_once(received.answer)
+        answers = self._accept(source_name, received.outcomes, time)
+        wanted = acknowledgement(source.effective())
+        return self._at_once(wanted) if wanted is not None else _one(answers)
+
+    def _at_once(self, answer: Answer) -> Reply:
+        """The answer that a sender asks for; one that confirms something is true only once that is done."""
+        if answer.confirm is not None:
+            self.sns.confirm(answer.confirm)
+        return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
+
+    def _verified(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
+        """Once more with the secret as it is now, if it may have been rotated."""
+        if source.secret is None:
+            return receive(source, request, (), self.clock(), fetch=self.sns.certificate)
+        secrets = self.secrets(source.secret)
+        self.secret_log.check(source_name, source, secrets)
+        try:
+            return receive(source, request, secrets, self.clock())
+        except NotAuthentic:
+            refreshed_secrets = self.refreshed_secrets(source.secret)
+            if secret_problem(source.effective().scheme, refreshed_secrets[0]):
+                count("ConfigurationErrors", source=source_name)  # no request can fit it
+            if tuple(refreshed_secrets) == tuple(secrets):
+                raise
+            self.secret_log.check(source_name, source, refreshed_secrets)
+            return receive(source, request, refreshed_secrets, self.clock())
+
+    def _accept(
+        self, source_name: str, outcomes: Sequence[Outcome], time: RequestTime
+    ) -> list[dict[str, Any]]:
+        """Accepts all events at once and goes on with what they start; the answer to each."""
+        by = time.accepting()
+        run_options = [self._wish(source_name, outcome) for outcome in outcomes]
+        _complain(source_name, run_options)
+        deliveries = [each.delivery for each in run_options if each.delivery.claims]
+        acceptances = accept_batch(self.accepting.claims, deliveries, by)
+        self._go_on(acceptances, time)
+        for run_id, at in _started_before(acceptances).items():
+            self._finish(run_id, at)
+        queue = iter(acceptances)
+        return [_told(each, next(queue) if each.delivery.claims else None) for each in run_options]
+
+    def _wish(self, source: str, outcome: Outcome) -> EventClaims:
+        """Reads what an event wants against the definitions of the pipelines."""
+        identities = _keys(source, outcome.event)
+        triggers = [_trigger(source, match) for match in outcome.matches]
+        invalid = [
+            (_trigger(source, match), error)
+            for match, error in zip(outcome.invalid, outcome.errors, strict=True)
+        ]
+        claims, errors = self.accepting.sound(triggers, identities, invalid)
+        return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
+
+    def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
+        """Begins each run that was started just now and hands it over; several events may start one."""
+        started = {
+            accepted.run_id: (accepted, acceptance)
+            for acceptance in acceptances
+            for accepted in acceptance.fresh
+            if accepted.status == "started"
+        }
+        for number, (accepted, acceptance) in enumerate(started.values()):
+            further = len(started) - number - 1
+            answer = self._begin(accepted, acceptance, time.beginning(further))
+            if not start_execution_of(self.executions, accepted.run_id, answer) and answer is not None:
+                self._record_answer(accepted.run_id, answer, time.end)
+
+    def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
+        """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
+        if not accepted.holds_lease:
+            return None
+        record = acceptance.records[accepted.run_id]
+        try:
+            return self._start_first_job(record, deadline)
+        except RefreshError as error:
+            logger.warning(
+                "the state machine starts the job", extra={"run_id": accepted.run_id, "why": str(error)}
+            )
+        except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
+            logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
+        self._give_back(Run(record), Deadline(deadline.at + GIVE_BACK_SECONDS, deadline.clock))
+        return None
+
+    def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
+        """A delivery sent again may have started the execution meanwhile, without the answer of Celonis."""
+        try:
+            self.tasks.record_answer(run_id, answer, deadline)
+        except RefreshError as error:  # the start counts as one whose answer was lost
+            logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
+
+    def _give_back(self, run: Run, deadline: Deadline) -> None:
+        """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
+        try:
+            self.tasks.give_back_claimed(run, deadline)
+        except StepMoved:
+            return  # its start may have been sent
+        except RefreshError as error:  # the task that starts the job frees it
+            logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
+
+    def _finish(self, run_id: str, accepted_at: float) -> None:
+        """A delivery that came again finishes what its first passage may have left undone."""
+        if self.clock() - accepted_at > RESUME_SECONDS:
+            return
+        run = self.records.find(run_id)
+        if run is not None and run.status is RunStatus.OPENING:
+            start_execution_of(self.executions, run_id)
+
+    def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> UnsavedAnswer | None:
+        """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""
+        if deadline.left() < MIN_CELONIS_SECONDS:
+            return None
+        facts = self.tables.resolved(Run(record), deadline)
+        if "warnings" in facts:
+            return None  # a cached list may lack a new table: OpenRun reads the tables again
+        run = Run({**record, **facts})
+        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, facts)
+
+
+def _trigger(source: str, match: Match) -> Trigger:
+    return Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
+
+
+def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
+    """Logs and counts the rules that cannot be applied, each once a request.
+
+    Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
+    starts what it hid. What is sound is started now, whatever else is broken.
+    """
+    errors = {str(error): error for options in run_options for error in options.errors}
+    for why, error in errors.items():
+        count("ConfigurationErrors", source=source)
+        logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
+    if errors and not any(options.delivery.claims for options in run_options):
+        raise next(iter(errors.values()))
+
+
+def _keys(source: str, event: Event) -> list[str]:
+    """The keys under which an event is accepted once only."""
+    by_id = [keys.webhook(source, event.delivery_id)] if event.delivery_id else []
+    return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
+
+
+def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
+    """The runs that earlier tries of these deliveries started, and when; without those of this try."""
+    fresh = {run.run_id for each in acceptances for run in each.fresh}
+    return {
+        run.run_id: each.earlier[run.pipeline]
+        for each in acceptances
+        for run in each.results
+        if run.pipeline in each.earlier and run.status == "started" and run.run_id not in fresh
+    }
+
+
+def _told(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
+    """The answer to one event; ``acceptance`` is None where it starts nothing."""
+    if acceptance is None:
+        became: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_SOUND}
+    elif all(accepted.status == "skipped" for accepted in acceptance.results):
+        busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
+        became = {"status": "ignored", "reason": f"busy, and to be skipped meanwhile: {busy}"}
+    else:
+        became = response_body(acceptance)
+    broken = {"errors": [str(error) for error in options.errors]} if options.errors else {}
+    return {"delivery": options.outcome.event.delivery_id, **became, **broken}
+
+
+def _one(answers: list[dict[str, Any]]) -> Reply:
+    """202 when something was accepted just now, 200 otherwise. Several events make a list."""
+    fresh = any("runs" in each and not each.get("duplicate") for each in answers)
+    return Reply(202 if fresh else 200, answers[0] if len(answers) == 1 else {"events": answers})

@@ -1,0 +1,174 @@
+"""What holds for every run, whatever went wrong: laws, with a complaint where one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from local.faults.case import Expected
+from local.faults.scenario import Scenario
+from local.faults.seen import OPEN
+from local.faults.team import Json
+
+CLAIMS = {
+    "": {"SUCCESS", "WARNING"},
+    "JobFailed": {"FAIL"},
+    "JobCanceled": {"CANCEL"},
+    "JobSkipped": {"SKIPPED"},
+    "LoadFailed": {"ERROR"},
+    "LoadWarned": {"WARNING"},
+    "LoadCanceled": {"CANCELED"},
+    "CANCELLED": {"CANCEL", "CANCELED"},
+}
+"""The ends that tell of a result at Celonis, by error name or outcome, and what they may stand for."""
+STARTED = {
+    "job": ("job", "mode", "baseline", "noted_at", "began"),
+    "load": ("data_model", "kind", "baseline", "noted_at", "began"),
+}
+"""What a step that was started leaves in the record."""
+MAX_EVENTS = 2_500
+"""Of an execution's history: a tenth of what Step Functions allows, for runs of minutes."""
+
+
+def observed(scenario: Scenario, runs: Sequence[Json]) -> Expected:
+    """What the case really came to. ``runs``: its records."""
+    ends = tuple(f"{run['status']} {run.get('error', '')}".strip() for run in runs)
+    ours = scenario.ours()
+    executions = sum("job_id" in one for one in ours)
+    return Expected(ends, executions, len(ours) - executions)
+
+
+def complaints(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
+    """Every law that is broken, in a sentence each."""
+    yield from scenario.complaints
+    yield from _expectation(scenario.case.expected, observed(scenario, runs))
+    for run in runs:
+        yield from _one_end(scenario, run)
+        yield from _whole_record(run)
+        yield from _told(scenario, run)
+        if not scenario.case.assumption:
+            yield from _only_its_own(scenario, run)
+    yield from _short_histories(scenario)
+    yield from _words(scenario, runs)
+    yield from _freed(scenario)
+    yield from _left_running(scenario)
+    if not scenario.case.overlaps:
+        yield from _one_at_a_time(scenario)
+    yield from scenario.unstruck()
+    yield from scenario.case.also(scenario)
+
+
+def _expectation(wanted: Expected, found: Expected) -> Iterator[str]:
+    if (sorted(wanted.runs), wanted.executions, wanted.loads) != (
+        sorted(found.runs),
+        found.executions,
+        found.loads,
+    ):
+        yield f"expected {wanted.text()}"
+
+
+def _one_end(scenario: Scenario, run: Json) -> Iterator[str]:
+    """One terminal record, that says the same as the execution."""
+    if run["status"] in OPEN:
+        return
+    missing = [name for name in ("ended_at", "outcome", "expires", "execution_arn") if not run.get(name)]
+    if missing:
+        yield f"the record of {run['run_id']} lacks {', '.join(missing)}"
+    execution = next((one for one in scenario.executions() if one.name == run["run_id"]), None)
+    if execution is None:
+        yield f"run {run['run_id']} has no execution"
+    elif not execution.redrive_count and execution.status != run["status"]:
+        yield f"execution {execution.name} ended {execution.status}, its record {run['status']}"
+
+
+def _whole_record(run: Json) -> Iterator[str]:
+    """Who triggered it, what was started, when each step began and ended, the outcome in one line."""
+    reasons = run["options"]["reasons"]
+    if not reasons or not all(reason["by"] and reason["at"] for reason in reasons):
+        yield f"the record of {run['run_id']} does not tell who triggered it"
+    if "\n" in str(run.get("outcome", "")):
+        yield f"the outcome of {run['run_id']} has more than one line"
+    for step, state in run.get("steps", {}).items():
+        told = STARTED[step.partition("-")[0]]
+        if "sent_by" in state and (missing := [name for name in told if state.get(name) is None]):
+            yield f"{step} of {run['run_id']} lacks {', '.join(missing)}"
+        if "outcome" in state and not state.get("ended_at"):
+            yield f"{step} of {run['run_id']} ended, and nobody knows when"
+
+
+def _short_histories(scenario: Scenario) -> Iterator[str]:
+    for execution in scenario.executions():
+        events = len(execution.history.events())
+        if events > MAX_EVENTS:
+            yield f"execution {execution.name} has a history of {events} events"
+
+
+def _told(scenario: Scenario, run: Json) -> Iterator[str]:
+    about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
+    told = [text for text in scenario.environment.notices() if about in text]
+    if run["status"] == "SUCCEEDED" and told:
+        yield f"somebody was told of run {run['run_id']}, which succeeded"
+    if run["status"] != "SUCCEEDED" and not told:
+        yield f"nobody was told of run {run['run_id']}"
+
+
+def _only_its_own(scenario: Scenario, run: Json) -> Iterator[str]:
+    """What a step says of a result is true of something that was started for us, and of nothing else."""
+    for step, state in run.get("steps", {}).items():
+        claim = "CANCELLED" if state.get("outcome") == "CANCELLED" else state.get("error", "")
+        claimed = CLAIMS.get(claim) if "outcome" in state else None
+        if claimed is None:
+            continue
+        lane, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
+        ours = [
+            one
+            for one in scenario.team.started(str(lane))
+            if one["by"] == "api" or one["by"].startswith("job ")
+        ]
+        if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date stands for an id
+            ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
+        ended = datetime.fromisoformat(state["ended_at"]).timestamp()
+        if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):
+            yield f"{step} tells {claim or 'success'}, which is not true of what was ours"
+        if not proof.get("proven_by"):
+            yield f"{step} tells a result without a proof"
+        if missing := [name for name in ("noted_at", "polls") if not state.get(name)]:
+            yield f"{step} lacks {', '.join(missing)}"
+
+
+def _words(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
+    told = [str(run.get("outcome", "")) for run in runs]
+    told += [str(step.get("message", "")) for run in runs for step in run.get("steps", {}).values()]
+    told += [str(one.cause) for one in scenario.executions() if one.cause]
+    for words in scenario.case.says:
+        if not any(words in text for text in told):
+            yield f"nothing says {words!r}, but: {' | '.join(filter(None, told))}"
+
+
+def _freed(scenario: Scenario) -> Iterator[str]:
+    for pipeline in sorted(scenario.pipelines):
+        if "run_id" in (scenario.environment.item(f"slot#{pipeline}") or {}):
+            yield f"the slot of {pipeline} is held"
+    for kind, lanes in (("job", scenario.jobs), ("model", scenario.models)):
+        held = [lane for lane in lanes if scenario.environment.item(f"lease#{kind}#{lane}")]
+        if held and kind not in scenario.case.holds:
+            yield f"the lease of the {kind} is held"
+        if not held and kind in scenario.case.holds:
+            yield f"the lease of the {kind} is free"
+
+
+def _left_running(scenario: Scenario) -> Iterator[str]:
+    running = scenario.left_running()
+    if running and scenario.case.runs_on is False:
+        yield f"{len(running)} of ours still under way at Celonis"
+    if scenario.case.runs_on and not running:
+        yield "nothing of ours is under way at Celonis any more"
+
+
+def _one_at_a_time(scenario: Scenario) -> Iterator[str]:
+    for lane in (*scenario.jobs, *scenario.models):
+        ours = [one for one in scenario.team.started(lane) if one["by"] == "api" and one["started_at"]]
+        for first, second in pairwise(ours):
+            if first["ended_at"] is None or second["started_at"] < first["ended_at"]:
+                yield f"two of ours ran at the same time on {lane}"

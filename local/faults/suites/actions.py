@@ -1,0 +1,40 @@
+"""What happens in a case, where more than one suite needs it."""
+
+from __future__ import annotations
+
+from local.faults.scenario import Scenario
+from local.faults.seen import NotSeen
+
+
+def by_webhook(scenario: Scenario) -> None:
+    """A delivery that is accepted."""
+    scenario.listen()
+    answer = scenario.deliver()
+    if answer["status"] != 202:
+        raise NotSeen(f"the delivery was answered with {answer['status']}: {answer['body']}")
+
+
+def stop_while_running(scenario: Scenario) -> None:
+    """Stopped when the job or load of the run is under way at Celonis, and the run knows."""
+    scenario.until_started()
+    scenario.until_in("WaitJob" if scenario.jobs else "WaitLoad")
+    shorten(scenario)
+    scenario.stop()
+
+
+def shorten(scenario: Scenario) -> None:
+    """What starts on the job, or the model, from now on takes two seconds."""
+    path = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
+    scenario.team.control("PUT", path, seconds=2)
+
+
+def somebody(scenario: Scenario, **fields: object) -> None:
+    """Somebody else starts the job, or the model where the case has no job."""
+    path = f"/jobs/{scenario.job}/start" if scenario.jobs else f"/models/{scenario.model}/load"
+    scenario.team.control("POST", path, **{"by": "schedule", **fields})
+
+
+def join(scenario: Scenario) -> None:
+    """A second trigger joins the run that follows."""
+    second = scenario.start()
+    scenario.until(lambda: scenario.execution(second).status != "RUNNING", "the second trigger joined")

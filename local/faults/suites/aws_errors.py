@@ -1,0 +1,105 @@
+"""AWS itself fails: functions die again and again. The run lasts, and what it started is never cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+
+from local.aws.runtime.armory import Fault
+from local.faults.case import Case, Expected, job_case, load_case, red
+from local.faults.scenario import Scenario
+from local.faults.suites.crashes import POST, RECORD
+
+MORE_THAN_BEFORE = 14
+"""Deaths in a row: thirteen attempts in all ended a run once."""
+FOR_GOOD = 60
+SHORT = {"timeout": 10}
+KEEPS_RUNNING = "keeps running: its run failed, but was not stopped"
+
+
+def cases() -> Iterator[Case]:
+    for function, what, make in (
+        ("OpenRun", "open_run", job_case),
+        ("StartStep", "start_step of a job", job_case),
+        ("CheckStep", "check_step of a job", job_case),
+        ("StartStep", "start_step of a load", load_case),
+        ("CheckStep", "check_step of a load", load_case),
+    ):
+        yield make(f"{what} dies {MORE_THAN_BEFORE} times in a row", before=dies(function, MORE_THAN_BEFORE))
+    yield job_case(
+        "check_step of a job dies until the time-out of its step",
+        red("Runtime.ExitError"),
+        job={"seconds": 90},
+        job_step=SHORT,
+        before=dies("CheckStep", FOR_GOOD),
+        says=(KEEPS_RUNNING,),
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+    yield job_case(
+        "start_step of a job dies after the POST until the time-out of its step",
+        red("Runtime.ExitError"),
+        job={"seconds": 90},
+        job_step=SHORT,
+        before=_dies_after_the_post,
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+    yield job_case(
+        "start_step of a job dies until the time-out of its step, and nothing was started",
+        red("Runtime.ExitError", executions=0),
+        job_step=SHORT,
+        before=dies("StartStep", FOR_GOOD),
+    )
+    yield load_case(
+        "check_step of a load dies until the time-out of its step",
+        red("Runtime.ExitError", executions=0, loads=1),
+        model={"seconds": 90},
+        load_step=SHORT,
+        before=dies("CheckStep", FOR_GOOD),
+        says=(KEEPS_RUNNING,),
+        holds=frozenset({"model"}),
+        runs_on=True,
+    )
+    yield job_case(
+        "check_step of a job dies until the time-out of its step, and a retry waits for the job",
+        Expected(("FAILED Runtime.ExitError", "SUCCEEDED"), 1, 0),
+        job={"seconds": 40},
+        job_step=SHORT,
+        before=dies("CheckStep", FOR_GOOD),
+        during=_retried,
+        also=_resumed,
+    )
+
+
+def dies(function: str, times: int) -> Callable[[Scenario], None]:
+    """So many tasks of the first run die before their first call."""
+
+    def armed(scenario: Scenario) -> None:
+        event = f'{scenario.marker}-1"'
+        for _ in range(times):
+            scenario.arm(function, Fault("before", RECORD.number, RECORD.pattern, event))
+
+    return armed
+
+
+def _dies_after_the_post(scenario: Scenario) -> None:
+    scenario.arm("StartStep", Fault("after", POST.number, POST.pattern, f'{scenario.marker}-1"'))
+    for function in ("StartStep", "CheckStep"):
+        dies(function, FOR_GOOD)(scenario)
+
+
+def _retried(scenario: Scenario) -> None:
+    scenario.until(lambda: scenario.runs() and scenario.runs()[0]["status"] == "FAILED", "the end of the run")
+    scenario.define(scenario.name, jobs=[{"job": scenario.job, "mode": "DELTA", "timeout": 120}])
+    status = scenario.ask(f"/runs/{scenario.name}-1/retry")
+    if status != HTTPStatus.ACCEPTED:
+        scenario.complaints.append(f"the retry was answered with {status}")
+
+
+def _resumed(scenario: Scenario) -> Iterator[str]:
+    first, second = scenario.runs()
+    if second["steps"]["job-0"].get("resumed_from") != first["run_id"]:
+        yield "the retry does not say whose job it waited for"
+    if scenario.team.requests("cancel", scenario.job):
+        yield "a cancel was sent to the job"

@@ -1,0 +1,288 @@
+"""A function that dies at one of its calls, before the call is made or after its answer came.
+
+The state machine tries a task again, EventBridge the end of a run, and a sender its delivery.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from local.aws.runtime.armory import Fault
+from local.faults.case import Case, Expected, Knobs, job_case, load_case, red
+from local.faults.scenario import Scenario
+from local.faults.suites.actions import join, stop_while_running
+from local.faults.suites.inner_loads import loading_case
+from local.waiting import until
+
+PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
+TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}
+NOTHING_MORE: dict[str, Any] = {}
+SOON = {"settle": 3}
+QUICK = {"seconds": 0.3}
+PROVEN_AT_ONCE = {"seconds": 1.5}
+"""It ends later than Celonis had its start, as far as the whole seconds of a date tell."""
+LATER = {"settle": 1, "poll": {"floor": 3}}
+"""The first look comes after the end, and ``settle`` later."""
+UNAVAILABLE = 503
+RETRY_SECONDS = 1.0
+"""Until a sender tries again what is answered with it."""
+
+
+class Call(NamedTuple):
+    """An outgoing call of a function: its name, a pattern of it, and the how manieth of that pattern."""
+
+    name: str
+    pattern: str
+    number: int = 1
+
+
+CLAIM = Call("the claim", "TransactWriteItems")
+RECORD, STATE = Call("reading the record", "DynamoDB_.*GetItem"), Call("the first note", "UpdateItem")
+SECOND = Call("the second note", "UpdateItem", 2)
+KNOWN = Call("reading what the runs before took", "DynamoDB_.*GetItem", 2)
+LEARNED = Call("learning what this one took", "UpdateItem")
+MAY_ASK = Call("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
+SECRET, PARAMETER = (
+    Call("reading the secret", "GetSecretValue"),
+    Call("reading the parameter", "GetParameter"),
+)
+SIGN_IN = Call("signing in", r"POST .*/oauth2/token")
+LOOK, POST = Call("the look at the job", r"GET .*/jobs/"), Call("execute", r"POST .*/execute")
+LIST, CANCEL = Call("the list of executions", r"GET .*/executions"), Call("cancel", r"POST .*/cancel")
+LEASE = Call("the lease", "TransactWriteItems")
+ENDED = Call("the end of the step, which frees its lease", "TransactWriteItems")
+FREED_LAST = Call("freeing the lease", "TransactWriteItems", 2)
+BASELINE = Call("recording the baseline", "TransactWriteItems", 2)
+ANSWERED = Call("recording the answer", "UpdateItem")
+MARKED = Call("marking the run as one that closes", "UpdateItem")
+TABLES = Call("asking for tables", r"GET .*/tables")
+LOAD_LOOK, LOAD = Call("the look at the load", r"GET .*/last-load"), Call("the load", r"POST .*/load$")
+DESCRIBED, END = Call("describing the execution", "DescribeExecution"), Call("the end", "TransactWriteItems")
+NOTICE = Call("the notice", r"POST http://[^/]*/$")
+TOLD = Call("noting that it was told", "TransactWriteItems", 3)
+HANDED_OVER = Call("starting the execution", "StartExecution")
+
+TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, BASELINE, POST, HANDED_OVER)
+OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
+START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, BASELINE, POST, ANSWERED)
+LOADED_BY_JOB = (
+    Call("the leases of the job and of a model that it loads", "TransactWriteItems"),
+    Call("the look at a model that the job loads", LOAD_LOOK.pattern),
+    Call("the note of the job and of a model that it loads", "UpdateItem"),
+)
+WHY = (
+    Call("asking for the failed tasks", r"GET .*/logs/executions\?"),
+    Call("reading the log of a failed task", r"GET .*/logs/executions/detail"),
+)
+CHECK_JOB = (RECORD, LOOK, LIST, ENDED, LEARNED)
+START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, BASELINE, LOAD, ANSWERED)
+CHECK_LOAD = (RECORD, LOAD_LOOK, ENDED, LEARNED)
+CLOSE_RUN = (
+    DESCRIBED, RECORD, MARKED, LOOK, LIST, CANCEL, PARAMETER, END, FREED_LAST, HANDED_OVER, NOTICE, TOLD,
+)  # fmt: skip
+
+
+def cases() -> Iterator[Case]:
+    yield from _killed("trigger", "Trigger", TRIGGER, _in_the_trigger)
+    yield from _killed("open_run", "OpenRun", OPEN_RUN, load_case, load_step=PARTIAL)
+    yield from _killed("start_step of a job", "StartStep", START_JOB, job_case, definition=SOON)
+    yield from _killed(
+        "check_step of a job", "CheckStep", CHECK_JOB, job_case, job=PROVEN_AT_ONCE, definition=LATER
+    )
+    yield from _killed("start_step of a load", "StartStep", START_LOAD, _starting_load, definition=SOON)
+    # The first look shows the end, and proves it.
+    yield from _killed(
+        "check_step of a load", "CheckStep", CHECK_LOAD, load_case, model=QUICK, definition=LATER
+    )
+    yield from _killed("close_run", "CloseRun", CLOSE_RUN, _stopped, event='"name": ?"{}-1"')
+    yield from _killed("start_step of a job", "StartStep", LOADED_BY_JOB, _loading)
+    failed: dict[str, Any] = {"expected": red("JobFailed"), "says": ("VBELN is missing",)}
+    why = {"outcome": "FAIL", "error_messages": ["VBELN is missing."]}
+    yield from _killed("check_step of a job", "CheckStep", WHY, job_case, job=why, **failed)
+    yield from _killed_at_the_time_out()
+    yield from _first_calls()
+    yield from _no_other_calls()
+    yield from _hangs()
+
+
+def _killed(
+    name: str,
+    function: str,
+    calls: tuple[Call, ...],
+    make: Callable[..., Case],
+    event: str = "{}",
+    **more: Any,
+) -> Iterator[Case]:
+    """A case before and a case after each call."""
+    for call in calls:
+        for moment in ("before", "after"):
+            fault = Fault(moment, call.number, call.pattern, event)
+            case = make(f"{name} dies {moment} {call.name}", **more)
+            yield with_fault(case, function, fault)
+
+
+def met(scenario: Scenario, function: str, fault: Fault) -> bool:
+    """Whether a process of the function died, or hung, of the fault of this case."""
+    told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
+    lines = [line.text for line in scenario.environment.stack.logs(function)]
+    return any(line.startswith(told) and scenario.marker in line for line in lines)
+
+
+def with_fault(case: Case, function: str, fault: Fault) -> Case:
+    """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
+
+    def armed(scenario: Scenario) -> None:
+        case.before(scenario)
+        scenario.arm(function, replace(fault, event=fault.event.format(scenario.marker)))
+
+    def struck(scenario: Scenario) -> Iterator[str]:
+        yield from case.also(scenario)
+        if not met(scenario, function, fault):
+            yield f"{function} did not meet its fault"
+
+    return case.but(before=armed, also=struck)
+
+
+def _sent_again(scenario: Scenario) -> int:
+    """The status of the first answer that is not a 503: a busy machine may be too slow for one delivery."""
+
+    def answered() -> int | None:
+        status = scenario.deliver_unhurried()
+        return None if status == UNAVAILABLE else status
+
+    return until(answered, "an answer other than a 503", pause=RETRY_SECONDS)
+
+
+def _in_the_trigger(name: str, **more: Any) -> Case:
+    """The sender gets no good answer, and sends the same delivery again."""
+
+    def delivered(scenario: Scenario) -> None:
+        scenario.listen()
+        first, second = scenario.deliver_unhurried(), _sent_again(scenario)
+        if first < 500:
+            scenario.complaints.append(f"the first delivery was answered with {first}")
+        if second not in (200, 202):
+            scenario.complaints.append(f"the second delivery was answered with {second}")
+
+    return job_case(name, start=delivered, definition=SOON, **more)
+
+
+def _starting_load(name: str, **more: Any) -> Case:
+    """A load that may have been sent, of a model never seen running: whether it runs cannot be seen."""
+    if name.endswith((f"after {BASELINE.name}", f"before {LOAD.name}")):
+        unproven = red("OutcomeUnproven", executions=0, loads=0)
+        return load_case(name, unproven, holds=frozenset({"model"}), **more)
+    return load_case(name, **more)
+
+
+def _loading(name: str) -> Case:
+    return loading_case(name, {"success_before_load": True})
+
+
+def _delivered(scenario: Scenario) -> None:
+    scenario.listen()
+    scenario.deliver_unhurried()
+
+
+def _stopped(name: str, **more: Any) -> Case:
+    """A run that is stopped while its job runs and another trigger waits."""
+
+    def stopped(scenario: Scenario) -> None:
+        scenario.until(lambda: scenario.runs(), "the run's record")
+        join(scenario)
+        stop_while_running(scenario)
+
+    expected = Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
+    return job_case(name, expected, job={"seconds": 60}, during=stopped, **more)
+
+
+def _killed_at_the_time_out() -> Iterator[Case]:
+    """A fault is for one event: cancel is refused until it is meant for the next one, which cancels."""
+    for moment in ("before", "after"):
+        fault = Fault(moment, CANCEL.number, CANCEL.pattern)
+
+        def armed(scenario: Scenario, fault: Fault = fault) -> None:
+            scenario.fault("cancel", status=503, count=None)
+            scenario.until(
+                lambda: any("stopping" in state for state in scenario.first_steps()), "the time-out"
+            )
+            scenario.arm("CheckStep", fault)
+            scenario.clear_faults()
+
+        def struck(scenario: Scenario, fault: Fault = fault) -> Iterator[str]:
+            if not met(scenario, "CheckStep", fault):
+                yield "check_step did not meet its fault"
+
+        yield job_case(
+            f"check_step of a job dies {moment} cancel at the time-out",
+            red("JobTimedOut"),
+            job={"seconds": 150},
+            job_step={"timeout": 10},
+            during=armed,
+            also=struck,
+            says=("It was cancelled (CANCEL)",),
+        )
+
+
+def _first_calls() -> Iterator[Case]:
+    """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
+    for moment in ("before", "after"):
+        case = _in_the_trigger(f"trigger dies {moment} {MAY_ASK.name}", alone=True)
+        yield with_fault(case, "Trigger", Fault(moment, MAY_ASK.number, MAY_ASK.pattern, "{}"))
+    for call in (SECRET, SIGN_IN):
+        for moment in ("before", "after"):
+            for name, function, make, more in (
+                ("trigger", "Trigger", _in_the_trigger, NOTHING_MORE),
+                ("open_run", "OpenRun", load_case, TABLES_TOO),
+                ("start_step of a job", "StartStep", job_case, NOTHING_MORE),
+                ("check_step of a job", "CheckStep", job_case, NOTHING_MORE),
+                ("start_step of a load", "StartStep", load_case, NOTHING_MORE),
+                ("check_step of a load", "CheckStep", load_case, NOTHING_MORE),
+                ("close_run", "CloseRun", _stopped, NOTHING_MORE),
+            ):
+                event = '"name": ?"{}-1"' if function == "CloseRun" else "{}"
+                case = make(f"{name} dies {moment} {call.name}", alone=True, **more)
+                yield with_fault(case, function, Fault(moment, call.number, call.pattern, event))
+
+
+def _no_other_calls() -> Iterator[Case]:
+    """A fault that never strikes names every call: each is one at which a function dies above."""
+    for name, function, calls, make, more in (
+        ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
+        ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
+        ("start_step", "StartStep", (*START_JOB, *LOADED_BY_JOB, *START_LOAD), job_case, NOTHING_MORE),
+        ("check_step", "CheckStep", (*CHECK_JOB, *WHY, CANCEL, *CHECK_LOAD), job_case, NOTHING_MORE),
+        ("close_run", "CloseRun", CLOSE_RUN, _stopped, NOTHING_MORE),
+    ):
+        known = (*calls, SECRET, SIGN_IN)
+
+        def armed(scenario: Scenario, function: str = function) -> None:
+            scenario.arm(function, Fault("before", 0, "", scenario.marker))
+
+        def named(
+            scenario: Scenario, function: str = function, known: tuple[Call, ...] = known
+        ) -> Iterator[str]:
+            texts = [line.text for line in scenario.environment.stack.logs(function)]
+            lines = [text for text in texts if text.startswith("fault: call ")]
+            others = [line for line in lines if not any(re.search(each.pattern, line) for each in known)]
+            yield from (f"{function} made another call: {line}" for line in others)
+            if not lines:
+                yield f"{function} made no call"
+
+        case = make(f"{name} makes no calls but those at which it dies", alone=True, **more)
+        yield case.but(before=armed, also=named)
+
+
+def _hangs() -> Iterator[Case]:
+    """A function that does nothing any more until its time-out ends it: a minute for a task."""
+    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 300}
+    for name, function, call, make in (
+        ("start_step of a job", "StartStep", POST, job_case),
+        ("check_step of a job", "CheckStep", LOOK, job_case),
+        ("start_step of a load", "StartStep", LOAD, load_case),
+    ):
+        case = make(f"{name} hangs after {call.name} until its time-out", **steps)
+        yield with_fault(case, function, Fault("after", call.number, call.pattern, "{}", hangs=3600))

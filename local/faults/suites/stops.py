@@ -1,0 +1,217 @@
+"""Executions stopped in each state, with a trigger waiting, and what the record says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.faults.case import Case, Expected, job_case, load_case
+from local.faults.scenario import Scenario
+from local.faults.suites.actions import join, shorten, somebody, stop_while_running
+
+LONG = 8
+PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
+
+
+def cases() -> Iterator[Case]:
+    yield from _each_state()
+    yield from _in_line()
+    yield from _side_by_side()
+    yield from _expired()
+    yield from _what_is_said()
+
+
+def then_follows(executions: int, loads: int) -> Expected:
+    return Expected(("ABORTED Aborted", "SUCCEEDED"), executions, loads)
+
+
+def stopped_in(name: str) -> Callable[[Scenario], None]:
+    """Stopped in a state, while another trigger waits for the end of the run."""
+    state = name.partition(",")[0]
+
+    def act(scenario: Scenario) -> None:
+        scenario.until(lambda: scenario.runs(), "the run's record")
+        join(scenario)
+        scenario.until_in(state)
+        if "the POST" in name:
+            scenario.until_noted()
+        if "has arrived" in name:
+            scenario.until_started()
+        shorten(scenario)
+        scenario.stop()
+
+    return act
+
+
+def _each_state() -> Iterator[Case]:
+    slow: dict[str, Any] = {"kind": "delay", "seconds": LONG}
+    looks = {"call": "job", **slow}
+    posts = {"call": "execute", **slow}
+    long = {"seconds": 60}
+    for state, again, job, fault in (
+        ("StartJob, nothing sent yet", 0, None, looks),
+        ("StartJob, the POST has arrived", 1, long, {**posts, "when": "after"}),
+        ("StartJob, the POST is on its way", 1, long, {**posts, "when": "before"}),
+        ("WaitJob", 1, long, None),
+        ("CheckJob", 1, long, {**looks, "skip": 1}),
+    ):
+        yield _in(state, job_case, then_follows(1 + again, 0), fault, job=job)
+    tables, looks, posts = ({"call": call, **slow} for call in ("tables", "last_load", "load"))
+    yield _in("OpenRun", load_case, then_follows(0, 1), tables, load_step=PARTIAL)
+    for state, again, model, fault in (
+        ("StartLoad, nothing sent yet", 0, None, looks),
+        ("StartLoad, the POST has arrived", 1, {"seconds": 30}, {**posts, "when": "after"}),
+        ("WaitLoad", 1, {"seconds": 30}, None),
+        ("CheckLoad", 1, {"seconds": 30}, {**looks, "skip": 1}),
+    ):
+        yield _in(state, load_case, then_follows(0, 1 + again), fault, model=model)
+
+
+def _in(name: str, make: Callable[..., Case], expected: Expected, fault: Any, **more: Any) -> Case:
+    act, faults = stopped_in(name), (fault,) if fault else ()
+    return make(f"stopped in {name}", expected, during=act, faults=faults, **more)
+
+
+def _in_line() -> Iterator[Case]:
+    """Stopped before its turn has come: nothing was sent, and what runs is not touched."""
+    waiting = Expected(("ABORTED Aborted", "SUCCEEDED"), 1, 0)
+    yield job_case(
+        "stopped in WaitJob, theirs is under way",
+        waiting,
+        before=lambda scenario: somebody(scenario, seconds=30),
+        during=stopped_in("WaitJob"),
+        also=_not_cancelled,
+    )
+    loading = Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 1)
+    yield load_case(
+        "stopped in WaitLoad, theirs is under way",
+        loading,
+        before=lambda scenario: somebody(scenario, seconds=30),
+        during=stopped_in("WaitLoad"),
+    )
+    yield job_case(
+        "stopped in WaitJob, another run of ours uses the job",
+        Expected(("SUCCEEDED", "ABORTED Aborted"), 1, 0),
+        job={"seconds": 25},
+        before=lambda scenario: scenario.define(f"{scenario.name}-b"),
+        during=_second_stopped,
+        also=_not_cancelled,
+    )
+
+
+def _side_by_side() -> Iterator[Case]:
+    """Stopped while one job of a group is under way and the start of the other is in its look."""
+    yield job_case(
+        "a group is stopped while its second StartJob looks",
+        Expected(("ABORTED Aborted",), 1, 0),
+        job={"seconds": 60, "cancel_seconds": LONG + 6},
+        before=_group,
+        during=_stopped_in_the_second_look,
+        says=("was cancelled (CANCEL)",),
+        quiet=True,
+    )
+
+
+def _group(scenario: Scenario) -> None:
+    second = scenario.new_job(seconds=60)
+    scenario.define(scenario.name, jobs=[[{"job": job} for job in (scenario.job, second)]])
+    scenario.fault("job", "delay", seconds=LONG, target=second)
+
+
+def _stopped_in_the_second_look(scenario: Scenario) -> None:
+    scenario.until_started()
+    scenario.until(lambda: not list(scenario.unstruck()), "the look of the second start")
+    scenario.stop()
+
+
+def _second_stopped(scenario: Scenario) -> None:
+    scenario.until_started()
+    second = scenario.start(f"{scenario.name}-b")
+    scenario.until(lambda: any("waiting_for" in state for state in scenario.first_steps()), "a run in line")
+    scenario.until_in("WaitJob", second)
+    scenario.stop(second)
+
+
+def _not_cancelled(scenario: Scenario) -> Iterator[str]:
+    if scenario.team.requests("cancel", scenario.job):
+        yield "what was not ours was asked to cancel"
+
+
+def _expired() -> Iterator[Case]:
+    """The state machine's own time-out, of two weeks, ends the execution."""
+
+    def expire(scenario: Scenario) -> None:
+        scenario.until_started()
+        scenario.until_in("WaitJob" if scenario.jobs else "WaitLoad")
+        scenario.expire()
+
+    yield job_case(
+        "the state machine times out while the job runs",
+        Expected(("TIMED_OUT States.Timeout",), 1, 0),
+        job={"seconds": 60},
+        during=expire,
+        says=("time-out of the state machine", "was cancelled (CANCEL)"),
+    )
+    yield load_case(
+        "the state machine times out while the load runs",
+        Expected(("TIMED_OUT States.Timeout",), 0, 1),
+        model={"seconds": 60},
+        during=expire,
+        says=("time-out of the state machine", "no call is known that cancels a load"),
+        holds=frozenset({"model"}),
+        runs_on=True,
+    )
+
+
+def _what_is_said() -> Iterator[Case]:
+    stopped = Expected(("ABORTED Aborted",), 1, 0)
+    yield job_case(
+        "stopped, and cancel takes 5 s",
+        stopped,
+        job={"seconds": 60, "cancel_seconds": 5},
+        during=stop_while_running,
+        says=("was cancelled (CANCEL)",),
+    )
+    yield job_case(
+        "stopped, and cancel is ignored",
+        stopped,
+        job={"seconds": 200, "cancel_ignored": True},
+        during=stop_while_running,
+        says=("was asked to cancel and has not ended yet",),
+        holds=frozenset({"job"}),
+        runs_on=True,
+        patience=260,
+    )
+    yield job_case(
+        "stopped, and the pipeline says not to cancel",
+        stopped,
+        job={"seconds": 60},
+        definition={"cancel_on_stop": False},
+        during=stop_while_running,
+        says=("says not to cancel",),
+        holds=frozenset({"job"}),
+        runs_on=True,
+    )
+    yield load_case(
+        "stopped, and a load cannot be cancelled",
+        Expected(("ABORTED Aborted",), 0, 1),
+        model={"seconds": 60},
+        during=stop_while_running,
+        says=("no call is known that cancels a load",),
+        holds=frozenset({"model"}),
+        runs_on=True,
+    )
+    yield load_case(
+        "stopped right after a load was started, all stale for 5 s, the next run waits for it",
+        Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 2),
+        model={"seconds": 30, "stale": 5},
+        definition={"settle": 8},
+        during=_joined_and_stopped,
+    )
+
+
+def _joined_and_stopped(scenario: Scenario) -> None:
+    join(scenario)
+    scenario.until_started()
+    shorten(scenario)
+    scenario.stop()

@@ -1,0 +1,94 @@
+"""A step takes longer than it may: what is ours is cancelled, what became of it is looked at and said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from local.faults.case import Case, job_case, load_case, red
+from local.faults.scenario import Scenario
+from local.faults.suites.actions import somebody
+
+SHORT = {"timeout": 10}
+LONG = {"seconds": 100}
+HELD = frozenset({"job"})
+
+
+def cases() -> Iterator[Case]:
+    yield _job("cancel works at once", says=("It was cancelled (CANCEL)",))
+    yield _job("cancel takes 4 s", {"cancel_seconds": 4}, says=("It was cancelled (CANCEL)",))
+    yield _job(
+        "cancel is ignored",
+        {"cancel_ignored": True, "seconds": 200},
+        says=("told to cancel and has not ended",),
+        runs_on=True,
+        holds=HELD,
+        patience=300,
+    )
+    yield _job(
+        "cancel comes too late, it succeeds",
+        {"cancel_ignored": True, "seconds": 35},
+        says=("It ended by itself, too late (SUCCESS)",),
+    )
+    yield _job(
+        "the pipeline says not to cancel",
+        definition={"cancel_on_stop": False},
+        says=("says not to cancel",),
+        runs_on=True,
+        holds=HELD,
+    )
+    for status in (403, 404):
+        yield _job(
+            f"cancel is answered with {status}",
+            faults=({"call": "cancel", "status": status, "count": None},),
+            says=("could not be cancelled",),
+            runs_on=True,
+            holds=HELD,
+        )
+    for what, fault in (("reset", {"kind": "reset"}), ("503", {"status": 503})):
+        for when in ("before", "after"):
+            yield _job(
+                f"cancel meets a {what} {when} it took effect",
+                faults=({"call": "cancel", "when": when, **fault},),
+                says=("It was cancelled (CANCEL)",),
+            )
+    yield load_case(
+        "load: time-out, and no call cancels it",
+        red("LoadTimedOut", executions=0, loads=1),
+        model=LONG,
+        load_step=SHORT,
+        says=("no call is known that cancels a load",),
+        runs_on=True,
+        holds=frozenset({"model"}),
+    )
+    yield _theirs_runs()
+
+
+def _job(name: str, job: Mapping[str, Any] | None = None, **more: Any) -> Case:
+    return job_case(
+        f"job: time-out, {name}", red("JobTimedOut"), job={**LONG, **(job or {})}, job_step=SHORT, **more
+    )
+
+
+def _theirs_runs() -> Case:
+    """Ours is over unseen, theirs runs: nothing is cancelled that is not ours."""
+
+    def theirs(scenario: Scenario) -> None:
+        scenario.until_started()
+        somebody(scenario, when="when_idle", seconds=60)
+
+    def still_there(scenario: Scenario) -> Iterator[str]:
+        if scenario.team.requests("cancel", scenario.job):
+            yield "somebody else's execution was asked to cancel"
+
+    return job_case(
+        "job: time-out, only somebody else's is under way",
+        red("JobTimedOut"),
+        job={"seconds": 1},
+        job_step=SHORT,
+        faults=({"call": "job", "status": 503, "skip": 1, "count": None},),
+        during=theirs,
+        also=still_there,
+        holds=HELD,
+        patience=240,
+    )

@@ -1,0 +1,113 @@
+"""One stack and one Celonis for all tests of whole passages; each test begins with a Celonis like new."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from local.aws.settings import EventSettings, Settings
+from local.aws.stack import LocalStack
+from local.celonis import world
+from local.celonis.server import CelonisSimulator
+from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from tests.conftest import LAST
+from tests.stack.runs.celonis import Celonis
+from tests.stack.runs.service import SAMPLE, Service
+
+FOLDER = Path(__file__).parent
+TIME_FACTOR = 0.2
+"""The waits of state machines are shortened; Celonis and the functions run in real time."""
+
+
+class Everything:
+    """Which tests of this folder were begun; some of the last ones tell of all the others."""
+
+    begun: ClassVar[set[str]] = set()
+    left_out = False
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    Everything.left_out |= any(item.path.parent == FOLDER for item in items)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.path.parent == FOLDER:
+        Everything.begun.add(item.nodeid)
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether every test of this folder but the last ones was begun before."""
+    here = [item for item in request.session.items if item.path.parent == FOLDER]
+    others = {item.nodeid for item in here if item.path.stem != LAST}
+    every_file = {item.path for item in here} == set(FOLDER.glob("test_*.py"))
+    return every_file and not Everything.left_out and others <= Everything.begun
+
+
+@pytest.fixture(scope="package")
+def tokens() -> list[str]:
+    """Every access token that Celonis handed out."""
+    return []
+
+
+@pytest.fixture(scope="package")
+def place(tokens: list[str]) -> Iterator[Standing]:
+    """The real template and a Celonis. Events come late and twice, transactions meet, as in AWS."""
+
+    def new_token() -> str:
+        tokens.append(secrets.token_urlsafe(32))
+        return tokens[-1]
+
+    state = STATE / "passages"
+    shutil.rmtree(state / "logs", ignore_errors=True)
+    settings = Settings(
+        time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.4, retry_delays=(0.05, 0.1))
+    )
+    with CelonisSimulator(new_token=new_token) as simulator:
+        stack = LocalStack.deploy(
+            template=ROOT / "template.yaml",
+            stack_name=STACK_NAME,
+            parameters=PARAMETERS,
+            state_dir=state,
+            settings=settings,
+        )
+        with stack:
+            connect(stack, simulator)
+            yield Standing(stack, simulator)
+
+
+@pytest.fixture(scope="package")
+def shared(place: Standing) -> Iterator[Service]:
+    """The service, its functions warm from a first passage."""
+    service, celonis = Service(place.stack, place.celonis.url), Celonis(place.celonis.control_url)
+    service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
+    service.hasten(SAMPLE)
+    pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
+    first = service.webhook(service.source({"pipeline": pipeline}))
+    assert first.status_code == 202, first.text
+    assert service.closed(first.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+    yield service
+    service.close()
+    celonis.close()
+
+
+@pytest.fixture
+def celonis(place: Standing) -> Iterator[Celonis]:
+    controls = Celonis(place.celonis.control_url)
+    controls.reset()
+    yield controls
+    controls.close()
+
+
+@pytest.fixture
+def service(shared: Service, celonis: Celonis) -> Iterator[Service]:
+    """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
+    yield shared
+    assert shared.stack.settle()
+    assert [one.name for one in shared.stack.executions if one.status == "RUNNING"] == []
+    assert shared.dead_letters() == []

@@ -1,0 +1,964 @@
+"""Starting a step: what goes out, in which order, how often, and what the record says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celonis_refresh.celonis.errors import CelonisError
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.runs.earlier import Busy, Earlier
+from celonis_refresh.runs.errors import RunClosed, StepMoved
+from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.steps.errors import OutcomeUnproven, StepFailed
+from celonis_refresh.steps.observe import start_of
+from celonis_refresh.steps.tasks import UnsavedAnswer
+from celonis_refresh.workflow.listing import shown
+from tests.fakes.celonis import Lags, Shows, denied, rejected, throttled, unavailable
+from tests.fakes.leases import take
+from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
+from tests.unit.steps.outgoing import (
+    JOB_LEASE,
+    MODEL_LEASE,
+    RECORD,
+    Outgoing,
+    Write,
+    for_good,
+    holder,
+    logged,
+    starts,
+    unknown,
+)
+
+POSTED = ("execute_job", JOB, "FULL")
+TAKEN = Write("TransactWriteItems", (RECORD, JOB_LEASE))
+SAVED = Write("UpdateItem", (RECORD,))
+NOTED = Write("TransactWriteItems", (RECORD, "earlier#" + JOB_LEASE.removeprefix("lease#")))
+"""The baseline, as long as no other run has stored anything newer."""
+FREED = Write("TransactWriteItems", (RECORD, JOB_LEASE))
+"""The state of the step, and its lease with it."""
+
+
+def opened(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+    """A run with one job and one model, both of which ran before."""
+    bench = never_ran(definition, **lane)
+    bench.celonis.jobs[JOB].before(6000.0)
+    bench.celonis.models[MODEL].before(6000.0)
+    return bench
+
+
+def never_ran(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+    """A run with one job and one model that were never started."""
+    bench = ServiceHarness()
+    bench.job(**lane)
+    bench.model()
+    bench.open(definition or job_definition())
+    return bench
+
+
+def test_a_start_takes_its_lease_looks_notes_and_only_then_posts() -> None:
+    bench = opened()
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert out.log == [TAKEN, "job", "executions", NOTED, "execute_job", SAVED]
+    assert starts(bench) == [POSTED]
+    assert holder(bench) == RUN
+
+
+def test_that_a_job_never_ran_needs_a_second_answer() -> None:
+    bench = never_ran()
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    polls = ["job", "executions"]
+    assert out.log == [TAKEN, *polls, *polls, NOTED, "execute_job", SAVED]
+
+
+def test_that_a_model_was_never_loaded_needs_a_second_answer() -> None:
+    bench = never_ran(load_definition())
+    out = Outgoing(bench)
+    bench.start("load-0")
+    assert out.calls == ["last_load", "last_load", "load_model"]
+
+
+def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
+    bench = never_ran()
+    lane = bench.celonis.jobs[JOB]
+
+    def appears(name: str, when: str) -> None:
+        if name == "executions" and when == "before" and not lane.starts:
+            lane.before(600.0)
+            lane.lags = Lags((1000.0,))
+        elif name == "job" and when == "before" and lane.starts:
+            lane.lags = Lags((0.0,))
+
+    bench.celonis.hook = appears
+    bench.start("job-0")
+    assert baseline_of(bench)["listed"] == ["exec-0"]
+
+
+def test_a_list_that_is_missing_once_is_asked_for_again() -> None:
+    bench = opened()
+    bench.celonis.faults["executions"] = [rejected(400)]
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert out.calls == ["job", "executions", "executions", "execute_job"]
+    assert baseline_of(bench)["listed"] == ["exec-0"]
+
+
+def test_a_list_that_is_missing_twice_is_not_served() -> None:
+    bench = opened()
+    bench.celonis.faults["executions"] = [rejected(400), rejected(400)]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert baseline_of(bench)["listed"] is None
+
+
+def test_an_empty_list_beside_something_that_ran_is_taken_as_it_is() -> None:
+    """It may be as old as ``settle``: what it shows later is told by its dates."""
+    bench = opened()
+    bench.celonis.executions = lambda *_, **__: bench.celonis._answer([])  # type: ignore[method-assign]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert (baseline_of(bench)["status"], baseline_of(bench)["listed"]) == ("SUCCESS", [])
+
+
+def test_a_list_that_fails_for_longer_than_settle_is_not_served() -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["executions"] = [unavailable()] * 100
+    began = bench.clock.now
+    while (progress := bench.start("job-0"))["status"] == "WAITING":
+        assert bench.state("job-0")["trouble"] == "No usable answer."
+        bench.wait(progress)
+    assert bench.clock.now - began >= 30.0
+    assert starts(bench) == [POSTED]
+    assert baseline_of(bench)["listed"] is None
+
+
+def baseline_of(bench: ServiceHarness, step: str = "job-0") -> dict[str, Any]:
+    baseline = bench.state(step)["baseline"]
+    assert isinstance(baseline, dict)
+    return baseline
+
+
+def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
+    bench = opened()
+    bench.start("job-0")
+    look, history, post = bench.celonis.timeouts
+    assert (look, history) == (12.0, 12.0)
+    assert post == pytest.approx(20.0)
+
+
+def test_no_call_is_given_more_than_what_is_left_of_the_task() -> None:
+    bench = opened()
+    bench.tasks.start(RUN, "job-0", bench.deadline(5.0))
+    assert [round(timeout, 2) for timeout in bench.celonis.timeouts] == [5.0, 4.9, 4.8]
+
+
+@pytest.mark.parametrize("seconds", [57.0, 5.0, 1.5])
+def test_a_start_leaves_by_the_moment_that_is_noted_before_it_is_sent(seconds: float) -> None:
+    bench = opened()
+    noted, now = [], []
+
+    def note(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before"):
+            noted.append(float(str(bench.state("job-0")["sent_by"])))
+            now.append(bench.clock.now)
+
+    bench.celonis.hook = note
+    deadline = bench.deadline(seconds)
+    bench.tasks.start(RUN, "job-0", deadline)
+    (sent_by,), (sent,) = noted, now
+    assert sent_by == pytest.approx(sent + bench.celonis.timeouts[-1])
+    assert sent_by == pytest.approx(min(sent + 20.0, deadline.at))
+
+
+def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
+    bench = opened()
+    before = bench.celonis.jobs[JOB].before(600.0)
+
+    def die(name: str, when: str) -> None:
+        if name == "execute_job":
+            raise Crashed
+
+    bench.celonis.hook = die
+    with pytest.raises(Crashed):
+        bench.start("job-0")
+    state = bench.state("job-0")
+    baseline = baseline_of(bench)
+    assert (before.id in baseline["listed"], before.item in baseline["ids"]) == (True, True)
+    assert not set(baseline["listed"]) & set(baseline["ids"])  # each id once: the record is limited
+    assert before.id in start_of(state, 120.0).baseline.ids
+    assert baseline["status"] == "SUCCESS"
+    assert (state["posts"], state["job"], state["mode"]) == (1, JOB, "FULL")
+    assert "answered" not in state
+
+
+def test_a_start_that_died_at_its_post_is_not_sent_again_by_the_start() -> None:
+    bench = opened()
+    bench.celonis.hook = _die_after_the_post
+    with pytest.raises(Crashed):
+        bench.start("job-0")
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert out.log == []
+    assert starts(bench) == [POSTED]
+
+
+def _die_after_the_post(name: str, when: str) -> None:
+    if name == "execute_job" and when == "after":
+        raise Crashed
+
+
+def test_a_start_that_was_answered_is_not_sent_again() -> None:
+    bench = opened()
+    bench.start("job-0")
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert starts(bench) == [POSTED]
+    assert bench.state("job-0")["answered"] is True
+
+
+def test_the_id_and_the_moment_of_an_answer_are_noted_and_prove_nothing_yet() -> None:
+    bench = opened()
+    bench.celonis.answers_id = True
+    bench.start("job-0")
+    state = bench.state("job-0")
+    assert state["answered_id"] == "exec-1"
+    arrived = bench.celonis.jobs[JOB].mine[0].at * 1000
+    assert arrived <= int(str(state["answered_by"])) < arrived + 1500
+    assert "evidence" not in state
+
+
+def test_an_answer_without_id_and_date_is_noted_as_an_answer() -> None:
+    bench = opened()
+    bench.celonis.dated = False
+    bench.start("job-0")
+    state = bench.state("job-0")
+    assert state["answered"] is True
+    assert not {"answered_id", "answered_by"} & state.keys()
+
+
+def test_what_a_start_before_was_answered_is_not_taken_for_the_answer_to_the_next() -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.answers_id = True
+    bench.start("job-0")
+    run = bench.records.get(RUN)
+    state = {**run.steps["job-0"], "refused": True, "posts": 0}
+    bench.records.save_step(run, "job-0", state, bench.deadline())
+    bench.celonis.jobs[JOB].mine[0].ended_early = (bench.clock.now, "CANCEL")
+    bench.celonis.faults["execute_job"] = ["after"]
+    bench.clock.sleep(60.0)
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert not {"answered", "answered_id", "answered_by"} & bench.state("job-0").keys()
+
+
+@pytest.mark.parametrize("status", [400, 405, 422])
+def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(status: int) -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = [rejected(status), rejected(status)]
+    out = Outgoing(bench)
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    assert out.take()[:7] == [TAKEN, "job", "executions", NOTED, "execute_job", "job", "executions"]
+    assert holder(bench) is None
+    began = bench.clock.now
+    assert bench.go("job-0") == "CelonisRejected"
+    assert 30.0 <= bench.clock.now - began < 60.0
+    assert out.calls[-5:] == ["job", "executions", "execute_job", "job", "executions"]
+    assert (out.calls.count("execute_job"), holder(bench)) == (1, None)
+    state = bench.state("job-0")
+    assert (state["outcome"], state["error"], state["message"]) == (
+        "FAILED",
+        "CelonisRejected",
+        "ConditionFailed.",
+    )
+
+
+def test_a_refusal_because_of_an_execution_that_no_poll_shows_yet_is_waited_out() -> None:
+    bench = opened(job_definition(settle=30))
+    lane = bench.celonis.jobs[JOB]
+    lane.lags = Lags((25.0,))
+
+    def slips_in(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before") and len(lane.starts) == 1:
+            lane.begin(mine=False, at=bench.clock.now, seconds=90.0, outcome="SUCCESS")
+
+    bench.celonis.hook = slips_in
+    bench.celonis.faults["execute_job"] = [rejected(422)]
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert (len(starts(bench)), len(lane.mine)) == (2, 1)
+
+
+def test_every_refusal_after_something_was_seen_running_is_judged_anew() -> None:
+    bench = opened(job_definition(settle=30))
+    lane = bench.celonis.jobs[JOB]
+    bench.celonis.faults["execute_job"] = [rejected(400), rejected(400)]
+    bench.wait(bench.start("job-0"))
+    lane.begin(mine=False, at=bench.clock.now, seconds=40.0, outcome="SUCCESS")
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert (len(starts(bench)), len(lane.mine)) == (3, 1)
+
+
+@pytest.mark.parametrize("takes_effect", [True, False])
+def test_a_repeat_that_is_refused_for_any_reason_leaves_the_first_start_to_the_polls(
+    *, takes_effect: bool
+) -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = ["before", rejected(422)]
+    lane = bench.celonis.jobs[JOB]
+    bench.start("job-0")
+
+    def arrives_late(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before") and takes_effect:
+            lane.lags = Lags((20.0,))
+            lane.post(bench.clock.now, "FULL")
+
+    bench.celonis.hook = arrives_late
+    end = bench.go("job-0")
+    assert (end, len(starts(bench))) == ("OutcomeUnproven" if takes_effect else "CelonisRejected", 2)
+
+
+def test_a_start_that_celonis_throttled_is_taken_back_and_sent_later() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["throttled"]
+    progress = bench.wait(bench.start("job-0"))
+    assert progress["status"] == "WAITING"
+    state = bench.state("job-0")
+    assert (state["refused"], state["posts"]) == (True, 0)
+    assert holder(bench) is None
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert starts(bench) == [POSTED, POSTED]
+    assert len(bench.celonis.jobs[JOB].mine) == 1
+    assert "refused" not in bench.state("job-0")
+
+
+def wait_for_start(bench: ServiceHarness, step: str = "job-0") -> float:
+    """Seconds until the start was sent."""
+    began = bench.clock.now
+    while (progress := bench.start(step))["status"] == "WAITING":
+        bench.wait(progress)
+    return bench.clock.now - began
+
+
+def test_a_refused_start_is_taken_back_and_sent_once_what_ran_must_show() -> None:
+    """What ran unseen, and its end, may not show yet: an earlier start could not be distinguished from it."""
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = ["refused"]
+    bench.wait(bench.start("job-0"))
+    state = bench.state("job-0")
+    assert (state["refused"], state["posts"], state["busy"]) == (
+        True,
+        0,
+        {"at": pytest.approx(bench.clock.now, abs=20.0), "ids": [], "unnamed": True},
+    )
+    assert holder(bench) is None
+    assert wait_for_start(bench) >= 30.0
+    assert starts(bench) == [POSTED, POSTED]
+    assert len(bench.celonis.jobs[JOB].mine) == 1
+    assert not {"refused", "busy"} & bench.state("job-0").keys()
+
+
+def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported() -> None:
+    """The first start may have come very late, or another user's runs."""
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults["execute_job"] = ["before"]
+    lane = bench.celonis.jobs[JOB]
+    bench.start("job-0")
+
+    def arrives_late(name: str, when: str) -> None:
+        if (name, when) == ("execute_job", "before"):
+            lane.post(bench.clock.now, "FULL")
+
+    bench.celonis.hook = arrives_late
+    while len(starts(bench)) < 2:
+        bench.wait(bench.check("job-0"))
+    state = bench.state("job-0")
+    assert (state["posts"], state["trouble"]) == (2, "ConditionFailed.")
+    assert "refused" not in state
+    assert bench.go("job-0") == "OutcomeUnproven"
+    assert (len(starts(bench)), len(lane.mine)) == (2, 1)
+
+
+def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["throttled"]
+    assert bench.start("job-0")["wait"] >= 7
+
+
+def test_a_refusal_of_any_status_passes_where_a_look_shows_something_under_way() -> None:
+    bench = opened()
+    somebody = bench.celonis.jobs[JOB]
+
+    def slips_in(name: str, when: str) -> None:
+        if name == "execute_job" and when == "before":
+            somebody.begin(mine=False, at=bench.clock.now, seconds=60.0, outcome="SUCCESS")
+
+    bench.celonis.hook = slips_in
+    bench.celonis.faults["execute_job"] = [rejected(400)]
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["refused"] is True
+
+
+def test_a_refusal_passes_where_nobody_can_look_just_now() -> None:
+    bench = opened()
+    bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, unavailable()]}
+    assert bench.start("job-0")["status"] == "WAITING"
+
+
+def test_a_refused_start_passes_while_polls_are_refused_once() -> None:
+    bench = opened(job_definition(settle=30))
+    bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    wait_for_start(bench)
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert len(bench.celonis.jobs[JOB].mine) == 1
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+@pytest.mark.parametrize(
+    ("step", "call"), [("job-0", "job"), ("job-0", "executions"), ("load-0", "last_load")]
+)
+def test_one_refused_poll_before_a_start_is_repeated_in_the_next_round(
+    step: str, call: str, error: CelonisError
+) -> None:
+    bench = opened(job_definition() if step == "job-0" else load_definition())
+    bench.celonis.faults |= {call: [error], "tables": [unknown()]}
+    assert bench.wait(bench.start(step))["status"] == "WAITING"
+    assert (bench.state(step)["trouble"], starts(bench)) == (error.message, [])
+    assert bench.go(step) == "SUCCEEDED"
+    assert len(starts(bench)) == 1
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_a_poll_that_is_refused_twice_before_a_start_ends_the_step(error: CelonisError) -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [error, error]
+    began = bench.clock.now
+    assert bench.go("job-0") == error.name
+    assert bench.clock.now - began < 30.0
+    state = bench.state("job-0")
+    assert (state["error"], state["message"]) == (error.name, str(error))
+    assert (holder(bench), starts(bench)) == (None, [])
+
+
+def test_refusals_of_polls_with_different_errors_are_not_consistent() -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [denied(), unknown(), denied()]
+    assert bench.go("job-0") == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("between", [None, unavailable()], ids=["a success", "no answer"])
+def test_a_refused_poll_is_forgotten_after_another_answer(between: CelonisError | None) -> None:
+    bench = opened()
+    busy = bench.celonis.jobs[JOB]
+    busy.before(5.0, seconds=60.0)
+    bench.celonis.faults["job"] = [None, denied(), between, denied()]
+    assert bench.go("job-0") == "SUCCEEDED"
+    assert bench.celonis.faults["job"] == []
+
+
+def test_a_throttled_poll_says_nothing_of_access() -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [denied(), throttled(5.0), denied()]
+    assert bench.go("job-0") == "PermissionDenied"
+
+
+@pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
+def test_a_start_that_is_refused_for_access_ends_the_step_at_once(error: CelonisError) -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = [error]
+    with pytest.raises(type(error)):
+        bench.start("job-0")
+    state = bench.state("job-0")
+    assert (state["error"], state["message"]) == (error.name, str(error))
+    assert holder(bench) is None
+    assert bench.celonis.jobs[JOB].mine == []
+
+
+@pytest.mark.parametrize("lost", ["before", "after", unavailable(may_have_started=True)])
+def test_a_start_whose_answer_was_lost_counts_as_sent(lost: Any) -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = [lost]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    state = bench.state("job-0")
+    assert (state["posts"], state["trouble"]) == (1, "No usable answer.")
+    assert "answered" not in state
+    bench.start("job-0")
+    assert starts(bench) == [POSTED]
+
+
+def test_a_start_that_never_left_is_sent_again_at_the_next_try() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["unsent"]
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    assert starts(bench) == []
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert starts(bench) == [POSTED]
+
+
+@pytest.mark.parametrize("trouble", [unavailable(), throttled(30.0)], ids=lambda trouble: trouble.name)
+@pytest.mark.parametrize("call", ["job", "last_load"])
+def test_a_look_that_fails_for_now_sends_nothing_and_is_noted(call: str, trouble: CelonisError) -> None:
+    bench = opened(job_definition() if call == "job" else load_definition())
+    step = "job-0" if call == "job" else "load-0"
+    bench.celonis.faults[call] = [trouble]
+    progress = bench.start(step)
+    assert progress["status"] == "WAITING"
+    assert progress["wait"] >= (30 if trouble.name == "CelonisThrottled" else 1)
+    assert bench.state(step)["trouble"] == trouble.message
+    assert starts(bench) == []
+
+
+def test_a_list_of_executions_that_is_not_served_keeps_nothing_from_starting() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(600.0)
+    bench.celonis.faults["executions"] = [rejected(400)]
+    assert bench.start("job-0")["status"] == "RUNNING"
+
+
+def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
+    bench = opened()
+    bench.celonis.jobs[JOB].before(5.0, seconds=60.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "an execution that is running in Celonis already"
+    assert starts(bench) == []
+    bench.clock.sleep(60.0)
+    assert bench.start("job-0")["status"] == "RUNNING"
+
+
+def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
+    """A later poll may be older than the one that showed it running, and than its start."""
+    bench = opened(job_definition(settle=60))
+    lane = bench.celonis.jobs[JOB]
+    other = lane.before(5.0, seconds=10.0)
+    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    busy = bench.state("job-0")["busy"]
+    assert isinstance(busy, dict)
+    assert busy["ids"] == [other.id]
+    lane.lags = Lags((40.0,))  # before it began
+    bench.clock.sleep(10.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert starts(bench) == []
+
+
+def test_where_the_end_of_what_ran_shows_no_id_a_start_waits_two_settles_at_most() -> None:
+    bench = opened(job_definition(settle=60), shows=Shows(listing=False, latest="none"))
+    bench.celonis.jobs[JOB].before(5.0, seconds=10.0)
+    waited = wait_for_start(bench)
+    assert 110.0 <= waited <= 150.0
+    assert starts(bench) == [POSTED]
+
+
+def test_a_start_waits_until_the_baseline_shows_our_execution_before_it() -> None:
+    bench = opened()
+    assert bench.go("job-0") == "SUCCEEDED"
+    bench.open(job_definition(), "other-1", "other")
+    lane = bench.celonis.jobs[JOB]
+    lane.lags = Lags((100.0,))  # before the first run
+    assert bench.wait(bench.start("job-0", "other-1"))["status"] == "WAITING"
+    assert bench.state("job-0", "other-1")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert len(starts(bench)) == 1
+    lane.lags = Lags((0.0,))
+    assert bench.start("job-0", "other-1")["status"] == "RUNNING"
+    assert len(starts(bench)) == 2
+
+
+@pytest.mark.parametrize(
+    ("definition", "step", "lease", "error"),
+    [
+        (job_definition(when_busy="fail"), "job-0", JOB_LEASE, "JobBusy"),
+        (load_definition(when_busy="fail"), "load-0", MODEL_LEASE, "ModelBusy"),
+    ],
+    ids=["job", "load"],
+)
+def test_a_pipeline_that_does_not_wait_fails_where_celonis_is_busy(
+    definition: Definition, step: str, lease: str, error: str
+) -> None:
+    bench = opened(definition)
+    for lane in (bench.celonis.jobs[JOB], bench.celonis.models[MODEL]):
+        lane.before(5.0, seconds=60.0)
+    with pytest.raises(RefreshError) as caught:
+        bench.start(step)
+    assert caught.value.name == error
+    assert "when_busy: wait" in str(caught.value)
+    assert bench.state(step)["outcome"] == "FAILED"
+    assert (holder(bench, lease), starts(bench)) == (None, [])
+
+
+def test_a_job_that_another_run_uses_is_waited_for_without_asking_celonis() -> None:
+    bench = opened()
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    out = Outgoing(bench)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert out.calls == []
+    assert bench.state("job-0")["waiting_for"] == "run other-1"
+    assert holder(bench) == "other-1"
+
+
+def test_a_pipeline_that_does_not_wait_fails_where_another_run_uses_the_job() -> None:
+    bench = opened(job_definition(when_busy="fail"))
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    with pytest.raises(RefreshError) as caught:
+        bench.start("job-0")
+    assert caught.value.name == "JobBusy"
+    assert "Data job job-a is busy with run other-1." in str(caught.value)
+    assert holder(bench) == "other-1"
+
+
+def test_the_record_names_the_run_that_uses_the_job_now() -> None:
+    bench = opened()
+    for run_id, pipeline in (("other-1", "other"), ("third-1", "third")):
+        bench.open(job_definition(), run_id, pipeline)
+    bench.start("job-0", "other-1")
+    bench.start("job-0", "third-1")
+    bench.clock.sleep(1.0)
+    bench.start("job-0")
+    assert bench.go("job-0", "other-1") == "SUCCEEDED"
+    bench.start("job-0")
+    assert bench.state("job-0")["waiting_for"] == "run third-1", "queued before this run"
+    assert bench.start("job-0", "third-1")["status"] == "RUNNING"
+    bench.start("job-0")
+    assert bench.state("job-0")["waiting_for"] == "run third-1", "using it now"
+
+
+def test_celonis_out_of_reach_is_in_the_record_and_the_log_from_the_first_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = opened()
+    bench.celonis.faults["job"] = [unavailable()] * 3
+    for _ in range(3):
+        bench.wait(bench.start("job-0"))
+        assert shown(bench.records.get(RUN))["steps"]["job-0"]["trouble"] == "No usable answer."
+    lines = [vars(line) for line in caplog.records if line.levelname == "WARNING"]
+    assert [(line["subject"], line["why"]) for line in lines] == [("Data job job-a", "No usable answer.")]
+    bench.start("job-0")
+    assert "trouble" not in shown(bench.records.get(RUN))["steps"]["job-0"]
+
+
+def test_what_is_waited_for_is_written_once() -> None:
+    bench = opened()
+    bench.open(job_definition(), "other-1", "other")
+    bench.start("job-0", "other-1")
+    bench.wait(bench.start("job-0"))
+    out = Outgoing(bench)
+    bench.start("job-0")
+    assert SAVED not in out.writes
+
+
+def test_when_something_was_last_seen_running_is_written_each_time() -> None:
+    """The baseline has to be of a later moment."""
+    bench = opened()
+    bench.celonis.jobs[JOB].before(5.0, seconds=600.0)
+    for _ in range(2):
+        bench.wait(bench.start("job-0"))
+        busy = bench.state("job-0")["busy"]
+        assert isinstance(busy, dict)
+        assert bench.clock.now - busy["at"] < 60.0
+
+
+def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
+    bench = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
+    bench.celonis.jobs[JOB].before(5.0, seconds=6000.0)
+    assert bench.go("job-0") == "JobTimedOut"
+    assert "running in Celonis already" in str(bench.state("job-0")["message"])
+    assert starts(bench) == []
+
+
+def test_with_too_little_time_left_nothing_is_sent_and_the_lease_is_given_back() -> None:
+    bench = opened()
+    out = Outgoing(bench)
+    assert bench.tasks.start(RUN, "job-0", bench.deadline(0.65))["status"] == "WAITING"
+    assert out.log == [TAKEN, "job", "executions", FREED]
+    assert "sent_by" not in bench.state("job-0")
+    assert holder(bench) is None
+
+
+def claimed_start(bench: ServiceHarness) -> UnsavedAnswer | None:
+    run = bench.records.get(RUN)
+    facts = {"loads": {"load-0": {"kind": "complete", "tables": {}}}}
+    return bench.tasks.start_claimed(run, "job-0", bench.deadline(), facts)
+
+
+BASELINE = Write("TransactWriteItems", (RECORD, "earlier#job#job-a"))
+"""The baseline of a run that was claimed just now, and what it requires of the execution before."""
+
+
+def test_a_start_right_after_the_claim_takes_no_lease_and_writes_its_facts_with_the_baseline() -> None:
+    bench = opened()
+    bench.dynamodb.calls.clear()
+    out = Outgoing(bench)
+    claimed_start(bench)
+    assert out.log == ["job", "executions", BASELINE, "execute_job"]
+    assert bench.dynamodb.calls == ["GetItem", "TransactWriteItems"]  # the first is of this test
+    assert bench.records.get(RUN).loads == {"load-0": {"kind": "complete", "tables": {}}}
+
+
+def test_a_start_right_after_the_claim_hands_its_answer_on_and_does_not_write_it() -> None:
+    bench = opened()
+    bench.celonis.answers_id = True
+    answer = claimed_start(bench)
+    state = bench.state("job-0")
+    assert "answered" not in state
+    assert answer is not None
+    assert answer == {
+        "step": "job-0",
+        "posts": 1,
+        "sent_by": bench.clock.now,
+        "answered_id": "exec-1",
+        "answered_by": answer["answered_by"],
+    }
+    assert float(str(state["sent_by"])) >= bench.clock.now
+
+
+def test_a_start_right_after_the_claim_whose_answer_was_lost_has_none_to_hand_on() -> None:
+    bench = opened()
+    bench.celonis.faults["execute_job"] = ["after"]
+    assert claimed_start(bench) is None
+    assert bench.state("job-0")["trouble"] == "No usable answer."
+
+
+def test_a_start_right_after_the_claim_is_not_sent_where_the_execution_before_is_not_shown_yet() -> None:
+    bench = opened()
+    earlier = Earlier().followed_by(["exec-0x"], None, bench.clock.now + 60.0, shows_running=True)
+    take(bench.leases, RUN, JOB_LEASE, bench.deadline())
+    bench.leases.free(RUN, JOB_LEASE, bench.deadline(), earlier)
+    assert claimed_start(bench) is None
+    assert (starts(bench), set(bench.state("job-0"))) == ([], {"rev", "shown"})
+    bench.clock.sleep(60.0)
+    assert claimed_start(bench) is not None
+    assert starts(bench) == [POSTED]
+
+
+def inner_load() -> Definition:
+    return job_definition(loads=[{"data_model": MODEL, "started_by": "job"}])
+
+
+def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted() -> None:
+    bench = opened(inner_load())
+    bench.celonis.models[MODEL].before(600.0)
+    out = Outgoing(bench)
+    bench.start("job-0")
+    taken = Write("TransactWriteItems", (RECORD, JOB_LEASE, MODEL_LEASE))
+    assert out.log == [taken, "last_load", "job", "executions", NOTED, "execute_job", SAVED]
+    assert baseline_of(bench, "load-0")["ids"] == ["exec-1"]
+    assert holder(bench, MODEL_LEASE) == RUN
+
+
+def test_a_job_waits_while_the_model_that_it_loads_is_being_loaded() -> None:
+    bench = opened(inner_load())
+    bench.celonis.models[MODEL].before(5.0, seconds=60.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert bench.state("job-0")["waiting_for"] == "a load of a data model that this job loads"
+    assert starts(bench) == []
+
+
+def test_a_job_waits_until_every_poll_shows_the_end_of_a_load_that_one_has_shown() -> None:
+    """An older answer shows the model as it was before that load began."""
+    bench = opened(inner_load())
+    model = bench.celonis.models[MODEL]
+    model.before(5.0, seconds=600.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    model.lags = Lags([60.0])
+    bench.clock.sleep(5.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert starts(bench) == []
+
+
+def test_what_one_run_has_seen_of_a_model_holds_for_the_others() -> None:
+    bench = opened(inner_load())
+    bench.open(inner_load(), "other-1", "other")
+    model = bench.celonis.models[MODEL]
+    model.before(5.0, seconds=600.0)
+    assert bench.start("job-0", "other-1")["status"] == "WAITING"
+    model.lags = Lags([60.0])
+    bench.clock.sleep(5.0)
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert starts(bench) == []
+
+
+def test_what_another_run_stores_after_the_poll_stops_the_start() -> None:
+    bench = opened()
+
+    def store(operation: str, request: dict[str, Any]) -> None:
+        if "earlier#" in str(request) and operation == "TransactWriteItems":
+            bench.dynamodb.before = lambda operation, request: None
+            bench.leases.note_busy("other-1", JOB_LEASE, Busy(bench.clock.now + 60.0), bench.deadline())
+
+    bench.dynamodb.before = store
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert starts(bench) == []
+
+
+def test_a_baseline_that_lacks_what_the_poll_before_it_showed_is_not_used() -> None:
+    """The second answer may be older: the list that it has would then show an old execution as a new one."""
+    bench = never_ran()
+    lane = bench.celonis.jobs[JOB]
+    lane.before(40.0, seconds=5.0)
+    lane.lags = Lags([0.0, 120.0, 120.0, 120.0])
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert starts(bench) == []
+
+
+def test_a_load_of_a_job_notes_when_the_job_had_begun() -> None:
+    bench = opened(inner_load())
+    assert bench.go("job-0") == "SUCCEEDED"
+    bench.start("load-0")
+    assert bench.state("load-0")["answered_by"] == bench.state("job-0")["started_date"]
+
+
+def test_a_job_that_is_started_again_takes_new_baselines_of_the_models_that_it_loads() -> None:
+    bench = opened(inner_load())
+    bench.celonis.faults["execute_job"] = ["before"]
+    assert bench.start("job-0")["status"] == "RUNNING"
+    loaded = bench.celonis.models[MODEL].before(-1.0, seconds=5.0)
+    while len(starts(bench)) < 2:
+        bench.wait(bench.check("job-0"))
+    assert loaded.id in baseline_of(bench, "load-0")["ids"]
+
+
+def test_a_job_waits_while_another_run_uses_the_model_that_it_loads() -> None:
+    bench = opened(inner_load())
+    bench.open(load_definition(), "other-1", "other")
+    bench.start("load-0", "other-1")
+    assert bench.start("job-0")["status"] == "WAITING"
+    assert [name for name, _, _ in starts(bench)] == ["load_model"]
+
+
+def test_a_load_that_a_job_starts_is_not_started_by_us() -> None:
+    bench = opened(inner_load())
+    assert bench.go("job-0") == "SUCCEEDED"
+    out = Outgoing(bench)
+    assert bench.start("load-0")["status"] == "RUNNING"
+    assert out.log == [SAVED]
+    assert bench.state("load-0")["answered"] is True
+
+
+def stages(*outcomes: str) -> ServiceHarness:
+    """A run of a group of jobs, which ended like this, then one more job and a load."""
+    letters = "abcdef"[: len(outcomes)]
+    group = [{"job": f"job-{letter}"} for letter in letters]
+    bench = opened(job_definition(jobs=[group, {"job": "job-z"}], loads=[{"data_model": MODEL}]))
+    for job, outcome in zip(group, outcomes, strict=True):
+        bench.job(job["job"], outcome=outcome).before(6000.0)
+    bench.job("job-z").before(6000.0)
+    for number in range(len(outcomes)):
+        bench.go(f"job-{number}")
+    bench.celonis.sent.clear()
+    return bench
+
+
+@pytest.mark.parametrize("step", ["job-2", "load-0"])
+def test_nothing_is_started_after_a_stage_with_a_failed_job(step: str) -> None:
+    """Even if the state machine calls it: the error of the job is raised again."""
+    bench = stages("SUCCESS", "FAIL")
+    with pytest.raises(StepFailed, match="Data job job-b failed in Celonis") as caught:
+        bench.start(step)
+    assert caught.value.name == "JobFailed"
+    assert (bench.celonis.sent, bench.state(step)) == ([], {})
+
+
+def test_nothing_is_started_after_a_stage_without_a_proven_end() -> None:
+    bench = stages("SUCCESS", "SUCCESS")
+    with pytest.raises(OutcomeUnproven, match="job-z"):
+        bench.start("load-0")
+    assert bench.celonis.sent == []
+    assert bench.go("job-2") == bench.go("load-0") == "SUCCEEDED"
+
+
+def test_a_job_beside_a_failed_one_is_started() -> None:
+    bench = opened(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
+    bench.celonis.jobs[JOB].outcome = "FAIL"
+    bench.job("job-b").before(6000.0)
+    assert (bench.go("job-0"), bench.go("job-1")) == ("JobFailed", "SUCCEEDED")
+
+
+@pytest.mark.parametrize(
+    ("load", "posted"),
+    [
+        ({"kind": "complete"}, ("load_model", MODEL, "complete")),
+        ({"kind": "from_cache"}, ("load_model", MODEL, "from_cache")),
+        ({"kind": "partial", "tables": ["t-2", "t-1"]}, ("load_tables", MODEL, ("t-1", "t-2"))),
+    ],
+    ids=["complete", "from cache", "partial"],
+)
+def test_each_kind_of_load_is_its_own_call(load: dict[str, Any], posted: tuple[str, str, object]) -> None:
+    bench = opened(load_definition(loads=[{"data_model": MODEL, **load}]))
+    out = Outgoing(bench)
+    assert bench.start("load-0")["status"] == "RUNNING"
+    assert out.calls == ["last_load", posted[0]]
+    assert starts(bench) == [posted]
+
+
+def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its_tables() -> None:
+    bench = opened(load_definition())
+    bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    bench.celonis.faults["last_load"] = [unknown(), unknown()]
+    assert bench.start("load-0")["status"] == "RUNNING"
+    assert starts(bench) == [("load_model", MODEL, "complete")]
+
+
+def test_a_model_that_is_not_there_ends_the_step() -> None:
+    bench = opened(load_definition())
+    bench.celonis.faults |= {"last_load": [unknown()] * 2, "tables": [unknown()] * 2}
+    assert bench.go("load-0") == "NotFound"
+    assert starts(bench) == []
+
+
+def test_of_two_starts_at_the_same_moment_one_posts_and_the_other_says_that_it_moved() -> None:
+    bench = opened()
+
+    def other(name: str, when: str) -> None:
+        if name == "executions" and when == "before":
+            bench.celonis.hook = lambda *_: None
+            bench.start("job-0")
+
+    bench.celonis.hook = other
+    with pytest.raises(StepMoved):
+        bench.start("job-0")
+    assert starts(bench) == [POSTED]
+
+
+def close(bench: ServiceHarness) -> None:
+    bench.records.note(bench.records.get(RUN), {"status": RunStatus.ABORTED}, bench.deadline())
+
+
+def test_a_run_that_was_closed_starts_nothing() -> None:
+    bench = opened()
+    close(bench)
+    out = Outgoing(bench)
+    with pytest.raises(RunClosed):
+        bench.start("job-0")
+    assert out.log == []
+
+
+def test_a_run_that_was_closed_while_we_looked_starts_nothing() -> None:
+    bench = opened()
+
+    def closes(name: str, when: str) -> None:
+        if name == "executions":
+            bench.celonis.hook = lambda *_: None
+            close(bench)
+
+    bench.celonis.hook = closes
+    with pytest.raises(RunClosed):
+        bench.start("job-0")
+    assert starts(bench) == []
+
+
+def test_a_step_that_has_ended_is_told_again_and_not_started_again() -> None:
+    bench = opened()
+    assert bench.go("job-0") == "SUCCEEDED"
+    out = Outgoing(bench)
+    assert bench.start("job-0") == {"status": "SUCCEEDED", "wait": 0}
+    assert out.log == []
+
+
+def test_a_failing_list_of_executions_is_logged_with_its_reason() -> None:
+    bench = opened()
+    bench.start("job-0")
+    bench.celonis.faults["executions"] = [unavailable()]
+    with logged() as lines:
+        assert bench.check("job-0")["status"] == "RUNNING"
+    assert [vars(line)["why"] for line in lines] == ["No usable answer."]

@@ -1,0 +1,66 @@
+"""Where runs come to their end, over a bench."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.options import RunOptions
+from celonis_refresh.runs.claims import Claim
+from celonis_refresh.runs.records import Run
+from celonis_refresh.workflow.close import RunCloser
+from celonis_refresh.workflow.executions import EndedExecution
+from tests.fakes.executions import FakeExecutions
+from tests.fakes.parts import closing_over
+from tests.fakes.service import RUN, ServiceHarness, job_definition
+
+CLOSE_SECONDS = 117.0
+"""What CloseRun has, less what its answer needs."""
+
+
+@dataclass
+class Exit:
+    """One open run, its execution, and what closes it. ``notices``: subject, text and facts of each."""
+
+    definition: Definition = field(default_factory=job_definition)
+    bench: ServiceHarness = field(default_factory=ServiceHarness)
+    executions: FakeExecutions = field(default_factory=FakeExecutions)
+    notices: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    paused: bool = False
+
+    def __post_init__(self) -> None:
+        for lane in (self.bench.job(), self.bench.model()):
+            lane.before(6000.0)
+        self.bench.open(self.definition)
+        self.executions.start(RUN)
+        self.executions.asked.clear()
+
+    @property
+    def closing(self) -> RunCloser:
+        return closing_over(self.bench, self.executions, self._notify, lambda _: self.paused)
+
+    def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
+        self.notices.append((subject, text, facts))
+
+    def join(self, run_id: str = "otc-2") -> None:
+        """A trigger joins what follows."""
+        claim = Claim("otc", RunOptions(), "unused", run_id, self.definition)
+        self.bench.claims.accept([claim], [], self.bench.deadline())
+
+    def close(self, run_id: str = RUN, seconds: float = CLOSE_SECONDS) -> Run | None:
+        return self.closing.close(f"arn:{run_id}", self.bench.deadline(seconds))
+
+    def end(self, status: str, error: str = "", cause: str = "", run_id: str = RUN) -> Run:
+        """The execution ends like this, and its run is closed."""
+        self.executions.end(run_id, status, error, cause)
+        run = self.close(run_id)
+        assert run is not None
+        return run
+
+    def ended(self, name: str, status: str, cause: str = "") -> None:
+        """An execution without a run."""
+        self.executions.known[name] = EndedExecution(name, f"arn:{name}", status, "Some", cause)
+
+    def outcome(self, run_id: str = RUN) -> str:
+        return str(self.bench.records.get(run_id).item["outcome"])
