@@ -1,1 +1,1 @@
-"""What the functions use of AWS: clients, parameters, secrets, executions, notices."""
+"""What the functions use of AWS: clients, parameters, secrets, executions, notifications."""

@@ -1,1 +1,1 @@
-"""What the tasks of a run do: accept, open, start, check, close. Joins the Celonis client and the table."""
+"""What the functions do: accept, open, start, check, close. Joins steps, table and Celonis client."""
