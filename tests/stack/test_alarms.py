@@ -96,6 +96,15 @@ def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: En
     assert {"DeadLettersAlarm", "CloseRunErrorsAlarm"} <= stack.alarming()
 
 
+@pytest.mark.parametrize("function", ["OpenRun", "StartStep", "CheckStep"])
+def test_a_task_that_dies(function: str, environment: Environment) -> None:
+    service, stack = environment.service, environment.service.stack
+    stack.arm(function, Fault(moment="before", call=1))
+    pipeline = service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])
+    service.ended(service.execute({"pipeline": pipeline}))
+    assert f"{function}ErrorsAlarm" in stack.alarming()
+
+
 @pytest.mark.parametrize("function", ["Trigger", "Api"])
 def test_a_function_that_dies_answers_with_500(function: str, environment: Environment) -> None:
     service, stack = environment.service, environment.service.stack
@@ -201,7 +210,7 @@ def test_a_notification_that_is_given_up(environment: Environment) -> None:
 
 
 def test_every_alarm_was_provoked(environment: Environment) -> None:
-    if len(BEGUN) < len(documents.functions()) + len(UNUSABLE) + 8:
+    if len(BEGUN) < len(documents.functions()) + len(UNUSABLE) + 11:
         pytest.skip("some tests of this module were left out, or run in another process")
     missing = {"ReconcileMissingAlarm"}  # provoked first, by no data
     assert environment.service.stack.alarming() | missing == set(

@@ -26,7 +26,7 @@ def test_more_looks_cost_more() -> None:
 def test_an_idle_month_is_what_stands_in_the_template_and_a_round_every_five_minutes() -> None:
     idle = prices.idle_month()
     assert idle.usd["secrets"] == pytest.approx(0.80)
-    assert idle.usd["alarms"] == pytest.approx(1.70)
+    assert idle.usd["alarms"] == pytest.approx(2.00)
     assert idle.usd["scheduler"] == pytest.approx(8760e-6)
     assert idle.usd["Lambda"] == pytest.approx(8760 * (0.0000002 + 0.5 * 0.0000133334))
 
