@@ -20,7 +20,7 @@ def cases() -> Iterator[Case]:
     yield _job(
         "cancel is ignored",
         {"cancel_ignored": True, "seconds": 200},
-        says=("told to cancel and has not ended",),
+        says=("asked to cancel and has not ended",),
         runs_on=True,
         holds=HELD,
         patience=300,
