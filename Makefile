@@ -29,7 +29,7 @@ bench: $(VENV)/.tests $(if $(filter cold,$(or $(ONLY),cold)),$(TOOLS)/.ready) ##
 faults: $(VENV)/.tests ## every fault against the real template; ONLY=pattern plays some of them
 	@$(RUN) -m local.faults $(if $(ONLY),--only '$(ONLY)')
 
-worlds: $(VENV)/.tests ## random worlds of Celonis; N=100000 plays so many of each family, SEED=7 others, FAMILY=inner one family
+worlds: $(VENV)/.tests ## random worlds of Celonis; N=100000 plays so many, SEED=7 others, FAMILY=inner one family
 	@$(RUN) -m tests.worlds $(or $(N),10000) --processes 2 $(if $(SEED),--seed $(SEED)) $(if $(FAMILY),--family $(FAMILY))
 
 worlds-all: $(VENV)/.tests ## all small worlds of Celonis, half an hour; PART=starts plays a part, EVERY=211 a sample
