@@ -121,14 +121,6 @@ CASES: dict[str, World] = {
         others=(Action("start", "posted", 108.0, 255.0, "SUCCESS"),),
         ages=Ages("script", (0.0, 30.0)),
     ),
-    "a list of one entry skips ours, which only an id of another space showed": World(
-        shows=Shows(latest="own", current="never", listing="newest", page=1),
-        past=(YESTERDAY,),
-        runs=(OurRun(seconds=5.0, result="FAIL"),),
-        others=(Action("start", "ended", 0.1, 150.0, "SUCCESS"),),
-        ages=Ages("fixed", (0.0, 0.0, 0.0, 60.0)),
-        floor=15,
-    ),
     **{
         f"the baseline of a {target} is answered with {kind}, then a start is lost": World(
             target=target,

@@ -404,6 +404,8 @@ class FakeCelonis:
         running = truth.running(self.clock.now)
         # Rendered first: an echo shows the job as it was.
         echo = self._job(age=0.0) if self.world.reply == "echo" and post.target == "job" else {}
+        if self._is_unseen(post.target, post.sent):  # also where the start has no effect
+            post.found_unseen = True
         if not fault.endswith("before"):
             self._take_effect(post, running)
         if fault == "page_after":
@@ -419,8 +421,6 @@ class FakeCelonis:
         post.arrived = now
         ours = world.runs[self.run]
         post.found = running
-        if self._is_unseen(post.target, post.sent):
-            post.found_unseen = True
         if world.target == "both" and post.target == "job" and self._is_unseen("load", post.sent):
             post.found_unseen_load = True
         if running is not None and world.busy != "queue":
