@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
             _introduce(simulator)
             signal.pause()
         except KeyboardInterrupt:
-            print("StepCanceller.", flush=True)
+            print("Stopping.", flush=True)
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from local.celonis.lanes import Job, Model
-from local.celonis.starts import LoadRequest
+from local.celonis.starts import StartRequest
 from local.celonis.work import Execution
 
 When = Literal["in", "before_next", "after_next", "when_idle"]
@@ -18,7 +18,7 @@ class Armed:
     """A start by somebody else. It never plays before ``earliest``, in seconds of the clock."""
 
     lane: Job | Model
-    options: LoadRequest
+    options: StartRequest
     when: When
     earliest: float
 

@@ -10,8 +10,8 @@ from local.celonis.answers import Answer, as_json, error, nothing
 from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
 from local.celonis.requests_in import Request, Route, route
-from local.celonis.starts import LoadRequest, Start
-from local.celonis.work import Execution, Load, StepTarget
+from local.celonis.starts import StartRequest, Start
+from local.celonis.work import Execution, Load, Operation
 
 MODES = ("FULL", "DELTA")
 
@@ -80,7 +80,7 @@ class Calls(Lookup):
         if mode not in MODES:
             return error(400, "Parameter 'mode' must be FULL or DELTA.")
         before = self._job_record(job) if job.setup.execute_answer == "job_before" else None
-        start = self.platform.request(job, LoadRequest(mode=str(mode)))
+        start = self.platform.request(job, StartRequest(mode=str(mode)))
         effect = effect_of(start)
         if start.effect == "refused":
             refused = error(job.setup.refuse_status, "The data job is already running.")
@@ -89,7 +89,7 @@ class Calls(Lookup):
         status = job.setup.execute_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
-    def _execute_body(self, job: Job, work: StepTarget) -> Any:
+    def _execute_body(self, job: Job, work: Operation) -> Any:
         answer = job.setup.execute_answer
         if answer == "job":
             return self._job_record(job)
@@ -121,7 +121,7 @@ class Calls(Lookup):
         """Load a model completely, or from its cache with ``fullReload=false``."""
         model = self.model(request)
         complete = parameters.flag(request.query, "fullReload", default=True)
-        return self.start_load(model, LoadRequest(kind="COMPLETE" if complete else "FROM_CACHE"))
+        return self.start_load(model, StartRequest(kind="COMPLETE" if complete else "FROM_CACHE"))
 
     def load_tables(self, request: Request) -> Answer:
         """Load some tables of a model; the body is a JSON list of their ids."""
@@ -133,9 +133,9 @@ class Calls(Lookup):
         unknown = [one for one in ids if one not in known]
         if unknown:
             return error(model.setup.unknown_table_status, f"Unknown table: {unknown[0]}")
-        return self.start_load(model, LoadRequest(kind="PARTIAL", tables=tuple(ids)))
+        return self.start_load(model, StartRequest(kind="PARTIAL", tables=tuple(ids)))
 
-    def start_load(self, model: Model, options: LoadRequest) -> Answer:
+    def start_load(self, model: Model, options: StartRequest) -> Answer:
         """Start a load and answer as the model's setup says."""
         before = self._last_load(model) if model.setup.load_answer == "record_before" else None
         start = self.platform.request(model, options)
@@ -147,7 +147,7 @@ class Calls(Lookup):
         status = model.setup.load_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
-    def _load_body(self, model: Model, work: StepTarget) -> Any:
+    def _load_body(self, model: Model, work: Operation) -> Any:
         answer = model.setup.load_answer
         if answer == "record" and isinstance(work, Load):
             return views.load_record(model, work, self.platform.clock(), self.dates)
@@ -182,7 +182,7 @@ class Calls(Lookup):
         return answers[never]
 
 
-def _other_id(work: StepTarget) -> str:
+def _other_id(work: Operation) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, work.id))
 
 

@@ -8,7 +8,7 @@ from local.celonis import world
 from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
 from local.celonis.setups import JobSetup, ModelSetup, Table
-from local.celonis.starts import LoadRequest
+from local.celonis.starts import StartRequest
 
 HISTORY_SECONDS = 86_400.0
 JOBS = (
@@ -46,4 +46,4 @@ def fill(platform: Platform, *, history: bool = True) -> None:
         before = platform.clock() - HISTORY_SECONDS
         lanes: list[Job | Model] = [*platform.jobs.values(), *platform.models.values()]
         for lane in lanes:
-            platform.start(lane, LoadRequest(by="history"), at=before)
+            platform.start(lane, StartRequest(by="history"), at=before)

@@ -12,7 +12,7 @@ from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
 from local.celonis.requests_in import Request
 from local.celonis.setups import ASPECTS, JobSetup, ModelSetup
-from local.celonis.starts import LoadRequest
+from local.celonis.starts import StartRequest
 
 Handlers = list[tuple[str, str, Callable[[Request], Any]]]
 SOMEBODY_ELSE = "somebody else"
@@ -154,7 +154,7 @@ class LaneControls:
 
     def _somebody_starts(self, lane: Job | Model, given: Mapping[str, Any], **wanted: Any) -> Any:
         by = given.get("by", SOMEBODY_ELSE)
-        options = LoadRequest(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
+        options = StartRequest(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
         when = given.get("when", "in" if "in_seconds" in given else "now")
         if when != "now":
             self._platform.arm(lane, options, when, given.get("in_seconds", 0.0))

@@ -8,9 +8,9 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 from local.celonis.setups import ASPECTS, JobSetup, ModelSetup, Setup
-from local.celonis.work import Ending, Execution, Load, Phase, StepTarget
+from local.celonis.work import Ending, Execution, Load, Phase, Operation
 
-W = TypeVar("W", bound=StepTarget)
+W = TypeVar("W", bound=Operation)
 S = TypeVar("S", bound=Setup)
 
 
@@ -36,7 +36,7 @@ class Lane(Generic[W, S]):
 
     def busy(self, now: float) -> list[W]:
         """What is under way or waits, oldest first. One pass, because a line may be long."""
-        ends: dict[StepTarget, float] = {}
+        ends: dict[Operation, float] = {}
         for work in self.works:
             begin = work.requested_at if work.after is None else max(work.requested_at, ends[work.after])
             ends[work] = work.end_when_begun(begin)
@@ -54,7 +54,7 @@ class Lane(Generic[W, S]):
             self.stale_reads = dict.fromkeys(ASPECTS, self.setup.stale_reads)
         return work
 
-    def end(self, work: StepTarget, now: float, seconds: float, outcome: str) -> None:
+    def end(self, work: Operation, now: float, seconds: float, outcome: str) -> None:
         """Force ``work`` to end ``seconds`` from now with ``outcome``, unless it ends before by itself."""
         work.forced = Ending(requested_at=now, at=now + seconds, outcome=outcome)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from local.celonis.agenda import Agenda, Armed, When
 from local.celonis.lanes import Job, Model
 from local.celonis.setups import JobSetup, ModelSetup, Settings
-from local.celonis.starts import LoadRequest, Place, Start, new_execution, new_load
-from local.celonis.work import Execution, Phase, StepTarget
+from local.celonis.starts import StartRequest, Place, Start, new_execution, new_load
+from local.celonis.work import Execution, Phase, Operation
 
 LaneOf = Job | Model
 
@@ -52,7 +52,7 @@ class Platform:
             model = self.models[model_id] = Model(model_id, pool_id, name, setup)
             return model
 
-    def request(self, lane: LaneOf, options: LoadRequest) -> Start:
+    def request(self, lane: LaneOf, options: StartRequest) -> Start:
         """Start as the API does: what others armed for this moment starts right before or right after."""
         with self.lock:
             self.settle()
@@ -64,13 +64,13 @@ class Platform:
                 self._start(lane, armed.options, now)
             return start
 
-    def start(self, lane: LaneOf, options: LoadRequest, at: float | None = None) -> Start:
+    def start(self, lane: LaneOf, options: StartRequest, at: float | None = None) -> Start:
         """Start at this moment, or in the past at ``at``, with nobody else meddling."""
         with self.lock:
             self.settle()
             return self._start(lane, options, self.clock() if at is None else at)
 
-    def arm(self, lane: LaneOf, options: LoadRequest, when: When, seconds: float = 0.0) -> None:
+    def arm(self, lane: LaneOf, options: StartRequest, when: When, seconds: float = 0.0) -> None:
         """Let somebody else start after ``seconds``, around the next request, or when ``lane`` is idle."""
         with self.lock:
             self._agenda.arm(Armed(lane, options, when, self.clock() + seconds))
@@ -87,7 +87,7 @@ class Platform:
                 self.settle()
             return running
 
-    def finish(self, lane: LaneOf, outcome: str, seconds: float = 0.0) -> StepTarget | None:
+    def finish(self, lane: LaneOf, outcome: str, seconds: float = 0.0) -> Operation | None:
         """End what ``lane`` runs, ``seconds`` from now, with ``outcome``. None when it was at rest."""
         with self.lock:
             self.settle()
@@ -109,8 +109,8 @@ class Platform:
                 else:
                     self._start_load_inside(what, at)
 
-    def _start(self, lane: LaneOf, options: LoadRequest, at: float) -> Start:
-        busy: list[StepTarget] = [*lane.busy(at)]
+    def _start(self, lane: LaneOf, options: StartRequest, at: float) -> Start:
+        busy: list[Operation] = [*lane.busy(at)]
         policy = lane.setup.while_running
         if busy and policy == "refuse":
             return Start("refused", busy[-1])
@@ -122,7 +122,7 @@ class Platform:
         after = busy[-1] if busy and policy == "queue" else None
         return Start("started" if after is None else "queued", self._add(lane, options, at, after))
 
-    def _add(self, lane: LaneOf, options: LoadRequest, at: float, after: StepTarget | None) -> StepTarget:
+    def _add(self, lane: LaneOf, options: StartRequest, at: float, after: Operation | None) -> Operation:
         place = Place(next(self._numbers), self.new_id(), self.new_id(), at, after)
         if isinstance(lane, Model):
             return lane.add(new_load(lane, options, place))
@@ -138,7 +138,7 @@ class Platform:
             return
         busy = model.busy(at)
         kind = "PARTIAL" if inner.tables else "COMPLETE"
-        options = LoadRequest(by=f"job {execution.job_id}", kind=kind, tables=inner.tables)
+        options = StartRequest(by=f"job {execution.job_id}", kind=kind, tables=inner.tables)
         place = Place(next(self._numbers), self.new_id(), "", at, busy[-1] if busy else None)
         execution.load = model.add(new_load(model, options, place))
         execution.load.execution_id = execution.id

@@ -8,7 +8,7 @@ from local.celonis.calls import Calls, Lookup, NotFoundError
 from local.celonis.lanes import Model
 from local.celonis.model import Platform
 from local.celonis.requests_in import Request, Route, route
-from local.celonis.starts import LoadRequest
+from local.celonis.starts import StartRequest
 from local.celonis.work import Phase
 
 TEAM = {"id": "local-team", "name": "Local team", "domain": "local-team", "trackingEnabled": False}
@@ -117,7 +117,7 @@ class SdkCalls(Lookup):
         """Load a model the older way; ``forceComplete=false`` loads from the cache."""
         complete = parameters.flag(request.query, "forceComplete", default=True)
         return self._calls.start_load(
-            self.model(request), LoadRequest(kind="COMPLETE" if complete else "FROM_CACHE")
+            self.model(request), StartRequest(kind="COMPLETE" if complete else "FROM_CACHE")
         )
 
     def show_load_history(self, request: Request) -> Answer:

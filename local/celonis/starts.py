@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from local.celonis.lanes import Job, Model
-from local.celonis.work import Execution, InnerLoad, Load, StepTarget
+from local.celonis.work import Execution, InnerLoad, Load, Operation
 
 Effect = Literal["started", "queued", "refused", "ignored"]
 API = "api"
 
 
 @dataclass(frozen=True)
-class LoadRequest:
-    """Somebody's options to start something. ``mode`` counts for jobs, ``kind`` and ``tables`` for models.
+class StartRequest:
+    """A request to start something. ``mode`` counts for jobs, ``kind`` and ``tables`` for models.
 
     ``seconds`` and ``outcome`` override the setup for this one start.
     """
@@ -29,10 +29,10 @@ class LoadRequest:
 
 @dataclass(frozen=True)
 class Start:
-    """What a options led to. ``work`` is what was started, or what is under way when nothing was."""
+    """What a request led to. ``work`` is what was started, or what is under way when nothing was."""
 
     effect: Effect
-    work: StepTarget
+    work: Operation
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Place:
     id: str
     item_id: str
     at: float
-    after: StepTarget | None
+    after: Operation | None
 
 
-def new_execution(job: Job, options: LoadRequest, place: Place) -> Execution:
-    """The execution of ``job`` that ``options`` asks for, as its setup says now."""
+def new_execution(job: Job, options: StartRequest, place: Place) -> Execution:
+    """The execution of ``job`` that ``request`` asks for, as its setup says now."""
     setup = job.setup
     inner = None
     if setup.loads_model is not None:
@@ -68,8 +68,8 @@ def new_execution(job: Job, options: LoadRequest, place: Place) -> Execution:
     )
 
 
-def new_load(model: Model, options: LoadRequest, place: Place) -> Load:
-    """The load of ``model`` that ``options`` asks for, as its setup says now."""
+def new_load(model: Model, options: StartRequest, place: Place) -> Load:
+    """The load of ``model`` that ``request`` asks for, as its setup says now."""
     setup = model.setup
     return Load(
         seq=place.seq,

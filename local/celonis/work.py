@@ -31,7 +31,7 @@ class Ending:
 
 
 @dataclass(eq=False)
-class StepTarget:
+class Operation:
     """What one start led to. All times are seconds of the platform's clock."""
 
     seq: int
@@ -41,13 +41,13 @@ class StepTarget:
     queue_seconds: float
     run_seconds: float
     outcome: str
-    after: StepTarget | None = None
+    after: Operation | None = None
     forced: Ending | None = None
 
     @property
     def begin_at(self) -> float:
         """When it stops waiting for the one before it. Walks the line from its head, which may be long."""
-        line: list[StepTarget] = [self]
+        line: list[Operation] = [self]
         while (ahead := line[-1].after) is not None:
             line.append(ahead)
         begin = line[-1].requested_at
@@ -111,7 +111,7 @@ class StepTarget:
 
 
 @dataclass(eq=False)
-class Load(StepTarget):
+class Load(Operation):
     """One load of a data model. ``kind`` is COMPLETE, PARTIAL or FROM_CACHE; ``tables`` are table ids."""
 
     model_id: str = ""
@@ -131,7 +131,7 @@ class InnerLoad:
 
 
 @dataclass(eq=False)
-class Execution(StepTarget):
+class Execution(Operation):
     """One execution of a data job. ``item_id`` is what ``latestExecutionItemId`` shows."""
 
     job_id: str = ""

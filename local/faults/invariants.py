@@ -21,7 +21,7 @@ CLAIMS = {
     "LoadCanceled": {"CANCELED"},
     "CANCELLED": {"CANCEL", "CANCELED"},
 }
-"""The ends that tell of a result at Celonis, by error name or outcome, and what they may stand for."""
+"""The ends that report a result of Celonis, by error name or outcome, and what they may stand for."""
 STARTED = {
     "job": ("job", "mode", "baseline", "noted_at", "began"),
     "load": ("data_model", "kind", "baseline", "noted_at", "began"),
@@ -130,7 +130,7 @@ def _only_its_own(scenario: Scenario, run: Json) -> Iterator[str]:
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()
         if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):
-            yield f"{step} tells {claim or 'success'}, which is not true of what was ours"
+            yield f"{step} reports {claim or 'success'}, which is not true of what was ours"
         if not proof.get("proven_by"):
             yield f"{step} tells a result without a proof"
         if missing := [name for name in ("noted_at", "polls") if not state.get(name)]:

@@ -10,7 +10,7 @@ from local.celonis import world
 from local.celonis.lanes import Job, Model
 from local.celonis.ledger import describe
 from local.celonis.server import CelonisSimulator
-from local.celonis.starts import LoadRequest
+from local.celonis.starts import StartRequest
 
 Json = dict[str, Any]
 TABLES = ("VBAK", "VBAP", "LIKP")
@@ -83,7 +83,7 @@ class Team:
         if outcome is None:
             return
         platform = self.celonis.model
-        platform.start(lane, LoadRequest(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY)
+        platform.start(lane, StartRequest(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY)
         lane.stale_reads = dict.fromkeys(lane.stale_reads, 0)
 
     def started(self, *lanes: str) -> list[Json]:

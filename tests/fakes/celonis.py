@@ -209,7 +209,7 @@ class FakeCelonis:
 
     ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
-    ``rate_limiter``: what looks and cancels go through; ``limit``: what every answer tells of a rate limit.
+    ``rate_limiter``: what polls and cancels go through; ``limit``: the rate limit that every answer states.
     ``dated``: the answer to a start carries the date.
     """
 
@@ -229,7 +229,7 @@ class FakeCelonis:
     limit: Callable[[], RateLimit | None] = untold
 
     def ignoring_rate_limit(self) -> CelonisClient:
-        """As the client's: the same team, past the rate_limiter."""
+        """As the client's: the same team, past the rate limiter."""
         other = replace(self, rate_limiter=IgnoredRateLimit(self.rate_limiter))
         other.hook = lambda name, when: self.hook(name, when)
         return other.client
@@ -416,7 +416,7 @@ def throttled(retry_after: float) -> errors.CelonisThrottled:
 
 
 def rejected(status: int) -> errors.CelonisRejected:
-    return errors.CelonisRejected("ConditionFailed.", hint="", method="POST", path="/", status=status)
+    return errors.CelonisRejected("Refused.", hint="", method="POST", path="/", status=status)
 
 
 def denied() -> errors.PermissionDenied:

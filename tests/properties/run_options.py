@@ -1,4 +1,4 @@
-"""Random pipelines, run_options and model tables; and when one load covers another."""
+"""Random pipelines, run options and model tables; and when one load covers another."""
 
 from __future__ import annotations
 

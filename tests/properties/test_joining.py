@@ -28,23 +28,23 @@ from tests.properties.run_options import (
     single_options,
 )
 
-any_wishes = run_options | big_options
+any_options = run_options | big_options
 
 
 @examples(50)
-@given(any_wishes, any_wishes)
+@given(any_options, any_options)
 def test_joining_is_commutative(one: RunOptions, other: RunOptions) -> None:
     assert one.join(other) == other.join(one)
 
 
 @examples(80)
-@given(any_wishes, any_wishes, any_wishes)
+@given(any_options, any_options, any_options)
 def test_joining_is_associative(one: RunOptions, other: RunOptions, third: RunOptions) -> None:
     assert one.join(other).join(third) == one.join(other.join(third))
 
 
 @examples(50)
-@given(any_wishes, any_wishes)
+@given(any_options, any_options)
 def test_joining_is_idempotent(one: RunOptions, other: RunOptions) -> None:
     assert one.join(one) == one
     assert one.join(other).join(other) == one.join(other)
@@ -60,7 +60,7 @@ def test_neither_order_nor_repetition_matters(several: list[RunOptions], data: s
 
 @examples(60)
 @given(pipelines(), run_options, run_options)
-def test_the_joined_wish_extracts_what_each_wish_extracts(
+def test_the_joined_wish_extracts_what_each_options_extracts(
     pipeline: Pipeline, one: RunOptions, other: RunOptions
 ) -> None:
     whole = make_plan(pipeline.definition, one.join(other)).jobs
@@ -78,12 +78,12 @@ def _reason(number: int) -> Reason:
 
 @examples(250)
 @given(pipelines(), st.lists(single_options, min_size=2, max_size=3))
-def test_the_joined_wish_loads_what_each_wish_loads(pipeline: Pipeline, several: list[RunOptions]) -> None:
+def test_the_joined_wish_loads_what_each_options_loads(pipeline: Pipeline, several: list[RunOptions]) -> None:
     """Those that alone would fail, for an unknown table, do not fail the others."""
     several = [replace(each, reasons=(_reason(number),)) for number, each in enumerate(several)]
     whole = pipeline.loads(joined(several))
     parts = [found for each in several if (found := pipeline.loads(each)) is not None]
-    assert whole is not None or not parts, "a options can be had, and not any more with others"
+    assert whole is not None or not parts, "options are possible alone, and not any more with others"
     for part in parts:
         assert whole is not None
         assert whole.keys() == part.keys()
@@ -120,8 +120,8 @@ def test_the_earliest_reasons_are_kept(many: list[Reason]) -> None:
 
 
 @examples(60)
-@given(any_wishes)
-def test_a_wish_comes_back_from_json_as_it_was(wanted: RunOptions) -> None:
+@given(any_options)
+def test_a_options_comes_back_from_json_as_it_was(wanted: RunOptions) -> None:
     assert RunOptions.from_json(json.loads(json.dumps(wanted.to_json()))) == wanted
     assert RunOptions.from_json(from_item(to_item(wanted.to_json()))) == wanted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from local.celonis.starts import LoadRequest
+from local.celonis.starts import StartRequest
 from tests.simulator.team import JOB, JOB_V2, START, Team
 
 
@@ -130,7 +130,7 @@ def test_execute_while_running_can_stand_in_line(team: Team) -> None:
 def test_line_may_be_long(team: Team) -> None:
     team.set_job(seconds=1)
     for _ in range(400):
-        team.simulator.model.request(team.simulator.model.jobs[world.ERP_JOB_ID], LoadRequest())
+        team.simulator.model.request(team.simulator.model.jobs[world.ERP_JOB_ID], StartRequest())
     team.clock.pass_seconds(399.5)
     assert [one["phase"] for one in team.started()] == ["ended"] * 399 + ["running"]
 

@@ -154,6 +154,6 @@ def test_command_line_serves_until_interrupted() -> None:
             assert process.wait(timeout=10) == 0
         finally:
             process.kill()
-        assert process.stdout.read() == "StepCanceller.\n"
+        assert process.stdout.read() == "Stopping.\n"
     assert answer.json()["status"] is None
     assert state.status_code == 200

@@ -54,7 +54,7 @@ MAX_KNOWN = 100
 UNUSABLE = (SecretUnreadable, ConnectionInvalid, InvalidDefinition)
 """What a secret that cannot be used raises; the last where it names another team than the definition."""
 ANSWER_SECONDS = 3.0
-"""TtlCache back from a function's own time-out, so that it can still say what went wrong."""
+"""Kept back from a function's own time-out, so that it can still say what went wrong."""
 
 
 class LambdaContext(Protocol):

@@ -15,7 +15,7 @@ from local.aws.states.service import description
 
 
 class StatusEvents:
-    """RateLimitState each change of an execution's status into an event, and hands it to `publish`."""
+    """Turn each change of an execution's status into an event, and hands it to `publish`."""
 
     def __init__(
         self,

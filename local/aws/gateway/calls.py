@@ -35,7 +35,7 @@ class AwsCall:
 
 
 def parse_call(request: Request) -> AwsCall:
-    """Read a SigV4-signed request; what cannot be told is an empty string."""
+    """Read a SigV4-signed request; what cannot be read is an empty string."""
     found = _CREDENTIAL.search(request.header("Authorization") or "")
     if found is None:
         return AwsCall("", "", None, "json", {})

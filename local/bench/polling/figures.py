@@ -20,7 +20,7 @@ from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.limit import Limit
-from local.bench.polling.play import FLOOR, HISTORY, StepContext, looks, means, spread
+from local.bench.polling.play import FLOOR, HISTORY, PollAverages, looks, means, spread
 
 HOUR = 3600.0
 JOBS = 1000
@@ -35,7 +35,7 @@ class Line:
     """A family, what the schedule makes of it, and its lateness beside the least possible."""
 
     family: Family
-    means: StepContext
+    means: PollAverages
     ratio: float
 
 
@@ -52,11 +52,11 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> Line:
     return Line(family, found, found.late / limit)
 
 
-def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> StepContext:
+def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> PollAverages:
     """With no history: runs of every duration between these, met with so many sequences of looks."""
     random = Random(1)  # noqa: S311 - repeatable on purpose
     durations = spread(JOBS, shortest, longest)
-    total = StepContext()
+    total = PollAverages()
     for _ in range(sequences):
         moments = looks(Schedule(FLOOR), random, longest)
         for duration in durations:
@@ -96,7 +96,7 @@ def _regular(usual: float, random: Random) -> Expectation:
     return expect(document)
 
 
-def figures(ordinary: Line, steady: Line, fresh: StepContext) -> Mapping[str, float]:
+def figures(ordinary: Line, steady: Line, fresh: PollAverages) -> Mapping[str, float]:
     """The figures under their names, from the lines that the table shows too.
 
     ``vs_fixed_…`` is the worst over 20 minutes, 1, 3 and 8 hours; ``limit_ratio`` the worse of steady and

@@ -28,8 +28,8 @@ SEEN_EARLY = 0.001
 
 
 @dataclass(slots=True)
-class StepContext:
-    """StepContext over runs. ``looks`` in all, and how many of them were ``early``.
+class PollAverages:
+    """Means over runs. ``looks`` in all, and how many of them were ``early``.
 
     ``late``: how late a success is seen, as a share of its own duration. ``failed_late``: how late an early
     failure is seen, as a share of the usual duration.
@@ -41,10 +41,10 @@ class StepContext:
     failed_late: float = 0.0
 
 
-def means(family: Family, usual: Sequence[float], history: int = HISTORY, seed: int = 1) -> StepContext:
+def means(family: Family, usual: Sequence[float], history: int = HISTORY, seed: int = 1) -> PollAverages:
     """The means of a family over jobs of these usual durations, each with ``history`` runs before."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
-    total = StepContext()
+    total = PollAverages()
     for duration in usual:
         document: dict[str, Any] | None = None
         for took, succeeded in family.history(duration, history, random):
@@ -53,7 +53,7 @@ def means(family: Family, usual: Sequence[float], history: int = HISTORY, seed: 
         moments = looks(schedule, random, family.quantile(1 - 1e-9) * duration)
         _meet(total, family, duration, moments, random)
     jobs = len(usual)
-    return StepContext(total.looks / jobs, total.early / jobs, total.late / jobs, total.failed_late / jobs)
+    return PollAverages(total.looks / jobs, total.early / jobs, total.late / jobs, total.failed_late / jobs)
 
 
 def looks(schedule: Schedule, random: Random, until: float) -> list[float]:
@@ -74,7 +74,7 @@ def spread(jobs: int, shortest: float = SHORTEST, longest: float = LONGEST) -> l
     return [shortest * (longest / shortest) ** ((job + 0.5) / jobs) for job in range(jobs)]
 
 
-def _meet(total: StepContext, family: Family, usual: float, moments: list[float], random: Random) -> None:
+def _meet(total: PollAverages, family: Family, usual: float, moments: list[float], random: Random) -> None:
     soonest = bisect_left(moments, family.quantile(SEEN_EARLY) * usual)
     succeeding, failing = (1 - family.failing) / RUNS, family.failing / RUNS
     for run in range(RUNS):

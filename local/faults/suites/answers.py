@@ -68,7 +68,7 @@ def _tables(what: str) -> Case:
 
 
 def _no_tables() -> Iterator[Case]:
-    """RunOpener waits like the steps do: within the time-out of the first step, and the record says why."""
+    """Opening waits like the steps do: within the time-out of the first step, and the record says why."""
 
     def says_why(scenario: Scenario) -> None:
         scenario.until(

@@ -108,7 +108,7 @@ def _jobs_in_between() -> Iterator[Case]:
     yield _job(
         "parallel, no list", JOB, {"while_running": "parallel", "seconds": 4}, faults=(NO_LIST,), seconds=1
     )
-    # Written down for users: this start cannot be told from ours.
+    # Written down for users: this start cannot be distinguished from ours.
     ignored = {"while_running": "ignore"}
     yield _job("ours ignored (assumption: taken for ours)", ok(0), ignored, assumption=True)
 

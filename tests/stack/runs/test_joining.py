@@ -11,7 +11,7 @@ from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence
 
 
-def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_wish_wins(
+def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_options_wins(
     service: Service, celonis: Celonis
 ) -> None:
     job, model = world.ERP_JOB_ID, world.MODEL_ID

@@ -1,4 +1,4 @@
-"""RunRequests that passed are told as boto3 and requests make them."""
+"""Requests that passed are described as boto3 and requests make them."""
 
 from __future__ import annotations
 

@@ -400,7 +400,7 @@ def test_no_secret_gets_into_the_error_of_a_token_request(method: Any, secret: s
 
 
 class _Shut:
-    """A rate_limiter that lets nothing pass, and notes what it is told."""
+    """A rate limiter that lets nothing pass, and records what it learns."""
 
     def __init__(self) -> None:
         self.told: list[tuple[RateLimit | None, float | None]] = []

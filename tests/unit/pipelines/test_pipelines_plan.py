@@ -1,4 +1,4 @@
-"""What a run does: the definition under a options, without what is done already."""
+"""What a run does: the definition under the options of a run, without what is done already."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_lists_that_were_united_come_on_top_where_one_may_have_named_no_table_of
 @pytest.mark.parametrize(
     "wanted", [RunOptions(), make_options("FULL", "all", []), make_options(None, ["VBAK"], []), UNITED]
 )
-def test_no_wish_reaches_a_load_that_a_job_starts(wanted: RunOptions) -> None:
+def test_no_options_reaches_a_load_that_a_job_starts(wanted: RunOptions) -> None:
     (load,) = plan(wanted, jobs=JOBS, loads=[{**BY_A_JOB, "timeout": 30, "on_warning": "fail"}]).loads
     assert (load.kind, load.tables, load.wanted, load.only_wanted) == (LoadKind.COMPLETE, (), (), False)
     assert (load.timeout, load.on_warning, load.started_by) == (30, "fail", "job")

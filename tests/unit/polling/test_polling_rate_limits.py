@@ -1,4 +1,4 @@
-"""SharedRateLimiter less while little is left of a rate limit."""
+"""Fewer requests while little is left of a rate limit."""
 
 from __future__ import annotations
 

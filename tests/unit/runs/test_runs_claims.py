@@ -119,7 +119,7 @@ def test_triggers_of_a_busy_pipeline_join_into_one_follow_up(
     assert table.get("run#otc-2") is None
 
 
-def test_a_wish_that_what_waits_covers_already_changes_nothing(
+def test_a_options_that_what_waits_covers_already_changes_nothing(
     claims: Claims, table: Table, deadline: Deadline
 ) -> None:
     claims.accept([claim()], [], deadline)

@@ -201,7 +201,7 @@ def test_a_status_that_is_not_known_is_waited_on_and_reported_once() -> None:
 def test_a_status_that_is_not_known_is_never_a_success() -> None:
     bench = running_job(job_definition(jobs=[SHORT]), seconds=10.0, outcome="PAUSED")
     assert bench.go("job-0") == "JobTimedOut"
-    assert "Celonis tells PAUSED." in str(bench.state("job-0")["message"])
+    assert "Its last status was PAUSED." in str(bench.state("job-0")["message"])
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(st
     assert (state["outcome"], state["error"], state["message"]) == (
         "FAILED",
         "CelonisRejected",
-        "ConditionFailed.",
+        "Refused.",
     )
 
 
@@ -372,7 +372,7 @@ def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported()
     while len(starts(bench)) < 2:
         bench.wait(bench.check("job-0"))
     state = bench.state("job-0")
-    assert (state["posts"], state["trouble"]) == (2, "ConditionFailed.")
+    assert (state["posts"], state["trouble"]) == (2, "Refused.")
     assert "refused" not in state
     assert bench.go("job-0") == "OutcomeUnproven"
     assert (len(starts(bench)), len(lane.mine)) == (2, 1)

@@ -215,7 +215,7 @@ def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
     assert ([job.job for job in plan.jobs], [load.data_model for load in plan.loads]) == ([], ["model-a"])
 
 
-def test_a_retry_keeps_the_wish_and_tells_whose_it_is() -> None:
+def test_a_retry_keeps_the_options_and_tells_whose_it_is() -> None:
     desk = Desk(definition=job_definition(loads=[{"data_model": MODEL}]))
     desk.fail()
     wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]

@@ -55,35 +55,35 @@ class Outer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     given: Literal["a", "b"] | UnsetType = field(default=UNSET, name="maybe")
 
 
-class ConditionFailed(Exception):
+class Rejected(Exception):
     def __init__(self, problems: Any) -> None:
         self.problems = list(problems)
         super().__init__()
 
 
 def problems(document: object) -> list[Problem]:
-    with pytest.raises(ConditionFailed) as refusal:
-        convert(Outer, document, ConditionFailed)
+    with pytest.raises(Rejected) as refusal:
+        convert(Outer, document, Rejected)
     assert refusal.value.__context__ is None
     return refusal.value.problems
 
 
 def test_a_document_that_fits_becomes_the_model() -> None:
     several = [{"low": 1}, ["x", "y"]]
-    made = convert(Outer, {"flag": True, "even": "ABCD", "several": several, "maybe": "b"}, ConditionFailed)
+    made = convert(Outer, {"flag": True, "even": "ABCD", "several": several, "maybe": "b"}, Rejected)
     assert made == Outer(flag=True, even=Even("abcd"), several=(Inner(low=1), ("x", "y")), given="b")
     assert isinstance(made.even, Even)
 
 
 def test_the_text_of_a_model_is_read_back_as_the_same() -> None:
-    made = convert(Outer, {"flag": False, "even": "ab", "inner": {"low": 3}, "maybe": "a"}, ConditionFailed)
+    made = convert(Outer, {"flag": False, "even": "ab", "inner": {"low": 3}, "maybe": "a"}, Rejected)
     assert json.loads(to_json(made)) == {
         "flag": False,
         "even": "ab",
         "inner": {"low": 3, "high": 9},
         "maybe": "a",
     }
-    assert convert(Outer, json.loads(to_json(made)), ConditionFailed) == made
+    assert convert(Outer, json.loads(to_json(made)), Rejected) == made
 
 
 def test_everything_is_told_at_once_in_the_order_of_the_model() -> None:

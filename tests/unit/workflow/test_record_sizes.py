@@ -210,7 +210,7 @@ def test_what_cannot_fit_is_not_started_by_a_webhook_either() -> None:
     assert door.executions.asked == ["otc-1"]
 
 
-def test_the_greatest_wish_becomes_a_record_and_waits_in_a_slot() -> None:
+def test_the_greatest_options_becomes_a_record_and_waits_in_a_slot() -> None:
     door = WebhookHarness()
     bench = door.bench
     definition = greatest(door, tables=1, length=10)

@@ -426,7 +426,7 @@ def test_what_comes_while_a_run_is_under_way_is_ignored_where_the_pipeline_skips
     assert "pending" not in (door.bench.table.get(SLOT) or {})
 
 
-def test_a_paused_pipeline_starts_nothing_and_keeps_the_wish() -> None:
+def test_a_paused_pipeline_starts_nothing_and_keeps_the_options() -> None:
     door = entrance(otc=job_definition(paused=True))
     reply = door.deliver()
     assert [status for _, status in runs(reply)] == ["joined"]

@@ -85,7 +85,7 @@ class CelonisClient:
         self._monotonic = monotonic
         self._timeouts = timeout
         self._reload = reload
-        self._gate = NoRateLimit() if rate_limiter is None else rate_limiter
+        self._rate_limiter = NoRateLimit() if rate_limiter is None else rate_limiter
         self._transport = Transport(session or make_session(), timeout, user_agent, clock)
         self._rate_limit: RateLimit | None = None
         self._requested_at: int | None = None
@@ -113,7 +113,7 @@ class CelonisClient:
     def ignoring_rate_limit(self) -> CelonisClient:
         """Return this client, over the same connections, for requests that no rate limiter of ours delays."""
         other = copy.copy(self)
-        other._gate = IgnoredRateLimit(self._gate)
+        other._rate_limiter = IgnoredRateLimit(self._rate_limiter)
         return other
 
     def close(self) -> None:
@@ -271,14 +271,14 @@ class CelonisClient:
         return self._judged(self._send(call, deadline), call)
 
     def _send(self, call: Call, deadline: Deadline) -> Answer:
-        self._gate.enter(call, deadline.remaining())
+        self._rate_limiter.enter(call, deadline.remaining())
         headers = self._auth.headers(deadline.remaining())
         began = self._monotonic()
         answer = self._transport.send(self._connection.base_url, call, headers, deadline.remaining())
         self._requested_at, self._answered_by = arrival(answer, self._monotonic() - began)
         self._rate_limit = rate_limit(answer)
         refused = answer.status == THROTTLED
-        self._gate.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)
+        self._rate_limiter.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)
         return answer
 
     def _judged(self, answer: Answer, call: Call) -> Answer:

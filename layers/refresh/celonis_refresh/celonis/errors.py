@@ -27,7 +27,7 @@ class _Required(TypedDict):
 
 
 class ErrorDetails(TypedDict, total=False):
-    """What the error envelope of an answer described."""
+    """What the error envelope of an answer says."""
 
     title: str | None
     detail: str | None

@@ -34,7 +34,7 @@ class NoRateLimit:
 
 
 class IgnoredRateLimit(Struct, frozen=True):
-    """For requests that cannot wait: they are sent at once, and what is answered is told ``rate_limiter``."""
+    """For requests that cannot wait: they are sent at once, and ``rate_limiter`` learns from the answers."""
 
     rate_limiter: RateLimiter
 

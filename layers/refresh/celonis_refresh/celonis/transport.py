@@ -25,7 +25,7 @@ from celonis_refresh.http_session import read_body
 FIRST_FINAL_STATUS = 200
 MAX_BODY = 8 * 1024 * 1024
 # NAT gateways forget a silent connection after minutes, and a function may have been frozen in between. A
-# POST into such a connection is lost in a way that cannot be told from one that was carried out.
+# POST into such a connection is lost in a way that cannot be distinguished from one that was carried out.
 MAX_IDLE = 20.0
 
 

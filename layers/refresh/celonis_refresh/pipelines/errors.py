@@ -30,7 +30,7 @@ class InvalidDefinition(InvalidInput):
 
 
 class InvalidTrigger(InvalidInput):
-    """The options for a run makes no sense: a wrong mode, a malformed input of an execution."""
+    """The options of a run are not valid: a wrong mode, a malformed input of an execution."""
 
 
 class UnknownPipeline(RefreshError):

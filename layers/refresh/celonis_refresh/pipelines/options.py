@@ -1,7 +1,7 @@
-"""What a trigger run_options for, and how run_options join into one.
+"""What a trigger asks a run to do, and how the options of several triggers are merged.
 
-A options says how much to extract (``mode``) and which tables to load, relative to the pipeline's definition,
-so that two run_options can be joined without it. Joining is commutative, associative and idempotent: whatever
+Options say how much to extract (``mode``) and which tables to load, relative to the pipeline's definition,
+so that they can be merged without it. Merging is commutative, associative and idempotent: whatever
 order deliveries arrive in, and however often, the run that follows covers all of them.
 """
 
@@ -53,7 +53,7 @@ class RunOptions(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def join(self, other: RunOptions) -> RunOptions:
-        """The least options that covers both."""
+        """Return the least options that cover both."""
         tables = self.tables | other.tables
         complete = self.complete or other.complete or _are_too_many(tables)
         as_defined = not complete and (self.as_defined or other.as_defined)
@@ -96,7 +96,7 @@ class RunOptions(Struct, frozen=True):
 
 
 def make_options(mode: object, tables: object, reasons: Sequence[Reason]) -> RunOptions:
-    """The options in a trigger's ``mode`` ("FULL", "DELTA", nothing) and ``tables`` (a list, "all", nothing).
+    """Return the options in a trigger's ``mode`` ("FULL", "DELTA", nothing) and ``tables`` (a list, "all", nothing).
 
     Raises ``InvalidTrigger`` naming the field; values are not repeated.
     """

@@ -1,4 +1,4 @@
-"""What a run does: the jobs and loads of a definition under a options."""
+"""What a run does: the jobs and loads of a definition under the options of a run."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _job(number: int, stage: int, step: JobStep, options: RunOptions) -> Planned
 
 
 def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -> PlannedLoad:
-    """``is_alone``: no other load takes run_options, so that every list of tables is one of this model."""
+    """``is_alone``: no other load takes options, so that every list of tables is one of this model."""
     if step.started_by == "job":
         options = AS_DEFINED  # what a job starts is not ours to shape
     return PlannedLoad(

@@ -1,4 +1,4 @@
-"""SharedRateLimiter less while little is left of a rate limit, so that nobody runs into it."""
+"""Fewer requests while little is left of a rate limit, so that no run exceeds it."""
 
 from __future__ import annotations
 

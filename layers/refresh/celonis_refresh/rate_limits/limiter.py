@@ -48,7 +48,7 @@ HINT = "The run continues automatically. If this happens often, raise poll.floor
 
 
 class SharedRateLimiter:
-    """The turns of one ``connection``, as a client's rate_limiter."""
+    """The turns of one ``connection``, as the rate limiter of a client."""
 
     def __init__(
         self, table: Table, connection: str, clock: Clock, sleep: Callable[[float], None] = time.sleep
@@ -100,7 +100,7 @@ class SharedRateLimiter:
         self._made += 1
 
     def _pause(self, call: Call, seconds: float) -> float:
-        """Seconds until a pause is over that this task was just reported of. Raises ``CelonisThrottled``."""
+        """Seconds until a pause is over that this task has just learned of. Raises ``CelonisThrottled``."""
         wait = max(0.0, self._hold - self._clock())
         if wait > min(LATER_PATIENCE, seconds - MIN_SECONDS):
             raise self._come_back(call)

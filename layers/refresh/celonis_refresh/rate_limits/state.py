@@ -86,7 +86,7 @@ class RateLimitState(Struct):
         self._set({"next": until, **_calm(calm)}, "#next < :next")
 
     def go_on(self, calm: float) -> None:
-        """RateLimitState are taken until ``calm``, unless it is later already."""
+        """Turns are taken until ``calm``, unless it is later already."""
         self._set(_calm(calm), "#calm < :calm")
 
     def slow_down(self, step: float) -> None:

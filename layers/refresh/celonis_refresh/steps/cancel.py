@@ -1,4 +1,4 @@
-"""StepCanceller what a run that ended early left behind at Celonis.
+"""Cancel what a run that ended early left behind at Celonis.
 
 A job is cancelled only when its run was stopped and a poll just before shows that ours is running. A run
 that failed was not stopped: what it started keeps running. No call is known that cancels a load: it is left

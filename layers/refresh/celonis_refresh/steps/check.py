@@ -179,12 +179,12 @@ class Check(Start):
         """Past the time-out: cancels what is ours and runs, and looks until it has ended."""
         if "stopping" not in self.state:
             self._may_cancel(ours_runs)
-            # Noted before it is sent: whoever comes after a crash knows whose cancel it was.
+            # Noted before it is sent: after a crash, the next task knows whose cancel it was.
             self.state["stopping"] = self.now()
             self.save()
         elif self.now() - float(self.state["stopping"]) >= STOP_SECONDS:
-            told = "was" if self.state.get("cancel_requested") else "could not be"
-            raise self.expired(f"It {told} asked to cancel and has not ended.")
+            requested = "was" if self.state.get("cancel_requested") else "could not be"
+            raise self.expired(f"Its cancellation {requested} requested, and it has not ended.")
         if not self.state.get("cancel_requested") and ours_runs:
             self._cancel()
         self.save()
@@ -220,11 +220,11 @@ class Check(Start):
         check = "Look at it in Celonis before you start the pipeline again."
         if status is OwnershipStatus.AMBIGUOUS:
             text = (
-                f"{subject}: more than one start was seen since ours was sent; which is ours cannot be told."
+                f"{subject}: more than one start was seen since ours was sent; which is ours cannot be determined."
             )
             return errors.StartAmbiguous(text, hint=check)
         if status is OwnershipStatus.TAKEN_OVER:
-            text = f"{subject}: somebody else's start took the place of ours before its end could be read."
+            text = f"{subject}: another user's start replaced ours before its end could be read."
             return errors.TakenOver(text, hint=check)
         if status is OwnershipStatus.NOT_STARTED:
             text = f"{subject}: the start was sent twice, and neither took place within {settle} s."

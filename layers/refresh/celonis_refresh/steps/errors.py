@@ -58,7 +58,7 @@ class ModelBusy(StepFailed):
 
 
 class StartAmbiguous(StepFailed):
-    """More than one execution began after the baseline: which is ours cannot be told."""
+    """More than one execution began after the baseline: which is ours cannot be determined."""
 
 
 class OutcomeUnproven(StepFailed):

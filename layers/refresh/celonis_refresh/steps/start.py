@@ -323,7 +323,7 @@ class Start(Step):
             return self._take_back(refused)
         busy = refused.status == 409 or self._is_busy()
         if self.state["posts"] > 1:
-            # The first start came very late, or another user's execution runs: no poll tells these apart.
+            # The first start came very late, or another user's execution runs: no poll distinguishes these.
             self.state |= {"trouble": refused.message, "evidence": Evidence(absent=True).to_json()}
             self.state |= {} if busy else {"rejected": str(refused)}
             self.save()

@@ -175,7 +175,7 @@ class Step:
         trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
         message = f"{text} (last: {trouble})." if trouble else f"{text}."
         if is_started(self.state) and self.state.get("status"):
-            message += f" Celonis tells {self.state['status']}."
+            message += f" Its last status was {self.state['status']}."
         hint = "Give it a longer timeout, or see in Celonis what holds it up."
         return self.work.timed_out(f"{message} {found}".strip(), hint=hint)
 

@@ -1,4 +1,4 @@
-"""TriggerAcceptor triggers: read against the pipeline's definition, then claimed or joined."""
+"""Accept triggers: read against the pipeline's definition, then claimed or joined."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from celonis_refresh.timing import Clock, Deadline, iso
 
 
 class Trigger(Struct, frozen=True):
-    """A options for a pipeline to run, as it came in. ``pipeline``: a name, or an inline definition.
+    """A request to run a pipeline, as it came in. ``pipeline``: a name, or an inline definition.
 
-    ``by``: who run_options (a source, ``execution``, ``api``); ``text``: why, in a few words.
+    ``by``: who asks (a source, ``execution``, ``api``); ``text``: why, in a few words.
     """
 
     pipeline: str | Mapping[str, Any]

@@ -76,7 +76,7 @@ class Record(TypedDict):
 
 
 class Waiting(TypedDict):
-    """A run that has not begun; ``behind``: the one running, null where a pause is or was."""
+    """A run that has not begun; ``waiting_for_run``: the current run, null where a pause is or was."""
 
     run_id: str
     pipeline: str

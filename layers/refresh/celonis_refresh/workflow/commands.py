@@ -165,7 +165,7 @@ class RunCommands(Struct, frozen=True):
     def _drop(
         self, pipeline: str, slot: Mapping[str, Any], caller: str, deadline: Deadline
     ) -> Mapping[str, Any]:
-        """Gives up what waits in a slot: its run id and options. The log alone tells of it afterwards."""
+        """Give up what waits in a slot: its run id and options. Only the log shows it afterwards."""
         pending: Mapping[str, Any] = slot["pending"]
         try:
             self.table.update(drop_waiting(self.table, pipeline, slot), deadline)

@@ -34,7 +34,7 @@ TABLES: Final = {
         {"enum": ["all", None]},
     ]
 }
-"""What a trigger's mode and tables may be; ``run_options`` checks it."""
+"""What a trigger's mode and tables may be; ``make_options`` checks it."""
 ASSUMED_ROLE: Final = re.compile(
     r"arn:(?P<partition>[^:]+):sts::(?P<account>[0-9]*):assumed-role/(?P<role>[^/]+)/[^/]+"
 )

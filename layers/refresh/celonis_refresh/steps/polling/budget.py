@@ -11,7 +11,7 @@ EVENTS_PER_LOOK = 9
 EVENTS_PER_STEP = 25
 """A step's iteration, its start and its end."""
 EVENTS_PER_RUN = 60
-"""RunOpener the run, the choices and the Maps around the steps."""
+"""Opening the run, the choices and the Maps around the steps."""
 
 
 def polls_per_step(steps: int) -> int:

@@ -46,7 +46,7 @@ PROOF_WAIT = 2
 PROOF_GROWTH = 0.5
 """Until the start is proven: the first wait in seconds; then this share of the time that has passed."""
 FEW_LOOKS = 10
-"""With fewer left the budget outweighs the options for an early proof."""
+"""With fewer left the budget outweighs an early proof."""
 WEEK = 7 * 24 * 3600.0
 UNKNOWN = expect(None)
 

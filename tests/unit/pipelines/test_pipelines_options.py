@@ -1,4 +1,4 @@
-"""What a trigger may options for, and how two run_options become one."""
+"""What a trigger may ask for, and how the options of two triggers are merged."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_the_earliest_reasons_are_kept_and_each_once() -> None:
 @pytest.mark.parametrize(
     ("numbers", "merged"), [((1,), False), ((1, 1), False), ((1, 2), True), ((1, 2, 1), True)]
 )
-def test_a_wish_knows_whether_several_triggers_were_merged(numbers: tuple[int, ...], merged: bool) -> None:
+def test_a_options_knows_whether_several_triggers_were_merged(numbers: tuple[int, ...], merged: bool) -> None:
     whole = RunOptions()
     for number in numbers:
         whole = whole.join(make_options(None, None, [reason(number)]))
@@ -220,7 +220,7 @@ def test_tables_of_a_pipeline_with_a_load_of_its_own_are_taken() -> None:
     check_applicable("otc", job_loads(), make_options("FULL", None, []))
 
 
-def test_the_json_of_a_wish_is_what_the_record_shows() -> None:
+def test_the_json_of_a_options_is_what_the_record_shows() -> None:
     joined = make_options("FULL", ["VBAK"], [reason(2)]).join(make_options(None, ["VBAP"], [reason(1)]))
     at, by = "2026-01-01T00:00:00.000Z", "erp"
     assert joined.to_json() == {
