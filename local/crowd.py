@@ -20,7 +20,7 @@ SERVED_AT_ONCE = 10
 """Of those; the others wait, and their time has not begun. In AWS each would have a processor of its own."""
 TASKS_AT_ONCE = 4
 """Of the executions, and of events, meanwhile: they have time."""
-PATIENCE = 120.0
+MAX_WAIT = 120.0
 """Seconds that a sender waits here: on a slow machine, requests wait for each other."""
 TRIES = 2
 """Of a delivery that is answered with a 503: the second is what counts."""
@@ -41,7 +41,7 @@ def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """What a sender was told in the end, and when (seconds since 1970); what it was told before that.
 
     ``seconds``: of the slowest of its answers.
@@ -69,7 +69,7 @@ class Crowd:
         self._own = threading.local()
         self._connections: list[HTTPConnection] = []
 
-    def deliver(self, deliveries: Iterable[tuple[str, int]]) -> list[Told]:
+    def deliver(self, deliveries: Iterable[tuple[str, int]]) -> list[Reported]:
         """Sends every delivery (source and number), ``AT_ONCE`` at a time."""
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -78,7 +78,7 @@ class Crowd:
             for connection in self._connections:
                 connection.close()
 
-    def _deliver(self, source: str, number: int) -> Told:
+    def _deliver(self, source: str, number: int) -> Reported:
         body, headers = self._signed(number)
         before: list[int] = []
         slowest = 0.0
@@ -90,14 +90,14 @@ class Crowd:
             text = answer.read()
             slowest = max(slowest, time.perf_counter() - began)
             if answer.status != UNAVAILABLE or len(before) + 1 == TRIES:
-                return Told(answer.status, json.loads(text), time.time(), tuple(before), slowest)
+                return Reported(answer.status, json.loads(text), time.time(), tuple(before), slowest)
             before.append(answer.status)
             time.sleep(float(answer.headers.get("retry-after") or 1))
 
     def _connection(self) -> HTTPConnection:
         """One for each sender; a client that does more would take a tenth of what it all costs."""
         if not hasattr(self._own, "connection"):
-            self._own.connection = HTTPConnection(self._address, timeout=PATIENCE)
+            self._own.connection = HTTPConnection(self._address, timeout=MAX_WAIT)
             self._connections.append(self._own.connection)
         connection: HTTPConnection = self._own.connection
         return connection

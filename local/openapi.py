@@ -168,9 +168,9 @@ def _responses(operation: Operation, schemas: Json) -> Json:
     made = {status: _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()}
     if operation.name == "Webhook":
         made[200]["content"]["text/xml"] = {"schema": {"type": "string"}}
-    told, turned_away = _schema(shapes.ErrorBody, schemas), _schema(shapes.RefusedRequest, schemas)
-    either = {"anyOf": [told, turned_away]}
-    made |= {status: _answer(either if status in BOTH else told) for status in operation.errors}
+    reported, turned_away = _schema(shapes.ErrorBody, schemas), _schema(shapes.RefusedRequest, schemas)
+    either = {"anyOf": [reported, turned_away]}
+    made |= {status: _answer(either if status in BOTH else reported) for status in operation.errors}
     made |= {status: _answer(either, why) for status, why in ANYWHERE.items()}
     needed = {status: why for status, why in GATEWAY.items() if status != 403 or not operation.is_open}
     made |= {status: _answer(turned_away, why) for status, why in needed.items()}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-PATIENCE = 60.0
+MAX_WAIT = 60.0
 """Seconds that something may take before it counts as never; nearly all takes less than five."""
 LOOK_SECONDS = 0.05
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def until(
-    found: Callable[[], T | None], what: str, seconds: float = PATIENCE, pause: float = LOOK_SECONDS
+    found: Callable[[], T | None], what: str, seconds: float = MAX_WAIT, pause: float = LOOK_SECONDS
 ) -> T:
     """What ``found`` gives once that is true. Raises ``TimeoutError`` after ``seconds``."""
     end = time.monotonic() + seconds

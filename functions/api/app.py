@@ -28,7 +28,7 @@ def _requests() -> RunRequests:
 
 
 @cache
-def _steering() -> RunCommands:
+def _commands() -> RunCommands:
     table = wiring.table()
     return RunCommands(
         table=table,
@@ -64,24 +64,24 @@ def show_run(run_id: str) -> dict[str, Any]:
 def cancel_run(run_id: str) -> tuple[dict[str, Any], int]:
     request = read_cancel(_body())
     deadline = wiring.deadline(app.lambda_context)
-    response = _steering().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
+    response = _commands().cancel(run_id, _caller(), deadline, drop_pending=request.drop_pending)
     return response, HTTPStatus.OK if response["status"] == "dropped" else HTTPStatus.ACCEPTED
 
 
 @app.post("/runs/<run_id>/retry")
 def retry_run(run_id: str) -> tuple[dict[str, Any], int]:
-    response = _steering().retry(run_id, _caller(), wiring.deadline(app.lambda_context))
+    response = _commands().retry(run_id, _caller(), wiring.deadline(app.lambda_context))
     return response, HTTPStatus.OK if response.get("duplicate") else HTTPStatus.ACCEPTED
 
 
 @app.get("/pipelines")
 def list_pipelines() -> dict[str, Any]:
-    return _steering().list_pipelines()
+    return _commands().list_pipelines()
 
 
 @app.get("/pipelines/<name>")
 def show_pipeline(name: str) -> dict[str, Any]:
-    return _steering().show_pipeline(name)
+    return _commands().show_pipeline(name)
 
 
 @app.not_found

@@ -11,9 +11,9 @@ from celonis_refresh.workflow.open import Execution, Opened, RunOpener
 
 
 @cache
-def _opening() -> RunOpener:
+def _opener() -> RunOpener:
     tables = ModelTables(wiring.client_for, time.time)
-    return RunOpener(wiring.tasks().means, wiring.accepting(), tables, time.time)
+    return RunOpener(wiring.tasks().context, wiring.accepting(), tables, time.time)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -21,4 +21,4 @@ def handler(event: dict[str, Any], context: wiring.LambdaContext) -> Opened:
     execution = Execution(**event["execution"])
     logger.append_keys(run_id=execution.name)
     with wiring.naming_pipelines():
-        return _opening().open(event["input"], execution, wiring.deadline(context))
+        return _opener().open(event["input"], execution, wiring.deadline(context))

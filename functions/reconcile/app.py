@@ -13,7 +13,7 @@ from celonis_refresh.workflow.reconcile import Reconciler
 
 
 @cache
-def _reconciling() -> Reconciler:
+def _reconciler() -> Reconciler:
     return Reconciler(
         table=wiring.table(),
         records=wiring.records(),
@@ -28,7 +28,7 @@ def _reconciling() -> Reconciler:
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, list[str]]:  # noqa: ARG001
-    findings = asdict(_reconciling().reconcile(wiring.deadline(context)))
+    findings = asdict(_reconciler().reconcile(wiring.deadline(context)))
     if findings["failed"]:
         count("ReconcileFailures", len(findings["failed"]))
     logger.info("reconciled", extra={kind: names for kind, names in findings.items() if names})

@@ -15,8 +15,8 @@ from celonis_refresh.observability import count, logger
 from celonis_refresh.responses import answer, answering
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
-from celonis_refresh.workflow import webhook as triggering
 from celonis_refresh.workflow.model_tables import KEPT_SECONDS, ModelTables
+from celonis_refresh.workflow.webhook import WebhookHandler
 from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
 
 SOURCE_SECONDS = 60
@@ -30,11 +30,11 @@ and a request that is not authentic are not counted: anybody can cause them."""
 
 
 @cache
-def _triggering() -> triggering.WebhookHandler:
+def _webhook_handler() -> WebhookHandler:
     known = SourceCache(wiring.parameters(), time.time)
     sources = TtlCache(known.source, SOURCE_SECONDS, time.time, is_transient_error)
     secrets = webhook_secrets(wiring.stored_secrets().webhook, time.time)
-    return triggering.WebhookHandler(
+    return WebhookHandler(
         source=sources.get,
         secrets=secrets.get,
         refreshed_secrets=secrets.refresh_if_allowed,
@@ -56,7 +56,7 @@ def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, A
     arrived = event["requestContext"]["timeEpoch"] / 1000
     given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), wiring.deadline(context))
     try:
-        reply = _triggering().receive(source, from_api_gateway(event), given)
+        reply = _webhook_handler().receive(source, from_api_gateway(event), given)
     except RefreshError as error:
         if error.name in UNUSABLE:
             count("ConfigurationErrors", source=source[:LONGEST_NAME])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from local.bench.service import Service, serving
 from local.bench.watching import most
 from local.celonis.setups import RateLimit
-from local.crowd import Crowd, Told, crowd_settings
+from local.crowd import Crowd, Reported, crowd_settings
 from local.waiting import until
 
 DELIVERIES = 1000
@@ -36,7 +36,7 @@ OPEN = {"", "OPENING", "RUNNING"}
 class Burst:
     """``covered``: deliveries whose run succeeded; ``executions``: what Celonis was really told to run."""
 
-    told: list[Told]
+    reported: list[Reported]
     covered: int
     executions: int
 
@@ -45,8 +45,8 @@ class Burst:
         more than the two times that it should. ``slowest_answer_s``: of all deliveries."""
         is_right = self.executions == 2
         return {
-            "burst_ok": round(self.covered / len(self.told), 4) if is_right else 0.0,
-            "slowest_answer_s": round(max(one.seconds for one in self.told), 2),
+            "burst_ok": round(self.covered / len(self.reported), 4) if is_right else 0.0,
+            "slowest_answer_s": round(max(one.seconds for one in self.reported), 2),
         }
 
 
@@ -81,15 +81,15 @@ def burst(service: Service) -> Burst:
     job = service.job(LONG)
     pipeline = service.pipeline(job, poll={"floor": 1}, settle=2)
     source = service.source(pipeline)
-    told = _crowd(service).deliver((source, number) for number in range(DELIVERIES))
+    reported = _crowd(service).deliver((source, number) for number in range(DELIVERIES))
     lane = service.celonis.model.jobs[job]
     until(lambda: bool(lane.works), "the start of the first job")
     lane.change(seconds=0.5)
     service.finish(job)
-    runs = {one.run_id for one in told} - {""}
+    runs = {one.run_id for one in reported} - {""}
     until(lambda: not _under_way(service, runs), "the end of the runs", END_SECONDS)
     succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
-    return Burst(told, sum(one.run_id in succeeded for one in told), len(lane.works))
+    return Burst(reported, sum(one.run_id in succeeded for one in reported), len(lane.works))
 
 
 def together(service: Service) -> Together:
@@ -100,8 +100,8 @@ def together(service: Service) -> Together:
     model = service.celonis.model
     model.settings = replace(model.settings, rate_limit=ALLOWED)
     most_at_once = most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
-    told = _crowd(service).deliver((source, number) for number, source in enumerate(sources))
-    runs = {one.run_id for one in told} - {""}
+    reported = _crowd(service).deliver((source, number) for number, source in enumerate(sources))
+    runs = {one.run_id for one in reported} - {""}
     with contextlib.suppress(TimeoutError):
         until(lambda: not _under_way(service, runs), "the end of the runs", TOGETHER_SECONDS)
     answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])

@@ -10,7 +10,7 @@ from local.celonis.answers import Answer, as_json, error, nothing
 from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
 from local.celonis.requests_in import Request, Route, route
-from local.celonis.starts import StartRequest, Start
+from local.celonis.starts import Start, StartRequest
 from local.celonis.work import Execution, Load, Operation
 
 MODES = ("FULL", "DELTA")

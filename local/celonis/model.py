@@ -13,8 +13,8 @@ from collections.abc import Callable
 from local.celonis.agenda import Agenda, Armed, When
 from local.celonis.lanes import Job, Model
 from local.celonis.setups import JobSetup, ModelSetup, Settings
-from local.celonis.starts import StartRequest, Place, Start, new_execution, new_load
-from local.celonis.work import Execution, Phase, Operation
+from local.celonis.starts import Place, Start, StartRequest, new_execution, new_load
+from local.celonis.work import Execution, Operation, Phase
 
 LaneOf = Job | Model
 

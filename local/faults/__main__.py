@@ -70,7 +70,7 @@ def _results(environment: Environment, pace: Pace, cases: Sequence[Case], at_onc
         group = [(number, case) for number, case in numbered if case.quiet is is_quiet]
         with ThreadPoolExecutor(threads, thread_name_prefix="case") as pool:
             # Those that take longest are begun first.
-            longest = sorted(group, key=lambda pair: -pair[1].patience)
+            longest = sorted(group, key=lambda pair: -pair[1].max_wait)
             futures = {
                 number: pool.submit(_paced, environment, pace, case, number) for number, case in longest
             }
@@ -108,10 +108,12 @@ def _no_secret(environment: Environment) -> Result:
     began = time.monotonic()
     environment.stack.settle()
     texts = leaks.written(environment)
-    told = leaks.found(texts, leaks.secrets_of(environment))
-    told += [f"nothing is known of the {place}" for place in leaks.unseen(texts)]
+    reported = leaks.found(texts, leaks.secrets_of(environment))
+    reported += [f"nothing is known of the {place}" for place in leaks.unseen(texts)]
     got = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
-    return Result("a secret in anything that was written", "none", got, time.monotonic() - began, tuple(told))
+    return Result(
+        "a secret in anything that was written", "none", got, time.monotonic() - began, tuple(reported)
+    )
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class Case:
     overlaps: bool = False
     assumption: bool = False
     quiet: bool = False
-    patience: float = 200.0
+    max_wait: float = 200.0
 
     def but(self, **changes: Any) -> Case:
         """The same case with other fields."""

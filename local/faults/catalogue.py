@@ -15,11 +15,11 @@ from local.faults.suites import (
     ends,
     inner_loads,
     lost,
+    other_users,
     reconciled,
     refused,
     shapes,
     sign_in,
-    somebody_else,
     stale,
     stops,
     timeouts,
@@ -27,7 +27,7 @@ from local.faults.suites import (
 )
 
 THEMES = (
-    *(stale, shapes, lost, answers, refused, sign_in, ends, busy, somebody_else),
+    *(stale, shapes, lost, answers, refused, sign_in, ends, busy, other_users),
     *(together, timeouts, inner_loads, stops, ended, crashes, aws_errors, asked, reconciled),
 )
 

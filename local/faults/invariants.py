@@ -46,7 +46,7 @@ def complaints(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
     for run in runs:
         yield from _one_end(scenario, run)
         yield from _whole_record(run)
-        yield from _told(scenario, run)
+        yield from _reported(scenario, run)
         if not scenario.case.assumption:
             yield from _only_its_own(scenario, run)
     yield from _short_histories(scenario)
@@ -90,8 +90,8 @@ def _whole_record(run: Json) -> Iterator[str]:
     if "\n" in str(run.get("outcome", "")):
         yield f"the outcome of {run['run_id']} has more than one line"
     for step, state in run.get("steps", {}).items():
-        told = STARTED[step.partition("-")[0]]
-        if "sent_by" in state and (missing := [name for name in told if state.get(name) is None]):
+        reported = STARTED[step.partition("-")[0]]
+        if "sent_by" in state and (missing := [name for name in reported if state.get(name) is None]):
             yield f"{step} of {run['run_id']} lacks {', '.join(missing)}"
         if "outcome" in state and not state.get("ended_at"):
             yield f"{step} of {run['run_id']} ended, and nobody knows when"
@@ -104,12 +104,12 @@ def _short_histories(scenario: Scenario) -> Iterator[str]:
             yield f"execution {execution.name} has a history of {events} events"
 
 
-def _told(scenario: Scenario, run: Json) -> Iterator[str]:
+def _reported(scenario: Scenario, run: Json) -> Iterator[str]:
     about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
-    told = [text for text in scenario.environment.notices() if about in text]
-    if run["status"] == "SUCCEEDED" and told:
+    reported = [text for text in scenario.environment.notices() if about in text]
+    if run["status"] == "SUCCEEDED" and reported:
         yield f"somebody was told of run {run['run_id']}, which succeeded"
-    if run["status"] != "SUCCEEDED" and not told:
+    if run["status"] != "SUCCEEDED" and not reported:
         yield f"nobody was told of run {run['run_id']}"
 
 
@@ -138,12 +138,12 @@ def _only_its_own(scenario: Scenario, run: Json) -> Iterator[str]:
 
 
 def _words(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
-    told = [str(run.get("outcome", "")) for run in runs]
-    told += [str(step.get("message", "")) for run in runs for step in run.get("steps", {}).values()]
-    told += [str(one.cause) for one in scenario.executions() if one.cause]
+    reported = [str(run.get("outcome", "")) for run in runs]
+    reported += [str(step.get("message", "")) for run in runs for step in run.get("steps", {}).values()]
+    reported += [str(one.cause) for one in scenario.executions() if one.cause]
     for words in scenario.case.says:
-        if not any(words in text for text in told):
-            yield f"nothing says {words!r}, but: {' | '.join(filter(None, told))}"
+        if not any(words in text for text in reported):
+            yield f"nothing says {words!r}, but: {' | '.join(filter(None, reported))}"
 
 
 def _freed(scenario: Scenario) -> Iterator[str]:

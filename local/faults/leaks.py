@@ -43,12 +43,12 @@ def secrets_of(environment: Environment) -> list[str]:
 
 def found(texts: Texts, secrets: Sequence[str]) -> list[str]:
     """Where one of the secrets stands; the secret itself is not repeated."""
-    told = []
+    reported = []
     for place, lines in texts.items():
         whole = "\n".join(lines)
         hits = [secret for secret in secrets if secret in whole]
-        told += [f"a secret ({secret.partition('-')[0]}) stands in the {place}" for secret in hits]
-    return told
+        reported += [f"a secret ({secret.partition('-')[0]}) stands in the {place}" for secret in hits]
+    return reported
 
 
 def unseen(texts: Texts) -> list[str]:

@@ -122,8 +122,10 @@ class Scenario(Seen):
     def deliver(self, delivery: str = "1", source: str = "") -> Json:
         """One webhook of the case's source, or another: status and body of the answer."""
         answer = self.environment.post_webhook(source or self.name, f"{self.name}-{delivery}")
-        told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
-        return {"status": answer.status_code, "body": told}
+        reported = (
+            answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
+        )
+        return {"status": answer.status_code, "body": reported}
 
     def deliver_unhurried(self, delivery: str = "1") -> int:
         """As :meth:`deliver`, to a trigger that has time for everything; the status of the answer."""

@@ -106,10 +106,10 @@ class Seen:
 
         What a failed run left may take a little longer; what should have been cancelled, far longer.
         """
-        end = time.monotonic() + self.case.patience
+        end = time.monotonic() + self.case.max_wait
         while left := next(self._under_way(), None):
             if time.monotonic() > end:
-                self.complaints.append(f"after {self.case.patience:g} s: {left}")
+                self.complaints.append(f"after {self.case.max_wait:g} s: {left}")
                 return
             time.sleep(LOOK_SECONDS)
         end = time.monotonic() + LEFT_SECONDS

@@ -83,7 +83,9 @@ class Team:
         if outcome is None:
             return
         platform = self.celonis.model
-        platform.start(lane, StartRequest(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY)
+        platform.start(
+            lane, StartRequest(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY
+        )
         lane.stale_reads = dict.fromkeys(lane.stale_reads, 0)
 
     def started(self, *lanes: str) -> list[Json]:

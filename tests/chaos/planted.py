@@ -71,7 +71,7 @@ def lease_freed_early() -> Iterator[None]:
 
     def go_on(self: Check, ownership: Ownership, observation: Observation) -> Progress:
         progress = real(self, ownership, observation)
-        self.means.leases.free(self.run.run_id, self.work.lease, self.deadline)
+        self.context.leases.free(self.run.run_id, self.target.lease, self.deadline)
         return progress
 
     with patch.object(Check, "_go_on", go_on):
@@ -116,7 +116,7 @@ def sent_mark_after_the_post() -> Iterator[None]:
 def notified_before_it_is_sent() -> Iterator[None]:
     """The record says that a notification was sent before it is."""
 
-    def tell(self: RunCloser, run: Run, deadline: Deadline) -> None:
+    def report(self: RunCloser, run: Run, deadline: Deadline) -> None:
         if run.status == "SUCCEEDED" or run.item.get("notified_at"):
             return
         notified = self.table.set(
@@ -125,7 +125,7 @@ def notified_before_it_is_sent() -> Iterator[None]:
         self.table.transact([notified, self.table.remove(f"notice#{run.run_id}", "")], deadline)
         self.publish(run.run_id, "", {"run_id": run.run_id})
 
-    with patch.object(RunCloser, "_notify", tell):
+    with patch.object(RunCloser, "_notify", report):
         yield
 
 
@@ -154,7 +154,7 @@ def lost_answer_posted_again() -> Iterator[None]:
 
     def after(self: Start, lost: Any) -> Progress:
         try:
-            answer: StartAnswer = self.work.post(self.seconds(20.0))
+            answer: StartAnswer = self.target.post(self.seconds(20.0))
         except RefreshError:
             return real(self, lost)
         return self._after_answer(answer)

@@ -535,9 +535,9 @@ class Simulation:
                 label,
                 lambda by: self.service.steering.cancel(run_id, CALLER, by, drop_pending=action.drop_pending),
             )
-            self._told("cancel", run_id, answer)
+            self._reported("cancel", run_id, answer)
 
-    def _told(self, kind: str, run_id: str, answer: Any) -> None:
+    def _reported(self, kind: str, run_id: str, answer: Any) -> None:
         found = answer if isinstance(answer, dict) else None
         runs_on = run_id in self.service.executions.running()
         self.played.commands.append(Command(self.clock.now, kind, run_id, found, runs_on))
@@ -559,7 +559,7 @@ class Simulation:
             answer = self._asked(
                 "api", f"retry {run_id}", lambda by: self.service.steering.retry(run_id, CALLER, by)
             )
-            self._told("retry", run_id, answer)
+            self._reported("retry", run_id, answer)
 
         self.join([self.spawn(ask, f"retry {run_id}") for _ in range(action.copies)])
         for _ in range(3 if action.resent else 0):

@@ -89,9 +89,9 @@ class Wire:
                 raise failures.pop(0)
             return _response(request, 200, self._operations[operation](body))
         except ClientError as error:
-            told: Json = dict(error.response)
-            more = {name: told[name] for name in told if name in ("Item", "CancellationReasons")}
-            return _response(request, 400, {"__type": told["Error"]["Code"]} | more)
+            reported: Json = dict(error.response)
+            more = {name: reported[name] for name in reported if name in ("Item", "CancellationReasons")}
+            return _response(request, 400, {"__type": reported["Error"]["Code"]} | more)
         except Failure as failure:
             return _response(request, failure.status, {"__type": failure.code, **failure.more})
 

@@ -112,7 +112,7 @@ class Lags:
 
 
 @dataclass(frozen=True)
-class Somebody:
+class AnotherUser:
     """Somebody else's start, ``delay`` seconds after ours took effect or was first shown by a look."""
 
     after: Literal["effect", "shown"]
@@ -129,7 +129,7 @@ class Lane:
     shows: Shows = field(default_factory=Shows)
     lags: Lags = field(default_factory=Lags)
     starts: list[Start] = field(default_factory=list)
-    somebody: list[Somebody] = field(default_factory=list)
+    another_user: list[AnotherUser] = field(default_factory=list)
     busy: Busy = "refuse"
     others_wait: bool = True
     queue: float = 0.0
@@ -158,8 +158,8 @@ class Lane:
 
     def _follow(self, after: str, at: float) -> None:
         """Somebody starts something once ours took effect or was shown."""
-        for one in [other for other in self.somebody if other.after == after]:
-            self.somebody.remove(one)
+        for one in [other for other in self.another_user if other.after == after]:
+            self.another_user.remove(one)
             begins = at + one.delay
             if self.others_wait:
                 begins = max([begins, *(start.ended_at for start in self.starts)])

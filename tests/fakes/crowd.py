@@ -106,9 +106,9 @@ class Crowd:
             yield slept + LATENCY * self.random.uniform(0.5, 1.5)
             within, headers = self.window.admit(self.limit)
             self.answers.append((self.clock.now, not within))
-            told = [float(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")]
-            limit = RateLimit(int(told[0]), int(told[1]), told[2])
-            rate_limiter.answered(limit, None if within else told[2])
+            reported = [float(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")]
+            limit = RateLimit(int(reported[0]), int(reported[1]), reported[2])
+            rate_limiter.answered(limit, None if within else reported[2])
             if not within:
-                return told[2]
+                return reported[2]
         return None

@@ -8,5 +8,5 @@ import socket
 
 def hung_up(connection: socket.socket, seconds: float) -> bool:
     """Lets so much time pass before a server goes on; less if the client hangs up, and that is told."""
-    told, _, _ = select.select([connection], [], [], seconds)
-    return bool(told)
+    reported, _, _ = select.select([connection], [], [], seconds)
+    return bool(reported)

@@ -414,8 +414,8 @@ class Claiming(RuleBasedStateMachine):
             self.end(pipeline)
         self.check_deliveries(list(self.model.deliveries))
         assert list(self.fake.documents("batch#")) == []
-        told = {promise.run_id for promise in self.model.promises}
-        assert told == {item["run_id"] for item in self.fake.documents("run#")}
+        reported = {promise.run_id for promise in self.model.promises}
+        assert reported == {item["run_id"] for item in self.fake.documents("run#")}
         assert not any("pending" in item for item in self.fake.documents("slot#"))
 
 

@@ -62,7 +62,7 @@ class Delivery:
 
     pipelines: list[str]
     options: RunOptions
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
 
 
 class Endings(RuleBasedStateMachine):
@@ -74,7 +74,7 @@ class Endings(RuleBasedStateMachine):
         self.executions = FakeExecutions()
         self.promises: list[Promise] = []
         self.deliveries: dict[str, Delivery] = {}
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.paused: set[str] = set()
         self.count = 0
         bench = self.bench
@@ -86,7 +86,7 @@ class Endings(RuleBasedStateMachine):
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.executions.hook("Publish", "before")
-        self.told.append(str(facts["run_id"]))
+        self.reported.append(str(facts["run_id"]))
         self.executions.hook("Publish", "after")
 
     def _next(self, what: str) -> str:
@@ -104,7 +104,7 @@ class Endings(RuleBasedStateMachine):
             may_join=may_join,
         )
 
-    def _wish(self, mode: Mode | None, names: frozenset[str]) -> RunOptions:
+    def _options(self, mode: Mode | None, names: frozenset[str]) -> RunOptions:
         reason = Reason(iso(self.bench.clock()), self._next("trigger"), "test", "")
         return RunOptions(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
 
@@ -126,12 +126,12 @@ class Endings(RuleBasedStateMachine):
         return acceptance
 
     def _note(self, acceptance: Acceptance, options: RunOptions, delivery: str | None, at: float) -> None:
-        told = [result.run_id for result in acceptance.results]
+        reported = [result.run_id for result in acceptance.results]
         if delivery:
             known = self.deliveries[delivery]
-            assert known.told in ([], told), "the same delivery was told other runs"
-            assert not (known.told and not acceptance.duplicate), "a delivery was accepted twice"
-            known.told = told
+            assert known.reported in ([], reported), "the same delivery was told other runs"
+            assert not (known.reported and not acceptance.duplicate), "a delivery was accepted twice"
+            known.reported = reported
         for result in acceptance.results:
             joined = result.status == "joined" and not acceptance.duplicate
             self.promises.append(Promise(result.pipeline, options, result.run_id, at, joined))
@@ -140,7 +140,7 @@ class Endings(RuleBasedStateMachine):
     def accept(
         self, pipelines: list[str], mode: Mode | None, wanted: frozenset[str], delivery: str | None
     ) -> None:
-        options = self._wish(mode, wanted)
+        options = self._options(mode, wanted)
         if delivery:
             known = self.deliveries.setdefault(delivery, Delivery(pipelines, options))
             pipelines, options = known.pipelines, known.options
@@ -153,7 +153,7 @@ class Endings(RuleBasedStateMachine):
     def _accept_alone(self, pipeline: str) -> None:
         slot = self.bench.dynamodb.document(keys.slot(pipeline))
         waits = slot.get("pending", {}).get("run_id")
-        options, at = self._wish(None, frozenset()), self.bench.clock()
+        options, at = self._options(None, frozenset()), self.bench.clock()
         claim = self._claim(pipeline, options, may_join=False)
         refusal = ""
         try:
@@ -217,7 +217,7 @@ class Endings(RuleBasedStateMachine):
         if run_id is None or self.bench.dynamodb.before != self.quiet:
             return
         self._end(run_id, status)
-        options = self._wish(mode, frozenset())
+        options = self._options(mode, frozenset())
         self._meanwhile(calls, lambda: self._accept(pipelines, options, None))
         self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
         self.calm()
@@ -231,7 +231,7 @@ class Endings(RuleBasedStateMachine):
             return
         self._end(run_id, "SUCCEEDED")
         self._meanwhile(calls, lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
-        self._dying(lambda: self._accept(pipelines, self._wish(mode, frozenset()), None))
+        self._dying(lambda: self._accept(pipelines, self._options(mode, frozenset()), None))
         self.calm()
 
     def _meanwhile(self, calls: int, act: Callable[[], object]) -> None:
@@ -355,7 +355,7 @@ class Endings(RuleBasedStateMachine):
             run = Run(item)
             assert not run.is_open, f"{run.run_id} never ended"
             assert run.run_id in self.executions.known, f"{run.run_id} was never started"
-            assert run.status is RunStatus.SUCCEEDED or run.run_id in self.told, (
+            assert run.status is RunStatus.SUCCEEDED or run.run_id in self.reported, (
                 f"nobody heard of {run.run_id}"
             )
         assert all(self.bench.dynamodb.document(keys.run(promise.run_id)) for promise in self.promises)

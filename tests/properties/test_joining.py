@@ -1,4 +1,4 @@
-"""Wishes join into one that covers them all, whatever order they come in and however often."""
+"""Options are merged into ones that cover them all, whatever order they come in and however often."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_neither_order_nor_repetition_matters(several: list[RunOptions], data: s
 
 @examples(60)
 @given(pipelines(), run_options, run_options)
-def test_the_joined_wish_extracts_what_each_options_extracts(
+def test_the_merged_options_extract_what_each_extracts(
     pipeline: Pipeline, one: RunOptions, other: RunOptions
 ) -> None:
     whole = make_plan(pipeline.definition, one.join(other)).jobs
@@ -78,7 +78,7 @@ def _reason(number: int) -> Reason:
 
 @examples(250)
 @given(pipelines(), st.lists(single_options, min_size=2, max_size=3))
-def test_the_joined_wish_loads_what_each_options_loads(pipeline: Pipeline, several: list[RunOptions]) -> None:
+def test_the_merged_options_load_what_each_loads(pipeline: Pipeline, several: list[RunOptions]) -> None:
     """Those that alone would fail, for an unknown table, do not fail the others."""
     several = [replace(each, reasons=(_reason(number),)) for number, each in enumerate(several)]
     whole = pipeline.loads(joined(several))

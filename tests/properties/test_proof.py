@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.celonis import Lost, Shows, Somebody
+from tests.fakes.celonis import AnotherUser, Lost, Shows
 from tests.fakes.search import examples
 from tests.properties.worlds import (
     SETTLE,
     World,
+    another_user,
     atomic,
     befores,
     check_claim,
     deaths,
-    somebody,
     unfold,
     worlds,
 )
@@ -49,8 +49,8 @@ listed = st.builds(
     dates=flags,
 )
 """The list of executions is served, each with its status."""
-later = somebody("effect")
-once_shown = somebody("shown")
+later = another_user("effect")
+once_shown = another_user("shown")
 ids_stay = st.builds(Shows, current=flags, latest=spaces, listing=st.just(False))
 """The record names the newest execution from its start on, until the next one starts."""
 
@@ -221,7 +221,7 @@ def test_one_lost_answer_keeps_no_run_from_its_end(world: World) -> None:
 
 NO_LIST = Shows(listing=False)
 PAST = ((1000.0, 10.0, "SUCCESS"),)
-THEIRS = Somebody("effect", 1.0, 5.0, "FAIL")
+THEIRS = AnotherUser("effect", 1.0, 5.0, "FAIL")
 
 
 def test_assumed_a_stale_read_lasts_at_most_settle_or_a_lost_start_is_sent_twice() -> None:
@@ -244,8 +244,8 @@ def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_a
     ended, lane, bench = unfold(World(before=(*PAST, between), busy="ignore"))
     assert (ended, lane.mine) == ("JobFailed", [])
     assert bench.celonis.names()[:3] == ["job", "executions", "execute_job"]
-    told, _, _ = unfold(World(before=(*PAST, between), busy="parallel", answers_id=True, seconds=90.0))
-    assert told == "SUCCEEDED"
+    reported, _, _ = unfold(World(before=(*PAST, between), busy="parallel", answers_id=True, seconds=90.0))
+    assert reported == "SUCCEEDED"
 
 
 def test_a_stale_look_before_the_start_widens_that_moment_to_settle() -> None:
@@ -263,7 +263,7 @@ def test_two_starts_in_that_moment_end_the_run_as_ambiguous_where_the_list_shows
 
 @pytest.mark.parametrize("shows", [Shows(), NO_LIST], ids=["list", "no list"])
 def test_a_start_by_somebody_else_before_a_poll_shows_ours_is_ambiguous(shows: Shows) -> None:
-    assert unfold(World(before=PAST, seconds=0.5, somebody=(THEIRS,), shows=shows))[0] == "StartAmbiguous"
+    assert unfold(World(before=PAST, seconds=0.5, another_user=(THEIRS,), shows=shows))[0] == "StartAmbiguous"
 
 
 def test_assumed_after_a_lost_answer_that_nobody_starts_it_until_ours_is_looked_up() -> None:
@@ -273,6 +273,8 @@ def test_assumed_after_a_lost_answer_that_nobody_starts_it_until_ours_is_looked_
 
 def test_where_celonis_shows_neither_ids_nor_dates_nor_a_list_the_next_start_is_taken_for_ours() -> None:
     blind = Shows(current=False, latest="none", listing=False)
-    world = World(shows=blind, before=PAST, seconds=20.0, somebody=(Somebody("effect", 40.0, 10.0, "FAIL"),))
+    world = World(
+        shows=blind, before=PAST, seconds=20.0, another_user=(AnotherUser("effect", 40.0, 10.0, "FAIL"),)
+    )
     ended, lane, _ = unfold(world)
     assert (ended, lane.mine[0].result) == ("JobFailed", "SUCCESS")

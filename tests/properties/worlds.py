@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from tests.fakes.celonis import Busy, Lags, Lane, Lost, Shows, Somebody
+from tests.fakes.celonis import AnotherUser, Busy, Lags, Lane, Lost, Shows
 from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load_definition
 
 TIMEOUT = 9_000
@@ -41,7 +41,7 @@ class World:
     draws: tuple[float, ...] = (0.0,)
     fixed: dict[str, float] | None = None
     before: tuple[tuple[float, float, str], ...] = ()
-    somebody: tuple[Somebody, ...] = ()
+    another_user: tuple[AnotherUser, ...] = ()
     others_wait: bool = True
     busy: Busy = "refuse"
     lost: tuple[Lost | None, ...] = ()
@@ -61,7 +61,7 @@ class World:
         lane = (bench.job if kind == "job" else bench.model)(
             shows=self.shows,
             lags=lags,
-            somebody=list(self.somebody),
+            another_user=list(self.another_user),
             others_wait=self.others_wait,
             busy=self.busy,
             queue=self.queue,
@@ -120,9 +120,9 @@ deaths = st.lists(
 """How many calls go well before one at which the function dies, and whether before or after its effect."""
 
 
-def somebody(after: str) -> st.SearchStrategy[tuple[Somebody, ...]]:
+def another_user(after: str) -> st.SearchStrategy[tuple[AnotherUser, ...]]:
     """What somebody else starts, so long after ours took effect or was shown."""
-    one = st.builds(Somebody, st.just(after), delays, span, outcomes)
+    one = st.builds(AnotherUser, st.just(after), delays, span, outcomes)
     return st.lists(one, max_size=2).map(tuple)
 
 
@@ -153,7 +153,7 @@ def worlds(
     /,
     shows: st.SearchStrategy[Shows],
     lags: st.SearchStrategy[dict[str, Any]] = atomic | per_field,
-    others: st.SearchStrategy[tuple[Somebody, ...]] = NOTHING,
+    others: st.SearchStrategy[tuple[AnotherUser, ...]] = NOTHING,
     lost: st.SearchStrategy[tuple[Lost | None, ...]] = NOTHING,
     **more: st.SearchStrategy[Any],
 ) -> World:
@@ -171,4 +171,4 @@ def worlds(
         "floor": st.sampled_from([1, 5, 30, 200]),
     }
     chosen = {name: draw(strategy) for name, strategy in (common | more).items()}
-    return World(shows=draw(shows), somebody=draw(others), lost=draw(lost), **draw(lags), **chosen)
+    return World(shows=draw(shows), another_user=draw(others), lost=draw(lost), **draw(lags), **chosen)

@@ -122,13 +122,13 @@ def test_an_item_is_told_as_moto_would_tell_it(client: Any, monkeypatch: pytest.
         "M": {"M": {"list": {"L": every}, "empty": {"M": {}}, "plain": {"S": "text"}}},
     }
     client.put_item(TableName=TABLE, Item=item)
-    told = []
+    reported = []
     for ours in (FIELDS_OF_MOTO, serialize_type_structure):
         monkeypatch.setattr(BaseJSONSerializer, "_serialize_type_structure", ours)
         got = client.get_item(TableName=TABLE, Key={"pk": {"S": "all"}})["Item"]
-        told.append((got, items(client)))
-    assert told[0] == told[1]
-    assert told[1][0]["M"] == item["M"]
+        reported.append((got, items(client)))
+    assert reported[0] == reported[1]
+    assert reported[1][0]["M"] == item["M"]
 
 
 def test_moto_would_list_its_folder_and_its_methods_for_every_request() -> None:

@@ -55,28 +55,28 @@ def test_stages_start_one_after_the_other_and_loads_after_them() -> None:
         {"step": f"job-{number}", "stage": stage, "timeout": TIMEOUT}
         for number, stage in enumerate([0, 0, 1])
     ]
-    passage = MachineRun(answers(OpenRun=opened(jobs, [LOAD, {**LOAD, "step": "load-1"}])))
-    assert passage.run({"pipeline": "p"}).status == "SUCCEEDED"
-    started = [arguments["step"] for task, arguments in passage.calls if task.startswith("Start")]
+    machine_run = MachineRun(answers(OpenRun=opened(jobs, [LOAD, {**LOAD, "step": "load-1"}])))
+    assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
+    started = [arguments["step"] for task, arguments in machine_run.calls if task.startswith("Start")]
     assert sorted(started[:2]) == ["job-0", "job-1"]
     assert started[2] == "job-2"
     assert sorted(started[3:]) == ["load-0", "load-1"]
 
 
 def test_a_pipeline_without_jobs_loads_at_once() -> None:
-    passage = MachineRun(answers(OpenRun=opened([], [LOAD])))
-    assert passage.run({"pipeline": "p"}).status == "SUCCEEDED"
-    assert [task for task, _ in passage.calls] == ["OpenRun", "StartLoad", "CheckLoad"]
+    machine_run = MachineRun(answers(OpenRun=opened([], [LOAD])))
+    assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
+    assert [task for task, _ in machine_run.calls] == ["OpenRun", "StartLoad", "CheckLoad"]
 
 
 @pytest.mark.parametrize("status", ["joined", "skipped"])
 def test_a_trigger_that_opens_nothing_ends_at_once_and_green(status: Literal["joined", "skipped"]) -> None:
     answer: Opened = {"status": status, "run_id": "another", "jobs": [], "loads": [], "wait": 0}
-    passage = MachineRun(answers(OpenRun=lambda *_: answer))
-    execution = passage.run({"pipeline": "p"})
+    machine_run = MachineRun(answers(OpenRun=lambda *_: answer))
+    execution = machine_run.run({"pipeline": "p"})
     assert execution.status == "SUCCEEDED"
     assert json.loads(execution.output or "") == {"status": status, "run_id": "another"}
-    assert [task for task, _ in passage.calls] == ["OpenRun"]
+    assert [task for task, _ in machine_run.calls] == ["OpenRun"]
 
 
 @pytest.mark.parametrize("task", ["OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad"])
@@ -97,11 +97,11 @@ def test_what_runs_beside_a_failed_job_is_watched_to_its_end_and_nothing_follows
     jobs: list[PlannedStep] = [
         {"step": f"job-{number}", "stage": number // 2, "timeout": TIMEOUT} for number in range(3)
     ]
-    passage = MachineRun(answers(OpenRun=opened(jobs, [LOAD]), CheckJob=look))
-    assert passage.run({"pipeline": "p"}).status == "FAILED"
-    looked = [arguments["step"] for task, arguments in passage.calls if task == "CheckJob"]
+    machine_run = MachineRun(answers(OpenRun=opened(jobs, [LOAD]), CheckJob=look))
+    assert machine_run.run({"pipeline": "p"}).status == "FAILED"
+    looked = [arguments["step"] for task, arguments in machine_run.calls if task == "CheckJob"]
     assert looked.count("job-1") == 4
-    started = {arguments["step"] for task, arguments in passage.calls if task.startswith("Start")}
+    started = {arguments["step"] for task, arguments in machine_run.calls if task.startswith("Start")}
     assert started == {"job-0", "job-1"}
 
 
@@ -112,9 +112,9 @@ def test_a_step_that_has_to_wait_for_its_turn_is_started_again() -> None:
     def look(_: object, known: int) -> Progress:
         return {"status": "WAITING" if known < 2 else "SUCCEEDED", "wait": 5}
 
-    passage = MachineRun(answers(StartJob=start, CheckJob=look))
-    assert passage.run({"pipeline": "p"}).status == "SUCCEEDED"
-    assert [task for task, _ in passage.calls].count("StartJob") == 3
+    machine_run = MachineRun(answers(StartJob=start, CheckJob=look))
+    assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
+    assert [task for task, _ in machine_run.calls].count("StartJob") == 3
 
 
 def test_what_passes_by_itself_is_tried_again() -> None:
@@ -142,13 +142,13 @@ def throttled(*_: object) -> object:
 
 
 def failing_for(
-    passage: MachineRun, seconds: float, then: Callable[[Mapping[str, str], int], object]
+    machine_run: MachineRun, seconds: float, then: Callable[[Mapping[str, str], int], object]
 ) -> Answer:
     """Throttled for so many seconds from the first call on."""
     began: list[float] = []
 
     def answer(arguments: Mapping[str, str], known: int) -> object:
-        now = passage.clock.now()
+        now = machine_run.clock.now()
         began.append(now)
         return throttled() if now - began[0] < seconds else then(arguments, known)
 
@@ -157,7 +157,7 @@ def failing_for(
 
 def during_trouble(task: str, seconds: float, timeout: int = TIMEOUT) -> MachineRun:
     """A run in which one task fails for so long."""
-    passage = MachineRun({})
+    machine_run = MachineRun({})
     job: PlannedStep = {"step": "job-0", "stage": 0, "timeout": timeout}
     usual = answers(OpenRun=opened([job], [{"step": "load-0", "timeout": timeout}]))
     started: set[str] = set()
@@ -171,8 +171,8 @@ def during_trouble(task: str, seconds: float, timeout: int = TIMEOUT) -> Machine
         return {"status": "SUCCEEDED", "wait": 0} if done else {"status": "WAITING", "wait": 5}
 
     usual |= {"StartJob": start, "CheckJob": look, "StartLoad": start, "CheckLoad": look}
-    passage.answers = {**usual, task: failing_for(passage, seconds, usual[task])}
-    return passage
+    machine_run.answers = {**usual, task: failing_for(machine_run, seconds, usual[task])}
+    return machine_run
 
 
 TASKS = ["OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad"]
@@ -181,28 +181,28 @@ TASKS = ["OpenRun", "StartJob", "CheckJob", "StartLoad", "CheckLoad"]
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("hours", [0.1, 1, 5.5])
 def test_trouble_of_aws_shorter_than_the_timeout_fails_no_run(task: str, hours: float) -> None:
-    passage = during_trouble(task, hours * HOUR)
-    assert passage.run({"pipeline": "p"}).status == "SUCCEEDED"
+    machine_run = during_trouble(task, hours * HOUR)
+    assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_trouble_of_aws_longer_than_the_timeout_ends_the_run_under_its_own_name(task: str) -> None:
-    passage = during_trouble(task, 2 * TIMEOUT)
-    execution = passage.run({"pipeline": "p"})
+    machine_run = during_trouble(task, 2 * TIMEOUT)
+    execution = machine_run.run({"pipeline": "p"})
     assert (execution.status, execution.error) == ("FAILED", "Lambda.TooManyRequestsException")
     assert execution.cause == "Rate Exceeded."
-    calls = [at for (name, _), at in zip(passage.calls, passage.times, strict=True) if name == task]
+    calls = [at for (name, _), at in zip(machine_run.calls, machine_run.times, strict=True) if name == task]
     assert TIMEOUT - 1 <= calls[-1] - calls[0] <= TIMEOUT + 60, "the last attempt falls on the timeout"
 
 
 def test_a_call_that_succeeds_starts_the_time_anew() -> None:
     """Two outages of four hours each, with a timeout of six."""
-    passage = MachineRun({})
+    machine_run = MachineRun({})
     succeeded: list[float] = []
     failing: list[float] = []
 
     def look(*_: object) -> object:
-        now = passage.clock.now()
+        now = machine_run.clock.now()
         failing.append(now)
         if now - failing[0] < 4 * HOUR:
             return throttled()
@@ -210,15 +210,17 @@ def test_a_call_that_succeeds_starts_the_time_anew() -> None:
         succeeded.append(now)
         return {"status": "RUNNING" if len(succeeded) < 2 else "SUCCEEDED", "wait": 600}
 
-    passage.answers = answers(CheckJob=look)
-    assert passage.run({"pipeline": "p"}).status == "SUCCEEDED"
-    assert passage.times[-1] - passage.times[0] > 8 * HOUR
+    machine_run.answers = answers(CheckJob=look)
+    assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
+    assert machine_run.times[-1] - machine_run.times[0] > 8 * HOUR
 
 
 def test_after_an_outage_the_next_call_comes_within_two_fifths_of_its_length() -> None:
-    passage = during_trouble("CheckJob", 4 * HOUR)
-    passage.run({"pipeline": "p"})
-    calls = [at for (name, _), at in zip(passage.calls, passage.times, strict=True) if name == "CheckJob"]
+    machine_run = during_trouble("CheckJob", 4 * HOUR)
+    machine_run.run({"pipeline": "p"})
+    calls = [
+        at for (name, _), at in zip(machine_run.calls, machine_run.times, strict=True) if name == "CheckJob"
+    ]
     assert 4 * HOUR <= calls[-1] - calls[0] <= 4 * HOUR * 1.4 + 60
 
 
@@ -232,9 +234,9 @@ def test_a_week_of_trouble_takes_a_small_part_of_the_history(task: str, most: in
 
 
 def test_a_permanent_error_is_not_retried() -> None:
-    passage = MachineRun(answers(CheckJob=fails("KeyError", "'id'")))
-    assert passage.run({"pipeline": "p"}).error == "KeyError"
-    assert [task for task, _ in passage.calls].count("CheckJob") == 1
+    machine_run = MachineRun(answers(CheckJob=fails("KeyError", "'id'")))
+    assert machine_run.run({"pipeline": "p"}).error == "KeyError"
+    assert [task for task, _ in machine_run.calls].count("CheckJob") == 1
 
 
 def test_a_run_that_cannot_be_opened_yet_is_opened_later_with_the_same_input() -> None:
@@ -243,18 +245,18 @@ def test_a_run_that_cannot_be_opened_yet_is_opened_later_with_the_same_input() -
             return {"status": "waiting", "run_id": "by-hand", "jobs": [], "loads": [], "wait": 900}
         return opened([JOB], [LOAD])()
 
-    passage = MachineRun(answers(OpenRun=opening))
-    assert passage.run({"pipeline": "p"}).status == "SUCCEEDED"
-    inputs = [arguments["input"] for task, arguments in passage.calls if task == "OpenRun"]
+    machine_run = MachineRun(answers(OpenRun=opening))
+    assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
+    inputs = [arguments["input"] for task, arguments in machine_run.calls if task == "OpenRun"]
     assert inputs == [{"pipeline": "p"}] * 4
-    assert passage.times[3] - passage.times[0] >= 3 * 900
+    assert machine_run.times[3] - machine_run.times[0] >= 3 * 900
 
 
 @pytest.mark.parametrize("document", [[], "otc", {"failingSince": "yesterday"}, {}])
 def test_any_input_survives_an_outage(document: object) -> None:
-    passage = during_trouble("OpenRun", HOUR)
-    assert passage.run(document).status == "SUCCEEDED"
-    assert {json.dumps(arguments["input"]) for task, arguments in passage.calls if task == "OpenRun"} == {
+    machine_run = during_trouble("OpenRun", HOUR)
+    assert machine_run.run(document).status == "SUCCEEDED"
+    assert {json.dumps(arguments["input"]) for task, arguments in machine_run.calls if task == "OpenRun"} == {
         json.dumps(document)
     }
 
@@ -293,6 +295,6 @@ def test_an_error_without_a_name_fails_the_run_all_the_same(task: str) -> None:
     def breaks(*_: object) -> object:
         raise StateError("", "Something broke.")
 
-    passage = MachineRun(answers(**{task: breaks}))
-    execution = passage.run({"pipeline": "p"})
+    machine_run = MachineRun(answers(**{task: breaks}))
+    execution = machine_run.run({"pipeline": "p"})
     assert (execution.status, execution.error, execution.cause) == ("FAILED", "Unknown", "Something broke.")

@@ -26,7 +26,7 @@ from local.celonis import world
 BARE = Path(__file__).with_name("bare")
 LONG = 86_400.0
 """Seconds: a job that ends when it is told to."""
-PATIENCE = 60.0
+MAX_WAIT = 60.0
 """Seconds that an event seems to come from the future: on a slow machine too, the whole way is measured, not
 the short one of a trigger that has run out of time."""
 SELDOM = {"poll": {"floor": 600}}
@@ -68,7 +68,7 @@ class Scenario:
         stack = self.service.stack
         arrival = Arrival(
             request, WEBHOOK, {"source": self.source}, "api", stack.account, stack.region,
-            str(uuid.uuid4()), time.time() + PATIENCE,
+            str(uuid.uuid4()), time.time() + MAX_WAIT,
         )  # fmt: skip
         return to_event(arrival)
 

@@ -28,7 +28,7 @@ def shorten(scenario: Scenario) -> None:
     scenario.team.control("PUT", path, seconds=2)
 
 
-def somebody(scenario: Scenario, **fields: object) -> None:
+def another_user(scenario: Scenario, **fields: object) -> None:
     """Somebody else starts the job, or the model where the case has no job."""
     path = f"/jobs/{scenario.job}/start" if scenario.jobs else f"/models/{scenario.model}/load"
     scenario.team.control("POST", path, **{"by": "schedule", **fields})

@@ -147,7 +147,7 @@ def _throttled() -> Iterator[Case]:
         faults=({"call": "job", "status": 429, "reset": 12, "skip": 1, "count": None},),
         says=("429",),
         holds=frozenset({"job"}),
-        patience=240,
+        max_wait=240,
     )
     yield job_case(
         "a rate limit of 6 requests in 8 s",
@@ -244,7 +244,7 @@ def _nobody_there() -> Iterator[Case]:
         faults=(always,),
         says=("(503",),
         holds=frozenset({"job"}),
-        patience=240,
+        max_wait=240,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.faults.case import Case, Expected, job_case, load_case, ok, red
 from local.faults.scenario import Scenario
-from local.faults.suites.actions import somebody
+from local.faults.suites.actions import another_user
 from local.faults.suites.shapes import NO_LIST
 
 JOB, LOAD = ok(), ok(0, 1)
@@ -22,7 +22,7 @@ def cases() -> Iterator[Case]:
 
 
 def theirs(**fields: object) -> Callable[[Scenario], None]:
-    return lambda scenario: somebody(scenario, **fields)
+    return lambda scenario: another_user(scenario, **fields)
 
 
 def _under_way() -> Iterator[Case]:
@@ -129,8 +129,10 @@ def _loads_in_between() -> Iterator[Case]:
         race = theirs(when="before_next", seconds=1 if policy == "parallel" else 10)
         knobs = {"while_running": policy, "seconds": 30 if expected is taken else 4}
         yield load_case(f"load: theirs in between, {policy}", expected, model=knobs, before=race, **more)
-        told = {**knobs, "seconds": 4, "load_answer": "load_id"}
-        yield load_case(f"load: theirs in between, {policy}, id in the answer", LOAD, model=told, before=race)
+        reported = {**knobs, "seconds": 4, "load_answer": "load_id"}
+        yield load_case(
+            f"load: theirs in between, {policy}, id in the answer", LOAD, model=reported, before=race
+        )
     ignored = {"while_running": "ignore"}
     name = "load: theirs in between, ours ignored (assumption: taken for ours)"
     yield load_case(
@@ -159,5 +161,5 @@ def _stopped_in_line() -> Case:
         says=("it is not proven that ours is running",),
         runs_on=True,
         holds=frozenset({"job"}),
-        patience=400,
+        max_wait=400,
     )

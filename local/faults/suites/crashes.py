@@ -126,9 +126,9 @@ def _killed(
 
 def met(scenario: Scenario, function: str, fault: Fault) -> bool:
     """Whether a process of the function died, or hung, of the fault of this case."""
-    told = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
+    reported = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
     lines = [line.text for line in scenario.environment.stack.logs(function)]
-    return any(line.startswith(told) and scenario.marker in line for line in lines)
+    return any(line.startswith(reported) and scenario.marker in line for line in lines)
 
 
 def with_fault(case: Case, function: str, fault: Fault) -> Case:
@@ -278,7 +278,7 @@ def _no_other_calls() -> Iterator[Case]:
 
 def _hangs() -> Iterator[Case]:
     """A function that does nothing any more until its time-out ends it: a minute for a task."""
-    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "patience": 300}
+    steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "max_wait": 300}
     for name, function, call, make in (
         ("start_step of a job", "StartStep", POST, job_case),
         ("check_step of a job", "CheckStep", LOOK, job_case),

@@ -10,7 +10,7 @@ from local.faults.scenario import Scenario
 from local.faults.suites.actions import join, shorten, stop_while_running
 
 ROUND_SECONDS = 4.0
-PATIENCE = 180.0
+MAX_WAIT = 180.0
 STOPPED = Expected(("ABORTED Aborted",), 0, 1)
 
 
@@ -18,7 +18,7 @@ def cases() -> Iterator[Case]:
     for number, case in enumerate(
         (_never_sent_again(), _end_unheard(), _next_unheard(), _claimed_late(), _left())
     ):
-        yield case.but(quiet=True, patience=PATIENCE + number)
+        yield case.but(quiet=True, max_wait=MAX_WAIT + number)
 
 
 def _rounds(scenario: Scenario, done: Callable[[], bool], what: str) -> None:
@@ -30,7 +30,7 @@ def _rounds(scenario: Scenario, done: Callable[[], bool], what: str) -> None:
         scenario.environment.stack.invoke("Reconcile", b"{}")
         return False
 
-    scenario.until(round_over, what, PATIENCE, pause=ROUND_SECONDS)
+    scenario.until(round_over, what, MAX_WAIT, pause=ROUND_SECONDS)
 
 
 def _statuses(scenario: Scenario) -> list[str]:

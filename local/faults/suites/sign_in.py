@@ -164,8 +164,8 @@ def _repeated() -> Iterator[Case]:
 
     def in_a_log(scenario: Scenario) -> None:
         scenario.sign_in_with("app_key")
-        told = [f"Authorization: AppKey {_key(scenario)}", "Table VBAK is locked."]
-        scenario.team.control("PUT", f"/jobs/{scenario.job}", error_messages=told)
+        reported = [f"Authorization: AppKey {_key(scenario)}", "Table VBAK is locked."]
+        scenario.team.control("PUT", f"/jobs/{scenario.job}", error_messages=reported)
 
     def unsaid(scenario: Scenario) -> Iterator[str]:
         texts = [json.dumps(run) for run in scenario.runs()] + [
@@ -189,7 +189,7 @@ def _repeated() -> Iterator[Case]:
         job_step={"timeout": 10},
         says=("(500",),
         holds=frozenset({"job"}),
-        patience=240,
+        max_wait=240,
         **more,
     )
     yield job_case(

@@ -10,7 +10,7 @@ from local.faults.case import Case, job_case, load_case, ok, red
 ASSUMED = 6
 """Seconds that the pipelines of the cases take a look to be stale at most (``settle``)."""
 LONG = {"settle": 24}
-LATE: dict[str, Any] = {"definition": LONG, "patience": 210}
+LATE: dict[str, Any] = {"definition": LONG, "max_wait": 210}
 
 
 def cases() -> Iterator[Case]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.faults.case import Case, Expected, job_case, load_case
 from local.faults.scenario import Scenario
-from local.faults.suites.actions import join, shorten, somebody, stop_while_running
+from local.faults.suites.actions import another_user, join, shorten, stop_while_running
 
 LONG = 8
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
@@ -78,7 +78,7 @@ def _in_line() -> Iterator[Case]:
     yield job_case(
         "stopped in WaitJob, theirs is under way",
         waiting,
-        before=lambda scenario: somebody(scenario, seconds=30),
+        before=lambda scenario: another_user(scenario, seconds=30),
         during=stopped_in("WaitJob"),
         also=_not_cancelled,
     )
@@ -86,7 +86,7 @@ def _in_line() -> Iterator[Case]:
     yield load_case(
         "stopped in WaitLoad, theirs is under way",
         loading,
-        before=lambda scenario: somebody(scenario, seconds=30),
+        before=lambda scenario: another_user(scenario, seconds=30),
         during=stopped_in("WaitLoad"),
     )
     yield job_case(
@@ -180,7 +180,7 @@ def _what_is_said() -> Iterator[Case]:
         says=("was asked to cancel and has not ended yet",),
         holds=frozenset({"job"}),
         runs_on=True,
-        patience=260,
+        max_wait=260,
     )
     yield job_case(
         "stopped, and the pipeline says not to cancel",

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.faults.case import Case, job_case, load_case, red
 from local.faults.scenario import Scenario
-from local.faults.suites.actions import somebody
+from local.faults.suites.actions import another_user
 
 SHORT = {"timeout": 10}
 LONG = {"seconds": 100}
@@ -20,10 +20,10 @@ def cases() -> Iterator[Case]:
     yield _job(
         "cancel is ignored",
         {"cancel_ignored": True, "seconds": 200},
-        says=("asked to cancel and has not ended",),
+        says=("cancellation was requested, and it has not ended",),
         runs_on=True,
         holds=HELD,
-        patience=300,
+        max_wait=300,
     )
     yield _job(
         "cancel comes too late, it succeeds",
@@ -75,7 +75,7 @@ def _theirs_runs() -> Case:
 
     def theirs(scenario: Scenario) -> None:
         scenario.until_started()
-        somebody(scenario, when="when_idle", seconds=60)
+        another_user(scenario, when="when_idle", seconds=60)
 
     def still_there(scenario: Scenario) -> Iterator[str]:
         if scenario.team.requests("cancel", scenario.job):
@@ -90,5 +90,5 @@ def _theirs_runs() -> Case:
         during=theirs,
         also=still_there,
         holds=HELD,
-        patience=240,
+        max_wait=240,
     )

@@ -6,7 +6,7 @@ from collections import Counter
 
 from celonis_refresh.pipelines.options import MAX_REASONS
 from local.bench.watching import most
-from local.crowd import Crowd, Request, Told
+from local.crowd import Crowd, Reported, Request
 from local.waiting import until
 from tests.stack.burst.conftest import PROCESSES
 from tests.stack.environment import Environment
@@ -28,7 +28,7 @@ def _delivery(number: int) -> Request:
     return call.body, call.headers
 
 
-def _is_accepted(one: Told) -> bool:
+def _is_accepted(one: Reported) -> bool:
     """202; or 200 where it was sent again, since the answer of the table was too late for the first one."""
     return one.status == 202 or (one.status == 200 and bool(one.before))
 
@@ -40,20 +40,24 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(environment:
     source = service.source({"pipeline": pipeline})
     conflicts = service.stack.conflicts
     most_at_once = most(lambda: service.stack.serving("Trigger"))
-    told = Crowd(service.stack.api_url, _delivery).deliver((source, number) for number in range(DELIVERIES))
+    reported = Crowd(service.stack.api_url, _delivery).deliver(
+        (source, number) for number in range(DELIVERIES)
+    )
     assert most_at_once() >= PROCESSES
 
-    assert Counter(one.status for one in told if not _is_accepted(one)) == {}
+    assert Counter(one.status for one in reported if not _is_accepted(one)) == {}
     assert service.stack.conflicts > conflicts
-    runs = {one.body["runs"][0]["run_id"] for one in told}
+    runs = {one.body["runs"][0]["run_id"] for one in reported}
     assert len(runs) == 2
     first = service.item(f"slot#{pipeline}")["run_id"]["S"]
     (follow_up,) = runs - {first}
-    started = [one.body["runs"][0]["run_id"] for one in told if one.body["runs"][0]["status"] == "started"]
-    assert started == [first] or (not started and any(one.before for one in told))
+    started = [
+        one.body["runs"][0]["run_id"] for one in reported if one.body["runs"][0]["status"] == "started"
+    ]
+    assert started == [first] or (not started and any(one.before for one in reported))
     reasons = service.item(f"slot#{pipeline}")["pending"]["M"]["options"]["M"]["reasons"]["L"]
     assert len(reasons) == MAX_REASONS
-    last = max(one.at for one in told)
+    last = max(one.at for one in reported)
     service.running(first)
     celonis.set_job(job, seconds=0.5)
     celonis.finish(job)
@@ -72,12 +76,12 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(environment: Environ
     celonis.reset()
     jobs = [celonis.job(seconds=0.3) for _ in range(PIPELINES)]
     sources = [service.source({"pipeline": service.pipeline(jobs=[job])}) for job in jobs]
-    told = Crowd(service.stack.api_url, _delivery).deliver(
+    reported = Crowd(service.stack.api_url, _delivery).deliver(
         (source, number) for number, source in enumerate(sources)
     )
-    assert Counter(one.status for one in told if not _is_accepted(one)) == {}
-    assert len(told) == PIPELINES
-    runs = [one.body["runs"][0]["run_id"] for one in told]
+    assert Counter(one.status for one in reported if not _is_accepted(one)) == {}
+    assert len(reported) == PIPELINES
+    runs = [one.body["runs"][0]["run_id"] for one in reported]
     assert len(set(runs)) == PIPELINES
 
     # In the memory of the local AWS: two hundred questions at a time would be most of the work.

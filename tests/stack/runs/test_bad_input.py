@@ -146,12 +146,14 @@ def test_a_request_with_a_malformed_body_is_refused_and_says_why(service: Servic
         answer = service.call("POST", "/runs", body)
         assert answer.status_code == (404 if error == "UnknownPipeline" else 400), (document, answer.text)
         assert answer.headers["content-type"] == "application/json"
-        told: Json = answer.json()
-        assert told["error"] == error
-        assert expected.lower().removesuffix("the name of a pipeline") in told["message"].lower(), document
-        assert is_sentence(told["message"])
+        reported: Json = answer.json()
+        assert reported["error"] == error
+        assert expected.lower().removesuffix("the name of a pipeline") in reported["message"].lower(), (
+            document
+        )
+        assert is_sentence(reported["message"])
         if error == "InvalidTrigger":
-            assert all(set(field) == {"field", "expected"} for field in told["fields"])
+            assert all(set(field) == {"field", "expected"} for field in reported["fields"])
     assert celonis.starts() == []
     assert service.is_free(SOME)
 

@@ -92,8 +92,8 @@ def test_many_at_once_become_one_run_and_one_that_follows(service: Service, celo
     (follow_up,) = {output["run_id"] for output in outputs if output["status"] == "joined"}
     records = [service.closed(first), service.closed(follow_up)]
     assert [record["status"] for record in records] == ["SUCCEEDED", "SUCCEEDED"]
-    told = [reason["text"] for record in records for reason in record["options"]["reasons"]]
-    assert sorted(told) == [str(number) for number in range(8)]
+    reported = [reason["text"] for record in records for reason in record["options"]["reasons"]]
+    assert sorted(reported) == [str(number) for number in range(8)]
     one, other = celonis.executions(job)
     assert other["requested_at"] >= one["ended_at"]
 

@@ -93,9 +93,9 @@ def test_an_unknown_pipeline_is_answered_with_the_known_ones_to_callers_of_iam_o
     ):
         assert f"There is no pipeline named '{typo}'." in message
         assert f"Known pipelines: {known}" in message
-    told = service.webhook(service.source({"pipeline": typo}))
-    assert (told.status_code, told.json()["error"]) == (404, "UnknownPipeline")
-    assert "Known pipelines" not in told.text
+    reported = service.webhook(service.source({"pipeline": typo}))
+    assert (reported.status_code, reported.json()["error"]) == (404, "UnknownPipeline")
+    assert "Known pipelines" not in reported.text
 
 
 def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(
@@ -157,14 +157,14 @@ def test_a_failed_run_is_taken_up_where_it_stopped(service: Service, celonis: Ce
     celonis.set_job(fails, outcome="SUCCESS")
     answer = service.call("POST", f"/runs/{first}/retry")
     assert answer.status_code == 202
-    (told,) = answer.json()["runs"]
-    assert service.closed(told["run_id"])["status"] == "SUCCEEDED"
+    (reported,) = answer.json()["runs"]
+    assert service.closed(reported["run_id"])["status"] == "SUCCEEDED"
     assert [len(celonis.executions(job)) for job in (done, fails)] == [1, 2]
     assert [one["mode"] for one in celonis.executions(fails)] == ["DELTA", "DELTA"]
     assert len(celonis.loads(model)) == 1
     again = service.call("POST", f"/runs/{first}/retry")
-    assert (again.status_code, again.json()["runs"][0]["run_id"]) == (200, told["run_id"])
-    of_a_success = service.call("POST", f"/runs/{told['run_id']}/retry")
+    assert (again.status_code, again.json()["runs"][0]["run_id"]) == (200, reported["run_id"])
+    of_a_success = service.call("POST", f"/runs/{reported['run_id']}/retry")
     assert (of_a_success.status_code, of_a_success.json()["error"]) == (409, "RunClosed")
 
 

@@ -13,10 +13,10 @@ def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_nam
     other = celonis.model("EKKO")
     load = {"data_model": model.id, "kind": "partial", "tables": ["VBAK"]}
     defined = service.pipeline(jobs=[job], loads=[{**load, "tables": ["VBAK", "LIPS"]}])
-    wished = service.pipeline(jobs=[job], loads=[load, {"data_model": other.id}])
+    requested = service.pipeline(jobs=[job], loads=[load, {"data_model": other.id}])
     names = [
         service.execute({"pipeline": defined}),
-        service.execute({"pipeline": wished, "tables": ["VBAK", "LIPS"]}),
+        service.execute({"pipeline": requested, "tables": ["VBAK", "LIPS"]}),
     ]
     by_webhook = service.pipeline(jobs=[job], loads=[{**load, "tables": ["LIPS"]}])
     webhook = service.webhook(service.source({"pipeline": by_webhook}))
@@ -32,7 +32,7 @@ def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_nam
     assert webhook.status_code == 202
     assert service.closed(webhook.json()["runs"][0]["run_id"])["error"] == "UnknownTable"
     assert celonis.starts() == []
-    assert all(service.is_free(pipeline) for pipeline in (defined, wished, by_webhook))
+    assert all(service.is_free(pipeline) for pipeline in (defined, requested, by_webhook))
 
 
 def test_an_unknown_table_of_one_trigger_is_left_out_of_the_run_that_follows(

@@ -24,9 +24,9 @@ def test_a_signed_webhook_starts_the_job_before_it_is_answered_and_ends_in_a_loa
     answer = service.webhook(source, delivery="72d3162e-cc78-11f0-81ab-4c9367dc0958")
     answered_at = time.time()
     assert answer.status_code == 202
-    told = answer.json()
-    run_id = told["runs"][0]["run_id"]
-    assert told == {
+    reported = answer.json()
+    run_id = reported["runs"][0]["run_id"]
+    assert reported == {
         "delivery": "72d3162e-cc78-11f0-81ab-4c9367dc0958",
         "runs": [{"pipeline": pipeline, "run_id": run_id, "status": "started"}],
     }
@@ -119,9 +119,9 @@ def test_an_event_that_starts_nothing_is_answered_with_the_reason(service: Servi
     failed = {**WORKFLOW_SUCCEEDED, "workflow_run": {"conclusion": "failure"}}
     answer = service.webhook(source, failed, delivery="d-1")
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["delivery"], told["status"]) == ("d-1", "ignored")
-    assert "condition does not hold" in told["reason"]
+    reported = answer.json()
+    assert (reported["delivery"], reported["status"]) == ("d-1", "ignored")
+    assert "condition does not hold" in reported["reason"]
     ping = service.webhook(source, {"zen": "Keep it simple."}, headers={"x-github-event": "ping"})
     assert ping.status_code == 200
     assert celonis.starts() == []

@@ -52,9 +52,9 @@ def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis
         Refusal(service.webhook(no_secret), 401, "NotAuthentic"),
     ]
     for refusal in refusals:
-        told = refusal.answer.json()
-        assert (refusal.answer.status_code, told["error"]) == (refusal.status, refusal.error), told
-        assert is_sentence(told["message"]), told
+        reported = refusal.answer.json()
+        assert (refusal.answer.status_code, reported["error"]) == (refusal.status, refusal.error), reported
+        assert is_sentence(reported["message"]), reported
         assert refusal.answer.headers["content-type"] == "application/json"
         assert refusal.answer.text.endswith("}\n")
         assert ("retry-after" in refusal.answer.headers) == (refusal.status == 503)
@@ -88,11 +88,11 @@ def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
     broken = {"pipeline": "none", "when": "workflow_run.conclusion"}
     source = service.source(broken, {"pipeline": service.pipeline(jobs=[celonis.job()])})
     answer = service.webhook(source)
-    told = answer.json()
+    reported = answer.json()
     assert answer.status_code == 202
-    (error,) = told["errors"]
+    (error,) = reported["errors"]
     assert error.startswith("rules.0.when gave neither true nor false")
-    assert service.closed(told["runs"][0]["run_id"])["status"] == "SUCCEEDED"
+    assert service.closed(reported["runs"][0]["run_id"])["status"] == "SUCCEEDED"
     assert until(lambda: _counted(service, source), "the count of what went wrong")
 
 
@@ -149,10 +149,10 @@ def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_
     failed = {**WORKFLOW_SUCCEEDED, "workflow_run": {"conclusion": "failure"}}
     answer = service.webhook(source, failed, delivery="d")
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["delivery"], told["status"]) == ("d", "ignored")
-    assert "rules.0: its condition does not hold" in told["reason"]
-    assert "rules.1: it is about release" in told["reason"]
+    reported = answer.json()
+    assert (reported["delivery"], reported["status"]) == ("d", "ignored")
+    assert "rules.0: its condition does not hold" in reported["reason"]
+    assert "rules.1: it is about release" in reported["reason"]
 
 
 @pytest.mark.parametrize("kind", ["drip", "delay"])

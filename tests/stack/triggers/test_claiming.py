@@ -103,7 +103,9 @@ def test_the_same_delivery_from_many_threads_leads_to_one_run(service: Service, 
     runs = {answer.json()["runs"][0]["run_id"] for answer in answers if answer.ok}
     assert len(runs) == 1
     repeated = [answer.json() for answer in answers if answer.status_code == 200]
-    assert all(told["duplicate"] and told["runs"][0]["status"] == "duplicate" for told in repeated)
+    assert all(
+        reported["duplicate"] and reported["runs"][0]["status"] == "duplicate" for reported in repeated
+    )
     assert service.closed(runs.pop())["status"] == "SUCCEEDED"
     assert len(celonis.executions(job)) == 1
 
@@ -181,13 +183,13 @@ def test_many_events_in_one_request_are_answered_one_by_one(service: Service, ce
     path = f"/webhooks/{source}{call.query}"
     answer = service.send("POST", path, json.dumps([*events, events[0]]).encode(), call.headers)
     assert answer.status_code == 202
-    told = answer.json()["events"]
-    assert [each["delivery"] for each in told] == ["0", "1", "2", "3", "0"]
-    assert [each["runs"][0]["status"] for each in told if "runs" in each] == [
+    reported = answer.json()["events"]
+    assert [each["delivery"] for each in reported] == ["0", "1", "2", "3", "0"]
+    assert [each["runs"][0]["status"] for each in reported if "runs" in each] == [
         "started", "started", "started", "duplicate",
     ]  # fmt: skip
-    assert told[2]["status"] == "ignored"
-    (run,) = {each["runs"][0]["run_id"] for each in told if "runs" in each}
+    assert reported[2]["status"] == "ignored"
+    (run,) = {each["runs"][0]["run_id"] for each in reported if "runs" in each}
     record = service.closed(run)
     assert (record["status"], len(record["options"]["reasons"])) == ("SUCCEEDED", 3)
     assert len(celonis.executions(job)) == 1
@@ -200,10 +202,10 @@ def test_a_pipeline_that_skips_takes_nothing_while_it_runs(service: Service, cel
     first = service.webhook(source, delivery="first").json()["runs"][0]["run_id"]
     skipped = service.webhook(source, delivery="second")
     assert skipped.status_code == 200
-    told = skipped.json()
-    assert (told["delivery"], told["status"]) == ("second", "ignored")
-    assert pipeline in told["reason"]
-    assert first in told["reason"]
+    reported = skipped.json()
+    assert (reported["delivery"], reported["status"]) == ("second", "ignored")
+    assert pipeline in reported["reason"]
+    assert first in reported["reason"]
 
     refused = service.call("POST", "/runs", {"pipeline": pipeline})
     assert (refused.status_code, refused.json()["error"]) == (409, "PipelineSkips")

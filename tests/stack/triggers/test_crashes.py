@@ -25,7 +25,7 @@ from tests.stack.triggers.signing import signed
 
 AT_ONCE = 2
 """Cases that play at the same time: most of what a passage takes is waiting, and a new process is not."""
-PATIENCE = 150.0
+MAX_WAIT = 150.0
 SECRET = "secret-of-a-crash-0123456789"
 
 Moment = Literal["before", "sent", "after"]
@@ -90,7 +90,7 @@ def _event(source: str) -> bytes:
     """
     headers = {"x-github-event": "workflow_run", "x-github-delivery": "one"}
     call = signed("github", WORKFLOW_SUCCEEDED, SECRET, headers)
-    context = {"http": {"method": "POST"}, "timeEpoch": int((time.time() + PATIENCE) * 1000)}
+    context = {"http": {"method": "POST"}, "timeEpoch": int((time.time() + MAX_WAIT) * 1000)}
     event = {
         "headers": call.headers,
         "pathParameters": {"source": source},
@@ -130,7 +130,7 @@ def played(environment: Environment) -> dict[Case, Played]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = dict(zip(CASES, pool.map(lambda case: _play(environment, case), CASES), strict=True))
     assert not environment.service.stack.invoke("Reconcile", b"{}").failed
-    until(lambda: not environment.running(), "the end of all executions", seconds=PATIENCE)
+    until(lambda: not environment.running(), "the end of all executions", seconds=MAX_WAIT)
     environment.settled()
     return outcomes
 
@@ -154,9 +154,9 @@ def test_it_leads_to_one_run_and_one_execution(
     assert {"run_id", "pending"} & set(slot) == set()
     assert service.item(f"lease#job#{one.job}") == {}
     if one.again is not None:
-        answered, told = one.again
-        assert (answered, told.get("duplicate", False)) == ((200, True) if one.claimed else (202, False))
-        assert told["runs"][0]["run_id"] == run_id
+        answered, reported = one.again
+        assert (answered, reported.get("duplicate", False)) == ((200, True) if one.claimed else (202, False))
+        assert reported["runs"][0]["run_id"] == run_id
 
 
 def _runs(service: Service, pipeline: str) -> dict[str, str]:

@@ -31,9 +31,9 @@ def test_a_delivery_is_accepted_in_its_first_try(
     answer = service.webhook(source, delivery="late")
     assert service.stack.delays == []
     assert answer.status_code == 202, answer.text
-    told = answer.json()
-    assert "duplicate" not in told
-    (run,) = told["runs"]
+    reported = answer.json()
+    assert "duplicate" not in reported
+    (run,) = reported["runs"]
     assert run["status"] == "started"
     assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
     assert _runs(service, name) == [run["run_id"]]

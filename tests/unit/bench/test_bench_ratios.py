@@ -10,7 +10,7 @@ from local.bench.crowd import Burst, Together
 from local.bench.goals import GOALS
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.show import unmet
-from local.crowd import Told
+from local.crowd import Reported
 
 
 def test_who_goes_first_changes_from_pair_to_pair() -> None:
@@ -49,12 +49,12 @@ def test_goals_that_are_not_met_are_named() -> None:
 
 
 def test_a_burst_is_right_if_all_are_covered_by_two_executions() -> None:
-    told = [Told(202, {"runs": [{"run_id": "a"}]}, 1.0, (), 0.5), Told(503, {}, 2.0, (503,), 2.5)]
-    assert told[0].run_id == "a"
-    assert told[1].run_id == ""
-    assert Burst(told, covered=2, executions=2).figures() == {"burst_ok": 1.0, "slowest_answer_s": 2.5}
-    assert Burst(told, covered=1, executions=2).figures()["burst_ok"] == 0.5
-    assert Burst(told, covered=2, executions=3).figures()["burst_ok"] == 0.0
+    reported = [Reported(202, {"runs": [{"run_id": "a"}]}, 1.0, (), 0.5), Reported(503, {}, 2.0, (503,), 2.5)]
+    assert reported[0].run_id == "a"
+    assert reported[1].run_id == ""
+    assert Burst(reported, covered=2, executions=2).figures() == {"burst_ok": 1.0, "slowest_answer_s": 2.5}
+    assert Burst(reported, covered=1, executions=2).figures()["burst_ok"] == 0.5
+    assert Burst(reported, covered=2, executions=3).figures()["burst_ok"] == 0.0
 
 
 def test_answers_that_ask_for_fewer_requests_are_a_share_of_all() -> None:

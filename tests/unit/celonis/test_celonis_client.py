@@ -403,13 +403,13 @@ class _Shut:
     """A rate limiter that lets nothing pass, and records what it learns."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[RateLimit | None, float | None]] = []
+        self.reported: list[tuple[RateLimit | None, float | None]] = []
 
     def enter(self, call: Call, seconds: float) -> None:
         raise CelonisThrottled("Shut.", retry_after=9.0, hint="", method=call.method, path=call.path)
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
-        self.told.append((limit, retry_after))
+        self.reported.append((limit, retry_after))
 
 
 def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
@@ -424,4 +424,4 @@ def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None
     with pytest.raises(CelonisThrottled, match="Shut"):
         client.job("p", "j")
     assert len(celonis.sent) == 2
-    assert rate_limiter.told == [(None, None), (RateLimit(None, 0, 4.0), 4.0)]
+    assert rate_limiter.reported == [(None, None), (RateLimit(None, 0, 4.0), 4.0)]

@@ -407,8 +407,8 @@ def _interim(connection: socket.socket) -> None:
 
 def test_an_interim_answer_is_none_and_what_follows_it_is_not_the_next_ones() -> None:
     with _serving(_interim, _whole, timeouts=PATIENT) as (server, client):
-        with pytest.raises(CelonisUnavailable) as told:
+        with pytest.raises(CelonisUnavailable) as reported:
             client.execute_job("p", "j", "FULL")
-        assert told.value.may_have_started
+        assert reported.value.may_have_started
         assert client.job("p", "j").status == "RUNNING"
         assert server.connections == 2

@@ -33,7 +33,7 @@ def refused(mode: object = None, tables: object = None) -> InvalidTrigger:
     return caught.value
 
 
-def test_nothing_wished_for_is_the_pipeline_as_defined() -> None:
+def test_nothing_requested_is_the_pipeline_as_defined() -> None:
     assert make_options(None, None, []) == RunOptions(
         mode=None, as_defined=True, complete=False, tables=frozenset()
     )

@@ -61,32 +61,32 @@ def test_steps_carry_what_the_definition_says_of_them() -> None:
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_mode_that_is_wished_for_is_every_jobs(mode: Mode) -> None:
+def test_a_mode_that_is_requested_is_every_jobs(mode: Mode) -> None:
     assert {job.mode for job in plan(make_options(mode.value, None, [])).jobs} == {mode}
 
 
-def test_everything_wished_for_is_a_complete_load_of_every_model() -> None:
+def test_everything_requested_is_a_complete_load_of_every_model() -> None:
     loads = plan(make_options(None, "all", [])).loads
     assert [(load.kind, load.tables, load.wanted, load.names_tables) for load in loads] == [
         (LoadKind.COMPLETE, (), (), False)
     ] * 3
 
 
-def test_tables_wished_for_take_the_place_of_what_is_defined() -> None:
+def test_tables_requested_take_the_place_of_what_is_defined() -> None:
     loads = plan(make_options(None, ["VBAP", "LIKP"], [])).loads
     assert [(load.wanted, load.only_wanted, load.names_tables) for load in loads] == [
         (("LIKP", "VBAP"), True, True)
     ] * 3
 
 
-def test_tables_wished_for_besides_come_on_top_and_each_model_is_asked_for_them() -> None:
+def test_tables_requested_besides_come_on_top_and_each_model_is_asked_for_them() -> None:
     loads = plan(make_options(None, ["LIKP"], []).join(RunOptions())).loads
     assert [(load.wanted, load.only_wanted, load.names_tables) for load in loads] == [
         (("LIKP",), False, True)
     ] * 3
 
 
-def test_only_a_partial_load_needs_the_names_of_tables_where_nothing_is_wished_for() -> None:
+def test_only_a_partial_load_needs_the_names_of_tables_where_nothing_is_requested() -> None:
     assert [load.names_tables for load in plan().loads] == [False, True, False]
 
 

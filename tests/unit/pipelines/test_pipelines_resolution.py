@@ -77,11 +77,11 @@ def test_a_load_without_tables_asks_for_none(kind: str) -> None:
 
 
 @pytest.mark.parametrize("defined", [load("sales"), load("sales", kind="from_cache"), load("sales", "KNA1")])
-def test_tables_wished_for_take_the_place_of_any_load(defined: dict[str, Any]) -> None:
+def test_tables_requested_take_the_place_of_any_load(defined: dict[str, Any]) -> None:
     assert resolved([defined], make_options(None, ["VBAK"], [])) == [partial(t_1="VBAK")]
 
 
-def test_a_model_that_has_none_of_the_tables_wished_for_is_loaded_as_defined() -> None:
+def test_a_model_that_has_none_of_the_tables_requested_is_loaded_as_defined() -> None:
     wanted = make_options(None, ["EKKO"], [])
     assert resolved([load("sales"), load("buying")], wanted) == [EVERYTHING, partial(t_5="EKKO")]
     assert resolved([load("sales", "VBAK"), load("buying")], wanted)[0] == partial(t_1="VBAK")
@@ -95,11 +95,11 @@ def test_a_model_that_has_none_of_the_tables_wished_for_is_loaded_as_defined() -
         (load("sales", "Items"), partial(t_1="VBAK", t_2="Items")),
     ],
 )
-def test_tables_wished_for_besides_come_on_top(defined: dict[str, Any], expected: ResolvedLoad) -> None:
+def test_tables_requested_besides_come_on_top(defined: dict[str, Any], expected: ResolvedLoad) -> None:
     assert resolved([defined], RunOptions().join(make_options(None, ["VBAK"], []))) == [expected]
 
 
-def test_a_table_wished_for_besides_may_be_in_a_model_that_is_loaded_as_a_whole() -> None:
+def test_a_table_requested_besides_may_be_in_a_model_that_is_loaded_as_a_whole() -> None:
     loads = [load("sales"), load("buying", kind="from_cache")]
     assert resolved(loads, RunOptions().join(make_options(None, ["VBAK"], []))) == [
         EVERYTHING,
@@ -127,7 +127,7 @@ def test_a_table_that_the_model_of_a_defined_load_lacks_is_told_with_those_it_ha
     )
 
 
-def test_a_table_wished_for_that_no_model_has_is_told_with_those_of_all() -> None:
+def test_a_table_requested_that_no_model_has_is_told_with_those_of_all() -> None:
     with pytest.raises(UnknownTable) as caught:
         resolved([load("sales"), load("buying")], make_options(None, ["BSEG", "VBAK"], []))
     assert caught.value.tables == ("BSEG",)
@@ -195,7 +195,7 @@ def test_tables_of_a_pipeline_whose_loads_are_gone_by_now_are_unknown() -> None:
         resolve(plan, {})
 
 
-def test_a_table_wished_for_may_belong_to_a_model_that_is_left_out() -> None:
+def test_a_table_requested_may_belong_to_a_model_that_is_left_out() -> None:
     loads, wanted = [load("sales"), load("buying", "Orders")], make_options(None, ["VBAK"], [])
     assert resolved(loads, wanted, skip=("sales",)) == [partial(t_6="t-6")]
 

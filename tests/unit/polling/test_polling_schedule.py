@@ -161,11 +161,11 @@ def test_importing_it_loads_nothing_heavy() -> None:
         "import sys; import random, dataclasses, typing, itertools; before = set(sys.modules);"
         "import celonis_refresh.steps.polling.schedule; print(*sorted(set(sys.modules) - before))"
     )
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", program],
         env={"PYTHONPATH": str(layer)},
         capture_output=True,
         check=True,
         text=True,
     )
-    assert all(name.startswith(("celonis_refresh", "__future__")) for name in told.stdout.split())
+    assert all(name.startswith(("celonis_refresh", "__future__")) for name in reported.stdout.split())

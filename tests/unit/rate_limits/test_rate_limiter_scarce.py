@@ -33,15 +33,15 @@ class Day:
         bench = self.bench
         self.ends = bench.clock.now + 36_000
         bench.celonis.rate_limiter = SharedRateLimiter(bench.table, "default", bench.clock, bench.clock.sleep)
-        bench.celonis.limit = self.tell
+        bench.celonis.limit = self.report
 
-    def tell(self) -> RateLimit:
+    def report(self) -> RateLimit:
         self.left -= 1
         return RateLimit(6000, int(self.left), self.ends - self.bench.clock.now)
 
     def pause(self, seconds: float) -> None:
         """Celonis refuses somebody for so long."""
-        self.bench.celonis.rate_limiter.answered(self.tell(), seconds)
+        self.bench.celonis.rate_limiter.answered(self.report(), seconds)
 
     def is_held_back(self) -> bool:
         other = SharedRateLimiter(self.bench.table, "default", self.bench.clock, self.bench.clock.sleep)

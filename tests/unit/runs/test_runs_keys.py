@@ -22,7 +22,7 @@ def test_each_kind_of_item_has_keys_of_its_own() -> None:
 
 
 def test_what_is_listed_under_a_status_is_no_run() -> None:
-    assert not {keys.WAITING, keys.LEASED, keys.UNTOLD} & set(RunStatus)
+    assert not {keys.WAITING, keys.LEASED, keys.NOT_NOTIFIED} & set(RunStatus)
 
 
 def test_the_same_delivery_id_of_two_origins_is_two_deliveries() -> None:

@@ -190,8 +190,8 @@ def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: Clock, dea
 
 @pytest.mark.parametrize("attempts", [0, 1])
 def test_what_botocore_sent_again_counts_as_well(attempts: int, clock: Clock, deadline: Deadline) -> None:
-    told = {"ResponseMetadata": {"RetryAttempts": attempts, "HTTPStatusCode": 400}}
-    table = table_of(failing(client_error("ConditionalCheckFailedException", "x", **told)), clock)
+    reported = {"ResponseMetadata": {"RetryAttempts": attempts, "HTTPStatusCode": 400}}
+    table = table_of(failing(client_error("ConditionalCheckFailedException", "x", **reported)), clock)
     with pytest.raises(ConditionFailed) as caught:
         write(table, "update", deadline)
     assert caught.value.retried is (attempts > 0)

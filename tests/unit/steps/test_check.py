@@ -193,8 +193,8 @@ def test_a_status_that_is_not_known_is_waited_on_and_reported_once() -> None:
     with logged() as lines:
         assert bench.check("job-0")["status"] == "RUNNING"
         assert bench.check("job-0")["status"] == "RUNNING"
-    told = [line for line in lines if line.levelname == "WARNING"]
-    assert [vars(line)["status"] for line in told] == ["PAUSED"]
+    reported = [line for line in lines if line.levelname == "WARNING"]
+    assert [vars(line)["status"] for line in reported] == ["PAUSED"]
     assert bench.state("job-0")["unknown"] == "PAUSED"
 
 
@@ -433,7 +433,7 @@ def test_a_cancel_that_celonis_ignores_ends_after_a_minute_and_holds_the_lease()
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER, cancel_seconds=FOREVER)
     bench.clock.sleep(60.0)
     at = bench.clock.now
-    assert "It was asked to cancel and has not ended." in check_until_ended(bench, "job-0")
+    assert "Its cancellation was requested, and it has not ended." in check_until_ended(bench, "job-0")
     assert 60.0 <= bench.clock.now - at < 70.0
     assert bench.state("job-0")["held"] is True
     assert holder(bench) == RUN
@@ -527,7 +527,7 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     bench.clock.sleep(60.0)
     bench.celonis.faults["cancel_job"] = [unavailable()] * 100
-    assert "It could not be asked to cancel and has not ended." in check_until_ended(bench, "job-0")
+    assert "Its cancellation could not be requested, and it has not ended." in check_until_ended(bench, "job-0")
     assert bench.state("job-0")["held"] is True
 
 

@@ -60,8 +60,8 @@ def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
     known_job(door.bench, seconds=seconds, shows=Shows(dates=dates))
     assert door.deliver().status == 202
     assert door.bench.go("job-0", "otc-1") == "SUCCEEDED"
-    (expected,), (told,) = (learned(bench)["successes"] for bench in (by_hand, door.bench))
-    assert told == pytest.approx(expected, abs=2.5)  # what the webhook's start may have taken
+    (expected,), (reported,) = (learned(bench)["successes"] for bench in (by_hand, door.bench))
+    assert reported == pytest.approx(expected, abs=2.5)  # what the webhook's start may have taken
 
 
 def test_the_second_run_asks_fewer_times_than_the_first_and_sees_the_end_sooner() -> None:

@@ -386,11 +386,11 @@ def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
 
 def test_a_refusal_of_any_status_passes_where_a_look_shows_something_under_way() -> None:
     bench = opened()
-    somebody = bench.celonis.jobs[JOB]
+    another_user = bench.celonis.jobs[JOB]
 
     def slips_in(name: str, when: str) -> None:
         if name == "execute_job" and when == "before":
-            somebody.begin(mine=False, at=bench.clock.now, seconds=60.0, outcome="SUCCESS")
+            another_user.begin(mine=False, at=bench.clock.now, seconds=60.0, outcome="SUCCESS")
 
     bench.celonis.hook = slips_in
     bench.celonis.faults["execute_job"] = [rejected(400)]

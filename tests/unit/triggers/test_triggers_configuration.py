@@ -84,24 +84,24 @@ def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Excep
         lambda: aws.secrets.webhook("github"),
         lambda: aws.secrets.connection("default"),
     ):
-        with pytest.raises(ConfigurationUnavailable) as told:
+        with pytest.raises(ConfigurationUnavailable) as reported:
             ask()
-        assert is_transient_error(told.value)
-        assert str(told.value).endswith("Try again.")
+        assert is_transient_error(reported.value)
+        assert str(reported.value).endswith("Try again.")
 
 
 def test_what_does_not_pass_is_raised_as_it_is() -> None:
     aws = Aws(error=refusal("AccessDeniedException"))
-    with pytest.raises(ClientError) as told:
+    with pytest.raises(ClientError) as reported:
         aws.secrets.webhook("github")
-    assert not is_transient_error(told.value)
+    assert not is_transient_error(reported.value)
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure"])
 def test_a_connection_that_may_not_be_read_is_named_with_the_reason(code: str) -> None:
-    with pytest.raises(SecretUnreadable, match=code) as told:
+    with pytest.raises(SecretUnreadable, match=code) as reported:
         Aws(error=refusal(code)).secrets.connection("default")
-    assert "stack/connections/default" in str(told.value)
+    assert "stack/connections/default" in str(reported.value)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "a\0", "", "é", "-a", "a" * 49, "a\n", "*", "../otc"])
@@ -109,9 +109,9 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
     aws = Aws()
     with pytest.raises(UnknownSource):
         aws.parameters.source_text(name)
-    with pytest.raises(InvalidTrigger) as told:
+    with pytest.raises(InvalidTrigger) as reported:
         aws.parameters.pipeline(name)
-    assert NAME_PATTERN in str(told.value)
+    assert NAME_PATTERN in str(reported.value)
     assert aws.asked == []
 
 
@@ -124,10 +124,10 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
     ],
 )
 def test_the_secret_of_a_connection_that_cannot_be_read_is_named(error: Exception | None, said: str) -> None:
-    with pytest.raises(SecretUnreadable) as told:
+    with pytest.raises(SecretUnreadable) as reported:
         Aws(error=error).secrets.connection("main")
-    assert said in str(told.value)
-    assert not is_transient_error(told.value)
+    assert said in str(reported.value)
+    assert not is_transient_error(reported.value)
 
 
 def test_a_part_of_the_pipelines_is_listed_with_few_requests() -> None:
@@ -202,10 +202,10 @@ def test_a_secret_is_its_current_and_its_previous_value(
 )
 def test_a_secret_of_another_shape_is_refused_and_never_repeated(text: str) -> None:
     aws = Aws({"stack/webhooks/github": text})
-    with pytest.raises(SecretUnreadable) as told:
+    with pytest.raises(SecretUnreadable) as reported:
         aws.secrets.webhook("github")
-    assert VALUE not in str(told.value)
-    assert "one of stack/webhooks/" in str(told.value)
+    assert VALUE not in str(reported.value)
+    assert "one of stack/webhooks/" in str(reported.value)
 
 
 def test_a_secret_that_is_not_there_is_told() -> None:
@@ -216,17 +216,17 @@ def test_a_secret_that_is_not_there_is_told() -> None:
 @pytest.mark.parametrize("error", [None, refusal("InternalServerError", 500)], ids=str)
 def test_the_name_of_a_webhooks_secret_is_not_repeated(error: Exception | None) -> None:
     """It may be the secret itself, and anybody can ask."""
-    with pytest.raises(RefreshError) as told:
+    with pytest.raises(RefreshError) as reported:
         Aws(error=error).secrets.webhook("correct-horse-battery")
-    assert "horse" not in repr(told.value) + str(told.value) + repr(vars(told.value))
+    assert "horse" not in repr(reported.value) + str(reported.value) + repr(vars(reported.value))
 
 
 def test_a_secret_that_is_scheduled_for_deletion_is_told() -> None:
     aws = Aws(error=refusal("InvalidRequestException"))
     for ask in (lambda: aws.secrets.webhook("github"), lambda: aws.secrets.connection("default")):
-        with pytest.raises(SecretUnreadable, match="scheduled for deletion") as told:
+        with pytest.raises(SecretUnreadable, match="scheduled for deletion") as reported:
             ask()
-        assert "Secrets Manager" in str(told.value)
+        assert "Secrets Manager" in str(reported.value)
 
 
 def test_a_secret_that_is_binary_is_told_and_never_repeated() -> None:
@@ -235,6 +235,6 @@ def test_a_secret_that_is_binary_is_told_and_never_repeated() -> None:
             return {"Name": SecretId, "SecretBinary": VALUE.encode()}
 
     for ask in (lambda: Binary().secrets.webhook("github"), lambda: Binary().secrets.connection("default")):
-        with pytest.raises(SecretUnreadable, match="is binary") as told:
+        with pytest.raises(SecretUnreadable, match="is binary") as reported:
             ask()
-        assert VALUE not in str(told.value)
+        assert VALUE not in str(reported.value)

@@ -55,7 +55,7 @@ class Trigger:
         bench.celonis.hook = self._note
         self.app = load("trigger")
         vars(self.app)["time"] = SimpleNamespace(time=bench.clock)
-        vars(self.app)["_triggering"] = self._triggering
+        vars(self.app)["_webhook_handler"] = self._triggering
 
     def _note(self, name: str, when: str) -> None:
         if when == "before":
@@ -95,8 +95,8 @@ class Trigger:
             "body": request.body.decode(),
             "isBase64Encoded": False,
         }
-        told: dict[str, Any] = self.app.handler(event, CONTEXT)
-        return {**told, "body": json.loads(told["body"])}
+        reported: dict[str, Any] = self.app.handler(event, CONTEXT)
+        return {**reported, "body": json.loads(reported["body"])}
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
     trigger: Trigger, age: float
 ) -> None:
     arrived = trigger.door.bench.clock.now - age
-    told = trigger.answer(age)
-    assert told["statusCode"] == 202
+    reported = trigger.answer(age)
+    assert reported["statusCode"] == 202
     assert trigger.door.bench.celonis.names() == ["job", "executions", "execute_job"]
     first, *_ = trigger.door.bench.celonis.timeouts
     assert first == pytest.approx(RESERVED - age, abs=0.002)
@@ -122,9 +122,9 @@ def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_
     trigger: Trigger, age: float
 ) -> None:
     assert RESERVED - age < MIN_CELONIS_SECONDS
-    told = trigger.answer(age)
-    assert told["statusCode"] == 202
-    (run,) = told["body"]["runs"]
+    reported = trigger.answer(age)
+    assert reported["statusCode"] == 202
+    (run,) = reported["body"]["runs"]
     assert trigger.door.bench.celonis.timeouts == []
     assert trigger.door.executions.asked == [run["run_id"]]
     assert trigger.door.bench.records.get(run["run_id"]).status is RunStatus.OPENING
@@ -144,8 +144,8 @@ def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: Trigger, s
     """A look that used up the time is not followed by a start that nobody would wait for."""
     bench = trigger.door.bench
     bench.celonis.up = slow
-    told = trigger.answer(0.0)
-    assert told["statusCode"] == 202
+    reported = trigger.answer(0.0)
+    assert reported["statusCode"] == 202
     assert len(trigger.door.executions.asked) == 1
     assert max(end for end in trigger.ends) <= bench.clock.now
     assert "execute_job" not in bench.celonis.names()

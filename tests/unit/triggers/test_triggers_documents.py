@@ -60,13 +60,13 @@ def test_what_is_signed_is_what_the_scheme_signs(name: str) -> None:
 
 @pytest.mark.parametrize("name", SENDERS)
 def test_the_delivery_id_stands_where_the_page_says(name: str) -> None:
-    sender, told = SENDERS[name], ROWS[name][3]
+    sender, reported = SENDERS[name], ROWS[name][3]
     if not sender.delivery_id:
-        assert told.startswith("none")
+        assert reported.startswith("none")
     for place in sender.delivery_id:
         last = (place.header or place.path.partition(" ||")[0]).replace(".", "/").lower()
-        assert last in told.replace(".", "/").lower() or last.rsplit("/", 1)[-1] in told.lower(), name
-    assert ("the bytes of the body" in told) == bool(sender.run)
+        assert last in reported.replace(".", "/").lower() or last.rsplit("/", 1)[-1] in reported.lower(), name
+    assert ("the bytes of the body" in reported) == bool(sender.run)
 
 
 @pytest.mark.parametrize("name", SENDERS)

@@ -37,8 +37,8 @@ def answered(error: Exception) -> dict[str, Any]:
     def raising(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise error
 
-    told = answering(raising)({}, CONTEXT)
-    return {**told, "body": json.loads(told["body"])}
+    reported = answering(raising)({}, CONTEXT)
+    return {**reported, "body": json.loads(reported["body"])}
 
 
 def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
@@ -66,9 +66,9 @@ def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
     ],
 )
 def test_an_error_is_its_status_its_name_and_its_sentence(error: RefreshError, status: int) -> None:
-    told = answered(error)
-    assert told["statusCode"] == status
-    assert told["body"] == {"error": error.name, "message": str(error)}
+    reported = answered(error)
+    assert reported["statusCode"] == status
+    assert reported["body"] == {"error": error.name, "message": str(error)}
 
 
 REFUSALS = [
@@ -96,21 +96,21 @@ def test_what_could_not_be_read_is_not_named_to_a_stranger() -> None:
 def test_only_what_may_be_asked_again_says_when(name: str) -> None:
     error = RefreshError("No.")
     error.__class__ = type(name, (RefreshError,), {})
-    told = error_answer(error)
-    assert told["statusCode"] == STATUS[name]
-    assert told["headers"].get("retry-after") == (RETRY_SECONDS if STATUS[name] == 503 else None)
+    reported = error_answer(error)
+    assert reported["statusCode"] == STATUS[name]
+    assert reported["headers"].get("retry-after") == (RETRY_SECONDS if STATUS[name] == 503 else None)
 
 
 def test_input_that_makes_no_sense_is_answered_field_by_field() -> None:
-    told = answered(InvalidTrigger("The request", [Problem("mode", 'expected "FULL" or "DELTA"')]))
-    assert told["body"]["fields"] == [{"field": "mode", "expected": 'expected "FULL" or "DELTA"'}]
+    reported = answered(InvalidTrigger("The request", [Problem("mode", 'expected "FULL" or "DELTA"')]))
+    assert reported["body"]["fields"] == [{"field": "mode", "expected": 'expected "FULL" or "DELTA"'}]
 
 
 def test_what_nobody_foresaw_is_a_bare_500_with_the_id_to_look_it_up() -> None:
-    told = answered(ZeroDivisionError("a secret in a message"))
-    assert told["statusCode"] == 500
-    assert told["body"]["request_id"] == "request-1"
-    assert "secret" not in json.dumps(told)
+    reported = answered(ZeroDivisionError("a secret in a message"))
+    assert reported["statusCode"] == 500
+    assert reported["body"]["request_id"] == "request-1"
+    assert "secret" not in json.dumps(reported)
 
 
 def test_an_answer_passes_as_it_is() -> None:

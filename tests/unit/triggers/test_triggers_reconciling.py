@@ -22,9 +22,9 @@ from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.reconcile import (
     GONE_SECONDS,
+    MIN_AGE_SECONDS,
     MIN_CLOSE_SECONDS,
     MIN_SECONDS,
-    PATIENCE_SECONDS,
     UNUSED_SECONDS,
     Findings,
 )
@@ -76,7 +76,7 @@ def waiting() -> tuple[Desk, str]:
 
 
 def test_patience_is_twice_the_time_out_of_the_trigger() -> None:
-    assert documents.functions()["Trigger"]["Timeout"] * 2 == PATIENCE_SECONDS
+    assert documents.functions()["Trigger"]["Timeout"] * 2 == MIN_AGE_SECONDS
     assert documents.functions()["Trigger"]["Timeout"] == TRIGGER_SECONDS
 
 
@@ -87,7 +87,7 @@ def test_a_round_comes_every_few_minutes() -> None:
 
 def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> None:
     desk, run_id = never_handed_over()
-    desk.bench.clock.sleep(PATIENCE_SECONDS - 1)
+    desk.bench.clock.sleep(MIN_AGE_SECONDS - 1)
     assert desk.round().started == []
     desk.bench.clock.sleep(2)
     assert desk.round().started == [run_id]
@@ -135,7 +135,7 @@ def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
     desk.executions.known.clear()
     for _ in range(3):
         assert desk.round() == Findings()
-        bench.clock.sleep(PATIENCE_SECONDS)
+        bench.clock.sleep(MIN_AGE_SECONDS)
     desk.executions.known.update(known)
     assert desk.round() == Findings()
     assert bench.records.get(RUN).status is RunStatus.RUNNING
@@ -567,6 +567,6 @@ def _check(desk: Desk) -> None:
             assert promised["run_id"] in runs or promised["run_id"] == waits
     for lease in desk.bench.dynamodb.documents("lease#"):
         assert lease["run_id"] in opened
-    told = [facts["run_id"] for _, _, facts in desk.notices]
-    assert {run_id for run_id in runs if runs[run_id]["status"] == "FAILED"} == set(told)
+    reported = [facts["run_id"] for _, _, facts in desk.notices]
+    assert {run_id for run_id in runs if runs[run_id]["status"] == "FAILED"} == set(reported)
     assert list(desk.bench.dynamodb.documents("notice#")) == []

@@ -75,7 +75,7 @@ class Service:
             clock=clock,
         )
         vars(self.app)["time"] = SimpleNamespace(time=clock)
-        vars(self.app)["_triggering"] = lambda: self.triggering
+        vars(self.app)["_webhook_handler"] = lambda: self.triggering
 
     def answer(self, source: str, request: WebhookRequest) -> dict[str, Any]:
         event = {

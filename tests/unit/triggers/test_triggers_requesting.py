@@ -29,9 +29,9 @@ def desk() -> Desk:
 
 
 def test_a_start_is_claimed_and_handed_over(desk: Desk) -> None:
-    told = started(desk, mode="DELTA", tables=["VBAK"], reason="why")
-    run_id = told["runs"][0]["run_id"]
-    assert told == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
+    reported = started(desk, mode="DELTA", tables=["VBAK"], reason="why")
+    run_id = reported["runs"][0]["run_id"]
+    assert reported == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
     assert desk.executions.asked == [run_id]
     run = desk.bench.records.get(run_id)
     (reason,) = run.options.reasons
@@ -40,17 +40,17 @@ def test_a_start_is_claimed_and_handed_over(desk: Desk) -> None:
 
 
 def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(desk: Desk) -> None:
-    told = desk.start()
-    assert told["runs"][0]["status"] == "joined"
+    reported = desk.start()
+    assert reported["runs"][0]["status"] == "joined"
     assert desk.executions.asked == []
-    assert desk.slot()["pending"]["run_id"] == told["runs"][0]["run_id"]
+    assert desk.slot()["pending"]["run_id"] == reported["runs"][0]["run_id"]
 
 
 def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: Desk) -> None:
     desk.definitions["otc"] = job_definition(when_running="skip")
-    with pytest.raises(PipelineSkips) as told:
+    with pytest.raises(PipelineSkips) as reported:
         desk.start()
-    assert told.value.run_id == RUN
+    assert reported.value.run_id == RUN
     assert "pending" not in desk.slot()
 
 
@@ -77,8 +77,8 @@ ROLE = "arn:aws:sts::123456789012:assumed-role/Loader"
 
 
 def _sent_by(desk: Desk, caller: str) -> str:
-    told = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.bench.deadline())
-    return str(told["runs"][0]["status"])
+    reported = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.bench.deadline())
+    return str(reported["runs"][0]["status"])
 
 
 def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: Desk) -> None:
@@ -160,9 +160,9 @@ def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: Desk) ->
 )
 def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: Desk, body: object) -> None:
     desk.bench.dynamodb.calls.clear()
-    with pytest.raises(InvalidTrigger) as told:
+    with pytest.raises(InvalidTrigger) as reported:
         desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
-    assert told.value.problems
+    assert reported.value.problems
     assert desk.bench.dynamodb.calls == []
 
 

@@ -46,11 +46,11 @@ def test_a_run_whose_execution_never_began_can_be_cancelled() -> None:
 def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None:
     desk = Desk()
     desk.join("otc-2")
-    told = cancelled(desk, drop=drop)
-    assert ("dropped" in told) == drop
+    reported = cancelled(desk, drop=drop)
+    assert ("dropped" in reported) == drop
     assert ("pending" in desk.slot()) != drop
     if drop:
-        assert told["dropped"]["run_id"] == "otc-2"
+        assert reported["dropped"]["run_id"] == "otc-2"
     desk.close()
     assert desk.status("otc-2") is (None if drop else RunStatus.OPENING)
 
@@ -119,8 +119,8 @@ def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> Non
 def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> None:
     desk = Desk()
     desk.join("otc-2")
-    told = cancelled(desk, "otc-2")
-    assert (told["run_id"], told["status"]) == ("otc-2", "dropped")
+    reported = cancelled(desk, "otc-2")
+    assert (reported["run_id"], reported["status"]) == ("otc-2", "dropped")
     assert desk.executions.known[RUN].status == "RUNNING"
     with pytest.raises(RunNotFound):
         desk.requests.show("otc-2")
@@ -182,10 +182,10 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
     records.save_step(records.get(RUN), "job-0", desk.done(), deadline)
     desk.fail()
     desk.definitions["otc"] = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}, {"job": "job-c"}])
-    told = desk.retry()
-    (run,) = told["runs"]
-    assert (told["retry_of"], run["status"], run["pipeline"]) == (RUN, "started", "otc")
-    assert "duplicate" not in told
+    reported = desk.retry()
+    (run,) = reported["runs"]
+    assert (reported["retry_of"], run["status"], run["pipeline"]) == (RUN, "started", "otc")
+    assert "duplicate" not in reported
     plan = desk.bench.records.get(run["run_id"]).plan
     assert [job.job for job in plan.jobs] == ["job-b", "job-c"]
     assert desk.executions.asked == [run["run_id"]]
@@ -291,9 +291,9 @@ def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
     desk.bench.clock.sleep(60)
     later = desk.start()["runs"][0]["run_id"]
     desk.succeed(later)
-    with pytest.raises(RunSuperseded) as told:
+    with pytest.raises(RunSuperseded) as reported:
         desk.retry()
-    assert told.value.later == later
+    assert reported.value.later == later
 
 
 def half_done(definition: Definition = TWO_JOBS) -> Desk:

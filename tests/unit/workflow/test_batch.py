@@ -42,7 +42,7 @@ def _send(door: WebhookHarness, *events: dict[str, Any]) -> Reply:
     return door.receive(request, source_of(*BY_KIND, sender="azure_event_grid"))
 
 
-def _told(reply: Reply) -> list[tuple[str, str]]:
+def _reported(reply: Reply) -> list[tuple[str, str]]:
     answers = reply.body.get("events", [reply.body])
     return [(run["run_id"], run["status"]) for each in answers for run in each["runs"]]
 
@@ -64,7 +64,7 @@ def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its
     assert _deliveries(door) == 1
     door.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
     again = _send(door, _event(1), _event(2, "p2p"))
-    assert [status for _, status in _told(again)] == ["duplicate", "started"]
+    assert [status for _, status in _reported(again)] == ["duplicate", "started"]
 
 
 def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
@@ -80,7 +80,7 @@ def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_ow
     claimed = claims(door.bench)
     reply = _send(door, _event(1), _event(2, "p2p"), _event(3))
     assert len(claimed) == 1
-    (first, second, third) = _told(reply)
+    (first, second, third) = _reported(reply)
     assert first == third
     assert (first[1], second[1], reply.status) == ("started", "started", 202)
     assert door.executions.asked == [first[0], second[0]]
@@ -105,20 +105,20 @@ def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
 
 def test_what_came_before_is_told_from_what_is_new() -> None:
     door = _door()
-    (old,) = _told(_send(door, _event(1)))
+    (old,) = _reported(_send(door, _event(1)))
     reply = _send(door, _event(1), _event(2, "p2p"), _event(3))
     assert reply.status == 202
-    assert [status for _, status in _told(reply)] == ["duplicate", "started", "joined"]
-    assert _told(reply)[0][0] == old[0]
+    assert [status for _, status in _reported(reply)] == ["duplicate", "started", "joined"]
+    assert _reported(reply)[0][0] == old[0]
     again = _send(door, _event(3), _event(2, "p2p"), _event(1))
     assert again.status == 200
-    assert [run_id for run_id, _ in _told(again)] == [run_id for run_id, _ in reversed(_told(reply))]
+    assert [run_id for run_id, _ in _reported(again)] == [run_id for run_id, _ in reversed(_reported(reply))]
 
 
 def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
     door = _door()
     reply = _send(door, _event(1), _event(1))
-    (first, second) = _told(reply)
+    (first, second) = _reported(reply)
     assert (reply.status, first[1], second) == (202, "started", (first[0], "duplicate"))
     assert len(door.bench.records.get(first[0]).options.reasons) == 1
     assert door.executions.asked == [first[0]]
@@ -128,16 +128,16 @@ def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> No
     door = _door()
     events = [_event(number) for number in range(MAX_EVENTS)]
     claimed = claims(door.bench)
-    (run,) = set(_told(_send(door, *events)))
+    (run,) = set(_reported(_send(door, *events)))
     assert (run[1], _deliveries(door)) == ("started", MAX_EVENTS)
     assert len(claimed) == 4
     door.bench.dynamodb.calls.clear()
     door.executions.asked.clear()
     again = _send(door, *events)
-    assert (again.status, set(_told(again))) == (200, {(run[0], "duplicate")})
+    assert (again.status, set(_reported(again))) == (200, {(run[0], "duplicate")})
     assert door.bench.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
     assert door.executions.asked == [run[0]]
-    assert _told(_send(door, events[-1])) == [(run[0], "duplicate")]
+    assert _reported(_send(door, events[-1])) == [(run[0], "duplicate")]
 
 
 def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_the_same() -> None:
@@ -157,7 +157,7 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
     assert "accepted deliveries are recorded by the next claim" in [line.getMessage() for line in lines]
     door.bench.dynamodb.before = lambda operation, request: None
     again = _send(door, _event(LARGE - 1))
-    assert (again.status, _told(again)) == (200, [(_told(reply)[0][0], "duplicate")])
+    assert (again.status, _reported(again)) == (200, [(_reported(reply)[0][0], "duplicate")])
     assert _deliveries(door) == LARGE
 
 
@@ -165,22 +165,22 @@ def test_events_of_one_batch_record_their_own_pipelines_only() -> None:
     door = _door()
     _send(door, _event(1), _event(2, "p2p"))
     changed = _send(door, {**_event(1), "eventType": "p2p"})
-    assert [status for _, status in _told(changed)] == ["joined"]
+    assert [status for _, status in _reported(changed)] == ["joined"]
 
 
 def test_an_event_that_stands_twice_in_a_batch_with_other_words_starts_what_both_name() -> None:
     door = _door()
-    (first, second, third) = _told(_send(door, _event(1), _event(1, "p2p"), _event(1, "p2p")))
+    (first, second, third) = _reported(_send(door, _event(1), _event(1, "p2p"), _event(1, "p2p")))
     assert (first[1], second[1], third) == ("started", "started", (second[0], "duplicate"))
 
 
 def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table() -> None:
     door = _door()
     events = [_event(number) for number in range(LARGE)]
-    (run,) = set(_told(_send(door, *events)))
+    (run,) = set(_reported(_send(door, *events)))
     for sent, calls in ((LARGE, ["TransactGetItems"]), (LARGE - 1, ["TransactWriteItems"])):
         door.bench.dynamodb.calls.clear()
-        assert set(_told(_send(door, *events[:sent]))) == {(run[0], "duplicate")}
+        assert set(_reported(_send(door, *events[:sent]))) == {(run[0], "duplicate")}
         assert door.bench.dynamodb.calls[:-1] == calls
         assert door.bench.dynamodb.calls[-1] == "GetItem"
 

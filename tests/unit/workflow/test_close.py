@@ -319,7 +319,7 @@ def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_
     closing = replace(leave.closing, publish=fails)
     with pytest.raises(ConnectionError):
         closing.close(f"arn:{RUN}", leave.bench.deadline())
-    assert (leave.bench.table.get(NOTICE) or {})["status"] == "UNTOLD"
+    assert (leave.bench.table.get(NOTICE) or {})["status"] == "NOT_NOTIFIED"
     leave.close()
     assert len(leave.notices) == 1
     assert leave.bench.table.get(NOTICE) is None

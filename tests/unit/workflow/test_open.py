@@ -31,7 +31,7 @@ TIMEOUT = 6 * 3600
 
 
 def opening(door: WebhookHarness) -> RunOpener:
-    return RunOpener(door.bench.tasks.means, door.accepting, door.tables, door.bench.clock)
+    return RunOpener(door.bench.tasks.context, door.accepting, door.tables, door.bench.clock)
 
 
 def opens(door: WebhookHarness, document: object, name: str = RUN) -> Opened:
@@ -101,8 +101,8 @@ def test_a_run_that_has_a_record_is_opened_by_its_id() -> None:
     door = WebhookHarness()
     door.bench.job().before(600.0)
     door.deliver()
-    told = opens(door, {"run_id": "otc-1"}, "otc-1")
-    assert told["status"] == "opened"
+    reported = opens(door, {"run_id": "otc-1"}, "otc-1")
+    assert reported["status"] == "opened"
     assert door.bench.records.get("otc-1").status is RunStatus.RUNNING
     assert door.bench.state("job-0", "otc-1")["posts"] == 1
 
@@ -121,11 +121,11 @@ def test_an_execution_that_finds_a_run_under_way_joins_what_follows() -> None:
     door = WebhookHarness()
     door.definitions["otc"] = job_definition(loads=[{"data_model": MODEL}])
     opens(door, {"pipeline": "otc"}, "first")
-    told = opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second")
+    reported = opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second")
     pending = (door.bench.table.get(SLOT) or {})["pending"]
-    assert told == joined(pending["run_id"])
+    assert reported == joined(pending["run_id"])
     assert pending["options"]["tables"] == ["ORDERS"]
-    assert opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second") == told
+    assert opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second") == reported
     assert door.bench.records.find("second") is None
 
 
@@ -133,8 +133,8 @@ def test_an_execution_is_skipped_where_the_pipeline_skips_while_it_runs() -> Non
     door = WebhookHarness()
     door.definitions["otc"] = job_definition(when_running="skip")
     opens(door, {"pipeline": "otc"}, "first")
-    told = opens(door, {"pipeline": "otc"}, "second")
-    assert (told["status"], told["run_id"]) == ("skipped", "first")
+    reported = opens(door, {"pipeline": "otc"}, "second")
+    assert (reported["status"], reported["run_id"]) == ("skipped", "first")
 
 
 def test_a_schedule_that_fires_twice_for_one_date_makes_one_run() -> None:

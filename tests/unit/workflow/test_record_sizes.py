@@ -62,7 +62,7 @@ def greatest(door: WebhookHarness, tables: int, length: int, **fields: Any) -> D
     fields.pop("outcome", None)
     names = {model: [one.name for one in door.bench.celonis.model_tables[model]] for model in MODELS}
     partial = [{"data_model": model, "kind": "partial", "tables": names[model]} for model in MODELS]
-    loads = [{"data_model": model} for model in MODELS] if fields.pop("as_wished", False) else partial
+    loads = [{"data_model": model} for model in MODELS] if fields.pop("as_requested", False) else partial
     document = {"data_pool": POOL, "jobs": [[{"job": job} for job in JOBS]], "loads": loads, **fields}
     return read_definition("The definition", Definition, document)
 
@@ -73,24 +73,24 @@ def loads_fail(lane: Lane) -> Lane:
 
 
 def opens(door: WebhookHarness) -> Opened:
-    opening = RunOpener(door.bench.tasks.means, door.accepting, door.tables, door.bench.clock)
+    opening = RunOpener(door.bench.tasks.context, door.accepting, door.tables, door.bench.clock)
     door.executions.start(RUN)
     return opening.open({"pipeline": "otc"}, Execution(f"arn:{RUN}", RUN), door.bench.deadline())
 
 
-def closing_of(door: WebhookHarness, told: list[str]) -> RunCloser:
+def closing_of(door: WebhookHarness, reported: list[str]) -> RunCloser:
     def notify(subject: str, text: str, facts: dict[str, Any]) -> None:
-        told.append(text)
+        reported.append(text)
 
     return closing_over(door.bench, door.executions, notify, lambda _: False)
 
 
 def closes(door: WebhookHarness, error: str = "JobFailed", cause: str = CAUSE) -> list[str]:
     """The execution fails, and its run is closed; the notifications."""
-    told: list[str] = []
+    reported: list[str] = []
     door.executions.end(RUN, "FAILED", error, cause)
-    closing_of(door, told).close(f"arn:{RUN}", door.bench.deadline(300.0))
-    return told
+    closing_of(door, reported).close(f"arn:{RUN}", door.bench.deadline(300.0))
+    return reported
 
 
 def is_closed(door: WebhookHarness) -> bool:
@@ -132,9 +132,9 @@ def test_a_run_that_fits_when_it_opens_can_be_closed_whatever_its_steps_store() 
     run = bench.records.note(run, {"filler": "x" * (room - len("filler"))}, bench.deadline())
     for step in steps:
         run = bench.records.save_step(run, step, {**largest(step), "held": True}, bench.deadline())
-    told = closes(door)
+    reported = closes(door)
     assert is_closed(door)
-    assert len(told) == 1
+    assert len(reported) == 1
     closed = bench.records.get(RUN)
     assert len(str(closed.item["outcome"]).encode()) <= MAX_OUTCOME
     assert item_size(closed.item) <= MAX_ITEM
@@ -172,15 +172,15 @@ def test_what_cannot_fit_is_refused_when_the_run_opens_and_the_run_is_closed() -
     assert f"{error.size} bytes" in str(error)
     assert "Nothing was started." in error.hint
     assert door.bench.records.get(RUN).loads is None
-    told = closes(door, error.name, str(error))
+    reported = closes(door, error.name, str(error))
     assert is_closed(door)
-    assert (len(told), "Name fewer tables" in told[0]) == (1, True)
+    assert (len(reported), "Name fewer tables" in reported[0]) == (1, True)
 
 
 @pytest.mark.parametrize("merged", [True, False])
 def test_tables_that_cannot_fit_do_not_fail_the_other_triggers_of_a_run(*, merged: bool) -> None:
     door = WebhookHarness()
-    definition = greatest(door, tables=100, length=20, as_wished=True)
+    definition = greatest(door, tables=100, length=20, as_requested=True)
     for model in MODELS:
         door.bench.celonis.model_tables[model] = [
             ModelTable(f"{model[:8]}-{each:03}".ljust(36, "t"), "x", alias_or_name="y" * 200)
@@ -199,7 +199,7 @@ def test_tables_that_cannot_fit_do_not_fail_the_other_triggers_of_a_run(*, merge
 
 def test_what_cannot_fit_is_not_started_by_a_webhook_either() -> None:
     door = WebhookHarness()
-    door.definitions["otc"] = greatest(door, tables=100, length=20, as_wished=True)
+    door.definitions["otc"] = greatest(door, tables=100, length=20, as_requested=True)
     for model in MODELS:
         door.bench.celonis.model_tables[model] = [
             ModelTable(f"{model[:8]}-{each:03}".ljust(36, "t"), "x", alias_or_name="y" * 200)

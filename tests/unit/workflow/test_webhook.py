@@ -45,7 +45,7 @@ def entrance(**definitions: Any) -> WebhookHarness:
 
 
 def runs(reply: Reply) -> list[tuple[str, str]]:
-    return [(told["run_id"], told["status"]) for told in reply.body["runs"]]
+    return [(reported["run_id"], reported["status"]) for reported in reply.body["runs"]]
 
 
 def end(bench: ServiceHarness, run_id: str, **facts: object) -> None:
@@ -358,7 +358,7 @@ def test_one_event_starts_every_pipeline_that_its_rules_name() -> None:
     door.bench.job("job-b")
     claimed = claims(door.bench)
     reply = door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
-    assert [told["pipeline"] for told in reply.body["runs"]] == ["otc", "p2p"]
+    assert [reported["pipeline"] for reported in reply.body["runs"]] == ["otc", "p2p"]
     assert door.executions.asked == [run_id for run_id, _ in runs(reply)]
     assert [target for _, target, _ in starts(door.bench)] == [JOB, "job-b"]
     assert len(claimed) == 1
@@ -552,9 +552,9 @@ def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
     with logged() as lines:
         reply = door.deliver(source=source_of(broken, {"pipeline": "otc"}))
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
-    (told,) = reply.body["errors"]
-    assert told.startswith("rules.0.mode")
-    assert [(vars(line)["error"], vars(line)["why"]) for line in lines] == [("RuleError", told)]
+    (reported,) = reply.body["errors"]
+    assert reported.startswith("rules.0.mode")
+    assert [(vars(line)["error"], vars(line)["why"]) for line in lines] == [("RuleError", reported)]
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
 
@@ -644,9 +644,9 @@ def test_where_a_broken_rule_hides_nothing_but_other_events_start_theirs_it_is_t
     first, second, third = reply.body["events"]
     assert (reply.status, second["runs"][0]["status"]) == (202, "started")
     assert "errors" not in second
-    for told in (first, third):
-        assert told["status"] == "ignored"
-        assert told["errors"][0].startswith("rules.0.when gave neither")
+    for reported in (first, third):
+        assert reported["status"] == "ignored"
+        assert reported["errors"][0].startswith("rules.0.when gave neither")
     assert len(lines) == 1
     assert capsys.readouterr().out.count('"ConfigurationErrors"') <= 2
 
@@ -666,9 +666,9 @@ def test_events_that_come_together_are_answered_one_by_one() -> None:
     door.receive(grid(first), GRID)
     reply = door.receive(grid(first, second), GRID)
     assert reply.status == 202
-    told = reply.body["events"]
-    assert [each["delivery"] for each in told] == ["e-1", "e-2"]
-    assert [each["runs"][0]["status"] for each in told] == ["duplicate", "joined"]
+    reported = reply.body["events"]
+    assert [each["delivery"] for each in reported] == ["e-1", "e-2"]
+    assert [each["runs"][0]["status"] for each in reported] == ["duplicate", "joined"]
 
 
 def test_events_that_were_all_seen_before_are_answered_with_200() -> None:

@@ -165,7 +165,11 @@ def _limit_misconfigured(call: Call, facts: Facts, said: str) -> CelonisUnavaila
 
 def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> CelonisUnavailable:
     support_id = facts.get("support_id")
-    advice = f" and give Celonis support the id {support_id}" if support_id else " and report it to Celonis support"
+    advice = (
+        f" and give Celonis support the id {support_id}"
+        if support_id
+        else " and report it to Celonis support"
+    )
     facts["hint"] = f"This often passes by itself. If it lasts, look at the status page of Celonis{advice}."
     message = f"Celonis failed while {call.doing}{said}."
     if 300 <= answer.status < 400:

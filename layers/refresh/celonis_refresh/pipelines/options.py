@@ -96,7 +96,7 @@ class RunOptions(Struct, frozen=True):
 
 
 def make_options(mode: object, tables: object, reasons: Sequence[Reason]) -> RunOptions:
-    """Return the options in a trigger's ``mode`` ("FULL", "DELTA", nothing) and ``tables`` (a list, "all", nothing).
+    """Return the options of a trigger: ``mode`` ("FULL", "DELTA", None), ``tables`` (a list, "all", None).
 
     Raises ``InvalidTrigger`` naming the field; values are not repeated.
     """

@@ -31,7 +31,7 @@ from celonis_refresh.timing import Clock
 
 KEPT_SECONDS = 10.0
 """How old may be what a process knows of a connection that nobody has slowed down."""
-FIRST_PATIENCE, LATER_PATIENCE = 1.0, 5.0
+FIRST_MAX_WAIT, LATER_MAX_WAIT = 1.0, 5.0
 """Seconds that a turn is waited for by a task's first request, and a pause by those that follow it."""
 MIN_SECONDS = 1.0
 """What is kept for the request itself; one that is cut off may have to be looked up."""
@@ -102,7 +102,7 @@ class SharedRateLimiter:
     def _pause(self, call: Call, seconds: float) -> float:
         """Seconds until a pause is over that this task has just learned of. Raises ``CelonisThrottled``."""
         wait = max(0.0, self._hold - self._clock())
-        if wait > min(LATER_PATIENCE, seconds - MIN_SECONDS):
+        if wait > min(LATER_MAX_WAIT, seconds - MIN_SECONDS):
             raise self._come_back(call)
         return wait
 
@@ -113,8 +113,8 @@ class SharedRateLimiter:
             turns.read()
         if turns.calm <= now:
             return 0.0
-        patience = max(0.0, min(FIRST_PATIENCE, seconds - MIN_SECONDS))
-        turn = turns.take("next", turns.step * self._usual, now, now + patience)
+        max_wait = max(0.0, min(FIRST_MAX_WAIT, seconds - MIN_SECONDS))
+        turn = turns.take("next", turns.step * self._usual, now, now + max_wait)
         if turn is None:
             raise self._come_back(call)
         return turn - now

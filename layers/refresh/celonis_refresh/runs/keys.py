@@ -21,7 +21,7 @@ def run(run_id: str) -> str:
 
 WAITING = "WAITING"
 LEASED = "LEASED"
-UNTOLD = "UNTOLD"
+NOT_NOTIFIED = "NOT_NOTIFIED"
 """What slots with a follow-up that nothing starts, leases, and ends that nobody was told of yet, stand under
 in the index by status."""
 

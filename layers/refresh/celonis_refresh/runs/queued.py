@@ -25,7 +25,7 @@ class Waiting(Struct, frozen=True):
         return keys.WAITING
 
     def shown(self) -> dict[str, Any]:
-        """As people read it: like a record, as far as there is one. ``waiting_for_run``: the current run, if any."""
+        """Return it as the API shows it, like a record. ``waiting_for_run``: the current run, if any."""
         fields = {"run_id": self.run_id, "pipeline": self.pipeline, "status": self.status}
         return {
             **fields,

@@ -140,8 +140,8 @@ class StepCanceller(Struct, frozen=True):
             if "ended_at" in state:
                 return "", not state.get("held")
             if is_started(state):
-                work = self.target_for(run, case.step).ignoring_rate_limit()
-                return self._stop(run, case, work, share, cancel=cancel)
+                target = self.target_for(run, case.step).ignoring_rate_limit()
+                return self._stop(run, case, target, share, cancel=cancel)
             if "baseline" in state and not state.get("refused"):
                 return self._left_by_a_job(self.target_for(run, case.step).ignoring_rate_limit(), share)
         except RefreshError as error:
@@ -151,46 +151,46 @@ class StepCanceller(Struct, frozen=True):
             return f"What became of {case.step} could not be looked at: see the log.", False
         return "", True
 
-    def _left_by_a_job(self, work: StepTarget, share: _Share) -> tuple[str, bool]:
+    def _left_by_a_job(self, target: StepTarget, share: _Share) -> tuple[str, bool]:
         """A load that a job of this run may have started before the run came to wait for it."""
-        if work.observe(share.seconds).is_busy:
-            return f"{work.subject} {RUNS_ON}", False
+        if target.observe(share.seconds).is_busy:
+            return f"{target.subject} {RUNS_ON}", False
         return "", True
 
     def _stop(
-        self, run: Run, case: _Case, work: StepTarget, share: _Share, *, cancel: bool
+        self, run: Run, case: _Case, target: StepTarget, share: _Share, *, cancel: bool
     ) -> tuple[str, bool] | None:
         """One poll, and the cancel where it shows ours running; a start may not show yet."""
         is_last = case.until.left() <= 0
         try:
-            ownership, running = self._observe(run, case, work, share)
+            ownership, running = self._observe(run, case, target, share)
         except CelonisError as error:
             is_last = is_last or self._is_refused_for_good(case, error, run.definition.settle)
             if is_last and not case.tried:
                 raise
-            return _given_up(case, work) if is_last else None
+            return _given_up(case, target) if is_last else None
         case.polls_refused_since = None
         case.polls += 1
         if ownership.status is OwnershipStatus.ENDED:
             case.end = End(str(ownership.execution_status), ownership.evidence, case.polls)
             case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
-            return _ended(case, work, ownership), True
+            return _ended(case, target, ownership), True
         if case.tried:
-            found = self._cancel(case, work, share) if running and not case.accepted else None
-            return found or (_given_up(case, work) if is_last else None)
+            found = self._cancel(case, target, share) if running and not case.accepted else None
+            return found or (_given_up(case, target) if is_last else None)
         if ownership.status is OwnershipStatus.NOT_STARTED:
-            return f"{work.subject} had not been started.", True
+            return f"{target.subject} had not been started.", True
         if not running:
             may_show_yet = ownership.status in MAY_SHOW_YET and not is_last and cancel
-            left_alone = f"{work.subject} was left alone: it is not proven that ours is running."
+            left_alone = f"{target.subject} was left alone: it is not proven that ours is running."
             return None if may_show_yet else (left_alone, False)
         if not (cancel and run.definition.cancel_on_stop):
-            return f"{work.subject} {NOT_TO_CANCEL if cancel else KEEPS_RUNNING}", False
+            return f"{target.subject} {NOT_TO_CANCEL if cancel else KEEPS_RUNNING}", False
         case.tried = True
         case.until = Deadline(
             min(self.clock() + VERIFY_SECONDS, share.deadline.at - POLL_SECONDS), self.clock
         )
-        return self._cancel(case, work, share)
+        return self._cancel(case, target, share)
 
     def _is_refused_for_good(self, case: _Case, error: CelonisError, settle: float) -> bool:
         """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
@@ -204,29 +204,29 @@ class StepCanceller(Struct, frozen=True):
             return self.clock() - case.polls_refused_since >= settle
         return False
 
-    def _cancel(self, case: _Case, work: StepTarget, share: _Share) -> tuple[str, bool] | None:
+    def _cancel(self, case: _Case, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
         """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
-            case.accepted = work.cancel(share.seconds())
+            case.accepted = target.cancel(share.seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
-            logger.info("cancel is sent again", extra={"subject": work.subject, "why": trouble.message})
+            logger.info("cancel is sent again", extra={"subject": target.subject, "why": trouble.message})
             case.trouble = trouble.message
         except CelonisError as refusal:
             case.trouble = str(refusal)
             if case.refused:
-                return _given_up(case, work)
+                return _given_up(case, target)
             case.refused = True
         else:
-            return None if case.accepted else (f"{work.subject} {RUNS_ON}", False)
+            return None if case.accepted else (f"{target.subject} {RUNS_ON}", False)
         return None
 
-    def _observe(self, run: Run, case: _Case, work: StepTarget, share: _Share) -> tuple[Ownership, bool]:
+    def _observe(self, run: Run, case: _Case, target: StepTarget, share: _Share) -> tuple[Ownership, bool]:
         """What one poll says of our start, and whether it shows ours running."""
         evidence = case.evidence or evidence_of(run.steps[case.step])
         state = {**run.steps[case.step], "evidence": evidence.to_json()}
         settle = run.definition.settle
         ownership, observation = observe_started(
-            work, state, settle, self.clock, lambda limit: min(limit, share.seconds())
+            target, state, settle, self.clock, lambda limit: min(limit, share.seconds())
         )
         case.evidence = ownership.evidence
         return ownership, is_running(ownership, observation)
@@ -266,18 +266,18 @@ class _Share(Struct, frozen=True):
         return min(POLL_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
 
 
-def _ended(case: _Case, work: StepTarget, ownership: Ownership) -> str:
+def _ended(case: _Case, target: StepTarget, ownership: Ownership) -> str:
     status = ownership.execution_status
     by_itself = "ended by itself" if case.tried else "had ended"
     what = "was cancelled" if status == JobStatus.CANCEL else by_itself
-    return f"{work.subject} {what} ({status})."
+    return f"{target.subject} {what} ({status})."
 
 
-def _given_up(case: _Case, work: StepTarget) -> tuple[str, bool]:
+def _given_up(case: _Case, target: StepTarget) -> tuple[str, bool]:
     if case.accepted:
-        return f"{work.subject} was asked to cancel and has not ended yet.", False
+        return f"{target.subject} was asked to cancel and has not ended yet.", False
     return (
-        f"{work.subject} could not be asked to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
+        f"{target.subject} could not be asked to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
         False,
     )
 

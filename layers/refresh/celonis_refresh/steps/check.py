@@ -43,12 +43,12 @@ class Check(Start):
         """Says when to look again. Raises the error that the step ended with."""
         self.recall()
         if self.is_expired():
-            self.work = self.work.ignoring_rate_limit()
+            self.target = self.target.ignoring_rate_limit()
         if "earlier" not in self.state:
             self.earlier()
         try:
             ownership, observation = observe_started(
-                self.work, self.state, self.run.definition.settle, self.means.clock, self.seconds
+                self.target, self.state, self.run.definition.settle, self.context.clock, self.seconds
             )
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             # One look that fails at the time-out must not leave ours running: it could not be cancelled.
@@ -116,7 +116,7 @@ class Check(Start):
             self.state["shows_running"] = True
         if observation.activity is Activity.UNKNOWN and status and status != self.state.get("unknown"):
             self.state["unknown"] = status
-            facts = {"subject": self.work.subject, "status": status}
+            facts = {"subject": self.target.subject, "status": status}
             logger.warning("Celonis shows a status that is not known; the step waits", extra=facts)
 
     def _note_date(self, ownership: Ownership, observation: Observation) -> None:
@@ -141,7 +141,7 @@ class Check(Start):
         if self.state.get("stopping"):
             what = "was cancelled" if status == JobStatus.CANCEL else "ended by itself, too late"
             raise self.failed(self.too_late(f"It {what} ({status})."))
-        ending = self.work.ending(status, ownership.evidence.ours, observation, self.poll_seconds())
+        ending = self.target.ending(status, ownership.evidence.ours, observation, self.poll_seconds())
         if ending.message:
             self.state["message"] = ending.message
         if ending.error is None:
@@ -162,7 +162,7 @@ class Check(Start):
         dated = None if self._is_begun_by_a_job() else observation.seconds_of(ours)
         least = max(0.0, float(self.timer.noted.get("seen", 0.0)) - begin)
         lasted, status = took(dated, least, max(0.0, now - begin)), str(ownership.execution_status)
-        key, learning = self.work.durations, self.means.learning
+        key, learning = self.target.durations, self.context.learning
         return lambda: learning.learn(key, known, lasted, status, self.deadline)
 
     def _is_begun_by_a_job(self) -> bool:
@@ -200,7 +200,7 @@ class Check(Start):
     def _cancel(self) -> None:
         """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
-            cancelled = self.work.cancel(self.seconds(POLL_SECONDS))
+            cancelled = self.target.cancel(self.seconds(POLL_SECONDS))
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             self.state["trouble"] = trouble.message
         except CelonisError as error:
@@ -216,12 +216,10 @@ class Check(Start):
         rejected = self.state.get("rejected")
         if rejected and status is OwnershipStatus.NOT_STARTED:
             return errors.again(CelonisRejected.__name__, rejected)
-        subject, settle = self.work.subject, self.run.definition.settle
+        subject, settle = self.target.subject, self.run.definition.settle
         check = "Look at it in Celonis before you start the pipeline again."
         if status is OwnershipStatus.AMBIGUOUS:
-            text = (
-                f"{subject}: more than one start was seen since ours was sent; which is ours cannot be determined."
-            )
+            text = f"{subject}: more than one start was seen since ours was sent, and either may be ours."
             return errors.StartAmbiguous(text, hint=check)
         if status is OwnershipStatus.TAKEN_OVER:
             text = f"{subject}: another user's start replaced ours before its end could be read."

@@ -17,7 +17,11 @@ POLL_SECONDS = 12.0
 
 
 def observe_started(
-    work: StepTarget, state: Mapping[str, Any], settle: float, clock: Clock, seconds: Callable[[float], float]
+    target: StepTarget,
+    state: Mapping[str, Any],
+    settle: float,
+    clock: Clock,
+    seconds: Callable[[float], float],
 ) -> tuple[Ownership, Observation]:
     """Polls once, the list too unless the record shows the execution that is known to be ours running.
 
@@ -25,13 +29,13 @@ def observe_started(
     list is asked for only where it was there before the start: nothing else in it could be compared.
     """
     start, evidence, since = start_of(state, settle), evidence_of(state), clock() - _counted_from(state)
-    observation = work.observe(lambda: seconds(POLL_SECONDS))
+    observation = target.observe(lambda: seconds(POLL_SECONDS))
     is_known = evidence.ours is not None and observation.current in evidence.ids_of_ours
     if start.baseline.listed is not None and not (is_known and observation.activity is Activity.RUNNING):
         try:
-            observation = work.with_executions(observation, seconds(POLL_SECONDS))
+            observation = target.with_executions(observation, seconds(POLL_SECONDS))
         except CelonisUnavailable as trouble:  # the list is waited for
-            logger.info("no list of executions", extra={"subject": work.subject, "why": trouble.message})
+            logger.info("no list of executions", extra={"subject": target.subject, "why": trouble.message})
     return determine_ownership(start, evidence, observation, since), observation
 
 

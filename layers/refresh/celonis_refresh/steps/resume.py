@@ -43,7 +43,7 @@ class Resume(Check):
             return None
         try:
             ownership, observation = observe_started(
-                self.work, state, self.run.definition.settle, self.means.clock, self.seconds
+                self.target, state, self.run.definition.settle, self.context.clock, self.seconds
             )
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             return self.wait_out(trouble)
@@ -56,24 +56,24 @@ class Resume(Check):
         self.state.clear()
         self.state |= {**state, "began": began, "resumed_from": former.run_id}
         self._note(ownership, observation)
-        write = self.means.records.step_write(self.run, self.name, self.state)
-        if not self.means.leases.inherit(request, former.run_id, write, self.deadline):
+        write = self.context.records.step_write(self.run, self.name, self.state)
+        if not self.context.leases.inherit(request, former.run_id, write, self.deadline):
             return None
         self.run, self.holds = write.run, True
-        logger.info("the step is resumed", extra={"subject": self.work.subject, "run": former.run_id})
+        logger.info("the step is resumed", extra={"subject": self.target.subject, "run": former.run_id})
         ended = ownership.status is OwnershipStatus.ENDED
         return self.progress("RUNNING", at_most=1 if ended else ownership.recheck_in)
 
     def expect(self) -> Progress:
         """As for any load that a job starts; the job that is resumed was started by the former run."""
         if "baseline" not in self.state:
-            former = self.means.records.get(str(self.run.item["retry_of"]))
+            former = self.context.records.get(str(self.run.item["retry_of"]))
             self.state |= _kept(next(_states(former, self.run.plan.load(self.name))))
         return super().expect()
 
     def _former(self) -> Run | None:
         """The run that this one retries, if it may have left something running that is worth waiting for."""
-        former = self.means.records.find(str(self.run.item["retry_of"]))
+        former = self.context.records.find(str(self.run.item["retry_of"]))
         return former if former is not None and is_resumable(former, self.now()) else None
 
     def _left_running(self, former: Run) -> dict[str, Any] | None:
@@ -93,7 +93,7 @@ class Resume(Check):
         """Whether another run of ours has used the job or model since."""
         if "earlier" not in state:
             return False
-        newest = self.means.leases.earlier(self.work.lease).newest
+        newest = self.context.leases.earlier(self.target.lease).newest
         return bool(newest) and ownership.evidence.ids_of_ours.union(state["earlier"]).isdisjoint(newest)
 
     def _knows_loads(self, former: Run) -> bool:

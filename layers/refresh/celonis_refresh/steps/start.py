@@ -47,13 +47,13 @@ class Start(Step):
 
     def __init__(
         self,
-        means: StepContext,
+        context: StepContext,
         run: Run,
         name: str,
         deadline: Deadline,
         just_claimed: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(means, run, name, deadline)
+        super().__init__(context, run, name, deadline)
         self.just_claimed = just_claimed
         self.holds = just_claimed is not None
         self.models: dict[str, Mapping[str, Any]] = {}
@@ -103,17 +103,17 @@ class Start(Step):
         own = request.leases[:1] if self.holds else ()
         if own == request.leases:
             return None
-        check = self.means.records.step_check(self.run, self.name)
-        blocked = self.means.leases.acquire(request, check, self.deadline, held=own)
+        check = self.context.records.step_check(self.run, self.name)
+        blocked = self.context.leases.acquire(request, check, self.deadline, held=own)
         self.holds = self.holds or blocked is None
         return blocked
 
     def _poll_without_leases(self) -> None:
         """Polls all that the step needs, and notes what is there: the poll for the baseline may be older."""
-        observation = self._with_executions(self.work.observe(self.poll_seconds))
+        observation = self._with_executions(self.target.observe(self.poll_seconds))
         for step in self._models_to_observe():
-            work = self.means.target_for(self.run, step)
-            self._is_model_idle(work, work.observe(self.poll_seconds))
+            target = self.context.target_for(self.run, step)
+            self._is_model_idle(target, target.observe(self.poll_seconds))
         end_row(self.state)
         self.state.pop("trouble", None)
         self._note_shown(observation)
@@ -122,18 +122,18 @@ class Start(Step):
 
     def _observe_baseline(self) -> Observation:
         """What is there before the start. That something is missing needs a second, consistent answer."""
-        observation = self._with_executions(self.work.observe(self.poll_seconds))
+        observation = self._with_executions(self.target.observe(self.poll_seconds))
         if observation.executions is None and not observation.single:
             observation = self._with_executions(observation)
         if observation.is_busy or (observation.has_run and observation.executions != ()):
             return observation
         self._note_shown(observation)  # the second may be older
-        return self._with_executions(self.work.observe(self.poll_seconds))
+        return self._with_executions(self.target.observe(self.poll_seconds))
 
     def _with_executions(self, observation: Observation) -> Observation:
         """A list that fails for longer than a reading may be stale is taken for one that is not served."""
         try:
-            listed = self.work.with_executions(observation, self.poll_seconds())
+            listed = self.target.with_executions(observation, self.poll_seconds())
         except CelonisUnavailable:
             since = self.state.setdefault("list_failing_since", self.now())
             if self.now() - float(since) < self.run.definition.settle:
@@ -163,13 +163,13 @@ class Start(Step):
     def _share_busy(self) -> None:
         """Stores it for the other runs, too: this one holds no lease while it waits."""
         busy = self.state["busy"]
-        self._share(self.work.lease, () if busy["unnamed"] else busy["ids"])
+        self._share(self.target.lease, () if busy["unnamed"] else busy["ids"])
 
     def _share(self, lease: str, rows: Collection[str]) -> None:
         """Stores that something runs, for all runs that wait; ``rows``: its ids, if these show all of it."""
         until = self.now() + self.run.definition.settle
         busy = Busy(until, tuple(sorted(rows)) if len(rows) <= MAX_SHARED else ())
-        self.means.leases.note_busy(self.run.run_id, lease, busy, self.deadline)
+        self.context.leases.note_busy(self.run.run_id, lease, busy, self.deadline)
 
     def _is_fresh(self, observation: Observation) -> bool:
         """Whether the observation shows our last execution, and the end of what was seen running.
@@ -270,7 +270,7 @@ class Start(Step):
             self.give_back()
             return {"status": "WAITING", "wait": 1}
         try:
-            answer = self.work.post(self.seconds(sent_by - self.now()))
+            answer = self.target.post(self.seconds(sent_by - self.now()))
         except CelonisUnavailable as lost:
             return self._after_lost_answer(lost)
         except (CelonisThrottled, CelonisRejected) as refused:
@@ -290,7 +290,7 @@ class Start(Step):
 
     def _check_of_earlier(self, observation: Observation) -> Action | None:
         """The condition that no other run has stored anything that this observation may not show."""
-        table, lease = self.means.records.table, self.work.lease
+        table, lease = self.context.records.table, self.target.lease
         if self.just_claimed is None:  # it was compared when it was read; a repeated start compares nothing
             return None if self._earlier is None else self._earlier.check(table, lease)
         return check_shown(table, lease, observation.ids, observation.newest_start, self.now())
@@ -338,8 +338,10 @@ class Start(Step):
     def _is_busy(self) -> bool:
         """Which status refuses a start because something runs is not documented: a poll says."""
         try:
-            observation = self.work.observe(self.poll_seconds)
-            return observation.is_busy or self.work.with_executions(observation, self.poll_seconds()).is_busy
+            observation = self.target.observe(self.poll_seconds)
+            return (
+                observation.is_busy or self.target.with_executions(observation, self.poll_seconds()).is_busy
+            )
         except CelonisError:
             return True  # the next round polls again
 
@@ -356,8 +358,8 @@ class Start(Step):
         is_noted = self.state.get("waiting_for") == other and "queued_at" in self.state
         self._note_waiting(other)
         self.state["queued_at"] = blocked.request.place.since
-        progress, records = self.progress("WAITING"), self.means.records
-        wait, leases = progress["wait"], self.means.leases
+        progress, records = self.progress("WAITING"), self.context.records
+        wait, leases = progress["wait"], self.context.leases
         if not is_noted:
             write = records.step_write(self.run, self.name, self.state)
             leases.enqueue(blocked, write, self._comes_by(2 * wait), self.deadline)
@@ -381,9 +383,9 @@ class Start(Step):
     def _note_waiting(self, for_what: str) -> None:
         """Notes what the step waits for. Raises what ends it: the time-out, or that it is not to wait."""
         if self.run.definition.when_busy == "fail":
-            text = f"{self.work.subject} is busy with {for_what}."
+            text = f"{self.target.subject} is busy with {for_what}."
             hint = "Start the pipeline again later, or let it wait (when_busy: wait)."
-            raise self.failed(self.work.busy(text, hint=hint), free=False)
+            raise self.failed(self.target.busy(text, hint=hint), free=False)
         self.state["waiting_for"] = for_what
         self._begin_waiting()
 
@@ -406,31 +408,31 @@ class Start(Step):
         return [step for step, lease in loads.items() if lease in leases]
 
     def _observe_model(self, step: str) -> bool:
-        load = Step(self.means, self.run, step, self.deadline)
-        observation = load.work.observe(self.poll_seconds)
+        load = Step(self.context, self.run, step, self.deadline)
+        observation = load.target.observe(self.poll_seconds)
         if not observation.has_run:  # a second answer has to say so
-            observation = load.work.observe(self.poll_seconds)
-        if not self._is_model_idle(load.work, observation):
+            observation = load.target.observe(self.poll_seconds)
+        if not self._is_model_idle(load.target, observation):
             return False
         load.note_baseline(observation, self.now())
         load.state.pop("began")
         self.models[step] = load.state
         return True
 
-    def _is_model_idle(self, work: StepTarget, observation: Observation) -> bool:
+    def _is_model_idle(self, target: StepTarget, observation: Observation) -> bool:
         """Whether a model is not being loaded, as far as this poll and those before it show.
 
         That it is being loaded is stored for all runs, this one included, which gives the leases back.
         """
         seems_idle = observation.activity is not Activity.RUNNING
-        if observation.is_busy and not (seems_idle and self._model_stands_still(work, observation)):
-            self._share(work.lease, observation.running_rows if observation.names_what_runs else ())
+        if observation.is_busy and not (seems_idle and self._model_stands_still(target, observation)):
+            self._share(target.lease, observation.running_rows if observation.names_what_runs else ())
             return False
-        earlier, now = self.means.leases.earlier(work.lease), self.now()
+        earlier, now = self.context.leases.earlier(target.lease), self.now()
         shown = earlier.is_shown_by(observation.ids, observation.newest_start, now)
         return shown and earlier.shows_end_of_busy("", observation.ended_rows, now)
 
-    def _model_stands_still(self, work: StepTarget, observation: Observation) -> bool:
+    def _model_stands_still(self, target: StepTarget, observation: Observation) -> bool:
         """Whether only a missing end date speaks for a load, for longer than any reading is stale."""
         found = observation.identity
-        return found is not None and self._stood(f"stood_{work.step}", found)
+        return found is not None and self._stood(f"stood_{target.step}", found)

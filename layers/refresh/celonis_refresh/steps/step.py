@@ -66,23 +66,23 @@ class Step:
     ``holds``: whether the leases of the step are known to be held for it.
     """
 
-    def __init__(self, means: StepContext, run: Run, name: str, deadline: Deadline) -> None:
-        self.means, self.run, self.name, self.deadline = means, run, name, deadline
-        self.work = means.target_for(run, name)
+    def __init__(self, context: StepContext, run: Run, name: str, deadline: Deadline) -> None:
+        self.context, self.run, self.name, self.deadline = context, run, name, deadline
+        self.target = context.target_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
         self._earlier: Earlier | None = None
         self.holds = False
         self.timer = PollTimer(
             self.state,
             run.definition.poll,
-            self.work.timeout,
+            self.target.timeout,
             polls_per_step(len(run.plan.jobs) + len(run.plan.loads)),
-            means.clock,
-            means.random,
+            context.clock,
+            context.random,
         )
 
     def now(self) -> float:
-        return self.means.clock()
+        return self.context.clock()
 
     def seconds(self, most: float) -> float:
         """What a call may take: ``most``, or what is left of the task's time."""
@@ -99,14 +99,14 @@ class Step:
         also: States | None = None,
     ) -> None:
         """Writes the state, and ``facts`` of the run with it. Raises as ``Records.save_step`` does."""
-        self.run = self.means.records.save_step(
+        self.run = self.context.records.save_step(
             self.run, self.name, self.state, self.deadline, facts, check, also
         )
 
     def lease_request(self) -> LeaseRequest:
         """Return which leases the step needs to start."""
         since = float(self.state.get("queued_at", self.now()))
-        return lease_request(self.run, self.name, self.work.lease, since)
+        return lease_request(self.run, self.name, self.target.lease, since)
 
     def give_back(self, place: Place | None = None) -> None:
         """Writes the state and frees the leases of a step that is not started: it waits without any.
@@ -114,8 +114,8 @@ class Step:
         ``place``: the step is queued for them instead.
         """
         request = self.lease_request()
-        write = without_leases(self.means.records, self.run, self.name, request, self.state)
-        self.means.leases.give_back(request, write, self.deadline, place, held=self.holds)
+        write = without_leases(self.context.records, self.run, self.name, request, self.state)
+        self.context.leases.give_back(request, write, self.deadline, place, held=self.holds)
         self.run, self.holds = write.run, False
 
     def note_baseline(self, observation: Observation, now: float) -> None:
@@ -123,7 +123,7 @@ class Step:
         for name in FORGOTTEN_AT_A_START:
             self.state.pop(name, None)
         self.state |= {
-            **self.work.facts(),
+            **self.target.facts(),
             "baseline": without_repeats(Baseline.of(observation).to_json()),
             "noted_at": iso(now),
             "began": self.state.get("began", now),
@@ -131,7 +131,7 @@ class Step:
 
     def recall(self) -> None:
         """Reads what the runs before tell of its duration, once."""
-        self.timer.recall(lambda: self.means.learning.known(self.work.durations))
+        self.timer.recall(lambda: self.context.learning.known(self.target.durations))
 
     def progress(self, status: Literal["WAITING", "RUNNING"], at_most: float | None = None) -> Progress:
         """How it stands, and when to come again: ``at_most`` seconds from now."""
@@ -143,7 +143,7 @@ class Step:
         if isinstance(trouble, CelonisUnavailable):
             end_row(self.state)
         if self.state.get("trouble") != trouble.message:
-            facts = {"subject": self.work.subject, "why": trouble.message}
+            facts = {"subject": self.target.subject, "why": trouble.message}
             logger.warning("Celonis could not be asked; the step goes on waiting", extra=facts)
         self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
         if self.is_expired(grace):
@@ -163,7 +163,7 @@ class Step:
     def is_expired(self, grace: float = 0.0) -> bool:
         """Whether the step's time-out has passed, and ``grace`` seconds more."""
         began = self.state.get("began")
-        return began is not None and self.now() - float(began) >= self.work.timeout + grace
+        return began is not None and self.now() - float(began) >= self.target.timeout + grace
 
     def expired(self, found: str = "") -> RefreshError:
         """The time-out of the step as an error, written and ready to be raised."""
@@ -171,13 +171,13 @@ class Step:
 
     def too_late(self, found: str = "") -> RefreshError:
         """The time-out of the step, with what was found of it then."""
-        text = f"{self.work.subject} did not end within its time-out of {self.work.timeout} s"
+        text = f"{self.target.subject} did not end within its time-out of {self.target.timeout} s"
         trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
         message = f"{text} (last: {trouble})." if trouble else f"{text}."
         if is_started(self.state) and self.state.get("status"):
             message += f" Its last status was {self.state['status']}."
         hint = "Give it a longer timeout, or see in Celonis what holds it up."
-        return self.work.timed_out(f"{message} {found}".strip(), hint=hint)
+        return self.target.timed_out(f"{message} {found}".strip(), hint=hint)
 
     def failed(self, error: RefreshError, *, free: bool = True) -> RefreshError:
         """Writes the end of a step that failed and gives the error back to be raised.
@@ -199,8 +199,8 @@ class Step:
             self.holds = True  # whether it does or not: what the run holds or is queued for is freed
             self.give_back()
         elif free:
-            write = self.means.records.step_write(self.run, self.name, self.state)
-            self.means.leases.end(self.run.run_id, self.work.lease, write, self.deadline, earlier)
+            write = self.context.records.step_write(self.run, self.name, self.state)
+            self.context.leases.end(self.run.run_id, self.target.lease, write, self.deadline, earlier)
             self.run = write.run
         else:
             self.state["held"] = True
@@ -209,7 +209,7 @@ class Step:
     def earlier(self) -> Earlier:
         """Our last executions of this job or model, read once for the step."""
         if self._earlier is None:
-            self._earlier = self.means.leases.earlier(self.work.lease)
+            self._earlier = self.context.leases.earlier(self.target.lease)
             self.state["earlier"] = list(self._earlier.ids)
             if self._earlier.shows_running:
                 self.state["shows_running"] = True

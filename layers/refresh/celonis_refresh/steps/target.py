@@ -176,8 +176,8 @@ class DataJobTarget(Struct, frozen=True):
         except CelonisError as trouble:  # that it failed is known; why may stay unknown
             logger.info("no reasons of the failure", extra={"subject": self.subject, "why": trouble.message})
             return ""
-        told = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
-        return f": {cut(told, MAX_REASON)}".rstrip(".") if told else ""
+        reported = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
+        return f": {cut(reported, MAX_REASON)}".rstrip(".") if reported else ""
 
     def cancel(self, timeout: float) -> bool:
         self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
@@ -301,16 +301,16 @@ class DataModelTarget(Struct, frozen=True):
         timeout: float,  # noqa: ARG002
     ) -> Ending:
         message = observation.message
-        told = f": {message}".rstrip(".") if message else ""
+        reported = f": {message}".rstrip(".") if message else ""
         if status == LoadStatus.SUCCESS:
             return Ending(None, message)
         if status == LoadStatus.WARNING:
             failed = self.plan.on_warning == "fail"
-            text = f"{self.subject} ended with a warning{told}."
+            text = f"{self.subject} ended with a warning{reported}."
             return Ending(errors.LoadWarned(text, hint=FAIL_HINT) if failed else None, message)
         if status == LoadStatus.CANCELED:
-            return Ending(errors.LoadCanceled(f"{self.subject} was cancelled{told}.", hint=FAIL_HINT))
-        return Ending(errors.LoadFailed(f"{self.subject} failed{told}.", hint=FAIL_HINT), message)
+            return Ending(errors.LoadCanceled(f"{self.subject} was cancelled{reported}.", hint=FAIL_HINT))
+        return Ending(errors.LoadFailed(f"{self.subject} failed{reported}.", hint=FAIL_HINT), message)
 
     def cancel(self, timeout: float) -> bool:  # noqa: ARG002 - no call is known that cancels a load
         return False

@@ -27,22 +27,22 @@ UnsavedAnswer = Mapping[str, Any]
 class Tasks(Struct, frozen=True):
     """Starts and checks steps."""
 
-    means: StepContext
+    context: StepContext
 
     def start(self, run_id: str, step: str, deadline: Deadline) -> Progress:
         """Starts the step, or says that it has to wait. Raises what ends the step for good."""
-        run = self.means.records.get_open(run_id)
+        run = self.context.records.get_open(run_id)
         state = run.steps.get(step, {})
         if "ended_at" in state:
             return replay(state)
         if is_started(state):
-            return Check(self.means, run, step, deadline).progress("RUNNING")
+            return Check(self.context, run, step, deadline).progress("RUNNING")
         _check_stages_before(run, step)
-        resuming = Resume(self.means, run, step, deadline)
+        resuming = Resume(self.context, run, step, deadline)
         if _is_started_by_a_job(run, step):
             return resuming.expect()
         resumed = resuming.resume() if "retry_of" in run.item else None
-        return resumed or Start(self.means, run, step, deadline).start()
+        return resumed or Start(self.context, run, step, deadline).start()
 
     def start_claimed(
         self, run: Run, step: str, deadline: Deadline, facts: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Tasks(Struct, frozen=True):
         ``facts`` of the run are written together with the baseline. What Celonis answered is not written: it
         goes into the input of the execution, which costs no request.
         """
-        starting = Start(self.means, run, step, deadline, facts)
+        starting = Start(self.context, run, step, deadline, facts)
         starting.start()
         return starting.unsaved_answer
 
@@ -64,12 +64,12 @@ class Tasks(Struct, frozen=True):
         facts = {name: value for name, value in answer.items() if name not in ("step", "posts")}
         step = str(answer["step"])
         for attempt in range(RECORD_ATTEMPTS):
-            run = self.means.records.get_open(run_id)
+            run = self.context.records.get_open(run_id)
             state = run.steps.get(step, {})
             if not awaits_answer(state, answer["posts"]):
                 return
             try:
-                self.means.records.save_step(run, step, {**state, "answered": True, **facts}, deadline)
+                self.context.records.save_step(run, step, {**state, "answered": True, **facts}, deadline)
             except StepMoved:
                 if attempt + 1 == RECORD_ATTEMPTS:
                     raise
@@ -81,15 +81,15 @@ class Tasks(Struct, frozen=True):
 
         Raises ``StepMoved`` where its start may have been sent.
         """
-        give_back_first(self.means.records, self.means.leases, run, deadline)
+        give_back_first(self.context.records, self.context.leases, run, deadline)
 
     def check(self, run_id: str, step: str, deadline: Deadline) -> Progress:
         """Looks at the step. Raises the error that it ended with, again and again if asked again."""
-        run = self.means.records.get_open(run_id)
+        run = self.context.records.get_open(run_id)
         state = run.steps.get(step, {})
         if "ended_at" in state:
             return replay(state)
-        checking = Check(self.means, run, step, deadline)
+        checking = Check(self.context, run, step, deadline)
         pending = checking.answer_pending()
         if pending:  # nothing is written, so that the answer can be
             return {"status": "RUNNING", "wait": ceil(pending)}

@@ -229,7 +229,12 @@ def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
 
 def _unnotified(run_id: str, at: str) -> dict[str, str]:
     """The item that stands as long as nobody was notified of the end of a run."""
-    return {"pk": keys.notice(run_id), "run_id": run_id, "status": keys.UNTOLD, "position": f"{at} {run_id}"}
+    return {
+        "pk": keys.notice(run_id),
+        "run_id": run_id,
+        "status": keys.NOT_NOTIFIED,
+        "position": f"{at} {run_id}",
+    }
 
 
 def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:

@@ -105,14 +105,14 @@ class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class RunOpener(Struct, frozen=True):
     """Opens runs."""
 
-    means: StepContext
+    context: StepContext
     accepting: TriggerAcceptor
     tables: ModelTables
     clock: Clock
 
     @property
     def records(self) -> Records:
-        return self.means.records
+        return self.context.records
 
     def open(self, document: object, execution: Execution, deadline: Deadline) -> Opened:
         """Opens the run that the execution stands for; called again, it gives the same answer.
@@ -130,7 +130,7 @@ class RunOpener(Struct, frozen=True):
             run = self._with_loads(run, deadline)
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
-            wait = Step(self.means, run, first, deadline).wait_out(trouble)["wait"]
+            wait = Step(self.context, run, first, deadline).wait_out(trouble)["wait"]
             return _nothing_opened("waiting", run_id, wait)
         plan = run.plan
         return {
@@ -186,7 +186,7 @@ class RunOpener(Struct, frozen=True):
         except (CelonisUnavailable, CelonisThrottled):
             raise  # the first step waits, and gives back what it holds
         except RefreshError:
-            give_back_first(self.records, self.means.leases, run, deadline)
+            give_back_first(self.records, self.context.leases, run, deadline)
             raise
 
     def _saved(

@@ -29,7 +29,7 @@ from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.executions import EndedExecution, Executions
 from celonis_refresh.workflow.listing import Listing
 
-PATIENCE_SECONDS = 20.0
+MIN_AGE_SECONDS = 20.0
 """Twice the trigger's time-out: until then, whoever began a passage may still be at it."""
 GONE_SECONDS = 300.0
 """So long after its start a run may have an execution that Step Functions does not describe yet: what it
@@ -135,7 +135,7 @@ class Reconciler(Struct, frozen=True):
         kinds = [
             Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
             Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
-            Kind("notices", self._tasks(keys.UNTOLD, "run_id", self._told)),
+            Kind("notices", self._tasks(keys.NOT_NOTIFIED, "run_id", self._reported)),
             *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
         ]
         first = int(self.clock() // ROUND_SECONDS) % len(kinds)
@@ -144,14 +144,14 @@ class Reconciler(Struct, frozen=True):
     def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
         """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""
         for item in self.listing.all_of(status):
-            if status == keys.WAITING or self._is_patient_with(item):
+            if status == keys.WAITING or self._is_old_enough(item):
                 named = str(item[name])
                 yield named, partial(act, named)
 
-    def _is_patient_with(self, item: Mapping[str, Any]) -> bool:
+    def _is_old_enough(self, item: Mapping[str, Any]) -> bool:
         """Whether the item is too old for whoever made it to be at work on it still."""
         made_at = str(item["position"]).split(" ", 1)[0]
-        return self.clock() - epoch(made_at) >= PATIENCE_SECONDS
+        return self.clock() - epoch(made_at) >= MIN_AGE_SECONDS
 
     def _run(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
         """An open run: its execution is started if it never was, and its end is written if it has ended."""
@@ -185,7 +185,7 @@ class Reconciler(Struct, frozen=True):
         began = str(run.item.get("started_at") or run.item["created_at"])
         return self.clock() - epoch(began) < GONE_SECONDS
 
-    def _told(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+    def _reported(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
         """A run that is closed and of which nobody was notified; given up once its record has expired."""
         if self.closing.notify_late(run_id, deadline):
             findings.notified.append(run_id)
@@ -257,9 +257,9 @@ class Reconciler(Struct, frozen=True):
 
     def _is_running(self, run: Run, lease: str) -> bool:
         for step in run.steps:
-            work = self.target_for(run, step)
-            if work.lease == lease:
-                return work.observe(lambda: POLL_SECONDS).activity is Activity.RUNNING
+            target = self.target_for(run, step)
+            if target.lease == lease:
+                return target.observe(lambda: POLL_SECONDS).activity is Activity.RUNNING
         return False
 
 

@@ -124,7 +124,7 @@ class WebhookHandler(Struct, frozen=True):
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
         by = time.accepting()
-        run_options = [self._wish(source_name, outcome) for outcome in outcomes]
+        run_options = [self._read_event(source_name, outcome) for outcome in outcomes]
         _complain(source_name, run_options)
         deliveries = [each.delivery for each in run_options if each.delivery.claims]
         acceptances = accept_batch(self.accepting.claims, deliveries, by)
@@ -132,9 +132,9 @@ class WebhookHandler(Struct, frozen=True):
         for run_id, at in _started_before(acceptances).items():
             self._finish(run_id, at)
         queue = iter(acceptances)
-        return [_told(each, next(queue) if each.delivery.claims else None) for each in run_options]
+        return [_reported(each, next(queue) if each.delivery.claims else None) for each in run_options]
 
-    def _wish(self, source: str, outcome: Outcome) -> EventClaims:
+    def _read_event(self, source: str, outcome: Outcome) -> EventClaims:
         """Reads what an event wants against the definitions of the pipelines."""
         identities = _keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]
@@ -245,7 +245,7 @@ def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
     }
 
 
-def _told(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
+def _reported(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
     """The answer to one event; ``acceptance`` is None where it starts nothing."""
     if acceptance is None:
         became: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_SOUND}

@@ -64,7 +64,7 @@ class ServiceHarness(WebhookHarness):
     """
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
     unheard: bool = False
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class ServiceHarness(WebhookHarness):
         self.listen(Calls())
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         self.listing = Listing(bench.table, bench.clock)
-        self.opening = RunOpener(bench.tasks.means, self.accepting, self.tables, bench.clock)
+        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
         self.requests = RunRequests(
             self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
         )
@@ -94,7 +94,7 @@ class ServiceHarness(WebhookHarness):
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.calls.hook("Publish", "before")
-        self.told.append(str(facts.get("run_id") or facts["execution"]))
+        self.reported.append(str(facts.get("run_id") or facts["execution"]))
         self.calls.hook("Publish", "after")
 
     def _is_paused(self, pipeline: str) -> bool:

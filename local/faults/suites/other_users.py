@@ -8,7 +8,7 @@ from typing import Any
 
 from local.faults.case import Case, job_case, load_case, ok, red
 from local.faults.scenario import Scenario
-from local.faults.suites.actions import somebody
+from local.faults.suites.actions import another_user
 from local.faults.suites.shapes import NO_LIST, NULL_IDS
 
 HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
@@ -26,7 +26,7 @@ def while_ours_runs(**fields: object) -> Callable[[Scenario], None]:
 
     def act(scenario: Scenario) -> None:
         scenario.until_proven()
-        somebody(scenario, **fields)
+        another_user(scenario, **fields)
 
     return act
 
@@ -36,7 +36,7 @@ AHEAD = 10
 
 
 def first(scenario: Scenario) -> None:
-    somebody(scenario, seconds=0.1, outcome="FAIL" if scenario.jobs else "ERROR")
+    another_user(scenario, seconds=0.1, outcome="FAIL" if scenario.jobs else "ERROR")
     time.sleep(AHEAD)
 
 
@@ -134,7 +134,7 @@ def _unseen() -> Case:
 
 def _right_after(scenario: Scenario) -> None:
     scenario.until_started()
-    somebody(scenario, when="when_idle", seconds=3, outcome="FAIL")
+    another_user(scenario, when="when_idle", seconds=3, outcome="FAIL")
 
 
 def _cancels() -> Iterator[Case]:
