@@ -25,7 +25,7 @@ from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.executions import EndedExecution
-from celonis_refresh.workflow.reconcile import Findings, Reconciler
+from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 
 
 def _unconditional(action: Action) -> Action:
@@ -140,7 +140,9 @@ def lease_without_condition() -> Iterator[None]:
 def ended_runs_not_reconciled() -> Iterator[None]:
     """Reconcile does not close runs whose end was lost."""
 
-    def close(self: Reconciler, execution: EndedExecution, findings: Findings, deadline: Deadline) -> None:
+    def close(
+        self: Reconciler, execution: EndedExecution, findings: ReconcileFindings, deadline: Deadline
+    ) -> None:
         return
 
     with patch.object(Reconciler, "_close", close):

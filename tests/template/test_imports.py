@@ -15,7 +15,7 @@ from tests.template import documents
 from tests.template.test_pins import DEPLOYED, pins
 
 PARTS: dict[str, set[str]] = {
-    "celonis": {"celonis", "errors", "http_session"},
+    "celonis": {"celonis", "errors", "http_session", "timing"},
     "validation": {"validation", "errors"},
     "webhooks": {"webhooks", "errors", "validation", "names"},
     "pipelines": {"pipelines", "errors", "validation", "names", "celonis.addresses", "celonis.records"},

@@ -10,7 +10,7 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.steps.cancel import Findings, StepCanceller, free_leases
+from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.timing import iso
 from tests.fakes.service import RETRIED, Crashed, ServiceHarness, job_definition, load_definition
@@ -71,7 +71,7 @@ class RealService:
         """As CloseRun: stops what a run left running unless it succeeded, and ends the record."""
         bench, celonis = self.bench, self.celonis
         run, deadline = bench.records.get(run_id), bench.deadline(300.0)
-        findings = Findings()
+        findings = CancelFindings()
         if not succeeded and run.is_open:
             run = bench.records.begin_closing(run, iso(bench.clock()), deadline)
             findings = StepCanceller(bench.target_for, bench.clock, celonis.sleep).stop(run, deadline)

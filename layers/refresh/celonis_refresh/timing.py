@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 Clock = Callable[[], float]
-"""Seconds since the epoch, as ``time.time`` gives them."""
+"""Seconds, as ``time.time`` or ``time.monotonic`` give them."""
 
 
 class Deadline(Struct, frozen=True):
-    """The moment by which an answer must be out, in seconds since the epoch."""
+    """The moment by which something must be done, in seconds of ``clock``."""
 
     at: float
     clock: Clock

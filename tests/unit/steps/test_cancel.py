@@ -8,7 +8,7 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.records import Run
-from celonis_refresh.steps.cancel import Findings, StepCanceller
+from celonis_refresh.steps.cancel import CancelFindings, StepCanceller
 from celonis_refresh.steps.target import StepTarget
 from tests.fakes.celonis import Lane, denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, RUN, ServiceHarness, job_definition, load_definition
@@ -38,7 +38,7 @@ def started(definition: Definition | None = None, step: str = "job-0", **lane: f
     return bench
 
 
-def stop(bench: ServiceHarness, seconds: float = CLOSE_SECONDS) -> Findings:
+def stop(bench: ServiceHarness, seconds: float = CLOSE_SECONDS) -> CancelFindings:
     stopping = StepCanceller(bench.target_for, bench.clock, bench.clock.sleep)
     return stopping.stop(bench.records.get(RUN), bench.deadline(seconds))
 
@@ -62,7 +62,7 @@ def test_a_job_that_is_ours_is_looked_at_cancelled_and_seen_to_end() -> None:
     assert (findings.free, cancels(bench)) == ([JOB_LEASE], [JOB])
 
 
-def observed(bench: ServiceHarness) -> Findings:
+def observed(bench: ServiceHarness) -> CancelFindings:
     """What is found of a run that failed: nothing is cancelled."""
     stopping = StepCanceller(bench.target_for, bench.clock, bench.clock.sleep)
     return stopping.stop(bench.records.get(RUN), bench.deadline(CLOSE_SECONDS), cancel=False)
@@ -71,7 +71,7 @@ def observed(bench: ServiceHarness) -> Findings:
 def test_of_a_run_that_failed_nothing_is_cancelled() -> None:
     bench = started()
     sentence = f"{OURS} keeps running: its run failed, but was not stopped. A retry waits for it."
-    assert observed(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert observed(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
 
@@ -95,7 +95,7 @@ def test_a_start_that_is_not_shown_yet_when_its_run_failed_is_not_waited_for() -
 
 def test_a_run_that_never_started_anything_asks_celonis_nothing() -> None:
     bench = left(job_definition(loads=[{"data_model": MODEL}]))
-    assert stop(bench) == Findings([], [JOB_LEASE, MODEL_LEASE])
+    assert stop(bench) == CancelFindings([], [JOB_LEASE, MODEL_LEASE])
     assert bench.celonis.sent == []
 
 
@@ -103,7 +103,7 @@ def test_a_step_that_has_ended_is_not_looked_at() -> None:
     bench = started(seconds=10.0)
     assert bench.go("job-0") == "SUCCEEDED"
     bench.celonis.sent.clear()
-    assert stop(bench) == Findings([], [JOB_LEASE])
+    assert stop(bench) == CancelFindings([], [JOB_LEASE])
     assert bench.celonis.sent == []
 
 
@@ -111,7 +111,7 @@ def test_a_lease_that_an_ended_step_left_held_stays_held() -> None:
     bench = started()
     bench.celonis.faults["job"] = [denied()] * 100
     assert bench.go("job-0") == "PermissionDenied"
-    assert stop(bench) == Findings([], [], held=until_it_shows(bench))
+    assert stop(bench) == CancelFindings([], [], held=until_it_shows(bench))
 
 
 def test_a_start_that_celonis_refused_left_nothing() -> None:
@@ -119,7 +119,7 @@ def test_a_start_that_celonis_refused_left_nothing() -> None:
     bench.celonis.faults["execute_job"] = ["refused"]
     bench.start("job-0")
     bench.celonis.sent.clear()
-    assert stop(bench) == Findings([], [JOB_LEASE])
+    assert stop(bench) == CancelFindings([], [JOB_LEASE])
     assert bench.celonis.sent == []
 
 
@@ -139,7 +139,7 @@ def test_somebody_elses_execution_is_never_cancelled() -> None:
     bench.start("job-0")
     bench.clock.sleep(40.0)
     sentence = f"{OURS} was left alone: it is not proven that ours is running."
-    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
 
@@ -157,14 +157,14 @@ def test_a_start_that_provably_did_not_take_place_is_told_so() -> None:
     bench = left(job_definition(settle=20))
     bench.celonis.faults["execute_job"] = ["before"]
     bench.start("job-0")
-    assert stop(bench) == Findings([f"{OURS} had not been started."], [JOB_LEASE])
+    assert stop(bench) == CancelFindings([f"{OURS} had not been started."], [JOB_LEASE])
     assert len(starts(bench)) == 1
 
 
 def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
     bench = started(job_definition(cancel_on_stop=False))
     sentence = f"{OURS} runs on: the pipeline says not to cancel it."
-    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
 
@@ -205,7 +205,7 @@ def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
     bench = started(cancel_seconds=FOREVER)
     began = bench.clock.now
     sentence = f"{OURS} was asked to cancel and has not ended yet."
-    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench), cancelling=["job-0"])
+    assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench), cancelling=["job-0"])
     assert bench.clock.now - began <= CLOSE_SECONDS
     assert cancels(bench) == [JOB]
 
@@ -247,7 +247,7 @@ def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
     bench = started()
     bench.celonis.faults["cancel_job"] = [denied()] * 10
     sentence = f"{OURS} could not be asked to cancel (last: Denied. Permission needed); it runs on."
-    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert len(bench.celonis.faults["cancel_job"]) == 8
 
 
@@ -263,7 +263,7 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
     bench = started()
     bench.celonis.faults["cancel_job"] = [unavailable()] * 200
     sentence = f"{OURS} could not be asked to cancel (last: No usable answer); it runs on."
-    assert stop(bench) == Findings([sentence], [], held=until_it_shows(bench))
+    assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert len(bench.celonis.faults["cancel_job"]) < 190
 
 
@@ -379,7 +379,7 @@ def test_a_run_without_a_definition_left_nothing() -> None:
     run = bench.records.get(RUN)
     bare = type(run)({name: value for name, value in run.item.items() if name != "definition"})
     stopping = StepCanceller(bench.target_for, bench.clock, bench.clock.sleep)
-    assert stopping.stop(bare, bench.deadline()) == Findings()
+    assert stopping.stop(bare, bench.deadline()) == CancelFindings()
 
 
 def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -392,5 +392,5 @@ def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.
         bench.records.get(RUN), bench.deadline(CLOSE_SECONDS)
     )
     sentence = "What became of job-0 could not be looked at: see the log."
-    assert findings == Findings([sentence], [], held=until_it_shows(bench))
+    assert findings == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert "could not be looked at" in caplog.text

@@ -527,7 +527,9 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     bench.clock.sleep(60.0)
     bench.celonis.faults["cancel_job"] = [unavailable()] * 100
-    assert "Its cancellation could not be requested, and it has not ended." in check_until_ended(bench, "job-0")
+    assert "Its cancellation could not be requested, and it has not ended." in check_until_ended(
+        bench, "job-0"
+    )
     assert bench.state("job-0")["held"] is True
 
 

@@ -15,7 +15,7 @@ from celonis_refresh.steps.ownership import (
     Evidence,
     Ownership,
     OwnershipStatus,
-    Start,
+    SentStart,
     determine_ownership,
 )
 from celonis_refresh.steps.target import load_observation
@@ -75,11 +75,11 @@ LOADED = load("load-1", "SUCCESS", BEFORE, end_date=BEFORE + 1000)
 NEVER_LOADED = load_observation(None)
 
 
-def started(baseline: Observation, *, answered: bool = True, **fields: Any) -> Start:
-    return Start(Baseline.of(baseline), SETTLE, answered, **fields)
+def started(baseline: Observation, *, answered: bool = True, **fields: Any) -> SentStart:
+    return SentStart(Baseline.of(baseline), SETTLE, answered, **fields)
 
 
-def after(start: Start, *polls: tuple[Observation, float], evidence: Evidence | None = None) -> Ownership:
+def after(start: SentStart, *polls: tuple[Observation, float], evidence: Evidence | None = None) -> Ownership:
     """What the last of these polls says of the start."""
     found = Ownership(Status.PENDING, evidence or Evidence())
     for observation, since in polls:
@@ -117,7 +117,7 @@ def test_what_was_there_before_is_never_ours() -> None:
 def test_an_execution_of_an_earlier_run_of_ours_is_never_this_ones() -> None:
     baseline = Baseline.from_json(Baseline.of(AS_BEFORE).to_json(), earlier=["exec-2", "item-2"])
     for observation in (RUNS, TWO_IDS, ENDED):
-        found = after(Start(baseline, SETTLE, answered=True), (observation, LATE))
+        found = after(SentStart(baseline, SETTLE, answered=True), (observation, LATE))
         assert (found.status, *proof(found)) == (Status.PENDING, None, None)
 
 
@@ -185,7 +185,7 @@ def requested(baseline: Observation) -> Observation:
     return replace(baseline, requested_at=REQUESTED_AT)
 
 
-def dated(baseline: Observation = LISTED, **fields: Any) -> Start:
+def dated(baseline: Observation = LISTED, **fields: Any) -> SentStart:
     return started(requested(baseline), answered_by=ANSWERED_BY, **fields)
 
 

@@ -83,6 +83,21 @@ def test_that_a_model_was_never_loaded_needs_a_second_answer() -> None:
     assert out.calls == ["last_load", "last_load", "load_model"]
 
 
+def test_a_list_that_the_second_answer_lacks_is_that_of_the_first() -> None:
+    bench = never_ran()
+    polls: list[str] = []
+
+    def second_list_fails(name: str, when: str) -> None:
+        if (name, when) == ("executions", "before"):
+            polls.append(name)
+            bench.celonis.faults["executions"] = [rejected(400)] if len(polls) == 2 else []
+
+    bench.celonis.hook = second_list_fails
+    assert bench.start("job-0")["status"] == "RUNNING"
+    assert polls == ["executions", "executions"]
+    assert bench.state("job-0")["baseline"]["listed"] == []
+
+
 def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
     bench = never_ran()
     lane = bench.celonis.jobs[JOB]

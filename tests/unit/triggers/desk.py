@@ -14,7 +14,7 @@ from celonis_refresh.timing import iso
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
-from celonis_refresh.workflow.reconcile import Findings, Reconciler
+from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.parts import reconciling_over, steering_over
 from tests.fakes.service import RUN
@@ -61,7 +61,7 @@ class Desk(Exit):
     def reconciling(self) -> Reconciler:
         return reconciling_over(self.bench, self.executions, self.closing)
 
-    def round(self, seconds: float = ROUND_SECONDS) -> Findings:
+    def round(self, seconds: float = ROUND_SECONDS) -> ReconcileFindings:
         """One round of reconcile."""
         return self.reconciling.reconcile(self.bench.deadline(seconds))
 

@@ -12,7 +12,7 @@ from celonis_refresh.runs.queued import Lookup
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.open import Execution, Opened, RunOpener
-from celonis_refresh.workflow.reconcile import Findings
+from celonis_refresh.workflow.reconcile import ReconcileFindings
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.parts import closing_over, reconciling_over, steering_over
 from tests.fakes.service import Crashed
@@ -57,7 +57,7 @@ class Calls:
 
 
 @dataclass
-class ServiceHarness(WebhookHarness):
+class TriggerHarness(WebhookHarness):
     """``inputs``: of executions that were started by hand; ``told``: the runs and executions of notices.
 
     ``unheard``: the ends of executions reach nobody.
@@ -125,7 +125,7 @@ class ServiceHarness(WebhookHarness):
         document = self.inputs.get(name, {"run_id": name})
         return self.opening.open(document, Execution(id=f"arn:{name}", name=name), self.bench.deadline())
 
-    def reconcile(self) -> Findings:
+    def reconcile(self) -> ReconcileFindings:
         """A round, once nobody is at work any more."""
         self.bench.clock.sleep(LONG)
         reconciling = reconciling_over(self.bench, self.executions, self.closing)

@@ -23,7 +23,7 @@ from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed
 from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.service import JOB, MODEL, Crashed, job_definition, load_definition
-from tests.unit.triggers.harness import Calls, Death, ServiceHarness
+from tests.unit.triggers.harness import Calls, Death, TriggerHarness
 from tests.unit.workflow.webhook_harness import SECRET, source_of
 
 PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
@@ -38,13 +38,13 @@ class Scenario(NamedTuple):
     """``make``: a house in which all is ready; ``act``: what the function does that dies."""
 
     name: str
-    make: Callable[[], ServiceHarness]
-    act: Callable[[ServiceHarness], Any]
+    make: Callable[[], TriggerHarness]
+    act: Callable[[TriggerHarness], Any]
 
 
-def _harness() -> ServiceHarness:
+def _harness() -> TriggerHarness:
     """Two pipelines: a job and a load, and a job."""
-    harness = ServiceHarness()
+    harness = TriggerHarness()
     harness.definitions = {
         "otc": job_definition(loads=[PARTIAL]),
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
@@ -65,7 +65,7 @@ def _deaths(scenario: Scenario) -> list[Death]:
     return [each for each in calls.seen if each.number <= FEW or each.call != "GetParameter"]
 
 
-def _dies(scenario: Scenario, death: Death) -> ServiceHarness:
+def _dies(scenario: Scenario, death: Death) -> TriggerHarness:
     """The house once the function has died there."""
     harness = scenario.make()
     harness.listen(Calls(death))
@@ -96,7 +96,7 @@ def _at_each_death(scenario: Scenario) -> Callable[[Callable[..., None]], Callab
     return decorated
 
 
-def _finished(harness: ServiceHarness, *pipelines: str, runs: int = 1) -> None:
+def _finished(harness: TriggerHarness, *pipelines: str, runs: int = 1) -> None:
     """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
     harness.play()
     for pipeline in pipelines:
@@ -108,21 +108,21 @@ def _finished(harness: ServiceHarness, *pipelines: str, runs: int = 1) -> None:
 # ---------------------------------------------------------------- who claims
 
 
-def _deliver(harness: ServiceHarness) -> Any:
+def _deliver(harness: TriggerHarness) -> Any:
     return harness.deliver("d-1", source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
 
 
-def _join(harness: ServiceHarness) -> Any:
+def _join(harness: TriggerHarness) -> Any:
     return harness.deliver("d-2")
 
 
-def _under_way() -> ServiceHarness:
+def _under_way() -> TriggerHarness:
     harness = _harness()
     harness.deliver("d-0")
     return harness
 
 
-def _half_delivered() -> ServiceHarness:
+def _half_delivered() -> TriggerHarness:
     """A delivery started one of its pipelines; the other was not defined then, and is now."""
     harness = _harness()
     p2p = harness.definitions.pop("p2p")
@@ -140,15 +140,15 @@ def _batch(numbers: range) -> WebhookRequest:
     return WebhookRequest({"content-type": "application/json"}, {"token": SECRET}, body)
 
 
-def _deliver_batch(harness: ServiceHarness, numbers: range = range(EVENTS)) -> Any:
+def _deliver_batch(harness: TriggerHarness, numbers: range = range(EVENTS)) -> Any:
     return harness.receive(_batch(numbers), source_of({"pipeline": "otc"}, sender="azure_event_grid"))
 
 
-def _request(harness: ServiceHarness) -> Any:
+def _request(harness: TriggerHarness) -> Any:
     return harness.post(key="k-1")
 
 
-def _failed() -> ServiceHarness:
+def _failed() -> TriggerHarness:
     """A run that failed after its job; the load is left."""
     harness = _harness()
     harness.deliver("d-0")
@@ -162,7 +162,7 @@ def _failed() -> ServiceHarness:
     return harness
 
 
-def _retry(harness: ServiceHarness) -> Any:
+def _retry(harness: TriggerHarness) -> Any:
     first, *_ = sorted(harness.runs(), key=lambda run_id: run_id)
     return harness.retry(first)
 
@@ -270,7 +270,7 @@ def test_a_retry_is_one_run_of_what_was_left(scenario: Scenario, death: Death, *
 # ---------------------------------------------------------------- who works on a run
 
 
-def _scheduled() -> ServiceHarness:
+def _scheduled() -> TriggerHarness:
     """A model that was seen running before: a start of it that died before it was sent can be sent again."""
     harness = _harness()
     deadline, lease = harness.bench.deadline(), keys.model_lease(MODEL)
@@ -280,7 +280,7 @@ def _scheduled() -> ServiceHarness:
     return harness
 
 
-def _play(harness: ServiceHarness) -> Any:
+def _play(harness: TriggerHarness) -> Any:
     """The state machine, which tries nothing again."""
     opened = harness.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
@@ -336,7 +336,7 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
 # ---------------------------------------------------------------- who closes a run
 
 
-def _ended() -> ServiceHarness:
+def _ended() -> TriggerHarness:
     """A run failed while a trigger waits; nobody heard of it yet."""
     harness = _harness()
     harness.deliver("d-0")
@@ -349,7 +349,7 @@ def _ended() -> ServiceHarness:
     return harness
 
 
-def _first(harness: ServiceHarness) -> str:
+def _first(harness: TriggerHarness) -> str:
     return min(harness.executions.known)
 
 
@@ -379,7 +379,7 @@ def test_an_end_is_written_told_and_followed(scenario: Scenario, death: Death, *
 # ---------------------------------------------------------------- who cancels, who reconciles
 
 
-def _cancelled() -> ServiceHarness:
+def _cancelled() -> TriggerHarness:
     """A run is under way, and a trigger waits behind it."""
     harness = _harness()
     harness.deliver("d-0")
@@ -408,7 +408,7 @@ def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
     assert harness.left_over() == []
 
 
-def _mess() -> ServiceHarness:
+def _mess() -> TriggerHarness:
     """Runs that were never started, ended unnoticed or waited, a notice and a lease that were left behind."""
     harness = _harness()
     harness.definitions |= {
@@ -440,7 +440,7 @@ def _mess() -> ServiceHarness:
     return harness
 
 
-def _claimed(harness: ServiceHarness, name: str) -> None:
+def _claimed(harness: TriggerHarness, name: str) -> None:
     claim = Claim(name, RunOptions(), f"{name}-1", f"{name}-2", harness.definitions[name])
     harness.bench.claims.accept([claim], [], harness.bench.deadline())
     harness.executions.start(f"{name}-1")

@@ -26,7 +26,7 @@ from celonis_refresh.workflow.reconcile import (
     MIN_CLOSE_SECONDS,
     MIN_SECONDS,
     UNUSED_SECONDS,
-    Findings,
+    ReconcileFindings,
 )
 from tests.fakes.celonis import quiet
 from tests.fakes.clock import START
@@ -134,10 +134,10 @@ def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
     bench.records.note(bench.records.get(RUN), {"started_at": iso(bench.clock.now)}, bench.deadline())
     desk.executions.known.clear()
     for _ in range(3):
-        assert desk.round() == Findings()
+        assert desk.round() == ReconcileFindings()
         bench.clock.sleep(MIN_AGE_SECONDS)
     desk.executions.known.update(known)
-    assert desk.round() == Findings()
+    assert desk.round() == ReconcileFindings()
     assert bench.records.get(RUN).status is RunStatus.RUNNING
 
 
@@ -373,7 +373,7 @@ def undelivered(*pipelines: str) -> tuple[Desk, RunCloser]:
     return old(desk), closing
 
 
-def round_with(desk: Desk, closing: RunCloser) -> Findings:
+def round_with(desk: Desk, closing: RunCloser) -> ReconcileFindings:
     """A round of reconcile with this closing."""
     return replace(desk.reconciling, closing=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
 
@@ -412,7 +412,7 @@ def test_a_notification_that_cannot_be_sent_until_its_record_expires_is_given_up
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert counted["NotificationsGivenUp"] == [1.0]
     assert counted["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
-    assert desk.round() == Findings()
+    assert desk.round() == ReconcileFindings()
 
 
 def test_notifications_that_cannot_be_sent_starve_no_other_work() -> None:

@@ -10,7 +10,7 @@ import pytest
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from tests.fakes.service import JOB, job_definition
-from tests.unit.triggers.harness import ServiceHarness
+from tests.unit.triggers.harness import TriggerHarness
 
 OCCURRENCE = "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/nightly 2026-01-04T03:00:00Z"
 
@@ -22,7 +22,7 @@ class Reported(NamedTuple):
     status: str
 
 
-def _webhook(harness: ServiceHarness, name: str) -> Reported:
+def _webhook(harness: TriggerHarness, name: str) -> Reported:
     reply = harness.deliver(name)
     if reply.body.get("status") == "ignored":
         assert reply.status == 200
@@ -32,7 +32,7 @@ def _webhook(harness: ServiceHarness, name: str) -> Reported:
     return Reported(run["run_id"], run["status"])
 
 
-def _request(harness: ServiceHarness, name: str) -> Reported:
+def _request(harness: TriggerHarness, name: str) -> Reported:
     try:
         (run,) = harness.post(key=name)["runs"]
     except PipelineSkips as error:
@@ -40,15 +40,15 @@ def _request(harness: ServiceHarness, name: str) -> Reported:
     return Reported(run["run_id"], run["status"])
 
 
-def _by_hand(harness: ServiceHarness, name: str) -> Reported:
+def _by_hand(harness: TriggerHarness, name: str) -> Reported:
     return _executed(harness, name, {})
 
 
-def _by_schedule(harness: ServiceHarness, name: str) -> Reported:
+def _by_schedule(harness: TriggerHarness, name: str) -> Reported:
     return _executed(harness, name, {"delivery": f"{OCCURRENCE} {name}"})
 
 
-def _executed(harness: ServiceHarness, name: str, more: dict[str, Any]) -> Reported:
+def _executed(harness: TriggerHarness, name: str, more: dict[str, Any]) -> Reported:
     harness.execute(name, pipeline="otc", **more)
     opened = harness.open(name)
     if opened["status"] != "opened":
@@ -56,20 +56,20 @@ def _executed(harness: ServiceHarness, name: str, more: dict[str, Any]) -> Repor
     return Reported(opened["run_id"], opened["status"])
 
 
-WAYS: list[Callable[[ServiceHarness, str], Reported]] = [_webhook, _by_schedule, _by_hand, _request]
+WAYS: list[Callable[[TriggerHarness, str], Reported]] = [_webhook, _by_schedule, _by_hand, _request]
 IDS = ["webhook", "schedule", "by hand", "runs API"]
 each_way = pytest.mark.parametrize("way", WAYS, ids=IDS)
 
 
-def _harness(**definition: Any) -> ServiceHarness:
-    harness = ServiceHarness()
+def _harness(**definition: Any) -> TriggerHarness:
+    harness = TriggerHarness()
     harness.definitions["otc"] = job_definition(**definition)
     harness.bench.job(JOB).before(6000.0)
     return harness
 
 
 @each_way
-def test_a_trigger_joins_the_run_that_follows(way: Callable[[ServiceHarness, str], Reported]) -> None:
+def test_a_trigger_joins_the_run_that_follows(way: Callable[[TriggerHarness, str], Reported]) -> None:
     harness = _harness()
     first = _webhook(harness, "first").run_id
     waits = _webhook(harness, "second")
@@ -82,7 +82,7 @@ def test_a_trigger_joins_the_run_that_follows(way: Callable[[ServiceHarness, str
 
 @each_way
 def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
-    way: Callable[[ServiceHarness, str], Reported],
+    way: Callable[[TriggerHarness, str], Reported],
 ) -> None:
     harness = _harness()
     first = _webhook(harness, "first").run_id
@@ -98,7 +98,7 @@ def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
 
 @each_way
 def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
-    way: Callable[[ServiceHarness, str], Reported],
+    way: Callable[[TriggerHarness, str], Reported],
 ) -> None:
     harness = _harness(when_running="skip")
     first = _webhook(harness, "first").run_id
@@ -111,7 +111,7 @@ def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
 
 @each_way
 def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
-    way: Callable[[ServiceHarness, str], Reported],
+    way: Callable[[TriggerHarness, str], Reported],
 ) -> None:
     harness = _harness(paused=True)
     waits = way(harness, "first")

@@ -47,8 +47,9 @@ from celonis_refresh.celonis.records import (
     StartAnswer,
     TaskFailure,
 )
-from celonis_refresh.celonis.transport import Answer, Deadline, Timeouts, Transport
+from celonis_refresh.celonis.transport import Answer, Timeouts, Transport
 from celonis_refresh.http_session import make_session
+from celonis_refresh.timing import Deadline
 
 THROTTLED = 429
 USER_AGENT = "celonis-refresh"
@@ -167,10 +168,10 @@ class CelonisClient:
         found: list[TaskFailure] = []
         try:
             listing = calls.get_task_executions(pool, job, execution_id)
-            tasks = self._get_if_served(listing, parsing.failed_tasks, deadline.remaining()) or []
+            tasks = self._get_if_served(listing, parsing.failed_tasks, deadline.left()) or []
             for task_id, name in tasks[:MAX_FAILED_TASKS]:
                 log = calls.get_task_log(pool, job, execution_id, task_id)
-                lines = self._get_if_served(log, parsing.error_messages, deadline.remaining()) or []
+                lines = self._get_if_served(log, parsing.error_messages, deadline.left()) or []
                 found += self._task_failures(name, lines[:MAX_MESSAGES_PER_TASK])
         except CelonisUnavailable:
             return found
@@ -192,14 +193,14 @@ class CelonisClient:
                 calls.get_task_executions(pool, job, execution_id),
                 partial(parsing.tasks, status),
             )
-            tasks = self._get_if_served(listing, parse, deadline.remaining()) or []
+            tasks = self._get_if_served(listing, parse, deadline.left()) or []
             logs = (calls.get_task_log(pool, job, execution_id, task) for task in tasks[:MAX_FAILED_TASKS])
             return next(filter(None, (self._reason_in(log, deadline) for log in logs)), "")
         except CelonisUnavailable:
             return ""
 
     def _reason_in(self, log: Call, deadline: Deadline) -> str:
-        return explain(self._get_if_served(log, parsing.log_lines, deadline.remaining()) or [])
+        return explain(self._get_if_served(log, parsing.log_lines, deadline.left()) or [])
 
     def _task_failures(self, task: str, lines: list[str]) -> list[TaskFailure]:
         messages = [clean(line, self._auth.signer.redact) for line in lines]
@@ -271,10 +272,10 @@ class CelonisClient:
         return self._judged(self._send(call, deadline), call)
 
     def _send(self, call: Call, deadline: Deadline) -> Answer:
-        self._rate_limiter.enter(call, deadline.remaining())
-        headers = self._auth.headers(deadline.remaining())
+        self._rate_limiter.enter(call, deadline.left())
+        headers = self._auth.headers(deadline.left())
         began = self._monotonic()
-        answer = self._transport.send(self._connection.base_url, call, headers, deadline.remaining())
+        answer = self._transport.send(self._connection.base_url, call, headers, deadline.left())
         self._requested_at, self._answered_by = arrival(answer, self._monotonic() - began)
         self._rate_limit = rate_limit(answer)
         refused = answer.status == THROTTLED
@@ -292,4 +293,4 @@ class CelonisClient:
         self._auth = authenticator(connection, self._transport, self._clock)
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeouts.whole if timeout is None else timeout, self._monotonic)
+        return Deadline.after(self._timeouts.whole if timeout is None else timeout, self._monotonic)

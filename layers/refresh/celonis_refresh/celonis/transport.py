@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.http_session import read_body
+from celonis_refresh.timing import Deadline
 
 FIRST_FINAL_STATUS = 200
 MAX_BODY = 8 * 1024 * 1024
@@ -55,17 +56,6 @@ class Answer(Struct, frozen=True):
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
-
-
-class Deadline:
-    """What is left of a budget of seconds."""
-
-    def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._end = monotonic() + seconds
-
-    def remaining(self) -> float:
-        return self._end - self._monotonic()
 
 
 class Transport:
@@ -110,14 +100,14 @@ class Transport:
     ) -> Answer:
         url = base_url + call.path + (f"?{urlencode(call.query)}" if call.query else "")
         sent = self._headers(call, headers)
-        deadline = Deadline(limits[1], time.monotonic)
+        deadline = Deadline.after(limits[1], time.monotonic)
         with self._session.request(
             call.method, url, headers=sent, data=call.body, timeout=limits, allow_redirects=False, stream=True
         ) as response:
             if response.status_code < FIRST_FINAL_STATUS:
                 self.close()  # what follows an interim answer would be read as the answer to the next request
                 raise _unavailable(call, "the answer is an interim one", status=response.status_code)
-            body = read_body(response, MAX_BODY, deadline.remaining)
+            body = read_body(response, MAX_BODY, deadline.left)
         if len(body) > MAX_BODY:
             reason = f"the answer is longer than {MAX_BODY} bytes"
             raise _unavailable(call, reason, status=response.status_code)

@@ -53,7 +53,7 @@ class End(Struct, frozen=True):
     polls: int
 
 
-class Findings(Struct):
+class CancelFindings(Struct):
     """``sentences``: what was found and done, for the record.
 
     ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
@@ -100,7 +100,7 @@ class StepCanceller(Struct, frozen=True):
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
 
-    def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> Findings:
+    def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> CancelFindings:
         """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
 
         ``cancel``: False only observes. All steps are observed in turn, so that none waits for the end of
@@ -120,7 +120,7 @@ class StepCanceller(Struct, frozen=True):
                 self.sleep(min(pause, *waiting, deadline.left()))
             pause = min(pause * 2, LONGEST_PAUSE)
         found = [(case, *case.found) for case in cases if case.found]
-        return Findings(
+        return CancelFindings(
             [sentence for _, sentence, _ in found if sentence],
             [case.lease for case, _, idle in found if idle],
             {case.lease: case.ended for case in cases if case.ended},
@@ -232,7 +232,7 @@ class StepCanceller(Struct, frozen=True):
         return ownership, is_running(ownership, observation)
 
 
-def free_leases(run: Run, findings: Findings, leases: Leases, now: float, deadline: Deadline) -> None:
+def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, deadline: Deadline) -> None:
     """Frees the leases that nothing uses, with the places in their queues.
 
     Most are free: each step frees its own at its end, and holds none while it waits.
@@ -247,7 +247,7 @@ def free_leases(run: Run, findings: Findings, leases: Leases, now: float, deadli
 
 
 def _earlier_of(
-    run: Run, state: Mapping[str, Any], findings: Findings, lease: Lease, leases: Leases, now: float
+    run: Run, state: Mapping[str, Any], findings: CancelFindings, lease: Lease, leases: Leases, now: float
 ) -> Earlier | None:
     """Our last executions after the step of this lease has been stopped; None where it adds nothing."""
     if lease.run_id != run.run_id:

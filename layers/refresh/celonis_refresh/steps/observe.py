@@ -8,7 +8,13 @@ from typing import Any
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.observability import logger
 from celonis_refresh.steps.observation import Activity, Baseline, Observation
-from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus, Start, determine_ownership
+from celonis_refresh.steps.ownership import (
+    Evidence,
+    Ownership,
+    OwnershipStatus,
+    SentStart,
+    determine_ownership,
+)
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, epoch
 
@@ -39,9 +45,9 @@ def observe_started(
     return determine_ownership(start, evidence, observation, since), observation
 
 
-def start_of(state: Mapping[str, Any], settle: float) -> Start:
+def start_of(state: Mapping[str, Any], settle: float) -> SentStart:
     """The start of a step, from what is noted of it."""
-    return Start(
+    return SentStart(
         baseline=Baseline.from_json(state["baseline"], _other_ids(state)),
         settle=settle,
         answered=bool(state.get("answered")),

@@ -120,7 +120,7 @@ class Ownership(Struct, frozen=True):
     recheck_in: float | None = None
 
 
-class Start(Struct, frozen=True):
+class SentStart(Struct, frozen=True):
     """One start. ``settle``: seconds that a reading may be old.
 
     ``sent``: we sent it; False for a load that a job starts. ``answered``: with a 2xx; ``answered_id``: the
@@ -141,7 +141,7 @@ class Start(Struct, frozen=True):
 
 
 def determine_ownership(
-    start: Start, evidence: Evidence, observation: Observation, since_sent: float
+    start: SentStart, evidence: Evidence, observation: Observation, since_sent: float
 ) -> Ownership:
     """Decide what ``observation`` says, made ``since_sent`` seconds or more after the start was sent."""
     return _Decision(start, evidence, observation, since_sent).ownership()
@@ -150,7 +150,9 @@ def determine_ownership(
 class _Decision:
     """One decision; ``evidence`` grows while it is made."""
 
-    def __init__(self, start: Start, evidence: Evidence, observation: Observation, since_sent: float) -> None:
+    def __init__(
+        self, start: SentStart, evidence: Evidence, observation: Observation, since_sent: float
+    ) -> None:
         self.start, self.seen, self.since = start, observation, since_sent
         self.known_dates = evidence.new_latest  # a load that was known by its date may show its id later
         self.before = start.baseline

@@ -128,7 +128,10 @@ class Start(Step):
         if observation.is_busy or (observation.has_run and observation.executions != ()):
             return observation
         self._note_shown(observation)  # the second may be older
-        return self._with_executions(self.target.observe(self.poll_seconds))
+        again = self._with_executions(self.target.observe(self.poll_seconds))
+        if again.executions is None and observation.executions is not None:  # one odd answer decides nothing
+            return replace(again, executions=observation.executions, requested_at=observation.requested_at)
+        return again
 
     def _with_executions(self, observation: Observation) -> Observation:
         """A list that fails for longer than a reading may be stale is taken for one that is not served."""

@@ -25,7 +25,7 @@ class Place(Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-class Start(Struct, frozen=True, kw_only=True):
+class StartingEvents(Struct, frozen=True, kw_only=True):
     """Which events start something: one of these names (any, if there is none), with a body for which this
     JMESPath gives true.
     """
@@ -51,7 +51,7 @@ class Sender(Struct, frozen=True, kw_only=True):
     delivery_id: tuple[Place, ...] = ()
     run: tuple[Place, ...] = ()
     event_name: Place | None = None
-    start: Start = Start()
+    start: StartingEvents = StartingEvents()
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
     probes: tuple[str, ...] = ()
     test: str = ""
@@ -77,9 +77,9 @@ def _standard(prefix: str) -> Hmac:
 _GITHUB_RUN = (
     "workflow_run.id || workflow_job.id || check_run.id || check_suite.id || deployment_status.id || after"
 )
-_GITLAB_START = Start(events=("pipeline",), when=conditions.GITLAB_SUCCESS)
+_GITLAB_START = StartingEvents(events=("pipeline",), when=conditions.GITLAB_SUCCESS)
 _GITLAB_NAME = Place(path="object_kind || event_name")
-_EVENT_GRID_START = Start(when=conditions.EVENT_GRID_SUCCESS)
+_EVENT_GRID_START = StartingEvents(when=conditions.EVENT_GRID_SUCCESS)
 _TYPE = Place(path="type")
 
 _TABLE: Final = (
@@ -101,7 +101,7 @@ _TABLE: Final = (
         delivery_id=(Place(header="x-github-delivery"),),
         run=_paths(_GITHUB_RUN),
         event_name=Place(header="x-github-event"),
-        start=Start(events=("workflow_run",), when=conditions.GITHUB_SUCCESS),
+        start=StartingEvents(events=("workflow_run",), when=conditions.GITHUB_SUCCESS),
         probes=("ping",),
     ),
     Sender(
@@ -123,14 +123,14 @@ _TABLE: Final = (
         scheme=Hmac(header="authorization"),
         delivery_id=_paths("eventId"),
         event_name=Place(path="eventType"),
-        start=Start(events=("job.run.completed",), when="data.runStatus == 'Success'"),
+        start=StartingEvents(events=("job.run.completed",), when="data.runStatus == 'Success'"),
     ),
     Sender(
         name="fivetran",
         scheme=Hmac(header="x-fivetran-signature-256", encoding="hex_any_case"),
         delivery_id=_paths("connector_id", "sync_id", "event"),
         event_name=Place(path="event"),
-        start=Start(events=("sync_end",), when="data.status == 'SUCCESSFUL'"),
+        start=StartingEvents(events=("sync_end",), when="data.status == 'SUCCESSFUL'"),
         probes=("test_event",),
         test=conditions.FIVETRAN_TEST,
     ),
@@ -138,7 +138,7 @@ _TABLE: Final = (
         name="airbyte",
         scheme=UrlToken(),
         delivery_id=_paths("data.connection.id", "data.jobId"),
-        start=Start(when=conditions.AIRBYTE_SUCCESS),
+        start=StartingEvents(when=conditions.AIRBYTE_SUCCESS),
         test=conditions.AIRBYTE_TEST,
     ),
     Sender(
@@ -146,14 +146,14 @@ _TABLE: Final = (
         scheme=BasicAuth(),
         delivery_id=_paths("run.run_id", "event_type"),
         event_name=Place(path="event_type"),
-        start=Start(events=("jobs.on_success",), when=conditions.DATABRICKS_SUCCESS),
+        start=StartingEvents(events=("jobs.on_success",), when=conditions.DATABRICKS_SUCCESS),
     ),
     Sender(
         name="aws_sns",
         scheme=Sns(topics=()),
         delivery_id=_paths("MessageId"),
         event_name=Place(path="Type"),
-        start=Start(events=("Notification",)),
+        start=StartingEvents(events=("Notification",)),
         handshake="sns",
         test=conditions.SNS_TEST,
         body="sns",
@@ -163,7 +163,7 @@ _TABLE: Final = (
         scheme=Sns(topics=()),
         delivery_id=_paths("Message.messageId || MessageId"),
         event_name=Place(path="Type"),
-        start=Start(events=("Notification",), when=conditions.SNOWFLAKE_SUCCESS),
+        start=StartingEvents(events=("Notification",), when=conditions.SNOWFLAKE_SUCCESS),
         handshake="sns",
         body="sns",
     ),
@@ -208,7 +208,7 @@ _TABLE: Final = (
         scheme=Hmac(header="qlik-signature", encoding="hex_any_case"),
         delivery_id=_paths("id"),
         event_name=_TYPE,
-        start=Start(
+        start=StartingEvents(
             events=("com.qlik.v1.reload.finished",),
             when=conditions.QLIK_SUCCESS,
         ),
@@ -252,14 +252,14 @@ _TABLE: Final = (
         scheme=BasicAuth(key_header="x-api-key"),
         delivery_id=_paths("id"),
         event_name=Place(path='"detail-type"'),
-        start=Start(when=conditions.EVENTBRIDGE_SUCCESS),
+        start=StartingEvents(when=conditions.EVENTBRIDGE_SUCCESS),
     ),
     Sender(
         name="azure_devops",
         scheme=BasicAuth(),
         delivery_id=_paths("subscriptionId", "notificationId"),
         event_name=Place(path="eventType"),
-        start=Start(events=("build.complete",), when=conditions.AZURE_DEVOPS_SUCCESS),
+        start=StartingEvents(events=("build.complete",), when=conditions.AZURE_DEVOPS_SUCCESS),
         test=conditions.AZURE_DEVOPS_TEST,
     ),
     Sender(
@@ -268,7 +268,7 @@ _TABLE: Final = (
         delivery_id=(Place(header="x-request-uuid"),),
         run=_paths("commit_status.updated_on"),
         event_name=Place(header="x-event-key"),
-        start=Start(
+        start=StartingEvents(
             events=("repo:commit_status_created", "repo:commit_status_updated"),
             when=conditions.BITBUCKET_SUCCESS,
         ),
@@ -283,7 +283,7 @@ _TABLE: Final = (
             "minimum_sdc_batched_at",
             "tables[0].max_time_extracted || '-'",
         ),
-        start=Start(when=conditions.STITCH_SUCCESS),
+        start=StartingEvents(when=conditions.STITCH_SUCCESS),
     ),
     Sender(name="custom", scheme=StaticToken(header="")),  # the source names header, or another scheme
 )

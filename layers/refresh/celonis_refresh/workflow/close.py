@@ -21,7 +21,7 @@ from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, Run
 from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut, fit_step
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Action, ConditionFailed, Table
-from celonis_refresh.steps.cancel import Findings, StepCanceller, free_leases
+from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
 from celonis_refresh.steps.retry import RetrySkips, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
 from celonis_refresh.workflow.executions import EndedExecution, Executions
@@ -116,7 +116,7 @@ class RunCloser(Struct, frozen=True):
             return run
         return self.records.begin_closing(run, iso(self.clock()), deadline)
 
-    def _facts(self, run: Run, execution: EndedExecution, findings: Findings) -> dict[str, Any]:
+    def _facts(self, run: Run, execution: EndedExecution, findings: CancelFindings) -> dict[str, Any]:
         status, error, message = _outcome(run, execution)
         now = self.clock()
         facts: dict[str, Any] = {
@@ -202,7 +202,7 @@ CANCELLING = "CANCELLING"
 """The status of a step whose cancel was accepted, and of which no poll has shown the end."""
 
 
-def _steps_after(run: Run, findings: Findings, at: str) -> dict[str, Any]:
+def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
     """Return ``{"steps": …}`` with what closing has seen of them; empty where that adds nothing.
 
     A job that has ended keeps no status of a running one. No task writes steps once a run is being closed.

@@ -51,7 +51,7 @@ class FindableExecutions(Executions, Protocol):
     def find(self, run_id: str) -> EndedExecution | None: ...
 
 
-class Findings(Struct):
+class ReconcileFindings(Struct):
     """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases.
 
     ``failed``: what is tried again in the next round; ``given_up``: runs of which nobody will be notified.
@@ -66,8 +66,8 @@ class Findings(Struct):
     given_up: list[str] = field(default_factory=list)
 
 
-Act = Callable[[str, Findings, Deadline], None]
-Task = tuple[str, Callable[[Findings, Deadline], None]]
+Act = Callable[[str, ReconcileFindings, Deadline], None]
+Task = tuple[str, Callable[[ReconcileFindings, Deadline], None]]
 """What is reconciled (a run, a slot or a lease), and the call that does it."""
 
 
@@ -92,13 +92,13 @@ class Reconciler(Struct, frozen=True):
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
 
-    def reconcile(self, deadline: Deadline) -> Findings:
+    def reconcile(self, deadline: Deadline) -> ReconcileFindings:
         """Goes over open runs, ends that nobody was notified of, slots in which something waits, and leases.
 
         One that fails hides no other, and a slow kind starves no other: the next task is one of the kind that
         has used the least time.
         """
-        findings = Findings()
+        findings = ReconcileFindings()
         kinds = self._kinds()
         while kinds:
             if deadline.left() < MIN_SECONDS:
@@ -111,7 +111,7 @@ class Reconciler(Struct, frozen=True):
             kind.used, kind.turns = kind.used + self.clock() - began, kind.turns + 1
         return findings
 
-    def _do_next(self, kind: Kind, findings: Findings, deadline: Deadline) -> bool:
+    def _do_next(self, kind: Kind, findings: ReconcileFindings, deadline: Deadline) -> bool:
         """Does the next task of a kind; False once there is none. A list that fails ends with the failure."""
         name = f"the list of {kind.name}"
         try:
@@ -153,7 +153,7 @@ class Reconciler(Struct, frozen=True):
         made_at = str(item["position"]).split(" ", 1)[0]
         return self.clock() - epoch(made_at) >= MIN_AGE_SECONDS
 
-    def _run(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+    def _run(self, run_id: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """An open run: its execution is started if it never was, and its end is written if it has ended."""
         run = self.records.find(run_id)
         if run is None or not run.is_open:
@@ -173,7 +173,7 @@ class Reconciler(Struct, frozen=True):
         elif execution.status != "RUNNING":
             self._close(execution, findings, deadline)
 
-    def _close(self, execution: EndedExecution, findings: Findings, deadline: Deadline) -> None:
+    def _close(self, execution: EndedExecution, findings: ReconcileFindings, deadline: Deadline) -> None:
         if deadline.left() < MIN_CLOSE_SECONDS:
             logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
             return
@@ -185,7 +185,7 @@ class Reconciler(Struct, frozen=True):
         began = str(run.item.get("started_at") or run.item["created_at"])
         return self.clock() - epoch(began) < GONE_SECONDS
 
-    def _reported(self, run_id: str, findings: Findings, deadline: Deadline) -> None:
+    def _reported(self, run_id: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A run that is closed and of which nobody was notified; given up once its record has expired."""
         if self.closing.notify_late(run_id, deadline):
             findings.notified.append(run_id)
@@ -196,7 +196,7 @@ class Reconciler(Struct, frozen=True):
             "a notification is given up: the record of its run has expired", extra={"run_id": run_id}
         )
 
-    def _slot(self, key: str, findings: Findings, deadline: Deadline) -> None:
+    def _slot(self, key: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A free slot in which something waits: started, unless its pipeline is paused."""
         slot: dict[str, Any] = self.table.get(key) or {}
         pipeline = key.removeprefix(keys.slot(""))
@@ -209,7 +209,7 @@ class Reconciler(Struct, frozen=True):
         self.executions.start(str(slot["pending"]["run_id"]))
         findings.slots.append(pipeline)
 
-    def _lease(self, key: str, findings: Findings, deadline: Deadline) -> None:
+    def _lease(self, key: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A lease of a run that has ended: freed once nothing of that run is running there. The places that
         such runs have in its queue go at once. A lease of an open run is freed if its task died before it
         sent anything: its retry may come hours later, and acquires the lease again.
