@@ -216,12 +216,12 @@ def _is_lost(played: Played, post: Post) -> bool:
 
 
 def _first_poll(played: Played, result: RunResult, since: float) -> float:
-    """When the first observation that the run asked for from then on was recorded; ``since`` without one.
+    """When the first observation that the run asked for from then on was recorded, or the run was closed.
 
     An odd answer makes none.
     """
     observed = (until for asked, until in played.celonis.observed[result.run] if asked >= since)
-    return min(observed, default=since)
+    return min(observed, default=max(since, result.closed))
 
 
 def features(world: World) -> tuple[str, ...]:

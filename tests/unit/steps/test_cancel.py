@@ -188,8 +188,17 @@ def test_a_load_that_the_job_may_have_started_holds_its_lease_while_the_model_is
     assert findings.free == [JOB_LEASE]
 
 
-def test_a_load_that_the_job_did_not_start_frees_its_lease() -> None:
+def test_a_load_of_the_job_that_is_not_shown_holds_its_lease_until_it_would_be() -> None:
     bench = started(inner_load())
+    findings = stop(bench)
+    assert (findings.sentences, findings.free) == ([f"{OURS} was cancelled (CANCEL)."], [JOB_LEASE])
+    assert findings.held[MODEL_LEASE] > bench.clock.now
+
+
+def test_a_load_of_the_job_that_has_ended_frees_its_lease() -> None:
+    bench = started(inner_load())
+    bench.celonis.models[MODEL].begin(mine=True, at=bench.clock.now, seconds=0.1, outcome="SUCCESS")
+    bench.clock.sleep(1.0)
     assert stop(bench).free == [JOB_LEASE, MODEL_LEASE]
 
 

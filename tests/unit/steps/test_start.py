@@ -95,7 +95,7 @@ def test_a_list_that_the_second_answer_lacks_is_that_of_the_first() -> None:
     bench.celonis.hook = second_list_fails
     assert bench.start("job-0")["status"] == "RUNNING"
     assert polls == ["executions", "executions"]
-    assert bench.state("job-0")["baseline"]["listed"] == []
+    assert baseline_of(bench)["listed"] == []
 
 
 def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:

@@ -27,7 +27,7 @@ from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.lease_items import Lease
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Run
-from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, is_running, observe_started
+from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, is_running, observe_started, start_of
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
 from celonis_refresh.steps.progress import is_started
 from celonis_refresh.steps.step import earlier_after
@@ -131,7 +131,9 @@ class StepCanceller(Struct, frozen=True):
 
     def _held_until(self, run: Run, step: str) -> float:
         """When every reading shows what the run has started and seen, in epoch seconds; 0 without a start."""
-        return self.clock() + run.definition.settle if is_started(run.steps.get(step, {})) else 0.0
+        state = run.steps.get(step, {})
+        may_run = is_started(state) or "baseline" in state
+        return self.clock() + run.definition.settle if may_run else 0.0
 
     def _look_after(self, run: Run, case: _Case, share: _Share, *, cancel: bool) -> tuple[str, bool] | None:
         """What is said of a step, if anything, and whether nothing of it is running. None: not yet."""
@@ -143,7 +145,7 @@ class StepCanceller(Struct, frozen=True):
                 target = self.target_for(run, case.step).ignoring_rate_limit()
                 return self._stop(run, case, target, share, cancel=cancel)
             if "baseline" in state and not state.get("refused"):
-                return self._left_by_a_job(self.target_for(run, case.step).ignoring_rate_limit(), share)
+                return self._left_by_a_job(run, case.step, share)
         except RefreshError as error:
             return f"What became of {case.step} could not be looked at: {error}", False
         except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
@@ -151,11 +153,17 @@ class StepCanceller(Struct, frozen=True):
             return f"What became of {case.step} could not be looked at: see the log.", False
         return "", True
 
-    def _left_by_a_job(self, target: StepTarget, share: _Share) -> tuple[str, bool]:
-        """A load that a job of this run may have started before the run came to wait for it."""
-        if target.observe(share.seconds).is_busy:
+    def _left_by_a_job(self, run: Run, step: str, share: _Share) -> tuple[str, bool]:
+        """A load that a job of this run may have started before the run came to wait for it.
+
+        Until a load is shown that the baseline lacks, it may be running and not be shown yet.
+        """
+        target = self.target_for(run, step).ignoring_rate_limit()
+        observation = target.observe(share.seconds)
+        if observation.is_busy:
             return f"{target.subject} {RUNS_ON}", False
-        return "", True
+        baseline = start_of(run.steps[step], run.definition.settle).baseline
+        return "", not observation.ids <= baseline.ids
 
     def _stop(
         self, run: Run, case: _Case, target: StepTarget, share: _Share, *, cancel: bool
