@@ -28,7 +28,11 @@ def cases() -> Iterator[Case]:
         stale=3,
     )
     yield loading_case(
-        "the job fails before its load", {"outcome": "FAIL"}, expected=red("JobFailed"), inner=0
+        "the job fails before its load",
+        {"outcome": "FAIL"},
+        expected=red("JobFailed"),
+        inner=0,
+        holds=frozenset({"model"}),
     )
     yield loading_case(
         "the job loads nothing at all",
@@ -54,6 +58,7 @@ def cases() -> Iterator[Case]:
         expected=Expected(("ABORTED Aborted",), 1, 0),
         inner=0,
         during=stop_while_running,
+        holds=frozenset({"model"}),
     )
 
 
