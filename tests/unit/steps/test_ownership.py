@@ -329,6 +329,22 @@ def test_what_appears_after_a_settled_poll_without_it_is_not_ours_where_the_answ
 # ---------------------------------------------------------------- two ids of one execution
 
 
+@pytest.mark.parametrize("began", [REQUESTED_AT - 59_000, REQUESTED_AT - 400_000])
+def test_what_began_before_the_baseline_is_not_ours_where_the_start_may_never_have_been_sent(
+    began: int,
+) -> None:
+    """A function that dies before its start leaves another user's execution that the baseline had passed."""
+    start = dated(answered=False)
+    runs = listing(
+        Observation("RUNNING", RUNNING, current="exec-2", latest="exec-2"), entry("exec-2", "RUNNING", began)
+    )
+    ended = listing(
+        Observation("SUCCESS", IDLE, latest="exec-2"), entry("exec-2", "SUCCESS", began, began + 71_000)
+    )
+    found = after(start, (runs, EARLY), (runs, LATE), (ended, LATE + 10), (ended, CONFIRMED + 20))
+    assert (found.status, *proof(found)) == (Status.UNPROVEN, None, None)
+
+
 def test_a_current_and_a_latest_id_that_were_never_shown_together_may_be_of_two_executions() -> None:
     current, latest = replace(TWO_IDS, latest=None), replace(TWO_IDS, current=None)
     found = after(started(AS_BEFORE), (current, LATE), (latest, LATE + 1))

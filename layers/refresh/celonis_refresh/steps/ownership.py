@@ -262,12 +262,15 @@ class _Decision:
     def _is_older(self, entry: ListedExecution) -> bool:
         """Whether its dates say that it began before the baseline was asked for.
 
-        The dates decide only where they go together with those of the answers: what ended longer than
-        ``settle`` before would be in the baseline, and what runs long after the start began with it.
+        Beside an answered start the dates decide only where they go together with those of the answers: what
+        ended longer than ``settle`` before would be in the baseline, and what runs long after the start began
+        with it. A start without an answer may never have been sent: then what began before may run on.
         """
         asked, started, ended = self.before.requested_at, entry.started, entry.ended
         if asked is None or started is None or started >= asked - CLOCK_TOLERANCE * 1000:
             return False
+        if not self.start.answered:
+            return True
         if ended is None:
             return not self.settled
         return ended >= asked - (self.start.settle + CLOCK_TOLERANCE) * 1000
