@@ -410,7 +410,7 @@ class _Decision:
         newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
         if newest is None or newest.id != found or not (self.list_decides and self.candidates <= listed):
             return False
-        return newest.activity is not Activity.IDLE or not self._runs_other(newest.id)
+        return newest.activity is not Activity.IDLE or self._is_last_end(newest)
 
     def _is_dated_as_ours(self, found: str) -> bool:
         """Whether its dates say that it began with our start and not before, by Celonis's clock.
@@ -475,7 +475,17 @@ class _Decision:
         entry = self._entry(sole)
         if entry is None:  # the list does not show it although nothing runs
             return self.confirmed or not self.list_decides
-        return entry.activity is not Activity.IDLE or (self.confirmed and not self._runs_other(sole))
+        return entry.activity is not Activity.IDLE or (self.confirmed and self._is_last_end(entry))
+
+    def _is_last_end(self, entry: ListedExecution) -> bool:
+        """Whether this entry, which has ended, may be what ended last: the record shows no other end.
+
+        The list may be a page that ours is not on, and show what another user started just before.
+        """
+        if self._runs_other(entry.id):
+            return False
+        statuses = {self.seen.status, entry.status} - {None}
+        return self.seen.activity is not Activity.IDLE or len(statuses) < 2
 
     def _runs_other(self, found: str) -> bool:
         """Whether something runs that is not ``found``."""
