@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -10,8 +10,6 @@ from msgspec import Struct
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition
-from celonis_refresh.pipelines.ids import canonical_id
-from celonis_refresh.pipelines.plan import PlannedJob
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
@@ -19,7 +17,6 @@ from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
 from celonis_refresh.runs.table import ConditionFailed, Table
-from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
 from celonis_refresh.workflow.accept import TriggerAcceptor, response_body
@@ -186,9 +183,10 @@ class RunCommands(Struct, frozen=True):
             record = self.lookup.records.find(later) if kept.jobs else None
             if record is not None and (job := has_started(record, kept.jobs)):
                 raise RunSuperseded(run.run_id, later, job)
-        for planned in run.plan.jobs if kept.jobs else ():
-            if canonical_id(planned.job) in kept.jobs and self._was_executed_since(run, planned):
-                raise RunSuperseded(run.run_id, None, planned.job)
+        retried = self._with_retried(run)
+        for job in sorted(kept.jobs):
+            if self._was_started_by_others(job, retried):
+                raise RunSuperseded(run.run_id, None, job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
         """The runs of the pipeline that began after ``run`` and have ended, newest first."""
@@ -204,13 +202,25 @@ class RunCommands(Struct, frozen=True):
                 return
             before = page.before
 
-    def _was_executed_since(self, run: Run, planned: PlannedJob) -> bool:
-        """Whether the last execution of ours of a job is another one than that of ``run``."""
-        state = run.steps.get(planned.step, {})
-        ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
-        newest = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(planned.job)))).newest
-        known = ours.union(state.get("earlier", ()))
-        return bool(ours) and bool(newest) and known.isdisjoint(newest)
+    def _with_retried(self, run: Run) -> set[str]:
+        """The ids of the run, of the run that it retries, of the one that this retries, and so on."""
+        found, former = {run.run_id}, run.item.get("retry_of")
+        while former is not None and former not in found:
+            found.add(str(former))
+            record = self.lookup.records.find(str(former))
+            former = record.item.get("retry_of") if record else None
+        return found
+
+    def _was_started_by_others(self, job: str, runs: Collection[str]) -> bool:
+        """Whether our last execution of a job, or one that is running, is of another run than these."""
+        lease = keys.job_lease(job)
+        holder = (self.table.get(lease) or {}).get("run_id")
+        if holder is not None and holder not in runs:
+            record = self.lookup.records.find(str(holder))
+            if record is not None and has_started(record, {job}):
+                return True
+        newest = Earlier.from_item(self.table.get(keys.earlier(lease))).run_id
+        return newest is not None and newest not in runs
 
 
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
