@@ -10,6 +10,7 @@ from msgspec import Struct
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition
+from celonis_refresh.pipelines.ids import canonical_id
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
@@ -17,6 +18,7 @@ from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
 from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
 from celonis_refresh.workflow.accept import TriggerAcceptor, response_body
@@ -185,7 +187,12 @@ class RunCommands(Struct, frozen=True):
                 raise RunSuperseded(run.run_id, later, job)
         retried = self._with_retried(run)
         for job in sorted(kept.jobs):
-            if self._was_started_by_others(job, retried):
+            last = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(job))))
+            is_done = job in kept.skip
+            by_others = (
+                last.run_id not in (None, *retried) if is_done else _was_executed_since(run, job, last)
+            )
+            if by_others or self._is_executed_by_others(job, retried):
                 raise RunSuperseded(run.run_id, None, job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
@@ -211,16 +218,25 @@ class RunCommands(Struct, frozen=True):
             former = record.item.get("retry_of") if record else None
         return found
 
-    def _was_started_by_others(self, job: str, runs: Collection[str]) -> bool:
-        """Whether our last execution of a job, or one that is running, is of another run than these."""
-        lease = keys.job_lease(job)
-        holder = (self.table.get(lease) or {}).get("run_id")
-        if holder is not None and holder not in runs:
-            record = self.lookup.records.find(str(holder))
-            if record is not None and has_started(record, {job}):
-                return True
-        newest = Earlier.from_item(self.table.get(keys.earlier(lease))).run_id
-        return newest is not None and newest not in runs
+    def _is_executed_by_others(self, job: str, runs: Collection[str]) -> bool:
+        """Whether a run other than these has started a job, and holds its lease still."""
+        holder = (self.table.get(keys.job_lease(job)) or {}).get("run_id")
+        if holder is None or holder in runs:
+            return False
+        record = self.lookup.records.find(str(holder))
+        return record is not None and has_started(record, {job}) is not None
+
+
+def _was_executed_since(run: Run, job: str, last: Earlier) -> bool:
+    """Whether the last execution of ours of a job that the run left running began after that of the run.
+
+    The last one that ended may be from before, and of any run.
+    """
+    states = [run.steps.get(each.step, {}) for each in run.plan.jobs if canonical_id(each.job) == job]
+    state: Mapping[str, Any] = states[0] if states else {}
+    ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
+    known = ours.union(state.get("earlier", ()))
+    return bool(ours) and bool(last.newest) and known.isdisjoint(last.newest)
 
 
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
