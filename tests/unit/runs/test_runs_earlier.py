@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
@@ -154,7 +155,7 @@ def test_a_lease_is_freed_and_its_execution_stored_in_one_transaction(
     leases.free("another", LEASE, deadline, OURS)
     assert (table.get(LEASE) is not None, leases.earlier(LEASE)) == (True, Earlier())
     leases.free("one-1", LEASE, deadline, OURS)
-    assert (table.get(LEASE), leases.earlier(LEASE)) == (None, OURS)
+    assert (table.get(LEASE), leases.earlier(LEASE)) == (None, replace(OURS, run_id="one-1"))
 
 
 # ---------------------------------------------------------------- what polls of waiting runs have shown

@@ -68,6 +68,12 @@ def test_a_long_delivery_id_is_replaced_by_its_digest(length: int, readable: boo
     assert ("sha256:" in key) is not readable
 
 
+@pytest.mark.parametrize(("length", "readable"), [(66, True), (67, False), (200, False)])
+def test_a_delivery_id_is_measured_in_bytes(length: int, readable: bool) -> None:
+    """An item that holds many of them has a limit in bytes."""
+    assert ("sha256:" in keys.delivery("erp", "漢" * length)) is not readable
+
+
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_a_key_fits_the_table_and_tells_deliveries_apart(one: str, other: str) -> None:
     first, second = (keys.delivery("a" * 48, text * 3) for text in (one, other))

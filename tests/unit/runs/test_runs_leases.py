@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
@@ -428,7 +429,7 @@ def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
     client.calls.clear()
     desk.leases.end("one-1", JOB, write, deadline, earlier)
     assert client.calls == ["transact_write_items"]
-    assert (table.get(JOB), desk.leases.earlier(JOB)) == (None, earlier)
+    assert (table.get(JOB), desk.leases.earlier(JOB)) == (None, replace(earlier, run_id="one-1"))
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 

@@ -175,6 +175,7 @@ def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() ->
         ({"current": VALUE}, (VALUE,)),
         ({"current": VALUE, "previous": "old"}, (VALUE, "old")),
         ({"previous": "old", "current": VALUE}, (VALUE, "old")),
+        ({"current": VALUE, "previous": ""}, (VALUE, "")),
     ],
 )
 def test_a_secret_is_its_current_and_its_previous_value(

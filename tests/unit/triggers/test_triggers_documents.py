@@ -82,7 +82,7 @@ def test_the_page_says_what_each_preset_ignores() -> None:
     for name, sender in SENDERS.items():
         always, by_default = IGNORED[name][1:3]
         assert all(f"`{probe}`" in always for probe in sender.probes), name
-        has_more = bool(sender.probes or sender.test) or sender.handshake == "slack"
+        has_more = bool(sender.probes or sender.test or sender.test_header) or sender.handshake == "slack"
         assert (always == "–") == (not has_more), name
         assert by_default.startswith("nothing") == (ROWS[name][4].startswith("any ") or name == "aws_sns"), (
             name

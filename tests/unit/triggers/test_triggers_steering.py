@@ -352,6 +352,55 @@ def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_ski
     assert (caught.value.later, caught.value.job) == (None, JOB)
 
 
+def test_a_retry_is_refused_while_another_pipeline_executes_what_it_would_skip() -> None:
+    desk = half_done()
+    bench = desk.bench
+    bench.open(job_definition(), "p2p-1", "p2p")
+    assert bench.start("job-0", "p2p-1")["status"] == "RUNNING"
+    with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}") as caught:
+        desk.retry()
+    assert (caught.value.later, caught.value.job) == (None, JOB)
+
+
+def test_a_run_that_waits_to_start_a_job_supersedes_nothing() -> None:
+    desk = half_done()
+    bench = desk.bench
+    bench.open(job_definition(), "p2p-1", "p2p")
+    bench.celonis.jobs[JOB].begin(mine=False, at=bench.clock.now, seconds=600.0, outcome="SUCCESS")
+    assert bench.start("job-0", "p2p-1")["status"] == "WAITING"
+    assert skipped(desk, desk.retry()["runs"][0]["run_id"]) == (JOB,)
+
+
+def test_a_retry_of_a_retry_is_refused_once_another_pipeline_has_executed_what_both_skip() -> None:
+    desk = half_done()
+    bench = desk.bench
+    retried = desk.retry()["runs"][0]["run_id"]
+    assert skipped(desk, retried) == (JOB,)
+    desk.fail(retried)
+    bench.open(job_definition(), "p2p-1", "p2p")
+    bench.celonis.jobs[JOB].outcome = "FAIL"
+    assert bench.go("job-0", "p2p-1") == "JobFailed"
+    with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}"):
+        desk.retry(retried)
+
+
+def test_a_job_that_was_left_running_is_waited_for_though_another_pipeline_executed_it_before() -> None:
+    desk = Desk()
+    bench = desk.bench
+    bench.open(job_definition(), "p2p-1", "p2p")
+    assert bench.go("job-0", "p2p-1") == "SUCCEEDED"
+    bench.clock.sleep(300.0)
+    bench.celonis.jobs[JOB].seconds = 1e6
+    bench.start("job-0")
+    bench.clock.sleep(30.0)
+    bench.check("job-0")
+    desk.end("FAILED", "Lambda.Unknown", "AWS ended it.")
+    retried = desk.retry()["runs"][0]["run_id"]
+    bench.records.note(bench.records.get(retried), {"loads": {}}, bench.deadline())
+    assert bench.start("job-0", retried)["status"] == "RUNNING"
+    assert bench.state("job-0", retried)["resumed_from"] == RUN
+
+
 def test_a_job_is_the_same_however_its_id_is_written() -> None:
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
     desk = Desk(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))

@@ -88,6 +88,14 @@ def test_the_whole_secret_may_stand_in_a_header_where_the_sender_offers_both() -
             verify(scheme, WebhookRequest(headers, {}, b""), [SECRET, "a-key-without-colon"], 0)
 
 
+def test_an_api_key_may_stand_in_the_header_of_basic_credentials() -> None:
+    scheme = BasicAuth(key_header="authorization")
+    assert check(scheme, SECRET).secret_index == 0
+    for value in ("guess", basic("user:guess")):
+        with pytest.raises(NotAuthentic):
+            check(scheme, value)
+
+
 @pytest.mark.parametrize("scheme", [HEADER, URL, BASIC])
 def test_refuses_an_empty_or_missing_value_whatever_the_secret(scheme: Scheme) -> None:
     for secret in ("", SECRET):

@@ -13,6 +13,7 @@ from celonis_refresh.runs.table import MAX_ACTIONS
 from celonis_refresh.webhooks.errors import TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS
 from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.sources import MAX_RULES
 from celonis_refresh.workflow.webhook import NOTHING_SOUND, Reply
 from tests.fakes.dynamodb import canceled
 from tests.fakes.service import job_definition
@@ -183,6 +184,22 @@ def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table(
         assert set(_reported(_send(door, *events[:sent]))) == {(run[0], "duplicate")}
         assert door.bench.dynamodb.calls[:-1] == calls
         assert door.bench.dynamodb.calls[-1] == "GetItem"
+
+
+def test_the_largest_batch_for_the_most_pipelines_fits_into_one_item() -> None:
+    """Full of long ids in a script whose letters take three bytes, for thirty pipelines with long names."""
+    door = WebhookHarness()
+    names = [f"p{number:02d}".ljust(48, "x") for number in range(MAX_RULES)]
+    door.definitions = {name: job_definition(jobs=[{"job": name}]) for name in names}
+    source = source_of(*({"pipeline": name} for name in names), sender="azure_event_grid")
+    events = [
+        {"id": f"{number:03d}".ljust(200, "漢"), "eventType": "Acme.Done"} for number in range(MAX_EVENTS)
+    ]
+    headers = {"content-type": "application/json"}
+    request = WebhookRequest(headers, {"token": SECRET}, json.dumps(events, ensure_ascii=False).encode())
+    assert door.receive(request, source).status == 202
+    assert door.receive(request, source).status == 200
+    assert len(door.executions.known) == MAX_RULES
 
 
 def test_a_batch_that_is_too_large_is_refused_whole() -> None:

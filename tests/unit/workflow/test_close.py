@@ -193,6 +193,25 @@ def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -
     )
 
 
+def test_a_warning_of_a_load_is_in_the_outcome_of_a_run_that_failed_elsewhere() -> None:
+    leave = Exit(job_definition(loads=[{"data_model": MODEL}, {"data_model": "model-b"}]))
+    leave.bench.model("model-b", outcome="ERROR").before(6000.0)
+    leave.bench.celonis.models[MODEL].outcome = "WARNING"
+    assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
+    assert leave.bench.go("load-1") == "LoadFailed"
+    leave.end("FAILED", "LoadFailed", "It failed.")
+    assert leave.outcome().startswith(str(leave.bench.state("load-1")["message"]))
+    assert "The load of data model model-a ended with a warning" in leave.outcome()
+
+
+def test_a_load_that_failed_with_its_warning_says_it_once() -> None:
+    leave = Exit(job_definition(loads=[{"data_model": MODEL, "on_warning": "fail"}]))
+    leave.bench.celonis.models[MODEL].outcome = "WARNING"
+    assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "LoadWarned")
+    leave.end("FAILED", "LoadWarned", "It failed.")
+    assert leave.outcome().count("ended with a warning") == 1
+
+
 def test_an_execution_that_still_runs_closes_nothing() -> None:
     leave = Exit()
     out = Outgoing(leave.bench)

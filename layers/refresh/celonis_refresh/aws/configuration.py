@@ -157,15 +157,18 @@ class Secrets(Struct, frozen=True):
             raise SecretUnreadable(repr(full), f"{problem} ({code})") from None
 
     def webhook(self, name: str) -> tuple[str, ...]:
-        """``current`` and, during a rotation, ``previous``. Raises ``WebhookSecretUnreadable``."""
+        """``current`` and, during a rotation, ``previous``, which may be empty after it.
+
+        Raises ``WebhookSecretUnreadable``.
+        """
         which = f"that the source names, one of {self.stack}/webhooks/,"
         try:
             document = self._object(f"{self.stack}/webhooks/{name}", which)
         except SecretUnreadable as error:
             raise WebhookSecretUnreadable(which, error.problem) from None
         values = [document[key] for key in ("current", "previous") if key in document]
-        texts = all(isinstance(value, str) and value for value in values)
-        if "current" not in document or len(values) < len(document) or not texts:
+        texts = all(isinstance(value, str) for value in values)
+        if not document.get("current") or len(values) < len(document) or not texts:
             problem = 'needs a text "current" and, during a rotation, "previous"; it has no other fields'
             raise WebhookSecretUnreadable(which, problem)
         return tuple(values)

@@ -45,7 +45,8 @@ class Earlier(Struct, frozen=True):
     ``newest``: ids of which a fresh observation shows one: those of our newest execution, or of what polls
     have shown after it; ``started``: the start date of ours by Celonis; ``visible_by``: epoch seconds from
     which every reading shows it. ``shows_running``: a poll has shown the target running, so running
-    executions do show. ``busy``: by run, what its polls have shown while it waited.
+    executions do show. ``busy``: by run, what its polls have shown while it waited. ``run_id``: the run that
+    started our newest execution.
     """
 
     ids: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Earlier(Struct, frozen=True):
     visible_by: float = 0.0
     shows_running: bool = False
     busy: Mapping[str, Busy] = {}
+    run_id: str | None = None
 
     @staticmethod
     def from_item(item: Mapping[str, Any] | None) -> Earlier:
@@ -70,6 +72,7 @@ class Earlier(Struct, frozen=True):
                 run_id: Busy(seen["until"], tuple(seen["rows"]))
                 for run_id, seen in item.get("busy", {}).items()
             },
+            run_id=item.get("run_id"),
         )
 
     def followed_by(
@@ -136,6 +139,7 @@ class Earlier(Struct, frozen=True):
                 "started": self.started,
                 "visible_by": self.visible_by,
                 "shows_running": self.shows_running,
+                "run_id": self.run_id,
                 "busy": _to_json(self.busy),
                 "busy_until": max((seen.until for seen in self.busy.values()), default=0.0),
             },

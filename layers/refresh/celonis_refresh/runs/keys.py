@@ -8,7 +8,8 @@ import json
 from celonis_refresh.pipelines.ids import canonical_id
 
 MAX_READABLE = 200
-"""A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most."""
+"""Bytes. A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most, and the
+item of a batch holds many of them."""
 
 
 def slot(pipeline: str) -> str:
@@ -61,8 +62,9 @@ def delivery(origin: str, delivery_id: str) -> str:
 
     Ids of different origins never meet.
     """
-    if len(delivery_id) > MAX_READABLE:
-        delivery_id = "sha256:" + hashlib.sha256(delivery_id.encode()).hexdigest()
+    written = delivery_id.encode()
+    if len(written) > MAX_READABLE:
+        delivery_id = "sha256:" + hashlib.sha256(written).hexdigest()
     return f"delivery#{origin}#{delivery_id}"
 
 

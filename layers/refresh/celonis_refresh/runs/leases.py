@@ -198,7 +198,7 @@ class Leases(Struct, frozen=True):
         """Return what frees a lease and stores an execution, as far as the run holds the lease."""
         stored = {}
         if earlier is not None and known.lease(lease).run_id == run_id:
-            stored = {keys.earlier(lease): earlier.write(self.table, lease)}
+            stored = {keys.earlier(lease): replace(earlier, run_id=run_id).write(self.table, lease)}
         return known.changes([lease], lambda found: found.without([run_id])) | stored
 
     def _write_until(

@@ -63,7 +63,10 @@ EVENT_GRID_SUCCESS: Final = (
     " && !contains(['CreateFile', 'SftpCreate'], data.api || '')"
 )
 
-EVENTBRIDGE_SUCCESS: Final = "detail.state == 'SUCCEEDED' || detail.status == 'SUCCEEDED'"
+# A child of an array job of AWS Batch ends before its parent.
+EVENTBRIDGE_SUCCESS: Final = (
+    "(detail.state == 'SUCCEEDED' || detail.status == 'SUCCEEDED') && detail.arrayProperties.index == `null`"
+)
 
 AZURE_DEVOPS_SUCCESS: Final = (
     "(resource.result || resource.status) == 'succeeded'"

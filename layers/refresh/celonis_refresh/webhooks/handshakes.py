@@ -66,16 +66,16 @@ def handshake(
     """
     if sender.handshake == "sns" and (answer := _sns(request)):
         return answer
-    if sender.handshake == "none" and not sender.probes and not sender.test:
+    if sender.handshake == "none" and not (sender.probes or sender.test or sender.test_header):
         return None
     found = read_events(sender, request) if events is None else events
     if len(found) != 1:
         return None  # a question comes alone; beside other events it must not hide them
     event = found[0]
-    body = event.body if isinstance(event.body, dict) else {}
     if event.name is not None and event.name in sender.probes:
         return ignored(f"{event.name} of {sender.name} only checks this address")
-    if sender.test and holds(sender.test, body):
+    body = event.body if isinstance(event.body, dict) else {}
+    if _is_test(sender, request, body):
         return ignored(f"{sender.name} sent this to test or set up the connection")
     if sender.handshake == "slack" and body.get("type") == "url_verification":
         return _json(200, {"challenge": _text(body, "challenge")})
@@ -96,6 +96,11 @@ def acknowledgement(sender: Sender) -> Answer | None:
 def ignored(reason: str) -> Answer:
     """200 with the reason: senders switch an endpoint off that answers badly to what it should ignore."""
     return _json(200, {"status": "ignored", "reason": reason})
+
+
+def _is_test(sender: Sender, request: WebhookRequest, body: Json) -> bool:
+    by_header = sender.test_header and request.headers.get(sender.test_header, "").lower() == "true"
+    return bool(by_header or (sender.test and holds(sender.test, body)))
 
 
 def _sns(request: WebhookRequest) -> Answer | None:

@@ -43,6 +43,7 @@ class Sender(Struct, frozen=True, kw_only=True):
                      id nor time: two bodies of the same bytes are the same event, whatever their ids say.
     ``probes``       names of events that only check the address.
     ``test``         JMESPath: holds for what is sent by a test button or a setup, whatever else it says.
+    ``test_header``  a header that is ``true`` for what is sent by a test button.
     ``body``         one JSON event; one or many in a list; an SNS envelope; a SOAP message.
     """
 
@@ -55,6 +56,7 @@ class Sender(Struct, frozen=True, kw_only=True):
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
     probes: tuple[str, ...] = ()
     test: str = ""
+    test_header: str = ""
     body: BodyKind = "json"
 
 
@@ -246,6 +248,7 @@ _TABLE: Final = (
         scheme=Hmac(header="x-shopify-hmac-sha256", encoding="base64"),
         delivery_id=(Place(header="x-shopify-webhook-id"),),
         event_name=Place(header="x-shopify-topic"),
+        test_header="x-shopify-test",
     ),
     Sender(
         name="eventbridge",

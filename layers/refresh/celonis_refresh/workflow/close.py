@@ -127,7 +127,8 @@ class RunCloser(Struct, frozen=True):
             **_steps_after(run, findings, iso(now)),
         }
         advice = _advice(Run({**run.item, **facts}), now)
-        sentences = [cut(message, MAX_SENTENCE), *findings.sentences, *advice, *run.warnings]
+        said = [cut(message, MAX_SENTENCE), *_load_warnings(run)]
+        sentences = [*said, *findings.sentences, *advice, *run.warnings]
         facts["outcome"] = cut(" ".join(sentences), MAX_OUTCOME)
         return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
@@ -274,7 +275,7 @@ def _failed_step(run: Run) -> tuple[str, str] | None:
 
 
 def _success(run: Run) -> str:
-    """What a run that succeeded did, and the warnings of its loads."""
+    """What a run that succeeded did."""
     jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
     loads = [
         f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
@@ -283,13 +284,14 @@ def _success(run: Run) -> str:
     parts += [f"loaded {', '.join(loads)}"] if loads else []
     if not parts:
         return f"Succeeded: nothing was left to do after run {run.item.get('retry_of')}."
-    return " ".join([f"Succeeded: {' and '.join(parts)}.", *_warnings(run)])
+    return f"Succeeded: {' and '.join(parts)}."
 
 
-def _warnings(run: Run) -> Iterator[str]:
-    for load in run.plan.loads:
+def _load_warnings(run: Run) -> Iterator[str]:
+    """The warnings of loads that succeeded, whatever became of the rest of the run."""
+    for load in run.plan.loads if run.has_definition else ():
         state = run.steps.get(load.step, {})
-        if state.get("status") == LoadStatus.WARNING:
+        if state.get("status") == LoadStatus.WARNING and state.get("outcome") == "SUCCEEDED":
             message = " ".join(str(state.get("message", "")).split()).rstrip(".")
             said = f": {message}" if message else ""
             yield f"The load of data model {load.data_model} ended with a warning{said}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -11,7 +11,6 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.pipelines.ids import canonical_id
-from celonis_refresh.pipelines.plan import PlannedJob
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
@@ -186,9 +185,15 @@ class RunCommands(Struct, frozen=True):
             record = self.lookup.records.find(later) if kept.jobs else None
             if record is not None and (job := has_started(record, kept.jobs)):
                 raise RunSuperseded(run.run_id, later, job)
-        for planned in run.plan.jobs if kept.jobs else ():
-            if canonical_id(planned.job) in kept.jobs and self._was_executed_since(run, planned):
-                raise RunSuperseded(run.run_id, None, planned.job)
+        retried = self._with_retried(run)
+        for job in sorted(kept.jobs):
+            last = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(job))))
+            is_done = job in kept.skip
+            by_others = (
+                last.run_id not in (None, *retried) if is_done else _was_executed_since(run, job, last)
+            )
+            if by_others or self._is_executed_by_others(job, retried):
+                raise RunSuperseded(run.run_id, None, job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
         """The runs of the pipeline that began after ``run`` and have ended, newest first."""
@@ -204,13 +209,34 @@ class RunCommands(Struct, frozen=True):
                 return
             before = page.before
 
-    def _was_executed_since(self, run: Run, planned: PlannedJob) -> bool:
-        """Whether the last execution of ours of a job is another one than that of ``run``."""
-        state = run.steps.get(planned.step, {})
-        ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
-        newest = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(planned.job)))).newest
-        known = ours.union(state.get("earlier", ()))
-        return bool(ours) and bool(newest) and known.isdisjoint(newest)
+    def _with_retried(self, run: Run) -> set[str]:
+        """The ids of the run, of the run that it retries, of the one that this retries, and so on."""
+        found, former = {run.run_id}, run.item.get("retry_of")
+        while former is not None and former not in found:
+            found.add(str(former))
+            record = self.lookup.records.find(str(former))
+            former = record.item.get("retry_of") if record else None
+        return found
+
+    def _is_executed_by_others(self, job: str, runs: Collection[str]) -> bool:
+        """Whether a run other than these has started a job, and holds its lease still."""
+        holder = (self.table.get(keys.job_lease(job)) or {}).get("run_id")
+        if holder is None or holder in runs:
+            return False
+        record = self.lookup.records.find(str(holder))
+        return record is not None and has_started(record, {job}) is not None
+
+
+def _was_executed_since(run: Run, job: str, last: Earlier) -> bool:
+    """Whether the last execution of ours of a job that the run left running began after that of the run.
+
+    The last one that ended may be from before, and of any run.
+    """
+    states = [run.steps.get(each.step, {}) for each in run.plan.jobs if canonical_id(each.job) == job]
+    state: Mapping[str, Any] = states[0] if states else {}
+    ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
+    known = ours.union(state.get("earlier", ()))
+    return bool(ours) and bool(last.newest) and known.isdisjoint(last.newest)
 
 
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ def verify_url_token(scheme: UrlToken, request: WebhookRequest, secrets: Sequenc
 
 def verify_basic_auth(scheme: BasicAuth, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
     """Raises ``NotAuthentic``, or ``Malformed`` where the header is no HTTP Basic."""
-    if scheme.key_header and scheme.header not in request.headers:
+    if scheme.key_header == scheme.header or (scheme.key_header and scheme.header not in request.headers):
         return _same_value(header(request, scheme.key_header), secrets)
     word, _, encoded = header(request, scheme.header).partition(" ")
     if word.lower() != "basic":
