@@ -229,3 +229,21 @@ def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
             one.enter(LOOK, 12.0)
             one.answered(RateLimit(6000, 5999, 86_000.0), None)
     assert team.clock.now == START + 401.0
+
+
+def test_no_process_asks_celonis_before_a_moment_that_is_hours_away() -> None:
+    """A task comes back in between, and sees in the table that it is too early."""
+    team = Team()
+    refused, other = team.process(), team.process()
+    refused.enter(LOOK, 12.0)
+    refused.answered(None, 3 * 3600.0)
+    rounds = 0
+    while True:
+        rounds += 1
+        try:
+            other.enter(LOOK, 12.0)
+            break
+        except CelonisThrottled as early:
+            team.clock.sleep(early.retry_after)
+    assert team.clock.now >= START + 3 * 3600.0
+    assert rounds <= 15
