@@ -21,8 +21,8 @@ from celonis_refresh.workflow.requests import RunRequests
 from tests.chaos.celonis import ChaosCelonis, Who
 from tests.fakes.dynamodb import FakeDynamoDB, client_error
 from tests.fakes.executions import FakeExecutions
-from tests.fakes.parts import closing_over, reconciling_over, steering_over
 from tests.fakes.service import ServiceHarness
+from tests.fakes.wiring import closing_over, reconciling_over, steering_over
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"

@@ -35,9 +35,9 @@ from celonis_refresh.timing import Deadline, epoch, iso
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.leases import take
-from tests.fakes.search import examples
 from tests.fakes.service import Crashed
 from tests.properties.claiming_model import CALL_SECONDS, JOBS, SKIPS, Expected, Model, at_the_same_times
+from tests.properties.hypothesis_settings import examples
 
 MILLISECOND = 0.001
 FOR_EVER = 10_000

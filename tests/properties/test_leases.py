@@ -8,8 +8,8 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.search import examples
-from tests.properties.lease_world import Pipeline, Played, Player, World, play
+from tests.properties.hypothesis_settings import examples
+from tests.properties.lease_simulation import Pipeline, Played, Player, World, play
 
 JOBS = ("job-a", "job-b", "job-c", "job-d")
 MODELS = ("model-a", "model-b", "model-c", "model-d")

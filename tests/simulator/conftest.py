@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.celonis.server import CelonisSimulator
-from tests.simulator.team import START, Clock, Team
+from tests.simulator.client import START, Clock, Team
 
 
 @pytest.fixture(scope="session")

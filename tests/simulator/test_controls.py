@@ -6,7 +6,7 @@ import pytest
 
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from tests.simulator.team import JOB, Clock, Team
+from tests.simulator.client import JOB, Clock, Team
 
 ERP = f"/jobs/{world.ERP_JOB_ID}"
 O2C = f"/models/{world.MODEL_ID}"

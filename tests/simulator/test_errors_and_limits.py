@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, MODEL, POOL, Team
+from tests.simulator.client import JOB, MODEL, POOL, Team
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 

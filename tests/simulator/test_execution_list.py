@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, POOL, Team
+from tests.simulator.client import JOB, POOL, Team
 
 EXECUTIONS = f"{POOL}/logs/{world.ERP_JOB_ID}/executions"
 TASKS = f"{POOL}/logs/executions"

@@ -14,7 +14,7 @@ import requests
 
 from local.celonis import world
 from local.waiting import until
-from tests.simulator.team import JOB, JOB_V2, POOL, Team
+from tests.simulator.client import JOB, JOB_V2, POOL, Team
 
 EXECUTE = f"{JOB_V2}/execute?mode=FULL"
 

@@ -6,7 +6,7 @@ import pytest
 
 from local.celonis import world
 from local.celonis.starts import StartRequest
-from tests.simulator.team import JOB, JOB_V2, START, Team
+from tests.simulator.client import JOB, JOB_V2, START, Team
 
 
 def test_job_that_ran_yesterday_shows_its_old_success(team: Team) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import MODEL, START, Team
+from tests.simulator.client import MODEL, START, Team
 
 VBAK = world.table_id(world.MODEL_ID, "VBAK", world.ERP_SOURCE_ID)
 VBAP = world.table_id(world.MODEL_ID, "VBAP", world.ERP_SOURCE_ID)

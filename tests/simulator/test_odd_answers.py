@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from local.celonis import world
-from tests.simulator.team import JOB, JOB_V2, MODEL, POOL, START, Team
+from tests.simulator.client import JOB, JOB_V2, MODEL, POOL, START, Team
 
 ENVELOPE = {
     "title": "Internal Server Error",

@@ -11,7 +11,7 @@ import pytest
 from local.celonis import knobs, world
 from local.celonis.faults import KINDS
 from local.celonis.server import CelonisSimulator
-from tests.simulator.team import Team
+from tests.simulator.client import Team
 
 README = (Path(__file__).parents[2] / "local/celonis/README.md").read_text()
 NAMED = {word for quoted in re.findall(r"`([^`\n]+)`", README) for word in re.findall(r"\w+", quoted)}

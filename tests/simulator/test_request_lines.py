@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, JOB_V2, MODEL, POOL, Team
+from tests.simulator.client import JOB, JOB_V2, MODEL, POOL, Team
 
 DATA_MODEL = f"{POOL}/data-models/{world.MODEL_ID}"
 EXECUTIONS = f"{POOL}/logs/{world.ERP_JOB_ID}/executions"

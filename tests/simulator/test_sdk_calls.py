@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, POOL, START, Team
+from tests.simulator.client import JOB, POOL, START, Team
 
 DATA_MODEL = f"{POOL}/data-models/{world.MODEL_ID}"
 

@@ -21,7 +21,7 @@ from local.celonis.front import Incoming, Reply
 from local.celonis.server import CelonisSimulator
 from local.celonis.wire import Server
 from local.waiting import until
-from tests.simulator.team import JOB, Team
+from tests.simulator.client import JOB, Team
 
 ROOT = Path(__file__).parents[2]
 HEADERS = {"Authorization": f"AppKey {world.APP_KEY}"}

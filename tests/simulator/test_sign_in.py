@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from local.celonis import world
-from tests.simulator.team import JOB, Team
+from tests.simulator.client import JOB, Team
 
 
 def token_answer(team: Team, **form: str) -> requests.Response:

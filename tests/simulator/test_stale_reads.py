@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import POOL, START, Team
+from tests.simulator.client import POOL, START, Team
 
 
 def test_all_of_a_start_stays_hidden_for_a_time(team: Team) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import MODEL, POOL, Team
+from tests.simulator.client import MODEL, POOL, Team
 
 VBAK = world.table_id(world.MODEL_ID, "VBAK", world.ERP_SOURCE_ID)
 

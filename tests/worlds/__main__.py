@@ -17,8 +17,8 @@ from math import ceil
 from tests.fakes.processes import in_processes
 from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import play
+from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, features, findings
 from tests.worlds.timeline import shrink, timeline
-from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, features, findings
 
 CHUNK = 500
 SHOWN = 3

@@ -23,7 +23,7 @@ from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.service import Crashed, Crashes, ServiceHarness
 from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
 from tests.worlds.fake_celonis import FakeCelonis, Session
-from tests.worlds.players import Player, RunResult, Service, definition_of, steps_of
+from tests.worlds.run_driver import Player, RunResult, Service, definition_of, steps_of
 from tests.worlds.world import Moment, World
 
 RESENT_SECONDS = 30.0

@@ -17,9 +17,9 @@ from itertools import accumulate
 from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, Part
 from tests.worlds.harness import play, real_service
-from tests.worlds.players import MakeService
+from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, findings
+from tests.worlds.run_driver import MakeService
 from tests.worlds.timeline import timeline
-from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, findings
 from tests.worlds.world import World
 
 ENDS = tuple(accumulate(part.size for part in PARTS))

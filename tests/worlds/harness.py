@@ -11,7 +11,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.service import ServiceHarness
 from tests.worlds.concurrent import SharedClock, play_concurrently
 from tests.worlds.fake_celonis import FakeCelonis
-from tests.worlds.players import MakeService, Player, RealService, RunResult, Service
+from tests.worlds.run_driver import MakeService, Player, RealService, RunResult, Service
 from tests.worlds.world import World
 
 

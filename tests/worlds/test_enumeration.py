@@ -10,8 +10,8 @@ import pytest
 
 from tests.worlds.enumeration import TOTAL, Counts, counts, main, part_of, span, world
 from tests.worlds.grid import AGES, PARTS, SETTLE
-from tests.worlds.planted import PLANTED
-from tests.worlds.verdicts import FAILING
+from tests.worlds.invariants import FAILING
+from tests.worlds.planted_faults import PLANTED
 from tests.worlds.world import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ownership.md"

@@ -16,11 +16,11 @@ from tests.worlds.cases import CASES, WITH_OTHERS
 from tests.worlds.fake_celonis import OTHER_USER, FakeCelonis
 from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import play
+from tests.worlds.invariants import FAILING, broken_assumptions, findings
 from tests.worlds.neighbours import neighbours
-from tests.worlds.planted import PLANTED, FirstEnd, StartsAgain
+from tests.worlds.planted_faults import PLANTED, FirstEnd, StartsAgain
 from tests.worlds.timeline import shrink, timeline
 from tests.worlds.truth import LOAD_WORDS, Execution, Truth
-from tests.worlds.verdicts import FAILING, broken_assumptions, findings
 from tests.worlds.world import Action, Ages, Odd, OurRun, Past, Shows, Target, World
 
 CHUNKS, WORLDS = 8, 2000

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from tests.worlds.harness import Played, play, real_service
-from tests.worlds.players import MakeService
-from tests.worlds.verdicts import broken_assumptions, findings
+from tests.worlds.invariants import broken_assumptions, findings
+from tests.worlds.run_driver import MakeService
 from tests.worlds.world import Ages, OurRun, Past, Shows, World, differences
 
 ROUNDS = 6

@@ -11,7 +11,7 @@ from typing import Any
 from local.standing import STACK_NAME
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import PACE, WEBHOOK_SECRET, definition
-from tests.stack.runs.part import Part
+from tests.stack.runs.service_base import Part
 
 
 class Configuration(Part):

@@ -15,8 +15,8 @@ from tests.stack.runs.documents import (
     is_sentence,
     oauth_client,
 )
-from tests.stack.runs.mail import Mail
-from tests.stack.runs.ways_in import WaysIn
+from tests.stack.runs.entry_points import WaysIn
+from tests.stack.runs.notifications import Mail
 
 __all__ = [
     "SAMPLE",

@@ -8,7 +8,7 @@ import time
 from celonis_refresh.webhooks.schemes import Hmac
 from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
-from tests.stack.triggers.calls import Call, Json
+from tests.stack.triggers.sender_requests import Call, Json
 
 
 def signed(

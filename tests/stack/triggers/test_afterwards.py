@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.stack.environment import Environment
 from tests.stack.runs.permissions import unforeseen
 from tests.stack.runs.service import WEBHOOK_SECRET
-from tests.stack.triggers.calls import CREDENTIALS, SECRET, WHSEC
+from tests.stack.triggers.sender_requests import CREDENTIALS, SECRET, WHSEC
 
 
 def test_no_secret_was_logged_or_answered(environment: Environment) -> None:

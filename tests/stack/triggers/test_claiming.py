@@ -14,7 +14,7 @@ from local.waiting import until
 from tests.stack.environment import Environment
 from tests.stack.runs.celonis import Celonis, Json
 from tests.stack.runs.service import WEBHOOK_SECRET, Service, is_sentence
-from tests.stack.triggers.calls import CALLS, source_of
+from tests.stack.triggers.sender_requests import CALLS, source_of
 from tests.stack.triggers.signing import signed
 from tests.stack.triggers.watching import Watched
 

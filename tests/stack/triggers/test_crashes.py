@@ -1,7 +1,7 @@
 """The trigger dies at one of its calls; the same delivery comes again, or a round of reconcile does.
 
 Step by step of the trigger, in real processes: claim, look, note, start, hand over.
-``tests/unit/triggers/test_triggers_crashes.py`` has every call of every function with every way back, over
+``tests/unit/workflow/test_crashes.py`` has every call of every function with every way back, over
 fakes; ``make faults`` has each function in real processes.
 """
 

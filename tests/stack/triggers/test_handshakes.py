@@ -8,7 +8,7 @@ import pytest
 
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import Service
-from tests.stack.triggers.calls import CALLS, SECRET, Call, source_of
+from tests.stack.triggers.sender_requests import CALLS, SECRET, Call, source_of
 from tests.stack.triggers.signing import signed
 
 CHALLENGE = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"

@@ -12,7 +12,7 @@ from celonis_refresh.webhooks.senders import SENDERS
 from tests.stack.environment import Environment
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.service import Service
-from tests.stack.triggers.calls import CALLS, Call, source_of
+from tests.stack.triggers.sender_requests import CALLS, Call, source_of
 
 SIGNED_BY_AMAZON = {"aws_sns", "snowflake"}
 """Only Amazon can sign for them; ``tests/unit/triggers`` plays them with a certificate of its own."""

@@ -14,8 +14,8 @@ from celonis_refresh.rate_limits.limiter import CALM_SECONDS, KEPT_SECONDS, Shar
 from celonis_refresh.runs.attributes import from_item
 from local.celonis import setups
 from tests.fakes.clock import START, Clock
-from tests.fakes.crowd import Crowd
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
+from tests.fakes.fleet import Crowd
 
 KEY = "asking#default"
 LOOK, LIST = get_job("pool-1", "job-a"), get_executions("pool-1", "job-a")

@@ -15,7 +15,7 @@ from celonis_refresh.runs.records import Records
 from celonis_refresh.runs.table import MAX_ACTIONS, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
-from tests.unit.runs.both import Both, create_table, moto_client, table_of
+from tests.unit.runs.compared_clients import Both, create_table, moto_client, table_of
 
 
 @pytest.fixture(scope="package")

@@ -14,7 +14,7 @@ from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, RunStatus, new_re
 from celonis_refresh.runs.table import Action, ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
-from tests.unit.runs.both import Both, create_table, outcome, table_of
+from tests.unit.runs.compared_clients import Both, create_table, outcome, table_of
 
 KEYS = ("run#a", "run#b")
 Make = Callable[[Table, str], Action]

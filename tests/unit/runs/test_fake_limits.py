@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from celonis_refresh.runs.attributes import to_item
 from tests.fakes.dynamodb import FakeDynamoDB
 from tests.fakes.limits import MAX_ITEM, item_size
-from tests.unit.runs.both import Both, create_table, outcome
+from tests.unit.runs.compared_clients import Both, create_table, outcome
 
 Request = dict[str, Any]
 Ask = Callable[[Any, str], dict[str, Any]]

@@ -18,7 +18,7 @@ from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, Clock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import Both, claim, definition
 
 AT = "2026-01-01T00:00:00.000Z"
 

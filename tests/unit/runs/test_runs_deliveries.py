@@ -16,7 +16,7 @@ from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.service import Crashed
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import Both, claim, definition
 
 KEY = "delivery#erp#1"
 OTHER: dict[str, Any] = {"job": "job-b", "definition": definition("job-b")}

@@ -17,7 +17,7 @@ from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, Clock
 from tests.fakes.leases import take
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import Both, claim, definition
 
 LEASE = keys.model_lease("model-a")
 

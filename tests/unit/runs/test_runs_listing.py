@@ -17,7 +17,7 @@ from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.listing import FILTERED, SUMMARY, Listing, shown
 from tests.fakes.clock import Clock
-from tests.unit.runs.both import Both, create_table, definition, table_of
+from tests.unit.runs.compared_clients import Both, create_table, definition, table_of
 
 SECONDS = [f"2026-01-01T00:00:0{second}.000Z" for second in range(3)]
 PIPELINES = ("otc", "p2p")

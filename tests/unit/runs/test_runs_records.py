@@ -16,7 +16,7 @@ from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import Both, claim, definition
 
 CLOSED = sorted(set(RunStatus) - OPEN)
 

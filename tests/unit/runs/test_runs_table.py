@@ -18,7 +18,7 @@ from celonis_refresh.runs.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, Cond
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START, Clock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error, table_of
-from tests.unit.runs.both import Both
+from tests.unit.runs.compared_clients import Both
 
 
 def failing(*errors: Exception) -> FakeDynamoDB:

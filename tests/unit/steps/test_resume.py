@@ -15,7 +15,7 @@ from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from tests.fakes.celonis import denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, RUN, job_definition, load_definition
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, cancels, holder, starts
-from tests.unit.triggers.desk import Desk
+from tests.unit.workflow.commands_harness import Desk
 
 HOURS = 3600.0
 WITH_LOAD = job_definition(loads=[{"data_model": MODEL}])

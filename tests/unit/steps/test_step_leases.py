@@ -17,7 +17,7 @@ from celonis_refresh.workflow.open import Execution, RunOpener
 from tests.fakes.celonis import Lags, denied, throttled, unavailable
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
-from tests.properties.lease_world import Pipeline, World, play
+from tests.properties.lease_simulation import Pipeline, World, play
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, RECORD, Outgoing, Write, holder, starts
 from tests.unit.workflow.webhook_harness import WebhookHarness
 

@@ -12,8 +12,8 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.executions import EndedExecution
 from tests.fakes.executions import FakeExecutions
-from tests.fakes.parts import closing_over
 from tests.fakes.service import RUN, ServiceHarness, job_definition
+from tests.fakes.wiring import closing_over
 
 CLOSE_SECONDS = 117.0
 """What CloseRun has, less what its answer needs."""

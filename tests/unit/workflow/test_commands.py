@@ -15,7 +15,7 @@ from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from celonis_refresh.workflow.commands import RunInline, RunOpen, RunSuperseded
 from tests.fakes.dynamodb import client_error
 from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition
-from tests.unit.triggers.desk import CALLER, Desk
+from tests.unit.workflow.commands_harness import CALLER, Desk
 
 TWO_JOBS = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}], loads=[{"data_model": "model-a"}])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.celonis import world
-from tests.simulator.team import START, Team
+from tests.simulator.client import START, Team
 
 JOB = f"/jobs/{world.ERP_JOB_ID}"
 MODEL = f"/models/{world.MODEL_ID}"

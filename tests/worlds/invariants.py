@@ -7,7 +7,7 @@ from math import inf
 
 from tests.worlds.fake_celonis import OTHER_USER, Cancel, Post
 from tests.worlds.harness import Played
-from tests.worlds.players import ENDLESS, STOPPED, RunResult
+from tests.worlds.run_driver import ENDLESS, STOPPED, RunResult
 from tests.worlds.truth import Execution
 from tests.worlds.world import Target, World, differences
 

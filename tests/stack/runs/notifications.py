@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from local.aws.stack import LocalStack
 from local.waiting import until
 from tests.stack.runs.celonis import Json
-from tests.stack.runs.part import Part
+from tests.stack.runs.service_base import Part
 
 
 class Mail(Part):

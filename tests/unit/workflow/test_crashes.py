@@ -23,8 +23,8 @@ from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed
 from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.service import JOB, MODEL, Crashed, job_definition, load_definition
-from tests.unit.triggers.harness import Calls, Death, TriggerHarness
 from tests.unit.workflow.webhook_harness import SECRET, source_of
+from tests.unit.workflow.workflow_harness import Calls, Death, TriggerHarness
 
 PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
 OTHER_JOB = "job-b"

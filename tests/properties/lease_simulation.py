@@ -23,8 +23,8 @@ from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Start, unavailabl
 from tests.fakes.clock import Clock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
-from tests.fakes.parts import closing_over, reconciling_over
 from tests.fakes.service import POOL, RETRIED, Crashed, ServiceHarness
+from tests.fakes.wiring import closing_over, reconciling_over
 
 SETTLE = 60
 MISTYPED = "mistyped"

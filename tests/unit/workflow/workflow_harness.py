@@ -14,8 +14,8 @@ from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.open import Execution, Opened, RunOpener
 from celonis_refresh.workflow.reconcile import ReconcileFindings
 from celonis_refresh.workflow.requests import RunRequests
-from tests.fakes.parts import closing_over, reconciling_over, steering_over
 from tests.fakes.service import Crashed
+from tests.fakes.wiring import closing_over, reconciling_over, steering_over
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"

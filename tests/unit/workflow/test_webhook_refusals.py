@@ -17,8 +17,8 @@ from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.observability import logger
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.workflow.webhook import WebhookHandler
-from tests.unit.triggers.test_triggers_configuration import Aws, refusal
-from tests.unit.triggers.test_triggers_deadline import CONTEXT, load
+from tests.unit.aws.test_configuration import Aws, refusal
+from tests.unit.workflow.test_deadlines import CONTEXT, load
 from tests.unit.workflow.webhook_harness import SECRET, WebhookHarness
 
 RULES = [{"pipeline": "otc"}]

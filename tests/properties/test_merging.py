@@ -15,7 +15,7 @@ from celonis_refresh.pipelines.options import MAX_REASONS, Reason, RunOptions, m
 from celonis_refresh.pipelines.plan import make_plan
 from celonis_refresh.runs.attributes import from_item, to_item
 from celonis_refresh.runs.records import Run, new_record
-from tests.fakes.search import examples
+from tests.properties.hypothesis_settings import examples
 from tests.properties.run_options import (
     MODELS,
     Pipeline,

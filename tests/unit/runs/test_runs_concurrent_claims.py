@@ -17,7 +17,7 @@ from celonis_refresh.runs.records import Records
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.dynamodb import FakeDynamoDB
-from tests.unit.runs.both import claim, create_table
+from tests.unit.runs.compared_clients import claim, create_table
 
 THREADS = 12
 

@@ -25,9 +25,9 @@ from celonis_refresh.timing import iso
 from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.leases import take
-from tests.fakes.parts import closing_over, reconciling_over
-from tests.fakes.search import examples
 from tests.fakes.service import Crashed, ServiceHarness
+from tests.fakes.wiring import closing_over, reconciling_over
+from tests.properties.hypothesis_settings import examples
 
 JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
 """The first job of each pipeline: two of them share theirs."""

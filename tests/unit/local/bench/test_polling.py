@@ -24,7 +24,7 @@ from local.bench.polling.families import (
 from local.bench.polling.figures import events_of_long_job, line, over_fixed, unknown
 from local.bench.polling.limit import Limit
 from local.bench.polling.play import looks, means
-from tests.unit.polling.histories import chance
+from tests.unit.steps.polling.histories import chance
 
 
 def walked(waits: list[float], duration: float) -> tuple[int, float]:

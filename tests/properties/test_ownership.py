@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.celonis import AnotherUser, Lost, Shows
-from tests.fakes.search import examples
-from tests.properties.worlds import (
+from tests.properties.histories import (
     SETTLE,
     World,
     another_user,
@@ -21,6 +20,7 @@ from tests.properties.worlds import (
     unfold,
     worlds,
 )
+from tests.properties.hypothesis_settings import examples
 
 flags = st.booleans()
 spaces = st.sampled_from(["same", "own"])

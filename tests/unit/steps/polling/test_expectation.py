@@ -19,7 +19,7 @@ from celonis_refresh.steps.polling.expectation import (
     drift,
     expect,
 )
-from tests.unit.polling.histories import history, scattered
+from tests.unit.steps.polling.histories import history, scattered
 
 
 def main_cluster(successes: list[float]) -> Cluster:

@@ -13,7 +13,7 @@ import pytest
 import celonis_refresh
 from celonis_refresh.steps.polling.expectation import expect
 from celonis_refresh.steps.polling.schedule import PROOF_WAIT, WEEK, Schedule
-from tests.unit.polling.histories import chance, history, scattered
+from tests.unit.steps.polling.histories import chance, history, scattered
 
 HOUR = 3600.0
 

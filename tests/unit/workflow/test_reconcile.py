@@ -32,11 +32,11 @@ from tests.fakes.celonis import quiet
 from tests.fakes.clock import START
 from tests.fakes.dynamodb import client_error
 from tests.fakes.leases import take
-from tests.fakes.parts import RETENTION_DAYS
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition, load_definition
+from tests.fakes.wiring import RETENTION_DAYS
 from tests.template import documents
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
-from tests.unit.triggers.desk import ROUND_SECONDS, Desk
+from tests.unit.workflow.commands_harness import ROUND_SECONDS, Desk
 
 LONG = 120.0
 """Seconds after which nobody who began something is at it still."""

@@ -12,7 +12,7 @@ from celonis_refresh.runs.errors import PipelineSkips, RunNotFound, TableBusy
 from celonis_refresh.workflow.requests import principal, read_cancel, read_json
 from tests.fakes.dynamodb import client_error
 from tests.fakes.service import JOB, RUN, job_definition
-from tests.unit.triggers.desk import CALLER, Desk
+from tests.unit.workflow.commands_harness import CALLER, Desk
 
 KEY = "2f1c7c1e-idempotency"
 

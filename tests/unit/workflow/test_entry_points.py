@@ -10,7 +10,7 @@ import pytest
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from tests.fakes.service import JOB, job_definition
-from tests.unit.triggers.harness import TriggerHarness
+from tests.unit.workflow.workflow_harness import TriggerHarness
 
 OCCURRENCE = "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/nightly 2026-01-04T03:00:00Z"
 

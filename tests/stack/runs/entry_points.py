@@ -14,7 +14,7 @@ from local.aws.stack import LocalStack
 from local.standing import REGION
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
-from tests.stack.runs.part import Part
+from tests.stack.runs.service_base import Part
 
 HTTP_SECONDS = 15.0
 

@@ -11,7 +11,7 @@ from celonis_refresh.runs.attributes import from_item
 from celonis_refresh.steps.polling.durations import REMEMBERED
 from celonis_refresh.steps.progress import Progress
 from local.celonis import setups
-from tests.fakes.crowd import Crowd
+from tests.fakes.fleet import Crowd
 from tests.fakes.service import JOB, ServiceHarness, job_definition
 
 KEY = f"durations#job#{JOB}#FULL"

@@ -16,8 +16,8 @@ from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 from celonis_refresh.workflow.requests import RunRequests
-from tests.fakes.parts import reconciling_over, steering_over
 from tests.fakes.service import RUN
+from tests.fakes.wiring import reconciling_over, steering_over
 from tests.unit.workflow.close_harness import Exit
 
 ROUND_SECONDS = 237.0
