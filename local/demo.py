@@ -21,7 +21,7 @@ from rich.console import Console
 
 from local.display import Durations, Show, end_line, step_lines, summary_of
 from local.runs_api import RunsApi
-from local.standing import REGION, ROOT, STACK_NAME, Standing, standing
+from local.serve import REGION, ROOT, STACK_NAME, Standing, standing
 from local.webhooks import send_github
 
 RUN_SECONDS = 300

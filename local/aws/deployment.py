@@ -9,8 +9,8 @@ from pathlib import Path
 
 from local.aws.clients import Clients
 from local.aws.delivery.asynchronous import AsyncInvocations
+from local.aws.delivery.background import Later
 from local.aws.delivery.bus import EventBus
-from local.aws.delivery.later import Later
 from local.aws.delivery.rules import RuleTargets
 from local.aws.delivery.schedules import Schedules
 from local.aws.delivery.status_events import StatusEvents
@@ -23,13 +23,13 @@ from local.aws.gateway.transactions import TableKeys, Transactions
 from local.aws.http_api.front import HttpFront
 from local.aws.metrics import Metrics
 from local.aws.moto_adjustments.assumed_roles import assumed_role
-from local.aws.resources.world import World
+from local.aws.resources.stack_context import World
 from local.aws.roles.authorization import Authorization
 from local.aws.roles.callers import Callers
 from local.aws.roles.evaluation import Ask, is_service_allowed
 from local.aws.roles.resource_policies import ResourcePolicies
-from local.aws.runtime.armory import Armory
 from local.aws.runtime.code_folder import new_code_folder
+from local.aws.runtime.fault_injector import Armory
 from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.logs import FunctionLogs
 from local.aws.settings import Settings

@@ -22,7 +22,7 @@ from local.aws.http_server import LoopbackServer, Request, Response
 from local.aws.moto_adjustments import configure_moto, reset_moto
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns
 from local.aws.roles.authorization import Grant, Refusal
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.aws.runtime.file_limit import raise_file_limit
 from local.aws.runtime.functions import Function
 from local.aws.runtime.logs import FunctionLogs, LogLine

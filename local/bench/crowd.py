@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from local.bench.sampling import most
 from local.bench.service import Service, serving
-from local.bench.watching import most
 from local.celonis.setups import RateLimit
-from local.crowd import Crowd, Reported, crowd_settings
-from local.waiting import until
+from local.concurrent_senders import Crowd, Reported, crowd_settings
+from local.wait import until
 
 DELIVERIES = 1000
 PIPELINES = 200

@@ -17,7 +17,7 @@ from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
 from local.celonis.setups import JobSetup, ModelSetup
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE
+from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE
 
 Json = dict[str, Any]
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}

@@ -6,7 +6,7 @@ from collections import Counter
 
 from local.aws.states.execution import Execution
 from local.bench.service import Service
-from local.waiting import until
+from local.wait import until
 
 LOOKS = 5
 """At the job, and at the load."""

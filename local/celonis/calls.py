@@ -7,11 +7,11 @@ from typing import Any
 
 from local.celonis import parameters, views
 from local.celonis.answers import Answer, as_json, error, nothing
-from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
-from local.celonis.requests_in import Request, Route, route
+from local.celonis.operations import Execution, Load, Operation
+from local.celonis.routing import Request, Route, route
 from local.celonis.starts import Start, StartRequest
-from local.celonis.work import Execution, Load, Operation
+from local.celonis.targets import Job, Model
 
 MODES = ("FULL", "DELTA")
 

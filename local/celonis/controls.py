@@ -8,11 +8,11 @@ from typing import Any
 
 from local.celonis import defaults, knobs, ledger
 from local.celonis.answers import Answer, as_json
+from local.celonis.dispatcher import Front
 from local.celonis.faults import Fault, describe
 from local.celonis.fields import FieldError, parse, read
-from local.celonis.front import Front
-from local.celonis.lane_controls import LaneControls
-from local.celonis.requests_in import Request, Route, find, route
+from local.celonis.routing import Request, Route, find, route
+from local.celonis.target_controls import LaneControls
 
 Reply = Any
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from local.celonis import world
-from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
 from local.celonis.setups import JobSetup, ModelSetup, Table
 from local.celonis.starts import StartRequest
+from local.celonis.targets import Job, Model
 
 HISTORY_SECONDS = 86_400.0
 JOBS = (

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from local.celonis.model import Platform
-from local.celonis.work import Execution, Load, Phase
+from local.celonis.operations import Execution, Load, Phase
 
 KEPT_REQUESTS = 100_000
 

@@ -10,11 +10,11 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from local.celonis.agenda import Agenda, Armed, When
-from local.celonis.lanes import Job, Model
+from local.celonis.operations import Execution, Operation, Phase
+from local.celonis.scheduled_starts import Agenda, Armed, When
 from local.celonis.setups import JobSetup, ModelSetup, Settings
 from local.celonis.starts import Place, Start, StartRequest, new_execution, new_load
-from local.celonis.work import Execution, Operation, Phase
+from local.celonis.targets import Job, Model
 
 LaneOf = Job | Model
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from local.celonis import parameters, task_logs, views
 from local.celonis.answers import Answer, as_json
 from local.celonis.calls import Calls, Lookup, NotFoundError
-from local.celonis.lanes import Model
 from local.celonis.model import Platform
-from local.celonis.requests_in import Request, Route, route
+from local.celonis.operations import Phase
+from local.celonis.routing import Request, Route, route
 from local.celonis.starts import StartRequest
-from local.celonis.work import Phase
+from local.celonis.targets import Model
 
 TEAM = {"id": "local-team", "name": "Local team", "domain": "local-team", "trackingEnabled": False}
 USER = {"id": "local-user", "name": "Local user", "email": "local@example.org", "teamDomain": "local-team"}

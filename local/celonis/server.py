@@ -12,13 +12,13 @@ from types import TracebackType
 
 from local.celonis import defaults
 from local.celonis.controls import Controls
+from local.celonis.dispatcher import Front, Incoming, Reply
 from local.celonis.faults import Faults
-from local.celonis.front import Front, Incoming, Reply
+from local.celonis.http_server import Server
 from local.celonis.ledger import Ledger
 from local.celonis.model import Platform
 from local.celonis.sign_in import SignIn
 from local.celonis.tls import make_certificate
-from local.celonis.wire import Server
 
 
 class CelonisSimulator:

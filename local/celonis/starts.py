@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from local.celonis.lanes import Job, Model
-from local.celonis.work import Execution, InnerLoad, Load, Operation
+from local.celonis.operations import Execution, InnerLoad, Load, Operation
+from local.celonis.targets import Job, Model
 
 Effect = Literal["started", "queued", "refused", "ignored"]
 API = "api"

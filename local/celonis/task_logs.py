@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local.celonis import parameters, views
-from local.celonis.lanes import Job
+from local.celonis.operations import Execution, Phase
 from local.celonis.setups import LogOrder
-from local.celonis.work import Execution, Phase
+from local.celonis.targets import Job
 
 TASKS = (
     ("Extract tables", "EXTRACTION"),

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from local.celonis.lanes import Job, Look, Model
+from local.celonis.operations import Execution, Load, Phase
 from local.celonis.setups import Setup, Table
-from local.celonis.work import Execution, Load, Phase
+from local.celonis.targets import Job, Look, Model
 
 Record = dict[str, Any]
 LISTED_AS = {

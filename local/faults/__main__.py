@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from local.faults import invariants, leaks
 from local.faults.case import Case
 from local.faults.catalogue import all_cases
+from local.faults.concurrency import Pace, most_at_once
 from local.faults.environment import Environment, standing_ground
-from local.faults.pace import Pace, most_at_once
 from local.faults.report import Columns, Result
 from local.faults.scenario import Scenario
 

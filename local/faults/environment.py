@@ -25,7 +25,7 @@ from local.aws.stack import LocalStack
 from local.aws.states.execution import Execution
 from local.faults.team import Json, Team
 from local.runs_api import RunsApi
-from local.standing import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
+from local.serve import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
 PLENTY_OF_TIME = 60.0

@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 
 from local.faults.case import Expected
+from local.faults.evidence import OPEN
 from local.faults.scenario import Scenario
-from local.faults.seen import OPEN
 from local.faults.team import Json
 
 CLAIMS = {

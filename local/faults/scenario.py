@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.celonis import world
 from local.faults.case import Case
 from local.faults.environment import Environment
-from local.faults.seen import Seen
+from local.faults.evidence import Seen
 from local.faults.team import Json, Team
 
 JOB_CALLS = frozenset({"execute", "job", "cancel", "executions"})

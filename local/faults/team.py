@@ -7,10 +7,10 @@ import secrets
 from typing import Any
 
 from local.celonis import world
-from local.celonis.lanes import Job, Model
 from local.celonis.ledger import describe
 from local.celonis.server import CelonisSimulator
 from local.celonis.starts import StartRequest
+from local.celonis.targets import Job, Model
 
 Json = dict[str, Any]
 TABLES = ("VBAK", "VBAP", "LIKP")

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from local.celonis import world
-from local.waiting import until
+from local.wait import until
 from tests.simulator.client import JOB, JOB_V2, POOL, Team
 
 EXECUTE = f"{JOB_V2}/execute?mode=FULL"

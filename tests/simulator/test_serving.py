@@ -17,10 +17,10 @@ import pytest
 import requests
 
 from local.celonis import world
-from local.celonis.front import Incoming, Reply
+from local.celonis.dispatcher import Incoming, Reply
+from local.celonis.http_server import Server
 from local.celonis.server import CelonisSimulator
-from local.celonis.wire import Server
-from local.waiting import until
+from local.wait import until
 from tests.simulator.client import JOB, Team
 
 ROOT = Path(__file__).parents[2]

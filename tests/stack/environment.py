@@ -12,8 +12,8 @@ from local.aws.settings import Settings
 from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
-from local.waiting import until
+from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import Service
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from celonis_refresh.observability import NAMESPACE
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.aws.stack import LocalStack
-from local.standing import STACK_NAME
-from local.waiting import until
+from local.serve import STACK_NAME
+from local.wait import until
 from tests.stack.environment import Environment, deployed
 from tests.stack.local_fixtures import calm_settings
 from tests.stack.runs.permissions import withheld

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from local import aws_cli
-from local.standing import SAMPLE, STACK_NAME, Standing, published
-from local.waiting import until
+from local.serve import SAMPLE, STACK_NAME, Standing, published
+from local.wait import until
 from tests.template.commands import Command, files, runnable
 
 FILLED_IN = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.aws.runtime.outcomes import Outcome
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import call, ended, shop, start

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import Later
 from local.aws.delivery.status_events import StatusEvents
 from local.aws.delivery.target_input import target_input
 from local.aws.moto_adjustments.event_patterns import event_matches
 from local.aws.settings import EventSettings
 from local.aws.stack import LocalStack
-from local.waiting import until
+from local.wait import until
 from tests.stack.local_fixtures import aws, ended, messages, shop, start
 
 __all__ = ["shop"]

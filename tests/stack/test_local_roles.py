@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 from local.aws.clients import Clients
 from local.aws.gateway.calls import parse_call
 from local.aws.http_server import Request
-from local.aws.roles.asks import Place, UnknownCallError, asks_of
 from local.aws.roles.conditions import UnknownConditionError
 from local.aws.roles.evaluation import Ask, is_allowed
+from local.aws.roles.required_access import Place, UnknownCallError, asks_of
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import aws, call, ended, refused_by_iam, shop, start
 

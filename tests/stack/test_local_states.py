@@ -12,7 +12,7 @@ from local.aws.states.branch import Clock
 from local.aws.states.definition import DefinitionError, load_definition
 from local.aws.states.errors import StateError
 from local.aws.states.execution import Execution, MachineFacts
-from local.waiting import until
+from local.wait import until
 from tests.template import documents
 
 Call = Callable[[str, Any], Any]

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import Later
 from local.aws.delivery.targets import Sender
 from local.aws.runtime.functions import Functions
 from local.aws.runtime.invoker import Invoker

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.arns import Arn
 from local.aws.delivery.asynchronous import AsyncInvocations
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import Later
 from local.aws.delivery.target_input import target_input
 from local.aws.delivery.targets import Sender
 from local.aws.errors import NotFoundError

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local.aws.arns import Arn
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import Later
 from local.aws.settings import EventSettings
 from local.aws.states.execution import Execution
 from local.aws.states.service import description

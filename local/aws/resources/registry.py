@@ -8,7 +8,7 @@ from typing import Any
 
 from local.aws.errors import DeploymentError, UnsupportedResourceError
 from local.aws.resources.coercion import CoercingClient
-from local.aws.resources.world import World
+from local.aws.resources.stack_context import World
 
 
 @dataclass(frozen=True)

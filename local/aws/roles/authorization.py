@@ -12,9 +12,9 @@ from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.errors import access_denied, error_response
 from local.aws.gateway.gateway import Next
 from local.aws.http_server import Request, Response
-from local.aws.roles.asks import Place, UnknownCallError, asks_of
 from local.aws.roles.conditions import UnknownConditionError
 from local.aws.roles.evaluation import Ask, is_allowed
+from local.aws.roles.required_access import Place, UnknownCallError, asks_of
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from local.aws.clients import Clients
 from local.aws.metrics import Metrics
-from local.aws.runtime.armory import Armory
 from local.aws.runtime.environment import function_environment
+from local.aws.runtime.fault_injector import Armory
 from local.aws.runtime.functions import Function, Functions, split_reference
 from local.aws.runtime.log_levels import is_kept
 from local.aws.runtime.logs import FunctionLogs

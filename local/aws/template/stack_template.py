@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.aws.errors import DeploymentError, LocalStackError, TemplateError, UnsupportedResourceError
 from local.aws.resources import compute, http_apis, identity, messaging, observability, storage, workflows
 from local.aws.resources.registry import Created, Properties, Request, create, supported_types
-from local.aws.resources.world import World
+from local.aws.resources.stack_context import World
 from local.aws.template.dynamic_references import resolve_dynamic_references
 from local.aws.template.intrinsics import Evaluator
 from local.aws.template.parameters import Value, resolve_parameters

@@ -12,7 +12,7 @@ from local.bench.lambdas.process import FunctionProcess, Measured
 from local.bench.lambdas.tap import Call
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.service import Json
-from local.waiting import until
+from local.wait import until
 
 COLD_PAIRS = 15
 WARM_PAIRS = 41

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from local.bench.polling import peers
 from local.bench.polling.families import GROWING, ORDINARY, OTHERS, STEADY, WILD, Family
 from local.bench.polling.figures import HOUR, JOBS, Line, figures, line, unknown
-from local.bench.polling.play import PollAverages, spread
+from local.bench.polling.simulation import PollAverages, spread
 
 GOALS = {
     "polls_known": ("≤", 11.0),

@@ -19,8 +19,8 @@ from celonis_refresh.steps.polling.expectation import Expectation, expect
 from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
-from local.bench.polling.limit import Limit
-from local.bench.polling.play import FLOOR, HISTORY, PollAverages, looks, means, spread
+from local.bench.polling.optimum import Limit
+from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, looks, means, spread
 
 HOUR = 3600.0
 JOBS = 1000

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from local.faults.evidence import NotSeen
 from local.faults.scenario import Scenario
-from local.faults.seen import NotSeen
 
 
 def by_webhook(scenario: Scenario) -> None:

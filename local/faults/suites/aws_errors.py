@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.faults.case import Case, Expected, job_case, load_case, red
 from local.faults.scenario import Scenario
 from local.faults.suites.crashes import POST, RECORD

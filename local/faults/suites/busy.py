@@ -8,7 +8,7 @@ from typing import Any
 from local.faults.case import Case, Expected, job_case, load_case, ok, red
 from local.faults.scenario import Scenario
 from local.faults.suites.actions import another_user
-from local.faults.suites.shapes import NO_LIST
+from local.faults.suites.record_shapes import NO_LIST
 
 JOB, LOAD = ok(), ok(0, 1)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.faults.case import Case, Expected, Knobs, job_case, load_case, red
 from local.faults.scenario import Scenario
 from local.faults.suites.actions import join, stop_while_running
 from local.faults.suites.inner_loads import loading_case
-from local.waiting import until
+from local.wait import until
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}

@@ -9,7 +9,7 @@ from typing import Any
 from local.faults.case import Case, job_case, load_case, ok, red
 from local.faults.scenario import Scenario
 from local.faults.suites.actions import another_user
-from local.faults.suites.shapes import NO_LIST, NULL_IDS
+from local.faults.suites.record_shapes import NO_LIST, NULL_IDS
 
 HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
 

@@ -10,7 +10,7 @@ from typing import Any
 from local.faults.case import Case, Expected, job_case, load_case, ok, red
 from local.faults.scenario import Scenario
 from local.faults.suites.actions import stop_while_running
-from local.standing import STACK_NAME
+from local.serve import STACK_NAME
 
 WHOLE = ok(1, 1)
 UNUSABLE_SECONDS = 4.0

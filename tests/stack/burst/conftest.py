@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.crowd import crowd_settings
+from local.concurrent_senders import crowd_settings
 from tests.stack.environment import Environment, deployed
 
 ARRIVAL_LEAD = 5.0

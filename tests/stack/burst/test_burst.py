@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from celonis_refresh.pipelines.options import MAX_REASONS
-from local.bench.watching import most
-from local.crowd import Crowd, Reported, Request
-from local.waiting import until
+from local.bench.sampling import most
+from local.concurrent_senders import Crowd, Reported, Request
+from local.wait import until
 from tests.stack.burst.conftest import PROCESSES
 from tests.stack.environment import Environment
 from tests.stack.runs.service import WEBHOOK_SECRET

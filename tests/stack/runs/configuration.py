@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from local.standing import STACK_NAME
+from local.serve import STACK_NAME
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import PACE, WEBHOOK_SECRET, definition
 from tests.stack.runs.service_base import Part

@@ -14,7 +14,7 @@ from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
 from tests.conftest import LAST
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import SAMPLE, Service

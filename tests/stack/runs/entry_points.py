@@ -11,7 +11,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from local.aws.stack import LocalStack
-from local.standing import REGION
+from local.serve import REGION
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
 from tests.stack.runs.service_base import Part

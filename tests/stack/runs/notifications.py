@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from local.aws.stack import LocalStack
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.service_base import Part
 

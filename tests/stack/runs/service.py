@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.configuration import Configuration
 from tests.stack.runs.documents import (

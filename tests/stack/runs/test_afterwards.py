@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.standing import Standing
+from local.serve import Standing
 from tests.stack.runs.permissions import permissions, unforeseen
 from tests.stack.runs.service import Service
 

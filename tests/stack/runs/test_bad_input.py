@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import POOL, Celonis, Json
 from tests.stack.runs.service import Service, definition, is_sentence
 

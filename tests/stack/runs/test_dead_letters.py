@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import Service
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celonis_refresh.timing import epoch
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import Service, is_sentence
 

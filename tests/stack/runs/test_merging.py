@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from local.celonis import world
-from local.standing import STACK_NAME
-from local.waiting import until
+from local.serve import STACK_NAME
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence
 

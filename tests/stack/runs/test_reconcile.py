@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from local.standing import STACK_NAME
-from local.waiting import until
+from local.serve import STACK_NAME
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.permissions import withheld
 from tests.stack.runs.service import Service

@@ -8,8 +8,8 @@ import pytest
 
 from local.aws.errors import LocalStackError
 from local.celonis import world
-from local.standing import REGION, STACK_NAME
-from local.waiting import until
+from local.serve import REGION, STACK_NAME
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.permissions import withheld
 from tests.stack.runs.service import SAMPLE, Service

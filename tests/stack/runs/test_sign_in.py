@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from local.celonis import world
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Celonis, Json
 from tests.stack.runs.service import Service, is_sentence, oauth_client
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from requests import Response
 
 from celonis_refresh.aws.source_cache import MAX_MISSES
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import Service
 

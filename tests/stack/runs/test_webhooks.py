@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from local.standing import ROOT
+from local.serve import ROOT
 from tests.stack.runs.celonis import Celonis
 from tests.stack.runs.service import WORKFLOW_SUCCEEDED, Service, is_sentence
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Celonis, Json
 from tests.stack.runs.permissions import withheld
 from tests.stack.runs.service import WORKFLOW_SUCCEEDED, Service, is_sentence

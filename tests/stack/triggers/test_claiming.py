@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.environment import Environment
 from tests.stack.runs.celonis import Celonis, Json
 from tests.stack.runs.service import WEBHOOK_SECRET, Service, is_sentence

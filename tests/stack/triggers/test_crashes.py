@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from local.aws.runtime.armory import Fault
-from local.waiting import until
+from local.aws.runtime.fault_injector import Fault
+from local.wait import until
 from tests.stack.environment import Environment
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import WORKFLOW_SUCCEEDED, oauth_client

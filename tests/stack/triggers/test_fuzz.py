@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 
 from celonis_refresh.names import NAME_PATTERN
 from local import openapi
-from local.standing import REGION
+from local.serve import REGION
 from tests.stack.environment import Environment
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from celonis_refresh.aws.webhook_secrets import READ_SECONDS, READS_AT_ONCE
-from local.standing import STACK_NAME
-from local.waiting import until
+from local.serve import STACK_NAME
+from local.wait import until
 from tests.stack.runs.celonis import Celonis, Json
 from tests.stack.runs.service import Service
 from tests.stack.triggers.watching import Watched

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import requests
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.aws.stack import LocalStack
 
 NEVER = 0

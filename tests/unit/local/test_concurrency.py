@@ -19,7 +19,7 @@ from local.aws.http_api.front import HttpFront
 from local.aws.http_api.routes import HttpApi, Route
 from local.aws.http_server import Request
 from local.aws.metrics import Metrics
-from local.aws.runtime.armory import Armory
+from local.aws.runtime.fault_injector import Armory
 from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.outcomes import Outcome
 from local.aws.runtime.pool import Limits

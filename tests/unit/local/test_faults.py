@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from local.faults.case import Expected
 from local.faults.catalogue import all_cases
+from local.faults.concurrency import FEW, LATE_SECONDS, TICK_SECONDS, Pace
 from local.faults.invariants import _expectation, _whole_record
 from local.faults.leaks import found, unseen
-from local.faults.pace import FEW, LATE_SECONDS, TICK_SECONDS, Pace
 from local.faults.report import Columns, Result
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import local.standing
+import local.serve
 from local import state_files
 from local.help_text import SCHEDULES, help_text
 
@@ -58,14 +58,14 @@ def test_files_of_a_process_that_was_killed_are_replaced(tmp_path: Path) -> None
 def test_make_local_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["local.standing"])
+    monkeypatch.setattr("sys.argv", ["local.serve"])
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def refuse(schedules: str, ended: threading.Event) -> None:
         raise state_files.AlreadyRunningError(tmp_path, "7")
 
-    monkeypatch.setattr(local.standing, "serve", refuse)
-    assert local.standing.main() == 1
+    monkeypatch.setattr(local.serve, "serve", refuse)
+    assert local.serve.main() == 1
     assert "a local stack is already running in this clone (process 7)" in capsys.readouterr().err
 
 

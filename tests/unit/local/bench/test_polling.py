@@ -22,8 +22,8 @@ from local.bench.polling.families import (
     times,
 )
 from local.bench.polling.figures import events_of_long_job, line, over_fixed, unknown
-from local.bench.polling.limit import Limit
-from local.bench.polling.play import looks, means
+from local.bench.polling.optimum import Limit
+from local.bench.polling.simulation import looks, means
 from tests.unit.steps.polling.histories import chance
 
 

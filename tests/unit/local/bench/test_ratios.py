@@ -9,8 +9,8 @@ import pytest
 from local.bench.crowd import Burst, Together
 from local.bench.goals import GOALS
 from local.bench.ratios import in_turns, median_ratio
-from local.bench.show import unmet
-from local.crowd import Reported
+from local.bench.tables import unmet
+from local.concurrent_senders import Reported
 
 
 def test_who_goes_first_changes_from_pair_to_pair() -> None:

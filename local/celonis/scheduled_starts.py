@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from local.celonis.lanes import Job, Model
+from local.celonis.operations import Execution
 from local.celonis.starts import StartRequest
-from local.celonis.work import Execution
+from local.celonis.targets import Job, Model
 
 When = Literal["in", "before_next", "after_next", "when_idle"]
 

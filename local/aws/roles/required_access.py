@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.aws.gateway.calls import AwsCall
-from local.aws.roles.dynamodb_asks import dynamodb_asks
+from local.aws.roles.dynamodb_access import dynamodb_asks
 from local.aws.roles.evaluation import Ask
 
 

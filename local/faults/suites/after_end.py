@@ -9,7 +9,7 @@ from local.aws.delivery.status_events import status_event
 from local.faults.case import Case, Expected, job_case
 from local.faults.scenario import Scenario
 from local.faults.suites.actions import join, stop_while_running
-from local.faults.suites.together import at_once
+from local.faults.suites.concurrent_triggers import at_once
 
 
 def cases() -> Iterator[Case]:

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from local.celonis.answers import Answer, error
+from local.celonis.dispatcher import Incoming, Reply
 from local.celonis.faults import Fault
-from local.celonis.front import Incoming, Reply
 
 MAX_BODY_BYTES = 1_000_000
 MAX_LINE_BYTES = 65_536

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.faults.case import Case, Expected, job_case, load_case
 from local.faults.scenario import Scenario
 from local.faults.suites.actions import join, shorten, stop_while_running

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Generic, TypeVar
 
+from local.celonis.operations import Ending, Execution, Load, Operation, Phase
 from local.celonis.setups import ASPECTS, JobSetup, ModelSetup, Setup
-from local.celonis.work import Ending, Execution, Load, Operation, Phase
 
 W = TypeVar("W", bound=Operation)
 S = TypeVar("S", bound=Setup)

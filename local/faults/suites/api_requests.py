@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import Fault
 from local.faults.case import Case, Expected, job_case
 from local.faults.scenario import Scenario
 from local.faults.suites.crashes import CLAIM, HANDED_OVER, PARAMETER, RECORD, Call, met, with_fault

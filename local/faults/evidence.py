@@ -10,7 +10,7 @@ from local.aws.states.execution import RUNNING, Execution
 from local.faults.case import Case
 from local.faults.environment import Environment
 from local.faults.team import Json, Team
-from local.waiting import until
+from local.wait import until
 
 LOOK_SECONDS = 0.25
 LEFT_SECONDS = 10.0

@@ -8,11 +8,11 @@ from typing import Any
 
 from local.celonis import knobs, ledger
 from local.celonis.fields import FieldError, Reader, parse, read, text
-from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
-from local.celonis.requests_in import Request
+from local.celonis.routing import Request
 from local.celonis.setups import ASPECTS, JobSetup, ModelSetup
 from local.celonis.starts import StartRequest
+from local.celonis.targets import Job, Model
 
 Handlers = list[tuple[str, str, Callable[[Request], Any]]]
 SOMEBODY_ELSE = "somebody else"

@@ -16,7 +16,7 @@ from local.celonis.ledger import Ledger, Row
 from local.celonis.limits import Window
 from local.celonis.model import Platform
 from local.celonis.parameters import BadRequestError
-from local.celonis.requests_in import Match, Request, Route, Target, find, read_target, route
+from local.celonis.routing import Match, Request, Route, Target, find, read_target, route
 from local.celonis.sdk_calls import SdkCalls
 from local.celonis.sign_in import Caller, SignIn
 from local.celonis.world import SCOPE
