@@ -41,7 +41,7 @@ def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
 
 
 @dataclass(frozen=True)
-class Reported:
+class SenderResult:
     """What a sender was told in the end, and when (seconds since 1970); what it was told before that.
 
     ``seconds``: of the slowest of its answers.
@@ -60,7 +60,7 @@ class Reported:
         return str(runs[0]["run_id"]) if runs else ""
 
 
-class Crowd:
+class ConcurrentSenders:
     """``url``: where the API answers; ``signed``: the delivery of a number."""
 
     def __init__(self, url: str, signed: Callable[[int], Request]) -> None:
@@ -69,7 +69,7 @@ class Crowd:
         self._own = threading.local()
         self._connections: list[HTTPConnection] = []
 
-    def deliver(self, deliveries: Iterable[tuple[str, int]]) -> list[Reported]:
+    def deliver(self, deliveries: Iterable[tuple[str, int]]) -> list[SenderResult]:
         """Sends every delivery (source and number), ``AT_ONCE`` at a time."""
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -78,7 +78,7 @@ class Crowd:
             for connection in self._connections:
                 connection.close()
 
-    def _deliver(self, source: str, number: int) -> Reported:
+    def _deliver(self, source: str, number: int) -> SenderResult:
         body, headers = self._signed(number)
         before: list[int] = []
         slowest = 0.0
@@ -90,7 +90,7 @@ class Crowd:
             text = answer.read()
             slowest = max(slowest, time.perf_counter() - began)
             if answer.status != UNAVAILABLE or len(before) + 1 == TRIES:
-                return Reported(answer.status, json.loads(text), time.time(), tuple(before), slowest)
+                return SenderResult(answer.status, json.loads(text), time.time(), tuple(before), slowest)
             before.append(answer.status)
             time.sleep(float(answer.headers.get("retry-after") or 1))
 

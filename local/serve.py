@@ -40,7 +40,7 @@ PARAMETERS = {
 
 
 @dataclass(frozen=True)
-class Standing:
+class LocalService:
     """A stack and the Celonis that it talks to."""
 
     stack: LocalStack
@@ -83,7 +83,7 @@ class Standing:
 
 
 @contextlib.contextmanager
-def standing(state: Path = STATE) -> Iterator[Standing]:
+def standing(state: Path = STATE) -> Iterator[LocalService]:
     """Everything up and connected; everything gone at the end."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
@@ -93,7 +93,7 @@ def standing(state: Path = STATE) -> Iterator[Standing]:
             connect(stack, celonis)
             look_often(stack)
             slow_down(celonis)
-            yield Standing(stack, celonis)
+            yield LocalService(stack, celonis)
 
 
 def connect(stack: LocalStack, celonis: CelonisSimulator) -> None:
@@ -133,7 +133,7 @@ def slow_down(celonis: CelonisSimulator) -> None:
 
 
 @contextlib.contextmanager
-def published(state: Path = STATE) -> Iterator[Standing]:
+def published(state: Path = STATE) -> Iterator[LocalService]:
     """The stack, with its addresses and its environment in files. Raises ``AlreadyRunningError``."""
     with state_files.only_one(state), standing(state) as place:
         state_files.write(state, place.addresses(), place.environment(), connection(place.celonis))

@@ -30,7 +30,7 @@ QUICK = 0.25
 HOURS_OF_A_RUN = 2.0
 
 
-class Bench:
+class Benchmarks:
     """Plays the parts and keeps their figures."""
 
     def __init__(self, console: Console, parts: set[str]) -> None:
@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=PARTS, help="a part; may be given more than once")
     parts = set(parser.parse_args().only or PARTS)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    bench = Bench(console, parts)
+    bench = Benchmarks(console, parts)
     try:
         bench.play()
     except BuildError as error:

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from local.bench import prices
-from local.bench.crowd import Together
+from local.bench.crowd import ConcurrentPipelines
 from local.bench.goals import GOALS
-from local.bench.lambdas.figures import Cold, Found
-from local.bench.lambdas.process import Measured
+from local.bench.lambdas.figures import ColdStarts, LambdaFigures
+from local.bench.lambdas.process import Measurement
 from local.bench.lambdas.tap import Call
 
 MS, MB = 1e3, 1e-6
@@ -36,10 +36,10 @@ def unmet(figures: Mapping[str, float]) -> str:
     return f"Not met: {', '.join(names)}." if names else "Every goal is met."
 
 
-def lambdas(found: Found) -> Table:
+def lambdas(found: LambdaFigures) -> Table:
     """Cold starts, each beside the bare handler; then the requests of a warm trigger."""
     table = Table("", "ours", "bare boto3 + requests", "ratio", title="Lambda's runtime client, python3.13")
-    rows: list[tuple[str, Callable[[Measured], float], float]] = [
+    rows: list[tuple[str, Callable[[Measurement], float], float]] = [
         ("start to first answer, ms", lambda one: one.wall, MS),
         ("processor time until then, ms", lambda one: one.cpu, MS),
         ("most memory, MB", lambda one: one.memory, MB),
@@ -58,7 +58,7 @@ def lambdas(found: Found) -> Table:
     return table
 
 
-def together(found: Together) -> Table:
+def together(found: ConcurrentPipelines) -> Table:
     """What Celonis answered to two hundred runs at once, and how they ended."""
     table = Table("200 runs at once, 20 requests a second allowed", "")
     table.add_row("runs at once, at most", str(found.most_at_once))
@@ -81,7 +81,7 @@ def costs(run: prices.Costs, idle: prices.Costs, fargate: float) -> Table:
     return table
 
 
-def _row(cold: Cold, of: Callable[[Measured], float], scale: float) -> tuple[str, str, str]:
+def _row(cold: ColdStarts, of: Callable[[Measurement], float], scale: float) -> tuple[str, str, str]:
     ours, bare = cold.medians(of)
     return f"{scale * ours:.0f}", f"{scale * bare:.0f}", f"{cold.ratio(of):.2f} ×"
 

@@ -9,14 +9,14 @@ from email.utils import formatdate
 from functools import cached_property
 from urllib.parse import parse_qsl
 
-from local.celonis.answers import Answer, error, nothing, refusal
-from local.celonis.calls import Calls, NotFoundError
-from local.celonis.faults import LOGIN_PAGE, Fault, Faults, answer_of
-from local.celonis.ledger import Ledger, Row
+from local.celonis.answers import ApiResponse, error, nothing, refusal
+from local.celonis.calls import ProductCalls, UnknownObjectError
+from local.celonis.faults import LOGIN_PAGE, RequestFault, RequestFaults, answer_of
+from local.celonis.ledger import Ledger, LedgerEntry
 from local.celonis.limits import Window
 from local.celonis.model import Platform
 from local.celonis.parameters import BadRequestError
-from local.celonis.routing import Match, Request, Route, Target, find, read_target, route
+from local.celonis.routing import ApiRequest, ApiRoute, RequestTarget, RouteMatch, find, read_target, route
 from local.celonis.sdk_calls import SdkCalls
 from local.celonis.sign_in import Caller, SignIn
 from local.celonis.world import SCOPE
@@ -31,7 +31,7 @@ TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 
 
 @dataclass(frozen=True)
-class Incoming:
+class RawRequest:
     """A request as it came in. ``target`` is what stands in the request line."""
 
     method: str
@@ -40,7 +40,7 @@ class Incoming:
     body: bytes = b""
 
     @cached_property
-    def _parts(self) -> Target | None:
+    def _parts(self) -> RequestTarget | None:
         return read_target(self.target)
 
     @property
@@ -64,21 +64,21 @@ class Incoming:
 
 
 @dataclass(frozen=True)
-class Reply:
+class DispatchedResponse:
     """The answer to send, and the fault that strikes it on the wire, if any."""
 
-    answer: Answer
-    fault: Fault | None = None
+    answer: ApiResponse
+    fault: RequestFault | None = None
 
 
-class Front:
+class Dispatcher:
     """Handles requests. ``wait`` sleeps real seconds, for faults that delay."""
 
     def __init__(
         self,
         platform: Platform,
         sign_in: SignIn,
-        faults: Faults,
+        faults: RequestFaults,
         ledger: Ledger,
         wait: Callable[[float], None],
     ) -> None:
@@ -88,7 +88,7 @@ class Front:
         self.ledger = ledger
         self.window = Window(platform.clock)
         self._wait = wait
-        calls = Calls(platform)
+        calls = ProductCalls(platform)
         token = route("token", "POST", re.escape(TOKEN_PATH), lambda _: nothing(500))
         self.routes = [token, *calls.routes(), *SdkCalls(platform, calls).routes()]
         self.documented = frozenset(one.call for one in self.routes if one.documented)
@@ -105,7 +105,7 @@ class Front:
             return {}
         return {"Date": formatdate(self.platform.clock() + settings.date_skew_seconds, usegmt=True)}
 
-    def handle(self, incoming: Incoming) -> Reply:
+    def handle(self, incoming: RawRequest) -> DispatchedResponse:
         """Handle one request and note it in the ledger."""
         match = find(self.routes, incoming.method, incoming.path)
         call = match.route.call if match.route is not None else UNKNOWN
@@ -115,9 +115,11 @@ class Front:
             self._struck(fault, match, incoming, caller) if fault else self._answer(match, incoming, caller)
         )
         self._note(incoming, call, caller, answer, fault)
-        return Reply(answer, fault)
+        return DispatchedResponse(answer, fault)
 
-    def _struck(self, fault: Fault, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+    def _struck(
+        self, fault: RequestFault, match: RouteMatch, incoming: RawRequest, caller: Caller
+    ) -> ApiResponse:
         seconds = 0.0 if fault.kind == "drip" else fault.seconds
         if fault.when == "before":
             self._wait(seconds)
@@ -130,13 +132,13 @@ class Front:
             self._wait(seconds)
         return answer_of(fault, real)
 
-    def _answer(self, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+    def _answer(self, match: RouteMatch, incoming: RawRequest, caller: Caller) -> ApiResponse:
         if incoming.method not in METHODS:
             return error(501, "The method of the request is not known.")
         if incoming.is_malformed:
             return error(400, "The target of the request is not valid.")
         if incoming.path == LOGIN_PATH:
-            return Answer(200, LOGIN_PAGE, "text/html;charset=UTF-8")
+            return ApiResponse(200, LOGIN_PAGE, "text/html;charset=UTF-8")
         settings = self.platform.settings
         signing_in = match.route is not None and match.route.call == "token"
         within, headers = self.window.admit(settings.rate_limit, cost=0 if signing_in else 1)
@@ -148,7 +150,7 @@ class Front:
             replace(answer, headers={**headers, **answer.headers}) if settings.rate_limit_headers else answer
         )
 
-    def _allowed(self, match: Match, incoming: Incoming, caller: Caller) -> Answer:
+    def _allowed(self, match: RouteMatch, incoming: RawRequest, caller: Caller) -> ApiResponse:
         settings = self.platform.settings
         if not caller.is_known:
             return refusal(401, settings.unauthorized_shape)
@@ -160,27 +162,27 @@ class Front:
             caller.scopes is not None and SCOPE not in caller.scopes
         ):
             return refusal(403, settings.forbidden_shape)
-        return self._call(match.route, Request(match.params, incoming.query, incoming.body))
+        return self._call(match.route, ApiRequest(match.params, incoming.query, incoming.body))
 
-    def _call(self, found: Route, request: Request) -> Answer:
+    def _call(self, found: ApiRoute, request: ApiRequest) -> ApiResponse:
         with self.platform.lock:
             self.platform.settle()
             try:
                 return found.handler(request)
-            except NotFoundError:
+            except UnknownObjectError:
                 return error(404)
             except BadRequestError as problem:
                 return error(400, str(problem))
 
     def _note(
-        self, incoming: Incoming, call: str, caller: Caller, answer: Answer, fault: Fault | None
+        self, incoming: RawRequest, call: str, caller: Caller, answer: ApiResponse, fault: RequestFault | None
     ) -> None:
         unanswered = fault is not None and fault.kind in {"drop", "reset"}
         kind = caller.kind
         if call == "token":
             kind = "client"
         self.ledger.note(
-            Row(
+            LedgerEntry(
                 at=self.platform.clock(),
                 call=call,
                 method=incoming.method,

@@ -15,9 +15,9 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.celonis.answers import Answer, error
-from local.celonis.dispatcher import Incoming, Reply
-from local.celonis.faults import Fault
+from local.celonis.answers import ApiResponse, error
+from local.celonis.dispatcher import DispatchedResponse, RawRequest
+from local.celonis.faults import RequestFault
 
 MAX_BODY_BYTES = 1_000_000
 MAX_LINE_BYTES = 65_536
@@ -27,7 +27,7 @@ DRIPS = 20
 EMPTY_LINES = (b"\r\n", b"\n")
 NO_BODY = frozenset({204, 304})
 WORDS = 3  # of a request line: method, target, version
-Serve = Callable[[Incoming], Reply]
+Serve = Callable[[RawRequest], DispatchedResponse]
 
 
 def no_headers() -> dict[str, str]:
@@ -35,7 +35,7 @@ def no_headers() -> dict[str, str]:
     return {}
 
 
-def raw_answer(answer: Answer, missing: int = 0) -> tuple[bytes, bytes]:
+def raw_answer(answer: ApiResponse, missing: int = 0) -> tuple[bytes, bytes]:
     """The head and the body to send; Content-Length promises ``missing`` bytes more than there are."""
     phrase = http.HTTPStatus(answer.status).phrase if answer.status in set(http.HTTPStatus) else "Unknown"
     headers = {"Server": "celonis-simulator", **answer.headers}
@@ -93,10 +93,12 @@ class Handler(BaseHTTPRequestHandler):
         if len(body) < int(length):
             self.send_error(http.HTTPStatus.BAD_REQUEST)
             return
-        reply = self.server.serve(Incoming(self.command, self.path, self.headers.get("Authorization"), body))
+        reply = self.server.serve(
+            RawRequest(self.command, self.path, self.headers.get("Authorization"), body)
+        )
         self._send(reply.answer, reply.fault)
 
-    def _send(self, answer: Answer, fault: Fault | None) -> None:
+    def _send(self, answer: ApiResponse, fault: RequestFault | None) -> None:
         kind = fault.kind if fault is not None else None
         self.close_connection = self.close_connection or kind in {"drop", "reset", "truncated"}
         if kind == "drop":
@@ -112,10 +114,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._write(answer)
 
-    def _write(self, answer: Answer, missing: int = 0) -> None:
+    def _write(self, answer: ApiResponse, missing: int = 0) -> None:
         self.wfile.write(self._raw(answer, missing))
 
-    def _raw(self, answer: Answer, missing: int = 0) -> bytes:
+    def _raw(self, answer: ApiResponse, missing: int = 0) -> bytes:
         headers = {**self.server.headers(), **answer.headers}
         head, body = raw_answer(replace(answer, headers=headers), missing)
         return head if self.command == "HEAD" else head + body

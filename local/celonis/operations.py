@@ -22,7 +22,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
-class Ending:
+class ForcedEnd:
     """An end that was forced: cancelled, finished or stopped by hand. ``at`` in seconds of the clock."""
 
     requested_at: float
@@ -42,7 +42,7 @@ class Operation:
     run_seconds: float
     outcome: str
     after: Operation | None = None
-    forced: Ending | None = None
+    forced: ForcedEnd | None = None
 
     @property
     def begin_at(self) -> float:
@@ -111,7 +111,7 @@ class Operation:
 
 
 @dataclass(eq=False)
-class Load(Operation):
+class LoadOperation(Operation):
     """One load of a data model. ``kind`` is COMPLETE, PARTIAL or FROM_CACHE; ``tables`` are table ids."""
 
     model_id: str = ""
@@ -122,7 +122,7 @@ class Load(Operation):
 
 
 @dataclass(frozen=True)
-class InnerLoad:
+class InnerLoadStep:
     """A load that is a step of a data job. ``awaited``: the job reports its end only after the load's."""
 
     model_id: str
@@ -131,14 +131,14 @@ class InnerLoad:
 
 
 @dataclass(eq=False)
-class Execution(Operation):
+class JobExecution(Operation):
     """One execution of a data job. ``item_id`` is what ``latestExecutionItemId`` shows."""
 
     job_id: str = ""
     mode: str = "FULL"
     item_id: str = ""
-    inner: InnerLoad | None = None
-    load: Load | None = None
+    inner: InnerLoadStep | None = None
+    load: LoadOperation | None = None
 
     @property
     def load_at(self) -> float | None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from local.celonis.answers import Answer
+from local.celonis.answers import ApiResponse
 
 
 @dataclass(frozen=True)
-class Request:
+class ApiRequest:
     """One request whose caller is known and allowed. ``params`` come from the path."""
 
     params: dict[str, str]
@@ -20,33 +20,33 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Target:
+class RequestTarget:
     """The path and the query of a request line."""
 
     path: str
     query: str = ""
 
 
-def read_target(text: str) -> Target | None:
+def read_target(text: str) -> RequestTarget | None:
     """The target in its forms ``/path?query``, ``http://host/path?query`` and ``*``; None for any other."""
     if text.startswith("/"):
         path, _, query = text.partition("#")[0].partition("?")
-        return Target(path, query)
+        return RequestTarget(path, query)
     try:
         parts = urlsplit(text)
         has_host = parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.port != 0
     except ValueError:
         return None
     if has_host:
-        return Target(parts.path or "/", parts.query)
-    return Target(text) if text == "*" else None
+        return RequestTarget(parts.path or "/", parts.query)
+    return RequestTarget(text) if text == "*" else None
 
 
-Handler = Callable[[Request], Answer]
+Handler = Callable[[ApiRequest], ApiResponse]
 
 
 @dataclass(frozen=True)
-class Route:
+class ApiRoute:
     """A call: its name, method, path pattern, and whether Celonis documents it."""
 
     call: str
@@ -56,22 +56,22 @@ class Route:
     documented: bool = True
 
 
-def route(call: str, method: str, path: str, handler: Handler, *, documented: bool = True) -> Route:
+def route(call: str, method: str, path: str, handler: Handler, *, documented: bool = True) -> ApiRoute:
     """A route for ``path``, in which ``{name}`` stands for one segment."""
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-    return Route(call, method, re.compile(f"^{pattern}$"), handler, documented)
+    return ApiRoute(call, method, re.compile(f"^{pattern}$"), handler, documented)
 
 
 @dataclass(frozen=True)
-class Match:
+class RouteMatch:
     """Where a path leads. Without a route: ``allowed`` holds the methods that the path knows, if any."""
 
-    route: Route | None
+    route: ApiRoute | None
     params: dict[str, str]
     allowed: tuple[str, ...] = ()
 
 
-def find(routes: list[Route], method: str, path: str) -> Match:
+def find(routes: list[ApiRoute], method: str, path: str) -> RouteMatch:
     """The route of ``method`` and ``path``. HEAD has the route of GET."""
     wanted = "GET" if method == "HEAD" else method
     allowed: list[str] = []
@@ -80,6 +80,6 @@ def find(routes: list[Route], method: str, path: str) -> Match:
         if found is None:
             continue
         if one.method == wanted:
-            return Match(one, found.groupdict())
+            return RouteMatch(one, found.groupdict())
         allowed.append(one.method)
-    return Match(None, {}, tuple(allowed))
+    return RouteMatch(None, {}, tuple(allowed))

@@ -9,16 +9,16 @@ from typing import Any
 from local.celonis import knobs, ledger
 from local.celonis.fields import FieldError, Reader, parse, read, text
 from local.celonis.model import Platform
-from local.celonis.routing import Request
+from local.celonis.routing import ApiRequest
 from local.celonis.setups import ASPECTS, JobSetup, ModelSetup
-from local.celonis.starts import StartRequest
-from local.celonis.targets import Job, Model
+from local.celonis.starts import RequestedStart
+from local.celonis.targets import JobTarget, ModelTarget
 
-Handlers = list[tuple[str, str, Callable[[Request], Any]]]
+Handlers = list[tuple[str, str, Callable[[ApiRequest], Any]]]
 SOMEBODY_ELSE = "somebody else"
 
 
-class LaneControls:
+class TargetControls:
     """Handlers for ``/jobs`` and ``/models``. They raise FieldError, or LookupError for the unknown."""
 
     def __init__(self, platform: Platform) -> None:
@@ -53,22 +53,22 @@ class LaneControls:
         """Every model as the controls show it."""
         return [self._show(model) for model in self._platform.models.values()]
 
-    def _lane(self, request: Request) -> Job | Model:
+    def _lane(self, request: ApiRequest) -> JobTarget | ModelTarget:
         return self._model(request) if "model" in request.params else self._job(request)
 
-    def _job(self, request: Request) -> Job:
+    def _job(self, request: ApiRequest) -> JobTarget:
         job = self._platform.jobs.get(request.params["job"])
         if job is None:
             raise LookupError(f"job {request.params['job']}")
         return job
 
-    def _model(self, request: Request) -> Model:
+    def _model(self, request: ApiRequest) -> ModelTarget:
         model = self._platform.models.get(request.params["model"])
         if model is None:
             raise LookupError(f"model {request.params['model']}")
         return model
 
-    def _show(self, lane: Job | Model) -> dict[str, Any]:
+    def _show(self, lane: JobTarget | ModelTarget) -> dict[str, Any]:
         self._platform.settle()
         now = self._platform.clock()
         return {
@@ -81,10 +81,10 @@ class LaneControls:
             "started": len(lane.works),
         }
 
-    def _change(self, request: Request) -> Any:
+    def _change(self, request: ApiRequest) -> Any:
         lane = self._lane(request)
-        changes = read(parse(request.body), knobs.JOB if isinstance(lane, Job) else knobs.MODEL)
-        if isinstance(lane, Job):
+        changes = read(parse(request.body), knobs.JOB if isinstance(lane, JobTarget) else knobs.MODEL)
+        if isinstance(lane, JobTarget):
             self._check_load_inside(changes, lane.setup)
         lane.name = changes.pop("name", lane.name)
         lane.change(**changes)
@@ -100,38 +100,38 @@ class LaneControls:
         if set(wanted) - known:
             raise FieldError("loads_tables", "must be ids of tables of the model that the job loads")
 
-    def _delete(self, request: Request) -> Any:
+    def _delete(self, request: ApiRequest) -> Any:
         lane = self._lane(request)
         lane.is_gone = True
         return self._show(lane)
 
-    def _finish(self, request: Request) -> Any:
+    def _finish(self, request: ApiRequest) -> Any:
         given = read(parse(request.body), knobs.FINISH)
         lane = self._lane(request)
         work = self._platform.finish(lane, given.get("outcome", "SUCCESS"), given.get("in_seconds", 0.0))
         return {"ended": None if work is None else work.id}
 
-    def _stale(self, request: Request) -> Any:
+    def _stale(self, request: ApiRequest) -> Any:
         given = read(parse(request.body), knobs.STALE_READS)
         lane = self._lane(request)
         chosen = dict.fromkeys(given.get("aspects", ASPECTS), given.get("reads", 1))
         lane.stale_reads = {**lane.stale_reads, **chosen}
         return {"stale_reads": lane.stale_reads}
 
-    def _add_job(self, request: Request) -> Any:
+    def _add_job(self, request: ApiRequest) -> Any:
         given, pool_id = self._new(request, knobs.JOB)
         self._check_load_inside(given, JobSetup())
         name = given.pop("name")
         return self._show(self._platform.add_job(self._platform.new_id(), pool_id, name, JobSetup(**given)))
 
-    def _add_model(self, request: Request) -> Any:
+    def _add_model(self, request: ApiRequest) -> Any:
         given, pool_id = self._new(request, knobs.MODEL)
         name = given.pop("name")
         return self._show(
             self._platform.add_model(self._platform.new_id(), pool_id, name, ModelSetup(**given))
         )
 
-    def _new(self, request: Request, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], str]:
+    def _new(self, request: ApiRequest, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], str]:
         given = read(parse(request.body), {**readers, "pool_id": text})
         if "name" not in given:
             raise FieldError("name", "is needed")
@@ -140,11 +140,11 @@ class LaneControls:
             raise FieldError("pool_id", "must be the id of a pool")
         return given, pool_id
 
-    def _start_job(self, request: Request) -> Any:
+    def _start_job(self, request: ApiRequest) -> Any:
         job, given = self._job(request), read(parse(request.body), knobs.JOB_START)
         return self._somebody_starts(job, given, mode=given.get("mode", "FULL"))
 
-    def _start_load(self, request: Request) -> Any:
+    def _start_load(self, request: ApiRequest) -> Any:
         model, given = self._model(request), read(parse(request.body), knobs.MODEL_START)
         tables = given.get("tables", ())
         if set(tables) - {table.id for table in model.setup.tables}:
@@ -152,9 +152,9 @@ class LaneControls:
         kind = given.get("type", "PARTIAL" if tables else "COMPLETE")
         return self._somebody_starts(model, given, kind=kind, tables=tables)
 
-    def _somebody_starts(self, lane: Job | Model, given: Mapping[str, Any], **wanted: Any) -> Any:
+    def _somebody_starts(self, lane: JobTarget | ModelTarget, given: Mapping[str, Any], **wanted: Any) -> Any:
         by = given.get("by", SOMEBODY_ELSE)
-        options = StartRequest(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
+        options = RequestedStart(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
         when = given.get("when", "in" if "in_seconds" in given else "now")
         if when != "now":
             self._platform.arm(lane, options, when, given.get("in_seconds", 0.0))
@@ -165,11 +165,11 @@ class LaneControls:
             "id": start.work.id if start.effect in {"started", "queued"} else None,
         }
 
-    def _cancel_job(self, request: Request) -> Any:
+    def _cancel_job(self, request: ApiRequest) -> Any:
         work = self._platform.cancel_job(self._job(request))
         return {"cancelled": None if work is None else work.id}
 
-    def _cancel_load(self, request: Request) -> Any:
+    def _cancel_load(self, request: ApiRequest) -> Any:
         model = self._model(request)
         work = self._platform.finish(model, model.setup.cancel_status, model.setup.cancel_seconds)
         return {"cancelled": None if work is None else work.id}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from local.celonis.operations import Ending, Execution, Load, Operation, Phase
+from local.celonis.operations import ForcedEnd, JobExecution, LoadOperation, Operation, Phase
 from local.celonis.setups import ASPECTS, JobSetup, ModelSetup, Setup
 
 W = TypeVar("W", bound=Operation)
@@ -15,7 +15,7 @@ S = TypeVar("S", bound=Setup)
 
 
 @dataclass(frozen=True)
-class Look:
+class ReadMoment:
     """A moment that a reader is shown, and the number of the first start that is hidden from it."""
 
     at: float
@@ -23,7 +23,7 @@ class Look:
 
 
 @dataclass(eq=False)
-class Lane(Generic[W, S]):
+class StartTarget(Generic[W, S]):
     """The works of one job or model. Times in seconds of the platform's clock."""
 
     id: str
@@ -56,28 +56,28 @@ class Lane(Generic[W, S]):
 
     def end(self, work: Operation, now: float, seconds: float, outcome: str) -> None:
         """Force ``work`` to end ``seconds`` from now with ``outcome``, unless it ends before by itself."""
-        work.forced = Ending(requested_at=now, at=now + seconds, outcome=outcome)
+        work.forced = ForcedEnd(requested_at=now, at=now + seconds, outcome=outcome)
 
-    def look(self, aspect: str, now: float) -> Look:
+    def look(self, aspect: str, now: float) -> ReadMoment:
         """What a reader is shown of ``aspect`` now; a one-off stale read is used up by it."""
         hidden = [work for work in self.works if now < work.requested_at + self.setup.stale[aspect]]
         if self.stale_reads[aspect] > 0:
             hidden = hidden or self.works[-1:]
             self.stale_reads = {**self.stale_reads, aspect: self.stale_reads[aspect] - 1}
-        return Look(hidden[0].requested_at, hidden[0].seq) if hidden else Look(now)
+        return ReadMoment(hidden[0].requested_at, hidden[0].seq) if hidden else ReadMoment(now)
 
-    def visible(self, look: Look) -> list[W]:
+    def visible(self, look: ReadMoment) -> list[W]:
         """The works that were there at ``look``, waiting ones included, oldest first."""
         return [work for work in self.works if work.seq < look.below and work.requested_at <= look.at]
 
-    def shown(self, look: Look) -> W | None:
+    def shown(self, look: ReadMoment) -> W | None:
         """The one whose state stands in the record: the one under way, else the newest that began."""
         begun = [work for work in self.visible(look) if self.began_at(work) <= min(look.at, work.ended_at)]
         current = [work for work in begun if look.at < work.ended_at]
         chosen = current or begun
         return chosen[-1] if chosen else None
 
-    def newest_ended(self, look: Look) -> W | None:
+    def newest_ended(self, look: ReadMoment) -> W | None:
         """The one that ended last among those visible at ``look``."""
         ended = [work for work in self.visible(look) if work.ended_at <= look.at]
         return max(ended, key=lambda work: (work.ended_at, work.seq), default=None)
@@ -91,13 +91,13 @@ class Lane(Generic[W, S]):
         self.setup = dataclasses.replace(self.setup, **changes)
 
 
-class Job(Lane[Execution, JobSetup]):
+class JobTarget(StartTarget[JobExecution, JobSetup]):
     """A data job. It stands in its record from the moment that it is in the queue."""
 
 
-class Model(Lane[Load, ModelSetup]):
+class ModelTarget(StartTarget[LoadOperation, ModelSetup]):
     """A data model. A load has no state before it runs, so its record shows it from then on."""
 
-    def began_at(self, work: Load) -> float:
+    def began_at(self, work: LoadOperation) -> float:
         """From when on ``work`` stands in the record."""
         return work.started_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from local.faults.case import Case
+from local.faults.case import FaultCase
 from local.faults.suites import (
     after_end,
     api_requests,
@@ -52,7 +52,7 @@ SUITES = (
 )
 
 
-def all_cases() -> list[Case]:
+def all_cases() -> list[FaultCase]:
     """Every case once; a name that stands for two is a mistake."""
     cases = [case for suite in SUITES for case in suite.cases()]
     twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]

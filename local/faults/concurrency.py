@@ -24,7 +24,7 @@ def most_at_once() -> int:
     return PER_CORE * (os.cpu_count() or 2)
 
 
-class Pace:
+class CaseConcurrency:
     """Measures how late a short sleep ends, and lets cases begin accordingly."""
 
     def __init__(

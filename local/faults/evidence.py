@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 
-from local.aws.states.execution import RUNNING, Execution
-from local.faults.case import Case
-from local.faults.environment import Environment
-from local.faults.team import Json, Team
+from local.aws.states.execution import RUNNING, MachineExecution
+from local.faults.case import FaultCase
+from local.faults.environment import FaultEnvironment
+from local.faults.team import CelonisTeam, Json
 from local.wait import until
 
 LOOK_SECONDS = 0.25
@@ -17,14 +17,16 @@ LEFT_SECONDS = 10.0
 OPEN = ("OPENING", "RUNNING")
 
 
-class NotSeen(Exception):
+class NotFoundInEvidence(Exception):
     """Something that a case needs is not there."""
 
 
-class Seen:
+class CaseEvidence:
     """``name``: the pipeline's name, with which all ids of its runs begin."""
 
-    def __init__(self, environment: Environment, case: Case, number: int, team: Team) -> None:
+    def __init__(
+        self, environment: FaultEnvironment, case: FaultCase, number: int, team: CelonisTeam
+    ) -> None:
         self.environment, self.case, self.team = environment, case, team
         slug = re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
         self.name = f"f{number:03d}-{slug}"[:36].rstrip("-")
@@ -46,14 +48,14 @@ class Seen:
     def model(self) -> str:
         return self.models[0]
 
-    def executions(self) -> list[Execution]:
+    def executions(self) -> list[MachineExecution]:
         return self.environment.executions(self.pipelines)
 
-    def execution(self, name: str = "") -> Execution:
+    def execution(self, name: str = "") -> MachineExecution:
         """An execution of the case, by default its first."""
         found = [one for one in self.executions() if one.name == (name or f"{self.name}-1")]
         if not found:
-            raise NotSeen(f"there is no execution {name or self.name}")
+            raise NotFoundInEvidence(f"there is no execution {name or self.name}")
         return found[0]
 
     def runs(self) -> list[Json]:
@@ -76,7 +78,7 @@ class Seen:
         """Waits for something. Raises ``TimeoutError``."""
         until(seen, what, seconds, pause)
 
-    def until_in(self, state: str, name: str = "") -> Execution:
+    def until_in(self, state: str, name: str = "") -> MachineExecution:
         """Waits until an execution is inside a state of the state machine."""
         self.until(lambda: state in _states(self.execution(name)), f"state {state}")
         return self.execution(name)
@@ -129,7 +131,7 @@ class Seen:
                 yield f"nobody was told of run {run['run_id']}"
 
 
-def _states(execution: Execution) -> set[str]:
+def _states(execution: MachineExecution) -> set[str]:
     """The states that an execution is in."""
     inside: list[str] = []
     for event in execution.history.events():

@@ -173,7 +173,7 @@ def cancel_that_stops_nothing() -> Iterator[None]:
     def cancel(self: RunCommands, run_id: str, *arguments: Any, **options: Any) -> dict[str, Any]:
         executions = self.executions
 
-        class Deaf:
+        class IgnoresTriggers:
             def start(self, *given: Any) -> None:
                 executions.start(*given)
 
@@ -181,7 +181,7 @@ def cancel_that_stops_nothing() -> Iterator[None]:
                 return
 
         parts = {name: getattr(self, name) for name in RunCommands.__struct_fields__}
-        return real(RunCommands(**{**parts, "executions": Deaf()}), run_id, *arguments, **options)
+        return real(RunCommands(**{**parts, "executions": IgnoresTriggers()}), run_id, *arguments, **options)
 
     with patch.object(RunCommands, "cancel", cancel):
         yield

@@ -15,7 +15,7 @@ from celonis_refresh.celonis.errors import CelonisThrottled
 from celonis_refresh.rate_limits.limiter import SharedRateLimiter
 from local.celonis import setups
 from local.celonis.limits import Window
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
 
 POOL, JOB = "pool-1", "job-a"
@@ -27,16 +27,16 @@ COLD_SECONDS = 0.2
 
 
 @dataclass
-class Crowd:
+class Fleet:
     """``processes`` of each function serve what comes.
 
     ``answers``: the moments of all answers, and whether each was a 429; ``refusals``: tasks sent away.
     """
 
-    limit: setups.RateLimit
+    limit: setups.RateLimitSetup
     processes: int = 60
     seed: int = 1
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     answers: list[tuple[float, bool]] = field(default_factory=list)
     refusals: int = 0
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from tests.fakes.celonis import AnotherUser, Busy, Lags, Lane, Lost, Shows
+from tests.fakes.celonis import AnotherUser, Busy, FakeTarget, Lags, Lost, ShownFields
 from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load_definition
 
 TIMEOUT = 9_000
@@ -34,10 +34,10 @@ UNDECIDED = {
 
 
 @dataclass(frozen=True)
-class World:
+class TargetHistory:
     """One history, as it will unfold. ``before``: how long ago somebody started what, and for how long."""
 
-    shows: Shows = field(default_factory=Shows)
+    shows: ShownFields = field(default_factory=ShownFields)
     draws: tuple[float, ...] = (0.0,)
     fixed: dict[str, float] | None = None
     before: tuple[tuple[float, float, str], ...] = ()
@@ -55,7 +55,7 @@ class World:
     floor: int = 5
     timeout: int = TIMEOUT
 
-    def lane(self, bench: ServiceHarness, kind: str) -> Lane:
+    def lane(self, bench: ServiceHarness, kind: str) -> FakeTarget:
         """The job or model of this world."""
         lags = Lags(self.draws, self.fixed)  # type: ignore[arg-type]
         lane = (bench.job if kind == "job" else bench.model)(
@@ -77,7 +77,7 @@ class World:
         return lane
 
 
-def unfold(world: World, kind: str = "job") -> tuple[str, Lane, ServiceHarness]:
+def unfold(world: TargetHistory, kind: str = "job") -> tuple[str, FakeTarget, ServiceHarness]:
     """Runs one step in this world: how it ended, what really was, and the bench."""
     bench = ServiceHarness()
     lane = world.lane(bench, kind)
@@ -90,7 +90,7 @@ def unfold(world: World, kind: str = "job") -> tuple[str, Lane, ServiceHarness]:
     return bench.go(f"{kind}-0"), lane, bench
 
 
-def check_claim(ended: str, lane: Lane, bench: ServiceHarness) -> None:
+def check_claim(ended: str, lane: FakeTarget, bench: ServiceHarness) -> None:
     """Whatever was claimed of ours was so; and nothing was started twice."""
     mine = lane.mine
     assert len(mine) <= 1, "started twice"
@@ -151,12 +151,12 @@ per_field = st.fixed_dictionaries({"fixed": st.fixed_dictionaries({"status": lag
 def worlds(
     draw: st.DrawFn,
     /,
-    shows: st.SearchStrategy[Shows],
+    shows: st.SearchStrategy[ShownFields],
     lags: st.SearchStrategy[dict[str, Any]] = atomic | per_field,
     others: st.SearchStrategy[tuple[AnotherUser, ...]] = NOTHING,
     lost: st.SearchStrategy[tuple[Lost | None, ...]] = NOTHING,
     **more: st.SearchStrategy[Any],
-) -> World:
+) -> TargetHistory:
     """A world that shows so much, is so old, with such others and such answers."""
     common = {
         "before": befores(outcomes),
@@ -171,4 +171,6 @@ def worlds(
         "floor": st.sampled_from([1, 5, 30, 200]),
     }
     chosen = {name: draw(strategy) for name, strategy in (common | more).items()}
-    return World(shows=draw(shows), another_user=draw(others), lost=draw(lost), **draw(lags), **chosen)
+    return TargetHistory(
+        shows=draw(shows), another_user=draw(others), lost=draw(lost), **draw(lags), **chosen
+    )

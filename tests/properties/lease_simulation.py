@@ -19,8 +19,8 @@ from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.steps.progress import Progress, is_started
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
-from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Start, unavailable
-from tests.fakes.clock import Clock
+from tests.fakes.celonis import FakeCelonis, FakeStart, FakeTarget, Lags, Lost, unavailable
+from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.service import POOL, RETRIED, Crashed, ServiceHarness
@@ -35,7 +35,7 @@ CLOSE_SECONDS = 117.0
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class LeasePipeline:
     """``stages``: its jobs; ``models``: what it loads itself.
 
     ``connects``: False where its base URL is wrong; ``begins_at``: seconds until its first trigger; ``runs``:
@@ -58,14 +58,14 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class World:
+class LeaseScenario:
     """``inner``: the models that a job loads by itself; ``seconds``: how long each job and model takes.
 
     ``busy``: for how many seconds another user's execution of a job or model runs on from the beginning;
     ``until``: the pipeline with whose end no further runs begin.
     """
 
-    pipelines: Mapping[str, Pipeline]
+    pipelines: Mapping[str, LeasePipeline]
     inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     busy: Mapping[str, float] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class World:
     crash_share: float = 0.0
     until: str = ""
 
-    def inner_models(self, pipeline: Pipeline) -> list[str]:
+    def inner_models(self, pipeline: LeasePipeline) -> list[str]:
         return sorted({model for job in pipeline.jobs for model in self.inner.get(job, ())})
 
     def targets(self) -> tuple[list[str], list[str]]:
@@ -101,12 +101,12 @@ class World:
 
 
 @dataclass
-class WatchedLane(Lane):
+class ReportingTarget(FakeTarget):
     """A job or model that reports each start of ours."""
 
-    on_start: Callable[[Start], None] = lambda start: None
+    on_start: Callable[[FakeStart], None] = lambda start: None
 
-    def _mine(self, at: float, detail: str) -> Start:
+    def _mine(self, at: float, detail: str) -> FakeStart:
         start = super()._mine(at, detail)
         self.on_start(start)
         return start
@@ -120,7 +120,7 @@ class SilentCelonis(FakeCelonis):
         return unavailable()
 
 
-class SharedBench(ServiceHarness):
+class SharedHarness(ServiceHarness):
     """The bench of the other tests; some pipelines have a connection that never answers."""
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class SharedBench(ServiceHarness):
 
 
 @dataclass
-class Ended:
+class EndedRun:
     """One run that has come to its end. ``error``: of the step that failed, "" where none did."""
 
     run_id: str
@@ -148,28 +148,28 @@ class Ended:
 
 
 @dataclass
-class Played:
+class LeaseResult:
     """What happened: the runs that ended, and every start of ours as time, run and lease."""
 
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[EndedRun] = field(default_factory=list)
     starts: list[tuple[float, str, str]] = field(default_factory=list)
 
     def errors(self) -> dict[str, str]:
         return {ended.run_id: ended.error for ended in self.ended}
 
 
-class Player:
+class LeaseSimulation:
     """Plays a world: each run is a worker, and so is each of its steps."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.played = world, Played()
-        self.clock, self.random = Clock(), Random(world.seed)  # noqa: S311 - a simulation
+    def __init__(self, world: LeaseScenario) -> None:
+        self.world, self.played = world, LeaseResult()
+        self.clock, self.random = FakeClock(), Random(world.seed)  # noqa: S311 - a simulation
         self.workers = Interleaving(self.clock, self.random, world.pause_share)
-        self.bench = SharedBench(self.clock, seed=world.seed)
+        self.bench = SharedHarness(self.clock, seed=world.seed)
         self.executions = FakeExecutions()
         self.notified: list[str] = []
         self.in_task: dict[str, set[str]] = {}
-        self.running: dict[str, list[tuple[str, Start]]] = {}
+        self.running: dict[str, list[tuple[str, FakeStart]]] = {}
         self.is_over = False
         self._make_targets()
         self._listen()
@@ -182,9 +182,9 @@ class Player:
         for name in models:
             self.bench.celonis.models[name] = self._lane(name, keys.model_lease(name))
 
-    def _lane(self, name: str, lease: str) -> Lane:
+    def _lane(self, name: str, lease: str) -> FakeTarget:
         world = self.world
-        lane = WatchedLane(
+        lane = ReportingTarget(
             self.clock, lags=Lags(world.lags), seconds=world.seconds.get(name, 60.0), busy="refuse"
         )
         lane.on_start = lambda start: self._started(name, lease, start)
@@ -211,7 +211,7 @@ class Player:
 
     # ------------------------------------------------------------ what must hold at each start
 
-    def _started(self, name: str, lease: str, start: Start) -> None:
+    def _started(self, name: str, lease: str, start: FakeStart) -> None:
         """A start of ours arrived: its run holds what it uses, and nothing of another run is running."""
         run_id = self._run_id()
         self.played.starts.append((self.clock.now, run_id, lease))
@@ -222,7 +222,7 @@ class Player:
             inner = lane.begin(mine=False, at=begins, seconds=lane.seconds, outcome="SUCCESS")
             self._use(keys.model_lease(model), run_id, inner)
 
-    def _use(self, lease: str, run_id: str, start: Start) -> None:
+    def _use(self, lease: str, run_id: str, start: FakeStart) -> None:
         holder = self.bench.dynamodb.document(lease).get("run_id")
         assert holder == run_id, f"{run_id} starts what {lease} is for, which {holder} holds"
         for other, earlier in self.running.setdefault(lease, []):
@@ -262,7 +262,7 @@ class Player:
 
     # ------------------------------------------------------------ the state machine
 
-    def play(self) -> Played:
+    def play(self) -> LeaseResult:
         for name, pipeline in self.world.pipelines.items():
             begins = self.clock.now + pipeline.begins_at
             self.workers.spawn(lambda name=name: self._pipeline(name), name, begins)  # type: ignore[misc]
@@ -285,12 +285,12 @@ class Player:
             began = self.clock.now
             error = self._run(name, pipeline, run_id)
             status = self._record(run_id).status
-            self.played.ended.append(Ended(run_id, name, error, status, began, self.clock.now))
+            self.played.ended.append(EndedRun(run_id, name, error, status, began, self.clock.now))
             self.is_over = self.is_over or name == self.world.until
             if pipeline.runs > 1:
                 self.workers.sleep(self.random.uniform(0.0, 20.0))
 
-    def _run(self, name: str, pipeline: Pipeline, run_id: str) -> str:
+    def _run(self, name: str, pipeline: LeasePipeline, run_id: str) -> str:
         definition = self.world.definition(name)
         self._open(name, definition, run_id, pipeline)
         self.executions.start(run_id)
@@ -304,7 +304,7 @@ class Player:
         self._tried(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline(CLOSE_SECONDS)))
         return failed
 
-    def _open(self, name: str, definition: Definition, run_id: str, pipeline: Pipeline) -> None:
+    def _open(self, name: str, definition: Definition, run_id: str, pipeline: LeasePipeline) -> None:
         """The claim, the start by the webhook, and the opening by the state machine."""
         job = pipeline.jobs[0] if pipeline.by_webhook and pipeline.jobs else None
         claim = Claim(name, RunOptions(), run_id, f"{run_id}-next", definition, job)
@@ -403,6 +403,6 @@ class Player:
         raise AssertionError("it failed every time")
 
 
-def play(world: World) -> tuple[Played, Player]:
-    player = Player(world)
+def play(world: LeaseScenario) -> tuple[LeaseResult, LeaseSimulation]:
+    player = LeaseSimulation(world)
     return player.play(), player

@@ -18,7 +18,7 @@ from celonis_refresh.runs.records import Run, new_record
 from tests.properties.hypothesis_settings import examples
 from tests.properties.run_options import (
     MODELS,
-    Pipeline,
+    PipelineTables,
     big_options,
     covers,
     joined,
@@ -61,7 +61,7 @@ def test_neither_order_nor_repetition_matters(several: list[RunOptions], data: s
 @examples(60)
 @given(pipelines(), run_options, run_options)
 def test_the_merged_options_extract_what_each_extracts(
-    pipeline: Pipeline, one: RunOptions, other: RunOptions
+    pipeline: PipelineTables, one: RunOptions, other: RunOptions
 ) -> None:
     whole = make_plan(pipeline.definition, one.join(other)).jobs
     for part in (make_plan(pipeline.definition, each).jobs for each in (one, other)):
@@ -78,7 +78,7 @@ def _reason(number: int) -> Reason:
 
 @examples(250)
 @given(pipelines(), st.lists(single_options, min_size=2, max_size=3))
-def test_the_merged_options_load_what_each_loads(pipeline: Pipeline, several: list[RunOptions]) -> None:
+def test_the_merged_options_load_what_each_loads(pipeline: PipelineTables, several: list[RunOptions]) -> None:
     """Those that alone would fail, for an unknown table, do not fail the others."""
     several = [replace(each, reasons=(_reason(number),)) for number, each in enumerate(several)]
     whole = pipeline.loads(joined(several))
@@ -93,7 +93,7 @@ def test_the_merged_options_load_what_each_loads(pipeline: Pipeline, several: li
 @examples(100)
 @given(pipelines(), run_options, st.sampled_from(MODELS))
 def test_a_run_that_leaves_out_a_model_loads_the_others_as_before(
-    pipeline: Pipeline, wanted: RunOptions, model: str
+    pipeline: PipelineTables, wanted: RunOptions, model: str
 ) -> None:
     whole = pipeline.loads(wanted)
     if whole is not None:
@@ -128,7 +128,7 @@ def test_a_options_comes_back_from_json_as_it_was(wanted: RunOptions) -> None:
 
 @examples(40)
 @given(pipelines(), run_options)
-def test_the_record_of_a_run_holds_its_plan(pipeline: Pipeline, wanted: RunOptions) -> None:
+def test_the_record_of_a_run_holds_its_plan(pipeline: PipelineTables, wanted: RunOptions) -> None:
     definition = pipeline.definition
     record = new_record("otc-1", "otc", wanted, "2026-01-01T00:00:00.000Z", definition)
     run = Run(from_item(to_item(record)))

@@ -11,7 +11,7 @@ from celonis_refresh.runs.attributes import from_item
 from celonis_refresh.steps.polling.durations import REMEMBERED
 from celonis_refresh.steps.progress import Progress
 from local.celonis import setups
-from tests.fakes.fleet import Crowd
+from tests.fakes.fleet import Fleet
 from tests.fakes.service import JOB, ServiceHarness, job_definition
 
 KEY = f"durations#job#{JOB}#FULL"
@@ -26,7 +26,7 @@ bounds = st.tuples(st.integers(1, 300), st.none() | st.integers(60, 3_000))
 Moment = Literal["before", "after"]
 
 
-class Watched(ServiceHarness):
+class WaitRecorder(ServiceHarness):
     """Remembers the waits that tasks asked for."""
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
     history: list[tuple[float, str]], limits: tuple[int, int | None], queue: float
 ) -> None:
     floor, ceiling = limits[0], None if limits[1] is None else limits[0] + limits[1]
-    bench = Watched()
+    bench = WaitRecorder()
     lane = bench.job(queue=queue)
     lane.before(ago=1_000_000.0)
     job = {"job": JOB, "timeout": TIMEOUT}
@@ -87,7 +87,7 @@ def test_no_crash_makes_an_end_count_twice(
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(5, 60), st.floats(1.0, 10.0), st.integers(0, 10_000))
 def test_a_crowd_keeps_within_the_limit(processes: int, runs: int, within: float, seed: int) -> None:
-    crowd = Crowd(setups.RateLimit(20, 1), processes, seed)
+    crowd = Fleet(setups.RateLimitSetup(20, 1), processes, seed)
     crowd.run(runs, within, polls=2)
     needed = runs * (3 + 2 * 2)
     assert sum(refused for _, refused in crowd.answers) <= 10 + needed * 0.01

@@ -46,7 +46,7 @@ def definition_of(pipeline: str) -> Definition:
 
 
 @dataclass
-class Promise:
+class AcknowledgedTrigger:
     """What an accepted trigger was told, and when."""
 
     pipeline: str
@@ -57,7 +57,7 @@ class Promise:
 
 
 @dataclass
-class Delivery:
+class SignedDelivery:
     """A webhook request that may be sent again, just as it was."""
 
     pipelines: list[str]
@@ -65,15 +65,15 @@ class Delivery:
     reported: list[str] = field(default_factory=list)
 
 
-class Endings(RuleBasedStateMachine):
+class RunLifecycle(RuleBasedStateMachine):
     """The table under everything that uses its slots and leases."""
 
     @initialize()
     def begin(self) -> None:
         self.bench = ServiceHarness()
         self.executions = FakeExecutions()
-        self.promises: list[Promise] = []
-        self.deliveries: dict[str, Delivery] = {}
+        self.promises: list[AcknowledgedTrigger] = []
+        self.deliveries: dict[str, SignedDelivery] = {}
         self.reported: list[str] = []
         self.paused: set[str] = set()
         self.count = 0
@@ -134,7 +134,7 @@ class Endings(RuleBasedStateMachine):
             known.reported = reported
         for result in acceptance.results:
             joined = result.status == "joined" and not acceptance.duplicate
-            self.promises.append(Promise(result.pipeline, options, result.run_id, at, joined))
+            self.promises.append(AcknowledgedTrigger(result.pipeline, options, result.run_id, at, joined))
 
     @rule(pipelines=names, mode=modes, wanted=tables, delivery=deliveries)
     def accept(
@@ -142,7 +142,7 @@ class Endings(RuleBasedStateMachine):
     ) -> None:
         options = self._options(mode, wanted)
         if delivery:
-            known = self.deliveries.setdefault(delivery, Delivery(pipelines, options))
+            known = self.deliveries.setdefault(delivery, SignedDelivery(pipelines, options))
             pipelines, options = known.pipelines, known.options
         self._dying(lambda: self._accept(pipelines, options, delivery))
 
@@ -363,5 +363,5 @@ class Endings(RuleBasedStateMachine):
         assert not list(self.bench.dynamodb.documents("notice#"))
 
 
-TestEndings = Endings.TestCase
+TestEndings = RunLifecycle.TestCase
 TestEndings.settings = examples(50, steps=25)

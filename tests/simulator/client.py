@@ -14,7 +14,7 @@ TIMEOUT = 5.0
 Json = dict[str, Any]
 
 
-class Clock:
+class ManualClock:
     """A clock that moves when told to."""
 
     def __init__(self) -> None:
@@ -27,10 +27,10 @@ class Clock:
         self.now += seconds
 
 
-class Team:
+class SimulatorClient:
     """Calls the simulator with an API key, unless other headers are given."""
 
-    def __init__(self, simulator: CelonisSimulator, clock: Clock) -> None:
+    def __init__(self, simulator: CelonisSimulator, clock: ManualClock) -> None:
         self.simulator = simulator
         self.clock = clock
         self.session = requests.Session()

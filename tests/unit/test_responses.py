@@ -29,7 +29,7 @@ from celonis_refresh.webhooks.errors import InvalidSource, Malformed, NotAuthent
 CONTEXT = SimpleNamespace(aws_request_id="request-1")
 
 
-class Unforeseen(RefreshError):
+class UnmappedError(RefreshError):
     """An error of this service that has no status."""
 
 
@@ -62,7 +62,7 @@ def test_json_is_the_content_unless_the_headers_say_otherwise() -> None:
         (TooLarge("No."), 413),
         (RunNotFound("r"), 404),
         (TableBusy("throttled"), 503),
-        (Unforeseen("No."), 500),
+        (UnmappedError("No."), 500),
     ],
 )
 def test_an_error_is_its_status_its_name_and_its_sentence(error: RefreshError, status: int) -> None:

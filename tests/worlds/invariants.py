@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from tests.worlds.fake_celonis import OTHER_USER, Cancel, Post
-from tests.worlds.harness import Played
+from tests.worlds.fake_celonis import OTHER_USER, PostedCancel, SentPost
+from tests.worlds.harness import WorldResult
 from tests.worlds.run_driver import ENDLESS, STOPPED, RunResult
-from tests.worlds.truth import Execution
+from tests.worlds.truth import TrueExecution
 from tests.worlds.world import Target, World, differences
 
 RESULTS: dict[str, frozenset[str]] = {
@@ -50,13 +50,13 @@ class Finding:
     outcome: str = ""
 
 
-def findings(played: Played) -> list[Finding]:
+def findings(played: WorldResult) -> list[Finding]:
     """All that is to be said against a play; empty where every run did what it could."""
     found = [finding for result in played.results for finding in _of_run(played, result)]
     return found + [one for cancel in played.celonis.cancels for one in _of_cancel(played, cancel)]
 
 
-def _of_run(played: Played, result: RunResult) -> list[Finding]:
+def _of_run(played: WorldResult, result: RunResult) -> list[Finding]:
     ours = played.celonis.truths[result.target].of(result.run)
     found = []
     if result.bug:
@@ -76,14 +76,14 @@ def _of_run(played: Played, result: RunResult) -> list[Finding]:
     return found
 
 
-def _is_explained(played: Played, result: RunResult) -> bool:
+def _is_explained(played: WorldResult, result: RunResult) -> bool:
     """Whether nothing was started for a reason: the time was over, or a start was lost or ignored."""
     posts = [post for post in played.celonis.posts if post.run == result.run]
     without_effect = any(not post.refused and post.fault != "429" for post in posts)
     return result.outcome in TIMED_OUT or without_effect or bool(result.crashed)
 
 
-def _false_result(result: RunResult, ours: list[Execution]) -> str:
+def _false_result(result: RunResult, ours: list[TrueExecution]) -> str:
     """What is wrong with a reported result, or nothing."""
     allowed = RESULTS[result.outcome]
     if result.target == "load" and result.outcome == "SUCCEEDED":
@@ -98,7 +98,7 @@ def _false_result(result: RunResult, ours: list[Execution]) -> str:
     return ""
 
 
-def _unproven(played: Played, result: RunResult, ours: Execution) -> list[Finding]:
+def _unproven(played: WorldResult, result: RunResult, ours: TrueExecution) -> list[Finding]:
     """An end without a result, though there was one."""
     if ours.ended > result.ended:
         if result.outcome in TIMED_OUT or ours.began >= result.ended:
@@ -112,7 +112,7 @@ def _unproven(played: Played, result: RunResult, ours: Execution) -> list[Findin
     return [] if is_disturbed(played, result) else [Finding("c", result.run, text, result.outcome)]
 
 
-def is_disturbed(played: Played, result: RunResult) -> bool:
+def is_disturbed(played: WorldResult, result: RunResult) -> bool:
     """Whether another user did anything at the target from ``settle`` before the run until its end."""
     since, until = result.began - played.world.settle, result.ended
     others = [one for truth in played.celonis.truths.values() for one in truth.of(OTHER_USER)]
@@ -121,7 +121,7 @@ def is_disturbed(played: Played, result: RunResult) -> bool:
     return any(since <= at <= until for at, _ in played.celonis.other_cancels)
 
 
-def _of_cancel(played: Played, cancel: Cancel) -> list[Finding]:
+def _of_cancel(played: WorldResult, cancel: PostedCancel) -> list[Finding]:
     found = cancel.found
     if found is None or found.owner == cancel.run:
         return []
@@ -131,7 +131,7 @@ def _of_cancel(played: Played, cancel: Cancel) -> list[Finding]:
     return [Finding(kind, cancel.run, f"cancelled {found.id}")]
 
 
-def broken_assumptions(played: Played) -> frozenset[int]:
+def broken_assumptions(played: WorldResult) -> frozenset[int]:
     """The numbers of the model's assumptions that this play left."""
     broken = {7} if played.world.header_offset else set()
     if any(_finds_unseen(post) for post in played.celonis.posts):
@@ -146,19 +146,19 @@ def broken_assumptions(played: Played) -> frozenset[int]:
     return frozenset(broken)
 
 
-def _finds_unseen(post: Post) -> bool:
+def _finds_unseen(post: SentPost) -> bool:
     """Something unseen ran when a start arrived. Where Celonis refused it, and said so, that does no harm."""
     is_unseen = post.found_unseen or post.found_unseen_load
     return is_unseen and not (post.refused and not post.is_lost)
 
 
-def _starts_within(played: Played, target: Target, since: float, until: float) -> bool:
+def _starts_within(played: WorldResult, target: Target, since: float, until: float) -> bool:
     """Whether an execution of another user began, or left the queue, in that time."""
     others = played.celonis.truths[target].of(OTHER_USER)
     return any(since <= one.began <= until or since <= one.started <= until for one in others)
 
 
-def _breaks_fourth(played: Played, result: RunResult) -> bool:
+def _breaks_fourth(played: WorldResult, result: RunResult) -> bool:
     """Without a list that reaches back, others start nothing until ours was shown, or its step ended."""
     target, remains = result.target, played.world.id_remains(result.target)
     for ours in played.celonis.truths[target].of(result.run):
@@ -169,7 +169,7 @@ def _breaks_fourth(played: Played, result: RunResult) -> bool:
     return False
 
 
-def _breaks_sixth(played: Played, result: RunResult) -> bool:
+def _breaks_sixth(played: WorldResult, result: RunResult) -> bool:
     """Others load the model after our job was started, and before its load began, if it ever did."""
     sent = [post.sent for post in played.celonis.posts if post.run == result.run and post.target == "job"]
     ours = played.celonis.loads.of(result.run)
@@ -177,7 +177,7 @@ def _breaks_sixth(played: Played, result: RunResult) -> bool:
     return bool(sent) and _starts_within(played, "load", min(sent), until)
 
 
-def _list_reaches_back(played: Played, target: Target, ours: Execution, until: float) -> bool:
+def _list_reaches_back(played: WorldResult, target: Target, ours: TrueExecution, until: float) -> bool:
     shows, executions = played.world.shows, played.celonis.truths[target].executions
     if target == "load" or shows.listing in ("404", "403"):
         return False
@@ -189,7 +189,7 @@ def _list_reaches_back(played: Played, target: Target, ours: Execution, until: f
     return since_ours < shows.page
 
 
-def _breaks_fifth(played: Played, result: RunResult) -> bool:
+def _breaks_fifth(played: WorldResult, result: RunResult) -> bool:
     """When an answer to a start is lost, others start nothing until that start has been looked up."""
     settle, target = played.world.settle, result.target
     if result.is_inner:  # nothing is sent for it
@@ -209,13 +209,13 @@ def _breaks_fifth(played: Played, result: RunResult) -> bool:
     return False
 
 
-def _is_lost(played: Played, post: Post) -> bool:
+def _is_lost(played: WorldResult, post: SentPost) -> bool:
     """Whether the answer to a start never came, or came after the run was stopped, and is not recorded."""
     stopped = post.fault == "unsent" and played.world.runs[post.run].stop_after is not None
     return post.is_lost or post.answered == inf or stopped
 
 
-def _first_poll(played: Played, result: RunResult, since: float) -> float:
+def _first_poll(played: WorldResult, result: RunResult, since: float) -> float:
     """When the first observation that the run asked for from then on was recorded, or the run was closed.
 
     An odd answer makes none.

@@ -9,7 +9,7 @@ from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, Celoni
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.steps.progress import Progress
 from tests.fakes.service import ServiceHarness
-from tests.worlds.fake_celonis import FakeCelonis
+from tests.worlds.fake_celonis import WorldCelonis
 
 ENDS = frozenset({"SUCCESS", "FAIL", "CANCEL", "SKIPPED", "ERROR", "WARNING", "CANCELED"})
 JOB_ERRORS = {"FAIL": "JobFailed", "CANCEL": "JobCanceled", "SKIPPED": "JobSkipped"}
@@ -26,7 +26,7 @@ def _ended(name: str) -> RefreshError:
 class FirstEnd:
     """Starts once and reports the first ended status that it reads."""
 
-    def __init__(self, bench: ServiceHarness, celonis: FakeCelonis) -> None:
+    def __init__(self, bench: ServiceHarness, celonis: WorldCelonis) -> None:
         self.celonis = celonis
         self.is_job = True
         self.known: dict[str, set[str]] = {}

@@ -14,7 +14,7 @@ from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_lea
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.timing import iso
 from tests.fakes.service import RETRIED, Crashed, ServiceHarness, job_definition, load_definition
-from tests.worlds.fake_celonis import FakeCelonis
+from tests.worlds.fake_celonis import WorldCelonis
 from tests.worlds.world import Moment, OurRun, Target, World
 
 MAX_TASKS = 400
@@ -46,7 +46,7 @@ class RunResult:
     crashed: list[float] = field(default_factory=list)
 
 
-class Service(Protocol):
+class StepRunner(Protocol):
     """What plays the steps of our runs: the service itself, or a planted one."""
 
     def start(self, step: str, run_id: str) -> Progress: ...
@@ -55,10 +55,10 @@ class Service(Protocol):
         """What is done for a run that has ended, at Celonis and in the table."""
 
 
-class RealService:
+class ServiceSteps:
     """The service, over the bench of the other tests."""
 
-    def __init__(self, bench: ServiceHarness, celonis: FakeCelonis) -> None:
+    def __init__(self, bench: ServiceHarness, celonis: WorldCelonis) -> None:
         self.bench, self.celonis = bench, celonis
 
     def start(self, step: str, run_id: str) -> Progress:
@@ -85,15 +85,15 @@ class RealService:
         free_leases(run, findings, bench.leases, bench.clock(), bench.deadline())
 
 
-MakeService = Callable[[ServiceHarness, FakeCelonis], Service]
+MakeService = Callable[[ServiceHarness, WorldCelonis], StepRunner]
 Task = Callable[[str, str], Progress]
 
 
-class Player:
+class RunDriver:
     """One run, as the state machine goes through its steps."""
 
     def __init__(
-        self, world: World, bench: ServiceHarness, celonis: FakeCelonis, number: int, service: Service
+        self, world: World, bench: ServiceHarness, celonis: WorldCelonis, number: int, service: StepRunner
     ) -> None:
         self.world, self.bench, self.celonis, self.service = world, bench, celonis, service
         self.ours, self.clock = world.runs[number], bench.clock

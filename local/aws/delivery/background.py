@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 log = logging.getLogger(__name__)
 
 
-class Later:
+class DelayedTasks:
     """Runs what it is given after a delay (seconds); `close` drops what is still waiting."""
 
     def __init__(self, name: str, threads: int = 32) -> None:

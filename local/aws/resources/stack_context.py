@@ -9,7 +9,7 @@ from local.aws.runtime.functions import Functions
 
 
 @dataclass
-class World:
+class StackContext:
     """One stack in one region of one account."""
 
     stack_name: str

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local.aws.gateway.calls import AwsCall
-from local.aws.roles.evaluation import Ask
+from local.aws.roles.evaluation import AccessRequest
 
 TableArn = Callable[[str], str]
 
@@ -18,7 +18,7 @@ _TRANSACTION_ACTIONS = {
 _PARTIQL = {"ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"}
 
 
-def dynamodb_asks(call: AwsCall, table_arn: TableArn) -> list[Ask]:
+def dynamodb_asks(call: AwsCall, table_arn: TableArn) -> list[AccessRequest]:
     """Actions and table or index ARNs; the leading key is context where the call names the item's key.
 
     PartiQL is not described: it gives no ask, and so is refused.
@@ -36,18 +36,18 @@ def dynamodb_asks(call: AwsCall, table_arn: TableArn) -> list[Ask]:
         return [_ask("GetItem", item["Get"], table_arn) for item in parameters.get("TransactItems", [])]
     if call.operation in ("BatchGetItem", "BatchWriteItem"):
         tables = parameters.get("RequestItems", {})
-        return [Ask(f"dynamodb:{call.operation}", table_arn(name)) for name in tables]
+        return [AccessRequest(f"dynamodb:{call.operation}", table_arn(name)) for name in tables]
     if not parameters.get("TableName"):
         return []
     return [_ask(call.operation, parameters, table_arn)]
 
 
-def _ask(action: str, request: dict[str, Any], table_arn: TableArn) -> Ask:
+def _ask(action: str, request: dict[str, Any], table_arn: TableArn) -> AccessRequest:
     resource = table_arn(str(request["TableName"]))
     if request.get("IndexName"):
         resource += f"/index/{request['IndexName']}"
     keys = _leading_keys(request)
-    return Ask(f"dynamodb:{action}", resource, {"dynamodb:LeadingKeys": keys} if keys else {})
+    return AccessRequest(f"dynamodb:{action}", resource, {"dynamodb:LeadingKeys": keys} if keys else {})
 
 
 def _leading_keys(request: dict[str, Any]) -> list[str]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from local.aws.gateway.calls import AwsCall
 from local.aws.roles.dynamodb_access import dynamodb_asks
-from local.aws.roles.evaluation import Ask
+from local.aws.roles.evaluation import AccessRequest
 
 
 @dataclass(frozen=True)
-class Place:
+class CallContext:
     """Where the call is made, and how the full ARN of a secret is found from its name."""
 
     region: str
@@ -29,7 +29,7 @@ class UnknownCallError(LookupError):
     """The call cannot be checked, and so is denied."""
 
 
-_Resources = Callable[[dict[str, Any], Place], list[str]]
+_Resources = Callable[[dict[str, Any], CallContext], list[str]]
 
 _WITHOUT_RESOURCE = {
     "xray": {"PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets"},
@@ -44,7 +44,7 @@ _WITHOUT_RESOURCE = {
 _ALWAYS_ALLOWED = {("sts", "GetCallerIdentity")}
 
 
-def asks_of(call: AwsCall, place: Place) -> list[Ask]:
+def asks_of(call: AwsCall, place: CallContext) -> list[AccessRequest]:
     """Everything that must be allowed for this call; an empty list for what needs no permission.
 
     Raises UnknownCallError for a service or an operation that is not described.
@@ -52,7 +52,7 @@ def asks_of(call: AwsCall, place: Place) -> list[Ask]:
     if (call.service, call.operation) in _ALWAYS_ALLOWED:
         return []
     if call.operation in _WITHOUT_RESOURCE.get(call.service, ()):
-        return [Ask(f"{call.service}:{call.operation}", "*")]
+        return [AccessRequest(f"{call.service}:{call.operation}", "*")]
     if call.service == "dynamodb":
         asks = dynamodb_asks(call, lambda name: _table_arn(name, place))
     else:
@@ -62,7 +62,7 @@ def asks_of(call: AwsCall, place: Place) -> list[Ask]:
     return asks
 
 
-def _simple_asks(call: AwsCall, place: Place) -> list[Ask]:
+def _simple_asks(call: AwsCall, place: CallContext) -> list[AccessRequest]:
     finder = _RESOURCES.get(call.service)
     if finder is None:
         return []
@@ -70,14 +70,17 @@ def _simple_asks(call: AwsCall, place: Place) -> list[Ask]:
     context = {"aws:RequestedRegion": [place.region]}
     if call.service == "events" and call.operation == "PutEvents":
         context |= _event_context(call.parameters)
-    return [Ask(f"{call.service}:{action}", resource, context) for resource in finder(call.parameters, place)]
+    return [
+        AccessRequest(f"{call.service}:{action}", resource, context)
+        for resource in finder(call.parameters, place)
+    ]
 
 
-def _table_arn(name: str, place: Place) -> str:
+def _table_arn(name: str, place: CallContext) -> str:
     return name if name.startswith("arn:") else place.arn("dynamodb", f"table/{name}")
 
 
-def _parameters(parameters: dict[str, Any], place: Place) -> list[str]:
+def _parameters(parameters: dict[str, Any], place: CallContext) -> list[str]:
     names = parameters.get("Names") or [parameters.get("Name") or parameters.get("Path")]
     return [
         name if name.startswith("arn:") else place.arn("ssm", f"parameter/{name.lstrip('/')}")
@@ -86,7 +89,7 @@ def _parameters(parameters: dict[str, Any], place: Place) -> list[str]:
     ]
 
 
-def _secrets(parameters: dict[str, Any], place: Place) -> list[str]:
+def _secrets(parameters: dict[str, Any], place: CallContext) -> list[str]:
     wanted = str(parameters.get("SecretId", parameters.get("Name", "")))
     found = place.secret_arn(wanted)
     return [
@@ -94,31 +97,31 @@ def _secrets(parameters: dict[str, Any], place: Place) -> list[str]:
     ]
 
 
-def _states(parameters: dict[str, Any], _place: Place) -> list[str]:
+def _states(parameters: dict[str, Any], _place: CallContext) -> list[str]:
     names = ("executionArn", "stateMachineArn", "resourceArn", "activityArn", "mapRunArn")
     return [str(parameters[name]) for name in names if parameters.get(name)]
 
 
-def _functions(parameters: dict[str, Any], place: Place) -> list[str]:
+def _functions(parameters: dict[str, Any], place: CallContext) -> list[str]:
     name = str(parameters.get("FunctionName", ""))
     arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")
     qualifier = parameters.get("Qualifier")
     return [f"{arn}:{qualifier}" if qualifier else arn] if name else []
 
 
-def _queues(parameters: dict[str, Any], place: Place) -> list[str]:
+def _queues(parameters: dict[str, Any], place: CallContext) -> list[str]:
     url = str(parameters.get("QueueUrl", ""))
     name = url.rsplit("/", 1)[-1] or str(parameters.get("QueueName", ""))
     return [place.arn("sqs", name)] if name else []
 
 
-def _topics(parameters: dict[str, Any], _place: Place) -> list[str]:
+def _topics(parameters: dict[str, Any], _place: CallContext) -> list[str]:
     return [
         str(parameters[name]) for name in ("TopicArn", "TargetArn", "ResourceArn") if parameters.get(name)
     ]
 
 
-def _buses(parameters: dict[str, Any], place: Place) -> list[str]:
+def _buses(parameters: dict[str, Any], place: CallContext) -> list[str]:
     names = {str(entry.get("EventBusName") or "default") for entry in parameters.get("Entries", [])}
     return [
         name if name.startswith("arn:") else place.arn("events", f"event-bus/{name}")
@@ -134,7 +137,7 @@ def _event_context(parameters: dict[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def _log_groups(parameters: dict[str, Any], place: Place) -> list[str]:
+def _log_groups(parameters: dict[str, Any], place: CallContext) -> list[str]:
     group = parameters.get("logGroupName")
     if not group:
         return []
@@ -142,13 +145,13 @@ def _log_groups(parameters: dict[str, Any], place: Place) -> list[str]:
     return [place.arn("logs", f"log-group:{group}:log-stream:{stream}" if stream else f"log-group:{group}:*")]
 
 
-def _schedules(parameters: dict[str, Any], place: Place) -> list[str]:
+def _schedules(parameters: dict[str, Any], place: CallContext) -> list[str]:
     name = parameters.get("Name")
     group = parameters.get("GroupName", parameters.get("groupName", "default"))
     return [place.arn("scheduler", f"schedule/{group}/{name}")] if name else []
 
 
-def _roles(parameters: dict[str, Any], _place: Place) -> list[str]:
+def _roles(parameters: dict[str, Any], _place: CallContext) -> list[str]:
     return [str(parameters["RoleArn"])] if parameters.get("RoleArn") else []
 
 

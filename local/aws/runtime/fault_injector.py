@@ -9,7 +9,7 @@ from local.aws.runtime.functions import Function
 
 
 @dataclass(frozen=True)
-class Fault:
+class CrashFault:
     """Die `before` the call is made, when it is `sent` but not answered, or `after` its answer came.
 
     `call` counts from 1 the calls of the event whose method, URL and AWS operation match `pattern`; 0 never
@@ -29,14 +29,14 @@ class Fault:
             raise ValueError(f"{self.moment} is no moment of a call")
 
 
-class Armory:
+class FaultInjector:
     """Each fault is for one event."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._faults: dict[str, list[Fault]] = {}
+        self._faults: dict[str, list[CrashFault]] = {}
 
-    def arm(self, logical_id: str, fault: Fault) -> None:
+    def arm(self, logical_id: str, fault: CrashFault) -> None:
         with self._lock:
             self._faults.setdefault(logical_id, []).append(fault)
 

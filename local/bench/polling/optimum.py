@@ -21,11 +21,11 @@ PRICES = tuple(0.0008 * 1.1**step for step in range(20))
 """What a look is worth: 0.08 % to 0.5 % of a duration."""
 
 
-class Limit:
+class Optimum:
     """The limit for one distribution of the duration, early looks set aside."""
 
     def __init__(self, quantile: Quantile) -> None:
-        steps = _Steps(quantile)
+        steps = _Curve(quantile)
         self._bounds = [(price, steps.least_cost(price)) for price in PRICES]
 
     def lateness(self, requests: float) -> float:
@@ -33,7 +33,7 @@ class Limit:
         return max(price * (cost - requests) for price, cost in self._bounds)
 
 
-class _Steps:
+class _Curve:
     """``ends``: moments. ``ended``: the share of runs that ended by then; ``inverse``: their sum of 1/t."""
 
     def __init__(self, quantile: Quantile) -> None:

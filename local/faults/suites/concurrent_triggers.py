@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, ok
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, ok
+from local.faults.scenario import CaseScenario
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _one_pipeline()
     yield from _two_pipelines()
     yield _keeps_a_model()
@@ -33,8 +33,8 @@ def at_once(*acts: Callable[[], object]) -> list[object]:
     return given
 
 
-def _deliveries(number: int, *, same: bool = False) -> Callable[[Scenario], None]:
-    def start(scenario: Scenario) -> None:
+def _deliveries(number: int, *, same: bool = False) -> Callable[[CaseScenario], None]:
+    def start(scenario: CaseScenario) -> None:
         scenario.listen()
         names = ["same" if same else str(each) for each in range(number)]
         answers = at_once(*(lambda name=name: scenario.deliver(name) for name in names))
@@ -46,7 +46,7 @@ def _deliveries(number: int, *, same: bool = False) -> Callable[[Scenario], None
     return start
 
 
-def _one_pipeline() -> Iterator[Case]:
+def _one_pipeline() -> Iterator[FaultCase]:
     yield job_case("two deliveries at once: a run and one that follows", ok(2, runs=2), start=_deliveries(2))
     yield job_case(
         "ten deliveries at once: a run and one that follows",
@@ -66,29 +66,29 @@ def _one_pipeline() -> Iterator[Case]:
     )
 
 
-def _started(scenario: Scenario, *pipelines: str) -> None:
+def _started(scenario: CaseScenario, *pipelines: str) -> None:
     at_once(*(lambda name=name: scenario.start(name) for name in pipelines))
 
 
-def _both_ways(scenario: Scenario) -> None:
+def _both_ways(scenario: CaseScenario) -> None:
     scenario.listen()
     at_once(scenario.deliver, scenario.start)
 
 
-def _two_pipelines() -> Iterator[Case]:
+def _two_pipelines() -> Iterator[FaultCase]:
     """Each gets an execution, or a load, of its own."""
 
-    def second(scenario: Scenario) -> None:
+    def second(scenario: CaseScenario) -> None:
         scenario.define(f"{scenario.name}-b")
 
-    def by_hand(scenario: Scenario) -> None:
+    def by_hand(scenario: CaseScenario) -> None:
         _started(scenario, scenario.name, f"{scenario.name}-b")
 
-    def by_one_event(scenario: Scenario) -> None:
+    def by_one_event(scenario: CaseScenario) -> None:
         scenario.listen(scenario.name, f"{scenario.name}-b")
         scenario.deliver()
 
-    def by_two_events(scenario: Scenario) -> None:
+    def by_two_events(scenario: CaseScenario) -> None:
         other = f"{scenario.name}-b"
         scenario.listen()
         scenario.listen(other, source=other)
@@ -115,7 +115,7 @@ def _two_pipelines() -> Iterator[Case]:
         )
     yield job_case(
         "two pipelines that share a job, when_busy fail",
-        Expected(("SUCCEEDED", "FAILED JobBusy"), 1, 0),
+        ExpectedOutcome(("SUCCEEDED", "FAILED JobBusy"), 1, 0),
         job={"seconds": 25},
         definition={"when_busy": "fail"},
         before=second,
@@ -124,26 +124,26 @@ def _two_pipelines() -> Iterator[Case]:
     )
 
 
-def _keeps_a_model() -> Case:
+def _keeps_a_model() -> FaultCase:
     """Neither run may wait for the other: one has the model, and both need the job that loads it."""
 
-    def two_jobs(scenario: Scenario) -> None:
+    def two_jobs(scenario: CaseScenario) -> None:
         second, inner = scenario.new_job(seconds=3), {"data_model": scenario.model, "started_by": "job"}
         scenario.team.control("PUT", f"/jobs/{second}", loads_model=scenario.model)
         scenario.define(scenario.name, loads=[inner])
         scenario.define(f"{scenario.name}-b", jobs=[{"job": second}], loads=[inner])
 
-    def both(scenario: Scenario) -> None:
+    def both(scenario: CaseScenario) -> None:
         scenario.start()
         scenario.until_started()
         scenario.start(f"{scenario.name}-b")
 
-    def loaded_twice(scenario: Scenario) -> Iterator[str]:
+    def loaded_twice(scenario: CaseScenario) -> Iterator[str]:
         loads = scenario.team.started(scenario.model)
         if [one["by"] for one in loads] != [f"job {scenario.jobs[1]}"] * 2:
             yield f"the model was loaded by {[one['by'] for one in loads]}"
 
-    return Case(
+    return FaultCase(
         "a run that keeps a model for its second job, and one that needs both",
         ok(3, runs=2),
         job={"seconds": 8},
@@ -154,29 +154,29 @@ def _keeps_a_model() -> Case:
     )
 
 
-def _never_answers() -> Case:
+def _never_answers() -> FaultCase:
     """A run that cannot reach Celonis holds nothing that another one needs."""
 
-    def mistyped(scenario: Scenario) -> None:
+    def mistyped(scenario: CaseScenario) -> None:
         connection = f"mistyped-{scenario.name[:4]}"
         document = {**scenario.team.document(), "base_url": "http://127.0.0.1:9"}
         scenario.environment.store_secret(f"connections/{connection}", document)
         jobs: list[dict[str, Any]] = [{"job": scenario.job, "timeout": 40}]
         scenario.define(f"{scenario.name}-b", connection=connection, jobs=jobs)
 
-    def mistyped_first(scenario: Scenario) -> None:
+    def mistyped_first(scenario: CaseScenario) -> None:
         scenario.start(f"{scenario.name}-b")
         scenario.until(lambda: any("trouble" in state for state in scenario.first_steps()), "the trouble")
         scenario.start()
 
-    def healthy_first(scenario: Scenario) -> Iterator[str]:
+    def healthy_first(scenario: CaseScenario) -> Iterator[str]:
         ends = {run["pipeline"]: run["ended_at"] for run in scenario.runs()}
         if ends[scenario.name] >= ends[f"{scenario.name}-b"]:
             yield "the healthy pipeline waited for the other one"
 
     return job_case(
         "a pipeline beside one whose base URL never answers",
-        Expected(("FAILED JobTimedOut", "SUCCEEDED"), 1, 0),
+        ExpectedOutcome(("FAILED JobTimedOut", "SUCCEEDED"), 1, 0),
         before=mistyped,
         start=mistyped_first,
         also=healthy_first,

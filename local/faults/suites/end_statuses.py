@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from local.faults.case import Case, Expected, job_case, load_case, ok, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, ok, red
+from local.faults.scenario import CaseScenario
 
 NO_SUCCESS = {"timeout": 10}
 REASONS = ["Column VBELN is missing.", "Table VBAP is locked."]
 MESSAGE = "2 rows were skipped."
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _jobs()
     yield from _loads()
 
 
-def _jobs() -> Iterator[Case]:
+def _jobs() -> Iterator[FaultCase]:
     yield job_case("job: SUCCESS")
     for order in ("newest_first", "oldest_first"):
         yield job_case(
@@ -63,8 +63,8 @@ def _jobs() -> Iterator[Case]:
     )
 
 
-def _loads() -> Iterator[Case]:
-    def load(error: str) -> Expected:
+def _loads() -> Iterator[FaultCase]:
+    def load(error: str) -> ExpectedOutcome:
         return red(error, executions=0, loads=1)
 
     yield load_case("load: SUCCESS")
@@ -99,23 +99,23 @@ def _loads() -> Iterator[Case]:
         )
     for kind, more in (("from_cache", {}), ("partial", {"tables": ["VBAK"]})):
         yield load_case(f"load: {kind}", load_step={"kind": kind, **more}, also=_kind)
-    yield Case("a job, then a load", ok(1, 1), job={"seconds": 1}, model={"seconds": 1}, also=_in_order)
-    yield Case("a job that fails, and no load", red("JobFailed"), job={"outcome": "FAIL"}, model={})
+    yield FaultCase("a job, then a load", ok(1, 1), job={"seconds": 1}, model={"seconds": 1}, also=_in_order)
+    yield FaultCase("a job that fails, and no load", red("JobFailed"), job={"outcome": "FAIL"}, model={})
 
 
-def _warned(scenario: Scenario) -> Iterator[str]:
+def _warned(scenario: CaseScenario) -> Iterator[str]:
     (run,) = scenario.runs()
     if f"ended with a warning: {MESSAGE}" not in run["outcome"]:
         yield f"the outcome does not have the warning: {run['outcome']}"
 
 
-def _kind(scenario: Scenario) -> Iterator[str]:
+def _kind(scenario: CaseScenario) -> Iterator[str]:
     wanted = str(scenario.case.load_step["kind"]).upper()
     if any(one["type"] != wanted for one in scenario.ours()):
         yield f"a load was started that is not {wanted}"
 
 
-def _in_order(scenario: Scenario) -> Iterator[str]:
+def _in_order(scenario: CaseScenario) -> Iterator[str]:
     job, load = scenario.ours()
     if "job_id" not in job or load["started_at"] < job["ended_at"]:
         yield "the load did not begin after the end of the job"

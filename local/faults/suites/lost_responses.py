@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, ok, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, ok, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import by_webhook, stop_while_running
 
 LOST: Mapping[str, Mapping[str, Any]] = {
@@ -25,7 +25,7 @@ SOON = {"settle": 3}
 PARTIAL = {"kind": "partial", "tables": ["VBAK", "VBAP"]}
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for what, fault in LOST.items():
         for when in ("before", "after"):
             yield from _each_post(f"{what}, {when} it took effect", {**fault, "when": when})
@@ -33,7 +33,7 @@ def cases() -> Iterator[Case]:
     yield from _in_the_trigger()
 
 
-def _each_post(what: str, fault: Mapping[str, Any], **load: Any) -> Iterator[Case]:
+def _each_post(what: str, fault: Mapping[str, Any], **load: Any) -> Iterator[FaultCase]:
     yield job_case(f"execute: {what}", definition=SOON, faults=({"call": "execute", **fault},))
     lost = fault.get("when") == "before"
     unproven = red("OutcomeUnproven", executions=0, loads=0) if lost else ok(executions=0, loads=1)
@@ -53,7 +53,7 @@ def _each_post(what: str, fault: Mapping[str, Any], **load: Any) -> Iterator[Cas
     )
     yield job_case(
         f"cancel: {what}",
-        Expected(("ABORTED Aborted",), 1, 0),
+        ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         job={"seconds": 45},
         faults=({"call": "cancel", **fault},),
         during=stop_while_running,
@@ -61,13 +61,13 @@ def _each_post(what: str, fault: Mapping[str, Any], **load: Any) -> Iterator[Cas
     )
 
 
-def _both_tables(scenario: Scenario) -> Iterator[str]:
+def _both_tables(scenario: CaseScenario) -> Iterator[str]:
     wanted = sorted(scenario.tables[name] for name in ("VBAK", "VBAP"))
     if any(sorted(one["tables"]) != wanted for one in scenario.ours()):
         yield "a load was started with other tables"
 
 
-def _stubborn() -> Iterator[Case]:
+def _stubborn() -> Iterator[FaultCase]:
     """What is beyond one lost answer."""
     late = {"kind": "delay", "seconds": 12, "when": "before"}
     yield job_case("execute: takes effect after its time-out", faults=({"call": "execute", **late},))
@@ -111,7 +111,7 @@ def _stubborn() -> Iterator[Case]:
         yield from _each_post(what, fault, model={"seconds": 20})
 
 
-def _in_the_trigger() -> Iterator[Case]:
+def _in_the_trigger() -> Iterator[FaultCase]:
     for what, fault in LOST.items():
         for when in ("before", "after"):
             yield job_case(

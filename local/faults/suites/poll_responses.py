@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import stop_while_running
 
 RESET = 5
@@ -32,7 +32,7 @@ FIRST = {"skip": 0, "count": 2}
 POLLS = {"skip": 1, "count": 2}
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for what, fault in BAD.items():
         yield job_case(f"{what} to a poll of the job", faults=({"call": "job", **POLLS, **fault},))
         yield load_case(f"{what} to a poll of the load", faults=({"call": "last_load", **POLLS, **fault},))
@@ -52,7 +52,7 @@ def cases() -> Iterator[Case]:
     yield from _reasons()
 
 
-def _lists() -> Iterator[Case]:
+def _lists() -> Iterator[FaultCase]:
     """The list of executions is an undocumented call: nothing hangs on it."""
     for what, fault in {**BAD, "403": {"status": 403}, "404": {"status": 404}}.items():
         yield job_case(
@@ -62,15 +62,15 @@ def _lists() -> Iterator[Case]:
     yield job_case("503 to the list of executions, for ever", faults=(always,))
 
 
-def _tables(what: str) -> Case:
+def _tables(what: str) -> FaultCase:
     fault = {"call": "tables", **BAD[what], **FIRST}
     return load_case(f"{what} to the question for tables", load_step=PARTIAL, faults=(fault,))
 
 
-def _no_tables() -> Iterator[Case]:
+def _no_tables() -> Iterator[FaultCase]:
     """Opening waits like the steps do: within the time-out of the first step, and the record says why."""
 
-    def says_why(scenario: Scenario) -> None:
+    def says_why(scenario: CaseScenario) -> None:
         scenario.until(
             lambda: any("trouble" in state for state in scenario.first_steps()), "a reason in the record"
         )
@@ -99,13 +99,13 @@ def _no_tables() -> Iterator[Case]:
     )
 
 
-def _token(what: str) -> Case:
+def _token(what: str) -> FaultCase:
     return job_case(
         f"{what} to the question for a token", alone=True, faults=({"call": "token", **BAD[what], **FIRST},)
     )
 
 
-def _throttled() -> Iterator[Case]:
+def _throttled() -> Iterator[FaultCase]:
     """Each on a team of its own: what one run is told slows down all runs of the connection."""
     fault = {"status": 429, "reset": RESET, "count": 1}
     polls = {**fault, "skip": 1}
@@ -130,7 +130,7 @@ def _throttled() -> Iterator[Case]:
     yield job_case("429 to the question for a token", alone=True, faults=({"call": "token", **fault},))
     yield job_case(
         "429 to cancel",
-        Expected(("ABORTED Aborted",), 1, 0),
+        ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         alone=True,
         job={"seconds": 45},
         faults=({"call": "cancel", **fault},),
@@ -156,7 +156,7 @@ def _throttled() -> Iterator[Case]:
     )
 
 
-def _refused_once() -> Iterator[Case]:
+def _refused_once() -> Iterator[FaultCase]:
     """One poll that is refused says nothing of the job. A 401 is sent three times before it counts as one."""
     for status, count in ((401, 3), (403, 1), (404, 1)):
         once = {"call": "job", "status": status, "count": count}
@@ -175,7 +175,7 @@ def _refused_once() -> Iterator[Case]:
     )
 
 
-def _clock_time(scenario: Scenario) -> None:
+def _clock_time(scenario: CaseScenario) -> None:
     scenario.until_started()
     until = time.gmtime(time.time() + RESET + 4)
     detail = f"Rate limit exceeded, try again at {time.strftime('%H:%M:%S', until)} UTC"
@@ -184,15 +184,15 @@ def _clock_time(scenario: Scenario) -> None:
     )
 
 
-def _job_waited(scenario: Scenario) -> Iterator[str]:
+def _job_waited(scenario: CaseScenario) -> Iterator[str]:
     yield from _waited(scenario, "job", scenario.job)
 
 
-def _load_waited(scenario: Scenario) -> Iterator[str]:
+def _load_waited(scenario: CaseScenario) -> Iterator[str]:
     yield from _waited(scenario, "last_load", scenario.model)
 
 
-def _waited(scenario: Scenario, call: str, lane: str) -> Iterator[str]:
+def _waited(scenario: CaseScenario, call: str, lane: str) -> Iterator[str]:
     rows = scenario.team.requests(call, lane)
     for refused, following in pairwise(rows):
         if refused["status"] == 429 and following["at"] - refused["at"] < RESET:
@@ -201,7 +201,7 @@ def _waited(scenario: Scenario, call: str, lane: str) -> Iterator[str]:
         yield "no 429 was ever answered"
 
 
-def _late() -> Iterator[Case]:
+def _late() -> Iterator[FaultCase]:
     """When the run is long under way, a bad answer must not look like an end either."""
     late = {"skip": 5, "count": 1}
     for what in ("an empty answer", "a web page"):
@@ -219,7 +219,7 @@ def _late() -> Iterator[Case]:
     )
 
 
-def _nobody_there() -> Iterator[Case]:
+def _nobody_there() -> Iterator[FaultCase]:
     yield job_case(
         "a host name that cannot be resolved",
         red("JobTimedOut", executions=0),
@@ -248,11 +248,11 @@ def _nobody_there() -> Iterator[Case]:
     )
 
 
-def _elsewhere(scenario: Scenario, address: str) -> None:
+def _elsewhere(scenario: CaseScenario, address: str) -> None:
     scenario.connect({**scenario.team.document(), "base_url": address})
 
 
-def _reasons() -> Iterator[Case]:
+def _reasons() -> Iterator[FaultCase]:
     """Why a job failed is asked for last: without an answer it has failed all the same."""
     failed: dict[str, Any] = {"job": {"outcome": "FAIL"}, "alone": True}
     refused = {str(status): {"status": status} for status in (403, 404, 429)}

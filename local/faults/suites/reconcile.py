@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from local.aws.runtime.fault_injector import Fault
-from local.faults.case import Case, Expected, job_case, load_case
-from local.faults.scenario import Scenario
+from local.aws.runtime.fault_injector import CrashFault
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import join, shorten, stop_while_running
 
 ROUND_SECONDS = 4.0
 MAX_WAIT = 180.0
-STOPPED = Expected(("ABORTED Aborted",), 0, 1)
+STOPPED = ExpectedOutcome(("ABORTED Aborted",), 0, 1)
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for number, case in enumerate(
         (_never_sent_again(), _end_unheard(), _next_unheard(), _claimed_late(), _left())
     ):
         yield case.but(quiet=True, max_wait=MAX_WAIT + number)
 
 
-def _rounds(scenario: Scenario, done: Callable[[], bool], what: str) -> None:
+def _rounds(scenario: CaseScenario, done: Callable[[], bool], what: str) -> None:
     """Reconcile comes round until something is so. It leaves alone what is younger than 20 s."""
 
     def round_over() -> bool:
@@ -33,14 +33,14 @@ def _rounds(scenario: Scenario, done: Callable[[], bool], what: str) -> None:
     scenario.until(round_over, what, MAX_WAIT, pause=ROUND_SECONDS)
 
 
-def _statuses(scenario: Scenario) -> list[str]:
+def _statuses(scenario: CaseScenario) -> list[str]:
     return [str(run["status"]) for run in scenario.runs()]
 
 
-def _never_sent_again() -> Case:
-    def start(scenario: Scenario) -> None:
+def _never_sent_again() -> FaultCase:
+    def start(scenario: CaseScenario) -> None:
         scenario.listen()
-        scenario.arm("Trigger", Fault("after", 1, "TransactWriteItems"))
+        scenario.arm("Trigger", CrashFault("after", 1, "TransactWriteItems"))
         scenario.deliver()
         _rounds(
             scenario, lambda: "OPENING" not in (_statuses(scenario) or ["OPENING"]), "the start of the run"
@@ -49,23 +49,23 @@ def _never_sent_again() -> Case:
     return job_case("reconciled: trigger dies after the claim, and nobody sends again", start=start)
 
 
-def _end_unheard() -> Case:
-    def before(scenario: Scenario) -> None:
+def _end_unheard() -> FaultCase:
+    def before(scenario: CaseScenario) -> None:
         for _ in range(3):
-            scenario.arm("CloseRun", Fault("before", 1, "DescribeExecution"))
+            scenario.arm("CloseRun", CrashFault("before", 1, "DescribeExecution"))
 
-    def during(scenario: Scenario) -> None:
+    def during(scenario: CaseScenario) -> None:
         scenario.until(lambda: _statuses(scenario) == ["RUNNING"], "the run")
         _rounds(scenario, lambda: _statuses(scenario) == ["SUCCEEDED"], "the end of the run")
 
     return job_case("reconciled: close_run dies three times", before=before, during=during)
 
 
-def _next_unheard() -> Case:
-    def during(scenario: Scenario) -> None:
+def _next_unheard() -> FaultCase:
+    def during(scenario: CaseScenario) -> None:
         for _ in range(3):
             scenario.arm(
-                "CloseRun", Fault("before", 1, "StartExecution", event=f'"name": ?"{scenario.marker}-1"')
+                "CloseRun", CrashFault("before", 1, "StartExecution", event=f'"name": ?"{scenario.marker}-1"')
             )
         scenario.until(lambda: scenario.runs(), "the run")
         join(scenario)
@@ -74,30 +74,32 @@ def _next_unheard() -> Case:
 
     return job_case(
         "reconciled: close_run dies three times before it starts what waited",
-        Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0),
+        ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 2, 0),
         job={"seconds": 60},
         during=during,
     )
 
 
-def _claimed_late() -> Case:
+def _claimed_late() -> FaultCase:
     """A function goes on when its execution is stopped, as it does in AWS."""
 
-    def during(scenario: Scenario) -> None:
+    def during(scenario: CaseScenario) -> None:
         scenario.until_in("OpenRun")
         scenario.stop()
         _rounds(scenario, lambda: _statuses(scenario) == ["ABORTED"], "the end of the run")
 
     return job_case(
         "reconciled: stopped before open_run claims the run",
-        Expected(("ABORTED Aborted",), 0, 0),
-        before=lambda scenario: scenario.arm("OpenRun", Fault("before", 1, "TransactWriteItems", hangs=6)),
+        ExpectedOutcome(("ABORTED Aborted",), 0, 0),
+        before=lambda scenario: scenario.arm(
+            "OpenRun", CrashFault("before", 1, "TransactWriteItems", hangs=6)
+        ),
         during=during,
     )
 
 
-def _left() -> Case:
-    def during(scenario: Scenario) -> None:
+def _left() -> FaultCase:
+    def during(scenario: CaseScenario) -> None:
         stop_while_running(scenario)
         shorten(scenario)
         key = f"lease#model#{scenario.model}"

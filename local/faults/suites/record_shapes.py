@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, red
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
 
 NO_LIST = {"call": "executions", "status": 404, "count": None}
 """The list of executions is not documented: perhaps it is not served."""
@@ -16,7 +16,7 @@ SEEN = 20
 NO_ID_NO_DATES = ["dataLoadId", "startDate", "endDate"]
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _ids_of_jobs()
     yield from _status_of_jobs()
     yield from _answers_to_starts()
@@ -25,14 +25,17 @@ def cases() -> Iterator[Case]:
 
 
 def both(
-    name: str, job: Mapping[str, Any], listed: Expected | None = None, bare: Expected | None = None
-) -> Iterator[Case]:
+    name: str,
+    job: Mapping[str, Any],
+    listed: ExpectedOutcome | None = None,
+    bare: ExpectedOutcome | None = None,
+) -> Iterator[FaultCase]:
     """With the list of executions, and without it."""
     yield job_case(f"job: {name}", listed, job=job)
     yield job_case(f"job: {name}, no list", bare, job=job, faults=(NO_LIST,))
 
 
-def _ids_of_jobs() -> Iterator[Case]:
+def _ids_of_jobs() -> Iterator[FaultCase]:
     yield job_case("job: no list of executions", faults=(NO_LIST,))
     yield from both("ids null", {**NULL_IDS, "seconds": SEEN})
     yield from both("execution items have ids of their own", {"item_ids": "own"})
@@ -49,7 +52,7 @@ def _ids_of_jobs() -> Iterator[Case]:
     )
 
 
-def _status_of_jobs() -> Iterator[Case]:
+def _status_of_jobs() -> Iterator[FaultCase]:
     yield job_case("job: status null, but in the list", job={"null_fields": ["job.status"]})
     yield job_case(
         "job: status null, no list",
@@ -65,7 +68,7 @@ def _status_of_jobs() -> Iterator[Case]:
     yield job_case("job: status left out, but in the list", job={"omit_fields": ["job.status"]})
 
 
-def _answers_to_starts() -> Iterator[Case]:
+def _answers_to_starts() -> Iterator[FaultCase]:
     for answer in ("execution_id", "no_id", "job"):
         yield job_case(f"job: execute answers with {answer}", job={"execute_answer": answer})
     yield job_case(
@@ -79,7 +82,7 @@ def _answers_to_starts() -> Iterator[Case]:
     yield load_case("load: the start answers 202", model={"load_status": 202})
 
 
-def _loads() -> Iterator[Case]:
+def _loads() -> Iterator[FaultCase]:
     yield load_case("load: id null", model={"null_fields": ["dataLoadId"]})
     yield load_case("load: id and dates null", model={"null_fields": NO_ID_NO_DATES, "seconds": SEEN})
     yield load_case("load: dates null", model={"null_fields": ["startDate", "endDate"], "seconds": SEEN})
@@ -101,16 +104,16 @@ def _loads() -> Iterator[Case]:
     yield load_case(
         "load: dates in ISO 8601, id null", model={"null_fields": ["dataLoadId"]}, settings={"dates": "iso"}
     )
-    yield Case(
+    yield FaultCase(
         "no undocumented call is served",
-        Expected(executions=1, loads=1),
+        ExpectedOutcome(executions=1, loads=1),
         job={"seconds": 2},
         model={"seconds": 2},
         settings={"not_served": ["undocumented"]},
     )
 
 
-def _first_times() -> Iterator[Case]:
+def _first_times() -> Iterator[FaultCase]:
     yield job_case("job: never ran", ran=None)
     yield job_case("job: never ran, no list", ran=None, faults=(NO_LIST,))
     yield job_case("job: never ran, ids null", job=NULL_IDS, ran=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from local.faults.case import Case, job_case, load_case, ok, red
+from local.faults.case import FaultCase, job_case, load_case, ok, red
 
 ASSUMED = 6
 """Seconds that the pipelines of the cases take a look to be stale at most (``settle``)."""
@@ -13,7 +13,7 @@ LONG = {"settle": 24}
 LATE: dict[str, Any] = {"definition": LONG, "max_wait": 210}
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for seconds in (0.05, 2, 20):
         yield from _status(seconds)
     yield from _aspects()
@@ -27,7 +27,7 @@ def cases() -> Iterator[Case]:
     )
 
 
-def _status(seconds: float) -> Iterator[Case]:
+def _status(seconds: float) -> Iterator[FaultCase]:
     """The status alone, which is what a script that only looks at the status would believe."""
     more: dict[str, Any] = LATE if seconds > ASSUMED else {}
     stale = {"seconds": 1.5, "stale": {"status": seconds}}
@@ -46,7 +46,7 @@ def kind_of(kind: str) -> str:
     return "model" if kind == "load" else kind
 
 
-def _aspects() -> Iterator[Case]:
+def _aspects() -> Iterator[FaultCase]:
     for aspect in ("ids", "list"):
         yield job_case(f"job: {aspect} stale for 3 s", job={"stale": {aspect: 3}})
     for aspect in ("ids", "dates"):

@@ -14,12 +14,12 @@ from local.aws.stack import LocalStack
 from local.serve import REGION
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
-from tests.stack.runs.service_base import Part
+from tests.stack.runs.service_base import ServiceBase
 
 HTTP_SECONDS = 15.0
 
 
-class WaysIn(Part):
+class EntryPoints(ServiceBase):
     """``said``: every answer of the HTTP API."""
 
     def __init__(self, stack: LocalStack, celonis_url: str) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from local.aws.stack import LocalStack
 from local.wait import until
 from tests.stack.runs.celonis import Json
-from tests.stack.runs.service_base import Part
+from tests.stack.runs.service_base import ServiceBase
 
 
-class Mail(Part):
+class NotificationInbox(ServiceBase):
     """Reads the topic of notices through a queue of its own, and the dead-letter queue."""
 
     def __init__(self, stack: LocalStack, celonis_url: str) -> None:

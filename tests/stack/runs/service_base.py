@@ -8,7 +8,7 @@ from local.aws.stack import LocalStack
 from tests.stack.runs.documents import WEBHOOK_SECRET
 
 
-class Part:
+class ServiceBase:
     """``celonis_url``: where the simulator's API is."""
 
     def __init__(self, stack: LocalStack, celonis_url: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 from local.celonis import world
 from local.serve import STACK_NAME
 from local.wait import until
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import SAMPLE, WORKFLOW_SUCCEEDED, Service, definition, is_sentence
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import SAMPLE, WORKFLOW_SUCCEEDED, DeployedService, definition, is_sentence
 
 
 def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_options_wins(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = world.ERP_JOB_ID, world.MODEL_ID
     celonis.set_job(job, seconds=600)
@@ -52,7 +52,7 @@ def test_every_way_in_joins_the_one_run_that_follows_and_the_greater_options_win
 
 
 def test_the_run_that_follows_unites_the_tables_and_starts_also_when_the_first_failed(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600)
     model = celonis.model("VBAK", "VBAP=Items", "LIKP", "KNA1")
@@ -80,7 +80,9 @@ def test_the_run_that_follows_unites_the_tables_and_starts_also_when_the_first_f
     assert service.is_free(pipeline)
 
 
-def test_many_at_once_become_one_run_and_one_that_follows(service: Service, celonis: Celonis) -> None:
+def test_many_at_once_become_one_run_and_one_that_follows(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
     names = [service.execute({"pipeline": pipeline, "reason": str(number)}) for number in range(8)]
@@ -98,7 +100,9 @@ def test_many_at_once_become_one_run_and_one_that_follows(service: Service, celo
     assert other["requested_at"] >= one["ended_at"]
 
 
-def test_a_definition_that_came_with_its_execution_cannot_join(service: Service, celonis: Celonis) -> None:
+def test_a_definition_that_came_with_its_execution_cannot_join(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job, other = celonis.job(seconds=600), celonis.job()
     name = service.name("inline")
     first = service.execute({"pipeline": {"name": name, **definition(jobs=[job])}})
@@ -112,7 +116,9 @@ def test_a_definition_that_came_with_its_execution_cannot_join(service: Service,
     assert service.closed(first)["status"] == "SUCCEEDED"
 
 
-def test_a_run_follows_with_the_definition_as_it_is_then(service: Service, celonis: Celonis) -> None:
+def test_a_run_follows_with_the_definition_as_it_is_then(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     old, new = celonis.job(seconds=600), celonis.job()
     pipeline = service.pipeline(jobs=[old])
     first = service.execute({"pipeline": pipeline})
@@ -126,7 +132,7 @@ def test_a_run_follows_with_the_definition_as_it_is_then(service: Service, celon
 
 
 def test_two_pipelines_that_share_a_job_and_a_model_get_an_execution_and_a_load_each(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(seconds=0.8), celonis.model("VBAK", seconds=0.8)
     pipelines = [service.pipeline(jobs=[job], loads=[model.id]) for _ in range(2)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service, is_sentence
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService, is_sentence
 
 
 def test_stopping_the_execution_in_the_console_cancels_the_job_and_frees_the_pipeline(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600, cancel_seconds=0.3)
     pipeline = service.pipeline(jobs=[job])
@@ -31,7 +31,9 @@ def test_stopping_the_execution_in_the_console_cancels_the_job_and_frees_the_pip
     assert service.run_by_hand({"pipeline": pipeline})["status"] == "SUCCEEDED"
 
 
-def test_a_pipeline_may_leave_its_job_running_when_it_is_stopped(service: Service, celonis: Celonis) -> None:
+def test_a_pipeline_may_leave_its_job_running_when_it_is_stopped(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=600)
     name = service.execute({"pipeline": service.pipeline(jobs=[job], cancel_on_stop=False)})
     service.running(name)
@@ -44,7 +46,7 @@ def test_a_pipeline_may_leave_its_job_running_when_it_is_stopped(service: Servic
 
 
 def test_a_load_cannot_be_cancelled_and_holds_its_model_until_it_ended(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     model = celonis.model("VBAK", seconds=600)
     pipeline = service.pipeline(loads=[model.id])
@@ -68,7 +70,7 @@ def test_a_load_cannot_be_cancelled_and_holds_its_model_until_it_ended(
 
 
 def test_an_execution_that_is_redriven_after_its_run_was_closed_is_refused(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600)
     name = service.execute({"pipeline": service.pipeline(jobs=[job])})
@@ -85,7 +87,7 @@ def test_an_execution_that_is_redriven_after_its_run_was_closed_is_refused(
 
 
 def test_a_run_that_was_closed_cannot_be_opened_by_another_execution(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job()
     run = service.run_by_hand({"pipeline": service.pipeline(jobs=[job])})

@@ -6,14 +6,16 @@ from requests import Response
 
 from celonis_refresh.aws.source_cache import MAX_MISSES
 from local.wait import until
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService
 
 FLOOD = 4 * MAX_MISSES
 """Requests: more than the few processes that serve them ask for one by one."""
 
 
-def test_a_flood_is_refused_and_real_sources_are_not(service: Service, celonis: Celonis) -> None:
+def test_a_flood_is_refused_and_real_sources_are_not(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     pipeline = service.pipeline(jobs=[celonis.job()])
     known = service.source({"pipeline": pipeline})
     for number in range(FLOOD):
@@ -27,7 +29,7 @@ def test_a_flood_is_refused_and_real_sources_are_not(service: Service, celonis: 
         assert service.closed(answer.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
 
 
-def _known_soon(service: Service, pipeline: str) -> Response:
+def _known_soon(service: DeployedService, pipeline: str) -> Response:
     """The answer about a source that is made during the flood, once it is known."""
     made_now = service.source({"pipeline": pipeline})
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from tests.stack.runs.service import Service
+from tests.stack.runs.service import DeployedService
 
 Json = dict[str, Any]
 WHSEC = "whsec_" + base64.b64encode(b"a key of twenty-four oct").decode()
@@ -22,7 +22,7 @@ CREDENTIALS = "refresh:pass:word-with-colons"
 
 
 @dataclass(frozen=True)
-class Call:
+class SenderRequest:
     """``secret``: what Secrets Manager holds; ``fields``: of the source, beside sender, secret and rules.
 
     ``again``: what the same event sent again is answered with. ``delivery``: the id that the answer names.
@@ -36,7 +36,7 @@ class Call:
     fields: Json = field(default_factory=dict)
     delivery: str | None = None
 
-    def send(self, service: Service, source: str) -> requests.Response:
+    def send(self, service: DeployedService, source: str) -> requests.Response:
         return service.send("POST", f"/webhooks/{source}{self.query}", self.body, self.headers)
 
 
@@ -53,7 +53,7 @@ def _typed(**headers: str) -> Json:
     return {"content-type": "application/json", **named}
 
 
-def _standard(sender: str, prefix: str, event: Json, number: int) -> Call:
+def _standard(sender: str, prefix: str, event: Json, number: int) -> SenderRequest:
     body, at, message_id = _json(event), str(int(time.time())), f"msg_{sender}_{number}"
     key = base64.b64decode(WHSEC.removeprefix("whsec_"))
     signature = base64.b64encode(_mac(key, f"{message_id}.{at}.".encode() + body)).decode()
@@ -62,22 +62,22 @@ def _standard(sender: str, prefix: str, event: Json, number: int) -> Call:
         f"{prefix}-timestamp": at,
         f"{prefix}-signature": f"v1,{signature}",
     }
-    return Call(sender, body, headers, secret=WHSEC, delivery=message_id)
+    return SenderRequest(sender, body, headers, secret=WHSEC, delivery=message_id)
 
 
 def _basic() -> str:
     return f"Basic {base64.b64encode(CREDENTIALS.encode()).decode()}"
 
 
-def standard_webhooks(number: int) -> Call:
+def standard_webhooks(number: int) -> SenderRequest:
     return _standard("standard_webhooks", "webhook", {"type": "load.finished", "n": number}, number)
 
 
-def svix(number: int) -> Call:
+def svix(number: int) -> SenderRequest:
     return _standard("svix", "svix", {"type": "load.finished", "n": number}, number)
 
 
-def github(number: int) -> Call:
+def github(number: int) -> SenderRequest:
     run = {"id": number, "run_attempt": 1, "conclusion": "success"}
     body = _json({"action": "completed", "workflow_run": run})
     headers = _typed(
@@ -85,61 +85,65 @@ def github(number: int) -> Call:
         x_github_delivery=f"72d3162e-{number}",
         x_hub_signature_256=f"sha256={_mac(SECRET.encode(), body).hex()}",
     )
-    return Call("github", body, headers, delivery=f"72d3162e-{number}")
+    return SenderRequest("github", body, headers, delivery=f"72d3162e-{number}")
 
 
 def _pipeline_event(number: int) -> Json:
     return {"object_kind": "pipeline", "object_attributes": {"id": number, "status": "success"}}
 
 
-def gitlab(number: int) -> Call:
+def gitlab(number: int) -> SenderRequest:
     headers = _typed(x_gitlab_token=SECRET, idempotency_key=f"key-{number}", x_gitlab_event="Pipeline Hook")
     delivery = f"pipeline:null:{number}:success:null"
-    return Call("gitlab", _json(_pipeline_event(number)), headers, delivery=delivery)
+    return SenderRequest("gitlab", _json(_pipeline_event(number)), headers, delivery=delivery)
 
 
-def gitlab_standard(number: int) -> Call:
+def gitlab_standard(number: int) -> SenderRequest:
     call = _standard("gitlab_standard", "webhook", _pipeline_event(number), number)
     return replace(call, delivery=f"pipeline:null:{number}:success:null")
 
 
-def dbt_cloud(number: int) -> Call:
+def dbt_cloud(number: int) -> SenderRequest:
     event = {"eventId": f"wev_{number}", "eventType": "job.run.completed", "data": {"runStatus": "Success"}}
     body = _json(event)
     headers = _typed(authorization=_mac(SECRET.encode(), body).hex())
-    return Call("dbt_cloud", body, headers, delivery=f"wev_{number}")
+    return SenderRequest("dbt_cloud", body, headers, delivery=f"wev_{number}")
 
 
-def fivetran(number: int) -> Call:
+def fivetran(number: int) -> SenderRequest:
     event = {"event": "sync_end", "connector_id": "erp", "sync_id": number, "data": {"status": "SUCCESSFUL"}}
     body = _json(event)
     headers = _typed(x_fivetran_signature_256=_mac(SECRET.encode(), body).hex().upper())
-    return Call("fivetran", body, headers, delivery=f"erp:{number}:sync_end")
+    return SenderRequest("fivetran", body, headers, delivery=f"erp:{number}:sync_end")
 
 
-def airbyte(number: int) -> Call:
+def airbyte(number: int) -> SenderRequest:
     data = {"connection": {"id": "c"}, "jobId": number, "success": True, "finishedAt": "2026-01-01T00:00:00Z"}
-    return Call("airbyte", _json({"data": data}), _typed(), query=f"?token={SECRET}", delivery=f"c:{number}")
+    return SenderRequest(
+        "airbyte", _json({"data": data}), _typed(), query=f"?token={SECRET}", delivery=f"c:{number}"
+    )
 
 
-def databricks(number: int) -> Call:
+def databricks(number: int) -> SenderRequest:
     body = _json({"event_type": "jobs.on_success", "run": {"run_id": number}})
     headers = _typed(authorization=_basic())
-    return Call("databricks", body, headers, secret=CREDENTIALS, delivery=f"{number}:jobs.on_success")
+    return SenderRequest(
+        "databricks", body, headers, secret=CREDENTIALS, delivery=f"{number}:jobs.on_success"
+    )
 
 
 def _cloud_event(number: int) -> bytes:
     return _json([{"id": f"event-{number}", "eventType": "Load.Finished", "data": {}}])
 
 
-def azure_event_grid(number: int) -> Call:
+def azure_event_grid(number: int) -> SenderRequest:
     query, delivery = f"?token={SECRET}", f"event-{number}"
-    return Call("azure_event_grid", _cloud_event(number), _typed(), query=query, delivery=delivery)
+    return SenderRequest("azure_event_grid", _cloud_event(number), _typed(), query=query, delivery=delivery)
 
 
-def azure_event_grid_header(number: int) -> Call:
+def azure_event_grid_header(number: int) -> SenderRequest:
     headers = _typed(x_hook_token=SECRET)
-    return Call("azure_event_grid_header", _cloud_event(number), headers, delivery=f"event-{number}")
+    return SenderRequest("azure_event_grid_header", _cloud_event(number), headers, delivery=f"event-{number}")
 
 
 NOTIFICATION = """<?xml version="1.0" encoding="UTF-8"?>
@@ -151,8 +155,8 @@ NOTIFICATION = """<?xml version="1.0" encoding="UTF-8"?>
 </sObject></Notification></notifications></soapenv:Body></soapenv:Envelope>"""
 
 
-def salesforce_outbound_message(number: int) -> Call:
-    return Call(
+def salesforce_outbound_message(number: int) -> SenderRequest:
+    return SenderRequest(
         "salesforce_outbound_message",
         NOTIFICATION.format(id=f"04l{number}").encode(),
         {"content-type": "text/xml; charset=UTF-8", "soapaction": '""'},
@@ -162,90 +166,90 @@ def salesforce_outbound_message(number: int) -> Call:
     )
 
 
-def servicenow(number: int) -> Call:
+def servicenow(number: int) -> SenderRequest:
     body = _json({"event": "load.finished", "n": number})
-    return Call("servicenow", body, _typed(authorization=_basic()), secret=CREDENTIALS)
+    return SenderRequest("servicenow", body, _typed(authorization=_basic()), secret=CREDENTIALS)
 
 
-def sap(number: int) -> Call:
+def sap(number: int) -> SenderRequest:
     body = _json({"event": "load.finished", "n": number})
-    return Call("sap", body, _typed(authorization=_basic()), secret=CREDENTIALS)
+    return SenderRequest("sap", body, _typed(authorization=_basic()), secret=CREDENTIALS)
 
 
-def qlik(number: int) -> Call:
+def qlik(number: int) -> SenderRequest:
     event = {"id": f"q-{number}", "type": "com.qlik.v1.reload.finished", "data": {"succeeded": True}}
     body = _json(event)
     headers = _typed(qlik_signature=_mac(SECRET.encode(), body).hex())
-    return Call("qlik", body, headers, delivery=f"q-{number}")
+    return SenderRequest("qlik", body, headers, delivery=f"q-{number}")
 
 
-def celonis(number: int) -> Call:
+def celonis(number: int) -> SenderRequest:
     body = _json({"triggerId": "t", "offset": number, "event": {"id": "case.closed"}})
-    return Call("celonis", body, _typed(authorization=SECRET), delivery=f"-:t:{number}:case.closed")
+    return SenderRequest("celonis", body, _typed(authorization=SECRET), delivery=f"-:t:{number}:case.closed")
 
 
-def stripe(number: int) -> Call:
+def stripe(number: int) -> SenderRequest:
     body, at = _json({"id": f"evt_{number}", "type": "report.ready"}), int(time.time())
     signature = _mac(WHSEC.encode(), f"{at}.".encode() + body).hex()
     headers = _typed(stripe_signature=f"t={at},v1={signature}")
-    return Call("stripe", body, headers, secret=WHSEC, delivery=f"evt_{number}")
+    return SenderRequest("stripe", body, headers, secret=WHSEC, delivery=f"evt_{number}")
 
 
-def slack(number: int) -> Call:
+def slack(number: int) -> SenderRequest:
     at = int(time.time())
     body = _json({"event_id": f"Ev{number}", "type": "event_callback", "event": {"type": "x"}})
     signature = _mac(SECRET.encode(), f"v0:{at}:".encode() + body).hex()
     headers = _typed(x_slack_request_timestamp=str(at), x_slack_signature=f"v0={signature}")
-    return Call("slack", body, headers, delivery=f"Ev{number}")
+    return SenderRequest("slack", body, headers, delivery=f"Ev{number}")
 
 
-def shopify(number: int) -> Call:
+def shopify(number: int) -> SenderRequest:
     body = _json({"id": number})
     headers = _typed(
         x_shopify_topic="orders/updated",
         x_shopify_webhook_id=f"hook-{number}",
         x_shopify_hmac_sha256=base64.b64encode(_mac(SECRET.encode(), body)).decode(),
     )
-    return Call("shopify", body, headers, delivery=f"hook-{number}")
+    return SenderRequest("shopify", body, headers, delivery=f"hook-{number}")
 
 
-def eventbridge(number: int) -> Call:
+def eventbridge(number: int) -> SenderRequest:
     event = {"id": f"e-{number}", "detail-type": "Glue Job State Change", "detail": {"state": "SUCCEEDED"}}
     headers = _typed(authorization=_basic())
-    return Call("eventbridge", _json(event), headers, secret=CREDENTIALS, delivery=f"e-{number}")
+    return SenderRequest("eventbridge", _json(event), headers, secret=CREDENTIALS, delivery=f"e-{number}")
 
 
-def azure_devops(number: int) -> Call:
+def azure_devops(number: int) -> SenderRequest:
     build = {"eventType": "build.complete", "resource": {"result": "succeeded"}}
     body = _json({"subscriptionId": "s-1", "notificationId": number, **build})
     headers = _typed(authorization=_basic())
-    return Call("azure_devops", body, headers, secret=CREDENTIALS, delivery=f"s-1:{number}")
+    return SenderRequest("azure_devops", body, headers, secret=CREDENTIALS, delivery=f"s-1:{number}")
 
 
-def bitbucket(number: int) -> Call:
+def bitbucket(number: int) -> SenderRequest:
     body = _json({"commit_status": {"state": "SUCCESSFUL", "updated_on": f"2026-01-01T00:00:{number:02}"}})
     headers = _typed(
         x_event_key="repo:commit_status_updated",
         x_request_uuid=f"request-{number}",
         x_hub_signature=f"sha256={_mac(SECRET.encode(), body).hex()}",
     )
-    return Call("bitbucket", body, headers, delivery=f"request-{number}")
+    return SenderRequest("bitbucket", body, headers, delivery=f"request-{number}")
 
 
-def stitch(number: int) -> Call:
+def stitch(number: int) -> SenderRequest:
     table = {"integration_name": "erp", "destination_root_table_name": "orders"}
     load = {"minimum_sdc_batched_at": f"2026-{number}", "tables": [{"num_rows": 7}]}
     body, delivery = _json({**table, **load}), f"erp:orders:2026-{number}:-"
-    return Call("stitch", body, _typed(), query=f"?token={SECRET}", delivery=delivery)
+    return SenderRequest("stitch", body, _typed(), query=f"?token={SECRET}", delivery=delivery)
 
 
-def custom(number: int) -> Call:
+def custom(number: int) -> SenderRequest:
     fields = {"header": "X-Batch-Token", "delivery_id": [{"path": "batch"}], "event_name": {"path": "what"}}
     body = _json({"batch": number, "what": "loaded"})
-    return Call("custom", body, _typed(x_batch_token=SECRET), fields=fields, delivery=str(number))
+    return SenderRequest("custom", body, _typed(x_batch_token=SECRET), fields=fields, delivery=str(number))
 
 
-CALLS: dict[str, Callable[[int], Call]] = {
+CALLS: dict[str, Callable[[int], SenderRequest]] = {
     make.__name__: make
     for make in (
         standard_webhooks, svix, github, gitlab, gitlab_standard, dbt_cloud, fivetran, airbyte, databricks,
@@ -255,7 +259,7 @@ CALLS: dict[str, Callable[[int], Call]] = {
 }  # fmt: skip
 
 
-def source_of(service: Service, call: Call, *rules: Json) -> str:
+def source_of(service: DeployedService, call: SenderRequest, *rules: Json) -> str:
     """The name of a new source of this call's sender, with a secret of its own."""
     secret = service.secret("webhooks", {"current": call.secret})
     return service.source(*rules, sender=call.sender, secret=secret, **call.fields)

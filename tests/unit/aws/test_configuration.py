@@ -45,7 +45,7 @@ PASSES = [
 
 
 @dataclass
-class Aws:
+class FakeParameters:
     """Parameter Store and Secrets Manager in one. ``asked``: the names, in order."""
 
     values: dict[str, str] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Aws:
 
 @pytest.mark.parametrize("error", PASSES, ids=str)
 def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Exception) -> None:
-    aws = Aws(error=error)
+    aws = FakeParameters(error=error)
     for ask in (
         lambda: aws.parameters.pipeline("otc"),
         lambda: aws.parameters.source_text("github"),
@@ -91,7 +91,7 @@ def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Excep
 
 
 def test_what_does_not_pass_is_raised_as_it_is() -> None:
-    aws = Aws(error=refusal("AccessDeniedException"))
+    aws = FakeParameters(error=refusal("AccessDeniedException"))
     with pytest.raises(ClientError) as reported:
         aws.secrets.webhook("github")
     assert not is_transient_error(reported.value)
@@ -100,13 +100,13 @@ def test_what_does_not_pass_is_raised_as_it_is() -> None:
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure"])
 def test_a_connection_that_may_not_be_read_is_named_with_the_reason(code: str) -> None:
     with pytest.raises(SecretUnreadable, match=code) as reported:
-        Aws(error=refusal(code)).secrets.connection("default")
+        FakeParameters(error=refusal(code)).secrets.connection("default")
     assert "stack/connections/default" in str(reported.value)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "a\0", "", "é", "-a", "a" * 49, "a\n", "*", "../otc"])
 def test_what_is_no_name_is_never_asked_for(name: str) -> None:
-    aws = Aws()
+    aws = FakeParameters()
     with pytest.raises(UnknownSource):
         aws.parameters.source_text(name)
     with pytest.raises(InvalidTrigger) as reported:
@@ -125,7 +125,7 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
 )
 def test_the_secret_of_a_connection_that_cannot_be_read_is_named(error: Exception | None, said: str) -> None:
     with pytest.raises(SecretUnreadable) as reported:
-        Aws(error=error).secrets.connection("main")
+        FakeParameters(error=error).secrets.connection("main")
     assert said in str(reported.value)
     assert not is_transient_error(reported.value)
 
@@ -145,11 +145,11 @@ def test_a_part_of_the_pipelines_is_listed_with_few_requests() -> None:
 
 def test_the_secret_of_a_connection_that_is_not_valid_is_named() -> None:
     with pytest.raises(ConnectionInvalid, match="The secret 'stack/connections/main' of connection 'main'"):
-        Aws({"stack/connections/main": "{}"}).secrets.connection("main")
+        FakeParameters({"stack/connections/main": "{}"}).secrets.connection("main")
 
 
 def test_what_is_not_there_is_unknown() -> None:
-    aws = Aws()
+    aws = FakeParameters()
     with pytest.raises(UnknownSource):
         aws.parameters.source_text("github")
     with pytest.raises(UnknownPipeline):
@@ -158,7 +158,7 @@ def test_what_is_not_there_is_unknown() -> None:
 
 
 def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() -> None:
-    aws = Aws(
+    aws = FakeParameters(
         {"/stack/pipelines/otc": json.dumps({"data_pool": "p", "jobs": [{"job": "j"}], "paused": True})}
     )
     assert aws.parameters.is_paused("otc")
@@ -180,7 +180,7 @@ def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() ->
 def test_a_secret_is_its_current_and_its_previous_value(
     document: dict[str, object], values: tuple[str, ...]
 ) -> None:
-    aws = Aws({"stack/webhooks/github": json.dumps(document)})
+    aws = FakeParameters({"stack/webhooks/github": json.dumps(document)})
     assert aws.secrets.webhook("github") == values
 
 
@@ -201,7 +201,7 @@ def test_a_secret_is_its_current_and_its_previous_value(
     ],
 )
 def test_a_secret_of_another_shape_is_refused_and_never_repeated(text: str) -> None:
-    aws = Aws({"stack/webhooks/github": text})
+    aws = FakeParameters({"stack/webhooks/github": text})
     with pytest.raises(SecretUnreadable) as reported:
         aws.secrets.webhook("github")
     assert VALUE not in str(reported.value)
@@ -210,19 +210,19 @@ def test_a_secret_of_another_shape_is_refused_and_never_repeated(text: str) -> N
 
 def test_a_secret_that_is_not_there_is_told() -> None:
     with pytest.raises(SecretUnreadable, match="does not exist"):
-        Aws().secrets.webhook("github")
+        FakeParameters().secrets.webhook("github")
 
 
 @pytest.mark.parametrize("error", [None, refusal("InternalServerError", 500)], ids=str)
 def test_the_name_of_a_webhooks_secret_is_not_repeated(error: Exception | None) -> None:
     """It may be the secret itself, and anybody can ask."""
     with pytest.raises(RefreshError) as reported:
-        Aws(error=error).secrets.webhook("correct-horse-battery")
+        FakeParameters(error=error).secrets.webhook("correct-horse-battery")
     assert "horse" not in repr(reported.value) + str(reported.value) + repr(vars(reported.value))
 
 
 def test_a_secret_that_is_scheduled_for_deletion_is_told() -> None:
-    aws = Aws(error=refusal("InvalidRequestException"))
+    aws = FakeParameters(error=refusal("InvalidRequestException"))
     for ask in (lambda: aws.secrets.webhook("github"), lambda: aws.secrets.connection("default")):
         with pytest.raises(SecretUnreadable, match="scheduled for deletion") as reported:
             ask()
@@ -230,11 +230,14 @@ def test_a_secret_that_is_scheduled_for_deletion_is_told() -> None:
 
 
 def test_a_secret_that_is_binary_is_told_and_never_repeated() -> None:
-    class Binary(Aws):
+    class BinarySecret(FakeParameters):
         def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
             return {"Name": SecretId, "SecretBinary": VALUE.encode()}
 
-    for ask in (lambda: Binary().secrets.webhook("github"), lambda: Binary().secrets.connection("default")):
+    for ask in (
+        lambda: BinarySecret().secrets.webhook("github"),
+        lambda: BinarySecret().secrets.connection("default"),
+    ):
         with pytest.raises(SecretUnreadable, match="is binary") as reported:
             ask()
         assert VALUE not in str(reported.value)

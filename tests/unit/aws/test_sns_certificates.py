@@ -22,7 +22,7 @@ from celonis_refresh.aws.sns_certificates import (
 )
 from celonis_refresh.http_session import make_session
 from celonis_refresh.webhooks.errors import NotAuthentic
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 
 URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem"
 
@@ -31,7 +31,7 @@ PEM = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass
-class Page:
+class PageResponse:
     """An answer: its status, its headers, and the pieces of its body; a piece that is an error is raised."""
 
     status: int = 200
@@ -39,11 +39,11 @@ class Page:
     headers: dict[str, str] = field(default_factory=dict)
 
     def answer(self) -> HTTPResponse:
-        body = io.BufferedReader(_Pieces(list(self.pieces)))
+        body = io.BufferedReader(_ChunkedBody(list(self.pieces)))
         return HTTPResponse(body, status=self.status, headers=self.headers, preload_content=False)
 
 
-class _Pieces(io.RawIOBase):
+class _ChunkedBody(io.RawIOBase):
     def __init__(self, pieces: list[bytes | Exception]) -> None:
         self._pieces = pieces
 
@@ -58,10 +58,10 @@ class _Pieces(io.RawIOBase):
         return len(piece)
 
 
-class Amazon(HTTPAdapter):
+class FakeSnsServer(HTTPAdapter):
     """Amazon, as far as it answers. ``asked``: the addresses, in order."""
 
-    def __init__(self, answers: list[Page | Exception]) -> None:
+    def __init__(self, answers: list[PageResponse | Exception]) -> None:
         super().__init__()
         self.answers = answers
         self.asked: list[str] = []
@@ -71,17 +71,19 @@ class Amazon(HTTPAdapter):
         assert request.method == "GET"
         self.asked.append(str(request.url))
         self.timeout = how["timeout"]
-        answer = self.answers.pop(0) if self.answers else Page()
+        answer = self.answers.pop(0) if self.answers else PageResponse()
         if isinstance(answer, Exception):
             raise answer
         answered: requests.Response = self.build_response(request, answer.answer())
         return answered
 
 
-def pages(*answers: Page | Exception, clock: Clock | None = None) -> tuple[SnsCertificates, Amazon]:
-    amazon, session = Amazon(list(answers)), make_session()
+def pages(
+    *answers: PageResponse | Exception, clock: FakeClock | None = None
+) -> tuple[SnsCertificates, FakeSnsServer]:
+    amazon, session = FakeSnsServer(list(answers)), make_session()
     session.mount("https://", amazon)
-    return SnsCertificates(clock or Clock(), session), amazon
+    return SnsCertificates(clock or FakeClock(), session), amazon
 
 
 def test_a_certificate_is_fetched_once() -> None:
@@ -97,19 +99,19 @@ def test_how_long_an_answer_may_take_is_bounded() -> None:
 
 
 def test_how_much_is_read_is_bounded() -> None:
-    sns, _ = pages(Page(pieces=[b"x" * 8192] * 100))
+    sns, _ = pages(PageResponse(pieces=[b"x" * 8192] * 100))
     assert sns.certificate(URL) == b"x" * LARGEST
 
 
 def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
-    sns, _ = pages(Page(pieces=[PEM[:7], PEM[7:]], headers={"Content-Length": str(len(PEM))}))
+    sns, _ = pages(PageResponse(pieces=[PEM[:7], PEM[7:]], headers={"Content-Length": str(len(PEM))}))
     assert sns.certificate(URL) == PEM
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) -> None:
-    clock = Clock()
-    sns, amazon = pages(Page(status), Page(), clock=clock)
+    clock = FakeClock()
+    sns, amazon = pages(PageResponse(status), PageResponse(), clock=clock)
     with pytest.raises(NotAuthentic):
         sns.certificate(URL)
     clock.now += ABSENT_SECONDS
@@ -117,31 +119,33 @@ def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) ->
     assert len(amazon.asked) == 2
 
 
-TROUBLE: list[Page | Exception] = [
-    Page(500),
-    Page(503),
-    Page(429),
-    Page(301),
-    Page(204),
+TROUBLE: list[PageResponse | Exception] = [
+    PageResponse(500),
+    PageResponse(503),
+    PageResponse(429),
+    PageResponse(301),
+    PageResponse(204),
     requests.ConnectionError("no route"),
     requests.ConnectTimeout("slow"),
     requests.ReadTimeout("slow"),
-    Page(pieces=[PEM, ConnectionResetError("cut off")]),
-    Page(pieces=[PEM[:7]], headers={"Content-Length": str(len(PEM))}),
-    Page(headers={"Content-Encoding": "gzip"}),
+    PageResponse(pieces=[PEM, ConnectionResetError("cut off")]),
+    PageResponse(pieces=[PEM[:7]], headers={"Content-Length": str(len(PEM))}),
+    PageResponse(headers={"Content-Encoding": "gzip"}),
 ]
 
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=str)
-def test_trouble_on_the_way_is_no_forgery(trouble: Page | Exception) -> None:
-    sns, _ = pages(trouble, Page())
+def test_trouble_on_the_way_is_no_forgery(trouble: PageResponse | Exception) -> None:
+    sns, _ = pages(trouble, PageResponse())
     with pytest.raises(SnsUnavailable):
         sns.certificate(URL)
     assert sns.certificate(URL) == PEM
 
 
-@pytest.mark.parametrize("trouble", [*TROUBLE, Page(403)], ids=str)
-def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(trouble: Page | Exception) -> None:
+@pytest.mark.parametrize("trouble", [*TROUBLE, PageResponse(403)], ids=str)
+def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(
+    trouble: PageResponse | Exception,
+) -> None:
     sns, amazon = pages(trouble)
     with pytest.raises(SnsUnavailable):
         sns.confirm(URL)
@@ -150,8 +154,8 @@ def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(trouble: Pag
 
 
 def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -> None:
-    clock = Clock()
-    sns, amazon = pages(Page(404), Page(404), clock=clock)
+    clock = FakeClock()
+    sns, amazon = pages(PageResponse(404), PageResponse(404), clock=clock)
     for _ in range(3):
         with pytest.raises(NotAuthentic, match="no certificate"):
             sns.certificate(URL)
@@ -165,7 +169,9 @@ def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -
 
 
 def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounded() -> None:
-    sns, amazon = pages(Page(503), Page(), *(Page(404) for _ in range(MAX_ABSENT + 2)))
+    sns, amazon = pages(
+        PageResponse(503), PageResponse(), *(PageResponse(404) for _ in range(MAX_ABSENT + 2))
+    )
     with pytest.raises(SnsUnavailable):
         sns.certificate(URL)
     assert sns.certificate(URL)
@@ -188,5 +194,5 @@ def test_only_so_many_certificates_are_kept() -> None:
 
 
 def test_an_empty_page_is_no_certificate_and_no_crash() -> None:
-    sns, _ = pages(Page(pieces=[]))
+    sns, _ = pages(PageResponse(pieces=[]))
     assert sns.certificate(URL) == b""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
 from celonis_refresh.aws.source_cache import LIST_SECONDS, MAX_MISSES, WARY_SECONDS, SourceCache
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 
 REAL = ("github", "fivetran")
 
@@ -22,7 +22,7 @@ def refusal(code: str) -> ClientError:
 
 
 @dataclass
-class Store:
+class FakeParameterStore:
     """Parameter Store. ``asked``: names and paths, in order."""
 
     sources: set[str] = field(default_factory=lambda: set(REAL))
@@ -35,7 +35,7 @@ class Store:
             raise refusal("ParameterNotFound")
         return {"Parameter": {"Value": f"text of {Name}"}}
 
-    def get_paginator(self, operation: str) -> Store:
+    def get_paginator(self, operation: str) -> FakeParameterStore:
         assert operation == "get_parameters_by_path"
         return self
 
@@ -50,21 +50,21 @@ class Store:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> FakeParameterStore:
+    return FakeParameterStore()
 
 
 @pytest.fixture
-def known(store: Store, clock: Clock) -> SourceCache:
+def known(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
     return SourceCache(Parameters(cast("Any", store), "stack"), clock)
 
 
-def test_a_real_source_is_one_question(known: SourceCache, store: Store) -> None:
+def test_a_real_source_is_one_question(known: SourceCache, store: FakeParameterStore) -> None:
     assert known.text("github") == "text of /stack/sources/github"
     assert store.asked == ["/stack/sources/github"]
 
@@ -76,14 +76,16 @@ def flood(known: SourceCache, names: int = 100) -> None:
 
 
 def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
-    known: SourceCache, store: Store
+    known: SourceCache, store: FakeParameterStore
 ) -> None:
     flood(known, MAX_MISSES)
     store.sources.add("new")
     assert known.text("new") == "text of /stack/sources/new"
 
 
-def test_a_flood_of_names_that_are_none_is_a_few_questions(known: SourceCache, store: Store) -> None:
+def test_a_flood_of_names_that_are_none_is_a_few_questions(
+    known: SourceCache, store: FakeParameterStore
+) -> None:
     flood(known)
     assert store.asked == [
         *(f"/stack/sources/forged-{number}" for number in range(MAX_MISSES)),
@@ -97,7 +99,7 @@ def test_real_sources_are_read_in_the_middle_of_a_flood(known: SourceCache) -> N
 
 
 def test_a_source_that_is_made_during_a_flood_is_known_soon(
-    known: SourceCache, store: Store, clock: Clock
+    known: SourceCache, store: FakeParameterStore, clock: FakeClock
 ) -> None:
     flood(known)
     store.sources.add("new")
@@ -107,7 +109,7 @@ def test_a_source_that_is_made_during_a_flood_is_known_soon(
 
 
 def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
-    known: SourceCache, store: Store, clock: Clock
+    known: SourceCache, store: FakeParameterStore, clock: FakeClock
 ) -> None:
     flood(known, MAX_MISSES)
     store.throttles = True
@@ -121,7 +123,7 @@ def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
     assert known.text("github")
 
 
-def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: Store) -> None:
+def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: FakeParameterStore) -> None:
     store.throttles = True
     for number in range(100):
         with pytest.raises(ConfigurationUnavailable):
@@ -130,7 +132,7 @@ def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: Store
 
 
 def test_while_there_is_no_newer_list_the_last_one_serves(
-    known: SourceCache, store: Store, clock: Clock
+    known: SourceCache, store: FakeParameterStore, clock: FakeClock
 ) -> None:
     flood(known)
     store.throttles = True
@@ -145,7 +147,7 @@ def test_while_there_is_no_newer_list_the_last_one_serves(
 def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
     asked: list[tuple[str, float]],
 ) -> None:
-    clock, store = Clock(), Store()
+    clock, store = FakeClock(), FakeParameterStore()
     known = SourceCache(Parameters(cast("Any", store), "stack"), clock)
     began = clock.now
     for name, pause in asked:

@@ -8,29 +8,31 @@ import pytest
 
 from celonis_refresh.aws.token_bucket import TokenBucket
 from celonis_refresh.aws.ttl_cache import FAILED_SECONDS, TtlCache
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 
 SECONDS = 60.0
 
 
-class Passing(Exception):
+class TransientFailure(Exception):
     """An error that passes."""
 
 
-class Lasting(Exception):
+class PermanentFailure(Exception):
     """An error that does not."""
 
 
 @dataclass
-class Shelf:
+class CountingSource:
     """What is read: a number that grows with every reading, or an error."""
 
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     readings: list[str] = field(default_factory=list)
     error: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.kept = TtlCache(self._read, SECONDS, self.clock, lambda error: isinstance(error, Passing))
+        self.kept = TtlCache(
+            self._read, SECONDS, self.clock, lambda error: isinstance(error, TransientFailure)
+        )
 
     def _read(self, name: str) -> int:
         self.readings.append(name)
@@ -40,7 +42,7 @@ class Shelf:
 
 
 def test_a_value_is_read_once_while_it_is_young() -> None:
-    shelf = Shelf()
+    shelf = CountingSource()
     assert [shelf.kept.get("a") for _ in range(3)] == [1, 1, 1]
     shelf.clock.sleep(SECONDS - 0.1)
     assert shelf.kept.get("a") == 1
@@ -50,23 +52,23 @@ def test_a_value_is_read_once_while_it_is_young() -> None:
 
 
 def test_what_is_kept_for_no_time_is_read_every_time() -> None:
-    shelf = Shelf()
-    shelf.kept = TtlCache(shelf._read, 0, shelf.clock, lambda error: isinstance(error, Passing))
+    shelf = CountingSource()
+    shelf.kept = TtlCache(shelf._read, 0, shelf.clock, lambda error: isinstance(error, TransientFailure))
     assert [shelf.kept.get("a"), shelf.kept.get("a")] == [1, 2]
-    shelf.error = Passing()
+    shelf.error = TransientFailure()
     assert shelf.kept.get("a") == 2
 
 
 def test_a_value_that_does_not_last_is_read_every_time() -> None:
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept = TtlCache(shelf._read, SECONDS, shelf.clock, lasts=lambda value: value > 2)
     assert [shelf.kept.get("a") for _ in range(5)] == [1, 2, 3, 3, 3]
 
 
 def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept.get("a")
-    shelf.error = Passing()
+    shelf.error = TransientFailure()
     shelf.clock.sleep(SECONDS * 10)
     assert shelf.kept.get("a") == 1
     assert shelf.kept.refresh_if_allowed("a") == 1
@@ -77,10 +79,10 @@ def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
 
 def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
     """Every delivery would wait for it anew."""
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept.get("a")
     shelf.clock.sleep(SECONDS)
-    shelf.error = Passing()
+    shelf.error = TransientFailure()
     assert [shelf.kept.get("a") for _ in range(9)] == [1] * 9
     assert len(shelf.readings) == 2
     shelf.error = None
@@ -91,33 +93,33 @@ def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
 
 
 def test_what_was_never_read_is_told() -> None:
-    shelf = Shelf(error=Passing())
-    with pytest.raises(Passing):
+    shelf = CountingSource(error=TransientFailure())
+    with pytest.raises(TransientFailure):
         shelf.kept.get("a")
 
 
 def test_an_error_that_lasts_is_told_whatever_was_known() -> None:
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept.get("a")
-    shelf.error = Lasting()
+    shelf.error = PermanentFailure()
     shelf.clock.sleep(SECONDS * 2)
-    with pytest.raises(Lasting):
+    with pytest.raises(PermanentFailure):
         shelf.kept.get("a")
 
 
 def test_a_value_that_is_renewed_is_the_one_of_now_or_none() -> None:
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept.get("a")
     assert [shelf.kept.refresh("a"), shelf.kept.refresh("a"), shelf.kept.get("a")] == [2, 3, 3]
-    shelf.error = Passing()
-    with pytest.raises(Passing):
+    shelf.error = TransientFailure()
+    with pytest.raises(TransientFailure):
         shelf.kept.refresh("a")
     assert shelf.kept.get("a") == 3
 
 
-def limited(size: int = 2) -> Shelf:
+def limited(size: int = 2) -> CountingSource:
     """A shelf from which each name is read ``size`` times at once, then once in ``SECONDS``."""
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept.limit = TokenBucket(size, SECONDS, shelf.clock)
     return shelf
 
@@ -141,13 +143,13 @@ def test_one_name_does_not_use_up_the_readings_of_another() -> None:
 def test_a_reading_that_failed_counts_too() -> None:
     shelf = limited()
     shelf.kept.get("a")
-    shelf.error = Passing()
+    shelf.error = TransientFailure()
     for _ in range(10):
         assert shelf.kept.refresh_if_allowed("a") == 1
     assert len(shelf.readings) == 2
 
 
-@pytest.mark.parametrize("error", [Passing, Lasting])
+@pytest.mark.parametrize("error", [TransientFailure, PermanentFailure])
 def test_without_a_known_value_the_last_error_counts_until_a_reading_is_allowed(
     error: type[Exception],
 ) -> None:
@@ -165,21 +167,21 @@ def test_without_a_known_value_the_last_error_counts_until_a_reading_is_allowed(
 def test_a_value_that_is_gone_does_not_come_back_when_no_reading_is_allowed() -> None:
     shelf = limited()
     shelf.kept.get("a")
-    shelf.error = Lasting()
+    shelf.error = PermanentFailure()
     for _ in range(3):
-        with pytest.raises(Lasting):
+        with pytest.raises(PermanentFailure):
             shelf.kept.refresh_if_allowed("a")
-        with pytest.raises(Lasting):
+        with pytest.raises(PermanentFailure):
             shelf.kept.get("a")
 
 
 def test_a_known_value_stands_in_for_a_failed_reading_until_it_is_too_old() -> None:
-    shelf = Shelf()
+    shelf = CountingSource()
     shelf.kept.serves = 10 * SECONDS
     shelf.kept.get("a")
-    shelf.error = Passing()
+    shelf.error = TransientFailure()
     shelf.clock.sleep(10 * SECONDS - 0.1)
     assert shelf.kept.get("a") == 1
     shelf.clock.sleep(0.1)
-    with pytest.raises(Passing):
+    with pytest.raises(TransientFailure):
         shelf.kept.get("a")

@@ -15,30 +15,30 @@ import pytest
 from local.aws.delivery.asynchronous import AsyncInvocations
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.lambda_invocations import LambdaInvocations
-from local.aws.http_api.front import HttpFront
+from local.aws.http_api.front import HttpApiServer
 from local.aws.http_api.routes import HttpApi, Route
-from local.aws.http_server import Request
+from local.aws.http_server import HttpRequest
 from local.aws.metrics import Metrics
-from local.aws.runtime.fault_injector import Armory
+from local.aws.runtime.fault_injector import FaultInjector
 from local.aws.runtime.invoker import Invoker
-from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.outcomes import InvocationResult
 from local.aws.runtime.pool import Limits
 from local.aws.settings import EventSettings
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 
 SENT = 6
-REQUEST = Request("POST", "/", [], b"{}")
+REQUEST = HttpRequest("POST", "/", [], b"{}")
 
 
-class Busy:
+class SlowFunction:
     """A function that takes a second of ``clock``, and counts who is served beside it."""
 
     def __init__(self, at_once: int) -> None:
-        self.clock, self.most, self.arrivals = Clock(), 0, list[float]()
+        self.clock, self.most, self.arrivals = FakeClock(), 0, list[float]()
         self._serving, self._lock = 0, threading.Lock()
         self._full = threading.Barrier(at_once)
 
-    def serve(self, payload: bytes) -> Outcome:
+    def serve(self, payload: bytes) -> InvocationResult:
         with self._lock:
             self._serving += 1
             self.most = max(self.most, self._serving)
@@ -48,11 +48,11 @@ class Busy:
             self.arrivals.append(event.get("requestContext", {}).get("timeEpoch", 0) / 1000)
             self.clock.sleep(1.0)
             self._serving -= 1
-        return Outcome(b"{}", "id")
+        return InvocationResult(b"{}", "id")
 
 
-def through_api_gateway(busy: Busy, at_once: int, _folder: Path) -> Callable[[], int]:
-    front = HttpFront(
+def through_api_gateway(busy: SlowFunction, at_once: int, _folder: Path) -> Callable[[], int]:
+    front = HttpApiServer(
         region="eu-central-1",
         account="123456789012",
         apis={"api": HttpApi("api", [Route("POST", "/", "function", iam=False)])},
@@ -67,25 +67,27 @@ def through_api_gateway(busy: Busy, at_once: int, _folder: Path) -> Callable[[],
     return lambda: front(REQUEST).status
 
 
-class InTurn(Invoker):
+class SlowInvoker(Invoker):
     """Every function of it is the busy one."""
 
-    busy: Busy
+    busy: SlowFunction
 
     def invoke(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
-    ) -> Outcome:
+    ) -> InvocationResult:
         return self.busy.serve(payload)
 
 
-def invoker(busy: Busy, at_once: int, folder: Path) -> InTurn:
+def invoker(busy: SlowFunction, at_once: int, folder: Path) -> SlowInvoker:
     nothing: Any = None
-    made = InTurn(nothing, nothing, nothing, folder, Limits(tasks_at_once=at_once), Armory(), Metrics())
+    made = SlowInvoker(
+        nothing, nothing, nothing, folder, Limits(tasks_at_once=at_once), FaultInjector(), Metrics()
+    )
     made.busy = busy
     return made
 
 
-def through_the_lambda_api(busy: Busy, at_once: int, folder: Path) -> Callable[[], int]:
+def through_the_lambda_api(busy: SlowFunction, at_once: int, folder: Path) -> Callable[[], int]:
     functions: Any = SimpleNamespace(resolve=lambda *_: SimpleNamespace(version="1"))
     events: Any = None
     layer = LambdaInvocations(functions, invoker(busy, at_once, folder), events)
@@ -93,7 +95,7 @@ def through_the_lambda_api(busy: Busy, at_once: int, folder: Path) -> Callable[[
     return lambda: layer(call, REQUEST, lambda: pytest.fail("nobody else invokes")).status
 
 
-def through_the_queue_of_events(busy: Busy, at_once: int, folder: Path) -> Callable[[], int]:
+def through_the_queue_of_events(busy: SlowFunction, at_once: int, folder: Path) -> Callable[[], int]:
     settings = SimpleNamespace(on_success_arn=None)
     functions: Any = SimpleNamespace(resolve=lambda *_: None, async_settings=lambda *_: settings)
     later: Any = SimpleNamespace(after=lambda _, act: act())
@@ -112,9 +114,9 @@ def through_the_queue_of_events(busy: Busy, at_once: int, folder: Path) -> Calla
 )
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_no_more_are_served_at_once_and_all_are_served(
-    ways_in: Callable[[Busy, int, Path], Callable[[], int]], at_once: int, tmp_path: Path
+    ways_in: Callable[[SlowFunction, int, Path], Callable[[], int]], at_once: int, tmp_path: Path
 ) -> None:
-    busy = Busy(at_once)
+    busy = SlowFunction(at_once)
     send = ways_in(busy, at_once, tmp_path)
     with ThreadPoolExecutor(SENT) as pool:
         assert [one.result(20) for one in [pool.submit(send) for _ in range(SENT)]] == [200] * SENT
@@ -122,7 +124,7 @@ def test_no_more_are_served_at_once_and_all_are_served(
 
 
 def test_a_request_arrives_when_it_is_let_in(tmp_path: Path) -> None:
-    busy = Busy(1)
+    busy = SlowFunction(1)
     send, begun = through_api_gateway(busy, 1, tmp_path), busy.clock()
     with ThreadPoolExecutor(SENT) as pool:
         for one in [pool.submit(send) for _ in range(SENT)]:

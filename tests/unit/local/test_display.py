@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local.display import Durations, Show, StepLine, end_line, step_lines, summary_of
+from local.display import Durations, RunDisplay, StepLine, end_line, step_lines, summary_of
 
 RUN_ID = "order-to-cash-20261128T113115Z-fa584036"
 
@@ -65,7 +65,7 @@ LINES = [
 
 
 def live(width: int) -> list[str]:
-    return printed(lambda console: Show(console, "webhook")._picture(run(), LINES), width)
+    return printed(lambda console: RunDisplay(console, "webhook")._picture(run(), LINES), width)
 
 
 def test_a_wide_terminal_shows_the_steps_with_bars() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from local.faults.case import Expected
+from local.faults.case import ExpectedOutcome
 from local.faults.catalogue import all_cases
-from local.faults.concurrency import FEW, LATE_SECONDS, TICK_SECONDS, Pace
+from local.faults.concurrency import FEW, LATE_SECONDS, TICK_SECONDS, CaseConcurrency
 from local.faults.invariants import _expectation, _whole_record
 from local.faults.leaks import found, unseen
-from local.faults.report import Columns, Result
+from local.faults.report import CaseResult, Columns
 
 
 @dataclass
@@ -35,7 +35,7 @@ def test_every_case_has_a_name_of_its_own_and_somewhere_to_happen() -> None:
 
 def test_a_machine_that_does_not_keep_up_begins_no_further_case() -> None:
     clock = LateClock(late=LATE_SECONDS * 2)
-    pace = Pace(clock, clock.sleep)
+    pace = CaseConcurrency(clock, clock.sleep)
     for _ in range(50):
         pace.tick()
     assert clock.now > 50 * TICK_SECONDS
@@ -62,9 +62,13 @@ def test_a_machine_that_does_not_keep_up_begins_no_further_case() -> None:
 
 
 def test_what_was_really_started_and_how_runs_ended_must_be_as_expected() -> None:
-    wanted = Expected(("FAILED JobFailed",), 1, 0)
+    wanted = ExpectedOutcome(("FAILED JobFailed",), 1, 0)
     assert list(_expectation(wanted, wanted)) == []
-    for other in (Expected(("SUCCEEDED",), 1, 0), Expected(wanted.runs, 2, 0), Expected(wanted.runs, 1, 1)):
+    for other in (
+        ExpectedOutcome(("SUCCEEDED",), 1, 0),
+        ExpectedOutcome(wanted.runs, 2, 0),
+        ExpectedOutcome(wanted.runs, 1, 1),
+    ):
         assert list(_expectation(wanted, other)) == ["expected FAILED JobFailed; 1 execution, 0 loads"]
 
 
@@ -87,5 +91,5 @@ def test_a_secret_is_found_wherever_it_stands_and_a_place_that_was_not_read_is_t
 
 def test_a_line_tells_the_fault_the_expected_and_the_got() -> None:
     columns = Columns.of(["short", "a longer name"], ["ok", "expected"])
-    line = columns.line(Result("short", "ok", "not ok", 1.25, ("why",)))
+    line = columns.line(CaseResult("short", "ok", "not ok", 1.25, ("why",)))
     assert line == "FAILED short         · ok       · not ok (1.2 s)\n       - why"

@@ -9,7 +9,7 @@ import pytest
 from local.aws.runtime.faults import _answered, _counted, _Fault
 
 
-class Arms:
+class FaultRecorder:
     """One fault, and the moments at which it struck."""
 
     def __init__(self, moment: str, monkeypatch: pytest.MonkeyPatch, call: int = 1) -> None:
@@ -21,7 +21,7 @@ class Arms:
         return self._fault
 
 
-class Connection:
+class ScriptedConnection:
     """``answers``: what comes of one call after the other."""
 
     def __init__(self, *answers: Exception | None) -> None:
@@ -30,7 +30,7 @@ class Connection:
     def call(self, arms: Any) -> None:
         self._fault_line = "POST http://127.0.0.1 UpdateItem"
         _counted(lambda _: None, arms)(self)
-        _answered(Connection._answer, arms)(self)
+        _answered(ScriptedConnection._answer, arms)(self)
 
     def _answer(self) -> None:
         if error := next(self.answers):
@@ -41,7 +41,7 @@ class Connection:
 def test_after_a_call_means_after_its_answer_on_whichever_try_it_came(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arms, connection = Arms("after", monkeypatch), Connection(error, None, None)
+    arms, connection = FaultRecorder("after", monkeypatch), ScriptedConnection(error, None, None)
     with pytest.raises(type(error)):
         connection.call(arms)
     assert arms.struck == []
@@ -52,7 +52,10 @@ def test_after_a_call_means_after_its_answer_on_whichever_try_it_came(
 
 @pytest.mark.parametrize("moment", ["before", "sent", "after"])
 def test_a_call_that_is_sent_again_counts_once(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    arms, connection = Arms(moment, monkeypatch, call=2), Connection(TimeoutError("timed out"), None, None)
+    arms, connection = (
+        FaultRecorder(moment, monkeypatch, call=2),
+        ScriptedConnection(TimeoutError("timed out"), None, None),
+    )
     with pytest.raises(TimeoutError):
         connection.call(arms)
     connection.call(arms)
@@ -65,7 +68,7 @@ def test_a_call_that_is_sent_again_counts_once(moment: str, monkeypatch: pytest.
 def test_what_strikes_before_the_answer_strikes_on_the_first_try(
     moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arms, connection = Arms(moment, monkeypatch), Connection(TimeoutError("timed out"), None)
+    arms, connection = FaultRecorder(moment, monkeypatch), ScriptedConnection(TimeoutError("timed out"), None)
     with pytest.raises(TimeoutError):
         connection.call(arms)
     connection.call(arms)

@@ -96,7 +96,7 @@ def test_a_time_zone_that_does_not_exist_is_named() -> None:
 
 
 @dataclass
-class Stack:
+class TwoScheduleStack:
     """Two schedules are due; the one that is named ``broken`` cannot start its target."""
 
     fired: list[tuple[str, str | None, datetime | None]] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Stack:
 
 
 def test_every_schedule_that_is_due_is_fired_for_its_minute() -> None:
-    stack = Stack()
+    stack = TwoScheduleStack()
     assert list(fire_due(stack, SUNDAY)) == [
         "03:00 UTC: the schedule broken could not start its target: not allowed",
         "03:00 UTC: the schedule nightly fired",

@@ -15,7 +15,7 @@ from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.table import Table
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB
 from tests.template import documents
 
@@ -60,7 +60,7 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
     return shown | ({"reasons": reasons} if reasons else {})
 
 
-class Both:
+class ComparedClients:
     """``calls``: the operations asked for; ``requests``: with what."""
 
     def __init__(self, moto: Any) -> None:
@@ -88,7 +88,7 @@ class Both:
         return answers[0]
 
 
-def table_of(client: Any, name: str, clock: Clock) -> Table:
+def table_of(client: Any, name: str, clock: FakeClock) -> Table:
     """The table over a client; its pauses move the clock."""
     return Table(cast("Any", client), name, Random(1), clock.sleep)  # noqa: S311
 

@@ -22,7 +22,7 @@ from tests.unit.runs.compared_clients import claim, create_table
 THREADS = 12
 
 
-class Slow:
+class OvertakenClient:
     """A client for threads: one call at a time, and each call may be overtaken before it begins."""
 
     def __init__(self, client: Any) -> None:
@@ -60,7 +60,7 @@ def at_once(work: Callable[[int], None]) -> None:
 @pytest.fixture(params=["fake", "moto"])
 def threads_table(request: pytest.FixtureRequest, moto: Any) -> Table:
     client = FakeDynamoDB() if request.param == "fake" else moto
-    return Table(cast("Any", Slow(client)), create_table(moto), Random(1))  # noqa: S311
+    return Table(cast("Any", OvertakenClient(client)), create_table(moto), Random(1))  # noqa: S311
 
 
 def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: Table) -> None:

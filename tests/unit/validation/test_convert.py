@@ -19,7 +19,7 @@ class Colour(StrEnum):
     BLUE = "blue"
 
 
-class Even(ValidatedType):
+class EvenNumber(ValidatedType):
     @classmethod
     def checked(cls, text: str) -> str:
         if len(text) % 2:
@@ -27,7 +27,7 @@ class Even(ValidatedType):
         return text.lower()
 
 
-class Inner(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class InnerDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     low: int = 0
     high: int = 9
 
@@ -41,15 +41,15 @@ class Inner(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Words = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1, max_length=2)]
 
 
-class Outer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class OuterDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     flag: bool
     number: Annotated[int, Meta(ge=1, le=9)] = 1
-    even: Even | None = None
+    even: EvenNumber | None = None
     colour: Colour = Colour.RED
     word: Annotated[str, Meta(max_length=3)] = ""
-    inner: Inner = Inner()
-    several: Annotated[tuple[Inner | Words, ...], Meta(max_length=3)] = ()
-    either: Words | Literal["all"] | Inner | None = None
+    inner: InnerDocument = InnerDocument()
+    several: Annotated[tuple[InnerDocument | Words, ...], Meta(max_length=3)] = ()
+    either: Words | Literal["all"] | InnerDocument | None = None
     values: dict[str, str | int] = {}
     anything: Any = None
     given: Literal["a", "b"] | UnsetType = field(default=UNSET, name="maybe")
@@ -63,27 +63,29 @@ class Rejected(Exception):
 
 def problems(document: object) -> list[Problem]:
     with pytest.raises(Rejected) as refusal:
-        convert(Outer, document, Rejected)
+        convert(OuterDocument, document, Rejected)
     assert refusal.value.__context__ is None
     return refusal.value.problems
 
 
 def test_a_document_that_fits_becomes_the_model() -> None:
     several = [{"low": 1}, ["x", "y"]]
-    made = convert(Outer, {"flag": True, "even": "ABCD", "several": several, "maybe": "b"}, Rejected)
-    assert made == Outer(flag=True, even=Even("abcd"), several=(Inner(low=1), ("x", "y")), given="b")
-    assert isinstance(made.even, Even)
+    made = convert(OuterDocument, {"flag": True, "even": "ABCD", "several": several, "maybe": "b"}, Rejected)
+    assert made == OuterDocument(
+        flag=True, even=EvenNumber("abcd"), several=(InnerDocument(low=1), ("x", "y")), given="b"
+    )
+    assert isinstance(made.even, EvenNumber)
 
 
 def test_the_text_of_a_model_is_read_back_as_the_same() -> None:
-    made = convert(Outer, {"flag": False, "even": "ab", "inner": {"low": 3}, "maybe": "a"}, Rejected)
+    made = convert(OuterDocument, {"flag": False, "even": "ab", "inner": {"low": 3}, "maybe": "a"}, Rejected)
     assert json.loads(to_json(made)) == {
         "flag": False,
         "even": "ab",
         "inner": {"low": 3, "high": 9},
         "maybe": "a",
     }
-    assert convert(Outer, json.loads(to_json(made)), Rejected) == made
+    assert convert(OuterDocument, json.loads(to_json(made)), Rejected) == made
 
 
 def test_everything_is_told_at_once_in_the_order_of_the_model() -> None:
@@ -168,5 +170,5 @@ def test_what_is_no_object_is_told_of_the_whole(document: object) -> None:
 
 def test_a_description_takes_the_place_of_the_type() -> None:
     assert expected(Annotated[str, Meta(description="a name")] | None) == "expected a name"
-    assert expected(Literal["a", "b"] | Inner | None) == 'expected "a", "b" or a JSON object'
+    assert expected(Literal["a", "b"] | InnerDocument | None) == 'expected "a", "b" or a JSON object'
     assert expected(str | int | bool) == "expected a text, a whole number or true or false"

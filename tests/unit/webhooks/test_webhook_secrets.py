@@ -18,7 +18,7 @@ from celonis_refresh.aws.webhook_secrets import (
     SERVE_SECONDS,
     webhook_secrets,
 )
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.template import pages
 
 OLD, NEW = ("old",), ("new",)
@@ -30,10 +30,10 @@ ROUNDING = 0.01
 
 
 @dataclass
-class Vault:
+class FakeSecretsManager:
     """Secrets Manager, one process of the trigger, and what both saw."""
 
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     value: tuple[str, ...] = OLD
     error: Exception | None = None
     readings: list[float] = field(default_factory=list)
@@ -68,11 +68,11 @@ class Vault:
 
 
 @pytest.fixture
-def vault() -> Vault:
-    return Vault()
+def vault() -> FakeSecretsManager:
+    return FakeSecretsManager()
 
 
-def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(vault: Vault) -> None:
+def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(vault: FakeSecretsManager) -> None:
     """A sender such as GitHub does not send again what was refused."""
     assert vault.accepts(OLD)
     vault.stranger()
@@ -82,7 +82,9 @@ def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(vault: Vault) -
 
 
 @pytest.mark.parametrize("flooded", [0.0, 1.0, 59.0, 3600.0])
-def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(vault: Vault, flooded: float) -> None:
+def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(
+    vault: FakeSecretsManager, flooded: float
+) -> None:
     assert vault.accepts(OLD)
     vault.flood(flooded)
     vault.value = NEW
@@ -91,7 +93,7 @@ def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(vault: Vau
     assert READ_SECONDS < ROTATION_SECONDS
 
 
-def test_a_flood_costs_few_readings(vault: Vault) -> None:
+def test_a_flood_costs_few_readings(vault: FakeSecretsManager) -> None:
     vault.flood(10 * MINUTE, every=0.05)
     assert READS_AT_ONCE < vault.most_in_a_minute() < READS_A_MINUTE
 
@@ -101,7 +103,7 @@ def test_a_flood_costs_few_readings(vault: Vault) -> None:
 )
 @pytest.mark.parametrize("known", [True, False])
 def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
-    vault: Vault, error: Exception, known: bool
+    vault: FakeSecretsManager, error: Exception, known: bool
 ) -> None:
     if known:
         assert vault.accepts(OLD)
@@ -120,7 +122,7 @@ def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
     )
 )
 def test_no_order_of_events_costs_more_or_delays_a_rotation(events: list[tuple[float, str]]) -> None:
-    vault = Vault()
+    vault = FakeSecretsManager()
     rotated_at, repaired_at = vault.clock(), vault.clock()
     for pause, event in events:
         vault.clock.sleep(pause)
@@ -138,7 +140,7 @@ def test_no_order_of_events_costs_more_or_delays_a_rotation(events: list[tuple[f
         assert vault.most_in_a_minute() < READS_A_MINUTE
 
 
-def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(vault: Vault) -> None:
+def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(vault: FakeSecretsManager) -> None:
     assert vault.accepts(OLD)
     vault.value = NEW
     vault.clock.sleep(KEEP_SECONDS - 0.1)
@@ -147,14 +149,14 @@ def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(vault: Vault) 
     assert not vault.accepts(OLD)
 
 
-def test_a_removed_secret_is_refused_at_once_where_the_new_one_was_seen(vault: Vault) -> None:
+def test_a_removed_secret_is_refused_at_once_where_the_new_one_was_seen(vault: FakeSecretsManager) -> None:
     assert vault.accepts(OLD)
     vault.value = NEW
     assert vault.accepts(NEW)
     assert not vault.accepts(OLD)
 
 
-def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(vault: Vault) -> None:
+def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(vault: FakeSecretsManager) -> None:
     assert vault.accepts(OLD)
     vault.error = WebhookSecretUnreadable("a secret", "does not exist")
     vault.clock.sleep(KEEP_SECONDS)
@@ -163,7 +165,7 @@ def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(vault:
 
 
 def test_while_secrets_manager_cannot_be_read_a_removed_secret_counts_for_a_quarter_of_an_hour(
-    vault: Vault,
+    vault: FakeSecretsManager,
 ) -> None:
     """To refuse the sender's events meanwhile would lose those that are not sent again."""
     assert vault.accepts(OLD)
@@ -178,7 +180,7 @@ def test_while_secrets_manager_cannot_be_read_a_removed_secret_counts_for_a_quar
     assert vault.accepts(OLD)
 
 
-def test_one_secret_does_not_use_up_the_readings_of_another(vault: Vault) -> None:
+def test_one_secret_does_not_use_up_the_readings_of_another(vault: FakeSecretsManager) -> None:
     for _ in range(2 * READS_AT_ONCE):
         vault.stranger()
     before = len(vault.readings)
@@ -187,7 +189,7 @@ def test_one_secret_does_not_use_up_the_readings_of_another(vault: Vault) -> Non
 
 
 def test_a_bucket_gives_what_it_has_and_then_one_at_a_time() -> None:
-    clock = Clock()
+    clock = FakeClock()
     bucket = TokenBucket(3, 4.0, clock)
     assert [bucket.take("a") for _ in range(5)] == [True] * 3 + [False] * 2
     clock.sleep(4.0)
@@ -197,7 +199,7 @@ def test_a_bucket_gives_what_it_has_and_then_one_at_a_time() -> None:
 
 
 def test_a_clock_that_is_set_back_costs_no_more_than_an_empty_bucket() -> None:
-    clock = Clock()
+    clock = FakeClock()
     bucket = TokenBucket(3, 4.0, clock)
     assert bucket.take("a")
     clock.sleep(-3600.0)

@@ -20,7 +20,7 @@ CLOSE_SECONDS = 117.0
 
 
 @dataclass
-class Exit:
+class CloseHarness:
     """One open run, its execution, and what closes it. ``notices``: subject, text and facts of each."""
 
     definition: Definition = field(default_factory=job_definition)

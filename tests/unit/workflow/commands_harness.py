@@ -18,7 +18,7 @@ from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.service import RUN
 from tests.fakes.wiring import reconciling_over, steering_over
-from tests.unit.workflow.close_harness import Exit
+from tests.unit.workflow.close_harness import CloseHarness
 
 ROUND_SECONDS = 237.0
 """What a round of reconcile has, less what its answer needs."""
@@ -26,7 +26,7 @@ CALLER = "arn:aws:iam::123456789012:user/ann"
 
 
 @dataclass
-class Desk(Exit):
+class CommandsHarness(CloseHarness):
     """``definitions``: what the pipelines are defined as today; the open run is of "otc"."""
 
     definitions: dict[str, Definition] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.webhook import Reply, WebhookHandler
 from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
-from tests.fakes.aws import Asked, Failure, Wire
+from tests.fakes.aws import AwsAttempt, AwsFailure, FakeAws
 from tests.fakes.service import JOB, POOL, ServiceHarness
 from tests.unit.workflow.webhook_harness import FUNCTION_SECONDS, SECRET, WebhookHarness
 
@@ -42,10 +42,10 @@ LONG = 60.0
 
 
 @dataclass
-class Trigger:
+class TriggerOverAws:
     """The way of a webhook over real clients of botocore; its time is that of the fakes."""
 
-    wire: Wire = field(default_factory=Wire)
+    wire: FakeAws = field(default_factory=FakeAws)
 
     def __post_init__(self) -> None:
         wire = self.wire
@@ -104,12 +104,12 @@ class Trigger:
         return self.wire.clock() - self.arrived
 
     @property
-    def claims(self) -> list[Asked]:
+    def claims(self) -> list[AwsAttempt]:
         """The transactions that claim a pipeline."""
         return [asked for asked in self.wire.of(CLAIM) if len(asked.body["TransactItems"]) > 2]
 
     @property
-    def notes(self) -> list[Asked]:
+    def notes(self) -> list[AwsAttempt]:
         """The transactions that write the baseline of a start, with what it requires."""
         return [asked for asked in self.wire.of(CLAIM) if len(asked.body["TransactItems"]) == 2]
 
@@ -122,19 +122,19 @@ class Trigger:
 
 
 @pytest.fixture
-def trigger(monkeypatch: pytest.MonkeyPatch) -> Trigger:
-    trigger = Trigger()
+def trigger(monkeypatch: pytest.MonkeyPatch) -> TriggerOverAws:
+    trigger = TriggerOverAws()
     monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=trigger.wire.clock.sleep))
     return trigger
 
 
-def test_a_webhook_asks_aws_six_things_once(trigger: Trigger) -> None:
+def test_a_webhook_asks_aws_six_things_once(trigger: TriggerOverAws) -> None:
     assert trigger.arrive().status == 202
     assert trigger.operations == ACCEPTED
 
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "GetParameter", CLAIM, "StartExecution"])
-def test_a_call_that_hangs_is_abandoned_and_tried_once_more(trigger: Trigger, operation: str) -> None:
+def test_a_call_that_hangs_is_abandoned_and_tried_once_more(trigger: TriggerOverAws, operation: str) -> None:
     trigger.wire.takes[operation] = [LONG]
     assert trigger.arrive().status == 202
     first, again, *_ = trigger.wire.of(operation)
@@ -146,7 +146,9 @@ def test_a_call_that_hangs_is_abandoned_and_tried_once_more(trigger: Trigger, op
     assert trigger.started() <= 1
 
 
-def test_a_claim_that_was_written_and_not_answered_is_accepted_with_the_same_token(trigger: Trigger) -> None:
+def test_a_claim_that_was_written_and_not_answered_is_accepted_with_the_same_token(
+    trigger: TriggerOverAws,
+) -> None:
     trigger.wire.takes[CLAIM] = [LONG]
     reply = trigger.arrive()
     assert (reply.status, reply.body["runs"][0]["status"]) == (202, "started")
@@ -157,7 +159,9 @@ def test_a_claim_that_was_written_and_not_answered_is_accepted_with_the_same_tok
     assert trigger.runs() == trigger.wire.started == ["otc-1"]
 
 
-def test_a_claim_that_is_never_answered_is_found_when_the_delivery_comes_again(trigger: Trigger) -> None:
+def test_a_claim_that_is_never_answered_is_found_when_the_delivery_comes_again(
+    trigger: TriggerOverAws,
+) -> None:
     trigger.wire.takes[CLAIM] = [LONG] * TIMEOUTS.attempts
     with pytest.raises(TableBusy):
         trigger.arrive()
@@ -169,7 +173,7 @@ def test_a_claim_that_is_never_answered_is_found_when_the_delivery_comes_again(t
     assert trigger.runs() == trigger.wire.started == ["otc-1"]
 
 
-def test_a_secret_that_does_not_come_is_answered_in_time(trigger: Trigger) -> None:
+def test_a_secret_that_does_not_come_is_answered_in_time(trigger: TriggerOverAws) -> None:
     trigger.wire.takes["GetSecretValue"] = [LONG] * 3
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
@@ -178,7 +182,7 @@ def test_a_secret_that_does_not_come_is_answered_in_time(trigger: Trigger) -> No
     assert CLAIM not in trigger.operations
 
 
-def test_a_note_that_was_written_and_not_answered_is_no_reason_not_to_start(trigger: Trigger) -> None:
+def test_a_note_that_was_written_and_not_answered_is_no_reason_not_to_start(trigger: TriggerOverAws) -> None:
     """Sent again, it has the same token."""
     trigger.wire.takes[CLAIM] = [trigger.wire.usually, TIMEOUTS.read + 0.01]
     assert trigger.arrive().status == 202
@@ -188,7 +192,7 @@ def test_a_note_that_was_written_and_not_answered_is_no_reason_not_to_start(trig
     assert trigger.wire.started == ["otc-1"]
 
 
-def test_a_note_that_is_never_answered_leaves_the_start_to_the_state_machine(trigger: Trigger) -> None:
+def test_a_note_that_is_never_answered_leaves_the_start_to_the_state_machine(trigger: TriggerOverAws) -> None:
     trigger.wire.takes[CLAIM] = [trigger.wire.usually, *[LONG] * 4]
     assert trigger.arrive().status == 202
     assert len(trigger.notes) > 1
@@ -196,35 +200,35 @@ def test_a_note_that_is_never_answered_leaves_the_start_to_the_state_machine(tri
     assert trigger.wire.started == ["otc-1"]
 
 
-def test_an_execution_that_cannot_be_started_in_time_is_started_by_reconcile(trigger: Trigger) -> None:
+def test_an_execution_that_cannot_be_started_in_time_is_started_by_reconcile(trigger: TriggerOverAws) -> None:
     trigger.wire.takes["StartExecution"] = [LONG] * TIMEOUTS.attempts
     assert trigger.arrive().status == 202
     assert trigger.took < MAX_SECONDS
     assert trigger.runs() == ["otc-1"]
 
 
-def test_a_throttled_read_is_tried_once_more(trigger: Trigger) -> None:
-    trigger.wire.failures["GetSecretValue"] = [Failure("ThrottlingException")]
+def test_a_throttled_read_is_tried_once_more(trigger: TriggerOverAws) -> None:
+    trigger.wire.failures["GetSecretValue"] = [AwsFailure("ThrottlingException")]
     assert trigger.arrive().status == 202
     assert len(trigger.wire.of("GetSecretValue")) == 2
 
 
-def test_a_read_that_fails_is_given_up_after_the_second_attempt(trigger: Trigger) -> None:
-    trigger.wire.failures["GetParameter"] = [Failure("InternalServerError", 500)] * 9
+def test_a_read_that_fails_is_given_up_after_the_second_attempt(trigger: TriggerOverAws) -> None:
+    trigger.wire.failures["GetParameter"] = [AwsFailure("InternalServerError", 500)] * 9
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
     assert len(trigger.wire.failures["GetParameter"]) == 9 - TIMEOUTS.attempts
 
 
-def test_what_is_refused_for_good_is_not_asked_for_again(trigger: Trigger) -> None:
-    trigger.wire.failures["GetSecretValue"] = [Failure("ResourceNotFoundException")] * 9
+def test_what_is_refused_for_good_is_not_asked_for_again(trigger: TriggerOverAws) -> None:
+    trigger.wire.failures["GetSecretValue"] = [AwsFailure("ResourceNotFoundException")] * 9
     with pytest.raises(Exception, match="does not exist"):
         trigger.arrive()
     assert len(trigger.wire.of("GetSecretValue")) == 1
 
 
 def test_a_parameter_store_that_does_not_answer_delays_one_delivery_in_five_seconds(
-    trigger: Trigger,
+    trigger: TriggerOverAws,
 ) -> None:
     assert trigger.arrive().status == 202
     trigger.wire.clock.sleep(DEFINITION_SECONDS)

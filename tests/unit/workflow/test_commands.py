@@ -15,17 +15,17 @@ from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from celonis_refresh.workflow.commands import RunInline, RunOpen, RunSuperseded
 from tests.fakes.dynamodb import client_error
 from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition
-from tests.unit.workflow.commands_harness import CALLER, Desk
+from tests.unit.workflow.commands_harness import CALLER, CommandsHarness
 
 TWO_JOBS = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}], loads=[{"data_model": "model-a"}])
 
 
-def cancelled(desk: Desk, run_id: str = RUN, *, drop: bool = False) -> dict[str, Any]:
+def cancelled(desk: CommandsHarness, run_id: str = RUN, *, drop: bool = False) -> dict[str, Any]:
     return desk.steering.cancel(run_id, CALLER, desk.bench.deadline(), drop_pending=drop)
 
 
 def test_a_cancel_stops_the_execution_and_says_by_whom() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     assert cancelled(desk) == {"run_id": RUN, "status": "cancelling"}
     execution = desk.executions.known[RUN]
     assert (execution.status, execution.error) == ("ABORTED", "Canceled")
@@ -36,7 +36,7 @@ def test_a_cancel_stops_the_execution_and_says_by_whom() -> None:
 
 
 def test_a_run_whose_execution_never_began_can_be_cancelled() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.executions.known.clear()
     cancelled(desk)
     assert desk.executions.known[RUN].status == "ABORTED"
@@ -44,7 +44,7 @@ def test_a_run_whose_execution_never_began_can_be_cancelled() -> None:
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     reported = cancelled(desk, drop=drop)
     assert ("dropped" in reported) == drop
@@ -57,7 +57,7 @@ def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None
 
 def test_what_was_given_up_without_an_answer_is_told_all_the_same() -> None:
     """Sent again, the write is refused by its own first try."""
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     desk.bench.dynamodb.lose_answer("UpdateItem")
     assert cancelled(desk, drop=True)["dropped"]["run_id"] == "otc-2"
@@ -65,11 +65,11 @@ def test_what_was_given_up_without_an_answer_is_told_all_the_same() -> None:
 
 
 def test_nothing_is_dropped_where_nothing_waits() -> None:
-    assert "dropped" not in cancelled(Desk(), drop=True)
+    assert "dropped" not in cancelled(CommandsHarness(), drop=True)
 
 
 def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     desk.bench.dynamodb.meanwhile("UpdateItem", lambda: desk.start(mode="FULL"))
     with pytest.raises(TableBusy):
@@ -78,7 +78,7 @@ def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
     assert cancelled(desk, drop=True)["dropped"]["options"]["mode"] == "FULL"
 
 
-def behind_a_pause(desk: Desk) -> str:
+def behind_a_pause(desk: CommandsHarness) -> str:
     """The id of what waits in a free slot until the pause is lifted."""
     desk.end("SUCCEEDED")
     desk.definitions["otc"] = job_definition(paused=True)
@@ -86,7 +86,7 @@ def behind_a_pause(desk: Desk) -> str:
 
 
 def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     run_id = desk.start(mode="FULL")["runs"][0]["run_id"]
     shown = desk.requests.show(run_id)
     assert (shown["run_id"], shown["pipeline"], shown["status"]) == (run_id, "otc", "WAITING")
@@ -96,28 +96,28 @@ def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
 
 
 def test_a_run_that_waits_for_the_end_of_a_pause_stands_behind_none() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     shown = desk.requests.show(behind_a_pause(desk))
     assert (shown["status"], shown["waiting_for_run"]) == ("WAITING", None)
 
 
 @pytest.mark.parametrize("run_id", ["none", "otc-7", "otc", "no name-20260101T000000Z-00000000", "x" * 3000])
 def test_what_neither_began_nor_waits_is_no_run(run_id: str) -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     with pytest.raises(RunNotFound):
         desk.requests.show(run_id)
 
 
 def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     desk.bench.dynamodb.meanwhile("GetItem", lambda: desk.end("SUCCEEDED"), key="slot#otc")
     assert desk.requests.show("otc-2")["status"] == "OPENING"
 
 
 def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     reported = cancelled(desk, "otc-2")
     assert (reported["run_id"], reported["status"]) == ("otc-2", "dropped")
@@ -132,7 +132,7 @@ def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> 
 def test_the_log_tells_by_whom_what_waited_was_given_up(
     *, behind: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     waiting = desk.start(reason="because")["runs"][0]["run_id"]
     (reason,) = desk.requests.show(waiting)["options"]["reasons"]
     cancelled(desk, RUN if behind else waiting, drop=behind)
@@ -142,7 +142,7 @@ def test_the_log_tells_by_whom_what_waited_was_given_up(
 
 
 def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     run_id = behind_a_pause(desk)
     assert cancelled(desk, run_id)["options"]["mode"] == "FULL"
     desk.definitions["otc"] = job_definition()
@@ -152,7 +152,7 @@ def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
 
 
 def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     desk.bench.dynamodb.meanwhile("UpdateItem", lambda: desk.end("SUCCEEDED"))
     with pytest.raises(TableBusy):
@@ -161,14 +161,14 @@ def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None
 
 
 def test_a_run_that_waits_is_not_retried() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.join("otc-2")
     with pytest.raises(RunOpen, match="WAITING"):
         desk.retry("otc-2")
 
 
 def test_only_a_run_that_is_open_can_be_cancelled() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     with pytest.raises(RunNotFound):
         cancelled(desk, "none")
     desk.fail()
@@ -177,7 +177,7 @@ def test_only_a_run_that_is_open_can_be_cancelled() -> None:
 
 
 def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today() -> None:
-    desk = Desk(definition=TWO_JOBS)
+    desk = CommandsHarness(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()
     records.save_step(records.get(RUN), "job-0", desk.done(), deadline)
     desk.fail()
@@ -193,7 +193,9 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
 
 def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
     uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
-    desk = Desk(definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}]))
+    desk = CommandsHarness(
+        definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}])
+    )
     records, deadline = desk.bench.records, desk.bench.deadline()
     records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
     desk.fail()
@@ -202,7 +204,7 @@ def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
 
 
 def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
-    desk = Desk(definition=TWO_JOBS)
+    desk = CommandsHarness(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()
     done = desk.done()
     records.save_step(records.get(RUN), "job-0", done, deadline)
@@ -216,7 +218,7 @@ def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
 
 
 def test_a_retry_keeps_the_options_and_tells_whose_it_is() -> None:
-    desk = Desk(definition=job_definition(loads=[{"data_model": MODEL}]))
+    desk = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
     desk.fail()
     wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]
     desk.fail(wanted)
@@ -227,7 +229,7 @@ def test_a_retry_keeps_the_options_and_tells_whose_it_is() -> None:
 
 
 def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> None:
-    desk = Desk(definition=job_definition(loads=[{"data_model": MODEL}]))
+    desk = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
     wanted = [desk.start(tables=[name])["runs"][0]["run_id"] for name in ("NO_SUCH", "ORDERS")]
     desk.fail()
     desk.fail(wanted[0])
@@ -236,7 +238,7 @@ def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> 
 
 
 def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.fail()
     (run,) = desk.retry()["runs"]
     again = {"retry_of": RUN, "runs": [{**run, "status": "duplicate"}], "duplicate": True}
@@ -248,7 +250,7 @@ def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> N
 
 
 def test_asked_again_a_retry_finishes_what_a_crash_left_undone() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.fail()
 
     def fails(name: str, when: str) -> None:
@@ -263,7 +265,7 @@ def test_asked_again_a_retry_finishes_what_a_crash_left_undone() -> None:
 
 
 def test_a_run_that_is_open_or_succeeded_or_unknown_cannot_be_retried() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     with pytest.raises(RunOpen):
         desk.retry()
     with pytest.raises(RunNotFound):
@@ -275,7 +277,7 @@ def test_a_run_that_is_open_or_succeeded_or_unknown_cannot_be_retried() -> None:
 
 def test_a_run_of_an_inline_definition_is_not_retried_as_the_pipeline_of_its_name() -> None:
     inline = {"name": "otc", "data_pool": POOL, "jobs": [{"job": JOB}]}
-    desk = Desk(definition=parse_inline(inline))
+    desk = CommandsHarness(definition=parse_inline(inline))
     desk.fail()
     desk.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}])
     desk.executions.asked.clear()
@@ -286,7 +288,7 @@ def test_a_run_of_an_inline_definition_is_not_retried_as_the_pipeline_of_its_nam
 
 
 def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.fail()
     desk.bench.clock.sleep(60)
     later = desk.start()["runs"][0]["run_id"]
@@ -296,9 +298,9 @@ def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
     assert reported.value.later == later
 
 
-def half_done(definition: Definition = TWO_JOBS) -> Desk:
+def half_done(definition: Definition = TWO_JOBS) -> CommandsHarness:
     """A run whose first job succeeded and that failed then."""
-    desk = Desk(definition=definition)
+    desk = CommandsHarness(definition=definition)
     for job in (JOB, "job-b"):
         desk.bench.job(job).before(6000.0)
     assert desk.bench.go("job-0") == "SUCCEEDED"
@@ -307,7 +309,7 @@ def half_done(definition: Definition = TWO_JOBS) -> Desk:
     return desk
 
 
-def fails_later(desk: Desk, *, started: bool = True, pipeline: str = "otc") -> str:
+def fails_later(desk: CommandsHarness, *, started: bool = True, pipeline: str = "otc") -> str:
     """A later run that starts its first job, which fails, or fails before it starts anything."""
     bench = desk.bench
     run_id = str(desk.start(pipeline, mode="FULL")["runs"][0]["run_id"])
@@ -322,7 +324,7 @@ def fails_later(desk: Desk, *, started: bool = True, pipeline: str = "otc") -> s
     return run_id
 
 
-def skipped(desk: Desk, run_id: str) -> tuple[str, ...]:
+def skipped(desk: CommandsHarness, run_id: str) -> tuple[str, ...]:
     return tuple(desk.bench.records.get(run_id).item.get("skip", ()))
 
 
@@ -354,7 +356,7 @@ def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_ski
 
 def test_a_job_is_the_same_however_its_id_is_written() -> None:
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
-    desk = Desk(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
+    desk = CommandsHarness(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
     bench = desk.bench
     bench.job(job).before(6000.0)
     bench.celonis.jobs[job.lower()] = bench.celonis.jobs[job]
@@ -380,7 +382,7 @@ def test_many_later_runs_are_all_considered() -> None:
 
 
 def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.fail()
     desk.bench.clock.sleep(60)
     fails_later(desk)
@@ -406,7 +408,7 @@ def test_the_age_of_what_a_retry_of_a_retry_skips_counts_from_the_first_run() ->
 
 
 def test_a_model_is_loaded_again_after_a_job_that_is_executed_again() -> None:
-    desk = Desk(definition=TWO_JOBS)
+    desk = CommandsHarness(definition=TWO_JOBS)
     records, deadline = desk.bench.records, desk.bench.deadline()
     for step in ("job-0", "job-1", "load-0"):
         records.save_step(records.get(RUN), step, desk.done(), deadline)
@@ -433,7 +435,7 @@ def test_the_freshness_of_a_retry_counts_from_the_oldest_job_that_it_skipped() -
 
 
 def test_a_retry_with_nothing_left_says_so() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.bench.records.save_step(desk.bench.records.get(RUN), "job-0", desk.done(), desk.bench.deadline())
     desk.end("FAILED", "States.Runtime", "Too many events.")
     run_id = desk.retry()["runs"][0]["run_id"]
@@ -442,7 +444,7 @@ def test_a_retry_with_nothing_left_says_so() -> None:
 
 
 def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.succeed(RUN)
     desk.bench.clock.sleep(60)
     failed = desk.start()["runs"][0]["run_id"]
@@ -452,7 +454,7 @@ def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
 
 
 def test_while_another_run_is_under_way_or_waits_a_retry_is_refused() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.fail()
     active = desk.start()["runs"][0]["run_id"]
     with pytest.raises(PipelineBusy, match=active):
@@ -466,7 +468,7 @@ def test_while_another_run_is_under_way_or_waits_a_retry_is_refused() -> None:
 
 
 def test_a_retry_cannot_wait_for_a_pause_to_be_lifted() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.fail()
     desk.definitions["otc"] = job_definition(paused=True)
     with pytest.raises(PipelinePaused):
@@ -476,13 +478,13 @@ def test_a_retry_cannot_wait_for_a_pause_to_be_lifted() -> None:
 
 
 def test_pipelines_are_listed_by_name() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.definitions |= {"b": TWO_JOBS, "a": TWO_JOBS}
     assert desk.steering.list_pipelines() == {"pipelines": ["a", "b", "otc"]}
 
 
 def test_a_pipeline_tells_what_runs_what_waits_and_how_fresh_it_is() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.succeed(RUN)
     desk.bench.clock.sleep(90)
     active = desk.start()["runs"][0]["run_id"]
@@ -494,7 +496,7 @@ def test_a_pipeline_tells_what_runs_what_waits_and_how_fresh_it_is() -> None:
 
 
 def test_a_pipeline_that_never_ran_says_so_and_an_unknown_one_is_told() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.definitions["new"] = job_definition(paused=True)
     assert desk.steering.show_pipeline("new") == {
         "pipeline": "new",

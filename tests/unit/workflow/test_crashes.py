@@ -24,7 +24,7 @@ from celonis_refresh.runs.errors import RunClosed
 from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.service import JOB, MODEL, Crashed, job_definition, load_definition
 from tests.unit.workflow.webhook_harness import SECRET, source_of
-from tests.unit.workflow.workflow_harness import Calls, Death, TriggerHarness
+from tests.unit.workflow.workflow_harness import CallRecorder, CrashPoint, WorkflowHarness
 
 PARTIAL = {"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}
 OTHER_JOB = "job-b"
@@ -34,17 +34,17 @@ FEW = 20
 """Calls of a scenario after which it dies at no more reads of a definition: a batch has one an event."""
 
 
-class Scenario(NamedTuple):
+class CrashScenario(NamedTuple):
     """``make``: a house in which all is ready; ``act``: what the function does that dies."""
 
     name: str
-    make: Callable[[], TriggerHarness]
-    act: Callable[[TriggerHarness], Any]
+    make: Callable[[], WorkflowHarness]
+    act: Callable[[WorkflowHarness], Any]
 
 
-def _harness() -> TriggerHarness:
+def _harness() -> WorkflowHarness:
     """Two pipelines: a job and a load, and a job."""
-    harness = TriggerHarness()
+    harness = WorkflowHarness()
     harness.definitions = {
         "otc": job_definition(loads=[PARTIAL]),
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
@@ -56,26 +56,26 @@ def _harness() -> TriggerHarness:
     return harness
 
 
-def _deaths(scenario: Scenario) -> list[Death]:
+def _deaths(scenario: CrashScenario) -> list[CrashPoint]:
     """Before and after each call that the function makes where nothing happens to it."""
     harness = scenario.make()
-    calls = harness.listen(Calls())
+    calls = harness.listen(CallRecorder())
     scenario.act(harness)
     assert len(calls.seen) > 1
     return [each for each in calls.seen if each.number <= FEW or each.call != "GetParameter"]
 
 
-def _dies(scenario: Scenario, death: Death) -> TriggerHarness:
+def _dies(scenario: CrashScenario, death: CrashPoint) -> WorkflowHarness:
     """The house once the function has died there."""
     harness = scenario.make()
-    harness.listen(Calls(death))
+    harness.listen(CallRecorder(death))
     with pytest.raises(Crashed):
         scenario.act(harness)
-    harness.listen(Calls())
+    harness.listen(CallRecorder())
     return harness
 
 
-def _at_each_death(scenario: Scenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _at_each_death(scenario: CrashScenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Plays a test for every death in the scenario; the one that fails is named in a note."""
 
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
@@ -96,7 +96,7 @@ def _at_each_death(scenario: Scenario) -> Callable[[Callable[..., None]], Callab
     return decorated
 
 
-def _finished(harness: TriggerHarness, *pipelines: str, runs: int = 1) -> None:
+def _finished(harness: WorkflowHarness, *pipelines: str, runs: int = 1) -> None:
     """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
     harness.play()
     for pipeline in pipelines:
@@ -108,21 +108,21 @@ def _finished(harness: TriggerHarness, *pipelines: str, runs: int = 1) -> None:
 # ---------------------------------------------------------------- who claims
 
 
-def _deliver(harness: TriggerHarness) -> Any:
+def _deliver(harness: WorkflowHarness) -> Any:
     return harness.deliver("d-1", source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
 
 
-def _join(harness: TriggerHarness) -> Any:
+def _join(harness: WorkflowHarness) -> Any:
     return harness.deliver("d-2")
 
 
-def _under_way() -> TriggerHarness:
+def _under_way() -> WorkflowHarness:
     harness = _harness()
     harness.deliver("d-0")
     return harness
 
 
-def _half_delivered() -> TriggerHarness:
+def _half_delivered() -> WorkflowHarness:
     """A delivery started one of its pipelines; the other was not defined then, and is now."""
     harness = _harness()
     p2p = harness.definitions.pop("p2p")
@@ -140,15 +140,15 @@ def _batch(numbers: range) -> WebhookRequest:
     return WebhookRequest({"content-type": "application/json"}, {"token": SECRET}, body)
 
 
-def _deliver_batch(harness: TriggerHarness, numbers: range = range(EVENTS)) -> Any:
+def _deliver_batch(harness: WorkflowHarness, numbers: range = range(EVENTS)) -> Any:
     return harness.receive(_batch(numbers), source_of({"pipeline": "otc"}, sender="azure_event_grid"))
 
 
-def _request(harness: TriggerHarness) -> Any:
+def _request(harness: WorkflowHarness) -> Any:
     return harness.post(key="k-1")
 
 
-def _failed() -> TriggerHarness:
+def _failed() -> WorkflowHarness:
     """A run that failed after its job; the load is left."""
     harness = _harness()
     harness.deliver("d-0")
@@ -162,21 +162,21 @@ def _failed() -> TriggerHarness:
     return harness
 
 
-def _retry(harness: TriggerHarness) -> Any:
+def _retry(harness: WorkflowHarness) -> Any:
     first, *_ = sorted(harness.runs(), key=lambda run_id: run_id)
     return harness.retry(first)
 
 
-DELIVERY = Scenario("a delivery", _harness, _deliver)
-REST = Scenario("a delivery of which one pipeline is left", _half_delivered, _deliver)
-BATCH = Scenario("a batch", _harness, _deliver_batch)
-JOINING = Scenario("a delivery that joins", _under_way, _join)
-REQUEST = Scenario("a request", _harness, _request)
-RETRY = Scenario("a retry", _failed, _retry)
+DELIVERY = CrashScenario("a delivery", _harness, _deliver)
+REST = CrashScenario("a delivery of which one pipeline is left", _half_delivered, _deliver)
+BATCH = CrashScenario("a batch", _harness, _deliver_batch)
+JOINING = CrashScenario("a delivery that joins", _under_way, _join)
+REQUEST = CrashScenario("a request", _harness, _request)
+RETRY = CrashScenario("a retry", _failed, _retry)
 
 
 @_at_each_death(DELIVERY)
-def test_a_delivery_sent_again_leads_to_one_run_each(scenario: Scenario, death: Death) -> None:
+def test_a_delivery_sent_again_leads_to_one_run_each(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
     claimed = bool(harness.runs())
     reply = _deliver(harness)
@@ -188,7 +188,7 @@ def test_a_delivery_sent_again_leads_to_one_run_each(scenario: Scenario, death: 
 
 @_at_each_death(DELIVERY)
 def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
-    scenario: Scenario, death: Death
+    scenario: CrashScenario, death: CrashPoint
 ) -> None:
     harness = _dies(scenario, death)
     claimed = bool(harness.runs())
@@ -198,7 +198,7 @@ def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_sam
 
 @_at_each_death(REST)
 def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
-    scenario: Scenario, death: Death
+    scenario: CrashScenario, death: CrashPoint
 ) -> None:
     harness = _dies(scenario, death)
     claimed = bool(harness.runs("p2p"))
@@ -214,7 +214,9 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
     "sent", [range(EVENTS), range(EVENTS - 1, EVENTS)], ids=["the same batch", "its last event"]
 )
 @_at_each_death(BATCH)
-def test_a_batch_sent_again_leads_to_one_run(scenario: Scenario, death: Death, *, sent: range) -> None:
+def test_a_batch_sent_again_leads_to_one_run(
+    scenario: CrashScenario, death: CrashPoint, *, sent: range
+) -> None:
     harness = _dies(scenario, death)
     claimed = bool(harness.runs())
     reply = _deliver_batch(harness, sent)
@@ -229,7 +231,7 @@ def test_a_batch_sent_again_leads_to_one_run(scenario: Scenario, death: Death, *
 
 
 @_at_each_death(JOINING)
-def test_a_delivery_that_joined_is_one_run_that_follows(scenario: Scenario, death: Death) -> None:
+def test_a_delivery_that_joined_is_one_run_that_follows(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
     waits = harness.bench.dynamodb.document(keys.slot("otc")).get("pending")
     reply = _join(harness)
@@ -239,7 +241,9 @@ def test_a_delivery_that_joined_is_one_run_that_follows(scenario: Scenario, deat
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_death(REQUEST)
-def test_a_request_with_its_key_is_one_run(scenario: Scenario, death: Death, *, comes_again: bool) -> None:
+def test_a_request_with_its_key_is_one_run(
+    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+) -> None:
     harness = _dies(scenario, death)
     claimed = bool(harness.runs())
     if comes_again:
@@ -251,7 +255,9 @@ def test_a_request_with_its_key_is_one_run(scenario: Scenario, death: Death, *, 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_death(RETRY)
-def test_a_retry_is_one_run_of_what_was_left(scenario: Scenario, death: Death, *, comes_again: bool) -> None:
+def test_a_retry_is_one_run_of_what_was_left(
+    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+) -> None:
     harness = _dies(scenario, death)
     claimed = len(harness.runs()) == 2
     if comes_again:
@@ -270,7 +276,7 @@ def test_a_retry_is_one_run_of_what_was_left(scenario: Scenario, death: Death, *
 # ---------------------------------------------------------------- who works on a run
 
 
-def _scheduled() -> TriggerHarness:
+def _scheduled() -> WorkflowHarness:
     """A model that was seen running before: a start of it that died before it was sent can be sent again."""
     harness = _harness()
     deadline, lease = harness.bench.deadline(), keys.model_lease(MODEL)
@@ -280,7 +286,7 @@ def _scheduled() -> TriggerHarness:
     return harness
 
 
-def _play(harness: TriggerHarness) -> Any:
+def _play(harness: WorkflowHarness) -> Any:
     """The state machine, which tries nothing again."""
     opened = harness.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
@@ -294,11 +300,11 @@ def _play(harness: TriggerHarness) -> Any:
     harness.close("nightly")
 
 
-SCHEDULED_RUN = Scenario("a scheduled run", _scheduled, _play)
+SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _play)
 
 
 @_at_each_death(SCHEDULED_RUN)
-def test_a_task_that_is_tried_again_does_nothing_twice(scenario: Scenario, death: Death) -> None:
+def test_a_task_that_is_tried_again_does_nothing_twice(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
     if harness.executions.known["nightly"].status == "RUNNING":
         harness.play()
@@ -313,7 +319,7 @@ def test_a_task_that_is_tried_again_does_nothing_twice(scenario: Scenario, death
 @pytest.mark.parametrize("heard", [True, False], ids=["event", "reconcile"])
 @_at_each_death(SCHEDULED_RUN)
 def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
-    scenario: Scenario, death: Death, *, heard: bool
+    scenario: CrashScenario, death: CrashPoint, *, heard: bool
 ) -> None:
     """Its execution fails, or is stopped: what runs at Celonis is cancelled or left to its end."""
     harness = _dies(scenario, death)
@@ -336,7 +342,7 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
 # ---------------------------------------------------------------- who closes a run
 
 
-def _ended() -> TriggerHarness:
+def _ended() -> WorkflowHarness:
     """A run failed while a trigger waits; nobody heard of it yet."""
     harness = _harness()
     harness.deliver("d-0")
@@ -349,18 +355,20 @@ def _ended() -> TriggerHarness:
     return harness
 
 
-def _first(harness: TriggerHarness) -> str:
+def _first(harness: WorkflowHarness) -> str:
     return min(harness.executions.known)
 
 
 UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
 """Better twice than never: who dies between telling and noting it leaves no trace of having told."""
-CLOSING = Scenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
+CLOSING = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
 @_at_each_death(CLOSING)
-def test_an_end_is_written_told_and_followed(scenario: Scenario, death: Death, *, comes_again: bool) -> None:
+def test_an_end_is_written_told_and_followed(
+    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+) -> None:
     harness = _dies(scenario, death)
     first = _first(harness)
     if comes_again:
@@ -379,7 +387,7 @@ def test_an_end_is_written_told_and_followed(scenario: Scenario, death: Death, *
 # ---------------------------------------------------------------- who cancels, who reconciles
 
 
-def _cancelled() -> TriggerHarness:
+def _cancelled() -> WorkflowHarness:
     """A run is under way, and a trigger waits behind it."""
     harness = _harness()
     harness.deliver("d-0")
@@ -389,12 +397,12 @@ def _cancelled() -> TriggerHarness:
     return harness
 
 
-CANCEL = Scenario("a cancel", _cancelled, lambda harness: harness.cancel(_first(harness)))
+CANCEL = CrashScenario("a cancel", _cancelled, lambda harness: harness.cancel(_first(harness)))
 
 
 @_at_each_death(CANCEL)
 def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
-    scenario: Scenario, death: Death
+    scenario: CrashScenario, death: CrashPoint
 ) -> None:
     harness = _dies(scenario, death)
     first = _first(harness)
@@ -408,7 +416,7 @@ def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
     assert harness.left_over() == []
 
 
-def _mess() -> TriggerHarness:
+def _mess() -> WorkflowHarness:
     """Runs that were never started, ended unnoticed or waited, a notice and a lease that were left behind."""
     harness = _harness()
     harness.definitions |= {
@@ -429,10 +437,10 @@ def _mess() -> TriggerHarness:
     harness.bench.start("load-0", "loading-1")
     for name in ("ended-1", "untold-1", "loading-1"):
         harness.end(name, "JobFailed")
-    harness.listen(Calls(Death(0, "before", "Publish")))
+    harness.listen(CallRecorder(CrashPoint(0, "before", "Publish")))
     with pytest.raises(Crashed):
         harness.close("untold-1")
-    harness.listen(Calls())
+    harness.listen(CallRecorder())
     harness.close("loading-1")
     harness.reported.clear()
     harness.bench.clock.sleep(600.0)
@@ -440,17 +448,17 @@ def _mess() -> TriggerHarness:
     return harness
 
 
-def _claimed(harness: TriggerHarness, name: str) -> None:
+def _claimed(harness: WorkflowHarness, name: str) -> None:
     claim = Claim(name, RunOptions(), f"{name}-1", f"{name}-2", harness.definitions[name])
     harness.bench.claims.accept([claim], [], harness.bench.deadline())
     harness.executions.start(f"{name}-1")
 
 
-RECONCILING = Scenario("a round", _mess, lambda harness: harness.reconcile())
+RECONCILING = CrashScenario("a round", _mess, lambda harness: harness.reconcile())
 
 
 @_at_each_death(RECONCILING)
-def test_a_round_that_died_is_finished_by_the_next(scenario: Scenario, death: Death) -> None:
+def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
     harness.reconcile()
     harness.play()

@@ -41,7 +41,7 @@ def load(function: str) -> ModuleType:
 
 
 @dataclass
-class Trigger:
+class TimedTrigger:
     """The function over a bench; ``asked``: when each call to Celonis began."""
 
     door: WebhookHarness = field(default_factory=WebhookHarness)
@@ -100,13 +100,13 @@ class Trigger:
 
 
 @pytest.fixture
-def trigger() -> Trigger:
-    return Trigger()
+def trigger() -> TimedTrigger:
+    return TimedTrigger()
 
 
 @pytest.mark.parametrize("age", [0.0, 0.05, 0.4, 0.9], ids=["at once", "warm", "cold", "very cold"])
 def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
-    trigger: Trigger, age: float
+    trigger: TimedTrigger, age: float
 ) -> None:
     arrived = trigger.door.bench.clock.now - age
     reported = trigger.answer(age)
@@ -119,7 +119,7 @@ def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
 
 @pytest.mark.parametrize("age", [1.2, 2.0, 2.6, 60.0])
 def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_the_same(
-    trigger: Trigger, age: float
+    trigger: TimedTrigger, age: float
 ) -> None:
     assert RESERVED - age < MIN_CELONIS_SECONDS
     reported = trigger.answer(age)
@@ -130,7 +130,7 @@ def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_
     assert trigger.door.bench.records.get(run["run_id"]).status is RunStatus.OPENING
 
 
-def test_asking_for_tables_counts_as_well(trigger: Trigger) -> None:
+def test_asking_for_tables_counts_as_well(trigger: TimedTrigger) -> None:
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["VBAK"]}]
     trigger.door.definitions["otc"] = job_definition(loads=loads)
     arrived = trigger.door.bench.clock.now - 0.3
@@ -140,7 +140,7 @@ def test_asking_for_tables_counts_as_well(trigger: Trigger) -> None:
 
 
 @pytest.mark.parametrize("slow", [1.3, 1.85, 5.0])
-def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: Trigger, slow: float) -> None:
+def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: TimedTrigger, slow: float) -> None:
     """A look that used up the time is not followed by a start that nobody would wait for."""
     bench = trigger.door.bench
     bench.celonis.up = slow
@@ -151,7 +151,7 @@ def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: Trigger, s
     assert "execute_job" not in bench.celonis.names()
 
 
-def test_a_claim_that_takes_long_leaves_celonis_to_the_state_machine(trigger: Trigger) -> None:
+def test_a_claim_that_takes_long_leaves_celonis_to_the_state_machine(trigger: TimedTrigger) -> None:
     bench = trigger.door.bench
     bench.dynamodb.before = lambda operation, request: bench.clock.sleep(1.2)
     assert trigger.answer(0.0)["statusCode"] == 202

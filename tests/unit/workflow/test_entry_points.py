@@ -10,66 +10,66 @@ import pytest
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from tests.fakes.service import JOB, job_definition
-from tests.unit.workflow.workflow_harness import TriggerHarness
+from tests.unit.workflow.workflow_harness import WorkflowHarness
 
 OCCURRENCE = "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/nightly 2026-01-04T03:00:00Z"
 
 
-class Reported(NamedTuple):
+class TriggerResult(NamedTuple):
     """What a trigger led to, and in whose words."""
 
     run_id: str
     status: str
 
 
-def _webhook(harness: TriggerHarness, name: str) -> Reported:
+def _webhook(harness: WorkflowHarness, name: str) -> TriggerResult:
     reply = harness.deliver(name)
     if reply.body.get("status") == "ignored":
         assert reply.status == 200
-        return Reported(reply.body["reason"].rpartition(" ")[2], "skipped")
+        return TriggerResult(reply.body["reason"].rpartition(" ")[2], "skipped")
     assert reply.status == 202
     (run,) = reply.body["runs"]
-    return Reported(run["run_id"], run["status"])
+    return TriggerResult(run["run_id"], run["status"])
 
 
-def _request(harness: TriggerHarness, name: str) -> Reported:
+def _request(harness: WorkflowHarness, name: str) -> TriggerResult:
     try:
         (run,) = harness.post(key=name)["runs"]
     except PipelineSkips as error:
-        return Reported(error.run_id, "skipped")
-    return Reported(run["run_id"], run["status"])
+        return TriggerResult(error.run_id, "skipped")
+    return TriggerResult(run["run_id"], run["status"])
 
 
-def _by_hand(harness: TriggerHarness, name: str) -> Reported:
+def _by_hand(harness: WorkflowHarness, name: str) -> TriggerResult:
     return _executed(harness, name, {})
 
 
-def _by_schedule(harness: TriggerHarness, name: str) -> Reported:
+def _by_schedule(harness: WorkflowHarness, name: str) -> TriggerResult:
     return _executed(harness, name, {"delivery": f"{OCCURRENCE} {name}"})
 
 
-def _executed(harness: TriggerHarness, name: str, more: dict[str, Any]) -> Reported:
+def _executed(harness: WorkflowHarness, name: str, more: dict[str, Any]) -> TriggerResult:
     harness.execute(name, pipeline="otc", **more)
     opened = harness.open(name)
     if opened["status"] != "opened":
         harness.end(name)
-    return Reported(opened["run_id"], opened["status"])
+    return TriggerResult(opened["run_id"], opened["status"])
 
 
-WAYS: list[Callable[[TriggerHarness, str], Reported]] = [_webhook, _by_schedule, _by_hand, _request]
+WAYS: list[Callable[[WorkflowHarness, str], TriggerResult]] = [_webhook, _by_schedule, _by_hand, _request]
 IDS = ["webhook", "schedule", "by hand", "runs API"]
 each_way = pytest.mark.parametrize("way", WAYS, ids=IDS)
 
 
-def _harness(**definition: Any) -> TriggerHarness:
-    harness = TriggerHarness()
+def _harness(**definition: Any) -> WorkflowHarness:
+    harness = WorkflowHarness()
     harness.definitions["otc"] = job_definition(**definition)
     harness.bench.job(JOB).before(6000.0)
     return harness
 
 
 @each_way
-def test_a_trigger_joins_the_run_that_follows(way: Callable[[TriggerHarness, str], Reported]) -> None:
+def test_a_trigger_joins_the_run_that_follows(way: Callable[[WorkflowHarness, str], TriggerResult]) -> None:
     harness = _harness()
     first = _webhook(harness, "first").run_id
     waits = _webhook(harness, "second")
@@ -82,7 +82,7 @@ def test_a_trigger_joins_the_run_that_follows(way: Callable[[TriggerHarness, str
 
 @each_way
 def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
-    way: Callable[[TriggerHarness, str], Reported],
+    way: Callable[[WorkflowHarness, str], TriggerResult],
 ) -> None:
     harness = _harness()
     first = _webhook(harness, "first").run_id
@@ -98,7 +98,7 @@ def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
 
 @each_way
 def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
-    way: Callable[[TriggerHarness, str], Reported],
+    way: Callable[[WorkflowHarness, str], TriggerResult],
 ) -> None:
     harness = _harness(when_running="skip")
     first = _webhook(harness, "first").run_id
@@ -111,7 +111,7 @@ def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
 
 @each_way
 def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
-    way: Callable[[TriggerHarness, str], Reported],
+    way: Callable[[WorkflowHarness, str], TriggerResult],
 ) -> None:
     harness = _harness(paused=True)
     waits = way(harness, "first")

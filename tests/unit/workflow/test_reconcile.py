@@ -36,20 +36,20 @@ from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition, load_d
 from tests.fakes.wiring import RETENTION_DAYS
 from tests.template import documents
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
-from tests.unit.workflow.commands_harness import ROUND_SECONDS, Desk
+from tests.unit.workflow.commands_harness import ROUND_SECONDS, CommandsHarness
 
 LONG = 120.0
 """Seconds after which nobody who began something is at it still."""
 
 
-def old(desk: Desk) -> Desk:
+def old(desk: CommandsHarness) -> CommandsHarness:
     desk.bench.clock.sleep(LONG)
     return desk
 
 
-def never_handed_over() -> tuple[Desk, str]:
+def never_handed_over() -> tuple[CommandsHarness, str]:
     """A run that was claimed and whose execution was never started."""
-    desk = Desk()
+    desk = CommandsHarness()
     desk.succeed(RUN)
     run_id = desk.start()["runs"][0]["run_id"]
     desk.executions.known.pop(run_id)
@@ -57,16 +57,16 @@ def never_handed_over() -> tuple[Desk, str]:
     return desk, run_id
 
 
-def ended_unnoticed(status: str = "FAILED") -> Desk:
-    desk = Desk()
+def ended_unnoticed(status: str = "FAILED") -> CommandsHarness:
+    desk = CommandsHarness()
     desk.join("otc-2")
     desk.executions.end(RUN, status, "JobFailed", "It failed.")
     return desk
 
 
-def waiting() -> tuple[Desk, str]:
+def waiting() -> tuple[CommandsHarness, str]:
     """A trigger that came during a pause, which is lifted by now."""
-    desk = Desk()
+    desk = CommandsHarness()
     desk.succeed(RUN)
     desk.definitions["otc"] = job_definition(paused=True)
     run_id = desk.start()["runs"][0]["run_id"]
@@ -96,7 +96,7 @@ def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> 
 
 
 def test_a_run_whose_execution_is_under_way_is_left_alone() -> None:
-    desk = old(Desk())
+    desk = old(CommandsHarness())
     before = list(desk.bench.dynamodb.documents(""))
     findings = desk.round()
     assert not any(asdict(findings).values())
@@ -117,7 +117,7 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
 
 
 def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.executions.known.clear()
     desk.bench.clock.sleep(GONE_SECONDS)
     assert desk.round().closed == [RUN]
@@ -128,7 +128,7 @@ def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
 
 def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
     """A run that waited long and runs since a moment ago: what Step Functions tells is behind."""
-    desk = Desk()
+    desk = CommandsHarness()
     bench, known = desk.bench, dict(desk.executions.known)
     bench.clock.sleep(2 * GONE_SECONDS)
     bench.records.note(bench.records.get(RUN), {"started_at": iso(bench.clock.now)}, bench.deadline())
@@ -170,16 +170,16 @@ def test_what_waits_starts_when_the_pause_is_lifted_and_not_before() -> None:
 
 
 def test_a_lease_of_an_open_run_is_left_alone() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
     old(desk)
     assert desk.round().leases == []
     assert holder(desk.bench) == RUN
 
 
-def died_holding(definition: Definition, call: str, before: int = 0) -> Desk:
+def died_holding(definition: Definition, call: str, before: int = 0) -> CommandsHarness:
     """A run whose start died at a call to Celonis, with its leases, before it sent anything."""
-    desk = Desk(definition=definition)
+    desk = CommandsHarness(definition=definition)
     bench = desk.bench
     bench.model()
     bench.job("job-b").before(600.0)
@@ -225,7 +225,7 @@ def test_the_leases_of_a_task_that_died_before_its_start_are_freed_and_acquired_
 
 @pytest.mark.parametrize("step", ["job-0", "load-0"])
 def test_a_lease_of_a_step_that_may_have_been_started_is_never_freed_while_its_run_is_open(step: str) -> None:
-    desk = Desk(definition=job_definition() if step == "job-0" else load_definition())
+    desk = CommandsHarness(definition=job_definition() if step == "job-0" else load_definition())
     bench = desk.bench
     bench.model()
     lease = JOB_LEASE if step == "job-0" else MODEL_LEASE
@@ -237,7 +237,7 @@ def test_a_lease_of_a_step_that_may_have_been_started_is_never_freed_while_its_r
 
 
 def test_a_model_that_a_started_job_may_load_keeps_its_lease() -> None:
-    desk = Desk(definition=INNER)
+    desk = CommandsHarness(definition=INNER)
     desk.bench.model()
     desk.bench.start("job-0")
     desk.bench.clock.sleep(UNUSED_SECONDS * 10)
@@ -247,7 +247,7 @@ def test_a_model_that_a_started_job_may_load_keeps_its_lease() -> None:
 
 @pytest.mark.parametrize("definition", [job_definition(), INNER], ids=["job", "job with model"])
 def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(definition: Definition) -> None:
-    desk = Desk(definition=definition)
+    desk = CommandsHarness(definition=definition)
     bench = desk.bench
     bench.model()
 
@@ -269,7 +269,7 @@ def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(defi
 
 
 def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() -> None:
-    desk = Desk(definition=load_definition())
+    desk = CommandsHarness(definition=load_definition())
     desk.bench.celonis.models[MODEL].seconds = 10_000
     desk.bench.start("load-0")
     desk.executions.end(RUN, "ABORTED", "Canceled", "Stopped.")
@@ -284,7 +284,7 @@ def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() ->
 
 
 def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
     del desk.bench.dynamodb.items[keys.run(RUN)]
     old(desk)
@@ -293,7 +293,7 @@ def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
 
 def test_a_place_in_the_queue_of_a_lease_goes_with_its_run() -> None:
     """CloseRun removes it; here it died before."""
-    desk = Desk()
+    desk = CommandsHarness()
     bench = desk.bench
     bench.open(job_definition(), "other-1", "other")
     bench.start("job-0", "other-1")
@@ -355,9 +355,9 @@ def test_a_round_with_too_little_time_to_close_a_run_still_starts_others() -> No
     assert (findings.closed, findings.started) == ([], [run_id])
 
 
-def undelivered(*pipelines: str) -> tuple[Desk, RunCloser]:
+def undelivered(*pipelines: str) -> tuple[CommandsHarness, RunCloser]:
     """A run of each pipeline that failed, and a closing that cannot publish, which it notices after 30 s."""
-    desk = Desk()
+    desk = CommandsHarness()
 
     def fails(subject: str, text: str, facts: dict[str, Any]) -> None:
         desk.bench.clock.sleep(30.0)
@@ -373,7 +373,7 @@ def undelivered(*pipelines: str) -> tuple[Desk, RunCloser]:
     return old(desk), closing
 
 
-def round_with(desk: Desk, closing: RunCloser) -> ReconcileFindings:
+def round_with(desk: CommandsHarness, closing: RunCloser) -> ReconcileFindings:
     """A round of reconcile with this closing."""
     return replace(desk.reconciling, closing=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
 
@@ -381,7 +381,7 @@ def round_with(desk: Desk, closing: RunCloser) -> ReconcileFindings:
 MANY = [f"p-{number}" for number in range(20)]
 
 
-def notices_left(desk: Desk) -> list[str]:
+def notices_left(desk: CommandsHarness) -> list[str]:
     return [item["run_id"] for item in desk.bench.dynamodb.documents("notice#")]
 
 
@@ -452,9 +452,9 @@ def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
     assert sorted(findings.failed) == ["the list of leases", "the list of slots"]
 
 
-def unproven_left() -> tuple[Desk, float]:
+def unproven_left() -> tuple[CommandsHarness, float]:
     """A run that was closed before its start showed; and when every reading shows what there was by then."""
-    desk = Desk()
+    desk = CommandsHarness()
     desk.bench.celonis.jobs[JOB].seconds = 10.0
     desk.bench.celonis.faults["execute_job"] = ["before"]
     desk.bench.start("job-0")
@@ -489,27 +489,27 @@ def test_the_lease_of_a_closed_run_is_taken_over_once_its_start_must_show() -> N
 # ---------------------------------------------------------------- races
 
 
-def _claims(desk: Desk) -> Acceptance:
+def _claims(desk: CommandsHarness) -> Acceptance:
     claim = Claim("otc", RunOptions(), "otc-rival", "otc-follows", desk.definition, JOB)
     return desk.bench.claims.accept([claim], ["delivery#shop#rival"], desk.bench.deadline())
 
 
-def _closes(desk: Desk) -> None:
+def _closes(desk: CommandsHarness) -> None:
     desk.close()
 
 
-def _reconciles(desk: Desk) -> None:
+def _reconciles(desk: CommandsHarness) -> None:
     desk.round()
 
 
-def _starts(desk: Desk) -> None:
+def _starts(desk: CommandsHarness) -> None:
     for run_id in [item["run_id"] for item in desk.bench.dynamodb.documents("run#")]:
         if desk.status(run_id) is RunStatus.OPENING:
             desk.executions.start(run_id)
 
 
 RIVALS = [_claims, _closes, _reconciles, _starts]
-SCENES: list[Callable[[], Desk]] = [
+SCENES: list[Callable[[], CommandsHarness]] = [
     lambda: never_handed_over()[0],
     lambda: ended_unnoticed("SUCCEEDED"),
     lambda: ended_unnoticed("FAILED"),
@@ -520,7 +520,7 @@ SCENES: list[Callable[[], Desk]] = [
 @pytest.mark.parametrize("rival", RIVALS)
 @pytest.mark.parametrize("scenario", SCENES, ids=["never handed over", "succeeded", "failed", "waiting"])
 def test_a_round_may_meet_anybody_at_any_of_its_calls(
-    scenario: Callable[[], Desk], rival: Callable[[Desk], Any]
+    scenario: Callable[[], CommandsHarness], rival: Callable[[CommandsHarness], Any]
 ) -> None:
     """The rival acts, whole, right before each of the round's requests in turn."""
     calls = _calls_of(scenario)
@@ -535,14 +535,14 @@ def test_a_round_may_meet_anybody_at_any_of_its_calls(
         _check(desk)
 
 
-def _calls_of(scenario: Callable[[], Desk]) -> int:
+def _calls_of(scenario: Callable[[], CommandsHarness]) -> int:
     desk = old(scenario())
     desk.bench.dynamodb.calls.clear()
     desk.round()
     return len(desk.bench.dynamodb.calls)
 
 
-def _meet(desk: Desk, moment: int, rival: Callable[[Desk], Any]) -> None:
+def _meet(desk: CommandsHarness, moment: int, rival: Callable[[CommandsHarness], Any]) -> None:
     left = [moment]
 
     def before(operation: str, request: dict[str, Any]) -> None:
@@ -554,7 +554,7 @@ def _meet(desk: Desk, moment: int, rival: Callable[[Desk], Any]) -> None:
     desk.bench.dynamodb.before = before
 
 
-def _check(desk: Desk) -> None:
+def _check(desk: CommandsHarness) -> None:
     """Every run that was promised is there or waits; the one that is active has its execution; none twice."""
     slot = desk.slot()
     runs = {item["run_id"]: item for item in desk.bench.dynamodb.documents("run#")}

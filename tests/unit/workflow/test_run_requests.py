@@ -12,23 +12,23 @@ from celonis_refresh.runs.errors import PipelineSkips, RunNotFound, TableBusy
 from celonis_refresh.workflow.requests import principal, read_cancel, read_json
 from tests.fakes.dynamodb import client_error
 from tests.fakes.service import JOB, RUN, job_definition
-from tests.unit.workflow.commands_harness import CALLER, Desk
+from tests.unit.workflow.commands_harness import CALLER, CommandsHarness
 
 KEY = "2f1c7c1e-idempotency"
 
 
-def started(desk: Desk, key: str | None = None, **body: Any) -> dict[str, Any]:
+def started(desk: CommandsHarness, key: str | None = None, **body: Any) -> dict[str, Any]:
     return desk.requests.start({"pipeline": "p2p", **body}, CALLER, key, desk.bench.deadline())
 
 
 @pytest.fixture
-def desk() -> Desk:
-    made = Desk()
+def desk() -> CommandsHarness:
+    made = CommandsHarness()
     made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}], loads=[{"data_model": "model-b"}])
     return made
 
 
-def test_a_start_is_claimed_and_handed_over(desk: Desk) -> None:
+def test_a_start_is_claimed_and_handed_over(desk: CommandsHarness) -> None:
     reported = started(desk, mode="DELTA", tables=["VBAK"], reason="why")
     run_id = reported["runs"][0]["run_id"]
     assert reported == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
@@ -39,14 +39,14 @@ def test_a_start_is_claimed_and_handed_over(desk: Desk) -> None:
     assert (reason.by, reason.text) == (CALLER, "why")
 
 
-def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(desk: Desk) -> None:
+def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(desk: CommandsHarness) -> None:
     reported = desk.start()
     assert reported["runs"][0]["status"] == "joined"
     assert desk.executions.asked == []
     assert desk.slot()["pending"]["run_id"] == reported["runs"][0]["run_id"]
 
 
-def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: Desk) -> None:
+def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: CommandsHarness) -> None:
     desk.definitions["otc"] = job_definition(when_running="skip")
     with pytest.raises(PipelineSkips) as reported:
         desk.start()
@@ -54,7 +54,7 @@ def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: Desk) -> N
     assert "pending" not in desk.slot()
 
 
-def test_a_key_is_accepted_once(desk: Desk) -> None:
+def test_a_key_is_accepted_once(desk: CommandsHarness) -> None:
     first, again = started(desk, KEY), started(desk, KEY)
     run = {**first["runs"][0], "status": "duplicate"}
     assert again == {"runs": [run], "duplicate": True}
@@ -62,7 +62,7 @@ def test_a_key_is_accepted_once(desk: Desk) -> None:
     assert desk.start("p2p")["runs"][0]["status"] == "joined"
 
 
-def test_a_key_of_one_request_swallows_no_other(desk: Desk) -> None:
+def test_a_key_of_one_request_swallows_no_other(desk: CommandsHarness) -> None:
     desk.definitions["q"] = job_definition(jobs=[{"job": "job-c"}])
     ann = [started(desk, KEY), started(desk, KEY, pipeline="q"), started(desk, KEY, mode="FULL")]
     ann.append(started(desk, KEY, mode="FULL", tables=["VBAK"]))
@@ -76,12 +76,12 @@ def test_a_key_of_one_request_swallows_no_other(desk: Desk) -> None:
 ROLE = "arn:aws:sts::123456789012:assumed-role/Loader"
 
 
-def _sent_by(desk: Desk, caller: str) -> str:
+def _sent_by(desk: CommandsHarness, caller: str) -> str:
     reported = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.bench.deadline())
     return str(reported["runs"][0]["status"])
 
 
-def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: Desk) -> None:
+def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: CommandsHarness) -> None:
     assert _sent_by(desk, f"{ROLE}/session-1") == "started"
     assert _sent_by(desk, f"{ROLE}/session-2") == "duplicate"
     (run,) = (one for one in desk.bench.dynamodb.documents("run#p2p"))
@@ -100,7 +100,7 @@ def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: Desk) -> None:
         "arn:aws:iam::123456789012:root",
     ],
 )
-def test_a_key_of_one_role_or_user_is_none_of_another(desk: Desk, other: str) -> None:
+def test_a_key_of_one_role_or_user_is_none_of_another(desk: CommandsHarness, other: str) -> None:
     assert _sent_by(desk, f"{ROLE}/session-1") == "started"
     assert _sent_by(desk, other) == "joined"
     assert _sent_by(desk, other) == "duplicate"
@@ -123,14 +123,14 @@ def test_the_principal_of_a_session_is_its_role(caller: str, expected: str) -> N
     assert principal(caller) == expected
 
 
-def test_a_key_sent_again_finishes_what_a_crash_left_undone(desk: Desk) -> None:
+def test_a_key_sent_again_finishes_what_a_crash_left_undone(desk: CommandsHarness) -> None:
     run_id = started(desk, KEY)["runs"][0]["run_id"]
     desk.executions.known.clear()
     started(desk, KEY)
     assert run_id in desk.executions.known
 
 
-def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: Desk) -> None:
+def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: CommandsHarness) -> None:
     def fails(name: str, when: str) -> None:
         raise client_error("ThrottlingException", name)
 
@@ -158,7 +158,7 @@ def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: Desk) ->
         {"pipeline": "otc", "run_id": "mine"},
     ],
 )
-def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: Desk, body: object) -> None:
+def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: CommandsHarness, body: object) -> None:
     desk.bench.dynamodb.calls.clear()
     with pytest.raises(InvalidTrigger) as reported:
         desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
@@ -168,7 +168,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: Desk, body:
 
 @pytest.mark.parametrize("tables", [["VBAK"], "all"])
 def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
-    desk: Desk, tables: object
+    desk: CommandsHarness, tables: object
 ) -> None:
     desk.bench.dynamodb.calls.clear()
     with pytest.raises(InvalidTrigger) as caught:
@@ -177,7 +177,7 @@ def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
     assert desk.bench.dynamodb.calls == []
 
 
-def test_an_unknown_pipeline_is_told(desk: Desk) -> None:
+def test_an_unknown_pipeline_is_told(desk: CommandsHarness) -> None:
     with pytest.raises(UnknownPipeline):
         desk.start("none")
 
@@ -206,7 +206,7 @@ def test_a_cancel_that_makes_no_sense_is_refused(text: str) -> None:
         read_cancel(text)
 
 
-def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(desk: Desk) -> None:
+def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(desk: CommandsHarness) -> None:
     assert desk.requests.show(RUN)["run_id"] == RUN
     desk.bench.dynamodb.calls.clear()
     for unknown, calls in (("none", 3), ("x" * 81, 3), ("x" * 3000, 3)):
@@ -215,7 +215,7 @@ def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(desk: Desk) -
         assert len(desk.bench.dynamodb.calls) == calls
 
 
-def test_a_table_that_does_not_answer_is_busy(desk: Desk) -> None:
+def test_a_table_that_does_not_answer_is_busy(desk: CommandsHarness) -> None:
     def fails(operation: str, request: dict[str, Any]) -> None:
         raise client_error("ProvisionedThroughputExceededException", operation)
 
@@ -241,12 +241,12 @@ def test_a_table_that_does_not_answer_is_busy(desk: Desk) -> None:
         {"after": "x"},
     ],
 )
-def test_a_query_that_makes_no_sense_is_refused(desk: Desk, query: dict[str, str]) -> None:
+def test_a_query_that_makes_no_sense_is_refused(desk: CommandsHarness, query: dict[str, str]) -> None:
     with pytest.raises(InvalidTrigger):
         desk.requests.list(query)
 
 
-def test_runs_are_listed_by_pipeline_and_status(desk: Desk) -> None:
+def test_runs_are_listed_by_pipeline_and_status(desk: CommandsHarness) -> None:
     desk.fail()
     other = desk.start("p2p")["runs"][0]["run_id"]
     assert [run["run_id"] for run in desk.requests.list({"limit": "1"})["runs"]] == [other]

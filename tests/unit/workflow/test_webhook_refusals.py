@@ -17,7 +17,7 @@ from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.observability import logger
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.workflow.webhook import WebhookHandler
-from tests.unit.aws.test_configuration import Aws, refusal
+from tests.unit.aws.test_configuration import FakeParameters, refusal
 from tests.unit.workflow.test_deadlines import CONTEXT, load
 from tests.unit.workflow.webhook_harness import SECRET, WebhookHarness
 
@@ -46,11 +46,11 @@ HEADERS: list[dict[str, str]] = [
 
 
 @dataclass
-class Service:
+class TriggerFunction:
     """The trigger's function over Parameter Store and Secrets Manager in memory."""
 
     door: WebhookHarness = field(default_factory=WebhookHarness)
-    aws: Aws = field(default_factory=Aws)
+    aws: FakeParameters = field(default_factory=FakeParameters)
 
     def __post_init__(self) -> None:
         for name, document in SOURCES.items():
@@ -99,11 +99,11 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     """The lines of the log as CloudWatch gets them."""
     found: list[dict[str, Any]] = []
 
-    class TtlCache(logging.Handler):
+    class LogRecorder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             found.append(json.loads(logger.registered_formatter.format(record)))
 
-    kept, log = TtlCache(), logging.getLogger(logger.name)
+    kept, log = LogRecorder(), logging.getLogger(logger.name)
     log.addHandler(kept)
     try:
         yield found
@@ -112,15 +112,15 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
+def service() -> TriggerFunction:
+    return TriggerFunction()
 
 
 @pytest.mark.parametrize("headers", HEADERS)
 @pytest.mark.parametrize("body", [b"{}", b"", b"not JSON"])
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_a_stranger_cannot_tell_one_source_from_another(
-    service: Service, headers: dict[str, str], body: bytes, method: str
+    service: TriggerFunction, headers: dict[str, str], body: bytes, method: str
 ) -> None:
     """Neither whether it exists, nor whether it is valid, nor which sender it is for."""
     origin = {"webhook-request-origin": "a.example; x=y"} if method == "OPTIONS" else {}
@@ -143,7 +143,9 @@ def test_a_stranger_cannot_tell_one_source_from_another(
         ("x" * 60, "UnknownSource", "/stack/sources/"),
     ],
 )
-def test_the_log_names_the_source_and_the_reason(service: Service, name: str, error: str, why: str) -> None:
+def test_the_log_names_the_source_and_the_reason(
+    service: TriggerFunction, name: str, error: str, why: str
+) -> None:
     with lines() as found:
         service.answer(name, WebhookRequest({}, {}, b"{}"))
     assert [line["source"] for line in found] == [name[:48]]
@@ -151,7 +153,7 @@ def test_the_log_names_the_source_and_the_reason(service: Service, name: str, er
     assert why in found[0]["why"]
 
 
-def test_every_line_of_a_refused_request_names_its_source(service: Service) -> None:
+def test_every_line_of_a_refused_request_names_its_source(service: TriggerFunction) -> None:
     large = WebhookRequest({}, {}, b"x" * (1024 * 1024 + 1))
     with lines() as found:
         for name in SOURCES:
@@ -166,7 +168,7 @@ def test_every_line_of_a_refused_request_names_its_source(service: Service) -> N
     assert not any(SECRET in json.dumps(line) or "pl@in" in json.dumps(line) for line in found)
 
 
-def test_a_secret_that_cannot_work_is_logged_at_once_and_once(service: Service) -> None:
+def test_a_secret_that_cannot_work_is_logged_at_once_and_once(service: TriggerFunction) -> None:
     signed = service.door.signed()
     with lines() as found:
         answers = [service.answer("no-base64", signed)["statusCode"] for _ in range(3)]
@@ -177,7 +179,7 @@ def test_a_secret_that_cannot_work_is_logged_at_once_and_once(service: Service) 
 
 
 def test_a_secret_that_is_replaced_by_one_that_cannot_work_is_logged_when_it_is_read(
-    service: Service,
+    service: TriggerFunction,
 ) -> None:
     service.answer("shop", service.door.signed())
     service.aws.values["stack/webhooks/shop"] = json.dumps({"current": "whpk_MCowBQYDK2VwAyEA"})
@@ -188,7 +190,7 @@ def test_a_secret_that_is_replaced_by_one_that_cannot_work_is_logged_when_it_is_
     assert "MCow" not in json.dumps(found)
 
 
-def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(service: Service) -> None:
+def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(service: TriggerFunction) -> None:
     """Parameter Store answers 40 reads a second in all, also for the sources that work."""
     clock = service.door.bench.clock
     for _ in range(600):
@@ -200,7 +202,9 @@ def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(service: Service)
     assert service.answer("not-valid", service.door.signed())["statusCode"] == 202
 
 
-def test_a_proven_request_that_cannot_be_read_is_answered_as_its_sender_needs_it(service: Service) -> None:
+def test_a_proven_request_that_cannot_be_read_is_answered_as_its_sender_needs_it(
+    service: TriggerFunction,
+) -> None:
     proven = WebhookRequest({}, {"token": SECRET}, b"not JSON")
     assert service.answer("token", proven)["statusCode"] == 400
     asked = WebhookRequest({"webhook-request-origin": "eventgrid.azure.net"}, {}, b"", "OPTIONS")

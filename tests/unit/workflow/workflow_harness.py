@@ -27,7 +27,7 @@ MAX_TRIES = 3
 Moment = Literal["before", "after"]
 
 
-class Death(NamedTuple):
+class CrashPoint(NamedTuple):
     """Where a function dies: before or after its so manieth call, which is to this; 0: the first to this."""
 
     number: int
@@ -39,25 +39,29 @@ class Death(NamedTuple):
 
 
 @dataclass
-class Calls:
+class CallRecorder:
     """The outgoing calls of a function. It dies at ``death``; None: never.
 
     ``seen``: where it could have died. After a question to Celonis is as good as before the next call.
     """
 
-    death: Death | None = None
-    seen: list[Death] = field(default_factory=list)
+    death: CrashPoint | None = None
+    seen: list[CrashPoint] = field(default_factory=list)
 
     def hook(self, name: str, when: Moment) -> None:
         number = self.seen[-1].number if self.seen else 0
-        here = Death(number + 1, when, name) if when == "before" else Death(number, when, self.seen[-1].call)
+        here = (
+            CrashPoint(number + 1, when, name)
+            if when == "before"
+            else CrashPoint(number, when, self.seen[-1].call)
+        )
         self.seen.append(here)
         if self.death in (here, here._replace(number=0)):
             raise Crashed
 
 
 @dataclass
-class TriggerHarness(WebhookHarness):
+class WorkflowHarness(WebhookHarness):
     """``inputs``: of executions that were started by hand; ``told``: the runs and executions of notices.
 
     ``unheard``: the ends of executions reach nobody.
@@ -70,7 +74,7 @@ class TriggerHarness(WebhookHarness):
     def __post_init__(self) -> None:
         super().__post_init__()
         bench = self.bench
-        self.listen(Calls())
+        self.listen(CallRecorder())
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         self.listing = Listing(bench.table, bench.clock)
         self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
@@ -82,7 +86,7 @@ class TriggerHarness(WebhookHarness):
     def steering(self) -> RunCommands:
         return steering_over(self.bench, self.executions, self.accepting, self.definitions)
 
-    def listen(self, calls: Calls) -> Calls:
+    def listen(self, calls: CallRecorder) -> CallRecorder:
         """From now on all calls are told to ``calls``."""
         self.calls = calls
         self.bench.dynamodb.before = lambda operation, request: calls.hook(

@@ -22,7 +22,7 @@ from local.bench.polling.families import (
     times,
 )
 from local.bench.polling.figures import events_of_long_job, line, over_fixed, unknown
-from local.bench.polling.optimum import Limit
+from local.bench.polling.optimum import Optimum
 from local.bench.polling.simulation import looks, means
 from tests.unit.steps.polling.histories import chance
 
@@ -54,14 +54,14 @@ def test_the_limit_of_an_even_distribution_is_the_known_one() -> None:
     requests = sum(step * share for step, share in enumerate(shares, 1))
     late = sum(share**2 for share in shares) * width / 2
     assert shares[-1] > 0
-    assert Limit(lambda share: 1 + width * share).lateness(requests) == pytest.approx(late, rel=0.03)
+    assert Optimum(lambda share: 1 + width * share).lateness(requests) == pytest.approx(late, rel=0.03)
 
 
 def test_no_schedule_goes_below_the_limit() -> None:
     """Schedules of all kinds against the distribution that the limit knows."""
     quantile, runs, random = deviation(0.15), 4000, chance(1)
     durations = [quantile((run + 0.5) / runs) for run in range(runs)]
-    limit = Limit(quantile)
+    limit = Optimum(quantile)
     for _ in range(20):
         first, factor = random.uniform(0.5, 0.8), random.uniform(1.02, 1.1)
         moments = [first * factor**step for step in range(60)]
@@ -81,7 +81,7 @@ def test_the_derived_rule_is_next_to_the_limit_where_the_distribution_is_known(o
     met = [next((number, at) for number, at in enumerate(moments, 1) if at >= took) for took in durations]
     requests = sum(count for count, _ in met) / runs
     late = sum(at / took - 1 for (_, at), took in zip(met, durations, strict=True)) / runs
-    assert late <= 1.08 * Limit(deviation(of)).lateness(requests)
+    assert late <= 1.08 * Optimum(deviation(of)).lateness(requests)
 
 
 @pytest.mark.parametrize("family", [STEADY, ORDINARY, WILD, GROWING, *OTHERS], ids=lambda family: family.name)

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from local.bench.crowd import Burst, Together
+from local.bench.crowd import Burst, ConcurrentPipelines
 from local.bench.goals import GOALS
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.tables import unmet
-from local.concurrent_senders import Reported
+from local.concurrent_senders import SenderResult
 
 
 def test_who_goes_first_changes_from_pair_to_pair() -> None:
@@ -49,7 +49,10 @@ def test_goals_that_are_not_met_are_named() -> None:
 
 
 def test_a_burst_is_right_if_all_are_covered_by_two_executions() -> None:
-    reported = [Reported(202, {"runs": [{"run_id": "a"}]}, 1.0, (), 0.5), Reported(503, {}, 2.0, (503,), 2.5)]
+    reported = [
+        SenderResult(202, {"runs": [{"run_id": "a"}]}, 1.0, (), 0.5),
+        SenderResult(503, {}, 2.0, (503,), 2.5),
+    ]
     assert reported[0].run_id == "a"
     assert reported[1].run_id == ""
     assert Burst(reported, covered=2, executions=2).figures() == {"burst_ok": 1.0, "slowest_answer_s": 2.5}
@@ -58,5 +61,5 @@ def test_a_burst_is_right_if_all_are_covered_by_two_executions() -> None:
 
 
 def test_answers_that_ask_for_fewer_requests_are_a_share_of_all() -> None:
-    found = Together(200, Counter(SUCCEEDED=199, FAILED=1), Counter({200: 990, 429: 10}))
+    found = ConcurrentPipelines(200, Counter(SUCCEEDED=199, FAILED=1), Counter({200: 990, 429: 10}))
     assert found.figures() == {"parallel_runs": 200, "budget_429_pct": 1.0, "budget_failed": 1}

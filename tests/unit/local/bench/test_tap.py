@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from local.aws.http_server import Request
+from local.aws.http_server import HttpRequest
 from local.bench.lambdas.environment import first_of_each
 from local.bench.lambdas.tap import aws_call, http_call, only_noted
 
@@ -13,9 +13,9 @@ SIGNED = (
 )
 
 
-def _request(service: str, target: str, body: object) -> Request:
+def _request(service: str, target: str, body: object) -> HttpRequest:
     headers = [("Authorization", SIGNED.format(service)), ("X-Amz-Target", target)]
-    return Request("POST", "/", headers, json.dumps(body).encode())
+    return HttpRequest("POST", "/", headers, json.dumps(body).encode())
 
 
 def test_an_aws_request_is_told_by_service_operation_and_parameters() -> None:
@@ -38,7 +38,7 @@ def test_a_start_is_noted_and_nothing_else_is_answered() -> None:
 
 
 def test_a_request_to_celonis_is_told_without_its_credentials() -> None:
-    request = Request("POST", "/a?b=c", [("Authorization", "Bearer x")], b"{}")
+    request = HttpRequest("POST", "/a?b=c", [("Authorization", "Bearer x")], b"{}")
     assert http_call(request) == {"method": "POST", "target": "/a?b=c", "body": "{}"}
 
 

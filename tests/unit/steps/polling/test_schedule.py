@@ -18,7 +18,7 @@ from tests.unit.steps.polling.histories import chance, history, scattered
 HOUR = 3600.0
 
 
-class Even(Random):
+class NoJitter(Random):
     """No jitter: the middle of every range."""
 
     def uniform(self, a: float, b: float) -> float:
@@ -29,7 +29,7 @@ def moments(schedule: Schedule, until: float, **known: float) -> list[float]:
     """The moments of the looks, up to the first at ``until`` or after; proven from the start."""
     at, found = known.get("start", 0.0), []
     while at < until:
-        at += schedule.next_wait(at, Even(), time_left=known.get("timeout", WEEK) - at)
+        at += schedule.next_wait(at, NoJitter(), time_left=known.get("timeout", WEEK) - at)
         found.append(at)
     return found
 
@@ -89,13 +89,13 @@ def test_a_job_that_fails_early_is_looked_at_early() -> None:
 
 def test_a_look_that_came_late_is_made_good_by_the_next() -> None:
     schedule = knowing(HOUR)
-    assert schedule.next_wait(0.99 * HOUR, Even()) < 0.03 * HOUR
-    assert schedule.next_wait(0.99 * HOUR, Even()) == schedule.next_wait(0.99 * HOUR, Even())
+    assert schedule.next_wait(0.99 * HOUR, NoJitter()) < 0.03 * HOUR
+    assert schedule.next_wait(0.99 * HOUR, NoJitter()) == schedule.next_wait(0.99 * HOUR, NoJitter())
 
 
 def test_floor_and_ceiling() -> None:
-    assert Schedule(30).next_wait(1.0, Even()) == 30
-    assert Schedule(1, 300, knowing(8 * HOUR).expected).next_wait(HOUR, Even(), time_left=9 * HOUR) == 300
+    assert Schedule(30).next_wait(1.0, NoJitter()) == 30
+    assert Schedule(1, 300, knowing(8 * HOUR).expected).next_wait(HOUR, NoJitter(), time_left=9 * HOUR) == 300
 
 
 def test_what_the_server_asks_for_outweighs_the_ceiling_and_is_spread() -> None:
@@ -115,27 +115,27 @@ def test_until_it_is_proven_it_is_looked_at_often_and_then_less() -> None:
     schedule = Schedule(30, None, knowing(8 * HOUR).expected)
     at, found = 0.0, []
     while at < 120:
-        at += schedule.next_wait(at, Even(), proven=False)
+        at += schedule.next_wait(at, NoJitter(), proven=False)
         found.append(at)
     assert found[:2] == [2.0, 4.0]
     assert len(found) <= 12
-    assert schedule.next_wait(2.0, Even(), proven=True) > HOUR
-    assert Schedule(1).next_wait(0.0, Even(), proven=False) == PROOF_WAIT
+    assert schedule.next_wait(2.0, NoJitter(), proven=True) > HOUR
+    assert Schedule(1).next_wait(0.0, NoJitter(), proven=False) == PROOF_WAIT
 
 
 def test_a_look_falls_on_the_time_out() -> None:
     schedule = knowing(8 * HOUR)
-    assert schedule.next_wait(60.0, Even(), time_left=100.4) == 101
-    assert schedule.next_wait(60.0, Even(), time_left=0.0) == 1
-    assert schedule.next_wait(60.0, Even(), time_left=-5.0) == 1
-    assert Schedule(30).next_wait(60.0, Even(), time_left=3.0) == 30, "within the floor after it"
+    assert schedule.next_wait(60.0, NoJitter(), time_left=100.4) == 101
+    assert schedule.next_wait(60.0, NoJitter(), time_left=0.0) == 1
+    assert schedule.next_wait(60.0, NoJitter(), time_left=-5.0) == 1
+    assert Schedule(30).next_wait(60.0, NoJitter(), time_left=3.0) == 30, "within the floor after it"
 
 
 def test_few_looks_are_spread_over_all_the_time_left_and_mostly_where_it_usually_ends() -> None:
     schedule, timeout = knowing(HOUR), 24 * HOUR
     at, left, found = 0.0, 10, []
     while left:
-        at += schedule.next_wait(at, Even(), time_left=timeout - at, looks_left=left)
+        at += schedule.next_wait(at, NoJitter(), time_left=timeout - at, looks_left=left)
         left -= 1
         found.append(at)
     assert found[-1] == timeout
@@ -145,14 +145,14 @@ def test_few_looks_are_spread_over_all_the_time_left_and_mostly_where_it_usually
 
 def test_the_last_look_waits_for_the_time_out_whatever_else() -> None:
     schedule = Schedule(1, 60)
-    assert schedule.next_wait(10.0, Even(), time_left=5000.0, looks_left=1, proven=False) == 5000
-    assert schedule.next_wait(10.0, Even(), time_left=5000.0, looks_left=0) == 5000
+    assert schedule.next_wait(10.0, NoJitter(), time_left=5000.0, looks_left=1, proven=False) == 5000
+    assert schedule.next_wait(10.0, NoJitter(), time_left=5000.0, looks_left=0) == 5000
 
 
 def test_a_ceiling_gives_way_only_to_a_budget_that_it_would_break() -> None:
     schedule = Schedule(1, 600, knowing(8 * HOUR).expected)
-    assert schedule.next_wait(HOUR, Even(), time_left=10 * HOUR, looks_left=120) == 600
-    assert schedule.next_wait(HOUR, Even(), time_left=10 * HOUR, looks_left=12) > 600
+    assert schedule.next_wait(HOUR, NoJitter(), time_left=10 * HOUR, looks_left=120) == 600
+    assert schedule.next_wait(HOUR, NoJitter(), time_left=10 * HOUR, looks_left=12) > 600
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
