@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -100,13 +101,26 @@ class FakeAws:
         table = self.dynamodb
         return {
             "GetParameter": lambda body: {"Parameter": {"Value": json.dumps(self.parameters[body["Name"]])}},
-            "GetSecretValue": lambda body: {"SecretString": json.dumps(self.secrets[body["SecretId"]])},
+            "GetParameters": self._parameters,
+            "GetSecretValue": self._secret,
             "StartExecution": self._start,
             "GetItem": lambda body: table.get_item(**body),
             "TransactGetItems": lambda body: table.transact_get_items(**body),
             "UpdateItem": lambda body: table.update_item(**body),
             "TransactWriteItems": lambda body: table.transact_write_items(**body),
         }
+
+    def _parameters(self, body: Json) -> Json:
+        found = [name for name in body["Names"] if name in self.parameters]
+        return {
+            "Parameters": [{"Name": name, "Value": json.dumps(self.parameters[name])} for name in found],
+            "InvalidParameters": [name for name in body["Names"] if name not in found],
+        }
+
+    def _secret(self, body: Json) -> Json:
+        """Each value is a version of its own."""
+        text = json.dumps(self.secrets[body["SecretId"]])
+        return {"SecretString": text, "VersionId": sha256(text.encode()).hexdigest()[:32]}
 
     def _start(self, body: Json) -> Json:
         self.started.append(body["name"])

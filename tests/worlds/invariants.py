@@ -24,6 +24,8 @@ RESULTS: dict[str, frozenset[str]] = {
 TIMED_OUT = frozenset({"JobTimedOut", "LoadTimedOut"})
 LONG = 900.0
 """An execution that ended so long before the time-out of its step should have been reported."""
+BASELINE_SECONDS = 5.0
+"""At most so long before a start its baseline is asked for."""
 FUNCTION_SECONDS = 60.0
 """A function that dies may have sent its start until the end of its time."""
 
@@ -200,13 +202,20 @@ def _breaks_fifth(played: WorldResult, result: RunResult) -> bool:
         settled = (post.answered if post.answered < inf else post.sent) + settle
         until = _first_poll(played, result, settled)
         until = max([until, *(one.ended for one in played.celonis.truths[target].of(result.run))])
-        if _starts_within(played, target, post.sent - settle, until):
+        if _starts_within(played, target, _baseline_asked(played, result, post.sent) - settle, until):
             return True
     for at in result.crashed:  # its start may have been sent until the end of the function's time
         until = _first_poll(played, result, at + FUNCTION_SECONDS + settle)
-        if _starts_within(played, target, at - settle, until):
+        if _starts_within(played, target, _baseline_asked(played, result, at) - settle, until):
             return True
     return False
+
+
+def _baseline_asked(played: WorldResult, result: RunResult, by: float) -> float:
+    """When the requests that a function made just before ``by`` began: those for the baseline."""
+    return min(
+        (at for at in played.celonis.calls[result.run] if by - BASELINE_SECONDS <= at <= by), default=by
+    )
 
 
 def _is_lost(played: WorldResult, post: SentPost) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -55,8 +56,16 @@ class FakeParameters:
     def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
         return {"Parameter": {"Value": self._value(Name, "ParameterNotFound")}}
 
+    def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        self.asked.append(Names[0])
+        if self.error:
+            raise self.error
+        found = [name for name in Names if name in self.values]
+        return {"Parameters": [{"Name": name, "Value": self.values[name]} for name in found]}
+
     def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        return {"SecretString": self._value(SecretId, "ResourceNotFoundException")}
+        text = self._value(SecretId, "ResourceNotFoundException")
+        return {"SecretString": text, "VersionId": sha256(text.encode()).hexdigest()[:32]}
 
     def _value(self, name: str, missing: str) -> str:
         self.asked.append(name)
@@ -181,7 +190,7 @@ def test_a_secret_is_its_current_and_its_previous_value(
     document: dict[str, object], values: tuple[str, ...]
 ) -> None:
     aws = FakeParameters({"stack/webhooks/github": json.dumps(document)})
-    assert aws.secrets.webhook("github") == values
+    assert aws.secrets.webhook("github").values == values
 
 
 @pytest.mark.parametrize(

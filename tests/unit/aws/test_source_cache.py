@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
-from celonis_refresh.aws.source_cache import LIST_SECONDS, MAX_MISSES, WARY_SECONDS, SourceCache
+from celonis_refresh.aws.shared_parameters import LIST_SECONDS, SharedParameters
+from celonis_refresh.aws.source_cache import MAX_MISSES, WARY_SECONDS, SourceCache
 from tests.fakes.clock import FakeClock
+from tests.fakes.dynamodb import FakeDynamoDB, table_of
 
 REAL = ("github", "fivetran")
 
@@ -29,11 +31,10 @@ class FakeParameterStore:
     asked: list[str] = field(default_factory=list)
     throttles: bool = False
 
-    def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        self._ask(Name)
-        if Name.rsplit("/", 1)[1] not in self.sources:
-            raise refusal("ParameterNotFound")
-        return {"Parameter": {"Value": f"text of {Name}"}}
+    def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        self._ask(Names[0])
+        found = [name for name in Names if name.rsplit("/", 1)[1] in self.sources]
+        return {"Parameters": [{"Name": name, "Value": f"text of {name}"} for name in found]}
 
     def get_paginator(self, operation: str) -> FakeParameterStore:
         assert operation == "get_parameters_by_path"
@@ -59,13 +60,21 @@ def store() -> FakeParameterStore:
     return FakeParameterStore()
 
 
+def cache_over(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
+    """A new process of the trigger, with a table of its own."""
+    parameters = Parameters(cast("Any", store), "stack")
+    return SourceCache(
+        SharedParameters(parameters, table_of(FakeDynamoDB(), clock), clock, clock.sleep), clock
+    )
+
+
 @pytest.fixture
 def known(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
-    return SourceCache(Parameters(cast("Any", store), "stack"), clock)
+    return cache_over(store, clock)
 
 
 def test_a_real_source_is_one_question(known: SourceCache, store: FakeParameterStore) -> None:
-    assert known.text("github") == "text of /stack/sources/github"
+    assert known.text("github").value == "text of /stack/sources/github"
     assert store.asked == ["/stack/sources/github"]
 
 
@@ -80,7 +89,7 @@ def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
 ) -> None:
     flood(known, MAX_MISSES)
     store.sources.add("new")
-    assert known.text("new") == "text of /stack/sources/new"
+    assert known.text("new").value == "text of /stack/sources/new"
 
 
 def test_a_flood_of_names_that_are_none_is_a_few_questions(
@@ -95,7 +104,7 @@ def test_a_flood_of_names_that_are_none_is_a_few_questions(
 
 def test_real_sources_are_read_in_the_middle_of_a_flood(known: SourceCache) -> None:
     flood(known)
-    assert [known.text(name) for name in REAL] == [f"text of /stack/sources/{name}" for name in REAL]
+    assert [known.text(name).value for name in REAL] == [f"text of /stack/sources/{name}" for name in REAL]
 
 
 def test_a_source_that_is_made_during_a_flood_is_known_soon(
@@ -105,7 +114,7 @@ def test_a_source_that_is_made_during_a_flood_is_known_soon(
     store.sources.add("new")
     clock.sleep(LIST_SECONDS)
     flood(known)
-    assert known.text("new") == "text of /stack/sources/new"
+    assert known.text("new").value == "text of /stack/sources/new"
 
 
 def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
@@ -148,7 +157,7 @@ def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
     asked: list[tuple[str, float]],
 ) -> None:
     clock, store = FakeClock(), FakeParameterStore()
-    known = SourceCache(Parameters(cast("Any", store), "stack"), clock)
+    known = cache_over(store, clock)
     began = clock.now
     for name, pause in asked:
         clock.sleep(pause)

@@ -233,7 +233,7 @@ def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
 
 def test_no_process_asks_celonis_before_a_moment_that_is_hours_away() -> None:
     """A task comes back in between, and sees in the table that it is too early."""
-    team = Team()
+    team = LimitedTeam()
     refused, other = team.process(), team.process()
     refused.enter(LOOK, 12.0)
     refused.answered(None, 3 * 3600.0)

@@ -149,6 +149,17 @@ def test_a_new_id_that_has_ended_is_not_ours_while_something_else_runs() -> None
     assert proof(after(started(LISTED), *polls, (LISTED_ENDED, CONFIRMED + 1))) == ("id", "exec-2")
 
 
+@pytest.mark.parametrize("answered_id", [None, "exec-2"])
+def test_an_entry_whose_end_is_not_that_of_the_record_is_not_ours(answered_id: str | None) -> None:
+    """The list is a page of the oldest: another user's execution fills it, and ours is not on it."""
+    start = started(LISTED, answered_id=answered_id)
+    shown = listing(Observation("FAIL", IDLE, latest="item-3"), entry("exec-2", "SUCCESS", OURS, OURS_ENDED))
+    found = after(start, (shown, EARLY), (shown, LATE), (shown, CONFIRMED))
+    assert (found.status, *proof(found)) == (Status.UNPROVEN, None, None)
+    agrees = replace(shown, status="SUCCESS")
+    assert proof(after(start, (agrees, LATE), (agrees, CONFIRMED)))[1] == "exec-2"
+
+
 def test_a_current_id_that_stands_beside_an_ended_one_counts_as_running() -> None:
     beside = replace(LISTED_ENDED, current="exec-3")
     assert proof(after(started(LISTED), (beside, LATE))) != ("id", "exec-2")
@@ -327,6 +338,22 @@ def test_what_appears_after_a_settled_poll_without_it_is_not_ours_where_the_answ
 
 
 # ---------------------------------------------------------------- two ids of one execution
+
+
+@pytest.mark.parametrize("began", [REQUESTED_AT - 59_000, REQUESTED_AT - 400_000])
+def test_what_began_before_the_baseline_is_not_ours_where_the_start_may_never_have_been_sent(
+    began: int,
+) -> None:
+    """A function that dies before its start leaves another user's execution that the baseline had passed."""
+    start = dated(answered=False)
+    runs = listing(
+        Observation("RUNNING", RUNNING, current="exec-2", latest="exec-2"), entry("exec-2", "RUNNING", began)
+    )
+    ended = listing(
+        Observation("SUCCESS", IDLE, latest="exec-2"), entry("exec-2", "SUCCESS", began, began + 71_000)
+    )
+    found = after(start, (runs, EARLY), (runs, LATE), (ended, LATE + 10), (ended, CONFIRMED + 20))
+    assert (found.status, *proof(found)) == (Status.UNPROVEN, None, None)
 
 
 def test_a_current_and_a_latest_id_that_were_never_shown_together_may_be_of_two_executions() -> None:

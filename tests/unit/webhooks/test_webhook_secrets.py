@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.aws.configuration import ConfigurationUnavailable, WebhookSecretUnreadable
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretVersion, WebhookSecretUnreadable
 from celonis_refresh.aws.token_bucket import TokenBucket
+from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.aws.webhook_secrets import (
+    ACCEPT_SECONDS,
+    CHECK_SECONDS,
     KEEP_SECONDS,
     READ_SECONDS,
     READS_AT_ONCE,
@@ -19,10 +23,10 @@ from celonis_refresh.aws.webhook_secrets import (
     webhook_secrets,
 )
 from tests.fakes.clock import FakeClock
+from tests.fakes.dynamodb import FakeDynamoDB, table_of
 from tests.template import pages
 
 OLD, NEW = ("old",), ("new",)
-ROTATION_SECONDS = 5.0
 READS_A_MINUTE = 20
 MINUTE = 60.0
 ROUNDING = 0.01
@@ -39,18 +43,25 @@ class FakeSecretsManager:
     readings: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.kept = webhook_secrets(self._read, self.clock)
+        self.dynamodb = FakeDynamoDB()
+        self.kept = self.process()
 
-    def _read(self, name: str) -> tuple[str, ...]:
+    def process(self) -> TtlCache[tuple[str, ...]]:
+        """A process of the trigger; all share a table."""
+        table = table_of(self.dynamodb, self.clock)
+        return webhook_secrets(self._read, table, self.clock, self.clock.sleep)
+
+    def _read(self, name: str) -> SecretVersion:
         self.readings.append(self.clock())
         if self.error:
             raise self.error
-        return self.value
+        return SecretVersion(self.value, f"version of {self.value}")
 
-    def accepts(self, offered: tuple[str, ...]) -> bool:
+    def accepts(self, offered: tuple[str, ...], process: TtlCache[tuple[str, ...]] | None = None) -> bool:
         """Whether a request with this proof is accepted, as ``WebhookHandler`` decides it."""
+        kept = process or self.kept
         try:
-            return offered == self.kept.get("shop") or offered == self.kept.refresh_if_allowed("shop")
+            return offered == kept.get("shop") or offered == kept.refresh_if_allowed("shop")
         except (ConfigurationUnavailable, WebhookSecretUnreadable):
             return False
 
@@ -88,9 +99,64 @@ def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(
     assert vault.accepts(OLD)
     vault.flood(flooded)
     vault.value = NEW
-    vault.flood(READ_SECONDS + ROUNDING)
+    vault.flood(ACCEPT_SECONDS)
     assert vault.accepts(NEW)
-    assert READ_SECONDS < ROTATION_SECONDS
+
+
+@pytest.mark.parametrize("flooded", [0.0, 1.0, 59.0, 600.0])
+def test_many_processes_read_a_secret_as_often_as_one(flooded: float) -> None:
+    """A flood of strangers reaches all processes, and a rotated secret counts in each of them in time."""
+    vault = FakeSecretsManager()
+    processes = [vault.process() for _ in range(25)]
+    assert all(vault.accepts(OLD, process) for process in processes)
+    vault.clock.sleep(MINUTE)
+    vault.readings.clear()
+
+    def flood(seconds: float) -> None:
+        until, number = vault.clock() + seconds, 0
+        while vault.clock() < until:
+            assert not vault.accepts(("guess",), processes[number % len(processes)])
+            vault.clock.sleep(0.02)
+            number += 1
+
+    flood(flooded)
+    assert not vault.readings or vault.most_in_a_minute() <= READS_A_MINUTE
+    vault.value = NEW
+    flood(ACCEPT_SECONDS)
+    before = len(vault.readings)
+    assert all(vault.accepts(NEW, process) for process in processes)
+    assert len(vault.readings) - before <= len(processes)  # each reads the new version once
+
+
+def test_a_version_that_another_process_has_seen_is_not_read_again(vault: FakeSecretsManager) -> None:
+    other = vault.process()
+    assert vault.accepts(OLD)
+    assert vault.accepts(OLD, other)
+    for _ in range(5):
+        vault.clock.sleep(KEEP_SECONDS)
+        assert vault.accepts(OLD)
+        assert vault.accepts(OLD, other)
+    assert len(vault.readings) == 2 + 5
+
+
+def test_the_table_has_versions_and_no_values(vault: FakeSecretsManager) -> None:
+    vault.value = ("the secret itself",)
+    assert vault.accepts(("the secret itself",))
+    (item,) = vault.dynamodb.documents("configuration#secret#")
+    assert set(item) == {"pk", "version", "read_at", "expires"}
+
+
+def test_while_the_table_cannot_be_used_each_process_reads_for_itself(vault: FakeSecretsManager) -> None:
+    vault.dynamodb.before = _throttled
+    assert vault.accepts(OLD)
+    vault.value = NEW
+    assert vault.accepts(NEW)
+    vault.flood(10 * MINUTE, every=0.05)
+    assert vault.most_in_a_minute() <= READS_AT_ONCE + MINUTE / CHECK_SECONDS
+
+
+def _throttled(operation: str, _: object) -> None:
+    raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, operation)
 
 
 def test_a_flood_costs_few_readings(vault: FakeSecretsManager) -> None:
@@ -134,7 +200,9 @@ def test_no_order_of_events_costs_more_or_delays_a_rotation(events: list[tuple[f
         elif event in ("break", "repair"):
             vault.error = ConfigurationUnavailable("a secret") if event == "break" else None
             repaired_at = vault.clock()
-        elif vault.error is None and vault.clock() - max(rotated_at, repaired_at) >= READ_SECONDS + ROUNDING:
+        elif (
+            vault.error is None and vault.clock() - max(rotated_at, repaired_at) >= ACCEPT_SECONDS + ROUNDING
+        ):
             assert vault.accepts(vault.value)
     if vault.readings:
         assert vault.most_in_a_minute() < READS_A_MINUTE
@@ -210,8 +278,8 @@ def test_a_clock_that_is_set_back_costs_no_more_than_an_empty_bucket() -> None:
 
 def test_the_pages_say_these_seconds() -> None:
     page = pages.page("docs/senders.md")
-    assert f"at the latest {READ_SECONDS:g} s" in page
+    assert f"at the latest {ACCEPT_SECONDS:g} s" in page
     assert f"at most {READS_AT_ONCE + MINUTE / READ_SECONDS:g} reads a minute" in page
     assert f"at the latest {KEEP_SECONDS:g} s" in page
     assert f"{SERVE_SECONDS / MINUTE:g} minutes" in page
-    assert all(one < other for one, other in pairwise((READ_SECONDS, KEEP_SECONDS, SERVE_SECONDS)))
+    assert all(one < other for one, other in pairwise((ACCEPT_SECONDS, KEEP_SECONDS, SERVE_SECONDS)))

@@ -14,12 +14,10 @@ from celonis_refresh.aws.configuration import (
     ConfigurationUnavailable,
     Parameters,
     Secrets,
-    is_transient_error,
 )
 from celonis_refresh.aws.executions import StateMachine
-from celonis_refresh.aws.source_cache import SourceCache
-from celonis_refresh.aws.ttl_cache import TtlCache
-from celonis_refresh.aws.webhook_secrets import webhook_secrets
+from celonis_refresh.aws.shared_parameters import PIPELINE_SECONDS
+from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.accept import TriggerAcceptor
@@ -34,9 +32,18 @@ SOURCE, RULES, CLAIM = "/stack/sources/shop", "/stack/pipelines/otc", "TransactW
 TIMEOUTS = CLIENT_TIMEOUTS["response"]
 MAX_SECONDS = 4.0
 """A webhook with one call that hangs is answered within this time."""
-ACCEPTED = ["GetParameter", "GetSecretValue", "GetParameter", CLAIM, CLAIM, "StartExecution"]
-"""What one webhook asks of AWS in a new process, in order: the second transaction writes the baseline."""
-DEFINITION_SECONDS = 10.0
+CONFIGURATION = [
+    "GetItem",
+    "GetParameters",
+    "UpdateItem",
+    "GetSecretValue",
+    "UpdateItem",
+    "GetParameters",
+    "UpdateItem",
+]
+"""What the first webhook of a source asks for: the source, its secret, a pipeline; the table shares each."""
+ACCEPTED = [CLAIM, CLAIM, "StartExecution"]
+"""What a webhook asks of AWS then, in order: the second transaction writes the baseline."""
 LONG = 60.0
 """Seconds: longer than anybody waits."""
 
@@ -65,16 +72,16 @@ class TriggerOverAws:
         self.bench.model()
         parameters = Parameters(wire.client("ssm"), "stack")
         secrets = Secrets(wire.client("secretsmanager"), "stack")
-        known = SourceCache(parameters, wire.clock)
-        kept = webhook_secrets(secrets.webhook, wire.clock)
-        sources = TtlCache(known.source, 60, wire.clock, is_transient_error)
-        definitions = TtlCache(parameters.pipeline, DEFINITION_SECONDS, wire.clock, is_transient_error)
+        self.configuration = WebhookConfiguration.of(
+            parameters, secrets, self.bench.table, wire.clock, wire.clock.sleep
+        )
+        found = self.configuration
         self.ids = 0
         self.triggering = WebhookHandler(
-            source=sources.get,
-            secrets=kept.get,
-            refreshed_secrets=kept.refresh_if_allowed,
-            accepting=TriggerAcceptor(self.bench.claims, definitions.get, self._new_id, wire.clock),
+            source=found.source,
+            secrets=found.secrets.get,
+            refreshed_secrets=found.secrets.refresh_if_allowed,
+            accepting=TriggerAcceptor(self.bench.claims, found.definition, self._new_id, wire.clock),
             tasks=self.bench.tasks,
             tables=self.door.tables,
             records=self.bench.records,
@@ -128,12 +135,20 @@ def trigger(monkeypatch: pytest.MonkeyPatch) -> TriggerOverAws:
     return trigger
 
 
-def test_a_webhook_asks_aws_six_things_once(trigger: TriggerOverAws) -> None:
+def test_the_first_webhook_of_a_source_reads_its_configuration_and_shares_it(trigger: TriggerOverAws) -> None:
     assert trigger.arrive().status == 202
-    assert trigger.operations == ACCEPTED
+    assert trigger.operations == [*CONFIGURATION, *ACCEPTED]
 
 
-@pytest.mark.parametrize("operation", ["GetSecretValue", "GetParameter", CLAIM, "StartExecution"])
+def test_a_new_process_reads_the_copy_in_the_table_and_the_secret(trigger: TriggerOverAws) -> None:
+    assert trigger.arrive().status == 202
+    again = TriggerOverAws(trigger.wire)
+    trigger.wire.asked.clear()
+    assert again.arrive().status == 200  # the same delivery
+    assert again.operations == ["GetItem", "GetSecretValue", "UpdateItem", CLAIM, "GetItem", "StartExecution"]
+
+
+@pytest.mark.parametrize("operation", ["GetSecretValue", "GetParameters", CLAIM, "StartExecution"])
 def test_a_call_that_hangs_is_abandoned_and_tried_once_more(trigger: TriggerOverAws, operation: str) -> None:
     trigger.wire.takes[operation] = [LONG]
     assert trigger.arrive().status == 202
@@ -214,10 +229,10 @@ def test_a_throttled_read_is_tried_once_more(trigger: TriggerOverAws) -> None:
 
 
 def test_a_read_that_fails_is_given_up_after_the_second_attempt(trigger: TriggerOverAws) -> None:
-    trigger.wire.failures["GetParameter"] = [AwsFailure("InternalServerError", 500)] * 9
+    trigger.wire.failures["GetParameters"] = [AwsFailure("InternalServerError", 500)] * 9
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
-    assert len(trigger.wire.failures["GetParameter"]) == 9 - TIMEOUTS.attempts
+    assert len(trigger.wire.failures["GetParameters"]) == 9 - TIMEOUTS.attempts
 
 
 def test_what_is_refused_for_good_is_not_asked_for_again(trigger: TriggerOverAws) -> None:
@@ -231,8 +246,8 @@ def test_a_parameter_store_that_does_not_answer_delays_one_delivery_in_five_seco
     trigger: TriggerOverAws,
 ) -> None:
     assert trigger.arrive().status == 202
-    trigger.wire.clock.sleep(DEFINITION_SECONDS)
-    trigger.wire.takes = {"GetParameter": [LONG] * 99}
+    trigger.wire.clock.sleep(PIPELINE_SECONDS)
+    trigger.wire.takes = {"GetParameters": [LONG] * 99}
     trigger.wire.asked.clear()
     took = []
     for _ in range(3):

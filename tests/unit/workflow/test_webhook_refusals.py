@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.aws.shared_parameters import SharedParameters
 from celonis_refresh.aws.source_cache import INVALID_SECONDS, SourceCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.observability import logger
@@ -61,9 +62,12 @@ class TriggerFunction:
         self.door.bench.job().before(600.0)
         clock = self.door.bench.clock
         self.app = load("trigger")
-        secrets = webhook_secrets(self.aws.secrets.webhook, clock)
+        table = self.door.bench.table
+        secrets = webhook_secrets(self.aws.secrets.webhook, table, clock, clock.sleep)
+        self.shared = SharedParameters(self.aws.parameters, table, clock, clock.sleep)
+        known = SourceCache(self.shared, clock)
         self.triggering = WebhookHandler(
-            source=SourceCache(self.aws.parameters, clock).source,
+            source=lambda name: known.source(name).value,
             secrets=secrets.get,
             refreshed_secrets=secrets.refresh_if_allowed,
             accepting=self.door.accepting,

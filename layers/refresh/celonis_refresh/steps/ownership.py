@@ -262,12 +262,15 @@ class _Decision:
     def _is_older(self, entry: ListedExecution) -> bool:
         """Whether its dates say that it began before the baseline was asked for.
 
-        The dates decide only where they go together with those of the answers: what ended longer than
-        ``settle`` before would be in the baseline, and what runs long after the start began with it.
+        Beside an answered start the dates decide only where they go together with those of the answers: what
+        ended longer than ``settle`` before would be in the baseline, and what runs long after the start began
+        with it. A start without an answer may never have been sent: then what began before may run on.
         """
         asked, started, ended = self.before.requested_at, entry.started, entry.ended
         if asked is None or started is None or started >= asked - CLOCK_TOLERANCE * 1000:
             return False
+        if not self.start.answered:
+            return True
         if ended is None:
             return not self.settled
         return ended >= asked - (self.start.settle + CLOCK_TOLERANCE) * 1000
@@ -407,7 +410,7 @@ class _Decision:
         newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
         if newest is None or newest.id != found or not (self.list_decides and self.candidates <= listed):
             return False
-        return newest.activity is not Activity.IDLE or not self._runs_other(newest.id)
+        return newest.activity is not Activity.IDLE or self._is_last_end(newest)
 
     def _is_dated_as_ours(self, found: str) -> bool:
         """Whether its dates say that it began with our start and not before, by Celonis's clock.
@@ -472,7 +475,17 @@ class _Decision:
         entry = self._entry(sole)
         if entry is None:  # the list does not show it although nothing runs
             return self.confirmed or not self.list_decides
-        return entry.activity is not Activity.IDLE or (self.confirmed and not self._runs_other(sole))
+        return entry.activity is not Activity.IDLE or (self.confirmed and self._is_last_end(entry))
+
+    def _is_last_end(self, entry: ListedExecution) -> bool:
+        """Whether this entry, which has ended, may be what ended last: the record shows no other end.
+
+        The list may be a page that ours is not on, and show what another user started just before.
+        """
+        if self._runs_other(entry.id):
+            return False
+        statuses = {self.seen.status, entry.status} - {None}
+        return self.seen.activity is not Activity.IDLE or len(statuses) < 2
 
     def _runs_other(self, found: str) -> bool:
         """Whether something runs that is not ``found``."""
