@@ -16,7 +16,7 @@ demo: $(VENV)/.ready ## three runs on this machine: a webhook, a schedule, by ha
 	@$(RUN) -m local.demo
 
 local: $(VENV)/.ready ## the whole stack on this machine until Ctrl-C; SCHEDULES=clock fires schedules by the clock
-	@$(RUN) -m local.standing $(if $(SCHEDULES),--schedules $(SCHEDULES))
+	@$(RUN) -m local.serve $(if $(SCHEDULES),--schedules $(SCHEDULES))
 
 awscli: $(AWSCLI)/.ready ## the AWS CLI in .awscli/bin, on Linux on x86-64
 

@@ -19,9 +19,9 @@ from typing import Any
 import requests
 from rich.console import Console
 
-from local.display import Durations, Show, end_line, step_lines, summary_of
+from local.display import Durations, RunDisplay, end_line, step_lines, summary_of
 from local.runs_api import RunsApi
-from local.standing import REGION, ROOT, STACK_NAME, Standing, standing
+from local.serve import REGION, ROOT, STACK_NAME, LocalService, standing
 from local.webhooks import send_github
 
 RUN_SECONDS = 300
@@ -35,7 +35,7 @@ ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 class Demo:
     """One passage after the other, each watched through the runs API as a person would."""
 
-    place: Standing
+    place: LocalService
     console: Console
     durations: Durations = field(default_factory=Durations)
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Demo:
     def _watch(self, run_id: str, title: str) -> dict[str, Any]:
         """Shows the run until its record is closed. Raises ``TimeoutError``."""
         until = time.monotonic() + RUN_SECONDS
-        with Show(self.console, title) as show:
+        with RunDisplay(self.console, title) as show:
             while time.monotonic() < until:
                 run = self._run(run_id)
                 now = datetime.now(UTC).isoformat()

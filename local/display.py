@@ -81,7 +81,7 @@ def _what(state: Mapping[str, Any]) -> str:
     return f"{state['kind']} load {state.get('data_model', '')[:8]}{tables}"
 
 
-class Show:
+class RunDisplay:
     """Shows one run while it lasts."""
 
     def __init__(self, console: Console, title: str) -> None:
@@ -90,7 +90,7 @@ class Show:
         self.live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
         self.said: set[str] = set()
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> RunDisplay:
         if self.live is not None:
             self.live.start()
         return self

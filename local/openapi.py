@@ -48,7 +48,7 @@ RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "str
 
 
 @dataclass(frozen=True)
-class Operation:
+class ApiOperation:
     """One route: what it does, what it takes, what it answers, and the statuses of its own errors."""
 
     method: str
@@ -65,7 +65,7 @@ class Operation:
 
 
 OPERATIONS = (
-    Operation(
+    ApiOperation(
         "POST",
         "/runs",
         "StartRun",
@@ -75,10 +75,10 @@ OPERATIONS = (
         body=StartRequest,
         headers=(IDEMPOTENCY_KEY,),
     ),
-    Operation(
+    ApiOperation(
         "GET", "/runs", "ListRuns", "Runs, newest first", {200: shapes.RunsPage}, (400,), query=ListRequest
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/runs/{run_id}",
         "ShowRun",
@@ -86,7 +86,7 @@ OPERATIONS = (
         {200: shapes.Record | shapes.Waiting},
         (404,),
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/runs/{run_id}/cancel",
         "CancelRun",
@@ -96,7 +96,7 @@ OPERATIONS = (
         body=CancelRequest,
         body_required=False,
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/runs/{run_id}/retry",
         "RetryRun",
@@ -104,8 +104,8 @@ OPERATIONS = (
         {202: shapes.Started, 200: shapes.Started},
         (404, 409, 422),
     ),
-    Operation("GET", "/pipelines", "ListPipelines", "The names of the pipelines", {200: shapes.Pipelines}),
-    Operation(
+    ApiOperation("GET", "/pipelines", "ListPipelines", "The names of the pipelines", {200: shapes.Pipelines}),
+    ApiOperation(
         "GET",
         "/pipelines/{name}",
         "ShowPipeline",
@@ -113,7 +113,7 @@ OPERATIONS = (
         {200: shapes.PipelineView},
         (400, 404, 422),
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/webhooks/{source}",
         "Webhook",
@@ -122,7 +122,7 @@ OPERATIONS = (
         (400, 401, 404, 413, 422),
         is_open=True,
     ),
-    Operation(
+    ApiOperation(
         "OPTIONS",
         "/webhooks/{source}",
         "WebhookOptions",
@@ -149,7 +149,7 @@ def document() -> Json:
     }
 
 
-def _operation(operation: Operation, schemas: Json) -> Json:
+def _operation(operation: ApiOperation, schemas: Json) -> Json:
     parameters = [*_path_parameters(operation), *_query_parameters(operation), *operation.headers]
     made: Json = {
         "operationId": operation.name,
@@ -163,7 +163,7 @@ def _operation(operation: Operation, schemas: Json) -> Json:
     return made if operation.is_open else made | {"security": [{"sigv4": []}]}
 
 
-def _responses(operation: Operation, schemas: Json) -> Json:
+def _responses(operation: ApiOperation, schemas: Json) -> Json:
     """What is meant, what may go wrong here, and what may go wrong anywhere."""
     made = {status: _answer(_schema(shape, schemas)) for status, shape in operation.answers.items()}
     if operation.name == "Webhook":
@@ -210,12 +210,12 @@ def _object(shape: Any, schemas: Json) -> Json:
     }
 
 
-def _path_parameters(operation: Operation) -> list[Json]:
+def _path_parameters(operation: ApiOperation) -> list[Json]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     return [{"name": name, "in": "path", "required": True, "schema": PATH[name]} for name in names]
 
 
-def _query_parameters(operation: Operation) -> list[Json]:
+def _query_parameters(operation: ApiOperation) -> list[Json]:
     """A query has no null: what may be left out is left out."""
     if operation.query is None:
         return []

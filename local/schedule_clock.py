@@ -14,7 +14,7 @@ from local.aws.errors import LocalStackError
 MINUTE = timedelta(minutes=1)
 
 
-class Scheduled(Protocol):
+class ScheduledStack(Protocol):
     """What the clock needs of a stack."""
 
     def due_schedules(self, minute: datetime) -> list[tuple[str, str]]: ...
@@ -22,7 +22,7 @@ class Scheduled(Protocol):
     def fire_schedule(self, name: str, *, group: str | None, at: datetime | None) -> dict[str, Any]: ...
 
 
-def fire_due(stack: Scheduled, minute: datetime) -> Iterator[str]:
+def fire_due(stack: ScheduledStack, minute: datetime) -> Iterator[str]:
     """Fire what is due in a minute (UTC); gives a line for each."""
     for group, name in stack.due_schedules(minute):
         try:
@@ -39,7 +39,7 @@ def next_minute(last: datetime | None, now: datetime) -> datetime:
     return this + MINUTE if last is None or last >= this else this
 
 
-def run_clock(stack: Scheduled, ended: threading.Event, say: Callable[[str], None]) -> None:
+def run_clock(stack: ScheduledStack, ended: threading.Event, say: Callable[[str], None]) -> None:
     """Fire schedules by the clock until ``ended``."""
     minute = next_minute(None, datetime.now(UTC))
     while not ended.wait(max(0.0, (minute - datetime.now(UTC)).total_seconds())):

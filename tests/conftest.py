@@ -15,7 +15,7 @@ settings.load_profile("untimed")
 STACKS = Path(__file__).parent / "stack"
 LAST = "test_afterwards"
 """The module of a folder that looks at what all the others left behind."""
-NEAR_THE_END = ("test_fuzz", "test_flooded", LAST)
+NEAR_THE_END = ("test_fuzz", "test_unknown_sources", LAST)
 """Modules of a folder that come after all the others, in this order: after a flood of names that are none, a
 new source is not known at once."""
 

@@ -5,11 +5,8 @@ from functools import cache
 from typing import Any
 
 from celonis_refresh import wiring
-from celonis_refresh.aws.configuration import is_transient_error
 from celonis_refresh.aws.sns_certificates import SnsCertificates
-from celonis_refresh.aws.source_cache import SourceCache
-from celonis_refresh.aws.ttl_cache import TtlCache
-from celonis_refresh.aws.webhook_secrets import webhook_secrets
+from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
 from celonis_refresh.responses import answer, answering
@@ -19,9 +16,6 @@ from celonis_refresh.workflow.model_tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.workflow.webhook import WebhookHandler
 from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
 
-SOURCE_SECONDS = 60
-DEFINITION_SECONDS = 10
-"""A burst of events is one read of its pipeline: Parameter Store takes 40 reads a second."""
 LONGEST_NAME = 48
 """Characters of a source's name that are logged; none that exists has more."""
 UNUSABLE = ("InvalidSource", "WebhookSecretUnreadable")
@@ -31,14 +25,13 @@ and a request that is not authentic are not counted: anybody can cause them."""
 
 @cache
 def _webhook_handler() -> WebhookHandler:
-    known = SourceCache(wiring.parameters(), time.time)
-    sources = TtlCache(known.source, SOURCE_SECONDS, time.time, is_transient_error)
-    secrets = webhook_secrets(wiring.stored_secrets().webhook, time.time)
+    table = wiring.table()
+    configuration = WebhookConfiguration.of(wiring.parameters(), wiring.stored_secrets(), table, time.time)
     return WebhookHandler(
-        source=sources.get,
-        secrets=secrets.get,
-        refreshed_secrets=secrets.refresh_if_allowed,
-        accepting=wiring.accepting(DEFINITION_SECONDS),
+        source=configuration.source,
+        secrets=configuration.secrets.get,
+        refreshed_secrets=configuration.secrets.refresh_if_allowed,
+        accepting=wiring.acceptor(configuration.definition),
         tasks=wiring.tasks(),
         tables=ModelTables(wiring.client_for, time.time, KEPT_SECONDS),
         records=wiring.records(),

@@ -27,7 +27,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     ),
     "secretsmanager": ("GetSecretValue",),
     "sns": ("Publish",),
-    "ssm": ("GetParameter", "GetParametersByPath"),
+    "ssm": ("GetParameter", "GetParameters", "GetParametersByPath"),
     "stepfunctions": ("StartExecution", "StopExecution", "DescribeExecution"),
 }
 

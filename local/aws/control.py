@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 from local.aws.errors import LocalStackError, NotFoundError, ScheduleDisabledError
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.runtime.functions import Function
-from local.aws.runtime.logs import LogLine
+from local.aws.runtime.logs import FunctionLogLine
 from local.aws.settings import EventSettings, Settings, TransactionSettings
-from local.aws.states.execution import Execution
+from local.aws.states.execution import MachineExecution
 from local.aws.states.service import description
 
 
@@ -23,12 +23,12 @@ class Controlled(Protocol):
     outputs: dict[str, str]
 
     @property
-    def executions(self) -> list[Execution]: ...
+    def executions(self) -> list[MachineExecution]: ...
 
     @property
     def functions(self) -> list[Function]: ...
 
-    def logs(self, logical_id: str | None = None) -> list[LogLine]: ...
+    def logs(self, logical_id: str | None = None) -> list[FunctionLogLine]: ...
 
     def fire_schedule(self, name: str, *, group: str | None, even_if_disabled: bool) -> dict[str, Any]: ...
 
@@ -37,7 +37,7 @@ class Controlled(Protocol):
     def reset(self) -> None: ...
 
 
-_Action = Callable[[re.Match[str], Request], Any]
+_Action = Callable[[re.Match[str], HttpRequest], Any]
 
 
 class ControlApi:
@@ -57,7 +57,7 @@ class ControlApi:
             (r"POST /reset", self._reset),
         ]
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         line = f"{request.method} {request.path}"
         for pattern, action in self._routes:
             found = re.fullmatch(pattern, line)
@@ -67,7 +67,7 @@ class ControlApi:
             404, {"message": f"{line} is unknown", "paths": [pattern for pattern, _ in self._routes]}
         )
 
-    def _answered(self, action: _Action, found: re.Match[str], request: Request) -> Response:
+    def _answered(self, action: _Action, found: re.Match[str], request: HttpRequest) -> HttpResponse:
         try:
             return _json(200, action(found, request))
         except NotFoundError as error:
@@ -77,14 +77,14 @@ class ControlApi:
         except (LocalStackError, ValueError, TypeError) as error:
             return _json(400, {"message": str(error)})
 
-    def _logs(self, found: re.Match[str], _request: Request) -> list[dict[str, Any]]:
+    def _logs(self, found: re.Match[str], _request: HttpRequest) -> list[dict[str, Any]]:
         name = unquote(found["function"])
         known = [each.logical_id for each in self._stack.functions]
         if name not in known:
             raise NotFoundError(f"there is no function {name}; the functions are {', '.join(sorted(known))}")
         return [dataclasses.asdict(line) for line in self._stack.logs(name)]
 
-    def _fire(self, found: re.Match[str], request: Request) -> dict[str, Any]:
+    def _fire(self, found: re.Match[str], request: HttpRequest) -> dict[str, Any]:
         query = {key: values[-1] for key, values in parse_qs(request.query).items()}
         return self._stack.fire_schedule(
             unquote(found["name"]),
@@ -99,7 +99,7 @@ class ControlApi:
             "transactions": dataclasses.asdict(settings.transactions),
         }
 
-    def _change(self, _found: re.Match[str], request: Request) -> dict[str, Any]:
+    def _change(self, _found: re.Match[str], request: HttpRequest) -> dict[str, Any]:
         given = json.loads(request.body)
         unknown = set(given) - {"events", "transactions"}
         if unknown:
@@ -108,7 +108,7 @@ class ControlApi:
         _update(self._stack.settings.transactions, given.get("transactions", {}))
         return self._settings()
 
-    def _reset(self, _found: re.Match[str], _request: Request) -> dict[str, Any]:
+    def _reset(self, _found: re.Match[str], _request: HttpRequest) -> dict[str, Any]:
         self._stack.reset()
         return {"outputs": self._stack.outputs}
 
@@ -131,6 +131,6 @@ def _function(function: Function) -> dict[str, Any]:
     }
 
 
-def _json(status: int, value: Any) -> Response:
+def _json(status: int, value: Any) -> HttpResponse:
     body = json.dumps(value, indent=2, default=str).encode()
-    return Response(status, body, [("Content-Type", "application/json")])
+    return HttpResponse(status, body, [("Content-Type", "application/json")])

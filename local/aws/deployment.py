@@ -9,32 +9,32 @@ from pathlib import Path
 
 from local.aws.clients import Clients
 from local.aws.delivery.asynchronous import AsyncInvocations
+from local.aws.delivery.background import DelayedTasks
 from local.aws.delivery.bus import EventBus
-from local.aws.delivery.later import Later
 from local.aws.delivery.rules import RuleTargets
 from local.aws.delivery.schedules import Schedules
 from local.aws.delivery.status_events import StatusEvents
-from local.aws.delivery.targets import Sender
+from local.aws.delivery.targets import TargetSender
 from local.aws.gateway.cloudformation import CloudFormation, StackDescription
 from local.aws.gateway.gateway import Layer
 from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.gateway.late_answers import LateAnswers
 from local.aws.gateway.transactions import TableKeys, Transactions
-from local.aws.http_api.front import HttpFront
+from local.aws.http_api.front import HttpApiServer
 from local.aws.metrics import Metrics
 from local.aws.moto_adjustments.assumed_roles import assumed_role
-from local.aws.resources.world import World
+from local.aws.resources.stack_context import StackContext
 from local.aws.roles.authorization import Authorization
 from local.aws.roles.callers import Callers
-from local.aws.roles.evaluation import Ask, is_service_allowed
+from local.aws.roles.evaluation import AccessRequest, is_service_allowed
 from local.aws.roles.resource_policies import ResourcePolicies
-from local.aws.runtime.armory import Armory
 from local.aws.runtime.code_folder import new_code_folder
+from local.aws.runtime.fault_injector import FaultInjector
 from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.logs import FunctionLogs
 from local.aws.settings import Settings
-from local.aws.states.branch import Clock
-from local.aws.states.executions import Executions
+from local.aws.states.branch import StatesClock
+from local.aws.states.executions import MachineExecutions
 from local.aws.states.service import StepFunctions
 
 
@@ -42,16 +42,16 @@ from local.aws.states.service import StepFunctions
 class Deployment:
     """The running parts of one deployed template."""
 
-    world: World
+    world: StackContext
     invoker: Invoker
-    armory: Armory
-    executions: Executions
+    armory: FaultInjector
+    executions: MachineExecutions
     schedules: Schedules
     transactions: Transactions
-    later: Later
+    later: DelayedTasks
     late: LateAnswers
     layers: list[Layer]
-    front: HttpFront
+    front: HttpApiServer
     authorization: Authorization
     metrics: Metrics
 
@@ -77,18 +77,18 @@ def assemble(
     describe: Callable[[], StackDescription],
 ) -> Deployment:
     """Wire a deployment up; its resources are created afterwards, through its own gateway."""
-    world = World(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
+    world = StackContext(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
     chance = random.Random(settings.seed)  # noqa: S311 - chooses which events come twice, no secret
-    sender = Sender(clients)
-    later = Later("delivery")
-    armory = Armory()
+    sender = TargetSender(clients)
+    later = DelayedTasks("delivery")
+    armory = FaultInjector()
     metrics = Metrics()
     invoker = Invoker(world.functions, clients, logs, state_dir, settings.limits, armory, metrics)
     events = AsyncInvocations(world.functions, invoker, sender, later, settings.events)
     policies = ResourcePolicies(clients, world.functions)
     rules = RuleTargets(sender, events, policies, later, settings.events)
     status = StatusEvents(rules.publish, later, settings.events, chance)
-    executions = Executions(clients, Clock(settings.time_factor), status.changed, chance.random)
+    executions = MachineExecutions(clients, StatesClock(settings.time_factor), status.changed, chance.random)
     authorization = Authorization(clients, lambda key: _role_of(key, clients.account))
     transactions = Transactions(
         settings.transactions,
@@ -128,20 +128,20 @@ def assemble(
 
 def _front(
     clients: Clients,
-    world: World,
+    world: StackContext,
     invoker: Invoker,
     callers: Callers,
     policies: ResourcePolicies,
     logs: FunctionLogs,
     settings: Settings,
     metrics: Metrics,
-) -> HttpFront:
+) -> HttpApiServer:
     def may_invoke(function: str, source_arn: str) -> bool:
         context = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [clients.account]}
-        ask = Ask("lambda:InvokeFunction", function, context)
+        ask = AccessRequest("lambda:InvokeFunction", function, context)
         return is_service_allowed("apigateway.amazonaws.com", ask, policies.of(function))
 
-    return HttpFront(
+    return HttpApiServer(
         region=clients.region,
         account=clients.account,
         apis=world.apis,

@@ -16,7 +16,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """One request: `target` is path and query as sent; header names keep the case they were sent with."""
 
     method: str
@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Response:
+class HttpResponse:
     """One answer; Content-Length is added by the server."""
 
     status: int
@@ -48,7 +48,7 @@ class Response:
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
-Handle = Callable[[Request], Response]
+Handle = Callable[[HttpRequest], HttpResponse]
 
 
 class LoopbackServer:
@@ -127,14 +127,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         if body is None:
             self.close_connection = True
-            self._send(Response(413, b'{"message":"Request Entity Too Large"}'))
+            self._send(HttpResponse(413, b'{"message":"Request Entity Too Large"}'))
             return
-        request = Request(self.command, self.path, list(self.headers.items()), body, self.client_address[0])
+        request = HttpRequest(
+            self.command, self.path, list(self.headers.items()), body, self.client_address[0]
+        )
         try:
             response = self.handle_request(request)
         except Exception:
             log.exception("%s %s could not be answered", request.method, request.path)
-            response = Response(500, b'{"message":"Internal Server Error"}')
+            response = HttpResponse(500, b'{"message":"Internal Server Error"}')
         self._send(response)
 
     def _read_body(self) -> bytes | None:
@@ -158,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             continue
         return b"".join(parts)
 
-    def _send(self, response: Response) -> None:
+    def _send(self, response: HttpResponse) -> None:
         self.send_response_only(response.status)
         for name, value in response.headers:
             self.send_header(name, value)

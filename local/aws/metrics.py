@@ -11,7 +11,7 @@ from typing import Any
 
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 _Key = tuple[str, str, frozenset[tuple[str, str]]]
 _BREACHES = {
@@ -52,7 +52,7 @@ class Metrics:
         with self._lock:
             return self._sums.get((namespace, name, frozenset(dimensions.items())))
 
-    def __call__(self, call: AwsCall, request: Request, proceed: Next) -> Response:  # noqa: ARG002
+    def __call__(self, call: AwsCall, request: HttpRequest, proceed: Next) -> HttpResponse:  # noqa: ARG002
         response = proceed()
         if call.service == "sqs" and call.operation.startswith("SendMessage") and response.status == 200:
             queue = str(call.parameters["QueueUrl"]).rsplit("/", 1)[-1]

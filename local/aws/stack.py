@@ -18,17 +18,17 @@ from local.aws.gateway.cloudformation import StackDescription
 from local.aws.gateway.gateway import Gateway
 from local.aws.gateway.late_answers import Delay
 from local.aws.gateway.moto_app import MotoApp
-from local.aws.http_server import LoopbackServer, Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse, LoopbackServer
 from local.aws.moto_adjustments import configure_moto, reset_moto
 from local.aws.moto_adjustments.managed_policies import managed_policy_arns
-from local.aws.roles.authorization import Grant, Refusal
-from local.aws.runtime.armory import Fault
+from local.aws.roles.authorization import Denial, Grant
+from local.aws.runtime.fault_injector import CrashFault
 from local.aws.runtime.file_limit import raise_file_limit
 from local.aws.runtime.functions import Function
-from local.aws.runtime.logs import FunctionLogs, LogLine
-from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.logs import FunctionLogLine, FunctionLogs
+from local.aws.runtime.outcomes import InvocationResult
 from local.aws.settings import Settings
-from local.aws.states.execution import Execution
+from local.aws.states.execution import MachineExecution
 from local.aws.template.sam import translate
 from local.aws.template.stack_template import StackTemplate
 
@@ -199,7 +199,7 @@ class LocalStack:
         """The functions that are deployed, as $LATEST."""
         return self._running().world.functions.all()
 
-    def arm(self, logical_id: str, fault: Fault) -> None:
+    def arm(self, logical_id: str, fault: CrashFault) -> None:
         """The process that gets the event that the fault is for dies at a chosen outgoing call."""
         self._running().armory.arm(logical_id, fault)
 
@@ -216,7 +216,7 @@ class LocalStack:
         """Those whose requests have not come yet."""
         return self._running().late.expected
 
-    def invoke(self, logical_id: str, payload: bytes) -> Outcome:
+    def invoke(self, logical_id: str, payload: bytes) -> InvocationResult:
         """Run one event through a function ($LATEST)."""
         return self._running().invoker.invoke(self.physical_ids[logical_id], payload)
 
@@ -233,12 +233,12 @@ class LocalStack:
         function = deployment.world.functions.published(self.physical_ids[logical_id])
         deployment.invoker.pool.retire(function.name, function.version)
 
-    def logs(self, logical_id: str | None = None) -> list[LogLine]:
+    def logs(self, logical_id: str | None = None) -> list[FunctionLogLine]:
         """Every line that a function, or any function, has printed."""
         return self._logs.lines(logical_id)
 
     @property
-    def executions(self) -> list[Execution]:
+    def executions(self) -> list[MachineExecution]:
         """Every execution, newest first."""
         return self._running().executions.all()
 
@@ -253,7 +253,7 @@ class LocalStack:
         return set(self._running().authorization.grants)
 
     @property
-    def refusals(self) -> set[Refusal]:
+    def refusals(self) -> set[Denial]:
         """Everything that roles asked for and were not allowed since the stack was deployed."""
         return set(self._running().authorization.refusals)
 
@@ -326,10 +326,10 @@ class LocalStack:
             raise NotFoundError(f"there is no {logical_id} in the stack")
         return str(self.client("iam").get_role(RoleName=name)["Role"]["Arn"])
 
-    def _serve_aws(self, request: Request) -> Response:
+    def _serve_aws(self, request: HttpRequest) -> HttpResponse:
         deployment = self._deployment
         return Gateway(self._moto, deployment.layers if deployment else [])(request)
 
-    def _serve_api(self, request: Request) -> Response:
+    def _serve_api(self, request: HttpRequest) -> HttpResponse:
         deployment = self._deployment
-        return deployment.front(request) if deployment else Response(503)
+        return deployment.front(request) if deployment else HttpResponse(503)

@@ -16,13 +16,13 @@ import sys
 
 from rich.console import Console
 
-from local.bench import crowd, prices, show
+from local.bench import crowd, prices, tables
 from local.bench.goals import GOALS
 from local.bench.lambdas import figures as lambdas
 from local.bench.lambdas.artifacts import Artifacts, prepare
 from local.bench.transitions import transitions_run
 from local.build import BuildError, python313_folder
-from local.standing import STATE
+from local.serve import STATE
 
 PARTS = ("polling", "cold", "crowd", "costs")
 QUICK = 0.25
@@ -30,7 +30,7 @@ QUICK = 0.25
 HOURS_OF_A_RUN = 2.0
 
 
-class Bench:
+class Benchmarks:
     """Plays the parts and keeps their figures."""
 
     def __init__(self, console: Console, parts: set[str]) -> None:
@@ -70,7 +70,7 @@ class Bench:
     def _cold(self, artifacts: Artifacts) -> None:
         self._say("Cold starts of what was built")
         found = lambdas.measure(artifacts)
-        self._console.print(show.lambdas(found))
+        self._console.print(tables.lambdas(found))
         self.figures |= found.figures()
 
     def _transitions_and_burst(self) -> None:
@@ -84,7 +84,7 @@ class Bench:
         self._say("200 runs at once, 20 requests a second")
         with crowd.crowded(1.0) as service:
             found = crowd.together(service)
-        self._console.print(show.together(found))
+        self._console.print(tables.together(found))
         self.figures |= found.figures()
 
     def _costs(self) -> None:
@@ -93,7 +93,7 @@ class Bench:
         idle = prices.idle_month()
         self.figures["usd_per_1000_runs"] = round(1000 * run.total, 2)
         self.figures["usd_per_month_idle"] = round(idle.total, 2)
-        self._console.print(show.costs(run, idle, 1000 * prices.fargate_run(HOURS_OF_A_RUN)))
+        self._console.print(tables.costs(run, idle, 1000 * prices.fargate_run(HOURS_OF_A_RUN)))
 
     def _say(self, what: str) -> None:
         self._console.print(f"{what} …", highlight=False)
@@ -109,15 +109,15 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=PARTS, help="a part; may be given more than once")
     parts = set(parser.parse_args().only or PARTS)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    bench = Bench(console, parts)
+    bench = Benchmarks(console, parts)
     try:
         bench.play()
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
     ordered = {name: bench.figures[name] for name in GOALS if name in bench.figures}
-    console.print(show.goals(ordered))
-    console.print(show.unmet(ordered), highlight=False)
+    console.print(tables.goals(ordered))
+    console.print(tables.unmet(ordered), highlight=False)
     print(json.dumps(ordered), flush=True)
     return 0
 

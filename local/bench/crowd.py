@@ -14,18 +14,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from local.bench.service import Service, serving
-from local.bench.watching import most
-from local.celonis.setups import RateLimit
-from local.crowd import Crowd, Reported, crowd_settings
-from local.waiting import until
+from local.bench.sampling import most
+from local.bench.service import MeasuredService, serving
+from local.celonis.setups import RateLimitSetup
+from local.concurrent_senders import ConcurrentSenders, SenderResult, crowd_settings
+from local.wait import until
 
 DELIVERIES = 1000
 PIPELINES = 200
 PROCESSES = 8
 LONG = 86_400.0
 JOB_SECONDS = 60.0
-ALLOWED = RateLimit(requests=20, seconds=1.0)
+ALLOWED = RateLimitSetup(requests=20, seconds=1.0)
 END_SECONDS = 240.0
 TOGETHER_SECONDS = 270.0
 """A run that has not ended by then counts as one that did not succeed."""
@@ -36,7 +36,7 @@ OPEN = {"", "OPENING", "RUNNING"}
 class Burst:
     """``covered``: deliveries whose run succeeded; ``executions``: what Celonis was really told to run."""
 
-    reported: list[Reported]
+    reported: list[SenderResult]
     covered: int
     executions: int
 
@@ -51,7 +51,7 @@ class Burst:
 
 
 @dataclass(frozen=True)
-class Together:
+class ConcurrentPipelines:
     """``statuses``: of the runs in the end; ``answers``: those of Celonis, by HTTP status."""
 
     most_at_once: int
@@ -69,14 +69,14 @@ class Together:
 
 
 @contextlib.contextmanager
-def crowded(time_factor: float) -> Iterator[Service]:
+def crowded(time_factor: float) -> Iterator[MeasuredService]:
     """A stack for many at once: as unkind as AWS may be, and without limits of requests in the way."""
     with serving(crowd_settings(time_factor), WebhookRateLimit="10000", WebhookBurstLimit="5000") as service:
         service.stack.warm("Trigger", PROCESSES)
         yield service
 
 
-def burst(service: Service) -> Burst:
+def burst(service: MeasuredService) -> Burst:
     """One pipeline, a thousand deliveries; its job ends once the last of them is answered."""
     job = service.job(LONG)
     pipeline = service.pipeline(job, poll={"floor": 1}, settle=2)
@@ -92,7 +92,7 @@ def burst(service: Service) -> Burst:
     return Burst(reported, sum(one.run_id in succeeded for one in reported), len(lane.works))
 
 
-def together(service: Service) -> Together:
+def together(service: MeasuredService) -> ConcurrentPipelines:
     """Two hundred pipelines, a delivery each."""
     jobs = [service.job(JOB_SECONDS) for _ in range(PIPELINES)]
     sources = [service.source(service.pipeline(job, settle=30)) for job in jobs]
@@ -107,12 +107,12 @@ def together(service: Service) -> Together:
     answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])
     statuses = Counter(service.status(run) for run in runs)
     statuses["REFUSED"] = PIPELINES - len(runs)
-    return Together(most_at_once(), statuses, answers)
+    return ConcurrentPipelines(most_at_once(), statuses, answers)
 
 
-def _under_way(service: Service, runs: Iterable[str]) -> bool:
+def _under_way(service: MeasuredService, runs: Iterable[str]) -> bool:
     return any(service.status(run) in OPEN for run in runs)
 
 
-def _crowd(service: Service) -> Crowd:
-    return Crowd(service.stack.api_url, service.delivery)
+def _crowd(service: MeasuredService) -> ConcurrentSenders:
+    return ConcurrentSenders(service.stack.api_url, service.delivery)

@@ -14,7 +14,7 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse
 
 from local.bench.transitions import of_looks
-from local.standing import ROOT
+from local.serve import ROOT
 
 # https://aws.amazon.com/lambda/pricing/ (arm64)
 LAMBDA_REQUEST = 0.20 / 1e6

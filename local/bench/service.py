@@ -17,14 +17,14 @@ from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
 from local.celonis.setups import JobSetup, ModelSetup
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE
+from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE
 
 Json = dict[str, Any]
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
 
 
 @dataclass
-class Service:
+class MeasuredService:
     """What a measurement sets up, and what it looks at afterwards."""
 
     stack: LocalStack
@@ -114,7 +114,7 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings, **parameters: str) -> Iterator[Service]:
+def serving(settings: Settings, **parameters: str) -> Iterator[MeasuredService]:
     """Everything up and connected; everything gone at the end. ``parameters`` are those of the template."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
@@ -125,6 +125,6 @@ def serving(settings: Settings, **parameters: str) -> Iterator[Service]:
             settings=settings,
         )
         with stack:
-            service = Service(stack, celonis)
+            service = MeasuredService(stack, celonis)
             service.connect(celonis.url)
             yield service

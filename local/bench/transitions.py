@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from local.aws.states.execution import Execution
-from local.bench.service import Service
-from local.waiting import until
+from local.aws.states.execution import MachineExecution
+from local.bench.service import MeasuredService
+from local.wait import until
 
 LOOKS = 5
 """At the job, and at the load."""
@@ -16,7 +16,7 @@ TRANSITIONS_PER_LOOK = 3
 """Wait, check, and the choice after it."""
 
 
-def transitions_run(service: Service) -> int:
+def transitions_run(service: MeasuredService) -> int:
     """Of a run with one job and one load that succeeds, with five looks at each.
 
     The simulated work ends once the fourth look has seen it under way, so that the fifth sees its end. Raises
@@ -45,12 +45,12 @@ def of_looks(measured: int, looks: float) -> float:
     return measured + TRANSITIONS_PER_LOOK * (looks - 2 * LOOKS)
 
 
-def _looked(execution: Execution, state: str) -> bool:
+def _looked(execution: MachineExecution, state: str) -> bool:
     exits = [event.get("stateExitedEventDetails", {}).get("name") for event in execution.history.events()]
     return exits.count(state) >= LOOKS - 1
 
 
-def _entered(execution: Execution) -> Counter[str]:
+def _entered(execution: MachineExecution) -> Counter[str]:
     events = execution.history.events()
     return Counter(
         event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event

@@ -43,7 +43,7 @@ DETAILS = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """One HTTP answer. ``effect`` says what it started, for the ledger; it is not sent."""
 
     status: int
@@ -53,17 +53,17 @@ class Answer:
     effect: dict[str, Any] | None = None
 
 
-def as_json(value: object, status: int = 200, effect: dict[str, Any] | None = None) -> Answer:
+def as_json(value: object, status: int = 200, effect: dict[str, Any] | None = None) -> ApiResponse:
     """A JSON answer."""
-    return Answer(status, json.dumps(value).encode(), "application/json", effect=effect)
+    return ApiResponse(status, json.dumps(value).encode(), "application/json", effect=effect)
 
 
-def nothing(status: int = 200, effect: dict[str, Any] | None = None) -> Answer:
+def nothing(status: int = 200, effect: dict[str, Any] | None = None) -> ApiResponse:
     """An answer without a body."""
-    return Answer(status, effect=effect)
+    return ApiResponse(status, effect=effect)
 
 
-def error(status: int, detail: str | None = None, code: str | None = None) -> Answer:
+def error(status: int, detail: str | None = None, code: str | None = None) -> ApiResponse:
     """The error envelope: ``title``, ``status``, ``detail``, ``errorCode``."""
     title = TITLES.get(status, "Error")
     return as_json(
@@ -77,13 +77,13 @@ def error(status: int, detail: str | None = None, code: str | None = None) -> An
     )
 
 
-def refusal(status: int, shape: str, oauth_error: str = "invalid_client") -> Answer:
+def refusal(status: int, shape: str, oauth_error: str = "invalid_client") -> ApiResponse:
     """A refused sign-in in one of its shapes: envelope, error, plain, empty or oauth (RFC 6749)."""
     title = TITLES.get(status, "Error")
     shapes = {
         "envelope": error(status),
         "error": as_json({"error": title}, status),
-        "plain": Answer(status, title.encode(), "text/plain;charset=UTF-8"),
+        "plain": ApiResponse(status, title.encode(), "text/plain;charset=UTF-8"),
         "empty": nothing(status),
         "oauth": as_json({"error": oauth_error, "error_description": f"{oauth_error} ({title})"}, status),
     }

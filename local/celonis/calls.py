@@ -6,21 +6,21 @@ import uuid
 from typing import Any
 
 from local.celonis import parameters, views
-from local.celonis.answers import Answer, as_json, error, nothing
-from local.celonis.lanes import Job, Model
+from local.celonis.answers import ApiResponse, as_json, error, nothing
 from local.celonis.model import Platform
-from local.celonis.requests_in import Request, Route, route
-from local.celonis.starts import Start, StartRequest
-from local.celonis.work import Execution, Load, Operation
+from local.celonis.operations import JobExecution, LoadOperation, Operation
+from local.celonis.routing import ApiRequest, ApiRoute, route
+from local.celonis.starts import RequestedStart, StartResult
+from local.celonis.targets import JobTarget, ModelTarget
 
 MODES = ("FULL", "DELTA")
 
 
-class NotFoundError(Exception):
+class UnknownObjectError(Exception):
     """A pool, job or model that does not exist, or not there."""
 
 
-class Lookup:
+class CallHandlers:
     """Finds what a path names."""
 
     def __init__(self, platform: Platform) -> None:
@@ -31,31 +31,31 @@ class Lookup:
         """How dates are written now."""
         return self.platform.settings.dates
 
-    def pool(self, request: Request) -> str:
+    def pool(self, request: ApiRequest) -> str:
         """The id of the pool in the path."""
         if request.params["pool"] not in self.platform.pools:
-            raise NotFoundError
+            raise UnknownObjectError
         return request.params["pool"]
 
-    def job(self, request: Request) -> Job:
+    def job(self, request: ApiRequest) -> JobTarget:
         """The job in the path; it must belong to the pool in the path."""
         job = self.platform.jobs.get(request.params["job"])
         if job is None or job.is_gone or job.pool_id != self.pool(request):
-            raise NotFoundError
+            raise UnknownObjectError
         return job
 
-    def model(self, request: Request) -> Model:
+    def model(self, request: ApiRequest) -> ModelTarget:
         """The model in the path; it must belong to the pool in the path."""
         model = self.platform.models.get(request.params["model"])
         if model is None or model.is_gone or model.pool_id != self.pool(request):
-            raise NotFoundError
+            raise UnknownObjectError
         return model
 
 
-class Calls(Lookup):
+class ProductCalls(CallHandlers):
     """Handlers of the seven calls."""
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[ApiRoute]:
         """The calls by name."""
         jobs = "/integration/api/pools/{pool}/jobs/{job}"
         models = "/integration/api/v1/data-pools/{pool}/data-models/{model}"
@@ -70,45 +70,45 @@ class Calls(Lookup):
             route("last_load", "GET", f"{models}/last-load", self.show_last_load),
         ]
 
-    def execute(self, request: Request) -> Answer:
+    def execute(self, request: ApiRequest) -> ApiResponse:
         """Start a job; ``mode`` is FULL or DELTA."""
         job = self.job(request)
         return self.start_job(job, request.query.get("mode"))
 
-    def start_job(self, job: Job, mode: object) -> Answer:
+    def start_job(self, job: JobTarget, mode: object) -> ApiResponse:
         """Start ``job`` in ``mode`` and answer as its setup says."""
         if mode not in MODES:
             return error(400, "Parameter 'mode' must be FULL or DELTA.")
         before = self._job_record(job) if job.setup.execute_answer == "job_before" else None
-        start = self.platform.request(job, StartRequest(mode=str(mode)))
+        start = self.platform.request(job, RequestedStart(mode=str(mode)))
         effect = effect_of(start)
         if start.effect == "refused":
             refused = error(job.setup.refuse_status, "The data job is already running.")
-            return Answer(refused.status, refused.body, refused.content_type, effect=effect)
+            return ApiResponse(refused.status, refused.body, refused.content_type, effect=effect)
         body = before or self._execute_body(job, start.work)
         status = job.setup.execute_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
-    def _execute_body(self, job: Job, work: Operation) -> Any:
+    def _execute_body(self, job: JobTarget, work: Operation) -> Any:
         answer = job.setup.execute_answer
         if answer == "job":
             return self._job_record(job)
         bodies = {
             "execution_id": {"executionId": work.id},
-            "item_id": {"executionId": work.item_id if isinstance(work, Execution) else None},
+            "item_id": {"executionId": work.item_id if isinstance(work, JobExecution) else None},
             "other_id": {"executionId": _other_id(work)},
             "no_id": {"message": "The data job was triggered."},
         }
         return bodies.get(answer)
 
-    def _job_record(self, job: Job) -> views.Record:
+    def _job_record(self, job: JobTarget) -> views.Record:
         return views.job_record(job, self.platform.clock(), self.dates)
 
-    def show_job(self, request: Request) -> Answer:
+    def show_job(self, request: ApiRequest) -> ApiResponse:
         """The job and its current status."""
         return as_json(self._job_record(self.job(request)))
 
-    def cancel(self, request: Request) -> Answer:
+    def cancel(self, request: ApiRequest) -> ApiResponse:
         """Cancel what the job runs. Empty body."""
         job = self.job(request)
         cancelled = self.platform.cancel_job(job)
@@ -117,13 +117,13 @@ class Calls(Lookup):
         status = job.setup.cancel_at_rest_status
         return nothing(status) if status < 400 else error(status, "The data job is not running.")
 
-    def load(self, request: Request) -> Answer:
+    def load(self, request: ApiRequest) -> ApiResponse:
         """Load a model completely, or from its cache with ``fullReload=false``."""
         model = self.model(request)
         complete = parameters.flag(request.query, "fullReload", default=True)
-        return self.start_load(model, StartRequest(kind="COMPLETE" if complete else "FROM_CACHE"))
+        return self.start_load(model, RequestedStart(kind="COMPLETE" if complete else "FROM_CACHE"))
 
-    def load_tables(self, request: Request) -> Answer:
+    def load_tables(self, request: ApiRequest) -> ApiResponse:
         """Load some tables of a model; the body is a JSON list of their ids."""
         model = self.model(request)
         ids = parameters.json_body(request.body)
@@ -133,23 +133,23 @@ class Calls(Lookup):
         unknown = [one for one in ids if one not in known]
         if unknown:
             return error(model.setup.unknown_table_status, f"Unknown table: {unknown[0]}")
-        return self.start_load(model, StartRequest(kind="PARTIAL", tables=tuple(ids)))
+        return self.start_load(model, RequestedStart(kind="PARTIAL", tables=tuple(ids)))
 
-    def start_load(self, model: Model, options: StartRequest) -> Answer:
+    def start_load(self, model: ModelTarget, options: RequestedStart) -> ApiResponse:
         """Start a load and answer as the model's setup says."""
         before = self._last_load(model) if model.setup.load_answer == "record_before" else None
         start = self.platform.request(model, options)
         effect = effect_of(start)
         if start.effect == "refused":
             refused = error(model.setup.refuse_status, "A data load is already running.")
-            return Answer(refused.status, refused.body, refused.content_type, effect=effect)
+            return ApiResponse(refused.status, refused.body, refused.content_type, effect=effect)
         body = before or self._load_body(model, start.work)
         status = model.setup.load_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
-    def _load_body(self, model: Model, work: Operation) -> Any:
+    def _load_body(self, model: ModelTarget, work: Operation) -> Any:
         answer = model.setup.load_answer
-        if answer == "record" and isinstance(work, Load):
+        if answer == "record" and isinstance(work, LoadOperation):
             return views.load_record(model, work, self.platform.clock(), self.dates)
         bodies = {
             "load_id": {"dataLoadId": work.id},
@@ -158,15 +158,15 @@ class Calls(Lookup):
         }
         return bodies.get(answer)
 
-    def _last_load(self, model: Model) -> views.Record | None:
+    def _last_load(self, model: ModelTarget) -> views.Record | None:
         return views.last_load(model, self.platform.clock(), self.dates)
 
-    def show_tables(self, request: Request) -> Answer:
+    def show_tables(self, request: ApiRequest) -> ApiResponse:
         """The tables of a model."""
         model = self.model(request)
         return as_json(views.table_records(model.id, model.setup.tables))
 
-    def show_last_load(self, request: Request) -> Answer:
+    def show_last_load(self, request: ApiRequest) -> ApiResponse:
         """The last load of a model."""
         model = self.model(request)
         record = self._last_load(model)
@@ -186,8 +186,8 @@ def _other_id(work: Operation) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, work.id))
 
 
-def effect_of(start: Start) -> dict[str, Any]:
+def effect_of(start: StartResult) -> dict[str, Any]:
     """What a start led to, for the ledger."""
-    kind = "execution" if isinstance(start.work, Execution) else "load"
+    kind = "execution" if isinstance(start.work, JobExecution) else "load"
     began = start.effect in {"started", "queued"}
     return {"effect": start.effect, "kind": kind, "id": start.work.id if began else None}

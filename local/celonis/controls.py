@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from local.celonis import defaults, knobs, ledger
-from local.celonis.answers import Answer, as_json
-from local.celonis.faults import Fault, describe
+from local.celonis.answers import ApiResponse, as_json
+from local.celonis.dispatcher import Dispatcher
+from local.celonis.faults import RequestFault, describe
 from local.celonis.fields import FieldError, parse, read
-from local.celonis.front import Front
-from local.celonis.lane_controls import LaneControls
-from local.celonis.requests_in import Request, Route, find, route
+from local.celonis.routing import ApiRequest, ApiRoute, find, route
+from local.celonis.target_controls import TargetControls
 
 Reply = Any
 
@@ -20,13 +20,13 @@ Reply = Any
 class Controls:
     """Handles the control requests. ``front`` is what they steer."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Dispatcher) -> None:
         self._front = front
         self._platform = front.platform
-        self._lanes = LaneControls(front.platform)
+        self._lanes = TargetControls(front.platform)
         self._routes = self._make_routes()
 
-    def handle(self, method: str, path: str, body: bytes = b"") -> Answer:
+    def handle(self, method: str, path: str, body: bytes = b"") -> ApiResponse:
         """Answer one control request: 200 with JSON, 400 naming a field, 404, 405."""
         match = find(self._routes, method, path)
         if match.route is None:
@@ -36,14 +36,14 @@ class Controls:
             )
         try:
             with self._platform.lock:
-                return match.route.handler(Request(match.params, {}, body))
+                return match.route.handler(ApiRequest(match.params, {}, body))
         except FieldError as problem:
             return as_json({"error": str(problem), "field": problem.field}, 400)
         except LookupError as problem:
             return as_json({"error": f"{problem.args[0]} does not exist"}, 404)
 
-    def _make_routes(self) -> list[Route]:
-        own: list[tuple[str, str, Callable[[Request], Reply]]] = [
+    def _make_routes(self) -> list[ApiRoute]:
+        own: list[tuple[str, str, Callable[[ApiRequest], Reply]]] = [
             ("GET", "/state", self._state),
             ("POST", "/reset", self._reset),
             ("GET", "/settings", lambda _: asdict(self._platform.settings)),
@@ -61,7 +61,7 @@ class Controls:
             for method, path, handler in (*own, *self._lanes.handlers())
         ]
 
-    def _state(self, _: Request) -> Reply:
+    def _state(self, _: ApiRequest) -> Reply:
         return {
             "now": self._platform.clock(),
             "pools": self._platform.pools,
@@ -72,7 +72,7 @@ class Controls:
             "valid_tokens": self._front.sign_in.valid_tokens,
         }
 
-    def _reset(self, request: Request) -> Reply:
+    def _reset(self, request: ApiRequest) -> Reply:
         wanted = read(parse(request.body), knobs.RESET)
         self._platform.clear()
         defaults.fill(self._platform, history=wanted.get("history", True))
@@ -82,7 +82,7 @@ class Controls:
         self._front.window.clear()
         return {"reset": True}
 
-    def _change_settings(self, request: Request) -> Reply:
+    def _change_settings(self, request: ApiRequest) -> Reply:
         changes = read(parse(request.body), knobs.settings(self._front.call_names))
         if "undocumented" in changes.get("not_served", ()):
             named = {one for one in changes["not_served"] if one != "undocumented"}
@@ -91,29 +91,29 @@ class Controls:
         self._platform.settings = replace(self._platform.settings, **changes)
         return asdict(self._platform.settings)
 
-    def _show_faults(self, _: Request) -> Reply:
+    def _show_faults(self, _: ApiRequest) -> Reply:
         return [describe(fault) for fault in self._front.faults.all]
 
-    def _add_fault(self, request: Request) -> Reply:
+    def _add_fault(self, request: ApiRequest) -> Reply:
         given = read(parse(request.body), knobs.fault(self._front.call_names))
         if "call" not in given:
             raise FieldError("call", "is needed: the name of a call, or *")
         if given.get("count", 1) == 0:
             raise FieldError("count", "must be 1 or more, or null for ever")
-        return describe(self._front.faults.add(Fault(**given)))
+        return describe(self._front.faults.add(RequestFault(**given)))
 
-    def _remove_fault(self, request: Request) -> Reply:
+    def _remove_fault(self, request: ApiRequest) -> Reply:
         number = request.params["fault"]
         if len(number) > 9 or not number.isdecimal() or not self._front.faults.remove(int(number)):
             raise LookupError(f"fault {number}")
         return {"removed": 1}
 
-    def _change_credentials(self, request: Request) -> Reply:
+    def _change_credentials(self, request: ApiRequest) -> Reply:
         changes = read(parse(request.body), knobs.CREDENTIALS)
         self._front.sign_in.credentials = replace(self._front.sign_in.credentials, **changes)
         return {"changed": sorted(changes)}
 
-    def _ledger(self, _: Request) -> Reply:
+    def _ledger(self, _: ApiRequest) -> Reply:
         return {
             "executions": ledger.executions(self._platform),
             "loads": ledger.loads(self._platform),
@@ -121,5 +121,5 @@ class Controls:
         }
 
 
-def _jsonify(handler: Callable[[Request], Reply]) -> Callable[[Request], Answer]:
+def _jsonify(handler: Callable[[ApiRequest], Reply]) -> Callable[[ApiRequest], ApiResponse]:
     return lambda request: as_json(handler(request))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from local.celonis import world
-from local.celonis.lanes import Job, Model
 from local.celonis.model import Platform
-from local.celonis.setups import JobSetup, ModelSetup, Table
-from local.celonis.starts import StartRequest
+from local.celonis.setups import JobSetup, ModelSetup, TableSetup
+from local.celonis.starts import RequestedStart
+from local.celonis.targets import JobTarget, ModelTarget
 
 HISTORY_SECONDS = 86_400.0
 JOBS = (
@@ -24,10 +24,11 @@ MODELS = (
 )
 
 
-def tables(model_id: str, rows: Iterable[tuple[str, str | None, str]]) -> tuple[Table, ...]:
+def tables(model_id: str, rows: Iterable[tuple[str, str | None, str]]) -> tuple[TableSetup, ...]:
     """The tables of a model from rows of name, alias and data source."""
     return tuple(
-        Table(world.table_id(model_id, name, source), name, alias, source) for name, alias, source in rows
+        TableSetup(world.table_id(model_id, name, source), name, alias, source)
+        for name, alias, source in rows
     )
 
 
@@ -44,6 +45,6 @@ def fill(platform: Platform, *, history: bool = True) -> None:
         platform.add_model(model_id, pool_id, name, setup)
     if history:
         before = platform.clock() - HISTORY_SECONDS
-        lanes: list[Job | Model] = [*platform.jobs.values(), *platform.models.values()]
+        lanes: list[JobTarget | ModelTarget] = [*platform.jobs.values(), *platform.models.values()]
         for lane in lanes:
-            platform.start(lane, StartRequest(by="history"), at=before)
+            platform.start(lane, RequestedStart(by="history"), at=before)

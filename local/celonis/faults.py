@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from local.celonis.answers import Answer, as_json, error, nothing, refusal
+from local.celonis.answers import ApiResponse, as_json, error, nothing, refusal
 
 Kind = Literal[
     "status",
@@ -32,7 +32,7 @@ SHAPES = ("envelope", "error", "plain", "empty", "html")
 
 
 @dataclass(frozen=True)
-class Fault:
+class RequestFault:
     """One fault. It strikes the requests of ``call`` ("*" for all) after the first ``skip`` of them.
 
     It strikes ``count`` times; None is until it is taken away. ``when`` is "before" or "after" the call took
@@ -64,7 +64,7 @@ class Fault:
         return self.when == "after" or self.kind in KEEP_EFFECT or method in {"GET", "HEAD"}
 
 
-def answer_of(fault: Fault, real: Answer) -> Answer:
+def answer_of(fault: RequestFault, real: ApiResponse) -> ApiResponse:
     """What is answered instead of ``real``, the platform's own answer."""
     if fault.kind in KEEP_EFFECT | ON_THE_WIRE:
         return real
@@ -80,14 +80,14 @@ def answer_of(fault: Fault, real: Answer) -> Answer:
     return replace(answer, headers={**answer.headers, **fault.headers}, effect=real.effect)
 
 
-def _status(fault: Fault) -> Answer:
+def _status(fault: RequestFault) -> ApiResponse:
     status = fault.status or 500
     if fault.body is not None:
-        answer = Answer(status, fault.body.encode(), "text/plain") if isinstance(fault.body, str) else (
+        answer = ApiResponse(status, fault.body.encode(), "text/plain") if isinstance(fault.body, str) else (
             as_json(fault.body, status)
         )  # fmt: skip
     elif fault.shape == "html":
-        answer = Answer(status, f"<html><body><h1>{status}</h1></body></html>".encode(), "text/html")
+        answer = ApiResponse(status, f"<html><body><h1>{status}</h1></body></html>".encode(), "text/html")
     else:
         answer = error(status) if fault.shape == "envelope" else refusal(status, fault.shape)
     if status != 429 and fault.reset is None:
@@ -96,41 +96,41 @@ def _status(fault: Fault) -> Answer:
     return replace(answer, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)})
 
 
-def _html(fault: Fault) -> Answer:
-    return Answer(fault.status or 200, LOGIN_PAGE, "text/html;charset=UTF-8")
+def _html(fault: RequestFault) -> ApiResponse:
+    return ApiResponse(fault.status or 200, LOGIN_PAGE, "text/html;charset=UTF-8")
 
 
-def _empty(fault: Fault) -> Answer:
+def _empty(fault: RequestFault) -> ApiResponse:
     return nothing(fault.status or 200)
 
 
-def _garbage(fault: Fault) -> Answer:
-    return Answer(fault.status or 200, b'{"status": "SUCC', "application/json")
+def _garbage(fault: RequestFault) -> ApiResponse:
+    return ApiResponse(fault.status or 200, b'{"status": "SUCC', "application/json")
 
 
-def _redirect(fault: Fault) -> Answer:
+def _redirect(fault: RequestFault) -> ApiResponse:
     return replace(nothing(fault.status or 302), headers={"Location": fault.location})
 
 
-def _json(fault: Fault) -> Answer:
+def _json(fault: RequestFault) -> ApiResponse:
     return as_json(fault.body, fault.status or 200)
 
 
-class Faults:
+class RequestFaults:
     """The faults that are set, oldest first. A request is struck by one of them at most."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._set: list[Fault] = []
+        self._set: list[RequestFault] = []
 
     @property
-    def all(self) -> list[Fault]:
+    def all(self) -> list[RequestFault]:
         """The faults that may still strike, with what is left of their ``skip`` and ``count``."""
         with self._lock:
             return list(self._set)
 
-    def add(self, fault: Fault) -> Fault:
+    def add(self, fault: RequestFault) -> RequestFault:
         """Set a fault. Returns it with its id."""
         with self._lock:
             fault = replace(fault, id=next(self._numbers))
@@ -145,7 +145,7 @@ class Faults:
             self._set = kept
             return removed
 
-    def strike(self, call: str, path: str) -> Fault | None:
+    def strike(self, call: str, path: str) -> RequestFault | None:
         """The fault that strikes this request; every matching one that still skips counts it."""
         with self._lock:
             for index, fault in enumerate(self._set):
@@ -158,7 +158,7 @@ class Faults:
                 return fault
             return None
 
-    def _use(self, index: int, fault: Fault) -> None:
+    def _use(self, index: int, fault: RequestFault) -> None:
         if fault.count is None:
             return
         if fault.count <= 1:
@@ -167,6 +167,6 @@ class Faults:
             self._set[index] = replace(fault, count=fault.count - 1)
 
 
-def describe(fault: Fault) -> dict[str, Any]:
+def describe(fault: RequestFault) -> dict[str, Any]:
     """A fault as the control API shows it."""
     return json.loads(json.dumps(vars(fault)))  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.celonis.parameters import parse_json
-from local.celonis.setups import ASPECTS, RateLimit, no_staleness
+from local.celonis.setups import ASPECTS, RateLimitSetup, no_staleness
 
 Reader = Callable[[Any], Any]
 MAX_SKEW_SECONDS = 1_000_000_000
@@ -151,12 +151,12 @@ def staleness(value: Any) -> dict[str, float]:
     return no_staleness() | {aspect: seconds(item) for aspect, item in value.items()}
 
 
-def rate_limit(value: Any) -> RateLimit:
+def rate_limit(value: Any) -> RateLimitSetup:
     """An object of ``requests`` and ``seconds``; null for the default."""
     if value is None:
-        return RateLimit()
+        return RateLimitSetup()
     if not isinstance(value, dict) or set(value) != {"requests", "seconds"}:
         raise ValueError("must be null, or an object of requests and seconds")
     if seconds(value["seconds"]) == 0:
         raise ValueError("needs more than 0 seconds")
-    return RateLimit(whole(value["requests"]), seconds(value["seconds"]))
+    return RateLimitSetup(whole(value["requests"]), seconds(value["seconds"]))

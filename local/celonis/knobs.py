@@ -18,7 +18,7 @@ from local.celonis.fields import (
     texts,
     whole,
 )
-from local.celonis.setups import ASPECTS, Table
+from local.celonis.setups import ASPECTS, TableSetup
 from local.celonis.sign_in import Credentials
 
 SETUP: dict[str, Reader] = {
@@ -139,7 +139,7 @@ def fault(calls: list[str]) -> dict[str, Reader]:
     }
 
 
-def tables(value: Any) -> tuple[Table, ...]:
+def tables(value: Any) -> tuple[TableSetup, ...]:
     """A list of tables: objects of ``id``, ``name``, ``data_source_id`` and, if it has one, ``alias``."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise ValueError("must be a list of tables")
@@ -147,7 +147,7 @@ def tables(value: Any) -> tuple[Table, ...]:
     found = []
     for row in value:
         try:
-            found.append(Table(**{"alias": None, **fields.read(row, readers)}))
+            found.append(TableSetup(**{"alias": None, **fields.read(row, readers)}))
         except (FieldError, TypeError) as problem:
             raise ValueError("needs id, name, data_source_id and perhaps alias in every table") from problem
     return tuple(found)

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from local.celonis.model import Platform
-from local.celonis.work import Execution, Load, Phase
+from local.celonis.operations import JobExecution, LoadOperation, Phase
 
 KEPT_REQUESTS = 100_000
 
 
 @dataclass(frozen=True)
-class Row:
+class LedgerEntry:
     """One request. ``credential`` is a kind, never a value; ``status`` is None when nothing was answered."""
 
     at: float
@@ -35,14 +35,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: deque[Row] = deque(maxlen=KEPT_REQUESTS)
+        self._rows: deque[LedgerEntry] = deque(maxlen=KEPT_REQUESTS)
 
     def clear(self) -> None:
         """Forget all requests."""
         with self._lock:
             self._rows.clear()
 
-    def note(self, row: Row) -> None:
+    def note(self, row: LedgerEntry) -> None:
         """Add a request."""
         with self._lock:
             self._rows.append(row)
@@ -65,11 +65,11 @@ def loads(platform: Platform) -> list[dict[str, Any]]:
     return _in_order(platform, [work for model in platform.models.values() for work in model.works])
 
 
-def _in_order(platform: Platform, works: Sequence[Execution | Load]) -> list[dict[str, Any]]:
+def _in_order(platform: Platform, works: Sequence[JobExecution | LoadOperation]) -> list[dict[str, Any]]:
     return [describe(work, platform.clock()) for work in sorted(works, key=lambda one: one.seq)]
 
 
-def describe(work: Execution | Load, now: float) -> dict[str, Any]:
+def describe(work: JobExecution | LoadOperation, now: float) -> dict[str, Any]:
     """One execution or load as it really stands at ``now``."""
     phase = work.phase(now)
     common = {
@@ -81,7 +81,7 @@ def describe(work: Execution | Load, now: float) -> dict[str, Any]:
         "started_at": work.start_shown(now),
         "ended_at": work.end_shown(now),
     }
-    if isinstance(work, Load):
+    if isinstance(work, LoadOperation):
         own = {"model_id": work.model_id, "type": work.kind, "tables": list(work.tables)}
         return {**common, **own, "execution_id": work.execution_id}
     inside = work.load.id if work.load is not None else None

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 
-from local.celonis.setups import RateLimit
+from local.celonis.setups import RateLimitSetup
 
 
 class Window:
@@ -23,7 +23,7 @@ class Window:
         with self._lock:
             self._began = -math.inf
 
-    def admit(self, limit: RateLimit, cost: int = 1) -> tuple[bool, dict[str, str]]:
+    def admit(self, limit: RateLimitSetup, cost: int = 1) -> tuple[bool, dict[str, str]]:
         """Count a request as ``cost``. Returns whether it is within ``limit``, and the rate-limit headers."""
         with self._lock:
             now = self._clock()

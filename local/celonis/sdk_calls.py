@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from local.celonis import parameters, task_logs, views
-from local.celonis.answers import Answer, as_json
-from local.celonis.calls import Calls, Lookup, NotFoundError
-from local.celonis.lanes import Model
+from local.celonis.answers import ApiResponse, as_json
+from local.celonis.calls import CallHandlers, ProductCalls, UnknownObjectError
 from local.celonis.model import Platform
-from local.celonis.requests_in import Request, Route, route
-from local.celonis.starts import StartRequest
-from local.celonis.work import Phase
+from local.celonis.operations import Phase
+from local.celonis.routing import ApiRequest, ApiRoute, route
+from local.celonis.starts import RequestedStart
+from local.celonis.targets import ModelTarget
 
 TEAM = {"id": "local-team", "name": "Local team", "domain": "local-team", "trackingEnabled": False}
 USER = {"id": "local-user", "name": "Local user", "email": "local@example.org", "teamDomain": "local-team"}
@@ -18,14 +18,14 @@ PERMISSIONS = [
 ]
 
 
-class SdkCalls(Lookup):
+class SdkCalls(CallHandlers):
     """Handlers of the calls that only the SDK documents, by being public."""
 
-    def __init__(self, platform: Platform, calls: Calls) -> None:
+    def __init__(self, platform: Platform, calls: ProductCalls) -> None:
         super().__init__(platform)
         self._calls = calls
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[ApiRoute]:
         """The calls by name."""
         pool = "/integration/api/pools/{pool}"
         model = pool + "/data-models/{model}"
@@ -52,26 +52,26 @@ class SdkCalls(Lookup):
         ]
         return [route(call, method, path, handler, documented=False) for call, method, path, handler in found]
 
-    def show_pools(self, _: Request) -> Answer:
+    def show_pools(self, _: ApiRequest) -> ApiResponse:
         """All pools."""
         return as_json([{"id": id_, "name": name} for id_, name in self.platform.pools.items()])
 
-    def show_pool(self, request: Request) -> Answer:
+    def show_pool(self, request: ApiRequest) -> ApiResponse:
         """One pool."""
         pool_id = self.pool(request)
         return as_json({"id": pool_id, "name": self.platform.pools[pool_id]})
 
-    def show_jobs(self, request: Request) -> Answer:
+    def show_jobs(self, request: ApiRequest) -> ApiResponse:
         """The jobs of a pool."""
         pool_id, now = self.pool(request), self.platform.clock()
         jobs = [job for job in self.platform.jobs.values() if job.pool_id == pool_id and not job.is_gone]
         return as_json([views.job_record(job, now, self.dates) for job in jobs])
 
-    def show_tasks(self, request: Request) -> Answer:
+    def show_tasks(self, request: ApiRequest) -> ApiResponse:
         """The tasks of a job."""
         return as_json(task_logs.tasks(self.job(request)))
 
-    def show_job_loads(self, request: Request) -> Answer:
+    def show_job_loads(self, request: ApiRequest) -> ApiResponse:
         """The loads that a job contains."""
         job = self.job(request)
         if job.setup.loads_model is None:
@@ -85,42 +85,42 @@ class SdkCalls(Lookup):
         }
         return as_json([{**record, "partialLoad": bool(tables), "disabled": False}])
 
-    def execute(self, request: Request) -> Answer:
+    def execute(self, request: ApiRequest) -> ApiResponse:
         """Start a job the older way: the mode stands in the body."""
         job = self.job(request)
         body = parameters.json_body(request.body)
         return self._calls.start_job(job, body.get("mode") if isinstance(body, dict) else None)
 
-    def show_models(self, request: Request) -> Answer:
+    def show_models(self, request: ApiRequest) -> ApiResponse:
         """The models of a pool."""
         pool_id = self.pool(request)
         found = [one for one in self.platform.models.values() if one.pool_id == pool_id and not one.is_gone]
         return as_json([_model_record(one) for one in found])
 
-    def show_model(self, request: Request) -> Answer:
+    def show_model(self, request: ApiRequest) -> ApiResponse:
         """One model."""
         return as_json(_model_record(self.model(request)))
 
-    def show_tables(self, request: Request) -> Answer:
+    def show_tables(self, request: ApiRequest) -> ApiResponse:
         """The tables of a model, the older way."""
         return self._calls.show_tables(request)
 
-    def show_table(self, request: Request) -> Answer:
+    def show_table(self, request: ApiRequest) -> ApiResponse:
         """One table of a model."""
         model = self.model(request)
         for record in views.table_records(model.id, model.setup.tables):
             if record["id"] == request.params["table"]:
                 return as_json(record)
-        raise NotFoundError
+        raise UnknownObjectError
 
-    def load(self, request: Request) -> Answer:
+    def load(self, request: ApiRequest) -> ApiResponse:
         """Load a model the older way; ``forceComplete=false`` loads from the cache."""
         complete = parameters.flag(request.query, "forceComplete", default=True)
         return self._calls.start_load(
-            self.model(request), StartRequest(kind="COMPLETE" if complete else "FROM_CACHE")
+            self.model(request), RequestedStart(kind="COMPLETE" if complete else "FROM_CACHE")
         )
 
-    def show_load_history(self, request: Request) -> Answer:
+    def show_load_history(self, request: ApiRequest) -> ApiResponse:
         """The current load, the live data model and the loads before."""
         model, now = self.model(request), self.platform.clock()
         look = model.look("list", now)
@@ -137,31 +137,31 @@ class SdkCalls(Lookup):
             }
         )
 
-    def show_statuses(self, request: Request) -> Answer:
+    def show_statuses(self, request: ApiRequest) -> ApiResponse:
         """The status of every job of a pool."""
         pool_id, now = self.pool(request), self.platform.clock()
         jobs = [job for job in self.platform.jobs.values() if job.pool_id == pool_id and not job.is_gone]
         return as_json([views.job_status_record(job, now, self.dates) for job in jobs])
 
-    def show_executions(self, request: Request) -> Answer:
+    def show_executions(self, request: ApiRequest) -> ApiResponse:
         """The executions of a job in pages, newest first unless its setup says otherwise."""
         job = self.job(request)
         items = views.execution_items(job, self.platform.clock(), self.dates)
         return as_json(task_logs.page("executionItems", items, request.query))
 
-    def show_execution_tasks(self, request: Request) -> Answer:
+    def show_execution_tasks(self, request: ApiRequest) -> ApiResponse:
         """The tasks of one execution (``executionId``, ``type=TASK``, ``id`` of the job)."""
         job = self.platform.jobs.get(request.query.get("id", ""))
         if job is None or job.is_gone or job.pool_id != self.pool(request):
-            raise NotFoundError
+            raise UnknownObjectError
         kind = task_logs.execution_type(request.query)
         for execution in job.works:
             if execution.id == request.query.get("executionId"):
                 items = task_logs.task_items(job, execution, self.platform.clock(), self.dates)
                 return as_json(items if kind == "TASK" else [])
-        raise NotFoundError
+        raise UnknownObjectError
 
-    def show_execution_log(self, request: Request) -> Answer:
+    def show_execution_log(self, request: ApiRequest) -> ApiResponse:
         """The log of one task of an execution (``executionId``, ``type=TASK``, ``id`` of the task)."""
         self.pool(request)
         now = self.platform.clock()
@@ -173,8 +173,8 @@ class SdkCalls(Lookup):
                 ):
                     messages = task_logs.messages(job, execution, request.query, now, self.dates)
                     return as_json(task_logs.page("logMessages", messages, request.query))
-        raise NotFoundError
+        raise UnknownObjectError
 
 
-def _model_record(model: Model) -> views.Record:
+def _model_record(model: ModelTarget) -> views.Record:
     return {"id": model.id, "name": model.name, "poolId": model.pool_id, "unavailable": False}

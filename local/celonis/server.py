@@ -12,13 +12,13 @@ from types import TracebackType
 
 from local.celonis import defaults
 from local.celonis.controls import Controls
-from local.celonis.faults import Faults
-from local.celonis.front import Front, Incoming, Reply
+from local.celonis.dispatcher import DispatchedResponse, Dispatcher, RawRequest
+from local.celonis.faults import RequestFaults
+from local.celonis.http_server import Server
 from local.celonis.ledger import Ledger
 from local.celonis.model import Platform
 from local.celonis.sign_in import SignIn
 from local.celonis.tls import make_certificate
-from local.celonis.wire import Server
 
 
 class CelonisSimulator:
@@ -43,10 +43,10 @@ class CelonisSimulator:
     ) -> None:
         self.model = Platform(clock, new_id)
         self.sign_in = SignIn(clock, new_token)
-        self.faults = Faults()
+        self.faults = RequestFaults()
         self.ledger = Ledger()
         defaults.fill(self.model, history=history)
-        self.front = Front(self.model, self.sign_in, self.faults, self.ledger, self._wait)
+        self.front = Dispatcher(self.model, self.sign_in, self.faults, self.ledger, self._wait)
         self.controls = Controls(self.front)
         self._folder = tempfile.TemporaryDirectory(prefix="celonis-simulator-") if tls else None
         self.ca_path: Path | None = None
@@ -85,5 +85,5 @@ class CelonisSimulator:
     def _wait(self, seconds: float) -> None:
         self._api.wait(seconds)
 
-    def _serve_control(self, incoming: Incoming) -> Reply:
-        return Reply(self.controls.handle(incoming.method, incoming.path, incoming.body))
+    def _serve_control(self, incoming: RawRequest) -> DispatchedResponse:
+        return DispatchedResponse(self.controls.handle(incoming.method, incoming.path, incoming.body))

@@ -19,7 +19,7 @@ def no_staleness() -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSetup:
     """A table of a data model."""
 
     id: str
@@ -97,7 +97,7 @@ class ModelSetup(Setup):
     last_load_shows: Moment = "start"
     never_loaded: Literal["not_found", "empty", "null", "no_content"] = "not_found"
     unknown_table_status: int = 400
-    tables: tuple[Table, ...] = ()
+    tables: tuple[TableSetup, ...] = ()
 
     def run_seconds(self, kind: str) -> float:
         """How long a load of ``kind`` (COMPLETE, PARTIAL, FROM_CACHE) runs."""
@@ -110,7 +110,7 @@ class ModelSetup(Setup):
 
 
 @dataclass(frozen=True)
-class RateLimit:
+class RateLimitSetup:
     """``requests`` answered in every window of ``seconds``; the next ones get 429."""
 
     requests: int = 100_000
@@ -118,7 +118,7 @@ class RateLimit:
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlatformSettings:
     """How the platform as a whole behaves."""
 
     dates: Literal["epoch_ms", "iso"] = "epoch_ms"
@@ -133,7 +133,7 @@ class Settings:
     token_seconds: float = 899.0
     token_lives_seconds: float | None = None
     token_tells_expiry: bool = True
-    rate_limit: RateLimit = RateLimit()
+    rate_limit: RateLimitSetup = RateLimitSetup()
     rate_limit_headers: bool = True
     date_header: bool = True
     date_skew_seconds: float = 0.0

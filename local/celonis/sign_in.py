@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote_plus
 
 from local.celonis import world
-from local.celonis.answers import Answer, as_json, refusal
-from local.celonis.setups import Settings
+from local.celonis.answers import ApiResponse, as_json, refusal
+from local.celonis.setups import PlatformSettings
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +42,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class _Token:
+class _IssuedToken:
     number: int
     dies_at: float
     scopes: tuple[str, ...]
@@ -55,7 +55,7 @@ class SignIn:
         self.credentials = Credentials()
         self._clock = clock
         self._new_token = new_token
-        self._tokens: dict[str, _Token] = {}
+        self._tokens: dict[str, _IssuedToken] = {}
         self._handed_out = 0
 
     @property
@@ -88,7 +88,7 @@ class SignIn:
             return Caller("refused")
         return Caller("oauth", token.number, token.scopes)
 
-    def token(self, authorization: str | None, body: bytes, settings: Settings) -> Answer:
+    def token(self, authorization: str | None, body: bytes, settings: PlatformSettings) -> ApiResponse:
         """Answer ``POST /oauth2/token`` (``grant_type=client_credentials``)."""
         form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
         if form.get("grant_type") != "client_credentials":
@@ -102,7 +102,7 @@ class SignIn:
             return refusal(401, settings.token_refusal_shape)
         return self._answer(tuple(form.get("scope", "").split()), settings)
 
-    def _answer(self, wanted: tuple[str, ...], settings: Settings) -> Answer:
+    def _answer(self, wanted: tuple[str, ...], settings: PlatformSettings) -> ApiResponse:
         if not wanted or not set(wanted) <= set(self.credentials.scopes):
             if settings.wrong_scope == "token_400":
                 return refusal(400, "oauth", "invalid_scope")
@@ -113,7 +113,7 @@ class SignIn:
         self._handed_out += 1
         text = self._new_token()
         dies_at = self._clock() + (settings.token_seconds if lives is None else lives)
-        self._tokens[text] = _Token(self._handed_out, dies_at, granted)
+        self._tokens[text] = _IssuedToken(self._handed_out, dies_at, granted)
         record: dict[str, object] = {"access_token": text, "token_type": "Bearer", "scope": " ".join(granted)}
         if settings.token_tells_expiry:
             record["expires_in"] = int(settings.token_seconds)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from local.celonis.lanes import Job, Model
-from local.celonis.work import Execution, InnerLoad, Load, Operation
+from local.celonis.operations import InnerLoadStep, JobExecution, LoadOperation, Operation
+from local.celonis.targets import JobTarget, ModelTarget
 
 Effect = Literal["started", "queued", "refused", "ignored"]
 API = "api"
 
 
 @dataclass(frozen=True)
-class StartRequest:
+class RequestedStart:
     """A request to start something. ``mode`` counts for jobs, ``kind`` and ``tables`` for models.
 
     ``seconds`` and ``outcome`` override the setup for this one start.
@@ -28,7 +28,7 @@ class StartRequest:
 
 
 @dataclass(frozen=True)
-class Start:
+class StartResult:
     """What a request led to. ``work`` is what was started, or what is under way when nothing was."""
 
     effect: Effect
@@ -36,7 +36,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Place:
+class QueuePosition:
     """Where a new work stands: its number, its ids, when it was asked for (seconds), what it waits for."""
 
     seq: int
@@ -46,13 +46,13 @@ class Place:
     after: Operation | None
 
 
-def new_execution(job: Job, options: StartRequest, place: Place) -> Execution:
+def new_execution(job: JobTarget, options: RequestedStart, place: QueuePosition) -> JobExecution:
     """The execution of ``job`` that ``request`` asks for, as its setup says now."""
     setup = job.setup
     inner = None
     if setup.loads_model is not None:
-        inner = InnerLoad(setup.loads_model, setup.loads_tables, awaited=not setup.success_before_load)
-    return Execution(
+        inner = InnerLoadStep(setup.loads_model, setup.loads_tables, awaited=not setup.success_before_load)
+    return JobExecution(
         seq=place.seq,
         id=place.id,
         by=options.by,
@@ -68,10 +68,10 @@ def new_execution(job: Job, options: StartRequest, place: Place) -> Execution:
     )
 
 
-def new_load(model: Model, options: StartRequest, place: Place) -> Load:
+def new_load(model: ModelTarget, options: RequestedStart, place: QueuePosition) -> LoadOperation:
     """The load of ``model`` that ``request`` asks for, as its setup says now."""
     setup = model.setup
-    return Load(
+    return LoadOperation(
         seq=place.seq,
         id=place.id,
         by=options.by,

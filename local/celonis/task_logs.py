@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local.celonis import parameters, views
-from local.celonis.lanes import Job
+from local.celonis.operations import JobExecution, Phase
 from local.celonis.setups import LogOrder
-from local.celonis.work import Execution, Phase
+from local.celonis.targets import JobTarget
 
 TASKS = (
     ("Extract tables", "EXTRACTION"),
@@ -28,12 +28,12 @@ def execution_type(query: Mapping[str, str]) -> str:
     return parameters.choice(query, "type", TYPES, default="TASK")
 
 
-def task_id(job: Job, name: str) -> str:
+def task_id(job: JobTarget, name: str) -> str:
     """The id of a task: the same in every execution."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{job.id}/{name}"))
 
 
-def tasks(job: Job) -> list[views.Record]:
+def tasks(job: JobTarget) -> list[views.Record]:
     """The tasks of a job."""
     return [
         {
@@ -49,7 +49,7 @@ def tasks(job: Job) -> list[views.Record]:
     ]
 
 
-def task_items(job: Job, execution: Execution, now: float, form: str) -> list[views.Record]:
+def task_items(job: JobTarget, execution: JobExecution, now: float, form: str) -> list[views.Record]:
     """The tasks of one execution with their status."""
     items = []
     for index, (name, _) in enumerate(TASKS):
@@ -67,7 +67,7 @@ def task_items(job: Job, execution: Execution, now: float, form: str) -> list[vi
     return items
 
 
-def _task_status(index: int, execution: Execution, now: float) -> str:
+def _task_status(index: int, execution: JobExecution, now: float) -> str:
     phase = execution.phase(now)
     if phase is not Phase.ENDED:
         return "RUNNING" if phase is Phase.RUNNING and index == 0 else "QUEUED"
@@ -77,7 +77,7 @@ def _task_status(index: int, execution: Execution, now: float) -> str:
 
 
 def messages(
-    job: Job, execution: Execution, query: Mapping[str, str], now: float, form: str
+    job: JobTarget, execution: JobExecution, query: Mapping[str, str], now: float, form: str
 ) -> list[views.Record]:
     """The log of the task named by ``id``, or of the execution for ``type=JOB`` and the id of the job.
 
@@ -110,7 +110,7 @@ def messages(
 
 
 def _execution_log(
-    job: Job, execution: Execution, wanted: frozenset[str], now: float, form: str
+    job: JobTarget, execution: JobExecution, wanted: frozenset[str], now: float, form: str
 ) -> list[views.Record]:
     """One line for each message code of the setup, once the execution has ended."""
     if execution.end_shown(now) is None or "WARNING" not in wanted:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from local.celonis.lanes import Job, Look, Model
-from local.celonis.setups import Setup, Table
-from local.celonis.work import Execution, Load, Phase
+from local.celonis.operations import JobExecution, LoadOperation, Phase
+from local.celonis.setups import Setup, TableSetup
+from local.celonis.targets import JobTarget, ModelTarget, ReadMoment
 
 Record = dict[str, Any]
 LISTED_AS = {
@@ -38,7 +38,7 @@ def mask(record: Record, kind: str, setup: Setup) -> Record:
     return {key: None if {key, f"{kind}.{key}"} & nulls else value for key, value in kept.items()}
 
 
-def execution_status(execution: Execution | None, at: float, job: Job) -> str | None:
+def execution_status(execution: JobExecution | None, at: float, job: JobTarget) -> str | None:
     """The status of an execution as it stood at ``at``; None when there is none."""
     if execution is None:
         return None
@@ -48,7 +48,7 @@ def execution_status(execution: Execution | None, at: float, job: Job) -> str | 
     return job.setup.running_status if phase is Phase.RUNNING else "QUEUED"
 
 
-def job_record(job: Job, now: float, form: str) -> Record:
+def job_record(job: JobTarget, now: float, form: str) -> Record:
     """The record of a job (``GET …/jobs/{jobId}``): its current state, not one execution's."""
     status_look, ids_look, dates_look = (job.look(aspect, now) for aspect in ("status", "ids", "dates"))
     shown = job.shown(ids_look)
@@ -68,7 +68,7 @@ def job_record(job: Job, now: float, form: str) -> Record:
     return mask(record, "job", job.setup)
 
 
-def _changed_at(job: Job, look: Look) -> float:
+def _changed_at(job: JobTarget, look: ReadMoment) -> float:
     shown = job.shown(look)
     if not job.setup.time_stamp_moves or shown is None:
         return CONFIGURED_AT
@@ -76,7 +76,7 @@ def _changed_at(job: Job, look: Look) -> float:
     return max(moment for moment in moments if moment is not None)
 
 
-def job_status_record(job: Job, now: float, form: str) -> Record:
+def job_status_record(job: JobTarget, now: float, form: str) -> Record:
     """One entry of ``GET …/logs/status``."""
     status_look, dates_look = job.look("status", now), job.look("dates", now)
     latest = job.shown(dates_look)
@@ -88,7 +88,7 @@ def job_status_record(job: Job, now: float, form: str) -> Record:
     return mask(record, "logs", job.setup)
 
 
-def execution_items(job: Job, now: float, form: str) -> list[Record]:
+def execution_items(job: JobTarget, now: float, form: str) -> list[Record]:
     """The list of executions of a job (``GET …/logs/{jobId}/executions``), as its setup says."""
     look = job.look("list", now)
     listed = _listed(job, look)
@@ -97,7 +97,7 @@ def execution_items(job: Job, now: float, form: str) -> list[Record]:
     return [mask(execution_item(job, one, look.at, form), "execution", job.setup) for one in listed]
 
 
-def _listed(job: Job, look: Look) -> list[Execution]:
+def _listed(job: JobTarget, look: ReadMoment) -> list[JobExecution]:
     """The executions that the list holds, oldest first."""
     found, setup = job.visible(look), job.setup
     if setup.list_hides:
@@ -108,7 +108,7 @@ def _listed(job: Job, look: Look) -> list[Execution]:
     return found[first : first + setup.list_limit]
 
 
-def execution_item(job: Job, execution: Execution, at: float, form: str) -> Record:
+def execution_item(job: JobTarget, execution: JobExecution, at: float, form: str) -> Record:
     """One execution of a job, with all its fields."""
     return {
         "id": execution.item_id,
@@ -126,14 +126,14 @@ def execution_item(job: Job, execution: Execution, at: float, form: str) -> Reco
     }
 
 
-def load_status(load: Load, at: float, model: Model) -> str:
+def load_status(load: LoadOperation, at: float, model: ModelTarget) -> str:
     """The status of a load as it stood at ``at``."""
     if load.phase(at) is Phase.ENDED:
         return load.result
     return model.setup.cancelling_status if load.is_ending(at) else model.setup.running_status
 
 
-def last_load(model: Model, now: float, form: str) -> Record | None:
+def last_load(model: ModelTarget, now: float, form: str) -> Record | None:
     """The record of the last load (``GET …/last-load``); None when the model was never loaded."""
     looks = {aspect: model.look(aspect, now) for aspect in ("status", "ids", "dates")}
     shown = {aspect: _last(model, look) for aspect, look in looks.items()}
@@ -154,7 +154,7 @@ def last_load(model: Model, now: float, form: str) -> Record | None:
     return mask(record, "load", model.setup)
 
 
-def load_record(model: Model, load: Load, at: float, form: str) -> Record:
+def load_record(model: ModelTarget, load: LoadOperation, at: float, form: str) -> Record:
     """The record of one load, as in the history and in the answer to a start."""
     record = {
         "dataLoadId": load.id,
@@ -169,15 +169,15 @@ def load_record(model: Model, load: Load, at: float, form: str) -> Record:
     return mask(record, "load", model.setup)
 
 
-def _last(model: Model, look: Look) -> Load | None:
+def _last(model: ModelTarget, look: ReadMoment) -> LoadOperation | None:
     return model.shown(look) if model.setup.last_load_shows == "start" else model.newest_ended(look)
 
 
-def _message(load: Load | None, at: float) -> str | None:
+def _message(load: LoadOperation | None, at: float) -> str | None:
     return load.message if load is not None and at >= load.ended_at else None
 
 
-def table_records(model_id: str, tables: Iterable[Table]) -> list[Record]:
+def table_records(model_id: str, tables: Iterable[TableSetup]) -> list[Record]:
     """The tables of a model (``GET …/tables``)."""
     return [
         {

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from local.faults import invariants, leaks
-from local.faults.case import Case
+from local.faults.case import FaultCase
 from local.faults.catalogue import all_cases
-from local.faults.environment import Environment, standing_ground
-from local.faults.pace import Pace, most_at_once
-from local.faults.report import Columns, Result
-from local.faults.scenario import Scenario
+from local.faults.concurrency import CaseConcurrency, most_at_once
+from local.faults.environment import FaultEnvironment, standing_ground
+from local.faults.report import CaseResult, Columns
+from local.faults.scenario import CaseScenario
 
 QUIET_AT_ONCE = 4
 
@@ -45,11 +45,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
+def _play(cases: Sequence[FaultCase], at_once: int, *, records: bool) -> int:
     began = time.monotonic()
     columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
     failed = 0
-    pace = Pace()
+    pace = CaseConcurrency()
     with standing_ground() as environment, pace.measured():
         print(f"{len(cases)} cases, at most {at_once} at the same time …", flush=True)
         for result in _results(environment, pace, cases, at_once):
@@ -63,7 +63,9 @@ def _play(cases: Sequence[Case], at_once: int, *, records: bool) -> int:
     return 1 if failed else 0
 
 
-def _results(environment: Environment, pace: Pace, cases: Sequence[Case], at_once: int) -> Iterator[Result]:
+def _results(
+    environment: FaultEnvironment, pace: CaseConcurrency, cases: Sequence[FaultCase], at_once: int
+) -> Iterator[CaseResult]:
     """In the order of the catalogue, but for the quiet ones, which come last."""
     numbered = list(enumerate(cases))
     for is_quiet, threads in ((False, at_once), (True, min(at_once, QUIET_AT_ONCE))):
@@ -77,15 +79,15 @@ def _results(environment: Environment, pace: Pace, cases: Sequence[Case], at_onc
             yield from (futures[number].result() for number, _ in group)
 
 
-def _paced(environment: Environment, pace: Pace, case: Case, number: int) -> Result:
+def _paced(environment: FaultEnvironment, pace: CaseConcurrency, case: FaultCase, number: int) -> CaseResult:
     with pace.case():
         return _played(environment, case, number)
 
 
-def _played(environment: Environment, case: Case, number: int) -> Result:
+def _played(environment: FaultEnvironment, case: FaultCase, number: int) -> CaseResult:
     began = time.monotonic()
     got, broken, records = "nothing", [], []
-    scenario = Scenario(environment, case, number)
+    scenario = CaseScenario(environment, case, number)
     try:
         scenario.prepare()
         case.before(scenario)
@@ -100,10 +102,10 @@ def _played(environment: Environment, case: Case, number: int) -> Result:
     finally:
         scenario.close()
     seconds = time.monotonic() - began
-    return Result(case.name, case.expected.text(), got, seconds, tuple(broken), tuple(records))
+    return CaseResult(case.name, case.expected.text(), got, seconds, tuple(broken), tuple(records))
 
 
-def _no_secret(environment: Environment) -> Result:
+def _no_secret(environment: FaultEnvironment) -> CaseResult:
     """After all cases: a secret stands nowhere, and what does stand there would have been found."""
     began = time.monotonic()
     environment.stack.settle()
@@ -111,7 +113,7 @@ def _no_secret(environment: Environment) -> Result:
     reported = leaks.found(texts, leaks.secrets_of(environment))
     reported += [f"nothing is known of the {place}" for place in leaks.unseen(texts)]
     got = ", ".join(f"{len(lines)} {place}" for place, lines in texts.items())
-    return Result(
+    return CaseResult(
         "a secret in anything that was written", "none", got, time.monotonic() - began, tuple(reported)
     )
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local.faults.scenario import Scenario
+    from local.faults.scenario import CaseScenario
 
 Knobs = Mapping[str, Any]
 """Fields of a JSON document, as the simulator's controls or a pipeline's definition take them."""
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedOutcome:
     """What is left when nothing of the case is under way any more.
 
     ``runs``: status, and error name where there is one, of every record, oldest first. ``executions``,
@@ -34,32 +34,32 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def red(error: str, *, executions: int = 1, loads: int = 0, status: str = "FAILED") -> Expected:
+def red(error: str, *, executions: int = 1, loads: int = 0, status: str = "FAILED") -> ExpectedOutcome:
     """One run that ends with ``error``."""
-    return Expected((f"{status} {error}",), executions, loads)
+    return ExpectedOutcome((f"{status} {error}",), executions, loads)
 
 
-def ok(executions: int = 1, loads: int = 0, runs: int = 1) -> Expected:
+def ok(executions: int = 1, loads: int = 0, runs: int = 1) -> ExpectedOutcome:
     """Runs that succeed."""
-    return Expected(("SUCCEEDED",) * runs, executions, loads)
+    return ExpectedOutcome(("SUCCEEDED",) * runs, executions, loads)
 
 
-def nothing(_: Scenario) -> None:
+def nothing(_: CaseScenario) -> None:
     """For a case that needs no such act."""
 
 
-def no_more(_: Scenario) -> Iterable[str]:
+def no_more(_: CaseScenario) -> Iterable[str]:
     """For a case with nothing else to look at."""
     return ()
 
 
-def by_hand(scenario: Scenario) -> None:
+def by_hand(scenario: CaseScenario) -> None:
     """Starts an execution of the case's pipeline."""
     scenario.start()
 
 
 @dataclass(frozen=True)
-class Case:
+class FaultCase:
     """One fault.
 
     ``job``, ``model``: knobs of the data job and the data model that the case has for itself, None for none;
@@ -77,7 +77,7 @@ class Case:
     """
 
     name: str
-    expected: Expected
+    expected: ExpectedOutcome
     job: Knobs | None = None
     model: Knobs | None = None
     ran: str | None = "SUCCESS"
@@ -87,10 +87,10 @@ class Case:
     faults: tuple[Knobs, ...] = ()
     settings: Knobs | None = None
     alone: bool = False
-    before: Callable[[Scenario], None] = nothing
-    start: Callable[[Scenario], None] = by_hand
-    during: Callable[[Scenario], None] = nothing
-    also: Callable[[Scenario], Iterable[str]] = no_more
+    before: Callable[[CaseScenario], None] = nothing
+    start: Callable[[CaseScenario], None] = by_hand
+    during: Callable[[CaseScenario], None] = nothing
+    also: Callable[[CaseScenario], Iterable[str]] = no_more
     says: tuple[str, ...] = ()
     holds: frozenset[str] = frozenset()
     runs_on: bool | None = False
@@ -99,18 +99,20 @@ class Case:
     quiet: bool = False
     max_wait: float = 200.0
 
-    def but(self, **changes: Any) -> Case:
+    def but(self, **changes: Any) -> FaultCase:
         """The same case with other fields."""
         return replace(self, **changes)
 
 
-def job_case(name: str, expected: Expected | None = None, *, job: Knobs | None = None, **more: Any) -> Case:
+def job_case(
+    name: str, expected: ExpectedOutcome | None = None, *, job: Knobs | None = None, **more: Any
+) -> FaultCase:
     """A case of a pipeline with one data job, which takes two seconds."""
-    return Case(name, expected or ok(), job={"seconds": 2, **(job or {})}, **more)
+    return FaultCase(name, expected or ok(), job={"seconds": 2, **(job or {})}, **more)
 
 
 def load_case(
-    name: str, expected: Expected | None = None, *, model: Knobs | None = None, **more: Any
-) -> Case:
+    name: str, expected: ExpectedOutcome | None = None, *, model: Knobs | None = None, **more: Any
+) -> FaultCase:
     """A case of a pipeline with one complete load, which takes two seconds."""
-    return Case(name, expected or ok(0, 1), model={"seconds": 2, **(model or {})}, **more)
+    return FaultCase(name, expected or ok(0, 1), model={"seconds": 2, **(model or {})}, **more)

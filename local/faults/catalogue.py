@@ -4,37 +4,57 @@ from __future__ import annotations
 
 from collections import Counter
 
-from local.faults.case import Case
+from local.faults.case import FaultCase
 from local.faults.suites import (
-    answers,
-    asked,
+    after_end,
+    api_requests,
     aws_errors,
     busy,
+    concurrent_triggers,
     crashes,
-    ended,
-    ends,
+    end_statuses,
     inner_loads,
-    lost,
+    lost_responses,
     other_users,
-    reconciled,
+    poll_responses,
+    reconcile,
+    record_shapes,
     refused,
-    shapes,
     sign_in,
-    stale,
+    stale_reads,
     stops,
     timeouts,
-    together,
 )
 
-THEMES = (
-    *(stale, shapes, lost, answers, refused, sign_in, ends, busy, other_users),
-    *(together, timeouts, inner_loads, stops, ended, crashes, aws_errors, asked, reconciled),
+SUITES = (
+    *(
+        stale_reads,
+        record_shapes,
+        lost_responses,
+        poll_responses,
+        refused,
+        sign_in,
+        end_statuses,
+        busy,
+        other_users,
+    ),
+    *(
+        concurrent_triggers,
+        timeouts,
+        inner_loads,
+        stops,
+        after_end,
+        crashes,
+        aws_errors,
+        api_requests,
+        reconcile,
+    ),
 )
 
 
-def all_cases() -> list[Case]:
+def all_cases() -> list[FaultCase]:
     """Every case once; a name that stands for two is a mistake."""
-    cases = [case for suite in THEMES for case in suite.cases()]
+    cases = [case for suite in SUITES for case in suite.cases()]
     twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]
     if twice:
         raise ValueError(f"cases of the same name: {', '.join(twice)}")

@@ -16,16 +16,16 @@ from typing import Any
 import requests
 from boto3.dynamodb.types import TypeDeserializer
 
-from local.aws.http_api.events import Arrival, to_event, to_response
+from local.aws.http_api.events import RoutedRequest, to_event, to_response
 from local.aws.http_api.routes import Route
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.runtime.pool import Limits
 from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
-from local.aws.states.execution import Execution
-from local.faults.team import Json, Team
+from local.aws.states.execution import MachineExecution
+from local.faults.team import CelonisTeam, Json
 from local.runs_api import RunsApi
-from local.standing import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
+from local.serve import PARAMETERS, REGION, ROOT, STACK_NAME, STATE
 
 HTTP_SECONDS = 35.0
 PLENTY_OF_TIME = 60.0
@@ -36,12 +36,12 @@ ARRIVAL_LEAD = 5.0
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
 
 
-class Environment:
+class FaultEnvironment:
     """``webhook_secret``: what all sources of the cases sign with."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
-        self.teams: list[Team] = []
+        self.teams: list[CelonisTeam] = []
         self.answers: list[str] = []
         """Every answer of the HTTP API, for the search for secrets."""
         self._lock = threading.Lock()
@@ -55,9 +55,9 @@ class Environment:
     def close(self) -> None:
         self.shared.close()
 
-    def team(self, connection: str) -> Team:
+    def team(self, connection: str) -> CelonisTeam:
         """A new team, and the connection to it."""
-        team = Team(connection)
+        team = CelonisTeam(connection)
         with self._lock:
             self.teams.append(team)
         self.store_secret(f"connections/{connection}", team.document())
@@ -80,7 +80,7 @@ class Environment:
             stateMachineArn=self.stack.outputs["StateMachineArn"], name=name, input=json.dumps(document)
         )
 
-    def executions(self, pipelines: set[str]) -> list[Execution]:
+    def executions(self, pipelines: set[str]) -> list[MachineExecution]:
         """The executions whose names begin with the name of one of these pipelines."""
         found = self.stack.executions
         return [one for one in found if any(one.name.startswith(f"{name}-") for name in pipelines)]
@@ -94,13 +94,13 @@ class Environment:
             self.answers.append(answer.text)
         return answer
 
-    def hand_webhook(self, source: str, delivery: str) -> Response | None:
+    def hand_webhook(self, source: str, delivery: str) -> HttpResponse | None:
         """One delivery straight to the trigger, which finds plenty of time left; None when it failed."""
         headers, body = self._signed(delivery)
-        request = Request("POST", f"/webhooks/{source}", list(headers.items()), body)
+        request = HttpRequest("POST", f"/webhooks/{source}", list(headers.items()), body)
         route = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
         at = time.time() + PLENTY_OF_TIME
-        arrival = Arrival(request, route, {"source": source}, "local", "local", "local", delivery, at)
+        arrival = RoutedRequest(request, route, {"source": source}, "local", "local", "local", delivery, at)
         outcome = self.stack.invoke("Trigger", json.dumps(to_event(arrival)).encode())
         with self._lock:
             self.answers.append(outcome.payload.decode())
@@ -174,7 +174,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def standing_ground() -> Iterator[Environment]:
+def standing_ground() -> Iterator[FaultEnvironment]:
     """Everything up; everything gone at the end."""
     stack = LocalStack.deploy(
         template=ROOT / "template.yaml",
@@ -189,7 +189,7 @@ def standing_ground() -> Iterator[Environment]:
         ),
     )
     with stack:
-        environment = Environment(stack)
+        environment = FaultEnvironment(stack)
         try:
             yield environment
         finally:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
-from local.faults.case import Expected
-from local.faults.scenario import Scenario
-from local.faults.seen import OPEN
+from local.faults.case import ExpectedOutcome
+from local.faults.evidence import OPEN
+from local.faults.scenario import CaseScenario
 from local.faults.team import Json
 
 CLAIMS = {
@@ -31,15 +31,15 @@ MAX_EVENTS = 2_500
 """Of an execution's history: a tenth of what Step Functions allows, for runs of minutes."""
 
 
-def observed(scenario: Scenario, runs: Sequence[Json]) -> Expected:
+def observed(scenario: CaseScenario, runs: Sequence[Json]) -> ExpectedOutcome:
     """What the case really came to. ``runs``: its records."""
     ends = tuple(f"{run['status']} {run.get('error', '')}".strip() for run in runs)
     ours = scenario.ours()
     executions = sum("job_id" in one for one in ours)
-    return Expected(ends, executions, len(ours) - executions)
+    return ExpectedOutcome(ends, executions, len(ours) - executions)
 
 
-def complaints(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
+def complaints(scenario: CaseScenario, runs: Sequence[Json]) -> Iterator[str]:
     """Every law that is broken, in a sentence each."""
     yield from scenario.complaints
     yield from _expectation(scenario.case.expected, observed(scenario, runs))
@@ -59,7 +59,7 @@ def complaints(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
     yield from scenario.case.also(scenario)
 
 
-def _expectation(wanted: Expected, found: Expected) -> Iterator[str]:
+def _expectation(wanted: ExpectedOutcome, found: ExpectedOutcome) -> Iterator[str]:
     if (sorted(wanted.runs), wanted.executions, wanted.loads) != (
         sorted(found.runs),
         found.executions,
@@ -68,7 +68,7 @@ def _expectation(wanted: Expected, found: Expected) -> Iterator[str]:
         yield f"expected {wanted.text()}"
 
 
-def _one_end(scenario: Scenario, run: Json) -> Iterator[str]:
+def _one_end(scenario: CaseScenario, run: Json) -> Iterator[str]:
     """One terminal record, that says the same as the execution."""
     if run["status"] in OPEN:
         return
@@ -97,14 +97,14 @@ def _whole_record(run: Json) -> Iterator[str]:
             yield f"{step} of {run['run_id']} ended, and nobody knows when"
 
 
-def _short_histories(scenario: Scenario) -> Iterator[str]:
+def _short_histories(scenario: CaseScenario) -> Iterator[str]:
     for execution in scenario.executions():
         events = len(execution.history.events())
         if events > MAX_EVENTS:
             yield f"execution {execution.name} has a history of {events} events"
 
 
-def _reported(scenario: Scenario, run: Json) -> Iterator[str]:
+def _reported(scenario: CaseScenario, run: Json) -> Iterator[str]:
     about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
     reported = [text for text in scenario.environment.notices() if about in text]
     if run["status"] == "SUCCEEDED" and reported:
@@ -113,7 +113,7 @@ def _reported(scenario: Scenario, run: Json) -> Iterator[str]:
         yield f"nobody was told of run {run['run_id']}"
 
 
-def _only_its_own(scenario: Scenario, run: Json) -> Iterator[str]:
+def _only_its_own(scenario: CaseScenario, run: Json) -> Iterator[str]:
     """What a step says of a result is true of something that was started for us, and of nothing else."""
     for step, state in run.get("steps", {}).items():
         claim = "CANCELLED" if state.get("outcome") == "CANCELLED" else state.get("error", "")
@@ -137,7 +137,7 @@ def _only_its_own(scenario: Scenario, run: Json) -> Iterator[str]:
             yield f"{step} lacks {', '.join(missing)}"
 
 
-def _words(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
+def _words(scenario: CaseScenario, runs: Sequence[Json]) -> Iterator[str]:
     reported = [str(run.get("outcome", "")) for run in runs]
     reported += [str(step.get("message", "")) for run in runs for step in run.get("steps", {}).values()]
     reported += [str(one.cause) for one in scenario.executions() if one.cause]
@@ -146,7 +146,7 @@ def _words(scenario: Scenario, runs: Sequence[Json]) -> Iterator[str]:
             yield f"nothing says {words!r}, but: {' | '.join(filter(None, reported))}"
 
 
-def _freed(scenario: Scenario) -> Iterator[str]:
+def _freed(scenario: CaseScenario) -> Iterator[str]:
     for pipeline in sorted(scenario.pipelines):
         if "run_id" in (scenario.environment.item(f"slot#{pipeline}") or {}):
             yield f"the slot of {pipeline} is held"
@@ -158,7 +158,7 @@ def _freed(scenario: Scenario) -> Iterator[str]:
             yield f"the lease of the {kind} is free"
 
 
-def _left_running(scenario: Scenario) -> Iterator[str]:
+def _left_running(scenario: CaseScenario) -> Iterator[str]:
     running = scenario.left_running()
     if running and scenario.case.runs_on is False:
         yield f"{len(running)} of ours still under way at Celonis"
@@ -166,7 +166,7 @@ def _left_running(scenario: Scenario) -> Iterator[str]:
         yield "nothing of ours is under way at Celonis any more"
 
 
-def _one_at_a_time(scenario: Scenario) -> Iterator[str]:
+def _one_at_a_time(scenario: CaseScenario) -> Iterator[str]:
     for lane in (*scenario.jobs, *scenario.models):
         ours = [one for one in scenario.team.started(lane) if one["by"] == "api" and one["started_at"]]
         for first, second in pairwise(ours):

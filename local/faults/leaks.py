@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from local.celonis import world
-from local.faults.environment import Environment
+from local.faults.environment import FaultEnvironment
 
 Texts = Mapping[str, Sequence[str]]
 
 
-def written(environment: Environment) -> Texts:
+def written(environment: FaultEnvironment) -> Texts:
     """Everything that the stack wrote, by where it stands."""
     stack = environment.stack
     executions = stack.executions
@@ -28,13 +28,13 @@ def written(environment: Environment) -> Texts:
     }
 
 
-def _items(environment: Environment) -> Iterator[object]:
+def _items(environment: FaultEnvironment) -> Iterator[object]:
     client, table = environment.stack.client("dynamodb"), environment.stack.outputs["TableName"]
     for page in client.get_paginator("scan").paginate(TableName=table):
         yield from page["Items"]
 
 
-def secrets_of(environment: Environment) -> list[str]:
+def secrets_of(environment: FaultEnvironment) -> list[str]:
     """Every secret that was in use, also in the form in which it signs a request."""
     made = [secret for team in environment.teams for secret in team.secrets]
     pairs = [f"{world.CLIENT_ID}:{secret}" for secret in made if secret.startswith("client_secret-")]

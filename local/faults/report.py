@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Result:
+class CaseResult:
     """``complaints``: empty where everything is as it must be; otherwise the ``records`` may explain them."""
 
     name: str
@@ -33,7 +33,7 @@ class Columns:
     def of(names: Sequence[str], expected: Sequence[str]) -> Columns:
         return Columns(max(map(len, names), default=0), max(map(len, expected), default=0))
 
-    def line(self, result: Result) -> str:
+    def line(self, result: CaseResult) -> str:
         """One case; its complaints below it."""
         verdict = "ok    " if result.passed else "FAILED"
         name, expected = result.name.ljust(self.name), result.expected.ljust(self.expected)

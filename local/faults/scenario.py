@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import CrashFault
 from local.celonis import world
-from local.faults.case import Case
-from local.faults.environment import Environment
-from local.faults.seen import Seen
-from local.faults.team import Json, Team
+from local.faults.case import FaultCase
+from local.faults.environment import FaultEnvironment
+from local.faults.evidence import CaseEvidence
+from local.faults.team import CelonisTeam, Json
 
 JOB_CALLS = frozenset({"execute", "job", "cancel", "executions"})
 MODEL_CALLS = frozenset({"load", "load_tables", "tables", "last_load"})
@@ -22,10 +22,10 @@ PLENTY = 240
 """Seconds of a step that no time-out is meant to end, however crowded the machine is."""
 
 
-class Scenario(Seen):
+class CaseScenario(CaseEvidence):
     """What a case does, and what it has for itself."""
 
-    def __init__(self, environment: Environment, case: Case, number: int) -> None:
+    def __init__(self, environment: FaultEnvironment, case: FaultCase, number: int) -> None:
         super().__init__(environment, case, number, _team(environment, case, number))
         self.tables: dict[str, str] = {}
         self._starts = 0
@@ -101,7 +101,7 @@ class Scenario(Seen):
             if added is not None and left["count"] == added["count"] and not met:
                 yield f"nothing met the fault of {left['call']}"
 
-    def arm(self, function: str, fault: Fault) -> None:
+    def arm(self, function: str, fault: CrashFault) -> None:
         """A process of a function meets a fault, when it works for this case."""
         self.environment.stack.arm(function, replace(fault, event=fault.event or self.marker))
 
@@ -166,7 +166,7 @@ class Scenario(Seen):
         self.environment.stack.client("stepfunctions").stop_execution(executionArn=arn)
 
 
-def _team(environment: Environment, case: Case, number: int) -> Team:
+def _team(environment: FaultEnvironment, case: FaultCase, number: int) -> CelonisTeam:
     if case.settings is None and not case.alone:
         return environment.shared
     team = environment.team(f"team-{number}")

@@ -7,10 +7,10 @@ import secrets
 from typing import Any
 
 from local.celonis import world
-from local.celonis.lanes import Job, Model
 from local.celonis.ledger import describe
 from local.celonis.server import CelonisSimulator
-from local.celonis.starts import StartRequest
+from local.celonis.starts import RequestedStart
+from local.celonis.targets import JobTarget, ModelTarget
 
 Json = dict[str, Any]
 TABLES = ("VBAK", "VBAP", "LIKP")
@@ -23,7 +23,7 @@ class ControlRefused(Exception):
     """The simulator does not take a control: the case is written wrongly."""
 
 
-class Team:
+class CelonisTeam:
     """``connection``: the name under which the stack knows this team; ``kind``: how it signs in there."""
 
     def __init__(self, connection: str) -> None:
@@ -79,12 +79,12 @@ class Team:
         self._ran(self.celonis.model.models[made], ran)
         return made, tables
 
-    def _ran(self, lane: Job | Model, outcome: str | None) -> None:
+    def _ran(self, lane: JobTarget | ModelTarget, outcome: str | None) -> None:
         if outcome is None:
             return
         platform = self.celonis.model
         platform.start(
-            lane, StartRequest(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY
+            lane, RequestedStart(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY
         )
         lane.stale_reads = dict.fromkeys(lane.stale_reads, 0)
 

@@ -22,7 +22,7 @@ SHOWN = 3
 
 
 @dataclass
-class Tally:
+class ScenarioCounts:
     """What was counted. ``broken``: what broke a law, by seed."""
 
     played: int = 0
@@ -32,7 +32,7 @@ class Tally:
     laws: Counter[str] = field(default_factory=Counter)
     broken: dict[int, list[str]] = field(default_factory=dict)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ScenarioCounts) -> None:
         self.played += other.played
         self.hours += other.hours
         self.calls += other.calls
@@ -41,9 +41,9 @@ class Tally:
         self.broken.update(other.broken)
 
 
-def tally(first: int, count: int) -> Tally:
+def tally(first: int, count: int) -> ScenarioCounts:
     """Plays the scenarios of ``count`` seeds."""
-    found = Tally()
+    found = ScenarioCounts()
     for seed in range(first, first + count):
         played = play(random_scenario(seed))
         table = played.simulation.bench.dynamodb
@@ -58,7 +58,7 @@ def tally(first: int, count: int) -> Tally:
     return found
 
 
-def _chunk(task: tuple[int, int]) -> Tally:
+def _chunk(task: tuple[int, int]) -> ScenarioCounts:
     return tally(*task)
 
 
@@ -75,14 +75,14 @@ def main(arguments: list[str]) -> int:
         return 0
     started, end = time.monotonic(), chosen.seed + chosen.scenarios
     tasks = [(at, min(CHUNK, end - at)) for at in range(chosen.seed, end, CHUNK)]
-    total = Tally()
+    total = ScenarioCounts()
     for found in in_processes(_chunk, tasks, chosen.processes):
         total.add(found)
     _report(total, time.monotonic() - started)
     return 1 if total.broken else 0
 
 
-def _report(total: Tally, seconds: float) -> None:
+def _report(total: ScenarioCounts, seconds: float) -> None:
     print(
         f"{total.played} scenarios, {total.hours / 24:.0f} days of virtual time and {total.calls} calls"
         f" in {seconds:.1f} s"

@@ -8,65 +8,75 @@ from random import Random
 from typing import NamedTuple
 
 from celonis_refresh.celonis.records import ModelTable, StartAnswer
-from tests.chaos.scenario import TABLES, Target
-from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Shows, Start, denied, throttled, unavailable
+from tests.chaos.scenario import TABLES, TargetBehaviour
+from tests.fakes.celonis import (
+    FakeCelonis,
+    FakeStart,
+    FakeTarget,
+    Lags,
+    Lost,
+    ShownFields,
+    denied,
+    throttled,
+    unavailable,
+)
 
 POST_FAULTS: tuple[Lost, ...] = ("before", "after", "unsent", "throttled", "refused")
 
 
-class Who(NamedTuple):
+class StepIdentity(NamedTuple):
     """The step of a run for which a request is sent."""
 
     run_id: str
     step: str
 
 
-NOBODY = Who("", "")
+NOBODY = StepIdentity("", "")
 
 
 @dataclass
-class Sent:
+class ReceivedStart:
     """A start that arrived at Celonis. ``start``: what it began, None where it was refused or lost.
 
     ``running``: what was running there then.
     """
 
     at: float
-    who: Who
+    who: StepIdentity
     call: str
     target: str
     detail: str
-    running: Start | None
-    start: Start | None = None
+    running: FakeStart | None
+    start: FakeStart | None = None
 
 
 @dataclass
-class Cancelled:
+class ReceivedCancel:
     """A cancel that arrived, and what it hit."""
 
     at: float
-    who: Who
+    who: StepIdentity
     job: str
-    hit: Start | None
+    hit: FakeStart | None
 
 
 @dataclass
-class ChaosLane(Lane):
+class ChaosTarget(FakeTarget):
     """A job or model whose executions differ. ``inner``: the models that a job loads by itself."""
 
     name: str = ""
     random: Random = field(default_factory=Random)
     between: tuple[float, float] = (60.0, 60.0)
     failing: float = 0.0
-    inner: list[ChaosLane] = field(default_factory=list)
-    inner_loads: dict[str, list[Start]] = field(default_factory=dict)
-    on_start: Callable[[Lane, Start], None] = lambda lane, start: None
+    inner: list[ChaosTarget] = field(default_factory=list)
+    inner_loads: dict[str, list[FakeStart]] = field(default_factory=dict)
+    on_start: Callable[[FakeTarget, FakeStart], None] = lambda lane, start: None
 
     @property
     def is_job(self) -> bool:
         return self.name.startswith("job-")
 
-    def _mine(self, at: float, detail: str) -> Start:
+    def _mine(self, at: float, detail: str) -> FakeStart:
         self.seconds = self.random.uniform(*self.between)
         self.outcome = "FAIL" if self.random.random() < self.failing else "SUCCESS"
         start = super()._mine(at, detail)
@@ -74,7 +84,7 @@ class ChaosLane(Lane):
         self.on_start(self, start)
         return start
 
-    def begin_inner(self, start: Start) -> None:
+    def begin_inner(self, start: FakeStart) -> None:
         """The loads that an execution of this job begins by itself."""
         for lane in self.inner:
             seconds = lane.random.uniform(*lane.between)
@@ -82,7 +92,7 @@ class ChaosLane(Lane):
             load = lane.begin(mine=False, at=at, seconds=seconds, outcome="SUCCESS")
             self.inner_loads.setdefault(start.id, []).append(load)
 
-    def inner_loads_of(self, start: Start, model: str) -> list[Start]:
+    def inner_loads_of(self, start: FakeStart, model: str) -> list[FakeStart]:
         """The loads of a model that an execution of this job began."""
         names = [lane.name for lane in self.inner]
         return [
@@ -91,7 +101,7 @@ class ChaosLane(Lane):
             if name == model
         ]
 
-    def by_another_user(self, seconds: float, outcome: str) -> Start | None:
+    def by_another_user(self, seconds: float, outcome: str) -> FakeStart | None:
         """Another user starts an execution, unless one is running; the start."""
         if self.running(self.clock.now) is not None:
             return None
@@ -104,22 +114,22 @@ class ChaosLane(Lane):
 class ChaosCelonis(FakeCelonis):
     """``who``: for which step its requests are sent; ``share``: of the calls that fail, by name."""
 
-    who: Who = NOBODY
+    who: StepIdentity = NOBODY
     random: Random = field(default_factory=Random)
     share: Callable[[], float] = lambda: 0.0
-    starts: list[Sent] = field(default_factory=list)
-    cancels: list[Cancelled] = field(default_factory=list)
-    odd: dict[Who, float] = field(default_factory=dict)
+    starts: list[ReceivedStart] = field(default_factory=list)
+    cancels: list[ReceivedCancel] = field(default_factory=list)
+    odd: dict[StepIdentity, float] = field(default_factory=dict)
     log: Callable[[str], None] = lambda text: None
 
-    def sent_for(self, who: Who) -> ChaosCelonis:
+    def sent_for(self, who: StepIdentity) -> ChaosCelonis:
         """The same Celonis, asked for a step of a run."""
         return replace(self, who=who)
 
-    def add(self, target: Target, seed: str) -> ChaosLane:
-        lane = ChaosLane(
+    def add(self, target: TargetBehaviour, seed: str) -> ChaosTarget:
+        lane = ChaosTarget(
             self.clock,
-            shows=Shows(latest="same"),
+            shows=ShownFields(latest="same"),
             lags=Lags(target.lags),
             busy=target.busy,
             name=target.name,
@@ -133,9 +143,9 @@ class ChaosCelonis(FakeCelonis):
             self.model_tables[target.name] = [ModelTable(f"{name}-id", name=name) for name in TABLES]
         return lane
 
-    def lane(self, name: str) -> ChaosLane:
+    def lane(self, name: str) -> ChaosTarget:
         lane = (self.jobs if name.startswith("job-") else self.models)[name]
-        assert isinstance(lane, ChaosLane)
+        assert isinstance(lane, ChaosTarget)
         return lane
 
     def _fault(self, name: str) -> Exception | Lost | None:
@@ -157,32 +167,32 @@ class ChaosCelonis(FakeCelonis):
             return denied()
         return throttled(self.random.choice((2.0, 30.0))) if self.random.random() < 0.3 else unavailable()
 
-    def _post(self, name: str, target: str, what: object, lane: Lane, timeout: float) -> StartAnswer:
-        watched = _Watched(lane, self, name, target, what)
+    def _post(self, name: str, target: str, what: object, lane: FakeTarget, timeout: float) -> StartAnswer:
+        watched = _ObservedTarget(lane, self, name, target, what)
         return super()._post(name, target, what, watched, timeout)  # type: ignore[arg-type]
 
     def cancel_job(self, pool: str, job: str, *, timeout: float) -> None:
         self._arrive("cancel_job", job, None, timeout)
         hit = self.jobs[job].running(self.clock.now)
-        self.cancels.append(Cancelled(self.clock.now, self.who, job, hit))
+        self.cancels.append(ReceivedCancel(self.clock.now, self.who, job, hit))
         self.log(f"Celonis cancels {job} for {self.who.run_id}: {hit.id if hit else 'nothing'}")
         self.jobs[job].cancel(self.clock.now)
         self.hook("cancel_job", "after")
         self.clock.sleep(self.down)
 
 
-class _Watched(NamedTuple):
+class _ObservedTarget(NamedTuple):
     """A lane that notes who starts what."""
 
-    lane: Lane
+    lane: FakeTarget
     celonis: ChaosCelonis
     name: str
     target: str
     what: object
 
-    def post(self, at: float, detail: str) -> tuple[str, Start]:
+    def post(self, at: float, detail: str) -> tuple[str, FakeStart]:
         celonis = self.celonis
-        sent = Sent(at, celonis.who, self.name, self.target, detail, self.lane.running(at))
+        sent = ReceivedStart(at, celonis.who, self.name, self.target, detail, self.lane.running(at))
         celonis.starts.append(sent)
         try:
             effect, start = self.lane.post(at, detail)

@@ -8,10 +8,10 @@ from typing import Any
 
 from celonis_refresh.runs.records import Run
 from celonis_refresh.timing import epoch
-from tests.chaos.celonis import Sent, Who
-from tests.chaos.scenario import Load
-from tests.chaos.simulation import Ack, Command, Played
-from tests.fakes.celonis import Start
+from tests.chaos.celonis import ReceivedStart, StepIdentity
+from tests.chaos.scenario import ScenarioLoad
+from tests.chaos.simulation import CommandResponse, SimulationResult, TriggerResponse
+from tests.fakes.celonis import FakeStart
 from tests.fakes.clock import START
 
 RANK = {"DELTA": 0, "FULL": 1}
@@ -21,20 +21,20 @@ UNFINISHED = ("left alone", "runs on", "keeps running", "could not be", "has not
 """How a record says that something of a stopped run may still be running."""
 
 
-def findings(played: Played) -> list[str]:
+def findings(played: SimulationResult) -> list[str]:
     """What broke a law; empty where nothing did."""
-    return sorted({*played.broken, *Laws(played).findings()})
+    return sorted({*played.broken, *Invariants(played).findings()})
 
 
-class Laws:
+class Invariants:
     """One scenario that was played."""
 
-    def __init__(self, played: Played) -> None:
+    def __init__(self, played: SimulationResult) -> None:
         self.played, self.simulation = played, played.simulation
         table, celonis = self.simulation.bench.dynamodb, self.simulation.bench.chaos
         self.runs = {str(item["run_id"]): Run(item) for item in table.documents("run#")}
         self.pipelines = {each.name: each for each in played.scenario.pipelines}
-        self.sent: dict[str, list[Sent]] = defaultdict(list)
+        self.sent: dict[str, list[ReceivedStart]] = defaultdict(list)
         for sent in celonis.starts:
             self.sent[sent.who.run_id].append(sent)
         self.cancels = celonis.cancels
@@ -74,7 +74,7 @@ class Laws:
             if not run.is_open and run.status == "SUCCEEDED":
                 yield from (f"lost: {ack.run_id} {what} ({ack.key})" for what in self._uncovered(ack, run))
 
-    def _joined(self) -> Iterator[Ack]:
+    def _joined(self) -> Iterator[TriggerResponse]:
         """Executions whose triggers joined a run."""
         inputs = self.simulation.machine.inputs
         first: dict[str, float] = {}
@@ -87,7 +87,7 @@ class Laws:
                 tables = document.get("tables")
                 wanted = tuple(tables) if isinstance(tables, list) else tables
                 began = first[document.get("delivery", name)]
-                yield Ack(
+                yield TriggerResponse(
                     began,
                     name,
                     document["pipeline"],
@@ -97,7 +97,7 @@ class Laws:
                     wanted,
                 )
 
-    def _uncovered(self, ack: Ack, run: Run) -> Iterator[str]:
+    def _uncovered(self, ack: TriggerResponse, run: Run) -> Iterator[str]:
         """What the trigger wanted and a run that succeeded did not do after it was sent."""
         pipeline = self.pipelines[ack.pipeline]
         if "retry_of" in run.item:
@@ -153,7 +153,7 @@ class Laws:
             if owner is not None and owner.run_id != sent.who.run_id:
                 yield f"one at a time: {sent.who.run_id} starts {sent.target} while {owner.run_id} uses it"
 
-    def _owner(self, target: str, start: Start | None) -> Who | None:
+    def _owner(self, target: str, start: FakeStart | None) -> StepIdentity | None:
         """The step of ours that began an execution."""
         for one in self.simulation.bench.chaos.starts:
             if start is not None and one.start is start and one.target == target:
@@ -188,7 +188,7 @@ class Laws:
     def _loading_jobs(self, model: str) -> list[str]:
         return [job.name for job in self.played.scenario.jobs if model in job.inner]
 
-    def _ours(self, run: Run, step: str, state: Mapping[str, Any]) -> list[Start]:
+    def _ours(self, run: Run, step: str, state: Mapping[str, Any]) -> list[FakeStart]:
         """The executions that the step, or the one that it resumed, really began."""
         target, run_ids = _target(run, step), {run.run_id, str(state.get("resumed_from", run.run_id))}
         if _resumes(run):  # of a load that a job starts, the job may be the one that was resumed
@@ -240,7 +240,7 @@ class Laws:
             for new in again - self.runs.keys():
                 yield f"retry: {run_id} is to be retried by {new}, which there is not"
 
-    def _cancelled(self, command: Command, answer: Mapping[str, Any]) -> Iterator[str]:
+    def _cancelled(self, command: CommandResponse, answer: Mapping[str, Any]) -> Iterator[str]:
         status, run = answer["status"], self.runs.get(command.run_id)
         if status == "dropped" and run is not None:
             yield f"cancel: {command.run_id} was dropped, and ran"
@@ -299,7 +299,7 @@ class Laws:
                 yield f"retry: {run.run_id} leaves out {skipped}, which was not done"
 
 
-def _covers(sent: Sent, load: Load, ack: Ack) -> bool:
+def _covers(sent: ReceivedStart, load: ScenarioLoad, ack: TriggerResponse) -> bool:
     """Whether a load does for its model what the trigger wants."""
     if sent.target != load.model:
         return False
@@ -322,7 +322,7 @@ def _target(run: Run, step: str) -> str:
     return run.plan.job(step).job if step.startswith("job-") else run.plan.load(step).data_model
 
 
-def _shown(starts: Iterable[Start]) -> str:
+def _shown(starts: Iterable[FakeStart]) -> str:
     return (
         ", ".join(f"{one.id} {one.result} at {one.ended_at - START:.0f} s" for one in starts)
         or "nothing was started"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.workflow.open import Execution, Opened
-from tests.chaos.service import ChaosExecutions, Service
+from tests.chaos.service import ChaosExecutions, ChaosService
 
 ASL = Path(__file__).parents[2] / "statemachine" / "refresh.asl.json"
 _TEXT = ASL.read_text()
@@ -43,7 +43,7 @@ class Lambda(Protocol):
     def __call__(self, function: str, label: str, act: Callable[[Any], Any]) -> Any: ...
 
 
-class Schedule(Protocol):
+class Scheduler(Protocol):
     """The workers of the simulation."""
 
     def sleep(self, seconds: float) -> None: ...
@@ -52,21 +52,26 @@ class Schedule(Protocol):
     def now(self) -> float: ...
 
 
-class Outcome(NamedTuple):
+class BranchOutcome(NamedTuple):
     """How a branch of a Map ended; "" where it succeeded."""
 
     error: str
     cause: str
 
 
-WELL = Outcome("", "")
+WELL = BranchOutcome("", "")
 
 
-class Machine:
+class StateMachineRunner:
     """Runs executions. ``inputs``: of each; ``joined``: the run that an execution's triggers joined."""
 
     def __init__(
-        self, service: Service, schedule: Schedule, invoke: Lambda, log: Callable[[str], None], seed: int
+        self,
+        service: ChaosService,
+        schedule: Scheduler,
+        invoke: Lambda,
+        log: Callable[[str], None],
+        seed: int,
     ) -> None:
         self.service, self.schedule, self.invoke, self.log = service, schedule, invoke, log
         self.random = Random(f"machine {seed}")  # noqa: S311
@@ -102,11 +107,11 @@ class Machine:
         self.schedule.sleep(seconds + self.random.uniform(0.0, 0.3))
         self._check_runs(name)
 
-    def _states(self, name: str) -> Outcome:
+    def _states(self, name: str) -> BranchOutcome:
         try:
             opened = self._open(name)
         except TaskFailed as failed:
-            return Outcome(failed.name, failed.cause)
+            return BranchOutcome(failed.name, failed.cause)
         if opened["status"] != "opened":
             return WELL
         stages = sorted({job["stage"] for job in opened["jobs"]})
@@ -141,9 +146,9 @@ class Machine:
     def _pause(self, elapsed: float, timeout: float) -> float:
         return max(2.0, ceil(min(elapsed / 3 * self.random.uniform(0.8, 1.2), timeout - elapsed)))
 
-    def _map(self, name: str, steps: list[tuple[str, int]]) -> Outcome | None:
+    def _map(self, name: str, steps: list[tuple[str, int]]) -> BranchOutcome | None:
         """The outcome of the first branch that failed."""
-        outcomes: dict[str, Outcome] = {}
+        outcomes: dict[str, BranchOutcome] = {}
 
         def branch(step: str, timeout: int) -> Callable[[], None]:
             def act() -> None:
@@ -159,7 +164,7 @@ class Machine:
         self._check_runs(name)
         return next((outcomes[step] for step, _ in steps if outcomes[step].error), None)
 
-    def _step(self, name: str, step: str, timeout: int) -> Outcome:
+    def _step(self, name: str, step: str, timeout: int) -> BranchOutcome:
         """One iteration of a Map, from StartJob or StartLoad to its end."""
         starts = True
         failing_since: float | None = None
@@ -170,7 +175,7 @@ class Machine:
                 failing_since = failing_since or self.schedule.now()
                 elapsed = self.schedule.now() - failing_since
                 if failed.name not in RETRIED or elapsed >= timeout:
-                    return Outcome(failed.name, failed.cause)
+                    return BranchOutcome(failed.name, failed.cause)
                 self._sleep(name, self._pause(elapsed, timeout))
                 starts = False
                 continue

@@ -46,7 +46,7 @@ SHARES: dict[Kind, int] = {
 
 
 @dataclass(frozen=True)
-class Load:
+class ScenarioLoad:
     """One load of a pipeline. ``tables``: of a partial load."""
 
     model: str
@@ -62,12 +62,12 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class ScenarioPipeline:
     """One pipeline; the fields are those of its definition."""
 
     name: str
     stages: tuple[tuple[str, ...], ...]
-    loads: tuple[Load, ...] = ()
+    loads: tuple[ScenarioLoad, ...] = ()
     mode: str = "FULL"
     timeout: int = 7200
     settle: int = 60
@@ -101,7 +101,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetBehaviour:
     """A job or a model at Celonis. ``seconds``: how long an execution takes, at least and at most.
 
     ``failing``: how many of them fail; ``inner``: the models that a job loads by itself; ``lags``: how old
@@ -117,7 +117,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Action:
+class UserAction:
     """One thing that a user, a sender or a schedule does, ``at`` seconds from the beginning.
 
     ``names``: the pipelines, or the job or model; ``number``: a delivery's, or which of the runs it is about.
@@ -147,7 +147,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Rates:
+class FaultRates:
     """The share of calls, answers or events at which something goes wrong."""
 
     pause: float = 0.3
@@ -170,7 +170,7 @@ class Rates:
     event_repeated: float = 0.0
 
 
-CALM = Rates(pause=0.1)
+CALM = FaultRates(pause=0.1)
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,11 @@ class Scenario:
     """``calm_at``: when the actions and the faults have ended, in seconds from the beginning."""
 
     seed: int
-    pipelines: tuple[Pipeline, ...]
-    jobs: tuple[Target, ...]
-    models: tuple[Target, ...]
-    actions: Sequence[Action] = ()
-    rates: Rates = field(default_factory=Rates)
+    pipelines: tuple[ScenarioPipeline, ...]
+    jobs: tuple[TargetBehaviour, ...]
+    models: tuple[TargetBehaviour, ...]
+    actions: Sequence[UserAction] = ()
+    rates: FaultRates = field(default_factory=FaultRates)
     calm_at: float = 6 * HOUR
 
 
@@ -198,7 +198,9 @@ def random_scenario(seed: int) -> Scenario:
     jobs = [_target(random, f"job-{letter}", settle, long=long) for letter in "abc"[: random.randint(1, 3)]]
     if random.random() < 0.3:
         inner = (random.choice(names),)
-        jobs[0] = Target(jobs[0].name, jobs[0].seconds, jobs[0].failing, inner, jobs[0].lags, jobs[0].busy)
+        jobs[0] = TargetBehaviour(
+            jobs[0].name, jobs[0].seconds, jobs[0].failing, inner, jobs[0].lags, jobs[0].busy
+        )
     pipelines = tuple(
         _pipeline(random, f"p{number}", jobs, names, settle) for number in range(random.randint(1, 4))
     )
@@ -213,17 +215,17 @@ def random_scenario(seed: int) -> Scenario:
     )
 
 
-def _target(random: Random, name: str, settle: int, *, long: bool) -> Target:
+def _target(random: Random, name: str, settle: int, *, long: bool) -> TargetBehaviour:
     least = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
     lags = random.choice(((0.0,), (0.0, 2.0, 8.0), (0.0, settle * 0.4, 1.0, settle * 0.8)))
     failing = random.choice((0.0, 0.0, 0.0, 0.2, 0.6))
     busy: Literal["refuse", "queue"] = random.choice(("refuse", "refuse", "queue"))
-    return Target(name, (least, least * random.choice((1.2, 4.0))), failing, (), lags, busy)
+    return TargetBehaviour(name, (least, least * random.choice((1.2, 4.0))), failing, (), lags, busy)
 
 
 def _pipeline(
-    random: Random, name: str, jobs: Sequence[Target], models: Sequence[str], settle: int
-) -> Pipeline:
+    random: Random, name: str, jobs: Sequence[TargetBehaviour], models: Sequence[str], settle: int
+) -> ScenarioPipeline:
     chosen = random.sample(list(jobs), random.randint(0 if models else 1, len(jobs)))
     stages: list[tuple[str, ...]] = []
     for job in chosen:
@@ -232,11 +234,11 @@ def _pipeline(
         else:
             stages.append((job.name,))
     inner = {model for job in chosen for model in job.inner}
-    loads = [Load(model, started_by="job") for model in sorted(inner)]
+    loads = [ScenarioLoad(model, started_by="job") for model in sorted(inner)]
     loads += [_load(random, model) for model in models if model not in inner and random.random() < 0.7]
     if not chosen and not loads:
-        loads = [Load(models[0])]
-    return Pipeline(
+        loads = [ScenarioLoad(models[0])]
+    return ScenarioPipeline(
         name,
         tuple(stages),
         tuple(random.sample(loads, len(loads))),
@@ -249,30 +251,30 @@ def _pipeline(
     )
 
 
-def _load(random: Random, model: str) -> Load:
+def _load(random: Random, model: str) -> ScenarioLoad:
     kind = random.choice(("complete", "complete", "partial", "from_cache"))
     tables = tuple(sorted(random.sample(TABLES, random.randint(1, 2)))) if kind == "partial" else ()
-    return Load(model, kind, tables)
+    return ScenarioLoad(model, kind, tables)
 
 
 def _action(
     random: Random,
     number: int,
-    pipelines: Sequence[Pipeline],
-    jobs: Sequence[Target],
-    models: Sequence[Target],
+    pipelines: Sequence[ScenarioPipeline],
+    jobs: Sequence[TargetBehaviour],
+    models: Sequence[TargetBehaviour],
     busy_for: float,
-) -> Action:
+) -> UserAction:
     # Actions come in bursts, so that they meet each other.
     bursts = Random(int(busy_for) + len(pipelines)).sample(range(1, 20), 4)  # noqa: S311
     at = busy_for * random.choice(bursts) / 20 + random.choice((0.0, 1.0, 60.0, 900.0)) * random.random()
     kind = random.choices(list(SHARES), list(SHARES.values()))[0] if number > 1 else "webhook"
     if kind in ("other_start", "other_cancel"):
         name = random.choice([*jobs, *models] if kind == "other_start" else jobs).name
-        return Action(at, kind, (name,), seconds=random.uniform(20.0, 900.0))
+        return UserAction(at, kind, (name,), seconds=random.uniform(20.0, 900.0))
     several = kind == "webhook" and len(pipelines) > 1 and random.random() < 0.4
     chosen = random.sample(list(pipelines), random.randint(2, len(pipelines)) if several else 1)
-    return Action(
+    return UserAction(
         at,
         kind,
         tuple(pipeline.name for pipeline in chosen),
@@ -293,11 +295,11 @@ def _wanted(random: Random) -> tuple[str, ...] | Literal["all"] | None:
     return "all" if random.random() < 0.3 else tuple(sorted(random.sample(TABLES, random.randint(1, 2))))
 
 
-def _rates(random: Random) -> Rates:
+def _rates(random: Random) -> FaultRates:
     def some(most: float) -> float:
         return random.choice((0.0, most / 4, most))
 
-    return Rates(
+    return FaultRates(
         pause=random.choice((0.1, 0.5, 0.9)),
         stall=some(0.01),
         kill=some(0.04),

@@ -18,11 +18,11 @@ from celonis_refresh.workflow.executions import EndedExecution
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.open import RunOpener
 from celonis_refresh.workflow.requests import RunRequests
-from tests.chaos.celonis import ChaosCelonis, Who
+from tests.chaos.celonis import ChaosCelonis, StepIdentity
 from tests.fakes.dynamodb import FakeDynamoDB, client_error
 from tests.fakes.executions import FakeExecutions
-from tests.fakes.parts import closing_over, reconciling_over, steering_over
 from tests.fakes.service import ServiceHarness
+from tests.fakes.wiring import closing_over, reconciling_over, steering_over
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
@@ -42,7 +42,7 @@ class ChaosTable(FakeDynamoDB):
 
 
 @dataclass
-class ChaosBench(ServiceHarness):
+class ChaosHarness(ServiceHarness):
     """Each step asks Celonis in its own name."""
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class ChaosBench(ServiceHarness):
         self.celonis = self.chaos
 
     def target_for(self, run: Run, step: str) -> StepTarget:
-        client, pool = self.chaos.sent_for(Who(run.run_id, step)).client, run.definition.data_pool_id
+        client, pool = self.chaos.sent_for(StepIdentity(run.run_id, step)).client, run.definition.data_pool_id
         if step.startswith("job-"):
             return DataJobTarget(client, pool, run.plan.job(step))
         return DataModelTarget(client, pool, run.plan.load(step), resolved_load(run, step))
@@ -118,10 +118,10 @@ class NotPublished(Exception):
 
 
 @dataclass
-class Service(WebhookHarness):
+class ChaosService(WebhookHarness):
     """All functions. ``paused``: the pipelines that are; ``hook``: called before and after each call."""
 
-    bench: ChaosBench = field(default_factory=ChaosBench)
+    bench: ChaosHarness = field(default_factory=ChaosHarness)
     executions: ChaosExecutions = field(default_factory=ChaosExecutions)
     hook: Callable[[str, Literal["before", "after"]], None] = lambda name, when: None
     fails: Callable[[str], bool] = lambda kind: False

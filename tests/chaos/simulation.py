@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.runs import keys
 from celonis_refresh.timing import Deadline
-from tests.chaos.machine import Machine, TaskFailed, failed_by
-from tests.chaos.scenario import CALM, HOUR, Action, Rates, Scenario
-from tests.chaos.service import CALLER, ChaosBench, ChaosExecutions, ChaosTable, NotPublished, Service
-from tests.fakes.clock import START, Clock
+from tests.chaos.machine import StateMachineRunner, TaskFailed, failed_by
+from tests.chaos.scenario import CALM, HOUR, FaultRates, Scenario, UserAction
+from tests.chaos.service import CALLER, ChaosExecutions, ChaosHarness, ChaosService, ChaosTable, NotPublished
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.service import Crashed
 from tests.unit.workflow.webhook_harness import source_of
@@ -37,7 +37,7 @@ OPEN_KINDS = ("slot#", "lease#", "notice#", "batch#", "queue#")
 OPEN = ("OPENING", "RUNNING")
 
 
-class Ack(NamedTuple):
+class TriggerResponse(NamedTuple):
     """What was answered to one who triggered a pipeline. ``sent_at``: when the first request left.
 
     ``key``: by which the trigger is known again, "" where there is none.
@@ -52,7 +52,7 @@ class Ack(NamedTuple):
     tables: tuple[str, ...] | Literal["all"] | None
 
 
-class Command(NamedTuple):
+class CommandResponse(NamedTuple):
     """The answer to a cancel or retry; None where it was lost or failed.
 
     ``runs_on``: whether the run's execution was running when the answer came.
@@ -66,7 +66,7 @@ class Command(NamedTuple):
 
 
 @dataclass
-class SimClock(Clock):
+class SimulationClock(FakeClock):
     """A clock whose sleepers let the others go on."""
 
     pause: Callable[[float], bool] = lambda seconds: False
@@ -77,7 +77,7 @@ class SimClock(Clock):
 
 
 @dataclass
-class Invocation:
+class FunctionCall:
     """One call of a function."""
 
     function: str
@@ -86,13 +86,13 @@ class Invocation:
 
 
 @dataclass
-class Played:
+class SimulationResult:
     """What happened. ``broken``: what was seen to break a law while it happened."""
 
     scenario: Scenario
     simulation: Simulation
-    acks: list[Ack] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
+    acks: list[TriggerResponse] = field(default_factory=list)
+    commands: list[CommandResponse] = field(default_factory=list)
     drops_asked: set[str] = field(default_factory=set)
     ended_by_aws: set[str] = field(default_factory=set)
     lost_events: set[str] = field(default_factory=set)
@@ -116,17 +116,17 @@ class Simulation:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.random = Random(f"chaos {scenario.seed}")  # noqa: S311
-        self.clock = SimClock()
+        self.clock = SimulationClock()
         self.clock.pause = self._sleep_in_worker
         self.workers = Interleaving(self.clock, Random(f"turns {scenario.seed}"))  # noqa: S311
         self.local = threading.local()
-        self.played = Played(scenario, self)
+        self.played = SimulationResult(scenario, self)
         self.over = False
         self.actors = 0
         self.open_runs: dict[str, set[str]] = {}
         self.bench = self._bench()
         self.service = self._service()
-        self.machine = Machine(self.service, self, self._invoke, self.log, scenario.seed)
+        self.machine = StateMachineRunner(self.service, self, self._invoke, self.log, scenario.seed)
         self.bench.dynamodb.on_write = self._written  # type: ignore[attr-defined]
         executions = self.service.executions
         executions.begin, executions.ended = self.machine.begin, self._execution_ended
@@ -134,8 +134,8 @@ class Simulation:
 
     # ------------------------------------------------------------ the parts
 
-    def _bench(self) -> ChaosBench:
-        bench = ChaosBench(self.clock, ChaosTable(), self.scenario.seed)
+    def _bench(self) -> ChaosHarness:
+        bench = ChaosHarness(self.clock, ChaosTable(), self.scenario.seed)
         celonis = bench.chaos
         celonis.random = Random(f"celonis {self.scenario.seed}")  # noqa: S311
         celonis.share = lambda: self.rates.celonis
@@ -147,10 +147,10 @@ class Simulation:
             lane.inner = [celonis.lane(model) for model in target.inner]
         return bench
 
-    def _service(self) -> Service:
+    def _service(self) -> ChaosService:
         running = {each.name: each.definition(paused=False) for each in self.scenario.pipelines}
         pausing = {each.name: each.definition(paused=True) for each in self.scenario.pipelines}
-        return Service(
+        return ChaosService(
             bench=self.bench,
             definitions=running,
             executions=ChaosExecutions(),
@@ -162,7 +162,7 @@ class Simulation:
         )
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> FaultRates:
         return self.scenario.rates if self.elapsed < self.scenario.calm_at else CALM
 
     @property
@@ -182,7 +182,7 @@ class Simulation:
         def whole() -> None:
             try:
                 act()
-            except Over:
+            except SimulationOver:
                 return
 
         return self.workers.spawn(whole, label, at)
@@ -193,7 +193,7 @@ class Simulation:
     def sleep(self, seconds: float) -> None:
         self.workers.sleep(seconds)
         if self.over:
-            raise Over
+            raise SimulationOver
 
     def _sleep_in_worker(self, seconds: float) -> bool:
         """A function sleeps: the others go on, and it may reach its timeout."""
@@ -204,8 +204,8 @@ class Simulation:
         return True
 
     @property
-    def invocation(self) -> Invocation | None:
-        found: Invocation | None = getattr(self.local, "invocation", None)
+    def invocation(self) -> FunctionCall | None:
+        found: FunctionCall | None = getattr(self.local, "invocation", None)
         return found
 
     def _check_timeout(self) -> None:
@@ -234,7 +234,7 @@ class Simulation:
         return self.invocation is not None and rate > 0 and self.random.random() < rate
 
     @contextmanager
-    def _within(self, invocation: Invocation) -> Iterator[None]:
+    def _within(self, invocation: FunctionCall) -> Iterator[None]:
         self.local.invocation = invocation
         try:
             yield
@@ -258,7 +258,7 @@ class Simulation:
 
     def _run(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
         seconds = LAMBDA_SECONDS.get(function, TASK_SECONDS)
-        invocation = Invocation(function, label, self.clock.now + seconds)
+        invocation = FunctionCall(function, label, self.clock.now + seconds)
         try:
             with self._within(invocation):
                 answer = act(Deadline.after(seconds - ANSWER_SECONDS, self.clock))
@@ -390,7 +390,7 @@ class Simulation:
 
     # ------------------------------------------------------------ users and senders
 
-    def play(self) -> Played:
+    def play(self) -> SimulationResult:
         for action in self.scenario.actions:
             self._actor(lambda action=action: self._act(action), str(action), action.at)  # type: ignore[misc]
         self.spawn(self._calm, "calm", START + self.scenario.calm_at)
@@ -417,9 +417,9 @@ class Simulation:
         self.service.paused.clear()
         self.log("calm: no faults any more")
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: UserAction) -> None:
         self.log("begins")
-        acts: dict[str, Callable[[Action], None]] = {
+        acts: dict[str, Callable[[UserAction], None]] = {
             "webhook": self._webhook,
             "api": self._api,
             "execution": self._execution,
@@ -447,7 +447,7 @@ class Simulation:
             return None
         return answer
 
-    def _webhook(self, action: Action) -> None:
+    def _webhook(self, action: UserAction) -> None:
         sent_at = self.clock.now
         rules = [self._rule(name, action) for name in action.names]
         source, delivery = source_of(*rules), f"d-{action.number}"
@@ -467,18 +467,20 @@ class Simulation:
             self.sleep(self.random.choice((1.0, 100.0, 5000.0)))
             send()
 
-    def _rule(self, name: str, action: Action) -> dict[str, Any]:
+    def _rule(self, name: str, action: UserAction) -> dict[str, Any]:
         rule: dict[str, Any] = {"pipeline": name}
         rule |= {"mode": action.mode} if action.mode else {}
         return rule | ({"tables": _json(action.tables)} if action.tables else {})
 
-    def _acknowledged(self, body: Mapping[str, Any], sent_at: float, key: str, action: Action) -> None:
+    def _acknowledged(self, body: Mapping[str, Any], sent_at: float, key: str, action: UserAction) -> None:
         for run in body.get("runs", ()):
             self.played.acks.append(
-                Ack(sent_at, key, run["pipeline"], run["run_id"], run["status"], action.mode, action.tables)
+                TriggerResponse(
+                    sent_at, key, run["pipeline"], run["run_id"], run["status"], action.mode, action.tables
+                )
             )
 
-    def _api(self, action: Action) -> None:
+    def _api(self, action: UserAction) -> None:
         sent_at = self.clock.now
         body: dict[str, Any] = {"pipeline": action.names[0]}
         body |= {"mode": action.mode} if action.mode else {}
@@ -497,7 +499,7 @@ class Simulation:
                 return
             self.sleep(pause)
 
-    def _execution(self, action: Action) -> None:
+    def _execution(self, action: UserAction) -> None:
         """An execution by hand, or by a schedule that may deliver an occurrence twice."""
         document: dict[str, Any] = {"pipeline": action.names[0]}
         document |= {"mode": action.mode} if action.mode else {}
@@ -511,7 +513,7 @@ class Simulation:
             self.service.executions.start_with(name, document)
             self.sleep(self.random.choice((0.0, 0.3, 40.0)))
 
-    def _some_run(self, action: Action) -> str | None:
+    def _some_run(self, action: UserAction) -> str | None:
         """A run of the pipeline that is open or waits, once there is one; now and then one that has ended."""
         pipeline, table = action.names[0], self.bench.dynamodb
         for _ in range(POLLS):
@@ -523,7 +525,7 @@ class Simulation:
             self.sleep(POLL_SECONDS)
         return None
 
-    def _cancel(self, action: Action) -> None:
+    def _cancel(self, action: UserAction) -> None:
         run_id = self._some_run(action)
         if run_id is None:
             return
@@ -540,9 +542,9 @@ class Simulation:
     def _reported(self, kind: str, run_id: str, answer: Any) -> None:
         found = answer if isinstance(answer, dict) else None
         runs_on = run_id in self.service.executions.running()
-        self.played.commands.append(Command(self.clock.now, kind, run_id, found, runs_on))
+        self.played.commands.append(CommandResponse(self.clock.now, kind, run_id, found, runs_on))
 
-    def _retry(self, action: Action) -> None:
+    def _retry(self, action: UserAction) -> None:
         """A user retries the newest run of a pipeline that failed, once there is one."""
         for _ in range(POLLS):
             found = [
@@ -554,7 +556,7 @@ class Simulation:
                 return
             self.sleep(POLL_SECONDS)
 
-    def _retry_run(self, run_id: str, action: Action) -> None:
+    def _retry_run(self, run_id: str, action: UserAction) -> None:
         def ask() -> None:
             answer = self._asked(
                 "api", f"retry {run_id}", lambda by: self.service.steering.retry(run_id, CALLER, by)
@@ -566,7 +568,7 @@ class Simulation:
             self.sleep(action.seconds)
             ask()
 
-    def _end_early(self, action: Action) -> None:
+    def _end_early(self, action: UserAction) -> None:
         """A user stops an execution in the console, or AWS ends it, once one is running."""
         executions, name = self.service.executions, self._some_run(action)
         if name is None or name not in executions.running():
@@ -582,12 +584,12 @@ class Simulation:
             self.sleep(self.random.choice((5.0, 60.0, 900.0)))
             self._retry_run(name, action)
 
-    def _pause(self, action: Action) -> None:
+    def _pause(self, action: UserAction) -> None:
         self.service.paused.add(action.names[0])
         self.sleep(action.seconds)
         self.service.paused.discard(action.names[0])
 
-    def _other_start(self, action: Action) -> None:
+    def _other_start(self, action: UserAction) -> None:
         outcome = self.random.choice(("SUCCESS", "FAIL"))
         lane = self.bench.chaos.lane(action.names[0])
         start = lane.by_another_user(action.seconds, outcome)
@@ -595,11 +597,11 @@ class Simulation:
             self.played.others.append((self.clock.now, lane.name))
             self.log(f"another user starts {lane.name}: {start.id} {outcome}")
 
-    def _other_cancel(self, action: Action) -> None:
+    def _other_cancel(self, action: UserAction) -> None:
         self.bench.chaos.lane(action.names[0]).cancel(self.clock.now)
 
 
-class Over(Exception):
+class SimulationOver(Exception):
     """The simulation is over: its horizon was reached."""
 
 
@@ -613,7 +615,7 @@ def _without_logs() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def play(scenario: Scenario) -> Played:
+def play(scenario: Scenario) -> SimulationResult:
     return Simulation(scenario).play()
 
 

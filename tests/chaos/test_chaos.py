@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.__main__ import tally
 from tests.chaos.invariants import findings
-from tests.chaos.planted import PLANTED, Plant
+from tests.chaos.planted_faults import PLANTED, Plant
 from tests.chaos.scenario import random_scenario
 from tests.chaos.simulation import play
 from tests.chaos.timeline import timeline

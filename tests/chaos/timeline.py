@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.chaos.invariants import findings
-from tests.chaos.simulation import Played
+from tests.chaos.simulation import SimulationResult
 
 
-def timeline(played: Played) -> str:
+def timeline(played: SimulationResult) -> str:
     """Times are hours, minutes and seconds from the beginning."""
     return "\n".join(_lines(played))
 
 
-def _lines(played: Played) -> Iterator[str]:
+def _lines(played: SimulationResult) -> Iterator[str]:
     scenario = played.scenario
     yield f"seed {scenario.seed}, calm from {_time(scenario.calm_at)}"
     for target in (*scenario.jobs, *scenario.models):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -15,13 +16,13 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from urllib3 import HTTPResponse
 
 from celonis_refresh.aws.clients import CLIENT_TIMEOUTS
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB
 
 Json = dict[str, Any]
 
 
-class Asked(NamedTuple):
+class AwsAttempt(NamedTuple):
     """One attempt: which operation, when, with what."""
 
     operation: str
@@ -29,7 +30,7 @@ class Asked(NamedTuple):
     body: Json
 
 
-class Failure(Exception):
+class AwsFailure(Exception):
     """An answer that is an error."""
 
     def __init__(self, code: str, status: int = 400, **more: Any) -> None:
@@ -38,21 +39,21 @@ class Failure(Exception):
 
 
 @dataclass
-class Wire:
+class FakeAws:
     """``takes``: seconds of the next answers to an operation; of all others ``usually``.
 
     What is asked for takes place also where its answer comes too late. ``failures``: of the next answers to
     an operation, which does not take place then.
     """
 
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
     parameters: dict[str, Json] = field(default_factory=dict)
     secrets: dict[str, Json] = field(default_factory=dict)
     usually: float = 0.01
     takes: dict[str, list[float]] = field(default_factory=dict)
-    failures: dict[str, list[Failure]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    failures: dict[str, list[AwsFailure]] = field(default_factory=dict)
+    asked: list[AwsAttempt] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
 
     def client(self, service: str) -> Any:
@@ -67,13 +68,13 @@ class Wire:
         client.meta.events.register_first("before-send", self.send)
         return client
 
-    def of(self, operation: str) -> list[Asked]:
+    def of(self, operation: str) -> list[AwsAttempt]:
         return [asked for asked in self.asked if asked.operation == operation]
 
     def send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
         body = json.loads(request.body)
-        self.asked.append(Asked(operation, self.clock(), body))
+        self.asked.append(AwsAttempt(operation, self.clock(), body))
         takes, read = self.takes.get(operation), CLIENT_TIMEOUTS["response"].read
         seconds = takes.pop(0) if takes else self.usually
         answer = self._answer(request, operation, body)
@@ -92,7 +93,7 @@ class Wire:
             reported: Json = dict(error.response)
             more = {name: reported[name] for name in reported if name in ("Item", "CancellationReasons")}
             return _response(request, 400, {"__type": reported["Error"]["Code"]} | more)
-        except Failure as failure:
+        except AwsFailure as failure:
             return _response(request, failure.status, {"__type": failure.code, **failure.more})
 
     @property
@@ -100,13 +101,26 @@ class Wire:
         table = self.dynamodb
         return {
             "GetParameter": lambda body: {"Parameter": {"Value": json.dumps(self.parameters[body["Name"]])}},
-            "GetSecretValue": lambda body: {"SecretString": json.dumps(self.secrets[body["SecretId"]])},
+            "GetParameters": self._parameters,
+            "GetSecretValue": self._secret,
             "StartExecution": self._start,
             "GetItem": lambda body: table.get_item(**body),
             "TransactGetItems": lambda body: table.transact_get_items(**body),
             "UpdateItem": lambda body: table.update_item(**body),
             "TransactWriteItems": lambda body: table.transact_write_items(**body),
         }
+
+    def _parameters(self, body: Json) -> Json:
+        found = [name for name in body["Names"] if name in self.parameters]
+        return {
+            "Parameters": [{"Name": name, "Value": json.dumps(self.parameters[name])} for name in found],
+            "InvalidParameters": [name for name in body["Names"] if name not in found],
+        }
+
+    def _secret(self, body: Json) -> Json:
+        """Each value is a version of its own."""
+        text = json.dumps(self.secrets[body["SecretId"]])
+        return {"SecretString": text, "VersionId": sha256(text.encode()).hexdigest()[:32]}
 
     def _start(self, body: Json) -> Json:
         self.started.append(body["name"])

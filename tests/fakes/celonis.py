@@ -1,7 +1,7 @@
 """Celonis in memory and in virtual time: jobs and models with a history, stale looks and lost answers.
 
 What a look shows is computed from the time that the look is allowed to be old. Everything that was really
-started is in ``Lane.starts``, so that a test can hold what a run claims against what was.
+started is in ``FakeTarget.starts``, so that a test can hold what a run claims against what was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]
 Lost = Literal["before", "after", "unsent", "throttled", "refused", "nothing"]
@@ -37,7 +37,7 @@ def untold() -> None:
 
 
 @dataclass
-class Start:
+class FakeStart:
     """What one start led to. Times are seconds of the clock; ``item`` is the id in the other id space."""
 
     id: str
@@ -75,7 +75,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Shows:
+class ShownFields:
     """Which fields are filled. ``latest``: none, in the ids of executions, or in ids of its own."""
 
     status: bool = True
@@ -122,13 +122,13 @@ class AnotherUser:
 
 
 @dataclass
-class Lane:
+class FakeTarget:
     """One job or one model."""
 
-    clock: Clock
-    shows: Shows = field(default_factory=Shows)
+    clock: FakeClock
+    shows: ShownFields = field(default_factory=ShownFields)
     lags: Lags = field(default_factory=Lags)
-    starts: list[Start] = field(default_factory=list)
+    starts: list[FakeStart] = field(default_factory=list)
     another_user: list[AnotherUser] = field(default_factory=list)
     busy: Busy = "refuse"
     others_wait: bool = True
@@ -139,20 +139,20 @@ class Lane:
     message: str | None = None
 
     @property
-    def mine(self) -> list[Start]:
+    def mine(self) -> list[FakeStart]:
         return [start for start in self.starts if start.mine]
 
-    def begin(self, *, mine: bool, at: float, seconds: float, outcome: str, detail: str = "") -> Start:
+    def begin(self, *, mine: bool, at: float, seconds: float, outcome: str, detail: str = "") -> FakeStart:
         number = len(self.starts)
         queue = self.queue if mine else 0.0
-        start = Start(f"exec-{number}", f"item-{number}", mine, at, queue, seconds, outcome, detail)
+        start = FakeStart(f"exec-{number}", f"item-{number}", mine, at, queue, seconds, outcome, detail)
         self.starts.append(start)
         self.starts.sort(key=lambda one: one.at)
         if mine:
             self._follow("effect", start.at)
         return start
 
-    def before(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> Start:
+    def before(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
         """Somebody's start that long ago."""
         return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
 
@@ -165,20 +165,20 @@ class Lane:
                 begins = max([begins, *(start.ended_at for start in self.starts)])
             self.begin(mine=False, at=begins, seconds=one.seconds, outcome=one.outcome)
 
-    def visible(self, at: float) -> list[Start]:
+    def visible(self, at: float) -> list[FakeStart]:
         return [start for start in self.starts if start.at <= at]
 
-    def newest(self, at: float) -> Start | None:
+    def newest(self, at: float) -> FakeStart | None:
         """What the record shows at ``at``: what is under way, else what began last."""
         begun = self.visible(at)
         under_way = [start for start in begun if start.ended_at > at]
         return next(reversed(under_way or begun), None)
 
-    def running(self, at: float) -> Start | None:
+    def running(self, at: float) -> FakeStart | None:
         newest = self.newest(at)
         return newest if newest is not None and newest.ended_at > at else None
 
-    def post(self, at: float, detail: str) -> tuple[Effect, Start]:
+    def post(self, at: float, detail: str) -> tuple[Effect, FakeStart]:
         """Our start; raises the refusal of a Celonis that refuses a second one."""
         running = self.running(at)
         if running is None or self.busy == "parallel":
@@ -189,7 +189,7 @@ class Lane:
             return "ignored", running
         return "queued", self._mine(running.ended_at, detail)
 
-    def _mine(self, at: float, detail: str) -> Start:
+    def _mine(self, at: float, detail: str) -> FakeStart:
         return self.begin(mine=True, at=at, seconds=self.seconds, outcome=self.outcome, detail=detail)
 
     def cancel(self, at: float) -> None:
@@ -197,7 +197,7 @@ class Lane:
         if running is not None:
             running.ended_early = (at + self.cancel_seconds, "CANCEL")
 
-    def show(self, starts: Iterable[Start | None], at: float) -> None:
+    def show(self, starts: Iterable[FakeStart | None], at: float) -> None:
         """Notes that a look at ``at`` showed these."""
         if any(start is not None and start.mine for start in starts):
             self._follow("shown", at)
@@ -213,9 +213,9 @@ class FakeCelonis:
     ``dated``: the answer to a start carries the date.
     """
 
-    clock: Clock
-    jobs: dict[str, Lane] = field(default_factory=dict)
-    models: dict[str, Lane] = field(default_factory=dict)
+    clock: FakeClock
+    jobs: dict[str, FakeTarget] = field(default_factory=dict)
+    models: dict[str, FakeTarget] = field(default_factory=dict)
     model_tables: dict[str, list[ModelTable]] = field(default_factory=dict)
     faults: dict[str, list[Exception | Lost | None]] = field(default_factory=dict)
     sent: list[tuple[str, str, object]] = field(default_factory=list)
@@ -321,7 +321,7 @@ class FakeCelonis:
         self._arrive("why_ended", job, execution_id, timeout)
         return self._answer(self.jobs[job].message or "")
 
-    def _post(self, name: str, target: str, what: object, lane: Lane, timeout: float) -> StartAnswer:
+    def _post(self, name: str, target: str, what: object, lane: FakeTarget, timeout: float) -> StartAnswer:
         fault = self._fault(name)
         if fault == "unsent":
             raise unavailable(may_have_started=False)
@@ -376,18 +376,18 @@ class FakeCelonis:
         return answer
 
 
-def _latest_id(start: Start | None, space: str) -> str | None:
+def _latest_id(start: FakeStart | None, space: str) -> str | None:
     if start is None or space == "none":
         return None
     return start.id if space == "same" else start.item
 
 
-def _newest_ended(lane: Lane, at: float) -> Start | None:
+def _newest_ended(lane: FakeTarget, at: float) -> FakeStart | None:
     ended = [start for start in lane.visible(at) if start.ended_at <= at]
     return max(ended, key=lambda start: (start.ended_at, start.at), default=None)
 
 
-def _entry(start: Start, at: float, shows: Shows) -> Execution:
+def _entry(start: FakeStart, at: float, shows: ShownFields) -> Execution:
     return Execution(
         execution_id=start.id,
         status=start.status(at) if shows.entry_status else None,
@@ -396,7 +396,7 @@ def _entry(start: Start, at: float, shows: Shows) -> Execution:
     )
 
 
-def _load_status(start: Start, at: float) -> str:
+def _load_status(start: FakeStart, at: float) -> str:
     """A load knows no queue, and names its failures otherwise."""
     return {"QUEUED": "RUNNING", "FAIL": "ERROR", "CANCEL": "CANCELED"}.get(
         start.status(at), start.status(at)

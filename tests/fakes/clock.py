@@ -8,7 +8,7 @@ START = 1_767_225_600.0
 
 
 @dataclass
-class Clock:
+class FakeClock:
     """Seconds since the epoch; sleeping is moving the hand."""
 
     now: float = START

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from celonis_refresh.runs.attributes import from_item
 from celonis_refresh.runs.table import Table
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.expressions import InvalidExpression, Item, holds, updated
 from tests.fakes.limits import (
     MAX_HASH_KEY,
@@ -258,6 +258,6 @@ def _index_key(item: Item, hash_key: str) -> Item:
     return {name: item[name] for name in ("pk", hash_key, "position")}
 
 
-def table_of(client: FakeDynamoDB, clock: Clock, seed: int = 1) -> Table:
+def table_of(client: FakeDynamoDB, clock: FakeClock, seed: int = 1) -> Table:
     """The table over this client; its pauses move the clock."""
     return Table(cast("DynamoDBClient", client), TABLE, Random(seed), clock.sleep)  # noqa: S311

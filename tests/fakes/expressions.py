@@ -22,7 +22,7 @@ class InvalidExpression(Exception):
     """What DynamoDB answers with a ValidationException."""
 
 
-class _Reader:
+class _ExpressionParser:
     """A recursive descent over the tokens of one expression."""
 
     def __init__(self, text: str) -> None:
@@ -131,7 +131,7 @@ class _Reader:
 
 @lru_cache(maxsize=1024)
 def _condition(text: str) -> Tree:
-    reader = _Reader(text)
+    reader = _ExpressionParser(text)
     tree = reader.either()
     if reader.peek():
         raise InvalidExpression(text)
@@ -140,7 +140,7 @@ def _condition(text: str) -> Tree:
 
 @lru_cache(maxsize=1024)
 def _update(text: str) -> Tree:
-    return _Reader(text).update()
+    return _ExpressionParser(text).update()
 
 
 def holds(condition: str, item: Item | None, names: Names, values: Values) -> bool:

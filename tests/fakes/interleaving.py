@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 
 MAX_TURNS = 200_000
 
 
-class Stopped(BaseException):
+class WorkerStopped(BaseException):
     """The test is over: the worker's thread ends here."""
 
 
@@ -37,7 +37,7 @@ class Worker:
         self.resume.acquire()
         try:
             self._act()
-        except Stopped:
+        except WorkerStopped:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             self.error = error
@@ -49,7 +49,7 @@ class Worker:
 class Interleaving:
     """``pause_share``: at how many of the calls another worker may go on."""
 
-    clock: Clock
+    clock: FakeClock
     random: Random
     pause_share: float = 0.5
     workers: list[Worker] = field(default_factory=list)
@@ -118,7 +118,7 @@ class Interleaving:
         worker.paused.release()
         worker.resume.acquire()
         if self.is_over:
-            raise Stopped
+            raise WorkerStopped
 
     def _stop(self) -> None:
         self.is_over = True

@@ -20,8 +20,8 @@ from celonis_refresh.steps.step import StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
 from celonis_refresh.steps.tasks import Tasks
 from celonis_refresh.timing import Deadline
-from tests.fakes.celonis import FakeCelonis, Lane
-from tests.fakes.clock import Clock
+from tests.fakes.celonis import FakeCelonis, FakeTarget
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
 
 POOL, JOB, MODEL = "pool-1", "job-a", "model-a"
@@ -74,7 +74,7 @@ def _definition(fields: dict[str, object]) -> Definition:
 class ServiceHarness:
     """One table, one Celonis, one clock."""
 
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock = field(default_factory=FakeClock)
     dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
     seed: int = 1
 
@@ -103,15 +103,15 @@ class ServiceHarness:
             return DataJobTarget(client, pool, run.plan.job(step))
         return DataModelTarget(client, pool, run.plan.load(step), resolved_load(run, step))
 
-    def job(self, job: str = JOB, **fields: object) -> Lane:
+    def job(self, job: str = JOB, **fields: object) -> FakeTarget:
         """A job that Celonis has; ``fields`` as in :class:`Lane`."""
-        lane = Lane(self.clock, **fields)  # type: ignore[arg-type]
+        lane = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
         self.celonis.jobs[job] = lane
         return lane
 
-    def model(self, model: str = MODEL, **fields: object) -> Lane:
+    def model(self, model: str = MODEL, **fields: object) -> FakeTarget:
         """A data model that Celonis has."""
-        lane = Lane(self.clock, **fields)  # type: ignore[arg-type]
+        lane = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
         self.celonis.models[model] = lane
         return lane
 

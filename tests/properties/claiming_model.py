@@ -18,7 +18,7 @@ SKIPS = "three"
 
 
 @dataclass
-class Slot:
+class SlotModel:
     """What the model believes of a pipeline. ``released_at``: the end of its last run, ISO 8601."""
 
     active: str | None = None
@@ -28,7 +28,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Promise:
+class AcceptedTrigger:
     """A trigger that was accepted: the run that shall cover it, and when it came."""
 
     pipeline: str
@@ -38,7 +38,7 @@ class Promise:
     joined: bool
 
 
-class Known(NamedTuple):
+class DeliveryResult(NamedTuple):
     """What a delivery led to for one pipeline, and when."""
 
     result: Accepted
@@ -51,7 +51,7 @@ def at_the_same_times(one: Mapping[str, float], other: Mapping[str, float]) -> b
 
 
 @dataclass
-class Expected:
+class ExpectedDelivery:
     """What is to become of one delivery. ``results``: in the order of its claims."""
 
     results: list[Accepted]
@@ -64,24 +64,24 @@ class Expected:
 
 
 @dataclass
-class Model:
+class ClaimingModel:
     """The table in a few words. ``leases``: who has a job; ``ended``: the runs that are over.
 
     ``deliveries``: what each key led to, by pipeline.
     """
 
-    slots: dict[str, Slot] = field(default_factory=lambda: {name: Slot() for name in JOBS})
+    slots: dict[str, SlotModel] = field(default_factory=lambda: {name: SlotModel() for name in JOBS})
     leases: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    promises: list[Promise] = field(default_factory=list)
-    deliveries: dict[str, dict[str, Known]] = field(default_factory=dict)
+    promises: list[AcceptedTrigger] = field(default_factory=list)
+    deliveries: dict[str, dict[str, DeliveryResult]] = field(default_factory=dict)
 
-    def known(self, key: str, now: float) -> dict[str, Known]:
+    def known(self, key: str, now: float) -> dict[str, DeliveryResult]:
         """What counts still of a delivery."""
         found = self.deliveries.get(key, {})
         return {name: known for name, known in found.items() if now - known.at <= DELIVERY_DAYS * DAY}
 
-    def expected(self, deliveries: Sequence[Delivery], now: float) -> list[Expected]:
+    def expected(self, deliveries: Sequence[Delivery], now: float) -> list[ExpectedDelivery]:
         """What becomes of deliveries with one key each that are accepted together."""
         taken = set(self.leases)
         fresh = {claim.pipeline: self._expected(claim, taken) for claim in self.fresh(deliveries, now)}
@@ -90,7 +90,7 @@ class Model:
             known = self.known(delivery.keys[0], now)
             named = [claim.pipeline for claim in delivery.claims]
             results = [known[name].result if name in known else fresh[name] for name in named]
-            found.append(Expected(results, {name: known[name].at for name in named if name in known}))
+            found.append(ExpectedDelivery(results, {name: known[name].at for name in named if name in known}))
         return found
 
     def fresh(self, deliveries: Sequence[Delivery], now: float) -> list[Claim]:
@@ -113,14 +113,19 @@ class Model:
         taken.add(job)
         return Accepted(claim.pipeline, slot.waiting or claim.run_id, "started", holds)
 
-    def take_in(self, deliveries: Sequence[Delivery], expected: Sequence[Expected], now: float) -> None:
+    def take_in(
+        self, deliveries: Sequence[Delivery], expected: Sequence[ExpectedDelivery], now: float
+    ) -> None:
         """What was expected of the deliveries has happened."""
         claims = {claim.pipeline: claim for claim in self.fresh(deliveries, now)}
         for delivery, each in zip(deliveries, expected, strict=True):
             (key,) = delivery.keys
             for result in each.results:
                 if result.pipeline not in each.earlier and result.status != "skipped":
-                    self.deliveries[key] = {**self.known(key, now), result.pipeline: Known(result, now)}
+                    self.deliveries[key] = {
+                        **self.known(key, now),
+                        result.pipeline: DeliveryResult(result, now),
+                    }
         fresh = {
             result.pipeline: result
             for each in expected
@@ -141,4 +146,4 @@ class Model:
         if result.holds_lease:
             self.leases[JOBS[claim.pipeline]] = result.run_id
         joined = result.status == "joined"
-        self.promises.append(Promise(claim.pipeline, result.run_id, claim.options, now, joined))
+        self.promises.append(AcceptedTrigger(claim.pipeline, result.run_id, claim.options, now, joined))

@@ -58,7 +58,7 @@ run_options = st.lists(single_options, min_size=1, max_size=3).map(joined)
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class PipelineTables:
     """A definition, and the tables that its models have."""
 
     definition: Definition
@@ -98,7 +98,7 @@ stages = st.lists(steps, min_size=1, max_size=2).map(tuple).map(_stage)
 
 
 @st.composite
-def pipelines(draw: st.DrawFn) -> Pipeline:
+def pipelines(draw: st.DrawFn) -> PipelineTables:
     """Two models and a stage of jobs or two."""
     has = {model: draw(name_sets) for model in MODELS}
     loads = [_load(model, draw(kinds), has[model], draw(name_sets)) for model in MODELS]
@@ -107,7 +107,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         model: [ModelTable(f"{model}/{name}", name, None, name) for name in names]
         for model, names in has.items()
     }
-    return Pipeline(read_definition("The definition", Definition, document), tables)
+    return PipelineTables(read_definition("The definition", Definition, document), tables)
 
 
 def covers(greater: ResolvedLoad, lesser: ResolvedLoad) -> bool:

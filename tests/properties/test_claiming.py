@@ -32,12 +32,19 @@ from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatu
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
 from celonis_refresh.runs.table import MAX_ACTIONS, ConditionFailed
 from celonis_refresh.timing import Deadline, epoch, iso
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.leases import take
-from tests.fakes.search import examples
 from tests.fakes.service import Crashed
-from tests.properties.claiming_model import CALL_SECONDS, JOBS, SKIPS, Expected, Model, at_the_same_times
+from tests.properties.claiming_model import (
+    CALL_SECONDS,
+    JOBS,
+    SKIPS,
+    ClaimingModel,
+    ExpectedDelivery,
+    at_the_same_times,
+)
+from tests.properties.hypothesis_settings import examples
 
 MILLISECOND = 0.001
 FOR_EVER = 10_000
@@ -55,14 +62,14 @@ run_options = st.builds(
 conflicts = st.sampled_from([0, 0, 0, 1, 3, FOR_EVER])
 
 
-class Claiming(RuleBasedStateMachine):
+class ClaimingMachine(RuleBasedStateMachine):
     """Each rule is one thing that happens; the laws are checked after each."""
 
     deliveries = Bundle("deliveries")
 
     @initialize()
     def begin(self) -> None:
-        self.clock, self.fake, self.model = Clock(), FakeDynamoDB(), Model()
+        self.clock, self.fake, self.model = FakeClock(), FakeDynamoDB(), ClaimingModel()
         self.table = table_of(self.fake, self.clock)
         self.claims, self.records = Claims(self.table, self.clock), Records(self.table, self.clock)
         self.leases = Leases(self.table, self.clock)
@@ -102,7 +109,7 @@ class Claiming(RuleBasedStateMachine):
         ids = (f"{pipeline}-{self.made}", f"{pipeline}-follow-{self.made}")
         return Claim(pipeline, wanted, *ids, self.definition(pipeline), JOBS[pipeline], **fields)
 
-    def accept(self, deliveries: list[Delivery], others: int = 0) -> list[Expected] | None:
+    def accept(self, deliveries: list[Delivery], others: int = 0) -> list[ExpectedDelivery] | None:
         """What the table says, held against the model; None where the table was too busy."""
         self.clock.sleep(1.0)
         now = self.clock()
@@ -419,5 +426,5 @@ class Claiming(RuleBasedStateMachine):
         assert not any("pending" in item for item in self.fake.documents("slot#"))
 
 
-TestClaiming = Claiming.TestCase
+TestClaiming = ClaimingMachine.TestCase
 TestClaiming.settings = examples(60, steps=25)

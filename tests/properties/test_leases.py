@@ -8,8 +8,8 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.search import examples
-from tests.properties.lease_world import Pipeline, Played, Player, World, play
+from tests.properties.hypothesis_settings import examples
+from tests.properties.lease_simulation import LeasePipeline, LeaseResult, LeaseScenario, LeaseSimulation, play
 
 JOBS = ("job-a", "job-b", "job-c", "job-d")
 MODELS = ("model-a", "model-b", "model-c", "model-d")
@@ -27,20 +27,20 @@ def _inner(starters: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]
     return {job: tuple(model for model in MODELS if job in starters[model]) for job in JOBS}
 
 
-def _fits(pipeline: Pipeline, inner: Mapping[str, tuple[str, ...]]) -> bool:
+def _fits(pipeline: LeasePipeline, inner: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether it does anything, and no two of its jobs load the same model."""
     loaded = [model for job in pipeline.jobs for model in inner[job]]
     return bool(pipeline.jobs or pipeline.models) and len(loaded) == len(set(loaded))
 
 
 @st.composite
-def worlds(draw: st.DrawFn, crash_share: float = 0.0) -> World:
+def worlds(draw: st.DrawFn, crash_share: float = 0.0) -> LeaseScenario:
     starters = {model: draw(st.frozensets(st.sampled_from(JOBS), max_size=2)) for model in MODELS}
     inner = _inner(starters)
     pipelines = draw(
         st.lists(
             st.builds(
-                Pipeline,
+                LeasePipeline,
                 stages,
                 st.lists(st.sampled_from(MODELS), max_size=4, unique=True).map(tuple),
                 st.sampled_from([True, True, True, False]),
@@ -52,7 +52,7 @@ def worlds(draw: st.DrawFn, crash_share: float = 0.0) -> World:
             max_size=4,
         )
     )
-    return World(
+    return LeaseScenario(
         dict(zip(PIPELINES, pipelines, strict=False)),
         inner,
         draw(st.dictionaries(st.sampled_from(JOBS + MODELS), seconds)),
@@ -64,7 +64,7 @@ def worlds(draw: st.DrawFn, crash_share: float = 0.0) -> World:
     )
 
 
-def check_all_is_over(world: World, played: Played, player: Player) -> None:
+def check_all_is_over(world: LeaseScenario, played: LeaseResult, player: LeaseSimulation) -> None:
     for ended in played.ended:
         note(f"{ended.run_id}: {ended.error or 'ok'} after {ended.at - ended.began:.0f} s")
     statuses = {ended.run_id: ended.status for ended in played.ended}
@@ -76,8 +76,8 @@ def check_all_is_over(world: World, played: Played, player: Player) -> None:
 
 @examples(60)
 @given(worlds())
-def test_every_run_that_can_reach_celonis_succeeds_and_every_lease_is_free(world: World) -> None:
-    """At every start its run holds what it uses; what waits holds nothing: ``Player`` checks it."""
+def test_every_run_that_can_reach_celonis_succeeds_and_every_lease_is_free(world: LeaseScenario) -> None:
+    """At every start its run holds what it uses; what waits holds nothing: ``LeaseSimulation`` checks it."""
     note(str(world))
     played, player = play(world)
     check_all_is_over(world, played, player)
@@ -88,7 +88,7 @@ def test_every_run_that_can_reach_celonis_succeeds_and_every_lease_is_free(world
 
 @examples(60)
 @given(worlds(crash_share=0.01))
-def test_whatever_dies_no_run_waits_forever_and_every_lease_is_free(world: World) -> None:
+def test_whatever_dies_no_run_waits_forever_and_every_lease_is_free(world: LeaseScenario) -> None:
     """A start that was lost may end unproven, but no run times out because of another one."""
     note(str(world))
     played, player = play(world)
@@ -103,12 +103,12 @@ shared = st.lists(st.sampled_from(JOBS[:2]), min_size=1, max_size=2, unique=True
 
 
 @st.composite
-def crowds(draw: st.DrawFn) -> World:
+def crowds(draw: st.DrawFn) -> LeaseScenario:
     """One run of the pipeline "one"; the others start again as soon as they have ended, until it is over."""
     starters = {model: draw(st.frozensets(st.sampled_from(JOBS[:2]), max_size=1)) for model in MODELS[:2]}
     inner = _inner({**dict.fromkeys(MODELS, frozenset()), **starters})
     crowd = st.builds(
-        Pipeline,
+        LeasePipeline,
         shared.map(lambda jobs: tuple((job,) for job in jobs)),
         st.lists(st.sampled_from(MODELS[:2]), max_size=2, unique=True).map(tuple),
         runs=st.just(FOREVER),
@@ -116,10 +116,10 @@ def crowds(draw: st.DrawFn) -> World:
         reverse=st.booleans(),
     )
     others = draw(st.lists(crowd, min_size=3, max_size=3))
-    patient = Pipeline(
+    patient = LeasePipeline(
         tuple((job,) for job in draw(shared)), draw(st.sampled_from([(), MODELS[:2]])), begins_at=100.0
     )
-    return World(
+    return LeaseScenario(
         dict(zip(PIPELINES, [patient, *others], strict=True)),
         inner,
         lags=draw(st.sampled_from([(0.0,), (0.0, 15.0, 40.0)])),
@@ -131,7 +131,7 @@ def crowds(draw: st.DrawFn) -> World:
 
 @examples(30)
 @given(crowds())
-def test_a_run_is_served_however_many_others_come_after_it(world: World) -> None:
+def test_a_run_is_served_however_many_others_come_after_it(world: LeaseScenario) -> None:
     """Each step waits for the runs that are before it, and for few that came before it was queued."""
     note(str(world))
     played, _ = play(world)

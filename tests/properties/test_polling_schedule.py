@@ -13,7 +13,7 @@ from celonis_refresh.rate_limits.headers import pause
 from celonis_refresh.steps.polling.durations import learn
 from celonis_refresh.steps.polling.expectation import Expectation, expect
 from celonis_refresh.steps.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
-from tests.unit.polling.histories import chance
+from tests.unit.steps.polling.histories import chance
 
 seconds = st.sampled_from([0.0, 1.0, 60.0, 3600.0, WEEK, 1e9]) | st.floats(0, 1e6)
 histories = st.lists(st.tuples(seconds, st.booleans()), max_size=25)

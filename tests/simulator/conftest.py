@@ -7,24 +7,24 @@ from collections.abc import Iterator
 import pytest
 
 from local.celonis.server import CelonisSimulator
-from tests.simulator.team import START, Clock, Team
+from tests.simulator.client import START, ManualClock, SimulatorClient
 
 
 @pytest.fixture(scope="session")
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture(scope="session")
-def simulator(clock: Clock) -> Iterator[CelonisSimulator]:
+def simulator(clock: ManualClock) -> Iterator[CelonisSimulator]:
     with CelonisSimulator(clock=clock) as running:
         yield running
 
 
 @pytest.fixture
-def team(simulator: CelonisSimulator, clock: Clock) -> Iterator[Team]:
+def team(simulator: CelonisSimulator, clock: ManualClock) -> Iterator[SimulatorClient]:
     clock.now = START
-    client = Team(simulator, clock)
+    client = SimulatorClient(simulator, clock)
     client.post("/reset")
     with client.session:
         yield client

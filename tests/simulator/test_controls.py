@@ -6,7 +6,7 @@ import pytest
 
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from tests.simulator.team import JOB, Clock, Team
+from tests.simulator.client import JOB, ManualClock, SimulatorClient
 
 ERP = f"/jobs/{world.ERP_JOB_ID}"
 O2C = f"/models/{world.MODEL_ID}"
@@ -54,7 +54,7 @@ O2C = f"/models/{world.MODEL_ID}"
     ],
 )
 def test_bad_input_is_refused_with_the_name_of_the_field(
-    team: Team, method: str, path: str, body: object, field: str
+    team: SimulatorClient, method: str, path: str, body: object, field: str
 ) -> None:
     before = team.control("GET", "/state").json()
     answer = team.control(method, path, body)
@@ -63,28 +63,28 @@ def test_bad_input_is_refused_with_the_name_of_the_field(
     assert team.control("GET", "/state").json() == before
 
 
-def test_body_that_is_no_json_is_refused(team: Team) -> None:
+def test_body_that_is_no_json_is_refused(team: SimulatorClient) -> None:
     answer = team.session.put(f"{team.simulator.control_url}{ERP}", data=b"{", timeout=5)
     assert answer.json()["field"] == "body"
 
 
-def test_nothing_is_changed_when_one_field_is_bad(team: Team) -> None:
+def test_nothing_is_changed_when_one_field_is_bad(team: SimulatorClient) -> None:
     before = team.control("GET", ERP).json()
     team.control("PUT", ERP, {"name": "Renamed", "seconds": 9, "outcome": 5})
     assert team.control("GET", ERP).json() == before
 
 
 @pytest.mark.parametrize("path", ["/jobs/none", "/models/none", "/nothing"])
-def test_unknown_control_paths_are_not_found(team: Team, path: str) -> None:
+def test_unknown_control_paths_are_not_found(team: SimulatorClient, path: str) -> None:
     assert team.control("GET", path).status_code == 404
 
 
-def test_wrong_control_method_is_not_allowed(team: Team) -> None:
+def test_wrong_control_method_is_not_allowed(team: SimulatorClient) -> None:
     answer = team.control("PATCH", "/state")
     assert (answer.status_code, answer.json()["allowed"]) == (405, ["GET"])
 
 
-def test_state_shows_what_is_under_way(team: Team) -> None:
+def test_state_shows_what_is_under_way(team: SimulatorClient) -> None:
     team.execute()
     state = team.control("GET", "/state").json()
     (job,) = [job for job in state["jobs"] if job["id"] == world.ERP_JOB_ID]
@@ -93,7 +93,7 @@ def test_state_shows_what_is_under_way(team: Team) -> None:
     assert team.control("GET", "/settings").json() == state["settings"]
 
 
-def test_jobs_and_models_can_be_added(team: Team) -> None:
+def test_jobs_and_models_can_be_added(team: SimulatorClient) -> None:
     table = {"id": "t", "name": "EKKO", "alias": "Orders", "data_source_id": "s"}
     model = team.post("/models", name="Added model", tables=[table], seconds=1)
     job = team.post("/jobs", name="Added job", loads_model=model["id"], loads_tables=["t"], seconds=1)
@@ -106,12 +106,12 @@ def test_jobs_and_models_can_be_added(team: Team) -> None:
     assert other["pool_id"] == world.OTHER_POOL_ID
 
 
-def test_job_can_be_renamed(team: Team) -> None:
+def test_job_can_be_renamed(team: SimulatorClient) -> None:
     team.set_job(name="Renamed")
     assert team.job()["name"] == "Renamed"
 
 
-def test_setup_counts_for_later_starts_only(team: Team) -> None:
+def test_setup_counts_for_later_starts_only(team: SimulatorClient) -> None:
     team.set_job(seconds=5)
     team.execute()
     team.set_job(seconds=50, outcome="FAIL")
@@ -119,7 +119,7 @@ def test_setup_counts_for_later_starts_only(team: Team) -> None:
     assert team.job()["status"] == "SUCCESS"
 
 
-def test_reset_leaves_nothing_behind(team: Team) -> None:
+def test_reset_leaves_nothing_behind(team: SimulatorClient) -> None:
     team.set("/settings", dates="iso", rate_limit={"requests": 50, "seconds": 60})
     team.set("/credentials", api_key="another")
     team.set_job(seconds=99)
@@ -136,7 +136,7 @@ def test_reset_leaves_nothing_behind(team: Team) -> None:
     assert len(team.requests_of("job")) == 1
 
 
-def test_ledger_tells_when_and_what_was_asked(team: Team) -> None:
+def test_ledger_tells_when_and_what_was_asked(team: SimulatorClient) -> None:
     team.clock.pass_seconds(3)
     team.execute("DELTA")
     (row,) = team.requests_of("execute")
@@ -150,7 +150,9 @@ def test_ledger_tells_when_and_what_was_asked(team: Team) -> None:
     assert row["effect"] == {"effect": "started", "kind": "execution", "id": execution["id"]}
 
 
-def test_model_is_reachable_from_python(simulator: CelonisSimulator, clock: Clock, team: Team) -> None:
+def test_model_is_reachable_from_python(
+    simulator: CelonisSimulator, clock: ManualClock, team: SimulatorClient
+) -> None:
     team.execute()
     job = simulator.model.jobs[world.ERP_JOB_ID]
     assert [work.by for work in job.busy(clock())] == ["api"]

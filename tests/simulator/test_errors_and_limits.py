@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, MODEL, POOL, Team
+from tests.simulator.client import JOB, MODEL, POOL, SimulatorClient
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
@@ -24,7 +24,7 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
         ("GET", f"{JOB}/"),
     ],
 )
-def test_unknown_paths_are_not_found(team: Team, method: str, path: str) -> None:
+def test_unknown_paths_are_not_found(team: SimulatorClient, method: str, path: str) -> None:
     answer = team.call(method, path)
     record = answer.json()
     assert answer.status_code == record["status"] == 404
@@ -36,12 +36,12 @@ def test_unknown_paths_are_not_found(team: Team, method: str, path: str) -> None
     ("method", "path", "allowed"),
     [("POST", JOB, "GET"), ("GET", f"{MODEL}/load", "POST"), ("DELETE", f"{MODEL}/tables", "GET")],
 )
-def test_wrong_method_is_not_allowed(team: Team, method: str, path: str, allowed: str) -> None:
+def test_wrong_method_is_not_allowed(team: SimulatorClient, method: str, path: str, allowed: str) -> None:
     answer = team.call(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
 
 
-def test_every_answer_tells_the_rate_limit(team: Team) -> None:
+def test_every_answer_tells_the_rate_limit(team: SimulatorClient) -> None:
     team.set("/settings", rate_limit={"requests": 5, "seconds": 10})
     headers = team.call("GET", JOB).headers
     assert headers["x-ratelimit-limit"] == "5"
@@ -51,7 +51,7 @@ def test_every_answer_tells_the_rate_limit(team: Team) -> None:
     assert team.sign_in().headers["x-ratelimit-remaining"] == "3"
 
 
-def test_requests_beyond_the_limit_get_429_until_the_window_is_over(team: Team) -> None:
+def test_requests_beyond_the_limit_get_429_until_the_window_is_over(team: SimulatorClient) -> None:
     team.set("/settings", rate_limit={"requests": 2, "seconds": 10})
     assert team.call("GET", JOB).status_code == 200
     team.clock.pass_seconds(3.5)
@@ -65,26 +65,26 @@ def test_requests_beyond_the_limit_get_429_until_the_window_is_over(team: Team) 
     assert team.execute().status_code == 200
 
 
-def test_rate_limit_goes_back_to_its_default(team: Team) -> None:
+def test_rate_limit_goes_back_to_its_default(team: SimulatorClient) -> None:
     team.set("/settings", rate_limit={"requests": 0, "seconds": 10})
     assert team.call("GET", JOB).status_code == 429
     team.set("/settings", rate_limit=None)
     assert team.call("GET", JOB).status_code == 200
 
 
-def test_rate_limit_headers_can_be_left_out(team: Team) -> None:
+def test_rate_limit_headers_can_be_left_out(team: SimulatorClient) -> None:
     team.set("/settings", rate_limit_headers=False)
     assert not [name for name in team.call("GET", JOB).headers if name.startswith("x-ratelimit")]
 
 
-def test_single_calls_can_be_switched_off(team: Team) -> None:
+def test_single_calls_can_be_switched_off(team: SimulatorClient) -> None:
     team.set("/settings", not_served=["executions", "last_load"])
     assert team.call("GET", f"{POOL}/logs/{world.ERP_JOB_ID}/executions").status_code == 404
     assert team.call("GET", f"{MODEL}/last-load").status_code == 404
     assert team.call("GET", JOB).status_code == 200
 
 
-def test_all_undocumented_calls_can_be_switched_off(team: Team) -> None:
+def test_all_undocumented_calls_can_be_switched_off(team: SimulatorClient) -> None:
     team.set("/settings", not_served=["undocumented", "tables"])
     assert team.cancel().status_code == 404
     assert team.call("GET", f"{POOL}/logs/status").status_code == 404
@@ -96,7 +96,7 @@ def test_all_undocumented_calls_can_be_switched_off(team: Team) -> None:
     assert team.call("GET", f"{POOL}/logs/status").status_code == 200
 
 
-def test_dates_can_be_iso(team: Team) -> None:
+def test_dates_can_be_iso(team: SimulatorClient) -> None:
     team.set("/settings", dates="iso")
     team.load()
     assert team.last_load()["startDate"] == "2025-06-15T15:06:40.000Z"

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, POOL, Team
+from tests.simulator.client import JOB, POOL, SimulatorClient
 
 EXECUTIONS = f"{POOL}/logs/{world.ERP_JOB_ID}/executions"
 TASKS = f"{POOL}/logs/executions"
 
 
-def run_three(team: Team) -> list[str]:
+def run_three(team: SimulatorClient) -> list[str]:
     """Let the job run three times, and return the ids of all executions, oldest first."""
     team.set_job(seconds=1)
     for _ in range(3):
@@ -23,7 +23,7 @@ def run_three(team: Team) -> list[str]:
     return [one["id"] for one in found if one["job_id"] == world.ERP_JOB_ID]
 
 
-def listed(team: Team) -> list[str]:
+def listed(team: SimulatorClient) -> list[str]:
     return [one["executionId"] for one in team.executions()]
 
 
@@ -45,14 +45,14 @@ def listed(team: Team) -> list[str]:
     ],
 )
 def test_list_has_the_order_and_the_length_that_are_set(
-    team: Team, setup: dict[str, Any], chosen: list[int]
+    team: SimulatorClient, setup: dict[str, Any], chosen: list[int]
 ) -> None:
     ids = run_three(team)
     team.set_job(**setup)
     assert listed(team) == [ids[index] for index in chosen]
 
 
-def test_pages_follow_the_order_that_is_set(team: Team) -> None:
+def test_pages_follow_the_order_that_is_set(team: SimulatorClient) -> None:
     ids = run_three(team)
     team.set_job(list_order="oldest_first", list_limit=3)
     page = team.call("GET", EXECUTIONS, params={"limit": "2", "page": "1"}).json()
@@ -69,14 +69,16 @@ def test_pages_follow_the_order_that_is_set(team: Team) -> None:
         (["ended"], ["QUEUED", "RUNNING"]),
     ],
 )
-def test_list_can_hide_what_is_queued_or_running(team: Team, hides: list[str], statuses: list[str]) -> None:
+def test_list_can_hide_what_is_queued_or_running(
+    team: SimulatorClient, hides: list[str], statuses: list[str]
+) -> None:
     team.set_job(seconds=60, while_running="queue", list_hides=hides)
     team.execute()
     team.execute()
     assert [one["status"] for one in team.executions()] == statuses
 
 
-def test_hidden_execution_is_listed_once_it_has_ended(team: Team) -> None:
+def test_hidden_execution_is_listed_once_it_has_ended(team: SimulatorClient) -> None:
     team.set_job(seconds=3, queue_seconds=2, list_hides=["queued", "running"])
     team.execute()
     counts = []
@@ -86,7 +88,7 @@ def test_hidden_execution_is_listed_once_it_has_ended(team: Team) -> None:
     assert (counts, len(listed(team))) == ([1, 1, 2], 2)
 
 
-def test_hidden_entries_do_not_count_for_the_length(team: Team) -> None:
+def test_hidden_entries_do_not_count_for_the_length(team: SimulatorClient) -> None:
     ids = run_three(team)
     team.set_job(seconds=60, list_hides=["running"], list_limit=1)
     team.execute()
@@ -95,7 +97,7 @@ def test_hidden_entries_do_not_count_for_the_length(team: Team) -> None:
 
 @pytest.mark.parametrize("how", ["null_fields", "omit_fields"])
 @pytest.mark.parametrize("names", [["status"], ["startDate", "endDate"], ["mode"]])
-def test_list_can_lack_statuses_or_dates(team: Team, how: str, names: list[str]) -> None:
+def test_list_can_lack_statuses_or_dates(team: SimulatorClient, how: str, names: list[str]) -> None:
     team.set_job(**{how: [f"execution.{name}" for name in names]})
     (entry,) = team.executions()
     assert [entry.get(name, "missing") for name in names] == [
@@ -105,7 +107,7 @@ def test_list_can_lack_statuses_or_dates(team: Team, how: str, names: list[str])
     assert team.job()["status"] == "SUCCESS"
 
 
-def test_fields_of_tasks_are_set_apart_from_those_of_the_list(team: Team) -> None:
+def test_fields_of_tasks_are_set_apart_from_those_of_the_list(team: SimulatorClient) -> None:
     query = {"executionId": listed(team)[0], "type": "TASK", "id": world.ERP_JOB_ID}
     team.set_job(omit_fields=["execution.startDate", "task.endDate"], null_fields=["task.status"])
     assert "startDate" not in team.executions()[0]
@@ -113,7 +115,7 @@ def test_fields_of_tasks_are_set_apart_from_those_of_the_list(team: Team) -> Non
         assert (task["startDate"] is None, "endDate" in task, task["status"]) == (False, False, None)
 
 
-def test_list_settings_leave_all_other_answers_alone(team: Team) -> None:
+def test_list_settings_leave_all_other_answers_alone(team: SimulatorClient) -> None:
     run_three(team)
     before = (
         team.job(),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from local.celonis.starts import StartRequest
-from tests.simulator.team import JOB, JOB_V2, START, Team
+from local.celonis.starts import RequestedStart
+from tests.simulator.client import JOB, JOB_V2, START, SimulatorClient
 
 
-def test_job_that_ran_yesterday_shows_its_old_success(team: Team) -> None:
+def test_job_that_ran_yesterday_shows_its_old_success(team: SimulatorClient) -> None:
     record = team.job()
     assert record["status"] == "SUCCESS"
     assert record["currentExecutionId"] is None
@@ -17,7 +17,7 @@ def test_job_that_ran_yesterday_shows_its_old_success(team: Team) -> None:
     assert record["dataPoolId"] == world.POOL_ID
 
 
-def test_job_that_never_ran_shows_no_status_and_no_ids(team: Team) -> None:
+def test_job_that_never_ran_shows_no_status_and_no_ids(team: SimulatorClient) -> None:
     team.post("/reset", history=False)
     record = team.job()
     assert (record["status"], record["currentExecutionId"], record["latestExecutionItemId"]) == (
@@ -28,7 +28,7 @@ def test_job_that_never_ran_shows_no_status_and_no_ids(team: Team) -> None:
     assert team.executions() == []
 
 
-def test_execution_runs_as_long_as_its_mode_says(team: Team) -> None:
+def test_execution_runs_as_long_as_its_mode_says(team: SimulatorClient) -> None:
     team.set_job(full_seconds=10, delta_seconds=2, queue_seconds=1)
     assert team.execute("DELTA").content == b""
     assert team.job()["status"] == "QUEUED"
@@ -47,7 +47,7 @@ def test_execution_runs_as_long_as_its_mode_says(team: Team) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["SUCCESS", "FAIL", "CANCEL", "SKIPPED", "HIBERNATED"])
-def test_execution_ends_with_the_outcome_that_is_set(team: Team, outcome: str) -> None:
+def test_execution_ends_with_the_outcome_that_is_set(team: SimulatorClient, outcome: str) -> None:
     team.set_job(seconds=1, outcome=outcome)
     team.execute()
     team.clock.pass_seconds(1)
@@ -56,7 +56,7 @@ def test_execution_ends_with_the_outcome_that_is_set(team: Team, outcome: str) -
     assert team.executions()[0]["status"] == outcome
 
 
-def test_ids_move_with_the_execution(team: Team) -> None:
+def test_ids_move_with_the_execution(team: SimulatorClient) -> None:
     before = team.job()["latestExecutionItemId"]
     team.set_job(execute_answer="execution_id", item_ids="own")
     started = team.execute().json()["executionId"]
@@ -67,13 +67,13 @@ def test_ids_move_with_the_execution(team: Team) -> None:
     assert (newest["executionId"], newest["id"]) == (started, record["latestExecutionItemId"])
 
 
-def test_item_id_is_the_execution_id_unless_told_otherwise(team: Team) -> None:
+def test_item_id_is_the_execution_id_unless_told_otherwise(team: SimulatorClient) -> None:
     team.execute()
     record = team.job()
     assert record["latestExecutionItemId"] == record["currentExecutionId"]
 
 
-def test_latest_item_can_move_at_the_end_only(team: Team) -> None:
+def test_latest_item_can_move_at_the_end_only(team: SimulatorClient) -> None:
     team.set_job(latest_item_moves="end", seconds=1)
     before = team.job()["latestExecutionItemId"]
     team.execute()
@@ -82,7 +82,7 @@ def test_latest_item_can_move_at_the_end_only(team: Team) -> None:
     assert team.job()["latestExecutionItemId"] == team.started()[0]["item_id"]
 
 
-def test_current_id_can_stay_after_the_end(team: Team) -> None:
+def test_current_id_can_stay_after_the_end(team: SimulatorClient) -> None:
     team.set_job(current_id_after_end=True, seconds=1)
     team.execute()
     team.clock.pass_seconds(5)
@@ -93,7 +93,9 @@ def test_current_id_can_stay_after_the_end(team: Team) -> None:
     ("answer", "fields"),
     [("execution_id", {"executionId"}), ("no_id", {"message"}), ("job", {"id", "status"})],
 )
-def test_execute_answers_with_the_body_that_is_set(team: Team, answer: str, fields: set[str]) -> None:
+def test_execute_answers_with_the_body_that_is_set(
+    team: SimulatorClient, answer: str, fields: set[str]
+) -> None:
     team.set_job(execute_answer=answer, execute_status=202)
     response = team.execute()
     assert response.status_code == 202
@@ -101,7 +103,7 @@ def test_execute_answers_with_the_body_that_is_set(team: Team, answer: str, fiel
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_execute_while_running_can_be_refused(team: Team, status: int) -> None:
+def test_execute_while_running_can_be_refused(team: SimulatorClient, status: int) -> None:
     team.set_job(while_running="refuse", refuse_status=status)
     team.execute()
     refused = team.execute()
@@ -111,7 +113,7 @@ def test_execute_while_running_can_be_refused(team: Team, status: int) -> None:
     assert [one["effect"]["effect"] for one in team.requests_of("execute")] == ["started", "refused"]
 
 
-def test_execute_while_running_can_stand_in_line(team: Team) -> None:
+def test_execute_while_running_can_stand_in_line(team: SimulatorClient) -> None:
     team.set_job(while_running="queue", seconds=4, queue_seconds=1)
     team.execute()
     team.clock.pass_seconds(3)
@@ -127,15 +129,15 @@ def test_execute_while_running_can_stand_in_line(team: Team) -> None:
     assert [one["ended_at"] for one in team.started()] == [START + 5, START + 10]
 
 
-def test_line_may_be_long(team: Team) -> None:
+def test_line_may_be_long(team: SimulatorClient) -> None:
     team.set_job(seconds=1)
     for _ in range(400):
-        team.simulator.model.request(team.simulator.model.jobs[world.ERP_JOB_ID], StartRequest())
+        team.simulator.model.request(team.simulator.model.jobs[world.ERP_JOB_ID], RequestedStart())
     team.clock.pass_seconds(399.5)
     assert [one["phase"] for one in team.started()] == ["ended"] * 399 + ["running"]
 
 
-def test_execute_while_running_can_be_ignored(team: Team) -> None:
+def test_execute_while_running_can_be_ignored(team: SimulatorClient) -> None:
     team.set_job(while_running="ignore", execute_answer="execution_id")
     first = team.execute()
     second = team.execute()
@@ -144,7 +146,7 @@ def test_execute_while_running_can_be_ignored(team: Team) -> None:
     assert len(team.started()) == 1
 
 
-def test_execute_while_running_can_run_beside_it(team: Team) -> None:
+def test_execute_while_running_can_run_beside_it(team: SimulatorClient) -> None:
     team.set_job(while_running="parallel")
     team.execute()
     team.execute()
@@ -154,7 +156,7 @@ def test_execute_while_running_can_run_beside_it(team: Team) -> None:
     assert (record["status"], record["currentExecutionId"]) == ("RUNNING", team.started()[0]["id"])
 
 
-def test_execute_while_running_can_restart_it(team: Team) -> None:
+def test_execute_while_running_can_restart_it(team: SimulatorClient) -> None:
     team.set_job(while_running="restart")
     team.execute()
     team.clock.pass_seconds(1)
@@ -163,7 +165,7 @@ def test_execute_while_running_can_restart_it(team: Team) -> None:
     assert (first["outcome"], first["ended_at"], second["phase"]) == ("CANCEL", START + 1, "running")
 
 
-def test_cancel_takes_its_time_and_clears_the_current_id(team: Team) -> None:
+def test_cancel_takes_its_time_and_clears_the_current_id(team: SimulatorClient) -> None:
     team.set_job(seconds=60, cancel_seconds=2)
     team.execute()
     assert team.cancel().content == b""
@@ -176,7 +178,7 @@ def test_cancel_takes_its_time_and_clears_the_current_id(team: Team) -> None:
     assert team.started()[0]["ended_at"] == START + 2
 
 
-def test_execution_that_ends_before_its_cancelling_keeps_its_outcome(team: Team) -> None:
+def test_execution_that_ends_before_its_cancelling_keeps_its_outcome(team: SimulatorClient) -> None:
     team.set_job(seconds=3, cancel_seconds=5)
     team.execute()
     team.cancel()
@@ -184,14 +186,14 @@ def test_execution_that_ends_before_its_cancelling_keeps_its_outcome(team: Team)
     assert team.job()["status"] == "SUCCESS"
 
 
-def test_cancel_can_be_ignored(team: Team) -> None:
+def test_cancel_can_be_ignored(team: SimulatorClient) -> None:
     team.set_job(seconds=3, cancel_ignored=True)
     team.execute()
     assert team.cancel().status_code == 200
     assert team.job()["status"] == "RUNNING"
 
 
-def test_cancel_leaves_or_clears_the_line(team: Team) -> None:
+def test_cancel_leaves_or_clears_the_line(team: SimulatorClient) -> None:
     team.set_job(seconds=10)
     team.execute()
     team.execute()
@@ -204,7 +206,7 @@ def test_cancel_leaves_or_clears_the_line(team: Team) -> None:
     assert team.job()["currentExecutionId"] is None
 
 
-def test_cancelling_a_job_at_rest_answers_as_set(team: Team) -> None:
+def test_cancelling_a_job_at_rest_answers_as_set(team: SimulatorClient) -> None:
     assert team.cancel().status_code == 200
     team.set_job(cancel_at_rest_status=400)
     assert team.cancel().json()["errorCode"] == "GENERAL_BAD_REQUEST"
@@ -212,19 +214,19 @@ def test_cancelling_a_job_at_rest_answers_as_set(team: Team) -> None:
 
 
 @pytest.mark.parametrize("mode", ["", "?mode=full", "?mode=EVERYTHING"])
-def test_execute_without_a_known_mode_is_refused(team: Team, mode: str) -> None:
+def test_execute_without_a_known_mode_is_refused(team: SimulatorClient, mode: str) -> None:
     response = team.call("POST", f"{JOB_V2}/execute{mode}")
     assert (response.status_code, response.json()["errorCode"]) == (400, "GENERAL_BAD_REQUEST")
     assert team.started() == []
 
 
-def test_status_while_running_can_be_any_word(team: Team) -> None:
+def test_status_while_running_can_be_any_word(team: SimulatorClient) -> None:
     team.set_job(running_status="WARMING_UP")
     team.execute()
     assert team.job()["status"] == "WARMING_UP"
 
 
-def test_fields_can_be_null_or_missing(team: Team) -> None:
+def test_fields_can_be_null_or_missing(team: SimulatorClient) -> None:
     team.set_job(null_fields=["job.status", "currentExecutionId"], omit_fields=["latestExecutionItemId"])
     team.execute()
     record = team.job()
@@ -234,7 +236,7 @@ def test_fields_can_be_null_or_missing(team: Team) -> None:
     assert team.executions()[0]["status"] == "RUNNING"
 
 
-def test_time_stamp_stands_still_or_moves(team: Team) -> None:
+def test_time_stamp_stands_still_or_moves(team: SimulatorClient) -> None:
     team.set_job(seconds=1)
     before = team.job()["timeStamp"]
     team.execute()
@@ -245,7 +247,7 @@ def test_time_stamp_stands_still_or_moves(team: Team) -> None:
     assert team.job()["timeStamp"] == (START + 1) * 1000
 
 
-def test_deleted_job_is_not_found_but_stays_in_the_ledger(team: Team) -> None:
+def test_deleted_job_is_not_found_but_stays_in_the_ledger(team: SimulatorClient) -> None:
     team.execute()
     assert team.control("DELETE", f"/jobs/{world.ERP_JOB_ID}").json()["is_gone"] is True
     assert team.call("GET", JOB).status_code == 404

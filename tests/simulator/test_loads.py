@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import MODEL, START, Team
+from tests.simulator.client import MODEL, START, SimulatorClient
 
 VBAK = world.table_id(world.MODEL_ID, "VBAK", world.ERP_SOURCE_ID)
 VBAP = world.table_id(world.MODEL_ID, "VBAP", world.ERP_SOURCE_ID)
 
 
-def test_tables_have_names_and_aliases(team: Team) -> None:
+def test_tables_have_names_and_aliases(team: SimulatorClient) -> None:
     tables = team.call("GET", f"{MODEL}/tables").json()
     by_id = {table["id"]: table for table in tables}
     assert by_id[VBAP]["name"] == "VBAP"
@@ -26,7 +26,7 @@ def test_tables_have_names_and_aliases(team: Team) -> None:
     ("query", "kind"),
     [("", "COMPLETE"), ("?fullReload=true", "COMPLETE"), ("?fullReload=false", "FROM_CACHE")],
 )
-def test_load_runs_and_ends(team: Team, query: str, kind: str) -> None:
+def test_load_runs_and_ends(team: SimulatorClient, query: str, kind: str) -> None:
     before = team.last_load()
     team.set_model(complete_seconds=5, from_cache_seconds=5)
     assert team.load(query).status_code == 200
@@ -39,7 +39,7 @@ def test_load_runs_and_ends(team: Team, query: str, kind: str) -> None:
     assert (record["loadStatus"], record["endDate"]) == ("SUCCESS", (START + 5) * 1000)
 
 
-def test_partial_load_remembers_its_tables(team: Team) -> None:
+def test_partial_load_remembers_its_tables(team: SimulatorClient) -> None:
     team.set_model(partial_seconds=1)
     assert team.load_tables([VBAK, VBAP]).status_code == 200
     (load,) = team.loaded()
@@ -49,18 +49,18 @@ def test_partial_load_remembers_its_tables(team: Team) -> None:
 
 
 @pytest.mark.parametrize("body", [[], {}, {"tables": [VBAK]}, [1], "VBAK", [None]])
-def test_partial_load_wants_a_list_of_ids(team: Team, body: object) -> None:
+def test_partial_load_wants_a_list_of_ids(team: SimulatorClient, body: object) -> None:
     assert team.load_tables(body).status_code == 400
     assert team.loaded() == []
 
 
-def test_partial_load_of_no_json_is_refused(team: Team) -> None:
+def test_partial_load_of_no_json_is_refused(team: SimulatorClient) -> None:
     response = team.call("POST", f"{MODEL}/load/partial-sync", data=b"[")
     assert response.status_code == 400
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_unknown_table_is_refused(team: Team, status: int) -> None:
+def test_unknown_table_is_refused(team: SimulatorClient, status: int) -> None:
     team.set_model(unknown_table_status=status)
     foreign = world.table_id(world.SECOND_MODEL_ID, "KNA1", world.ERP_SOURCE_ID)
     assert team.load_tables([VBAK, foreign]).status_code == status
@@ -68,7 +68,7 @@ def test_unknown_table_is_refused(team: Team, status: int) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["SUCCESS", "ERROR", "WARNING", "CANCELED", "EVAPORATED"])
-def test_load_ends_with_outcome_and_message(team: Team, outcome: str) -> None:
+def test_load_ends_with_outcome_and_message(team: SimulatorClient, outcome: str) -> None:
     team.set_model(seconds=1, outcome=outcome, message="2 rows were skipped.")
     team.load()
     assert team.last_load()["message"] is None
@@ -77,13 +77,13 @@ def test_load_ends_with_outcome_and_message(team: Team, outcome: str) -> None:
     assert (record["loadStatus"], record["message"]) == (outcome, "2 rows were skipped.")
 
 
-def test_status_while_running_can_be_lost_connection(team: Team) -> None:
+def test_status_while_running_can_be_lost_connection(team: SimulatorClient) -> None:
     team.set_model(running_status="LOST_CONNECTION")
     team.load()
     assert team.last_load()["loadStatus"] == "LOST_CONNECTION"
 
 
-def test_load_that_waits_to_run_is_not_shown_yet(team: Team) -> None:
+def test_load_that_waits_to_run_is_not_shown_yet(team: SimulatorClient) -> None:
     before = team.last_load()
     team.set_model(queue_seconds=2)
     team.load()
@@ -92,7 +92,7 @@ def test_load_that_waits_to_run_is_not_shown_yet(team: Team) -> None:
     assert team.last_load()["loadStatus"] == "RUNNING"
 
 
-def test_last_load_can_show_ended_loads_only(team: Team) -> None:
+def test_last_load_can_show_ended_loads_only(team: SimulatorClient) -> None:
     before = team.last_load()
     team.set_model(last_load_shows="end", seconds=1)
     team.load()
@@ -105,7 +105,9 @@ def test_last_load_can_show_ended_loads_only(team: Team) -> None:
     ("never", "status", "body"),
     [("empty", 200, b""), ("no_content", 204, b""), ("null", 200, b"null")],
 )
-def test_model_never_loaded_answers_as_set(team: Team, never: str, status: int, body: bytes) -> None:
+def test_model_never_loaded_answers_as_set(
+    team: SimulatorClient, never: str, status: int, body: bytes
+) -> None:
     team.post("/reset", history=False)
     assert team.call("GET", f"{MODEL}/last-load").status_code == 404
     team.set_model(never_loaded=never)
@@ -116,7 +118,7 @@ def test_model_never_loaded_answers_as_set(team: Team, never: str, status: int, 
 @pytest.mark.parametrize(
     ("answer", "field"), [("load_id", "dataLoadId"), ("no_id", "message"), ("record", "loadStatus")]
 )
-def test_load_answers_with_the_body_that_is_set(team: Team, answer: str, field: str) -> None:
+def test_load_answers_with_the_body_that_is_set(team: SimulatorClient, answer: str, field: str) -> None:
     assert team.load().content == b""
     team.set_model(load_answer=answer, load_status=201, while_running="parallel")
     response = team.load()
@@ -126,7 +128,7 @@ def test_load_answers_with_the_body_that_is_set(team: Team, answer: str, field: 
         assert response.json()["dataLoadId"] == team.loaded()[1]["id"]
 
 
-def test_load_while_loading_can_be_refused(team: Team) -> None:
+def test_load_while_loading_can_be_refused(team: SimulatorClient) -> None:
     team.set_model(while_running="refuse", refuse_status=400)
     team.load()
     assert team.load().status_code == 400
@@ -134,7 +136,7 @@ def test_load_while_loading_can_be_refused(team: Team) -> None:
     assert len(team.loaded()) == 1
 
 
-def test_load_while_loading_can_wait(team: Team) -> None:
+def test_load_while_loading_can_wait(team: SimulatorClient) -> None:
     team.set_model(seconds=2)
     team.load()
     team.load_tables([VBAK])
@@ -144,25 +146,25 @@ def test_load_while_loading_can_wait(team: Team) -> None:
     assert team.last_load()["dataLoadId"] == second["id"]
 
 
-def test_load_while_loading_can_be_ignored(team: Team) -> None:
+def test_load_while_loading_can_be_ignored(team: SimulatorClient) -> None:
     team.set_model(while_running="ignore")
     team.load()
     assert team.load().status_code == 200
     assert len(team.loaded()) == 1
 
 
-def test_full_reload_must_be_a_truth_value(team: Team) -> None:
+def test_full_reload_must_be_a_truth_value(team: SimulatorClient) -> None:
     assert team.load("?fullReload=maybe").status_code == 400
 
 
-def test_ids_and_dates_of_a_load_can_be_null(team: Team) -> None:
+def test_ids_and_dates_of_a_load_can_be_null(team: SimulatorClient) -> None:
     team.set_model(null_fields=["dataLoadId", "startDate", "endDate"])
     record = team.last_load()
     assert (record["dataLoadId"], record["startDate"], record["endDate"]) == (None, None, None)
     assert record["loadStatus"] == "SUCCESS"
 
 
-def test_somebody_cancels_a_load(team: Team) -> None:
+def test_somebody_cancels_a_load(team: SimulatorClient) -> None:
     team.set_model(seconds=60, cancel_seconds=2)
     team.load()
     team.post(f"/models/{world.MODEL_ID}/cancel")
@@ -171,7 +173,7 @@ def test_somebody_cancels_a_load(team: Team) -> None:
     assert team.last_load()["loadStatus"] == "CANCELED"
 
 
-def test_job_succeeds_after_the_load_inside_it(team: Team) -> None:
+def test_job_succeeds_after_the_load_inside_it(team: SimulatorClient) -> None:
     team.set_job(seconds=2, loads_model=world.MODEL_ID, loads_tables=[VBAK])
     team.set_model(seconds=3)
     team.execute()
@@ -187,7 +189,7 @@ def test_job_succeeds_after_the_load_inside_it(team: Team) -> None:
     assert team.started()[0]["ended_at"] == START + 5
 
 
-def test_job_can_succeed_before_the_load_inside_it(team: Team) -> None:
+def test_job_can_succeed_before_the_load_inside_it(team: SimulatorClient) -> None:
     team.set_job(seconds=2, loads_model=world.MODEL_ID, success_before_load=True)
     team.set_model(seconds=3)
     team.execute()
@@ -196,7 +198,7 @@ def test_job_can_succeed_before_the_load_inside_it(team: Team) -> None:
     assert team.last_load()["loadStatus"] == "RUNNING"
 
 
-def test_job_fails_when_the_load_that_it_awaits_fails(team: Team) -> None:
+def test_job_fails_when_the_load_that_it_awaits_fails(team: SimulatorClient) -> None:
     team.set_job(seconds=1, loads_model=world.MODEL_ID)
     team.set_model(seconds=1, outcome="ERROR")
     team.execute()
@@ -204,7 +206,7 @@ def test_job_fails_when_the_load_that_it_awaits_fails(team: Team) -> None:
     assert team.job()["status"] == "FAIL"
 
 
-def test_failing_job_starts_no_load(team: Team) -> None:
+def test_failing_job_starts_no_load(team: SimulatorClient) -> None:
     team.set_job(seconds=1, loads_model=world.MODEL_ID, outcome="FAIL")
     team.execute()
     team.clock.pass_seconds(10)
@@ -212,7 +214,9 @@ def test_failing_job_starts_no_load(team: Team) -> None:
 
 
 @pytest.mark.parametrize(("stops", "status"), [(True, "CANCELED"), (False, "RUNNING")])
-def test_cancelling_a_job_stops_the_load_inside_it_or_not(team: Team, stops: bool, status: str) -> None:
+def test_cancelling_a_job_stops_the_load_inside_it_or_not(
+    team: SimulatorClient, stops: bool, status: str
+) -> None:
     team.set_job(seconds=1, loads_model=world.MODEL_ID, cancel_stops_load=stops)
     team.set_model(seconds=30)
     team.execute()
@@ -222,7 +226,7 @@ def test_cancelling_a_job_stops_the_load_inside_it_or_not(team: Team, stops: boo
     assert team.last_load()["loadStatus"] == status
 
 
-def test_job_fails_when_the_model_that_it_loads_is_gone(team: Team) -> None:
+def test_job_fails_when_the_model_that_it_loads_is_gone(team: SimulatorClient) -> None:
     team.set_job(seconds=1, loads_model=world.MODEL_ID)
     team.execute()
     team.control("DELETE", f"/models/{world.MODEL_ID}")
@@ -232,7 +236,7 @@ def test_job_fails_when_the_model_that_it_loads_is_gone(team: Team) -> None:
     assert team.call("GET", f"{MODEL}/tables").status_code == 404
 
 
-def test_job_cancelled_before_its_load_starts_none(team: Team) -> None:
+def test_job_cancelled_before_its_load_starts_none(team: SimulatorClient) -> None:
     team.set_job(seconds=5, loads_model=world.MODEL_ID)
     team.execute()
     team.clock.pass_seconds(1)
@@ -241,7 +245,7 @@ def test_job_cancelled_before_its_load_starts_none(team: Team) -> None:
     assert team.loaded() == []
 
 
-def test_load_inside_a_job_waits_for_a_running_one(team: Team) -> None:
+def test_load_inside_a_job_waits_for_a_running_one(team: SimulatorClient) -> None:
     team.set_model(seconds=10)
     team.load()
     team.set_job(seconds=1, loads_model=world.MODEL_ID)
@@ -251,7 +255,7 @@ def test_load_inside_a_job_waits_for_a_running_one(team: Team) -> None:
     assert team.job()["status"] == "RUNNING"
 
 
-def test_tables_of_a_model_can_be_replaced(team: Team) -> None:
+def test_tables_of_a_model_can_be_replaced(team: SimulatorClient) -> None:
     table = {"id": "t-1", "name": "EKKO", "data_source_id": world.ERP_SOURCE_ID}
     team.set_model(tables=[table])
     (shown,) = team.call("GET", f"{MODEL}/tables").json()

@@ -11,7 +11,7 @@ import pytest
 from local.celonis import knobs, world
 from local.celonis.faults import KINDS
 from local.celonis.server import CelonisSimulator
-from tests.simulator.team import Team
+from tests.simulator.client import SimulatorClient
 
 README = (Path(__file__).parents[2] / "local/celonis/README.md").read_text()
 NAMED = {word for quoted in re.findall(r"`([^`\n]+)`", README) for word in re.findall(r"\w+", quoted)}
@@ -27,7 +27,7 @@ def test_every_call_and_knob_is_named(simulator: CelonisSimulator) -> None:
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
-def test_example_is_accepted(team: Team, line: str) -> None:
+def test_example_is_accepted(team: SimulatorClient, line: str) -> None:
     names = {"$C": "", "$ERP": world.ERP_JOB_ID, "$O2C": world.MODEL_ID}
     for name, value in names.items():
         line = line.replace(name, value)

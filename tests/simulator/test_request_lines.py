@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, JOB_V2, MODEL, POOL, Team
+from tests.simulator.client import JOB, JOB_V2, MODEL, POOL, SimulatorClient
 
 DATA_MODEL = f"{POOL}/data-models/{world.MODEL_ID}"
 EXECUTIONS = f"{POOL}/logs/{world.ERP_JOB_ID}/executions"
@@ -77,7 +77,7 @@ def request_line(line: str, *headers: str) -> bytes:
         ("OPTIONS * HTTP/1.1", 404),
     ],
 )
-def test_odd_request_line_gets_a_json_error(team: Team, line: str, status: int) -> None:
+def test_odd_request_line_gets_a_json_error(team: SimulatorClient, line: str, status: int) -> None:
     answered, headers, body = send(team.simulator.url, request_line(line))
     assert (answered, headers["Content-Type"]) == (status, "application/json")
     record = json.loads(body)
@@ -86,18 +86,18 @@ def test_odd_request_line_gets_a_json_error(team: Team, line: str, status: int) 
 
 
 @pytest.mark.parametrize("line", ["GET http://[ HTTP/1.1", "BREW /state HTTP/1.1", "GET"])
-def test_controls_answer_an_odd_request_line(team: Team, line: str) -> None:
+def test_controls_answer_an_odd_request_line(team: SimulatorClient, line: str) -> None:
     status, headers, body = send(team.simulator.control_url, request_line(line))
     assert (status in {400, 404, 405}, headers["Content-Type"]) == (True, "application/json")
     assert json.loads(body)
 
 
-def test_absolute_form_is_served_like_a_path(team: Team) -> None:
+def test_absolute_form_is_served_like_a_path(team: SimulatorClient) -> None:
     status, _, body = send(team.simulator.url, request_line(f"GET http://host:80{JOB}?a=1 HTTP/1.1"))
     assert (status, json.loads(body)["id"]) == (200, world.ERP_JOB_ID)
 
 
-def test_empty_line_before_the_request_line_is_ignored(team: Team) -> None:
+def test_empty_line_before_the_request_line_is_ignored(team: SimulatorClient) -> None:
     assert send(team.simulator.url, b"\r\n" + request_line(f"GET {JOB} HTTP/1.1"))[0] == 200
 
 
@@ -114,7 +114,9 @@ def test_empty_line_before_the_request_line_is_ignored(team: Team) -> None:
         ([f"X: {'a' * 70_000}"], 431),
     ],
 )
-def test_headers_that_cannot_be_served_get_a_json_error(team: Team, headers: list[str], status: int) -> None:
+def test_headers_that_cannot_be_served_get_a_json_error(
+    team: SimulatorClient, headers: list[str], status: int
+) -> None:
     line = f"POST {JOB_V2}/execute?mode=FULL HTTP/1.1"
     answered, answer_headers, body = send(team.simulator.url, request_line(line, *headers))
     assert (answered, json.loads(body)["status"]) == (status, status)
@@ -122,7 +124,7 @@ def test_headers_that_cannot_be_served_get_a_json_error(team: Team, headers: lis
     assert team.started() == []
 
 
-def test_odd_requests_stand_in_the_ledger(team: Team) -> None:
+def test_odd_requests_stand_in_the_ledger(team: SimulatorClient) -> None:
     send(team.simulator.url, request_line("GET http://[ HTTP/1.1"))
     send(team.simulator.url, request_line("BREW / HTTP/1.1"))
     rows = [(row["method"], row["path"], row["status"]) for row in team.requests_of("unknown")]
@@ -132,7 +134,7 @@ def test_odd_requests_stand_in_the_ledger(team: Team) -> None:
 @pytest.mark.parametrize(
     "path", [JOB, f"{MODEL}/tables", EXECUTIONS, "/integration/api/v9/nothing", f"{POOL}/jobs/none", "/login"]
 )
-def test_head_is_get_without_a_body(team: Team, path: str) -> None:
+def test_head_is_get_without_a_body(team: SimulatorClient, path: str) -> None:
     shown, head = team.call("GET", path), team.call("HEAD", path)
     assert (head.status_code, head.content) == (shown.status_code, b"")
     for name in ("Content-Type", "Content-Length"):
@@ -140,27 +142,27 @@ def test_head_is_get_without_a_body(team: Team, path: str) -> None:
     assert team.call("GET", path).content == shown.content
 
 
-def test_head_of_what_only_starts_is_not_allowed(team: Team) -> None:
+def test_head_of_what_only_starts_is_not_allowed(team: SimulatorClient) -> None:
     answer = team.call("HEAD", f"{JOB_V2}/execute?mode=FULL")
     assert (answer.status_code, answer.headers["Allow"], answer.content) == (405, "POST", b"")
     assert team.started() == []
 
 
 @pytest.mark.parametrize("kind", ["status", "html", "garbage", "drip"])
-def test_head_has_no_body_whatever_the_fault(team: Team, kind: str) -> None:
+def test_head_has_no_body_whatever_the_fault(team: SimulatorClient, kind: str) -> None:
     team.fault("job", kind)
     assert team.call("HEAD", JOB).content == b""
     assert team.call("GET", JOB).json()["id"] == world.ERP_JOB_ID
 
 
-def test_controls_answer_head(team: Team) -> None:
+def test_controls_answer_head(team: SimulatorClient) -> None:
     answer = team.control("HEAD", "/state")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("body", UNFIT.values(), ids=UNFIT)
 @pytest.mark.parametrize("path", [f"{MODEL}/load/partial-sync", f"{JOB}/execute"])
-def test_body_that_is_no_fit_json_is_refused(team: Team, path: str, body: bytes) -> None:
+def test_body_that_is_no_fit_json_is_refused(team: SimulatorClient, path: str, body: bytes) -> None:
     answer = team.call("POST", path, data=body)
     assert (answer.status_code, answer.json()["status"]) == (400, 400)
     assert team.started() == team.loaded() == []
@@ -170,12 +172,12 @@ def test_body_that_is_no_fit_json_is_refused(team: Team, path: str, body: bytes)
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "/settings"), ("POST", "/faults"), ("PUT", f"/jobs/{world.ERP_JOB_ID}")]
 )
-def test_controls_refuse_deep_json(team: Team, method: str, path: str, body: bytes) -> None:
+def test_controls_refuse_deep_json(team: SimulatorClient, method: str, path: str, body: bytes) -> None:
     answer = team.session.request(method, team.simulator.control_url + path, data=body, timeout=5)
     assert (answer.status_code, answer.json()["field"]) == (400, "body")
 
 
-def test_controls_refuse_a_text_that_cannot_be_sent(team: Team) -> None:
+def test_controls_refuse_a_text_that_cannot_be_sent(team: SimulatorClient) -> None:
     assert team.control("PUT", "/credentials", {"api_key": "\ud800"}).status_code == 400
     assert team.control("POST", "/faults", {"call": "job", "body": "\ud800"}).status_code == 400
     assert team.control("DELETE", f"/faults/{'9' * 5000}").status_code == 404
@@ -183,20 +185,20 @@ def test_controls_refuse_a_text_that_cannot_be_sent(team: Team) -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "", "1", "truefalse", "true&forceComplete=false", "%E2%82%AC"])
-def test_force_complete_must_be_a_truth_value(team: Team, value: str) -> None:
+def test_force_complete_must_be_a_truth_value(team: SimulatorClient, value: str) -> None:
     answer = team.call("POST", f"{DATA_MODEL}/reload?forceComplete={value}")
     assert (answer.status_code, "forceComplete" in answer.json()["detail"]) == (400, True)
     assert team.loaded() == []
 
 
 @pytest.mark.parametrize("value", ["x", "", "1"])
-def test_full_reload_must_be_a_truth_value(team: Team, value: str) -> None:
+def test_full_reload_must_be_a_truth_value(team: SimulatorClient, value: str) -> None:
     answer = team.call("POST", f"{MODEL}/load?fullReload={value}")
     assert (answer.status_code, "fullReload" in answer.json()["detail"]) == (400, True)
     assert team.loaded() == []
 
 
-def log_query(team: Team, **query: str) -> dict[str, str]:
+def log_query(team: SimulatorClient, **query: str) -> dict[str, str]:
     execution_id = team.executions()[0]["executionId"]
     tasks = team.call("GET", f"{JOB}/tasks").json()
     return {"executionId": execution_id, "type": "TASK", "id": tasks[0]["id"], **query}
@@ -209,7 +211,7 @@ def log_query(team: Team, **query: str) -> dict[str, str]:
         *(("page", value) for value in ("x", "", "-1", "1.5", "9" * 5000)),
     ],
 )
-def test_page_and_limit_must_be_whole_numbers(team: Team, name: str, value: str) -> None:
+def test_page_and_limit_must_be_whole_numbers(team: SimulatorClient, name: str, value: str) -> None:
     listed: Any = team.call("GET", EXECUTIONS, params={name: value})
     logged: Any = team.call("GET", LOG, params=log_query(team, **{name: value}))
     for answer in (listed, logged):
@@ -217,25 +219,25 @@ def test_page_and_limit_must_be_whole_numbers(team: Team, name: str, value: str)
 
 
 @pytest.mark.parametrize("value", ["x", "", "task", "TASK,JOB"])
-def test_type_of_a_log_must_be_known(team: Team, value: str) -> None:
+def test_type_of_a_log_must_be_known(team: SimulatorClient, value: str) -> None:
     query = log_query(team, type=value)
     assert team.call("GET", LOG, params=query).status_code == 400
     assert team.call("GET", TASKS, params={**query, "id": world.ERP_JOB_ID}).status_code == 400
 
 
-def test_only_tasks_are_found_as_tasks(team: Team) -> None:
+def test_only_tasks_are_found_as_tasks(team: SimulatorClient) -> None:
     query = log_query(team, id=world.ERP_JOB_ID)
     assert len(team.call("GET", TASKS, params=query).json()) == 3
     assert team.call("GET", TASKS, params={**query, "type": "STEP"}).json() == []
 
 
 @pytest.mark.parametrize("value", ["x", "", "LOUD", "ERROR,LOUD", "error"])
-def test_log_levels_must_be_known(team: Team, value: str) -> None:
+def test_log_levels_must_be_known(team: SimulatorClient, value: str) -> None:
     answer = team.call("GET", LOG, params=log_query(team, logLevels=value))
     assert (answer.status_code, "logLevels" in answer.json()["detail"]) == (400, True)
 
 
-def test_credentials_in_other_characters_are_refused(team: Team) -> None:
+def test_credentials_in_other_characters_are_refused(team: SimulatorClient) -> None:
     for value in ("Basic \xe9", "Basic \xe9\xe9\xe9\xe9", "AppKey \xe9"):
         headers = {"Authorization": value.encode("latin-1")}
         assert team.call("GET", JOB, headers=headers).status_code == 401

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import JOB, POOL, START, Team
+from tests.simulator.client import JOB, POOL, START, SimulatorClient
 
 DATA_MODEL = f"{POOL}/data-models/{world.MODEL_ID}"
 
 
-def get(team: Team, path: str, **query: str) -> Any:
+def get(team: SimulatorClient, path: str, **query: str) -> Any:
     answer = team.call("GET", path, params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def fail(team: Team, **setup: object) -> str:
+def fail(team: SimulatorClient, **setup: object) -> str:
     """Let the job fail and return the execution's id."""
     team.set_job(seconds=1, outcome="FAIL", **setup)
     team.execute()
@@ -27,13 +27,13 @@ def fail(team: Team, **setup: object) -> str:
     return execution_id
 
 
-def test_caller_can_look_at_itself(team: Team) -> None:
+def test_caller_can_look_at_itself(team: SimulatorClient) -> None:
     assert get(team, "/api/cloud")["email"]
     assert {"serviceName", "permissions"} <= set(get(team, "/api/cloud/permissions")[0])
     assert get(team, "/api/team")["domain"]
 
 
-def test_pools_jobs_and_models_are_listed(team: Team) -> None:
+def test_pools_jobs_and_models_are_listed(team: SimulatorClient) -> None:
     assert {"id": world.POOL_ID, "name": "Order to cash"} in get(team, "/integration/api/pools")
     assert get(team, POOL)["name"] == "Order to cash"
     names = {job["name"] for job in get(team, f"{POOL}/jobs")}
@@ -49,7 +49,7 @@ def test_pools_jobs_and_models_are_listed(team: Team) -> None:
     assert len(get(team, f"{JOB}/tasks")) == len(get(team, f"{JOB}/tasks/")) == 3
 
 
-def test_task_records_name_their_pool(team: Team) -> None:
+def test_task_records_name_their_pool(team: SimulatorClient) -> None:
     other = f"/integration/api/pools/{world.OTHER_POOL_ID}/jobs/{world.OTHER_JOB_ID}/tasks/"
     assert {task["poolId"] for task in get(team, f"{JOB}/tasks/")} == {world.POOL_ID}
     assert {task["poolId"] for task in get(team, other)} == {world.OTHER_POOL_ID}
@@ -67,7 +67,7 @@ def test_task_records_name_their_pool(team: Team) -> None:
     ],
 )
 def test_log_lines_come_in_the_order_that_is_set(
-    team: Team, setup: dict[str, object], order: list[str]
+    team: SimulatorClient, setup: dict[str, object], order: list[str]
 ) -> None:
     execution_id = fail(team, error_messages=["one", "two"], **setup)
     task = get(team, f"{JOB}/tasks/")[1]["id"]
@@ -78,7 +78,7 @@ def test_log_lines_come_in_the_order_that_is_set(
     assert errors == (["two", "one"] if setup.get("log_order") == "newest_first" else ["one", "two"])
 
 
-def test_status_of_all_jobs(team: Team) -> None:
+def test_status_of_all_jobs(team: SimulatorClient) -> None:
     team.set_job(queue_seconds=1)
     team.execute()
     entries = {entry["id"]: entry for entry in get(team, f"{POOL}/logs/status")}
@@ -89,7 +89,7 @@ def test_status_of_all_jobs(team: Team) -> None:
     assert entries[world.ERP_JOB_ID]["lastExecutionStartDate"] == (START + 1) * 1000
 
 
-def test_older_execute_takes_the_mode_from_the_body(team: Team) -> None:
+def test_older_execute_takes_the_mode_from_the_body(team: SimulatorClient) -> None:
     body = {"poolId": world.POOL_ID, "jobId": world.ERP_JOB_ID, "mode": "DELTA", "transformations": []}
     assert team.call("POST", f"{JOB}/execute", json=body).content == b""
     assert team.started()[0]["mode"] == "DELTA"
@@ -98,12 +98,12 @@ def test_older_execute_takes_the_mode_from_the_body(team: Team) -> None:
 
 
 @pytest.mark.parametrize(("query", "kind"), [("", "COMPLETE"), ("?forceComplete=False", "FROM_CACHE")])
-def test_older_load(team: Team, query: str, kind: str) -> None:
+def test_older_load(team: SimulatorClient, query: str, kind: str) -> None:
     assert team.call("POST", f"{DATA_MODEL}/reload{query}").status_code == 200
     assert team.loaded()[0]["type"] == kind
 
 
-def test_failed_job_tells_why(team: Team) -> None:
+def test_failed_job_tells_why(team: SimulatorClient) -> None:
     execution_id = fail(team, error_messages=["Column VBELN is missing."])
     tasks = get(team, f"{POOL}/logs/executions", executionId=execution_id, type="TASK", id=world.ERP_JOB_ID)
     assert [task["status"] for task in tasks] == ["SUCCESS", "FAIL", "CANCEL"]
@@ -118,7 +118,7 @@ def test_failed_job_tells_why(team: Team) -> None:
     assert "ERROR" not in {one["level"] for one in quiet}
 
 
-def test_the_log_of_an_execution_has_the_codes_of_its_end(team: Team) -> None:
+def test_the_log_of_an_execution_has_the_codes_of_its_end(team: SimulatorClient) -> None:
     codes = ("DATA_CONSUMPTION_LIMIT_EXCEEDED", "EXECUTION_AUTOMATICALLY_CANCELLED_AFTER_X_MINUTES:720")
     execution_id = fail(team, message_codes=codes)
     path = f"{POOL}/logs/executions/detail"
@@ -129,7 +129,7 @@ def test_the_log_of_an_execution_has_the_codes_of_its_end(team: Team) -> None:
     assert errors["logMessages"] == []
 
 
-def test_log_can_be_filtered_paged_and_turned_round(team: Team) -> None:
+def test_log_can_be_filtered_paged_and_turned_round(team: SimulatorClient) -> None:
     execution_id = fail(team, error_messages=["one", "two"], log_order="oldest_first")
     tasks = get(team, f"{POOL}/logs/executions", executionId=execution_id, type="TASK", id=world.ERP_JOB_ID)
     path = f"{POOL}/logs/executions/detail?executionId={execution_id}&type=TASK&id={tasks[1]['taskId']}"
@@ -140,7 +140,7 @@ def test_log_can_be_filtered_paged_and_turned_round(team: Team) -> None:
     assert page["numOfPages"] == 3
 
 
-def test_running_job_has_running_tasks(team: Team) -> None:
+def test_running_job_has_running_tasks(team: SimulatorClient) -> None:
     team.execute()
     execution_id = team.executions()[0]["executionId"]
     tasks = get(team, f"{POOL}/logs/executions", executionId=execution_id, type="TASK", id=world.ERP_JOB_ID)
@@ -148,7 +148,7 @@ def test_running_job_has_running_tasks(team: Team) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["SUCCESS", "CANCEL", "SKIPPED"])
-def test_tasks_of_a_job_that_did_not_fail_ended_like_it(team: Team, outcome: str) -> None:
+def test_tasks_of_a_job_that_did_not_fail_ended_like_it(team: SimulatorClient, outcome: str) -> None:
     team.set_job(seconds=1, outcome=outcome)
     team.execute()
     team.clock.pass_seconds(1)
@@ -157,7 +157,7 @@ def test_tasks_of_a_job_that_did_not_fail_ended_like_it(team: Team, outcome: str
     assert [task["status"] for task in tasks] == [outcome] * 3
 
 
-def test_logs_of_what_does_not_exist_are_not_found(team: Team) -> None:
+def test_logs_of_what_does_not_exist_are_not_found(team: SimulatorClient) -> None:
     execution_id = team.executions()[0]["executionId"]
     for query in (
         {"id": "none", "executionId": execution_id},
@@ -171,7 +171,7 @@ def test_logs_of_what_does_not_exist_are_not_found(team: Team) -> None:
     assert unknown_task["logMessages"] == []
 
 
-def test_executions_come_newest_first_in_pages(team: Team) -> None:
+def test_executions_come_newest_first_in_pages(team: SimulatorClient) -> None:
     team.set_job(seconds=1)
     for _ in range(3):
         team.execute()
@@ -184,7 +184,7 @@ def test_executions_come_newest_first_in_pages(team: Team) -> None:
     assert (page["executionItems"], page["numOfPages"]) == (everything[3:], 2)
 
 
-def test_load_history_shows_current_and_past_loads(team: Team) -> None:
+def test_load_history_shows_current_and_past_loads(team: SimulatorClient) -> None:
     team.set_model(seconds=2, outcome="ERROR", message="The case table is empty.")
     team.load()
     history = get(team, f"{DATA_MODEL}/load-history/load-info-sync")
@@ -197,12 +197,12 @@ def test_load_history_shows_current_and_past_loads(team: Team) -> None:
     assert history["loadInfo"]["currentComputeLoad"]["message"] == "The case table is empty."
 
 
-def test_model_never_loaded_has_no_current_load(team: Team) -> None:
+def test_model_never_loaded_has_no_current_load(team: SimulatorClient) -> None:
     team.post("/reset", history=False)
     assert get(team, f"{DATA_MODEL}/load-history/load-info-sync")["loadInfo"]["currentComputeLoad"] is None
 
 
-def test_loads_inside_a_job_are_listed(team: Team) -> None:
+def test_loads_inside_a_job_are_listed(team: SimulatorClient) -> None:
     assert get(team, f"{JOB}/loads") == []
     team.set_job(loads_model=world.MODEL_ID)
     (inside,) = get(team, f"{JOB}/loads")

@@ -17,11 +17,11 @@ import pytest
 import requests
 
 from local.celonis import world
-from local.celonis.front import Incoming, Reply
+from local.celonis.dispatcher import DispatchedResponse, RawRequest
+from local.celonis.http_server import Server
 from local.celonis.server import CelonisSimulator
-from local.celonis.wire import Server
-from local.waiting import until
-from tests.simulator.team import JOB, Team
+from local.wait import until
+from tests.simulator.client import JOB, SimulatorClient
 
 ROOT = Path(__file__).parents[2]
 HEADERS = {"Authorization": f"AppKey {world.APP_KEY}"}
@@ -41,7 +41,7 @@ def test_tls_is_trusted_by_the_certificate_given_and_by_nothing_else() -> None:
     assert not path.exists()
 
 
-def test_connection_stays_open(team: Team) -> None:
+def test_connection_stays_open(team: SimulatorClient) -> None:
     connection = http.client.HTTPConnection(urlsplit(team.simulator.url).netloc, timeout=5)
     ports = set()
     for _ in range(5):
@@ -52,14 +52,14 @@ def test_connection_stays_open(team: Team) -> None:
     assert len(ports) == 1
 
 
-def test_answers_come_at_once(team: Team) -> None:
+def test_answers_come_at_once(team: SimulatorClient) -> None:
     began = time.monotonic()
     for _ in range(50):
         team.call("GET", JOB)
     assert (time.monotonic() - began) / 50 < 0.02
 
 
-def test_many_starts_at_once_are_all_counted(team: Team) -> None:
+def test_many_starts_at_once_are_all_counted(team: SimulatorClient) -> None:
     team.set_job(while_running="refuse")
     statuses: list[int] = []
 
@@ -89,7 +89,9 @@ def test_many_starts_at_once_are_all_counted(team: Team) -> None:
         ({"Content-Length": "0", "Transfer-Encoding": "chunked"}, 413),
     ],
 )
-def test_unreadable_body_ends_the_connection(team: Team, headers: dict[str, str], status: int) -> None:
+def test_unreadable_body_ends_the_connection(
+    team: SimulatorClient, headers: dict[str, str], status: int
+) -> None:
     connection = http.client.HTTPConnection(urlsplit(team.simulator.url).netloc, timeout=5)
     connection.putrequest("POST", "/oauth2/token")
     for name, value in headers.items():
@@ -120,7 +122,7 @@ def test_stopping_ends_waiting_answers_and_open_connections() -> None:
 
 
 def test_defect_of_the_simulator_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    def defect(_: Incoming) -> Reply:
+    def defect(_: RawRequest) -> DispatchedResponse:
         raise ZeroDivisionError
 
     server = Server(("127.0.0.1", 0), defect)

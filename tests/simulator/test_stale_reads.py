@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from local.celonis import world
-from tests.simulator.team import POOL, START, Team
+from tests.simulator.client import POOL, START, SimulatorClient
 
 
-def test_all_of_a_start_stays_hidden_for_a_time(team: Team) -> None:
+def test_all_of_a_start_stays_hidden_for_a_time(team: SimulatorClient) -> None:
     before, list_before = team.job(), team.executions()
     team.set_job(stale=5, seconds=60)
     team.execute()
@@ -25,7 +25,7 @@ def test_all_of_a_start_stays_hidden_for_a_time(team: Team) -> None:
     [("status", "SUCCESS", True, 2), ("ids", "RUNNING", False, 2), ("list", "RUNNING", True, 1)],
 )
 def test_each_aspect_is_stale_by_itself(
-    team: Team, aspect: str, status: str, id_is_new: bool, listed: int
+    team: SimulatorClient, aspect: str, status: str, id_is_new: bool, listed: int
 ) -> None:
     team.set_job(stale={aspect: 5}, seconds=60)
     team.execute()
@@ -35,7 +35,7 @@ def test_each_aspect_is_stale_by_itself(
     assert len(team.executions()) == listed
 
 
-def test_dates_are_stale_by_themselves(team: Team) -> None:
+def test_dates_are_stale_by_themselves(team: SimulatorClient) -> None:
     team.set_job(stale={"dates": 5}, seconds=60)
     team.execute()
     (entry,) = [
@@ -45,7 +45,7 @@ def test_dates_are_stale_by_themselves(team: Team) -> None:
     assert entry["lastExecutionStartDate"] == (START - 86_400) * 1000
 
 
-def test_execution_shorter_than_the_staleness_is_seen_ended(team: Team) -> None:
+def test_execution_shorter_than_the_staleness_is_seen_ended(team: SimulatorClient) -> None:
     team.set_job(stale=5, seconds=1, outcome="FAIL")
     team.execute()
     team.clock.pass_seconds(3)
@@ -54,7 +54,7 @@ def test_execution_shorter_than_the_staleness_is_seen_ended(team: Team) -> None:
     assert team.job()["status"] == "FAIL"
 
 
-def test_stale_read_shows_the_execution_before_still_running(team: Team) -> None:
+def test_stale_read_shows_the_execution_before_still_running(team: SimulatorClient) -> None:
     team.set_job(seconds=2, stale=2.5)
     team.execute()
     team.clock.pass_seconds(1)
@@ -64,7 +64,7 @@ def test_stale_read_shows_the_execution_before_still_running(team: Team) -> None
     assert (record["status"], record["currentExecutionId"]) == ("RUNNING", team.started()[0]["id"])
 
 
-def test_first_reads_after_every_start_can_be_stale(team: Team) -> None:
+def test_first_reads_after_every_start_can_be_stale(team: SimulatorClient) -> None:
     team.set_job(stale_reads=2, seconds=60, while_running="parallel")
     for _ in range(2):
         before = team.job()["currentExecutionId"]
@@ -74,7 +74,7 @@ def test_first_reads_after_every_start_can_be_stale(team: Team) -> None:
         assert after[2] == team.started()[-1]["id"]
 
 
-def test_single_read_in_the_middle_can_be_stale(team: Team) -> None:
+def test_single_read_in_the_middle_can_be_stale(team: SimulatorClient) -> None:
     team.set_job(seconds=60)
     team.execute()
     assert team.job()["status"] == "RUNNING"
@@ -84,7 +84,7 @@ def test_single_read_in_the_middle_can_be_stale(team: Team) -> None:
     assert team.job()["status"] == "RUNNING"
 
 
-def test_last_load_can_be_stale(team: Team) -> None:
+def test_last_load_can_be_stale(team: SimulatorClient) -> None:
     before = team.last_load()
     team.set_model(stale=3, seconds=60)
     team.load()
@@ -93,7 +93,7 @@ def test_last_load_can_be_stale(team: Team) -> None:
     assert team.last_load()["loadStatus"] == "RUNNING"
 
 
-def test_ids_of_a_load_can_be_stale_alone(team: Team) -> None:
+def test_ids_of_a_load_can_be_stale_alone(team: SimulatorClient) -> None:
     before = team.last_load()
     team.set_model(stale={"ids": 3}, seconds=60)
     team.load()

@@ -12,19 +12,19 @@ from local.aws.settings import Settings
 from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service
+from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE, LocalService, connect
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService
 
 
 @dataclass(frozen=True)
-class Environment:
+class StackEnvironment:
     """``tokens``: every access token that Celonis handed out."""
 
-    place: Standing
-    service: Service
-    celonis: Celonis
+    place: LocalService
+    service: DeployedService
+    celonis: CelonisControls
     tokens: list[str] = field(default_factory=list)
 
     def settled(self) -> None:
@@ -39,7 +39,7 @@ class Environment:
 
 
 @contextlib.contextmanager
-def deployed(folder: str, settings: Settings, **parameters: str) -> Iterator[Environment]:
+def deployed(folder: str, settings: Settings, **parameters: str) -> Iterator[StackEnvironment]:
     """``folder`` keeps the logs; ``parameters`` of the template beside the usual ones."""
     tokens: list[str] = []
 
@@ -59,8 +59,8 @@ def deployed(folder: str, settings: Settings, **parameters: str) -> Iterator[Env
         )
         with stack:
             connect(stack, simulator)
-            service, celonis = Service(stack, simulator.url), Celonis(simulator.control_url)
+            service, celonis = DeployedService(stack, simulator.url), CelonisControls(simulator.control_url)
             service.secrets += [world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
-            yield Environment(Standing(stack, simulator), service, celonis, tokens)
+            yield StackEnvironment(LocalService(stack, simulator), service, celonis, tokens)
             service.close()
             celonis.close()

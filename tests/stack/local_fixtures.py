@@ -9,7 +9,7 @@ import pytest
 
 from local.aws.settings import EventSettings, Settings, TransactionSettings
 from local.aws.stack import LocalStack
-from local.waiting import until
+from local.wait import until
 
 SHOP = Path(__file__).parent / "fixtures" / "shop" / "template.yaml"
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from celonis_refresh.observability import NAMESPACE
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import CrashFault
 from local.aws.stack import LocalStack
-from local.standing import STACK_NAME
-from local.waiting import until
-from tests.stack.environment import Environment, deployed
+from local.serve import STACK_NAME
+from local.wait import until
+from tests.stack.environment import StackEnvironment, deployed
 from tests.stack.local_fixtures import calm_settings
 from tests.stack.runs.permissions import withheld
 from tests.template import documents
 
 
 @pytest.fixture(scope="module")
-def environment() -> Iterator[Environment]:
+def environment() -> Iterator[StackEnvironment]:
     settings = replace(calm_settings(), time_factor=0.2)
     with deployed("alarms", settings) as made:
         yield made
@@ -43,11 +43,11 @@ def reconcile(stack: LocalStack) -> None:
     assert stack.settle()
 
 
-def test_no_round_of_reconcile_that_succeeds(environment: Environment) -> None:
+def test_no_round_of_reconcile_that_succeeds(environment: StackEnvironment) -> None:
     stack = environment.service.stack
     assert stack.alarming() == {"ReconcileMissingAlarm"}  # no data is a breach
     for _ in range(3):
-        stack.arm("Reconcile", Fault(moment="before", call=1))
+        stack.arm("Reconcile", CrashFault(moment="before", call=1))
     reconcile(stack)
     errors = stack.metric("AWS/Lambda", "Errors", FunctionName=stack.physical_ids["Reconcile"])
     assert errors == 3.0  # it was tried again
@@ -57,7 +57,7 @@ def test_no_round_of_reconcile_that_succeeds(environment: Environment) -> None:
     assert stack.alarming() == {"ReconcileErrorsAlarm"}
 
 
-def test_failures_inside_a_round(environment: Environment) -> None:
+def test_failures_inside_a_round(environment: StackEnvironment) -> None:
     service, stack = environment.service, environment.service.stack
     source = service.source({"pipeline": service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])})
     with withheld(stack, "TriggerRole", "states:StartExecution"):
@@ -77,7 +77,7 @@ def arrived(stack: LocalStack) -> float:
     return stack.metric("AWS/SQS", "NumberOfMessagesSent", QueueName=name) or 0.0
 
 
-def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: Environment) -> None:
+def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: StackEnvironment) -> None:
     service, stack = environment.service, environment.service.stack
     before = arrived(stack)
     service.hand_to("CloseRun", {"detail": {"name": "nothing"}})
@@ -97,19 +97,19 @@ def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: En
 
 
 @pytest.mark.parametrize("function", ["OpenRun", "StartStep", "CheckStep"])
-def test_a_task_that_dies(function: str, environment: Environment) -> None:
+def test_a_task_that_dies(function: str, environment: StackEnvironment) -> None:
     service, stack = environment.service, environment.service.stack
-    stack.arm(function, Fault(moment="before", call=1))
+    stack.arm(function, CrashFault(moment="before", call=1))
     pipeline = service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])
     service.ended(service.execute({"pipeline": pipeline}))
     assert f"{function}ErrorsAlarm" in stack.alarming()
 
 
 @pytest.mark.parametrize("function", ["Trigger", "Api"])
-def test_a_function_that_dies_answers_with_500(function: str, environment: Environment) -> None:
+def test_a_function_that_dies_answers_with_500(function: str, environment: StackEnvironment) -> None:
     service, stack = environment.service, environment.service.stack
     before = stack.metric("AWS/ApiGateway", "5xx", ApiId=api_id(stack)) or 0.0
-    stack.arm(function, Fault(moment="before", call=1))
+    stack.arm(function, CrashFault(moment="before", call=1))
     if function == "Api":
         answer = service.call("GET", "/runs/20261101-100000-otc-000000")
     else:
@@ -123,32 +123,32 @@ def api_id(stack: LocalStack) -> str:
     return stack.physical_ids["HttpApi"]
 
 
-def rule_that_gives_no_mode(environment: Environment) -> tuple[str, int]:
+def rule_that_gives_no_mode(environment: StackEnvironment) -> tuple[str, int]:
     pipeline = environment.service.pipeline(jobs=["x"])
     return environment.service.source({"pipeline": pipeline, "mode": {"path": "action"}}), 422
 
 
-def pipeline_that_is_not_there(environment: Environment) -> tuple[str, int]:
+def pipeline_that_is_not_there(environment: StackEnvironment) -> tuple[str, int]:
     return environment.service.source({"pipeline": "nowhere"}), 404
 
 
-def definition_that_is_not_valid(environment: Environment) -> tuple[str, int]:
+def definition_that_is_not_valid(environment: StackEnvironment) -> tuple[str, int]:
     name = environment.service.name("pipeline")
     environment.service.parameter(f"pipelines/{name}", '{"jobs": 7}')
     return environment.service.source({"pipeline": name}), 422
 
 
-def source_that_is_not_valid(environment: Environment) -> tuple[str, int]:
+def source_that_is_not_valid(environment: StackEnvironment) -> tuple[str, int]:
     name = environment.service.name("source")
     environment.service.parameter(f"sources/{name}", '{"sender": "nobody"}')
     return name, 401
 
 
-def secret_that_is_not_there(environment: Environment) -> tuple[str, int]:
+def secret_that_is_not_there(environment: StackEnvironment) -> tuple[str, int]:
     return environment.service.source({"pipeline": "nowhere"}, secret="not-there"), 401
 
 
-def secret_that_cannot_work(environment: Environment) -> tuple[str, int]:
+def secret_that_cannot_work(environment: StackEnvironment) -> tuple[str, int]:
     service = environment.service
     name = service.secret("webhooks", {"current": "whsec_!!"})
     return service.source({"pipeline": "nowhere"}, secret=name, sender="standard_webhooks"), 401
@@ -165,7 +165,7 @@ UNUSABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE)
-def test_a_configuration_that_cannot_be_used(unusable: Any, environment: Environment) -> None:
+def test_a_configuration_that_cannot_be_used(unusable: Any, environment: StackEnvironment) -> None:
     stack = environment.service.stack
     before = stack.metric(NAMESPACE, "ConfigurationErrors", service=STACK_NAME) or 0.0
     source, status = unusable(environment)
@@ -177,7 +177,7 @@ def test_a_configuration_that_cannot_be_used(unusable: Any, environment: Environ
     assert "ConfigurationErrorsAlarm" in stack.alarming()
 
 
-def test_a_stranger_counts_nothing(environment: Environment) -> None:
+def test_a_stranger_counts_nothing(environment: StackEnvironment) -> None:
     stack = environment.service.stack
     before = stack.metric(NAMESPACE, "ConfigurationErrors", service=STACK_NAME)
     source = environment.service.source({"pipeline": "nowhere"})
@@ -188,7 +188,7 @@ def test_a_stranger_counts_nothing(environment: Environment) -> None:
 
 
 @pytest.mark.parametrize("function", documents.functions())
-def test_throttles(function: str, environment: Environment) -> None:
+def test_throttles(function: str, environment: StackEnvironment) -> None:
     stack = environment.service.stack
     name, client = stack.physical_ids[function], stack.client("lambda")
     assert f"{function}ThrottlesAlarm" not in stack.alarming()
@@ -198,7 +198,7 @@ def test_throttles(function: str, environment: Environment) -> None:
     assert f"{function}ThrottlesAlarm" in stack.alarming()
 
 
-def test_a_notification_that_is_given_up(environment: Environment) -> None:
+def test_a_notification_that_is_given_up(environment: StackEnvironment) -> None:
     """Its record expires after weeks; the unit tests of reconcile see the line that counts it."""
     stack = environment.service.stack
     assert "NotificationsGivenUpAlarm" not in stack.alarming()
@@ -209,7 +209,7 @@ def test_a_notification_that_is_given_up(environment: Environment) -> None:
     assert "NotificationsGivenUpAlarm" in stack.alarming()
 
 
-def test_every_alarm_was_provoked(environment: Environment) -> None:
+def test_every_alarm_was_provoked(environment: StackEnvironment) -> None:
     if len(BEGUN) < len(documents.functions()) + len(UNUSABLE) + 11:
         pytest.skip("some tests of this module were left out, or run in another process")
     missing = {"ReconcileMissingAlarm"}  # provoked first, by no data

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from local import aws_cli
-from local.standing import SAMPLE, STACK_NAME, Standing, published
-from local.waiting import until
-from tests.template.commands import Command, files, runnable
+from local.serve import SAMPLE, STACK_NAME, LocalService, published
+from local.wait import until
+from tests.template.commands import DocumentedCommand, files, runnable
 
 FILLED_IN = {
     "SECRET='the value of current'": "SECRET=$(aws secretsmanager get-secret-value --query SecretString "
@@ -28,16 +28,16 @@ SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """How a command ended. ``output``: both streams, without white space at the end."""
 
-    command: Command
+    command: DocumentedCommand
     status: int
     output: str
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     with published(tmp_path_factory.mktemp("clone") / ".local") as made:
         yield made
 
@@ -57,7 +57,7 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(place: Standing, programs: Path) -> list[Result]:
+def results(place: LocalService, programs: Path) -> list[CommandResult]:
     """Runs every command but those that remove something."""
     folder = place.stack.state_dir.parent
     for name, text in files().items():
@@ -65,7 +65,7 @@ def results(place: Standing, programs: Path) -> list[Result]:
     return run([each for each in runnable() if not each.is_last()], folder, programs)
 
 
-def run(commands: list[Command], folder: Path, programs: Path) -> list[Result]:
+def run(commands: list[DocumentedCommand], folder: Path, programs: Path) -> list[CommandResult]:
     """Runs commands in one shell, in the folder that has ``.local``, without AWS credentials of the user."""
     script = ["exec 2>&1"]
     for number, each in enumerate(commands):
@@ -77,21 +77,23 @@ def run(commands: list[Command], folder: Path, programs: Path) -> list[Result]:
     )
     found = re.findall(r"^@@ (\d+)\n(.*?)^@@ ended (\d+)$", ended.stdout, re.MULTILINE | re.DOTALL)
     assert [int(number) for number, _, _ in found] == list(range(len(commands))), ended.stdout
-    return [Result(commands[int(number)], int(status), output.rstrip()) for number, output, status in found]
+    return [
+        CommandResult(commands[int(number)], int(status), output.rstrip()) for number, output, status in found
+    ]
 
 
-def outputs(results: list[Result], start: str) -> list[str]:
+def outputs(results: list[CommandResult], start: str) -> list[str]:
     """What the commands that begin so have printed."""
     found = [result.output for result in results if result.command.text.startswith(start)]
     assert found, start
     return found
 
 
-def test_every_command_succeeds(results: list[Result]) -> None:
+def test_every_command_succeeds(results: list[CommandResult]) -> None:
     assert [result for result in results if result.status != 0] == []
 
 
-def test_commands_of_the_api_are_answered_with_what_the_documents_say(results: list[Result]) -> None:
+def test_commands_of_the_api_are_answered_with_what_the_documents_say(results: list[CommandResult]) -> None:
     started, listed, paged = (json.loads(text) for text in outputs(results, "signed "))
     assert started["runs"][0]["pipeline"] == SAMPLE
     assert started["runs"][0]["status"] in ("started", "joined")
@@ -102,7 +104,7 @@ def test_commands_of_the_api_are_answered_with_what_the_documents_say(results: l
     assert '"run_id"' in webhook
 
 
-def test_outputs_are_the_addresses_on_this_machine(place: Standing, results: list[Result]) -> None:
+def test_outputs_are_the_addresses_on_this_machine(place: LocalService, results: list[CommandResult]) -> None:
     (address,) = outputs(results, "output WebhookUrl")
     assert address == f"{place.stack.api_url}/webhooks/github"
     assert place.addresses()["outputs"]["ApiUrl"] == place.stack.api_url
@@ -111,12 +113,12 @@ def test_outputs_are_the_addresses_on_this_machine(place: Standing, results: lis
     assert shown == place.stack.local_outputs
 
 
-def runs(place: Standing) -> list[dict[str, Any]]:
+def runs(place: LocalService) -> list[dict[str, Any]]:
     table = place.stack.client("dynamodb").scan(TableName=place.stack.outputs["TableName"])["Items"]
     return [item for item in table if item["pk"]["S"].startswith("run#")]
 
 
-def test_what_the_commands_made_works(place: Standing, results: list[Result]) -> None:
+def test_what_the_commands_made_works(place: LocalService, results: list[CommandResult]) -> None:
     assert (place.stack.state_dir / "env.sh").exists()
     place.stack.fire_schedule("billing-nightly")
 
@@ -129,7 +131,9 @@ def test_what_the_commands_made_works(place: Standing, results: list[Result]) ->
     assert place.stack.settle()
 
 
-def test_what_removes_the_secrets_succeeds(place: Standing, programs: Path, results: list[Result]) -> None:
+def test_what_removes_the_secrets_succeeds(
+    place: LocalService, programs: Path, results: list[CommandResult]
+) -> None:
     environment = [each.command for each in results if each.command.text.startswith((". ", "STACK="))]
     removing = [each for each in runnable() if each.is_last()]
     ended = run([*environment, *removing], place.stack.state_dir.parent, programs)

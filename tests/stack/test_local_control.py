@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from local.aws.runtime.armory import Fault
-from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.fault_injector import CrashFault
+from local.aws.runtime.outcomes import InvocationResult
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import call, ended, shop, start
 
@@ -83,7 +83,7 @@ def test_a_reset_over_the_control_api_starts_afresh(shop: LocalStack) -> None:
     assert control(shop, "GET", "/executions")[1] == []
 
 
-def count(stack: LocalStack) -> Outcome:
+def count(stack: LocalStack) -> InvocationResult:
     return stack.invoke("StepFunction", b'{"do": "count", "key": "faults"}')
 
 
@@ -96,7 +96,7 @@ def counted(stack: LocalStack) -> int:
 @pytest.mark.parametrize(("moment", "written"), [("before", 0), ("after", 1)])
 def test_a_process_dies_at_the_chosen_call(shop: LocalStack, moment: str, written: int) -> None:
     before = counted(shop)
-    shop.arm("StepFunction", Fault(moment=moment, call=1, pattern=r"^POST http://127\.0\.0\.1"))
+    shop.arm("StepFunction", CrashFault(moment=moment, call=1, pattern=r"^POST http://127\.0\.0\.1"))
     outcome = count(shop)
     assert json.loads(outcome.payload)["errorType"] == "Runtime.ExitError"
     assert "signal: killed" in json.loads(outcome.payload)["errorMessage"]
@@ -106,7 +106,7 @@ def test_a_process_dies_at_the_chosen_call(shop: LocalStack, moment: str, writte
 
 def test_a_process_that_dies_with_its_request_sent_has_been_heard(shop: LocalStack) -> None:
     before = counted(shop)
-    shop.arm("StepFunction", Fault(moment="sent"))
+    shop.arm("StepFunction", CrashFault(moment="sent"))
     assert count(shop).failed
     assert counted(shop) - before in (0, 1)
 
@@ -114,7 +114,7 @@ def test_a_process_that_dies_with_its_request_sent_has_been_heard(shop: LocalSta
 def test_a_fault_for_one_event_leaves_the_others_alone(shop: LocalStack) -> None:
     assert not count(shop).failed
     before = counted(shop)
-    shop.arm("StepFunction", Fault(pattern="UpdateItem", event='"key": "chosen"'))
+    shop.arm("StepFunction", CrashFault(pattern="UpdateItem", event='"key": "chosen"'))
     assert not count(shop).failed
     chosen = b'{"do": "count", "key": "chosen"}'
     assert shop.invoke("StepFunction", chosen).failed
@@ -126,7 +126,7 @@ def test_a_fault_for_one_event_leaves_the_others_alone(shop: LocalStack) -> None
 
 def test_a_process_that_hangs_is_ended_by_its_time_out(shop: LocalStack) -> None:
     before = counted(shop)
-    shop.arm("StepFunction", Fault(moment="after", hangs=60, event="faults"))
+    shop.arm("StepFunction", CrashFault(moment="after", hangs=60, event="faults"))
     outcome = count(shop)
     assert json.loads(outcome.payload)["errorType"] == "Sandbox.Timedout"
     assert counted(shop) - before == 1
@@ -134,14 +134,14 @@ def test_a_process_that_hangs_is_ended_by_its_time_out(shop: LocalStack) -> None
 
 def test_a_process_that_hangs_for_a_moment_goes_on(shop: LocalStack) -> None:
     before = counted(shop)
-    shop.arm("StepFunction", Fault(hangs=0.2))
+    shop.arm("StepFunction", CrashFault(hangs=0.2))
     assert not count(shop).failed
     assert counted(shop) - before == 1
 
 
 def test_a_fault_that_never_strikes_names_the_calls(shop: LocalStack) -> None:
     shop.reset()
-    shop.arm("StepFunction", Fault(call=0))
+    shop.arm("StepFunction", CrashFault(call=0))
     assert not count(shop).failed
     named = [line.text for line in shop.logs("StepFunction") if line.text.startswith("fault: call")]
     assert len(named) == 1
@@ -149,11 +149,11 @@ def test_a_fault_that_never_strikes_names_the_calls(shop: LocalStack) -> None:
 
 
 def test_a_fault_that_nobody_took_is_disarmed(shop: LocalStack) -> None:
-    shop.arm("StepFunction", Fault())
+    shop.arm("StepFunction", CrashFault())
     shop.disarm()
     assert not count(shop).failed
 
 
 def test_a_moment_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="later"):
-        Fault(moment="later")
+        CrashFault(moment="later")

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from local.aws.errors import LocalStackError
 from local.aws.runtime.code_folder import new_code_folder
 from local.aws.stack import LocalStack
-from local.waiting import until
+from local.wait import until
 from tests.stack.local_fixtures import call, deploy_shop, shop
 
 __all__ = ["shop"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import DelayedTasks
 from local.aws.delivery.status_events import StatusEvents
 from local.aws.delivery.target_input import target_input
 from local.aws.moto_adjustments.event_patterns import event_matches
 from local.aws.settings import EventSettings
 from local.aws.stack import LocalStack
-from local.waiting import until
+from local.wait import until
 from tests.stack.local_fixtures import aws, ended, messages, shop, start
 
 __all__ = ["shop"]
@@ -113,7 +113,7 @@ def test_events_come_twice_and_late_when_set_so(shop: LocalStack) -> None:
 
 
 def test_a_seed_makes_what_is_random_the_same_again() -> None:
-    later = Later("test")
+    later = DelayedTasks("test")
     settings = EventSettings()
 
     def delays(seed: int) -> list[list[float]]:
@@ -177,7 +177,7 @@ def test_a_target_gets_the_part_of_the_event_that_it_asks_for(target: dict[str, 
 
 
 def test_what_is_to_be_done_later_is_dropped_when_closed(tmp_path: Path) -> None:
-    later, done = Later("test"), tmp_path / "done"
+    later, done = DelayedTasks("test"), tmp_path / "done"
     later.after(60, done.touch)
     later.after(0, (tmp_path / "now").touch)
     until((tmp_path / "now").exists, "the file")

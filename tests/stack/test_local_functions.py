@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.outcomes import InvocationResult
 from local.aws.runtime.pool import Limits
 from local.aws.settings import Settings
 from local.aws.stack import LocalStack
@@ -19,11 +19,11 @@ from tests.stack.local_fixtures import aws, call, deploy_shop, messages, shop
 __all__ = ["shop"]
 
 
-def step(stack: LocalStack, **event: Any) -> Outcome:
+def step(stack: LocalStack, **event: Any) -> InvocationResult:
     return stack.invoke("StepFunction", json.dumps(event).encode())
 
 
-def error_of(outcome: Outcome) -> dict[str, Any]:
+def error_of(outcome: InvocationResult) -> dict[str, Any]:
     assert outcome.error == "Unhandled"
     found: dict[str, Any] = json.loads(outcome.payload)
     return found

@@ -21,7 +21,7 @@ from tests.stack.local_fixtures import shop
 __all__ = ["shop"]
 
 
-class Answer(NamedTuple):
+class ReceivedResponse(NamedTuple):
     status: int
     headers: http.client.HTTPMessage
     body: bytes
@@ -37,7 +37,7 @@ def ask(
     target: str,
     body: bytes = b"",
     headers: list[tuple[str, str]] | None = None,
-) -> Answer:
+) -> ReceivedResponse:
     """One request, its headers as given and in that order."""
     connection = http.client.HTTPConnection(urlsplit(stack.api_url).netloc, timeout=20)
     connection.putrequest(method, target, skip_accept_encoding=True)
@@ -47,7 +47,7 @@ def ask(
         connection.putheader("Content-Length", str(len(body)))
     connection.endheaders(body or None)
     response = connection.getresponse()
-    answer = Answer(response.status, response.headers, response.read())
+    answer = ReceivedResponse(response.status, response.headers, response.read())
     connection.close()
     return answer
 

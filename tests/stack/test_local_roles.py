@@ -9,10 +9,10 @@ from botocore.exceptions import ClientError
 
 from local.aws.clients import Clients
 from local.aws.gateway.calls import parse_call
-from local.aws.http_server import Request
-from local.aws.roles.asks import Place, UnknownCallError, asks_of
+from local.aws.http_server import HttpRequest
 from local.aws.roles.conditions import UnknownConditionError
-from local.aws.roles.evaluation import Ask, is_allowed
+from local.aws.roles.evaluation import AccessRequest, is_allowed
+from local.aws.roles.required_access import CallContext, UnknownCallError, asks_of
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import aws, call, ended, refused_by_iam, shop, start
 
@@ -28,29 +28,33 @@ def statement(effect: str = "Allow", **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("documents", "ask", "allowed"),
     [
-        ([], Ask("dynamodb:GetItem", TABLE), False),
-        ([statement()], Ask("dynamodb:GetItem", TABLE), True),
-        ([statement()], Ask("dynamodb:PutItem", TABLE), False),
-        ([statement()], Ask("dynamodb:GetItem", TABLE + "x"), False),
-        ([statement(Action="dynamodb:get*")], Ask("dynamodb:GetItem", TABLE), True),
-        ([statement(Action=["s3:*", "*"])], Ask("dynamodb:GetItem", TABLE), True),
-        ([statement(Resource=TABLE[:-1] + "?")], Ask("dynamodb:GetItem", TABLE), True),
-        ([statement(), statement("Deny", Action="*", Resource="*")], Ask("dynamodb:GetItem", TABLE), False),
+        ([], AccessRequest("dynamodb:GetItem", TABLE), False),
+        ([statement()], AccessRequest("dynamodb:GetItem", TABLE), True),
+        ([statement()], AccessRequest("dynamodb:PutItem", TABLE), False),
+        ([statement()], AccessRequest("dynamodb:GetItem", TABLE + "x"), False),
+        ([statement(Action="dynamodb:get*")], AccessRequest("dynamodb:GetItem", TABLE), True),
+        ([statement(Action=["s3:*", "*"])], AccessRequest("dynamodb:GetItem", TABLE), True),
+        ([statement(Resource=TABLE[:-1] + "?")], AccessRequest("dynamodb:GetItem", TABLE), True),
         (
-            [{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}],
-            Ask("s3:Get", "x"),
+            [statement(), statement("Deny", Action="*", Resource="*")],
+            AccessRequest("dynamodb:GetItem", TABLE),
             False,
         ),
         (
             [{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}],
-            Ask("sqs:Get", "x"),
+            AccessRequest("s3:Get", "x"),
+            False,
+        ),
+        (
+            [{"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]}],
+            AccessRequest("sqs:Get", "x"),
             True,
         ),
-        ([statement(Resource="a", NotResource="b")], Ask("dynamodb:GetItem", "b"), False),
+        ([statement(Resource="a", NotResource="b")], AccessRequest("dynamodb:GetItem", "b"), False),
     ],
 )
 def test_policies_are_evaluated_as_iam_does(
-    documents: list[Mapping[str, Any]], ask: Ask, allowed: bool
+    documents: list[Mapping[str, Any]], ask: AccessRequest, allowed: bool
 ) -> None:
     assert is_allowed(ask, documents) is allowed
 
@@ -81,32 +85,36 @@ def test_policies_are_evaluated_as_iam_does(
 def test_conditions_are_evaluated_as_iam_does(
     condition: Any, context: Mapping[str, Sequence[str]], holds: bool
 ) -> None:
-    assert is_allowed(Ask("dynamodb:GetItem", TABLE, context), [statement(Condition=condition)]) is holds
+    assert (
+        is_allowed(AccessRequest("dynamodb:GetItem", TABLE, context), [statement(Condition=condition)])
+        is holds
+    )
 
 
 def test_an_operator_that_is_not_known_allows_nothing() -> None:
     with pytest.raises(UnknownConditionError, match="DateLessThan"):
         is_allowed(
-            Ask("dynamodb:GetItem", TABLE, {"k": ["1"]}), [statement(Condition={"DateLessThan": {"k": "2"}})]
+            AccessRequest("dynamodb:GetItem", TABLE, {"k": ["1"]}),
+            [statement(Condition={"DateLessThan": {"k": "2"}})],
         )
 
 
 def asks(service: str, operation: str, **arguments: Any) -> set[tuple[str, str]]:
     """What a real boto3 call asks for, read from the request that botocore would send."""
     clients = Clients("http://127.0.0.1:1", "eu-central-1", "1")
-    sent: list[Request] = []
+    sent: list[HttpRequest] = []
 
     def keep(request: Any, **_: Any) -> None:
         target = request.url.removeprefix("http://127.0.0.1:1")
         headers = [(name, _text(value)) for name, value in request.headers.items()]
-        sent.append(Request(request.method, target, headers, _bytes(request.body)))
+        sent.append(HttpRequest(request.method, target, headers, _bytes(request.body)))
         raise _KeptError
 
     client = clients.admin(service)
     client.meta.events.register("before-send.*.*", keep)
     with pytest.raises(_KeptError):
         getattr(client, operation)(**arguments)
-    place = Place(
+    place = CallContext(
         "eu-central-1", "1", lambda name: f"arn:aws:secretsmanager:eu-central-1:1:secret:{name}-abc"
     )
     return {(ask.action, ask.resource) for ask in asks_of(parse_call(sent[0]), place)}

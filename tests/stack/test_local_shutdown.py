@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.local_fixtures import deploy_shop
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ PARENT = """
 import signal, sys, threading
 from pathlib import Path
 from local.aws.stack import LocalStack
-from local.waiting import until
+from local.wait import until
 signal.signal(signal.SIGINT, signal.default_int_handler)
 here = Path(sys.argv[1])
 with LocalStack.deploy(template=here / "t.yaml", stack_name="t", parameters={}, state_dir=here) as stack:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from local.aws.states.branch import Clock
+from local.aws.states.branch import StatesClock
 from local.aws.states.definition import DefinitionError, load_definition
 from local.aws.states.errors import StateError
-from local.aws.states.execution import Execution, MachineFacts
-from local.waiting import until
+from local.aws.states.execution import MachineExecution, MachineFacts
+from local.wait import until
 from tests.template import documents
 
 Call = Callable[[str, Any], Any]
@@ -27,26 +27,26 @@ def task(**more: Any) -> dict[str, Any]:
     return {"Type": "Task", "Resource": TASK, **({} if "Next" in more else {"End": True}), **more}
 
 
-class Started:
+class StartedExecution:
     """An execution, and every status that it went through."""
 
     def __init__(self, definition: dict[str, Any], data: Any, call: Call, factor: float) -> None:
         text = json.dumps(definition)
         facts = MachineFacts("arn:aws:states:r:1:stateMachine:m", "m", "role", load_definition(text), text)
         self.statuses: list[str] = []
-        self.execution = Execution(
+        self.execution = MachineExecution(
             "arn:aws:states:r:1:execution:m:e",
             "e",
             facts,
             json.dumps(data),
-            Clock(factor),
+            StatesClock(factor),
             call,
             lambda: 0.5,
             lambda execution: self.statuses.append(execution.status),
         )
         self.execution.start()
 
-    def end(self) -> Execution:
+    def end(self) -> MachineExecution:
         until(lambda: self.execution.status != "RUNNING", "the end of the execution")
         return self.execution
 
@@ -59,8 +59,8 @@ def begin(
     data: Any = None,
     call: Call = lambda _resource, arguments: arguments,
     factor: float = 0.01,
-) -> Started:
-    return Started(definition, {} if data is None else data, call, factor)
+) -> StartedExecution:
+    return StartedExecution(definition, {} if data is None else data, call, factor)
 
 
 def output(definition: dict[str, Any], data: Any = None, **more: Any) -> Any:

@@ -13,7 +13,7 @@ from local.aws.template.parameters import resolve_parameters
 from tests.stack.local_fixtures import deploy_shop
 
 
-class Known:
+class KnownReferences:
     """References for the evaluator."""
 
     def ref(self, name: str) -> Any:
@@ -54,7 +54,7 @@ class Known:
     ],
 )
 def test_intrinsic_functions_give_what_cloudformation_gives(node: Any, value: Any) -> None:
-    assert Evaluator(Known()).value(node) == value
+    assert Evaluator(KnownReferences()).value(node) == value
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_intrinsic_functions_give_what_cloudformation_gives(node: Any, value: An
 )
 def test_what_cannot_be_resolved_is_refused(node: Any) -> None:
     with pytest.raises(TemplateError):
-        Evaluator(Known()).value(node)
+        Evaluator(KnownReferences()).value(node)
 
 
 def resolve(spec: dict[str, Any], *given: str) -> Any:

@@ -11,12 +11,12 @@ from botocore.exceptions import ClientError
 
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.transactions import TableKeys, Transactions
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.settings import Settings, TransactionSettings
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import deploy_shop
 
-REQUEST = Request("POST", "/", [], b"")
+REQUEST = HttpRequest("POST", "/", [], b"")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unki
     assert unkind.conflicts - before == len(conflicts)
 
 
-class Meeting:
+class ConflictingTransactions:
     """Two transactions of which the second comes while the first is under way."""
 
     def __init__(self, ratio: float, seed: int = 1) -> None:
@@ -124,14 +124,14 @@ class Meeting:
         statuses: list[int] = []
         inner = _call(second_entry)
 
-        def proceed() -> Response:
+        def proceed() -> HttpResponse:
             thread = threading.Thread(
-                target=lambda: statuses.append(self.layer(inner, REQUEST, lambda: Response(200)).status)
+                target=lambda: statuses.append(self.layer(inner, REQUEST, lambda: HttpResponse(200)).status)
             )
             thread.start()
             thread.join(0.2)
             threads.append(thread)
-            return Response(200)
+            return HttpResponse(200)
 
         threads: list[threading.Thread] = []
         self.layer(_call(first_entry), REQUEST, proceed)
@@ -157,16 +157,16 @@ ELSEWHERE = {"Delete": {"TableName": "t", "Key": {"k": {"S": "b"}}}}
 def test_only_those_that_meet_are_cancelled_and_only_as_often_as_set(
     ratio: float, second: dict[str, Any], status: int
 ) -> None:
-    assert Meeting(ratio).second(PUT, second) == status
+    assert ConflictingTransactions(ratio).second(PUT, second) == status
 
 
 def test_a_transaction_that_reads_cancels_none_that_writes() -> None:
-    assert Meeting(1).second(GET, PUT) == 200
+    assert ConflictingTransactions(1).second(GET, PUT) == 200
 
 
 def test_a_seed_makes_the_conflicts_the_same_again() -> None:
     def statuses(seed: int) -> list[int]:
-        meeting = Meeting(0.5, seed)
+        meeting = ConflictingTransactions(0.5, seed)
         return [meeting.second(PUT, DELETE) for _ in range(4)]
 
     first = statuses(3)

@@ -51,7 +51,7 @@ LAST = "aws secretsmanager delete-secret "
 
 
 @dataclass(frozen=True)
-class Command:
+class DocumentedCommand:
     """``text`` as it stands in the page; a block has several."""
 
     page: str
@@ -67,15 +67,15 @@ class Command:
         return re.sub(r"\s+#.*$", "", self.text)
 
 
-def commands() -> list[Command]:
+def commands() -> list[DocumentedCommand]:
     """All of them, in the order in which they are read: README first."""
-    return [Command(path, text) for path in pages.pages() for text in _texts(pages.page(path))]
+    return [DocumentedCommand(path, text) for path in pages.pages() for text in _texts(pages.page(path))]
 
 
-def runnable() -> list[Command]:
+def runnable() -> list[DocumentedCommand]:
     """Those that the local stack runs, in an order in which they can follow each other."""
     found = [each for each in commands() if each.bare not in NOT_RUN and not each.text.startswith(MAKE)]
-    return sorted(found, key=Command.is_last)
+    return sorted(found, key=DocumentedCommand.is_last)
 
 
 def files() -> dict[str, str]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.workflow.open import Opened, PlannedStep
-from local.aws.states.branch import Clock
+from local.aws.states.branch import StatesClock
 from local.aws.states.errors import StateError
-from local.aws.states.execution import Execution, MachineFacts
+from local.aws.states.execution import MachineExecution, MachineFacts
 from tests.template import documents
 
 SECONDS = 20.0
@@ -25,7 +25,7 @@ Answers = Mapping[str, Answer]
 """What each task answers, given its arguments and how often it was called before for that step."""
 
 
-class Hurried(Clock):
+class SkippingClock(StatesClock):
     """Skips every wait. ``skipped``: the seconds of all skipped waits, by which ``now`` is ahead."""
 
     skipped = 0.0
@@ -47,16 +47,16 @@ class MachineRun:
     answers: Answers
     calls: list[tuple[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    clock: Hurried = field(default_factory=Hurried)
+    clock: SkippingClock = field(default_factory=SkippingClock)
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, document: object) -> Execution:
+    def run(self, document: object) -> MachineExecution:
         definition = documents.substituted(documents.machine())
         for _, state in documents.states(definition):
             if state["Type"] == "Task":
                 state["TimeoutSeconds"] = WEEK + 1
         facts = MachineFacts("arn:machine", "refresh", "arn:role", definition, json.dumps(definition))
-        execution = Execution(
+        execution = MachineExecution(
             arn="arn:execution",
             name="by-hand",
             machine=facts,
@@ -77,7 +77,7 @@ class MachineRun:
         self.times.append(self.clock.now())
         return self.answers[task](arguments, known)
 
-    def _changed(self, execution: Execution) -> None:
+    def _changed(self, execution: MachineExecution) -> None:
         if execution.status != "RUNNING":
             self.ended.set()
 
@@ -113,7 +113,7 @@ def fails(name: str, sentence: str) -> Callable[..., Any]:
     return answer
 
 
-def entered(execution: Execution) -> list[str]:
+def entered(execution: MachineExecution) -> list[str]:
     """The states in the order in which they were entered, each as often as it was."""
     events = execution.history.events()
     return [

@@ -29,7 +29,7 @@ PARTS: dict[str, set[str]] = {
         "webhooks", "celonis",
     },
     "aws": {
-        "aws", "errors", "timing", "names", "observability", "http_session", "celonis", "pipelines",
+        "aws", "errors", "timing", "names", "observability", "http_session", "celonis", "pipelines", "runs",
         "workflow", "webhooks",
     },
 }  # fmt: skip

@@ -24,16 +24,16 @@ from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.steps.step import StepContext
 from celonis_refresh.steps.tasks import Tasks
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.service import JOB, RUN, ServiceHarness, job_definition
-from tests.unit.celonis.exchange import API_KEY, FakeCelonis, Reply, json_reply, session_to
+from tests.unit.celonis.exchange import API_KEY, ScriptedCelonis, ScriptedResponse, json_reply, session_to
 
 
 def test_a_connection_that_was_changed_is_used_after_five_minutes_at_the_latest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stored = Connection("moves", "https://old.eu-1.celonis.cloud", API_KEY)
-    clock, celonis = Clock(), FakeCelonis(*[json_reply({"id": "j", "status": None})] * 3)
+    clock, celonis = FakeClock(), ScriptedCelonis(*[json_reply({"id": "j", "status": None})] * 3)
     kept = TtlCache(lambda _: stored, wiring.CONNECTION_SECONDS, clock)
     monkeypatch.setattr(wiring, "connections", lambda: kept)
     monkeypatch.setattr(wiring, "table", lambda: None)
@@ -57,7 +57,7 @@ def test_page_addresses_of_another_team_than_the_connection_name_both_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stored = Connection("emea", "https://emea.eu-1.celonis.cloud", API_KEY)
-    monkeypatch.setattr(wiring, "connections", lambda: TtlCache(lambda _: stored, 300, Clock()))
+    monkeypatch.setattr(wiring, "connections", lambda: TtlCache(lambda _: stored, 300, FakeClock()))
     jobs = [{"job": PAGE.format(host="Apac.eu-1.celonis.cloud")}]
     with pytest.raises(InvalidDefinition) as caught:
         wiring.client_for(job_definition(connection="emea", data_pool="pool-1", jobs=jobs))
@@ -113,7 +113,7 @@ def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
 
 
 @dataclass
-class Vault:
+class FakeConnectionSecrets:
     """Gives the connection of a bench while its secret can be used. ``error``: why it cannot be."""
 
     bench: ServiceHarness
@@ -126,12 +126,12 @@ class Vault:
 
 
 @pytest.fixture
-def vault(monkeypatch: pytest.MonkeyPatch) -> Vault:
+def vault(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
     """One run with one job, over the parts as the functions put them together."""
     bench = ServiceHarness()
     bench.job().before(6000.0)
     bench.open(job_definition())
-    vault = Vault(bench)
+    vault = FakeConnectionSecrets(bench)
     monkeypatch.setattr(wiring, "client_for", vault.client_for)
     bench.tasks = Tasks(StepContext(bench.records, bench.leases, wiring.target_for, bench.clock))
     return vault
@@ -146,7 +146,7 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
 def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
-    vault: Vault, error: RefreshError
+    vault: FakeConnectionSecrets, error: RefreshError
 ) -> None:
     bench = vault.bench
     bench.start("job-0")
@@ -159,7 +159,7 @@ def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
     assert len(bench.celonis.jobs[JOB].mine) == 1
 
 
-def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: Vault) -> None:
+def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: FakeConnectionSecrets) -> None:
     bench = vault.bench
     bench.celonis.jobs[JOB].before(1.0, seconds=60.0)
     assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
@@ -170,7 +170,9 @@ def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: Vault
     assert bench.go("job-0") == "SUCCEEDED"
 
 
-def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_reason(vault: Vault) -> None:
+def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_reason(
+    vault: FakeConnectionSecrets,
+) -> None:
     bench = vault.bench
     bench.start("job-0")
     vault.error = UNUSABLE[0]
@@ -180,7 +182,7 @@ def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_rea
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
 def test_a_secret_that_cannot_be_used_at_the_beginning_fails_the_run_and_says_why(
-    vault: Vault, error: RefreshError
+    vault: FakeConnectionSecrets, error: RefreshError
 ) -> None:
     vault.error = error
     with pytest.raises(type(error)) as caught:
@@ -199,8 +201,8 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
             raise UNUSABLE[0]
         return stored.pop()
 
-    celonis = FakeCelonis(Reply(401), Reply(401))
-    kept = TtlCache(read, wiring.CONNECTION_SECONDS, Clock())
+    celonis = ScriptedCelonis(ScriptedResponse(401), ScriptedResponse(401))
+    kept = TtlCache(read, wiring.CONNECTION_SECONDS, FakeClock())
     monkeypatch.setattr(wiring, "connections", lambda: kept)
     monkeypatch.setattr(wiring, "table", lambda: None)
     monkeypatch.setattr(wiring, "SharedRateLimiter", lambda *_: NoRateLimit())
@@ -211,7 +213,7 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
     assert not caught.value.may_have_started
 
 
-def stop(vault: Vault, usable_after: float) -> list[str]:
+def stop(vault: FakeConnectionSecrets, usable_after: float) -> list[str]:
     """What a stopped run says of its job, whose secret can be used again so many seconds later."""
     bench = vault.bench
     bench.start("job-0")
@@ -227,12 +229,14 @@ def stop(vault: Vault, usable_after: float) -> list[str]:
     return stopping.stop(bench.records.get(RUN), bench.deadline(297.0)).sentences
 
 
-def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: Vault) -> None:
+def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: FakeConnectionSecrets) -> None:
     vault.bench.celonis.jobs[JOB].seconds = 1000.0
     assert stop(vault, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
 
 
-def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(vault: Vault) -> None:
+def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(
+    vault: FakeConnectionSecrets,
+) -> None:
     began = vault.bench.clock.now
     (sentence,) = stop(vault, 1e9)
     assert "could not be looked at: Celonis cannot be called: The secret" in sentence

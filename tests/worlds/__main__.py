@@ -17,8 +17,8 @@ from math import ceil
 from tests.fakes.processes import in_processes
 from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import play
+from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, features, findings
 from tests.worlds.timeline import shrink, timeline
-from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, features, findings
 
 CHUNK = 500
 SHOWN = 3
@@ -26,7 +26,7 @@ GROUPS = 20
 
 
 @dataclass
-class Tally:
+class WorldCounts:
     """What was counted. ``seeds``: the first worlds of each kind of finding."""
 
     played: int = 0
@@ -36,7 +36,7 @@ class Tally:
     groups: Counter[str] = field(default_factory=Counter)
     seeds: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: WorldCounts) -> None:
         self.played += other.played
         for name in ("left", "outcomes", "kinds", "groups"):
             getattr(self, name).update(getattr(other, name))
@@ -48,9 +48,9 @@ class Tally:
         return sum(self.kinds[kind] for kind in FAILING)
 
 
-def tally(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> Tally:
+def tally(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> WorldCounts:
     """Plays a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
-    found = Tally()
+    found = WorldCounts()
     for seed in range(first, first + count):
         world = random_world(seed, outside=outside, family=family)
         played = play(world)
@@ -72,7 +72,7 @@ def tally(first: int, count: int, *, outside: bool = False, family: Family = "in
     return found
 
 
-def _chunk(task: tuple[int, int, bool, Family]) -> Tally:
+def _chunk(task: tuple[int, int, bool, Family]) -> WorldCounts:
     first, count, outside, family = task
     return tally(first, count, outside=outside, family=family)
 
@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
     if chosen.show is not None:
         print(timeline(random_world(chosen.show, outside=chosen.outside, family=families[0])))
         return 0
-    each, whole = ceil(chosen.worlds / len(families)), Tally()
+    each, whole = ceil(chosen.worlds / len(families)), WorldCounts()
     for family in families:
         whole.add(_play(family, chosen, each))
     if len(families) > 1:
@@ -103,12 +103,12 @@ def main(arguments: list[str]) -> int:
     return 1 if whole.failed and not chosen.outside else 0
 
 
-def _play(family: Family, chosen: argparse.Namespace, worlds: int) -> Tally:
+def _play(family: Family, chosen: argparse.Namespace, worlds: int) -> WorldCounts:
     """Plays and reports so many worlds of one family."""
     started = time.monotonic()
     end = chosen.seed + worlds
     tasks = [(at, min(CHUNK, end - at), chosen.outside, family) for at in range(chosen.seed, end, CHUNK)]
-    total = Tally()
+    total = WorldCounts()
     for found in in_processes(_chunk, tasks, chosen.processes):
         total.add(found)
     print(f"--- {family} ---")
@@ -118,7 +118,7 @@ def _play(family: Family, chosen: argparse.Namespace, worlds: int) -> Tally:
     return total
 
 
-def _report(total: Tally, seconds: float, processes: int) -> None:
+def _report(total: WorldCounts, seconds: float, processes: int) -> None:
     rate = total.played / seconds / processes
     print(f"{total.played} worlds in {seconds:.1f} s: {rate:.0f} a second and core")
     print("assumptions left: " + ", ".join(f"{name} {count}" for name, count in total.left.most_common()))
@@ -130,7 +130,7 @@ def _report(total: Tally, seconds: float, processes: int) -> None:
         print(f"   {count:8}  {group}")
 
 
-def _show(total: Tally, family: Family, kinds: tuple[str, ...]) -> None:
+def _show(total: WorldCounts, family: Family, kinds: tuple[str, ...]) -> None:
     for kind in kinds:
         for seed in total.seeds.get(kind, [])[:SHOWN]:
             print(f"\n=== {kind}: {MEANINGS[kind]} (seed {seed}), shrunk ===")

@@ -17,13 +17,13 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.workflow.open import Execution, RunOpener
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.service import Crashed, Crashes, ServiceHarness
 from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
-from tests.worlds.fake_celonis import FakeCelonis, Session
-from tests.worlds.players import Player, RunResult, Service, definition_of, steps_of
+from tests.worlds.fake_celonis import ClientSession, WorldCelonis
+from tests.worlds.run_driver import RunDriver, RunResult, StepRunner, definition_of, steps_of
 from tests.worlds.world import Moment, World
 
 RESENT_SECONDS = 30.0
@@ -35,7 +35,7 @@ STUCK_SHARE, STUCK_SECONDS = 0.03, 5.0
 """How many calls to the table, or to the state machine, take longer than no time, and how long at most."""
 
 
-class SharedClock(Clock):
+class SharedClock(FakeClock):
     """A clock whose sleepers let the others go on."""
 
     turns: Interleaving | None = None
@@ -48,7 +48,7 @@ class SharedClock(Clock):
 
 
 @dataclass
-class HandedOver(FakeExecutions):
+class WorldExecutions(FakeExecutions):
     """The state machine's executions. ``begin`` starts one; ``fails``: whether it cannot be reached now.
 
     ``handed``: called when the answer of a start is in the input of an execution.
@@ -74,34 +74,36 @@ class HandedOver(FakeExecutions):
 
 
 @dataclass
-class WorldEntrance(WebhookHarness):
+class WorldWebhooks(WebhookHarness):
     """Takes the webhooks of a world."""
 
-    executions: FakeExecutions = field(default_factory=HandedOver)
+    executions: FakeExecutions = field(default_factory=WorldExecutions)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.opening = RunOpener(self.bench.tasks.context, self.accepting, self.tables, self.bench.clock)
 
 
-class Concurrent:
+class ConcurrentRuns:
     """All runs of one world, over one table."""
 
-    def __init__(self, world: World, bench: ServiceHarness, celonis: FakeCelonis, service: Service) -> None:
+    def __init__(
+        self, world: World, bench: ServiceHarness, celonis: WorldCelonis, service: StepRunner
+    ) -> None:
         self.world, self.bench, self.celonis = world, bench, celonis
         assert isinstance(bench.clock, SharedClock)
         self.random = Random(world.seed + 2)  # noqa: S311
         self.turns = bench.clock.turns = Interleaving(bench.clock, Random(world.seed + 3))  # noqa: S311
-        self.sessions: dict[Worker, Session] = {}
+        self.sessions: dict[Worker, ClientSession] = {}
         celonis.at_work, celonis.wait_until = self._session, self._wait_until
         definitions = {
             f"pipeline-{number}": definition_of(world, run) for number, run in enumerate(world.runs)
         }
-        executions = HandedOver(hook=self._call, fails=self._fails, handed=self._handed)
+        executions = WorldExecutions(hook=self._call, fails=self._fails, handed=self._handed)
         executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
-        self.entrance = WorldEntrance(bench, definitions, executions)
+        self.entrance = WorldWebhooks(bench, definitions, executions)
         self.players = [
-            ConcurrentPlayer(self, world, bench, celonis, number, service)
+            ConcurrentRunDriver(self, world, bench, celonis, number, service)
             for number in range(len(world.runs))
         ]
         bench.dynamodb.before = lambda operation, request: self._call(operation, "before")
@@ -124,7 +126,7 @@ class Concurrent:
         worker = self.turns.spawn(whole, f"run-{run}", at)
         self.sessions[worker] = self.celonis.session_of(run)
 
-    def _session(self) -> Session | None:
+    def _session(self) -> ClientSession | None:
         return None if self.turns.current is None else self.sessions[self.turns.current]
 
     def _wait_until(self, until: float) -> None:
@@ -133,7 +135,7 @@ class Concurrent:
         else:
             self.turns.sleep(until - self.bench.clock.now)
 
-    def _player(self, run_id: str) -> ConcurrentPlayer:
+    def _player(self, run_id: str) -> ConcurrentRunDriver:
         return self.players[int(run_id.removeprefix("pipeline-").split("-")[0])]
 
     def _call(self, name: str, when: str) -> None:
@@ -161,17 +163,17 @@ class Concurrent:
         self.celonis.session.posts.clear()
 
 
-class ConcurrentPlayer(Player):
+class ConcurrentRunDriver(RunDriver):
     """One run beside others."""
 
     def __init__(
         self,
-        whole: Concurrent,
+        whole: ConcurrentRuns,
         world: World,
         bench: ServiceHarness,
-        celonis: FakeCelonis,
+        celonis: WorldCelonis,
         number: int,
-        service: Service,
+        service: StepRunner,
     ) -> None:
         super().__init__(world, bench, celonis, number, service)
         self.whole = whole
@@ -285,7 +287,7 @@ class ConcurrentPlayer(Player):
 
 
 def play_concurrently(
-    world: World, bench: ServiceHarness, celonis: FakeCelonis, service: Service
+    world: World, bench: ServiceHarness, celonis: WorldCelonis, service: StepRunner
 ) -> list[RunResult]:
     """The results of all runs of a world whose functions are at work at the same time."""
-    return Concurrent(world, bench, celonis, service).play()
+    return ConcurrentRuns(world, bench, celonis, service).play()

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from tests.fakes.processes import in_processes
-from tests.worlds.grid import PARTS, Part
+from tests.worlds.grid import PARTS, GridPart
 from tests.worlds.harness import play, real_service
-from tests.worlds.players import MakeService
+from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, findings
+from tests.worlds.run_driver import MakeService
 from tests.worlds.timeline import timeline
-from tests.worlds.verdicts import FAILING, MEANINGS, broken_assumptions, findings
 from tests.worlds.world import World
 
 ENDS = tuple(accumulate(part.size for part in PARTS))
@@ -35,7 +35,7 @@ def span(name: str | None = None) -> range:
     return range(ENDS[place] - PARTS[place].size, ENDS[place])
 
 
-def part_of(number: int) -> Part:
+def part_of(number: int) -> GridPart:
     return PARTS[bisect_right(ENDS, number)]
 
 
@@ -49,14 +49,14 @@ def world(number: int) -> World:
 
 
 @dataclass
-class Counts:
+class PartCounts:
     """What the worlds of a part did. ``numbers``: those with each kind of finding, within the assumptions."""
 
     worlds: int = 0
     within: int = 0
     numbers: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, other: Counts) -> None:
+    def add(self, other: PartCounts) -> None:
         self.worlds += other.worlds
         self.within += other.within
         for kind, numbers in other.numbers.items():
@@ -66,12 +66,12 @@ class Counts:
         return len(self.numbers.get(kind, ()))
 
 
-def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, Counts]:
+def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, PartCounts]:
     """Plays these worlds; the counts by the name of the part."""
-    found: dict[str, Counts] = {}
+    found: dict[str, PartCounts] = {}
     for number in numbers:
         played = play(world(number), None, make)
-        part = found.setdefault(part_of(number).name, Counts())
+        part = found.setdefault(part_of(number).name, PartCounts())
         part.worlds += 1
         if broken_assumptions(played):
             continue
@@ -103,15 +103,15 @@ def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
     return _show(total, write)
 
 
-def _report(found: Iterable[dict[str, Counts]], write: Callable[[str], object]) -> Counts:
+def _report(found: Iterable[dict[str, PartCounts]], write: Callable[[str], object]) -> PartCounts:
     """Writes a line for each part as soon as its last world was played, and one for all."""
-    total, totals = Counts(), dict[str, Counts]()
+    total, totals = PartCounts(), dict[str, PartCounts]()
     write(f"{'':24}{'worlds':>8}{'within':>8}" + "".join(f"{kind:>7}" for kind in MEANINGS))
     for chunk in found:
         for name, one in chunk.items():
             if name not in totals and totals:
                 write(_line(*totals.popitem()))
-            totals.setdefault(name, Counts()).add(one)
+            totals.setdefault(name, PartCounts()).add(one)
             total.add(one)
     write(_line(*totals.popitem()))
     write(_line("all", total))
@@ -120,12 +120,12 @@ def _report(found: Iterable[dict[str, Counts]], write: Callable[[str], object]) 
     return total
 
 
-def _line(name: str, found: Counts) -> str:
+def _line(name: str, found: PartCounts) -> str:
     kinds = "".join(f"{found.count(kind):7}" for kind in MEANINGS)
     return f"{name:24}{found.worlds:8}{found.within:8}{kinds}"
 
 
-def _show(total: Counts, write: Callable[[str], object]) -> int:
+def _show(total: PartCounts, write: Callable[[str], object]) -> int:
     """Writes the first violation of each kind; 1 if there is one."""
     status = 0
     for kind in FAILING:

@@ -19,9 +19,9 @@ from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import Answer, Timeouts
-from tests.fakes.clock import Clock
-from tests.worlds.truth import LOAD_WORDS, Execution, Truth
-from tests.worlds.world import LOST, Action, Odd, Past, Target, World
+from tests.fakes.clock import FakeClock
+from tests.worlds.truth import LOAD_WORDS, GroundTruth, TrueExecution
+from tests.worlds.world import LOST, OddResponse, OtherUserAction, PastExecution, Target, World
 
 READ_SECONDS = Timeouts().read
 """After so many seconds the client gives up waiting for an answer."""
@@ -52,7 +52,7 @@ def _quiet(name: str, when: str) -> None:
 
 
 @dataclass(eq=False)
-class Session:
+class ClientSession:
     """One of our functions at work for a run: its client, and what the answers to its task have shown it.
 
     ``posts``: the starts that the task sent; ``marks``: what it was shown, and when; ``asked``: when it
@@ -64,11 +64,11 @@ class Session:
     served: float = 0.0
     answered_oddly: bool = False
     asked: float | None = None
-    marks: list[tuple[Execution, str, float]] = field(default_factory=list)
-    posts: list[Post] = field(default_factory=list)
+    marks: list[tuple[TrueExecution, str, float]] = field(default_factory=list)
+    posts: list[SentPost] = field(default_factory=list)
 
 
-class FakeCelonis:
+class WorldCelonis:
     """The target of one world, or both. ``session.client`` is the real client over it.
 
     ``hook`` sees every call before it leaves and after it took effect, and may raise. ``note`` is called with
@@ -76,37 +76,37 @@ class FakeCelonis:
     ``wait_until``: lets time pass. The rest is the ground truth that verdicts are made from.
     """
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World, clock: FakeClock) -> None:
         self.world, self.clock = world, clock
         self.random = Random(world.seed)  # noqa: S311
         both = world.target == "both"
         names: dict[Target, str] = {"job": "exec", "load": "load" if both else "exec"}
-        self.truths = {target: Truth(world.cancel_seconds, name=name) for target, name in names.items()}
+        self.truths = {target: GroundTruth(world.cancel_seconds, name=name) for target, name in names.items()}
         self.hook: Hook = _quiet
         self.note: Note | None = None
         self.t0 = clock.now
         self._session = self.session_of(0)
-        self.at_work: Callable[[], Session | None] = lambda: None
+        self.at_work: Callable[[], ClientSession | None] = lambda: None
         self.wait_until: Callable[[float], None] = self._set_clock
         self.run_began: dict[int, float] = {}
         self.calls: dict[int, list[float]] = {number: [] for number in range(len(world.runs))}
         self.observed: dict[int, list[tuple[float, float]]] = {number: [] for number in self.calls}
-        self.posts: list[Post] = []
-        self.cancels: list[Cancel] = []
-        self.other_cancels: list[tuple[float, Execution | None]] = []
+        self.posts: list[SentPost] = []
+        self.cancels: list[PostedCancel] = []
+        self.other_cancels: list[tuple[float, TrueExecution | None]] = []
         self.polls: Counter[int] = Counter()
         self._advanced = self.t0
         self._last_odd = -ODD_GAP
         self.gets = 0
         self._odd = list(world.odd)
         self._pending = list(world.others)
-        self._loading: list[Execution] = []
+        self._loading: list[TrueExecution] = []
         self._shown: dict[tuple[Target, int], float] = {}
         self._begin_past()
 
     def _begin_past(self) -> None:
         world = self.world
-        began: list[tuple[float, Past]] = []
+        began: list[tuple[float, PastExecution]] = []
         for past in sorted(world.past, key=lambda one: -one.ago):
             at = self.t0 - past.ago
             if self.truth.running(at) is None:
@@ -118,32 +118,32 @@ class FakeCelonis:
             if self.loads.running(at) is None:
                 self.loads.begin(OTHER_USER, at, past.seconds, past.result)
 
-    def _past_load(self, execution: Execution) -> list[tuple[float, Past]]:
+    def _past_load(self, execution: TrueExecution) -> list[tuple[float, PastExecution]]:
         """The load that another user's execution has started by now; one that is to come is noted."""
         inner, at = self.world.inner, self._loads_at(execution)
         if at > self.t0:
             self._loading.append(execution)
             return []
-        return [(at, Past(0.0, inner.seconds, inner.result))]
+        return [(at, PastExecution(0.0, inner.seconds, inner.result))]
 
     @property
-    def truth(self) -> Truth:
+    def truth(self) -> GroundTruth:
         """The target of the world: its job, or the model where it has no job."""
         return self.truths["load" if self.world.target == "load" else "job"]
 
     @property
-    def loads(self) -> Truth:
+    def loads(self) -> GroundTruth:
         """The model."""
         return self.truths["load"]
 
-    def session_of(self, run: int) -> Session:
+    def session_of(self, run: int) -> ClientSession:
         """A session for a function that begins to work for our run ``run``, with a client of its own."""
         client = CelonisClient(CONNECTION, clock=self.clock, monotonic=self.clock)
         client._transport = self  # type: ignore[assignment]
-        return Session(run, client, self.clock.now)
+        return ClientSession(run, client, self.clock.now)
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ClientSession:
         return self.at_work() or self._session
 
     @property
@@ -184,7 +184,7 @@ class FakeCelonis:
         session.answered_oddly = False
         session.asked = None
 
-    def is_seen(self, execution: Execution, what: str = "seen") -> bool:
+    def is_seen(self, execution: TrueExecution, what: str = "seen") -> bool:
         """Whether a recorded answer, or one to the current task, showed anything of it, or ``what`` of it."""
         marks = (name for marked, name, _ in self.session.marks if marked is execution)
         return getattr(execution, what) < inf or what in marks
@@ -269,7 +269,7 @@ class FakeCelonis:
             self._advanced = at
         self._advanced = now
 
-    def _loads_at(self, execution: Execution) -> float:
+    def _loads_at(self, execution: TrueExecution) -> float:
         """When an execution of the job starts its load; never once it was cancelled."""
         if execution.result == "CANCEL" and execution.cancelled < inf:
             length = execution.seconds * self.world.inner.share
@@ -277,7 +277,7 @@ class FakeCelonis:
             return at if at < execution.cancelled else inf
         return execution.started + execution.seconds * self.world.inner.share
 
-    def _load_of(self, execution: Execution, at: float) -> None:
+    def _load_of(self, execution: TrueExecution, at: float) -> None:
         """The load that an execution of the job starts by itself."""
         inner, owner = self.world.inner, execution.owner
         running = self.loads.running(at)
@@ -288,17 +288,17 @@ class FakeCelonis:
         made = self.loads.begin(owner, at, inner.seconds, result, sent=execution.sent)
         self._tell(execution.id, f"starts {made.id} at {self._at(at)}: {result} at {self._at(made.ended)}")
 
-    def _begun(self, execution: Execution) -> Execution:
+    def _begun(self, execution: TrueExecution) -> TrueExecution:
         """An execution of the world's target that has just begun, and that may load the model."""
         if self.world.target == "both" and (execution.owner != OTHER_USER or self.world.inner.others):
             self._loading.append(execution)
         return execution
 
-    def _due(self, action: Action) -> float:
+    def _due(self, action: OtherUserAction) -> float:
         moment = self._moment(action)
         return inf if moment is None else moment + action.delay
 
-    def _moment(self, action: Action) -> float | None:
+    def _moment(self, action: OtherUserAction) -> float | None:
         run = action.run
         if action.anchor == "run":
             return self.run_began.get(run)
@@ -315,10 +315,10 @@ class FakeCelonis:
             return None
         return ours.began if action.anchor == "began" else ours.ended
 
-    def _target_of(self, action: Action) -> Target:
+    def _target_of(self, action: OtherUserAction) -> Target:
         return "load" if action.at_model or self.world.target == "load" else "job"
 
-    def _act(self, action: Action, at: float) -> None:
+    def _act(self, action: OtherUserAction, at: float) -> None:
         """At its moment, in order with everything else."""
         target = self._target_of(action)
         truth = self.truths[target]
@@ -353,7 +353,7 @@ class FakeCelonis:
         ours = world.runs[self.run]
         number = sum(post.run == self.run for post in self.posts)
         fault = ours.faults[number] if number < len(ours.faults) else "none"
-        post = Post(self.run, sent, fault, "job" if call.path.endswith("/execute") else "load")
+        post = SentPost(self.run, sent, fault, "job" if call.path.endswith("/execute") else "load")
         self.posts.append(post)
         self.session.posts.append(post)
         self.session.served = sent
@@ -393,7 +393,7 @@ class FakeCelonis:
             return round(value / 1000 - self.world.clock_offset - self.t0, 1)
         return value
 
-    def _take(self, call: Call, post: Post) -> tuple[int, bytes]:
+    def _take(self, call: Call, post: SentPost) -> tuple[int, bytes]:
         """Celonis acts on a start, or not."""
         fault = post.fault
         if fault == "429":
@@ -416,7 +416,7 @@ class FakeCelonis:
             return self.world.busy_status, encode({**ENVELOPE, "status": self.world.busy_status})
         return self._reply(post, before, echo)
 
-    def _take_effect(self, post: Post, running: Execution | None) -> None:
+    def _take_effect(self, post: SentPost, running: TrueExecution | None) -> None:
         now, world = self.clock.now, self.world
         post.arrived = now
         ours = world.runs[self.run]
@@ -434,7 +434,7 @@ class FakeCelonis:
         post.execution = made
         self._tell("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
 
-    def _is_known_to_run(self, execution: Execution, sent: float) -> bool:
+    def _is_known_to_run(self, execution: TrueExecution, sent: float) -> bool:
         """Whether that it runs was recorded before ``sent``, or shown to the current task."""
         marks = (what for marked, what, _ in self.session.marks if marked is execution)
         return execution.active_noted <= sent or "active_seen" in marks
@@ -454,7 +454,7 @@ class FakeCelonis:
             for one in truth.executions
         )
 
-    def _reply(self, post: Post, before: Execution | None, echo: dict[str, Any]) -> tuple[int, bytes]:
+    def _reply(self, post: SentPost, before: TrueExecution | None, echo: dict[str, Any]) -> tuple[int, bytes]:
         reply, made = self.world.reply, post.execution
         if reply == "none":
             return 204, b""
@@ -472,7 +472,7 @@ class FakeCelonis:
         self.session.served = self.clock.now
         running = self.truths["job"].running(self.clock.now)
         knew = running is not None and all(self.is_seen(running, what) for what in ("id_seen", "run_seen"))
-        self.cancels.append(Cancel(self.run, sent, self.clock.now, running, knew))
+        self.cancels.append(PostedCancel(self.run, sent, self.clock.now, running, knew))
         self.truths["job"].cancel(self.clock.now)
         self.hook(call.path, "after")
         self._tell("our cancel", f"cancels {running.id if running else 'nothing'}")
@@ -496,7 +496,7 @@ class FakeCelonis:
                 return self._make_odd(odd.kind, call)
         return None
 
-    def _counts(self, odd: Odd, call: Call) -> bool:
+    def _counts(self, odd: OddResponse, call: Call) -> bool:
         if odd.run != self.run or (odd.endpoint == "list" and not call.path.endswith("/executions")):
             return False
         if odd.since == "run":
@@ -550,7 +550,7 @@ class FakeCelonis:
         drawn = [_draw(random, ages.limit) for _ in range(count if ages.kind == "fields" else 1)]
         return drawn if len(drawn) == count else drawn * count
 
-    def _mark(self, execution: Execution, what: str) -> None:
+    def _mark(self, execution: TrueExecution, what: str) -> None:
         now = self.clock.now + self.world.down
         marks = self.session.marks
         marks.append((execution, "seen", now))
@@ -561,7 +561,7 @@ class FakeCelonis:
             target: Target = "load" if execution in self.loads.executions else "job"
             self._shown.setdefault((target, execution.owner), now)
 
-    def _mark_status(self, execution: Execution, at: float) -> None:
+    def _mark_status(self, execution: TrueExecution, at: float) -> None:
         self._mark(execution, "end_seen" if at >= execution.ended else "seen")
         if at >= execution.started:
             self._mark(execution, "run_seen")
@@ -596,7 +596,7 @@ class FakeCelonis:
             "latestExecutionItemId": _latest_id(latest, shows.latest),
         }
 
-    def _current(self, at: float) -> Execution | None:
+    def _current(self, at: float) -> TrueExecution | None:
         shows = self.world.shows
         if shows.current == "never":
             return None
@@ -621,7 +621,7 @@ class FakeCelonis:
         entries = [self._entry(one, at) for one in listed]
         return 200, entries if shows.list_bare else {"executionItems": entries}
 
-    def _listed(self, at: float) -> list[Execution]:
+    def _listed(self, at: float) -> list[TrueExecution]:
         """What the list of executions contains, in its order."""
         shows = self.world.shows
         listed = [one for one in self.truths["job"].executions if one.began <= at]
@@ -638,7 +638,7 @@ class FakeCelonis:
             listed.reverse()
         return listed
 
-    def _entry(self, execution: Execution, at: float) -> dict[str, Any]:
+    def _entry(self, execution: TrueExecution, at: float) -> dict[str, Any]:
         shows = self.world.shows
         entry: dict[str, Any] = {"executionId": execution.id, "jobId": "job-a", "mode": "FULL"}
         if shows.list_status:
@@ -680,7 +680,7 @@ class FakeCelonis:
             row["endDate"] = self._date(load.ended, row_at)
         return 200, row
 
-    def _row_status(self, load: Execution, row_at: float, status_at: float) -> str:
+    def _row_status(self, load: TrueExecution, row_at: float, status_at: float) -> str:
         """The status beside ``load``: possibly of the load before, until ``load`` was shown as running."""
         if load.seen_running:
             status_at = max(status_at, load.began if self.world.shows.load_queued else load.started)
@@ -691,12 +691,12 @@ class FakeCelonis:
         load.seen_running = load.seen_running or status_at < stated.ended
         return self._load_status(stated, status_at)
 
-    def _row(self, at: float) -> Execution | None:
+    def _row(self, at: float) -> TrueExecution | None:
         if not self.world.shows.load_running:
             return self.loads.latest(at, "end", while_queued=False)
         return self.loads.latest(at, "start", while_queued=self.world.shows.load_queued)
 
-    def _load_status(self, load: Execution, at: float) -> str:
+    def _load_status(self, load: TrueExecution, at: float) -> str:
         if at < load.ended:
             if load.cancelled <= at:
                 return "CANCELLING"
@@ -710,7 +710,7 @@ class FakeCelonis:
         return LOAD_WORDS.get(status, status) if self.world.target == "load" else status
 
 
-class Post:
+class SentPost:
     """One start that we sent. ``is_lost``: its answer never came or says nothing."""
 
     __slots__ = (
@@ -731,21 +731,23 @@ class Post:
     def __init__(self, run: int, sent: float, fault: str, target: Target) -> None:
         self.run, self.sent, self.fault, self.target = run, sent, fault, target
         self.answered = self.arrived = inf
-        self.execution: Execution | None = None
-        self.found: Execution | None = None
+        self.execution: TrueExecution | None = None
+        self.found: TrueExecution | None = None
         self.found_unseen = self.found_unseen_load = self.refused = self.is_lost = False
 
 
-class Cancel:
+class PostedCancel:
     """One cancel that we sent, and what ran when it arrived. ``knew``: an answer had shown that to us."""
 
     __slots__ = ("arrived", "found", "knew", "run", "sent")
 
-    def __init__(self, run: int, sent: float, arrived: float, found: Execution | None, knew: bool) -> None:
+    def __init__(
+        self, run: int, sent: float, arrived: float, found: TrueExecution | None, knew: bool
+    ) -> None:
         self.run, self.sent, self.arrived, self.found, self.knew = run, sent, arrived, found, knew
 
 
-def _latest_id(execution: Execution | None, space: str) -> str | None:
+def _latest_id(execution: TrueExecution | None, space: str) -> str | None:
     if execution is None or space == "none":
         return None
     return execution.item if space == "own" else execution.id
@@ -759,8 +761,8 @@ def _draw(random: Random, limit: float) -> float:
     return limit if kind > 0.7 else random.random() * limit
 
 
-def _fewer(odd: Odd) -> Odd:
-    return Odd(odd.kind, odd.number - 1, odd.since, odd.run, odd.endpoint)
+def _fewer(odd: OddResponse) -> OddResponse:
+    return OddResponse(odd.kind, odd.number - 1, odd.since, odd.run, odd.endpoint)
 
 
 def _name(call: Call) -> str:

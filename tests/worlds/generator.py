@@ -12,17 +12,17 @@ from typing import Any, Literal, TypeVar, get_args
 
 from tests.worlds.world import (
     LOST,
-    Action,
-    Ages,
     Anchor,
     Fault,
-    Inner,
+    InnerLoads,
     Moment,
-    Odd,
     OddKind,
+    OddResponse,
+    OtherUserAction,
     OurRun,
-    Past,
-    Shows,
+    PastExecution,
+    ResponseFields,
+    Staleness,
     World,
 )
 
@@ -40,12 +40,12 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 def random_world(seed: int, *, outside: bool = False, family: Family = "in-turn") -> World:
     """The world of this seed; ``outside``: one that may leave assumptions 3 to 6."""
-    sampler = _Sampler(seed, outside=outside)
+    sampler = _WorldSampler(seed, outside=outside)
     makers = {"overlap": sampler.overlap, "webhook": sampler.webhook, "inner": sampler.inner}
     return makers[family]() if family in makers else sampler.world()
 
 
-class _Sampler:
+class _WorldSampler:
     """Draws one world, part by part."""
 
     def __init__(self, seed: int, *, outside: bool) -> None:
@@ -106,9 +106,9 @@ class _Sampler:
             outside=frozenset({3, 4, 5}) if self.outside else frozenset(),
         )
 
-    def job_shows(self) -> Shows:
+    def job_shows(self) -> ResponseFields:
         plain = self.chance(0.3)  # of the list: complete and whole
-        return Shows(
+        return ResponseFields(
             current=self.one("running", "running", "never", "stays"),
             latest=self.one("none", "same", "own"),
             latest_moves=self.one("start", "end"),
@@ -124,8 +124,8 @@ class _Sampler:
             iso_dates=self.chance(0.3),
         )
 
-    def load_shows(self) -> Shows:
-        return Shows(
+    def load_shows(self) -> ResponseFields:
+        return ResponseFields(
             load_id=self.chance(0.75),
             load_dates=self.chance(0.7),
             load_running=self.chance(0.75),
@@ -135,16 +135,16 @@ class _Sampler:
             iso_dates=self.chance(0.3),
         )
 
-    def ages(self) -> Ages:
+    def ages(self) -> Staleness:
         settle, kind = float(SETTLE), self.random.random()
         if kind < 0.15:
-            return Ages()
+            return Staleness()
         if kind < 0.3:
-            return Ages("fixed", tuple(self.age() for _ in range(4)))
+            return Staleness("fixed", tuple(self.age() for _ in range(4)))
         if kind < 0.5:
-            return Ages("script", tuple(self.age() for _ in range(self.one(1, 2, 3, 4, 6))))
+            return Staleness("script", tuple(self.age() for _ in range(self.one(1, 2, 3, 4, 6))))
         limit = self.one(settle, settle, settle - 1, settle / 2, 5.0)
-        return Ages("fields" if kind < 0.8 else "answers", (), limit)
+        return Staleness("fields" if kind < 0.8 else "answers", (), limit)
 
     def age(self) -> float:
         settle = float(SETTLE)
@@ -157,14 +157,14 @@ class _Sampler:
             return 0.05, 0.05
         return self.one(0.0, 0.01, 0.5, 2.0, 4.0), self.one(0.0, 0.01, 0.5, 2.0, 4.0)
 
-    def past(self) -> tuple[Past, ...]:
+    def past(self) -> tuple[PastExecution, ...]:
         if self.chance(0.1):
             return ()
-        found: list[Past] = []
+        found: list[PastExecution] = []
         ago = self.near() if self.chance(0.6) else self.random.uniform(SETTLE, 5000.0)
         for _ in range(self.one(1, 1, 2, 3, 5)):
             seconds = self.duration()
-            found.append(Past(ago + (seconds if self.chance(0.8) else 0.2), seconds, self.result()))
+            found.append(PastExecution(ago + (seconds if self.chance(0.8) else 0.2), seconds, self.result()))
             ago += seconds + (self.near() if self.chance(0.5) else self.random.uniform(1.0, 5000.0)) + 0.5
         return tuple(found)
 
@@ -204,13 +204,13 @@ class _Sampler:
         moments: tuple[Moment, ...] = get_args(Moment)
         return tuple((int(self.random.random() * 20), self.one(*moments)) for _ in range(count))
 
-    def others(self, runs: Sequence[OurRun]) -> tuple[Action, ...]:
+    def others(self, runs: Sequence[OurRun]) -> tuple[OtherUserAction, ...]:
         may_be_lost = any(run.crashes or any(fault in LOST for fault in run.faults) for run in runs)
         if self.chance(0.55 if may_be_lost and not self.outside else 0.15):
             return ()
         return tuple(self.action(runs) for _ in range(self.one(1, 1, 2, 2, 3, 4)))
 
-    def action(self, runs: Sequence[OurRun]) -> Action:
+    def action(self, runs: Sequence[OurRun]) -> OtherUserAction:
         number = len(runs) - 1 if self.chance(0.6) else 0
         mine = runs[number].result
         theirs = "SUCCESS" if mine != "SUCCESS" else "FAIL"
@@ -219,7 +219,7 @@ class _Sampler:
         )
         early = anchor in ("run", "ended", "began") and self.chance(0.3)
         delay = -self.near() if early else self.one(0.001, 0.02, 0.1, 1.0, self.near(), self.near())
-        return Action(
+        return OtherUserAction(
             kind="cancel" if self.chance(0.12) else "start",
             anchor=anchor,
             delay=delay,
@@ -229,13 +229,13 @@ class _Sampler:
             number=int(self.random.random() * 8),
         )
 
-    def odd(self, runs: int) -> tuple[Odd, ...]:
+    def odd(self, runs: int) -> tuple[OddResponse, ...]:
         if self.chance(0.65):
             return ()
         return tuple(self.one_odd(runs) for _ in range(self.one(1, 1, 1, 1, 2)))
 
-    def one_odd(self, runs: int) -> Odd:
-        return Odd(
+    def one_odd(self, runs: int) -> OddResponse:
+        return OddResponse(
             kind=self.one(*ODD_KINDS),
             number=self.one(0, 0, 1, 1, 2, 3, 4),
             since=self.one("run", "run", "posted", "ended"),
@@ -259,12 +259,12 @@ class _Sampler:
             run = replace(run, queue=0.0)
         return self.webhook_run(run) if world.target != "load" and self.chance(0.25) else run
 
-    def running_past(self, world: World) -> tuple[Past, ...]:
+    def running_past(self, world: World) -> tuple[PastExecution, ...]:
         """Often with an execution of another user that is running when our first run begins."""
         if self.chance(0.4):
             return world.past
         ago = self.one(0.01, 1.0, self.near(), self.near()) + 0.01
-        now = Past(ago, ago + self.near(), self.result())
+        now = PastExecution(ago, ago + self.near(), self.result())
         return (now, *(replace(one, ago=one.ago + ago + 1.0) for one in world.past))
 
     def around(self, runs: Sequence[OurRun]) -> dict[str, Any]:
@@ -312,7 +312,7 @@ class _Sampler:
         others = tuple(
             replace(one, at_model=self.chance(0.6), result=self.result()) for one in self.others(runs)
         )
-        inner = Inner(
+        inner = InnerLoads(
             share=self.one(0.0, 0.01, 0.5, 1.0, self.random.random()),
             seconds=self.duration(),
             others=self.chance(0.5),
@@ -330,7 +330,7 @@ class _Sampler:
             odd=self.odd(len(runs)),
         )
 
-    def inner_run(self, gap: float, shows: Shows) -> OurRun:
+    def inner_run(self, gap: float, shows: ResponseFields) -> OurRun:
         """The job of most runs succeeds: the others do not come to the load."""
         run = replace(
             self.our_run(gap),

@@ -14,20 +14,20 @@ from math import prod
 from typing import Any, Literal, get_args
 
 from tests.worlds.world import (
-    Action,
-    Ages,
     Anchor,
     Busy,
     Fault,
-    Inner,
+    InnerLoads,
     ListKind,
     Moment,
-    Odd,
     OddKind,
+    OddResponse,
+    OtherUserAction,
     OurRun,
-    Past,
+    PastExecution,
     Reply,
-    Shows,
+    ResponseFields,
+    Staleness,
     World,
 )
 
@@ -64,11 +64,11 @@ def compose(choices: Sequence[Choice]) -> World:
 
 
 @dataclass(frozen=True)
-class View:
+class TargetView:
     """What a target's answers contain, and how old the parts of them that exist may be."""
 
     target: str
-    shows: Shows
+    shows: ResponseFields
 
     @property
     def is_job(self) -> bool:
@@ -81,23 +81,23 @@ class View:
     def choice(self) -> Choice:
         return {"target": self.target, "shows": self.shows}
 
-    def at_ages(self) -> Iterator[Ages]:
+    def at_ages(self) -> Iterator[Staleness]:
         """Every combination of the ages of the parts that are shown: 3 for each part."""
         if not self.is_job:  # the age of the row, and that of its status, which is not newer
-            yield from (Ages("fixed", (row, status)) for row in AGES for status in AGES if row <= status)
+            yield from (Staleness("fixed", (row, status)) for row in AGES for status in AGES if row <= status)
             return
         current = AGES if self.shows.current != "never" else (FRESH,)
         latest = AGES if self.shows.latest != "none" else (FRESH,)
         listed = AGES if self.has_list else (FRESH,)
-        yield from (Ages("fixed", values) for values in product(AGES, current, latest, listed))
+        yield from (Staleness("fixed", values) for values in product(AGES, current, latest, listed))
 
-    def by_poll(self, *ages: float) -> Ages:
+    def by_poll(self, *ages: float) -> Staleness:
         """The ages of the first polls, of which the last stays. A job's poll asks for record and list."""
         if not self.has_list:
-            return Ages("script", ages)
-        return Ages("script", tuple(age for age in ages for _ in range(2)))
+            return Staleness("script", ages)
+        return Staleness("script", tuple(age for age in ages for _ in range(2)))
 
-    def scripts(self) -> Iterator[Ages]:
+    def scripts(self) -> Iterator[Staleness]:
         """All ages of three polls that are not all the same, the last stays; and four longer ones."""
         for ages in product(AGES, AGES, AGES):
             if len(set(ages)) > 1:
@@ -107,10 +107,10 @@ class View:
         yield self.by_poll(*[FRESH] * 5, OLD)
         yield self.by_poll(*[OLD] * 5, FRESH)
 
-    def ages(self, name: str) -> Ages:
+    def ages(self, name: str) -> Staleness:
         """One of a few ages by name."""
         if name == "list old":
-            return Ages("fixed", (FRESH, FRESH, FRESH, OLD))
+            return Staleness("fixed", (FRESH, FRESH, FRESH, OLD))
         named = {
             "fresh": (FRESH,),
             "half": (HALF,),
@@ -126,7 +126,7 @@ CURRENT: tuple[Literal["running", "never", "stays"], ...] = ("running", "never",
 NEVER: tuple[Literal["404", "null", "{}"], ...] = ("404", "null", "{}")
 
 
-def _spaces() -> Iterator[Shows]:
+def _spaces() -> Iterator[ResponseFields]:
     """The 15 id spaces of a job's record."""
     latest: list[dict[str, Any]] = [
         {"latest": "none"},
@@ -137,11 +137,11 @@ def _spaces() -> Iterator[Shows]:
         ),
     ]
     for current in CURRENT:
-        yield from (Shows(current=current, **one) for one in latest)
+        yield from (ResponseFields(current=current, **one) for one in latest)
 
 
-def _jobs(*lists: Mapping[str, Any]) -> list[View]:
-    return [View("job", replace(shows, **one)) for shows in _spaces() for one in lists]
+def _jobs(*lists: Mapping[str, Any]) -> list[TargetView]:
+    return [TargetView("job", replace(shows, **one)) for shows in _spaces() for one in lists]
 
 
 COMPLETE: Mapping[str, Any] = {}
@@ -160,7 +160,7 @@ RARE: tuple[Mapping[str, Any], ...] = (
     {"listing": "newest", "page": 2, "list_running": False},
 )
 LOADS = [
-    View("load", Shows(load_id=ids, load_dates=dates, load_running=running))
+    TargetView("load", ResponseFields(load_id=ids, load_dates=dates, load_running=running))
     for ids, dates, running in product((True, False), (True, False), (True, False))
 ]
 ALL = [*_jobs(COMPLETE, ENDED_ONLY, NO_DATES, NEWEST, OLDEST, NO_LIST), *LOADS]
@@ -171,32 +171,32 @@ FEW = [*_jobs(COMPLETE, NO_LIST), *LOADS]
 """38 of them."""
 
 
-def _aged(views: Sequence[View], *names: str) -> Axis:
+def _aged(views: Sequence[TargetView], *names: str) -> Axis:
     """Each view with each of these ages."""
     return [{**view.choice(), "ages": view.ages(name)} for view in views for name in names]
 
 
-def _at_all_ages(views: Sequence[View]) -> Axis:
+def _at_all_ages(views: Sequence[TargetView]) -> Axis:
     return [{**view.choice(), "ages": ages} for view in views for ages in view.at_ages()]
 
 
-def _scripted(views: Sequence[View]) -> Axis:
+def _scripted(views: Sequence[TargetView]) -> Axis:
     return [{**view.choice(), "ages": ages} for view in views for ages in view.scripts()]
 
 
 # Where another user's execution lies
 
 
-YESTERDAY = Past(5000.0, 100.0, "SUCCESS")
+YESTERDAY = PastExecution(5000.0, 100.0, "SUCCESS")
 
 
 def _past(ago: float, seconds: float) -> Choice:
     """An execution that ended ``ago`` seconds before our run; a negative ``ago`` is still to come."""
-    return {"past": (Past(ago + seconds, seconds, "SUCCESS"),)}
+    return {"past": (PastExecution(ago + seconds, seconds, "SUCCESS"),)}
 
 
 def _later(anchor: Anchor, delay: float, seconds: float, run: int = 0) -> Choice:
-    return {"others": (Action("start", anchor, delay, seconds, "SUCCESS", run),)}
+    return {"others": (OtherUserAction("start", anchor, delay, seconds, "SUCCESS", run),)}
 
 
 def _after_yesterday(choice: Choice) -> Choice:
@@ -242,16 +242,16 @@ SLOW: Choice = {"up": 2.0, "down": 2.0}
 DATES: Axis = ({"date": True}, {"date": False})
 ODD_KINDS: tuple[OddKind, ...] = get_args(OddKind)
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
-ODD_AT_RUN = tuple(Odd("500", number, "run") for number in range(4))
-ODD_AT_POST = tuple(Odd("500", number, "posted") for number in range(3))
-ODD_AT_END = tuple(Odd("500", number, "ended") for number in range(3))
+ODD_AT_RUN = tuple(OddResponse("500", number, "run") for number in range(4))
+ODD_AT_POST = tuple(OddResponse("500", number, "posted") for number in range(3))
+ODD_AT_END = tuple(OddResponse("500", number, "ended") for number in range(3))
 ODD_LISTS = tuple(replace(one[0], endpoint="list") for one in (ODD_AT_RUN, ODD_AT_POST, ODD_AT_END))
 SUBSETS = (*range(11), 16, 19, 22, 37, 49)
 """Seeds: a partial record keeps each subset of its status, ids and dates with one of them."""
 OURS_SUCCEEDS: Axis = ({"first": {"result": "SUCCESS"}},)
 
 
-def _odd(kinds: Sequence[OddKind], places: Sequence[Odd]) -> Axis:
+def _odd(kinds: Sequence[OddKind], places: Sequence[OddResponse]) -> Axis:
     return [{"odd": (replace(place, kind=kind),)} for kind in kinds for place in places]
 
 
@@ -281,33 +281,35 @@ def _beside(**values: Any) -> Choice:
     return {"overlap": True, **_second(**values)}
 
 
-def _both(*views: View) -> list[View]:
+def _both(*views: TargetView) -> list[TargetView]:
     """Each kind of last load beside each of these jobs."""
     loads = ("load_id", "load_dates", "load_running")
     kinds = [{name: getattr(load.shows, name) for name in loads} for load in LOADS]
-    return [View("job", replace(view.shows, **kind)) for view in views for kind in kinds]
+    return [TargetView("job", replace(view.shows, **kind)) for view in views for kind in kinds]
 
 
-def _loading(views: Sequence[View], *names: str) -> Axis:
+def _loading(views: Sequence[TargetView], *names: str) -> Axis:
     """Each view of a job that loads a model, with each of these ages."""
     return [{**choice, "target": "both"} for choice in _aged(views, *names)]
 
 
-INNER = _both(View("job", Shows()), View("job", Shows(latest="own", listing="404")))
+INNER = _both(
+    TargetView("job", ResponseFields()), TargetView("job", ResponseFields(latest="own", listing="404"))
+)
 OURS_LOAD: Choice = {"first": {"result": "SUCCESS", "load": "FAIL"}}
-LOADED = Inner(seconds=20.0, past=(YESTERDAY,))
-LOADED_JUST_NOW = (Past(23.0, 20.0, "SUCCESS"),)
+LOADED = InnerLoads(seconds=20.0, past=(YESTERDAY,))
+LOADED_JUST_NOW = (PastExecution(23.0, 20.0, "SUCCESS"),)
 
 
 def _load(anchor: Anchor, delay: float) -> Choice:
-    return {"others": (Action("start", anchor, delay, SHORT, "SUCCESS", at_model=True),)}
+    return {"others": (OtherUserAction("start", anchor, delay, SHORT, "SUCCESS", at_model=True),)}
 
 
 # The grid
 
 
 @dataclass(frozen=True)
-class Part:
+class GridPart:
     """The full product of some aspects. The last one varies fastest."""
 
     name: str
@@ -326,13 +328,13 @@ class Part:
         return compose(choices)
 
 
-PARTS: tuple[Part, ...] = (
-    Part(
+PARTS: tuple[GridPart, ...] = (
+    GridPart(
         "other",
         "every view at all ages × position of one other execution × ours short or long",
         (_at_all_ages(ALL), POSITIONS, _first(seconds=(SHORT, LONG))),
     ),
-    Part(
+    GridPart(
         "scripts",
         "every view × ages that change from poll to poll × position of one other × ours instant or medium",
         (
@@ -341,7 +343,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(INSTANT, MEDIUM)),
         ),
     ),
-    Part(
+    GridPart(
         "green",
         "ours succeeds, others fail: every view × fresh, half, old × position of one other × short or long",
         (
@@ -351,7 +353,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "lists",
         "15 id spaces × 8 rarer lists × 4 ages × position of one other × ours short or long",
         (
@@ -360,7 +362,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "lists-starts",
         "15 id spaces × 8 rarer lists × fresh, old × start fault × another just before or long ago",
         (
@@ -369,7 +371,7 @@ PARTS: tuple[Part, ...] = (
             (LONG_AGO, JUST_BEFORE_LONG),
         ),
     ),
-    Part(
+    GridPart(
         "starts",
         "every view × 4 ages × start fault × date header or none × one other before × ours short or long",
         (
@@ -380,12 +382,12 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "starts-twice",
         "every view × fresh, old × a start without effect × fault of the next start",
         (_aged(ALL, "fresh", "old"), (LONG_AGO,), _first(faults=PAIRS)),
     ),
-    Part(
+    GridPart(
         "starts-flight",
         "slow network: 53 views × fresh, old × start fault or none × moment of effect × of header × past",
         (
@@ -397,7 +399,7 @@ PARTS: tuple[Part, ...] = (
             (LONG_AGO, JUST_BEFORE_LONG),
         ),
     ),
-    Part(
+    GridPart(
         "clock",
         "every view × fresh, old × start fault or none × Celonis's clock 70 s ahead or behind",
         (
@@ -407,7 +409,7 @@ PARTS: tuple[Part, ...] = (
             ({"clock_offset": 70.0}, {"clock_offset": -70.0}),
         ),
     ),
-    Part(
+    GridPart(
         "first",
         "the target never ran: job views, load views with 3 answers for that × 3 ages × start fault or none",
         (
@@ -426,7 +428,7 @@ PARTS: tuple[Part, ...] = (
             _first(faults=[(), *((fault,) for fault in STARTS)]),
         ),
     ),
-    Part(
+    GridPart(
         "odd",
         "53 views × fresh, old × odd answer × 9 positions × ours long, or medium and another's just before",
         (
@@ -435,7 +437,7 @@ PARTS: tuple[Part, ...] = (
             ({**LONG_AGO, "first": {"seconds": LONG}}, JUST_BEFORE),
         ),
     ),
-    Part(
+    GridPart(
         "odd-lists",
         "30 job views with a list × fresh, old × odd answer to the list × 3 positions × one other",
         (
@@ -444,7 +446,7 @@ PARTS: tuple[Part, ...] = (
             (LONG_AGO, JUST_BEFORE, _after_yesterday(ENDED)),
         ),
     ),
-    Part(
+    GridPart(
         "odd-partial",
         "38 views × fresh, old × record with each of 16 subsets of its keys × 6 positions",
         (
@@ -454,7 +456,7 @@ PARTS: tuple[Part, ...] = (
             _odd(("partial",), (*ODD_AT_RUN[:2], *ODD_AT_POST[:2], *ODD_AT_END[:2])),
         ),
     ),
-    Part(
+    GridPart(
         "odd-starts",
         "38 views × fresh, old × odd answer × 4 positions × 3 start faults",
         (
@@ -464,7 +466,7 @@ PARTS: tuple[Part, ...] = (
             _first(faults=[(fault,) for fault in ("502_before", "timeout_after", "429")]),
         ),
     ),
-    Part(
+    GridPart(
         "odd-twice",
         "38 views × fresh, old × 5 odd answers before × 5 after the start or the end × another just before",
         (
@@ -474,7 +476,7 @@ PARTS: tuple[Part, ...] = (
             _odd(("503", "404", "null", "envelope", "keyless"), (ODD_AT_POST[0], ODD_AT_END[0])),
         ),
     ),
-    Part(
+    GridPart(
         "crashes",
         "53 views × fresh, old × death at each of 27 calls, before or after its effect × short or long",
         (
@@ -484,7 +486,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "crashes-starts",
         "38 views × fresh, old × death at each of 12 calls × 3 start faults",
         (
@@ -494,7 +496,7 @@ PARTS: tuple[Part, ...] = (
             _first(faults=[(fault,) for fault in ("502_before", "timeout_after", "429")]),
         ),
     ),
-    Part(
+    GridPart(
         "crashes-twice",
         "38 views × fresh, old × death at each of 10 calls × death at each of the next 4 again",
         (
@@ -510,7 +512,7 @@ PARTS: tuple[Part, ...] = (
             ),
         ),
     ),
-    Part(
+    GridPart(
         "two-runs",
         "every view at all ages × our next run at once or after half of settle, short or long",
         (
@@ -520,7 +522,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, seconds=seconds) for gap in (0.0, HALF) for seconds in (SHORT, LONG)],
         ),
     ),
-    Part(
+    GridPart(
         "two-runs-scripts",
         "every view × ages that change from poll to poll × our next run after three gaps",
         (
@@ -530,7 +532,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, seconds=LONG) for gap in (0.0, HALF, OLD + 1)],
         ),
     ),
-    Part(
+    GridPart(
         "two-runs-starts",
         "every view × fresh, half, old × start fault of the first run × its length × gap to the next",
         (
@@ -541,7 +543,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, seconds=MEDIUM) for gap in (0.0, HALF)],
         ),
     ),
-    Part(
+    GridPart(
         "two-runs-second-starts",
         "every view × fresh, half, old × start fault of the second run × gap",
         (
@@ -551,7 +553,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, seconds=LONG, faults=(fault,)) for gap in (0.0, HALF) for fault in STARTS],
         ),
     ),
-    Part(
+    GridPart(
         "two-runs-stopped",
         "every view × fresh, half, old × our first run is stopped after 3 times × gap to the next",
         (
@@ -562,7 +564,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, seconds=MEDIUM) for gap in (0.0, HALF, OLD + 1)],
         ),
     ),
-    Part(
+    GridPart(
         "two-runs-other",
         "every view × fresh, half, old × another's execution around our two runs, 5 positions × gap",
         (
@@ -578,7 +580,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, seconds=MEDIUM) for gap in (1.0, HALF)],
         ),
     ),
-    Part(
+    GridPart(
         "two-others",
         "every view × 4 ages × position of one other before × of one after × ours short or long",
         (
@@ -588,7 +590,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "three-others",
         "every view × 3 ages × two others before × one after",
         (
@@ -600,7 +602,7 @@ PARTS: tuple[Part, ...] = (
             (ENDED, ENDED_LONG, ENDED_HALF),
         ),
     ),
-    Part(
+    GridPart(
         "busy",
         "every view × 4 ages × what runs or comes while we start, 4 positions × refused, queued or ignored",
         (
@@ -610,7 +612,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "replies",
         "every view × fresh, half, old × body of the answer to the start × position of one other",
         (
@@ -619,7 +621,7 @@ PARTS: tuple[Part, ...] = (
             (JUST_BEFORE, *AFTER[1:4]),
         ),
     ),
-    Part(
+    GridPart(
         "queued",
         "every view × fresh, old × ours waits in the queue, shown there or not × start fault or none",
         (
@@ -633,7 +635,7 @@ PARTS: tuple[Part, ...] = (
             _first(faults=[(), ("502_after",), ("502_before",)]),
         ),
     ),
-    Part(
+    GridPart(
         "stopped",
         "every view × fresh, half, old × our run is stopped after 3 times × position of one other × length",
         (
@@ -643,7 +645,7 @@ PARTS: tuple[Part, ...] = (
             _first(seconds=(SHORT, LONG)),
         ),
     ),
-    Part(
+    GridPart(
         "cancelled",
         "every view × 4 ages × another user cancels what runs, at 3 moments",
         (
@@ -653,14 +655,14 @@ PARTS: tuple[Part, ...] = (
             [
                 {"others": (one,)}
                 for one in (
-                    Action("cancel", "began", 1.0),
-                    Action("cancel", "shown", 0.1),
-                    Action("cancel", "began", OLD),
+                    OtherUserAction("cancel", "began", 1.0),
+                    OtherUserAction("cancel", "shown", 0.1),
+                    OtherUserAction("cancel", "began", OLD),
                 )
             ],
         ),
     ),
-    Part(
+    GridPart(
         "overlap",
         "two runs at the same time: 38 views × 4 ages × what runs when they begin × gap × 3 orders of calls",
         (
@@ -670,18 +672,18 @@ PARTS: tuple[Part, ...] = (
             ORDERS,
         ),
     ),
-    Part(
+    GridPart(
         "overlap-odd",
         "the same: 38 views × old, alternating × a poll that fails × of which run × what runs × 3 orders",
         (
             _aged(FEW, "old", "alternate"),
-            _odd(("503",), [Odd("503", number, "run", run) for number in (0, 1) for run in (0, 1)]),
+            _odd(("503",), [OddResponse("503", number, "run", run) for number in (0, 1) for run in (0, 1)]),
             (RUNNING, RUNNING_LONG),
             (_beside(gap=1.0, seconds=MEDIUM),),
             ORDERS,
         ),
     ),
-    Part(
+    GridPart(
         "overlap-starts",
         "the same: 38 views × fresh, old × start fault of the first run × its length × 3 orders",
         (
@@ -693,7 +695,7 @@ PARTS: tuple[Part, ...] = (
             ORDERS,
         ),
     ),
-    Part(
+    GridPart(
         "webhook",
         "a webhook's run: 30 job views × fresh, old × death at each of 20 calls, before or after its effect",
         (
@@ -703,7 +705,7 @@ PARTS: tuple[Part, ...] = (
             _crashes(range(20)),
         ),
     ),
-    Part(
+    GridPart(
         "webhook-starts",
         "the same: 30 job views × fresh, old × start fault × hand-over lost × sent again × past",
         (
@@ -715,7 +717,7 @@ PARTS: tuple[Part, ...] = (
             (LONG_AGO, JUST_BEFORE),
         ),
     ),
-    Part(
+    GridPart(
         "inner",
         "a job loads a model: 16 views × 4 ages × when in it × loads before × others' after × fault",
         (
@@ -730,7 +732,7 @@ PARTS: tuple[Part, ...] = (
             _first(faults=[(), ("502_before",), ("timeout_after",)]),
         ),
     ),
-    Part(
+    GridPart(
         "inner-two",
         "the same, and our next run: 16 views × 4 ages × when × length of a load × end of the first × gap",
         (
@@ -745,7 +747,7 @@ PARTS: tuple[Part, ...] = (
             [_second(gap=gap, result="SUCCESS", load="FAIL") for gap in (0.0, HALF)],
         ),
     ),
-    Part(
+    GridPart(
         "inner-crashes",
         "a job loads a model: 16 views × fresh, old × death at each of 24 calls, before or after its effect",
         (

@@ -7,25 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from celonis_refresh.observability import logger
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.service import ServiceHarness
 from tests.worlds.concurrent import SharedClock, play_concurrently
-from tests.worlds.fake_celonis import FakeCelonis
-from tests.worlds.players import MakeService, Player, RealService, RunResult, Service
+from tests.worlds.fake_celonis import WorldCelonis
+from tests.worlds.run_driver import MakeService, RunDriver, RunResult, ServiceSteps, StepRunner
 from tests.worlds.world import World
 
 
 @dataclass
-class Played:
+class WorldResult:
     """A world that was played. ``celonis`` holds the ground truth."""
 
     world: World
-    celonis: FakeCelonis
+    celonis: WorldCelonis
     results: list[RunResult]
 
 
-def real_service(bench: ServiceHarness, celonis: FakeCelonis) -> Service:
-    return RealService(bench, celonis)
+def real_service(bench: ServiceHarness, celonis: WorldCelonis) -> StepRunner:
+    return ServiceSteps(bench, celonis)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def _silent() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _named(celonis: FakeCelonis, who: str) -> str:
+def _named(celonis: WorldCelonis, who: str) -> str:
     """Who does something, with the number of our run where several may be at work."""
     is_ours = celonis.world.is_concurrent and celonis.at_work() is not None and who != "another user"
     return f"{celonis.run} {who}" if is_ours else who
@@ -49,21 +49,21 @@ def play(
     world: World,
     note: Callable[[float, str, str], None] | None = None,
     make: MakeService = real_service,
-) -> Played:
+) -> WorldResult:
     """Plays all runs of ``world``. ``note`` gets the time, who and what."""
     with _silent():
-        clock = SharedClock() if world.is_concurrent else Clock()
+        clock = SharedClock() if world.is_concurrent else FakeClock()
         bench = ServiceHarness(clock=clock, seed=world.seed + 1)
-        celonis = FakeCelonis(world, clock)
+        celonis = WorldCelonis(world, clock)
         bench.celonis = celonis  # type: ignore[assignment]
         if note is not None:
             celonis.note = lambda who, what: note(clock.now - celonis.t0, _named(celonis, who), what)
         service = make(bench, celonis)
         if world.is_concurrent:
-            return Played(world, celonis, play_concurrently(world, bench, celonis, service))
+            return WorldResult(world, celonis, play_concurrently(world, bench, celonis, service))
         results: list[RunResult] = []
         for number in range(len(world.runs)):
             if number:
                 celonis.sleep(world.runs[number].gap)
-            results += Player(world, bench, celonis, number, service).play()
-        return Played(world, celonis, results)
+            results += RunDriver(world, bench, celonis, number, service).play()
+        return WorldResult(world, celonis, results)

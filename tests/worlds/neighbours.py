@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
 
-from tests.worlds.world import Ages, Fault, Moment, OurRun, Shows, Target, World
+from tests.worlds.world import Fault, Moment, OurRun, ResponseFields, Staleness, Target, World
 
 OTHER: dict[Target, Target] = {"job": "load", "load": "job"}
 STALE = (0.0, 0.5, 1.0)
@@ -28,7 +28,7 @@ def neighbours(world: World) -> Iterator[World]:
     yield from _crashes(world)
 
 
-def _shows(world: World) -> Iterator[Shows]:
+def _shows(world: World) -> Iterator[ResponseFields]:
     shows, seen = world.shows, (True, False)
     if world.target == "load":
         for load_id, dates, running in product(seen, seen, seen):
@@ -42,14 +42,14 @@ def _shows(world: World) -> Iterator[Shows]:
         yield replace(shows, list_dates=dates, list_status=status, list_running=running)
 
 
-def _ages(world: World) -> Iterator[Ages]:
+def _ages(world: World) -> Iterator[Staleness]:
     """Each field, or all, of one age; or the first answers of another than those that follow."""
     settle = float(world.settle)
     for share, field in product(STALE[1:], range(5)):
         values = tuple(share * settle if field in (at, 4) else 0.0 for at in range(4))
-        yield Ages("fixed", values, settle)
+        yield Staleness("fixed", values, settle)
     for first, then in product(STALE, STALE):
-        yield Ages("script", (first * settle, then * settle, 0.0), settle)
+        yield Staleness("script", (first * settle, then * settle, 0.0), settle)
 
 
 def _odd(world: World) -> Iterator[World]:

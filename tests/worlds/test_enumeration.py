@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.worlds.enumeration import TOTAL, Counts, counts, main, part_of, span, world
+from tests.worlds.enumeration import TOTAL, PartCounts, counts, main, part_of, span, world
 from tests.worlds.grid import AGES, PARTS, SETTLE
-from tests.worlds.planted import PLANTED
-from tests.worlds.verdicts import FAILING
+from tests.worlds.invariants import FAILING
+from tests.worlds.planted_faults import PLANTED
 from tests.worlds.world import World
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ownership.md"
@@ -21,8 +21,8 @@ FEW = 1009
 SAMPLE = range(0, TOTAL, EVERY)
 
 
-def _whole(found: dict[str, Counts]) -> Counts:
-    whole = Counts()
+def _whole(found: dict[str, PartCounts]) -> PartCounts:
+    whole = PartCounts()
     for one in found.values():
         whole.add(one)
     return whole

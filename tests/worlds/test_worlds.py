@@ -10,18 +10,27 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.worlds.__main__ import tally
 from tests.worlds.cases import CASES, WITH_OTHERS
-from tests.worlds.fake_celonis import OTHER_USER, FakeCelonis
+from tests.worlds.fake_celonis import OTHER_USER, WorldCelonis
 from tests.worlds.generator import FAMILIES, Family, random_world
 from tests.worlds.harness import play
+from tests.worlds.invariants import FAILING, broken_assumptions, findings
 from tests.worlds.neighbours import neighbours
-from tests.worlds.planted import PLANTED, FirstEnd, StartsAgain
+from tests.worlds.planted_faults import PLANTED, FirstEnd, StartsAgain
 from tests.worlds.timeline import shrink, timeline
-from tests.worlds.truth import LOAD_WORDS, Execution, Truth
-from tests.worlds.verdicts import FAILING, broken_assumptions, findings
-from tests.worlds.world import Action, Ages, Odd, OurRun, Past, Shows, Target, World
+from tests.worlds.truth import LOAD_WORDS, GroundTruth, TrueExecution
+from tests.worlds.world import (
+    OddResponse,
+    OtherUserAction,
+    OurRun,
+    PastExecution,
+    ResponseFields,
+    Staleness,
+    Target,
+    World,
+)
 
 CHUNKS, WORLDS = 8, 2000
 FAMILY_CHUNKS, FAMILY_WORLDS = 4, 240
@@ -103,7 +112,9 @@ def test_runs_of_a_family_meet_what_it_is_for() -> None:
 
 
 def test_the_answer_of_a_start_that_no_execution_got_counts_as_lost() -> None:
-    world = World(past=(Past(5000.0, 10.0, "SUCCESS"),), runs=(OurRun(by="webhook", lost_handover=True),))
+    world = World(
+        past=(PastExecution(5000.0, 10.0, "SUCCESS"),), runs=(OurRun(by="webhook", lost_handover=True),)
+    )
     (post,) = play(world).celonis.posts
     assert post.is_lost
     (post,) = play(replace(world, runs=(OurRun(by="webhook"),))).celonis.posts
@@ -113,14 +124,14 @@ def test_the_answer_of_a_start_that_no_execution_got_counts_as_lost() -> None:
 # The fake keeps to the model
 
 
-def _polled(seed: int, target: Target) -> tuple[FakeCelonis, list[tuple[float, Any]]]:
+def _polled(seed: int, target: Target) -> tuple[WorldCelonis, list[tuple[float, Any]]]:
     """A fake over which only others act, and what its polls were answered, with their moments."""
     world = replace(
         random_world(seed), target=target, odd=(), up=0.0, down=0.0, clock_offset=0.0, busy="queue"
     )
     random = Random(seed)  # noqa: S311
     others = [
-        Action(
+        OtherUserAction(
             "start",
             "run",
             random.uniform(0, 400),
@@ -129,8 +140,8 @@ def _polled(seed: int, target: Target) -> tuple[FakeCelonis, list[tuple[float, A
         )
         for _ in range(6)
     ]
-    others.append(Action("cancel", "run", random.uniform(0, 400)))
-    celonis = FakeCelonis(replace(world, others=tuple(others)), Clock())
+    others.append(OtherUserAction("cancel", "run", random.uniform(0, 400)))
+    celonis = WorldCelonis(replace(world, others=tuple(others)), FakeClock())
     celonis.begin_run(0)
     answers: list[tuple[float, Any]] = []
     for _ in range(60):
@@ -139,7 +150,7 @@ def _polled(seed: int, target: Target) -> tuple[FakeCelonis, list[tuple[float, A
     return celonis, answers
 
 
-def _poll(celonis: FakeCelonis) -> Any:
+def _poll(celonis: WorldCelonis) -> Any:
     client = celonis.client
     if celonis.world.target == "load":
         try:
@@ -149,7 +160,7 @@ def _poll(celonis: FakeCelonis) -> Any:
     return client.job("pool-1", "job-a"), client.executions("pool-1", "job-a")
 
 
-def _moments(truth: Truth, at: float) -> list[float]:
+def _moments(truth: GroundTruth, at: float) -> list[float]:
     """One moment between any two changes of the last ``settle`` seconds."""
     changes = [
         time for one in truth.executions for time in (one.began, one.started, one.ended, one.cancelled)
@@ -173,7 +184,7 @@ def test_each_field_of_a_job_shows_a_moment_of_the_last_settle_seconds(seed: int
             assert [one.execution_id for one in listed] in lists
 
 
-def _id(execution: Execution | None) -> str | None:
+def _id(execution: TrueExecution | None) -> str | None:
     return execution.id if execution else None
 
 
@@ -213,8 +224,8 @@ def test_a_target_runs_one_execution_at_a_time_in_the_order_of_their_beginning()
 
 @pytest.mark.parametrize(("busy", "outcome"), [("refuse", "a"), ("queue", "own"), ("ignore", "none")])
 def test_a_busy_target_refuses_queues_or_ignores_a_start(busy: Any, outcome: str) -> None:
-    world = World(past=(Past(10.0, 100.0, "SUCCESS"),), busy=busy)
-    celonis = FakeCelonis(world, Clock())
+    world = World(past=(PastExecution(10.0, 100.0, "SUCCESS"),), busy=busy)
+    celonis = WorldCelonis(world, FakeClock())
     celonis.begin_run(0)
     try:
         celonis.client.execute_job("pool-1", "job-a", "FULL")
@@ -228,7 +239,9 @@ def test_a_busy_target_refuses_queues_or_ignores_a_start(busy: Any, outcome: str
 
 
 def test_odd_answers_come_one_at_a_time() -> None:
-    celonis = FakeCelonis(World(odd=(Odd("500"), Odd("null"), Odd("401"))), Clock())
+    celonis = WorldCelonis(
+        World(odd=(OddResponse("500"), OddResponse("null"), OddResponse("401"))), FakeClock()
+    )
     celonis.begin_run(0)
     odd = []
     for number in range(16):
@@ -266,7 +279,9 @@ def test_one_that_is_wrong_is_found_in_each_family(family: Family, make: Any, ki
 
 def test_a_result_that_is_reported_too_early_is_found() -> None:
     world = World(
-        past=(Past(100.0, 10.0, "SUCCESS"),), runs=(OurRun(seconds=300.0),), ages=Ages("script", (60.0,))
+        past=(PastExecution(100.0, 10.0, "SUCCESS"),),
+        runs=(OurRun(seconds=300.0),),
+        ages=Staleness("script", (60.0,)),
     )
     played = play(world, None, next(iter(PLANTED)))
     assert [one.kind for one in findings(played)] == ["a"]
@@ -277,7 +292,7 @@ def test_a_world_is_shrunk_to_what_matters() -> None:
     seed = next(seed for seed in range(100) if _has(play(random_world(seed), None, make), "a"))
     small = shrink(random_world(seed), "a", make)
     assert _has(play(small, None, make), "a")
-    assert (small.odd, small.shows, len(small.runs)) == ((), Shows(), 1)
+    assert (small.odd, small.shows, len(small.runs)) == ((), ResponseFields(), 1)
     assert "VERDICT a" in timeline(small, make)
 
 

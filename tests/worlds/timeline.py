@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from tests.worlds.harness import Played, play, real_service
-from tests.worlds.players import MakeService
-from tests.worlds.verdicts import broken_assumptions, findings
-from tests.worlds.world import Ages, OurRun, Past, Shows, World, differences
+from tests.worlds.harness import WorldResult, play, real_service
+from tests.worlds.invariants import broken_assumptions, findings
+from tests.worlds.run_driver import MakeService
+from tests.worlds.world import OurRun, PastExecution, ResponseFields, Staleness, World, differences
 
 ROUNDS = 6
 WIDTH = 16
@@ -59,7 +59,7 @@ def _folded(lines: list[str]) -> Iterator[str]:
 def describe(world: World) -> Iterator[str]:
     """The fields in which a world differs from the plainest one."""
     yield f"world {world.seed}: {world.target}, settle {world.settle} s"
-    yield from (f"  shows: {one}" for one in differences(world.shows, Shows()))
+    yield from (f"  shows: {one}" for one in differences(world.shows, ResponseFields()))
     for name in ("past", "others", "odd"):
         yield from (f"  {name}: {one}" for one in getattr(world, name))
     for number, run in enumerate(world.runs):
@@ -95,7 +95,7 @@ def shrink(world: World, kind: str, make: MakeService = real_service) -> World:
     return world
 
 
-def has(played: Played, kind: str) -> bool:
+def has(played: WorldResult, kind: str) -> bool:
     """Whether a play within the assumptions has a finding of this kind."""
     return any(one.kind == kind for one in findings(played)) and not broken_assumptions(played)
 
@@ -120,7 +120,7 @@ def _changes(world: World) -> Iterator[Change]:
         "floor",
     ):
         yield partial(_plain, name)
-    for field in fields(Shows):
+    for field in fields(ResponseFields):
         yield partial(_plain_shows, field.name)
     for number, ages in enumerate(_plain_ages(float(world.settle))):
         yield partial(_plainer_ages, number, ages)
@@ -138,17 +138,17 @@ def _changes_of_parts(world: World) -> Iterator[Change]:
         yield partial(_rounded, number)
 
 
-def _plain_ages(settle: float) -> Iterator[Ages]:
+def _plain_ages(settle: float) -> Iterator[Staleness]:
     """Ages to try, the plainest first."""
-    yield Ages()
+    yield Staleness()
     for age in (settle, settle / 2):
         for fresh in range(4):
-            yield Ages("script", (*([0.0] * fresh), age, 0.0))
+            yield Staleness("script", (*([0.0] * fresh), age, 0.0))
         for field in range(4):
-            yield Ages("fixed", tuple(age if field == one else 0.0 for one in range(4)))
+            yield Staleness("fixed", tuple(age if field == one else 0.0 for one in range(4)))
 
 
-def _plainer_ages(number: int, ages: Ages, world: World) -> World | None:
+def _plainer_ages(number: int, ages: Staleness, world: World) -> World | None:
     """With these ages, the plain ones of this number, unless the world has plainer ones."""
     plain = list(_plain_ages(float(world.settle)))
     return None if world.ages in plain[:number] else replace(world, ages=ages)
@@ -159,7 +159,7 @@ def _plain(name: str, world: World) -> World:
 
 
 def _plain_shows(name: str, world: World) -> World:
-    plain: dict[str, Any] = {name: getattr(Shows(), name)}
+    plain: dict[str, Any] = {name: getattr(ResponseFields(), name)}
     return replace(world, shows=replace(world.shows, **plain))
 
 
@@ -198,7 +198,7 @@ def _plain_past(number: int, world: World) -> World | None:
     if number >= len(world.past):
         return None
     past = list(world.past)
-    past[number] = Past(1000.0 * (number + 1), 10.0, past[number].result)
+    past[number] = PastExecution(1000.0 * (number + 1), 10.0, past[number].result)
     return replace(world, past=tuple(past))
 
 

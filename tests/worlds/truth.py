@@ -10,7 +10,7 @@ LOAD_WORDS = {"FAIL": "ERROR", "CANCEL": "CANCELED", "QUEUED": "RUNNING", "SKIPP
 
 
 @dataclass(slots=True, eq=False)
-class Execution:
+class TrueExecution:
     """One execution. ``owner``: the number of our run, or -1 for another user.
 
     ``began``: when Celonis took the start; ``started``: when it left the queue; both in our clock.
@@ -48,26 +48,26 @@ class Execution:
 
 
 @dataclass(slots=True)
-class Truth:
+class GroundTruth:
     """All executions of one target, in the order of their beginning."""
 
     cancel_seconds: float = 2.0
-    executions: list[Execution] = field(default_factory=list)
+    executions: list[TrueExecution] = field(default_factory=list)
     name: str = "exec"
 
     def begin(
         self, owner: int, now: float, seconds: float, result: str, queue: float = 0.0, sent: float = 0.0
-    ) -> Execution:
+    ) -> TrueExecution:
         """A start takes effect: at once, or after whatever still runs."""
         number = len(self.executions) + 1
-        made = Execution(
+        made = TrueExecution(
             f"{self.name}-{number}", f"item-{number}", owner, now, queue, seconds, result, sent=sent
         )
         self.executions.append(made)
         self._plan(now)
         return made
 
-    def cancel(self, now: float) -> Execution | None:
+    def cancel(self, now: float) -> TrueExecution | None:
         """Cancels what runs, or what is next in the queue; None where nothing does."""
         for execution in self.executions:
             if execution.began <= now < execution.ended:
@@ -87,14 +87,14 @@ class Truth:
                 execution.ended = execution.started + execution.seconds
             free = execution.ended
 
-    def running(self, at: float) -> Execution | None:
+    def running(self, at: float) -> TrueExecution | None:
         """The execution that is not over at ``at``: the first of the queue, if several are."""
         for execution in self.executions:
             if execution.began <= at < execution.ended:
                 return execution
         return None
 
-    def shown(self, at: float) -> Execution | None:
+    def shown(self, at: float) -> TrueExecution | None:
         """The execution whose status is the target's status at ``at``."""
         last = None
         for execution in self.executions:
@@ -105,7 +105,7 @@ class Truth:
                 break
         return last
 
-    def latest(self, at: float, moves: str, *, while_queued: bool) -> Execution | None:
+    def latest(self, at: float, moves: str, *, while_queued: bool) -> TrueExecution | None:
         """The last execution that started, or that ended, by ``at``."""
         last = None
         for execution in self.executions:
@@ -118,8 +118,8 @@ class Truth:
             last = execution if reached else last
         return last
 
-    def _is_next(self, execution: Execution, at: float) -> bool:
+    def _is_next(self, execution: TrueExecution, at: float) -> bool:
         return self.running(at) is execution
 
-    def of(self, owner: int) -> list[Execution]:
+    def of(self, owner: int) -> list[TrueExecution]:
         return [execution for execution in self.executions if execution.owner == owner]

@@ -39,7 +39,7 @@ Moment = Literal["before", "after"]
 
 
 @dataclass(frozen=True)
-class Shows:
+class ResponseFields:
     """What Celonis's answers contain.
 
     A job: ``current`` is set while an execution runs, never, or stays; ``latest`` is missing, in the id space
@@ -72,7 +72,7 @@ class Shows:
 
 
 @dataclass(frozen=True)
-class Ages:
+class Staleness:
     """How old what is shown is.
 
     ``zero``; ``fixed``: one age per field (``values``: status, current id, latest id, list); ``script``: the
@@ -87,7 +87,7 @@ class Ages:
 
 
 @dataclass(frozen=True)
-class Past:
+class PastExecution:
     """An execution of another user that began ``ago`` seconds before the first run; it may still run."""
 
     ago: float
@@ -96,7 +96,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Action:
+class OtherUserAction:
     """What another user does, ``delay`` seconds after a moment of our run number ``run``.
 
     ``run``: the run begins; ``call``: its call number ``number`` was answered; ``posted``: its first start
@@ -115,7 +115,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Inner:
+class InnerLoads:
     """The loads of a world whose job starts a load by itself.
 
     ``share``: when in an execution its load begins, 0 to 1; ``seconds``: how long it takes; ``others``:
@@ -126,11 +126,11 @@ class Inner:
     seconds: float = 20.0
     others: bool = False
     result: str = "SUCCESS"
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExecution, ...] = ()
 
 
 @dataclass(frozen=True)
-class Odd:
+class OddResponse:
     """One odd answer: to the GET number ``number``, counted from a moment of run number ``run``."""
 
     kind: OddKind
@@ -185,8 +185,8 @@ class World:
     seed: int = 0
     target: Targets = "job"
     settle: int = 60
-    shows: Shows = Shows()
-    ages: Ages = Ages()
+    shows: ResponseFields = ResponseFields()
+    ages: Staleness = Staleness()
     up: float = 0.05
     down: float = 0.05
     date: bool = True
@@ -195,16 +195,16 @@ class World:
     busy: Busy = "refuse"
     busy_status: int = 409
     reply: Reply = "empty"
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExecution, ...] = ()
     runs: tuple[OurRun, ...] = (OurRun(),)
-    others: tuple[Action, ...] = ()
-    odd: tuple[Odd, ...] = ()
+    others: tuple[OtherUserAction, ...] = ()
+    odd: tuple[OddResponse, ...] = ()
     timeout: int = 3600
     floor: int = 2
     cancel_seconds: float = 2.0
     outside: frozenset[int] = frozenset()
     overlap: bool = False
-    inner: Inner = Inner()
+    inner: InnerLoads = InnerLoads()
 
     @property
     def is_concurrent(self) -> bool:

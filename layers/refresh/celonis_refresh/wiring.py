@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -186,22 +186,17 @@ def tasks() -> Tasks:
 
 
 @cache
-def accepting(kept_seconds: float = 0) -> TriggerAcceptor:
-    """Definitions are read anew for every trigger, or kept for so long; one that says to pause never is.
+def accepting() -> TriggerAcceptor:
+    """Definitions are read anew for every trigger; while reading fails, the last known one serves."""
+    return acceptor(TtlCache(parameters().pipeline, 0, time.time, is_transient_error).get)
 
-    While reading fails, the last known one serves.
-    """
+
+def acceptor(definition: Callable[[str], Definition]) -> TriggerAcceptor:
+    """``definition``: reads a pipeline's definition by name."""
     from celonis_refresh.runs.claims import Claims
     from celonis_refresh.workflow.accept import TriggerAcceptor
 
-    definitions = TtlCache(
-        parameters().pipeline,
-        kept_seconds,
-        time.time,
-        is_transient_error,
-        lasts=lambda found: not found.paused,
-    )
-    return TriggerAcceptor(Claims(table(), time.time), definitions.get, new_id, time.time)
+    return TriggerAcceptor(Claims(table(), time.time), definition, new_id, time.time)
 
 
 @cache

@@ -6,11 +6,11 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.aws.delivery.later import Later
-from local.aws.delivery.targets import Sender
+from local.aws.delivery.background import DelayedTasks
+from local.aws.delivery.targets import TargetSender
 from local.aws.runtime.functions import Functions
 from local.aws.runtime.invoker import Invoker
-from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.outcomes import InvocationResult
 from local.aws.runtime.pool import ThrottledError
 from local.aws.settings import EventSettings
 
@@ -32,7 +32,12 @@ class AsyncInvocations:
     """Lambda's queue of events."""
 
     def __init__(
-        self, functions: Functions, invoker: Invoker, sender: Sender, later: Later, settings: EventSettings
+        self,
+        functions: Functions,
+        invoker: Invoker,
+        sender: TargetSender,
+        later: DelayedTasks,
+        settings: EventSettings,
     ) -> None:
         self._functions = functions
         self._invoker = invoker
@@ -69,7 +74,7 @@ class AsyncInvocations:
         else:
             self._give_up(settings.on_failure_arn, event, outcome)
 
-    def _give_up(self, arn: str | None, event: _Event, outcome: Outcome) -> None:
+    def _give_up(self, arn: str | None, event: _Event, outcome: InvocationResult) -> None:
         function = self._functions.resolve(event.reference, event.qualifier)
         if arn is None or arn != function.dead_letter_arn:
             self._report(arn, event, outcome, "RetriesExhausted")
@@ -78,7 +83,7 @@ class AsyncInvocations:
         attributes = {"RequestID": outcome.request_id, "ErrorCode": "200", "ErrorMessage": words[:1024]}
         self._sender.as_role(function.role_arn).send(arn, event.payload.decode(), attributes)
 
-    def _report(self, arn: str | None, event: _Event, outcome: Outcome, condition: str) -> None:
+    def _report(self, arn: str | None, event: _Event, outcome: InvocationResult, condition: str) -> None:
         if arn is None:
             return
         function = self._functions.resolve(event.reference, event.qualifier)
@@ -86,7 +91,9 @@ class AsyncInvocations:
         self._sender.as_role(function.role_arn).send(arn, json.dumps(record), {})
 
 
-def _record(arn: str, version: str, event: _Event, outcome: Outcome, condition: str) -> dict[str, Any]:
+def _record(
+    arn: str, version: str, event: _Event, outcome: InvocationResult, condition: str
+) -> dict[str, Any]:
     """What a destination gets."""
     failed = {"functionError": outcome.error} if outcome.error else {}
     return {

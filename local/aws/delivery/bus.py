@@ -8,7 +8,7 @@ from local.aws.clients import Clients
 from local.aws.delivery.rules import RuleTargets, as_event
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 
 class EventBus:
@@ -18,7 +18,7 @@ class EventBus:
         self._clients = clients
         self._targets = targets
 
-    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, _request: HttpRequest, proceed: Next) -> HttpResponse:
         if (call.service, call.operation) != ("events", "PutEvents"):
             return proceed()
         entries = call.parameters.get("Entries", [])
@@ -38,7 +38,7 @@ class EventBus:
             self._targets.publish(as_event(entry, base), bus)
             results.append({"EventId": event_id})
         body = json.dumps({"FailedEntryCount": 0, "Entries": results}).encode()
-        return Response(200, body, [("Content-Type", "application/x-amz-json-1.1")])
+        return HttpResponse(200, body, [("Content-Type", "application/x-amz-json-1.1")])
 
 
 def _is_sound(entry: dict[str, object]) -> bool:

@@ -9,12 +9,12 @@ from botocore.exceptions import ClientError
 
 from local.aws.arns import Arn
 from local.aws.delivery.asynchronous import AsyncInvocations
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import DelayedTasks
 from local.aws.delivery.target_input import target_input
-from local.aws.delivery.targets import Sender
+from local.aws.delivery.targets import TargetSender
 from local.aws.errors import NotFoundError
 from local.aws.moto_adjustments.event_patterns import event_matches
-from local.aws.roles.evaluation import Ask, is_service_allowed
+from local.aws.roles.evaluation import AccessRequest, is_service_allowed
 from local.aws.roles.resource_policies import ResourcePolicies
 from local.aws.settings import EventSettings
 
@@ -33,10 +33,10 @@ class RuleTargets:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: TargetSender,
         functions: AsyncInvocations,
         policies: ResourcePolicies,
-        later: Later,
+        later: DelayedTasks,
         settings: EventSettings,
     ) -> None:
         self._sender = sender
@@ -85,7 +85,7 @@ class RuleTargets:
 
     def _ask(self, action: str, arn: str, rule_arn: str) -> None:
         context = {"aws:SourceArn": [rule_arn], "aws:SourceAccount": [Arn.parse(rule_arn).account]}
-        if not is_service_allowed(_PRINCIPAL, Ask(action, arn, context), self._policies.of(arn)):
+        if not is_service_allowed(_PRINCIPAL, AccessRequest(action, arn, context), self._policies.of(arn)):
             raise RefusedError(f"the resource policy of {arn} does not let the rule {rule_arn} {action}")
 
     def _give_up(

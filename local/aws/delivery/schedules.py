@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from local.aws.arns import Arn
 from local.aws.clients import Clients
 from local.aws.delivery.schedule_times import UnreadableScheduleError, is_due
-from local.aws.delivery.targets import Sender
+from local.aws.delivery.targets import TargetSender
 from local.aws.errors import LocalStackError, NotFoundError, ScheduleDisabledError
 from local.aws.roles.resource_policies import check_trust
 
@@ -31,7 +31,7 @@ class FireError(LocalStackError):
 class Schedules:
     """Fires schedules by name."""
 
-    def __init__(self, clients: Clients, sender: Sender, retry_delays: tuple[float, ...]) -> None:
+    def __init__(self, clients: Clients, sender: TargetSender, retry_delays: tuple[float, ...]) -> None:
         self._clients = clients
         self._sender = sender
         self._delays = retry_delays

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from local.aws.arns import Arn
-from local.aws.delivery.later import Later
+from local.aws.delivery.background import DelayedTasks
 from local.aws.settings import EventSettings
-from local.aws.states.execution import Execution
+from local.aws.states.execution import MachineExecution
 from local.aws.states.service import description
 
 
@@ -20,7 +20,7 @@ class StatusEvents:
     def __init__(
         self,
         publish: Callable[[dict[str, Any]], None],
-        later: Later,
+        later: DelayedTasks,
         settings: EventSettings,
         chance: random.Random,
     ) -> None:
@@ -30,7 +30,7 @@ class StatusEvents:
         self._chance = chance
         self._lock = threading.Lock()
 
-    def changed(self, execution: Execution) -> None:
+    def changed(self, execution: MachineExecution) -> None:
         event = status_event(execution)
         for delay in self._delays():
             self._later.after(delay, lambda: self._publish(event))
@@ -46,7 +46,7 @@ class StatusEvents:
             ]
 
 
-def status_event(execution: Execution) -> dict[str, Any]:
+def status_event(execution: MachineExecution) -> dict[str, Any]:
     """The event as EventBridge carries it; times in the detail are epoch milliseconds."""
     arn = Arn.parse(execution.arn)
     known = description(execution)

@@ -9,14 +9,14 @@ from local.aws.clients import Clients
 
 
 @dataclass(frozen=True)
-class Sender:
+class TargetSender:
     """Sends as the administrator, or as a role; the gateway checks what a role may do."""
 
     clients: Clients
     role_arn: str | None = None
 
-    def as_role(self, role_arn: str) -> "Sender":
-        return Sender(self.clients, role_arn)
+    def as_role(self, role_arn: str) -> "TargetSender":
+        return TargetSender(self.clients, role_arn)
 
     def send(self, arn: str, text: str, attributes: dict[str, str]) -> None:
         """Deliver `text`. Raises ClientError when the target refuses, ValueError for a kind not known."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 import botocore.session
 from botocore.model import ServiceModel
 
-from local.aws.http_server import Request
+from local.aws.http_server import HttpRequest
 
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 
@@ -34,7 +34,7 @@ class AwsCall:
     parameters: dict[str, Any]
 
 
-def parse_call(request: Request) -> AwsCall:
+def parse_call(request: HttpRequest) -> AwsCall:
     """Read a SigV4-signed request; what cannot be read is an empty string."""
     found = _CREDENTIAL.search(request.header("Authorization") or "")
     if found is None:
@@ -48,7 +48,7 @@ def parse_call(request: Request) -> AwsCall:
     return AwsCall(iam_name, operation, found["key"], protocol, parameters)
 
 
-def _protocol(request: Request, model: ServiceModel | None) -> str:
+def _protocol(request: HttpRequest, model: ServiceModel | None) -> str:
     if request.header("X-Amz-Target"):
         return "json"
     if model is None:
@@ -59,17 +59,17 @@ def _protocol(request: Request, model: ServiceModel | None) -> str:
     return "rest-json"
 
 
-def _from_json(request: Request, _model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
+def _from_json(request: HttpRequest, _model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
     target = request.header("X-Amz-Target") or ""
     return target.rsplit(".", 1)[-1], _json_object(request.body)
 
 
-def _from_query(request: Request, _model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
+def _from_query(request: HttpRequest, _model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
     values = dict(parse_qsl(request.body.decode("utf-8", "replace") or request.query, keep_blank_values=True))
     return values.pop("Action", ""), dict(values)
 
 
-def _from_rest(request: Request, model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
+def _from_rest(request: HttpRequest, model: ServiceModel | None) -> tuple[str, dict[str, Any]]:
     if model is not None:
         for operation, pattern in _rest_patterns(model.service_name):
             found = pattern.fullmatch(f"{request.method} {request.path}")

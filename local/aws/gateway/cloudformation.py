@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.errors import error_response
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 _NAMESPACE = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 
@@ -29,7 +29,7 @@ class CloudFormation:
     def __init__(self, stack: Callable[[], StackDescription]) -> None:
         self._stack = stack
 
-    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, _request: HttpRequest, proceed: Next) -> HttpResponse:
         if call.service != "cloudformation":
             return proceed()
         if call.operation != "DescribeStacks":
@@ -39,7 +39,7 @@ class CloudFormation:
         wanted = call.parameters.get("StackName")
         if wanted not in (None, stack.name, stack.stack_id):
             return error_response(call, "ValidationError", f"Stack with id {wanted} does not exist")
-        return Response(200, _described(stack).encode(), [("Content-Type", "text/xml")])
+        return HttpResponse(200, _described(stack).encode(), [("Content-Type", "text/xml")])
 
 
 def _described(stack: StackDescription) -> str:

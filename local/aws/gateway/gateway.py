@@ -7,23 +7,23 @@ Nothing in moto is changed for that: it is a front, as the real service endpoint
 from collections.abc import Callable, Sequence
 
 from local.aws.gateway.calls import AwsCall, parse_call
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
-Next = Callable[[], Response]
-Layer = Callable[[AwsCall, Request, Next], Response]
+Next = Callable[[], HttpResponse]
+Layer = Callable[[AwsCall, HttpRequest, Next], HttpResponse]
 
 
 class Gateway:
     """Runs a request through its layers, outermost first; the last one asks moto."""
 
-    def __init__(self, moto: Callable[[Request], Response], layers: Sequence[Layer]) -> None:
+    def __init__(self, moto: Callable[[HttpRequest], HttpResponse], layers: Sequence[Layer]) -> None:
         self._moto = moto
         self._layers = list(layers)
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         call = parse_call(request)
 
-        def answer(index: int) -> Response:
+        def answer(index: int) -> HttpResponse:
             if index == len(self._layers):
                 return self._moto(request)
             return self._layers[index](call, request, lambda: answer(index + 1))

@@ -7,7 +7,7 @@ from local.aws.errors import NotFoundError
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.errors import error_response
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.runtime.functions import LATEST, Functions
 from local.aws.runtime.invoker import Invoker
 from local.aws.runtime.pool import ThrottledError
@@ -24,7 +24,7 @@ class LambdaInvocations:
         self._invoker = invoker
         self._events = events
 
-    def __call__(self, call: AwsCall, request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, request: HttpRequest, proceed: Next) -> HttpResponse:
         if call.service != "lambda" or call.operation not in _HANDLED:
             return proceed()
         if call.operation == "Invoke":
@@ -34,7 +34,7 @@ class LambdaInvocations:
             self._note_change(call)
         return answer
 
-    def _invoke(self, call: AwsCall, request: Request) -> Response:
+    def _invoke(self, call: AwsCall, request: HttpRequest) -> HttpResponse:
         reference, qualifier = str(call.parameters["FunctionName"]), call.parameters.get("Qualifier")
         kind = request.header("X-Amz-Invocation-Type") or "RequestResponse"
         payload = request.body or b"{}"
@@ -44,11 +44,11 @@ class LambdaInvocations:
         try:
             function = self._functions.resolve(reference, qualifier)
             if kind == "DryRun":
-                return Response(204)
+                return HttpResponse(204)
             request_id = str(uuid.uuid4())
             if kind == "Event":
                 self._events.accept(reference, payload, qualifier=qualifier, request_id=request_id)
-                return Response(202, b"", [("x-amzn-RequestId", request_id)])
+                return HttpResponse(202, b"", [("x-amzn-RequestId", request_id)])
             outcome = self._invoker.invoke_in_turn(
                 reference, payload, qualifier=qualifier, request_id=request_id
             )
@@ -61,7 +61,7 @@ class LambdaInvocations:
         headers.append(("X-Amz-Executed-Version", function.version))
         if outcome.error:
             headers.append(("X-Amz-Function-Error", outcome.error))
-        return Response(200, outcome.payload, headers)
+        return HttpResponse(200, outcome.payload, headers)
 
     def _note_change(self, call: AwsCall) -> None:
         """A changed configuration holds from the next process on, so the idle ones are ended."""

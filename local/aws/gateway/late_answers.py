@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Delay:
     seconds: float
     mentions: str = ""
 
-    def fits(self, call: AwsCall, request: Request) -> bool:
+    def fits(self, call: AwsCall, request: HttpRequest) -> bool:
         return call.operation == self.operation and self.mentions.encode() in request.body
 
 
@@ -38,14 +38,14 @@ class LateAnswers:
         with self._lock:
             return list(self._delays)
 
-    def __call__(self, call: AwsCall, request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, request: HttpRequest, proceed: Next) -> HttpResponse:
         delay = self._taken(call, request)
         answer = proceed()
         if delay is not None:
             time.sleep(delay.seconds)
         return answer
 
-    def _taken(self, call: AwsCall, request: Request) -> Delay | None:
+    def _taken(self, call: AwsCall, request: HttpRequest) -> Delay | None:
         with self._lock:
             found = next((delay for delay in self._delays if delay.fits(call, request)), None)
             if found is not None:

@@ -11,7 +11,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.datastructures import Headers
 from werkzeug.test import run_wsgi_app
 
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
@@ -23,11 +23,11 @@ class MotoApp:
         self._account = account
         self._app = DomainDispatcherApplication(create_backend_app)
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         body, status, headers = run_wsgi_app(self._app, self._environ(request), buffered=True)
-        return Response(int(status.split()[0]), b"".join(body), _kept(headers))
+        return HttpResponse(int(status.split()[0]), b"".join(body), _kept(headers))
 
-    def _environ(self, request: Request) -> dict[str, Any]:
+    def _environ(self, request: HttpRequest) -> dict[str, Any]:
         host = request.header("Host") or "127.0.0.1"
         name, _, port = host.partition(":")
         environ: dict[str, Any] = {

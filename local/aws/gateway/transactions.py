@@ -11,7 +11,7 @@ from typing import Any
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.errors import error_response
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.settings import TransactionSettings
 
 _Item = tuple[str, str]
@@ -33,10 +33,10 @@ class Transactions:
         self._table_lock = threading.RLock()
         self._under_way_lock = threading.Lock()
         self._under_way: dict[_Item, int] = {}
-        self._answered: dict[str, Response] = {}
+        self._answered: dict[str, HttpResponse] = {}
         self.conflicts = 0
 
-    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, _request: HttpRequest, proceed: Next) -> HttpResponse:
         if call.service != "dynamodb":
             return proceed()
         items = [self._keys.item_of(entry) for entry in call.parameters.get("TransactItems", [])]
@@ -52,7 +52,7 @@ class Transactions:
             with self._table_lock:
                 return self._once(call.parameters.get("ClientRequestToken"), proceed)
 
-    def _once(self, token: str | None, proceed: Next) -> Response:
+    def _once(self, token: str | None, proceed: Next) -> HttpResponse:
         answer = self._answered.get(token or "") or proceed()
         if token and answer.status == 200:
             self._answered[token] = answer
@@ -108,7 +108,7 @@ class TableKeys:
         return self._names[table]
 
 
-def _cancelled(call: AwsCall, met: list[bool]) -> Response:
+def _cancelled(call: AwsCall, met: list[bool]) -> HttpResponse:
     codes = ["TransactionConflict" if hit else "None" for hit in met]
     reasons = [
         {"Code": code, "Message": "Transaction is ongoing for the item"} if code != "None" else {"Code": code}

@@ -3,12 +3,14 @@
 import re
 import time
 
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 _VARIABLE = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
 
 
-def access_line(layout: str, request: Request, response: Response, route_key: str, request_id: str) -> str:
+def access_line(
+    layout: str, request: HttpRequest, response: HttpResponse, route_key: str, request_id: str
+) -> str:
     """One line for one request."""
     values = {
         "requestId": request_id,

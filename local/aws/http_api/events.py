@@ -8,17 +8,17 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from local.aws.http_api.routes import Route
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 
 # The content types whose bodies arrive as text; all others are encoded, forms among them.
 _TEXT = ("application/json", "application/javascript", "application/xml")
 
 
 @dataclass(frozen=True)
-class Arrival:
+class RoutedRequest:
     """One request that found its route. `time` is epoch seconds; `caller` is filled on IAM routes."""
 
-    request: Request
+    request: HttpRequest
     route: Route
     path_parameters: dict[str, str]
     api_id: str
@@ -29,7 +29,7 @@ class Arrival:
     caller: dict[str, Any] | None = None
 
 
-def to_event(arrival: Arrival) -> dict[str, Any]:
+def to_event(arrival: RoutedRequest) -> dict[str, Any]:
     """The event that the function gets."""
     request = arrival.request
     headers, cookies = _headers(request)
@@ -53,7 +53,7 @@ def to_event(arrival: Arrival) -> dict[str, Any]:
     return {key: value for key, value in parts.items() if value is not None}
 
 
-def _context(arrival: Arrival, headers: dict[str, str]) -> dict[str, Any]:
+def _context(arrival: RoutedRequest, headers: dict[str, str]) -> dict[str, Any]:
     request = arrival.request
     domain = f"{arrival.api_id}.execute-api.{arrival.region}.amazonaws.com"
     context: dict[str, Any] = {
@@ -79,7 +79,7 @@ def _context(arrival: Arrival, headers: dict[str, str]) -> dict[str, Any]:
     return context
 
 
-def _headers(request: Request) -> tuple[dict[str, str], list[str]]:
+def _headers(request: HttpRequest) -> tuple[dict[str, str], list[str]]:
     """Names in lower case, repeated headers joined with commas, cookies apart."""
     joined: dict[str, str] = {}
     cookies: list[str] = []
@@ -101,7 +101,7 @@ def _query(query: str) -> dict[str, str]:
     return joined
 
 
-def _body(request: Request, content_type: str) -> tuple[str | None, bool]:
+def _body(request: HttpRequest, content_type: str) -> tuple[str | None, bool]:
     if not request.body:
         return None, False
     kind = content_type.split(";")[0].strip().lower()
@@ -113,18 +113,18 @@ def _body(request: Request, content_type: str) -> tuple[str | None, bool]:
     return base64.b64encode(request.body).decode(), True
 
 
-def to_response(payload: bytes) -> Response:
+def to_response(payload: bytes) -> HttpResponse:
     """What the function's answer becomes on the wire. Raises ValueError for an answer that is malformed."""
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
         text = answer if isinstance(answer, str) else json.dumps(answer)
-        return Response(200, text.encode(), [("Content-Type", "application/json")])
+        return HttpResponse(200, text.encode(), [("Content-Type", "application/json")])
     headers = _answer_headers(answer)
     body = answer.get("body") or ""
     if not isinstance(body, str):
         raise ValueError("the body must be a string")  # noqa: TRY004 - malformed, whatever its type
     content = base64.b64decode(body, validate=True) if answer.get("isBase64Encoded") else body.encode()
-    return Response(_status(answer["statusCode"]), content, headers)
+    return HttpResponse(_status(answer["statusCode"]), content, headers)
 
 
 def _status(value: Any) -> int:

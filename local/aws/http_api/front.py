@@ -13,30 +13,32 @@ from typing import Any
 
 from local.aws.errors import LocalStackError
 from local.aws.http_api.access_log import access_line
-from local.aws.http_api.events import Arrival, to_event, to_response
+from local.aws.http_api.events import RoutedRequest, to_event, to_response
 from local.aws.http_api.routes import HttpApi
 from local.aws.http_api.throttling import Buckets
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.metrics import Metrics
-from local.aws.runtime.outcomes import Outcome
+from local.aws.runtime.outcomes import InvocationResult
 from local.aws.states.branch import in_thread
 
 log = logging.getLogger(__name__)
 
 # What gives the answer of a function: its ARN, the event, and the id of the request.
-Invoke = Callable[[str, bytes, str], Outcome]
+Invoke = Callable[[str, bytes, str], InvocationResult]
 # What tells the caller on an IAM route: None for nobody, otherwise the `authorizer.iam` of the event.
-Identify = Callable[[Request, str], dict[str, Any] | None]
+Identify = Callable[[HttpRequest, str], dict[str, Any] | None]
 # Whether API Gateway may invoke this function for this `execute-api` ARN.
 MayInvoke = Callable[[str, str], bool]
 
 
-def message(status: int, text: str) -> Response:
+def message(status: int, text: str) -> HttpResponse:
     """An answer of API Gateway's own."""
-    return Response(status, json.dumps({"message": text}).encode(), [("Content-Type", "application/json")])
+    return HttpResponse(
+        status, json.dumps({"message": text}).encode(), [("Content-Type", "application/json")]
+    )
 
 
-class HttpFront:
+class HttpApiServer:
     """Serves every API that is deployed; where there are more, `/{api id}` comes first in the path."""
 
     def __init__(
@@ -65,7 +67,7 @@ class HttpFront:
         self._metrics = metrics
         self._buckets = Buckets(time.monotonic)
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         found = self._api(request)
         if found is None:
             return message(404, "Not Found")
@@ -82,14 +84,14 @@ class HttpFront:
             )
         return replace(response, headers=[*response.headers, ("Apigw-Requestid", request_id)])
 
-    def _api(self, request: Request) -> tuple[HttpApi, Request] | None:
+    def _api(self, request: HttpRequest) -> tuple[HttpApi, HttpRequest] | None:
         if len(self._apis) == 1:
             return next(iter(self._apis.values())), request
         first, _, rest = request.target.lstrip("/").partition("/")
         api = self._apis.get(first)
         return None if api is None else (api, replace(request, target=f"/{rest}"))
 
-    def _answer(self, api: HttpApi, request: Request, request_id: str) -> tuple[str, Response]:
+    def _answer(self, api: HttpApi, request: HttpRequest, request_id: str) -> tuple[str, HttpResponse]:
         found = api.route_of(request.method, request.path)
         if found is None:
             return "-", message(404, "Not Found")
@@ -99,7 +101,7 @@ class HttpFront:
             return route.key, message(429, "Too Many Requests")
         path = f"{api.api_id}/$default/{request.method}{request.path}"
         arn = f"arn:aws:execute-api:{self._region}:{self._account}:{path}"
-        arrival = Arrival(
+        arrival = RoutedRequest(
             request, route, parameters, api.api_id, self._account, self._region, request_id, self._clock()
         )
         if route.iam:
@@ -113,9 +115,9 @@ class HttpFront:
             return route.key, message(500, "Internal Server Error")
         return route.key, self._from_function(arrival)
 
-    def _from_function(self, arrival: Arrival) -> Response:
+    def _from_function(self, arrival: RoutedRequest) -> HttpResponse:
         payload = json.dumps(to_event(arrival)).encode()
-        future: Future[Outcome] = in_thread(
+        future: Future[InvocationResult] = in_thread(
             "http-api-invocation", lambda: self._invoke(arrival.route.function, payload, str(uuid.uuid4()))
         )
         try:

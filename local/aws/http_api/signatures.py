@@ -10,7 +10,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.aws.http_server import Request
+from local.aws.http_server import HttpRequest
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<key>[^/]+)/(?P<date>\d{8})/(?P<region>[^/]+)/execute-api/aws4_request,"
@@ -19,7 +19,9 @@ _AUTHORIZATION = re.compile(
 _SKEW_SECONDS = 300.0
 
 
-def signer(request: Request, region: str, secret_of: Callable[[str], str | None], now: float) -> str | None:
+def signer(
+    request: HttpRequest, region: str, secret_of: Callable[[str], str | None], now: float
+) -> str | None:
     """The access key that validly signed this request, or None. `now` is epoch seconds."""
     found = _AUTHORIZATION.fullmatch((request.header("Authorization") or "").strip())
     stamp = request.header("X-Amz-Date") or ""
@@ -35,7 +37,7 @@ def signer(request: Request, region: str, secret_of: Callable[[str], str | None]
     return found["key"] if hmac.compare_digest(expected, found["signature"]) else None
 
 
-def _signature(request: Request, region: str, names: list[str], stamp: str, key: str, secret: str) -> str:
+def _signature(request: HttpRequest, region: str, names: list[str], stamp: str, key: str, secret: str) -> str:
     url = f"http://{request.header('Host')}{request.target}"
     signed = AWSRequest(method=request.method, url=url, data=request.body)
     for name in names:

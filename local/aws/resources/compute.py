@@ -8,13 +8,13 @@ from typing import Any
 
 from local.aws.arns import Arn
 from local.aws.errors import DeploymentError
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 from local.aws.roles.resource_policies import check_trust
 from local.aws.runtime.functions import AsyncSettings, Function, split_reference
 
 
 @creates("AWS::Lambda::Function")
-def function(request: Request) -> Created:
+def function(request: ResourceRequest) -> CreatedResource:
     """The settings go to moto, where the Lambda API shows them; the code is run from its own folder."""
     properties = request.properties
     name = request.name("FunctionName")
@@ -29,10 +29,12 @@ def function(request: Request) -> Created:
         FunctionName=name, Code={"ZipFile": _archive()}, Tags=tags, Layers=layers, **settings
     )["FunctionArn"]
     request.world.functions.add(_function(request, name, arn, settings, layers))
-    return Created(name, {"Arn": arn})
+    return CreatedResource(name, {"Arn": arn})
 
 
-def _function(request: Request, name: str, arn: str, settings: dict[str, Any], layers: list[str]) -> Function:
+def _function(
+    request: ResourceRequest, name: str, arn: str, settings: dict[str, Any], layers: list[str]
+) -> Function:
     logging = settings.get("LoggingConfig", {})
     known = request.world.functions.layers
     concurrency = request.properties.get("ReservedConcurrentExecutions")
@@ -58,7 +60,7 @@ def _function(request: Request, name: str, arn: str, settings: dict[str, Any], l
     )
 
 
-def _code(request: Request) -> Path:
+def _code(request: ResourceRequest) -> Path:
     code = request.properties.need("Code")
     if "ZipFile" in code:
         folder = request.world.code_dir / request.logical_id
@@ -68,7 +70,7 @@ def _code(request: Request) -> Path:
     return _artifact(request, code["S3Key"])
 
 
-def _artifact(request: Request, key: str) -> Path:
+def _artifact(request: ResourceRequest, key: str) -> Path:
     """A copy of the folder: what is deployed stays as it is while somebody goes on editing."""
     path = request.world.artifacts.get(key)
     if path is None or not path.is_dir():
@@ -79,7 +81,7 @@ def _artifact(request: Request, key: str) -> Path:
 
 
 @creates("AWS::Lambda::LayerVersion")
-def layer(request: Request) -> Created:
+def layer(request: ResourceRequest) -> CreatedResource:
     """A folder as `sam build` leaves it (with `python/`), or the source folder that it is built from."""
     properties = request.properties
     path = _artifact(request, properties.need("Content")["S3Key"])
@@ -89,23 +91,23 @@ def layer(request: Request) -> Created:
         LayerName=name, Content={"ZipFile": _archive()}, **settings
     )["LayerVersionArn"]
     request.world.functions.layers[arn] = path / "python" if (path / "python").is_dir() else path
-    return Created(arn, {"LayerVersionArn": arn})
+    return CreatedResource(arn, {"LayerVersionArn": arn})
 
 
 @creates("AWS::Lambda::Version")
-def version(request: Request) -> Created:
+def version(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = split_reference(properties.need("FunctionName"))[0]
     settings = properties.pick("Description", "CodeSha256")
     made = request.client("lambda").publish_version(FunctionName=name, **settings)
     published = request.world.functions.publish(name, made["Version"])
-    return Created(
+    return CreatedResource(
         published.qualified_arn, {"Version": published.version, "FunctionArn": published.qualified_arn}
     )
 
 
 @creates("AWS::Lambda::Alias")
-def alias(request: Request) -> Created:
+def alias(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = split_reference(properties.need("FunctionName"))[0]
     alias_name, target = properties.need("Name"), properties.need("FunctionVersion")
@@ -113,11 +115,11 @@ def alias(request: Request) -> Created:
         FunctionName=name, Name=alias_name, FunctionVersion=target, **properties.pick("Description")
     )
     request.world.functions.alias(name, alias_name, target)
-    return Created(made["AliasArn"], {"AliasArn": made["AliasArn"]})
+    return CreatedResource(made["AliasArn"], {"AliasArn": made["AliasArn"]})
 
 
 @creates("AWS::Lambda::Permission")
-def permission(request: Request) -> Created:
+def permission(request: ResourceRequest) -> CreatedResource:
     """A statement of the function's resource policy, checked when API Gateway or EventBridge invokes it."""
     properties = request.properties
     reference = properties.need("FunctionName")
@@ -141,11 +143,11 @@ def permission(request: Request) -> Created:
     request.client("lambda").add_permission(
         FunctionName=name, StatementId=request.logical_id, **qualified, **given
     )
-    return Created(request.logical_id, {"Id": request.logical_id})
+    return CreatedResource(request.logical_id, {"Id": request.logical_id})
 
 
 @creates("AWS::Lambda::EventInvokeConfig")
-def event_invoke_config(request: Request) -> Created:
+def event_invoke_config(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name, qualifier = properties.need("FunctionName"), properties.need("Qualifier")
     destinations = properties.get("DestinationConfig", {})
@@ -162,7 +164,7 @@ def event_invoke_config(request: Request) -> Created:
             on_success_arn=destinations.get("OnSuccess", {}).get("Destination"),
         ),
     )
-    return Created(f"{Arn('aws', 'lambda', '', '', name).resource}-{qualifier}")
+    return CreatedResource(f"{Arn('aws', 'lambda', '', '', name).resource}-{qualifier}")
 
 
 def _archive() -> bytes:

@@ -4,11 +4,11 @@ from typing import Any
 
 from local.aws.errors import UnsupportedResourceError
 from local.aws.http_api.routes import HttpApi, Throttling, routes_of
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 
 
 @creates("AWS::ApiGatewayV2::Api")
-def api(request: Request) -> Created:
+def api(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     body = properties.need("Body")
     name = properties.get("Name") or body.get("info", {}).get("title") or request.logical_id
@@ -22,11 +22,11 @@ def api(request: Request) -> Created:
         raise UnsupportedResourceError(f"{request.logical_id} ({request.kind}): {error}") from error
     request.world.apis[made["ApiId"]] = HttpApi(made["ApiId"], routes)
     endpoint = f"https://{made['ApiId']}.execute-api.{request.world.region}.amazonaws.com"
-    return Created(made["ApiId"], {"ApiEndpoint": endpoint, "ApiId": made["ApiId"]})
+    return CreatedResource(made["ApiId"], {"ApiEndpoint": endpoint, "ApiId": made["ApiId"]})
 
 
 @creates("AWS::ApiGatewayV2::Stage")
-def stage(request: Request) -> Created:
+def stage(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     api_id, name = properties.need("ApiId"), properties.need("StageName")
     if name != "$default":
@@ -47,7 +47,7 @@ def stage(request: Request) -> Created:
     access_log = settings.get("AccessLogSettings", {})
     served.access_log_group = access_log.get("DestinationArn")
     served.access_log_format = access_log.get("Format")
-    return Created(name)
+    return CreatedResource(name)
 
 
 def _throttling(settings: dict[str, Any] | None) -> Throttling | None:

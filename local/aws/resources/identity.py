@@ -3,11 +3,11 @@
 import json
 
 from local.aws.moto_adjustments.managed_policies import provide_managed_policy
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 
 
 @creates("AWS::IAM::Role")
-def role(request: Request) -> Created:
+def role(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("iam")
     name = request.name("RoleName")
     settings = properties.pick("Path", "Description", "MaxSessionDuration", "PermissionsBoundary")
@@ -21,20 +21,20 @@ def role(request: Request) -> Created:
         _attach(request, name, arn)
     for policy in properties.get("Policies", []):
         _put(request, name, policy["PolicyName"], policy["PolicyDocument"])
-    return Created(name, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
+    return CreatedResource(name, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
 
 
 @creates("AWS::IAM::Policy")
-def policy(request: Request) -> Created:
+def policy(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name, document = properties.need("PolicyName"), properties.need("PolicyDocument")
     for role_name in properties.need("Roles"):
         _put(request, role_name, name, document)
-    return Created(name, {"Id": name})
+    return CreatedResource(name, {"Id": name})
 
 
 @creates("AWS::IAM::ManagedPolicy")
-def managed_policy(request: Request) -> Created:
+def managed_policy(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("iam")
     made = client.create_policy(
         PolicyName=request.name("ManagedPolicyName", longest=128),
@@ -43,16 +43,16 @@ def managed_policy(request: Request) -> Created:
     )["Policy"]
     for role_name in properties.get("Roles", []):
         client.attach_role_policy(RoleName=role_name, PolicyArn=made["Arn"])
-    return Created(made["Arn"], {"PolicyArn": made["Arn"]})
+    return CreatedResource(made["Arn"], {"PolicyArn": made["Arn"]})
 
 
-def _attach(request: Request, role_name: str, arn: str) -> None:
+def _attach(request: ResourceRequest, role_name: str, arn: str) -> None:
     if ":iam::aws:policy/" in arn:
         provide_managed_policy(arn, request.world.account)
     request.client("iam").attach_role_policy(RoleName=role_name, PolicyArn=arn)
 
 
-def _put(request: Request, role_name: str, name: str, document: dict[str, object]) -> None:
+def _put(request: ResourceRequest, role_name: str, name: str, document: dict[str, object]) -> None:
     text = json.dumps(_dated(document))
     request.client("iam").put_role_policy(RoleName=role_name, PolicyName=name, PolicyDocument=text)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from local.aws.arns import Arn
 from local.aws.errors import UnsupportedResourceError
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 
 _QUEUE_ATTRIBUTES = (
     "DelaySeconds", "MaximumMessageSize", "MessageRetentionPeriod", "ReceiveMessageWaitTimeSeconds",
@@ -19,26 +19,26 @@ _SUBSCRIPTION_ATTRIBUTES = (
 
 
 @creates("AWS::SQS::Queue")
-def queue(request: Request) -> Created:
+def queue(request: ResourceRequest) -> CreatedResource:
     client = request.client("sqs")
     name = request.name("QueueName", longest=80)
     attributes = {key: _text(value) for key, value in request.properties.pick(*_QUEUE_ATTRIBUTES).items()}
     tags = {tag["Key"]: tag["Value"] for tag in request.tags()}
     url = client.create_queue(QueueName=name, Attributes=attributes, tags=tags)["QueueUrl"]
     arn = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    return Created(url, {"Arn": arn, "QueueName": name, "QueueUrl": url})
+    return CreatedResource(url, {"Arn": arn, "QueueName": name, "QueueUrl": url})
 
 
 @creates("AWS::SQS::QueuePolicy")
-def queue_policy(request: Request) -> Created:
+def queue_policy(request: ResourceRequest) -> CreatedResource:
     document = json.dumps(request.properties.need("PolicyDocument"))
     for url in request.properties.need("Queues"):
         request.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": document})
-    return Created(request.name("Id"))
+    return CreatedResource(request.name("Id"))
 
 
 @creates("AWS::SNS::Topic")
-def topic(request: Request) -> Created:
+def topic(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("sns")
     name = request.name("TopicName", longest=256)
     names = (
@@ -54,11 +54,11 @@ def topic(request: Request) -> Created:
     for item in properties.get("Subscription", []):
         _refuse_function(request, item["Protocol"])
         client.subscribe(TopicArn=arn, Protocol=item["Protocol"], Endpoint=item["Endpoint"])
-    return Created(arn, {"TopicArn": arn, "TopicName": name})
+    return CreatedResource(arn, {"TopicArn": arn, "TopicName": name})
 
 
 @creates("AWS::SNS::Subscription")
-def subscription(request: Request) -> Created:
+def subscription(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     protocol = properties.need("Protocol")
     _refuse_function(request, protocol)
@@ -70,10 +70,10 @@ def subscription(request: Request) -> Created:
         Attributes=attributes,
         ReturnSubscriptionArn=True,
     )
-    return Created(answer["SubscriptionArn"], {"Arn": answer["SubscriptionArn"]})
+    return CreatedResource(answer["SubscriptionArn"], {"Arn": answer["SubscriptionArn"]})
 
 
-def _refuse_function(request: Request, protocol: str) -> None:
+def _refuse_function(request: ResourceRequest, protocol: str) -> None:
     if protocol in ("lambda", "firehose"):
         raise UnsupportedResourceError(
             f"{request.logical_id} ({request.kind}): the protocol {protocol} is not delivered here"
@@ -81,17 +81,17 @@ def _refuse_function(request: Request, protocol: str) -> None:
 
 
 @creates("AWS::SNS::TopicPolicy")
-def topic_policy(request: Request) -> Created:
+def topic_policy(request: ResourceRequest) -> CreatedResource:
     document = json.dumps(request.properties.need("PolicyDocument"))
     for arn in request.properties.need("Topics"):
         request.client("sns").set_topic_attributes(
             TopicArn=arn, AttributeName="Policy", AttributeValue=document
         )
-    return Created(request.name("Id"))
+    return CreatedResource(request.name("Id"))
 
 
 @creates("AWS::Events::Rule")
-def rule(request: Request) -> Created:
+def rule(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("events")
     name = request.name("Name")
     settings = properties.pick("Description", "State", "ScheduleExpression", "EventBusName", "RoleArn")
@@ -103,7 +103,7 @@ def rule(request: Request) -> Created:
     if targets:
         bus = {"EventBusName": settings["EventBusName"]} if "EventBusName" in settings else {}
         client.put_targets(Rule=name, Targets=targets, **bus)
-    return Created(Arn.parse(arn).resource.split("/")[-1], {"Arn": arn})
+    return CreatedResource(Arn.parse(arn).resource.split("/")[-1], {"Arn": arn})
 
 
 def _text(value: Any) -> str:

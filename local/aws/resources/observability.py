@@ -2,11 +2,11 @@
 
 import json
 
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 
 
 @creates("AWS::Logs::LogGroup")
-def log_group(request: Request) -> Created:
+def log_group(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("logs")
     name = request.name("LogGroupName", longest=512)
     settings = properties.pick("KmsKeyId", "LogGroupClass")
@@ -19,11 +19,11 @@ def log_group(request: Request) -> Created:
     if retention is not None:
         client.put_retention_policy(logGroupName=name, retentionInDays=int(retention))
     arn = f"arn:aws:logs:{request.world.region}:{request.world.account}:log-group:{name}:*"
-    return Created(name, {"Arn": arn})
+    return CreatedResource(name, {"Arn": arn})
 
 
 @creates("AWS::Logs::MetricFilter")
-def metric_filter(request: Request) -> Created:
+def metric_filter(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = request.name("FilterName", longest=512)
     transformations = [
@@ -36,11 +36,11 @@ def metric_filter(request: Request) -> Created:
         filterPattern=properties.get("FilterPattern", ""),
         metricTransformations=transformations,
     )
-    return Created(name)
+    return CreatedResource(name)
 
 
 @creates("AWS::CloudWatch::Alarm")
-def alarm(request: Request) -> Created:
+def alarm(request: ResourceRequest) -> CreatedResource:
     properties, client = request.properties, request.client("cloudwatch")
     name = request.name("AlarmName", longest=255)
     settings = properties.pick(
@@ -51,13 +51,13 @@ def alarm(request: Request) -> Created:
     )  # fmt: skip
     client.put_metric_alarm(AlarmName=name, Tags=request.tags(), **settings)
     arn = f"arn:aws:cloudwatch:{request.world.region}:{request.world.account}:alarm:{name}"
-    return Created(name, {"Arn": arn})
+    return CreatedResource(name, {"Arn": arn})
 
 
 @creates("AWS::CloudWatch::Dashboard")
-def dashboard(request: Request) -> Created:
+def dashboard(request: ResourceRequest) -> CreatedResource:
     name = request.name("DashboardName", longest=255)
     body = request.properties.need("DashboardBody")
     json.loads(body)
     request.client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=body)
-    return Created(name)
+    return CreatedResource(name)

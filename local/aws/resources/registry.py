@@ -8,11 +8,11 @@ from typing import Any
 
 from local.aws.errors import DeploymentError, UnsupportedResourceError
 from local.aws.resources.coercion import CoercingClient
-from local.aws.resources.world import World
+from local.aws.resources.stack_context import StackContext
 
 
 @dataclass(frozen=True)
-class Created:
+class CreatedResource:
     """What `Ref` gives, and what `Fn::GetAtt` gives by attribute."""
 
     ref: str
@@ -46,13 +46,13 @@ class Properties:
 
 
 @dataclass(frozen=True)
-class Request:
+class ResourceRequest:
     """One resource to create."""
 
     logical_id: str
     kind: str
     properties: Properties
-    world: World
+    world: StackContext
 
     def name(self, property_name: str, *, longest: int = 64) -> str:
         """The name that the template gives, or `stack-logicalId-SUFFIX` as CloudFormation would make it."""
@@ -78,7 +78,7 @@ class Request:
         return [*given, *({"Key": key, "Value": value} for key, value in ours.items())]
 
 
-Creator = Callable[[Request], Created]
+Creator = Callable[[ResourceRequest], CreatedResource]
 
 _CREATORS: dict[str, Creator] = {}
 
@@ -97,7 +97,7 @@ def supported_types() -> frozenset[str]:
     return frozenset(_CREATORS)
 
 
-def create(request: Request) -> Created:
+def create(request: ResourceRequest) -> CreatedResource:
     """Create one resource. Raises UnsupportedResourceError for a property that nobody read."""
     created = _CREATORS[request.kind](request)
     unread = request.properties.unread()

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 
 
 @creates("AWS::DynamoDB::Table")
-def table(request: Request) -> Created:
+def table(request: ResourceRequest) -> CreatedResource:
     """CreateTable, then time to live and continuous backups, which CreateTable does not take."""
     properties, client = request.properties, request.client("dynamodb")
     name = request.name("TableName", longest=255)
@@ -25,7 +25,9 @@ def table(request: Request) -> Created:
     description = client.create_table(TableName=name, Tags=request.tags(), **settings)["TableDescription"]
     _time_to_live(client, name, properties.get("TimeToLiveSpecification"))
     _backups(client, name, properties.get("PointInTimeRecoverySpecification"))
-    return Created(name, {"Arn": description["TableArn"], "StreamArn": description.get("LatestStreamArn")})
+    return CreatedResource(
+        name, {"Arn": description["TableArn"], "StreamArn": description.get("LatestStreamArn")}
+    )
 
 
 def _time_to_live(client: Any, name: str, wanted: dict[str, Any] | None) -> None:
@@ -39,7 +41,7 @@ def _backups(client: Any, name: str, wanted: dict[str, Any] | None) -> None:
 
 
 @creates("AWS::SecretsManager::Secret")
-def secret(request: Request) -> Created:
+def secret(request: ResourceRequest) -> CreatedResource:
     """CreateSecret; a generated one is made by GetRandomPassword and put into its template."""
     properties, client = request.properties, request.client("secretsmanager")
     text = properties.get("SecretString")
@@ -51,7 +53,7 @@ def secret(request: Request) -> Created:
         settings["SecretString"] = text
     name = request.name("Name", longest=512)
     arn = client.create_secret(Name=name, Tags=request.tags(), **settings)["ARN"]
-    return Created(arn, {"Id": arn})
+    return CreatedResource(arn, {"Id": arn})
 
 
 def _generated(client: Any, settings: dict[str, Any]) -> str:
@@ -62,10 +64,10 @@ def _generated(client: Any, settings: dict[str, Any]) -> str:
 
 
 @creates("AWS::SSM::Parameter")
-def parameter(request: Request) -> Created:
+def parameter(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = request.name("Name", longest=2048)
     kind, value = properties.need("Type"), properties.need("Value")
     settings = properties.pick("Description", "AllowedPattern", "Tier", "DataType", "Policies")
     request.client("ssm").put_parameter(Name=name, Type=kind, Value=value, Tags=request.tags(), **settings)
-    return Created(name, {"Type": kind, "Value": value})
+    return CreatedResource(name, {"Type": kind, "Value": value})

@@ -7,14 +7,14 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse
 
 from local.aws.errors import DeploymentError
-from local.aws.resources.registry import Created, Request, creates
+from local.aws.resources.registry import CreatedResource, ResourceRequest, creates
 from local.aws.roles.resource_policies import check_trust
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
 
 
 @creates("AWS::StepFunctions::StateMachine")
-def state_machine(request: Request) -> Created:
+def state_machine(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = request.name("StateMachineName", longest=80)
     check_trust(request.world.clients, properties.need("RoleArn"), "states.amazonaws.com")
@@ -32,10 +32,10 @@ def state_machine(request: Request) -> Created:
         **{key: value for key, value in settings.items() if value is not None},
     )
     arn = made["stateMachineArn"]
-    return Created(arn, {"Arn": arn, "Name": name})
+    return CreatedResource(arn, {"Arn": arn, "Name": name})
 
 
-def _definition(request: Request) -> str:
+def _definition(request: ResourceRequest) -> str:
     properties = request.properties
     text = properties.get("DefinitionString")
     inline, location = properties.get("Definition"), properties.get("DefinitionS3Location")
@@ -48,7 +48,7 @@ def _definition(request: Request) -> str:
     return _substituted(text, properties.get("DefinitionSubstitutions", {}))
 
 
-def _from_file(request: Request, key: str) -> str:
+def _from_file(request: ResourceRequest, key: str) -> str:
     path = request.world.artifacts.get(key)
     if path is None:
         raise DeploymentError("the definition must be a local file")
@@ -67,14 +67,14 @@ def _substituted(text: str, values: dict[str, Any]) -> str:
 
 
 @creates("AWS::Scheduler::ScheduleGroup")
-def schedule_group(request: Request) -> Created:
+def schedule_group(request: ResourceRequest) -> CreatedResource:
     name = request.name("Name")
     made = request.client("scheduler").create_schedule_group(Name=name, Tags=request.tags())
-    return Created(name, {"Arn": made["ScheduleGroupArn"], "State": "ACTIVE"})
+    return CreatedResource(name, {"Arn": made["ScheduleGroupArn"], "State": "ACTIVE"})
 
 
 @creates("AWS::Scheduler::Schedule")
-def schedule(request: Request) -> Created:
+def schedule(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = request.name("Name")
     settings = properties.pick(
@@ -90,7 +90,7 @@ def schedule(request: Request) -> Created:
         Target=target,
         **settings,
     )
-    return Created(name, {"Arn": made["ScheduleArn"]})
+    return CreatedResource(name, {"Arn": made["ScheduleArn"]})
 
 
 def _lower(node: Any) -> Any:

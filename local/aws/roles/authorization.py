@@ -11,10 +11,10 @@ from local.aws.clients import ADMIN_ACCESS_KEY, Clients
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.errors import access_denied, error_response
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
-from local.aws.roles.asks import Place, UnknownCallError, asks_of
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.roles.conditions import UnknownConditionError
-from local.aws.roles.evaluation import Ask, is_allowed
+from local.aws.roles.evaluation import AccessRequest, is_allowed
+from local.aws.roles.required_access import CallContext, UnknownCallError, asks_of
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Grant(NamedTuple):
     resource: str
 
 
-class Refusal(NamedTuple):
+class Denial(NamedTuple):
     """Something that a role asked for and was not allowed."""
 
     role_arn: str
@@ -95,9 +95,9 @@ class Authorization:
         self._policies = RolePolicies(clients)
         self._secret_arns: dict[str, str] = {}
         self.grants: set[Grant] = set()
-        self.refusals: set[Refusal] = set()
+        self.refusals: set[Denial] = set()
 
-    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, _request: HttpRequest, proceed: Next) -> HttpResponse:
         if call.access_key == ADMIN_ACCESS_KEY:
             return self._as_administrator(call, proceed)
         role_arn = self._role_of_key(call.access_key) if call.access_key else None
@@ -109,7 +109,7 @@ class Authorization:
         refusal = self.refusal(call, role_arn)
         return proceed() if refusal is None else access_denied(call, refusal)
 
-    def _as_administrator(self, call: AwsCall, proceed: Next) -> Response:
+    def _as_administrator(self, call: AwsCall, proceed: Next) -> HttpResponse:
         try:
             return proceed()
         finally:
@@ -118,24 +118,24 @@ class Authorization:
 
     def refusal(self, call: AwsCall, role_arn: str) -> str | None:
         """Why the role may not make this call, in the words of AWS; None when it may."""
-        place = Place(self._clients.region, self._clients.account, self._secret_arn)
+        place = CallContext(self._clients.region, self._clients.account, self._secret_arn)
         try:
             asks = asks_of(call, place)
             documents = self._policies.of(role_arn.rsplit("/", 1)[-1])
             denied = next((ask for ask in asks if not is_allowed(ask, documents)), None)
         except (UnknownCallError, UnknownConditionError) as error:
             log.warning("denied to %s: %s", role_arn, error)
-            self.refusals.add(Refusal(role_arn, f"{call.service}:{call.operation}", str(error)))
+            self.refusals.add(Denial(role_arn, f"{call.service}:{call.operation}", str(error)))
             return f"User: {role_arn} is not authorized to perform: {call.service}:{call.operation} ({error})"
         if denied is None:
             self.grants.update(Grant(role_arn, ask.action, ask.resource) for ask in asks)
             return None
-        self.refusals.add(Refusal(role_arn, denied.action, denied.resource))
+        self.refusals.add(Denial(role_arn, denied.action, denied.resource))
         return (
             f"User: {role_arn} is not authorized to perform: {denied.action} on resource: {denied.resource}"
         )
 
-    def allows(self, role_arn: str, ask: Ask) -> bool:
+    def allows(self, role_arn: str, ask: AccessRequest) -> bool:
         """Whether the policies of the role allow one thing that is asked."""
         return is_allowed(ask, self._policies.of(role_arn.rsplit("/", 1)[-1]))
 

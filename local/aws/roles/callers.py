@@ -5,10 +5,10 @@ from typing import Any
 
 from local.aws.clients import ADMIN_ACCESS_KEY, ADMIN_SECRET, Clients
 from local.aws.http_api.signatures import signer
-from local.aws.http_server import Request
+from local.aws.http_server import HttpRequest
 from local.aws.moto_adjustments.assumed_roles import assumed_role
 from local.aws.roles.authorization import Authorization
-from local.aws.roles.evaluation import Ask
+from local.aws.roles.evaluation import AccessRequest
 
 
 class Callers:
@@ -18,7 +18,7 @@ class Callers:
         self._clients = clients
         self._authorization = authorization
 
-    def identify(self, request: Request, arn: str) -> dict[str, Any] | None:
+    def identify(self, request: HttpRequest, arn: str) -> dict[str, Any] | None:
         """`requestContext.authorizer.iam` of a caller who may invoke this `execute-api` ARN, or None."""
         key = signer(request, self._clients.region, self._secret, time.time())
         if key is None:
@@ -26,7 +26,9 @@ class Callers:
         role = assumed_role(key, self._clients.account)
         if role is None and key != ADMIN_ACCESS_KEY:
             return None
-        if role is not None and not self._authorization.allows(role.role_arn, Ask("execute-api:Invoke", arn)):
+        if role is not None and not self._authorization.allows(
+            role.role_arn, AccessRequest("execute-api:Invoke", arn)
+        ):
             return None
         user_arn = role.role_arn if role else f"arn:aws:iam::{self._clients.account}:user/administrator"
         return {

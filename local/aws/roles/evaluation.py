@@ -10,7 +10,7 @@ from local.aws.roles.conditions import conditions_hold
 
 
 @dataclass(frozen=True)
-class Ask:
+class AccessRequest:
     """May this action be done on this resource? `context` holds the condition keys, each with its values."""
 
     action: str
@@ -18,7 +18,7 @@ class Ask:
     context: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def is_allowed(ask: Ask, documents: Iterable[Mapping[str, Any]]) -> bool:
+def is_allowed(ask: AccessRequest, documents: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the identity policies in `documents` together allow what is asked."""
     statements = [statement for document in documents for statement in _list(document.get("Statement"))]
     matching = [statement for statement in statements if _matches(statement, ask)]
@@ -27,7 +27,7 @@ def is_allowed(ask: Ask, documents: Iterable[Mapping[str, Any]]) -> bool:
     return any(statement["Effect"] == "Allow" for statement in matching)
 
 
-def is_service_allowed(service: str, ask: Ask, statements: Iterable[Mapping[str, Any]]) -> bool:
+def is_service_allowed(service: str, ask: AccessRequest, statements: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a resource policy lets an AWS service, such as `events.amazonaws.com`, do what is asked."""
     matching = [
         statement
@@ -51,7 +51,7 @@ def _wildcards(pattern: str, *, ignore_case: bool) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else re.NOFLAG))
 
 
-def _matches(statement: Mapping[str, Any], ask: Ask) -> bool:
+def _matches(statement: Mapping[str, Any], ask: AccessRequest) -> bool:
     return (
         _action_matches(statement, ask.action)
         and _resource_matches(statement, ask.resource)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from local.aws.arns import Arn
 from local.aws.clients import Clients
 from local.aws.errors import LocalStackError
-from local.aws.roles.evaluation import Ask, is_service_allowed
+from local.aws.roles.evaluation import AccessRequest, is_service_allowed
 from local.aws.runtime.functions import Functions
 
 
@@ -46,7 +46,7 @@ def check_trust(clients: Clients, role_arn: str, service: str) -> None:
     document = role["AssumeRolePolicyDocument"]
     statements = _statements(json.dumps(document) if isinstance(document, dict) else unquote(document))
     context = {"aws:SourceAccount": [clients.account]}
-    if not is_service_allowed(service, Ask("sts:AssumeRole", role_arn, context), statements):
+    if not is_service_allowed(service, AccessRequest("sts:AssumeRole", role_arn, context), statements):
         raise UntrustedError(f"the role {role_arn} does not let {service} assume it")
 
 

@@ -48,7 +48,7 @@ class _Fault:
             time.sleep(self._hangs)
 
 
-class _Arms:
+class _ArmedFault:
     """The fault of the event at hand: the content of a file that is there as long as the event is."""
 
     def __init__(self, file: str) -> None:
@@ -70,7 +70,7 @@ class _Arms:
 
 def install(file: str) -> None:
     """From now on every outgoing call asks whether `file` holds a fault, as JSON of its fields."""
-    arms = _Arms(file)
+    arms = _ArmedFault(file)
     own = os.environ["AWS_LAMBDA_RUNTIME_API"]
     connection: Any = http.client.HTTPConnection
     connection.putrequest = _begun(connection.putrequest, own)
@@ -106,7 +106,7 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _counted(endheaders: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
+def _counted(endheaders: Callable[..., Any], arms: _ArmedFault) -> Callable[..., Any]:
     def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
         line = self._fault_line
         fault = arms.fault() if line else None
@@ -118,7 +118,7 @@ def _counted(endheaders: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
     return wrapped
 
 
-def _answered(getresponse: Callable[..., Any], arms: _Arms) -> Callable[..., Any]:
+def _answered(getresponse: Callable[..., Any], arms: _ArmedFault) -> Callable[..., Any]:
     def wrapped(self: Any, *rest: Any, **named: Any) -> Any:
         number = getattr(self, "_fault_number", 0)
         fault = arms.fault() if number else None

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from local.aws.clients import Clients
 from local.aws.metrics import Metrics
-from local.aws.runtime.armory import Armory
 from local.aws.runtime.environment import function_environment
+from local.aws.runtime.fault_injector import FaultInjector
 from local.aws.runtime.functions import Function, Functions, split_reference
 from local.aws.runtime.log_levels import is_kept
 from local.aws.runtime.logs import FunctionLogs
-from local.aws.runtime.outcomes import Outcome
-from local.aws.runtime.pool import Limits, Pool, ThrottledError
-from local.aws.runtime.worker import Invocation, Worker
+from local.aws.runtime.outcomes import InvocationResult
+from local.aws.runtime.pool import Limits, ThrottledError, WorkerPool
+from local.aws.runtime.worker import FunctionWorker, WorkerInvocation
 
 
 class Invoker:
@@ -32,14 +32,14 @@ class Invoker:
         logs: FunctionLogs,
         state_dir: Path,
         limits: Limits,
-        armory: Armory,
+        armory: FaultInjector,
         metrics: Metrics,
     ) -> None:
         self._functions = functions
         self._clients = clients
         self.logs = logs
         self._state_dir = state_dir
-        self.pool = Pool(self._start, limits)
+        self.pool = WorkerPool(self._start, limits)
         self._turns = threading.BoundedSemaphore(limits.tasks_at_once)
         self._armory = armory
         self._metrics = metrics
@@ -48,7 +48,7 @@ class Invoker:
 
     def invoke(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
-    ) -> Outcome:
+    ) -> InvocationResult:
         """Run a function by name or ARN and give its answer. Raises NotFoundError, ThrottledError."""
         function = self._functions.resolve(reference, qualifier)
         request_id = request_id or str(uuid.uuid4())
@@ -57,7 +57,9 @@ class Invoker:
         began = time.monotonic()
         fault = self._armory.take(function, payload)
         try:
-            outcome = self.pool.invoke(function, Invocation(payload, request_id, arn, _trace_id(), fault))
+            outcome = self.pool.invoke(
+                function, WorkerInvocation(payload, request_id, arn, _trace_id(), fault)
+            )
         except ThrottledError:
             self._measure(function, "Throttles", 1)
             raise
@@ -68,7 +70,7 @@ class Invoker:
 
     def invoke_in_turn(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
-    ) -> Outcome:
+    ) -> InvocationResult:
         """The same, once no more than the limit of others are served."""
         with self._turns:
             return self.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
@@ -76,7 +78,7 @@ class Invoker:
     def _measure(self, function: Function, metric: str, value: int) -> None:
         self._metrics.add("AWS/Lambda", metric, {"FunctionName": function.name}, value)
 
-    def _report(self, function: Function, outcome: Outcome, milliseconds: float) -> None:
+    def _report(self, function: Function, outcome: InvocationResult, milliseconds: float) -> None:
         summary = _platform_failure(outcome)
         if summary:
             self.logs.append(function.logical_id, summary, outcome.request_id)
@@ -84,7 +86,7 @@ class Invoker:
         text = f"REPORT RequestId: {outcome.request_id} {facts}"
         self.logs.append(function.logical_id, text, outcome.request_id)
 
-    def _start(self, function: Function) -> Worker:
+    def _start(self, function: Function) -> FunctionWorker:
         credentials = self._clients.role_credentials(function.role_arn, function.name)
         stream = f"{time.strftime('%Y/%m/%d')}/[{function.version}]{secrets.token_hex(16)}"
         fault_file = self._fault_folder / f"{uuid.uuid4()}.json"
@@ -106,14 +108,14 @@ class Invoker:
                 self.logs.append(function.logical_id, text, request_id)
                 self._metrics.add_embedded(text)
 
-        return Worker(function, environment, log, fault_file)
+        return FunctionWorker(function, environment, log, fault_file)
 
 
 def _trace_id() -> str:
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
 
 
-def _platform_failure(outcome: Outcome) -> str | None:
+def _platform_failure(outcome: InvocationResult) -> str | None:
     """The line that Lambda itself writes for a process that was ended or died; handlers write their own."""
     if not outcome.failed:
         return None

@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 @dataclass(frozen=True)
-class LogLine:
+class FunctionLogLine:
     """One line of a function's output. `time` is epoch seconds, `request_id` the call that it came in."""
 
     function: str
@@ -24,11 +24,11 @@ class FunctionLogs:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._lines: list[LogLine] = []
+        self._lines: list[FunctionLogLine] = []
         self._files: dict[str, TextIO] = {}
 
     def append(self, function: str, text: str, request_id: str) -> None:
-        line = LogLine(function, text, time.time(), request_id)
+        line = FunctionLogLine(function, text, time.time(), request_id)
         with self._lock:
             self._lines.append(line)
             if function not in self._files:
@@ -36,7 +36,7 @@ class FunctionLogs:
                 self._files[function] = path.open("a", encoding="utf-8", buffering=1)
             self._files[function].write(text + "\n")
 
-    def lines(self, function: str | None = None) -> list[LogLine]:
+    def lines(self, function: str | None = None) -> list[FunctionLogLine]:
         """Every line, or those of one function, in the order they came."""
         with self._lock:
             return [line for line in self._lines if function in (None, line.function)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InvocationResult:
     """What the function answered. `error` is None, or `Unhandled` as in the `x-amz-function-error` header."""
 
     payload: bytes
@@ -17,16 +17,16 @@ class Outcome:
         return self.error is not None
 
 
-def failure(request_id: str, error_type: str, message: str) -> Outcome:
+def failure(request_id: str, error_type: str, message: str) -> InvocationResult:
     body = {"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {message}"}
-    return Outcome(json.dumps(body).encode(), request_id, "Unhandled")
+    return InvocationResult(json.dumps(body).encode(), request_id, "Unhandled")
 
 
-def timed_out(request_id: str, seconds: float) -> Outcome:
+def timed_out(request_id: str, seconds: float) -> InvocationResult:
     return failure(request_id, "Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds")
 
 
-def exited(request_id: str, returncode: int) -> Outcome:
+def exited(request_id: str, returncode: int) -> InvocationResult:
     if returncode == 0:
         reason = "Runtime exited without providing a reason"
     elif returncode < 0:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from local.aws.errors import LocalStackError
 from local.aws.runtime.functions import Function
-from local.aws.runtime.outcomes import Outcome
-from local.aws.runtime.worker import Invocation, Worker, WorkerGoneError
+from local.aws.runtime.outcomes import InvocationResult
+from local.aws.runtime.worker import FunctionWorker, WorkerGoneError, WorkerInvocation
 
 _Key = tuple[str, str]
 
@@ -33,21 +33,21 @@ class Limits:
     tasks_at_once: int = 1000
 
 
-class Pool:
+class WorkerPool:
     """Invokes functions; `start` makes a worker for a function."""
 
-    def __init__(self, start: Callable[[Function], Worker], limits: Limits) -> None:
+    def __init__(self, start: Callable[[Function], FunctionWorker], limits: Limits) -> None:
         self._start = start
         self._limits = limits
         self._lock = threading.RLock()
         self._turns: dict[_Key, threading.Condition] = {}
-        self._idle: dict[_Key, list[Worker]] = {}
+        self._idle: dict[_Key, list[FunctionWorker]] = {}
         self._busy: dict[_Key, int] = {}
         self._starting = 0
-        self._workers: set[Worker] = set()
+        self._workers: set[FunctionWorker] = set()
         self._closed = False
 
-    def invoke(self, function: Function, invocation: Invocation) -> Outcome:
+    def invoke(self, function: Function, invocation: WorkerInvocation) -> InvocationResult:
         """Run one event in a process that does nothing else meanwhile. Raises ThrottledError at a limit."""
         while True:
             worker = self._acquire(function)
@@ -74,7 +74,7 @@ class Pool:
         for worker in retired:
             worker.close()
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[FunctionWorker]:
         with self._lock:
             return list(self._workers)
 
@@ -91,7 +91,7 @@ class Pool:
         for worker in workers:
             worker.close()
 
-    def _acquire(self, function: Function) -> Worker:
+    def _acquire(self, function: Function) -> FunctionWorker:
         key = (function.name, function.version)
         limit = self._limits.per_function if function.concurrency is None else function.concurrency
         with self._lock:
@@ -101,7 +101,7 @@ class Pool:
             worker = self._idle_or_slot(key)
         return worker or self._started(function, key)
 
-    def _idle_or_slot(self, key: _Key) -> Worker | None:
+    def _idle_or_slot(self, key: _Key) -> FunctionWorker | None:
         """An idle worker, or None with the right to start one."""
         while True:
             if self._closed:
@@ -128,7 +128,7 @@ class Pool:
             for turn in self._turns.values():
                 turn.notify()
 
-    def _started(self, function: Function, key: _Key) -> Worker:
+    def _started(self, function: Function, key: _Key) -> FunctionWorker:
         try:
             self._make_room()
             worker = self._start(function)
@@ -159,7 +159,7 @@ class Pool:
         if oldest:
             oldest.close()
 
-    def _release(self, worker: Worker, *, keep: bool) -> None:
+    def _release(self, worker: FunctionWorker, *, keep: bool) -> None:
         key = (worker.function.name, worker.function.version)
         with self._lock:
             self._busy[key] -= 1

@@ -13,21 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.aws.http_server import LoopbackServer, Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse, LoopbackServer
 from local.aws.runtime.functions import Function
-from local.aws.runtime.outcomes import Outcome, exited, failure, timed_out
+from local.aws.runtime.outcomes import InvocationResult, exited, failure, timed_out
 from local.aws.runtime.output import OutputReader
 
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 _NEXT = "/2018-06-01/runtime/invocation/next"
 _INIT_ERROR = "/2018-06-01/runtime/init/error"
-_ACCEPTED = Response(202, b'{"status":"OK"}', [("Content-Type", "application/json")])
+_ACCEPTED = HttpResponse(202, b'{"status":"OK"}', [("Content-Type", "application/json")])
 # Lambda allows 10 s to start; a small machine that starts many processes at once needs more.
 INIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Invocation:
+class WorkerInvocation:
     """One event on its way into a process, perhaps with a fault that it meets there."""
 
     payload: bytes
@@ -41,7 +41,7 @@ class WorkerGoneError(Exception):
     """The process ended between two events: the event was not started, and belongs to another process."""
 
 
-class Worker:
+class FunctionWorker:
     """A process that handles one event at a time. `environment` gets the runtime API's host and port.
 
     `fault_file` is where the process looks for the fault of the event at hand.
@@ -56,8 +56,8 @@ class Worker:
     ) -> None:
         self.function = function
         self._fault_file = fault_file
-        self._events: queue.Queue[tuple[Invocation, int] | None] = queue.Queue()
-        self._results: queue.Queue[Outcome | None] = queue.Queue()
+        self._events: queue.Queue[tuple[WorkerInvocation, int] | None] = queue.Queue()
+        self._results: queue.Queue[InvocationResult | None] = queue.Queue()
         self._ready = threading.Event()
         self._init_error: bytes | None = None
         self._killed = False
@@ -94,14 +94,14 @@ class Worker:
         """Wait until the handler is imported, or the process has ended, or has taken too long to start."""
         self._ready.wait(INIT_SECONDS)
 
-    def invoke(self, invocation: Invocation) -> Outcome:
+    def invoke(self, invocation: WorkerInvocation) -> InvocationResult:
         """Hand one event over and wait for the answer, as long as the function's time-out allows.
 
         Raises WorkerGoneError when the process had ended before it took the event.
         """
         self.request_id = invocation.request_id
         if self._init_error is not None:
-            return Outcome(self._init_error, invocation.request_id, "Unhandled")
+            return InvocationResult(self._init_error, invocation.request_id, "Unhandled")
         if invocation.fault:
             self._fault_file.write_text(invocation.fault, encoding="utf-8")
         deadline = int((time.time() + self.function.timeout) * 1000)
@@ -134,9 +134,9 @@ class Worker:
             self._process.stdin.close()
         self._output.join()
 
-    def _exit_outcome(self, request_id: str) -> Outcome:
+    def _exit_outcome(self, request_id: str) -> InvocationResult:
         if self._init_error is not None:
-            return Outcome(self._init_error, request_id, "Unhandled")
+            return InvocationResult(self._init_error, request_id, "Unhandled")
         return exited(request_id, self._process.wait(timeout=5))
 
     def _ended(self) -> None:
@@ -145,7 +145,7 @@ class Worker:
         self._events.put(None)
         self._api.stop()
 
-    def _serve(self, request: Request) -> Response:
+    def _serve(self, request: HttpRequest) -> HttpResponse:
         if request.path == _NEXT:
             return self._next()
         if request.path == _INIT_ERROR:
@@ -156,17 +156,17 @@ class Worker:
         if what == "response":
             self._results.put(_checked(request.body, request_id))
         elif what == "error":
-            self._results.put(Outcome(request.body, request_id, "Unhandled"))
+            self._results.put(InvocationResult(request.body, request_id, "Unhandled"))
         else:
-            return Response(404)
+            return HttpResponse(404)
         return _ACCEPTED
 
-    def _next(self) -> Response:
+    def _next(self) -> HttpResponse:
         self._asked = True
         self._ready.set()
         event = self._events.get()
         if event is None:
-            return Response(410)
+            return HttpResponse(410)
         self._taken = True
         invocation, deadline = event
         headers = [
@@ -176,11 +176,11 @@ class Worker:
             ("Lambda-Runtime-Invoked-Function-Arn", invocation.function_arn),
             ("Lambda-Runtime-Trace-Id", invocation.trace_id),
         ]
-        return Response(200, invocation.payload, headers)
+        return HttpResponse(200, invocation.payload, headers)
 
 
-def _checked(body: bytes, request_id: str) -> Outcome:
+def _checked(body: bytes, request_id: str) -> InvocationResult:
     if len(body) > 6 * 1024 * 1024:
         message = f"Response payload size exceeded maximum allowed payload size ({len(body)} bytes)."
         return failure(request_id, "Function.ResponseSizeTooLarge", message)
-    return Outcome(body or json.dumps(None).encode(), request_id)
+    return InvocationResult(body or json.dumps(None).encode(), request_id)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from local.aws.states.errors import ExecutionTimedOut, Stopped
+from local.aws.states.errors import BranchStopped, ExecutionTimedOut
 
 
-class Clock:
+class StatesClock:
     """Real time; `factor` shortens every wait, retry interval and time-out of the state machines alike."""
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -28,7 +28,9 @@ class Clock:
 class Branch:
     """One line of an execution: the whole, an iteration of a Map, or a branch of a Parallel."""
 
-    def __init__(self, clock: Clock, *, timeout: float | None = None, parent: "Branch | None" = None) -> None:
+    def __init__(
+        self, clock: StatesClock, *, timeout: float | None = None, parent: "Branch | None" = None
+    ) -> None:
         self.clock = clock
         self._parent = parent
         self._changed: threading.Condition = parent._changed if parent else threading.Condition()
@@ -49,7 +51,7 @@ class Branch:
         branch: Branch | None = self
         while branch is not None:
             if branch._stopped:
-                raise Stopped
+                raise BranchStopped
             if branch._deadline is not None and self.clock.monotonic() >= branch._deadline:
                 raise ExecutionTimedOut
             branch = branch._parent

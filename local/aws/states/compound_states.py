@@ -5,21 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from local.aws.states.branch import in_thread
-from local.aws.states.errors import QUERY, ExecutionTimedOut, StateError, Stopped
+from local.aws.states.errors import QUERY, BranchStopped, ExecutionTimedOut, StateError
 from local.aws.states.expressions import evaluate
-from local.aws.states.interpreter import Line, Runner, Step, Visit, check_size, run_machine
+from local.aws.states.interpreter import Runner, StateContext, Transition, Visit, check_size, run_machine
 from local.aws.states.retrying import with_retries
 
 # Step Functions runs no more iterations of an inline Map at once, whatever is asked for.
 _AT_ONCE = 40
 
 
-def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Step:
+def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
     """Every branch gets Arguments, or else the state's input; the result is the list of their outputs."""
     history = visit.line.history
     resumed = [visit.resumed]
 
-    def attempt(visit: Visit) -> Step:
+    def attempt(visit: Visit) -> Transition:
         _start_afresh_unless(resumed, visit)
         data = visit.evaluate("Arguments", visit.data)
         history.add("ParallelStateStarted")
@@ -39,12 +39,12 @@ def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Step:
     return with_retries(visit, attempt, lambda _: history.add("ParallelStateFailed"))
 
 
-def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Step:
+def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
     """One iteration per item of Items, at most MaxConcurrency at once; results keep the order of items."""
     history = visit.line.history
     resumed = [visit.resumed]
 
-    def attempt(visit: Visit) -> Step:
+    def attempt(visit: Visit) -> Transition:
         _start_afresh_unless(resumed, visit)
         items = visit.evaluate("Items", visit.data)
         if not isinstance(items, list):
@@ -71,13 +71,13 @@ def _start_afresh_unless(resumed: list[bool], visit: Visit) -> None:
     resumed[0] = False
 
 
-def _iteration_line(visit: Visit, index: int, item: Any) -> Line:
+def _iteration_line(visit: Visit, index: int, item: Any) -> StateContext:
     place = {"Item": {"Index": index, "Value": item}}
     return visit.line.below(visit.line.scope.inner(visit.name, index, Map=place))
 
 
 def _iteration(
-    visit: Visit, index: int, item: Any, line: Line, runners: Mapping[str, Runner]
+    visit: Visit, index: int, item: Any, line: StateContext, runners: Mapping[str, Runner]
 ) -> Callable[[], Any]:
     details = {"name": visit.name, "index": index}
     processor = visit.state["ItemProcessor"]
@@ -94,7 +94,7 @@ def _iteration(
         except StateError:
             history.add("MapIterationFailed", details)
             raise
-        except (Stopped, ExecutionTimedOut):
+        except (BranchStopped, ExecutionTimedOut):
             history.add("MapIterationAborted", details)
             raise
         history.add("MapIterationSucceeded", details)
@@ -103,11 +103,13 @@ def _iteration(
     return work
 
 
-def _machine_work(machine: Any, data: Any, line: Line, runners: Mapping[str, Runner]) -> Callable[[], Any]:
+def _machine_work(
+    machine: Any, data: Any, line: StateContext, runners: Mapping[str, Runner]
+) -> Callable[[], Any]:
     return lambda: run_machine(machine, data, line, runners)
 
 
-def _together(works: Sequence[Callable[[], Any]], lines: Sequence[Line], at_once: int) -> list[Any]:
+def _together(works: Sequence[Callable[[], Any]], lines: Sequence[StateContext], at_once: int) -> list[Any]:
     """Run all, at most `at_once` at a time; the first failure stops the rest, and is raised in the end."""
     results: list[Any] = [None] * len(works)
     failures: list[BaseException] = []
@@ -133,5 +135,5 @@ def _together(works: Sequence[Callable[[], Any]], lines: Sequence[Line], at_once
     for thread in threads:
         thread.exception()
     if failures:
-        raise next((error for error in failures if not isinstance(error, Stopped)), failures[0])
+        raise next((error for error in failures if not isinstance(error, BranchStopped)), failures[0])
     return results

@@ -28,7 +28,7 @@ class StateError(Exception):
         return {"Error": self.error or ""} | ({} if self.cause is None else {"Cause": self.cause})
 
 
-class Stopped(Exception):
+class BranchStopped(Exception):
     """This branch is to end without an outcome of its own."""
 
 

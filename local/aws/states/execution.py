@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from local.aws.states.branch import Branch, Clock, in_thread
+from local.aws.states.branch import Branch, StatesClock, in_thread
 from local.aws.states.compound_states import run_map, run_parallel
 from local.aws.states.definition import Machine
-from local.aws.states.errors import RUNTIME, ExecutionTimedOut, StateError, Stopped
+from local.aws.states.errors import RUNTIME, BranchStopped, ExecutionTimedOut, StateError
 from local.aws.states.history import History
-from local.aws.states.interpreter import Line, Runner, run_machine, time_text
+from local.aws.states.interpreter import Runner, StateContext, run_machine, time_text
 from local.aws.states.scope import Checkpoints, Scope
 from local.aws.states.simple_states import run_choice, run_fail, run_pass, run_succeed, run_wait
 from local.aws.states.tasks import run_task
@@ -43,17 +43,17 @@ class MachineFacts:
 
 
 @dataclass
-class Execution:
+class MachineExecution:
     """`changed` is told of every change of the status, after it happened. Times are epoch seconds."""
 
     arn: str
     name: str
     machine: MachineFacts
     input_text: str
-    clock: Clock
+    clock: StatesClock
     call: Callable[[str, Any], Any]
     seed: Callable[[], float]
-    changed: Callable[["Execution"], None]
+    changed: Callable[["MachineExecution"], None]
     status: str = RUNNING
     start_date: float = 0.0
     stop_date: float | None = None
@@ -115,7 +115,7 @@ class Execution:
 
     def _run(self, branch: Branch) -> None:
         scope = Scope((), self._context())
-        line = Line(self.history, self._checkpoints, branch, scope, self.call, self.seed)
+        line = StateContext(self.history, self._checkpoints, branch, scope, self.call, self.seed)
         try:
             output = run_machine(self.machine.definition, json.loads(self.input_text), line, _runners())
         except StateError as error:
@@ -123,7 +123,7 @@ class Execution:
         except ExecutionTimedOut:
             self._end(TIMED_OUT, "ExecutionTimedOut", branch, error="States.Timeout")
             branch.stop()
-        except Stopped:
+        except BranchStopped:
             return
         except Exception as error:  # noqa: BLE001 - a fault of this engine must show, not hang
             self._end(

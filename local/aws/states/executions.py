@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from local.aws.clients import Clients
-from local.aws.states.branch import Clock
+from local.aws.states.branch import StatesClock
 from local.aws.states.definition import load_definition
-from local.aws.states.execution import RUNNING, Execution, MachineFacts
+from local.aws.states.execution import RUNNING, MachineExecution, MachineFacts
 from local.aws.states.integrations import Integrations
 
 _NAME_FORBIDDEN = set(' \t\n<>{}[]?*"#%\\^|~`$&,;:/')
@@ -25,19 +25,19 @@ class ApiError(Exception):
 
 
 @dataclass
-class Executions:
+class MachineExecutions:
     """Every execution of the stack, by ARN. `changed` is told when the status of one changed."""
 
     clients: Clients
-    clock: Clock
-    changed: Callable[[Execution], None]
+    clock: StatesClock
+    changed: Callable[[MachineExecution], None]
     seed: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_arn: dict[str, Execution] = {}
+        self._by_arn: dict[str, MachineExecution] = {}
 
-    def start(self, machine_arn: str, name: str | None, input_text: str) -> Execution:
+    def start(self, machine_arn: str, name: str | None, input_text: str) -> MachineExecution:
         """StartExecution: the same name with the same input while running is the same execution."""
         _check_input(input_text)
         name = _checked_name(name)
@@ -50,19 +50,21 @@ class Executions:
                 if known.status == RUNNING and json.loads(known.input_text) == json.loads(input_text):
                     return known
                 raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
-            execution = Execution(arn, name, machine, input_text, self.clock, call, self.seed, self.changed)
+            execution = MachineExecution(
+                arn, name, machine, input_text, self.clock, call, self.seed, self.changed
+            )
             self._by_arn[arn] = execution
         execution.start()
         return execution
 
-    def get(self, arn: str) -> Execution:
+    def get(self, arn: str) -> MachineExecution:
         with self._lock:
             execution = self._by_arn.get(arn)
         if execution is None:
             raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
         return execution
 
-    def all(self) -> list[Execution]:
+    def all(self) -> list[MachineExecution]:
         """Newest first."""
         with self._lock:
             return sorted(self._by_arn.values(), key=lambda execution: -execution.start_date)

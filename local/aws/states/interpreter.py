@@ -17,7 +17,7 @@ _PAYLOAD_LIMIT = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Step:
+class Transition:
     """How a state ended: what goes on, where to, and what was assigned. No `next` ends the line."""
 
     output: Any
@@ -26,7 +26,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Line:
+class StateContext:
     """What a state needs to run: the execution's own things, and those of this line."""
 
     history: History
@@ -36,8 +36,8 @@ class Line:
     call: Callable[[str, Any], Any]
     seed: Callable[[], float]
 
-    def below(self, scope: Scope) -> "Line":
-        return Line(self.history, self.checkpoints, self.branch.child(), scope, self.call, self.seed)
+    def below(self, scope: Scope) -> "StateContext":
+        return StateContext(self.history, self.checkpoints, self.branch.child(), scope, self.call, self.seed)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Visit:
     name: str
     state: Machine
     data: Any
-    line: Line
+    line: StateContext
     resumed: bool
 
     def states(self, **more: Any) -> dict[str, Any]:
@@ -60,16 +60,16 @@ class Visit:
             return default
         return evaluate(self.state[field], self.states(**more), self.line.scope.visible(), field)
 
-    def finish(self, output: Any, following: str | None, /, **more: Any) -> Step:
+    def finish(self, output: Any, following: str | None, /, **more: Any) -> Transition:
         """Output and Assign see the same variables: what is assigned holds from the next state on."""
         assigned = self.evaluate("Assign", {}, **more)
-        return Step(self.evaluate("Output", output, **more), following, assigned)
+        return Transition(self.evaluate("Output", output, **more), following, assigned)
 
 
-Runner = Callable[[Visit], Step]
+Runner = Callable[[Visit], Transition]
 
 
-def run_machine(machine: Machine, data: Any, line: Line, runners: Mapping[str, Runner]) -> Any:
+def run_machine(machine: Machine, data: Any, line: StateContext, runners: Mapping[str, Runner]) -> Any:
     """Run from StartAt, or from where the line stood when the execution ended before; gives the output.
 
     Raises StateError when a state fails and nothing catches it, Stopped, ExecutionTimedOut.
@@ -92,7 +92,7 @@ def run_machine(machine: Machine, data: Any, line: Line, runners: Mapping[str, R
     return data
 
 
-def _visit(visit: Visit, runners: Mapping[str, Runner]) -> Step:
+def _visit(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
     kind = visit.state["Type"]
     history = visit.line.history
     if history.full:

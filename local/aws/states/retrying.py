@@ -5,12 +5,12 @@ from typing import Any
 
 from local.aws.states.errors import QUERY, StateError, matches
 from local.aws.states.expressions import evaluate
-from local.aws.states.interpreter import Step, Visit
+from local.aws.states.interpreter import Transition, Visit
 
 
 def with_retries(
-    visit: Visit, attempt: Callable[[Visit], Step], failed: Callable[[StateError], None]
-) -> Step:
+    visit: Visit, attempt: Callable[[Visit], Transition], failed: Callable[[StateError], None]
+) -> Transition:
     """Run `attempt` as often as its retriers allow, then let a catcher take the error, or raise it.
 
     `failed` is told of every failure, for the history.
@@ -45,7 +45,7 @@ def _next_delay(visit: Visit, error: StateError, counts: list[int]) -> float | N
     return None
 
 
-def _caught(visit: Visit, error: StateError) -> Step:
+def _caught(visit: Visit, error: StateError) -> Transition:
     for catcher in visit.state.get("Catch", []):
         if matches(catcher["ErrorEquals"], error.error):
             output = error.output()
@@ -61,7 +61,7 @@ def _caught(visit: Visit, error: StateError) -> Step:
             ) -> Any:
                 return evaluate(catcher[name], states, variables, name) if name in catcher else default
 
-            return Step(field("Output", output), catcher["Next"], field("Assign", {}))
+            return Transition(field("Output", output), catcher["Next"], field("Assign", {}))
     raise error
 
 

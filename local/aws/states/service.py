@@ -7,16 +7,16 @@ from typing import Any
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.errors import error_response
 from local.aws.gateway.gateway import Next
-from local.aws.http_server import Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.states.definition import DefinitionError, load_definition
-from local.aws.states.execution import RUNNING, Execution
-from local.aws.states.executions import ApiError, Executions
+from local.aws.states.execution import RUNNING, MachineExecution
+from local.aws.states.executions import ApiError, MachineExecutions
 
 
 class StepFunctions:
     """A layer of the gateway: executions are answered here, state machines by moto."""
 
-    def __init__(self, executions: Executions) -> None:
+    def __init__(self, executions: MachineExecutions) -> None:
         self._executions = executions
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "StartExecution": self._start,
@@ -28,7 +28,7 @@ class StepFunctions:
             "GetExecutionHistory": self._history,
         }
 
-    def __call__(self, call: AwsCall, _request: Request, proceed: Next) -> Response:
+    def __call__(self, call: AwsCall, _request: HttpRequest, proceed: Next) -> HttpResponse:
         if call.service != "states":
             return proceed()
         if call.operation in ("CreateStateMachine", "UpdateStateMachine") and call.parameters.get(
@@ -45,7 +45,9 @@ class StepFunctions:
             answer = operation(call.parameters)
         except ApiError as error:
             return error_response(call, error.code, str(error))
-        return Response(200, json.dumps(answer).encode(), [("Content-Type", "application/x-amz-json-1.0")])
+        return HttpResponse(
+            200, json.dumps(answer).encode(), [("Content-Type", "application/x-amz-json-1.0")]
+        )
 
     def _start(self, given: dict[str, Any]) -> dict[str, Any]:
         execution = self._executions.start(
@@ -102,7 +104,7 @@ class StepFunctions:
         }
 
 
-def description(execution: Execution) -> dict[str, Any]:
+def description(execution: MachineExecution) -> dict[str, Any]:
     """What DescribeExecution gives; fields without a value are left out."""
     redrivable = execution.status not in (RUNNING, "SUCCEEDED")
     fields = {

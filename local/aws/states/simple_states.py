@@ -5,18 +5,18 @@ from typing import Any
 
 from local.aws.states.errors import NO_CHOICE, QUERY, StateError
 from local.aws.states.expressions import evaluate
-from local.aws.states.interpreter import Step, Visit
+from local.aws.states.interpreter import Transition, Visit
 
 
-def run_pass(visit: Visit) -> Step:
+def run_pass(visit: Visit) -> Transition:
     return visit.finish(visit.data, visit.state.get("Next"))
 
 
-def run_succeed(visit: Visit) -> Step:
+def run_succeed(visit: Visit) -> Transition:
     return visit.finish(visit.data, None)
 
 
-def run_wait(visit: Visit) -> Step:
+def run_wait(visit: Visit) -> Transition:
     """Seconds or Timestamp, each a value or an expression."""
     if "Timestamp" in visit.state:
         text = visit.evaluate("Timestamp", None)
@@ -38,7 +38,7 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
-def run_choice(visit: Visit) -> Step:
+def run_choice(visit: Visit) -> Transition:
     """The first rule that holds, with its own Assign and Output; otherwise Default, with the state's."""
     variables = visit.line.scope.visible()
     for rule in visit.state["Choices"]:
@@ -50,11 +50,13 @@ def run_choice(visit: Visit) -> Step:
         if holds:
             states = visit.states()
             output = evaluate(rule["Output"], states, variables, "Output") if "Output" in rule else visit.data
-            return Step(output, rule["Next"], evaluate(rule.get("Assign", {}), states, variables, "Assign"))
+            return Transition(
+                output, rule["Next"], evaluate(rule.get("Assign", {}), states, variables, "Assign")
+            )
     if "Default" not in visit.state:
         raise StateError(NO_CHOICE, f"No rule of the state '{visit.name}' matched, and it has no Default")
     return visit.finish(visit.data, visit.state["Default"])
 
 
-def run_fail(visit: Visit) -> Step:
+def run_fail(visit: Visit) -> Transition:
     raise StateError(visit.evaluate("Error", None), visit.evaluate("Cause", None))

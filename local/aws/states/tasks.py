@@ -5,11 +5,11 @@ from typing import Any
 
 from local.aws.states.branch import in_thread
 from local.aws.states.errors import QUERY, TIMEOUT, StateError
-from local.aws.states.interpreter import Step, Visit, check_size
+from local.aws.states.interpreter import Transition, Visit, check_size
 from local.aws.states.retrying import with_retries
 
 
-def run_task(visit: Visit) -> Step:
+def run_task(visit: Visit) -> Transition:
     is_function = visit.state["Resource"].startswith("arn:aws:lambda:")
     history = visit.line.history
 
@@ -26,7 +26,7 @@ def run_task(visit: Visit) -> Step:
     return with_retries(visit, _attempt_function if is_function else _attempt_service, failed)
 
 
-def _attempt_function(visit: Visit) -> Step:
+def _attempt_function(visit: Visit) -> Transition:
     history = visit.line.history
     arguments = visit.evaluate("Arguments", visit.data)
     seconds = _timeout(visit)
@@ -42,7 +42,7 @@ def _attempt_function(visit: Visit) -> Step:
     return visit.finish(result, visit.state.get("Next"), result=result)
 
 
-def _attempt_service(visit: Visit) -> Step:
+def _attempt_service(visit: Visit) -> Transition:
     history, resource = visit.line.history, _resource(visit)
     arguments = visit.evaluate("Arguments", visit.data)
     seconds = _timeout(visit)

@@ -7,8 +7,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws.errors import DeploymentError, LocalStackError, TemplateError, UnsupportedResourceError
 from local.aws.resources import compute, http_apis, identity, messaging, observability, storage, workflows
-from local.aws.resources.registry import Created, Properties, Request, create, supported_types
-from local.aws.resources.world import World
+from local.aws.resources.registry import CreatedResource, Properties, ResourceRequest, create, supported_types
+from local.aws.resources.stack_context import StackContext
 from local.aws.template.dynamic_references import resolve_dynamic_references
 from local.aws.template.intrinsics import Evaluator
 from local.aws.template.parameters import Value, resolve_parameters
@@ -19,7 +19,9 @@ _MODULES = (compute, http_apis, identity, messaging, observability, storage, wor
 class StackTemplate:
     """Knows what every `Ref`, `Fn::GetAtt` and condition of one template stands for."""
 
-    def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, str], world: World) -> None:
+    def __init__(
+        self, template: Mapping[str, Any], parameters: Mapping[str, str], world: StackContext
+    ) -> None:
         self._world = world
         self._resources: Mapping[str, Any] = template.get("Resources", {})
         self._conditions: Mapping[str, Any] = template.get("Conditions", {})
@@ -31,7 +33,7 @@ class StackTemplate:
         )
         self._evaluator = Evaluator(self)
         self._check_rules(template.get("Rules", {}))
-        self._created: dict[str, Created] = {}
+        self._created: dict[str, CreatedResource] = {}
         self._pending: list[str] = []
 
     def deploy(self) -> dict[str, str]:
@@ -89,7 +91,7 @@ class StackTemplate:
     def _wanted(self, node: Mapping[str, Any]) -> bool:
         return "Condition" not in node or self.condition(node["Condition"])
 
-    def _create(self, logical_id: str) -> Created:
+    def _create(self, logical_id: str) -> CreatedResource:
         if logical_id in self._created:
             return self._created[logical_id]
         resource = self._resources.get(logical_id)
@@ -103,14 +105,14 @@ class StackTemplate:
         self._pending.pop()
         return created
 
-    def _create_now(self, logical_id: str, resource: Mapping[str, Any]) -> Created:
+    def _create_now(self, logical_id: str, resource: Mapping[str, Any]) -> CreatedResource:
         depends = resource.get("DependsOn", [])
         for other in [depends] if isinstance(depends, str) else depends:
             if self._wanted(self._resources.get(other, {})):
                 self._create(other)
         properties = Properties(self._plain(resource.get("Properties", {})))
         try:
-            return create(Request(logical_id, resource["Type"], properties, self._world))
+            return create(ResourceRequest(logical_id, resource["Type"], properties, self._world))
         except (UnsupportedResourceError, TemplateError):
             raise
         except (ClientError, BotoCoreError, LocalStackError, KeyError, ValueError) as error:

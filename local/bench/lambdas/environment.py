@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.aws.http_api.events import Arrival, to_event
+from local.aws.http_api.events import RoutedRequest, to_event
 from local.aws.http_api.routes import Route
-from local.aws.http_server import Request
+from local.aws.http_server import HttpRequest
 from local.aws.runtime.environment import function_environment
 from local.aws.settings import Settings
 from local.bench.lambdas.artifacts import Artifacts
 from local.bench.lambdas.process import FunctionProcess
-from local.bench.lambdas.tap import Call, Tap, aws_call, http_call, only_noted
-from local.bench.service import Json, Service, serving
+from local.bench.lambdas.tap import Call, RecordingProxy, aws_call, http_call, only_noted
+from local.bench.service import Json, MeasuredService, serving
 from local.celonis import world
 
 BARE = Path(__file__).with_name("bare")
@@ -36,13 +36,13 @@ WEBHOOK = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
 
 
 @dataclass
-class Scenario:
+class LambdaEnvironment:
     """``aws`` and ``celonis``: taps on the way to both. Step Functions notes starts and starts nothing."""
 
-    service: Service
+    service: MeasuredService
     artifacts: Artifacts
-    aws: Tap
-    celonis: Tap
+    aws: RecordingProxy
+    celonis: RecordingProxy
     deliveries: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -64,9 +64,9 @@ class Scenario:
     def webhook(self, number: int | None = None) -> Json:
         """The trigger's event of a delivery: a new one, or the one of that number."""
         body, headers = self.service.delivery(next(self.deliveries) if number is None else number)
-        request = Request("POST", f"/webhooks/{self.source}", list(headers.items()), body)
+        request = HttpRequest("POST", f"/webhooks/{self.source}", list(headers.items()), body)
         stack = self.service.stack
-        arrival = Arrival(
+        arrival = RoutedRequest(
             request, WEBHOOK, {"source": self.source}, "api", stack.account, stack.region,
             str(uuid.uuid4()), time.time() + MAX_WAIT,
         )  # fmt: skip
@@ -116,14 +116,14 @@ class Scenario:
 
 
 @contextlib.contextmanager
-def scenario(artifacts: Artifacts) -> Iterator[Scenario]:
+def scenario(artifacts: Artifacts) -> Iterator[LambdaEnvironment]:
     """Everything up; everything gone at the end."""
     with (
         serving(Settings()) as service,
-        Tap(service.stack.aws_endpoint_url, only_noted) as aws,
-        Tap(service.celonis.url) as celonis,
+        RecordingProxy(service.stack.aws_endpoint_url, only_noted) as aws,
+        RecordingProxy(service.celonis.url) as celonis,
     ):
-        yield Scenario(service, artifacts, aws, celonis)
+        yield LambdaEnvironment(service, artifacts, aws, celonis)
 
 
 def first_of_each(calls: list[Call]) -> list[Call]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from local.bench.lambdas.artifacts import Artifacts
-from local.bench.lambdas.environment import Scenario, first_of_each, scenario
-from local.bench.lambdas.process import FunctionProcess, Measured
+from local.bench.lambdas.environment import LambdaEnvironment, first_of_each, scenario
+from local.bench.lambdas.process import FunctionProcess, Measurement
 from local.bench.lambdas.tap import Call
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.service import Json
-from local.waiting import until
+from local.wait import until
 
 COLD_PAIRS = 15
 WARM_PAIRS = 41
@@ -22,20 +22,20 @@ STEP = "job-0"
 
 
 @dataclass(frozen=True)
-class Cold:
+class ColdStarts:
     """Ours and the bare handler, pair by pair."""
 
-    pairs: list[tuple[Measured, Measured]]
+    pairs: list[tuple[Measurement, Measurement]]
 
-    def ratio(self, of: Callable[[Measured], float]) -> float:
+    def ratio(self, of: Callable[[Measurement], float]) -> float:
         return median_ratio([(of(ours), of(bare)) for ours, bare in self.pairs])
 
-    def medians(self, of: Callable[[Measured], float]) -> tuple[float, float]:
+    def medians(self, of: Callable[[Measurement], float]) -> tuple[float, float]:
         return median(of(ours) for ours, _ in self.pairs), median(of(bare) for _, bare in self.pairs)
 
 
 @dataclass(frozen=True)
-class Trips:
+class RoundTrips:
     """The calls of a warm trigger: of a webhook that starts, of one that joins, of one sent again."""
 
     first: list[Call]
@@ -45,11 +45,11 @@ class Trips:
 
 
 @dataclass(frozen=True)
-class Found:
+class LambdaFigures:
     """``cold``: by function. ``overhead``: seconds of a warm webhook, and of the same calls made bare."""
 
-    cold: Mapping[str, Cold]
-    trips: Trips
+    cold: Mapping[str, ColdStarts]
+    trips: RoundTrips
     overhead: list[tuple[float, float]]
 
     def figures(self) -> dict[str, float]:
@@ -71,14 +71,14 @@ class Found:
         }
 
 
-def measure(artifacts: Artifacts) -> Found:
+def measure(artifacts: Artifacts) -> LambdaFigures:
     with scenario(artifacts) as environment:
         trips = round_trips(environment)
         cold = {"Trigger": cold_trigger(environment, trips.first), "CheckStep": cold_check(environment)}
-        return Found(cold, trips, overhead(environment, trips.start))
+        return LambdaFigures(cold, trips, overhead(environment, trips.start))
 
 
-def round_trips(environment: Scenario) -> Trips:
+def round_trips(environment: LambdaEnvironment) -> RoundTrips:
     """What really leaves a warm trigger: requests to AWS and to Celonis, as they pass the taps.
 
     Warm: an event of the same source was taken before, and its run has ended.
@@ -98,26 +98,26 @@ def round_trips(environment: Scenario) -> Trips:
         process.ask(environment.webhook(again))
         duplicate = environment.calls()
     environment.service.connect(environment.service.celonis.url)
-    return Trips(first, start, join, duplicate)
+    return RoundTrips(first, start, join, duplicate)
 
 
-def cold_trigger(environment: Scenario, calls: list[Call]) -> Cold:
+def cold_trigger(environment: LambdaEnvironment, calls: list[Call]) -> ColdStarts:
     """A webhook that starts a run, beside a handler that calls the same services once each."""
 
-    def ours() -> Measured:
+    def ours() -> Measurement:
         environment.at_rest()
         with environment.ours("Trigger") as process:
             return _answered(process.first(environment.webhook()), statusCode=202)
 
-    def bare() -> Measured:
+    def bare() -> Measurement:
         environment.at_rest()
         with environment.bare("Trigger") as process:
             return _answered(process.first({"calls": first_of_each(calls)}), statusCode=202)
 
-    return Cold(in_turns(ours, bare, COLD_PAIRS))
+    return ColdStarts(in_turns(ours, bare, COLD_PAIRS))
 
 
-def cold_check(environment: Scenario) -> Cold:
+def cold_check(environment: LambdaEnvironment) -> ColdStarts:
     """A look at a job under way, beside a handler that calls the same services once each."""
     event = {"run_id": _run_under_way(environment), "step": STEP}
     environment.service.connect(environment.celonis.url)
@@ -127,19 +127,19 @@ def cold_check(environment: Scenario) -> Cold:
         calls = environment.calls()
     environment.service.connect(environment.service.celonis.url)
 
-    def measured(start: Callable[[str], FunctionProcess], what: Json) -> Measured:
+    def measured(start: Callable[[str], FunctionProcess], what: Json) -> Measurement:
         with start("CheckStep") as process:
             return process.first(what)
 
     only = {"calls": first_of_each(calls)}
 
-    def ours() -> Measured:
+    def ours() -> Measurement:
         return _answered(measured(environment.ours, event), status="RUNNING")
 
-    return Cold(in_turns(ours, lambda: measured(environment.bare, only), COLD_PAIRS))
+    return ColdStarts(in_turns(ours, lambda: measured(environment.bare, only), COLD_PAIRS))
 
 
-def overhead(environment: Scenario, calls: list[Call]) -> list[tuple[float, float]]:
+def overhead(environment: LambdaEnvironment, calls: list[Call]) -> list[tuple[float, float]]:
     """Seconds of a warm webhook that starts a run, and of the very same calls with nothing around them."""
     with environment.ours("Trigger") as trigger, environment.bare("Trigger") as bare:
 
@@ -154,20 +154,20 @@ def overhead(environment: Scenario, calls: list[Call]) -> list[tuple[float, floa
         return in_turns(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
 
 
-def _answered(measured: Measured, **wanted: object) -> Measured:
+def _answered(measured: Measurement, **wanted: object) -> Measurement:
     """The measurement of one that did its work: a refusal would come sooner. Raises ``RuntimeError``."""
     if any(measured.answer.get(name) != value for name, value in wanted.items()):
         raise RuntimeError(f"the function answered {measured.answer}")
     return measured
 
 
-def _warm_up(environment: Scenario, process: FunctionProcess) -> None:
+def _warm_up(environment: LambdaEnvironment, process: FunctionProcess) -> None:
     for _ in range(WARM_UP):
         environment.at_rest()
         process.ask(environment.webhook())
 
 
-def _run_under_way(environment: Scenario) -> str:
+def _run_under_way(environment: LambdaEnvironment) -> str:
     """A run of the real state machine, after it has started its job and before it looks at it."""
     environment.at_rest()
     stack = environment.service.stack

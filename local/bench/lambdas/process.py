@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from local.aws.http_server import LoopbackServer, Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse, LoopbackServer
 
 _NEXT = "/2018-06-01/runtime/invocation/next"
 ANSWER_SECONDS = 60.0
@@ -30,7 +30,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """``wall`` and ``cpu`` in seconds (user and system), ``memory`` in bytes, and the answer itself."""
 
     answer: Any
@@ -71,14 +71,14 @@ class FunctionProcess:
         self._events.put(None)
         self._api.stop()
 
-    def first(self, event: Mapping[str, Any]) -> Measured:
+    def first(self, event: Mapping[str, Any]) -> Measurement:
         """The first event, measured from the start of the process; the process ends with it."""
         answer, at = self._ask(event)
         memory = _most_memory(self._process.pid)
         self._process.kill()
         _, _, used = os.wait4(self._process.pid, 0)
         self._process.returncode = -9
-        return Measured(
+        return Measurement(
             answer, at - self._began, used.ru_utime + used.ru_stime, memory or _bytes(used.ru_maxrss)
         )
 
@@ -102,21 +102,21 @@ class FunctionProcess:
         self._process.kill()
         return self._process.stdout.read().decode() if self._process.stdout else ""
 
-    def _serve(self, request: Request) -> Response:
+    def _serve(self, request: HttpRequest) -> HttpResponse:
         if request.path != _NEXT:
             what = request.path.rsplit("/", 1)[-1]
             self._answers.put((what, request.body, time.perf_counter()))
-            return Response(202, b"{}", [("Content-Type", "application/json")])
+            return HttpResponse(202, b"{}", [("Content-Type", "application/json")])
         event = self._events.get()
         if event is None:
-            return Response(410)
+            return HttpResponse(410)
         headers = {
             "Content-Type": "application/json",
             "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + ANSWER_SECONDS) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-central-1:123456789012:function:f",
         }
-        return Response(200, event, list(headers.items()))
+        return HttpResponse(200, event, list(headers.items()))
 
 
 def _most_memory(pid: int) -> int:

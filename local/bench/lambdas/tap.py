@@ -12,15 +12,15 @@ import requests
 from botocore import xform_name
 
 from local.aws.gateway.calls import parse_call
-from local.aws.http_server import LoopbackServer, Request, Response
+from local.aws.http_server import HttpRequest, HttpResponse, LoopbackServer
 
 SECONDS = 30.0
 HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "keep-alive", "date", "server"}
 Call = dict[str, Any]
-Answering = Callable[[Request], Response | None]
+Answering = Callable[[HttpRequest], HttpResponse | None]
 
 
-class Tap:
+class RecordingProxy:
     """Serves in a ``with`` block at ``url`` and passes on to ``target``.
 
     ``own``: answers some requests itself, and None for all others.
@@ -28,7 +28,7 @@ class Tap:
 
     def __init__(self, target: str, own: Answering = lambda _: None) -> None:
         self._target, self._own = target, own
-        self._passed: list[Request] = []
+        self._passed: list[HttpRequest] = []
         self._threads = threading.local()
         self._server = LoopbackServer(self._serve, name="tap")
         self.url = self._server.url
@@ -42,16 +42,16 @@ class Tap:
     ) -> None:
         self._server.stop()
 
-    def taken(self) -> list[Request]:
+    def taken(self) -> list[HttpRequest]:
         """What has passed since it was last asked for."""
         passed, self._passed = self._passed, []
         return passed
 
-    def _serve(self, request: Request) -> Response:
+    def _serve(self, request: HttpRequest) -> HttpResponse:
         self._passed.append(request)
         return self._own(request) or self._pass_on(request)
 
-    def _pass_on(self, request: Request) -> Response:
+    def _pass_on(self, request: HttpRequest) -> HttpResponse:
         if not hasattr(self._threads, "session"):
             self._threads.session = requests.Session()
             self._threads.session.trust_env = False
@@ -64,10 +64,10 @@ class Tap:
             allow_redirects=False,
         )
         kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP]
-        return Response(answer.status_code, answer.content, kept)
+        return HttpResponse(answer.status_code, answer.content, kept)
 
 
-def only_noted(request: Request) -> Response | None:
+def only_noted(request: HttpRequest) -> HttpResponse | None:
     """Step Functions that starts nothing: what is measured ends with the hand-over."""
     if not (request.header("X-Amz-Target") or "").endswith(".StartExecution"):
         return None
@@ -75,10 +75,10 @@ def only_noted(request: Request) -> Response | None:
         "executionArn": "arn:aws:states:eu-central-1:123456789012:execution:refresh:run",
         "startDate": 0,
     }
-    return Response(200, json.dumps(answer).encode(), [("Content-Type", "application/x-amz-json-1.0")])
+    return HttpResponse(200, json.dumps(answer).encode(), [("Content-Type", "application/x-amz-json-1.0")])
 
 
-def aws_call(request: Request) -> Call:
+def aws_call(request: HttpRequest) -> Call:
     """A request as boto3 is asked for it: service, operation, parameters; boto3 makes a new token itself."""
     call = parse_call(request)
     service = "stepfunctions" if call.service == "states" else call.service
@@ -86,6 +86,6 @@ def aws_call(request: Request) -> Call:
     return {"service": service, "operation": xform_name(call.operation), "parameters": given}
 
 
-def http_call(request: Request) -> Call:
+def http_call(request: HttpRequest) -> Call:
     """A request as ``requests`` is asked for it; who signs it is not part of it."""
     return {"method": request.method, "target": request.target, "body": request.body.decode()}

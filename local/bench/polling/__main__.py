@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from local.bench.polling import peers
 from local.bench.polling.families import GROWING, ORDINARY, OTHERS, STEADY, WILD, Family
-from local.bench.polling.figures import HOUR, JOBS, Line, figures, line, unknown
-from local.bench.polling.play import PollAverages, spread
+from local.bench.polling.figures import HOUR, JOBS, FamilyFigures, figures, line, unknown
+from local.bench.polling.simulation import PollAverages, spread
 
 GOALS = {
     "polls_known": ("≤", 11.0),
@@ -31,7 +31,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def table(lines: list[Line], fresh: PollAverages) -> Iterator[str]:
+def table(lines: list[FamilyFigures], fresh: PollAverages) -> Iterator[str]:
     """Mean requests and lateness: of the schedule by family, then of the peers."""
     yield f"{'Jobs of 1 min to 8 h, 20 runs known':<50}  requests  early  lateness  over limit"
     for entry in lines:
@@ -53,7 +53,7 @@ def _row(family: Family, means: PollAverages) -> str:
     return f"  {family.name:<48}{means.looks:10.2f}{means.early:7.2f}{means.late:10.2%}"
 
 
-def _failures(entry: Line) -> str:
+def _failures(entry: FamilyFigures) -> str:
     if not entry.family.failing:
         return ""
     return f"   early failures: {entry.means.failed_late:.0%} of a duration late"

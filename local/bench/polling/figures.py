@@ -19,8 +19,8 @@ from celonis_refresh.steps.polling.expectation import Expectation, expect
 from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
-from local.bench.polling.limit import Limit
-from local.bench.polling.play import FLOOR, HISTORY, PollAverages, looks, means, spread
+from local.bench.polling.optimum import Optimum
+from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, looks, means, spread
 
 HOUR = 3600.0
 JOBS = 1000
@@ -31,7 +31,7 @@ LONG_JOB = 72 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FamilyFigures:
     """A family, what the schedule makes of it, and its lateness beside the least possible."""
 
     family: Family
@@ -39,7 +39,7 @@ class Line:
     ratio: float
 
 
-def line(family: Family, jobs: int = FEWER_JOBS) -> Line:
+def line(family: Family, jobs: int = FEWER_JOBS) -> FamilyFigures:
     """The means of a family with 20 runs of history.
 
     ``ratio`` is its lateness over the limit: the best that any schedule could do that knew the distribution
@@ -48,8 +48,8 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> Line:
     one in a thousand successes has ended.
     """
     found = means(family, spread(jobs))
-    limit = Limit(family.quantile).lateness(found.looks - found.early)
-    return Line(family, found, found.late / limit)
+    limit = Optimum(family.quantile).lateness(found.looks - found.early)
+    return FamilyFigures(family, found, found.late / limit)
 
 
 def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> PollAverages:
@@ -96,7 +96,7 @@ def _regular(usual: float, random: Random) -> Expectation:
     return expect(document)
 
 
-def figures(ordinary: Line, steady: Line, fresh: PollAverages) -> Mapping[str, float]:
+def figures(ordinary: FamilyFigures, steady: FamilyFigures, fresh: PollAverages) -> Mapping[str, float]:
     """The figures under their names, from the lines that the table shows too.
 
     ``vs_fixed_…`` is the worst over 20 minutes, 1, 3 and 8 hours; ``limit_ratio`` the worse of steady and

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from local.faults.scenario import Scenario
-from local.faults.seen import NotSeen
+from local.faults.evidence import NotFoundInEvidence
+from local.faults.scenario import CaseScenario
 
 
-def by_webhook(scenario: Scenario) -> None:
+def by_webhook(scenario: CaseScenario) -> None:
     """A delivery that is accepted."""
     scenario.listen()
     answer = scenario.deliver()
     if answer["status"] != 202:
-        raise NotSeen(f"the delivery was answered with {answer['status']}: {answer['body']}")
+        raise NotFoundInEvidence(f"the delivery was answered with {answer['status']}: {answer['body']}")
 
 
-def stop_while_running(scenario: Scenario) -> None:
+def stop_while_running(scenario: CaseScenario) -> None:
     """Stopped when the job or load of the run is under way at Celonis, and the run knows."""
     scenario.until_started()
     scenario.until_in("WaitJob" if scenario.jobs else "WaitLoad")
@@ -22,19 +22,19 @@ def stop_while_running(scenario: Scenario) -> None:
     scenario.stop()
 
 
-def shorten(scenario: Scenario) -> None:
+def shorten(scenario: CaseScenario) -> None:
     """What starts on the job, or the model, from now on takes two seconds."""
     path = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
     scenario.team.control("PUT", path, seconds=2)
 
 
-def another_user(scenario: Scenario, **fields: object) -> None:
+def another_user(scenario: CaseScenario, **fields: object) -> None:
     """Somebody else starts the job, or the model where the case has no job."""
     path = f"/jobs/{scenario.job}/start" if scenario.jobs else f"/models/{scenario.model}/load"
     scenario.team.control("POST", path, **{"by": "schedule", **fields})
 
 
-def join(scenario: Scenario) -> None:
+def join(scenario: CaseScenario) -> None:
     """A second trigger joins the run that follows."""
     second = scenario.start()
     scenario.until(lambda: scenario.execution(second).status != "RUNNING", "the second trigger joined")

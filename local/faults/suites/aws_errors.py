@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
-from local.aws.runtime.armory import Fault
-from local.faults.case import Case, Expected, job_case, load_case, red
-from local.faults.scenario import Scenario
+from local.aws.runtime.fault_injector import CrashFault
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.crashes import POST, RECORD
 
 MORE_THAN_BEFORE = 14
@@ -17,7 +17,7 @@ SHORT = {"timeout": 10}
 KEEPS_RUNNING = "keeps running: its run failed, but was not stopped"
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for function, what, make in (
         ("OpenRun", "open_run", job_case),
         ("StartStep", "start_step of a job", job_case),
@@ -63,7 +63,7 @@ def cases() -> Iterator[Case]:
     )
     yield job_case(
         "check_step of a job dies until the time-out of its step, and a retry waits for the job",
-        Expected(("FAILED Runtime.ExitError", "SUCCEEDED"), 1, 0),
+        ExpectedOutcome(("FAILED Runtime.ExitError", "SUCCEEDED"), 1, 0),
         job={"seconds": 40},
         job_step=SHORT,
         before=dies("CheckStep", FOR_GOOD),
@@ -72,24 +72,24 @@ def cases() -> Iterator[Case]:
     )
 
 
-def dies(function: str, times: int) -> Callable[[Scenario], None]:
+def dies(function: str, times: int) -> Callable[[CaseScenario], None]:
     """So many tasks of the first run die before their first call."""
 
-    def armed(scenario: Scenario) -> None:
+    def armed(scenario: CaseScenario) -> None:
         event = f'{scenario.marker}-1"'
         for _ in range(times):
-            scenario.arm(function, Fault("before", RECORD.number, RECORD.pattern, event))
+            scenario.arm(function, CrashFault("before", RECORD.number, RECORD.pattern, event))
 
     return armed
 
 
-def _dies_after_the_post(scenario: Scenario) -> None:
-    scenario.arm("StartStep", Fault("after", POST.number, POST.pattern, f'{scenario.marker}-1"'))
+def _dies_after_the_post(scenario: CaseScenario) -> None:
+    scenario.arm("StartStep", CrashFault("after", POST.number, POST.pattern, f'{scenario.marker}-1"'))
     for function in ("StartStep", "CheckStep"):
         dies(function, FOR_GOOD)(scenario)
 
 
-def _retried(scenario: Scenario) -> None:
+def _retried(scenario: CaseScenario) -> None:
     scenario.until(lambda: scenario.runs() and scenario.runs()[0]["status"] == "FAILED", "the end of the run")
     scenario.define(scenario.name, jobs=[{"job": scenario.job, "mode": "DELTA", "timeout": 120}])
     status = scenario.ask(f"/runs/{scenario.name}-1/retry")
@@ -97,7 +97,7 @@ def _retried(scenario: Scenario) -> None:
         scenario.complaints.append(f"the retry was answered with {status}")
 
 
-def _resumed(scenario: Scenario) -> Iterator[str]:
+def _resumed(scenario: CaseScenario) -> Iterator[str]:
     first, second = scenario.runs()
     if second["steps"]["job-0"].get("resumed_from") != first["run_id"]:
         yield "the retry does not say whose job it waited for"

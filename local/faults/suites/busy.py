@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, ok, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, ok, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import another_user
-from local.faults.suites.shapes import NO_LIST
+from local.faults.suites.record_shapes import NO_LIST
 
 JOB, LOAD = ok(), ok(0, 1)
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _under_way()
     yield from _refused_in_between()
     yield from _jobs_in_between()
@@ -21,11 +21,11 @@ def cases() -> Iterator[Case]:
     yield _stopped_in_line()
 
 
-def theirs(**fields: object) -> Callable[[Scenario], None]:
+def theirs(**fields: object) -> Callable[[CaseScenario], None]:
     return lambda scenario: another_user(scenario, **fields)
 
 
-def _under_way() -> Iterator[Case]:
+def _under_way() -> Iterator[FaultCase]:
     for kind, case, good, bad, timed_out in (
         ("job", job_case, JOB, "JobBusy", "JobTimedOut"),
         ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),
@@ -57,7 +57,7 @@ def _under_way() -> Iterator[Case]:
     yield job_case("job: theirs is queued, then ours", job=queued, before=theirs(seconds=1))
 
 
-def _refused_in_between() -> Iterator[Case]:
+def _refused_in_between() -> Iterator[FaultCase]:
     """While something runs, Celonis may refuse a start, with whatever status."""
     for status in (409, 400, 422):
         knobs = {"while_running": "refuse", "refuse_status": status}
@@ -83,7 +83,7 @@ def _refused_in_between() -> Iterator[Case]:
     )
 
 
-def _jobs_in_between() -> Iterator[Case]:
+def _jobs_in_between() -> Iterator[FaultCase]:
     """Theirs starts between our look and our POST. An answer with an id tells them apart."""
     ambiguous: dict[str, Any] = {"says": ("more than one start",), "holds": frozenset({"job"})}
     for policy in ("queue", "parallel", "restart"):
@@ -113,12 +113,14 @@ def _jobs_in_between() -> Iterator[Case]:
     yield _job("ours ignored (assumption: taken for ours)", ok(0), ignored, assumption=True)
 
 
-def _job(name: str, expected: Expected, job: Mapping[str, Any], *, seconds: float = 10, **more: Any) -> Case:
+def _job(
+    name: str, expected: ExpectedOutcome, job: Mapping[str, Any], *, seconds: float = 10, **more: Any
+) -> FaultCase:
     race = theirs(when="before_next", seconds=seconds)
     return job_case(f"job: theirs in between, {name}", expected, job=job, before=race, **more)
 
 
-def _loads_in_between() -> Iterator[Case]:
+def _loads_in_between() -> Iterator[FaultCase]:
     taken = red("TakenOver", executions=0, loads=1)
     held = frozenset({"model"})
     for policy, expected, more in (
@@ -140,14 +142,14 @@ def _loads_in_between() -> Iterator[Case]:
     )
 
 
-def _stopped_in_line() -> Case:
+def _stopped_in_line() -> FaultCase:
     """Ours waits behind theirs, and cancel would hit what runs."""
 
-    def stopped(scenario: Scenario) -> None:
+    def stopped(scenario: CaseScenario) -> None:
         scenario.until_proven()
         scenario.stop()
 
-    def theirs_ran(scenario: Scenario) -> Iterator[str]:
+    def theirs_ran(scenario: CaseScenario) -> Iterator[str]:
         if scenario.team.requests("cancel", scenario.job):
             yield "somebody else's execution was asked to cancel"
 

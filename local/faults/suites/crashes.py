@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from local.aws.runtime.armory import Fault
-from local.faults.case import Case, Expected, Knobs, job_case, load_case, red
-from local.faults.scenario import Scenario
+from local.aws.runtime.fault_injector import CrashFault
+from local.faults.case import ExpectedOutcome, FaultCase, Knobs, job_case, load_case, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import join, stop_while_running
 from local.faults.suites.inner_loads import loading_case
-from local.waiting import until
+from local.wait import until
 
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 TABLES_TOO: dict[str, Any] = {"load_step": PARTIAL}
@@ -31,7 +31,7 @@ RETRY_SECONDS = 1.0
 """Until a sender tries again what is answered with it."""
 
 
-class Call(NamedTuple):
+class CallPattern(NamedTuple):
     """An outgoing call of a function: its name, a pattern of it, and the how manieth of that pattern."""
 
     name: str
@@ -39,43 +39,55 @@ class Call(NamedTuple):
     number: int = 1
 
 
-CLAIM = Call("the claim", "TransactWriteItems")
-RECORD, STATE = Call("reading the record", "DynamoDB_.*GetItem"), Call("the first note", "UpdateItem")
-SECOND = Call("the second note", "UpdateItem", 2)
-KNOWN = Call("reading what the runs before took", "DynamoDB_.*GetItem", 2)
-LEARNED = Call("learning what this one took", "UpdateItem")
-MAY_ASK = Call("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
-SECRET, PARAMETER = (
-    Call("reading the secret", "GetSecretValue"),
-    Call("reading the parameter", "GetParameter"),
+CLAIM = CallPattern("the claim", "TransactWriteItems")
+RECORD, STATE = (
+    CallPattern("reading the record", "DynamoDB_.*GetItem"),
+    CallPattern("the first note", "UpdateItem"),
 )
-SIGN_IN = Call("signing in", r"POST .*/oauth2/token")
-LOOK, POST = Call("the look at the job", r"GET .*/jobs/"), Call("execute", r"POST .*/execute")
-LIST, CANCEL = Call("the list of executions", r"GET .*/executions"), Call("cancel", r"POST .*/cancel")
-LEASE = Call("the lease", "TransactWriteItems")
-ENDED = Call("the end of the step, which frees its lease", "TransactWriteItems")
-FREED_LAST = Call("freeing the lease", "TransactWriteItems", 2)
-BASELINE = Call("recording the baseline", "TransactWriteItems", 2)
-ANSWERED = Call("recording the answer", "UpdateItem")
-MARKED = Call("marking the run as one that closes", "UpdateItem")
-TABLES = Call("asking for tables", r"GET .*/tables")
-LOAD_LOOK, LOAD = Call("the look at the load", r"GET .*/last-load"), Call("the load", r"POST .*/load$")
-DESCRIBED, END = Call("describing the execution", "DescribeExecution"), Call("the end", "TransactWriteItems")
-NOTICE = Call("the notice", r"POST http://[^/]*/$")
-TOLD = Call("noting that it was told", "TransactWriteItems", 3)
-HANDED_OVER = Call("starting the execution", "StartExecution")
+SECOND = CallPattern("the second note", "UpdateItem", 2)
+KNOWN = CallPattern("reading what the runs before took", "DynamoDB_.*GetItem", 2)
+LEARNED = CallPattern("learning what this one took", "UpdateItem")
+MAY_ASK = CallPattern("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
+SECRET, PARAMETER = (
+    CallPattern("reading the secret", "GetSecretValue"),
+    CallPattern("reading the parameter", "GetParameter"),
+)
+SIGN_IN = CallPattern("signing in", r"POST .*/oauth2/token")
+LOOK, POST = CallPattern("the look at the job", r"GET .*/jobs/"), CallPattern("execute", r"POST .*/execute")
+LIST, CANCEL = (
+    CallPattern("the list of executions", r"GET .*/executions"),
+    CallPattern("cancel", r"POST .*/cancel"),
+)
+LEASE = CallPattern("the lease", "TransactWriteItems")
+ENDED = CallPattern("the end of the step, which frees its lease", "TransactWriteItems")
+FREED_LAST = CallPattern("freeing the lease", "TransactWriteItems", 2)
+BASELINE = CallPattern("recording the baseline", "TransactWriteItems", 2)
+ANSWERED = CallPattern("recording the answer", "UpdateItem")
+MARKED = CallPattern("marking the run as one that closes", "UpdateItem")
+TABLES = CallPattern("asking for tables", r"GET .*/tables")
+LOAD_LOOK, LOAD = (
+    CallPattern("the look at the load", r"GET .*/last-load"),
+    CallPattern("the load", r"POST .*/load$"),
+)
+DESCRIBED, END = (
+    CallPattern("describing the execution", "DescribeExecution"),
+    CallPattern("the end", "TransactWriteItems"),
+)
+NOTICE = CallPattern("the notice", r"POST http://[^/]*/$")
+TOLD = CallPattern("noting that it was told", "TransactWriteItems", 3)
+HANDED_OVER = CallPattern("starting the execution", "StartExecution")
 
 TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, BASELINE, POST, HANDED_OVER)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
 START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, BASELINE, POST, ANSWERED)
 LOADED_BY_JOB = (
-    Call("the leases of the job and of a model that it loads", "TransactWriteItems"),
-    Call("the look at a model that the job loads", LOAD_LOOK.pattern),
-    Call("the note of the job and of a model that it loads", "UpdateItem"),
+    CallPattern("the leases of the job and of a model that it loads", "TransactWriteItems"),
+    CallPattern("the look at a model that the job loads", LOAD_LOOK.pattern),
+    CallPattern("the note of the job and of a model that it loads", "UpdateItem"),
 )
 WHY = (
-    Call("asking for the failed tasks", r"GET .*/logs/executions\?"),
-    Call("reading the log of a failed task", r"GET .*/logs/executions/detail"),
+    CallPattern("asking for the failed tasks", r"GET .*/logs/executions\?"),
+    CallPattern("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
 CHECK_JOB = (RECORD, LOOK, LIST, ENDED, LEARNED)
 START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, BASELINE, LOAD, ANSWERED)
@@ -85,7 +97,7 @@ CLOSE_RUN = (
 )  # fmt: skip
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _killed("trigger", "Trigger", TRIGGER, _in_the_trigger)
     yield from _killed("open_run", "OpenRun", OPEN_RUN, load_case, load_step=PARTIAL)
     yield from _killed("start_step of a job", "StartStep", START_JOB, job_case, definition=SOON)
@@ -111,34 +123,34 @@ def cases() -> Iterator[Case]:
 def _killed(
     name: str,
     function: str,
-    calls: tuple[Call, ...],
-    make: Callable[..., Case],
+    calls: tuple[CallPattern, ...],
+    make: Callable[..., FaultCase],
     event: str = "{}",
     **more: Any,
-) -> Iterator[Case]:
+) -> Iterator[FaultCase]:
     """A case before and a case after each call."""
     for call in calls:
         for moment in ("before", "after"):
-            fault = Fault(moment, call.number, call.pattern, event)
+            fault = CrashFault(moment, call.number, call.pattern, event)
             case = make(f"{name} dies {moment} {call.name}", **more)
             yield with_fault(case, function, fault)
 
 
-def met(scenario: Scenario, function: str, fault: Fault) -> bool:
+def met(scenario: CaseScenario, function: str, fault: CrashFault) -> bool:
     """Whether a process of the function died, or hung, of the fault of this case."""
     reported = f"fault: {'hangs' if fault.hangs else 'ended'} {fault.moment} "
     lines = [line.text for line in scenario.environment.stack.logs(function)]
     return any(line.startswith(reported) and scenario.marker in line for line in lines)
 
 
-def with_fault(case: Case, function: str, fault: Fault) -> Case:
+def with_fault(case: FaultCase, function: str, fault: CrashFault) -> FaultCase:
     """The case in which a function meets the fault, whose ``event`` has a place for the pipeline's name."""
 
-    def armed(scenario: Scenario) -> None:
+    def armed(scenario: CaseScenario) -> None:
         case.before(scenario)
         scenario.arm(function, replace(fault, event=fault.event.format(scenario.marker)))
 
-    def struck(scenario: Scenario) -> Iterator[str]:
+    def struck(scenario: CaseScenario) -> Iterator[str]:
         yield from case.also(scenario)
         if not met(scenario, function, fault):
             yield f"{function} did not meet its fault"
@@ -146,7 +158,7 @@ def with_fault(case: Case, function: str, fault: Fault) -> Case:
     return case.but(before=armed, also=struck)
 
 
-def _sent_again(scenario: Scenario) -> int:
+def _sent_again(scenario: CaseScenario) -> int:
     """The status of the first answer that is not a 503: a busy machine may be too slow for one delivery."""
 
     def answered() -> int | None:
@@ -156,10 +168,10 @@ def _sent_again(scenario: Scenario) -> int:
     return until(answered, "an answer other than a 503", pause=RETRY_SECONDS)
 
 
-def _in_the_trigger(name: str, **more: Any) -> Case:
+def _in_the_trigger(name: str, **more: Any) -> FaultCase:
     """The sender gets no good answer, and sends the same delivery again."""
 
-    def delivered(scenario: Scenario) -> None:
+    def delivered(scenario: CaseScenario) -> None:
         scenario.listen()
         first, second = scenario.deliver_unhurried(), _sent_again(scenario)
         if first < 500:
@@ -170,7 +182,7 @@ def _in_the_trigger(name: str, **more: Any) -> Case:
     return job_case(name, start=delivered, definition=SOON, **more)
 
 
-def _starting_load(name: str, **more: Any) -> Case:
+def _starting_load(name: str, **more: Any) -> FaultCase:
     """A load that may have been sent, of a model never seen running: whether it runs cannot be seen."""
     if name.endswith((f"after {BASELINE.name}", f"before {LOAD.name}")):
         unproven = red("OutcomeUnproven", executions=0, loads=0)
@@ -178,33 +190,33 @@ def _starting_load(name: str, **more: Any) -> Case:
     return load_case(name, **more)
 
 
-def _loading(name: str) -> Case:
+def _loading(name: str) -> FaultCase:
     return loading_case(name, {"success_before_load": True})
 
 
-def _delivered(scenario: Scenario) -> None:
+def _delivered(scenario: CaseScenario) -> None:
     scenario.listen()
     scenario.deliver_unhurried()
 
 
-def _stopped(name: str, **more: Any) -> Case:
+def _stopped(name: str, **more: Any) -> FaultCase:
     """A run that is stopped while its job runs and another trigger waits."""
 
-    def stopped(scenario: Scenario) -> None:
+    def stopped(scenario: CaseScenario) -> None:
         scenario.until(lambda: scenario.runs(), "the run's record")
         join(scenario)
         stop_while_running(scenario)
 
-    expected = Expected(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
+    expected = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 2, 0)
     return job_case(name, expected, job={"seconds": 60}, during=stopped, **more)
 
 
-def _killed_at_the_time_out() -> Iterator[Case]:
+def _killed_at_the_time_out() -> Iterator[FaultCase]:
     """A fault is for one event: cancel is refused until it is meant for the next one, which cancels."""
     for moment in ("before", "after"):
-        fault = Fault(moment, CANCEL.number, CANCEL.pattern)
+        fault = CrashFault(moment, CANCEL.number, CANCEL.pattern)
 
-        def armed(scenario: Scenario, fault: Fault = fault) -> None:
+        def armed(scenario: CaseScenario, fault: CrashFault = fault) -> None:
             scenario.fault("cancel", status=503, count=None)
             scenario.until(
                 lambda: any("stopping" in state for state in scenario.first_steps()), "the time-out"
@@ -212,7 +224,7 @@ def _killed_at_the_time_out() -> Iterator[Case]:
             scenario.arm("CheckStep", fault)
             scenario.clear_faults()
 
-        def struck(scenario: Scenario, fault: Fault = fault) -> Iterator[str]:
+        def struck(scenario: CaseScenario, fault: CrashFault = fault) -> Iterator[str]:
             if not met(scenario, "CheckStep", fault):
                 yield "check_step did not meet its fault"
 
@@ -227,11 +239,11 @@ def _killed_at_the_time_out() -> Iterator[Case]:
         )
 
 
-def _first_calls() -> Iterator[Case]:
+def _first_calls() -> Iterator[FaultCase]:
     """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
     for moment in ("before", "after"):
         case = _in_the_trigger(f"trigger dies {moment} {MAY_ASK.name}", alone=True)
-        yield with_fault(case, "Trigger", Fault(moment, MAY_ASK.number, MAY_ASK.pattern, "{}"))
+        yield with_fault(case, "Trigger", CrashFault(moment, MAY_ASK.number, MAY_ASK.pattern, "{}"))
     for call in (SECRET, SIGN_IN):
         for moment in ("before", "after"):
             for name, function, make, more in (
@@ -245,10 +257,10 @@ def _first_calls() -> Iterator[Case]:
             ):
                 event = '"name": ?"{}-1"' if function == "CloseRun" else "{}"
                 case = make(f"{name} dies {moment} {call.name}", alone=True, **more)
-                yield with_fault(case, function, Fault(moment, call.number, call.pattern, event))
+                yield with_fault(case, function, CrashFault(moment, call.number, call.pattern, event))
 
 
-def _no_other_calls() -> Iterator[Case]:
+def _no_other_calls() -> Iterator[FaultCase]:
     """A fault that never strikes names every call: each is one at which a function dies above."""
     for name, function, calls, make, more in (
         ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
@@ -259,11 +271,11 @@ def _no_other_calls() -> Iterator[Case]:
     ):
         known = (*calls, SECRET, SIGN_IN)
 
-        def armed(scenario: Scenario, function: str = function) -> None:
-            scenario.arm(function, Fault("before", 0, "", scenario.marker))
+        def armed(scenario: CaseScenario, function: str = function) -> None:
+            scenario.arm(function, CrashFault("before", 0, "", scenario.marker))
 
         def named(
-            scenario: Scenario, function: str = function, known: tuple[Call, ...] = known
+            scenario: CaseScenario, function: str = function, known: tuple[CallPattern, ...] = known
         ) -> Iterator[str]:
             texts = [line.text for line in scenario.environment.stack.logs(function)]
             lines = [text for text in texts if text.startswith("fault: call ")]
@@ -276,7 +288,7 @@ def _no_other_calls() -> Iterator[Case]:
         yield case.but(before=armed, also=named)
 
 
-def _hangs() -> Iterator[Case]:
+def _hangs() -> Iterator[FaultCase]:
     """A function that does nothing any more until its time-out ends it: a minute for a task."""
     steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "max_wait": 300}
     for name, function, call, make in (
@@ -285,4 +297,4 @@ def _hangs() -> Iterator[Case]:
         ("start_step of a load", "StartStep", LOAD, load_case),
     ):
         case = make(f"{name} hangs after {call.name} until its time-out", **steps)
-        yield with_fault(case, function, Fault("after", call.number, call.pattern, "{}", hangs=3600))
+        yield with_fault(case, function, CrashFault("after", call.number, call.pattern, "{}", hangs=3600))

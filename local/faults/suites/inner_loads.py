@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.faults.case import Case, Expected, ok, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, ok, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import stop_while_running
 
 STEP = {"started_by": "job"}
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for early, when in ((False, "after"), (True, "before")):
         knobs = {"success_before_load": early}
         yield loading_case(f"the job tells SUCCESS {when} the end of its load", knobs)
@@ -47,7 +47,7 @@ def cases() -> Iterator[Case]:
         yield loading_case(
             f"the run is stopped, the cancelled job {what} its load",
             {"cancel_stops_load": stops, "seconds": 2},
-            expected=Expected(("ABORTED Aborted",), 1, 0),
+            expected=ExpectedOutcome(("ABORTED Aborted",), 1, 0),
             seconds=40,
             during=_stopped_while_loading,
             holds=frozenset() if stops else frozenset({"model"}),
@@ -55,14 +55,14 @@ def cases() -> Iterator[Case]:
     yield loading_case(
         "the run is stopped before the job loads",
         {"seconds": 30},
-        expected=Expected(("ABORTED Aborted",), 1, 0),
+        expected=ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         inner=0,
         during=stop_while_running,
         holds=frozenset({"model"}),
     )
 
 
-def _stopped_while_loading(scenario: Scenario) -> None:
+def _stopped_while_loading(scenario: CaseScenario) -> None:
     scenario.until(lambda: scenario.team.started(scenario.model), "the job's own load")
     scenario.until_in("WaitJob")
     scenario.stop()
@@ -72,25 +72,25 @@ def loading_case(
     name: str,
     job: Mapping[str, Any],
     *,
-    expected: Expected | None = None,
+    expected: ExpectedOutcome | None = None,
     inner: int = 1,
     loads_nothing: bool = False,
     during: Any = None,
     holds: frozenset[str] = frozenset(),
     **model: Any,
-) -> Case:
-    def prepare(scenario: Scenario) -> None:
+) -> FaultCase:
+    def prepare(scenario: CaseScenario) -> None:
         if not loads_nothing:
             scenario.team.control("PUT", f"/jobs/{scenario.job}", loads_model=scenario.model)
 
-    def once(scenario: Scenario) -> Iterator[str]:
+    def once(scenario: CaseScenario) -> Iterator[str]:
         loads = scenario.team.started(scenario.model)
         if len(loads) != inner:
             yield f"the model was loaded {len(loads)} times"
         if any(one["by"] == "api" for one in loads):
             yield "a load was posted that only the job should start"
 
-    return Case(
+    return FaultCase(
         f"load by a job: {name}",
         expected or ok(1, 0),
         job={"seconds": 3, **job},

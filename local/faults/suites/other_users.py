@@ -6,25 +6,25 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, job_case, load_case, ok, red
-from local.faults.scenario import Scenario
+from local.faults.case import FaultCase, job_case, load_case, ok, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import another_user
-from local.faults.suites.shapes import NO_LIST, NULL_IDS
+from local.faults.suites.record_shapes import NO_LIST, NULL_IDS
 
 HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _before()
     yield from _during()
     yield from _after()
     yield from _cancels()
 
 
-def while_ours_runs(**fields: object) -> Callable[[Scenario], None]:
+def while_ours_runs(**fields: object) -> Callable[[CaseScenario], None]:
     """Theirs starts when ours is under way, and proven."""
 
-    def act(scenario: Scenario) -> None:
+    def act(scenario: CaseScenario) -> None:
         scenario.until_proven()
         another_user(scenario, **fields)
 
@@ -35,12 +35,12 @@ AHEAD = 10
 """Seconds by which theirs shows before ours: several looks of the run."""
 
 
-def first(scenario: Scenario) -> None:
+def first(scenario: CaseScenario) -> None:
     another_user(scenario, seconds=0.1, outcome="FAIL" if scenario.jobs else "ERROR")
     time.sleep(AHEAD)
 
 
-def _before() -> Iterator[Case]:
+def _before() -> Iterator[FaultCase]:
     """Theirs has just ended, and what a look shows is still from before it."""
     stale = {"stale": 2 * AHEAD + 5}
     more: dict[str, Any] = {"before": first, "definition": {"settle": 3 * AHEAD}}
@@ -58,7 +58,7 @@ def _before() -> Iterator[Case]:
     )
 
 
-def _during() -> Iterator[Case]:
+def _during() -> Iterator[FaultCase]:
     failing = while_ours_runs(seconds=4, outcome="FAIL")
     for policy, listed in (("queue", ok()), ("parallel", ok()), ("restart", red("JobCanceled"))):
         knobs = {"while_running": policy, "seconds": 25}
@@ -83,7 +83,7 @@ def _during() -> Iterator[Case]:
         yield load_case(name, taken, model=knobs, during=theirs, holds=HELD_MODEL, runs_on=None)
 
 
-def _after() -> Iterator[Case]:
+def _after() -> Iterator[FaultCase]:
     """Theirs starts at the very moment in which ours ends."""
     job = {"when": "when_idle", "seconds": 20, "outcome": "FAIL"}
     yield job_case("job: theirs right after ours", during=while_ours_runs(**job), job={"seconds": 20})
@@ -114,12 +114,12 @@ def _after() -> Iterator[Case]:
     yield _unseen()
 
 
-def _not_cancelled(scenario: Scenario) -> Iterator[str]:
+def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
     if scenario.team.requests("cancel", scenario.job):
         yield "somebody else's execution was asked to cancel"
 
 
-def _unseen() -> Case:
+def _unseen() -> FaultCase:
     """Written down for users: without the list, what follows ours before the first look is taken for ours."""
     nobody_looks: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
     return job_case(
@@ -132,13 +132,13 @@ def _unseen() -> Case:
     )
 
 
-def _right_after(scenario: Scenario) -> None:
+def _right_after(scenario: CaseScenario) -> None:
     scenario.until_started()
     another_user(scenario, when="when_idle", seconds=3, outcome="FAIL")
 
 
-def _cancels() -> Iterator[Case]:
-    def cancelled(scenario: Scenario) -> None:
+def _cancels() -> Iterator[FaultCase]:
+    def cancelled(scenario: CaseScenario) -> None:
         scenario.until_started()
         lane = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
         scenario.team.control("POST", f"{lane}/cancel")

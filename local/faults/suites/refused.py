@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, red
+from local.faults.scenario import CaseScenario
 
 HELD_JOB, HELD_MODEL = frozenset({"job"}), frozenset({"model"})
 EDIT, MANAGE = "Edit on the data pool", "view and manage the data pool"
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     for status, error in ((403, "PermissionDenied"), (404, "NotFound")):
         yield from _jobs(status, error)
         yield from _loads(status, error)
@@ -24,7 +24,7 @@ def cases() -> Iterator[Case]:
     yield from _never_a_run()
 
 
-def _jobs(status: int, error: str) -> Iterator[Case]:
+def _jobs(status: int, error: str) -> Iterator[FaultCase]:
     says = (MANAGE,) if status == 403 else ("Check the ids",)
     always = {"status": status, "count": None}
     yield job_case(
@@ -45,7 +45,7 @@ def _jobs(status: int, error: str) -> Iterator[Case]:
     )
 
 
-def _loads(status: int, error: str) -> Iterator[Case]:
+def _loads(status: int, error: str) -> Iterator[FaultCase]:
     says = (EDIT,) if status == 403 else ("Check the ids",)
     always = {"status": status, "count": None}
     nothing = red(error, executions=0)
@@ -79,7 +79,7 @@ def _loads(status: int, error: str) -> Iterator[Case]:
         )
 
 
-def _token() -> Case:
+def _token() -> FaultCase:
     """Another address than the team's own answers like this."""
     return job_case(
         "404 to the question for a token",
@@ -90,12 +90,12 @@ def _token() -> Case:
     )
 
 
-def _gone() -> Iterator[Case]:
-    def job_deleted(scenario: Scenario) -> None:
+def _gone() -> Iterator[FaultCase]:
+    def job_deleted(scenario: CaseScenario) -> None:
         scenario.until_started()
         scenario.team.control("DELETE", f"/jobs/{scenario.job}")
 
-    def model_deleted(scenario: Scenario) -> None:
+    def model_deleted(scenario: CaseScenario) -> None:
         scenario.until_started()
         scenario.team.control("DELETE", f"/models/{scenario.model}")
 
@@ -128,7 +128,7 @@ def _gone() -> Iterator[Case]:
         )
 
 
-def _never_a_run() -> Iterator[Case]:
+def _never_a_run() -> Iterator[FaultCase]:
     """An input that makes no sense ends the execution before it becomes a run, and somebody is told."""
     step = {"job": "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"}
     for name, error, document in (
@@ -141,15 +141,15 @@ def _never_a_run() -> Iterator[Case]:
             {"pipeline": {"name": "long", "data_pool": "p", "jobs": [[step]] * 41}},
         ),
     ):
-        yield job_case(name, Expected((), 0, 0), start=_started_with(document), also=_told_of(error))
+        yield job_case(name, ExpectedOutcome((), 0, 0), start=_started_with(document), also=_told_of(error))
 
 
-def _started_with(document: Any) -> Callable[[Scenario], None]:
+def _started_with(document: Any) -> Callable[[CaseScenario], None]:
     return lambda scenario: scenario.environment.start_execution(f"{scenario.name}-1", document)
 
 
-def _told_of(error: str) -> Callable[[Scenario], Iterator[str]]:
-    def look(scenario: Scenario) -> Iterator[str]:
+def _told_of(error: str) -> Callable[[CaseScenario], Iterator[str]]:
+    def look(scenario: CaseScenario) -> Iterator[str]:
         if scenario.execution().error != error:
             yield f"the execution ended with {scenario.execution().error}"
         name = scenario.execution().name

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case, ok, red
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case, ok, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import stop_while_running
-from local.standing import STACK_NAME
+from local.serve import STACK_NAME
 
 WHOLE = ok(1, 1)
 UNUSABLE_SECONDS = 4.0
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _renewed()
     yield from _refused_once()
     yield from _rotated()
@@ -25,19 +25,19 @@ def cases() -> Iterator[Case]:
     yield from _repeated()
 
 
-def whole(name: str, **more: Any) -> Case:
+def whole(name: str, **more: Any) -> FaultCase:
     """A run of a job and a load, so that every task signs in."""
-    return Case(
+    return FaultCase(
         name, more.pop("expected", WHOLE), job={"seconds": 4}, model={"seconds": 4}, alone=True, **more
     )
 
 
-def revoke(scenario: Scenario) -> None:
+def revoke(scenario: CaseScenario) -> None:
     scenario.until_started()
     scenario.team.control("DELETE", "/tokens")
 
 
-def _renewed() -> Iterator[Case]:
+def _renewed() -> Iterator[FaultCase]:
     yield whole("tokens live for 2 s", settings={"token_seconds": 2})
     yield whole("tokens die earlier than they say", settings={"token_lives_seconds": 2})
     yield whole(
@@ -53,12 +53,12 @@ def _renewed() -> Iterator[Case]:
     )
 
 
-def _refused_once() -> Iterator[Case]:
+def _refused_once() -> Iterator[FaultCase]:
     """One 401 to each call: the token is renewed, and the call made again, once."""
     partial = {"load_step": {"kind": "partial", "tables": ["VBAK"]}}
     failed: dict[str, Any] = {"expected": red("JobFailed"), "job": {"outcome": "FAIL"}}
     stopped: dict[str, Any] = {
-        "expected": Expected(("ABORTED Aborted",), 1, 0),
+        "expected": ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         "job": {"seconds": 45},
         "during": stop_while_running,
         "says": ("(CANCEL)",),
@@ -85,19 +85,19 @@ SLOW_LOAD = {"call": "last_load", "kind": "delay", "seconds": 1, "count": 1}
 """The first poll of the load takes long enough for the state to be seen."""
 
 
-def _revoked_at_the_load(scenario: Scenario) -> None:
+def _revoked_at_the_load(scenario: CaseScenario) -> None:
     scenario.until_in("StartLoad")
     scenario.team.control("DELETE", "/tokens")
 
 
-def _rotated() -> Iterator[Case]:
-    def rotated(scenario: Scenario) -> None:
+def _rotated() -> Iterator[FaultCase]:
+    def rotated(scenario: CaseScenario) -> None:
         scenario.until_started()
         scenario.rotate()
 
     yield whole("client secret rotated while the job runs", during=rotated)
 
-    def at_the_load(scenario: Scenario) -> None:
+    def at_the_load(scenario: CaseScenario) -> None:
         scenario.until_started(2)
         scenario.rotate()
 
@@ -110,7 +110,7 @@ def _rotated() -> Iterator[Case]:
         )
 
 
-def _wrong() -> Iterator[Case]:
+def _wrong() -> Iterator[FaultCase]:
     for kind, words in (
         ("client_secret", "belong to an OAuth client"),
         ("app_key", "the application key is whole"),
@@ -144,30 +144,30 @@ def _wrong() -> Iterator[Case]:
         )
 
 
-def _withdrawn(scenario: Scenario) -> None:
+def _withdrawn(scenario: CaseScenario) -> None:
     """The client is gone at Celonis, and nobody has changed the secret."""
     scenario.until_started()
     scenario.team.credentials["client_secret"] = scenario.team.new_secret("client_secret")
     scenario.team.install()
 
 
-def _repeated() -> Iterator[Case]:
+def _repeated() -> Iterator[FaultCase]:
     """Celonis, or a gateway before it, repeats our key in what it says: it is taken out."""
 
-    def in_an_answer(call: str, status: int, **more: Any) -> Callable[[Scenario], None]:
-        def act(scenario: Scenario) -> None:
+    def in_an_answer(call: str, status: int, **more: Any) -> Callable[[CaseScenario], None]:
+        def act(scenario: CaseScenario) -> None:
             scenario.sign_in_with("app_key")
             body = {"title": "Refused", "status": status, "detail": f"{_key(scenario)} may not do this"}
             scenario.fault(call, status=status, body=body, **more)
 
         return act
 
-    def in_a_log(scenario: Scenario) -> None:
+    def in_a_log(scenario: CaseScenario) -> None:
         scenario.sign_in_with("app_key")
         reported = [f"Authorization: AppKey {_key(scenario)}", "Table VBAK is locked."]
         scenario.team.control("PUT", f"/jobs/{scenario.job}", error_messages=reported)
 
-    def unsaid(scenario: Scenario) -> Iterator[str]:
+    def unsaid(scenario: CaseScenario) -> Iterator[str]:
         texts = [json.dumps(run) for run in scenario.runs()] + [
             str(one.cause) for one in scenario.executions()
         ]
@@ -202,12 +202,12 @@ def _repeated() -> Iterator[Case]:
     )
 
 
-def _key(scenario: Scenario) -> str:
+def _key(scenario: CaseScenario) -> str:
     return scenario.team.credentials["app_key"]
 
 
-def _secrets() -> Iterator[Case]:
-    def change(document: object) -> Callable[[Scenario], None]:
+def _secrets() -> Iterator[FaultCase]:
+    def change(document: object) -> Callable[[CaseScenario], None]:
         return lambda scenario: scenario.connect(document)
 
     yield whole(
@@ -238,7 +238,7 @@ def _secrets() -> Iterator[Case]:
     )
     yield job_case(
         "the connection's secret is deleted while the job runs, and the run is stopped",
-        Expected(("ABORTED Aborted",), 1, 0),
+        ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         job={"seconds": 30},
         alone=True,
         during=_deleted_and_stopped,
@@ -248,14 +248,14 @@ def _secrets() -> Iterator[Case]:
     )
 
 
-def _deleted(scenario: Scenario) -> None:
+def _deleted(scenario: CaseScenario) -> None:
     name = f"{STACK_NAME}/connections/{scenario.team.connection}"
     scenario.environment.stack.client("secretsmanager").delete_secret(
         SecretId=name, ForceDeleteWithoutRecovery=True
     )
 
 
-def _unusable_for_a_while(scenario: Scenario) -> None:
+def _unusable_for_a_while(scenario: CaseScenario) -> None:
     """Celonis refuses the old credentials, and the secret holds no new ones yet."""
     scenario.until_started()
     scenario.connect(["nothing"])
@@ -266,7 +266,7 @@ def _unusable_for_a_while(scenario: Scenario) -> None:
     scenario.connect(scenario.team.document())
 
 
-def _deleted_and_stopped(scenario: Scenario) -> None:
+def _deleted_and_stopped(scenario: CaseScenario) -> None:
     scenario.until_started()
     scenario.until_in("WaitJob")
     _deleted(scenario)

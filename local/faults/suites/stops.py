@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.faults.case import Case, Expected, job_case, load_case
-from local.faults.scenario import Scenario
+from local.faults.case import ExpectedOutcome, FaultCase, job_case, load_case
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import another_user, join, shorten, stop_while_running
 
 LONG = 8
 PARTIAL = {"kind": "partial", "tables": ["VBAK"]}
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield from _each_state()
     yield from _in_line()
     yield from _side_by_side()
@@ -21,15 +21,15 @@ def cases() -> Iterator[Case]:
     yield from _what_is_said()
 
 
-def then_follows(executions: int, loads: int) -> Expected:
-    return Expected(("ABORTED Aborted", "SUCCEEDED"), executions, loads)
+def then_follows(executions: int, loads: int) -> ExpectedOutcome:
+    return ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), executions, loads)
 
 
-def stopped_in(name: str) -> Callable[[Scenario], None]:
+def stopped_in(name: str) -> Callable[[CaseScenario], None]:
     """Stopped in a state, while another trigger waits for the end of the run."""
     state = name.partition(",")[0]
 
-    def act(scenario: Scenario) -> None:
+    def act(scenario: CaseScenario) -> None:
         scenario.until(lambda: scenario.runs(), "the run's record")
         join(scenario)
         scenario.until_in(state)
@@ -43,7 +43,7 @@ def stopped_in(name: str) -> Callable[[Scenario], None]:
     return act
 
 
-def _each_state() -> Iterator[Case]:
+def _each_state() -> Iterator[FaultCase]:
     slow: dict[str, Any] = {"kind": "delay", "seconds": LONG}
     looks = {"call": "job", **slow}
     posts = {"call": "execute", **slow}
@@ -67,14 +67,16 @@ def _each_state() -> Iterator[Case]:
         yield _in(state, load_case, then_follows(0, 1 + again), fault, model=model)
 
 
-def _in(name: str, make: Callable[..., Case], expected: Expected, fault: Any, **more: Any) -> Case:
+def _in(
+    name: str, make: Callable[..., FaultCase], expected: ExpectedOutcome, fault: Any, **more: Any
+) -> FaultCase:
     act, faults = stopped_in(name), (fault,) if fault else ()
     return make(f"stopped in {name}", expected, during=act, faults=faults, **more)
 
 
-def _in_line() -> Iterator[Case]:
+def _in_line() -> Iterator[FaultCase]:
     """Stopped before its turn has come: nothing was sent, and what runs is not touched."""
-    waiting = Expected(("ABORTED Aborted", "SUCCEEDED"), 1, 0)
+    waiting = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 1, 0)
     yield job_case(
         "stopped in WaitJob, theirs is under way",
         waiting,
@@ -82,7 +84,7 @@ def _in_line() -> Iterator[Case]:
         during=stopped_in("WaitJob"),
         also=_not_cancelled,
     )
-    loading = Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 1)
+    loading = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 0, 1)
     yield load_case(
         "stopped in WaitLoad, theirs is under way",
         loading,
@@ -91,7 +93,7 @@ def _in_line() -> Iterator[Case]:
     )
     yield job_case(
         "stopped in WaitJob, another run of ours uses the job",
-        Expected(("SUCCEEDED", "ABORTED Aborted"), 1, 0),
+        ExpectedOutcome(("SUCCEEDED", "ABORTED Aborted"), 1, 0),
         job={"seconds": 25},
         before=lambda scenario: scenario.define(f"{scenario.name}-b"),
         during=_second_stopped,
@@ -99,11 +101,11 @@ def _in_line() -> Iterator[Case]:
     )
 
 
-def _side_by_side() -> Iterator[Case]:
+def _side_by_side() -> Iterator[FaultCase]:
     """Stopped while one job of a group is under way and the start of the other is in its look."""
     yield job_case(
         "a group is stopped while its second StartJob looks",
-        Expected(("ABORTED Aborted",), 1, 0),
+        ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         job={"seconds": 60, "cancel_seconds": LONG + 6},
         before=_group,
         during=_stopped_in_the_second_look,
@@ -112,19 +114,19 @@ def _side_by_side() -> Iterator[Case]:
     )
 
 
-def _group(scenario: Scenario) -> None:
+def _group(scenario: CaseScenario) -> None:
     second = scenario.new_job(seconds=60)
     scenario.define(scenario.name, jobs=[[{"job": job} for job in (scenario.job, second)]])
     scenario.fault("job", "delay", seconds=LONG, target=second)
 
 
-def _stopped_in_the_second_look(scenario: Scenario) -> None:
+def _stopped_in_the_second_look(scenario: CaseScenario) -> None:
     scenario.until_started()
     scenario.until(lambda: not list(scenario.unstruck()), "the look of the second start")
     scenario.stop()
 
 
-def _second_stopped(scenario: Scenario) -> None:
+def _second_stopped(scenario: CaseScenario) -> None:
     scenario.until_started()
     second = scenario.start(f"{scenario.name}-b")
     scenario.until(lambda: any("waiting_for" in state for state in scenario.first_steps()), "a run in line")
@@ -132,29 +134,29 @@ def _second_stopped(scenario: Scenario) -> None:
     scenario.stop(second)
 
 
-def _not_cancelled(scenario: Scenario) -> Iterator[str]:
+def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
     if scenario.team.requests("cancel", scenario.job):
         yield "what was not ours was asked to cancel"
 
 
-def _expired() -> Iterator[Case]:
+def _expired() -> Iterator[FaultCase]:
     """The state machine's own time-out, of two weeks, ends the execution."""
 
-    def expire(scenario: Scenario) -> None:
+    def expire(scenario: CaseScenario) -> None:
         scenario.until_started()
         scenario.until_in("WaitJob" if scenario.jobs else "WaitLoad")
         scenario.expire()
 
     yield job_case(
         "the state machine times out while the job runs",
-        Expected(("TIMED_OUT States.Timeout",), 1, 0),
+        ExpectedOutcome(("TIMED_OUT States.Timeout",), 1, 0),
         job={"seconds": 60},
         during=expire,
         says=("time-out of the state machine", "was cancelled (CANCEL)"),
     )
     yield load_case(
         "the state machine times out while the load runs",
-        Expected(("TIMED_OUT States.Timeout",), 0, 1),
+        ExpectedOutcome(("TIMED_OUT States.Timeout",), 0, 1),
         model={"seconds": 60},
         during=expire,
         says=("time-out of the state machine", "no call is known that cancels a load"),
@@ -163,8 +165,8 @@ def _expired() -> Iterator[Case]:
     )
 
 
-def _what_is_said() -> Iterator[Case]:
-    stopped = Expected(("ABORTED Aborted",), 1, 0)
+def _what_is_said() -> Iterator[FaultCase]:
+    stopped = ExpectedOutcome(("ABORTED Aborted",), 1, 0)
     yield job_case(
         "stopped, and cancel takes 5 s",
         stopped,
@@ -194,7 +196,7 @@ def _what_is_said() -> Iterator[Case]:
     )
     yield load_case(
         "stopped, and a load cannot be cancelled",
-        Expected(("ABORTED Aborted",), 0, 1),
+        ExpectedOutcome(("ABORTED Aborted",), 0, 1),
         model={"seconds": 60},
         during=stop_while_running,
         says=("no call is known that cancels a load",),
@@ -203,14 +205,14 @@ def _what_is_said() -> Iterator[Case]:
     )
     yield load_case(
         "stopped right after a load was started, all stale for 5 s, the next run waits for it",
-        Expected(("ABORTED Aborted", "SUCCEEDED"), 0, 2),
+        ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 0, 2),
         model={"seconds": 30, "stale": 5},
         definition={"settle": 8},
         during=_joined_and_stopped,
     )
 
 
-def _joined_and_stopped(scenario: Scenario) -> None:
+def _joined_and_stopped(scenario: CaseScenario) -> None:
     join(scenario)
     scenario.until_started()
     shorten(scenario)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.faults.case import Case, job_case, load_case, red
-from local.faults.scenario import Scenario
+from local.faults.case import FaultCase, job_case, load_case, red
+from local.faults.scenario import CaseScenario
 from local.faults.suites.actions import another_user
 
 SHORT = {"timeout": 10}
@@ -14,7 +14,7 @@ LONG = {"seconds": 100}
 HELD = frozenset({"job"})
 
 
-def cases() -> Iterator[Case]:
+def cases() -> Iterator[FaultCase]:
     yield _job("cancel works at once", says=("It was cancelled (CANCEL)",))
     yield _job("cancel takes 4 s", {"cancel_seconds": 4}, says=("It was cancelled (CANCEL)",))
     yield _job(
@@ -64,20 +64,20 @@ def cases() -> Iterator[Case]:
     yield _theirs_runs()
 
 
-def _job(name: str, job: Mapping[str, Any] | None = None, **more: Any) -> Case:
+def _job(name: str, job: Mapping[str, Any] | None = None, **more: Any) -> FaultCase:
     return job_case(
         f"job: time-out, {name}", red("JobTimedOut"), job={**LONG, **(job or {})}, job_step=SHORT, **more
     )
 
 
-def _theirs_runs() -> Case:
+def _theirs_runs() -> FaultCase:
     """Ours is over unseen, theirs runs: nothing is cancelled that is not ours."""
 
-    def theirs(scenario: Scenario) -> None:
+    def theirs(scenario: CaseScenario) -> None:
         scenario.until_started()
         another_user(scenario, when="when_idle", seconds=60)
 
-    def still_there(scenario: Scenario) -> Iterator[str]:
+    def still_there(scenario: CaseScenario) -> Iterator[str]:
         if scenario.team.requests("cancel", scenario.job):
             yield "somebody else's execution was asked to cancel"
 

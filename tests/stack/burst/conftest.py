@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.crowd import crowd_settings
-from tests.stack.environment import Environment, deployed
+from local.concurrent_senders import crowd_settings
+from tests.stack.environment import StackEnvironment, deployed
 
 ARRIVAL_LEAD = 5.0
 """Seconds: what is answered in time here is a matter of the machine, and of whatever else it does."""
@@ -16,7 +16,7 @@ PROCESSES = 8
 
 
 @pytest.fixture(scope="package")
-def environment() -> Iterator[Environment]:
+def environment() -> Iterator[StackEnvironment]:
     with deployed(
         "burst",
         crowd_settings(time_factor=0.25, arrival_lead=ARRIVAL_LEAD),

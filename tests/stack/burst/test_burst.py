@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from celonis_refresh.pipelines.options import MAX_REASONS
-from local.bench.watching import most
-from local.crowd import Crowd, Reported, Request
-from local.waiting import until
+from local.bench.sampling import most
+from local.concurrent_senders import ConcurrentSenders, Request, SenderResult
+from local.wait import until
 from tests.stack.burst.conftest import PROCESSES
-from tests.stack.environment import Environment
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.service import WEBHOOK_SECRET
 from tests.stack.triggers.signing import signed
 
@@ -28,19 +28,19 @@ def _delivery(number: int) -> Request:
     return call.body, call.headers
 
 
-def _is_accepted(one: Reported) -> bool:
+def _is_accepted(one: SenderResult) -> bool:
     """202; or 200 where it was sent again, since the answer of the table was too late for the first one."""
     return one.status == 202 or (one.status == 200 and bool(one.before))
 
 
-def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(environment: Environment) -> None:
+def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(environment: StackEnvironment) -> None:
     service, celonis = environment.service, environment.celonis
     job = celonis.job(seconds=LONG)
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
     conflicts = service.stack.conflicts
     most_at_once = most(lambda: service.stack.serving("Trigger"))
-    reported = Crowd(service.stack.api_url, _delivery).deliver(
+    reported = ConcurrentSenders(service.stack.api_url, _delivery).deliver(
         (source, number) for number in range(DELIVERIES)
     )
     assert most_at_once() >= PROCESSES
@@ -71,12 +71,12 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(environment:
     assert service.is_free(pipeline)
 
 
-def test_two_hundred_pipelines_at_once_are_two_hundred_runs(environment: Environment) -> None:
+def test_two_hundred_pipelines_at_once_are_two_hundred_runs(environment: StackEnvironment) -> None:
     service, celonis = environment.service, environment.celonis
     celonis.reset()
     jobs = [celonis.job(seconds=0.3) for _ in range(PIPELINES)]
     sources = [service.source({"pipeline": service.pipeline(jobs=[job])}) for job in jobs]
-    reported = Crowd(service.stack.api_url, _delivery).deliver(
+    reported = ConcurrentSenders(service.stack.api_url, _delivery).deliver(
         (source, number) for number, source in enumerate(sources)
     )
     assert Counter(one.status for one in reported if not _is_accepted(one)) == {}

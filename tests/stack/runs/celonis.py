@@ -18,7 +18,7 @@ QUICK = 0.35
 Json = dict[str, Any]
 
 
-class Table(NamedTuple):
+class CelonisTable(NamedTuple):
     """A table of a model: ``id`` is made from the model, ``alias`` may be missing."""
 
     id: str
@@ -26,18 +26,18 @@ class Table(NamedTuple):
     alias: str | None = None
 
 
-class Model(NamedTuple):
+class CelonisModel(NamedTuple):
     """A data model and its tables by name."""
 
     id: str
-    tables: Mapping[str, Table]
+    tables: Mapping[str, CelonisTable]
 
     def ids(self, *names: str) -> list[str]:
         """The ids of tables, sorted as a start sends them."""
         return sorted(self.tables[name].id for name in names)
 
 
-class Celonis:
+class CelonisControls:
     """Jobs and models are made for each test, so that no test meets another's."""
 
     def __init__(self, control_url: str) -> None:
@@ -60,7 +60,7 @@ class Celonis:
             self._post(f"/jobs/{made['id']}/start", by="history", seconds=0, outcome="SUCCESS")
         return str(made["id"])
 
-    def model(self, *names: str, loaded_before: bool = True, **knobs: object) -> Model:
+    def model(self, *names: str, loaded_before: bool = True, **knobs: object) -> CelonisModel:
         """A new model. ``names`` of tables, as ``"VBAK"`` or ``"VBAP=Sales order items"`` (its alias)."""
         number = next(self._numbers)
         tables = [_table(number, name) for name in names]
@@ -68,7 +68,7 @@ class Celonis:
         made = self._post("/models", name=f"model {number}", tables=shown, **{"seconds": QUICK, **knobs})
         if loaded_before:
             self._post(f"/models/{made['id']}/load", by="history", seconds=0, outcome="SUCCESS")
-        return Model(str(made["id"]), {table.name: table for table in tables})
+        return CelonisModel(str(made["id"]), {table.name: table for table in tables})
 
     def set_job(self, job: str, **knobs: object) -> None:
         self._send("PUT", f"/jobs/{job}", knobs)
@@ -80,7 +80,7 @@ class Celonis:
         """Ends what runs there now."""
         assert self._post(f"/jobs/{job}/finish", outcome=outcome)["ended"] is not None
 
-    def finish_load(self, model: Model) -> None:
+    def finish_load(self, model: CelonisModel) -> None:
         assert self._post(f"/models/{model.id}/finish")["ended"] is not None
 
     def start(self, job: str, **how: object) -> None:
@@ -104,7 +104,7 @@ class Celonis:
         found = self._ledger()["executions"]
         return [one for one in found if one["job_id"] in jobs and one["by"] == "api"]
 
-    def loads(self, *models: Model | str) -> list[Json]:
+    def loads(self, *models: CelonisModel | str) -> list[Json]:
         """What the service really started on these models, in order."""
         ids = {model if isinstance(model, str) else model.id for model in models}
         return [one for one in self._ledger()["loads"] if one["model_id"] in ids and one["by"] == "api"]
@@ -132,6 +132,6 @@ class Celonis:
         return found
 
 
-def _table(number: int, text: str) -> Table:
+def _table(number: int, text: str) -> CelonisTable:
     name, _, alias = text.partition("=")
-    return Table(f"table-{number}-{name.lower()}", name, alias or None)
+    return CelonisTable(f"table-{number}-{name.lower()}", name, alias or None)

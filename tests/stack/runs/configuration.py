@@ -8,13 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from local.standing import STACK_NAME
+from local.serve import STACK_NAME
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import PACE, WEBHOOK_SECRET, definition
-from tests.stack.runs.part import Part
+from tests.stack.runs.service_base import ServiceBase
 
 
-class Configuration(Part):
+class ServiceConfiguration(ServiceBase):
     """Names of pipelines, sources and connections are never used twice: each test has its own."""
 
     def pipeline(self, *, jobs: Sequence[Any] = (), loads: Sequence[Any] = (), **fields: Any) -> str:

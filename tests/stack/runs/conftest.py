@@ -14,17 +14,17 @@ from local.aws.settings import EventSettings, Settings
 from local.aws.stack import LocalStack
 from local.celonis import world
 from local.celonis.server import CelonisSimulator
-from local.standing import PARAMETERS, ROOT, STACK_NAME, STATE, Standing, connect
+from local.serve import PARAMETERS, ROOT, STACK_NAME, STATE, LocalService, connect
 from tests.conftest import LAST
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import SAMPLE, Service
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import SAMPLE, DeployedService
 
 FOLDER = Path(__file__).parent
 TIME_FACTOR = 0.2
 """The waits of state machines are shortened; Celonis and the functions run in real time."""
 
 
-class Everything:
+class CollectedTests:
     """Which tests of this folder were begun; some of the last ones tell of all the others."""
 
     begun: ClassVar[set[str]] = set()
@@ -32,12 +32,12 @@ class Everything:
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    Everything.left_out |= any(item.path.parent == FOLDER for item in items)
+    CollectedTests.left_out |= any(item.path.parent == FOLDER for item in items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.path.parent == FOLDER:
-        Everything.begun.add(item.nodeid)
+        CollectedTests.begun.add(item.nodeid)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def whole(request: pytest.FixtureRequest) -> bool:
     here = [item for item in request.session.items if item.path.parent == FOLDER]
     others = {item.nodeid for item in here if item.path.stem != LAST}
     every_file = {item.path for item in here} == set(FOLDER.glob("test_*.py"))
-    return every_file and not Everything.left_out and others <= Everything.begun
+    return every_file and not CollectedTests.left_out and others <= CollectedTests.begun
 
 
 @pytest.fixture(scope="package")
@@ -56,7 +56,7 @@ def tokens() -> list[str]:
 
 
 @pytest.fixture(scope="package")
-def place(tokens: list[str]) -> Iterator[Standing]:
+def place(tokens: list[str]) -> Iterator[LocalService]:
     """The real template and a Celonis. Events come late and twice, transactions meet, as in AWS."""
 
     def new_token() -> str:
@@ -78,13 +78,16 @@ def place(tokens: list[str]) -> Iterator[Standing]:
         )
         with stack:
             connect(stack, simulator)
-            yield Standing(stack, simulator)
+            yield LocalService(stack, simulator)
 
 
 @pytest.fixture(scope="package")
-def shared(place: Standing) -> Iterator[Service]:
+def shared(place: LocalService) -> Iterator[DeployedService]:
     """The service, its functions warm from a first passage."""
-    service, celonis = Service(place.stack, place.celonis.url), Celonis(place.celonis.control_url)
+    service, celonis = (
+        DeployedService(place.stack, place.celonis.url),
+        CelonisControls(place.celonis.control_url),
+    )
     service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
     service.hasten(SAMPLE)
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
@@ -97,15 +100,15 @@ def shared(place: Standing) -> Iterator[Service]:
 
 
 @pytest.fixture
-def celonis(place: Standing) -> Iterator[Celonis]:
-    controls = Celonis(place.celonis.control_url)
+def celonis(place: LocalService) -> Iterator[CelonisControls]:
+    controls = CelonisControls(place.celonis.control_url)
     controls.reset()
     yield controls
     controls.close()
 
 
 @pytest.fixture
-def service(shared: Service, celonis: Celonis) -> Iterator[Service]:
+def service(shared: DeployedService, celonis: CelonisControls) -> Iterator[DeployedService]:
     """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
     yield shared
     assert shared.stack.settle()

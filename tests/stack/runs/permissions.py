@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from local.aws.roles.authorization import Grant, Refusal
+from local.aws.roles.authorization import Denial, Grant
 from local.aws.roles.evaluation import wildcard_match
 from local.aws.stack import LocalStack
 
@@ -45,7 +45,7 @@ ON_PURPOSE: set[tuple[str, str]] = set()
 """Role and action of everything that was withheld so far."""
 
 
-def unforeseen(stack: LocalStack) -> list[Refusal]:
+def unforeseen(stack: LocalStack) -> list[Denial]:
     """What roles were not allowed, but for what was withheld from them on purpose."""
     return sorted(
         refusal

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from local.waiting import until
+from local.wait import until
 from tests.stack.runs.celonis import Json
-from tests.stack.runs.configuration import Configuration
+from tests.stack.runs.configuration import ServiceConfiguration
 from tests.stack.runs.documents import (
     SAMPLE,
     WEBHOOK_SECRET,
@@ -15,14 +15,14 @@ from tests.stack.runs.documents import (
     is_sentence,
     oauth_client,
 )
-from tests.stack.runs.mail import Mail
-from tests.stack.runs.ways_in import WaysIn
+from tests.stack.runs.entry_points import EntryPoints
+from tests.stack.runs.notifications import NotificationInbox
 
 __all__ = [
     "SAMPLE",
     "WEBHOOK_SECRET",
     "WORKFLOW_SUCCEEDED",
-    "Service",
+    "DeployedService",
     "definition",
     "is_sentence",
     "oauth_client",
@@ -32,7 +32,7 @@ __all__ = [
 OPEN = {"OPENING", "RUNNING"}
 
 
-class Service(Configuration, WaysIn, Mail):
+class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
     """One deployed stack."""
 
     def run_by_hand(self, document: object) -> Json:

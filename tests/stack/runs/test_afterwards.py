@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from local.standing import Standing
+from local.serve import LocalService
 from tests.stack.runs.permissions import permissions, unforeseen
-from tests.stack.runs.service import Service
+from tests.stack.runs.service import DeployedService
 
 NOT_EXERCISED = {
     "ec2:": "Lambda makes network interfaces in a VPC itself; there is no VPC on this machine.",
@@ -20,7 +20,7 @@ NOT_EXERCISED = {
 """The permissions that no passage here can use, by the beginning of their action, each with the reason."""
 
 
-def test_every_permission_of_the_template_was_used(service: Service, *, whole: bool) -> None:
+def test_every_permission_of_the_template_was_used(service: DeployedService, *, whole: bool) -> None:
     if not whole:
         pytest.skip("tells only of a run of this whole folder")
     grants, all_of_them = service.stack.grants, permissions(service.stack)
@@ -31,12 +31,14 @@ def test_every_permission_of_the_template_was_used(service: Service, *, whole: b
         assert [one for one in unused if one.action.startswith(excepted)], f"{excepted} needs no exception"
 
 
-def test_nothing_was_refused_but_what_was_withheld_on_purpose(service: Service) -> None:
+def test_nothing_was_refused_but_what_was_withheld_on_purpose(service: DeployedService) -> None:
     """Also what is logged and made up for by somebody else later: a task of the state machine, a round."""
     assert unforeseen(service.stack) == []
 
 
-def test_no_secret_is_in_anything_that_was_written_or_said(service: Service, tokens: list[str]) -> None:
+def test_no_secret_is_in_anything_that_was_written_or_said(
+    service: DeployedService, tokens: list[str]
+) -> None:
     secrets = {*service.secrets, *tokens}
     assert len(tokens) > 5
     seen = {
@@ -55,14 +57,14 @@ def test_no_secret_is_in_anything_that_was_written_or_said(service: Service, tok
         assert sum(secret in text for secret in secrets) == 0, place
 
 
-def test_no_stack_trace_left_the_service(service: Service) -> None:
+def test_no_stack_trace_left_the_service(service: DeployedService) -> None:
     causes = [str(one.cause) for one in service.stack.executions if one.cause]
     for text in (*service.said, *causes):
         assert "Traceback" not in text
         assert ".py" not in text
 
 
-def test_no_process_is_left_when_the_stack_is_closed(place: Standing) -> None:
+def test_no_process_is_left_when_the_stack_is_closed(place: LocalService) -> None:
     processes = place.stack.process_ids()
     assert processes
     assert all(_is_alive(process) for process in processes)

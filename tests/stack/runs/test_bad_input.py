@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from local.waiting import until
-from tests.stack.runs.celonis import POOL, Celonis, Json
-from tests.stack.runs.service import Service, definition, is_sentence
+from local.wait import until
+from tests.stack.runs.celonis import POOL, CelonisControls, Json
+from tests.stack.runs.service import DeployedService, definition, is_sentence
 
 SECRET = "Zx9f8Kq2LmN4pR7tV0wY3aB6cD1eF5gH"
 """What a person puts where a name belongs."""
@@ -49,7 +49,7 @@ DEFINITIONS: list[tuple[str, object, str]] = [
 
 
 def test_a_definition_that_makes_no_sense_fails_the_execution_and_the_request(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     stored, inline = {}, {}
     for what, document, _ in DEFINITIONS:
@@ -72,7 +72,7 @@ def test_a_definition_that_makes_no_sense_fails_the_execution_and_the_request(
     assert celonis.requests("job") == []
 
 
-def test_a_parameter_that_is_no_json_is_told(service: Service, celonis: Celonis) -> None:
+def test_a_parameter_that_is_no_json_is_told(service: DeployedService, celonis: CelonisControls) -> None:
     texts = ["{'data_pool': 'p'}", '{"data_pool": ', " ", "[" * 5000, '"text"', "NaN", "5"]
     names = []
     for text in texts:
@@ -119,7 +119,9 @@ BY_EXECUTION: list[tuple[object, str, str]] = [
 ]
 
 
-def test_an_execution_with_a_malformed_input_fails_and_says_why(service: Service, celonis: Celonis) -> None:
+def test_an_execution_with_a_malformed_input_fails_and_says_why(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     service.define(SOME, jobs=[celonis.job()])
     cases = [*INPUTS, *BY_EXECUTION]
     names = [service.execute(json.dumps(document)) for document, _, _ in cases]
@@ -130,7 +132,9 @@ def test_an_execution_with_a_malformed_input_fails_and_says_why(service: Service
     assert service.is_free(SOME)
 
 
-def test_a_request_with_a_malformed_body_is_refused_and_says_why(service: Service, celonis: Celonis) -> None:
+def test_a_request_with_a_malformed_body_is_refused_and_says_why(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     service.define(SOME, jobs=[celonis.job()])
     cases: list[tuple[object, str, str]] = [
         *INPUTS,
@@ -168,14 +172,14 @@ def test_a_request_with_a_malformed_body_is_refused_and_says_why(service: Servic
         ("colour=red", "colour"),
     ],
 )
-def test_a_query_that_makes_no_sense_is_refused(service: Service, query: str, field: str) -> None:
+def test_a_query_that_makes_no_sense_is_refused(service: DeployedService, query: str, field: str) -> None:
     answer = service.call("GET", f"/runs?{query}")
     assert (answer.status_code, answer.json()["error"]) == (400, "InvalidTrigger")
     assert [problem["field"] for problem in answer.json()["fields"]] == [field]
 
 
 def test_what_is_wrong_with_a_source_is_in_the_log_alone_and_without_its_secret(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     pipeline = service.pipeline(jobs=[celonis.job()])
     rule = {"pipeline": pipeline}
@@ -200,14 +204,14 @@ def test_what_is_wrong_with_a_source_is_in_the_log_alone_and_without_its_secret(
     assert celonis.starts() == []
 
 
-def _why(service: Service, source: str) -> str | None:
+def _why(service: DeployedService, source: str) -> str | None:
     """Why a request to a source was refused, as its owner finds it."""
     lines = [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
     return next((str(line["why"]) for line in lines if line.get("source") == source and "why" in line), None)
 
 
 def _assert_refused(
-    service: Service, execution: str, error: str, expected: str, document: Any = None
+    service: DeployedService, execution: str, error: str, expected: str, document: Any = None
 ) -> None:
     described = service.ended(execution)
     assert (described["status"], described["error"]) == ("FAILED", error), (document, described.get("cause"))

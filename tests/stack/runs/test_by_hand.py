@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.stack.runs.celonis import POOL, Celonis
-from tests.stack.runs.service import Service, definition
+from tests.stack.runs.celonis import POOL, CelonisControls
+from tests.stack.runs.service import DeployedService, definition
 
 
 def test_an_execution_runs_the_pipeline_as_defined_or_as_its_input_overrides_it(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     models = [celonis.model("VBAK", "VBAP=Items", "LIKP=Deliveries") for _ in range(6)]
     jobs = [celonis.job() for _ in models]
@@ -37,7 +37,7 @@ def test_an_execution_runs_the_pipeline_as_defined_or_as_its_input_overrides_it(
         assert [reason["text"] for reason in run["options"]["reasons"]] == [given.get("reason", "")]
 
 
-def test_a_definition_may_come_with_its_execution(service: Service, celonis: Celonis) -> None:
+def test_a_definition_may_come_with_its_execution(service: DeployedService, celonis: CelonisControls) -> None:
     job, model = celonis.job(), celonis.model("VBAK")
     name = service.name("inline")
     inline = {"name": name, **definition(jobs=[job], loads=[model.id])}
@@ -47,7 +47,9 @@ def test_a_definition_may_come_with_its_execution(service: Service, celonis: Cel
     assert [one["type"] for one in celonis.loads(model)] == ["COMPLETE"]
 
 
-def test_ids_may_be_the_page_addresses_that_people_copy(service: Service, celonis: Celonis) -> None:
+def test_ids_may_be_the_page_addresses_that_people_copy(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job, model = celonis.job(), celonis.model("VBAK")
     host = service.celonis_url.removeprefix("http://")
     pool = f"https://{host}/integration/ui/pools/{POOL}"
@@ -66,7 +68,7 @@ def test_ids_may_be_the_page_addresses_that_people_copy(service: Service, celoni
 
 
 def test_open_run_called_again_by_the_same_execution_gives_the_same_answer(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job, celonis.job()], loads=[celonis.model("VBAK").id])
@@ -93,7 +95,7 @@ def test_open_run_called_again_by_the_same_execution_gives_the_same_answer(
     assert refused["errorType"] == "RunClosed"
 
 
-def _open_run(service: Service, name: str) -> tuple[Any, Any]:
+def _open_run(service: DeployedService, name: str) -> tuple[Any, Any]:
     """The event and the answer of the execution's OpenRun."""
     history = service.history(name)
     scheduled = next(event for event in history if event["type"] == "LambdaFunctionScheduled")

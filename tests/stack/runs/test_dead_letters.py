@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService
 
 
-def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: Service) -> None:
+def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: DeployedService) -> None:
     event = {"detail-type": "something else", "detail": {"name": "nothing"}}
     service.hand_to("CloseRun", event)
     (letter,) = map(json.loads, until(service.dead_letters, "a dead letter"))
@@ -18,7 +18,7 @@ def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: Service)
 
 
 def test_an_event_that_reaches_no_function_lies_in_the_queue_and_can_be_handed_over_from_there(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     with service.unheard() as letters:
         name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from celonis_refresh.timing import epoch
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service, is_sentence
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService, is_sentence
 
 
 def test_jobs_run_in_order_groups_side_by_side_and_then_all_loads_side_by_side(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     first, one, other, last = celonis.job(), celonis.job(seconds=600), celonis.job(seconds=60), celonis.job()
     models = [celonis.model(name, seconds=600) for name in ("VBAK", "LIKP", "KNA1")]
@@ -43,7 +43,9 @@ def test_jobs_run_in_order_groups_side_by_side_and_then_all_loads_side_by_side(
     assert sorted(run["steps"]) == ["job-0", "job-1", "job-2", "job-3", "load-0", "load-1", "load-2"]
 
 
-def test_loads_alone_and_jobs_alone_are_pipelines_too(service: Service, celonis: Celonis) -> None:
+def test_loads_alone_and_jobs_alone_are_pipelines_too(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job, model = celonis.job(), celonis.model("VBAK")
     names = [
         service.execute({"pipeline": service.pipeline(jobs=[job])}),
@@ -55,7 +57,9 @@ def test_loads_alone_and_jobs_alone_are_pipelines_too(service: Service, celonis:
     assert [len(celonis.executions(job)), len(celonis.loads(model))] == [1, 1]
 
 
-def test_a_job_and_a_model_that_never_ran_before_run(service: Service, celonis: Celonis) -> None:
+def test_a_job_and_a_model_that_never_ran_before_run(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job, model = celonis.job(ran_before=False), celonis.model("VBAK", loaded_before=False)
     run = service.run_by_hand({"pipeline": service.pipeline(jobs=[job], loads=[model.id])})
     assert run["status"] == "SUCCEEDED"
@@ -63,7 +67,7 @@ def test_a_job_and_a_model_that_never_ran_before_run(service: Service, celonis: 
 
 
 def test_a_failed_job_lets_its_siblings_end_starts_nothing_later_and_is_told_with_its_reason(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     fails = celonis.job(outcome="FAIL", error_messages=["Column VBELN is missing in VBAK."])
     sibling, later, model = celonis.job(seconds=1.5), celonis.job(), celonis.model("VBAK")
@@ -88,7 +92,9 @@ def test_a_failed_job_lets_its_siblings_end_starts_nothing_later_and_is_told_wit
     assert service.is_free(pipeline)
 
 
-def test_every_bad_end_of_a_job_has_a_name_of_its_own(service: Service, celonis: Celonis) -> None:
+def test_every_bad_end_of_a_job_has_a_name_of_its_own(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     ends = {"FAIL": "JobFailed", "CANCEL": "JobCanceled", "SKIPPED": "JobSkipped"}
     names = {
         outcome: service.execute({"pipeline": service.pipeline(jobs=[celonis.job(outcome=outcome)])})
@@ -102,7 +108,9 @@ def test_every_bad_end_of_a_job_has_a_name_of_its_own(service: Service, celonis:
         assert error in service.notice_about(names[outcome])
 
 
-def test_every_end_of_a_load_is_reported_as_it_was(service: Service, celonis: Celonis) -> None:
+def test_every_end_of_a_load_is_reported_as_it_was(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     text = "2 rows of VBAP were skipped."
     models = [
         celonis.model("VBAK", outcome="WARNING", message=text),
@@ -129,7 +137,7 @@ def test_every_end_of_a_load_is_reported_as_it_was(service: Service, celonis: Ce
     assert service.notices_about(names[0]) == []
 
 
-def test_a_failed_load_lets_the_others_end(service: Service, celonis: Celonis) -> None:
+def test_a_failed_load_lets_the_others_end(service: DeployedService, celonis: CelonisControls) -> None:
     models = [celonis.model("VBAK", outcome="ERROR"), celonis.model("VBAK", seconds=1.2)]
     run = service.run_by_hand({"pipeline": service.pipeline(loads=[model.id for model in models])})
     assert (run["status"], run["error"]) == ("FAILED", "LoadFailed")
@@ -137,7 +145,9 @@ def test_a_failed_load_lets_the_others_end(service: Service, celonis: Celonis) -
     assert celonis.loads(models[1])[0]["outcome"] == "SUCCESS"
 
 
-def test_a_job_that_somebody_else_runs_is_waited_for(service: Service, celonis: Celonis) -> None:
+def test_a_job_that_somebody_else_runs_is_waited_for(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=1.2)
     celonis.start(job)
     run = service.run_by_hand({"pipeline": service.pipeline(jobs=[job])})
@@ -149,7 +159,7 @@ def test_a_job_that_somebody_else_runs_is_waited_for(service: Service, celonis: 
 
 
 def test_a_start_whose_answer_is_lost_is_looked_up_and_not_sent_again(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(seconds=0.8), celonis.model("VBAK", seconds=0.8)
     celonis.fault("execute", "reset", when="after", target=job)
@@ -160,7 +170,7 @@ def test_a_start_whose_answer_is_lost_is_looked_up_and_not_sent_again(
 
 
 def test_a_celonis_that_stumbles_while_it_is_asked_does_not_end_a_run(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=0.8)
     celonis.fault("job", status=503, target=job, skip=1, count=2)
@@ -171,7 +181,7 @@ def test_a_celonis_that_stumbles_while_it_is_asked_does_not_end_a_run(
 
 
 def test_what_a_run_took_is_learned_and_the_next_one_sees_its_end_sooner(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(seconds=7), celonis.model("VBAK", seconds=7)
     pipeline = service.pipeline(jobs=[job], loads=[model.id], poll={"floor": 1})

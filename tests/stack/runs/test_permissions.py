@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from local.aws.errors import LocalStackError
-from local.standing import STACK_NAME
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis
+from local.serve import STACK_NAME
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.permissions import withheld
-from tests.stack.runs.service import SAMPLE, Service
+from tests.stack.runs.service import SAMPLE, DeployedService
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,9 @@ from tests.stack.runs.service import SAMPLE, Service
         ("CheckStepRole", "dynamodb:GetItem"),
     ],
 )
-def test_without_it_an_execution_fails(service: Service, celonis: Celonis, role: str, action: str) -> None:
+def test_without_it_an_execution_fails(
+    service: DeployedService, celonis: CelonisControls, role: str, action: str
+) -> None:
     steps = {"loads": [celonis.model().id]} if "Load" in role else {"jobs": [celonis.job()]}
     pipeline = service.pipeline(**steps)
     with withheld(service.stack, role, action):
@@ -33,7 +35,7 @@ def test_without_it_an_execution_fails(service: Service, celonis: Celonis, role:
     until(lambda: service.is_free(pipeline), f"{pipeline} to be free")
 
 
-def test_without_it_what_a_schedule_should_start_lies_in_the_queue(service: Service) -> None:
+def test_without_it_what_a_schedule_should_start_lies_in_the_queue(service: DeployedService) -> None:
     action = "states:StartExecution"
     with (
         withheld(service.stack, "RefreshScheduleRole", action),
@@ -44,7 +46,7 @@ def test_without_it_what_a_schedule_should_start_lies_in_the_queue(service: Serv
     assert SAMPLE in letter
 
 
-def test_without_it_a_round_of_reconcile_is_lost_and_is_no_dead_letter(service: Service) -> None:
+def test_without_it_a_round_of_reconcile_is_lost_and_is_no_dead_letter(service: DeployedService) -> None:
     action = "lambda:InvokeFunction"
     with (
         withheld(service.stack, "ReconcileRoundRole", action),
@@ -54,7 +56,9 @@ def test_without_it_a_round_of_reconcile_is_lost_and_is_no_dead_letter(service: 
     assert service.dead_letters() == []
 
 
-def test_without_it_the_end_of_a_run_lies_in_the_queue(service: Service, celonis: Celonis) -> None:
+def test_without_it_the_end_of_a_run_lies_in_the_queue(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     with withheld(service.stack, "CloseRunRole", "states:DescribeExecution"):
         name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})
         assert service.ended(name)["status"] == "SUCCEEDED"
@@ -67,7 +71,7 @@ def test_without_it_the_end_of_a_run_lies_in_the_queue(service: Service, celonis
 
 
 def test_without_its_policy_the_queue_takes_nothing_from_the_event_bus(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     with service.unheard(queue_policy="") as letters:
         name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from local.standing import STACK_NAME
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis
+from local.serve import STACK_NAME
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.permissions import withheld
-from tests.stack.runs.service import Service
+from tests.stack.runs.service import DeployedService
 
 
-def _round(service: Service) -> None:
+def _round(service: DeployedService) -> None:
     service.stack.fire_schedule(f"{STACK_NAME}-reconcile")
     assert service.stack.settle()
 
 
 def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
@@ -38,7 +38,7 @@ def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
 
 
 def test_a_run_that_the_trigger_claimed_and_never_handed_over_goes_on(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job])
@@ -55,7 +55,9 @@ def test_a_run_that_the_trigger_claimed_and_never_handed_over_goes_on(
     assert len(celonis.executions(job)) == 1
 
 
-def test_the_same_delivery_sent_again_finishes_it_as_well(service: Service, celonis: Celonis) -> None:
+def test_the_same_delivery_sent_again_finishes_it_as_well(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job()
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
     with withheld(service.stack, "TriggerRole", "states:StartExecution"):
@@ -67,7 +69,7 @@ def test_the_same_delivery_sent_again_finishes_it_as_well(service: Service, celo
 
 
 def test_what_waits_for_a_paused_pipeline_starts_once_it_is_not_paused_any_more(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
@@ -85,7 +87,7 @@ def test_what_waits_for_a_paused_pipeline_starts_once_it_is_not_paused_any_more(
 
 
 def test_a_model_is_freed_once_the_load_that_was_left_to_end_has_ended(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     model = celonis.model("VBAK", seconds=600)
     name = service.execute({"pipeline": service.pipeline(loads=[model.id])})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from tests.stack.runs.celonis import Celonis, Json
-from tests.stack.runs.service import Service, is_sentence
+from tests.stack.runs.celonis import CelonisControls, Json
+from tests.stack.runs.service import DeployedService, is_sentence
 
 
-def test_a_run_is_started_once_for_an_idempotency_key_and_shown(service: Service, celonis: Celonis) -> None:
+def test_a_run_is_started_once_for_an_idempotency_key_and_shown(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job, model = celonis.job(), celonis.model("VBAK", "VBAP")
     pipeline = service.pipeline(jobs=[job], loads=[model.id])
     body = {"pipeline": pipeline, "mode": "DELTA", "tables": ["VBAP"], "reason": "From a notebook"}
@@ -36,7 +38,7 @@ def test_a_run_is_started_once_for_an_idempotency_key_and_shown(service: Service
 
 
 def test_runs_are_listed_newest_first_by_pipeline_and_status_a_page_at_a_time(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     quick, failing = service.pipeline(loads=[celonis.model().id]), service.pipeline(jobs=[celonis.job()])
     started = [service.execute({"pipeline": quick})]
@@ -71,7 +73,7 @@ def test_runs_are_listed_newest_first_by_pipeline_and_status_a_page_at_a_time(
     assert [run["run_id"] for run in recent] == [failed]
 
 
-def test_what_is_not_there_is_not_found(service: Service) -> None:
+def test_what_is_not_there_is_not_found(service: DeployedService) -> None:
     for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
         answer = service.call(method, f"/runs/no-such-run{path}")
         assert (answer.status_code, answer.json()["error"]) == (404, "RunNotFound")
@@ -81,7 +83,7 @@ def test_what_is_not_there_is_not_found(service: Service) -> None:
 
 
 def test_an_unknown_pipeline_is_answered_with_the_known_ones_to_callers_of_iam_only(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     known = service.pipeline(jobs=[celonis.job()])
     typo = f"{known}x"
@@ -99,7 +101,7 @@ def test_an_unknown_pipeline_is_answered_with_the_known_ones_to_callers_of_iam_o
 
 
 def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
@@ -125,7 +127,7 @@ def test_a_run_is_cancelled_and_what_waits_behind_it_runs_unless_it_is_dropped(
 
 
 def test_what_waits_for_the_end_of_a_pause_is_shown_and_given_up_by_its_id(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job], paused=True)
@@ -149,7 +151,9 @@ def test_what_waits_for_the_end_of_a_pause_is_shown_and_given_up_by_its_id(
     assert (run["status"], run["options"]["mode"], len(celonis.executions(job))) == ("SUCCEEDED", None, 1)
 
 
-def test_a_failed_run_is_taken_up_where_it_stopped(service: Service, celonis: Celonis) -> None:
+def test_a_failed_run_is_taken_up_where_it_stopped(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     done, fails, model = celonis.job(), celonis.job(outcome="FAIL"), celonis.model("VBAK")
     pipeline = service.pipeline(jobs=[done, fails], loads=[model.id])
     first = service.execute({"pipeline": pipeline, "mode": "DELTA"})
@@ -168,7 +172,7 @@ def test_a_failed_run_is_taken_up_where_it_stopped(service: Service, celonis: Ce
     assert (of_a_success.status_code, of_a_success.json()["error"]) == (409, "RunClosed")
 
 
-def test_pipelines_tell_how_they_stand(service: Service, celonis: Celonis) -> None:
+def test_pipelines_tell_how_they_stand(service: DeployedService, celonis: CelonisControls) -> None:
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job])
     assert pipeline in service.call("GET", "/pipelines").json()["pipelines"]

@@ -8,15 +8,15 @@ import pytest
 
 from local.aws.errors import LocalStackError
 from local.celonis import world
-from local.standing import REGION, STACK_NAME
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis
+from local.serve import REGION, STACK_NAME
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.permissions import withheld
-from tests.stack.runs.service import SAMPLE, Service
+from tests.stack.runs.service import SAMPLE, DeployedService
 
 
 def test_the_schedule_starts_a_full_extraction_and_a_complete_load_and_each_occurrence_once(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     celonis.set_job(world.ERP_JOB_ID, seconds=1.2)
     celonis.set_model(world.MODEL_ID, seconds=1.2)
@@ -37,7 +37,7 @@ def test_the_schedule_starts_a_full_extraction_and_a_complete_load_and_each_occu
     assert service.is_free(SAMPLE)
 
 
-def test_two_occurrences_are_two_runs(service: Service, celonis: Celonis) -> None:
+def test_two_occurrences_are_two_runs(service: DeployedService, celonis: CelonisControls) -> None:
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job])
     for occurrence in ("schedule/2026-01-04T03:00:00Z", "schedule/2026-01-11T03:00:00Z"):
@@ -47,7 +47,7 @@ def test_two_occurrences_are_two_runs(service: Service, celonis: Celonis) -> Non
 
 
 def test_a_schedule_of_ones_own_starts_runs_with_the_role_of_the_stack(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     """And what it cannot start lies in the dead-letter queue."""
     stack, name = service.stack, service.name("schedule")
@@ -72,5 +72,5 @@ def test_a_schedule_of_ones_own_starts_runs_with_the_role_of_the_stack(
     stack.client("scheduler").delete_schedule(Name=name)
 
 
-def _queue_name(service: Service) -> str:
+def _queue_name(service: DeployedService) -> str:
     return service.stack.outputs["DeadLettersUrl"].rsplit("/", 1)[-1]

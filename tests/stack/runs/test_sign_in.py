@@ -5,12 +5,14 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from local.celonis import world
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis, Json
-from tests.stack.runs.service import Service, is_sentence, oauth_client
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls, Json
+from tests.stack.runs.service import DeployedService, is_sentence, oauth_client
 
 
-def test_a_run_signs_in_with_each_kind_of_credential(service: Service, celonis: Celonis) -> None:
+def test_a_run_signs_in_with_each_kind_of_credential(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     ways: dict[str, Json] = {
         "oauth": oauth_client(),
         "app_key": {"type": "app_key", "key": world.APP_KEY},
@@ -32,7 +34,9 @@ def test_a_run_signs_in_with_each_kind_of_credential(service: Service, celonis: 
         assert used == {kind}
 
 
-def test_an_oauth_client_may_send_its_secret_in_the_body(service: Service, celonis: Celonis) -> None:
+def test_an_oauth_client_may_send_its_secret_in_the_body(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     celonis.settings(client_auth_methods=["client_secret_post"])
     connection = service.connection(oauth_client(method="client_secret_post"))
     job = celonis.job()
@@ -41,7 +45,9 @@ def test_an_oauth_client_may_send_its_secret_in_the_body(service: Service, celon
     assert {row["credential"] for row in celonis.requests("execute", job)} == {"oauth"}
 
 
-def test_a_token_that_expires_in_the_middle_is_renewed(service: Service, celonis: Celonis) -> None:
+def test_a_token_that_expires_in_the_middle_is_renewed(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     """Once as Celonis told beforehand, once sooner than it told."""
     for settings in ({"token_seconds": 1}, {"token_seconds": 899, "token_lives_seconds": 0.4}):
         celonis.settings(**settings)
@@ -56,7 +62,9 @@ def test_a_token_that_expires_in_the_middle_is_renewed(service: Service, celonis
         assert len(celonis.executions(job)) == 1
 
 
-def test_a_secret_that_is_replaced_in_the_middle_is_read_anew(service: Service, celonis: Celonis) -> None:
+def test_a_secret_that_is_replaced_in_the_middle_is_read_anew(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=600)
     connection = service.connection({"type": "app_key", "key": world.APP_KEY})
     name = service.execute({"pipeline": service.pipeline(connection=connection, jobs=[job])})
@@ -68,7 +76,7 @@ def test_a_secret_that_is_replaced_in_the_middle_is_read_anew(service: Service, 
 
 
 def test_credentials_that_celonis_refuses_fail_the_run_and_it_says_what_to_check(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     wrong: list[tuple[Json, str]] = [
         (oauth_client(client_secret="not-the-client-secret"), "client_id and client_secret"),
@@ -97,7 +105,7 @@ def test_credentials_that_celonis_refuses_fail_the_run_and_it_says_what_to_check
 
 
 def test_a_secret_that_makes_no_sense_fails_the_run_and_names_the_field(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     placeholder = {"auth": oauth_client(client_secret="REPLACE-ME"), "base_url": service.celonis_url}
     astray = "Zx9f8Kq2LmN4pR7tV0wY3aB6cD1eF5gH/put+where+a+name+belongs=="
@@ -135,7 +143,7 @@ def test_a_secret_that_makes_no_sense_fails_the_run_and_names_the_field(
 
 
 def test_a_host_that_cannot_be_resolved_is_in_the_record_while_the_step_waits(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     connection = service.connection({"type": "app_key", "key": "k"}, base_url="http://celonis.invalid")
     name = service.execute({"pipeline": service.pipeline(connection=connection, jobs=[celonis.job()])})
@@ -153,7 +161,7 @@ def test_a_host_that_cannot_be_resolved_is_in_the_record_while_the_step_waits(
 
 
 def test_page_addresses_of_another_team_than_the_connection_fail_with_both_hosts(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     page = "https://apac.eu-1.celonis.cloud/integration/ui/pools/pool-1/"
     run = service.run_by_hand({"pipeline": service.pipeline(data_pool=page, jobs=[celonis.job()])})
@@ -162,7 +170,9 @@ def test_page_addresses_of_another_team_than_the_connection_fail_with_both_hosts
     assert urlsplit(service.celonis_url).netloc in run["outcome"]
 
 
-def test_a_permission_that_is_missing_in_celonis_is_named(service: Service, celonis: Celonis) -> None:
+def test_a_permission_that_is_missing_in_celonis_is_named(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job, model = celonis.job(), celonis.model("VBAK")
     celonis.settings(forbidden_calls=["execute", "load"])
     names = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.stack.runs.celonis import POOL, Celonis
-from tests.stack.runs.service import Service, is_sentence
+from tests.stack.runs.celonis import POOL, CelonisControls
+from tests.stack.runs.service import DeployedService, is_sentence
 
 
 def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_names_there_are(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(), celonis.model("VBAK", "VBAP=Items")
     other = celonis.model("EKKO")
@@ -36,7 +36,7 @@ def test_an_unknown_table_fails_the_run_before_anything_starts_and_tells_the_nam
 
 
 def test_an_unknown_table_of_one_trigger_is_left_out_of_the_run_that_follows(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(seconds=600), celonis.model("VBAK", "VBAP=Items", "LIKP")
     load = {"data_model": model.id, "kind": "partial", "tables": ["LIKP"]}
@@ -59,7 +59,7 @@ def test_an_unknown_table_of_one_trigger_is_left_out_of_the_run_that_follows(
 
 
 def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_until_its_first_step_times_out(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(), celonis.model("VBAK")
     load = {"data_model": model.id, "kind": "partial", "tables": ["VBAK"]}
@@ -77,14 +77,16 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_until_its_first_
     assert len(celonis.loads(model)) == 1
 
 
-def test_a_name_that_two_tables_share_means_both(service: Service, celonis: Celonis) -> None:
+def test_a_name_that_two_tables_share_means_both(service: DeployedService, celonis: CelonisControls) -> None:
     model = celonis.model("KNA1", "CUST=KNA1", "VBAK")
     load = {"data_model": model.id, "kind": "partial", "tables": ["KNA1"]}
     assert service.run_by_hand({"pipeline": service.pipeline(loads=[load])})["status"] == "SUCCEEDED"
     assert [one["tables"] for one in celonis.loads(model)] == [model.ids("KNA1", "CUST")]
 
 
-def test_a_page_address_of_another_host_is_refused(service: Service, celonis: Celonis) -> None:
+def test_a_page_address_of_another_host_is_refused(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job()
     elsewhere = f"https://other.eu-1.celonis.cloud/integration/ui/pools/{POOL}/"
     name = service.execute({"pipeline": service.pipeline(data_pool=elsewhere, jobs=[job])})
@@ -96,7 +98,9 @@ def test_a_page_address_of_another_host_is_refused(service: Service, celonis: Ce
     assert celonis.starts() == []
 
 
-def test_jobs_and_models_that_celonis_does_not_know_are_told(service: Service, celonis: Celonis) -> None:
+def test_jobs_and_models_that_celonis_does_not_know_are_told(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     unknown = "00000000-0000-4000-8000-000000000000"
     names = [
         service.execute({"pipeline": service.pipeline(jobs=[unknown])}),

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from local.standing import ROOT
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import WORKFLOW_SUCCEEDED, Service, is_sentence
+from local.serve import ROOT
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import WORKFLOW_SUCCEEDED, DeployedService, is_sentence
 
 
 def test_a_signed_webhook_starts_the_job_before_it_is_answered_and_ends_in_a_loaded_model(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, model = celonis.job(seconds=0.6), celonis.model("VBAK", "VBAP=Items", "LIKP")
     load = {"data_model": model.id, "kind": "partial", "tables": ["VBAK", "Items"]}
@@ -51,7 +51,7 @@ def test_a_signed_webhook_starts_the_job_before_it_is_answered_and_ends_in_a_loa
 
 
 def test_a_job_that_loads_a_model_itself_is_started_before_the_webhook_is_answered(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     model, job = celonis.model("VBAK"), celonis.job()
     celonis.set_job(job, loads_model=model.id)  # not before: the run of its history would have loaded it
@@ -72,7 +72,7 @@ def test_a_job_that_loads_a_model_itself_is_started_before_the_webhook_is_answer
 
 
 def test_the_state_machine_goes_on_from_the_job_that_the_trigger_started(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
     run_id = service.webhook(service.source({"pipeline": pipeline})).json()["runs"][0]["run_id"]
@@ -88,7 +88,7 @@ def test_the_state_machine_goes_on_from_the_job_that_the_trigger_started(
 
 
 def test_what_is_not_authentic_not_known_or_not_readable_starts_nothing(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     pipeline = service.pipeline(jobs=[celonis.job()])
     source = service.source({"pipeline": pipeline})
@@ -114,7 +114,9 @@ def test_what_is_not_authentic_not_known_or_not_readable_starts_nothing(
     assert service.is_free(pipeline)
 
 
-def test_an_event_that_starts_nothing_is_answered_with_the_reason(service: Service, celonis: Celonis) -> None:
+def test_an_event_that_starts_nothing_is_answered_with_the_reason(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     source = service.source({"pipeline": service.pipeline(jobs=[celonis.job()])})
     failed = {**WORKFLOW_SUCCEEDED, "workflow_run": {"conclusion": "failure"}}
     answer = service.webhook(source, failed, delivery="d-1")
@@ -127,7 +129,9 @@ def test_an_event_that_starts_nothing_is_answered_with_the_reason(service: Servi
     assert celonis.starts() == []
 
 
-def test_a_delivery_sent_again_gets_the_run_that_it_led_to(service: Service, celonis: Celonis) -> None:
+def test_a_delivery_sent_again_gets_the_run_that_it_led_to(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=0.5)
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
@@ -148,7 +152,9 @@ def test_a_delivery_sent_again_gets_the_run_that_it_led_to(service: Service, cel
     service.closed(other.json()["runs"][0]["run_id"])
 
 
-def test_one_event_starts_every_pipeline_whose_rule_matches(service: Service, celonis: Celonis) -> None:
+def test_one_event_starts_every_pipeline_whose_rule_matches(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     jobs = [celonis.job(), celonis.job()]
     one, other = (service.pipeline(jobs=[job]) for job in jobs)
     never = service.pipeline(jobs=[celonis.job()])
@@ -166,7 +172,7 @@ def test_one_event_starts_every_pipeline_whose_rule_matches(service: Service, ce
     assert service.is_free(never)
 
 
-def test_a_rotated_secret_is_known_at_once(service: Service, celonis: Celonis) -> None:
+def test_a_rotated_secret_is_known_at_once(service: DeployedService, celonis: CelonisControls) -> None:
     secret = service.secret("webhooks", {"current": "the-first-secret-of-all"})
     source = service.source({"pipeline": service.pipeline(jobs=[celonis.job()])}, secret=secret)
     nothing = {"action": "requested"}
@@ -196,7 +202,7 @@ def routes() -> list[tuple[str, str, bool]]:
 
 
 def test_the_webhook_route_is_open_and_every_other_route_wants_a_signature(
-    service: Service, routes: list[tuple[str, str, bool]]
+    service: DeployedService, routes: list[tuple[str, str, bool]]
 ) -> None:
     assert {path for _, path, is_open in routes if is_open} == {"/webhooks/{source}"}
     for method, path, is_open in routes:

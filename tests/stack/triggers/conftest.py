@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from local.aws.settings import EventSettings, Settings
-from tests.stack.environment import Environment, deployed
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service
+from tests.stack.environment import StackEnvironment, deployed
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService
 
 TIME_FACTOR = 0.25
 """The waits of state machines are shortened; Celonis and the functions run in real time."""
 
 
 @pytest.fixture(scope="package")
-def environment() -> Iterator[Environment]:
+def environment() -> Iterator[StackEnvironment]:
     """Events come late and twice, transactions meet, as in AWS. Limits of requests are out of the way."""
     settings = Settings(time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.6))
     with deployed("triggers", settings, WebhookRateLimit="10000", WebhookBurstLimit="5000") as environment:
@@ -25,13 +25,13 @@ def environment() -> Iterator[Environment]:
 
 
 @pytest.fixture
-def celonis(environment: Environment) -> Celonis:
+def celonis(environment: StackEnvironment) -> CelonisControls:
     environment.celonis.reset()
     return environment.celonis
 
 
 @pytest.fixture
-def service(environment: Environment, celonis: Celonis) -> Iterator[Service]:
+def service(environment: StackEnvironment, celonis: CelonisControls) -> Iterator[DeployedService]:
     """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
     yield environment.service
     environment.settled()

@@ -8,12 +8,12 @@ import time
 from celonis_refresh.webhooks.schemes import Hmac
 from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
-from tests.stack.triggers.calls import Call, Json
+from tests.stack.triggers.sender_requests import Json, SenderRequest
 
 
 def signed(
     sender: str, event: object, secret: str, headers: Json | None = None, *, at: float | None = None
-) -> Call:
+) -> SenderRequest:
     """``event``: JSON, or bytes as they are. ``at``: seconds since 1970, by default now."""
     scheme = SENDERS[sender].scheme
     if not isinstance(scheme, Hmac):
@@ -22,4 +22,4 @@ def signed(
     stamp = int(at or time.time()) if scheme.signs_time else None
     proof = sign(scheme, secret, body, timestamp=stamp, message_id="msg_1" if scheme.signs_id else "")
     sent = {"content-type": "application/json", **proof, **(headers or {})}
-    return Call(sender, body, sent, secret=secret)
+    return SenderRequest(sender, body, sent, secret=secret)

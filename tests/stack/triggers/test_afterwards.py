@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.stack.environment import Environment
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.permissions import unforeseen
 from tests.stack.runs.service import WEBHOOK_SECRET
-from tests.stack.triggers.calls import CREDENTIALS, SECRET, WHSEC
+from tests.stack.triggers.sender_requests import CREDENTIALS, SECRET, WHSEC
 
 
-def test_no_secret_was_logged_or_answered(environment: Environment) -> None:
+def test_no_secret_was_logged_or_answered(environment: StackEnvironment) -> None:
     secrets = {
         SECRET,
         WHSEC,
@@ -26,17 +26,17 @@ def test_no_secret_was_logged_or_answered(environment: Environment) -> None:
         assert not [secret for secret in secrets if secret in text]
 
 
-def test_nothing_was_answered_with_a_stack_trace(environment: Environment) -> None:
+def test_nothing_was_answered_with_a_stack_trace(environment: StackEnvironment) -> None:
     for text in environment.service.said:
         assert "Traceback" not in text
         assert ".py" not in text
 
 
-def test_nothing_was_refused_but_what_was_withheld_on_purpose(environment: Environment) -> None:
+def test_nothing_was_refused_but_what_was_withheld_on_purpose(environment: StackEnvironment) -> None:
     assert unforeseen(environment.service.stack) == []
 
 
-def test_no_attack_was_an_error_of_ours(environment: Environment) -> None:
+def test_no_attack_was_an_error_of_ours(environment: StackEnvironment) -> None:
     """One test takes a permission away; all else that was unexpected would be logged as such."""
     lines = [
         line.text for line in environment.service.stack.logs("Trigger") if "unexpected error" in line.text

@@ -9,17 +9,17 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis, Json
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls, Json
 from tests.stack.runs.permissions import withheld
-from tests.stack.runs.service import WORKFLOW_SUCCEEDED, Service, is_sentence
-from tests.stack.triggers.watching import Watched
+from tests.stack.runs.service import WORKFLOW_SUCCEEDED, DeployedService, is_sentence
+from tests.stack.triggers.watching import SingleProcess
 
 SLOW = 6.0
 """Seconds that Celonis takes for one answer: twice what the fastest sender waits for ours."""
 
 
-class Refusal(NamedTuple):
+class ExpectedRefusal(NamedTuple):
     """An answer, and what it should be."""
 
     answer: requests.Response
@@ -27,7 +27,9 @@ class Refusal(NamedTuple):
     error: str
 
 
-def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis: Celonis) -> None:
+def test_every_refusal_has_its_status_and_its_sentence(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     pipeline = service.pipeline(jobs=[celonis.job()])
     source = service.source({"pipeline": pipeline})
     service.parameter("sources/not-json", "{")
@@ -38,18 +40,18 @@ def test_every_refusal_has_its_status_and_its_sentence(service: Service, celonis
     no_mode = service.source({"pipeline": pipeline, "mode": {"path": "action"}})
     too_much = service.source({"pipeline": pipeline, "when": "|".join(["[@,@]"] * 90)})
     refusals = [
-        Refusal(service.webhook(source, b"{"), 400, "Malformed"),
-        Refusal(service.webhook(source, secret="a-stranger's"), 401, "NotAuthentic"),
-        Refusal(service.webhook("no-such-source"), 401, "NotAuthentic"),
-        Refusal(service.webhook(service.source({"pipeline": "none"})), 404, "UnknownPipeline"),
-        Refusal(service.webhook(source, b"x" * (1024 * 1024 + 1)), 413, "TooLarge"),
-        Refusal(service.webhook("not-json"), 401, "NotAuthentic"),
-        Refusal(service.webhook("no-rules"), 401, "NotAuthentic"),
-        Refusal(service.webhook(service.source({"pipeline": "senseless"})), 422, "InvalidDefinition"),
-        Refusal(service.webhook(no_truth), 422, "RuleError"),
-        Refusal(service.webhook(no_mode), 422, "RuleError"),
-        Refusal(service.webhook(too_much), 422, "RuleError"),
-        Refusal(service.webhook(no_secret), 401, "NotAuthentic"),
+        ExpectedRefusal(service.webhook(source, b"{"), 400, "Malformed"),
+        ExpectedRefusal(service.webhook(source, secret="a-stranger's"), 401, "NotAuthentic"),
+        ExpectedRefusal(service.webhook("no-such-source"), 401, "NotAuthentic"),
+        ExpectedRefusal(service.webhook(service.source({"pipeline": "none"})), 404, "UnknownPipeline"),
+        ExpectedRefusal(service.webhook(source, b"x" * (1024 * 1024 + 1)), 413, "TooLarge"),
+        ExpectedRefusal(service.webhook("not-json"), 401, "NotAuthentic"),
+        ExpectedRefusal(service.webhook("no-rules"), 401, "NotAuthentic"),
+        ExpectedRefusal(service.webhook(service.source({"pipeline": "senseless"})), 422, "InvalidDefinition"),
+        ExpectedRefusal(service.webhook(no_truth), 422, "RuleError"),
+        ExpectedRefusal(service.webhook(no_mode), 422, "RuleError"),
+        ExpectedRefusal(service.webhook(too_much), 422, "RuleError"),
+        ExpectedRefusal(service.webhook(no_secret), 401, "NotAuthentic"),
     ]
     for refusal in refusals:
         reported = refusal.answer.json()
@@ -70,7 +72,7 @@ def _own_headers(answer: requests.Response) -> list[str]:
     return [f"{name}: {value}" for name, value in answer.headers.items() if name.lower() not in changing]
 
 
-def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -> None:
+def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: DeployedService) -> None:
     source = service.source({"pipeline": "none", "tables": {"path": "workflow_run"}})
     assert service.webhook(source).json()["message"].startswith("rules.0.tables gave neither")
     counted = until(lambda: _counted(service, source), "the count of what went wrong")
@@ -82,7 +84,7 @@ def test_a_rule_that_cannot_be_applied_is_logged_and_counted(service: Service) -
 
 
 def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     """Some senders switch an endpoint off that refuses a few events."""
     broken = {"pipeline": "none", "when": "workflow_run.conclusion"}
@@ -96,15 +98,15 @@ def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
     assert until(lambda: _counted(service, source), "the count of what went wrong")
 
 
-def _lines(service: Service) -> list[Json]:
+def _lines(service: DeployedService) -> list[Json]:
     return [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
 
 
-def _refused(service: Service, source: str) -> Json | None:
+def _refused(service: DeployedService, source: str) -> Json | None:
     return next((line for line in _lines(service) if line.get("source") == source and "why" in line), None)
 
 
-def _counted(service: Service, source: str) -> Json | None:
+def _counted(service: DeployedService, source: str) -> Json | None:
     """The one line that counts a rule's error; a process's log arrives a moment after its answer."""
     found = [
         line for line in _lines(service) if line.get("ConfigurationErrors") and line.get("source") == source
@@ -128,7 +130,7 @@ def _counted(service: Service, source: str) -> Json | None:
     ],
 )
 def test_a_rule_that_is_not_valid_is_logged_by_its_field_before_any_event(
-    service: Service, rule: Json
+    service: DeployedService, rule: Json
 ) -> None:
     source = service.source({"pipeline": "order-to-cash", **rule})
     answer = service.webhook(source, {"action": "anything"})
@@ -140,7 +142,7 @@ def test_a_rule_that_is_not_valid_is_logged_by_its_field_before_any_event(
 
 
 def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_every_rule(
-    service: Service,
+    service: DeployedService,
 ) -> None:
     source = service.source(
         {"pipeline": "one"},
@@ -157,7 +159,7 @@ def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_
 
 @pytest.mark.parametrize("kind", ["drip", "delay"])
 def test_celonis_may_take_its_time_and_the_sender_is_answered_all_the_same(
-    service: Service, celonis: Celonis, kind: str
+    service: DeployedService, celonis: CelonisControls, kind: str
 ) -> None:
     """What the trigger cannot do in its time, the state machine does."""
     job = celonis.job()
@@ -175,7 +177,7 @@ def test_celonis_may_take_its_time_and_the_sender_is_answered_all_the_same(
 
 
 def test_a_trigger_that_celonis_refuses_is_accepted_and_its_run_fails(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job()
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
@@ -187,7 +189,9 @@ def test_a_trigger_that_celonis_refuses_is_accepted_and_its_run_fails(
     assert celonis.executions(job) == []
 
 
-def test_nothing_is_accepted_where_the_table_cannot_be_written(service: Service, celonis: Celonis) -> None:
+def test_nothing_is_accepted_where_the_table_cannot_be_written(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     """An error of ours is no 503: trying again would not help, and nothing was accepted."""
     source = service.source({"pipeline": service.pipeline(jobs=[celonis.job()])})
     with withheld(service.stack, "TriggerRole", "dynamodb:PutItem"):
@@ -200,11 +204,15 @@ def test_nothing_is_accepted_where_the_table_cannot_be_written(service: Service,
     assert service.closed(again.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
 
 
-def test_a_warm_process_asks_for_what_it_knows_once(service: Service, celonis: Celonis) -> None:
+def test_a_warm_process_asks_for_what_it_knows_once(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     """For a minute it knows a source and its secret, for ten seconds a pipeline's definition."""
     job = celonis.job(seconds=600)
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
-    watched = Watched(service.stack, "GetParameter|GetSecretValue|TransactWriteItems|/oauth2/|data-jobs")
+    watched = SingleProcess(
+        service.stack, "GetParameter|GetSecretValue|TransactWriteItems|/oauth2/|data-jobs"
+    )
     cold = watched.calls(lambda: service.webhook(source, delivery="first"), 202)
     assert any("GetSecretValue" in call for call in cold)
     calls = watched.calls(lambda: service.webhook(source, delivery="second"), 202)

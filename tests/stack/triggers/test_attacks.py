@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.stack.environment import Environment
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.celonis import Json
-from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED, Service
+from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED, DeployedService
 from tests.stack.triggers.signing import signed
 
 BODY = json.dumps(WORKFLOW_SUCCEEDED).encode()
@@ -22,7 +22,7 @@ HEADER = "x-hub-signature-256"
 MEGABYTE = 1024 * 1024
 
 
-class Target(NamedTuple):
+class AttackedSource(NamedTuple):
     """A source whose events would start a pipeline."""
 
     source: str
@@ -31,14 +31,14 @@ class Target(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def target(environment: Environment) -> Target:
+def target(environment: StackEnvironment) -> AttackedSource:
     job = environment.celonis.job()
     pipeline = environment.service.pipeline(jobs=[job])
-    return Target(environment.service.source({"pipeline": pipeline}), pipeline, job)
+    return AttackedSource(environment.service.source({"pipeline": pipeline}), pipeline, job)
 
 
 @pytest.fixture
-def attacked(environment: Environment, target: Target) -> Iterator[Service]:
+def attacked(environment: StackEnvironment, target: AttackedSource) -> Iterator[DeployedService]:
     """The service. Whatever a test sends, nothing is started and nothing is claimed."""
     yield environment.service
     assert environment.service.is_free(target.pipeline)
@@ -76,7 +76,7 @@ DIGEST = GOOD.removeprefix("sha256=")
         "sha256=" + "f" * 5000,
     ],
 )
-def test_a_forged_signature(attacked: Service, target: Target, signature: str) -> None:
+def test_a_forged_signature(attacked: DeployedService, target: AttackedSource, signature: str) -> None:
     answer = attacked.webhook(target.source, BODY, headers={HEADER: signature.encode("utf-8")})
     assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
     assert DIGEST not in answer.text
@@ -113,7 +113,9 @@ def test_a_forged_signature(attacked: Service, target: Target, signature: str) -
         "percent-encoded",
     ],
 )
-def test_a_body_that_was_changed_on_its_way(attacked: Service, target: Target, body: bytes) -> None:
+def test_a_body_that_was_changed_on_its_way(
+    attacked: DeployedService, target: AttackedSource, body: bytes
+) -> None:
     answer = attacked.webhook(target.source, body, headers={HEADER: GOOD})
     assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
 
@@ -136,7 +138,9 @@ def test_a_body_that_was_changed_on_its_way(attacked: Service, target: Target, b
         b'"' + b"\\" * 100_001,
     ],
 )
-def test_a_body_that_is_signed_and_cannot_be_read(attacked: Service, target: Target, body: bytes) -> None:
+def test_a_body_that_is_signed_and_cannot_be_read(
+    attacked: DeployedService, target: AttackedSource, body: bytes
+) -> None:
     answer = attacked.webhook(target.source, body)
     assert (answer.status_code, answer.json()["error"]) == (400, "Malformed")
 
@@ -144,14 +148,18 @@ def test_a_body_that_is_signed_and_cannot_be_read(attacked: Service, target: Tar
 @pytest.mark.parametrize(
     "body", [b"null", b"[]", b'"text"', b"0", b"true", b"{}", b'[{"action": "completed"}]']
 )
-def test_json_that_is_no_event_starts_nothing(attacked: Service, target: Target, body: bytes) -> None:
+def test_json_that_is_no_event_starts_nothing(
+    attacked: DeployedService, target: AttackedSource, body: bytes
+) -> None:
     answer = attacked.webhook(target.source, body)
     assert (answer.status_code, answer.json()["status"]) == (200, "ignored")
 
 
 @pytest.mark.parametrize("size", [MEGABYTE + 1, 6 * MEGABYTE, 11 * MEGABYTE])
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
-def test_a_body_that_is_too_large(attacked: Service, target: Target, size: int, content_type: str) -> None:
+def test_a_body_that_is_too_large(
+    attacked: DeployedService, target: AttackedSource, size: int, content_type: str
+) -> None:
     answer = attacked.webhook(target.source, b"a" * size, headers={"content-type": content_type})
     assert answer.status_code == 413
 
@@ -169,7 +177,9 @@ def test_a_body_that_is_too_large(attacked: Service, target: Target, size: int, 
         "json",
     ],
 )
-def test_a_signed_event_of_another_content_type(attacked: Service, target: Target, content_type: str) -> None:
+def test_a_signed_event_of_another_content_type(
+    attacked: DeployedService, target: AttackedSource, content_type: str
+) -> None:
     answer = attacked.webhook(target.source, BODY, headers={"content-type": content_type})
     assert (answer.status_code, answer.json()["error"]) == (400, "Malformed")
     form = {"content-type": "application/x-www-form-urlencoded"}
@@ -177,7 +187,7 @@ def test_a_signed_event_of_another_content_type(attacked: Service, target: Targe
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
-def test_another_method(attacked: Service, target: Target, method: str) -> None:
+def test_another_method(attacked: DeployedService, target: AttackedSource, method: str) -> None:
     headers = {"content-type": "application/json", HEADER: GOOD, "x-github-event": "workflow_run"}
     answer = attacked.send(method, f"/webhooks/{target.source}", BODY, headers)
     assert answer.status_code == 404
@@ -206,7 +216,9 @@ def test_another_method(attacked: Service, target: Target, method: str) -> None:
         "-{source}",
     ],
 )
-def test_a_trick_in_the_name_of_the_source(attacked: Service, target: Target, name: str) -> None:
+def test_a_trick_in_the_name_of_the_source(
+    attacked: DeployedService, target: AttackedSource, name: str
+) -> None:
     path = name.format(**target._asdict()) if "%7B" not in name else name
     answer = attacked.webhook(path, BODY)
     assert answer.status_code == 401
@@ -216,12 +228,12 @@ def test_a_trick_in_the_name_of_the_source(attacked: Service, target: Target, na
 @pytest.mark.parametrize(
     "path", ["", "/", "/../runs", "//", "/a/b", "/%2e%2e/%2e%2e/etc/passwd", "?source={source}"]
 )
-def test_a_trick_in_the_path(attacked: Service, target: Target, path: str) -> None:
+def test_a_trick_in_the_path(attacked: DeployedService, target: AttackedSource, path: str) -> None:
     answer = _raw(attacked, f"POST /webhooks{path.format(source=target.source)} HTTP/1.1", BODY)
     assert 400 <= answer < 500
 
 
-def test_a_flood_of_headers(attacked: Service, target: Target) -> None:
+def test_a_flood_of_headers(attacked: DeployedService, target: AttackedSource) -> None:
     many = "\r\n".join(f"x-flood-{number}: {number}" for number in range(300))
     assert 400 <= _raw(attacked, f"POST /webhooks/{target.source} HTTP/1.1\r\n{many}", BODY) < 500
     long = "x-long: " + "a" * 100_000
@@ -231,13 +243,15 @@ def test_a_flood_of_headers(attacked: Service, target: Target) -> None:
     assert wrong.status_code == 401
 
 
-def test_a_header_that_comes_twice(attacked: Service, target: Target) -> None:
+def test_a_header_that_comes_twice(attacked: DeployedService, target: AttackedSource) -> None:
     """API Gateway joins them with a comma: nobody can tell which of them was meant."""
     twice = f"{HEADER}: {_signature(BODY, 'guess')}\r\n{HEADER}: {GOOD}\r\nx-github-event: workflow_run"
     assert _raw(attacked, f"POST /webhooks/{target.source} HTTP/1.1\r\n{twice}", BODY) == 401
 
 
-def test_a_token_that_comes_twice(environment: Environment, attacked: Service, target: Target) -> None:
+def test_a_token_that_comes_twice(
+    environment: StackEnvironment, attacked: DeployedService, target: AttackedSource
+) -> None:
     secret = attacked.secret("webhooks", {"current": "the-token-in-the-address"})
     rule = {"pipeline": target.pipeline}
     source = attacked.source(rule, sender="airbyte", secret=secret)
@@ -256,7 +270,7 @@ def test_a_token_that_comes_twice(environment: Environment, attacked: Service, t
 
 
 def test_a_message_of_sns_that_is_not_amazons_is_refused_and_nothing_is_fetched(
-    environment: Environment, attacked: Service, target: Target
+    environment: StackEnvironment, attacked: DeployedService, target: AttackedSource
 ) -> None:
     topic = "arn:aws:sns:eu-central-1:123456789012:loads"
     fields: Json = {"sender": "aws_sns", "secret": None, "topics": [topic]}
@@ -286,7 +300,7 @@ def test_a_message_of_sns_that_is_not_amazons_is_refused_and_nothing_is_fetched(
             stand_in.accept()
 
 
-def _sns(service: Service, source: str, topic: str, **fields: str) -> Any:
+def _sns(service: DeployedService, source: str, topic: str, **fields: str) -> Any:
     message = {
         "Type": "Notification", "MessageId": "m", "TopicArn": topic, "Message": "{}",
         "Timestamp": "2026-01-01T00:00:00.000Z", "SignatureVersion": "1", "Signature": "AAAA",
@@ -296,7 +310,7 @@ def _sns(service: Service, source: str, topic: str, **fields: str) -> Any:
     return service.send("POST", f"/webhooks/{source}", json.dumps(message).encode(), headers)
 
 
-def test_xml_that_expands_is_refused(attacked: Service, target: Target) -> None:
+def test_xml_that_expands_is_refused(attacked: DeployedService, target: AttackedSource) -> None:
     secret = attacked.secret("webhooks", {"current": "the-token-of-salesforce"})
     rule = {"pipeline": target.pipeline}
     source = attacked.source(rule, sender="salesforce_outbound_message", secret=secret)
@@ -326,7 +340,7 @@ def test_xml_that_expands_is_refused(attacked: Service, target: Target) -> None:
         "sort_by(@, &a)",
     ],
 )
-def test_an_expression_that_blows_up(attacked: Service, target: Target, path: str) -> None:
+def test_an_expression_that_blows_up(attacked: DeployedService, target: AttackedSource, path: str) -> None:
     source = attacked.source({"pipeline": target.pipeline, "when": "`true`", "reason": {"path": path}})
     big: list[Json] = [{"name": "x" * 1000} for _ in range(200)]
     answer = attacked.webhook(
@@ -339,7 +353,7 @@ def test_an_expression_that_blows_up(attacked: Service, target: Target, path: st
     assert found in ((422, "RuleError"), (401, "NotAuthentic"))  # the source itself may not be valid
 
 
-def _raw(service: Service, head: str, body: bytes) -> int:
+def _raw(service: DeployedService, head: str, body: bytes) -> int:
     """The status that is answered to a request as it is; 0 where the connection is only closed."""
     address = urlsplit(service.stack.api_url)
     with socket.create_connection((address.hostname, address.port or 80), timeout=15) as connection:

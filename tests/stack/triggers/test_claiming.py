@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import requests
 
-from local.waiting import until
-from tests.stack.environment import Environment
-from tests.stack.runs.celonis import Celonis, Json
-from tests.stack.runs.service import WEBHOOK_SECRET, Service, is_sentence
-from tests.stack.triggers.calls import CALLS, source_of
+from local.wait import until
+from tests.stack.environment import StackEnvironment
+from tests.stack.runs.celonis import CelonisControls, Json
+from tests.stack.runs.service import WEBHOOK_SECRET, DeployedService, is_sentence
+from tests.stack.triggers.sender_requests import CALLS, source_of
 from tests.stack.triggers.signing import signed
-from tests.stack.triggers.watching import Watched
+from tests.stack.triggers.watching import SingleProcess
 
 AT_ONCE = 50
 RUN: Json = {"action": "completed", "workflow_run": {"id": 7, "run_attempt": 1, "conclusion": "success"}}
@@ -24,12 +24,12 @@ RUN: Json = {"action": "completed", "workflow_run": {"id": 7, "run_attempt": 1, 
 
 
 def test_several_pipelines_are_claimed_in_one_transaction_but_for_those_that_cannot_be_run(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     jobs = [celonis.job() for _ in range(3)]
     pipelines = [service.pipeline(jobs=[job]) for job in jobs]
     source = service.source(*({"pipeline": pipeline} for pipeline in pipelines))
-    watched = Watched(service.stack, "TransactWriteItems|PutItem")
+    watched = SingleProcess(service.stack, "TransactWriteItems|PutItem")
     calls = watched.calls(lambda: service.webhook(source, delivery="three"), 202)
     assert len(calls) == 1 + len(pipelines), "one claim for all, and the baseline of each"
     runs = service.webhook(source, delivery="three").json()["runs"]
@@ -48,7 +48,7 @@ def test_several_pipelines_are_claimed_in_one_transaction_but_for_those_that_can
 
 
 def test_a_delivery_sent_again_starts_the_pipeline_that_was_not_defined_before(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     jobs = [celonis.job() for _ in range(2)]
     sound, missing = service.pipeline(jobs=[jobs[0]]), service.name("missing")
@@ -69,7 +69,7 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_was_not_defined_before(
 
 
 def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job, call = celonis.job(), CALLS["azure_event_grid"](1)
     path = f"/webhooks/{source_of(service, call, {'pipeline': service.pipeline(jobs=[job])})}{call.query}"
@@ -82,7 +82,7 @@ def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(
     assert first.status_code == 202
     (run_id,) = {each["runs"][0]["run_id"] for each in first.json()["events"]}
     assert service.closed(run_id)["status"] == "SUCCEEDED"
-    watched = Watched(service.stack, "DynamoDB")
+    watched = SingleProcess(service.stack, "DynamoDB")
     asked = [call.rpartition(".")[2] for call in watched.calls(lambda: send(events), 200)]
     assert asked == ["TransactGetItems"] * 3 + ["GetItem"]
     last = send(events[-1:])
@@ -90,7 +90,9 @@ def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(
     assert len(celonis.executions(job)) == 1
 
 
-def test_the_same_delivery_from_many_threads_leads_to_one_run(service: Service, celonis: Celonis) -> None:
+def test_the_same_delivery_from_many_threads_leads_to_one_run(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=1)
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
@@ -111,7 +113,7 @@ def test_the_same_delivery_from_many_threads_leads_to_one_run(service: Service, 
 
 
 def test_a_delivery_is_known_for_more_than_a_week_and_not_for_ever(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job()
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
@@ -131,7 +133,7 @@ def test_a_delivery_is_known_for_more_than_a_week_and_not_for_ever(
     assert len(celonis.executions(job)) == 2
 
 
-def _pass_away(service: Service, key: str, seconds: int) -> None:
+def _pass_away(service: DeployedService, key: str, seconds: int) -> None:
     """Makes an item so many seconds older."""
     service.stack.client("dynamodb").update_item(
         TableName=service.stack.outputs["TableName"],
@@ -143,7 +145,7 @@ def _pass_away(service: Service, key: str, seconds: int) -> None:
 
 
 def test_a_replay_under_another_id_is_the_delivery_that_it_repeats(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     """GitHub signs the body alone: whoever saw a request could send it again under a new id."""
     job = celonis.job()
@@ -159,7 +161,9 @@ def test_a_replay_under_another_id_is_the_delivery_that_it_repeats(
     until(lambda: len(celonis.executions(job)) == 2, "the next run")
 
 
-def test_a_body_that_names_no_run_is_never_taken_for_an_id(service: Service, celonis: Celonis) -> None:
+def test_a_body_that_names_no_run_is_never_taken_for_an_id(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=60)
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
@@ -173,7 +177,9 @@ def test_a_body_that_names_no_run_is_never_taken_for_an_id(service: Service, cel
         assert service.closed(run["run_id"])["status"] == "SUCCEEDED"
 
 
-def test_many_events_in_one_request_are_answered_one_by_one(service: Service, celonis: Celonis) -> None:
+def test_many_events_in_one_request_are_answered_one_by_one(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=1)
     pipeline = service.pipeline(jobs=[job])
     call = CALLS["azure_event_grid"](1)
@@ -195,7 +201,9 @@ def test_many_events_in_one_request_are_answered_one_by_one(service: Service, ce
     assert len(celonis.executions(job)) == 1
 
 
-def test_a_pipeline_that_skips_takes_nothing_while_it_runs(service: Service, celonis: Celonis) -> None:
+def test_a_pipeline_that_skips_takes_nothing_while_it_runs(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(seconds=60)
     pipeline = service.pipeline(jobs=[job], when_running="skip")
     source = service.source({"pipeline": pipeline})
@@ -225,7 +233,7 @@ def test_a_pipeline_that_skips_takes_nothing_while_it_runs(service: Service, cel
 
 
 def test_one_event_may_start_one_pipeline_and_be_skipped_by_another(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     busy, free = celonis.job(seconds=60), celonis.job()
     skips, starts = service.pipeline(jobs=[busy], when_running="skip"), service.pipeline(jobs=[free])
@@ -240,7 +248,7 @@ def test_one_event_may_start_one_pipeline_and_be_skipped_by_another(
 
 
 def test_a_paused_pipeline_accepts_joins_and_starts_nothing_until_the_pause_is_lifted(
-    service: Service, celonis: Celonis
+    service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job], paused=True)
@@ -268,7 +276,9 @@ def test_a_paused_pipeline_accepts_joins_and_starts_nothing_until_the_pause_is_l
     assert execution["mode"] == "FULL"
 
 
-def test_the_first_trigger_after_the_pause_starts_what_waited(service: Service, celonis: Celonis) -> None:
+def test_the_first_trigger_after_the_pause_starts_what_waited(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job], paused=True)
     source = service.source({"pipeline": pipeline})
@@ -280,7 +290,9 @@ def test_the_first_trigger_after_the_pause_starts_what_waited(service: Service, 
     assert (record["status"], len(record["options"]["reasons"])) == ("SUCCEEDED", 2)
 
 
-def test_what_cannot_wait_is_refused_by_a_paused_pipeline(service: Service, celonis: Celonis) -> None:
+def test_what_cannot_wait_is_refused_by_a_paused_pipeline(
+    service: DeployedService, celonis: CelonisControls
+) -> None:
     job = celonis.job(outcome="FAIL")
     pipeline = service.pipeline(jobs=[job])
     failed = service.closed(service.execute({"pipeline": pipeline}))["run_id"]
@@ -298,7 +310,7 @@ def test_what_cannot_wait_is_refused_by_a_paused_pipeline(service: Service, celo
     assert service.status(failed) == "FAILED"
 
 
-def _round(service: Service) -> Any:
+def _round(service: DeployedService) -> Any:
     """What a round of reconcile did."""
     outcome = service.stack.invoke("Reconcile", b"{}")
     assert not outcome.failed, outcome.payload
@@ -307,7 +319,7 @@ def _round(service: Service) -> Any:
 
 @pytest.mark.parametrize("sender", ["github", "dbt_cloud", "fivetran", "qlik"])
 def test_where_the_signed_body_names_its_own_run_a_replay_starts_nothing(
-    environment: Environment, service: Service, sender: str
+    environment: StackEnvironment, service: DeployedService, sender: str
 ) -> None:
     """Whatever a stranger changes beside the body, which is all that is signed."""
     job = environment.celonis.job()
@@ -325,7 +337,7 @@ def test_where_the_signed_body_names_its_own_run_a_replay_starts_nothing(
     assert service.closed(first.json()["runs"][0]["run_id"])["status"] == "SUCCEEDED"
 
 
-def test_where_the_time_is_signed_a_replay_is_refused_once_it_is_old(service: Service) -> None:
+def test_where_the_time_is_signed_a_replay_is_refused_once_it_is_old(service: DeployedService) -> None:
     source = service.source({"pipeline": "none"}, sender="slack")
     for age in (-400, 400):
         call = signed("slack", {"event_id": "1", "type": "x"}, WEBHOOK_SECRET, at=time.time() - age)

@@ -1,7 +1,7 @@
 """The trigger dies at one of its calls; the same delivery comes again, or a round of reconcile does.
 
 Step by step of the trigger, in real processes: claim, look, note, start, hand over.
-``tests/unit/triggers/test_triggers_crashes.py`` has every call of every function with every way back, over
+``tests/unit/workflow/test_crashes.py`` has every call of every function with every way back, over
 fakes; ``make faults`` has each function in real processes.
 """
 
@@ -15,12 +15,12 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from local.aws.runtime.armory import Fault
-from local.waiting import until
-from tests.stack.environment import Environment
+from local.aws.runtime.fault_injector import CrashFault
+from local.wait import until
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.documents import WORKFLOW_SUCCEEDED, oauth_client
-from tests.stack.runs.service import Service
+from tests.stack.runs.service import DeployedService
 from tests.stack.triggers.signing import signed
 
 AT_ONCE = 2
@@ -31,7 +31,7 @@ SECRET = "secret-of-a-crash-0123456789"
 Moment = Literal["before", "sent", "after"]
 
 
-class Call(NamedTuple):
+class CrashCall(NamedTuple):
     """An outgoing call of the trigger: its name, a pattern of it, and the how manieth that fits."""
 
     name: str
@@ -39,21 +39,21 @@ class Call(NamedTuple):
     number: int = 1
 
 
-SOURCE = Call("reading the source", "GetParameter")
-SIGN_IN = Call("signing in", r"POST .*/oauth2/token")
-CLAIM = Call("the claim", "TransactWriteItems")
-LOOK = Call("the look at the job", r"GET .*/jobs/[^/]+$")
-NOTE = Call("noting the baseline", "TransactWriteItems", 2)
-START = Call("starting the job", r"POST .*/execute")
-HAND_OVER = Call("handing over", "StartExecution")
+SOURCE = CrashCall("reading the source", "GetParameter")
+SIGN_IN = CrashCall("signing in", r"POST .*/oauth2/token")
+CLAIM = CrashCall("the claim", "TransactWriteItems")
+LOOK = CrashCall("the look at the job", r"GET .*/jobs/[^/]+$")
+NOTE = CrashCall("noting the baseline", "TransactWriteItems", 2)
+START = CrashCall("starting the job", r"POST .*/execute")
+HAND_OVER = CrashCall("handing over", "StartExecution")
 ROWS = (CLAIM, LOOK, NOTE, START, HAND_OVER)
 
 
-class Case(NamedTuple):
+class CrashCase(NamedTuple):
     """A death, and whether the delivery comes again or is left to reconcile."""
 
     moment: Moment
-    call: Call
+    call: CrashCall
     comes_again: bool
 
     def __str__(self) -> str:
@@ -61,19 +61,19 @@ class Case(NamedTuple):
         return f"{self.moment} {self.call.name}, then {then}"
 
 
-def _cases() -> Iterator[Case]:
+def _cases() -> Iterator[CrashCase]:
     """Each row before and after its call, once with the delivery again and once with reconcile."""
     for number, call in enumerate(ROWS):
-        yield Case("before", call, comes_again=number % 2 == 0)
-        yield Case("after", call, comes_again=number % 2 == 1)
-    yield from (Case("sent", START, comes_again) for comes_again in (True, False))
-    yield from (Case("before", call, comes_again=True) for call in (SOURCE, SIGN_IN))
+        yield CrashCase("before", call, comes_again=number % 2 == 0)
+        yield CrashCase("after", call, comes_again=number % 2 == 1)
+    yield from (CrashCase("sent", START, comes_again) for comes_again in (True, False))
+    yield from (CrashCase("before", call, comes_again=True) for call in (SOURCE, SIGN_IN))
 
 
 CASES = list(_cases())
 
 
-class Played(NamedTuple):
+class CrashResult(NamedTuple):
     """``claimed``: the run that the dead left in the pipeline's slot. ``again``: the answer to the second."""
 
     pipeline: str
@@ -100,14 +100,14 @@ def _event(source: str) -> bytes:
     return json.dumps(event).encode()
 
 
-def _play(environment: Environment, case: Case) -> Played:
+def _play(environment: StackEnvironment, case: CrashCase) -> CrashResult:
     service, job = environment.service, environment.celonis.job()
     # A connection that no process has used before, so that the dead one has to sign in.
     pipeline = service.pipeline(jobs=[job], connection=service.connection(oauth_client()))
     secret = service.secret("webhooks", {"current": SECRET})
     source = service.source({"pipeline": pipeline}, secret=secret)
     call = case.call
-    service.stack.arm("Trigger", Fault(case.moment, call.number, call.pattern, f'"{source}"'))
+    service.stack.arm("Trigger", CrashFault(case.moment, call.number, call.pattern, f'"{source}"'))
     died = service.stack.invoke("Trigger", _event(source)).failed and _met(service, case, source)
     claimed = service.item(f"slot#{pipeline}").get("run_id", {}).get("S")
     again = None
@@ -116,16 +116,16 @@ def _play(environment: Environment, case: Case) -> Played:
         again = answer["statusCode"], json.loads(answer["body"])
     elif claimed:
         service.age(f"run#{claimed}")
-    return Played(pipeline, job, died, claimed, again)
+    return CrashResult(pipeline, job, died, claimed, again)
 
 
-def _met(service: Service, case: Case, source: str) -> bool:
+def _met(service: DeployedService, case: CrashCase, source: str) -> bool:
     lines = [line.text for line in service.stack.logs("Trigger")]
     return any(text.startswith(f"fault: ended {case.moment} ") and f'"{source}"' in text for text in lines)
 
 
 @pytest.fixture(scope="module")
-def played(environment: Environment) -> dict[Case, Played]:
+def played(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
     environment.celonis.reset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = dict(zip(CASES, pool.map(lambda case: _play(environment, case), CASES), strict=True))
@@ -137,7 +137,7 @@ def played(environment: Environment) -> dict[Case, Played]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_leads_to_one_run_and_one_execution(
-    environment: Environment, played: dict[Case, Played], case: Case
+    environment: StackEnvironment, played: dict[CrashCase, CrashResult], case: CrashCase
 ) -> None:
     service, one = environment.service, played[case]
     assert one.died
@@ -159,13 +159,15 @@ def test_it_leads_to_one_run_and_one_execution(
         assert reported["runs"][0]["run_id"] == run_id
 
 
-def _runs(service: Service, pipeline: str) -> dict[str, str]:
+def _runs(service: DeployedService, pipeline: str) -> dict[str, str]:
     answer = service.call("GET", f"/runs?pipeline={pipeline}")
     assert answer.ok, answer.text
     return {run["run_id"]: run["status"] for run in answer.json()["runs"]}
 
 
 @pytest.mark.parametrize("call", ROWS[1:], ids=lambda call: call.name)
-def test_what_was_claimed_when_it_died_stays_claimed(played: dict[Case, Played], call: Call) -> None:
+def test_what_was_claimed_when_it_died_stays_claimed(
+    played: dict[CrashCase, CrashResult], call: CrashCall
+) -> None:
     """Every row after the claim finds its run: otherwise the rows above would be about something else."""
     assert all(one.claimed for case, one in played.items() if case.call == call)

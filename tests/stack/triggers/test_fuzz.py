@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import (
 
 from celonis_refresh.names import NAME_PATTERN
 from local import openapi
-from local.standing import REGION
-from tests.stack.environment import Environment
+from local.serve import REGION
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
 from tests.stack.triggers.signing import signed
@@ -64,7 +64,7 @@ def _unsigned() -> Json:
 api = schemathesis.openapi.from_dict(_unsigned())
 
 
-class Known(NamedTuple):
+class ExistingIds(NamedTuple):
     """What really is there, so that not all that is asked for is unknown."""
 
     url: str
@@ -75,7 +75,7 @@ class Known(NamedTuple):
     source: str
 
 
-class Signed(requests.auth.AuthBase):
+class RequestSigner(requests.auth.AuthBase):
     """Signs the very bytes that are sent."""
 
     def __init__(self, credentials: Credentials) -> None:
@@ -90,7 +90,7 @@ class Signed(requests.auth.AuthBase):
 
 
 @pytest.fixture(scope="module")
-def known(environment: Environment) -> Iterator[Known]:
+def known(environment: StackEnvironment) -> Iterator[ExistingIds]:
     service, job = environment.service, environment.celonis.job(seconds=0.2)
     pipeline = service.pipeline(jobs=[job])
     run_id = service.execute({"pipeline": pipeline})
@@ -99,19 +99,19 @@ def known(environment: Environment) -> Iterator[Known]:
     paused = service.pipeline(jobs=[job], paused=True)
     (joined,) = service.call("POST", "/runs", {"pipeline": paused}).json()["runs"]
     url, credentials = service.stack.api_url, service.stack.credentials
-    yield Known(url, credentials, pipeline, run_id, joined["run_id"], source)
+    yield ExistingIds(url, credentials, pipeline, run_id, joined["run_id"], source)
     environment.settled()
 
 
 @api.parametrize()
 @SEARCH
-def test_every_answer_is_as_the_document_says(case: schemathesis.Case[Any], known: Known) -> None:
+def test_every_answer_is_as_the_document_says(case: schemathesis.Case[Any], known: ExistingIds) -> None:
     _make_half_of_it_real(case, known)
-    answer = case.call(base_url=known.url, auth=Signed(known.credentials), timeout=SECONDS)
+    answer = case.call(base_url=known.url, auth=RequestSigner(known.credentials), timeout=SECONDS)
     case.validate_response(answer, checks=CHECKS)
 
 
-def _make_half_of_it_real(case: schemathesis.Case[Any], known: Known) -> None:
+def _make_half_of_it_real(case: schemathesis.Case[Any], known: ExistingIds) -> None:
     """Every other name is that of something that is there, and every other webhook is signed."""
     runs = [known.run_id, known.waiting]
     real = {"run_id": runs, "name": [known.pipeline], "source": [known.source]}
@@ -142,7 +142,7 @@ def test_the_document_has_every_route_of_the_template() -> None:
     assert {f"{one.method} {one.path}" for one in openapi.OPERATIONS} == routes
 
 
-def test_nobody_is_served_without_a_signature(environment: Environment) -> None:
+def test_nobody_is_served_without_a_signature(environment: StackEnvironment) -> None:
     for operation in openapi.OPERATIONS:
         if not operation.is_open:
             answer = environment.service.send(

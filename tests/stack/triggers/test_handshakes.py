@@ -6,26 +6,28 @@ import json
 
 import pytest
 
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service
-from tests.stack.triggers.calls import CALLS, SECRET, Call, source_of
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService
+from tests.stack.triggers.sender_requests import CALLS, SECRET, SenderRequest, source_of
 from tests.stack.triggers.signing import signed
 
 CHALLENGE = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"
 
 
 @pytest.fixture
-def pipeline(service: Service, celonis: Celonis) -> str:
+def pipeline(service: DeployedService, celonis: CelonisControls) -> str:
     return service.pipeline(jobs=[celonis.job()])
 
 
-def _source(service: Service, sender: str, pipeline: str) -> tuple[Call, str]:
+def _source(service: DeployedService, sender: str, pipeline: str) -> tuple[SenderRequest, str]:
     call = CALLS[sender](1)
     return call, source_of(service, call, {"pipeline": pipeline})
 
 
 @pytest.mark.parametrize("sender", ["azure_event_grid", "azure_event_grid_header"])
-def test_event_grid_is_given_its_validation_code_back(service: Service, pipeline: str, sender: str) -> None:
+def test_event_grid_is_given_its_validation_code_back(
+    service: DeployedService, pipeline: str, sender: str
+) -> None:
     call, source = _source(service, sender, pipeline)
     event = {
         "id": "1",
@@ -41,7 +43,7 @@ def test_event_grid_is_given_its_validation_code_back(service: Service, pipeline
 
 
 @pytest.mark.parametrize("sender", ["azure_event_grid", "azure_event_grid_header"])
-def test_cloud_events_may_be_sent_here(service: Service, pipeline: str, sender: str) -> None:
+def test_cloud_events_may_be_sent_here(service: DeployedService, pipeline: str, sender: str) -> None:
     call, source = _source(service, sender, pipeline)
     asked = {"webhook-request-origin": "eventgrid.azure.net", "webhook-request-rate": "120"}
     answer = service.send("OPTIONS", f"/webhooks/{source}{call.query}", headers=asked)
@@ -54,7 +56,7 @@ def test_cloud_events_may_be_sent_here(service: Service, pipeline: str, sender: 
     assert (tricky.status_code, tricky.json()["error"]) == (400, "Malformed")
 
 
-def test_nobody_else_is_answered_to_options(service: Service, pipeline: str) -> None:
+def test_nobody_else_is_answered_to_options(service: DeployedService, pipeline: str) -> None:
     _, source = _source(service, "github", pipeline)
     asked = {"webhook-request-origin": "eventgrid.azure.net"}
     assert service.send("OPTIONS", f"/webhooks/{source}", headers=asked).status_code == 401
@@ -63,7 +65,7 @@ def test_nobody_else_is_answered_to_options(service: Service, pipeline: str) -> 
     assert service.send("OPTIONS", f"/webhooks/{without_token}", headers=asked).status_code == 401
 
 
-def test_slack_is_given_its_challenge_back(service: Service, pipeline: str) -> None:
+def test_slack_is_given_its_challenge_back(service: DeployedService, pipeline: str) -> None:
     _, source = _source(service, "slack", pipeline)
     question = {"type": "url_verification", "challenge": CHALLENGE, "token": "old"}
     call = signed("slack", question, SECRET)
@@ -82,7 +84,7 @@ def test_slack_is_given_its_challenge_back(service: Service, pipeline: str) -> N
     ],
 )
 def test_a_test_event_is_answered_and_starts_nothing(
-    service: Service, pipeline: str, sender: str, event: dict[str, object], headers: dict[str, str]
+    service: DeployedService, pipeline: str, sender: str, event: dict[str, object], headers: dict[str, str]
 ) -> None:
     _, source = _source(service, sender, pipeline)
     answer = signed(sender, event, SECRET, headers).send(service, source)
@@ -90,7 +92,7 @@ def test_a_test_event_is_answered_and_starts_nothing(
     assert service.is_free(pipeline)
 
 
-def test_salesforce_is_told_only_of_what_was_accepted(service: Service, pipeline: str) -> None:
+def test_salesforce_is_told_only_of_what_was_accepted(service: DeployedService, pipeline: str) -> None:
     call = CALLS["salesforce_outbound_message"](7)
     source = source_of(service, call, {"pipeline": "no-such-pipeline"})
     refused = call.send(service, source)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stack.runs.celonis import Celonis
-from tests.stack.runs.service import Service
+from tests.stack.runs.celonis import CelonisControls
+from tests.stack.runs.service import DeployedService
 
 LATE = 1.6
 """Seconds: longer than the trigger waits for one answer, and less than a request has in all."""
@@ -13,7 +13,7 @@ ASKED = ["GetParameter", "TransactWriteItems", "StartExecution"]
 
 
 @pytest.fixture
-def pipeline(service: Service, celonis: Celonis) -> tuple[str, str]:
+def pipeline(service: DeployedService, celonis: CelonisControls) -> tuple[str, str]:
     """The pipeline, and its job. A process that serves it has answered a request before."""
     other = service.source({"pipeline": service.pipeline(jobs=[celonis.job()])})
     assert service.webhook(other).status_code == 202
@@ -23,7 +23,7 @@ def pipeline(service: Service, celonis: Celonis) -> tuple[str, str]:
 
 @pytest.mark.parametrize("operation", ASKED)
 def test_a_delivery_is_accepted_in_its_first_try(
-    operation: str, service: Service, celonis: Celonis, pipeline: tuple[str, str]
+    operation: str, service: DeployedService, celonis: CelonisControls, pipeline: tuple[str, str]
 ) -> None:
     name, job = pipeline
     source = service.source({"pipeline": name})
@@ -42,7 +42,7 @@ def test_a_delivery_is_accepted_in_its_first_try(
 
 
 def test_a_run_that_somebody_starts_is_accepted_as_well(
-    service: Service, celonis: Celonis, pipeline: tuple[str, str]
+    service: DeployedService, celonis: CelonisControls, pipeline: tuple[str, str]
 ) -> None:
     name, job = pipeline
     service.stack.delay("TransactWriteItems", LATE, mentions=name)
@@ -56,7 +56,7 @@ def test_a_run_that_somebody_starts_is_accepted_as_well(
     assert len(celonis.executions(job)) == 1
 
 
-def _runs(service: Service, pipeline: str) -> list[str]:
+def _runs(service: DeployedService, pipeline: str) -> list[str]:
     answer = service.call("GET", f"/runs?pipeline={pipeline}")
     assert answer.ok, answer.text
     return [run["run_id"] for run in answer.json()["runs"]]

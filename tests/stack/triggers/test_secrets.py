@@ -8,11 +8,11 @@ import time
 import pytest
 
 from celonis_refresh.aws.webhook_secrets import READ_SECONDS, READS_AT_ONCE
-from local.standing import STACK_NAME
-from local.waiting import until
-from tests.stack.runs.celonis import Celonis, Json
-from tests.stack.runs.service import Service
-from tests.stack.triggers.watching import Watched
+from local.serve import STACK_NAME
+from local.wait import until
+from tests.stack.runs.celonis import CelonisControls, Json
+from tests.stack.runs.service import DeployedService
+from tests.stack.triggers.watching import SingleProcess
 
 OLD, NEW = "the-old-secret-of-the-sender-0001", "the-new-secret-of-the-sender-0002"
 NOTHING = {"action": "requested"}
@@ -20,42 +20,44 @@ NOTHING = {"action": "requested"}
 
 
 @pytest.fixture
-def rotated(service: Service, celonis: Celonis) -> tuple[str, str]:
+def rotated(service: DeployedService, celonis: CelonisControls) -> tuple[str, str]:
     """A source and the name of its secret."""
     service.secrets += [OLD, NEW]
     secret = service.secret("webhooks", {"current": OLD})
     return service.source({"pipeline": service.pipeline(jobs=[celonis.job()])}, secret=secret), secret
 
 
-def _put(service: Service, secret: str, **values: str) -> None:
+def _put(service: DeployedService, secret: str, **values: str) -> None:
     service.stack.client("secretsmanager").put_secret_value(
         SecretId=f"{STACK_NAME}/webhooks/{secret}", SecretString=json.dumps(values)
     )
 
 
 def test_the_new_secret_counts_at_once_and_the_previous_one_still(
-    service: Service, rotated: tuple[str, str]
+    service: DeployedService, rotated: tuple[str, str]
 ) -> None:
     source, secret = rotated
-    Watched(service.stack)
+    SingleProcess(service.stack)
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
     _put(service, secret, current=NEW, previous=OLD)
     assert service.webhook(source, NOTHING, secret=NEW).status_code == 200
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
 
 
-def test_once_the_previous_secret_is_gone_it_is_refused(service: Service, rotated: tuple[str, str]) -> None:
+def test_once_the_previous_secret_is_gone_it_is_refused(
+    service: DeployedService, rotated: tuple[str, str]
+) -> None:
     source, secret = rotated
     _put(service, secret, current=NEW)
-    Watched(service.stack)
+    SingleProcess(service.stack)
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 401
     assert service.webhook(source, NOTHING, secret=NEW).status_code == 200
 
 
-def test_a_stranger_delays_no_rotation(service: Service, rotated: tuple[str, str]) -> None:
+def test_a_stranger_delays_no_rotation(service: DeployedService, rotated: tuple[str, str]) -> None:
     """Senders such as GitHub and Airbyte do not send again what was refused."""
     source, secret = rotated
-    Watched(service.stack)
+    SingleProcess(service.stack)
     assert service.webhook(source, NOTHING, secret=OLD).status_code == 200
     assert service.webhook(source, NOTHING, secret="guess").status_code == 401
     _put(service, secret, current=NEW)
@@ -64,10 +66,10 @@ def test_a_stranger_delays_no_rotation(service: Service, rotated: tuple[str, str
 
 
 def test_a_flood_of_strangers_costs_few_reads_and_delays_a_rotation_for_seconds(
-    service: Service, rotated: tuple[str, str]
+    service: DeployedService, rotated: tuple[str, str]
 ) -> None:
     source, secret = rotated
-    watched = Watched(service.stack, "GetSecretValue")
+    watched = SingleProcess(service.stack, "GetSecretValue")
     assert len(watched.calls(lambda: service.webhook(source, NOTHING, secret=OLD), 200)) == 1
     began = time.monotonic()
     reads = [watched.calls(lambda: service.webhook(source, NOTHING, secret="guess"), 401) for _ in range(12)]
@@ -81,11 +83,11 @@ def test_a_flood_of_strangers_costs_few_reads_and_delays_a_rotation_for_seconds(
 
 
 def test_a_secret_that_is_no_secret_is_logged_without_being_repeated(
-    service: Service, rotated: tuple[str, str]
+    service: DeployedService, rotated: tuple[str, str]
 ) -> None:
     source, secret = rotated
     _put(service, secret, curent=NEW)
-    Watched(service.stack)
+    SingleProcess(service.stack)
     answer = service.webhook(source, NOTHING, secret=NEW)
     assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
     line = until(lambda: _logged(service, source), "the reason in the log")
@@ -93,7 +95,7 @@ def test_a_secret_that_is_no_secret_is_logged_without_being_repeated(
     assert NEW not in answer.text + json.dumps(line)
 
 
-def _logged(service: Service, source: str) -> Json | None:
+def _logged(service: DeployedService, source: str) -> Json | None:
     """The line about the refusal; a process's log arrives a moment after its answer."""
     lines = [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
     return next((line for line in lines if line.get("source") == source and "error" in line), None)

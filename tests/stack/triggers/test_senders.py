@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from celonis_refresh.webhooks.senders import SENDERS
-from tests.stack.environment import Environment
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.celonis import Json
-from tests.stack.runs.service import Service
-from tests.stack.triggers.calls import CALLS, Call, source_of
+from tests.stack.runs.service import DeployedService
+from tests.stack.triggers.sender_requests import CALLS, SenderRequest, source_of
 
 SIGNED_BY_AMAZON = {"aws_sns", "snowflake"}
 """Only Amazon can sign for them; ``tests/unit/triggers`` plays them with a certificate of its own."""
@@ -20,10 +20,10 @@ LONG = 1000.0
 """Seconds: a job that ends once its event was sent again."""
 
 
-class Sent(NamedTuple):
+class RepeatedEvent(NamedTuple):
     """One event of a sender, sent twice; ``record`` of the first run, ``executions`` at Celonis in all."""
 
-    call: Call
+    call: SenderRequest
     pipeline: str
     source: str
     first: requests.Response
@@ -32,7 +32,7 @@ class Sent(NamedTuple):
     executions: int
 
 
-def _sent(environment: Environment, name: str) -> Sent:
+def _sent(environment: StackEnvironment, name: str) -> RepeatedEvent:
     service, call = environment.service, CALLS[name](1)
     job = environment.celonis.job(seconds=LONG)
     pipeline = service.pipeline(jobs=[job])
@@ -45,11 +45,13 @@ def _sent(environment: Environment, name: str) -> Sent:
     record = service.closed(run_id)
     if call.delivery is None:
         service.closed(again.json()["runs"][0]["run_id"])
-    return Sent(call, pipeline, source, first, again, record, len(environment.celonis.executions(job)))
+    return RepeatedEvent(
+        call, pipeline, source, first, again, record, len(environment.celonis.executions(job))
+    )
 
 
 @pytest.fixture(scope="module")
-def all_sent(environment: Environment) -> dict[str, Sent]:
+def all_sent(environment: StackEnvironment) -> dict[str, RepeatedEvent]:
     """All senders send at about the same time: most of what a passage takes is waiting."""
     environment.celonis.reset()
     with ThreadPoolExecutor(5) as pool:
@@ -63,7 +65,7 @@ def test_these_are_all_the_senders() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_an_event_of_the_sender_starts_its_pipeline(all_sent: dict[str, Sent], name: str) -> None:
+def test_an_event_of_the_sender_starts_its_pipeline(all_sent: dict[str, RepeatedEvent], name: str) -> None:
     sent = all_sent[name]
     assert sent.record["status"] == "SUCCEEDED"
     assert sent.record["options"]["reasons"][0]["by"] == sent.source
@@ -78,7 +80,7 @@ def test_an_event_of_the_sender_starts_its_pipeline(all_sent: dict[str, Sent], n
 
 @pytest.mark.parametrize("name", CALLS)
 def test_the_same_event_sent_again_starts_nothing_where_the_sender_gives_it_an_id(
-    all_sent: dict[str, Sent], name: str
+    all_sent: dict[str, RepeatedEvent], name: str
 ) -> None:
     sent = all_sent[name]
     if sent.call.delivery is None:
@@ -96,7 +98,7 @@ def test_the_same_event_sent_again_starts_nothing_where_the_sender_gives_it_an_i
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_not_signed_by_the_sender_is_refused(
-    all_sent: dict[str, Sent], service: Service, name: str
+    all_sent: dict[str, RepeatedEvent], service: DeployedService, name: str
 ) -> None:
     """Without any proof, and with one for another body or of another secret."""
     call, source = CALLS[name](2), all_sent[name].source

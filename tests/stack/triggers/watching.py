@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import requests
 
-from local.aws.runtime.armory import Fault
+from local.aws.runtime.fault_injector import CrashFault
 from local.aws.stack import LocalStack
 
 NEVER = 0
 
 
-class Watched:
+class SingleProcess:
     """From its making on, requests that come one after the other are served by one new process.
 
     ``pattern``: which calls are of interest.
@@ -25,7 +25,7 @@ class Watched:
     def calls(self, send: Callable[[], requests.Response], status: int) -> list[str]:
         """The calls that one request leads to, each as ``POST http://… DynamoDB_20120810.GetItem``."""
         seen = len(self._stack.logs("Trigger"))
-        self._stack.arm("Trigger", Fault(call=NEVER, pattern=self._pattern))
+        self._stack.arm("Trigger", CrashFault(call=NEVER, pattern=self._pattern))
         answer = send()
         assert answer.status_code == status, answer.text
         lines = [line.text for line in self._stack.logs("Trigger")[seen:]]

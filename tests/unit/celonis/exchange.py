@@ -25,14 +25,14 @@ API_KEY = ApiKey(KEY)
 
 
 @dataclass(frozen=True)
-class Reply:
+class ScriptedResponse:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentRequest:
     method: str
     url: str
     headers: Mapping[str, str]
@@ -48,20 +48,20 @@ class Sent:
         return parse_qsl(urlsplit(self.url).query)
 
 
-Step: TypeAlias = Reply | Exception
+Step: TypeAlias = ScriptedResponse | Exception
 
 
-class FakeCelonis:
+class ScriptedCelonis:
     """Plays ``steps`` one after another and keeps what was sent. Each takes ``costs`` seconds."""
 
-    def __init__(self, *steps: Step, clock: Clock | None = None, costs: float = 0.0) -> None:
+    def __init__(self, *steps: Step, clock: ExchangeClock | None = None, costs: float = 0.0) -> None:
         self.steps = list(steps)
-        self.sent: list[Sent] = []
+        self.sent: list[SentRequest] = []
         self.closed = 0
         self._clock = clock
         self._costs = costs
 
-    def answer(self, sent: Sent) -> HTTPResponse:
+    def answer(self, sent: SentRequest) -> HTTPResponse:
         self.sent.append(sent)
         if self._clock is not None:
             self._clock.now += self._costs
@@ -76,7 +76,7 @@ class FakeCelonis:
 class _Adapter(HTTPAdapter):
     """In place of the connections: what would go out is what requests prepares."""
 
-    def __init__(self, celonis: FakeCelonis) -> None:
+    def __init__(self, celonis: ScriptedCelonis) -> None:
         super().__init__()
         self._celonis = celonis
 
@@ -85,7 +85,7 @@ class _Adapter(HTTPAdapter):
         assert how["proxies"] == {}
         body = request.body or b""
         text = body.decode() if isinstance(body, bytes) else body
-        sent = Sent(str(request.method), str(request.url), dict(request.headers), text, how["timeout"])
+        sent = SentRequest(str(request.method), str(request.url), dict(request.headers), text, how["timeout"])
         answered: Response = self.build_response(request, self._celonis.answer(sent))
         return answered
 
@@ -94,7 +94,7 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
-class Clock:
+class ExchangeClock:
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
 
@@ -102,23 +102,25 @@ class Clock:
         return self.now
 
 
-def session_to(celonis: FakeCelonis) -> Session:
+def session_to(celonis: ScriptedCelonis) -> Session:
     session = make_session()
     session.adapters.clear()
     session.mount("https://", _Adapter(celonis))
     return session
 
 
-def client_of(celonis: FakeCelonis, auth: Auth = API_KEY, clock: Clock | None = None) -> CelonisClient:
-    clock = clock or Clock()
+def client_of(
+    celonis: ScriptedCelonis, auth: Auth = API_KEY, clock: ExchangeClock | None = None
+) -> CelonisClient:
+    clock = clock or ExchangeClock()
     connection = Connection("main", BASE, auth)
     return CelonisClient(connection, session=session_to(celonis), clock=clock, monotonic=clock)
 
 
-def json_reply(value: object, status: int = 200, **headers: str) -> Reply:
+def json_reply(value: object, status: int = 200, **headers: str) -> ScriptedResponse:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Reply(status, json.dumps(value).encode(), {"content-type": "application/json", **named})
+    return ScriptedResponse(status, json.dumps(value).encode(), {"content-type": "application/json", **named})
 
 
-def token_reply(value: str = "token-1", **more: object) -> Reply:
+def token_reply(value: str = "token-1", **more: object) -> ScriptedResponse:
     return json_reply({"access_token": value, "token_type": "Bearer", "expires_in": 899} | more)

@@ -21,9 +21,9 @@ from tests.unit.celonis.exchange import (
     CLIENT_SECRET,
     KEY,
     OAUTH,
-    Clock,
-    FakeCelonis,
-    Reply,
+    ExchangeClock,
+    ScriptedCelonis,
+    ScriptedResponse,
     Step,
     client_of,
     json_reply,
@@ -35,24 +35,24 @@ JOB = json_reply({"id": "job-1", "status": "RUNNING"})
 REFUSED = json_reply({"error": "Unauthorized"}, 401)
 
 
-def _authorizations(celonis: FakeCelonis) -> list[str]:
+def _authorizations(celonis: ScriptedCelonis) -> list[str]:
     return [sent.headers["Authorization"] for sent in celonis.sent]
 
 
 def test_an_application_key_goes_out_as_app_key() -> None:
-    celonis = FakeCelonis(JOB)
+    celonis = ScriptedCelonis(JOB)
     client_of(celonis, AppKey("app-key-1")).job("pool-1", "job-1")
     assert _authorizations(celonis) == ["AppKey app-key-1"]
 
 
 def test_an_api_key_goes_out_as_bearer() -> None:
-    celonis = FakeCelonis(JOB)
+    celonis = ScriptedCelonis(JOB)
     client_of(celonis, ApiKey("api-key-1")).job("pool-1", "job-1")
     assert _authorizations(celonis) == ["Bearer api-key-1"]
 
 
 def test_an_oauth_client_asks_for_a_token_by_client_secret_basic() -> None:
-    celonis = FakeCelonis(token_reply("token-1"), JOB)
+    celonis = ScriptedCelonis(token_reply("token-1"), JOB)
     client_of(celonis, OAuthClient("id:1", "se/cret+ 1", scope="a b")).job("pool-1", "job-1")
     asked, sent = celonis.sent
     assert (asked.method, asked.url) == ("POST", f"{BASE}/oauth2/token")
@@ -64,7 +64,7 @@ def test_an_oauth_client_asks_for_a_token_by_client_secret_basic() -> None:
 
 
 def test_an_oauth_client_asks_for_a_token_by_client_secret_post() -> None:
-    celonis = FakeCelonis(token_reply(), JOB)
+    celonis = ScriptedCelonis(token_reply(), JOB)
     client_of(celonis, OAuthClient("id-1", "se/cret", "client_secret_post")).job("pool-1", "job-1")
     form = dict(parse_qsl(celonis.sent[0].body))
     assert (form["client_id"], form["client_secret"]) == ("id-1", "se/cret")
@@ -88,8 +88,8 @@ def test_an_oauth_client_asks_for_a_token_by_client_secret_post() -> None:
     ids=str,
 )
 def test_a_token_is_used_again_until_shortly_before_it_ends(expires_in: object, kept_for: int) -> None:
-    clock = Clock()
-    celonis = FakeCelonis(
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(
         token_reply("token-1", expires_in=expires_in), JOB, JOB, token_reply("token-2"), JOB
     )
     client = client_of(celonis, OAUTH, clock)
@@ -106,8 +106,8 @@ def test_a_token_is_used_again_until_shortly_before_it_ends(expires_in: object, 
 
 
 def test_a_token_without_a_stated_life_is_taken_to_live_as_long_as_celonis_documents() -> None:
-    clock = Clock()
-    celonis = FakeCelonis(json_reply({"access_token": "token-1"}), JOB, JOB)
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(json_reply({"access_token": "token-1"}), JOB, JOB)
     client = client_of(celonis, OAUTH, clock)
     client.job("pool-1", "job-1")
     clock.now += 838
@@ -116,8 +116,8 @@ def test_a_token_without_a_stated_life_is_taken_to_live_as_long_as_celonis_docum
 
 
 def test_a_clock_that_was_set_back_makes_no_token_live_longer() -> None:
-    clock = Clock()
-    celonis = FakeCelonis(token_reply("token-1"), JOB, token_reply("token-2"), JOB)
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(token_reply("token-1"), JOB, token_reply("token-2"), JOB)
     client = client_of(celonis, OAUTH, clock)
     client.job("pool-1", "job-1")
     clock.now -= 3600
@@ -126,8 +126,8 @@ def test_a_clock_that_was_set_back_makes_no_token_live_longer() -> None:
 
 
 def test_the_life_of_a_token_counts_from_when_it_was_asked_for() -> None:
-    clock = Clock()
-    celonis = FakeCelonis(
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(
         token_reply("token-1", expires_in=10), JOB, token_reply("token-2"), JOB, clock=clock, costs=5.0
     )
     client = client_of(celonis, OAUTH, clock)
@@ -138,7 +138,7 @@ def test_the_life_of_a_token_counts_from_when_it_was_asked_for() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_after_a_401_the_token_is_renewed_and_the_request_sent_once_more(method: str) -> None:
-    celonis = FakeCelonis(token_reply("token-1"), REFUSED, token_reply("token-2"), JOB)
+    celonis = ScriptedCelonis(token_reply("token-1"), REFUSED, token_reply("token-2"), JOB)
     client = client_of(celonis, OAUTH)
     if method == "GET":
         assert client.job("pool-1", "job-1").status == "RUNNING"
@@ -150,7 +150,7 @@ def test_after_a_401_the_token_is_renewed_and_the_request_sent_once_more(method:
 
 
 def test_a_renewed_token_is_kept() -> None:
-    celonis = FakeCelonis(token_reply("token-1"), REFUSED, token_reply("token-2"), JOB, JOB)
+    celonis = ScriptedCelonis(token_reply("token-1"), REFUSED, token_reply("token-2"), JOB, JOB)
     client = client_of(celonis, OAUTH)
     client.job("pool-1", "job-1")
     client.job("pool-1", "job-1")
@@ -158,7 +158,7 @@ def test_a_renewed_token_is_kept() -> None:
 
 
 def test_a_second_401_is_the_end() -> None:
-    celonis = FakeCelonis(token_reply(), REFUSED, token_reply(), REFUSED)
+    celonis = ScriptedCelonis(token_reply(), REFUSED, token_reply(), REFUSED)
     with pytest.raises(AuthenticationFailed) as caught:
         client_of(celonis, OAUTH).execute_job("pool-1", "job-1", "FULL")
     assert "the OAuth client of connection 'main'" in str(caught.value)
@@ -170,14 +170,14 @@ def test_a_second_401_is_the_end() -> None:
     ("auth", "named"), [(AppKey(KEY), "the application key of"), (ApiKey(KEY), "the API key of")]
 )
 def test_a_key_that_is_refused_is_not_tried_again(auth: AppKey | ApiKey, named: str) -> None:
-    celonis = FakeCelonis(REFUSED)
+    celonis = ScriptedCelonis(REFUSED)
     with pytest.raises(AuthenticationFailed) as caught:
         client_of(celonis, auth).job("pool-1", "job-1")
     assert f"{named} connection 'main'" in str(caught.value)
     assert "key is whole" in caught.value.hint
 
 
-class Secret:
+class ChangedSecret:
     """A connection's secret that was changed in the meantime."""
 
     def __init__(self, auth: OAuthClient | ApiKey, base_url: str = BASE) -> None:
@@ -189,14 +189,16 @@ class Secret:
         return self.connection
 
 
-def _client_with(secret: Secret, celonis: FakeCelonis, auth: OAuthClient | ApiKey) -> CelonisClient:
+def _client_with(
+    secret: ChangedSecret, celonis: ScriptedCelonis, auth: OAuthClient | ApiKey
+) -> CelonisClient:
     connection = Connection("main", BASE, auth)
-    return CelonisClient(connection, session=session_to(celonis), clock=Clock(), reload=secret)
+    return CelonisClient(connection, session=session_to(celonis), clock=ExchangeClock(), reload=secret)
 
 
 def test_a_key_that_was_replaced_is_read_anew_and_kept() -> None:
-    celonis = FakeCelonis(REFUSED, JOB, JOB)
-    secret = Secret(ApiKey("new-key"), "https://moved.eu-1.celonis.cloud")
+    celonis = ScriptedCelonis(REFUSED, JOB, JOB)
+    secret = ChangedSecret(ApiKey("new-key"), "https://moved.eu-1.celonis.cloud")
     client = _client_with(secret, celonis, ApiKey(KEY))
     client.job("pool-1", "job-1")
     client.job("pool-1", "job-1")
@@ -206,7 +208,7 @@ def test_a_key_that_was_replaced_is_read_anew_and_kept() -> None:
 
 
 def test_a_connection_that_changed_is_used_from_the_next_call_on_and_a_token_kept_where_it_did_not() -> None:
-    celonis = FakeCelonis(token_reply("token-1"), JOB, JOB, token_reply("token-2"), JOB)
+    celonis = ScriptedCelonis(token_reply("token-1"), JOB, JOB, token_reply("token-2"), JOB)
     client = client_of(celonis, OAUTH)
     client.job("pool-1", "job-1")
     client.use(Connection("main", BASE, OAuthClient("client-1", CLIENT_SECRET)))
@@ -219,16 +221,16 @@ def test_a_connection_that_changed_is_used_from_the_next_call_on_and_a_token_kep
 
 
 def test_a_client_secret_that_was_replaced_is_read_anew_when_there_is_no_token_for_it() -> None:
-    celonis = FakeCelonis(json_reply({"error": "invalid_client"}, 401), token_reply("token-2"), JOB)
-    client = _client_with(Secret(OAuthClient("client-1", "new-secret")), celonis, OAUTH)
+    celonis = ScriptedCelonis(json_reply({"error": "invalid_client"}, 401), token_reply("token-2"), JOB)
+    client = _client_with(ChangedSecret(OAuthClient("client-1", "new-secret")), celonis, OAUTH)
     assert client.job("pool-1", "job-1").id == "job-1"
     assert _authorizations(celonis)[-1] == "Bearer token-2"
 
 
 def test_a_post_is_sent_three_times_at_most_each_after_a_401() -> None:
     steps = [token_reply(), REFUSED, token_reply(), REFUSED, token_reply(), REFUSED]
-    celonis = FakeCelonis(*steps)
-    secret = Secret(OAUTH)
+    celonis = ScriptedCelonis(*steps)
+    secret = ChangedSecret(OAUTH)
     with pytest.raises(AuthenticationFailed):
         _client_with(secret, celonis, OAUTH).execute_job("pool-1", "job-1", "FULL")
     assert [sent.path.rpartition("/")[2] for sent in celonis.sent] == ["token", "execute"] * 3
@@ -237,8 +239,8 @@ def test_a_post_is_sent_three_times_at_most_each_after_a_401() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500, 503])
 def test_nothing_but_a_401_leads_to_a_second_request(status: int) -> None:
-    celonis = FakeCelonis(Reply(status))
-    secret = Secret(ApiKey("new-key"))
+    celonis = ScriptedCelonis(ScriptedResponse(status))
+    secret = ChangedSecret(ApiKey("new-key"))
     with pytest.raises(CelonisError):
         _client_with(secret, celonis, ApiKey(KEY)).execute_job("pool-1", "job-1", "FULL")
     assert len(celonis.sent) == 1
@@ -250,7 +252,7 @@ def test_what_goes_wrong_when_the_secret_is_read_is_passed_on() -> None:
         raise LookupError("no secret")
 
     client = CelonisClient(
-        Connection("main", BASE, ApiKey(KEY)), session=session_to(FakeCelonis(REFUSED)), reload=unreadable
+        Connection("main", BASE, ApiKey(KEY)), session=session_to(ScriptedCelonis(REFUSED)), reload=unreadable
     )
     with pytest.raises(LookupError, match="no secret"):
         client.job("pool-1", "job-1")
@@ -263,7 +265,7 @@ def test_what_goes_wrong_when_the_secret_is_read_is_passed_on() -> None:
 def test_a_token_endpoint_that_refuses_the_client_is_a_failed_sign_in(status: int, code: str) -> None:
     reply = json_reply({"error": code, "error_description": "not this one"}, status)
     with pytest.raises(AuthenticationFailed) as caught:
-        client_of(FakeCelonis(reply), OAUTH).job("pool-1", "job-1")
+        client_of(ScriptedCelonis(reply), OAUTH).job("pool-1", "job-1")
     assert (caught.value.status, caught.value.title) == (status, code)
     assert caught.value.path == "/oauth2/token"
     assert "the OAuth client of connection 'main'" in str(caught.value)
@@ -273,13 +275,13 @@ def test_a_token_endpoint_that_refuses_the_client_is_a_failed_sign_in(status: in
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        (Reply(500), CelonisUnavailable),
-        (Reply(302), CelonisUnavailable),
-        (Reply(429), CelonisThrottled),
-        (Reply(404), NotFound),
+        (ScriptedResponse(500), CelonisUnavailable),
+        (ScriptedResponse(302), CelonisUnavailable),
+        (ScriptedResponse(429), CelonisThrottled),
+        (ScriptedResponse(404), NotFound),
         (ConnectionResetError(104, "reset"), CelonisUnavailable),
-        (Reply(200, b"<html>Sign in</html>"), CelonisUnavailable),
-        (Reply(200, b""), CelonisUnavailable),
+        (ScriptedResponse(200, b"<html>Sign in</html>"), CelonisUnavailable),
+        (ScriptedResponse(200, b""), CelonisUnavailable),
         (json_reply({"token": "x"}), CelonisUnavailable),
         (json_reply(["x"]), CelonisUnavailable),
         (token_reply("two\r\nlines: x"), CelonisUnavailable),
@@ -288,7 +290,7 @@ def test_a_token_endpoint_that_refuses_the_client_is_a_failed_sign_in(status: in
     ],
 )
 def test_without_a_token_the_start_was_never_sent_and_so_nothing_started(step: Step, kind: type) -> None:
-    celonis = FakeCelonis(step)
+    celonis = ScriptedCelonis(step)
     with pytest.raises(CelonisError) as caught:
         client_of(celonis, OAUTH).execute_job("pool-1", "job-1", "FULL")
     assert type(caught.value) is kind
@@ -298,7 +300,9 @@ def test_without_a_token_the_start_was_never_sent_and_so_nothing_started(step: S
 
 
 def test_a_token_that_could_not_be_renewed_is_asked_for_again_by_the_next_call() -> None:
-    celonis = FakeCelonis(token_reply("token-1"), REFUSED, Reply(503), token_reply("token-2"), JOB)
+    celonis = ScriptedCelonis(
+        token_reply("token-1"), REFUSED, ScriptedResponse(503), token_reply("token-2"), JOB
+    )
     client = client_of(celonis, OAUTH)
     with pytest.raises(CelonisUnavailable):
         client.execute_job("pool-1", "job-1", "FULL")
@@ -307,6 +311,6 @@ def test_a_token_that_could_not_be_renewed_is_asked_for_again_by_the_next_call()
 
 
 def test_the_secret_of_a_client_goes_to_the_token_endpoint_alone() -> None:
-    celonis = FakeCelonis(token_reply(), JOB)
+    celonis = ScriptedCelonis(token_reply(), JOB)
     client_of(celonis, OAUTH).job("pool-1", "job-1")
     assert CLIENT_SECRET not in f"{celonis.sent[1]}"

@@ -28,16 +28,16 @@ from tests.unit.celonis.exchange import (
     BASE,
     KEY,
     OAUTH,
-    Clock,
-    FakeCelonis,
-    Reply,
+    ExchangeClock,
+    ScriptedCelonis,
+    ScriptedResponse,
     client_of,
     json_reply,
     session_to,
     token_reply,
 )
 
-HTML = Reply(200, b"<!doctype html><title>Maintenance</title>", {"content-type": "text/html"})
+HTML = ScriptedResponse(200, b"<!doctype html><title>Maintenance</title>", {"content-type": "text/html"})
 Use = Callable[[CelonisClient], Any]
 
 GETS: dict[str, Use] = {
@@ -59,33 +59,41 @@ def _each(uses: dict[str, Use]) -> pytest.MarkDecorator:
 
 
 def test_a_job_is_read() -> None:
-    celonis = FakeCelonis(json_reply({"id": "j", "status": "QUEUED", "currentExecutionId": "e"}))
+    celonis = ScriptedCelonis(json_reply({"id": "j", "status": "QUEUED", "currentExecutionId": "e"}))
     assert client_of(celonis).job("p", "j") == Job("j", status="QUEUED", current_execution_id="e")
 
 
 def test_the_tables_of_a_model_are_read() -> None:
-    celonis = FakeCelonis(json_reply([{"id": "t", "name": "VBAK", "aliasOrName": "Orders"}]))
+    celonis = ScriptedCelonis(json_reply([{"id": "t", "name": "VBAK", "aliasOrName": "Orders"}]))
     assert client_of(celonis).tables("p", "m") == [ModelTable("t", "VBAK", None, "Orders")]
 
 
-@pytest.mark.parametrize("reply", [Reply(204), Reply(200), Reply(200, b"null"), Reply(200, b"{}")])
-def test_a_model_that_was_never_loaded_has_no_last_load(reply: Reply) -> None:
-    assert client_of(FakeCelonis(reply)).last_load("p", "m") is None
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ScriptedResponse(204),
+        ScriptedResponse(200),
+        ScriptedResponse(200, b"null"),
+        ScriptedResponse(200, b"{}"),
+    ],
+)
+def test_a_model_that_was_never_loaded_has_no_last_load(reply: ScriptedResponse) -> None:
+    assert client_of(ScriptedCelonis(reply)).last_load("p", "m") is None
 
 
 def test_a_model_that_does_not_exist_is_not_one_that_was_never_loaded() -> None:
     with pytest.raises(NotFound, match="did not find data model m of data pool p"):
-        client_of(FakeCelonis(Reply(404))).last_load("p", "m")
+        client_of(ScriptedCelonis(ScriptedResponse(404))).last_load("p", "m")
 
 
 def test_the_last_load_is_read() -> None:
-    celonis = FakeCelonis(json_reply({"dataLoadId": "l", "loadStatus": "RUNNING", "startDate": 5}))
+    celonis = ScriptedCelonis(json_reply({"dataLoadId": "l", "loadStatus": "RUNNING", "startDate": 5}))
     assert client_of(celonis).last_load("p", "m") == Load("l", status="RUNNING", start_date=5)
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])
 def test_executions_are_none_where_the_call_is_not_served(status: int) -> None:
-    assert client_of(FakeCelonis(Reply(status))).executions("p", "j") is None
+    assert client_of(ScriptedCelonis(ScriptedResponse(status))).executions("p", "j") is None
 
 
 @pytest.mark.parametrize(
@@ -93,17 +101,17 @@ def test_executions_are_none_where_the_call_is_not_served(status: int) -> None:
 )
 def test_executions_do_not_hide_other_failures(status: int, kind: type[CelonisError]) -> None:
     with pytest.raises(kind):
-        client_of(FakeCelonis(Reply(status))).executions("p", "j")
+        client_of(ScriptedCelonis(ScriptedResponse(status))).executions("p", "j")
 
 
 def test_executions_are_read() -> None:
-    celonis = FakeCelonis(json_reply({"executionItems": [{"executionId": "e", "status": "SUCCESS"}]}))
+    celonis = ScriptedCelonis(json_reply({"executionItems": [{"executionId": "e", "status": "SUCCESS"}]}))
     assert client_of(celonis).executions("p", "j") == [Execution("e", status="SUCCESS")]
 
 
 @_each(POSTS)
 def test_a_start_answered_with_a_web_page_may_have_started(use: Use) -> None:
-    celonis = FakeCelonis(HTML)
+    celonis = ScriptedCelonis(HTML)
     with pytest.raises(CelonisUnavailable) as caught:
         use(client_of(celonis))
     assert caught.value.may_have_started
@@ -112,7 +120,7 @@ def test_a_start_answered_with_a_web_page_may_have_started(use: Use) -> None:
 @pytest.mark.parametrize("body", [b'{"executionId": "e', b"[", b'"\xff'])
 @_each(POSTS)
 def test_a_start_whose_answer_breaks_off_may_have_started(use: Use, body: bytes) -> None:
-    celonis = FakeCelonis(Reply(200, body, {"content-type": "application/json;charset=UTF-8"}))
+    celonis = ScriptedCelonis(ScriptedResponse(200, body, {"content-type": "application/json;charset=UTF-8"}))
     with pytest.raises(CelonisUnavailable, match="breaks off") as caught:
         use(client_of(celonis))
     assert caught.value.may_have_started
@@ -121,58 +129,62 @@ def test_a_start_whose_answer_breaks_off_may_have_started(use: Use, body: bytes)
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(200, b"OK"),
-        Reply(204),
-        Reply(200),
+        ScriptedResponse(200, b"OK"),
+        ScriptedResponse(204),
+        ScriptedResponse(200),
         json_reply(["e"]),
         json_reply(None),
-        Reply(202, b"\xff"),
+        ScriptedResponse(202, b"\xff"),
     ],
 )
 @_each(POSTS)
-def test_a_start_is_a_success_with_any_body_of_a_2xx(use: Use, reply: Reply) -> None:
-    assert use(client_of(FakeCelonis(reply))) in (None, StartAnswer(None))
+def test_a_start_is_a_success_with_any_body_of_a_2xx(use: Use, reply: ScriptedResponse) -> None:
+    assert use(client_of(ScriptedCelonis(reply))) in (None, StartAnswer(None))
 
 
 @pytest.mark.parametrize("body", [b"OK", b"", b'{"executionId": "e"}', b'{"executionId": []}'])
 @_each(POSTS)
 def test_a_start_says_when_it_arrived_whatever_the_body_of_the_answer(use: Use, body: bytes) -> None:
-    clock = Clock()
+    clock = ExchangeClock()
     date = {"date": "Tue, 14 Nov 2023 22:13:21 GMT"}  # one second later than the clock
-    client = client_of(FakeCelonis(Reply(200, body, date), clock=clock, costs=0.5), clock=clock)
+    client = client_of(
+        ScriptedCelonis(ScriptedResponse(200, body, date), clock=clock, costs=0.5), clock=clock
+    )
     answer = use(client)
-    assert client.requested_at == round((Clock().now + 1.0 - 0.5) * 1000)
+    assert client.requested_at == round((ExchangeClock().now + 1.0 - 0.5) * 1000)
     if isinstance(answer, StartAnswer):
-        assert answer.answered_by == round((Clock().now + 2.0 + 0.5) * 1000)
+        assert answer.answered_by == round((ExchangeClock().now + 2.0 + 0.5) * 1000)
 
 
 def test_a_start_without_a_date_does_not_say_when_it_arrived() -> None:
-    client = client_of(FakeCelonis(Reply(200, b"")))
+    client = client_of(ScriptedCelonis(ScriptedResponse(200, b"")))
     assert client.execute_job("p", "j", "FULL") == StartAnswer()
     assert client.requested_at is None
 
 
 def test_a_start_gives_the_id_that_its_answer_names() -> None:
-    job = client_of(FakeCelonis(json_reply({"executionId": "e"}))).execute_job("p", "j", "DELTA")
-    model = client_of(FakeCelonis(json_reply({"dataLoadId": "l"}))).load_model("p", "m", from_cache=True)
-    tables = client_of(FakeCelonis(json_reply({"loadId": 7}))).load_tables("p", "m", ("t",))
+    job = client_of(ScriptedCelonis(json_reply({"executionId": "e"}))).execute_job("p", "j", "DELTA")
+    model = client_of(ScriptedCelonis(json_reply({"dataLoadId": "l"}))).load_model("p", "m", from_cache=True)
+    tables = client_of(ScriptedCelonis(json_reply({"loadId": 7}))).load_tables("p", "m", ("t",))
     assert (job, model, tables) == (StartAnswer("e"), StartAnswer("l"), StartAnswer("7"))
 
 
 @pytest.mark.parametrize(
-    "reply", [HTML, Reply(200, b"OK"), json_reply("text"), json_reply(7), json_reply([[]])], ids=repr
+    "reply",
+    [HTML, ScriptedResponse(200, b"OK"), json_reply("text"), json_reply(7), json_reply([[]])],
+    ids=repr,
 )
 @_each(GETS)
-def test_an_answer_that_is_not_what_was_asked_for_is_no_answer(use: Use, reply: Reply) -> None:
+def test_an_answer_that_is_not_what_was_asked_for_is_no_answer(use: Use, reply: ScriptedResponse) -> None:
     with pytest.raises(CelonisUnavailable, match=r"no JSON|unexpected shape") as caught:
-        use(client_of(FakeCelonis(reply)))
+        use(client_of(ScriptedCelonis(reply)))
     assert caught.value.status == 200
     assert caught.value.may_have_started is False
 
 
 @_each(GETS | POSTS)
 def test_no_call_is_repeated_because_of_a_fault(use: Use) -> None:
-    celonis = FakeCelonis(Reply(503))
+    celonis = ScriptedCelonis(ScriptedResponse(503))
     with pytest.raises(CelonisUnavailable):
         use(client_of(celonis))
     assert len(celonis.sent) == 1
@@ -180,7 +192,7 @@ def test_no_call_is_repeated_because_of_a_fault(use: Use) -> None:
 
 @_each(GETS | POSTS)
 def test_every_call_has_time_outs_and_asks_the_right_host(use: Use) -> None:
-    celonis = FakeCelonis(Reply(500))
+    celonis = ScriptedCelonis(ScriptedResponse(500))
     with pytest.raises(CelonisUnavailable):
         use(client_of(celonis))
     assert celonis.sent[0].timeout == (3.05, 10.0)
@@ -188,17 +200,17 @@ def test_every_call_has_time_outs_and_asks_the_right_host(use: Use) -> None:
 
 
 def test_the_budget_of_a_call_covers_signing_in_and_repeating() -> None:
-    clock = Clock()
+    clock = ExchangeClock()
     steps = [token_reply(), json_reply({}, 401), token_reply(), json_reply({"id": "j", "status": None})]
-    celonis = FakeCelonis(*steps, clock=clock, costs=1.5)
+    celonis = ScriptedCelonis(*steps, clock=clock, costs=1.5)
     client_of(celonis, OAUTH, clock).job("p", "j", timeout=5.0)
     expected = [(3.05, 5.0), (3.05, 3.5), (2.0, 2.0), (0.5, 0.5)]
     assert [sent.timeout for sent in celonis.sent] == [pytest.approx(one) for one in expected]
 
 
 def test_a_budget_that_signing_in_used_up_starts_nothing() -> None:
-    clock = Clock()
-    celonis = FakeCelonis(token_reply(), clock=clock, costs=5.0)
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(token_reply(), clock=clock, costs=5.0)
     with pytest.raises(CelonisUnavailable, match="no time left") as caught:
         client_of(celonis, OAUTH, clock).execute_job("p", "j", "FULL", timeout=5.0)
     assert caught.value.may_have_started is False
@@ -206,8 +218,8 @@ def test_a_budget_that_signing_in_used_up_starts_nothing() -> None:
 
 
 def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
-    clock = Clock()
-    celonis = FakeCelonis(token_reply(), json_reply({"id": "j", "status": None}), clock=clock, costs=4.0)
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(token_reply(), json_reply({"id": "j", "status": None}), clock=clock, costs=4.0)
     timeouts = Timeouts(connect=9.0, read=9.0, whole=6.0)
     client = CelonisClient(
         Connection("main", BASE, OAUTH),
@@ -222,9 +234,9 @@ def test_without_a_budget_the_time_out_for_the_whole_call_holds() -> None:
 
 def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
     limits = {"x-ratelimit-limit": "6000", "x-ratelimit-remaining": "1"}
-    ignored = Reply(200, token_reply().body, {"x-ratelimit-limit": "7"})
-    throttled = Reply(429, b"", limits | {"x-ratelimit-reset": "4"})
-    client = client_of(FakeCelonis(ignored, throttled, json_reply({"id": "j", "status": None})), OAUTH)
+    ignored = ScriptedResponse(200, token_reply().body, {"x-ratelimit-limit": "7"})
+    throttled = ScriptedResponse(429, b"", limits | {"x-ratelimit-reset": "4"})
+    client = client_of(ScriptedCelonis(ignored, throttled, json_reply({"id": "j", "status": None})), OAUTH)
     seen = [client.rate_limit]
     with pytest.raises(CelonisThrottled):
         client.job("p", "j")
@@ -235,14 +247,14 @@ def test_the_rate_limit_is_the_one_of_the_last_answer_of_the_api() -> None:
 
 
 def test_who_asks_can_be_named() -> None:
-    celonis = FakeCelonis(json_reply({"id": "j", "status": None}))
+    celonis = ScriptedCelonis(json_reply({"id": "j", "status": None}))
     connection = Connection("main", BASE, ApiKey(KEY))
     CelonisClient(connection, session=session_to(celonis), user_agent="celonis-refresh/1.2").job("p", "j")
     assert celonis.sent[0].headers["User-Agent"] == "celonis-refresh/1.2"
 
 
 def test_closing_a_client_closes_its_connections() -> None:
-    celonis = FakeCelonis()
+    celonis = ScriptedCelonis()
     client_of(celonis).close()
     assert celonis.closed == 1
 
@@ -256,12 +268,12 @@ TASKS = json_reply(
 )
 
 
-def _log(*lines: tuple[str, str]) -> Reply:
+def _log(*lines: tuple[str, str]) -> ScriptedResponse:
     return json_reply({"logMessages": [{"level": level, "logMessage": text} for level, text in lines]})
 
 
 def test_the_reasons_of_a_failed_execution_are_told_task_by_task() -> None:
-    celonis = FakeCelonis(TASKS, _log(("INFO", "Start"), ("ERROR", "No table")), _log(("INFO", "Start")))
+    celonis = ScriptedCelonis(TASKS, _log(("INFO", "Start"), ("ERROR", "No table")), _log(("INFO", "Start")))
     found = client_of(celonis).failed_task_messages("p", "j", "e")
     assert found == [TaskFailure("Extract VBAP", "No table"), TaskFailure("Transform", "")]
     assert [dict(sent.query) for sent in celonis.sent] == [
@@ -274,7 +286,7 @@ def test_the_reasons_of_a_failed_execution_are_told_task_by_task() -> None:
 def test_a_job_with_many_failed_tasks_costs_few_requests_and_few_words() -> None:
     tasks = json_reply([{"taskId": f"t{n}", "status": "FAIL"} for n in range(50)])
     log = _log(*(("ERROR", f"{n} " + "x" * 1000) for n in range(50)))
-    celonis = FakeCelonis(tasks, log, log, log)
+    celonis = ScriptedCelonis(tasks, log, log, log)
     found = client_of(celonis).failed_task_messages("p", "j", "e")
     assert len(celonis.sent) == 4
     assert len(found) == 9
@@ -282,14 +294,22 @@ def test_a_job_with_many_failed_tasks_costs_few_requests_and_few_words() -> None
 
 
 @pytest.mark.parametrize(
-    "step", [Reply(404), Reply(403), Reply(405), Reply(500), HTML, ConnectionError("lost")]
+    "step",
+    [
+        ScriptedResponse(404),
+        ScriptedResponse(403),
+        ScriptedResponse(405),
+        ScriptedResponse(500),
+        HTML,
+        ConnectionError("lost"),
+    ],
 )
-def test_reasons_that_cannot_be_had_are_none(step: Reply | Exception) -> None:
-    assert client_of(FakeCelonis(step)).failed_task_messages("p", "j", "e") == []
+def test_reasons_that_cannot_be_had_are_none(step: ScriptedResponse | Exception) -> None:
+    assert client_of(ScriptedCelonis(step)).failed_task_messages("p", "j", "e") == []
 
 
 def test_reasons_that_were_found_before_a_fault_are_kept() -> None:
-    celonis = FakeCelonis(TASKS, _log(("ERROR", "No table")), Reply(502))
+    celonis = ScriptedCelonis(TASKS, _log(("ERROR", "No table")), ScriptedResponse(502))
     found = client_of(celonis).failed_task_messages("p", "j", "e")
     assert found == [TaskFailure("Extract VBAP", "No table")]
 
@@ -297,17 +317,17 @@ def test_reasons_that_were_found_before_a_fault_are_kept() -> None:
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationFailed), (429, CelonisThrottled)])
 def test_looking_for_reasons_does_not_hide_other_failures(status: int, kind: type[CelonisError]) -> None:
     with pytest.raises(kind):
-        client_of(FakeCelonis(Reply(status))).failed_task_messages("p", "j", "e")
+        client_of(ScriptedCelonis(ScriptedResponse(status))).failed_task_messages("p", "j", "e")
 
 
 def test_looking_for_reasons_ends_with_its_budget() -> None:
-    clock = Clock()
-    celonis = FakeCelonis(TASKS, _log(("ERROR", "No table")), clock=clock, costs=2.0)
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(TASKS, _log(("ERROR", "No table")), clock=clock, costs=2.0)
     found = client_of(celonis, clock=clock).failed_task_messages("p", "j", "e", timeout=4.0)
     assert found == [TaskFailure("Extract VBAP", "No table")]
 
 
-def _codes(*codes: str | None, **parameters: object) -> Reply:
+def _codes(*codes: str | None, **parameters: object) -> ScriptedResponse:
     given = [{"key": key, "value": value} for key, value in parameters.items()]
     lines = [
         {"level": "INFO", "logTranslationCode": code, "logTranslationParameters": given} for code in codes
@@ -327,7 +347,7 @@ CANCELLED = json_reply(
 
 
 def test_the_log_of_the_execution_says_why_it_was_cancelled() -> None:
-    celonis = FakeCelonis(_codes("STARTING_RUNNING_JOB_WITH_NAME", "DATA_CONSUMPTION_LIMIT_EXCEEDED"))
+    celonis = ScriptedCelonis(_codes("STARTING_RUNNING_JOB_WITH_NAME", "DATA_CONSUMPTION_LIMIT_EXCEEDED"))
     assert client_of(celonis).why_ended("p", "j", "e", "CANCEL") == (
         "the data consumption limit of the Celonis team is exceeded"
     )
@@ -338,18 +358,26 @@ def test_the_log_of_the_execution_says_why_it_was_cancelled() -> None:
 
 def test_the_log_of_a_task_says_why_where_that_of_the_execution_does_not() -> None:
     code = "EXECUTION_AUTOMATICALLY_CANCELLED_AFTER_X_MINUTES"
-    celonis = FakeCelonis(_codes(None), CANCELLED, _codes(code, minutes=1440))
+    celonis = ScriptedCelonis(_codes(None), CANCELLED, _codes(code, minutes=1440))
     reason = client_of(celonis).why_ended("p", "j", "e", "CANCEL")
     assert reason == "Celonis cancels it automatically after 1440 minutes"
     assert [dict(sent.query)["id"] for sent in celonis.sent] == ["j", "j", "t3"]
 
 
 @pytest.mark.parametrize(
-    "step", [Reply(404), Reply(403), Reply(405), Reply(500), HTML, ConnectionError("lost")]
+    "step",
+    [
+        ScriptedResponse(404),
+        ScriptedResponse(403),
+        ScriptedResponse(405),
+        ScriptedResponse(500),
+        HTML,
+        ConnectionError("lost"),
+    ],
 )
-def test_a_log_that_is_not_served_gives_no_reason(step: Reply | Exception) -> None:
+def test_a_log_that_is_not_served_gives_no_reason(step: ScriptedResponse | Exception) -> None:
     tasks = json_reply([{"taskId": f"t{n}", "status": "CANCEL"} for n in range(50)])
-    celonis = FakeCelonis(step, tasks, *[step] * 3)
+    celonis = ScriptedCelonis(step, tasks, *[step] * 3)
     assert client_of(celonis).why_ended("p", "j", "e", "CANCEL") == ""
     assert len(celonis.sent) <= 5
 
@@ -358,7 +386,7 @@ def test_a_log_that_is_not_served_gives_no_reason(step: Reply | Exception) -> No
 secrets = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=60).map("~Q7~".__add__)
 
 
-def _echo(status: int, secret: str) -> Reply:
+def _echo(status: int, secret: str) -> ScriptedResponse:
     said = {"title": secret, "detail": f"{'x' * 290}{secret}", "errorCode": secret, "supportId": secret}
     return json_reply(said, status)
 
@@ -378,7 +406,7 @@ def test_no_secret_gets_into_an_error_even_if_celonis_repeats_it(
     is_client = kind in ("basic", "post")
     granted = [token_reply(token)] if is_client else []
     said = _echo(status, both if is_client else secret)
-    celonis = FakeCelonis(*granted, said, *granted, said)
+    celonis = ScriptedCelonis(*granted, said, *granted, said)
     client = client_of(celonis, auths[kind])
     with pytest.raises(CelonisError) as caught:
         client.execute_job("p", "j", "FULL")
@@ -392,14 +420,14 @@ def test_no_secret_gets_into_an_error_even_if_celonis_repeats_it(
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 @given(secret=secrets, status=st.sampled_from([200, 302, 400, 401, 403, 404, 429, 500]))
 def test_no_secret_gets_into_the_error_of_a_token_request(method: Any, secret: str, status: int) -> None:
-    client = client_of(FakeCelonis(_echo(status, secret)), OAuthClient("c", secret, method))
+    client = client_of(ScriptedCelonis(_echo(status, secret)), OAuthClient("c", secret, method))
     with pytest.raises(CelonisError) as caught:
         client.job("p", "j")
     error = caught.value
     assert secret not in f"{error!s} {error!r} {vars(error)}" + "".join(traceback.format_exception(error))
 
 
-class _Shut:
+class _BlockingRateLimiter:
     """A rate limiter that lets nothing pass, and records what it learns."""
 
     def __init__(self) -> None:
@@ -413,8 +441,11 @@ class _Shut:
 
 
 def test_what_is_urgent_passes_the_gate_and_tells_it_what_was_answered() -> None:
-    refused = Reply(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
-    celonis, rate_limiter = FakeCelonis(json_reply({"id": "j", "status": None}), refused), _Shut()
+    refused = ScriptedResponse(429, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4"})
+    celonis, rate_limiter = (
+        ScriptedCelonis(json_reply({"id": "j", "status": None}), refused),
+        _BlockingRateLimiter(),
+    )
     client = CelonisClient(
         Connection("main", BASE, ApiKey(KEY)), session=session_to(celonis), rate_limiter=rate_limiter
     )

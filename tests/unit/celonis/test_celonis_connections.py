@@ -27,7 +27,7 @@ from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport
 from celonis_refresh.http_session import make_session
-from tests.fakes.slowness import hung_up
+from tests.fakes.slow_servers import hung_up
 
 pytestmark = pytest.mark.enable_socket
 
@@ -41,7 +41,7 @@ PATIENT = Timeouts(connect=10.0, read=10.0, whole=20.0)
 Serve = Callable[[socket.socket], None]
 
 
-class Server:
+class ScriptedServer:
     """Answers each request on each connection with the next of ``answers``, in one thread."""
 
     def __init__(self, *answers: Serve, tls: ssl.SSLContext | None = None) -> None:
@@ -84,8 +84,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def _serving(*answers: Serve, timeouts: Timeouts = TIMEOUTS) -> Iterator[tuple[Server, CelonisClient]]:
-    server = Server(*answers)
+def _serving(
+    *answers: Serve, timeouts: Timeouts = TIMEOUTS
+) -> Iterator[tuple[ScriptedServer, CelonisClient]]:
+    server = ScriptedServer(*answers)
     client = _client(server.port, timeouts)
     try:
         yield server, client
@@ -355,10 +357,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def _serving_tls(
     certificate: Path, *answers: Serve, trust: Path | None, timeouts: Timeouts = TIMEOUTS
-) -> Iterator[tuple[Server, CelonisClient]]:
+) -> Iterator[tuple[ScriptedServer, CelonisClient]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = Server(*answers, tls=context)
+    server = ScriptedServer(*answers, tls=context)
     session = make_session(str(trust) if trust else None)
     connection = Connection("main", f"https://127.0.0.1:{server.port}", ApiKey("key"))
     client = CelonisClient(connection, session=session, timeout=timeouts)

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection
 from celonis_refresh.celonis import calls
 from celonis_refresh.celonis.errors import CelonisUnavailable
 from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Answer, Timeouts, Transport
-from tests.unit.celonis.exchange import BASE, Clock, FakeCelonis, Reply, session_to
+from tests.unit.celonis.exchange import BASE, ExchangeClock, ScriptedCelonis, ScriptedResponse, session_to
 
 START = calls.execute_job("pool-1", "job-1", "FULL")
 LOOK = calls.get_job("pool-1", "job-1")
@@ -41,12 +41,12 @@ CONNECT_TIMEOUT = requests.ConnectTimeout(
 )
 
 
-def _transport(celonis: FakeCelonis, clock: Clock | None = None) -> Transport:
-    return Transport(session_to(celonis), Timeouts(), "agent/1", clock or Clock())
+def _transport(celonis: ScriptedCelonis, clock: ExchangeClock | None = None) -> Transport:
+    return Transport(session_to(celonis), Timeouts(), "agent/1", clock or ExchangeClock())
 
 
-def _send(*steps: Reply | Exception, call: calls.Call = START, seconds: float = 30.0) -> Answer:
-    return _transport(FakeCelonis(*steps)).send(BASE, call, {}, seconds)
+def _send(*steps: ScriptedResponse | Exception, call: calls.Call = START, seconds: float = 30.0) -> Answer:
+    return _transport(ScriptedCelonis(*steps)).send(BASE, call, {}, seconds)
 
 
 def _refused(call: calls.Call, error: Exception) -> CelonisUnavailable:
@@ -56,7 +56,7 @@ def _refused(call: calls.Call, error: Exception) -> CelonisUnavailable:
 
 
 def test_a_request_says_who_asks_and_wants_json() -> None:
-    celonis = FakeCelonis(Reply(200, b"{}"))
+    celonis = ScriptedCelonis(ScriptedResponse(200, b"{}"))
     _transport(celonis).send(BASE, LOOK, {"Authorization": "Bearer t"}, 30.0)
     (sent,) = celonis.sent
     assert sent.url == f"{BASE}{LOOK.path}"
@@ -72,14 +72,14 @@ def test_a_request_says_who_asks_and_wants_json() -> None:
 def test_no_time_out_is_longer_than_the_time_that_is_left(
     seconds: float, expected: tuple[float, float]
 ) -> None:
-    celonis = FakeCelonis(Reply())
+    celonis = ScriptedCelonis(ScriptedResponse())
     _transport(celonis).send(BASE, LOOK, {}, seconds)
     assert celonis.sent[0].timeout == expected
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_without_time_left_nothing_is_sent_and_so_nothing_started(seconds: float) -> None:
-    celonis = FakeCelonis()
+    celonis = ScriptedCelonis()
     with pytest.raises(CelonisUnavailable, match="no time left") as caught:
         _transport(celonis).send(BASE, START, {}, seconds)
     assert celonis.sent == []
@@ -87,7 +87,7 @@ def test_without_time_left_nothing_is_sent_and_so_nothing_started(seconds: float
 
 
 def test_an_answer_is_status_body_and_headers_in_lower_case() -> None:
-    answer = _send(Reply(418, b"short", {"X-RateLimit-Limit": "5"}))
+    answer = _send(ScriptedResponse(418, b"short", {"X-RateLimit-Limit": "5"}))
     assert (answer.status, answer.body, answer.is_success) == (418, b"short", False)
     assert answer.headers["x-ratelimit-limit"] == "5"
 
@@ -97,15 +97,15 @@ def test_a_packed_answer_is_unpacked_and_its_length_is_the_unpacked_one(
     encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
     said = {"Content-Encoding": encoding}
-    assert _send(Reply(200, pack(b'{"id": 1}'), said)).body == b'{"id": 1}'
-    assert len(_send(Reply(200, pack(bytes(MAX_BODY)), said)).body) == MAX_BODY
+    assert _send(ScriptedResponse(200, pack(b'{"id": 1}'), said)).body == b'{"id": 1}'
+    assert len(_send(ScriptedResponse(200, pack(bytes(MAX_BODY)), said)).body) == MAX_BODY
     with pytest.raises(CelonisUnavailable, match="longer than"):
-        _send(Reply(200, pack(bytes(MAX_BODY + 1)), said))
+        _send(ScriptedResponse(200, pack(bytes(MAX_BODY + 1)), said))
 
 
 def test_an_answer_that_says_it_is_packed_and_is_not_is_no_answer() -> None:
     with pytest.raises(CelonisUnavailable, match="the connection broke") as caught:
-        _send(Reply(200, b'{"id": 1}', {"Content-Encoding": "gzip"}))
+        _send(ScriptedResponse(200, b'{"id": 1}', {"Content-Encoding": "gzip"}))
     assert caught.value.may_have_started is True
 
 
@@ -116,7 +116,7 @@ def test_a_host_that_cannot_be_resolved_is_named() -> None:
 
 
 def test_what_an_answer_holds_is_not_printed() -> None:
-    answer = _send(Reply(200, b'{"access_token": "hidden"}', {"Set-Cookie": "hidden"}))
+    answer = _send(ScriptedResponse(200, b'{"access_token": "hidden"}', {"Set-Cookie": "hidden"}))
     assert "hidden" not in repr(answer)
 
 
@@ -126,15 +126,15 @@ def test_what_a_request_holds_is_not_printed() -> None:
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
-    celonis = FakeCelonis(Reply(302, b"", {"Location": "https://elsewhere.example/"}))
+    celonis = ScriptedCelonis(ScriptedResponse(302, b"", {"Location": "https://elsewhere.example/"}))
     assert _transport(celonis).send(BASE, START, {}, 30.0).status == 302
     assert len(celonis.sent) == 1
 
 
 def test_a_body_of_the_longest_length_is_read_and_a_longer_one_is_not() -> None:
-    assert len(_send(Reply(200, b"x" * MAX_BODY)).body) == MAX_BODY
+    assert len(_send(ScriptedResponse(200, b"x" * MAX_BODY)).body) == MAX_BODY
     with pytest.raises(CelonisUnavailable, match="longer than") as caught:
-        _send(Reply(200, b"x" * (MAX_BODY + 1)))
+        _send(ScriptedResponse(200, b"x" * (MAX_BODY + 1)))
     assert caught.value.status == 200
     assert caught.value.may_have_started is True
 
@@ -218,8 +218,8 @@ def test_a_fault_of_our_own_is_not_taken_for_one_of_celonis(error: Exception) ->
     ids=["short", "long", "clock set back"],
 )
 def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, closed: int) -> None:
-    clock = Clock()
-    celonis = FakeCelonis(Reply(), Reply())
+    clock = ExchangeClock()
+    celonis = ScriptedCelonis(ScriptedResponse(), ScriptedResponse())
     transport = _transport(celonis, clock)
     transport.send(BASE, LOOK, {}, 30.0)
     clock.now += pause
@@ -313,7 +313,7 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, c
 def test_each_call_goes_out_as_celonis_documents_it(
     build: Callable[[], calls.Call], method: str, path: str, query: list[tuple[str, str]], body: str
 ) -> None:
-    celonis = FakeCelonis(Reply())
+    celonis = ScriptedCelonis(ScriptedResponse())
     call = build()
     _transport(celonis).send(BASE, call, {}, 30.0)
     (sent,) = celonis.sent
@@ -324,7 +324,7 @@ def test_each_call_goes_out_as_celonis_documents_it(
 
 @pytest.mark.parametrize("value", ["key\r\nX-More: 1", "key\n folded", "key\r"])
 def test_a_header_that_would_become_two_is_never_sent(value: str) -> None:
-    celonis = FakeCelonis()
+    celonis = ScriptedCelonis()
     with pytest.raises(ValueError, match="line break") as caught:
         _transport(celonis).send(BASE, START, {"Authorization": value}, 30.0)
     assert celonis.sent == []
@@ -332,7 +332,7 @@ def test_a_header_that_would_become_two_is_never_sent(value: str) -> None:
 
 
 def test_an_id_is_escaped_into_one_segment_of_the_path() -> None:
-    celonis = FakeCelonis(Reply())
+    celonis = ScriptedCelonis(ScriptedResponse())
     _transport(celonis).send(BASE, calls.get_job("a%2Fb;c", "ä:@"), {}, 30.0)
     assert celonis.sent[0].path == "/integration/api/pools/a%252Fb%3Bc/jobs/%C3%A4%3A%40"
 

@@ -13,9 +13,9 @@ from celonis_refresh.celonis.errors import CelonisThrottled
 from celonis_refresh.rate_limits.limiter import CALM_SECONDS, KEPT_SECONDS, SharedRateLimiter
 from celonis_refresh.runs.attributes import from_item
 from local.celonis import setups
-from tests.fakes.clock import START, Clock
-from tests.fakes.crowd import Crowd
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
+from tests.fakes.fleet import Fleet
 
 KEY = "asking#default"
 LOOK, LIST = get_job("pool-1", "job-a"), get_executions("pool-1", "job-a")
@@ -24,11 +24,11 @@ PLENTY = RateLimit(20, 15, 1.0)
 LITTLE = RateLimit(20, 5, 1.0)
 
 
-class Team:
+class LimitedTeam:
     """One table and one clock for any number of processes."""
 
     def __init__(self) -> None:
-        self.clock, self.dynamodb = Clock(), FakeDynamoDB()
+        self.clock, self.dynamodb = FakeClock(), FakeDynamoDB()
         self.table = table_of(self.dynamodb, self.clock)
 
     def process(self) -> SharedRateLimiter:
@@ -41,7 +41,7 @@ class Team:
 
 
 def test_with_enough_left_nothing_is_written_and_the_table_is_read_seldom() -> None:
-    team = Team()
+    team = LimitedTeam()
     rate_limiter = team.process()
     for _ in range(20):
         rate_limiter.enter(LOOK, 12.0)
@@ -52,7 +52,7 @@ def test_with_enough_left_nothing_is_written_and_the_table_is_read_seldom() -> N
 
 
 def test_answers_that_say_nothing_of_a_limit_change_nothing() -> None:
-    team = Team()
+    team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.answered(None, None)
     rate_limiter.answered(RateLimit(None, None, None), None)
@@ -60,7 +60,7 @@ def test_answers_that_say_nothing_of_a_limit_change_nothing() -> None:
 
 
 def test_after_a_429_nobody_asks_before_it_is_allowed() -> None:
-    team = Team()
+    team = LimitedTeam()
     team.process().answered(RateLimit(20, 0, 30.0), 30.0)
     for rate_limiter in (team.process(), team.process()):
         with pytest.raises(CelonisThrottled) as caught:
@@ -71,7 +71,7 @@ def test_after_a_429_nobody_asks_before_it_is_allowed() -> None:
 
 
 def test_those_who_are_sent_away_are_told_different_moments() -> None:
-    team = Team()
+    team = LimitedTeam()
     team.process().answered(RateLimit(20, 0, 30.0), 30.0)
     waits = []
     for _ in range(50):
@@ -85,7 +85,7 @@ def test_those_who_are_sent_away_are_told_different_moments() -> None:
 
 
 def test_turns_stay_below_the_limit() -> None:
-    team = Team()
+    team = LimitedTeam()
     team.process().answered(LITTLE, None)
     gates = [team.process() for _ in range(10)]
     moments = []
@@ -97,7 +97,7 @@ def test_turns_stay_below_the_limit() -> None:
 
 
 def test_what_follows_a_look_belongs_to_its_turn() -> None:
-    team = Team()
+    team = LimitedTeam()
     team.process().answered(LITTLE, None)
     gates = [team.process() for _ in range(10)]
     moments = []
@@ -110,7 +110,7 @@ def test_what_follows_a_look_belongs_to_its_turn() -> None:
 
 
 def test_a_pause_holds_back_what_follows_too_as_long_as_it_may_take() -> None:
-    team = Team()
+    team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.enter(LOOK, 12.0)
     rate_limiter.answered(RateLimit(20, 1, 3.0), None)
@@ -125,7 +125,7 @@ def test_a_pause_holds_back_what_follows_too_as_long_as_it_may_take() -> None:
 
 
 def test_everybody_asks_freely_again_once_it_is_calm() -> None:
-    team = Team()
+    team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.answered(LITTLE, None)
     team.clock.sleep(CALM_SECONDS + 1.0)
@@ -139,7 +139,7 @@ def test_everybody_asks_freely_again_once_it_is_calm() -> None:
 
 
 def test_a_pause_is_only_ever_made_longer() -> None:
-    team = Team()
+    team = LimitedTeam()
     first, second = team.process(), team.process()
     first.answered(None, 60.0)
     second.answered(None, 5.0)
@@ -151,7 +151,7 @@ def test_a_pause_is_only_ever_made_longer() -> None:
 
 
 def test_a_longer_window_than_it_seemed_slows_the_turns_down() -> None:
-    team = Team()
+    team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.answered(RateLimit(100, 9, 1.0), None)
     quick = team.item["step"]
@@ -161,13 +161,13 @@ def test_a_longer_window_than_it_seemed_slows_the_turns_down() -> None:
 
 
 def test_connections_do_not_slow_each_other_down() -> None:
-    team = Team()
+    team = LimitedTeam()
     team.process().answered(None, 60.0)
     SharedRateLimiter(team.table, "other", team.clock, team.clock.sleep).enter(LOOK, 12.0)
 
 
 def test_where_the_table_cannot_be_used_celonis_is_asked() -> None:
-    team = Team()
+    team = LimitedTeam()
 
     def fail(operation: str, request: dict[str, Any]) -> None:
         raise client_error("ThrottlingException", operation)
@@ -181,7 +181,7 @@ def test_where_the_table_cannot_be_used_celonis_is_asked() -> None:
 
 @pytest.mark.parametrize(("processes", "within"), [(10, 2.0), (60, 2.0), (30, 10.0)])
 def test_two_hundred_runs_share_twenty_requests_a_second(processes: int, within: float) -> None:
-    crowd = Crowd(setups.RateLimit(20, 1), processes)
+    crowd = Fleet(setups.RateLimitSetup(20, 1), processes)
     seconds = crowd.run(200, within)
     needed = 200 * (3 + 4 * 2)
     assert crowd.share_of_429 < 0.01
@@ -190,7 +190,7 @@ def test_two_hundred_runs_share_twenty_requests_a_second(processes: int, within:
 
 
 def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
-    crowd = Crowd(setups.RateLimit(100, 60), 10)
+    crowd = Fleet(setups.RateLimitSetup(100, 60), 10)
     crowd.run(50, 5.0, polls=2)
     assert crowd.share_of_429 < 0.01
 
@@ -198,7 +198,7 @@ def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
 @pytest.mark.parametrize("left", [600, 60])
 def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: int) -> None:
     """Twenty tasks look, in processes of their own, and come again when they are told to."""
-    team = Team()
+    team = LimitedTeam()
     ends, asked = START + 36_000.0, list[float]()
     due = [(START + number, number, team.process()) for number in range(20)]
     while due and due[0][0] < ends:
@@ -220,7 +220,7 @@ def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: i
 
 
 def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
-    team = Team()
+    team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.answered(RateLimit(6000, 10, 400.0), None)
     team.clock.sleep(401.0)
@@ -229,3 +229,21 @@ def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
             one.enter(LOOK, 12.0)
             one.answered(RateLimit(6000, 5999, 86_000.0), None)
     assert team.clock.now == START + 401.0
+
+
+def test_no_process_asks_celonis_before_a_moment_that_is_hours_away() -> None:
+    """A task comes back in between, and sees in the table that it is too early."""
+    team = LimitedTeam()
+    refused, other = team.process(), team.process()
+    refused.enter(LOOK, 12.0)
+    refused.answered(None, 3 * 3600.0)
+    rounds = 0
+    while True:
+        rounds += 1
+        try:
+            other.enter(LOOK, 12.0)
+            break
+        except CelonisThrottled as early:
+            team.clock.sleep(early.retry_after)
+    assert team.clock.now >= START + 3 * 3600.0
+    assert rounds <= 15

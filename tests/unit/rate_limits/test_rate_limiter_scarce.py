@@ -16,14 +16,14 @@ from celonis_refresh.runs.records import RunStatus
 from tests.fakes.celonis import throttled
 from tests.fakes.service import JOB, MODEL, RUN, ServiceHarness, job_definition, load_definition
 from tests.unit.steps.outgoing import cancels, holder
-from tests.unit.workflow.close_harness import CLOSE_SECONDS, Exit
+from tests.unit.workflow.close_harness import CLOSE_SECONDS, CloseHarness
 
 FOREVER = 1e9
 HOUR = {"job": JOB, "timeout": 3600}
 
 
 @dataclass
-class Day:
+class DailyLimit:
     """A limit of 6000 requests a day, of which ``left`` are left for ten hours more."""
 
     bench: ServiceHarness
@@ -52,8 +52,8 @@ class Day:
         return False
 
 
-def under_way(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> Exit:
-    leave = Exit(definition)
+def under_way(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
+    leave = CloseHarness(definition)
     for lane in (leave.bench.celonis.jobs[JOB], leave.bench.celonis.models[MODEL]):
         lane.seconds = seconds
     leave.bench.start(step)
@@ -65,7 +65,7 @@ def under_way(definition: Definition, step: str = "job-0", seconds: float = FORE
 @pytest.mark.parametrize("pause", [700.0, 36_000.0])
 def test_a_stop_stops_at_once_while_everybody_else_waits(pause: float) -> None:
     leave = under_way(job_definition())
-    day = Day(leave.bench)
+    day = DailyLimit(leave.bench)
     day.pause(pause)
     began = leave.bench.clock.now
     assert leave.end("ABORTED").status is RunStatus.ABORTED
@@ -77,7 +77,7 @@ def test_a_stop_stops_at_once_while_everybody_else_waits(pause: float) -> None:
 
 def test_a_stop_that_celonis_itself_refuses_goes_on_asking_and_tells_everybody() -> None:
     leave = under_way(job_definition())
-    day = Day(leave.bench)
+    day = DailyLimit(leave.bench)
     leave.bench.celonis.faults["job"] = [throttled(2.0)]
     leave.end("ABORTED")
     assert cancels(leave.bench) == [JOB]
@@ -86,7 +86,7 @@ def test_a_stop_that_celonis_itself_refuses_goes_on_asking_and_tells_everybody()
 
 def test_the_look_at_the_time_out_finds_a_job_that_ended_in_the_pause() -> None:
     leave = under_way(job_definition(jobs=[HOUR]), seconds=3000.0)
-    bench, day = leave.bench, Day(leave.bench)
+    bench, day = leave.bench, DailyLimit(leave.bench)
     bench.clock.sleep(2900.0)
     day.pause(1500.0)
     progress = bench.check("job-0")
@@ -101,7 +101,7 @@ def test_a_job_past_its_time_out_is_cancelled_in_a_pause(left: int) -> None:
     leave = under_way(job_definition(jobs=[HOUR]))
     bench = leave.bench
     began = float(str(bench.state("job-0")["began"]))
-    Day(bench, left).pause(10_000.0)
+    DailyLimit(bench, left).pause(10_000.0)
     assert go_on(bench) == "JobTimedOut"
     assert "It was cancelled (CANCEL)." in str(bench.state("job-0")["message"])
     assert bench.clock.now <= began + 3600.0 + 30.0
@@ -112,7 +112,7 @@ def test_a_load_past_its_time_out_is_looked_at_in_a_pause() -> None:
     timed = load_definition(loads=[{"data_model": MODEL, "timeout": 3600}])
     leave = under_way(timed, "load-0", seconds=3590.0)
     leave.bench.clock.sleep(3500.0)
-    Day(leave.bench).pause(2000.0)
+    DailyLimit(leave.bench).pause(2000.0)
     assert go_on(leave.bench, "load-0") == "SUCCEEDED"
 
 
@@ -131,7 +131,7 @@ def go_on(bench: ServiceHarness, step: str = "job-0") -> str:
 
 def test_a_stop_of_a_load_says_that_it_runs_on_without_a_turn() -> None:
     leave = under_way(load_definition(), "load-0")
-    Day(leave.bench).pause(700.0)
+    DailyLimit(leave.bench).pause(700.0)
     began = leave.bench.clock.now
     leave.end("ABORTED")
     assert "runs on: no call is known that cancels a load." in leave.outcome()

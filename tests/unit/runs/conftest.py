@@ -14,8 +14,8 @@ from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
 from celonis_refresh.runs.table import MAX_ACTIONS, Table
 from celonis_refresh.timing import Deadline
-from tests.fakes.clock import Clock
-from tests.unit.runs.both import Both, create_table, moto_client, table_of
+from tests.fakes.clock import FakeClock
+from tests.unit.runs.compared_clients import ComparedClients, create_table, moto_client, table_of
 
 
 @pytest.fixture(scope="package")
@@ -27,35 +27,35 @@ def moto() -> Iterator[Any]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def deadline(clock: Clock) -> Deadline:
+def deadline(clock: FakeClock) -> Deadline:
     return Deadline.after(5.0, clock)
 
 
 @pytest.fixture
-def client(moto: Any) -> Both:
-    return Both(moto)
+def client(moto: Any) -> ComparedClients:
+    return ComparedClients(moto)
 
 
 @pytest.fixture
-def table(client: Both, clock: Clock) -> Table:
+def table(client: ComparedClients, clock: FakeClock) -> Table:
     return table_of(client, create_table(client.moto), clock)
 
 
 @pytest.fixture
-def claims(table: Table, clock: Clock) -> Claims:
+def claims(table: Table, clock: FakeClock) -> Claims:
     return Claims(table, clock)
 
 
 @pytest.fixture
-def records(table: Table, clock: Clock) -> Records:
+def records(table: Table, clock: FakeClock) -> Records:
     return Records(table, clock)
 
 
 @pytest.fixture
-def leases(table: Table, clock: Clock) -> Leases:
+def leases(table: Table, clock: FakeClock) -> Leases:
     return Leases(table, clock)

@@ -13,8 +13,8 @@ from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, RunStatus, new_record
 from celonis_refresh.runs.table import Action, ConditionFailed, Table
 from celonis_refresh.timing import Deadline
-from tests.fakes.clock import Clock
-from tests.unit.runs.both import Both, create_table, outcome, table_of
+from tests.fakes.clock import FakeClock
+from tests.unit.runs.compared_clients import ComparedClients, create_table, outcome, table_of
 
 KEYS = ("run#a", "run#b")
 Make = Callable[[Table, str], Action]
@@ -75,7 +75,7 @@ transactions = st.lists(makes, min_size=1, max_size=len(KEYS))
 )
 @given(st.lists(transactions, min_size=1, max_size=5), st.booleans())
 def test_it_does_as_moto_does(moto: Any, steps: list[list[Make]], filled: bool) -> None:
-    clock, client = Clock(), Both(moto)
+    clock, client = FakeClock(), ComparedClients(moto)
     table = table_of(client, create_table(moto), clock)
     if filled:
         _write(table, [table.put({**ITEM, "pk": key}) for key in KEYS])
@@ -87,7 +87,7 @@ def test_it_does_as_moto_does(moto: Any, steps: list[list[Make]], filled: bool) 
 
 def _write(table: Table, actions: list[Action]) -> None:
     """By the single request where there is one, and otherwise as a transaction."""
-    deadline = Deadline.after(1, Clock())
+    deadline = Deadline.after(1, FakeClock())
     (kind, *_) = actions[0]
     try:
         if len(actions) == 1 and kind == "Update":
@@ -101,13 +101,13 @@ def _write(table: Table, actions: list[Action]) -> None:
 
 
 def test_both_read_the_items_that_there_are(table: Table) -> None:
-    deadline = Deadline.after(1, Clock())
+    deadline = Deadline.after(1, FakeClock())
     table.transact([table.put({**ITEM, "pk": key}) for key in KEYS], deadline)
     found = table.get_all(["none", *KEYS, "other"], deadline)
     assert found == {key: {**ITEM, "pk": key} for key in KEYS}
 
 
-def test_both_refuse_a_transaction_that_touches_an_item_twice(client: Both, table: Table) -> None:
+def test_both_refuse_a_transaction_that_touches_an_item_twice(client: ComparedClients, table: Table) -> None:
     actions = [table.put({"pk": "a"}), table.check("a", "attribute_exists(pk)")]
     code, _ = outcome(client.transact_write_items, {"TransactItems": actions})
     assert code == "ValidationException"

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from celonis_refresh.runs.attributes import to_item
 from tests.fakes.dynamodb import FakeDynamoDB
 from tests.fakes.limits import MAX_ITEM, item_size
-from tests.unit.runs.both import Both, create_table, outcome
+from tests.unit.runs.compared_clients import ComparedClients, create_table, outcome
 
 Request = dict[str, Any]
 Ask = Callable[[Any, str], dict[str, Any]]
@@ -52,42 +52,42 @@ def puts(number: int, size: int = 1) -> Ask:
 
 
 @dataclass(frozen=True)
-class Limit:
+class LimitCase:
     """A request within a limit, and one past it."""
 
     within: Ask
     past: Ask
 
 
-BOTH: dict[str, Limit] = {
-    "size of an item that is put": Limit(transact(put(a=text(404_000))), transact(put(a=text(410_000)))),
-    "size of an item that is updated": Limit(alone(update(text(404_000))), alone(update(text(410_000)))),
-    "size of an item that is updated in a transaction": Limit(
+BOTH: dict[str, LimitCase] = {
+    "size of an item that is put": LimitCase(transact(put(a=text(404_000))), transact(put(a=text(410_000)))),
+    "size of an item that is updated": LimitCase(alone(update(text(404_000))), alone(update(text(410_000)))),
+    "size of an item that is updated in a transaction": LimitCase(
         transact(update(text(404_000))), transact(update(text(410_000)))
     ),
-    "actions of a transaction": Limit(puts(100), puts(101)),
-    "bytes of the key": Limit(transact(put(pk=text(2048))), transact(put(pk=text(2049)))),
-    "bytes of the key of an update": Limit(
+    "actions of a transaction": LimitCase(puts(100), puts(101)),
+    "bytes of the key": LimitCase(transact(put(pk=text(2048))), transact(put(pk=text(2049)))),
+    "bytes of the key of an update": LimitCase(
         alone(update(Key={"pk": text(2048)})), alone(update(Key={"pk": text(2049)}))
     ),
-    "a key that is not empty": Limit(transact(put(pk=text(1))), transact(put(pk=text(0)))),
-    "bytes of the partition key of an index": Limit(
+    "a key that is not empty": LimitCase(transact(put(pk=text(1))), transact(put(pk=text(0)))),
+    "bytes of the partition key of an index": LimitCase(
         transact(put(status=text(2048), position=text(1))), transact(put(status=text(2049), position=text(1)))
     ),
-    "bytes of the sort key of an index": Limit(
+    "bytes of the sort key of an index": LimitCase(
         transact(put(status=text(1), position=text(1024))), transact(put(status=text(1), position=text(1025)))
     ),
-    "a sort key of an index that is not empty": Limit(
+    "a sort key of an index that is not empty": LimitCase(
         transact(put(status=text(1), position=text(1))), transact(put(status=text(1), position=text(0)))
     ),
-    "names that an expression uses": Limit(
+    "names that an expression uses": LimitCase(
         alone(update()), alone(update(ExpressionAttributeNames={"#a": "a", "#b": "b"}))
     ),
-    "names that are defined": Limit(alone(update()), alone(update(ExpressionAttributeNames={"#b": "b"}))),
-    "values that an expression uses": Limit(
+    "names that are defined": LimitCase(alone(update()), alone(update(ExpressionAttributeNames={"#b": "b"}))),
+    "values that an expression uses": LimitCase(
         alone(update()), alone(update(ExpressionAttributeValues={":a": text(1), ":b": text(1)}))
     ),
-    "values that are defined": Limit(
+    "values that are defined": LimitCase(
         alone(update()), alone(update(ExpressionAttributeValues={":b": text(1)}))
     ),
 }
@@ -121,17 +121,17 @@ def _nested(depth: int) -> dict[str, Any]:
     return {"M": {"a": _nested(depth - 1)}} if depth > 1 else text(1)
 
 
-ALONE: dict[str, Limit] = {
-    "bytes of all items of a transaction": Limit(puts(10, 400_000), puts(11, 400_000)),
-    "bytes of an expression": Limit(alone(_spaces(4086)), alone(_spaces(4087))),
-    "operators of an expression": Limit(alone(_compared(149)), alone(_compared(150))),
-    "operands of an IN": Limit(alone(_is_one_of(100)), alone(_is_one_of(101))),
-    "bytes of a placeholder": Limit(alone(_named(255)), alone(_named(256))),
-    "bytes of a name": Limit(
+ALONE: dict[str, LimitCase] = {
+    "bytes of all items of a transaction": LimitCase(puts(10, 400_000), puts(11, 400_000)),
+    "bytes of an expression": LimitCase(alone(_spaces(4086)), alone(_spaces(4087))),
+    "operators of an expression": LimitCase(alone(_compared(149)), alone(_compared(150))),
+    "operands of an IN": LimitCase(alone(_is_one_of(100)), alone(_is_one_of(101))),
+    "bytes of a placeholder": LimitCase(alone(_named(255)), alone(_named(256))),
+    "bytes of a name": LimitCase(
         alone(update(ExpressionAttributeNames={"#a": "a" * 255})),
         alone(update(ExpressionAttributeNames={"#a": "a" * 256})),
     ),
-    "depth of an item": Limit(transact(put(a=_nested(32))), transact(put(a=_nested(33)))),
+    "depth of an item": LimitCase(transact(put(a=_nested(32))), transact(put(a=_nested(33)))),
 }
 """What moto does not refuse: the fake follows the documentation."""
 
@@ -142,7 +142,7 @@ def _asked(ask: Ask, client: Any, table: str) -> str:
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_a_limit_that_moto_has_is_the_same(client: Both, name: str) -> None:
+def test_a_limit_that_moto_has_is_the_same(client: ComparedClients, name: str) -> None:
     assert _asked(BOTH[name].within, client, create_table(client.moto)) == ""
     assert _asked(BOTH[name].past, client, create_table(client.moto)) == "ValidationException"
 

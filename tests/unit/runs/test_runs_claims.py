@@ -16,9 +16,9 @@ from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso
-from tests.fakes.clock import START, Clock
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import ComparedClients, claim, definition
 
 AT = "2026-01-01T00:00:00.000Z"
 
@@ -39,7 +39,7 @@ def leave(table: Table, run_id: str, deadline: Deadline, *, paused: bool = False
 
 
 def test_a_free_pipeline_starts_with_slot_record_and_lease_written_at_once(
-    claims: Claims, table: Table, client: Both, deadline: Deadline
+    claims: Claims, table: Table, client: ComparedClients, deadline: Deadline
 ) -> None:
     wanted = claim(options=make_options("DELTA", ["VBAK"], []), skip=("model-z",))
     acceptance = claims.accept([wanted], ["delivery#erp#1"], deadline)
@@ -104,7 +104,7 @@ def test_two_spellings_of_one_job_have_one_lease(claims: Claims, table: Table, d
 
 
 def test_triggers_of_a_busy_pipeline_join_into_one_follow_up(
-    claims: Claims, table: Table, client: Both, deadline: Deadline
+    claims: Claims, table: Table, client: ComparedClients, deadline: Deadline
 ) -> None:
     claims.accept([claim()], [], deadline)
     client.calls.clear()
@@ -151,7 +151,7 @@ def test_what_joins_goes_all_or_nothing_with_what_starts(
 
 
 def test_a_delivery_sent_again_gets_the_runs_it_led_to(
-    claims: Claims, clock: Clock, client: Both, deadline: Deadline
+    claims: Claims, clock: FakeClock, client: ComparedClients, deadline: Deadline
 ) -> None:
     first = claims.accept([claim("one"), claim("two")], ["delivery#erp#1"], deadline)
     clock.now += 100
@@ -171,7 +171,7 @@ def test_a_delivery_is_known_by_any_of_its_keys(claims: Claims, deadline: Deadli
 
 @pytest.mark.parametrize(("late", "duplicate"), [(-1, True), (1, False)])
 def test_a_delivery_is_known_for_its_days_and_no_longer_even_if_the_item_still_stands(
-    late: int, duplicate: bool, claims: Claims, clock: Clock, table: Table, deadline: Deadline
+    late: int, duplicate: bool, claims: Claims, clock: FakeClock, table: Table, deadline: Deadline
 ) -> None:
     claims.accept([claim()], ["delivery#erp#1"], deadline)
     clock.now += DELIVERY_DAYS * DAY + late
@@ -183,7 +183,7 @@ def test_a_delivery_is_known_for_its_days_and_no_longer_even_if_the_item_still_s
 
 
 def test_the_id_of_a_run_that_has_expired_is_free_even_if_the_record_still_stands(
-    claims: Claims, clock: Clock, table: Table, deadline: Deadline
+    claims: Claims, clock: FakeClock, table: Table, deadline: Deadline
 ) -> None:
     """Step Functions takes the name of an execution again after 90 days."""
     old = {**new_record("otc-1", "otc", RunOptions(), "2025-01-01T00:00:00.000Z"), "status": RunStatus.FAILED}
@@ -238,7 +238,7 @@ PAUSED = definition("job-a", paused=True)
 
 
 def test_what_comes_during_a_pause_waits_where_it_can_be_listed(
-    claims: Claims, table: Table, clock: Clock, deadline: Deadline
+    claims: Claims, table: Table, clock: FakeClock, deadline: Deadline
 ) -> None:
     first = one(claims.accept([claim(definition=PAUSED, options=tables("a"))], [], deadline))
     clock.now += 1
@@ -315,7 +315,7 @@ def test_a_run_id_that_is_taken_is_told(claims: Claims, deadline: Deadline) -> N
         claims.accept([claim("second", run_id="first-1")], [], deadline)
 
 
-def test_a_slot_that_never_stands_still_is_told_as_busy(clock: Clock, deadline: Deadline) -> None:
+def test_a_slot_that_never_stands_still_is_told_as_busy(clock: FakeClock, deadline: Deadline) -> None:
     fake = FakeDynamoDB()
     claims = Claims(table_of(fake, clock), clock)
     claims.accept([claim()], [], deadline)

@@ -13,10 +13,10 @@ from celonis_refresh.runs.errors import PipelinePaused, TableBusy
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import MAX_ACTIONS, Table
 from celonis_refresh.timing import Deadline, iso
-from tests.fakes.clock import START, Clock
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
 from tests.fakes.service import Crashed
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import ComparedClients, claim, definition
 
 KEY = "delivery#erp#1"
 OTHER: dict[str, Any] = {"job": "job-b", "definition": definition("job-b")}
@@ -29,7 +29,7 @@ def runs_of(acceptance: Acceptance) -> list[tuple[str, bool]]:
 
 
 def test_a_delivery_sent_again_starts_the_pipelines_that_it_has_not_started(
-    claims: Claims, client: Both, clock: Clock, deadline: Deadline
+    claims: Claims, client: ComparedClients, clock: FakeClock, deadline: Deadline
 ) -> None:
     claims.accept([claim("one")], [KEY], deadline)
     clock.now += 3600
@@ -67,7 +67,7 @@ def test_a_pipeline_that_was_skipped_is_tried_again_beside_one_that_started(
     assert runs_of(claims.accept(both, [KEY], deadline)) == [("otc-2", False), ("other-1", True)]
 
 
-def test_each_pipeline_of_a_delivery_is_known_for_its_own_days(claims: Claims, clock: Clock) -> None:
+def test_each_pipeline_of_a_delivery_is_known_for_its_own_days(claims: Claims, clock: FakeClock) -> None:
     claims.accept([claim("one")], [KEY], Deadline.after(5, clock))
     clock.now += 10 * DAY
     claims.accept([claim("two", **OTHER)], [KEY], Deadline.after(5, clock))
@@ -85,7 +85,7 @@ def test_a_delivery_under_two_keys_is_recorded_under_both(claims: Claims, deadli
 
 
 def test_a_delivery_that_another_request_accepts_meanwhile_is_claimed_once(
-    clock: Clock, deadline: Deadline
+    clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = FakeDynamoDB()
     claims = Claims(table_of(fake, clock), clock)
@@ -137,7 +137,7 @@ def test_each_delivery_of_a_batch_records_its_own_pipelines(claims: Claims, dead
     ],
 )
 def test_what_is_known_of_a_batch_is_read_a_hundred_at_a_time(
-    count: int, calls: list[str], claims: Claims, client: Both, deadline: Deadline
+    count: int, calls: list[str], claims: Claims, client: ComparedClients, deadline: Deadline
 ) -> None:
     accept(claims, batch(count, "otc"), deadline)
     client.calls.clear()
@@ -147,7 +147,7 @@ def test_what_is_known_of_a_batch_is_read_a_hundred_at_a_time(
 
 
 def test_a_batch_with_more_keys_than_a_transaction_takes_is_recorded_key_by_key(
-    claims: Claims, table: Table, client: Both, deadline: Deadline
+    claims: Claims, table: Table, client: ComparedClients, deadline: Deadline
 ) -> None:
     accepted = accept(claims, batch(2 * MAX_ACTIONS, "one", "two"), deadline)
     assert {tuple(runs_of(each)) for each in accepted} == {(("one-1", False), ("two-1", False))}
@@ -180,7 +180,7 @@ def fake() -> FakeDynamoDB:
 
 
 @pytest.fixture
-def alone(fake: FakeDynamoDB, clock: Clock) -> Claims:
+def alone(fake: FakeDynamoDB, clock: FakeClock) -> Claims:
     """Claims over the fake alone."""
     return Claims(table_of(fake, clock), clock)
 
@@ -323,7 +323,7 @@ def test_two_requests_with_the_same_batch_start_one_run(
 
 
 def test_a_batch_that_expired_unfinished_holds_up_nothing(
-    fake: FakeDynamoDB, alone: Claims, clock: Clock, deadline: Deadline
+    fake: FakeDynamoDB, alone: Claims, clock: FakeClock, deadline: Deadline
 ) -> None:
     alone.accept_batch(large(), deadline)
     clock.now += (DELIVERY_DAYS + 1) * DAY

@@ -14,7 +14,7 @@ from celonis_refresh.runs.records import Records
 from celonis_refresh.runs.table import ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START
-from tests.unit.runs.both import claim, definition
+from tests.unit.runs.compared_clients import claim, definition
 
 LEASE = keys.job_lease("job-a")
 STARTED = 1_767_225_500_000

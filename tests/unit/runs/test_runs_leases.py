@@ -16,9 +16,9 @@ from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, RunStatus, StepWrite
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso
-from tests.fakes.clock import START, Clock
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.leases import take
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import ComparedClients, claim, definition
 
 LEASE = keys.model_lease("model-a")
 
@@ -39,7 +39,7 @@ def holder(table: Table, lease: str = LEASE) -> str | None:
     return item.get("run_id")
 
 
-def test_a_free_lease_is_taken(leases: Leases, table: Table, clock: Clock, deadline: Deadline) -> None:
+def test_a_free_lease_is_taken(leases: Leases, table: Table, clock: FakeClock, deadline: Deadline) -> None:
     assert take(leases, "one-1", LEASE, deadline)
     at = iso(START)
     assert table.get(LEASE) == {
@@ -127,7 +127,7 @@ def test_freeing_twice_is_harmless(leases: Leases, deadline: Deadline) -> None:
 
 
 def test_a_lease_that_is_held_is_taken_over_only_from_that_moment_on(
-    leases: Leases, records: Records, table: Table, clock: Clock, deadline: Deadline
+    leases: Leases, records: Records, table: Table, clock: FakeClock, deadline: Deadline
 ) -> None:
     take(leases, "one-1", LEASE, deadline)
     leases.hold("one-1", LEASE, START + 60.0, deadline)
@@ -167,14 +167,14 @@ LATER = START + 3600.0
 
 
 @pytest.fixture
-def desk(leases: Leases, records: Records, clock: Clock, deadline: Deadline) -> Desk:
-    return Desk(leases, records, clock, deadline)
+def desk(leases: Leases, records: Records, clock: FakeClock, deadline: Deadline) -> LeaseRequests:
+    return LeaseRequests(leases, records, clock, deadline)
 
 
-class Desk:
+class LeaseRequests:
     """What steps of the runs one-1 and two-1 ask for."""
 
-    def __init__(self, leases: Leases, records: Records, clock: Clock, deadline: Deadline) -> None:
+    def __init__(self, leases: Leases, records: Records, clock: FakeClock, deadline: Deadline) -> None:
         self.leases, self.records, self.clock, self.deadline = leases, records, clock, deadline
 
     def request(
@@ -210,7 +210,9 @@ class Desk:
         return dict((self.leases.table.get(lease) or {}).get("queue", {}))
 
 
-def test_several_leases_are_acquired_in_one_transaction(desk: Desk, client: Both, table: Table) -> None:
+def test_several_leases_are_acquired_in_one_transaction(
+    desk: LeaseRequests, client: ComparedClients, table: Table
+) -> None:
     client.calls.clear()
     assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
     assert client.calls == ["get_item", "transact_write_items"]  # the first is of this test
@@ -218,14 +220,14 @@ def test_several_leases_are_acquired_in_one_transaction(desk: Desk, client: Both
 
 
 @pytest.mark.parametrize("taken", [JOB, LEASE])
-def test_where_one_of_several_is_held_none_is_acquired(desk: Desk, table: Table, taken: str) -> None:
+def test_where_one_of_several_is_held_none_is_acquired(desk: LeaseRequests, table: Table, taken: str) -> None:
     assert desk.acquire(desk.request("two-1", taken)) is None
     blocked = desk.acquire(desk.request("one-1", JOB, LEASE))
     assert blocked is not None
     assert {JOB, LEASE} - {taken} == {lease for lease in (JOB, LEASE) if holder(table, lease) is None}
 
 
-def test_the_leases_of_a_step_that_moved_are_not_acquired(desk: Desk, table: Table) -> None:
+def test_the_leases_of_a_step_that_moved_are_not_acquired(desk: LeaseRequests, table: Table) -> None:
     """A task that was overtaken by its retry must not hold anything again."""
     check = desk.check("one-1")
     desk.records.save_step(desk.records.get("one-1"), "job-0", {}, desk.deadline)
@@ -234,14 +236,14 @@ def test_the_leases_of_a_step_that_moved_are_not_acquired(desk: Desk, table: Tab
     assert holder(table, JOB) is None
 
 
-def test_what_the_run_holds_already_is_no_obstacle(desk: Desk, table: Table) -> None:
+def test_what_the_run_holds_already_is_no_obstacle(desk: LeaseRequests, table: Table) -> None:
     desk.acquire(desk.request("one-1", JOB))
     assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
     assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
     assert (holder(table, JOB), holder(table)) == ("one-1", "one-1")
 
 
-def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(desk: Desk) -> None:
+def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(desk: LeaseRequests) -> None:
     """It waits for the job: that is no reason to keep another run from the model."""
     desk.acquire(desk.request("two-1", JOB))
     desk.enqueue(desk.request("one-1", JOB, LEASE))
@@ -253,7 +255,7 @@ def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(desk: Desk) -
     assert (set(desk.queue(JOB)), set(desk.queue(LEASE))) == ({"one-1"}, {"one-1"})
 
 
-def queued_first(desk: Desk, table: Table, deadline: Deadline, **fields: Any) -> LeaseRequest:
+def queued_first(desk: LeaseRequests, table: Table, deadline: Deadline, **fields: Any) -> LeaseRequest:
     """One-1 waits for the job that two-1 held and has freed."""
     request = desk.request("one-1", JOB, **fields)
     desk.acquire(desk.request("two-1", JOB))
@@ -264,7 +266,7 @@ def queued_first(desk: Desk, table: Table, deadline: Deadline, **fields: Any) ->
 
 
 def test_a_run_that_comes_later_yields_to_one_that_is_queued(
-    desk: Desk, table: Table, deadline: Deadline
+    desk: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
     request = queued_first(desk, table, deadline)
     assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0)) is not None
@@ -272,21 +274,23 @@ def test_a_run_that_comes_later_yields_to_one_that_is_queued(
     assert (holder(table, JOB), desk.queue(JOB)) == ("one-1", {})
 
 
-def test_a_run_that_waits_for_longer_goes_first(desk: Desk, table: Table, deadline: Deadline) -> None:
+def test_a_run_that_waits_for_longer_goes_first(
+    desk: LeaseRequests, table: Table, deadline: Deadline
+) -> None:
     queued_first(desk, table, deadline)
     assert desk.acquire(desk.request("two-1", JOB, since=START - 1.0)) is None
     assert (holder(table, JOB), set(desk.queue(JOB))) == ("two-1", {"one-1"})
 
 
 def test_a_run_that_keeps_what_others_wait_for_goes_first(
-    desk: Desk, table: Table, deadline: Deadline
+    desk: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
     queued_first(desk, table, deadline)
     assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0, keeps=True)) is None
 
 
 def test_a_run_that_will_keep_leases_does_not_begin_while_another_is_queued_for_what_it_needs_later(
-    desk: Desk, table: Table, deadline: Deadline
+    desk: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
     queued_first(desk, table, deadline)
     request = desk.request("two-1", OTHER, LEASE, since=START + 1.0, later=(JOB,))
@@ -299,7 +303,7 @@ def test_a_run_that_will_keep_leases_does_not_begin_while_another_is_queued_for_
 
 
 def test_a_place_that_was_not_renewed_blocks_nobody(
-    desk: Desk, table: Table, clock: Clock, deadline: Deadline
+    desk: LeaseRequests, table: Table, clock: FakeClock, deadline: Deadline
 ) -> None:
     queued_first(desk, table, deadline)
     clock.now = LATER
@@ -311,7 +315,7 @@ def test_a_place_that_was_not_renewed_blocks_nobody(
 
 @pytest.mark.parametrize("closing", [True, False])
 def test_the_place_of_a_run_that_ends_blocks_nobody(
-    desk: Desk, records: Records, table: Table, deadline: Deadline, *, closing: bool
+    desk: LeaseRequests, records: Records, table: Table, deadline: Deadline, *, closing: bool
 ) -> None:
     queued_first(desk, table, deadline)
     if closing:
@@ -322,7 +326,9 @@ def test_the_place_of_a_run_that_ends_blocks_nobody(
     assert desk.queue(JOB) == {}
 
 
-def test_a_place_is_renewed_with_the_lease_as_it_is(desk: Desk, table: Table, deadline: Deadline) -> None:
+def test_a_place_is_renewed_with_the_lease_as_it_is(
+    desk: LeaseRequests, table: Table, deadline: Deadline
+) -> None:
     desk.acquire(desk.request("two-1", JOB))
     request = desk.request("one-1", JOB)
     assert not desk.enqueue(request).is_queued(START)
@@ -337,7 +343,7 @@ def test_a_place_is_renewed_with_the_lease_as_it_is(desk: Desk, table: Table, de
 
 
 def test_a_run_that_holds_its_own_lease_and_cannot_have_another_gives_it_back(
-    desk: Desk, table: Table
+    desk: LeaseRequests, table: Table
 ) -> None:
     """An attempt before, which died, had both."""
     request = desk.request("one-1", JOB, LEASE)
@@ -350,7 +356,7 @@ def test_a_run_that_holds_its_own_lease_and_cannot_have_another_gives_it_back(
 
 
 def test_a_claim_takes_no_lease_for_which_a_run_is_queued(
-    desk: Desk, claims: Claims, table: Table, deadline: Deadline
+    desk: LeaseRequests, claims: Claims, table: Table, deadline: Deadline
 ) -> None:
     request = queued_first(desk, table, deadline)
     accepted = claims.accept([claim("three")], [], deadline).results[0]
@@ -359,7 +365,7 @@ def test_a_claim_takes_no_lease_for_which_a_run_is_queued(
 
 
 def test_leases_are_given_back_with_what_is_noted_of_the_step(
-    desk: Desk, client: Both, table: Table, records: Records
+    desk: LeaseRequests, client: ComparedClients, table: Table, records: Records
 ) -> None:
     request = desk.request("one-1", JOB, LEASE)
     desk.acquire(request)
@@ -370,7 +376,7 @@ def test_leases_are_given_back_with_what_is_noted_of_the_step(
     assert records.get("one-1").steps["job-0"] == {"waiting_for": "Celonis", "rev": 1}
 
 
-def test_a_lease_that_is_given_back_keeps_the_places_of_others(desk: Desk, table: Table) -> None:
+def test_a_lease_that_is_given_back_keeps_the_places_of_others(desk: LeaseRequests, table: Table) -> None:
     request = desk.request("one-1", JOB)
     desk.acquire(request)
     desk.enqueue(desk.request("two-1", JOB))
@@ -378,7 +384,7 @@ def test_a_lease_that_is_given_back_keeps_the_places_of_others(desk: Desk, table
     assert (holder(table, JOB), set(desk.queue(JOB))) == (None, {"two-1"})
 
 
-def test_a_run_that_gives_back_may_stay_queued(desk: Desk, table: Table) -> None:
+def test_a_run_that_gives_back_may_stay_queued(desk: LeaseRequests, table: Table) -> None:
     request = desk.request("one-1", JOB, LEASE)
     desk.acquire(request)
     desk.give_back(request, Place(keeps=False, since=START, until=LATER))
@@ -389,7 +395,7 @@ def test_a_run_that_gives_back_may_stay_queued(desk: Desk, table: Table) -> None
 
 @pytest.mark.parametrize("held", [True, False])
 def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
-    desk: Desk, table: Table, *, held: bool
+    desk: LeaseRequests, table: Table, *, held: bool
 ) -> None:
     """After a crash, a step does not know whether its leases are held for it."""
     request = desk.request("one-1", JOB, LEASE)
@@ -399,7 +405,7 @@ def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
     assert (table.get(JOB), table.get(LEASE)) == (None, None)
 
 
-def test_what_others_hold_is_not_given_back(desk: Desk, table: Table, records: Records) -> None:
+def test_what_others_hold_is_not_given_back(desk: LeaseRequests, table: Table, records: Records) -> None:
     desk.acquire(desk.request("two-1", JOB))
     for held in (True, False):
         desk.give_back(desk.request("one-1", JOB, LEASE), held=held)
@@ -408,7 +414,7 @@ def test_what_others_hold_is_not_given_back(desk: Desk, table: Table, records: R
 
 
 def test_a_lease_is_freed_with_the_place_of_its_run_and_keeps_the_others(
-    desk: Desk, table: Table, deadline: Deadline
+    desk: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
     desk.acquire(desk.request("two-1", JOB))
     desk.enqueue(desk.request("one-1", JOB))
@@ -421,7 +427,7 @@ def test_a_lease_is_freed_with_the_place_of_its_run_and_keeps_the_others(
 
 
 def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
-    desk: Desk, client: Both, table: Table, records: Records, deadline: Deadline
+    desk: LeaseRequests, client: ComparedClients, table: Table, records: Records, deadline: Deadline
 ) -> None:
     desk.acquire(desk.request("one-1", JOB))
     earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
@@ -434,7 +440,7 @@ def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
 
 
 def test_a_step_that_ends_after_its_lease_was_freed_stores_no_execution(
-    desk: Desk, table: Table, records: Records, deadline: Deadline
+    desk: LeaseRequests, table: Table, records: Records, deadline: Deadline
 ) -> None:
     desk.acquire(desk.request("two-1", JOB))
     earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
@@ -444,7 +450,7 @@ def test_a_step_that_ends_after_its_lease_was_freed_stores_no_execution(
 
 
 def test_places_of_runs_that_ended_are_removed_and_others_stay(
-    desk: Desk, records: Records, table: Table, deadline: Deadline
+    desk: LeaseRequests, records: Records, table: Table, deadline: Deadline
 ) -> None:
     request = queued_first(desk, table, deadline)
     assert not desk.leases.remove_ended(desk.leases.find(JOB), deadline)

@@ -16,8 +16,8 @@ from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.listing import FILTERED, SUMMARY, Listing, shown
-from tests.fakes.clock import Clock
-from tests.unit.runs.both import Both, create_table, definition, table_of
+from tests.fakes.clock import FakeClock
+from tests.unit.runs.compared_clients import ComparedClients, create_table, definition, table_of
 
 SECONDS = [f"2026-01-01T00:00:0{second}.000Z" for second in range(3)]
 PIPELINES = ("otc", "p2p")
@@ -26,12 +26,12 @@ Listed = list[dict[str, Any]]
 
 
 @pytest.fixture
-def moto_table(moto: Any, clock: Clock) -> Table:
+def moto_table(moto: Any, clock: FakeClock) -> Table:
     return table_of(moto, create_table(moto), clock)
 
 
 @pytest.fixture
-def listing(moto_table: Table, clock: Clock) -> Listing:
+def listing(moto_table: Table, clock: FakeClock) -> Listing:
     return Listing(moto_table, clock)
 
 
@@ -81,8 +81,8 @@ def test_pages_hold_every_run_once_newest_first(
     pipeline: str | None,
     status: RunStatus | None,
 ) -> None:
-    clock = Clock()
-    table = table_of(Both(moto), create_table(moto), clock)
+    clock = FakeClock()
+    table = table_of(ComparedClients(moto), create_table(moto), clock)
     items = [
         {**new_record(f"run-{number:02}", name, RunOptions(), at), "status": ended}
         for number, (name, at, ended) in enumerate(made)
@@ -141,7 +141,7 @@ def test_what_is_no_run_is_in_no_list_of_runs(
 
 @pytest.mark.parametrize(("left", "kept"), [(-1, False), (0, True), (1, True), (None, True)])
 def test_what_has_expired_is_in_no_list_and_not_found(
-    left: int | None, kept: bool, listing: Listing, add: Callable[..., None], clock: Clock
+    left: int | None, kept: bool, listing: Listing, add: Callable[..., None], clock: FakeClock
 ) -> None:
     """DynamoDB deletes it when it has the time."""
     add("run-1", "otc", SECONDS[0], status=RunStatus.FAILED)

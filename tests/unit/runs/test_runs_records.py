@@ -14,9 +14,9 @@ from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus, new_reco
 from celonis_refresh.runs.run_ids import MAX_RUN_ID
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline
-from tests.fakes.clock import Clock
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
-from tests.unit.runs.both import Both, claim, definition
+from tests.unit.runs.compared_clients import ComparedClients, claim, definition
 
 CLOSED = sorted(set(RunStatus) - OPEN)
 
@@ -41,7 +41,9 @@ def test_a_run_that_is_not_there_is_told(records: Records) -> None:
         assert caught.value.run_id == "otc-9"
 
 
-def test_what_is_too_long_for_a_run_id_is_not_even_asked_for(records: Records, client: Both) -> None:
+def test_what_is_too_long_for_a_run_id_is_not_even_asked_for(
+    records: Records, client: ComparedClients
+) -> None:
     with pytest.raises(RunNotFound):
         records.get("x" * (MAX_RUN_ID + 1))
     assert client.calls == []
@@ -155,7 +157,7 @@ def fake() -> FakeDynamoDB:
 
 
 @pytest.fixture
-def opened(fake: FakeDynamoDB, clock: Clock, deadline: Deadline) -> tuple[Records, Run]:
+def opened(fake: FakeDynamoDB, clock: FakeClock, deadline: Deadline) -> tuple[Records, Run]:
     table = table_of(fake, clock)
     Claims(table, clock).accept([claim()], [], deadline)
     records = Records(table, clock)

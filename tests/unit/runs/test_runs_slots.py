@@ -14,7 +14,7 @@ from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
 from celonis_refresh.runs.table import ConditionFailed, Table
 from celonis_refresh.timing import Deadline
-from tests.unit.runs.both import claim, definition
+from tests.unit.runs.compared_clients import claim, definition
 
 EARLIER = "2025-12-31T23:59:59.000Z"
 LATER = "2026-01-01T01:00:00.000Z"

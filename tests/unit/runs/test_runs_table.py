@@ -16,9 +16,9 @@ from botocore.exceptions import (
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, ConditionFailed, Table
 from celonis_refresh.timing import Deadline
-from tests.fakes.clock import START, Clock
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error, table_of
-from tests.unit.runs.both import Both
+from tests.unit.runs.compared_clients import ComparedClients
 
 
 def failing(*errors: Exception) -> FakeDynamoDB:
@@ -36,7 +36,7 @@ def test_an_item_that_is_not_there_is_none(table: Table) -> None:
     assert table.get("run#x") is None
 
 
-def test_an_item_is_read_as_it_is_now(table: Table, client: Both, deadline: Deadline) -> None:
+def test_an_item_is_read_as_it_is_now(table: Table, client: ComparedClients, deadline: Deadline) -> None:
     table.transact([table.put({"pk": "a", "n": 1, "deep": {"x": [None, True, 0.5]}})], deadline)
     assert table.get("a") == {"pk": "a", "n": 1, "deep": {"x": [None, True, 0.5]}}
     assert client.requests[-1]["ConsistentRead"] is True
@@ -114,7 +114,7 @@ def write(table: Table, operation: str, deadline: Deadline) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("code", sorted(PASSING))
-def test_what_passes_is_tried_again(operation: str, code: str, clock: Clock, deadline: Deadline) -> None:
+def test_what_passes_is_tried_again(operation: str, code: str, clock: FakeClock, deadline: Deadline) -> None:
     fake = failing(*[client_error(code, "x")] * 3)
     write(table_of(fake, clock), operation, deadline)
     assert len(fake.calls) == 4
@@ -133,7 +133,7 @@ BROKEN = [("InternalServerError", 500), ("ServiceUnavailable", 503), ("InternalF
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("code", "status"), BROKEN)
 def test_an_error_of_the_server_is_tried_again(
-    operation: str, code: str, status: int, clock: Clock, deadline: Deadline
+    operation: str, code: str, status: int, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(*[broken(code, status)] * 3)
     write(table_of(fake, clock), operation, deadline)
@@ -144,14 +144,14 @@ def test_an_error_of_the_server_is_tried_again(
 @pytest.mark.parametrize("operation", ["get", "query"])
 @pytest.mark.parametrize(("code", "status"), BROKEN)
 def test_an_error_of_the_server_at_a_read_is_told_as_busy(
-    operation: str, code: str, status: int, clock: Clock, deadline: Deadline
+    operation: str, code: str, status: int, clock: FakeClock, deadline: Deadline
 ) -> None:
     with pytest.raises(TableBusy, match=code):
         ask(table_of(failing(broken(code, status)), clock), operation, deadline)
 
 
 def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is_repeated(
-    clock: Clock, deadline: Deadline
+    clock: FakeClock, deadline: Deadline
 ) -> None:
     tokens: list[str] = []
     errors = [broken("InternalServerError", 500), broken("ServiceUnavailable", 503)]
@@ -170,7 +170,7 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
         table.transact([table.put({"pk": "a", "n": 1}, "attribute_not_exists(pk)")], deadline)
 
 
-def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: Clock, deadline: Deadline) -> None:
+def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: FakeClock, deadline: Deadline) -> None:
     """Its own first try may be what stands in its way: only its caller can tell."""
     errors = [broken("InternalServerError", 500)]
 
@@ -189,7 +189,7 @@ def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: Clock, dea
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-def test_what_botocore_sent_again_counts_as_well(attempts: int, clock: Clock, deadline: Deadline) -> None:
+def test_what_botocore_sent_again_counts_as_well(attempts: int, clock: FakeClock, deadline: Deadline) -> None:
     reported = {"ResponseMetadata": {"RetryAttempts": attempts, "HTTPStatusCode": 400}}
     table = table_of(failing(client_error("ConditionalCheckFailedException", "x", **reported)), clock)
     with pytest.raises(ConditionFailed) as caught:
@@ -197,7 +197,9 @@ def test_what_botocore_sent_again_counts_as_well(attempts: int, clock: Clock, de
     assert caught.value.retried is (attempts > 0)
 
 
-def test_every_transaction_has_a_token_of_its_own(table: Table, client: Both, deadline: Deadline) -> None:
+def test_every_transaction_has_a_token_of_its_own(
+    table: Table, client: ComparedClients, deadline: Deadline
+) -> None:
     for number in range(3):
         table.transact([table.put({"pk": "a", "n": number})], deadline)
     assert len({request["ClientRequestToken"] for request in client.requests}) == 3
@@ -209,7 +211,7 @@ def test_every_transaction_has_a_token_of_its_own(table: Table, client: Both, de
     [("TransactionConflict",), ("None", "TransactionConflict", "None"), ("ThrottlingError", "None")],
 )
 def test_a_transaction_that_met_another_is_tried_again(
-    reasons: tuple[str, ...], clock: Clock, deadline: Deadline
+    reasons: tuple[str, ...], clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(canceled(*reasons))
     write(table_of(fake, clock), "transact", deadline)
@@ -218,7 +220,7 @@ def test_a_transaction_that_met_another_is_tried_again(
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_past_the_deadline_it_is_told_with_the_reason_and_nothing_is_written(
-    operation: str, clock: Clock, deadline: Deadline
+    operation: str, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(*[client_error("ThrottlingException", "x")] * 10_000)
     with pytest.raises(TableBusy, match=r"in time \(ThrottlingException\)\. Try again\.") as caught:
@@ -229,13 +231,13 @@ def test_past_the_deadline_it_is_told_with_the_reason_and_nothing_is_written(
     assert len(fake.calls) > 5.0 / LONGEST_PAUSE
 
 
-def test_a_write_is_tried_once_also_where_no_time_is_left(clock: Clock) -> None:
+def test_a_write_is_tried_once_also_where_no_time_is_left(clock: FakeClock) -> None:
     fake = FakeDynamoDB()
     write(table_of(fake, clock), "transact", Deadline.after(0.0, clock))
     assert "a" in fake.items
 
 
-def test_pauses_grow_and_are_drawn_anew_each_time(clock: Clock) -> None:
+def test_pauses_grow_and_are_drawn_anew_each_time(clock: FakeClock) -> None:
     slept: list[float] = []
     table = table_of(failing(*[canceled("TransactionConflict")] * 60), clock)
     quick = Table(table.client, table.name, table.random, slept.append)
@@ -251,7 +253,7 @@ def test_pauses_grow_and_are_drawn_anew_each_time(clock: Clock) -> None:
     "code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"]
 )
 def test_what_does_not_pass_is_raised_as_it_is(
-    operation: str, code: str, clock: Clock, deadline: Deadline
+    operation: str, code: str, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(client_error(code, "x"))
     with pytest.raises(ClientError, match=code):
@@ -264,13 +266,13 @@ def test_what_does_not_pass_is_raised_as_it_is(
     [("ValidationError",), ("TransactionConflict", "ItemCollectionSizeLimitExceeded"), ("None",), ()],
 )
 def test_a_transaction_cancelled_for_good_is_raised_as_it_is(
-    reasons: tuple[str, ...], clock: Clock, deadline: Deadline
+    reasons: tuple[str, ...], clock: FakeClock, deadline: Deadline
 ) -> None:
     with pytest.raises(ClientError, match="TransactionCanceledException"):
         write(table_of(failing(canceled(*reasons)), clock), "transact", deadline)
 
 
-def test_a_condition_counts_more_than_a_conflict_beside_it(clock: Clock, deadline: Deadline) -> None:
+def test_a_condition_counts_more_than_a_conflict_beside_it(clock: FakeClock, deadline: Deadline) -> None:
     reasons = [
         {"Code": "TransactionConflict"},
         {"Code": "ConditionalCheckFailed", "Item": {"pk": {"S": "b"}}},
@@ -293,7 +295,7 @@ SILENCE = [
 @pytest.mark.parametrize("operation", [*OPERATIONS, "get", "query"])
 @pytest.mark.parametrize("error", SILENCE, ids=lambda error: type(error).__name__)
 def test_no_answer_is_told_at_once(
-    operation: str, error: Exception, clock: Clock, deadline: Deadline
+    operation: str, error: Exception, clock: FakeClock, deadline: Deadline
 ) -> None:
     fake = failing(error)
     with pytest.raises(TableBusy, match=type(error).__name__):
@@ -311,7 +313,9 @@ def ask(table: Table, operation: str, deadline: Deadline) -> None:
 
 
 @pytest.mark.parametrize("operation", ["get", "query"])
-def test_a_read_that_is_throttled_is_told_as_busy(operation: str, clock: Clock, deadline: Deadline) -> None:
+def test_a_read_that_is_throttled_is_told_as_busy(
+    operation: str, clock: FakeClock, deadline: Deadline
+) -> None:
     fake = failing(client_error("ProvisionedThroughputExceededException", "x"))
     with pytest.raises(TableBusy, match="ProvisionedThroughputExceededException"):
         ask(table_of(fake, clock), operation, deadline)
@@ -322,13 +326,13 @@ def test_a_read_that_is_throttled_is_told_as_busy(operation: str, clock: Clock, 
     "error", [client_error("AccessDeniedException", "x"), ParamValidationError(report="")]
 )
 def test_a_read_that_fails_for_good_is_raised_as_it_is(
-    operation: str, error: Exception, clock: Clock, deadline: Deadline
+    operation: str, error: Exception, clock: FakeClock, deadline: Deadline
 ) -> None:
     with pytest.raises(type(error)):
         ask(table_of(failing(error), clock), operation, deadline)
 
 
-class Pages:
+class PagedClient:
     """Answers a query with one page after the other; the tests above hold the other calls against moto."""
 
     def __init__(self, *pages: list[dict[str, Any]]) -> None:
@@ -341,12 +345,12 @@ class Pages:
 
 
 def test_pages_go_on_where_the_one_before_ended_also_after_an_empty_one() -> None:
-    client: Any = Pages([{"pk": {"S": "a"}}], [], [{"pk": {"S": "b"}}])
+    client: Any = PagedClient([{"pk": {"S": "a"}}], [], [{"pk": {"S": "b"}}])
     assert list(Table(client, "runs").pages({})) == [[{"pk": "a"}], [], [{"pk": "b"}]]
     assert client.starts == [None, {"pk": {"N": "3"}}, {"pk": {"N": "2"}}]
 
 
 def test_pages_are_asked_for_one_by_one() -> None:
-    client: Any = Pages([{"pk": {"S": "a"}}], [{"pk": {"S": "b"}}])
+    client: Any = PagedClient([{"pk": {"S": "a"}}], [{"pk": {"S": "b"}}])
     next(Table(client, "runs").pages({}))
     assert len(client.starts) == 1

@@ -20,7 +20,7 @@ RECORD, SLOT = keys.run(RUN), keys.slot("otc")
 JOB_LEASE, MODEL_LEASE = keys.job_lease(JOB), keys.model_lease(MODEL)
 
 
-class Write(NamedTuple):
+class SentWrite(NamedTuple):
     """One write to the table: the operation and the keys that it is about."""
 
     operation: str
@@ -32,7 +32,7 @@ class Outgoing:
     """Listens to a bench from now on. ``log``: names of Celonis's calls, and writes, as they went out."""
 
     bench: ServiceHarness
-    log: list[str | Write] = field(default_factory=list)
+    log: list[str | SentWrite] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bench.celonis.hook = self._call
@@ -45,9 +45,9 @@ class Outgoing:
     def _write(self, operation: str, request: dict[str, Any]) -> None:
         if operation in WRITES:
             actions = request.get("TransactItems", [{operation: request}])
-            self.log.append(Write(operation, tuple(_key(action) for action in actions)))
+            self.log.append(SentWrite(operation, tuple(_key(action) for action in actions)))
 
-    def take(self) -> list[str | Write]:
+    def take(self) -> list[str | SentWrite]:
         """What went out since this was asked last."""
         taken, self.log = self.log, []
         return taken
@@ -58,9 +58,9 @@ class Outgoing:
         return [one for one in self.log if isinstance(one, str)]
 
     @property
-    def writes(self) -> list[Write]:
+    def writes(self) -> list[SentWrite]:
         """The writes to the table."""
-        return [one for one in self.log if isinstance(one, Write)]
+        return [one for one in self.log if isinstance(one, SentWrite)]
 
 
 def _key(action: dict[str, Any]) -> str:
@@ -69,9 +69,9 @@ def _key(action: dict[str, Any]) -> str:
     return str(key["pk"]["S"])
 
 
-def claims(bench: ServiceHarness) -> list[Write]:
+def claims(bench: ServiceHarness) -> list[SentWrite]:
     """The claims of pipelines that go out from now on: transactions about a slot."""
-    found: list[Write] = []
+    found: list[SentWrite] = []
     quiet = bench.dynamodb.before
 
     def before(operation: str, request: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ def claims(bench: ServiceHarness) -> list[Write]:
         if operation == "TransactWriteItems":
             about = tuple(_key(action) for action in request["TransactItems"])
             if any(key.startswith(("slot#", "delivery#")) for key in about):
-                found.append(Write(operation, about))
+                found.append(SentWrite(operation, about))
 
     bench.dynamodb.before = before
     return found
@@ -114,7 +114,7 @@ def for_good() -> list[CelonisError]:
     return [unauthorised(), denied(), unknown()]
 
 
-class _Kept(logging.Handler):
+class _RecordingHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
@@ -126,7 +126,7 @@ class _Kept(logging.Handler):
 @contextmanager
 def logged() -> Iterator[list[logging.LogRecord]]:
     """The lines that the service logs meanwhile."""
-    kept = _Kept()
+    kept = _RecordingHandler()
     log = logging.getLogger(logger.name)
     log.addHandler(kept)
     try:

@@ -10,7 +10,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller
 from celonis_refresh.steps.target import StepTarget
-from tests.fakes.celonis import Lane, denied, throttled, unavailable
+from tests.fakes.celonis import FakeTarget, denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, RUN, ServiceHarness, job_definition, load_definition
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, Outgoing, cancels, for_good, starts
 from tests.unit.workflow.close_harness import CLOSE_SECONDS
@@ -48,7 +48,7 @@ def until_it_shows(bench: ServiceHarness) -> dict[str, float]:
     return {JOB_LEASE: bench.clock.now + bench.records.get(RUN).definition.settle}
 
 
-def job(bench: ServiceHarness) -> Lane:
+def job(bench: ServiceHarness) -> FakeTarget:
     return bench.celonis.jobs[JOB]
 
 

@@ -14,14 +14,14 @@ from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.steps.target import MAX_REASON
 from celonis_refresh.workflow.listing import shown
-from tests.fakes.celonis import Lane, Lost, Shows, denied, rejected, throttled, unavailable
+from tests.fakes.celonis import FakeTarget, Lost, ShownFields, denied, rejected, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
 from tests.unit.steps.outgoing import (
     JOB_LEASE,
     MODEL_LEASE,
     RECORD,
     Outgoing,
-    Write,
+    SentWrite,
     cancels,
     for_good,
     holder,
@@ -31,7 +31,7 @@ from tests.unit.steps.outgoing import (
     unknown,
 )
 
-SAVED = Write("UpdateItem", (RECORD,))
+SAVED = SentWrite("UpdateItem", (RECORD,))
 FOREVER = 1e9
 SHORT = {"job": JOB, "timeout": 60}
 
@@ -62,7 +62,7 @@ def _seen(bench: ServiceHarness, step: str) -> ServiceHarness:
     return bench
 
 
-def job(bench: ServiceHarness) -> Lane:
+def job(bench: ServiceHarness) -> FakeTarget:
     return bench.celonis.jobs[JOB]
 
 
@@ -315,8 +315,8 @@ def test_the_end_is_written_before_the_lease_is_freed() -> None:
     bench.clock.sleep(10.0)
     out = Outgoing(bench)
     bench.check("job-0")
-    learned = Write("UpdateItem", ("durations#job#job-a#FULL",))
-    ended = Write("TransactWriteItems", (RECORD, "lease#job#job-a", "earlier#job#job-a"))
+    learned = SentWrite("UpdateItem", ("durations#job#job-a#FULL",))
+    ended = SentWrite("TransactWriteItems", (RECORD, "lease#job#job-a", "earlier#job#job-a"))
     assert out.writes == [ended, learned]
 
 
@@ -414,7 +414,7 @@ def test_a_time_out_cancels_what_is_ours_and_says_that_it_was_cancelled() -> Non
 
 def test_what_is_under_way_is_not_taken_for_ours_where_only_the_list_can_tell() -> None:
     """The job's record shows no ids: what it tells under way at the time-out is theirs, and is left alone."""
-    nameless = Shows(current=False, latest="none")
+    nameless = ShownFields(current=False, latest="none")
     bench = running_job(job_definition(jobs=[SHORT]), shows=nameless, seconds=30.0)
     job(bench).begin(mine=False, at=bench.clock.now + 40.0, seconds=FOREVER, outcome="FAIL")
     bench.clock.sleep(60.0)
@@ -550,7 +550,7 @@ def test_a_success_that_a_look_shows_after_the_time_out_counts() -> None:
 
 
 def test_two_new_executions_are_not_told_apart() -> None:
-    bench = bench_of(job_definition(settle=30), shows=Shows(latest="same"), seconds=2.0)
+    bench = bench_of(job_definition(settle=30), shows=ShownFields(latest="same"), seconds=2.0)
     bench.start("job-0")
     bench.clock.sleep(5.0)
     job(bench).begin(mine=False, at=bench.clock.now, seconds=2.0, outcome="SUCCESS")

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from celonis_refresh.runs.attributes import from_item, to_item
 from celonis_refresh.steps.polling.history import KEPT_DAYS, DurationHistory, took
 from celonis_refresh.timing import Deadline
-from tests.fakes.celonis import Lane, Shows
+from tests.fakes.celonis import FakeTarget, ShownFields
 from tests.fakes.dynamodb import client_error
 from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load_definition
 from tests.unit.workflow.webhook_harness import WebhookHarness
@@ -32,7 +32,7 @@ def run_job(bench: ServiceHarness, number: int, **fields: Any) -> str:
     return bench.go("job-0", run_id)
 
 
-def known_job(bench: ServiceHarness, **fields: Any) -> Lane:
+def known_job(bench: ServiceHarness, **fields: Any) -> FakeTarget:
     lane = bench.job(**fields)
     lane.before(ago=1_000_000.0)
     return lane
@@ -54,10 +54,10 @@ def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
     seconds: float, *, dates: bool
 ) -> None:
     by_hand = ServiceHarness()
-    known_job(by_hand, seconds=seconds, shows=Shows(dates=dates))
+    known_job(by_hand, seconds=seconds, shows=ShownFields(dates=dates))
     assert run_job(by_hand, 1, poll={"floor": 1, "ceiling": 1}) == "SUCCEEDED"
     door = WebhookHarness(definitions={"otc": job_definition(settle=2, poll={"floor": 1, "ceiling": 1})})
-    known_job(door.bench, seconds=seconds, shows=Shows(dates=dates))
+    known_job(door.bench, seconds=seconds, shows=ShownFields(dates=dates))
     assert door.deliver().status == 202
     assert door.bench.go("job-0", "otc-1") == "SUCCEEDED"
     (expected,), (reported,) = (learned(bench)["successes"] for bench in (by_hand, door.bench))

@@ -15,7 +15,7 @@ from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from tests.fakes.celonis import denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, RUN, job_definition, load_definition
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, cancels, holder, starts
-from tests.unit.triggers.desk import Desk
+from tests.unit.workflow.commands_harness import CommandsHarness
 
 HOURS = 3600.0
 WITH_LOAD = job_definition(loads=[{"data_model": MODEL}])
@@ -23,9 +23,9 @@ WITH_LOAD = job_definition(loads=[{"data_model": MODEL}])
 
 def left_running(
     definition: Definition = WITH_LOAD, *, error: str = "Lambda.Unknown", polled: bool = True, **lane: Any
-) -> Desk:
+) -> CommandsHarness:
     """A run that AWS ended while its job ran, which takes six hours."""
-    desk = Desk(definition=definition)
+    desk = CommandsHarness(definition=definition)
     job = desk.bench.celonis.jobs[JOB]
     for name, value in {"seconds": 6 * HOURS, **lane}.items():
         setattr(job, name, value)
@@ -39,7 +39,7 @@ def left_running(
     return desk
 
 
-def retried(desk: Desk, run_id: str = RUN) -> str:
+def retried(desk: CommandsHarness, run_id: str = RUN) -> str:
     """The id of the retry, opened."""
     again = str(desk.retry(run_id)["runs"][0]["run_id"])
     bench = desk.bench
@@ -65,7 +65,7 @@ def test_a_retry_waits_for_the_job_and_goes_on_after_it() -> None:
 
 def test_a_job_whose_id_is_written_in_another_way_by_now_is_not_executed_a_second_time() -> None:
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
-    desk = Desk(definition=job_definition(jobs=[{"job": job}]))
+    desk = CommandsHarness(definition=job_definition(jobs=[{"job": job}]))
     bench = desk.bench
     lane = bench.job(job, seconds=6 * HOURS)
     lane.before(12 * HOURS)
@@ -89,7 +89,7 @@ def test_the_lease_of_the_failed_run_is_held_until_its_job_has_ended() -> None:
 
 
 def test_a_job_to_which_its_step_has_sent_a_cancel_is_executed_again() -> None:
-    desk = Desk(definition=job_definition(jobs=[{"job": JOB, "timeout": 600}]))
+    desk = CommandsHarness(definition=job_definition(jobs=[{"job": JOB, "timeout": 600}]))
     job = desk.bench.celonis.jobs[JOB]
     job.seconds, job.cancel_seconds = 6 * HOURS, 30.0
     desk.bench.start("job-0")
@@ -141,7 +141,7 @@ def test_a_start_that_nobody_polled_is_found_and_waited_for() -> None:
 
 def test_a_start_that_does_not_show_yet_is_not_repeated() -> None:
     """The retry comes within ``settle`` of the start: until then the lease is held."""
-    desk = Desk()
+    desk = CommandsHarness()
     job = desk.bench.celonis.jobs[JOB]
     job.seconds, job.lags.draws = 2 * HOURS, (60.0,)
     job.lags.__post_init__()
@@ -154,7 +154,7 @@ def test_a_start_that_does_not_show_yet_is_not_repeated() -> None:
 
 
 def test_a_start_that_never_took_place_is_made_by_the_retry() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.bench.celonis.faults["execute_job"] = ["before"]
     desk.bench.start("job-0")
     desk.end("FAILED", "Runtime.ExitError", "It died.")
@@ -165,7 +165,7 @@ def test_a_start_that_never_took_place_is_made_by_the_retry() -> None:
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT"])
 def test_a_job_that_was_cancelled_with_its_run_is_executed_again(status: str) -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.bench.celonis.jobs[JOB].seconds = 6 * HOURS
     desk.bench.start("job-0")
     desk.bench.clock.sleep(60.0)
@@ -179,7 +179,7 @@ def test_a_job_that_was_cancelled_with_its_run_is_executed_again(status: str) ->
 
 
 def test_a_step_that_a_refused_poll_ended_is_waited_for_too() -> None:
-    desk = Desk()
+    desk = CommandsHarness()
     desk.bench.celonis.jobs[JOB].seconds = 6 * HOURS
     desk.bench.start("job-0")
     desk.bench.clock.sleep(60.0)
@@ -246,7 +246,7 @@ def test_a_retry_that_dies_before_it_noted_anything_resumes_the_same_execution()
 
 
 def test_a_load_is_waited_for_like_a_job() -> None:
-    desk = Desk(definition=load_definition())
+    desk = CommandsHarness(definition=load_definition())
     model = desk.bench.celonis.models[MODEL]
     model.seconds = 2 * HOURS
     desk.bench.start("load-0")
@@ -285,7 +285,7 @@ def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behin
     assert desk.bench.state("load-0", again)["evidence"]["ours"] == ours.id  # type: ignore[index]
 
 
-def inherits(desk: Desk, run_id: str, former: str, *leases: str) -> bool:
+def inherits(desk: CommandsHarness, run_id: str, former: str, *leases: str) -> bool:
     """Whether a run inherits the lease of the job, and these."""
     bench = desk.bench
     request = LeaseRequest(run_id, (JOB_LEASE, *leases), Place(keeps=False, since=bench.clock.now))
@@ -316,7 +316,7 @@ def test_leases_are_inherited_all_at_once_or_none_of_them() -> None:
 
 def test_a_lease_is_inherited_before_the_runs_that_are_queued_for_it() -> None:
     """What they wait for is the job that the retry goes on with; they keep their places."""
-    desk = Desk()
+    desk = CommandsHarness()
     bench = desk.bench
     bench.celonis.jobs[JOB].seconds = 6 * HOURS
     bench.start("job-0")

@@ -17,7 +17,7 @@ from celonis_refresh.steps.errors import OutcomeUnproven, StepFailed
 from celonis_refresh.steps.observe import start_of
 from celonis_refresh.steps.tasks import UnsavedAnswer
 from celonis_refresh.workflow.listing import shown
-from tests.fakes.celonis import Lags, Shows, denied, rejected, throttled, unavailable
+from tests.fakes.celonis import Lags, ShownFields, denied, rejected, throttled, unavailable
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
 from tests.unit.steps.outgoing import (
@@ -25,7 +25,7 @@ from tests.unit.steps.outgoing import (
     MODEL_LEASE,
     RECORD,
     Outgoing,
-    Write,
+    SentWrite,
     for_good,
     holder,
     logged,
@@ -34,11 +34,11 @@ from tests.unit.steps.outgoing import (
 )
 
 POSTED = ("execute_job", JOB, "FULL")
-TAKEN = Write("TransactWriteItems", (RECORD, JOB_LEASE))
-SAVED = Write("UpdateItem", (RECORD,))
-NOTED = Write("TransactWriteItems", (RECORD, "earlier#" + JOB_LEASE.removeprefix("lease#")))
+TAKEN = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE))
+SAVED = SentWrite("UpdateItem", (RECORD,))
+NOTED = SentWrite("TransactWriteItems", (RECORD, "earlier#" + JOB_LEASE.removeprefix("lease#")))
 """The baseline, as long as no other run has stored anything newer."""
-FREED = Write("TransactWriteItems", (RECORD, JOB_LEASE))
+FREED = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE))
 """The state of the step, and its lease with it."""
 
 
@@ -557,7 +557,7 @@ def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
 
 
 def test_where_the_end_of_what_ran_shows_no_id_a_start_waits_two_settles_at_most() -> None:
-    bench = opened(job_definition(settle=60), shows=Shows(listing=False, latest="none"))
+    bench = opened(job_definition(settle=60), shows=ShownFields(listing=False, latest="none"))
     bench.celonis.jobs[JOB].before(5.0, seconds=10.0)
     waited = wait_for_start(bench)
     assert 110.0 <= waited <= 150.0
@@ -696,7 +696,7 @@ def claimed_start(bench: ServiceHarness) -> UnsavedAnswer | None:
     return bench.tasks.start_claimed(run, "job-0", bench.deadline(), facts)
 
 
-BASELINE = Write("TransactWriteItems", (RECORD, "earlier#job#job-a"))
+BASELINE = SentWrite("TransactWriteItems", (RECORD, "earlier#job#job-a"))
 """The baseline of a run that was claimed just now, and what it requires of the execution before."""
 
 
@@ -755,7 +755,7 @@ def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted()
     bench.celonis.models[MODEL].before(600.0)
     out = Outgoing(bench)
     bench.start("job-0")
-    taken = Write("TransactWriteItems", (RECORD, JOB_LEASE, MODEL_LEASE))
+    taken = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE, MODEL_LEASE))
     assert out.log == [taken, "last_load", "job", "executions", NOTED, "execute_job", SAVED]
     assert baseline_of(bench, "load-0")["ids"] == ["exec-1"]
     assert holder(bench, MODEL_LEASE) == RUN

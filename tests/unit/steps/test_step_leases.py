@@ -17,12 +17,12 @@ from celonis_refresh.workflow.open import Execution, RunOpener
 from tests.fakes.celonis import Lags, denied, throttled, unavailable
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
-from tests.properties.lease_world import Pipeline, World, play
-from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, RECORD, Outgoing, Write, holder, starts
+from tests.properties.lease_simulation import LeasePipeline, LeaseScenario, play
+from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, RECORD, Outgoing, SentWrite, holder, starts
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 OTHER, OTHER_JOB, OTHER_MODEL = "other-1", "job-b", "model-b"
-GIVEN_BACK = Write("TransactWriteItems", (RECORD, JOB_LEASE))
+GIVEN_BACK = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE))
 HOUR = 3600.0
 
 
@@ -69,8 +69,11 @@ def test_a_run_that_has_a_model_and_waits_for_a_job_and_one_that_needs_both_come
     begins_at: float, seed: int
 ) -> None:
     """A runs job-a, then job-b, which loads model-a; B runs job-b with model-a."""
-    pipelines = {"A": Pipeline(((JOB,), (OTHER_JOB,))), "B": Pipeline(((OTHER_JOB,),), begins_at=begins_at)}
-    played, _ = play(World(pipelines, {OTHER_JOB: (MODEL,)}, seed=seed))
+    pipelines = {
+        "A": LeasePipeline(((JOB,), (OTHER_JOB,))),
+        "B": LeasePipeline(((OTHER_JOB,),), begins_at=begins_at),
+    }
+    played, _ = play(LeaseScenario(pipelines, {OTHER_JOB: (MODEL,)}, seed=seed))
     assert played.errors() == {"A-0": "", "B-0": ""}
     assert all(ended.at - ended.began < HOUR for ended in played.ended)
 
@@ -82,10 +85,10 @@ def test_two_runs_that_load_two_models_in_opposite_order_come_to_their_end(
 ) -> None:
     models = (MODEL, OTHER_MODEL)
     pipelines = {
-        "A": Pipeline(((JOB,),) if starters else (), models),
-        "B": Pipeline(((OTHER_JOB,),) if starters else (), models, reverse=True),
+        "A": LeasePipeline(((JOB,),) if starters else (), models),
+        "B": LeasePipeline(((OTHER_JOB,),) if starters else (), models, reverse=True),
     }
-    played, _ = play(World(pipelines, starters, seed=seed, pause_share=0.5))
+    played, _ = play(LeaseScenario(pipelines, starters, seed=seed, pause_share=0.5))
     assert played.errors() == {"A-0": "", "B-0": ""}
     assert all(ended.at - ended.began < HOUR for ended in played.ended)
 
@@ -398,10 +401,10 @@ def test_a_run_does_not_wait_for_what_it_has_seen_itself_longer_than_until_a_pol
 @pytest.mark.parametrize("seed", range(5))
 def test_a_mistyped_base_url_blocks_no_other_pipeline(seed: int) -> None:
     pipelines = {
-        "mistyped": Pipeline(((JOB,),), (MODEL,), connects=False),
-        "healthy": Pipeline(((JOB,),), (MODEL,), begins_at=600.0, runs=5),
+        "mistyped": LeasePipeline(((JOB,),), (MODEL,), connects=False),
+        "healthy": LeasePipeline(((JOB,),), (MODEL,), begins_at=600.0, runs=5),
     }
-    played, _ = play(World(pipelines, seed=seed))
+    played, _ = play(LeaseScenario(pipelines, seed=seed))
     errors = played.errors()
     assert errors.pop("mistyped-0") == "JobTimedOut"
     assert set(errors.values()) == {""}

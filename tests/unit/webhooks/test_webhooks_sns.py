@@ -13,7 +13,7 @@ from tests.unit.webhooks.sns_messages import CERTIFICATE_URL, NOW, TOPIC, body, 
 SCHEME = Sns(topics=(TOPIC,))
 
 
-class Certificates:
+class FakeCertificates:
     """Notes what is fetched, and answers with one certificate."""
 
     def __init__(self, pem: bytes | None = None) -> None:
@@ -25,15 +25,15 @@ class Certificates:
         return self.pem
 
 
-def check(raw: bytes, fetch: Certificates | None = None, *, now: float = NOW) -> Proof:
-    return verify(SCHEME, WebhookRequest({}, {}, raw), [], now, fetch=fetch or Certificates())
+def check(raw: bytes, fetch: FakeCertificates | None = None, *, now: float = NOW) -> Proof:
+    return verify(SCHEME, WebhookRequest({}, {}, raw), [], now, fetch=fetch or FakeCertificates())
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("subject", ["", "done"])
 @pytest.mark.parametrize("kind", ["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"])
 def test_accepts_what_sns_signed(version: str, subject: str, kind: str) -> None:
-    fetch = Certificates()
+    fetch = FakeCertificates()
     raw = body(SignatureVersion=version, Subject=subject if kind == "Notification" else "", Type=kind)
     assert check(raw, fetch) == Proof(id="m-1", timestamp=NOW)
     assert fetch.urls == [CERTIFICATE_URL]
@@ -53,7 +53,7 @@ def test_refuses_the_signature_of_one_version_under_the_other() -> None:
 
 @pytest.mark.parametrize("changes", [{"TopicArn": TOPIC + "2"}, {"TopicArn": TOPIC.upper()}])
 def test_refuses_another_topic_without_fetching(changes: dict[str, str]) -> None:
-    fetch = Certificates()
+    fetch = FakeCertificates()
     with pytest.raises(NotAuthentic, match="topic"):
         check(body(**changes), fetch)
     assert fetch.urls == []
@@ -92,7 +92,7 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("url", BAD_URLS)
 def test_refuses_a_certificate_from_elsewhere_without_fetching(url: str) -> None:
-    fetch = Certificates()
+    fetch = FakeCertificates()
     with pytest.raises((NotAuthentic, Malformed)):
         check(body(SigningCertURL=url), fetch)
     assert fetch.urls == []
@@ -112,7 +112,7 @@ def test_accepts_the_certificate_of_the_topics_own_region(arn: str, host: str) -
     topic = f"{arn}:123456789012:loads"
     url = f"https://{host}/SimpleNotificationService-00.pem"
     request = WebhookRequest({}, {}, body(TopicArn=topic, SigningCertURL=url))
-    verify(Sns(topics=(topic,)), request, [], NOW, fetch=Certificates())
+    verify(Sns(topics=(topic,)), request, [], NOW, fetch=FakeCertificates())
     confirmed = f"https://{host}/?Action=ConfirmSubscription&TopicArn={topic}&Token=t"
     confirmation = message(Type="SubscriptionConfirmation", TopicArn=topic, SubscribeURL=confirmed)
     assert subscribe_url(confirmation) == confirmed
@@ -144,7 +144,7 @@ def test_does_not_confirm_anything_but_its_topic(url: str) -> None:
 
 @pytest.mark.parametrize("now", [NOW - 3901, NOW + 3901])
 def test_refuses_a_message_outside_the_window_without_fetching(now: float) -> None:
-    fetch = Certificates()
+    fetch = FakeCertificates()
     with pytest.raises(NotAuthentic, match="3900 s"):
         check(body(), fetch, now=now)
     assert fetch.urls == []
@@ -176,7 +176,7 @@ def test_accepts_a_time_without_fraction() -> None:
 )
 def test_refuses_a_certificate_that_does_not_count(pem: bytes) -> None:
     with pytest.raises(NotAuthentic, match="certificate"):
-        check(body(), Certificates(pem))
+        check(body(), FakeCertificates(pem))
 
 
 @pytest.mark.parametrize("changes", [{"SignatureVersion": "3"}, {"Signature": "%%"}, {"Signature": "é"}])

@@ -12,15 +12,15 @@ from celonis_refresh.runs.records import Run
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.executions import EndedExecution
 from tests.fakes.executions import FakeExecutions
-from tests.fakes.parts import closing_over
 from tests.fakes.service import RUN, ServiceHarness, job_definition
+from tests.fakes.wiring import closing_over
 
 CLOSE_SECONDS = 117.0
 """What CloseRun has, less what its answer needs."""
 
 
 @dataclass
-class Exit:
+class CloseHarness:
     """One open run, its execution, and what closes it. ``notices``: subject, text and facts of each."""
 
     definition: Definition = field(default_factory=job_definition)

@@ -17,24 +17,24 @@ from tests.unit.steps.outgoing import (
     RECORD,
     SLOT,
     Outgoing,
-    Write,
+    SentWrite,
     cancels,
     holder,
 )
-from tests.unit.workflow.close_harness import Exit
+from tests.unit.workflow.close_harness import CloseHarness
 
 DAY = 86_400
 NOTICE = keys.notice(RUN)
 
 
-def succeeded(leave: Exit | None = None) -> Exit:
+def succeeded(leave: CloseHarness | None = None) -> CloseHarness:
     """A run whose only job succeeded, its execution not ended yet."""
-    leave = leave or Exit()
+    leave = leave or CloseHarness()
     assert leave.bench.go("job-0") == "SUCCEEDED"
     return leave
 
 
-def slot(leave: Exit) -> dict[str, object]:
+def slot(leave: CloseHarness) -> dict[str, object]:
     return leave.bench.table.get(SLOT) or {}
 
 
@@ -43,7 +43,7 @@ def test_a_green_execution_closes_its_run_in_one_transaction_and_tells_nobody() 
     leave.executions.end(RUN, "SUCCEEDED")
     out = Outgoing(leave.bench)
     run = leave.close()
-    assert out.log == [Write("TransactWriteItems", (RECORD, SLOT))]
+    assert out.log == [SentWrite("TransactWriteItems", (RECORD, SLOT))]
     assert run is not None
     assert run.status is RunStatus.SUCCEEDED
     assert leave.outcome() == "Succeeded: executed FULL job-a."
@@ -73,7 +73,7 @@ def test_the_record_says_when_it_ended_and_how_long_it_is_kept() -> None:
 
 
 def test_what_was_loaded_is_told_with_its_kind() -> None:
-    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
     leave.end("SUCCEEDED")
     assert leave.outcome() == "Succeeded: executed FULL job-a and loaded complete model-a."
@@ -92,7 +92,7 @@ def test_what_was_loaded_is_told_with_its_kind() -> None:
 def test_each_end_of_an_execution_is_the_end_of_its_run(
     status: str, error: str, cause: str, name: str, sentence: str
 ) -> None:
-    leave = Exit()
+    leave = CloseHarness()
     run = leave.end(status, error, cause)
     assert (run.status, run.item["error"], run.item["outcome"]) == (status, name, sentence)
     ((subject, text, facts),) = leave.notices
@@ -102,7 +102,7 @@ def test_each_end_of_an_execution_is_the_end_of_its_run(
 
 
 def test_a_green_execution_with_a_step_that_is_not_proven_is_red() -> None:
-    leave = succeeded(Exit(job_definition(loads=[{"data_model": MODEL}])))
+    leave = succeeded(CloseHarness(job_definition(loads=[{"data_model": MODEL}])))
     run = leave.end("SUCCEEDED")
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "OutcomeUnproven")
     assert len(leave.notices) == 1
@@ -116,7 +116,7 @@ def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says
     status: str, error: str
 ) -> None:
     """The output of the Map was lost."""
-    leave = Exit(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
+    leave = CloseHarness(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
     leave.bench.job("job-b", outcome="FAIL").before(6000.0)
     assert (leave.bench.go("job-0"), leave.bench.go("job-1")) == ("SUCCEEDED", "JobFailed")
     run = leave.end(status, error, "Something of AWS.")
@@ -124,9 +124,9 @@ def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says
     assert "Data job job-b failed in Celonis: Extract: no space left." in leave.outcome()
 
 
-def running_job(definition: Definition | None = None) -> Exit:
+def running_job(definition: Definition | None = None) -> CloseHarness:
     """A run whose job is proven to be ours and runs."""
-    leave = Exit(definition or job_definition())
+    leave = CloseHarness(definition or job_definition())
     leave.bench.celonis.jobs[JOB].seconds = 20_000.0
     leave.bench.start("job-0")
     leave.bench.clock.sleep(5.0)
@@ -181,7 +181,7 @@ def test_a_run_that_was_stopped_or_timed_out_cancels_its_job(status: str, error:
     ids=["a message", "none", "an empty one"],
 )
 def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -> None:
-    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     leave.bench.celonis.models[MODEL].outcome = "WARNING"
     leave.bench.celonis.models[MODEL].message = message
     assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
@@ -194,7 +194,7 @@ def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -
 
 
 def test_a_warning_of_a_load_is_in_the_outcome_of_a_run_that_failed_elsewhere() -> None:
-    leave = Exit(job_definition(loads=[{"data_model": MODEL}, {"data_model": "model-b"}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}, {"data_model": "model-b"}]))
     leave.bench.model("model-b", outcome="ERROR").before(6000.0)
     leave.bench.celonis.models[MODEL].outcome = "WARNING"
     assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
@@ -205,7 +205,7 @@ def test_a_warning_of_a_load_is_in_the_outcome_of_a_run_that_failed_elsewhere() 
 
 
 def test_a_load_that_failed_with_its_warning_says_it_once() -> None:
-    leave = Exit(job_definition(loads=[{"data_model": MODEL, "on_warning": "fail"}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL, "on_warning": "fail"}]))
     leave.bench.celonis.models[MODEL].outcome = "WARNING"
     assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "LoadWarned")
     leave.end("FAILED", "LoadWarned", "It failed.")
@@ -213,7 +213,7 @@ def test_a_load_that_failed_with_its_warning_says_it_once() -> None:
 
 
 def test_an_execution_that_still_runs_closes_nothing() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     out = Outgoing(leave.bench)
     assert leave.close() is None
     assert (out.log, leave.notices) == ([], [])
@@ -233,7 +233,7 @@ def test_the_same_end_told_twice_is_written_and_told_once(status: str) -> None:
 
 
 def test_an_execution_that_failed_before_it_became_a_run_is_told_of() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.ended("nightly-7", "FAILED", "The input of the execution is not valid.")
     assert leave.close("nightly-7") is None
     ((subject, text, facts),) = leave.notices
@@ -244,7 +244,7 @@ def test_an_execution_that_failed_before_it_became_a_run_is_told_of() -> None:
 
 
 def test_an_execution_that_joined_is_nothing_to_tell_of() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.ended("nightly-7", "SUCCEEDED")
     out = Outgoing(leave.bench)
     assert leave.close("nightly-7") is None
@@ -329,7 +329,7 @@ def test_a_slot_that_another_run_holds_is_left_alone() -> None:
 
 
 def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_time() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
 
     def fails(subject: str, text: str, facts: object) -> None:
@@ -348,7 +348,7 @@ def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_
 
 
 def test_a_run_closed_by_somebody_who_died_is_told_of_by_its_id() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.end("FAILED", "JobFailed", "It failed.")
     leave.closing.notify_late(RUN, leave.bench.deadline())
     assert len(leave.notices) == 1
@@ -357,7 +357,7 @@ def test_a_run_closed_by_somebody_who_died_is_told_of_by_its_id() -> None:
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_closing_that_dies_at_any_call_is_finished_by_the_next(moment: Literal["before", "after"]) -> None:
     for calls in range(12):
-        leave = Exit()
+        leave = CloseHarness()
         leave.join("otc-2")
         leave.bench.start("job-0")
         leave.bench.clock.sleep(5.0)
@@ -374,7 +374,7 @@ def test_a_closing_that_dies_at_any_call_is_finished_by_the_next(moment: Literal
 
 
 def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.bench.start("job-0")
     errors: list[Exception | None] = [refused() for _ in range(60)]
     leave.bench.celonis.faults["job"] = errors  # type: ignore[assignment]
@@ -388,7 +388,7 @@ def refused() -> CelonisError:
 
 
 def test_a_run_that_is_stopped_while_it_is_queued_leaves_the_queue() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     bench = leave.bench
     bench.open(job_definition(), "other-1", "other")
     bench.start("job-0", "other-1")

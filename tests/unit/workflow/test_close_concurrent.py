@@ -10,11 +10,11 @@ import pytest
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.errors import RunClosed
 from celonis_refresh.runs.records import RunStatus
-from tests.fakes.celonis import Lane
+from tests.fakes.celonis import FakeTarget
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition, load_definition
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, cancels, holder
-from tests.unit.workflow.close_harness import Exit
+from tests.unit.workflow.close_harness import CloseHarness
 
 FOREVER = 1e9
 OTHER = "job-b"
@@ -22,15 +22,15 @@ OTHER_LEASE = f"lease#job#{OTHER}"
 MOMENTS = 24
 
 
-def leaving(definition: Definition) -> Exit:
-    leave = Exit(definition)
+def leaving(definition: Definition) -> CloseHarness:
+    leave = CloseHarness(definition)
     leave.bench.job(OTHER).before(6000.0)
     for lane in [*leave.bench.celonis.jobs.values(), *leave.bench.celonis.models.values()]:
         lane.seconds = FOREVER
     return leave
 
 
-def group(**fields: object) -> Exit:
+def group(**fields: object) -> CloseHarness:
     """Two jobs side by side, the first of them running."""
     leave = leaving(job_definition(jobs=[[{"job": JOB}, {"job": OTHER}]], **fields))
     leave.bench.start("job-0")
@@ -39,10 +39,10 @@ def group(**fields: object) -> Exit:
     return leave
 
 
-class Meanwhile:
+class StepInBetween:
     """Starts a step in the middle of something: at its ``moment``-th call to the table or to Celonis."""
 
-    def __init__(self, leave: Exit, step: str, moment: int) -> None:
+    def __init__(self, leave: CloseHarness, step: str, moment: int) -> None:
         self.leave, self.step, self.left = leave, step, moment
         self.refused: bool | None = None
         self.listen()
@@ -66,7 +66,7 @@ class Meanwhile:
                 self.refused = True
 
 
-def is_looked_after(leave: Exit, lane: Lane, lease: str) -> bool:
+def is_looked_after(leave: CloseHarness, lane: FakeTarget, lease: str) -> bool:
     """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
     runs_on = [start for start in lane.mine if start.ended_at == start.at + FOREVER]
     return not runs_on or (holder(leave.bench, lease) == RUN and "runs on" in leave.outcome())
@@ -76,7 +76,7 @@ def is_looked_after(leave: Exit, lane: Lane, lease: str) -> bool:
 def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_refused(moment: int) -> None:
     leave = group()
     leave.executions.end(RUN, "ABORTED")
-    second = Meanwhile(leave, "job-1", moment)
+    second = StepInBetween(leave, "job-1", moment)
     leave.close()
     lane = leave.bench.celonis.jobs[OTHER]
     assert [start.result for start in lane.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
@@ -96,7 +96,7 @@ def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgott
 ) -> None:
     leave = leaving(definition)
     leave.executions.end(RUN, "TIMED_OUT")
-    only = Meanwhile(leave, step, moment)
+    only = StepInBetween(leave, step, moment)
     leave.close()
     only.quiet()
     bench = leave.bench
@@ -202,6 +202,6 @@ def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_e
 
 
 def test_a_success_is_closed_without_a_mark() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     assert leave.bench.go("job-0") == "SUCCEEDED"
     assert "closing" not in leave.end("SUCCEEDED").item

@@ -484,28 +484,28 @@ def test_tables_are_asked_for_again_only_when_they_were_kept_long_enough() -> No
     assert door.bench.celonis.names() == ["tables"] * 3
 
 
-class Malformed(NamedTuple):
+class MalformedInput(NamedTuple):
     document: object
     field: str
 
 
 MALFORMED = [
-    Malformed({}, "pipeline"),
-    Malformed({"pipeline": 7}, "pipeline"),
-    Malformed({"pipeline": "otc", "modes": "FULL"}, "modes"),
-    Malformed({"pipeline": "otc", "reason": "x" * 257}, "reason"),
-    Malformed({"pipeline": "otc", "mode": "ALL"}, "mode"),
-    Malformed({"pipeline": "otc", "tables": []}, "tables"),
-    Malformed({"run_id": ""}, "run_id"),
-    Malformed({"run_id": RUN, "mode": "FULL"}, "mode"),
-    Malformed({"run_id": "another"}, "run_id"),
-    Malformed([], "(the whole document)"),
-    Malformed("otc", "(the whole document)"),
+    MalformedInput({}, "pipeline"),
+    MalformedInput({"pipeline": 7}, "pipeline"),
+    MalformedInput({"pipeline": "otc", "modes": "FULL"}, "modes"),
+    MalformedInput({"pipeline": "otc", "reason": "x" * 257}, "reason"),
+    MalformedInput({"pipeline": "otc", "mode": "ALL"}, "mode"),
+    MalformedInput({"pipeline": "otc", "tables": []}, "tables"),
+    MalformedInput({"run_id": ""}, "run_id"),
+    MalformedInput({"run_id": RUN, "mode": "FULL"}, "mode"),
+    MalformedInput({"run_id": "another"}, "run_id"),
+    MalformedInput([], "(the whole document)"),
+    MalformedInput("otc", "(the whole document)"),
 ]
 
 
 @pytest.mark.parametrize("case", MALFORMED, ids=str)
-def test_an_input_that_makes_no_sense_names_its_field_and_claims_nothing(case: Malformed) -> None:
+def test_an_input_that_makes_no_sense_names_its_field_and_claims_nothing(case: MalformedInput) -> None:
     door = WebhookHarness()
     with pytest.raises(InvalidTrigger) as caught:
         opens(door, case.document)
@@ -540,21 +540,21 @@ def test_an_execution_redriven_after_its_run_was_closed_is_refused() -> None:
         opens(door, {"pipeline": "otc"})
 
 
-class _Connections:
+class _StackConnections:
     """The connections of a stack, all of one team."""
 
     def get(self, name: str) -> Any:
-        class Connection(NamedTuple):
+        class NamedConnection(NamedTuple):
             name: str
             host: str
 
-        return Connection(name, "team.eu-1.celonis.cloud")
+        return NamedConnection(name, "team.eu-1.celonis.cloud")
 
 
 def test_page_addresses_of_another_host_than_the_connections_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wiring, "connections", _Connections)
+    monkeypatch.setattr(wiring, "connections", _StackConnections)
     pool = "https://other.eu-1.celonis.cloud/integration/ui/pools/3c5a1b2e-0000-4000-8000-000000000001"
     door = WebhookHarness()
     door.tables = ModelTables(wiring.client_for, door.bench.clock)

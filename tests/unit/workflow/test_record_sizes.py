@@ -31,9 +31,9 @@ from celonis_refresh.runs.sizes import (
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.listing import shown
 from celonis_refresh.workflow.open import Execution, Opened, RunOpener
-from tests.fakes.celonis import Lane
-from tests.fakes.parts import closing_over
+from tests.fakes.celonis import FakeTarget
 from tests.fakes.service import POOL, RUN, job_definition
+from tests.fakes.wiring import closing_over
 from tests.unit.runs.test_runs_sizes import largest
 from tests.unit.steps.outgoing import SLOT, holder
 from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
@@ -67,7 +67,7 @@ def greatest(door: WebhookHarness, tables: int, length: int, **fields: Any) -> D
     return read_definition("The definition", Definition, document)
 
 
-def loads_fail(lane: Lane) -> Lane:
+def loads_fail(lane: FakeTarget) -> FakeTarget:
     lane.outcome = "FAIL"
     return lane
 

@@ -9,15 +9,15 @@ import pytest
 from celonis_refresh.workflow.listing import SHOWN, shown
 from tests.fakes.service import JOB, MODEL, RUN, ServiceHarness, job_definition
 from tests.unit.steps.outgoing import cancels
-from tests.unit.workflow.close_harness import Exit
+from tests.unit.workflow.close_harness import CloseHarness
 
 COMMAND = f'signed -X POST "$(output ApiUrl)/runs/{RUN}/retry"'
 FOREVER = 1e9
 
 
-def running_job(**lane: float) -> Exit:
+def running_job(**lane: float) -> CloseHarness:
     """A run whose job is proven to be ours and runs."""
-    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     for name, value in {"seconds": FOREVER, **lane}.items():
         setattr(leave.bench.celonis.jobs[JOB], name, value)
     leave.bench.start("job-0")
@@ -26,9 +26,9 @@ def running_job(**lane: float) -> Exit:
     return leave
 
 
-def half_done() -> Exit:
+def half_done() -> CloseHarness:
     """A run whose job succeeded and whose load failed."""
-    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     leave.bench.celonis.models[MODEL].outcome = "ERROR"
     assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "LoadFailed")
     return leave
@@ -44,7 +44,7 @@ def state(bench: ServiceHarness, step: str = "job-0") -> dict[str, object]:
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 def test_each_end_of_a_run_is_one_line_of_the_log(status: str, caplog: pytest.LogCaptureFixture) -> None:
-    leave = Exit()
+    leave = CloseHarness()
     assert leave.bench.go("job-0") == "SUCCEEDED"
     run = leave.end(status)
     leave.close()  # the event arrives twice
@@ -58,7 +58,7 @@ def test_each_end_of_a_run_is_one_line_of_the_log(status: str, caplog: pytest.Lo
 
 
 def test_two_calls_that_close_a_run_write_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
     leave.bench.dynamodb.meanwhile("TransactWriteItems", leave.close)
     leave.close()
@@ -75,7 +75,7 @@ def test_a_job_that_was_cancelled_does_not_stay_running_in_the_record() -> None:
 
 
 def test_a_job_that_was_cancelled_before_its_first_check_is_recorded_with_its_proof() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.bench.celonis.jobs[JOB].seconds = FOREVER
     leave.bench.start("job-0")
     leave.bench.clock.sleep(1.0)
@@ -114,7 +114,7 @@ OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition"}
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 def test_a_record_has_no_attribute_that_the_api_does_not_know(status: str) -> None:
-    leave = Exit(job_definition(loads=[{"data_model": MODEL}]))
+    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "SUCCEEDED")
     leave.join()
     leave.end(status, "Some" if status == "FAILED" else "")
@@ -142,7 +142,7 @@ def test_a_failure_whose_job_still_runs_gives_the_command_for_the_retry_that_wai
 
 
 def test_a_failure_before_anything_was_done_gives_no_command() -> None:
-    leave = Exit()
+    leave = CloseHarness()
     leave.bench.celonis.jobs[JOB].outcome = "FAIL"
     assert leave.bench.go("job-0") == "JobFailed"
     leave.end("FAILED", "JobFailed")

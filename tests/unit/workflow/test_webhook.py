@@ -27,7 +27,7 @@ from tests.fakes.celonis import Lost, denied, unavailable
 from tests.fakes.dynamodb import canceled
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load_definition
-from tests.unit.steps.outgoing import JOB_LEASE, SLOT, Outgoing, Write, claims, holder, logged, starts
+from tests.unit.steps.outgoing import JOB_LEASE, SLOT, Outgoing, SentWrite, claims, holder, logged, starts
 from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL, TOPIC, body
 from tests.unit.workflow.webhook_harness import NEW_SECRET, SECRET, WebhookHarness, source_of
 
@@ -56,8 +56,8 @@ def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> 
     door = entrance()
     out = Outgoing(door.bench)
     reply = door.deliver()
-    written = Write("TransactWriteItems", (keys.run(RUN_ID), keys.earlier(JOB_LEASE)))
-    assert out.log == [Write("TransactWriteItems", CLAIM), "job", "executions", written, "execute_job"]
+    written = SentWrite("TransactWriteItems", (keys.run(RUN_ID), keys.earlier(JOB_LEASE)))
+    assert out.log == [SentWrite("TransactWriteItems", CLAIM), "job", "executions", written, "execute_job"]
     assert door.bench.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
     assert door.executions.asked == [RUN_ID]
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])

@@ -31,7 +31,7 @@ NEW_SECRET = "whsec_" + base64.b64encode(b"n" * 32).decode()
 
 
 @dataclass
-class Sns:
+class FakeSns:
     """Amazon SNS. ``confirmed``: the addresses that were asked for."""
 
     confirmed: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class WebhookHarness:
     bench: ServiceHarness = field(default_factory=ServiceHarness)
     definitions: dict[str, Definition] = field(default_factory=lambda: {"otc": job_definition()})
     executions: FakeExecutions = field(default_factory=FakeExecutions)
-    sns: Sns = field(default_factory=Sns)
+    sns: FakeSns = field(default_factory=FakeSns)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
     refreshed_secrets: list[str] = field(default_factory=lambda: [SECRET])
     renewals: int = 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
@@ -81,6 +81,13 @@ def _read(name: str, call: Callable[..., A], **request: Any) -> A:
     return asked(lambda: ConfigurationUnavailable(name), call, **request)
 
 
+class SecretVersion(NamedTuple):
+    """The values of a webhook's secret, and the id that Secrets Manager gives each version of it."""
+
+    values: tuple[str, ...]
+    version: str
+
+
 class Parameters(Struct, frozen=True):
     """``/{stack}/pipelines/{name}`` and ``/{stack}/sources/{name}``."""
 
@@ -89,13 +96,32 @@ class Parameters(Struct, frozen=True):
 
     def pipeline(self, name: str) -> Definition:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
+        return self.parse_pipeline(name, self._text(self.pipeline_name(name)))
+
+    def pipeline_name(self, name: str) -> str:
+        """The parameter of a pipeline. Raises ``InvalidTrigger`` for what is no name."""
         if not is_name(name):
             expected = f"expected the name of a pipeline: {NAME_RULE}"
             raise InvalidTrigger("The trigger", [Problem("pipeline", expected)])
-        text = self._text(f"/{self.stack}/pipelines/{name}")
+        return f"/{self.stack}/pipelines/{name}"
+
+    def parse_pipeline(self, name: str, text: str | None) -> Definition:
+        """Raises ``UnknownPipeline``, ``InvalidDefinition``."""
         if text is None:
-            raise UnknownPipeline(name, where=f"/{self.stack}/pipelines/{name}")
+            raise UnknownPipeline(name, where=self.pipeline_name(name))
         return parse_definition(name, text)
+
+    def source_name(self, name: str) -> str:
+        """The parameter of a source."""
+        return f"{self.sources_path}{name}"
+
+    def unknown_source(self) -> UnknownSource:
+        return UnknownSource(self.sources_path)
+
+    def texts(self, names: Sequence[str]) -> dict[str, str]:
+        """The values of those of at most ten parameters that exist, with one request."""
+        answer = _read(names[0], self.client.get_parameters, Names=list(names))
+        return {each["Name"]: each["Value"] for each in answer["Parameters"]}
 
     @property
     def sources_path(self) -> str:
@@ -150,20 +176,20 @@ class Secrets(Struct, frozen=True):
         """Raises ``ConnectionInvalid``, ``SecretUnreadable``."""
         full = f"{self.stack}/connections/{name}"
         try:
-            return parse_connection(name, self._object(full, repr(full)), full)
+            return parse_connection(name, self._object(full, repr(full))[0], full)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             problem = DENIED.get(code, "may not be read by this function")
             raise SecretUnreadable(repr(full), f"{problem} ({code})") from None
 
-    def webhook(self, name: str) -> tuple[str, ...]:
+    def webhook(self, name: str) -> SecretVersion:
         """``current`` and, during a rotation, ``previous``, which may be empty after it.
 
         Raises ``WebhookSecretUnreadable``.
         """
         which = f"that the source names, one of {self.stack}/webhooks/,"
         try:
-            document = self._object(f"{self.stack}/webhooks/{name}", which)
+            document, version = self._object(f"{self.stack}/webhooks/{name}", which)
         except SecretUnreadable as error:
             raise WebhookSecretUnreadable(which, error.problem) from None
         values = [document[key] for key in ("current", "previous") if key in document]
@@ -171,18 +197,19 @@ class Secrets(Struct, frozen=True):
         if not document.get("current") or len(values) < len(document) or not texts:
             problem = 'needs a text "current" and, during a rotation, "previous"; it has no other fields'
             raise WebhookSecretUnreadable(which, problem)
-        return tuple(values)
+        return SecretVersion(tuple(values), version)
 
-    def _object(self, name: str, which: str) -> Mapping[str, Any]:
-        """What the secret holds; it is spoken of as ``which``."""
+    def _object(self, name: str, which: str) -> tuple[Mapping[str, Any], str]:
+        """What the secret holds, and the id of its version; errors name it as ``which``."""
         try:
             what = f"the secret {which}"
-            text = _read(what, self.client.get_secret_value, SecretId=name).get("SecretString")
+            answer = _read(what, self.client.get_secret_value, SecretId=name)
         except ClientError as error:
             problem = GONE.get(error.response["Error"]["Code"])
             if problem is None:
                 raise
             raise SecretUnreadable(which, problem) from None
+        text = answer.get("SecretString")
         if text is None:
             raise SecretUnreadable(which, "is binary; JSON as text is expected")
         try:
@@ -191,4 +218,4 @@ class Secrets(Struct, frozen=True):
             raise SecretUnreadable(which, "is not JSON") from None
         if not isinstance(document, dict):
             raise SecretUnreadable(which, "is not a JSON object")
-        return document
+        return document, answer["VersionId"]

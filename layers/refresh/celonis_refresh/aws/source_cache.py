@@ -11,7 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, UnknownSource
+from celonis_refresh.aws.shared_parameters import LIST_SECONDS, SharedParameters
+from celonis_refresh.aws.ttl_cache import Dated
 from celonis_refresh.names import is_name
 from celonis_refresh.observability import logger
 from celonis_refresh.timing import Clock
@@ -22,8 +24,6 @@ WARY_SECONDS: Final = 10.0
 MAX_MISSES: Final = 5
 """So many names that are none, or not told, a process asks for within ``WARY_SECONDS``; then it looks names
 up in the list. Few, since all processes share the rate of Parameter Store."""
-LIST_SECONDS: Final = 1.0
-"""How old the list may be: a source that was made a moment ago is in the next one."""
 INVALID_SECONDS: Final = 3.0
 """For so long a source that is not valid is not read again: anybody can send to it."""
 
@@ -31,14 +31,14 @@ INVALID_SECONDS: Final = 3.0
 class SourceCache(Struct):
     """Reads as ``parameters`` does, and raises what it raises."""
 
-    parameters: Parameters
+    parameters: SharedParameters
     clock: Clock
     _misses: list[float] = []
     _asked_at: float = -inf
     _listed: frozenset[str] | None = None
     _invalid: dict[str, tuple[float, InvalidSource]] = {}
 
-    def source(self, name: str) -> Source:
+    def source(self, name: str) -> Dated[Source]:
         """The source as it is now. Raises ``InvalidSource`` besides."""
         known = self._invalid.get(name)
         if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
@@ -46,15 +46,15 @@ class SourceCache(Struct):
         self._invalid.pop(name, None)
         text = self.text(name)
         try:
-            return parse_source(name, text)
+            return Dated(parse_source(name, text.value), text.at)
         except InvalidSource as error:
             self._invalid[name] = (self.clock(), error)
             raise
 
-    def text(self, name: str) -> str:
+    def text(self, name: str) -> Dated[str]:
         """The text of a source as it is now."""
         if not is_name(name) or (self._is_wary() and name not in self._names()):
-            raise UnknownSource(self.parameters.sources_path)
+            raise self.parameters.parameters.unknown_source()
         try:
             return self.parameters.source_text(name)
         except (UnknownSource, ConfigurationUnavailable):
@@ -71,9 +71,9 @@ class SourceCache(Struct):
         if not 0 <= self.clock() - self._asked_at < LIST_SECONDS:
             self._asked_at = self.clock()
             try:
-                self._listed = frozenset(self.parameters.sources())
+                self._listed = self.parameters.sources()
             except ConfigurationUnavailable as trouble:
                 logger.warning("no list of sources", extra={"why": str(trouble)})
         if self._listed is None:
-            raise ConfigurationUnavailable(self.parameters.sources_path)
+            raise ConfigurationUnavailable(self.parameters.parameters.sources_path)
         return self._listed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct, field
 
@@ -17,9 +17,18 @@ FAILED_SECONDS: Final = 5.0
 """For so long the known value serves once it could not be read anew, without another try."""
 
 
+class Dated(NamedTuple, Generic[V]):
+    """A value as it was at ``at``, in epoch seconds."""
+
+    value: V
+    at: float
+
+
 class TtlCache(Struct, Generic[V]):
     """Reads by name and keeps what it read for ``seconds``.
 
+    ``read``: returns the value of a name, or a ``Dated`` one that another process has read.
+    ``reread``: the same for :meth:`refresh_if_allowed`, where that has to be newer; None: ``read``.
     ``passing``: an error for which the value known before serves on, because asking again later helps.
     ``lasts``: False for a value that is to be read anew each time.
     ``limit``: how often a name may be read, whatever the reason; without a token, what the last reading gave
@@ -27,13 +36,14 @@ class TtlCache(Struct, Generic[V]):
     ``serves``: seconds after its reading at which a known value is too old to stand in for a failed one.
     """
 
-    read: Callable[[str], V]
+    read: Callable[[str], V | Dated[V]]
     seconds: float
     clock: Clock
     passing: Callable[[Exception], bool] = lambda _: False
     lasts: Callable[[V], bool] = lambda _: True
     limit: TokenBucket | None = None
     serves: float = inf
+    reread: Callable[[str], V | Dated[V]] | None = None
     _values: dict[str, tuple[float, V]] = field(default_factory=dict)
     _failed: dict[str, float] = field(default_factory=dict)
     _errors: dict[str, Exception] = field(default_factory=dict)
@@ -42,38 +52,42 @@ class TtlCache(Struct, Generic[V]):
         """The value, at most ``seconds`` old unless it could not be read anew."""
         known = self._values.get(name)
         if known is None:
-            return self._limited(name)
+            return self._limited(name, self.read)
         if self.clock() - known[0] < self.seconds and self.lasts(known[1]):
             return known[1]
         if self._is_servable(known) and self.clock() - self._failed.get(name, -inf) < FAILED_SECONDS:
             return known[1]
-        return self._limited(name)
+        return self._limited(name, self.read)
 
     def refresh(self, name: str) -> V:
         """The value as it is now."""
-        value = self.read(name)
-        self._values[name] = (self.clock(), value)
+        return self._read(self.read, name)
+
+    def _read(self, read: Callable[[str], V | Dated[V]], name: str) -> V:
+        found = read(name)
+        value, at = found if isinstance(found, Dated) else (found, self.clock())
+        self._values[name] = (at, value)
         self._errors.pop(name, None)
         return value
 
     def refresh_if_allowed(self, name: str) -> V:
         """As it is now, or as it was when ``limit`` last allowed a reading: for what a stranger can cause."""
-        return self._limited(name)
+        return self._limited(name, self.reread or self.read)
 
-    def _limited(self, name: str) -> V:
+    def _limited(self, name: str, read: Callable[[str], V | Dated[V]]) -> V:
         """Read anew where ``limit`` allows it; otherwise what the last reading gave."""
         if self.limit is None or self.limit.take(name):
-            return self._anew_or_known(name)
+            return self._anew_or_known(name, read)
         known, error = self._values.get(name), self._errors.get(name)
         if known is not None and (error is None or self._is_servable(known)):
             return known[1]
         if error is None:
-            return self._anew_or_known(name)
+            return self._anew_or_known(name, read)
         raise error.with_traceback(None)
 
-    def _anew_or_known(self, name: str) -> V:
+    def _anew_or_known(self, name: str, read: Callable[[str], V | Dated[V]]) -> V:
         try:
-            return self.refresh(name)
+            return self._read(read, name)
         except Exception as error:
             if self.limit is not None:
                 self._errors[name] = error

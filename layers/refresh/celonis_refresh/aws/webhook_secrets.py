@@ -1,31 +1,181 @@
 """The secrets of webhooks, such that a rotation counts within seconds and strangers cost next to nothing.
 
 A request that fits no known secret makes a process read the secret again, since it may have been rotated.
-Anybody can send such a request, so a token bucket for each secret bounds the readings.
+Anybody can send such a request, so all processes together read a secret at most 19 times a minute. They share
+in the table which version was read last, and when. A process that knows this version does not read it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import time
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any, Final, NamedTuple
 
-from celonis_refresh.aws.configuration import is_transient_error
+from msgspec import Struct, field
+
+from celonis_refresh.aws.configuration import (
+    ConfigurationUnavailable,
+    SecretVersion,
+    WebhookSecretUnreadable,
+    is_transient_error,
+)
 from celonis_refresh.aws.token_bucket import TokenBucket
-from celonis_refresh.aws.ttl_cache import TtlCache
-from celonis_refresh.timing import Clock
+from celonis_refresh.aws.ttl_cache import Dated, TtlCache
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.timing import Clock, Deadline
 
 KEEP_SECONDS: Final = 60.0
 """A secret that was removed is refused after that, at the latest, in every process."""
-READ_SECONDS: Final = 4.0
+ACCEPT_SECONDS: Final = 5.0
 """A rotated secret is accepted after that, at the latest, whatever strangers send."""
+READ_SECONDS: Final = 4.0
 READS_AT_ONCE: Final = 4
 """Few strangers delay nobody; many cost ``READS_AT_ONCE`` readings, then one every ``READ_SECONDS``: at most
-19 in any minute."""
+19 in any minute, in all processes together."""
+CHECK_SECONDS: Final = 1.0
+"""How often a process asks the table which version was read last, after ``READS_AT_ONCE`` times at once."""
+PAUSE_SECONDS: Final = 0.1
+PAUSES: Final = 3
+"""While another process reads the secret, its result is waited for."""
 SERVE_SECONDS: Final = 900.0
 """While Secrets Manager cannot be read, the known values count for so long after they were read."""
+EXPIRE_SECONDS: Final = 7 * 86_400
+WRITE_SECONDS: Final = 1.0
+
+Values = tuple[str, ...]
 
 
-def webhook_secrets(read: Callable[[str], tuple[str, ...]], clock: Clock) -> TtlCache[tuple[str, ...]]:
+class _Reading(NamedTuple):
+    """What the last reading of this process gave: values, or an error.
+
+    ``version``: what the table has of it; "" for a secret that was not readable.
+    """
+
+    version: str
+    values: Values = ()
+    error: Exception | None = None
+
+    def dated(self, at: float) -> Dated[Values]:
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        return Dated(self.values, at)
+
+
+class SharedSecrets(Struct):
+    """``read``: asks Secrets Manager. What the table cannot tell is read."""
+
+    read: Callable[[str], SecretVersion]
+    table: Table
+    clock: Clock
+    sleep: Callable[[float], None] = time.sleep
+    _known: dict[str, _Reading] = field(default_factory=dict)
+    _unavailable: dict[str, ConfigurationUnavailable] = field(default_factory=dict)
+
+    def recent(self, name: str) -> Dated[Values]:
+        """The values as they were at most ``KEEP_SECONDS`` ago. Raises what ``read`` raises."""
+        known = self._known.get(name)
+        if known is None:
+            return self._read(name, {})
+        item = self._item(name)
+        if known.version != item.get("version", ""):
+            return self._read(name, item)
+        if known.error is None and self._age(item) < KEEP_SECONDS:
+            return known.dated(float(item["read_at"]))
+        return self._if_allowed(name, known, item)
+
+    def latest(self, name: str) -> Dated[Values]:
+        """The values as they were at most ``READ_SECONDS`` ago. Raises what ``read`` raises."""
+        known, item = self._known.get(name), self._item(name)
+        if known is None or known.version != item.get("version", ""):
+            return self._read(name, item)
+        return self._if_allowed(name, known, item)
+
+    def _if_allowed(self, name: str, known: _Reading, item: Mapping[str, Any]) -> Dated[Values]:
+        """Read with a token of the bucket of all processes; without one, what was read last counts."""
+        if self._take(name, item):
+            return self._read(name, item)
+        for _ in range(PAUSES):
+            item = self._item(name)
+            if item.get("version", "") != known.version:
+                return self._read(name, item)
+            if item.get("read_at", inf) >= item.get("taken_at", -inf):
+                break
+            self.sleep(PAUSE_SECONDS)  # another process reads it now
+        if name in self._unavailable and self._age(item) >= KEEP_SECONDS:
+            raise self._unavailable[name].with_traceback(None)
+        return known.dated(float(item.get("read_at", self.clock())))
+
+    def _take(self, name: str, item: Mapping[str, Any]) -> bool:
+        now, full = self.clock(), READS_AT_ONCE * READ_SECONDS
+        seen = item.get("full_at")
+        missing = min(max(float(seen or now) - now, 0.0), full)
+        if missing + READ_SECONDS > full:
+            return False
+        condition = "attribute_not_exists(#full_at)" if seen is None else "#full_at = :seen"
+        facts = {"full_at": now + missing + READ_SECONDS, "taken_at": now}
+        return self._write(name, facts, condition, {} if seen is None else {"seen": seen})
+
+    def _read(self, name: str, item: Mapping[str, Any]) -> Dated[Values]:
+        read_at = self.clock()
+        try:
+            found = self.read(name)
+            reading = _Reading(found.version, found.values)
+        except ConfigurationUnavailable as error:
+            self._unavailable[name] = error
+            self._known.setdefault(name, _Reading(item.get("version", ""), error=error))
+            raise
+        except WebhookSecretUnreadable as error:
+            reading = _Reading("", error=error)
+        self._known[name] = reading
+        self._unavailable.pop(name, None)
+        facts = {"version": reading.version, "read_at": read_at}
+        self._write(name, facts, "attribute_not_exists(#read_at) OR #read_at <= :read_at", {})
+        return reading.dated(read_at)
+
+    def _age(self, item: Mapping[str, Any]) -> float:
+        return abs(self.clock() - float(item.get("read_at", -inf)))
+
+    def _item(self, name: str) -> Mapping[str, Any]:
+        try:
+            return self.table.get(keys.secret_version(name)) or {}
+        except RefreshError as trouble:
+            logger.warning(
+                "which version of a secret was read last is not known", extra={"why": str(trouble)}
+            )
+            return {}
+
+    def _write(self, name: str, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
+        """Whether it was written: another process may have been first."""
+        expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
+        change = self.table.set(keys.secret_version(name), {**facts, **expires}, condition, values)
+        try:
+            self.table.update(change, Deadline.after(WRITE_SECONDS, self.clock))
+        except ConditionFailed:
+            return False
+        except RefreshError as trouble:
+            logger.warning("that a secret was read cannot be shared", extra={"why": str(trouble)})
+        return True
+
+
+def webhook_secrets(
+    read: Callable[[str], SecretVersion],
+    table: Table,
+    clock: Clock,
+    sleep: Callable[[float], None] = time.sleep,
+) -> TtlCache[Values]:
     """The secrets that ``read`` gives by name, kept by the rules above."""
-    limit = TokenBucket(READS_AT_ONCE, READ_SECONDS, clock)
-    return TtlCache(read, KEEP_SECONDS, clock, is_transient_error, limit=limit, serves=SERVE_SECONDS)
+    shared = SharedSecrets(read, table, clock, sleep)
+    limit = TokenBucket(READS_AT_ONCE, CHECK_SECONDS, clock)
+    return TtlCache(
+        shared.recent,
+        KEEP_SECONDS,
+        clock,
+        is_transient_error,
+        limit=limit,
+        serves=SERVE_SECONDS,
+        reread=shared.latest,
+    )

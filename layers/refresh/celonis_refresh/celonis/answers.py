@@ -29,7 +29,12 @@ from celonis_refresh.celonis.transport import Answer
 
 DEFAULT_RETRY_AFTER = 30.0
 MIN_RETRY_AFTER = 1.0
-MAX_RETRY_AFTER = 900.0
+MAX_RETRY_AFTER = 3600.0
+"""The most that a header can ask for: its number may be wrong or in another unit."""
+MAX_CLOCK_WAIT = 12 * 3600.0
+"""The most that a clock time in the detail can ask for: one without a date is at most half a day away."""
+EPOCH_SECONDS = 1e9
+"""A number of seconds that is larger is a moment, in epoch seconds."""
 _MAX_TEXT = 300
 _LIMIT_CODES = frozenset({"LIMIT_NOTFOUND", "LIMIT_SIZE_NOTFOUND"})
 """Error codes of a 404 that is about the configuration of a rate limit, not about an id."""
@@ -194,13 +199,24 @@ def retry_after(answer: Answer, now: float) -> float:
 
     A header says how long, the detail until which clock time: the longer of the two counts.
     """
-    seconds = _seconds(answer.headers.get("x-ratelimit-reset"))
-    if seconds is None:
-        header = answer.headers.get("retry-after")
-        seconds = _seconds(header)
-        seconds = _until(header, now) if seconds is None else seconds
-    waits = [wait for wait in (seconds, _until_clock_time(answer, now)) if wait is not None]
-    return min(max(*waits, MIN_RETRY_AFTER), MAX_RETRY_AFTER) if waits else DEFAULT_RETRY_AFTER
+    waits = []
+    seconds = _header_seconds(answer, now)
+    if seconds is not None:
+        waits.append(min(seconds, MAX_RETRY_AFTER))
+    seconds = _until_clock_time(answer, now)
+    if seconds is not None:
+        waits.append(min(seconds, MAX_CLOCK_WAIT))
+    return max(*waits, MIN_RETRY_AFTER) if waits else DEFAULT_RETRY_AFTER
+
+
+def _header_seconds(answer: Answer, now: float) -> float | None:
+    """Seconds to wait by the headers: a number of seconds, or a moment."""
+    reset = _seconds(answer.headers.get("x-ratelimit-reset"))
+    if reset is not None:
+        return reset - now if reset > EPOCH_SECONDS else reset
+    header = answer.headers.get("retry-after")
+    seconds = _seconds(header)
+    return _until(header, now) if seconds is None else seconds
 
 
 def _until_clock_time(answer: Answer, now: float) -> float | None:

@@ -42,7 +42,8 @@ CALM_SECONDS = 60.0
 """For so long everybody takes turns after the last sign that little is left, or twice the pause if longer."""
 SPREAD_TURNS = 12
 """Where what is left is spread over hours, for so many requests: the next sign comes with one of them."""
-LONGEST_WAIT = 900.0
+MAX_WAIT = 900.0
+"""A task comes back after that at the latest, to see in the table whether Celonis may be asked."""
 
 HINT = "The run continues automatically. If this happens often, raise poll.floor or run fewer jobs at a time."
 
@@ -88,7 +89,7 @@ class SharedRateLimiter:
             spread = rate_limits.spread(reported[1], reported[2])
             step = max(spread, rate_limits.turn(reported[0], reported[2]))
             lasting = min(SPREAD_TURNS * spread, reported[2] or 0.0)
-            self._slow_down(min(wait, LONGEST_WAIT), step, max(CALM_SECONDS, lasting))
+            self._slow_down(wait, step, max(CALM_SECONDS, lasting))
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
             logger.warning("a rate limit of Celonis could not be shared", extra={"why": str(trouble)})
 
@@ -124,7 +125,7 @@ class SharedRateLimiter:
         turns, now = self._turns, self._clock()
         line = max(now, self._hold, turns.next)
         place = turns.take("later", turns.step * self._usual, line)
-        wait = min(LONGEST_WAIT, (line if place is None else place) - now)
+        wait = min(MAX_WAIT, (line if place is None else place) - now)
         return CelonisThrottled(
             f"Celonis is not asked for {wait:.0f} s: little is left of what connection "
             f"{self._connection!r} may ask.",

@@ -97,3 +97,18 @@ def occurrence(pipeline: str, delivery_id: str) -> str:
 def signed(source: str, digest: str) -> str:
     """A second key of a webhook's delivery, by the digest of what its sender signed."""
     return f"signed#source:{source}#{digest}"
+
+
+def configuration(source: str) -> str:
+    """The copy of the texts of a source and its pipelines."""
+    return f"configuration#source#{source}"
+
+
+def source_names() -> str:
+    """The list of all sources."""
+    return "configuration#sources"
+
+
+def secret_version(name: str) -> str:
+    """Which version of a webhook's secret was read last, never the secret."""
+    return f"configuration#secret#{name}"

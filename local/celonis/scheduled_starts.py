@@ -1,0 +1,75 @@
+"""What will start by itself: loads inside jobs, and starts of somebody else that wait for their moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from local.celonis.operations import JobExecution
+from local.celonis.starts import RequestedStart
+from local.celonis.targets import JobTarget, ModelTarget
+
+When = Literal["in", "before_next", "after_next", "when_idle"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduledStart:
+    """A start by somebody else. It never plays before ``earliest``, in seconds of the clock."""
+
+    lane: JobTarget | ModelTarget
+    options: RequestedStart
+    when: When
+    earliest: float
+
+
+class ScheduledStarts:
+    """The things that are still to happen. The platform asks for the next one that is due and plays it."""
+
+    def __init__(self) -> None:
+        self._loading: list[JobExecution] = []
+        self._armed: list[ScheduledStart] = []
+
+    def expect_load(self, execution: JobExecution) -> None:
+        """Note that ``execution`` will start the load inside it, if it has one and gets that far."""
+        if execution.load_at is not None:
+            self._loading.append(execution)
+
+    def arm(self, armed: ScheduledStart) -> None:
+        """Note a start by somebody else."""
+        self._armed.append(armed)
+
+    def take_around(self, lane: JobTarget | ModelTarget, when: When) -> list[ScheduledStart]:
+        """Take out what was armed for right before or right after the next start on ``lane``."""
+        taken = [one for one in self._armed if one.lane is lane and one.when == when]
+        self._armed = [one for one in self._armed if one not in taken]
+        return taken
+
+    def take_due(self, now: float) -> tuple[float, JobExecution | ScheduledStart] | None:
+        """Take out the oldest thing that is due by ``now``, with its time; None when nothing is."""
+        self._loading = [one for one in self._loading if not _ended_before_load(one)]
+        expected: list[tuple[float, JobExecution | ScheduledStart]] = [*self._loads(), *self._starts(now)]
+        due = [(at, one) for at, one in expected if at <= now]
+        if not due:
+            return None
+        at, chosen = min(due, key=lambda pair: pair[0])
+        self._loading = [one for one in self._loading if one is not chosen]
+        self._armed = [one for one in self._armed if one is not chosen]
+        return at, chosen
+
+    def _loads(self) -> Iterator[tuple[float, JobExecution]]:
+        for execution in self._loading:
+            if execution.load_at is not None:
+                yield execution.load_at, execution
+
+    def _starts(self, now: float) -> Iterator[tuple[float, ScheduledStart]]:
+        for armed in self._armed:
+            if armed.when == "in":
+                yield armed.earliest, armed
+            elif armed.when == "when_idle" and not armed.lane.busy(now):
+                yield max([armed.earliest, *(work.ended_at for work in armed.lane.works)]), armed
+
+
+def _ended_before_load(execution: JobExecution) -> bool:
+    forced, load_at = execution.forced, execution.load_at
+    return forced is not None and load_at is not None and forced.at <= load_at

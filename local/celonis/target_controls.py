@@ -1,0 +1,175 @@
+"""The controls of jobs and models: how they behave, and what others start, cancel or end on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from local.celonis import knobs, ledger
+from local.celonis.fields import FieldError, Reader, parse, read, text
+from local.celonis.model import Platform
+from local.celonis.routing import ApiRequest
+from local.celonis.setups import ASPECTS, JobSetup, ModelSetup
+from local.celonis.starts import RequestedStart
+from local.celonis.targets import JobTarget, ModelTarget
+
+Handlers = list[tuple[str, str, Callable[[ApiRequest], Any]]]
+SOMEBODY_ELSE = "somebody else"
+
+
+class TargetControls:
+    """Handlers for ``/jobs`` and ``/models``. They raise FieldError, or LookupError for the unknown."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    def handlers(self) -> Handlers:
+        """Method, path and handler of every control."""
+        shared: Handlers = []
+        for path in ("/jobs/{job}", "/models/{model}"):
+            shared += [
+                ("GET", path, lambda request: self._show(self._lane(request))),
+                ("PUT", path, self._change),
+                ("DELETE", path, self._delete),
+                ("POST", f"{path}/finish", self._finish),
+                ("POST", f"{path}/stale", self._stale),
+            ]
+        return [
+            *shared,
+            ("POST", "/jobs", self._add_job),
+            ("POST", "/models", self._add_model),
+            ("POST", "/jobs/{job}/start", self._start_job),
+            ("POST", "/jobs/{job}/cancel", self._cancel_job),
+            ("POST", "/models/{model}/load", self._start_load),
+            ("POST", "/models/{model}/cancel", self._cancel_load),
+        ]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job as the controls show it."""
+        return [self._show(job) for job in self._platform.jobs.values()]
+
+    def models(self) -> list[dict[str, Any]]:
+        """Every model as the controls show it."""
+        return [self._show(model) for model in self._platform.models.values()]
+
+    def _lane(self, request: ApiRequest) -> JobTarget | ModelTarget:
+        return self._model(request) if "model" in request.params else self._job(request)
+
+    def _job(self, request: ApiRequest) -> JobTarget:
+        job = self._platform.jobs.get(request.params["job"])
+        if job is None:
+            raise LookupError(f"job {request.params['job']}")
+        return job
+
+    def _model(self, request: ApiRequest) -> ModelTarget:
+        model = self._platform.models.get(request.params["model"])
+        if model is None:
+            raise LookupError(f"model {request.params['model']}")
+        return model
+
+    def _show(self, lane: JobTarget | ModelTarget) -> dict[str, Any]:
+        self._platform.settle()
+        now = self._platform.clock()
+        return {
+            "id": lane.id,
+            "pool_id": lane.pool_id,
+            "name": lane.name,
+            "is_gone": lane.is_gone,
+            "setup": asdict(lane.setup),
+            "under_way": [ledger.describe(work, now) for work in lane.busy(now)],
+            "started": len(lane.works),
+        }
+
+    def _change(self, request: ApiRequest) -> Any:
+        lane = self._lane(request)
+        changes = read(parse(request.body), knobs.JOB if isinstance(lane, JobTarget) else knobs.MODEL)
+        if isinstance(lane, JobTarget):
+            self._check_load_inside(changes, lane.setup)
+        lane.name = changes.pop("name", lane.name)
+        lane.change(**changes)
+        return self._show(lane)
+
+    def _check_load_inside(self, changes: Mapping[str, Any], setup: JobSetup) -> None:
+        model_id = changes.get("loads_model", setup.loads_model)
+        wanted = changes.get("loads_tables", setup.loads_tables)
+        model = self._platform.models.get(model_id) if model_id is not None else None
+        if model_id is not None and model is None:
+            raise FieldError("loads_model", "must be the id of a model")
+        known = {table.id for table in model.setup.tables} if model is not None else set()
+        if set(wanted) - known:
+            raise FieldError("loads_tables", "must be ids of tables of the model that the job loads")
+
+    def _delete(self, request: ApiRequest) -> Any:
+        lane = self._lane(request)
+        lane.is_gone = True
+        return self._show(lane)
+
+    def _finish(self, request: ApiRequest) -> Any:
+        given = read(parse(request.body), knobs.FINISH)
+        lane = self._lane(request)
+        work = self._platform.finish(lane, given.get("outcome", "SUCCESS"), given.get("in_seconds", 0.0))
+        return {"ended": None if work is None else work.id}
+
+    def _stale(self, request: ApiRequest) -> Any:
+        given = read(parse(request.body), knobs.STALE_READS)
+        lane = self._lane(request)
+        chosen = dict.fromkeys(given.get("aspects", ASPECTS), given.get("reads", 1))
+        lane.stale_reads = {**lane.stale_reads, **chosen}
+        return {"stale_reads": lane.stale_reads}
+
+    def _add_job(self, request: ApiRequest) -> Any:
+        given, pool_id = self._new(request, knobs.JOB)
+        self._check_load_inside(given, JobSetup())
+        name = given.pop("name")
+        return self._show(self._platform.add_job(self._platform.new_id(), pool_id, name, JobSetup(**given)))
+
+    def _add_model(self, request: ApiRequest) -> Any:
+        given, pool_id = self._new(request, knobs.MODEL)
+        name = given.pop("name")
+        return self._show(
+            self._platform.add_model(self._platform.new_id(), pool_id, name, ModelSetup(**given))
+        )
+
+    def _new(self, request: ApiRequest, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], str]:
+        given = read(parse(request.body), {**readers, "pool_id": text})
+        if "name" not in given:
+            raise FieldError("name", "is needed")
+        pool_id = given.pop("pool_id", next(iter(self._platform.pools)))
+        if pool_id not in self._platform.pools:
+            raise FieldError("pool_id", "must be the id of a pool")
+        return given, pool_id
+
+    def _start_job(self, request: ApiRequest) -> Any:
+        job, given = self._job(request), read(parse(request.body), knobs.JOB_START)
+        return self._somebody_starts(job, given, mode=given.get("mode", "FULL"))
+
+    def _start_load(self, request: ApiRequest) -> Any:
+        model, given = self._model(request), read(parse(request.body), knobs.MODEL_START)
+        tables = given.get("tables", ())
+        if set(tables) - {table.id for table in model.setup.tables}:
+            raise FieldError("tables", "must be ids of tables of the model")
+        kind = given.get("type", "PARTIAL" if tables else "COMPLETE")
+        return self._somebody_starts(model, given, kind=kind, tables=tables)
+
+    def _somebody_starts(self, lane: JobTarget | ModelTarget, given: Mapping[str, Any], **wanted: Any) -> Any:
+        by = given.get("by", SOMEBODY_ELSE)
+        options = RequestedStart(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
+        when = given.get("when", "in" if "in_seconds" in given else "now")
+        if when != "now":
+            self._platform.arm(lane, options, when, given.get("in_seconds", 0.0))
+            return {"armed": when}
+        start = self._platform.start(lane, options)
+        return {
+            "effect": start.effect,
+            "id": start.work.id if start.effect in {"started", "queued"} else None,
+        }
+
+    def _cancel_job(self, request: ApiRequest) -> Any:
+        work = self._platform.cancel_job(self._job(request))
+        return {"cancelled": None if work is None else work.id}
+
+    def _cancel_load(self, request: ApiRequest) -> Any:
+        model = self._model(request)
+        work = self._platform.finish(model, model.setup.cancel_status, model.setup.cancel_seconds)
+        return {"cancelled": None if work is None else work.id}

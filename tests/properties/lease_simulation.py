@@ -1,0 +1,408 @@
+"""Runs of several pipelines that share data jobs and data models, played call by call in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, cast
+
+from celonis_refresh.celonis.client import CelonisClient
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.options import RunOptions
+from celonis_refresh.pipelines.reading import read_definition
+from celonis_refresh.pipelines.resolution import ResolvedLoad
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Claim
+from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.steps.progress import Progress, is_started
+from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
+from tests.fakes.celonis import FakeCelonis, FakeStart, FakeTarget, Lags, Lost, unavailable
+from tests.fakes.clock import FakeClock
+from tests.fakes.executions import FakeExecutions
+from tests.fakes.interleaving import Interleaving, Worker
+from tests.fakes.service import POOL, RETRIED, Crashed, ServiceHarness
+from tests.fakes.wiring import closing_over, reconciling_over
+
+SETTLE = 60
+MISTYPED = "mistyped"
+"""The connection whose base URL never answers."""
+RETRY_SECONDS = 2.0
+CRASH_SECONDS = 60.0
+CLOSE_SECONDS = 117.0
+
+
+@dataclass(frozen=True)
+class LeasePipeline:
+    """``stages``: its jobs; ``models``: what it loads itself.
+
+    ``connects``: False where its base URL is wrong; ``begins_at``: seconds until its first trigger; ``runs``:
+    how many runs follow one another; ``by_webhook``: whether a webhook starts the first job; ``reverse``:
+    whether its loads stand in reverse order.
+    """
+
+    stages: tuple[tuple[str, ...], ...]
+    models: tuple[str, ...] = ()
+    connects: bool = True
+    begins_at: float = 0.0
+    runs: int = 1
+    by_webhook: bool = False
+    reverse: bool = False
+    timeout: int = 6 * 3600
+
+    @property
+    def jobs(self) -> list[str]:
+        return [job for stage in self.stages for job in stage]
+
+
+@dataclass(frozen=True)
+class LeaseScenario:
+    """``inner``: the models that a job loads by itself; ``seconds``: how long each job and model takes.
+
+    ``busy``: for how many seconds another user's execution of a job or model runs on from the beginning;
+    ``until``: the pipeline with whose end no further runs begin.
+    """
+
+    pipelines: Mapping[str, LeasePipeline]
+    inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    busy: Mapping[str, float] = field(default_factory=dict)
+    lags: tuple[float, ...] = (0.0,)
+    seed: int = 0
+    pause_share: float = 0.3
+    crash_share: float = 0.0
+    until: str = ""
+
+    def inner_models(self, pipeline: LeasePipeline) -> list[str]:
+        return sorted({model for job in pipeline.jobs for model in self.inner.get(job, ())})
+
+    def targets(self) -> tuple[list[str], list[str]]:
+        """All jobs and all models."""
+        jobs = sorted({job for pipeline in self.pipelines.values() for job in pipeline.jobs})
+        models = {model for pipeline in self.pipelines.values() for model in pipeline.models}
+        return jobs, sorted(models | {model for inner in self.inner.values() for model in inner})
+
+    def definition(self, name: str) -> Definition:
+        pipeline = self.pipelines[name]
+        inner = self.inner_models(pipeline)
+        timeout = {"timeout": pipeline.timeout}
+        loads = [{"data_model": model, "started_by": "job", **timeout} for model in inner]
+        loads += [{"data_model": model, **timeout} for model in pipeline.models if model not in inner]
+        document = {
+            "data_pool": POOL,
+            "connection": "default" if pipeline.connects else MISTYPED,
+            "jobs": [[{"job": job, **timeout} for job in stage] for stage in pipeline.stages],
+            "loads": loads[::-1] if pipeline.reverse else loads,
+            "settle": SETTLE,
+        }
+        return read_definition("The definition", Definition, document)
+
+
+@dataclass
+class ReportingTarget(FakeTarget):
+    """A job or model that reports each start of ours."""
+
+    on_start: Callable[[FakeStart], None] = lambda start: None
+
+    def _mine(self, at: float, detail: str) -> FakeStart:
+        start = super()._mine(at, detail)
+        self.on_start(start)
+        return start
+
+
+class SilentCelonis(FakeCelonis):
+    """A base URL at which nothing answers."""
+
+    def _fault(self, name: str) -> Exception | Lost | None:
+        self.hook(name, "before")
+        return unavailable()
+
+
+class SharedHarness(ServiceHarness):
+    """The bench of the other tests; some pipelines have a connection that never answers."""
+
+    def __post_init__(self) -> None:
+        self.silent = SilentCelonis(self.clock)
+        super().__post_init__()
+
+    def target_for(self, run: Run, step: str) -> StepTarget:
+        celonis = self.silent if run.definition.connection == MISTYPED else self.celonis
+        client, pool = cast("CelonisClient", celonis), run.definition.data_pool_id
+        if step.startswith("job-"):
+            return DataJobTarget(client, pool, run.plan.job(step))
+        return DataModelTarget(client, pool, run.plan.load(step), ResolvedLoad(LoadKind.COMPLETE, {}))
+
+
+@dataclass
+class EndedRun:
+    """One run that has come to its end. ``error``: of the step that failed, "" where none did."""
+
+    run_id: str
+    pipeline: str
+    error: str
+    status: RunStatus
+    began: float
+    at: float
+
+
+@dataclass
+class LeaseResult:
+    """What happened: the runs that ended, and every start of ours as time, run and lease."""
+
+    ended: list[EndedRun] = field(default_factory=list)
+    starts: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def errors(self) -> dict[str, str]:
+        return {ended.run_id: ended.error for ended in self.ended}
+
+
+class LeaseSimulation:
+    """Plays a world: each run is a worker, and so is each of its steps."""
+
+    def __init__(self, world: LeaseScenario) -> None:
+        self.world, self.played = world, LeaseResult()
+        self.clock, self.random = FakeClock(), Random(world.seed)  # noqa: S311 - a simulation
+        self.workers = Interleaving(self.clock, self.random, world.pause_share)
+        self.bench = SharedHarness(self.clock, seed=world.seed)
+        self.executions = FakeExecutions()
+        self.notified: list[str] = []
+        self.in_task: dict[str, set[str]] = {}
+        self.running: dict[str, list[tuple[str, FakeStart]]] = {}
+        self.is_over = False
+        self._make_targets()
+        self._listen()
+        self.closing = closing_over(self.bench, self.executions, self._notify, lambda _: False)
+
+    def _make_targets(self) -> None:
+        jobs, models = self.world.targets()
+        for name in jobs:
+            self.bench.celonis.jobs[name] = self._lane(name, keys.job_lease(name))
+        for name in models:
+            self.bench.celonis.models[name] = self._lane(name, keys.model_lease(name))
+
+    def _lane(self, name: str, lease: str) -> FakeTarget:
+        world = self.world
+        lane = ReportingTarget(
+            self.clock, lags=Lags(world.lags), seconds=world.seconds.get(name, 60.0), busy="refuse"
+        )
+        lane.on_start = lambda start: self._started(name, lease, start)
+        lane.before(6000.0)
+        if name in world.busy:
+            lane.before(2.0 * SETTLE, seconds=2.0 * SETTLE + world.busy[name])
+        return lane
+
+    def _listen(self) -> None:
+        self.bench.dynamodb.before = lambda operation, request: self._call("before")
+        self.bench.dynamodb.after = lambda operation, request: self._call("after")
+        self.bench.celonis.hook = self.bench.silent.hook = lambda name, when: self._call(when)
+
+    def _call(self, when: str) -> None:
+        if self.workers.current is None:
+            return
+        if when == "before":
+            self.workers.pause()
+        if self.random.random() < self.world.crash_share:
+            raise Crashed
+
+    def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
+        self.notified.append(str(facts["run_id"]))
+
+    # ------------------------------------------------------------ what must hold at each start
+
+    def _started(self, name: str, lease: str, start: FakeStart) -> None:
+        """A start of ours arrived: its run holds what it uses, and nothing of another run is running."""
+        run_id = self._run_id()
+        self.played.starts.append((self.clock.now, run_id, lease))
+        self._use(lease, run_id, start)
+        for model in self.world.inner.get(name, ()) if lease.startswith("lease#job") else ():
+            lane = self.bench.celonis.models[model]
+            begins = start.at + start.seconds * 0.3
+            inner = lane.begin(mine=False, at=begins, seconds=lane.seconds, outcome="SUCCESS")
+            self._use(keys.model_lease(model), run_id, inner)
+
+    def _use(self, lease: str, run_id: str, start: FakeStart) -> None:
+        holder = self.bench.dynamodb.document(lease).get("run_id")
+        assert holder == run_id, f"{run_id} starts what {lease} is for, which {holder} holds"
+        for other, earlier in self.running.setdefault(lease, []):
+            assert other == run_id or earlier.ended_at <= start.at, f"{run_id} and {other} use {lease}"
+        self.running[lease].append((run_id, start))
+
+    def _run_id(self) -> str:
+        assert self.workers.current is not None
+        return self.workers.current.run_id
+
+    def check_holds_nothing(self, run_id: str) -> None:
+        """A run none of whose tasks is at work holds what its started steps use, and nothing else."""
+        if self.in_task.get(run_id):
+            return
+        run = self._record(run_id)
+        held = {
+            item["pk"] for item in self.bench.dynamodb.documents("lease#") if item.get("run_id") == run_id
+        }
+        jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
+        loads = [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
+        used = {lease for step, lease in jobs + loads if self._uses(run.steps.get(step, {}))}
+        if any(is_started(run.steps.get(step, {})) for step, _ in jobs):
+            used |= {keys.model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
+        assert held <= used, f"{run_id} waits and holds {held - used}"
+
+    def _uses(self, state: Mapping[str, Any]) -> bool:
+        return is_started(state) and ("ended_at" not in state or "held" in state)
+
+    def _check_has_ended(self, run_id: str, step: str) -> None:
+        """What a step that succeeded is about was started by its run, and has ended."""
+        plan = self._record(run_id).plan
+        leases = {job.step: keys.job_lease(job.job) for job in plan.jobs}
+        leases |= {load.step: keys.model_lease(load.data_model) for load in plan.loads}
+        ours = [start for other, start in self.running.get(leases[step], []) if other == run_id]
+        assert ours, f"{step} of {run_id} was never started"
+        assert all(start.ended_at <= self.clock.now for start in ours), f"{step} of {run_id} is still running"
+
+    # ------------------------------------------------------------ the state machine
+
+    def play(self) -> LeaseResult:
+        for name, pipeline in self.world.pipelines.items():
+            begins = self.clock.now + pipeline.begins_at
+            self.workers.spawn(lambda name=name: self._pipeline(name), name, begins)  # type: ignore[misc]
+        self.workers.run()
+        return self.played
+
+    def reconcile(self) -> None:
+        """A round of reconcile, after everything has ended."""
+        self.clock.sleep(SETTLE + 60.0)
+        reconciling_over(self.bench, self.executions, self.closing).reconcile(self.bench.deadline(237.0))
+
+    def _pipeline(self, name: str) -> None:
+        pipeline = self.world.pipelines[name]
+        for number in range(pipeline.runs):
+            if self.is_over:
+                return
+            worker = self.workers.current
+            assert worker is not None
+            worker.run_id = run_id = f"{name}-{number}"
+            began = self.clock.now
+            error = self._run(name, pipeline, run_id)
+            status = self._record(run_id).status
+            self.played.ended.append(EndedRun(run_id, name, error, status, began, self.clock.now))
+            self.is_over = self.is_over or name == self.world.until
+            if pipeline.runs > 1:
+                self.workers.sleep(self.random.uniform(0.0, 20.0))
+
+    def _run(self, name: str, pipeline: LeasePipeline, run_id: str) -> str:
+        definition = self.world.definition(name)
+        self._open(name, definition, run_id, pipeline)
+        self.executions.start(run_id)
+        plan = self._record(run_id).plan
+        numbers = sorted({job.stage for job in plan.jobs})
+        stages = [[job.step for job in plan.jobs if job.stage == number] for number in numbers]
+        failed = ""
+        for steps in [*stages, [load.step for load in plan.loads]]:
+            failed = failed or self._stage(run_id, steps)
+        self.executions.end(run_id, "FAILED" if failed else "SUCCEEDED", failed, failed)
+        self._tried(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline(CLOSE_SECONDS)))
+        return failed
+
+    def _open(self, name: str, definition: Definition, run_id: str, pipeline: LeasePipeline) -> None:
+        """The claim, the start by the webhook, and the opening by the state machine."""
+        job = pipeline.jobs[0] if pipeline.by_webhook and pipeline.jobs else None
+        claim = Claim(name, RunOptions(), run_id, f"{run_id}-next", definition, job)
+        accepted: list[bool] = []
+
+        def accept() -> None:
+            if not accepted and self.bench.records.find(run_id) is None:
+                acceptance = self.bench.claims.accept([claim], [], self.bench.deadline())
+                accepted.append(acceptance.results[0].holds_lease)
+
+        self._tried(accept)
+        loads = {step.step: {"kind": "complete", "tables": {}} for step in self._record(run_id).plan.loads}
+        if accepted and accepted[0]:
+            self._by_webhook(run_id, loads)
+        facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
+        self._tried(
+            lambda: self.bench.records.note(self.bench.records.get(run_id), facts, self.bench.deadline())
+        )
+
+    def _record(self, run_id: str) -> Run:
+        """The record as it is; no function asks for it."""
+        return Run(self.bench.dynamodb.document(keys.run(run_id)))
+
+    def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
+        run = Run({**self._record(run_id).item, "loads": loads})
+        try:
+            self.bench.tasks.start_claimed(run, "job-0", self.bench.deadline(2.0), {"loads": loads})
+        except (RefreshError, Crashed):
+            return
+        if not is_started(self._record(run_id).steps.get("job-0", {})):
+            self.check_holds_nothing(run_id)
+
+    def _stage(self, run_id: str, steps: Sequence[str]) -> str:
+        errors: dict[str, str] = {}
+
+        def act(step: str) -> Callable[[], None]:
+            return lambda: errors.update({step: self._step(run_id, step)})
+
+        self.in_task.setdefault(run_id, set()).update(steps)
+        workers: list[Worker] = [self.workers.spawn(act(step), run_id) for step in steps]
+        self.workers.join(workers)
+        return next((error for error in errors.values() if error), "")
+
+    def _step(self, run_id: str, step: str) -> str:
+        """One iteration of a Map; the name of the error that ended it, "" where it went well."""
+        start = True
+        while True:
+            try:
+                progress = self._task(run_id, step, start=start)
+            except RefreshError as error:
+                return error.name
+            if progress["status"] == "SUCCEEDED":
+                self._check_has_ended(run_id, step)
+                return ""
+            if progress["status"] == "WAITING":
+                self.check_holds_nothing(run_id)
+            waits = start or progress["status"] == "RUNNING"
+            if waits:
+                self.workers.sleep(progress["wait"])
+            start = not start and progress["status"] == "WAITING"
+
+    def _task(self, run_id: str, step: str, *, start: bool) -> Progress:
+        """One task with its retries: it is at work until it has answered."""
+        at_work = self.in_task.setdefault(run_id, set())
+        at_work.add(step)
+        try:
+            return self._retried(run_id, step, start=start)
+        finally:
+            at_work.discard(step)
+
+    def _retried(self, run_id: str, step: str, *, start: bool) -> Progress:
+        tasks = self.bench.tasks
+        while True:
+            try:
+                return (tasks.start if start else tasks.check)(run_id, step, self.bench.deadline())
+            except Crashed:
+                pause = CRASH_SECONDS
+            except RefreshError as error:
+                if error.name not in RETRIED:
+                    raise
+                pause = RETRY_SECONDS
+            self.workers.sleep(pause)
+
+    def _tried(self, act: Callable[[], object]) -> None:
+        for _ in range(50):
+            try:
+                act()
+            except Crashed:
+                self.workers.sleep(CRASH_SECONDS)
+            except RefreshError as error:
+                if error.name not in RETRIED:
+                    raise
+                self.workers.sleep(RETRY_SECONDS)
+            else:
+                return
+        raise AssertionError("it failed every time")
+
+
+def play(world: LeaseScenario) -> tuple[LeaseResult, LeaseSimulation]:
+    player = LeaseSimulation(world)
+    return player.play(), player

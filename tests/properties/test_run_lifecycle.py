@@ -1,0 +1,367 @@
+"""Triggers, closings, deaths of functions and rounds of reconcile in any order: nothing is lost.
+
+Every accepted trigger is covered by a run that starts after it, every run ends once, and somebody is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
+
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.options import Reason, RunOptions
+from celonis_refresh.pipelines.reading import read_definition
+from celonis_refresh.runs import keys
+from celonis_refresh.runs.claims import Acceptance, Claim
+from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
+from celonis_refresh.runs.records import OPEN, Run, RunStatus, definition_text
+from celonis_refresh.timing import iso
+from tests.fakes.dynamodb import canceled
+from tests.fakes.executions import FakeExecutions
+from tests.fakes.leases import take
+from tests.fakes.service import Crashed, ServiceHarness
+from tests.fakes.wiring import closing_over, reconciling_over
+from tests.properties.hypothesis_settings import examples
+
+JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
+"""The first job of each pipeline: two of them share theirs."""
+ENDS = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+names = st.lists(st.sampled_from(sorted(JOBS)), min_size=1, max_size=2, unique=True)
+deliveries = st.none() | st.sampled_from(["d-1", "d-2", "d-3"])
+tables = st.frozensets(st.sampled_from(["A", "B", "C"]), max_size=2)
+modes = st.sampled_from([None, Mode.DELTA, Mode.FULL])
+numbers = st.integers(0, 30)
+moments: st.SearchStrategy[Literal["before", "after"]] = st.sampled_from(["before", "after"])
+
+
+def definition_of(pipeline: str) -> Definition:
+    document = {"data_pool": "p", "jobs": [{"job": JOBS[pipeline]}], "loads": [{"data_model": "model-1"}]}
+    return read_definition("The definition", Definition, document)
+
+
+@dataclass
+class AcknowledgedTrigger:
+    """What an accepted trigger was told, and when."""
+
+    pipeline: str
+    options: RunOptions
+    run_id: str
+    at: float
+    joined: bool
+
+
+@dataclass
+class SignedDelivery:
+    """A webhook request that may be sent again, just as it was."""
+
+    pipelines: list[str]
+    options: RunOptions
+    reported: list[str] = field(default_factory=list)
+
+
+class RunLifecycle(RuleBasedStateMachine):
+    """The table under everything that uses its slots and leases."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.bench = ServiceHarness()
+        self.executions = FakeExecutions()
+        self.promises: list[AcknowledgedTrigger] = []
+        self.deliveries: dict[str, SignedDelivery] = {}
+        self.reported: list[str] = []
+        self.paused: set[str] = set()
+        self.count = 0
+        bench = self.bench
+        for job in set(JOBS.values()):
+            bench.job(job)
+        bench.model("model-1")
+        self.closing = closing_over(bench, self.executions, self._notify, self.paused.__contains__)
+        self.reconciling = reconciling_over(bench, self.executions, self.closing)
+
+    def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
+        self.executions.hook("Publish", "before")
+        self.reported.append(str(facts["run_id"]))
+        self.executions.hook("Publish", "after")
+
+    def _next(self, what: str) -> str:
+        self.count += 1
+        return f"{what}-{self.count}"
+
+    def _claim(self, pipeline: str, options: RunOptions, *, may_join: bool = True) -> Claim:
+        return Claim(
+            pipeline=pipeline,
+            options=options,
+            run_id=self._next(pipeline),
+            follow_up_id=self._next(pipeline),
+            definition=replace(definition_of(pipeline), paused=pipeline in self.paused),
+            job=JOBS[pipeline],
+            may_join=may_join,
+        )
+
+    def _options(self, mode: Mode | None, names: frozenset[str]) -> RunOptions:
+        reason = Reason(iso(self.bench.clock()), self._next("trigger"), "test", "")
+        return RunOptions(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
+
+    def _accept(self, pipelines: list[str], options: RunOptions, delivery: str | None) -> Acceptance | None:
+        """Accepts, and holds the acceptance against what was promised before; None where it failed."""
+        at = self.bench.clock()
+        claims = [self._claim(pipeline, options) for pipeline in pipelines]
+        keyed = [keys.delivery("source", delivery)] if delivery else []
+        before = dict(self.bench.dynamodb.items)
+        try:
+            acceptance = self.bench.claims.accept(claims, keyed, self.bench.deadline(2.0))
+        except TableBusy:
+            assert self.bench.dynamodb.items == before, "busy, but something was written"
+            return None
+        self._note(acceptance, options, delivery, at)
+        for result in acceptance.results:
+            if result.status == "started":
+                self.executions.start(result.run_id)
+        return acceptance
+
+    def _note(self, acceptance: Acceptance, options: RunOptions, delivery: str | None, at: float) -> None:
+        reported = [result.run_id for result in acceptance.results]
+        if delivery:
+            known = self.deliveries[delivery]
+            assert known.reported in ([], reported), "the same delivery was told other runs"
+            assert not (known.reported and not acceptance.duplicate), "a delivery was accepted twice"
+            known.reported = reported
+        for result in acceptance.results:
+            joined = result.status == "joined" and not acceptance.duplicate
+            self.promises.append(AcknowledgedTrigger(result.pipeline, options, result.run_id, at, joined))
+
+    @rule(pipelines=names, mode=modes, wanted=tables, delivery=deliveries)
+    def accept(
+        self, pipelines: list[str], mode: Mode | None, wanted: frozenset[str], delivery: str | None
+    ) -> None:
+        options = self._options(mode, wanted)
+        if delivery:
+            known = self.deliveries.setdefault(delivery, SignedDelivery(pipelines, options))
+            pipelines, options = known.pipelines, known.options
+        self._dying(lambda: self._accept(pipelines, options, delivery))
+
+    @rule(pipeline=st.sampled_from(sorted(JOBS)))
+    def accept_what_may_not_join(self, pipeline: str) -> None:
+        self._dying(lambda: self._accept_alone(pipeline))
+
+    def _accept_alone(self, pipeline: str) -> None:
+        slot = self.bench.dynamodb.document(keys.slot(pipeline))
+        waits = slot.get("pending", {}).get("run_id")
+        options, at = self._options(None, frozenset()), self.bench.clock()
+        claim = self._claim(pipeline, options, may_join=False)
+        refusal = ""
+        try:
+            acceptance = self.bench.claims.accept([claim], [], self.bench.deadline(2.0))
+        except PipelineBusy as error:
+            refusal = error.run_id
+        except PipelinePaused:
+            refusal = "paused"
+        else:
+            self._note(acceptance, options, None, at)
+            self.executions.start(acceptance.results[0].run_id)
+        if pipeline in self.paused:
+            assert refusal
+        else:
+            assert refusal == (slot.get("run_id") or waits or "")
+
+    def _pick(self, number: int, ids: list[str]) -> str | None:
+        return ids[number % len(ids)] if ids else None
+
+    def _open_runs(self) -> list[str]:
+        return [
+            run["run_id"] for run in self.bench.dynamodb.documents("run#") if RunStatus(run["status"]) in OPEN
+        ]
+
+    def _run(self, run_id: str, *, well: bool) -> None:
+        """The execution opens its run and goes through its steps."""
+        run = self.bench.records.get_open(run_id)
+        definition = definition_text(definition_of(run.pipeline))
+        loads = {"load-0": {"kind": "complete", "tables": {}}}
+        outcome = {"outcome": "SUCCEEDED" if well else "FAILED", "ended_at": iso(self.bench.clock())}
+        facts = {"status": RunStatus.RUNNING, "definition": definition, "loads": loads}
+        run = self.bench.records.note(run, facts, self.bench.deadline())
+        for step in ("job-0", "load-0"):
+            run = self.bench.records.save_step(run, step, outcome, self.bench.deadline())
+
+    @rule(number=numbers, status=st.sampled_from(ENDS))
+    def end(self, number: int, status: str) -> None:
+        run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
+        if run_id is not None:
+            self._end(run_id, status)
+            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+
+    def _end(self, run_id: str, status: str) -> None:
+        try:
+            self._run(run_id, well=status == "SUCCEEDED")
+        except (Crashed, TableBusy):
+            status = "FAILED"
+        self.executions.end(run_id, status)
+
+    @rule(number=numbers)
+    def tell_of_an_end_again(self, number: int) -> None:
+        run_id = self._pick(number, sorted(self.executions.known))
+        if run_id is not None:
+            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+
+    @rule(number=numbers, calls=st.integers(0, 8), status=st.sampled_from(ENDS), pipelines=names, mode=modes)
+    def accept_between_two_calls_of_a_closing(
+        self, number: int, calls: int, status: str, pipelines: list[str], mode: Mode | None
+    ) -> None:
+        run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
+        if run_id is None or self.bench.dynamodb.before != self.quiet:
+            return
+        self._end(run_id, status)
+        options = self._options(mode, frozenset())
+        self._meanwhile(calls, lambda: self._accept(pipelines, options, None))
+        self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+        self.calm()
+
+    @rule(number=numbers, calls=st.integers(0, 3), pipelines=names, mode=modes)
+    def close_between_two_calls_of_a_claim(
+        self, number: int, calls: int, pipelines: list[str], mode: Mode | None
+    ) -> None:
+        run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
+        if run_id is None or self.bench.dynamodb.before != self.quiet:
+            return
+        self._end(run_id, "SUCCEEDED")
+        self._meanwhile(calls, lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+        self._dying(lambda: self._accept(pipelines, self._options(mode, frozenset()), None))
+        self.calm()
+
+    def _meanwhile(self, calls: int, act: Callable[[], object]) -> None:
+        """Somebody else acts just before one of the next calls to the table."""
+        left = [calls]
+
+        def before(operation: str, request: dict[str, Any]) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                self.calm()
+                act()
+
+        self.bench.dynamodb.before = before
+
+    @rule(calls=st.integers(0, 12), moment=moments)
+    def let_the_next_one_die(self, calls: int, moment: Literal["before", "after"]) -> None:
+        self.bench.crash([(calls, moment)])
+        self.executions.hook = self.bench.celonis.hook
+
+    @rule(count=st.integers(1, 12))
+    def let_the_table_be_contended(self, count: int) -> None:
+        left = [count]
+
+        def before(operation: str, request: dict[str, Any]) -> None:
+            left[0] -= 1
+            if operation == "TransactWriteItems" and left[0] >= 0:
+                raise canceled(*["TransactionConflict"] * len(request["TransactItems"]))
+
+        self.bench.dynamodb.before = before
+
+    def quiet(self, operation: str, request: dict[str, Any]) -> None:
+        """Nothing happens."""
+
+    @rule()
+    def calm(self) -> None:
+        self.bench.crash([])
+        self.bench.dynamodb.before = self.quiet
+        self.executions.hook = self.bench.celonis.hook
+
+    def _dying(self, act: Callable[[], object]) -> None:
+        """Acts, and may die or find the table busy at any call."""
+        try:
+            act()
+        except (Crashed, TableBusy):
+            self.calm()
+
+    @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
+    def take_a_lease(self, number: int, job: str) -> None:
+        run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
+        if run_id is None:
+            return
+        lease = keys.job_lease(job)
+        held = self.bench.dynamodb.document(lease).get("run_id")
+        try:
+            taken = take(self.bench.leases, run_id, lease, self.bench.deadline())
+        except (RunClosed, RunNotFound):
+            assert run_id not in self._open_runs() or self.bench.records.get(run_id).is_closing
+        except (Crashed, TableBusy):
+            self.calm()
+        else:
+            assert taken is (held in (None, run_id) or held not in self._open_runs())
+
+    @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
+    def free_a_lease(self, number: int, job: str) -> None:
+        run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
+        lease = keys.job_lease(job)
+        held = self.bench.dynamodb.document(lease).get("run_id")
+        if run_id is not None:
+            self._dying(lambda: self.bench.leases.free(run_id, lease, self.bench.deadline()))
+            left = self.bench.dynamodb.document(lease).get("run_id")
+            assert left == held or held == run_id
+
+    @rule(pipeline=st.sampled_from(sorted(JOBS)))
+    def pause_or_go_on(self, pipeline: str) -> None:
+        self.paused ^= {pipeline}
+
+    @rule()
+    def reconcile(self) -> None:
+        self.bench.clock.sleep(60.0)
+        self._dying(lambda: self.reconciling.reconcile(self.bench.deadline(300.0)))
+
+    @invariant()
+    def time_goes_on(self) -> None:
+        self.bench.clock.sleep(1.0)
+
+    @invariant()
+    def a_pipeline_has_one_run_and_that_run_holds_its_slot(self) -> None:
+        held = {slot["pk"]: slot.get("run_id") for slot in self.bench.dynamodb.documents("slot#")}
+        runs = [Run(item) for item in self.bench.dynamodb.documents("run#")]
+        assert sorted(run.run_id for run in runs if run.is_open) == sorted(filter(None, held.values()))
+        assert all(held[keys.slot(run.pipeline)] == run.run_id for run in runs if run.is_open)
+
+    @invariant()
+    def every_promise_is_a_run_or_waits_for_one(self) -> None:
+        for promise in self.promises:
+            record = self.bench.dynamodb.document(keys.run(promise.run_id))
+            if not record:
+                waiting = self.bench.dynamodb.document(keys.slot(promise.pipeline))["pending"]
+                assert waiting["run_id"] == promise.run_id
+                options = RunOptions.from_json(waiting["options"])
+            else:
+                assert not promise.joined or record["created_at"] >= iso(promise.at)
+                options = Run(record).options
+            assert options.join(promise.options) == options, "the run does not cover the trigger"
+
+    def teardown(self) -> None:
+        """Whatever was left behind is finished: everything that was accepted has run to its end."""
+        if not hasattr(self, "bench"):
+            return
+        self.calm()
+        self.paused.clear()
+        for _ in range(10):
+            self.bench.clock.sleep(60.0)
+            self.reconciling.reconcile(self.bench.deadline(300.0))
+            for run_id in [name for name in self.executions.running() if name in self._open_runs()]:
+                self._end(run_id, "SUCCEEDED")
+                self.closing.close(f"arn:{run_id}", self.bench.deadline())
+        self.every_promise_is_a_run_or_waits_for_one()
+        self.a_pipeline_has_one_run_and_that_run_holds_its_slot()
+        for item in self.bench.dynamodb.documents("run#"):
+            run = Run(item)
+            assert not run.is_open, f"{run.run_id} never ended"
+            assert run.run_id in self.executions.known, f"{run.run_id} was never started"
+            assert run.status is RunStatus.SUCCEEDED or run.run_id in self.reported, (
+                f"nobody heard of {run.run_id}"
+            )
+        assert all(self.bench.dynamodb.document(keys.run(promise.run_id)) for promise in self.promises)
+        assert not list(self.bench.dynamodb.documents("lease#")), "a lease was left behind"
+        assert not list(self.bench.dynamodb.documents("notice#"))
+
+
+TestEndings = RunLifecycle.TestCase
+TestEndings.settings = examples(50, steps=25)

@@ -1,0 +1,171 @@
+"""A flood of names that are no sources: few questions to Parameter Store, and no harm to those that are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
+from celonis_refresh.aws.shared_parameters import LIST_SECONDS, SharedParameters
+from celonis_refresh.aws.source_cache import MAX_MISSES, WARY_SECONDS, SourceCache
+from tests.fakes.clock import FakeClock
+from tests.fakes.dynamodb import FakeDynamoDB, table_of
+
+REAL = ("github", "fivetran")
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "Get")
+
+
+@dataclass
+class FakeParameterStore:
+    """Parameter Store. ``asked``: names and paths, in order."""
+
+    sources: set[str] = field(default_factory=lambda: set(REAL))
+    asked: list[str] = field(default_factory=list)
+    throttles: bool = False
+
+    def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        self._ask(Names[0])
+        found = [name for name in Names if name.rsplit("/", 1)[1] in self.sources]
+        return {"Parameters": [{"Name": name, "Value": f"text of {name}"} for name in found]}
+
+    def get_paginator(self, operation: str) -> FakeParameterStore:
+        assert operation == "get_parameters_by_path"
+        return self
+
+    def paginate(self, Path: str) -> list[dict[str, Any]]:  # noqa: N803 - AWS's name
+        self._ask(Path)
+        return [{"Parameters": [{"Name": f"{Path}{name}"}]} for name in sorted(self.sources)]
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.throttles:
+            raise refusal("ThrottlingException")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> FakeParameterStore:
+    return FakeParameterStore()
+
+
+def cache_over(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
+    """A new process of the trigger, with a table of its own."""
+    parameters = Parameters(cast("Any", store), "stack")
+    return SourceCache(
+        SharedParameters(parameters, table_of(FakeDynamoDB(), clock), clock, clock.sleep), clock
+    )
+
+
+@pytest.fixture
+def known(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
+    return cache_over(store, clock)
+
+
+def test_a_real_source_is_one_question(known: SourceCache, store: FakeParameterStore) -> None:
+    assert known.text("github").value == "text of /stack/sources/github"
+    assert store.asked == ["/stack/sources/github"]
+
+
+def flood(known: SourceCache, names: int = 100) -> None:
+    for number in range(names):
+        with pytest.raises(UnknownSource):
+            known.text(f"forged-{number}")
+
+
+def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
+    known: SourceCache, store: FakeParameterStore
+) -> None:
+    flood(known, MAX_MISSES)
+    store.sources.add("new")
+    assert known.text("new").value == "text of /stack/sources/new"
+
+
+def test_a_flood_of_names_that_are_none_is_a_few_questions(
+    known: SourceCache, store: FakeParameterStore
+) -> None:
+    flood(known)
+    assert store.asked == [
+        *(f"/stack/sources/forged-{number}" for number in range(MAX_MISSES)),
+        "/stack/sources/",
+    ]
+
+
+def test_real_sources_are_read_in_the_middle_of_a_flood(known: SourceCache) -> None:
+    flood(known)
+    assert [known.text(name).value for name in REAL] == [f"text of /stack/sources/{name}" for name in REAL]
+
+
+def test_a_source_that_is_made_during_a_flood_is_known_soon(
+    known: SourceCache, store: FakeParameterStore, clock: FakeClock
+) -> None:
+    flood(known)
+    store.sources.add("new")
+    clock.sleep(LIST_SECONDS)
+    flood(known)
+    assert known.text("new").value == "text of /stack/sources/new"
+
+
+def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
+    known: SourceCache, store: FakeParameterStore, clock: FakeClock
+) -> None:
+    flood(known, MAX_MISSES)
+    store.throttles = True
+    store.asked.clear()
+    for _ in range(100):
+        with pytest.raises(ConfigurationUnavailable):
+            known.text("github")
+    assert store.asked == ["/stack/sources/"]
+    store.throttles = False
+    clock.sleep(LIST_SECONDS)
+    assert known.text("github")
+
+
+def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: FakeParameterStore) -> None:
+    store.throttles = True
+    for number in range(100):
+        with pytest.raises(ConfigurationUnavailable):
+            known.text(f"forged-{number}")
+    assert len(store.asked) == MAX_MISSES + 1
+
+
+def test_while_there_is_no_newer_list_the_last_one_serves(
+    known: SourceCache, store: FakeParameterStore, clock: FakeClock
+) -> None:
+    flood(known)
+    store.throttles = True
+    clock.sleep(LIST_SECONDS)
+    flood(known)
+    with pytest.raises(ConfigurationUnavailable):
+        known.text("github")  # it is one: only its text cannot be read now
+    assert store.asked[-1] == "/stack/sources/github"
+
+
+@given(st.lists(st.tuples(st.sampled_from((*REAL, "a", "b", "c")), st.floats(0, 2 * LIST_SECONDS))))
+def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
+    asked: list[tuple[str, float]],
+) -> None:
+    clock, store = FakeClock(), FakeParameterStore()
+    known = cache_over(store, clock)
+    began = clock.now
+    for name, pause in asked:
+        clock.sleep(pause)
+        if name in REAL:
+            assert known.text(name)
+        else:
+            with pytest.raises(UnknownSource):
+                known.text(name)
+    for_strangers = [what for what in store.asked if what.rsplit("/", 1)[1] not in REAL]
+    took = clock.now - began
+    assert len(for_strangers) <= MAX_MISSES * (1 + took // WARY_SECONDS) + 1 + took // LIST_SECONDS

@@ -1,0 +1,96 @@
+"""Where people and rounds of reconcile come in, over a bench with one open run."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.errors import UnknownPipeline
+from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.records import Run, RunStatus
+from celonis_refresh.timing import iso
+from celonis_refresh.workflow.accept import TriggerAcceptor
+from celonis_refresh.workflow.commands import RunCommands
+from celonis_refresh.workflow.listing import Listing
+from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
+from celonis_refresh.workflow.requests import RunRequests
+from tests.fakes.service import RUN
+from tests.fakes.wiring import reconciling_over, steering_over
+from tests.unit.workflow.close_harness import CloseHarness
+
+ROUND_SECONDS = 237.0
+"""What a round of reconcile has, less what its answer needs."""
+CALLER = "arn:aws:iam::123456789012:user/ann"
+
+
+@dataclass
+class CommandsHarness(CloseHarness):
+    """``definitions``: what the pipelines are defined as today; the open run is of "otc"."""
+
+    definitions: dict[str, Definition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.definitions.setdefault("otc", self.definition)
+        self._ids = itertools.count(100)
+        bench = self.bench
+        self.accepting = TriggerAcceptor(bench.claims, self.defined, self._new_id, bench.clock)
+        self.listing = Listing(bench.table, bench.clock)
+
+    def defined(self, name: str) -> Definition:
+        if name not in self.definitions:
+            raise UnknownPipeline(name, where=f"/stack/pipelines/{name}")
+        return self.definitions[name]
+
+    def _new_id(self, name: str) -> str:
+        return f"{name}-{next(self._ids)}"
+
+    @property
+    def requests(self) -> RunRequests:
+        return RunRequests(
+            self.accepting, self.executions, Lookup(self.bench.table, self.bench.records), self.listing
+        )
+
+    @property
+    def steering(self) -> RunCommands:
+        return steering_over(self.bench, self.executions, self.accepting, self.definitions)
+
+    @property
+    def reconciling(self) -> Reconciler:
+        return reconciling_over(self.bench, self.executions, self.closing)
+
+    def round(self, seconds: float = ROUND_SECONDS) -> ReconcileFindings:
+        """One round of reconcile."""
+        return self.reconciling.reconcile(self.bench.deadline(seconds))
+
+    def start(self, pipeline: str = "otc", **body: Any) -> dict[str, Any]:
+        """``POST /runs``."""
+        return self.requests.start({"pipeline": pipeline, **body}, CALLER, None, self.bench.deadline())
+
+    def retry(self, run_id: str = RUN) -> dict[str, Any]:
+        return self.steering.retry(run_id, CALLER, self.bench.deadline())
+
+    def fail(self, run_id: str = RUN) -> Run:
+        """The run ends, and not well."""
+        return self.end("FAILED", "JobFailed", "It failed.", run_id)
+
+    def slot(self, pipeline: str = "otc") -> dict[str, Any]:
+        return self.bench.table.get(f"slot#{pipeline}") or {}
+
+    def status(self, run_id: str) -> RunStatus | None:
+        run = self.bench.records.find(run_id)
+        return run.status if run else None
+
+    def done(self) -> dict[str, str]:
+        """The state of a step that has just succeeded."""
+        return {"outcome": "SUCCEEDED", "ended_at": iso(self.bench.clock.now)}
+
+    def succeed(self, run_id: str) -> None:
+        """Every step of an open run has a proven, good end, and the run is closed."""
+        records, deadline = self.bench.records, self.bench.deadline()
+        for job in records.get(run_id).plan.jobs:
+            records.save_step(records.get(run_id), job.step, self.done(), deadline)
+        self.executions.start(run_id)
+        self.end("SUCCEEDED", run_id=run_id)
