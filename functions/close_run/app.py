@@ -1,4 +1,4 @@
-"""Complete the record of a run, send a notification, cancel jobs of a stopped run, start the follow-up run."""
+"""Close a run: complete its record, notify, cancel jobs of a stopped run, start the follow-up run."""
 
 from typing import Any
 

@@ -44,7 +44,7 @@ def _ids_of_jobs() -> Iterator[Case]:
         red("OutcomeUnproven"),
         job={**NULL_IDS, "seconds": 0},
         faults=(NO_LIST,),
-        says=("proves that our start took place",),
+        says=("proves that our start took effect",),
         holds=frozenset({"job"}),
     )
 

@@ -113,7 +113,7 @@ def test_a_start_answered_with_a_web_page_may_have_started(use: Use) -> None:
 @_each(POSTS)
 def test_a_start_whose_answer_breaks_off_may_have_started(use: Use, body: bytes) -> None:
     celonis = FakeCelonis(Reply(200, body, {"content-type": "application/json;charset=UTF-8"}))
-    with pytest.raises(CelonisUnavailable, match="breaks off") as caught:
+    with pytest.raises(CelonisUnavailable, match="truncated JSON") as caught:
         use(client_of(celonis))
     assert caught.value.may_have_started
 
@@ -164,7 +164,7 @@ def test_a_start_gives_the_id_that_its_answer_names() -> None:
 )
 @_each(GETS)
 def test_an_answer_that_is_not_what_was_asked_for_is_no_answer(use: Use, reply: Reply) -> None:
-    with pytest.raises(CelonisUnavailable, match=r"no JSON|unexpected shape") as caught:
+    with pytest.raises(CelonisUnavailable, match=r"not JSON|unexpected shape") as caught:
         use(client_of(FakeCelonis(reply)))
     assert caught.value.status == 200
     assert caught.value.may_have_started is False
@@ -199,7 +199,7 @@ def test_the_budget_of_a_call_covers_signing_in_and_repeating() -> None:
 def test_a_budget_that_signing_in_used_up_starts_nothing() -> None:
     clock = Clock()
     celonis = FakeCelonis(token_reply(), clock=clock, costs=5.0)
-    with pytest.raises(CelonisUnavailable, match="no time left") as caught:
+    with pytest.raises(CelonisUnavailable, match="no time was left") as caught:
         client_of(celonis, OAUTH, clock).execute_job("p", "j", "FULL", timeout=5.0)
     assert caught.value.may_have_started is False
     assert [sent.path for sent in celonis.sent] == ["/oauth2/token"]
