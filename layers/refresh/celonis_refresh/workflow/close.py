@@ -29,7 +29,7 @@ from celonis_refresh.workflow.executions import EndedExecution, Executions
 DAY = 86_400
 
 
-RETRY_COMMAND = """Command (docs/runs.md and the README define the shell functions signed and output):
+RETRY_COMMAND = """Retry command (docs/runs.md and the README define the shell functions signed and output):
 
 signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
 
