@@ -1,4 +1,4 @@
-"""The runs API: start, show, list, cancel and retry runs; show how pipelines stand."""
+"""The runs API: start, show, list, cancel and retry runs; list and show pipelines."""
 
 import time
 from functools import cache
@@ -86,7 +86,7 @@ def show_pipeline(name: str) -> dict[str, Any]:
 
 @app.not_found
 def show_nothing(_: Exception) -> NoReturn:
-    """The path is one of ours, and what stands in it can be no id and no name."""
+    """Answer a path of this API whose id or name is not valid."""
     event = app.current_event.raw_event
     (found,) = event.get("pathParameters", {"": ""}).values()
     if event["routeKey"].endswith("{name}"):
@@ -95,7 +95,7 @@ def show_nothing(_: Exception) -> NoReturn:
 
 
 def _body() -> str | None:
-    """The body as text. Raises ``InvalidTrigger`` for bytes that are none."""
+    """Return the body as text. Raises ``InvalidTrigger`` for bytes that are not text."""
     try:
         return app.current_event.decoded_body
     except ValueError:
@@ -103,7 +103,7 @@ def _body() -> str | None:
 
 
 def _caller() -> str:
-    """Who signed the request, as IAM knows them."""
+    """Return the ARN of the IAM user or role that signed the request."""
     context = app.current_event.raw_event["requestContext"]
     return str(context.get("authorizer", {}).get("iam", {}).get("userArn", "api"))
 

@@ -1,4 +1,4 @@
-"""Ends a run's record, tells somebody, cancels what still runs, starts what waited."""
+"""Close a run: complete its record, notify, cancel jobs of a stopped run, start the follow-up run."""
 
 from typing import Any
 
@@ -8,6 +8,6 @@ from celonis_refresh.observability import logger
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
-    """``event``: "Step Functions Execution Status Change", as EventBridge delivers it."""
+    """``event``: "Step Functions Execution Status Change" from EventBridge."""
     logger.append_keys(run_id=event["detail"]["name"])
     wiring.closing().close(event["detail"]["executionArn"], wiring.deadline(context))

@@ -1,4 +1,4 @@
-"""Claims a run or joins the one that follows; resolves table names before the first job starts."""
+"""Claim a run or join the follow-up run; resolve table names before the first job starts."""
 
 import time
 from functools import cache

@@ -1,4 +1,4 @@
-"""Finishes what a crash or a lost event left behind."""
+"""Finish what a crash or a lost event left incomplete."""
 
 import time
 from functools import cache

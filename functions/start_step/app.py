@@ -1,4 +1,4 @@
-"""Start a data job or a data model load, once, after recording the baseline."""
+"""Record the baseline of a data job or data model, then start it once."""
 
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger

@@ -1,4 +1,4 @@
-"""Takes a webhook, claims its runs, starts the first data job and hands over to the state machine."""
+"""Verify a webhook, claim its runs, start the first data job and the execution."""
 
 import time
 from functools import cache
@@ -17,10 +17,10 @@ from celonis_refresh.workflow.webhook import WebhookHandler
 from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
 
 LONGEST_NAME = 48
-"""Characters of a source's name that are logged; none that exists has more."""
+"""Characters of a source's name that are logged; no existing source has a longer name."""
 UNUSABLE = ("InvalidSource", "WebhookSecretUnreadable")
-"""Errors of a source as a whole; those of its rules and pipelines are counted one by one. An unknown source
-and a request that is not authentic are not counted: anybody can cause them."""
+"""Errors of a source as a whole; errors of its rules and pipelines are counted one by one. An unknown source
+and a request that is not authentic are not counted, because anybody can cause them."""
 
 
 @cache

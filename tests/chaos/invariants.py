@@ -17,7 +17,7 @@ from tests.fakes.clock import START
 RANK = {"DELTA": 0, "FULL": 1}
 GOOD = {"SUCCESS", "WARNING"}
 TRUE_ENDS = {"JobFailed": "FAIL", "JobCanceled": "CANCEL", "LoadFailed": "FAIL", "LoadCanceled": "CANCEL"}
-UNFINISHED = ("left alone", "runs on", "keeps running", "could not be", "has not ended")
+UNFINISHED = ("was not cancelled", "keeps running", "could not be", "has not ended")
 """How a record says that something of a stopped run may still be running."""
 
 

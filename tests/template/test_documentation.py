@@ -32,6 +32,8 @@ from tests.template import documents, pages
 from tests.template.test_error_names import raised
 
 CONFIGURATION, RUNS, ERRORS, README = "docs/configuration.md", "docs/runs.md", "docs/errors.md", "README.md"
+LIMITS, LOCAL = "docs/limits.md", "docs/local.md"
+MAX_README_LINES = 200
 
 
 def own(model: type[Struct], *without: type[Struct]) -> dict[str, FieldInfo]:
@@ -132,7 +134,7 @@ def test_the_largest_webhook_is_the_one_in_the_code() -> None:
     mebibytes, rest = divmod(MAX_BODY, 1024 * 1024)
     assert rest == 0
     size, events = f"{mebibytes} MiB", f"{MAX_EVENTS} events"
-    (cells,) = (row for name, row in pages.table(README, "Limits").items() if name == "a webhook")
+    (cells,) = (row for name, row in pages.table(LIMITS, "Limits").items() if name == "a webhook")
     for text in (cells[1], pages.table(ERRORS, "Errors")["TooLarge"][2], pages.page("docs/senders.md")):
         assert size in text
         assert events in text
@@ -302,13 +304,22 @@ def test_every_command_is_one_of_the_makefile() -> None:
     }
     mentioned = {name for pair in named for name in pair if name}
     assert mentioned <= targets
-    assert targets - {"help"} <= set(re.findall(r"make ([\w-]+)", pages.page(README)))
+    assert targets - {"help"} <= set(re.findall(r"make ([\w-]+)", pages.page(LOCAL)))
 
 
 def test_what_ci_runs_is_what_the_page_says() -> None:
     commands = re.findall(r"^make (\w+)", pages.page(".ci/run"), re.MULTILINE)
     assert commands
-    assert set(commands) <= set(re.findall(r"make ([\w-]+)", pages.page(README)))
+    assert set(commands) <= set(re.findall(r"make ([\w-]+)", pages.page(LOCAL)))
+
+
+def test_the_readme_is_short() -> None:
+    assert len(pages.page(README).splitlines()) <= MAX_README_LINES
+
+
+def test_the_readme_links_to_every_page() -> None:
+    linked = set(re.findall(r"\((docs/\w+\.md)", pages.page(README)))
+    assert set(pages.pages()) - {README} == linked
 
 
 @pytest.mark.parametrize("path", pages.pages())

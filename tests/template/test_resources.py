@@ -234,7 +234,8 @@ def test_the_longest_name_of_a_stack_is_the_one_that_is_documented() -> None:
         for schedule in documents.translated_resources("AWS::Scheduler::Schedule").values()
     ]
     assert 64 - max(map(len, suffixes)) == 51
-    assert "at most 51 characters" in (documents.ROOT / "README.md").read_text(encoding="utf-8")
+    for page in ("docs/deployment.md", "docs/limits.md"):
+        assert "at most 51 characters" in (documents.ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_schedule_of_a_pipeline_is_off_until_somebody_switches_it_on() -> None:

@@ -105,7 +105,7 @@ def _unproven(played: WorldResult, result: RunResult, ours: TrueExecution) -> li
     if ours.ended > result.ended:
         if result.outcome in TIMED_OUT or ours.began >= result.ended:
             return []
-        # It runs on: that it was not waited for is as bad, if nobody disturbed it.
+        # It keeps running: that it was not waited for is as bad, if nobody disturbed it.
         text = f"{result.outcome} while {ours.id} runs"
         return [] if is_disturbed(played, result) else [Finding("c", result.run, text, result.outcome)]
     text = f"{result.outcome}, and {ours.id} ended {ours.result} {result.ended - ours.ended:.0f} s before"

@@ -95,7 +95,7 @@ def answering(handler: Handler) -> Handler:
             logger.exception("unexpected error")
             body = {
                 "error": "InternalError",
-                "message": "Unexpected error; the log has it under this request id.",
+                "message": "Unexpected error. See the log for this request id.",
             }
             return answer(500, body | {"request_id": getattr(context, "aws_request_id", "")})
         logger.debug("answered", extra={"status": answered.get("statusCode")})

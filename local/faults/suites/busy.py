@@ -85,7 +85,7 @@ def _refused_in_between() -> Iterator[FaultCase]:
 
 def _jobs_in_between() -> Iterator[FaultCase]:
     """Theirs starts between our look and our POST. An answer with an id tells them apart."""
-    ambiguous: dict[str, Any] = {"says": ("more than one start",), "holds": frozenset({"job"})}
+    ambiguous: dict[str, Any] = {"says": ("more than one execution began",), "holds": frozenset({"job"})}
     for policy in ("queue", "parallel", "restart"):
         knobs = {"while_running": policy}
         yield _job(f"{policy}, id in the answer", JOB, {**knobs, "execute_answer": "execution_id"})
@@ -160,7 +160,7 @@ def _stopped_in_line() -> FaultCase:
         before=theirs(when="before_next", seconds=400),
         during=stopped,
         also=theirs_ran,
-        says=("it is not proven that ours is running",),
+        says=("it is not proven that our execution is running",),
         runs_on=True,
         holds=frozenset({"job"}),
         max_wait=400,

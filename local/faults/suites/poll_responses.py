@@ -234,7 +234,7 @@ def _nobody_there() -> Iterator[FaultCase]:
         alone=True,
         job_step={"timeout": 10},
         before=lambda scenario: _elsewhere(scenario, "http://127.0.0.1:9"),
-        says=("nothing listens",),
+        says=("the host refused it",),
     )
     always = {"call": "job", "status": 503, "skip": 1, "count": None}
     yield job_case(

@@ -47,7 +47,7 @@ def _ids_of_jobs() -> Iterator[FaultCase]:
         red("OutcomeUnproven"),
         job={**NULL_IDS, "seconds": 0},
         faults=(NO_LIST,),
-        says=("proves that our start took place",),
+        says=("proves that our start took effect",),
         holds=frozenset({"job"}),
     )
 

@@ -113,8 +113,8 @@ def _rotated() -> Iterator[FaultCase]:
 def _wrong() -> Iterator[FaultCase]:
     for kind, words in (
         ("client_secret", "belong to an OAuth client"),
-        ("app_key", "the application key is whole"),
-        ("api_key", "the API key is whole"),
+        ("app_key", "the application key is complete"),
+        ("api_key", "the API key is complete"),
     ):
         yield whole(
             f"wrong {kind}",
@@ -242,7 +242,7 @@ def _secrets() -> Iterator[FaultCase]:
         job={"seconds": 30},
         alone=True,
         during=_deleted_and_stopped,
-        says=("could not be looked at",),
+        says=("could not be checked",),
         holds=frozenset({"job"}),
         runs_on=True,
     )

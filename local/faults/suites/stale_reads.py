@@ -23,7 +23,7 @@ def cases() -> Iterator[FaultCase]:
         job={"stale": 20},
         definition={"settle": 2},
         holds=frozenset({"job"}),
-        says=("nothing seen within 2 s proves",),
+        says=("no poll within 2 s proves",),
     )
 
 

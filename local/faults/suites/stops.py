@@ -152,14 +152,14 @@ def _expired() -> Iterator[FaultCase]:
         ExpectedOutcome(("TIMED_OUT States.Timeout",), 1, 0),
         job={"seconds": 60},
         during=expire,
-        says=("time-out of the state machine", "was cancelled (CANCEL)"),
+        says=("timeout of the state machine", "was cancelled (CANCEL)"),
     )
     yield load_case(
         "the state machine times out while the load runs",
         ExpectedOutcome(("TIMED_OUT States.Timeout",), 0, 1),
         model={"seconds": 60},
         during=expire,
-        says=("time-out of the state machine", "no call is known that cancels a load"),
+        says=("timeout of the state machine", "no call is known that cancels a load"),
         holds=frozenset({"model"}),
         runs_on=True,
     )
@@ -179,18 +179,18 @@ def _what_is_said() -> Iterator[FaultCase]:
         stopped,
         job={"seconds": 200, "cancel_ignored": True},
         during=stop_while_running,
-        says=("was asked to cancel and has not ended yet",),
+        says=("cancellation was requested, but it has not ended yet",),
         holds=frozenset({"job"}),
         runs_on=True,
         max_wait=260,
     )
     yield job_case(
-        "stopped, and the pipeline says not to cancel",
+        "stopped, and the pipeline has cancel_on_stop: false",
         stopped,
         job={"seconds": 60},
         definition={"cancel_on_stop": False},
         during=stop_while_running,
-        says=("says not to cancel",),
+        says=("has cancel_on_stop: false",),
         holds=frozenset({"job"}),
         runs_on=True,
     )

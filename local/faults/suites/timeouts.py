@@ -20,7 +20,7 @@ def cases() -> Iterator[FaultCase]:
     yield _job(
         "cancel is ignored",
         {"cancel_ignored": True, "seconds": 200},
-        says=("cancellation was requested, and it has not ended",),
+        says=("cancellation was requested, but it has not ended",),
         runs_on=True,
         holds=HELD,
         max_wait=300,
@@ -31,9 +31,9 @@ def cases() -> Iterator[FaultCase]:
         says=("It ended by itself, too late (SUCCESS)",),
     )
     yield _job(
-        "the pipeline says not to cancel",
+        "the pipeline has cancel_on_stop: false",
         definition={"cancel_on_stop": False},
-        says=("says not to cancel",),
+        says=("has cancel_on_stop: false",),
         runs_on=True,
         holds=HELD,
     )

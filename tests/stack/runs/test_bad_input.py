@@ -25,11 +25,11 @@ DEFINITIONS: list[tuple[str, object, str]] = [
     ("a job that is no text", definition(jobs=[{"job": 5}]), "jobs.0.job: expected a text"),
     ("a mode that is none", definition(jobs=[{"job": JOB, "mode": "BOTH"}]), "jobs.0.mode"),
     ("an empty group", definition(jobs=[[]]), "jobs.0"),
-    ("a job twice in a group", definition(jobs=[[JOB, JOB]]), "same job stands twice"),
+    ("a job twice in a group", definition(jobs=[[JOB, JOB]]), "same job appears twice"),
     ("a kind that is none", definition(loads=[{"data_model": "m", "kind": "half"}]), "loads.0.kind"),
     ("partial without tables", definition(loads=[{"data_model": "m", "kind": "partial"}]), "needs tables"),
     ("tables that are no list", definition(loads=[{"data_model": "m", "tables": "VBAK"}]), "loads.0.tables"),
-    ("a model twice", definition(loads=["m", "m"]), "same data model stands twice"),
+    ("a model twice", definition(loads=["m", "m"]), "same data model appears twice"),
     ("a time-out too short", definition(jobs=[{"job": JOB, "timeout": 1}]), "jobs.0.timeout"),
     ("a time-out that is no number", definition(jobs=[{"job": JOB, "timeout": "60"}]), "jobs.0.timeout"),
     (

@@ -40,7 +40,7 @@ def test_a_pipeline_may_leave_its_job_running_when_it_is_stopped(
     service.stop(name)
     run = service.closed(name)
     assert run["status"] == "ABORTED"
-    assert "runs on: the pipeline says not to cancel it" in run["outcome"]
+    assert "keeps running: the pipeline has cancel_on_stop: false" in run["outcome"]
     assert celonis.requests("cancel", job) == []
     assert [one["phase"] for one in celonis.executions(job)] == ["running"]
 

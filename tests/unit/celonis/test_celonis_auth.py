@@ -174,7 +174,7 @@ def test_a_key_that_is_refused_is_not_tried_again(auth: AppKey | ApiKey, named: 
     with pytest.raises(AuthenticationFailed) as caught:
         client_of(celonis, auth).job("pool-1", "job-1")
     assert f"{named} connection 'main'" in str(caught.value)
-    assert "key is whole" in caught.value.hint
+    assert "key is complete" in caught.value.hint
 
 
 class ChangedSecret:

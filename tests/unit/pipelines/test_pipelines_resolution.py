@@ -123,7 +123,7 @@ def test_a_table_that_the_model_of_a_defined_load_lacks_is_told_with_those_it_ha
     assert caught.value.known == ("Customers", "Items", "KNA1", "VBAK", "VBAP")
     assert str(caught.value) == (
         "No table BSEG, EKKO in the data model. "
-        "Tables there are: Customers, Items, KNA1, VBAK, VBAP. Nothing was started."
+        "Existing tables: Customers, Items, KNA1, VBAK, VBAP. Nothing was started."
     )
 
 
@@ -191,7 +191,7 @@ def test_a_table_that_the_definition_names_is_never_dropped() -> None:
 def test_tables_of_a_pipeline_whose_loads_are_gone_by_now_are_unknown() -> None:
     jobs = {"data_pool": "p", "jobs": [{"job": "j"}]}
     plan = make_plan(read_definition("The definition", Definition, jobs), of(1, "VBAK"))
-    with pytest.raises(UnknownTable, match="Tables there are: none"):
+    with pytest.raises(UnknownTable, match="Existing tables: none"):
         resolve(plan, {})
 
 
@@ -208,7 +208,7 @@ def test_many_names_are_cut_short() -> None:
 
 
 def test_a_model_without_tables_is_told_so() -> None:
-    assert "Tables there are: none." in str(UnknownTable(["VBAK"], []))
+    assert "Existing tables: none." in str(UnknownTable(["VBAK"], []))
 
 
 def test_the_id_of_a_table_may_be_written_in_capitals() -> None:

@@ -134,5 +134,5 @@ def test_a_stop_of_a_load_says_that_it_runs_on_without_a_turn() -> None:
     DailyLimit(leave.bench).pause(700.0)
     began = leave.bench.clock.now
     leave.end("ABORTED")
-    assert "runs on: no call is known that cancels a load." in leave.outcome()
+    assert "keeps running: no call is known that cancels a load." in leave.outcome()
     assert leave.bench.clock.now - began < CLOSE_SECONDS / 4

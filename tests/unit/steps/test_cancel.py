@@ -138,7 +138,7 @@ def test_somebody_elses_execution_is_never_cancelled() -> None:
     bench.celonis.faults["execute_job"] = ["nothing"]
     bench.start("job-0")
     bench.clock.sleep(40.0)
-    sentence = f"{OURS} was left alone: it is not proven that ours is running."
+    sentence = f"{OURS} was not cancelled: it is not proven that our execution is running."
     assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
@@ -163,7 +163,7 @@ def test_a_start_that_provably_did_not_take_place_is_told_so() -> None:
 
 def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
     bench = started(job_definition(cancel_on_stop=False))
-    sentence = f"{OURS} runs on: the pipeline says not to cancel it."
+    sentence = f"{OURS} keeps running: the pipeline has cancel_on_stop: false."
     assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert cancels(bench) == []
 
@@ -172,7 +172,7 @@ def test_a_load_is_left_to_end_and_its_lease_held() -> None:
     bench = started(load_definition(), "load-0")
     findings = stop(bench)
     subject = "The load of data model model-a"
-    assert findings.sentences == [f"{subject} runs on: no call is known that cancels a load."]
+    assert findings.sentences == [f"{subject} keeps running: no call is known that cancels a load."]
     assert (findings.free, cancels(bench)) == ([], [])
 
 
@@ -184,7 +184,7 @@ def test_a_load_that_the_job_may_have_started_holds_its_lease_while_the_model_is
     bench = started(inner_load())
     bench.celonis.models[MODEL].begin(mine=False, at=bench.clock.now, seconds=FOREVER, outcome="SUCCESS")
     findings = stop(bench)
-    assert findings.sentences[1].endswith("runs on: no call is known that cancels a load.")
+    assert findings.sentences[1].endswith("keeps running: no call is known that cancels a load.")
     assert findings.free == [JOB_LEASE]
 
 
@@ -213,7 +213,7 @@ def test_a_cancel_whose_answer_was_lost_is_sent_again(trouble: CelonisError) -> 
 def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
     bench = started(cancel_seconds=FOREVER)
     began = bench.clock.now
-    sentence = f"{OURS} was asked to cancel and has not ended yet."
+    sentence = f"{OURS}: cancellation was requested, but it has not ended yet."
     assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench), cancelling=["job-0"])
     assert bench.clock.now - began <= CLOSE_SECONDS
     assert cancels(bench) == [JOB]
@@ -238,7 +238,7 @@ def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_leas
     began = bench.clock.now
     findings = stop(bench)
     assert 20.0 <= bench.clock.now - began < 40.0
-    assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
+    assert findings.sentences == ["The end of job-0 could not be checked: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -248,14 +248,14 @@ def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
     began = bench.clock.now
     findings = stop(bench)
     assert bench.clock.now - began <= CLOSE_SECONDS
-    assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
+    assert findings.sentences == ["The end of job-0 could not be checked: Denied. Permission needed."]
     assert findings.free == []
 
 
 def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
     bench = started()
     bench.celonis.faults["cancel_job"] = [denied()] * 10
-    sentence = f"{OURS} could not be asked to cancel (last: Denied. Permission needed); it runs on."
+    sentence = f"{OURS} could not be cancelled (last error: Denied. Permission needed); it keeps running."
     assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert len(bench.celonis.faults["cancel_job"]) == 8
 
@@ -271,7 +271,7 @@ def test_a_cancel_that_celonis_refuses_once_is_sent_again(refusal: CelonisError)
 def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> None:
     bench = started()
     bench.celonis.faults["cancel_job"] = [unavailable()] * 200
-    sentence = f"{OURS} could not be asked to cancel (last: No usable answer); it runs on."
+    sentence = f"{OURS} could not be cancelled (last error: No usable answer); it keeps running."
     assert stop(bench) == CancelFindings([sentence], [], held=until_it_shows(bench))
     assert len(bench.celonis.faults["cancel_job"]) < 190
 
@@ -287,7 +287,9 @@ def test_looks_that_fail_after_a_lost_cancel_are_no_reason_to_think_it_was_told(
 def test_a_cancel_is_sent_however_little_time_is_left(seconds: float) -> None:
     bench = started(cancel_seconds=FOREVER)
     began = bench.clock.now
-    assert stop(bench, seconds).sentences == [f"{OURS} was asked to cancel and has not ended yet."]
+    assert stop(bench, seconds).sentences == [
+        f"{OURS}: cancellation was requested, but it has not ended yet."
+    ]
     assert cancels(bench) == [JOB]
     assert bench.clock.now - began <= seconds
 
@@ -310,7 +312,8 @@ def test_ten_jobs_side_by_side_are_all_told_before_any_is_waited_for() -> None:
     findings = stop(bench)
     assert cancels(bench) == jobs
     assert all(
-        sentence.endswith("was asked to cancel and has not ended yet.") for sentence in findings.sentences
+        sentence.endswith("cancellation was requested, but it has not ended yet.")
+        for sentence in findings.sentences
     )
     assert (len(findings.sentences), findings.free) == (10, [])
     assert bench.clock.now - began <= CLOSE_SECONDS
@@ -345,7 +348,7 @@ def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> No
     bench.celonis.faults["job"] = [unavailable()] * 200
     began = bench.clock.now
     findings = stop(bench)
-    assert findings.sentences == ["What became of job-0 could not be looked at: No usable answer."]
+    assert findings.sentences == ["The end of job-0 could not be checked: No usable answer."]
     assert bench.clock.now - began <= CLOSE_SECONDS
     assert findings.free == []
 
@@ -359,9 +362,9 @@ def test_an_error_over_one_step_keeps_no_other_from_being_stopped() -> None:
 
     bench.celonis.faults["job"] = [RefreshError("No secret.")]
     findings = stop(bench)
-    assert [sentence[:20] for sentence in findings.sentences] == [
-        "What became of job-0",
-        "Data job job-b was c",
+    assert [sentence[:16].strip() for sentence in findings.sentences] == [
+        "The end of job-0",
+        "Data job job-b w",
     ]
     assert findings.free == ["lease#job#job-b"]
 
@@ -400,6 +403,6 @@ def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.
     findings = StepCanceller(no_work, bench.clock, bench.clock.sleep).stop(
         bench.records.get(RUN), bench.deadline(CLOSE_SECONDS)
     )
-    sentence = "What became of job-0 could not be looked at: see the log."
+    sentence = "The end of job-0 could not be checked: see the log."
     assert findings == CancelFindings([sentence], [], held=until_it_shows(bench))
-    assert "could not be looked at" in caplog.text
+    assert "could not be checked" in caplog.text

@@ -407,7 +407,7 @@ def test_a_time_out_cancels_what_is_ours_and_says_that_it_was_cancelled() -> Non
     bench.clock.sleep(3.0)
     name, message = ended(bench, "job-0")
     assert name == "JobTimedOut"
-    assert "time-out of 60 s" in message
+    assert "timeout of 60 s" in message
     assert "It was cancelled (CANCEL)." in message
     assert (cancels(bench), holder(bench)) == ([JOB], None)
 
@@ -433,7 +433,7 @@ def test_a_cancel_that_celonis_ignores_ends_after_a_minute_and_holds_the_lease()
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER, cancel_seconds=FOREVER)
     bench.clock.sleep(60.0)
     at = bench.clock.now
-    assert "Its cancellation was requested, and it has not ended." in check_until_ended(bench, "job-0")
+    assert "Its cancellation was requested, but it has not ended." in check_until_ended(bench, "job-0")
     assert 60.0 <= bench.clock.now - at < 70.0
     assert bench.state("job-0")["held"] is True
     assert holder(bench) == RUN
@@ -512,14 +512,14 @@ def test_what_is_not_proven_to_be_ours_is_not_cancelled() -> None:
     bench.clock.sleep(60.0)
     name, message = ended(bench, "job-0")
     assert name == "JobTimedOut"
-    assert "It was left alone: it is not proven that ours is running." in message
+    assert "It was not cancelled: it is not proven that our execution is running." in message
     assert (cancels(bench), holder(bench)) == ([], RUN)
 
 
 def test_a_job_runs_on_where_the_pipeline_says_not_to_cancel_it() -> None:
     bench = running_job(job_definition(jobs=[SHORT], cancel_on_stop=False), seconds=FOREVER)
     bench.clock.sleep(60.0)
-    assert "It runs on: the pipeline says not to cancel it." in ended(bench, "job-0")[1]
+    assert "It keeps running: the pipeline has cancel_on_stop: false." in ended(bench, "job-0")[1]
     assert (cancels(bench), holder(bench)) == ([], RUN)
 
 
@@ -527,7 +527,7 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
     bench = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     bench.clock.sleep(60.0)
     bench.celonis.faults["cancel_job"] = [unavailable()] * 100
-    assert "Its cancellation could not be requested, and it has not ended." in check_until_ended(
+    assert "Its cancellation could not be requested, but it has not ended." in check_until_ended(
         bench, "job-0"
     )
     assert bench.state("job-0")["held"] is True
@@ -539,7 +539,7 @@ def test_a_load_past_its_time_out_is_left_to_end_and_its_lease_held() -> None:
     bench.clock.sleep(60.0)
     name, message = ended(bench, "load-0")
     assert name == "LoadTimedOut"
-    assert "It runs on: no call is known that cancels a load." in message
+    assert "It keeps running: no call is known that cancels a load." in message
     assert (cancels(bench), holder(bench, MODEL_LEASE)) == ([], RUN)
 
 

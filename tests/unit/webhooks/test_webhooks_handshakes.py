@@ -44,7 +44,7 @@ def test_sns_does_not_subscribe_again_what_was_ended() -> None:
     answer = handshake(SENDERS["aws_sns"], request(sns_body(Type="UnsubscribeConfirmation")))
     assert answer is not None
     assert (answer.status, answer.confirm) == (200, None)
-    assert "ended" in answer.body
+    assert "unsubscribed" in answer.body
 
 
 def test_an_sns_notification_is_no_handshake() -> None:

@@ -109,7 +109,7 @@ def test_a_source_says_where_id_and_name_stand() -> None:
         ({"colour": "red"}, "colour", "not a known field"),
         ({"topics": [TOPIC]}, "topics", "does not belong"),
         ({"parameter": "token"}, "parameter", "does not belong"),
-        ({"tolerance": 60}, "tolerance", "signs no time"),
+        ({"tolerance": 60}, "tolerance", "does not sign a time"),
         ({"sender": "slack", "tolerance": 0}, "tolerance", "from 1 to 86400"),
         ({"sender": "slack", "tolerance": "60"}, "tolerance", "a whole number"),
         ({"sender": "custom"}, "header", "is required"),

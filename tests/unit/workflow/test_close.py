@@ -84,7 +84,7 @@ def test_what_was_loaded_is_told_with_its_kind() -> None:
     [
         ("FAILED", "JobFailed", "The job failed.", "JobFailed", "The job failed."),
         ("FAILED", "", "", "Unknown", "The execution failed without a cause."),
-        ("TIMED_OUT", "", "", "States.Timeout", "The execution reached the time-out of the state machine."),
+        ("TIMED_OUT", "", "", "States.Timeout", "The execution reached the timeout of the state machine."),
         ("ABORTED", "", "", "Aborted", "The execution was stopped."),
         ("ABORTED", "Canceled", "Cancelled by Ann.", "Canceled", "Cancelled by Ann."),
     ],
@@ -379,7 +379,7 @@ def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
     errors: list[Exception | None] = [refused() for _ in range(60)]
     leave.bench.celonis.faults["job"] = errors  # type: ignore[assignment]
     leave.end("ABORTED")
-    assert "What became of job-0 could not be looked at: Denied. Permission needed." in leave.outcome()
+    assert "The end of job-0 could not be checked: Denied. Permission needed." in leave.outcome()
     assert holder(leave.bench) == RUN
 
 

@@ -136,7 +136,7 @@ def test_the_log_tells_by_whom_what_waited_was_given_up(
     waiting = desk.start(reason="because")["runs"][0]["run_id"]
     (reason,) = desk.requests.show(waiting)["options"]["reasons"]
     cancelled(desk, RUN if behind else waiting, drop=behind)
-    (line,) = (vars(record) for record in caplog.records if "given up" in record.message)
+    (line,) = (vars(record) for record in caplog.records if "is dropped" in record.message)
     assert (line["levelname"], line["run_id"], line["caller"]) == ("WARNING", waiting, CALLER)
     assert line["triggers"] == [reason["trigger"]]
 

@@ -126,7 +126,7 @@ def test_a_record_has_no_attribute_that_the_api_does_not_know(status: str) -> No
 def test_a_failure_after_finished_work_advises_to_retry_the_run_with_the_command() -> None:
     leave = half_done()
     leave.end("FAILED", "LoadFailed")
-    advice = f"Retry this run: POST /runs/{RUN}/retry skips job-a, which succeeded."
+    advice = f"To retry, send POST /runs/{RUN}/retry: it skips job-a, which succeeded."
     assert advice in leave.outcome()
     ((_, text, _),) = leave.notices
     assert advice in text

@@ -589,7 +589,7 @@ def test_a_run_covers_what_an_invalid_rule_for_its_pipeline_can_have_asked_for(
     assert (run.options.mode, run.options.complete, run.options.merged) == (*wider, True)
     (warning,) = run.options.warnings
     assert warning.startswith(reply.body["errors"][0].split(". ")[0])
-    assert "does all that" in warning
+    assert "covers everything that" in warning
 
 
 def test_a_follow_up_covers_an_invalid_rule_and_its_record_says_so() -> None:

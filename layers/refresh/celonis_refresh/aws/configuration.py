@@ -68,7 +68,7 @@ class ConfigurationUnavailable(RefreshError):
 
     def __init__(self, what: str) -> None:
         self.what = what
-        super().__init__(f"AWS did not give {what} when it was asked for.", hint="Try again.")
+        super().__init__(f"AWS did not return {what} in time.", hint="Try again.")
 
 
 def is_transient_error(error: Exception) -> bool:

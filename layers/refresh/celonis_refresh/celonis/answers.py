@@ -38,7 +38,7 @@ EPOCH_SECONDS = 1e9
 _MAX_TEXT = 300
 _LIMIT_CODES = frozenset({"LIMIT_NOTFOUND", "LIMIT_SIZE_NOTFOUND"})
 """Error codes of a 404 that is about the configuration of a rate limit, not about an id."""
-_BUSY = "Something else is probably running there: look in Celonis what it is, and wait for its end."
+_BUSY = "Another execution is probably running: check in Celonis which one, and wait until it ends."
 
 # Not compiled here: most processes never meet an error, and starting fast counts.
 _SUPPORT_ID = r"(?i)support[\s_-]*id\W{0,5}([0-9a-z][0-9a-z-]{3,63})"
@@ -87,7 +87,9 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
         case 429:
             return _throttled(answer, call, facts, said, now)
         case status if 400 <= status < 500 and status not in (408, 425):
-            facts["hint"] = _BUSY if status == 409 else "Celonis refuses the request as it is."
+            facts["hint"] = (
+                _BUSY if status == 409 else "Check the message of Celonis and the configuration of the step."
+            )
             return CelonisRejected(f"Celonis refused {call.doing}{said}.", **facts)
     return _unavailable(answer, call, facts, said)
 
@@ -162,7 +164,7 @@ def _denied(answer: Answer, call: Call, signer: Signer, facts: Facts, said: str)
 
 def _limit_misconfigured(call: Call, facts: Facts, said: str) -> CelonisUnavailable:
     facts["hint"] = (
-        "No id is missing. If this lasts, ask Celonis support to correct the rate limit of the team."
+        "The ids are not the cause. If this persists, ask Celonis support to correct the team's rate limit."
     )
     message = f"Celonis found no rate limit for this team while {call.doing}{said}."
     return CelonisUnavailable(message, may_have_started=call.acts, **facts)
@@ -175,7 +177,7 @@ def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> Celonis
         if support_id
         else " and report it to Celonis support"
     )
-    facts["hint"] = f"This often passes by itself. If it lasts, look at the status page of Celonis{advice}."
+    facts["hint"] = f"This is usually transient. If it persists, check the status page of Celonis{advice}."
     message = f"Celonis failed while {call.doing}{said}."
     if 300 <= answer.status < 400:
         facts["hint"] = (

@@ -30,12 +30,12 @@ _CLIENT_ADVICE = (
     " team that still exists, that its secret was not replaced, and that it has the scope {scope}."
 )
 _APP_KEY_ADVICE = (
-    "Check in the secret of the connection that the application key is whole, belongs to this team and still "
-    "exists. Celonis replaces keys by OAuth clients."
+    "Check in the secret of the connection that the application key is complete, belongs to this team and "
+    "still exists. Celonis replaces keys by OAuth clients."
 )
 _API_KEY_ADVICE = (
-    "Check in the secret of the connection that the API key is whole, still exists, and belongs to a user of "
-    "this team who is still active. Celonis replaces keys by OAuth clients."
+    "Check in the secret of the connection that the API key is complete, still exists, and belongs to a user "
+    "of this team who is still active. Celonis replaces keys by OAuth clients."
 )
 
 

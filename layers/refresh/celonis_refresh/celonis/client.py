@@ -213,11 +213,11 @@ class CelonisClient:
         except parsing.ShapeError as error:
             problem = f"the JSON has an unexpected shape ({error})"
         except ValueError:
-            problem = "the body is no JSON"
+            problem = "the body is not JSON"
         raise CelonisUnavailable(
             f"Celonis answered {answer.status} while {call.doing}, but {problem}.",
-            hint="Something in between may have answered in its place, or the API may have changed. "
-            "If this lasts, check the base_url of the connection.",
+            hint="A proxy may have answered instead of Celonis, or the API may have changed. "
+            "If this persists, check the base_url of the connection.",
             method=call.method,
             path=call.path,
             status=answer.status,
@@ -246,10 +246,10 @@ class CelonisClient:
         """A call that changes something: any 2xx is a success, unless somebody else served or spoiled it."""
         answer = self._call(call, timeout)
         if is_page(answer) or breaks_off(answer):
-            what = "A web page" if is_page(answer) else "JSON that breaks off"
+            what = "a web page" if is_page(answer) else "truncated JSON"
             raise CelonisUnavailable(
-                f"{what} came back with {answer.status} while {call.doing}, not an answer of the API.",
-                hint="Something in between may have answered. If this lasts, check the base_url.",
+                f"Celonis answered {answer.status} while {call.doing}, but the body is {what}.",
+                hint="A proxy may have answered instead of Celonis. If this persists, check the base_url.",
                 may_have_started=True,
                 method=call.method,
                 path=call.path,

@@ -81,7 +81,7 @@ class Transport:
         Raises CelonisUnavailable where there is no whole answer; ValueError for a header with a line break.
         """
         if seconds <= 0:
-            raise _unavailable(call, "there was no time left to send the request", never_left=True)
+            raise _unavailable(call, "no time was left to send the request", never_left=True)
         self._forget_idle_connections()
         limits = (min(self._timeouts.connect, seconds), min(self._timeouts.read, seconds))
         try:
@@ -137,7 +137,7 @@ def _unavailable(
 ) -> CelonisUnavailable:
     return CelonisUnavailable(
         f"No usable answer from Celonis while {call.doing}: {reason}.",
-        hint="If this lasts, check the base_url of the connection, and that it can be reached from here.",
+        hint="If this persists, check that the base_url of the connection is right and can be reached.",
         may_have_started=call.acts and not never_left,
         method=call.method,
         path=call.path,
@@ -154,14 +154,14 @@ def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str
     if isinstance(error, ConnectTimeout):
         return f"no connection within {connect:g} s"
     if any(isinstance(one, ReadTimeout | ReadTimeoutError | TimeoutError) for one in chain):
-        return f"no whole answer within {read:g} s"
+        return f"no complete answer within {read:g} s"
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return "its certificate cannot be trusted"
     if isinstance(error, SSLError):
         return "the encrypted connection failed"
     if _never_left(error):
-        return f"no connection to {host}: nothing listens there, or it is no host"
-    return "the connection broke before the whole answer had come"
+        return f"no connection to {host}: the host refused it or does not exist"
+    return "the connection closed before the answer was complete"
 
 
 def _never_left(error: Exception) -> bool:

@@ -111,7 +111,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
         if self.kind is not LoadKind.PARTIAL and self.tables:
             raise InvalidField('tables are for a load of kind "partial" only')
         if self.started_by == "job" and self.given_kind:
-            raise InvalidField('a load that is started_by a "job" is what that job makes it: leave out kind')
+            raise InvalidField("a job decides the kind of a load that it starts: leave out kind")
 
 
 class Polling(_Strict, frozen=True, kw_only=True):

@@ -65,12 +65,12 @@ def _of_jobs(definition: Definition) -> Iterator[Problem]:
         yield Problem("jobs", f"at most {MAX_STEPS} in one pipeline")
     for number, stage in enumerate(stages):
         if _repeats(stage):
-            yield Problem(f"jobs.{number}", "the same job stands twice in one group")
+            yield Problem(f"jobs.{number}", "the same job appears twice in one group")
 
 
 def _of_loads(definition: Definition) -> Iterator[Problem]:
     if _repeats([canonical_id(step.data_model_id) for step in definition.loads]):
-        yield Problem("loads", "the same data model stands twice")
+        yield Problem("loads", "the same data model appears twice")
     for number, step in enumerate(definition.loads):
         if step.started_by == "job" and not definition.jobs:
             yield Problem(f"loads.{number}.started_by", "there is no job that could start the load")
@@ -82,7 +82,7 @@ def _of_addresses(definition: Definition) -> Iterator[Problem]:
         if address.pool_id is not None and canonical_id(address.pool_id) != pool:
             yield Problem(place, "the address belongs to another data pool than data_pool")
         elif address.host not in (None, host):
-            yield Problem(place, "the address belongs to another Celonis team than those before it")
+            yield Problem(place, "the address belongs to another Celonis team than the addresses before it")
 
 
 def _repeats(ids: Sequence[str]) -> bool:

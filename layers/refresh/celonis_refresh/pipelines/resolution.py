@@ -23,7 +23,7 @@ class UnknownTable(RefreshError):
         self.known = tuple(sorted(known))
         super().__init__(
             f"No table {_listed(self.tables)} in the data model.",
-            hint=f"Tables there are: {_listed(self.known) or 'none'}. Nothing was started.",
+            hint=f"Existing tables: {_listed(self.known) or 'none'}. Nothing was started.",
         )
 
 
@@ -50,7 +50,7 @@ class Resolution(Struct, frozen=True):
         if not self.dropped:
             return []
         named = _listed(self.dropped)
-        return [f"No table {named} in the data model: left out. One of the merged triggers asked for it."]
+        return [f"No table {named} in the data model: left out. One of the merged triggers requested it."]
 
 
 def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:

@@ -127,8 +127,8 @@ class SharedRateLimiter:
         place = turns.take("later", turns.step * self._usual, line)
         wait = min(MAX_WAIT, (line if place is None else place) - now)
         return CelonisThrottled(
-            f"Celonis is not asked for {wait:.0f} s: little is left of what connection "
-            f"{self._connection!r} may ask.",
+            f"No request to Celonis for {wait:.0f} s: the rate limit of connection "
+            f"{self._connection!r} is nearly used up.",
             retry_after=wait,
             hint=HINT,
             method=call.method,

@@ -14,8 +14,7 @@ class RunNotFound(RefreshError):
         self.run_id = run_id
         super().__init__(
             f"There is no record of run {run_id!r}.",
-            hint="List the runs to find the one you mean; one that waits behind another has none yet, and "
-            "begins by itself.",
+            hint="List the runs to find the right id. A pending run has no record until it begins.",
         )
 
 
@@ -29,7 +28,7 @@ class RunClosed(RefreshError):
         self.run_id = run_id
         self.status = status
         what = "is being closed" if status == CLOSING else f"has ended already ({status})"
-        retry = f"POST /runs/{run_id}/retry repeats what it did not finish, or start a new run."
+        retry = f"POST /runs/{run_id}/retry repeats what it did not finish; or start a new run."
         super().__init__(
             f"Run {run_id} {what}.",
             hint="Start a new run to refresh once more." if status == "SUCCEEDED" else retry,
@@ -44,7 +43,7 @@ class PipelineBusy(RefreshError):
         self.run_id = run_id
         super().__init__(
             f"Pipeline {pipeline!r} is busy with run {run_id}.",
-            hint="An inline definition or a retry cannot join that run: ask again when it has ended.",
+            hint="An inline definition or a retry cannot join that run: try again when it has ended.",
         )
 
 
@@ -53,7 +52,9 @@ class PipelinePaused(RefreshError):
 
     def __init__(self, pipeline: str) -> None:
         self.pipeline = pipeline
-        super().__init__(f"Pipeline {pipeline!r} is paused.", hint="Ask again when the pause is lifted.")
+        super().__init__(
+            f"Pipeline {pipeline!r} is paused.", hint="Try again when the pipeline is no longer paused."
+        )
 
 
 class PipelineSkips(RefreshError):
@@ -63,7 +64,7 @@ class PipelineSkips(RefreshError):
         self.pipeline = pipeline
         self.run_id = run_id
         super().__init__(
-            f"Pipeline {pipeline!r} skips what comes while run {run_id} is running.",
+            f"Pipeline {pipeline!r} skips triggers while run {run_id} is running.",
             hint="Start it again when the run has ended, or let it join (when_running: join).",
         )
 
@@ -83,7 +84,7 @@ class StaleBaseline(RefreshError):
     def __init__(self, run_id: str, step: str) -> None:
         self.run_id = run_id
         self.step = step
-        super().__init__(f"Celonis does not show the execution before step {step} of run {run_id} yet.")
+        super().__init__(f"Celonis does not yet show the execution before step {step} of run {run_id} yet.")
 
 
 class TableBusy(RefreshError):
@@ -92,4 +93,4 @@ class TableBusy(RefreshError):
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"The table could not take the change in time ({reason}).", hint="Try again.")
+        super().__init__(f"The table did not accept the change in time ({reason}).", hint="Try again.")

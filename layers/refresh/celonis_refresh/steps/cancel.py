@@ -40,8 +40,8 @@ VERIFY_SECONDS = 40.0
 CALLS_PER_STEP = 3
 """Calls that are still to come of a step: to look, to list, to cancel."""
 MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
-RUNS_ON = "runs on: no call is known that cancels a load."
-NOT_TO_CANCEL = "runs on: the pipeline says not to cancel it."
+RUNS_ON = "keeps running: no call is known that cancels a load."
+NOT_TO_CANCEL = "keeps running: the pipeline has cancel_on_stop: false."
 KEEPS_RUNNING = "keeps running: its run failed, but was not stopped. A retry waits for it."
 
 
@@ -147,10 +147,10 @@ class StepCanceller(Struct, frozen=True):
             if "baseline" in state and not state.get("refused"):
                 return self._left_by_a_job(run, case.step, share)
         except RefreshError as error:
-            return f"What became of {case.step} could not be looked at: {error}", False
+            return f"The end of {case.step} could not be checked: {error}", False
         except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
-            logger.exception("a step could not be looked at", extra={"step": case.step})
-            return f"What became of {case.step} could not be looked at: see the log.", False
+            logger.exception("a step could not be checked", extra={"step": case.step})
+            return f"The end of {case.step} could not be checked: see the log.", False
         return "", True
 
     def _left_by_a_job(self, run: Run, step: str, share: _Share) -> tuple[str, bool]:
@@ -190,7 +190,9 @@ class StepCanceller(Struct, frozen=True):
             return f"{target.subject} had not been started.", True
         if not running:
             may_show_yet = ownership.status in MAY_SHOW_YET and not is_last and cancel
-            left_alone = f"{target.subject} was left alone: it is not proven that ours is running."
+            left_alone = (
+                f"{target.subject} was not cancelled: it is not proven that our execution is running."
+            )
             return None if may_show_yet else (left_alone, False)
         if not (cancel and run.definition.cancel_on_stop):
             return f"{target.subject} {NOT_TO_CANCEL if cancel else KEEPS_RUNNING}", False
@@ -283,11 +285,9 @@ def _ended(case: _Case, target: StepTarget, ownership: Ownership) -> str:
 
 def _given_up(case: _Case, target: StepTarget) -> tuple[str, bool]:
     if case.accepted:
-        return f"{target.subject} was asked to cancel and has not ended yet.", False
-    return (
-        f"{target.subject} could not be asked to cancel (last: {case.trouble.rstrip('.')}); it runs on.",
-        False,
-    )
+        return f"{target.subject}: cancellation was requested, but it has not ended yet.", False
+    trouble = case.trouble.rstrip(".")
+    return f"{target.subject} could not be cancelled (last error: {trouble}); it keeps running.", False
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:

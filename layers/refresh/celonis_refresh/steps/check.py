@@ -33,7 +33,7 @@ POLLS_IN_ROW = 4
 
 TRIGGER_SECONDS = 10.0
 """The time-out of the function that takes webhooks: after it, no answer is recorded any more."""
-LEFT_ALONE = "It was left alone: it is not proven that ours is running."
+LEFT_ALONE = "It was not cancelled: it is not proven that our execution is running."
 
 
 class Check(Start):
@@ -117,7 +117,7 @@ class Check(Start):
         if observation.activity is Activity.UNKNOWN and status and status != self.state.get("unknown"):
             self.state["unknown"] = status
             facts = {"subject": self.target.subject, "status": status}
-            logger.warning("Celonis shows a status that is not known; the step waits", extra=facts)
+            logger.warning("Celonis shows an unknown status; the step waits", extra=facts)
 
     def _note_date(self, ownership: Ownership, observation: Observation) -> None:
         """The start date of ours by Celonis, once it is shown."""
@@ -184,7 +184,7 @@ class Check(Start):
             self.save()
         elif self.now() - float(self.state["stopping"]) >= STOP_SECONDS:
             requested = "was" if self.state.get("cancel_requested") else "could not be"
-            raise self.expired(f"Its cancellation {requested} requested, and it has not ended.")
+            raise self.expired(f"Its cancellation {requested} requested, but it has not ended.")
         if not self.state.get("cancel_requested") and ours_runs:
             self._cancel()
         self.save()
@@ -195,7 +195,7 @@ class Check(Start):
         if not ours_runs:
             raise self.expired(LEFT_ALONE)
         if not self.run.definition.cancel_on_stop:
-            raise self.expired("It runs on: the pipeline says not to cancel it.")
+            raise self.expired("It keeps running: the pipeline has cancel_on_stop: false.")
 
     def _cancel(self) -> None:
         """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
@@ -209,7 +209,7 @@ class Check(Start):
             self.state |= {"trouble": error.message, "cancel_refused": True}
         else:
             if not cancelled:
-                raise self.expired("It runs on: no call is known that cancels a load.")
+                raise self.expired("It keeps running: no call is known that cancels a load.")
             self.state["cancel_requested"] = True
 
     def _unproven(self, status: OwnershipStatus) -> errors.StepFailed:
@@ -217,15 +217,15 @@ class Check(Start):
         if rejected and status is OwnershipStatus.NOT_STARTED:
             return errors.again(CelonisRejected.__name__, rejected)
         subject, settle = self.target.subject, self.run.definition.settle
-        check = "Look at it in Celonis before you start the pipeline again."
+        check = "Check it in Celonis before you start the pipeline again."
         if status is OwnershipStatus.AMBIGUOUS:
-            text = f"{subject}: more than one start was seen since ours was sent, and either may be ours."
+            text = f"{subject}: more than one execution began after our start, and any of them may be ours."
             return errors.StartAmbiguous(text, hint=check)
         if status is OwnershipStatus.TAKEN_OVER:
-            text = f"{subject}: another user's start replaced ours before its end could be read."
+            text = f"{subject}: another user started a newer execution before the end of ours could be read."
             return errors.TakenOver(text, hint=check)
         if status is OwnershipStatus.NOT_STARTED:
-            text = f"{subject}: the start was sent twice, and neither took place within {settle} s."
+            text = f"{subject}: the start was sent twice, and neither took effect within {settle} s."
             return errors.StartIgnored(text, hint=check)
-        text = f"{subject}: nothing seen within {settle} s proves that our start took place."
+        text = f"{subject}: no poll within {settle} s proves that our start took effect."
         return errors.OutcomeUnproven(text, hint=check)

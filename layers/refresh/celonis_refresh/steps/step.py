@@ -144,7 +144,7 @@ class Step:
             end_row(self.state)
         if self.state.get("trouble") != trouble.message:
             facts = {"subject": self.target.subject, "why": trouble.message}
-            logger.warning("Celonis could not be asked; the step goes on waiting", extra=facts)
+            logger.warning("Celonis could not be polled; the step keeps waiting", extra=facts)
         self.state |= {"trouble": trouble.message, "began": self.state.get("began", self.now())}
         if self.is_expired(grace):
             raise self.expired()
@@ -171,12 +171,12 @@ class Step:
 
     def too_late(self, found: str = "") -> RefreshError:
         """The time-out of the step, with what was found of it then."""
-        text = f"{self.target.subject} did not end within its time-out of {self.target.timeout} s"
+        text = f"{self.target.subject} did not end within its timeout of {self.target.timeout} s"
         trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
         message = f"{text} (last: {trouble})." if trouble else f"{text}."
         if is_started(self.state) and self.state.get("status"):
             message += f" Its last status was {self.state['status']}."
-        hint = "Give it a longer timeout, or see in Celonis what holds it up."
+        hint = "Set a longer timeout, or check in Celonis what delays it."
         return self.target.timed_out(f"{message} {found}".strip(), hint=hint)
 
     def failed(self, error: RefreshError, *, free: bool = True) -> RefreshError:

@@ -70,7 +70,7 @@ class _Walk:
 
     def _single(self, annotation: Any, core: Any, value: object, place: Place) -> Any:
         if not is_text(value):
-            return self._note(place, "holds half a surrogate pair, or is nested too deeply")
+            return self._note(place, "contains an unpaired surrogate, or is nested too deeply")
         if core is Any:
             return value
         if isinstance(core, type) and issubclass(core, ValidatedType):

@@ -40,7 +40,7 @@ def parse_json(raw: bytes | str) -> Json:
         if re.search(_SURROGATE, text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise Malformed("The body is not JSON, or a name stands twice in one of its objects.") from None
+        raise Malformed("The body is not JSON, or a key appears twice in one of its objects.") from None
     return value
 
 

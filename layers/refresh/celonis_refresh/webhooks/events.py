@@ -105,7 +105,8 @@ def _sns_body(request: WebhookRequest) -> Json:
 def _bounded(bodies: list[Json]) -> list[Json]:
     if len(bodies) > MAX_EVENTS:
         raise TooLarge(
-            f"The request holds more than {MAX_EVENTS} events.", hint="Let the sender send fewer at a time."
+            f"The request holds more than {MAX_EVENTS} events.",
+            hint="Configure the sender to send fewer at a time.",
         )
     return bodies
 

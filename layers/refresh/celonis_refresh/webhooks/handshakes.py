@@ -110,7 +110,7 @@ def _sns(request: WebhookRequest) -> Answer | None:
     if envelope["Type"] == SUBSCRIPTION_CONFIRMATION:
         return Answer(200, confirm=subscribe_url(envelope))
     # Its SubscribeURL would subscribe again what somebody has just ended.
-    return ignored("the subscription of the SNS topic was ended")
+    return ignored("the SNS topic was unsubscribed")
 
 
 def _text(value: Json, name: str) -> str:

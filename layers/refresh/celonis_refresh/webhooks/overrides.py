@@ -105,7 +105,7 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise InvalidField(f"is required for sender {sender.name}", name)
         scheme = kind(**given)
         if self.tolerance is not None and isinstance(scheme, Hmac) and not scheme.signs_time:
-            raise InvalidField(f"sender {sender.name} signs no time", "tolerance")
+            raise InvalidField(f"sender {sender.name} does not sign a time", "tolerance")
         return scheme
 
 

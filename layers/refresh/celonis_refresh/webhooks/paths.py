@@ -85,7 +85,7 @@ def _compiled(expression: str) -> ParsedResult:
     except ParseError as error:
         raise PathError(f"not JMESPath at position {error.lex_position}") from None
     except PendingDeprecationWarning:
-        raise PathError("expected JSON between backticks; a text stands in single quotes") from None
+        raise PathError("expected JSON between backticks; put text in single quotes") from None
     except RecursionError:
         raise PathError("nested too deeply") from None
     return compiled

@@ -151,7 +151,7 @@ def _covering(claim: Claim, invalid: Sequence[tuple[Trigger, RefreshError]]) -> 
     """Return the claim, as wide as triggers of its pipeline with options that are not valid can want it."""
     for trigger, error in invalid:
         if trigger.pipeline == claim.pipeline:
-            warning = f"{error.message} The run does all that this trigger can have asked for."
+            warning = f"{error.message} The run covers everything that this trigger may have requested."
             wider = covering(claim.pipeline, claim.definition, trigger.mode, trigger.tables, warning)
             claim = replace(claim, options=claim.options.join(wider))
     return claim

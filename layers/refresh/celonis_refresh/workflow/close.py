@@ -29,7 +29,7 @@ from celonis_refresh.workflow.executions import EndedExecution, Executions
 DAY = 86_400
 
 
-RETRY_COMMAND = """The command (signed and output are shell functions of docs/runs.md and the README):
+RETRY_COMMAND = """Retry command (docs/runs.md and the README define the shell functions signed and output):
 
 signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
 
@@ -188,7 +188,9 @@ def _advice(run: Run, now: float) -> list[str]:
     """Return the sentence that advises to retry the run, where a retry skips what has succeeded."""
     skip = _kept(run, now).skip
     done = ", ".join(skip)
-    return [f"Retry this run: POST /runs/{run.run_id}/retry skips {done}, which succeeded."] if skip else []
+    return (
+        [f"To retry, send POST /runs/{run.run_id}/retry: it skips {done}, which succeeded."] if skip else []
+    )
 
 
 def _log_end(run: Run) -> None:
@@ -254,7 +256,7 @@ def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
         unknown = execution.error or "Unknown", execution.cause or "The execution failed without a cause."
         return status, *(failed or unknown)
     if status is RunStatus.TIMED_OUT:
-        return status, "States.Timeout", "The execution reached the time-out of the state machine."
+        return status, "States.Timeout", "The execution reached the timeout of the state machine."
     return status, execution.error or "Aborted", execution.cause or "The execution was stopped."
 
 

@@ -52,7 +52,7 @@ class RunSuperseded(RefreshError):
         who = f"{later}, a later run of its pipeline," if later else "a run of another pipeline"
         if job is None:
             what = f"{who} succeeded"
-            hint = "If that one was to do less (a mode, tables), start a new run of what is missing."
+            hint = "If the later run did less (another mode, fewer tables), start a new run for the rest."
         else:
             what = f"{who} has started data job {job} since, which the retry would not execute again"
             hint = "Retry the later run, or start a new one."
@@ -65,7 +65,7 @@ class RunInline(RefreshError):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(
-            f"Run {run_id} had an inline definition, which is no pipeline that could be run again.",
+            f"Run {run_id} had an inline definition, which cannot be run again by its name.",
             hint="Start it again as an execution, with its definition.",
         )
 
@@ -170,10 +170,10 @@ class RunCommands(Struct, frozen=True):
             self.table.update(drop_waiting(self.table, pipeline, slot), deadline)
         except ConditionFailed as refused:
             if not _is_dropped(refused.found[0], slot):
-                raise TableBusy("it began, or another trigger joined, at the same moment") from None
+                raise TableBusy("the run began, or another trigger joined it, at the same time") from None
         triggers = [reason["trigger"] for reason in pending["options"]["reasons"]]
         given_up = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
-        logger.warning("what waited is given up", extra=given_up)
+        logger.warning("a pending run is dropped", extra=given_up)
         return pending
 
     def _check_is_newest(self, run: Run, kept: RetrySkips) -> None:

@@ -40,7 +40,7 @@ UNUSED_SECONDS = 300.0
 """No task holds a lease for longer before it sends its start: tasks end after 90 s."""
 POLL_SECONDS = 10.0
 MIN_SECONDS = 20.0
-"""With less of the function's time left, the rest waits for the next round."""
+"""With less of the function's time left, the rest is left to the next round."""
 MIN_CLOSE_SECONDS = 80.0
 """With less left, no run is closed: what it left running could not be observed, cancelled and verified."""
 
@@ -102,7 +102,7 @@ class Reconciler(Struct, frozen=True):
         kinds = self._kinds()
         while kinds:
             if deadline.left() < MIN_SECONDS:
-                logger.warning("the rest waits for the next round")
+                logger.warning("the rest is left to the next round")
                 break
             kind = min(kinds, key=lambda each: (each.used, each.turns))
             began = self.clock()
@@ -193,7 +193,7 @@ class Reconciler(Struct, frozen=True):
         findings.given_up.append(run_id)
         count("NotificationsGivenUp")
         logger.error(
-            "a notification is given up: the record of its run has expired", extra={"run_id": run_id}
+            "a notification was not sent: the record of its run has expired", extra={"run_id": run_id}
         )
 
     def _slot(self, key: str, findings: ReconcileFindings, deadline: Deadline) -> None:
@@ -245,7 +245,7 @@ class Reconciler(Struct, frozen=True):
             self.leases.end(run_id, lease.key, write, deadline)
         except (StepMoved, RunClosed):
             return False  # a task is at work on it, or the run is being closed
-        logger.warning("a lease is freed of which a task died", extra={"run_id": run_id, "lease": lease.key})
+        logger.warning("a lease is released whose task died", extra={"run_id": run_id, "lease": lease.key})
         return True
 
     def _is_over(self, lease: Lease) -> bool:
@@ -263,4 +263,4 @@ class Reconciler(Struct, frozen=True):
         return False
 
 
-GONE = "Step Functions knows nothing of the execution of this run any more."
+GONE = "The execution of this run no longer exists in Step Functions."

@@ -43,7 +43,7 @@ RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
 
-NOTHING_SOUND: Final = "nothing that it matches can be started"
+NOTHING_SOUND: Final = "no pipeline that it matches can be started"
 
 
 class EventClaims(NamedTuple):
@@ -251,7 +251,7 @@ def _reported(options: EventClaims, acceptance: Acceptance | None) -> dict[str, 
         became: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_SOUND}
     elif all(accepted.status == "skipped" for accepted in acceptance.results):
         busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
-        became = {"status": "ignored", "reason": f"busy, and to be skipped meanwhile: {busy}"}
+        became = {"status": "ignored", "reason": f"skipped, because a run is running: {busy}"}
     else:
         became = response_body(acceptance)
     broken = {"errors": [str(error) for error in options.errors]} if options.errors else {}

@@ -22,7 +22,7 @@ def verify_url_token(scheme: UrlToken, request: WebhookRequest, secrets: Sequenc
     """Raises ``NotAuthentic``."""
     offered = request.query.get(scheme.parameter)
     if not offered:
-        raise NotAuthentic(f"The query string has no field {scheme.parameter!r}.")
+        raise NotAuthentic(f"The query string has no parameter {scheme.parameter!r}.")
     return _same_value(offered, secrets)
 
 

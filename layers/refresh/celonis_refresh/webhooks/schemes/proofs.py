@@ -48,7 +48,7 @@ def first_fitting(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
         if value and True in equal:
             fits.append(index)
     if not fits:
-        raise NotAuthentic("The request does not fit any secret of its source.")
+        raise NotAuthentic("The request does not match any secret of its source.")
     return fits[0]
 
 

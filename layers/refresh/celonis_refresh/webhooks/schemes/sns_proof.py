@@ -62,7 +62,9 @@ def _public_key(pem: bytes, now: float) -> RSAPublicKey:
         raise NotAuthentic("The certificate of the SNS message cannot be read.") from None
     valid_from, valid_to = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not valid_from.timestamp() <= now <= valid_to.timestamp() or not isinstance(key, RSAPublicKey):
-        raise NotAuthentic("The certificate of the SNS message is not valid now, or not for RSA.")
+        raise NotAuthentic(
+            "The certificate of the SNS message has expired, is not valid yet, or is not for RSA."
+        )
     return key
 
 
@@ -77,4 +79,4 @@ def _check_signature(envelope: dict[str, str], key: RSAPublicKey) -> None:
     try:
         key.verify(signature, canonical_string(envelope), PKCS1v15(), algorithm)
     except InvalidSignature:
-        raise NotAuthentic("The signature of the SNS message does not fit.") from None
+        raise NotAuthentic("The signature of the SNS message does not match.") from None
