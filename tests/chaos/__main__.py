@@ -46,10 +46,10 @@ def tally(first: int, count: int) -> ScenarioCounts:
     found = ScenarioCounts()
     for seed in range(first, first + count):
         played = play(random_scenario(seed))
-        table = played.simulation.bench.dynamodb
+        table = played.simulation.service.dynamodb
         found.played += 1
         found.hours += played.ended_at / 3600
-        found.calls += len(table.calls) + len(played.simulation.bench.chaos.sent)
+        found.calls += len(table.calls) + len(played.simulation.service.chaos.sent)
         found.runs.update(str(item["status"]) for item in table.documents("run#"))
         broken = findings(played)
         found.laws.update({text.split(":")[0] for text in broken})

@@ -31,14 +31,14 @@ class Invariants:
 
     def __init__(self, played: SimulationResult) -> None:
         self.played, self.simulation = played, played.simulation
-        table, celonis = self.simulation.bench.dynamodb, self.simulation.bench.chaos
+        table, celonis = self.simulation.service.dynamodb, self.simulation.service.chaos
         self.runs = {str(item["run_id"]): Run(item) for item in table.documents("run#")}
         self.pipelines = {each.name: each for each in played.scenario.pipelines}
         self.sent: dict[str, list[ReceivedStart]] = defaultdict(list)
         for sent in celonis.starts:
             self.sent[sent.who.run_id].append(sent)
         self.cancels = celonis.cancels
-        self.notified = set(self.simulation.service.notified)
+        self.notified = set(self.simulation.functions.notified)
 
     def findings(self) -> Iterator[str]:
         yield from self.everything_ends()
@@ -54,7 +54,7 @@ class Invariants:
     def everything_ends(self) -> Iterator[str]:
         for left in self.simulation.left_over():
             yield f"ends: {left} is left over"
-        for name in self.simulation.service.executions.running():
+        for name in self.simulation.functions.executions.running():
             yield f"ends: execution {name} is still running"
         for run_id, run in self.runs.items():
             if run.is_open:
@@ -79,7 +79,7 @@ class Invariants:
         inputs = self.simulation.machine.inputs
         first: dict[str, float] = {}
         for name, document in inputs.items():
-            began = self.simulation.service.executions.visible_from[name] - 1.0
+            began = self.simulation.functions.executions.visible_from[name] - 1.0
             first.setdefault(document.get("delivery", name), began)
         for name, opened in self.simulation.machine.opened.items():
             document = inputs[name]
@@ -148,14 +148,14 @@ class Invariants:
 
     def one_at_a_time(self) -> Iterator[str]:
         """A start arrives only where no execution of another of our runs is running."""
-        for sent in self.simulation.bench.chaos.starts:
+        for sent in self.simulation.service.chaos.starts:
             owner = self._owner(sent.target, sent.running)
             if owner is not None and owner.run_id != sent.who.run_id:
                 yield f"one at a time: {sent.who.run_id} starts {sent.target} while {owner.run_id} uses it"
 
     def _owner(self, target: str, start: FakeStart | None) -> StepIdentity | None:
         """The step of ours that began an execution."""
-        for one in self.simulation.bench.chaos.starts:
+        for one in self.simulation.service.chaos.starts:
             if start is not None and one.start is start and one.target == target:
                 return one.who
         return None
@@ -197,7 +197,7 @@ class Invariants:
         found = [one.start for one in sent if one.target == target and one.start is not None]
         for one in sent:
             if one.target in self._loading_jobs(target) and one.start is not None:
-                found += self.simulation.bench.chaos.lane(one.target).inner_loads_of(one.start, target)
+                found += self.simulation.service.chaos.lane(one.target).inner_loads_of(one.start, target)
         return found
 
     # ------------------------------------------------------------ visible
@@ -206,7 +206,7 @@ class Invariants:
         for run_id, run in self.runs.items():
             if not run.is_open and run.status != "SUCCEEDED" and run_id not in self.notified:
                 yield f"visible: {run_id} ended {run.status} and nobody was notified"
-        executions = self.simulation.service.executions.known
+        executions = self.simulation.functions.executions.known
         for name, execution in executions.items():
             is_heard = name in self.runs or name not in self.played.lost_events
             is_well = name in self.runs and self.runs[name].status == "SUCCEEDED"
@@ -271,7 +271,7 @@ class Invariants:
 
     def _stops_stop(self) -> Iterator[str]:
         """The jobs that a stopped run has started are cancelled, or its record says why not."""
-        stopped = set(self.simulation.service.executions.stopped)
+        stopped = set(self.simulation.functions.executions.stopped)
         for run_id, run in self.runs.items():
             if run.status != "ABORTED" or run_id not in stopped or not run.has_definition:
                 continue

@@ -121,7 +121,7 @@ class NotPublished(Exception):
 class ChaosService(WebhookHarness):
     """All functions. ``paused``: the pipelines that are; ``hook``: called before and after each call."""
 
-    bench: ChaosHarness = field(default_factory=ChaosHarness)
+    service: ChaosHarness = field(default_factory=ChaosHarness)
     executions: ChaosExecutions = field(default_factory=ChaosExecutions)
     hook: Callable[[str, Literal["before", "after"]], None] = lambda name, when: None
     fails: Callable[[str], bool] = lambda kind: False
@@ -133,20 +133,20 @@ class ChaosService(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bench = self.bench
-        self.random = Random(f"table {bench.seed}")  # noqa: S311
-        bench.dynamodb.before = lambda operation, request: self._table(operation, "before")
-        bench.dynamodb.after = lambda operation, request: self._table(operation, "after")
-        bench.chaos.hook = lambda name, when: self.hook(name, when)
+        service = self.service
+        self.random = Random(f"table {service.seed}")  # noqa: S311
+        service.dynamodb.before = lambda operation, request: self._table(operation, "before")
+        service.dynamodb.after = lambda operation, request: self._table(operation, "after")
+        service.chaos.hook = lambda name, when: self.hook(name, when)
         self.executions.hook = lambda name, when: self.hook(name, when)
         self.executions.fails = lambda: self.fails("config")
-        self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
-        listing = Listing(bench.table, bench.clock)
-        lookup = Lookup(bench.table, bench.records)
-        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
+        self.closing = closing_over(service, self.executions, self._notify, self._is_paused)
+        listing = Listing(service.table, service.clock)
+        lookup = Lookup(service.table, service.records)
+        self.opening = RunOpener(service.tasks.context, self.accepting, self.tables, service.clock)
         self.requests = RunRequests(self.accepting, self.executions, lookup, listing)
-        self.steering = steering_over(bench, self.executions, self.accepting, self.definitions)
-        self.reconciling = reconciling_over(bench, self.executions, self.closing)
+        self.steering = steering_over(service, self.executions, self.accepting, self.definitions)
+        self.reconciling = reconciling_over(service, self.executions, self.closing)
 
     def _table(self, operation: str, when: Literal["before", "after"]) -> None:
         self.hook(operation, when)

@@ -124,19 +124,19 @@ class Simulation:
         self.over = False
         self.actors = 0
         self.open_runs: dict[str, set[str]] = {}
-        self.bench = self._bench()
-        self.service = self._service()
-        self.machine = StateMachineRunner(self.service, self, self._invoke, self.log, scenario.seed)
-        self.bench.dynamodb.on_write = self._written  # type: ignore[attr-defined]
-        executions = self.service.executions
+        self.service = self._new_service()
+        self.functions = self._service()
+        self.machine = StateMachineRunner(self.functions, self, self._invoke, self.log, scenario.seed)
+        self.service.dynamodb.on_write = self._written  # type: ignore[attr-defined]
+        executions = self.functions.executions
         executions.begin, executions.ended = self.machine.begin, self._execution_ended
         executions.now = self.clock
 
     # ------------------------------------------------------------ the parts
 
-    def _bench(self) -> ChaosHarness:
-        bench = ChaosHarness(self.clock, ChaosTable(), self.scenario.seed)
-        celonis = bench.chaos
+    def _new_service(self) -> ChaosHarness:
+        service = ChaosHarness(self.clock, ChaosTable(), self.scenario.seed)
+        celonis = service.chaos
         celonis.random = Random(f"celonis {self.scenario.seed}")  # noqa: S311
         celonis.share = lambda: self.rates.celonis
         celonis.log = self.log
@@ -145,13 +145,13 @@ class Simulation:
         for target in self.scenario.jobs:
             lane = celonis.lane(target.name)
             lane.inner = [celonis.lane(model) for model in target.inner]
-        return bench
+        return service
 
     def _service(self) -> ChaosService:
         running = {each.name: each.definition(paused=False) for each in self.scenario.pipelines}
         pausing = {each.name: each.definition(paused=True) for each in self.scenario.pipelines}
         return ChaosService(
-            bench=self.bench,
+            service=self.service,
             definitions=running,
             executions=ChaosExecutions(),
             hook=self._call,
@@ -293,7 +293,7 @@ class Simulation:
         arn = f"arn:{name}"
         for pause in (*ASYNC_PAUSES, None):
             try:
-                self._run("close_run", name, lambda by: bool(self.service.closing.close(arn, by)))
+                self._run("close_run", name, lambda by: bool(self.functions.closing.close(arn, by)))
             except TaskFailed:
                 if pause is None:
                     self.log(f"closing {name} is given up")
@@ -316,7 +316,7 @@ class Simulation:
                 self.spawn(self._round, "reconcile")
 
     def _round(self) -> None:
-        with_findings = self.service.reconciling.reconcile
+        with_findings = self.functions.reconciling.reconcile
         try:
             self._run("reconcile", "", lambda by: with_findings(by))
         except TaskFailed:
@@ -324,17 +324,19 @@ class Simulation:
 
     def _has_open(self) -> bool:
         """Whether there is anything for reconcile to list."""
-        items = self.bench.dynamodb.items
+        items = self.service.dynamodb.items
         return any(self.open_runs.values()) or any(
             "status" in items[key] for key in items if key[:3] != "run"
         )
 
     def _is_quiet(self) -> bool:
-        return not (self.actors or self.service.executions.running() or self._has_open() or self.left_over())
+        return not (
+            self.actors or self.functions.executions.running() or self._has_open() or self.left_over()
+        )
 
     def left_over(self) -> list[str]:
         """What is still held or waits, and runs that are open."""
-        items = self.bench.dynamodb.items
+        items = self.service.dynamodb.items
         left = [run for runs in self.open_runs.values() for run in sorted(runs)]
         for key, item in items.items():
             is_slot = key.startswith("slot#")
@@ -370,7 +372,7 @@ class Simulation:
             return
         if not any(holder in runs for runs in self.open_runs.values()):
             return
-        for sent in self.bench.chaos.starts:
+        for sent in self.service.chaos.starts:
             if sent.who.run_id != holder or _lease(sent.target) != key or sent.start is None:
                 continue
             if sent.start.ended_at > self.clock.now and not self.played.is_disturbed(sent.target, sent.at):
@@ -414,7 +416,7 @@ class Simulation:
         self.spawn(counted, label, START + at)
 
     def _calm(self) -> None:
-        self.service.paused.clear()
+        self.functions.paused.clear()
         self.log("calm: no faults any more")
 
     def _act(self, action: UserAction) -> None:
@@ -454,7 +456,7 @@ class Simulation:
 
         def send() -> None:
             for pause in (1.0, 10.0, 60.0, 600.0, 3600.0, 7200.0):
-                reply = self._asked("trigger", delivery, lambda by: self.service.deliver(delivery, source))
+                reply = self._asked("trigger", delivery, lambda by: self.functions.deliver(delivery, source))
                 if reply is not None and not isinstance(reply, TaskFailed) and reply.status < 300:
                     self._acknowledged(reply.body, sent_at, delivery, action)
                     return
@@ -490,7 +492,7 @@ class Simulation:
             answer = self._asked(
                 "api",
                 f"POST /runs {key or ''}",
-                lambda by: self.service.requests.start(body, CALLER, key, by),
+                lambda by: self.functions.requests.start(body, CALLER, key, by),
             )
             if isinstance(answer, dict):
                 self._acknowledged(answer, sent_at, key or "", action)
@@ -510,12 +512,12 @@ class Simulation:
             copies = action.copies
         for copy in range(copies):
             name = f"{action.names[0]}-{action.kind}-{action.number:03}{copy}"
-            self.service.executions.start_with(name, document)
+            self.functions.executions.start_with(name, document)
             self.sleep(self.random.choice((0.0, 0.3, 40.0)))
 
     def _some_run(self, action: UserAction) -> str | None:
         """A run of the pipeline that is open or waits, once there is one; now and then one that has ended."""
-        pipeline, table = action.names[0], self.bench.dynamodb
+        pipeline, table = action.names[0], self.service.dynamodb
         for _ in range(POLLS):
             waiting = table.document(keys.slot(pipeline)).get("pending")
             found = sorted(self.open_runs.get(pipeline, ())) + ([waiting["run_id"]] if waiting else [])
@@ -535,20 +537,22 @@ class Simulation:
             answer = self._asked(
                 "api",
                 label,
-                lambda by: self.service.steering.cancel(run_id, CALLER, by, drop_pending=action.drop_pending),
+                lambda by: self.functions.steering.cancel(
+                    run_id, CALLER, by, drop_pending=action.drop_pending
+                ),
             )
             self._reported("cancel", run_id, answer)
 
     def _reported(self, kind: str, run_id: str, answer: Any) -> None:
         found = answer if isinstance(answer, dict) else None
-        runs_on = run_id in self.service.executions.running()
+        runs_on = run_id in self.functions.executions.running()
         self.played.commands.append(CommandResponse(self.clock.now, kind, run_id, found, runs_on))
 
     def _retry(self, action: UserAction) -> None:
         """A user retries the newest run of a pipeline that failed, once there is one."""
         for _ in range(POLLS):
             found = [
-                one for one in self.bench.dynamodb.documents("run#") if one["pipeline"] == action.names[0]
+                one for one in self.service.dynamodb.documents("run#") if one["pipeline"] == action.names[0]
             ]
             failed = [one for one in found if one["status"] in ("FAILED", "ABORTED", "TIMED_OUT")]
             if failed:
@@ -559,7 +563,7 @@ class Simulation:
     def _retry_run(self, run_id: str, action: UserAction) -> None:
         def ask() -> None:
             answer = self._asked(
-                "api", f"retry {run_id}", lambda by: self.service.steering.retry(run_id, CALLER, by)
+                "api", f"retry {run_id}", lambda by: self.functions.steering.retry(run_id, CALLER, by)
             )
             self._reported("retry", run_id, answer)
 
@@ -570,7 +574,7 @@ class Simulation:
 
     def _end_early(self, action: UserAction) -> None:
         """A user stops an execution in the console, or AWS ends it, once one is running."""
-        executions, name = self.service.executions, self._some_run(action)
+        executions, name = self.functions.executions, self._some_run(action)
         if name is None or name not in executions.running():
             return
         if action.kind == "abort":
@@ -585,20 +589,20 @@ class Simulation:
             self._retry_run(name, action)
 
     def _pause(self, action: UserAction) -> None:
-        self.service.paused.add(action.names[0])
+        self.functions.paused.add(action.names[0])
         self.sleep(action.seconds)
-        self.service.paused.discard(action.names[0])
+        self.functions.paused.discard(action.names[0])
 
     def _other_start(self, action: UserAction) -> None:
         outcome = self.random.choice(("SUCCESS", "FAIL"))
-        lane = self.bench.chaos.lane(action.names[0])
+        lane = self.service.chaos.lane(action.names[0])
         start = lane.by_another_user(action.seconds, outcome)
         if start is not None:
             self.played.others.append((self.clock.now, lane.name))
             self.log(f"another user starts {lane.name}: {start.id} {outcome}")
 
     def _other_cancel(self, action: UserAction) -> None:
-        self.bench.chaos.lane(action.names[0]).cancel(self.clock.now)
+        self.service.chaos.lane(action.names[0]).cancel(self.clock.now)
 
 
 class SimulationOver(Exception):

@@ -55,10 +55,10 @@ class TargetHistory:
     floor: int = 5
     timeout: int = TIMEOUT
 
-    def lane(self, bench: ServiceHarness, kind: str) -> FakeTarget:
+    def lane(self, service: ServiceHarness, kind: str) -> FakeTarget:
         """The job or model of this world."""
         lags = Lags(self.draws, self.fixed)  # type: ignore[arg-type]
-        lane = (bench.job if kind == "job" else bench.model)(
+        lane = (service.job if kind == "job" else service.model)(
             shows=self.shows,
             lags=lags,
             another_user=list(self.another_user),
@@ -71,26 +71,26 @@ class TargetHistory:
         for ago, seconds, outcome in self.before:
             lane.before(ago, seconds, outcome)
         calls = ("execute_job",) if kind == "job" else ("load_model", "load_tables")
-        bench.celonis.faults = {call: list(self.lost) for call in calls}
-        bench.celonis.answers_id = self.answers_id
-        bench.celonis.up, bench.celonis.down = self.up, self.down
+        service.celonis.faults = {call: list(self.lost) for call in calls}
+        service.celonis.answers_id = self.answers_id
+        service.celonis.up, service.celonis.down = self.up, self.down
         return lane
 
 
 def unfold(world: TargetHistory, kind: str = "job") -> tuple[str, FakeTarget, ServiceHarness]:
-    """Runs one step in this world: how it ended, what really was, and the bench."""
-    bench = ServiceHarness()
-    lane = world.lane(bench, kind)
+    """Runs one step in this world: how it ended, what really happened, and the harness."""
+    service = ServiceHarness()
+    lane = world.lane(service, kind)
     common = {"settle": SETTLE, "poll": {"floor": world.floor, "ceiling": 600}}
     if kind == "job":
-        bench.open(job_definition(jobs=[{"job": JOB, "timeout": world.timeout}], **common))
+        service.open(job_definition(jobs=[{"job": JOB, "timeout": world.timeout}], **common))
     else:
-        bench.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
-    bench.crash(world.crashes)
-    return bench.go(f"{kind}-0"), lane, bench
+        service.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
+    service.crash(world.crashes)
+    return service.go(f"{kind}-0"), lane, service
 
 
-def check_claim(ended: str, lane: FakeTarget, bench: ServiceHarness) -> None:
+def check_claim(ended: str, lane: FakeTarget, service: ServiceHarness) -> None:
     """Whatever was claimed of ours was so; and nothing was started twice."""
     mine = lane.mine
     assert len(mine) <= 1, "started twice"
@@ -100,7 +100,7 @@ def check_claim(ended: str, lane: FakeTarget, bench: ServiceHarness) -> None:
         return
     assert ended in HONEST, ended
     assert mine, f"{ended} of something that was never started"
-    assert mine[0].ended_at <= bench.clock.now, f"{ended} before its end"
+    assert mine[0].ended_at <= service.clock.now, f"{ended} before its end"
     assert mine[0].result in HONEST[ended], f"{ended}, but ours came to {mine[0].result}"
 
 

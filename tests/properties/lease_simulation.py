@@ -121,7 +121,7 @@ class SilentCelonis(FakeCelonis):
 
 
 class SharedHarness(ServiceHarness):
-    """The bench of the other tests; some pipelines have a connection that never answers."""
+    """The harness of the other tests; some pipelines have a connection that never answers."""
 
     def __post_init__(self) -> None:
         self.silent = SilentCelonis(self.clock)
@@ -165,7 +165,7 @@ class LeaseSimulation:
         self.world, self.played = world, LeaseResult()
         self.clock, self.random = FakeClock(), Random(world.seed)  # noqa: S311 - a simulation
         self.workers = Interleaving(self.clock, self.random, world.pause_share)
-        self.bench = SharedHarness(self.clock, seed=world.seed)
+        self.service = SharedHarness(self.clock, seed=world.seed)
         self.executions = FakeExecutions()
         self.notified: list[str] = []
         self.in_task: dict[str, set[str]] = {}
@@ -173,14 +173,14 @@ class LeaseSimulation:
         self.is_over = False
         self._make_targets()
         self._listen()
-        self.closing = closing_over(self.bench, self.executions, self._notify, lambda _: False)
+        self.closing = closing_over(self.service, self.executions, self._notify, lambda _: False)
 
     def _make_targets(self) -> None:
         jobs, models = self.world.targets()
         for name in jobs:
-            self.bench.celonis.jobs[name] = self._lane(name, keys.job_lease(name))
+            self.service.celonis.jobs[name] = self._lane(name, keys.job_lease(name))
         for name in models:
-            self.bench.celonis.models[name] = self._lane(name, keys.model_lease(name))
+            self.service.celonis.models[name] = self._lane(name, keys.model_lease(name))
 
     def _lane(self, name: str, lease: str) -> FakeTarget:
         world = self.world
@@ -194,9 +194,9 @@ class LeaseSimulation:
         return lane
 
     def _listen(self) -> None:
-        self.bench.dynamodb.before = lambda operation, request: self._call("before")
-        self.bench.dynamodb.after = lambda operation, request: self._call("after")
-        self.bench.celonis.hook = self.bench.silent.hook = lambda name, when: self._call(when)
+        self.service.dynamodb.before = lambda operation, request: self._call("before")
+        self.service.dynamodb.after = lambda operation, request: self._call("after")
+        self.service.celonis.hook = self.service.silent.hook = lambda name, when: self._call(when)
 
     def _call(self, when: str) -> None:
         if self.workers.current is None:
@@ -217,13 +217,13 @@ class LeaseSimulation:
         self.played.starts.append((self.clock.now, run_id, lease))
         self._use(lease, run_id, start)
         for model in self.world.inner.get(name, ()) if lease.startswith("lease#job") else ():
-            lane = self.bench.celonis.models[model]
+            lane = self.service.celonis.models[model]
             begins = start.at + start.seconds * 0.3
             inner = lane.begin(mine=False, at=begins, seconds=lane.seconds, outcome="SUCCESS")
             self._use(keys.model_lease(model), run_id, inner)
 
     def _use(self, lease: str, run_id: str, start: FakeStart) -> None:
-        holder = self.bench.dynamodb.document(lease).get("run_id")
+        holder = self.service.dynamodb.document(lease).get("run_id")
         assert holder == run_id, f"{run_id} starts what {lease} is for, which {holder} holds"
         for other, earlier in self.running.setdefault(lease, []):
             assert other == run_id or earlier.ended_at <= start.at, f"{run_id} and {other} use {lease}"
@@ -239,7 +239,7 @@ class LeaseSimulation:
             return
         run = self._record(run_id)
         held = {
-            item["pk"] for item in self.bench.dynamodb.documents("lease#") if item.get("run_id") == run_id
+            item["pk"] for item in self.service.dynamodb.documents("lease#") if item.get("run_id") == run_id
         }
         jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
         loads = [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
@@ -272,7 +272,7 @@ class LeaseSimulation:
     def reconcile(self) -> None:
         """A round of reconcile, after everything has ended."""
         self.clock.sleep(SETTLE + 60.0)
-        reconciling_over(self.bench, self.executions, self.closing).reconcile(self.bench.deadline(237.0))
+        reconciling_over(self.service, self.executions, self.closing).reconcile(self.service.deadline(237.0))
 
     def _pipeline(self, name: str) -> None:
         pipeline = self.world.pipelines[name]
@@ -301,7 +301,7 @@ class LeaseSimulation:
         for steps in [*stages, [load.step for load in plan.loads]]:
             failed = failed or self._stage(run_id, steps)
         self.executions.end(run_id, "FAILED" if failed else "SUCCEEDED", failed, failed)
-        self._tried(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline(CLOSE_SECONDS)))
+        self._tried(lambda: self.closing.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS)))
         return failed
 
     def _open(self, name: str, definition: Definition, run_id: str, pipeline: LeasePipeline) -> None:
@@ -311,8 +311,8 @@ class LeaseSimulation:
         accepted: list[bool] = []
 
         def accept() -> None:
-            if not accepted and self.bench.records.find(run_id) is None:
-                acceptance = self.bench.claims.accept([claim], [], self.bench.deadline())
+            if not accepted and self.service.records.find(run_id) is None:
+                acceptance = self.service.claims.accept([claim], [], self.service.deadline())
                 accepted.append(acceptance.results[0].holds_lease)
 
         self._tried(accept)
@@ -321,17 +321,19 @@ class LeaseSimulation:
             self._by_webhook(run_id, loads)
         facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
         self._tried(
-            lambda: self.bench.records.note(self.bench.records.get(run_id), facts, self.bench.deadline())
+            lambda: self.service.records.note(
+                self.service.records.get(run_id), facts, self.service.deadline()
+            )
         )
 
     def _record(self, run_id: str) -> Run:
         """The record as it is; no function asks for it."""
-        return Run(self.bench.dynamodb.document(keys.run(run_id)))
+        return Run(self.service.dynamodb.document(keys.run(run_id)))
 
     def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
         run = Run({**self._record(run_id).item, "loads": loads})
         try:
-            self.bench.tasks.start_claimed(run, "job-0", self.bench.deadline(2.0), {"loads": loads})
+            self.service.tasks.start_claimed(run, "job-0", self.service.deadline(2.0), {"loads": loads})
         except (RefreshError, Crashed):
             return
         if not is_started(self._record(run_id).steps.get("job-0", {})):
@@ -376,10 +378,10 @@ class LeaseSimulation:
             at_work.discard(step)
 
     def _retried(self, run_id: str, step: str, *, start: bool) -> Progress:
-        tasks = self.bench.tasks
+        tasks = self.service.tasks
         while True:
             try:
-                return (tasks.start if start else tasks.check)(run_id, step, self.bench.deadline())
+                return (tasks.start if start else tasks.check)(run_id, step, self.service.deadline())
             except Crashed:
                 pause = CRASH_SECONDS
             except RefreshError as error:

@@ -71,7 +71,7 @@ def check_all_is_over(world: LeaseScenario, played: LeaseResult, player: LeaseSi
     assert len(statuses) == len(world.pipelines)
     assert all(status in (RunStatus.SUCCEEDED, RunStatus.FAILED) for status in statuses.values())
     player.reconcile()
-    assert list(player.bench.dynamodb.documents("lease#")) == []
+    assert list(player.service.dynamodb.documents("lease#")) == []
 
 
 @examples(60)

@@ -126,10 +126,10 @@ soon = st.sampled_from([20, 100, 400])
     | worlds(ids_stay, fresh, others=once_shown, lost=losses, timeout=soon, **at_once)
 )
 def test_only_ours_is_cancelled_at_the_time_out_where_a_look_is_of_that_moment(world: TargetHistory) -> None:
-    ended, lane, bench = unfold(world)
+    ended, lane, service = unfold(world)
     theirs = [start for start in lane.starts if not start.mine]
     assert all(start.ended_early is None for start in theirs), "somebody else's was cancelled"
-    assert "cancel_job" not in bench.celonis.names() or ended != "SUCCEEDED"
+    assert "cancel_job" not in service.celonis.names() or ended != "SUCCEEDED"
 
 
 ENDS = {"SUCCESS": "SUCCEEDED", "FAIL": "JobFailed", "CANCEL": "JobCanceled", "SKIPPED": "JobSkipped"}
@@ -247,9 +247,9 @@ def test_assumed_a_2xx_on_a_job_at_rest_started_it_or_somebodys_start_is_taken_f
 
 def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_answers_with_no_id() -> None:
     between = (-0.45, 30.0, "FAIL")
-    ended, lane, bench = unfold(TargetHistory(before=(*PAST, between), busy="ignore"))
+    ended, lane, service = unfold(TargetHistory(before=(*PAST, between), busy="ignore"))
     assert (ended, lane.mine) == ("JobFailed", [])
-    assert bench.celonis.names()[:3] == ["job", "executions", "execute_job"]
+    assert service.celonis.names()[:3] == ["job", "executions", "execute_job"]
     reported, _, _ = unfold(
         TargetHistory(before=(*PAST, between), busy="parallel", answers_id=True, seconds=90.0)
     )

@@ -39,8 +39,8 @@ class WaitRecorder(ServiceHarness):
         return progress
 
 
-def learned(bench: ServiceHarness) -> tuple[int, int]:
-    item = bench.dynamodb.items.get(KEY)
+def learned(service: ServiceHarness) -> tuple[int, int]:
+    item = service.dynamodb.items.get(KEY)
     found = from_item(item) if item else {}
     return len(found.get("successes", [])), len(found.get("failures", []))
 
@@ -51,20 +51,20 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
     history: list[tuple[float, str]], limits: tuple[int, int | None], queue: float
 ) -> None:
     floor, ceiling = limits[0], None if limits[1] is None else limits[0] + limits[1]
-    bench = WaitRecorder()
-    lane = bench.job(queue=queue)
+    service = WaitRecorder()
+    lane = service.job(queue=queue)
     lane.before(ago=1_000_000.0)
     job = {"job": JOB, "timeout": TIMEOUT}
     for number, (took, outcome) in enumerate(history):
         lane.seconds, lane.outcome = took, outcome
         poll = {"floor": floor, "ceiling": ceiling}
-        bench.open(job_definition(jobs=[job], settle=2, poll=poll), f"run-{number}", f"pipeline-{number}")
-        bench.go("job-0", f"run-{number}")
-    assert all(wait >= min(floor, EARLY) for wait in bench.waits)
-    assert ceiling is None or all(wait <= ceiling for wait in bench.waits)
+        service.open(job_definition(jobs=[job], settle=2, poll=poll), f"run-{number}", f"pipeline-{number}")
+        service.go("job-0", f"run-{number}")
+    assert all(wait >= min(floor, EARLY) for wait in service.waits)
+    assert ceiling is None or all(wait <= ceiling for wait in service.waits)
     good = sum(outcome == "SUCCESS" for _, outcome in history)
     bad = sum(outcome == "FAIL" for _, outcome in history)
-    assert learned(bench) == (min(good, REMEMBERED), min(bad, REMEMBERED))
+    assert learned(service) == (min(good, REMEMBERED), min(bad, REMEMBERED))
 
 
 @settings(deadline=None, max_examples=30)
@@ -76,12 +76,12 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
 def test_no_crash_makes_an_end_count_twice(
     took: float, outcome: str, crashes: list[tuple[int, Moment]]
 ) -> None:
-    bench = ServiceHarness()
-    bench.job(seconds=took, outcome=outcome).before(ago=1_000_000.0)
-    bench.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], settle=2))
-    bench.crash(crashes)
-    bench.go("job-0")
-    assert sum(learned(bench)) <= 1
+    service = ServiceHarness()
+    service.job(seconds=took, outcome=outcome).before(ago=1_000_000.0)
+    service.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], settle=2))
+    service.crash(crashes)
+    service.go("job-0")
+    assert sum(learned(service)) <= 1
 
 
 @settings(deadline=None, max_examples=30)

@@ -114,26 +114,26 @@ def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
 
 @dataclass
 class FakeConnectionSecrets:
-    """Gives the connection of a bench while its secret can be used. ``error``: why it cannot be."""
+    """Gives the connection of a ServiceHarness while its secret can be used. ``error``: why it cannot be."""
 
-    bench: ServiceHarness
+    service: ServiceHarness
     error: RefreshError | None = None
 
     def client_for(self, _: Definition) -> CelonisClient:
         if self.error:
             raise self.error
-        return self.bench.celonis.client
+        return self.service.celonis.client
 
 
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
     """One run with one job, over the parts as the functions put them together."""
-    bench = ServiceHarness()
-    bench.job().before(6000.0)
-    bench.open(job_definition())
-    vault = FakeConnectionSecrets(bench)
+    service = ServiceHarness()
+    service.job().before(6000.0)
+    service.open(job_definition())
+    vault = FakeConnectionSecrets(service)
     monkeypatch.setattr(wiring, "client_for", vault.client_for)
-    bench.tasks = Tasks(StepContext(bench.records, bench.leases, wiring.target_for, bench.clock))
+    service.tasks = Tasks(StepContext(service.records, service.leases, wiring.target_for, service.clock))
     return vault
 
 
@@ -148,36 +148,36 @@ UNUSABLE = [
 def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
     vault: FakeConnectionSecrets, error: RefreshError
 ) -> None:
-    bench = vault.bench
-    bench.start("job-0")
+    service = vault.service
+    service.start("job-0")
     vault.error = error
     for _ in range(3):
-        assert bench.wait(bench.check("job-0"))["status"] == "RUNNING"
-    assert error.message in str(bench.state("job-0")["trouble"])
+        assert service.wait(service.check("job-0"))["status"] == "RUNNING"
+    assert error.message in str(service.state("job-0")["trouble"])
     vault.error = None
-    assert bench.go("job-0") == "SUCCEEDED"
-    assert len(bench.celonis.jobs[JOB].mine) == 1
+    assert service.go("job-0") == "SUCCEEDED"
+    assert len(service.celonis.jobs[JOB].mine) == 1
 
 
 def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: FakeConnectionSecrets) -> None:
-    bench = vault.bench
-    bench.celonis.jobs[JOB].before(1.0, seconds=60.0)
-    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    service = vault.service
+    service.celonis.jobs[JOB].before(1.0, seconds=60.0)
+    assert service.wait(service.start("job-0"))["status"] == "WAITING"
     vault.error = UNUSABLE[0]
-    for task in (bench.check, bench.start, bench.check):
-        assert bench.wait(task("job-0"))["status"] == "WAITING"
+    for task in (service.check, service.start, service.check):
+        assert service.wait(task("job-0"))["status"] == "WAITING"
     vault.error = None
-    assert bench.go("job-0") == "SUCCEEDED"
+    assert service.go("job-0") == "SUCCEEDED"
 
 
 def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_reason(
     vault: FakeConnectionSecrets,
 ) -> None:
-    bench = vault.bench
-    bench.start("job-0")
+    service = vault.service
+    service.start("job-0")
     vault.error = UNUSABLE[0]
-    assert bench.go("job-0") == "JobTimedOut"
-    assert "'stack/connections/default' does not exist" in str(bench.state("job-0")["message"])
+    assert service.go("job-0") == "JobTimedOut"
+    assert "'stack/connections/default' does not exist" in str(service.state("job-0")["message"])
 
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
@@ -186,9 +186,9 @@ def test_a_secret_that_cannot_be_used_at_the_beginning_fails_the_run_and_says_wh
 ) -> None:
     vault.error = error
     with pytest.raises(type(error)) as caught:
-        vault.bench.start("job-0")
+        vault.service.start("job-0")
     assert str(caught.value) == str(error)
-    assert vault.bench.celonis.sent == []
+    assert vault.service.celonis.sent == []
 
 
 def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sent(
@@ -215,29 +215,29 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
 
 def stop(vault: FakeConnectionSecrets, usable_after: float) -> list[str]:
     """What a stopped run says of its job, whose secret can be used again so many seconds later."""
-    bench = vault.bench
-    bench.start("job-0")
+    service = vault.service
+    service.start("job-0")
     vault.error = UNUSABLE[0]
-    usable_from = bench.clock.now + usable_after
+    usable_from = service.clock.now + usable_after
 
     def sleep(seconds: float) -> None:
-        bench.clock.sleep(seconds)
-        if bench.clock.now >= usable_from:
+        service.clock.sleep(seconds)
+        if service.clock.now >= usable_from:
             vault.error = None
 
-    stopping = StepCanceller(wiring.target_for, bench.clock, sleep)
-    return stopping.stop(bench.records.get(RUN), bench.deadline(297.0)).sentences
+    stopping = StepCanceller(wiring.target_for, service.clock, sleep)
+    return stopping.stop(service.records.get(RUN), service.deadline(297.0)).sentences
 
 
 def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: FakeConnectionSecrets) -> None:
-    vault.bench.celonis.jobs[JOB].seconds = 1000.0
+    vault.service.celonis.jobs[JOB].seconds = 1000.0
     assert stop(vault, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
 
 
 def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(
     vault: FakeConnectionSecrets,
 ) -> None:
-    began = vault.bench.clock.now
+    began = vault.service.clock.now
     (sentence,) = stop(vault, 1e9)
     assert "could not be looked at: Celonis cannot be called: The secret" in sentence
-    assert vault.bench.clock.now - began < 140.0
+    assert vault.service.clock.now - began < 140.0

@@ -81,19 +81,19 @@ class WorldWebhooks(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.opening = RunOpener(self.bench.tasks.context, self.accepting, self.tables, self.bench.clock)
+        self.opening = RunOpener(self.service.tasks.context, self.accepting, self.tables, self.service.clock)
 
 
 class ConcurrentRuns:
     """All runs of one world, over one table."""
 
     def __init__(
-        self, world: World, bench: ServiceHarness, celonis: WorldCelonis, service: StepRunner
+        self, world: World, service: ServiceHarness, celonis: WorldCelonis, runner: StepRunner
     ) -> None:
-        self.world, self.bench, self.celonis = world, bench, celonis
-        assert isinstance(bench.clock, SharedClock)
+        self.world, self.service, self.celonis = world, service, celonis
+        assert isinstance(service.clock, SharedClock)
         self.random = Random(world.seed + 2)  # noqa: S311
-        self.turns = bench.clock.turns = Interleaving(bench.clock, Random(world.seed + 3))  # noqa: S311
+        self.turns = service.clock.turns = Interleaving(service.clock, Random(world.seed + 3))  # noqa: S311
         self.sessions: dict[Worker, ClientSession] = {}
         celonis.at_work, celonis.wait_until = self._session, self._wait_until
         definitions = {
@@ -101,13 +101,13 @@ class ConcurrentRuns:
         }
         executions = WorldExecutions(hook=self._call, fails=self._fails, handed=self._handed)
         executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
-        self.entrance = WorldWebhooks(bench, definitions, executions)
+        self.entrance = WorldWebhooks(service, definitions, executions)
         self.players = [
-            ConcurrentRunDriver(self, world, bench, celonis, number, service)
+            ConcurrentRunDriver(self, world, service, celonis, number, runner)
             for number in range(len(world.runs))
         ]
-        bench.dynamodb.before = lambda operation, request: self._call(operation, "before")
-        bench.dynamodb.after = lambda operation, request: self._call(operation, "after")
+        service.dynamodb.before = lambda operation, request: self._call(operation, "before")
+        service.dynamodb.after = lambda operation, request: self._call(operation, "after")
         celonis.hook = self._die
 
     def play(self) -> list[RunResult]:
@@ -131,9 +131,9 @@ class ConcurrentRuns:
 
     def _wait_until(self, until: float) -> None:
         if self.turns.current is None:
-            self.bench.clock.now = until
+            self.service.clock.now = until
         else:
-            self.turns.sleep(until - self.bench.clock.now)
+            self.turns.sleep(until - self.service.clock.now)
 
     def _player(self, run_id: str) -> ConcurrentRunDriver:
         return self.players[int(run_id.removeprefix("pipeline-").split("-")[0])]
@@ -170,12 +170,12 @@ class ConcurrentRunDriver(RunDriver):
         self,
         whole: ConcurrentRuns,
         world: World,
-        bench: ServiceHarness,
+        service: ServiceHarness,
         celonis: WorldCelonis,
         number: int,
-        service: StepRunner,
+        runner: StepRunner,
     ) -> None:
-        super().__init__(world, bench, celonis, number, service)
+        super().__init__(world, service, celonis, number, runner)
         self.whole = whole
         self.crashes = Crashes([])
         self.is_unreachable = self.ours.lost_handover
@@ -245,7 +245,7 @@ class ConcurrentRunDriver(RunDriver):
         if self.has_execution:
             return
         try:
-            for item in list(self.bench.dynamodb.documents("run#")):
+            for item in list(self.service.dynamodb.documents("run#")):
                 if item["pipeline"] == self.pipeline and item["status"] == RunStatus.OPENING:
                     self.whole.entrance.executions.start(str(item["run_id"]))
         except (Crashed, ExecutionsUnavailable):
@@ -265,7 +265,7 @@ class ConcurrentRunDriver(RunDriver):
 
         def open_run(step: str, run_id: str) -> Progress:
             execution = Execution(f"arn:{run_id}", run_id)
-            opened = self.whole.entrance.opening.open(document, execution, self.bench.deadline())
+            opened = self.whole.entrance.opening.open(document, execution, self.service.deadline())
             return {
                 "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",
                 "wait": opened["wait"],
@@ -287,7 +287,7 @@ class ConcurrentRunDriver(RunDriver):
 
 
 def play_concurrently(
-    world: World, bench: ServiceHarness, celonis: WorldCelonis, service: StepRunner
+    world: World, service: ServiceHarness, celonis: WorldCelonis, runner: StepRunner
 ) -> list[RunResult]:
     """The results of all runs of a world whose functions are at work at the same time."""
-    return ConcurrentRuns(world, bench, celonis, service).play()
+    return ConcurrentRuns(world, service, celonis, runner).play()

@@ -24,8 +24,8 @@ class WorldResult:
     results: list[RunResult]
 
 
-def real_service(bench: ServiceHarness, celonis: WorldCelonis) -> StepRunner:
-    return ServiceSteps(bench, celonis)
+def real_service(service: ServiceHarness, celonis: WorldCelonis) -> StepRunner:
+    return ServiceSteps(service, celonis)
 
 
 @contextmanager
@@ -53,17 +53,17 @@ def play(
     """Plays all runs of ``world``. ``note`` gets the time, who and what."""
     with _silent():
         clock = SharedClock() if world.is_concurrent else FakeClock()
-        bench = ServiceHarness(clock=clock, seed=world.seed + 1)
+        service = ServiceHarness(clock=clock, seed=world.seed + 1)
         celonis = WorldCelonis(world, clock)
-        bench.celonis = celonis  # type: ignore[assignment]
+        service.celonis = celonis  # type: ignore[assignment]
         if note is not None:
             celonis.note = lambda who, what: note(clock.now - celonis.t0, _named(celonis, who), what)
-        service = make(bench, celonis)
+        runner = make(service, celonis)
         if world.is_concurrent:
-            return WorldResult(world, celonis, play_concurrently(world, bench, celonis, service))
+            return WorldResult(world, celonis, play_concurrently(world, service, celonis, runner))
         results: list[RunResult] = []
         for number in range(len(world.runs)):
             if number:
                 celonis.sleep(world.runs[number].gap)
-            results += RunDriver(world, bench, celonis, number, service).play()
+            results += RunDriver(world, service, celonis, number, runner).play()
         return WorldResult(world, celonis, results)

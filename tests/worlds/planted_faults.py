@@ -26,7 +26,7 @@ def _ended(name: str) -> RefreshError:
 class FirstEnd:
     """Starts once and reports the first ended status that it reads."""
 
-    def __init__(self, bench: ServiceHarness, celonis: WorldCelonis) -> None:
+    def __init__(self, service: ServiceHarness, celonis: WorldCelonis) -> None:
         self.celonis = celonis
         self.is_job = True
         self.known: dict[str, set[str]] = {}

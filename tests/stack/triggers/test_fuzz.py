@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from celonis_refresh.names import NAME_PATTERN
 from local import openapi
 from local.serve import REGION
-from tests.stack.environment import Environment
+from tests.stack.environment import StackEnvironment
 from tests.stack.runs.celonis import Json
 from tests.stack.runs.service import WEBHOOK_SECRET, WORKFLOW_SUCCEEDED
 from tests.stack.triggers.signing import signed
@@ -90,7 +90,7 @@ class RequestSigner(requests.auth.AuthBase):
 
 
 @pytest.fixture(scope="module")
-def known(environment: Environment) -> Iterator[ExistingIds]:
+def known(environment: StackEnvironment) -> Iterator[ExistingIds]:
     service, job = environment.service, environment.celonis.job(seconds=0.2)
     pipeline = service.pipeline(jobs=[job])
     run_id = service.execute({"pipeline": pipeline})
@@ -142,7 +142,7 @@ def test_the_document_has_every_route_of_the_template() -> None:
     assert {f"{one.method} {one.path}" for one in openapi.OPERATIONS} == routes
 
 
-def test_nobody_is_served_without_a_signature(environment: Environment) -> None:
+def test_nobody_is_served_without_a_signature(environment: StackEnvironment) -> None:
     for operation in openapi.OPERATIONS:
         if not operation.is_open:
             answer = environment.service.send(

@@ -123,7 +123,7 @@ def sent(door: WebhookHarness, sample: Sample, **changes: Any) -> Reply:
     """The answer to the sample with these fields changed."""
     door.secrets = [sample.file.get("secret", SECRET)]
     whole = {**sample.whole, **changes}
-    request = request_of(sample, whole, door.secrets[0], int(door.bench.clock.now))
+    request = request_of(sample, whole, door.secrets[0], int(door.service.clock.now))
     return door.receive(request, source_of(sample))
 
 
@@ -148,7 +148,7 @@ def outcome(reply: Reply) -> str:
 @pytest.fixture
 def door() -> WebhookHarness:
     made = WebhookHarness()
-    made.bench.job().before(600.0)
+    made.service.job().before(600.0)
     return made
 
 
@@ -159,7 +159,7 @@ def test_a_real_event_comes_to_what_is_right(door: WebhookHarness, sample: Sampl
     if again:
         first = sent(door, Sample(sample.sender, own["like"]))
         assert outcome(first) in ("started", "acknowledged")
-        door.bench.clock.sleep(30.0)
+        door.service.clock.sleep(30.0)
     reply = sent(door, sample)
     assert outcome(reply) == own["right"], reply.body
     expected = own.get("runs", int(again or own["right"] == "started"))

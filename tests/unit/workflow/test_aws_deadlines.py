@@ -60,9 +60,9 @@ class TriggerOverAws:
         wire.secrets = {"stack/webhooks/shop": {"current": SECRET}}
         clients: Any = wire.client("dynamodb")
         self.door = WebhookHarness(ServiceHarness(wire.clock, clients))
-        self.bench = self.door.bench
-        self.bench.job().before(600.0)
-        self.bench.model()
+        self.service = self.door.service
+        self.service.job().before(600.0)
+        self.service.model()
         parameters = Parameters(wire.client("ssm"), "stack")
         secrets = Secrets(wire.client("secretsmanager"), "stack")
         known = SourceCache(parameters, wire.clock)
@@ -74,10 +74,10 @@ class TriggerOverAws:
             source=sources.get,
             secrets=kept.get,
             refreshed_secrets=kept.refresh_if_allowed,
-            accepting=TriggerAcceptor(self.bench.claims, definitions.get, self._new_id, wire.clock),
-            tasks=self.bench.tasks,
+            accepting=TriggerAcceptor(self.service.claims, definitions.get, self._new_id, wire.clock),
+            tasks=self.service.tasks,
             tables=self.door.tables,
-            records=self.bench.records,
+            records=self.service.records,
             executions=StateMachine(wire.client("stepfunctions"), "arn:aws:states:x:1:stateMachine:refresh"),
             sns=self.door.sns,
             clock=wire.clock,
@@ -118,7 +118,7 @@ class TriggerOverAws:
 
     def started(self) -> int:
         """How often the job was started at Celonis."""
-        return len(self.bench.celonis.jobs[JOB].mine)
+        return len(self.service.celonis.jobs[JOB].mine)
 
 
 @pytest.fixture

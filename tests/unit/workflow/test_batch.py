@@ -28,7 +28,7 @@ def _door() -> WebhookHarness:
     door = WebhookHarness()
     door.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
     for job in ("job-a", "job-b"):
-        door.bench.job(job).before(600.0)
+        door.service.job(job).before(600.0)
     return door
 
 
@@ -48,7 +48,7 @@ def _reported(reply: Reply) -> list[tuple[str, str]]:
 
 
 def _deliveries(door: WebhookHarness) -> int:
-    return len(list(door.bench.dynamodb.documents("delivery#")))
+    return len(list(door.service.dynamodb.documents("delivery#")))
 
 
 def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its_run() -> None:
@@ -72,20 +72,20 @@ def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
     door.definitions.clear()
     with pytest.raises(UnknownPipeline):
         _send(door, _event(1), _event(2, "p2p"))
-    assert (door.bench.dynamodb.calls, door.executions.asked) == ([], [])
+    assert (door.service.dynamodb.calls, door.executions.asked) == ([], [])
 
 
 def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_own() -> None:
     door = _door()
-    claimed = claims(door.bench)
+    claimed = claims(door.service)
     reply = _send(door, _event(1), _event(2, "p2p"), _event(3))
     assert len(claimed) == 1
     (first, second, third) = _reported(reply)
     assert first == third
     assert (first[1], second[1], reply.status) == ("started", "started", 202)
     assert door.executions.asked == [first[0], second[0]]
-    assert len(starts(door.bench)) == 2
-    assert {reason.text for reason in door.bench.records.get(first[0]).options.reasons} == {
+    assert len(starts(door.service)) == 2
+    assert {reason.text for reason in door.service.records.get(first[0]).options.reasons} == {
         "azure_event_grid otc e-1",
         "azure_event_grid otc e-3",
     }
@@ -97,10 +97,10 @@ def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
     def conflict(operation: str, request: dict[str, Any]) -> None:
         raise canceled("TransactionConflict")
 
-    door.bench.dynamodb.before = conflict
+    door.service.dynamodb.before = conflict
     with pytest.raises(TableBusy):
         _send(door, _event(1), _event(2, "p2p"))
-    assert (door.bench.dynamodb.items, door.executions.asked) == ({}, [])
+    assert (door.service.dynamodb.items, door.executions.asked) == ({}, [])
 
 
 def test_what_came_before_is_told_from_what_is_new() -> None:
@@ -120,22 +120,22 @@ def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
     reply = _send(door, _event(1), _event(1))
     (first, second) = _reported(reply)
     assert (reply.status, first[1], second) == (202, "started", (first[0], "duplicate"))
-    assert len(door.bench.records.get(first[0]).options.reasons) == 1
+    assert len(door.service.records.get(first[0]).options.reasons) == 1
     assert door.executions.asked == [first[0]]
 
 
 def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> None:
     door = _door()
     events = [_event(number) for number in range(MAX_EVENTS)]
-    claimed = claims(door.bench)
+    claimed = claims(door.service)
     (run,) = set(_reported(_send(door, *events)))
     assert (run[1], _deliveries(door)) == ("started", MAX_EVENTS)
     assert len(claimed) == 4
-    door.bench.dynamodb.calls.clear()
+    door.service.dynamodb.calls.clear()
     door.executions.asked.clear()
     again = _send(door, *events)
     assert (again.status, set(_reported(again))) == (200, {(run[0], "duplicate")})
-    assert door.bench.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
+    assert door.service.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
     assert door.executions.asked == [run[0]]
     assert _reported(_send(door, events[-1])) == [(run[0], "duplicate")]
 
@@ -150,12 +150,12 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
             if len(writes) > 1:
                 raise canceled("TransactionConflict")
 
-    door.bench.dynamodb.before = conflict
+    door.service.dynamodb.before = conflict
     with logged() as lines:
         reply = _send(door, *(_event(number) for number in range(LARGE)))
     assert (reply.status, _deliveries(door)) == (202, 0)
     assert "accepted deliveries are recorded by the next claim" in [line.getMessage() for line in lines]
-    door.bench.dynamodb.before = lambda operation, request: None
+    door.service.dynamodb.before = lambda operation, request: None
     again = _send(door, _event(LARGE - 1))
     assert (again.status, _reported(again)) == (200, [(_reported(reply)[0][0], "duplicate")])
     assert _deliveries(door) == LARGE
@@ -179,14 +179,14 @@ def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table(
     events = [_event(number) for number in range(LARGE)]
     (run,) = set(_reported(_send(door, *events)))
     for sent, calls in ((LARGE, ["TransactGetItems"]), (LARGE - 1, ["TransactWriteItems"])):
-        door.bench.dynamodb.calls.clear()
+        door.service.dynamodb.calls.clear()
         assert set(_reported(_send(door, *events[:sent]))) == {(run[0], "duplicate")}
-        assert door.bench.dynamodb.calls[:-1] == calls
-        assert door.bench.dynamodb.calls[-1] == "GetItem"
+        assert door.service.dynamodb.calls[:-1] == calls
+        assert door.service.dynamodb.calls[-1] == "GetItem"
 
 
 def test_a_batch_that_is_too_large_is_refused_whole() -> None:
     door = _door()
     with pytest.raises(TooLarge):
         _send(door, *(_event(number) for number in range(MAX_EVENTS + 1)))
-    assert door.bench.dynamodb.calls == []
+    assert door.service.dynamodb.calls == []

@@ -30,18 +30,18 @@ NOTICE = keys.notice(RUN)
 def succeeded(leave: CloseHarness | None = None) -> CloseHarness:
     """A run whose only job succeeded, its execution not ended yet."""
     leave = leave or CloseHarness()
-    assert leave.bench.go("job-0") == "SUCCEEDED"
+    assert leave.service.go("job-0") == "SUCCEEDED"
     return leave
 
 
 def slot(leave: CloseHarness) -> dict[str, object]:
-    return leave.bench.table.get(SLOT) or {}
+    return leave.service.table.get(SLOT) or {}
 
 
 def test_a_green_execution_closes_its_run_in_one_transaction_and_tells_nobody() -> None:
     leave = succeeded()
     leave.executions.end(RUN, "SUCCEEDED")
-    out = Outgoing(leave.bench)
+    out = Outgoing(leave.service)
     run = leave.close()
     assert out.log == [SentWrite("TransactWriteItems", (RECORD, SLOT))]
     assert run is not None
@@ -54,7 +54,9 @@ def test_a_green_execution_closes_its_run_in_one_transaction_and_tells_nobody() 
 def test_a_success_with_a_warning_is_told_once_and_says_it_in_the_outcome() -> None:
     leave = succeeded()
     warning = "No table NO_SUCH in the data model: left out."
-    leave.bench.records.note(leave.bench.records.get(RUN), {"warnings": [warning]}, leave.bench.deadline())
+    leave.service.records.note(
+        leave.service.records.get(RUN), {"warnings": [warning]}, leave.service.deadline()
+    )
     leave.end("SUCCEEDED")
     leave.close()
     assert leave.outcome() == f"Succeeded: executed FULL job-a. {warning}"
@@ -62,19 +64,19 @@ def test_a_success_with_a_warning_is_told_once_and_says_it_in_the_outcome() -> N
     assert subject == "otc: SUCCEEDED"
     assert warning in text
     assert facts["status"] == "SUCCEEDED"
-    assert leave.bench.table.get(NOTICE) is None
+    assert leave.service.table.get(NOTICE) is None
 
 
 def test_the_record_says_when_it_ended_and_how_long_it_is_kept() -> None:
     leave = succeeded()
     item = leave.end("SUCCEEDED").item
-    assert item["expires"] == int(leave.bench.clock.now) + 90 * DAY
+    assert item["expires"] == int(leave.service.clock.now) + 90 * DAY
     assert item["ended_at"] > item["created_at"]
 
 
 def test_what_was_loaded_is_told_with_its_kind() -> None:
     leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
+    assert leave.service.go("job-0") == leave.service.go("load-0") == "SUCCEEDED"
     leave.end("SUCCEEDED")
     assert leave.outcome() == "Succeeded: executed FULL job-a and loaded complete model-a."
 
@@ -117,8 +119,8 @@ def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says
 ) -> None:
     """The output of the Map was lost."""
     leave = CloseHarness(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
-    leave.bench.job("job-b", outcome="FAIL").before(6000.0)
-    assert (leave.bench.go("job-0"), leave.bench.go("job-1")) == ("SUCCEEDED", "JobFailed")
+    leave.service.job("job-b", outcome="FAIL").before(6000.0)
+    assert (leave.service.go("job-0"), leave.service.go("job-1")) == ("SUCCEEDED", "JobFailed")
     run = leave.end(status, error, "Something of AWS.")
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "JobFailed")
     assert "Data job job-b failed in Celonis: Extract: no space left." in leave.outcome()
@@ -127,10 +129,10 @@ def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says
 def running_job(definition: Definition | None = None) -> CloseHarness:
     """A run whose job is proven to be ours and runs."""
     leave = CloseHarness(definition or job_definition())
-    leave.bench.celonis.jobs[JOB].seconds = 20_000.0
-    leave.bench.start("job-0")
-    leave.bench.clock.sleep(5.0)
-    leave.bench.check("job-0")
+    leave.service.celonis.jobs[JOB].seconds = 20_000.0
+    leave.service.start("job-0")
+    leave.service.clock.sleep(5.0)
+    leave.service.check("job-0")
     return leave
 
 
@@ -155,15 +157,15 @@ def test_a_run_that_failed_leaves_its_job_running_says_so_and_holds_its_lease(er
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, error or "Unknown")
     sentence = "Data job job-a keeps running: its run failed, but was not stopped. A retry waits for it."
     assert leave.outcome() == f"Something of AWS. {sentence}"
-    assert cancels(leave.bench) == []
-    assert holder(leave.bench) == RUN
-    assert leave.bench.celonis.jobs[JOB].running(leave.bench.clock.now) is not None
+    assert cancels(leave.service) == []
+    assert holder(leave.service) == RUN
+    assert leave.service.celonis.jobs[JOB].running(leave.service.clock.now) is not None
 
 
 def test_a_green_execution_without_a_proven_end_cancels_nothing() -> None:
     leave = running_job()
     assert leave.end("SUCCEEDED").item["error"] == "OutcomeUnproven"
-    assert cancels(leave.bench) == []
+    assert cancels(leave.service) == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_a_green_execution_without_a_proven_end_cancels_nothing() -> None:
 def test_a_run_that_was_stopped_or_timed_out_cancels_its_job(status: str, error: str) -> None:
     leave = running_job()
     leave.end(status, error)
-    assert cancels(leave.bench) == [JOB]
+    assert cancels(leave.service) == [JOB]
 
 
 @pytest.mark.parametrize(
@@ -182,9 +184,9 @@ def test_a_run_that_was_stopped_or_timed_out_cancels_its_job(status: str, error:
 )
 def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -> None:
     leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    leave.bench.celonis.models[MODEL].outcome = "WARNING"
-    leave.bench.celonis.models[MODEL].message = message
-    assert leave.bench.go("job-0") == leave.bench.go("load-0") == "SUCCEEDED"
+    leave.service.celonis.models[MODEL].outcome = "WARNING"
+    leave.service.celonis.models[MODEL].message = message
+    assert leave.service.go("job-0") == leave.service.go("load-0") == "SUCCEEDED"
     run = leave.end("SUCCEEDED")
     assert run.status is RunStatus.SUCCEEDED
     assert leave.outcome() == (
@@ -195,7 +197,7 @@ def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -
 
 def test_an_execution_that_still_runs_closes_nothing() -> None:
     leave = CloseHarness()
-    out = Outgoing(leave.bench)
+    out = Outgoing(leave.service)
     assert leave.close() is None
     assert (out.log, leave.notices) == ([], [])
 
@@ -205,11 +207,11 @@ def test_the_same_end_told_twice_is_written_and_told_once(status: str) -> None:
     leave = succeeded()
     leave.join()
     first = leave.end(status, "JobFailed" if status == "FAILED" else "").item
-    out = Outgoing(leave.bench)
-    leave.bench.clock.sleep(60.0)
+    out = Outgoing(leave.service)
+    leave.service.clock.sleep(60.0)
     leave.close()
     assert out.log == []
-    assert leave.bench.records.get(RUN).item["ended_at"] == first["ended_at"]
+    assert leave.service.records.get(RUN).item["ended_at"] == first["ended_at"]
     assert len(leave.notices) == (1 if status == "FAILED" else 0)
 
 
@@ -227,7 +229,7 @@ def test_an_execution_that_failed_before_it_became_a_run_is_told_of() -> None:
 def test_an_execution_that_joined_is_nothing_to_tell_of() -> None:
     leave = CloseHarness()
     leave.ended("nightly-7", "SUCCEEDED")
-    out = Outgoing(leave.bench)
+    out = Outgoing(leave.service)
     assert leave.close("nightly-7") is None
     assert (out.log, leave.notices) == ([], [])
 
@@ -239,7 +241,7 @@ def test_what_waited_is_claimed_with_the_end_and_then_started(status: str) -> No
     leave.end(status)
     assert slot(leave)["run_id"] == "otc-2"
     assert "pending" not in slot(leave)
-    assert leave.bench.records.get("otc-2").status is RunStatus.OPENING
+    assert leave.service.records.get("otc-2").status is RunStatus.OPENING
     assert leave.executions.asked == ["otc-2"]
 
 
@@ -264,8 +266,8 @@ def test_what_waited_and_runs_by_now_is_not_started_again() -> None:
     leave = succeeded()
     leave.join("otc-2")
     leave.end("SUCCEEDED")
-    bench = leave.bench
-    bench.records.note(bench.records.get("otc-2"), {"status": RunStatus.RUNNING}, bench.deadline())
+    service = leave.service
+    service.records.note(service.records.get("otc-2"), {"status": RunStatus.RUNNING}, service.deadline())
     leave.close()
     assert leave.executions.asked == ["otc-2"]
 
@@ -279,12 +281,12 @@ def test_a_pause_keeps_what_waits_where_it_can_be_listed() -> None:
     assert slot(leave)["status"] == "WAITING"
     assert slot(leave)["pending"]["run_id"] == "otc-2"  # type: ignore[index]
     assert leave.executions.asked == []
-    assert leave.bench.records.find("otc-2") is None
+    assert leave.service.records.find("otc-2") is None
 
 
 def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
     leave = succeeded()
-    leave.bench.dynamodb.meanwhile("TransactWriteItems", lambda: leave.join("otc-2"))
+    leave.service.dynamodb.meanwhile("TransactWriteItems", lambda: leave.join("otc-2"))
     leave.end("SUCCEEDED")
     assert slot(leave)["run_id"] == "otc-2"
     assert leave.executions.asked == ["otc-2"]
@@ -293,18 +295,18 @@ def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
 def test_a_run_that_somebody_else_closes_meanwhile_is_closed_once() -> None:
     leave = succeeded()
     leave.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
-    leave.bench.dynamodb.meanwhile("TransactWriteItems", leave.close)
+    leave.service.dynamodb.meanwhile("TransactWriteItems", leave.close)
     leave.close()
-    assert leave.bench.records.get(RUN).status is RunStatus.FAILED
+    assert leave.service.records.get(RUN).status is RunStatus.FAILED
     assert len(leave.notices) == 1
     assert "run_id" not in slot(leave)
 
 
 def test_a_slot_that_another_run_holds_is_left_alone() -> None:
     leave = succeeded()
-    bench = leave.bench
-    taken = bench.table.change(SLOT, "SET #run_id = :other", "", {"other": "otc-9"})
-    bench.table.update(taken, bench.deadline())
+    service = leave.service
+    taken = service.table.change(SLOT, "SET #run_id = :other", "", {"other": "otc-9"})
+    service.table.update(taken, service.deadline())
     leave.end("SUCCEEDED")
     assert slot(leave)["run_id"] == "otc-9"
 
@@ -318,12 +320,12 @@ def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_
 
     closing = replace(leave.closing, publish=fails)
     with pytest.raises(ConnectionError):
-        closing.close(f"arn:{RUN}", leave.bench.deadline())
-    assert (leave.bench.table.get(NOTICE) or {})["status"] == "NOT_NOTIFIED"
+        closing.close(f"arn:{RUN}", leave.service.deadline())
+    assert (leave.service.table.get(NOTICE) or {})["status"] == "NOT_NOTIFIED"
     leave.close()
     assert len(leave.notices) == 1
-    assert leave.bench.table.get(NOTICE) is None
-    assert "notified_at" in leave.bench.records.get(RUN).item
+    assert leave.service.table.get(NOTICE) is None
+    assert "notified_at" in leave.service.records.get(RUN).item
     leave.close()
     assert len(leave.notices) == 1
 
@@ -331,7 +333,7 @@ def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_
 def test_a_run_closed_by_somebody_who_died_is_told_of_by_its_id() -> None:
     leave = CloseHarness()
     leave.end("FAILED", "JobFailed", "It failed.")
-    leave.closing.notify_late(RUN, leave.bench.deadline())
+    leave.closing.notify_late(RUN, leave.service.deadline())
     assert len(leave.notices) == 1
 
 
@@ -340,15 +342,15 @@ def test_a_closing_that_dies_at_any_call_is_finished_by_the_next(moment: Literal
     for calls in range(12):
         leave = CloseHarness()
         leave.join("otc-2")
-        leave.bench.start("job-0")
-        leave.bench.clock.sleep(5.0)
+        leave.service.start("job-0")
+        leave.service.clock.sleep(5.0)
         leave.executions.end(RUN, "ABORTED")
-        leave.bench.crash([(calls, moment)])
+        leave.service.crash([(calls, moment)])
         try:
             leave.close()
         except Crashed:
             leave.close()
-        assert leave.bench.records.get(RUN).status is RunStatus.ABORTED
+        assert leave.service.records.get(RUN).status is RunStatus.ABORTED
         assert slot(leave)["run_id"] == "otc-2"
         assert leave.executions.asked[:1] == ["otc-2"]
         assert 1 <= len(leave.notices) <= 2
@@ -356,12 +358,12 @@ def test_a_closing_that_dies_at_any_call_is_finished_by_the_next(moment: Literal
 
 def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
     leave = CloseHarness()
-    leave.bench.start("job-0")
+    leave.service.start("job-0")
     errors: list[Exception | None] = [refused() for _ in range(60)]
-    leave.bench.celonis.faults["job"] = errors  # type: ignore[assignment]
+    leave.service.celonis.faults["job"] = errors  # type: ignore[assignment]
     leave.end("ABORTED")
     assert "What became of job-0 could not be looked at: Denied. Permission needed." in leave.outcome()
-    assert holder(leave.bench) == RUN
+    assert holder(leave.service) == RUN
 
 
 def refused() -> CelonisError:
@@ -370,10 +372,10 @@ def refused() -> CelonisError:
 
 def test_a_run_that_is_stopped_while_it_is_queued_leaves_the_queue() -> None:
     leave = CloseHarness()
-    bench = leave.bench
-    bench.open(job_definition(), "other-1", "other")
-    bench.start("job-0", "other-1")
-    bench.start("job-0")
+    service = leave.service
+    service.open(job_definition(), "other-1", "other")
+    service.start("job-0", "other-1")
+    service.start("job-0")
     leave.end("ABORTED", "Canceled", "Stopped.")
-    lease = bench.dynamodb.document(JOB_LEASE)
+    lease = service.dynamodb.document(JOB_LEASE)
     assert (lease["run_id"], "queue" in lease) == ("other-1", False)

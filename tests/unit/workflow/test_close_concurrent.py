@@ -24,8 +24,8 @@ MOMENTS = 24
 
 def leaving(definition: Definition) -> CloseHarness:
     leave = CloseHarness(definition)
-    leave.bench.job(OTHER).before(6000.0)
-    for lane in [*leave.bench.celonis.jobs.values(), *leave.bench.celonis.models.values()]:
+    leave.service.job(OTHER).before(6000.0)
+    for lane in [*leave.service.celonis.jobs.values(), *leave.service.celonis.models.values()]:
         lane.seconds = FOREVER
     return leave
 
@@ -33,9 +33,9 @@ def leaving(definition: Definition) -> CloseHarness:
 def group(**fields: object) -> CloseHarness:
     """Two jobs side by side, the first of them running."""
     leave = leaving(job_definition(jobs=[[{"job": JOB}, {"job": OTHER}]], **fields))
-    leave.bench.start("job-0")
-    leave.bench.clock.sleep(5.0)
-    leave.bench.check("job-0")
+    leave.service.start("job-0")
+    leave.service.clock.sleep(5.0)
+    leave.service.check("job-0")
     return leave
 
 
@@ -48,12 +48,12 @@ class StepInBetween:
         self.listen()
 
     def listen(self) -> None:
-        self.leave.bench.dynamodb.before = lambda *_: self.count()
-        self.leave.bench.celonis.hook = lambda _, when: self.count() if when == "before" else None
+        self.leave.service.dynamodb.before = lambda *_: self.count()
+        self.leave.service.celonis.hook = lambda _, when: self.count() if when == "before" else None
 
     def quiet(self) -> None:
-        self.leave.bench.dynamodb.before = lambda *_: None
-        self.leave.bench.celonis.hook = lambda *_: None
+        self.leave.service.dynamodb.before = lambda *_: None
+        self.leave.service.celonis.hook = lambda *_: None
 
     def count(self) -> None:
         self.left -= 1
@@ -61,7 +61,7 @@ class StepInBetween:
             self.quiet()
             self.refused = False
             try:
-                self.leave.bench.start(self.step)
+                self.leave.service.start(self.step)
             except RunClosed:
                 self.refused = True
 
@@ -69,7 +69,7 @@ class StepInBetween:
 def is_looked_after(leave: CloseHarness, lane: FakeTarget, lease: str) -> bool:
     """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
     runs_on = [start for start in lane.mine if start.ended_at == start.at + FOREVER]
-    return not runs_on or (holder(leave.bench, lease) == RUN and "runs on" in leave.outcome())
+    return not runs_on or (holder(leave.service, lease) == RUN and "runs on" in leave.outcome())
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
@@ -78,11 +78,11 @@ def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_r
     leave.executions.end(RUN, "ABORTED")
     second = StepInBetween(leave, "job-1", moment)
     leave.close()
-    lane = leave.bench.celonis.jobs[OTHER]
+    lane = leave.service.celonis.jobs[OTHER]
     assert [start.result for start in lane.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
-    assert cancels(leave.bench)[0] == JOB
-    assert leave.bench.records.get(RUN).status is RunStatus.ABORTED
-    assert (holder(leave.bench, JOB_LEASE), holder(leave.bench, OTHER_LEASE)) == (None, None)
+    assert cancels(leave.service)[0] == JOB
+    assert leave.service.records.get(RUN).status is RunStatus.ABORTED
+    assert (holder(leave.service, JOB_LEASE), holder(leave.service, OTHER_LEASE)) == (None, None)
 
 
 @pytest.mark.parametrize("moment", range(8))
@@ -99,32 +99,32 @@ def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgott
     only = StepInBetween(leave, step, moment)
     leave.close()
     only.quiet()
-    bench = leave.bench
-    lane = bench.celonis.jobs[JOB] if step == "job-0" else bench.celonis.models[MODEL]
+    service = leave.service
+    lane = service.celonis.jobs[JOB] if step == "job-0" else service.celonis.models[MODEL]
     assert len(lane.mine) == (only.refused is False)
     assert is_looked_after(leave, lane, lease)
-    assert holder(bench, lease) in ((None,) if step == "job-0" or not lane.mine else (RUN,))
+    assert holder(service, lease) in ((None,) if step == "job-0" or not lane.mine else (RUN,))
 
 
 @pytest.mark.parametrize("call", ["job", "executions", "execute_job"])
 def test_a_start_in_its_look_is_refused_while_another_job_is_cancelled(call: str) -> None:
     """The closing takes place in the middle of the start, not the other way round."""
     leave = group()
-    bench = leave.bench
+    service = leave.service
     leave.executions.end(RUN, "ABORTED")
     posted = call == "execute_job"
 
     def closes(name: str, when: str) -> None:
         if name == call and when == "before":
-            bench.celonis.hook = lambda *_: None
+            service.celonis.hook = lambda *_: None
             leave.close()
 
-    bench.celonis.hook = closes
+    service.celonis.hook = closes
     with contextlib.suppress(RunClosed):
-        bench.start("job-1")
-    assert len(bench.celonis.jobs[OTHER].mine) == posted
+        service.start("job-1")
+    assert len(service.celonis.jobs[OTHER].mine) == posted
     # A start that outlasts the whole closing is not seen by it: its lease stays held.
-    assert holder(bench, OTHER_LEASE) == (RUN if posted else None)
+    assert holder(service, OTHER_LEASE) == (RUN if posted else None)
 
 
 @pytest.mark.parametrize("dated", [True, False])
@@ -133,29 +133,29 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
 ) -> None:
     """Its answer is lost: it is proven by its date, else after ``settle``, when the closing is over."""
     leave = group(settle=120)
-    leave.bench.celonis.dated = dated
-    bench, lane = leave.bench, leave.bench.celonis.jobs[OTHER]
+    leave.service.celonis.dated = dated
+    service, lane = leave.service, leave.service.celonis.jobs[OTHER]
 
     def frozen(name: str, when: str) -> None:
         if name == "execute_job":
             raise Crashed
 
-    bench.celonis.hook = frozen
+    service.celonis.hook = frozen
     with pytest.raises(Crashed):
-        bench.start("job-1")
+        service.start("job-1")
 
     def arrives(name: str, when: str) -> None:
-        if name == "job" and cancels(bench) and not lane.mine:
-            lane.post(bench.clock.now, "FULL")
+        if name == "job" and cancels(service) and not lane.mine:
+            lane.post(service.clock.now, "FULL")
 
-    bench.celonis.hook = arrives
+    service.celonis.hook = arrives
     leave.end("ABORTED")
     assert len(lane.mine) == 1
     if dated:
         assert lane.mine[0].result == "CANCEL"
-        assert holder(bench, OTHER_LEASE) is None
+        assert holder(service, OTHER_LEASE) is None
     else:
-        assert holder(bench, OTHER_LEASE) == RUN
+        assert holder(service, OTHER_LEASE) == RUN
         assert "Data job job-b was left alone: it is not proven that ours is running." in leave.outcome()
 
 
@@ -164,44 +164,46 @@ def test_a_closing_that_died_after_its_mark_is_finished_and_the_run_goes_on_no_m
     moment: Literal["before", "after"],
 ) -> None:
     leave = group()
-    bench = leave.bench
+    service = leave.service
     leave.executions.end(RUN, "ABORTED")
 
     def dies(operation: str, request: dict[str, Any]) -> None:
         if operation == "UpdateItem":
             raise Crashed
 
-    setattr(bench.dynamodb, moment, dies)
+    setattr(service.dynamodb, moment, dies)
     with pytest.raises(Crashed):
         leave.close()
-    setattr(bench.dynamodb, moment, lambda *_: None)
-    marked = bench.records.get(RUN)
+    setattr(service.dynamodb, moment, lambda *_: None)
+    marked = service.records.get(RUN)
     assert (marked.is_open, marked.is_closing) == (True, moment == "after")
     if moment == "after":
-        for task, step in ((bench.start, "job-1"), (bench.check, "job-0")):
+        for task, step in ((service.start, "job-1"), (service.check, "job-0")):
             with pytest.raises(RunClosed, match="is being closed"):
                 task(step)
-        assert bench.celonis.jobs[OTHER].mine == []
+        assert service.celonis.jobs[OTHER].mine == []
     leave.close()
-    assert bench.records.get(RUN).status is RunStatus.ABORTED
-    assert [start.result for start in bench.celonis.jobs[JOB].mine] == ["CANCEL"]
+    assert service.records.get(RUN).status is RunStatus.ABORTED
+    assert [start.result for start in service.celonis.jobs[JOB].mine] == ["CANCEL"]
 
 
 def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_ended() -> None:
     leave = group()
-    bench = leave.bench
-    bench.records.begin_closing(bench.records.get(RUN), "2026-01-01T00:00:00.000Z", bench.deadline())
-    again = bench.records.begin_closing(bench.records.get(RUN), "2027-01-01T00:00:00.000Z", bench.deadline())
+    service = leave.service
+    service.records.begin_closing(service.records.get(RUN), "2026-01-01T00:00:00.000Z", service.deadline())
+    again = service.records.begin_closing(
+        service.records.get(RUN), "2027-01-01T00:00:00.000Z", service.deadline()
+    )
     assert again.item["closing"] == "2026-01-01T00:00:00.000Z"
-    bench.open(job_definition(), "other-1", "other")
-    assert take(bench.leases, "other-1", JOB_LEASE, bench.deadline()) is False
+    service.open(job_definition(), "other-1", "other")
+    assert take(service.leases, "other-1", JOB_LEASE, service.deadline()) is False
     with pytest.raises(RunClosed):
-        take(bench.leases, RUN, OTHER_LEASE, bench.deadline())
+        take(service.leases, RUN, OTHER_LEASE, service.deadline())
     with pytest.raises(RunClosed):
-        bench.records.note(bench.records.get(RUN), {"loads": {}}, bench.deadline())
+        service.records.note(service.records.get(RUN), {"loads": {}}, service.deadline())
 
 
 def test_a_success_is_closed_without_a_mark() -> None:
     leave = CloseHarness()
-    assert leave.bench.go("job-0") == "SUCCEEDED"
+    assert leave.service.go("job-0") == "SUCCEEDED"
     assert "closing" not in leave.end("SUCCEEDED").item

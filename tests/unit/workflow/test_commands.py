@@ -21,7 +21,7 @@ TWO_JOBS = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}], loads=[{"data_m
 
 
 def cancelled(desk: CommandsHarness, run_id: str = RUN, *, drop: bool = False) -> dict[str, Any]:
-    return desk.steering.cancel(run_id, CALLER, desk.bench.deadline(), drop_pending=drop)
+    return desk.steering.cancel(run_id, CALLER, desk.service.deadline(), drop_pending=drop)
 
 
 def test_a_cancel_stops_the_execution_and_says_by_whom() -> None:
@@ -59,7 +59,7 @@ def test_what_was_given_up_without_an_answer_is_told_all_the_same() -> None:
     """Sent again, the write is refused by its own first try."""
     desk = CommandsHarness()
     desk.join("otc-2")
-    desk.bench.dynamodb.lose_answer("UpdateItem")
+    desk.service.dynamodb.lose_answer("UpdateItem")
     assert cancelled(desk, drop=True)["dropped"]["run_id"] == "otc-2"
     assert "pending" not in desk.slot()
 
@@ -71,7 +71,7 @@ def test_nothing_is_dropped_where_nothing_waits() -> None:
 def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
     desk = CommandsHarness()
     desk.join("otc-2")
-    desk.bench.dynamodb.meanwhile("UpdateItem", lambda: desk.start(mode="FULL"))
+    desk.service.dynamodb.meanwhile("UpdateItem", lambda: desk.start(mode="FULL"))
     with pytest.raises(TableBusy):
         cancelled(desk, drop=True)
     assert desk.executions.known[RUN].status == "RUNNING"
@@ -112,7 +112,7 @@ def test_what_neither_began_nor_waits_is_no_run(run_id: str) -> None:
 def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> None:
     desk = CommandsHarness()
     desk.join("otc-2")
-    desk.bench.dynamodb.meanwhile("GetItem", lambda: desk.end("SUCCEEDED"), key="slot#otc")
+    desk.service.dynamodb.meanwhile("GetItem", lambda: desk.end("SUCCEEDED"), key="slot#otc")
     assert desk.requests.show("otc-2")["status"] == "OPENING"
 
 
@@ -154,7 +154,7 @@ def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
 def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None:
     desk = CommandsHarness()
     desk.join("otc-2")
-    desk.bench.dynamodb.meanwhile("UpdateItem", lambda: desk.end("SUCCEEDED"))
+    desk.service.dynamodb.meanwhile("UpdateItem", lambda: desk.end("SUCCEEDED"))
     with pytest.raises(TableBusy):
         cancelled(desk, "otc-2")
     assert cancelled(desk, "otc-2")["status"] == "cancelling"
@@ -178,7 +178,7 @@ def test_only_a_run_that_is_open_can_be_cancelled() -> None:
 
 def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today() -> None:
     desk = CommandsHarness(definition=TWO_JOBS)
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    records, deadline = desk.service.records, desk.service.deadline()
     records.save_step(records.get(RUN), "job-0", desk.done(), deadline)
     desk.fail()
     desk.definitions["otc"] = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}, {"job": "job-c"}])
@@ -186,7 +186,7 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
     (run,) = reported["runs"]
     assert (reported["retry_of"], run["status"], run["pipeline"]) == (RUN, "started", "otc")
     assert "duplicate" not in reported
-    plan = desk.bench.records.get(run["run_id"]).plan
+    plan = desk.service.records.get(run["run_id"]).plan
     assert [job.job for job in plan.jobs] == ["job-b", "job-c"]
     assert desk.executions.asked == [run["run_id"]]
 
@@ -196,7 +196,7 @@ def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
     desk = CommandsHarness(
         definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}])
     )
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    records, deadline = desk.service.records, desk.service.deadline()
     records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
     desk.fail()
     plan = records.get(desk.retry()["runs"][0]["run_id"]).plan
@@ -205,7 +205,7 @@ def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
 
 def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
     desk = CommandsHarness(definition=TWO_JOBS)
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    records, deadline = desk.service.records, desk.service.deadline()
     done = desk.done()
     records.save_step(records.get(RUN), "job-0", done, deadline)
     desk.fail()
@@ -222,7 +222,7 @@ def test_a_retry_keeps_the_options_and_tells_whose_it_is() -> None:
     desk.fail()
     wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]
     desk.fail(wanted)
-    run = desk.bench.records.get(desk.retry(wanted)["runs"][0]["run_id"])
+    run = desk.service.records.get(desk.retry(wanted)["runs"][0]["run_id"])
     (reason,) = run.options.reasons
     assert (run.options.mode, run.options.complete, reason.by) == ("FULL", True, CALLER)
     assert wanted in reason.text
@@ -233,7 +233,7 @@ def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> 
     wanted = [desk.start(tables=[name])["runs"][0]["run_id"] for name in ("NO_SUCH", "ORDERS")]
     desk.fail()
     desk.fail(wanted[0])
-    run = desk.bench.records.get(desk.retry(wanted[0])["runs"][0]["run_id"])
+    run = desk.service.records.get(desk.retry(wanted[0])["runs"][0]["run_id"])
     assert (run.plan.may_drop, run.plan.wanted) == (True, ("NO_SUCH", "ORDERS"))
 
 
@@ -290,7 +290,7 @@ def test_a_run_of_an_inline_definition_is_not_retried_as_the_pipeline_of_its_nam
 def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
     desk = CommandsHarness()
     desk.fail()
-    desk.bench.clock.sleep(60)
+    desk.service.clock.sleep(60)
     later = desk.start()["runs"][0]["run_id"]
     desk.succeed(later)
     with pytest.raises(RunSuperseded) as reported:
@@ -302,30 +302,30 @@ def half_done(definition: Definition = TWO_JOBS) -> CommandsHarness:
     """A run whose first job succeeded and that failed then."""
     desk = CommandsHarness(definition=definition)
     for job in (JOB, "job-b"):
-        desk.bench.job(job).before(6000.0)
-    assert desk.bench.go("job-0") == "SUCCEEDED"
+        desk.service.job(job).before(6000.0)
+    assert desk.service.go("job-0") == "SUCCEEDED"
     desk.fail()
-    desk.bench.clock.sleep(60)
+    desk.service.clock.sleep(60)
     return desk
 
 
 def fails_later(desk: CommandsHarness, *, started: bool = True, pipeline: str = "otc") -> str:
     """A later run that starts its first job, which fails, or fails before it starts anything."""
-    bench = desk.bench
+    service = desk.service
     run_id = str(desk.start(pipeline, mode="FULL")["runs"][0]["run_id"])
-    run = bench.records.get(run_id)
+    run = service.records.get(run_id)
     loads = {load.step: {"kind": "complete", "tables": {}} for load in run.plan.loads}
-    bench.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, bench.deadline())
+    service.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
     if started:
-        bench.celonis.jobs[JOB].outcome = "FAIL"
-        assert bench.go("job-0", run_id) == "JobFailed"
+        service.celonis.jobs[JOB].outcome = "FAIL"
+        assert service.go("job-0", run_id) == "JobFailed"
     desk.fail(run_id)
-    bench.clock.sleep(60)
+    service.clock.sleep(60)
     return run_id
 
 
 def skipped(desk: CommandsHarness, run_id: str) -> tuple[str, ...]:
-    return tuple(desk.bench.records.get(run_id).item.get("skip", ()))
+    return tuple(desk.service.records.get(run_id).item.get("skip", ()))
 
 
 def test_a_retry_is_refused_once_a_later_run_has_started_what_it_would_skip() -> None:
@@ -357,16 +357,16 @@ def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_ski
 def test_a_job_is_the_same_however_its_id_is_written() -> None:
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
     desk = CommandsHarness(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
-    bench = desk.bench
-    bench.job(job).before(6000.0)
-    bench.celonis.jobs[job.lower()] = bench.celonis.jobs[job]
-    assert bench.go("job-0") == "SUCCEEDED"
-    bench.celonis.models[MODEL].outcome = "FAIL"
-    assert bench.go("load-0") == "LoadFailed"
+    service = desk.service
+    service.job(job).before(6000.0)
+    service.celonis.jobs[job.lower()] = service.celonis.jobs[job]
+    assert service.go("job-0") == "SUCCEEDED"
+    service.celonis.models[MODEL].outcome = "FAIL"
+    assert service.go("load-0") == "LoadFailed"
     desk.fail()
-    bench.clock.sleep(60.0)
-    bench.open(job_definition(jobs=[{"job": job.lower()}]), "p2p-1", "p2p")
-    assert bench.go("job-0", "p2p-1") == "SUCCEEDED"
+    service.clock.sleep(60.0)
+    service.open(job_definition(jobs=[{"job": job.lower()}]), "p2p-1", "p2p")
+    assert service.go("job-0", "p2p-1") == "SUCCEEDED"
     with pytest.raises(RunSuperseded, match="another pipeline"):
         desk.retry()
 
@@ -384,7 +384,7 @@ def test_many_later_runs_are_all_considered() -> None:
 def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None:
     desk = CommandsHarness()
     desk.fail()
-    desk.bench.clock.sleep(60)
+    desk.service.clock.sleep(60)
     fails_later(desk)
     assert desk.retry()["runs"][0]["status"] == "started"
 
@@ -392,24 +392,24 @@ def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None
 @pytest.mark.parametrize(("age", "skips"), [(MAX_SKIP_AGE - 300, (JOB,)), (MAX_SKIP_AGE + 1, ())])
 def test_what_is_older_than_a_day_is_executed_again(age: float, skips: tuple[str, ...]) -> None:
     desk = half_done()
-    desk.bench.clock.sleep(age)
+    desk.service.clock.sleep(age)
     run_id = desk.retry()["runs"][0]["run_id"]
     assert skipped(desk, run_id) == skips
-    assert len(desk.bench.records.get(run_id).plan.jobs) == (1 if skips else 2)
+    assert len(desk.service.records.get(run_id).plan.jobs) == (1 if skips else 2)
 
 
 def test_the_age_of_what_a_retry_of_a_retry_skips_counts_from_the_first_run() -> None:
     desk = half_done()
-    desk.bench.clock.sleep(MAX_SKIP_AGE / 2)
+    desk.service.clock.sleep(MAX_SKIP_AGE / 2)
     second = desk.retry()["runs"][0]["run_id"]
     desk.fail(second)
-    desk.bench.clock.sleep(MAX_SKIP_AGE / 2)
+    desk.service.clock.sleep(MAX_SKIP_AGE / 2)
     assert skipped(desk, desk.retry(second)["runs"][0]["run_id"]) == ()
 
 
 def test_a_model_is_loaded_again_after_a_job_that_is_executed_again() -> None:
     desk = CommandsHarness(definition=TWO_JOBS)
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    records, deadline = desk.service.records, desk.service.deadline()
     for step in ("job-0", "job-1", "load-0"):
         records.save_step(records.get(RUN), step, desk.done(), deadline)
     desk.end("FAILED", "States.Runtime", "Too many events.")
@@ -424,9 +424,9 @@ def test_a_model_is_loaded_again_after_a_job_that_is_executed_again() -> None:
 def test_the_freshness_of_a_retry_counts_from_the_oldest_job_that_it_skipped() -> None:
     desk = half_done()
     age = 5000
-    desk.bench.clock.sleep(age)
+    desk.service.clock.sleep(age)
     run_id = desk.retry()["runs"][0]["run_id"]
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    records, deadline = desk.service.records, desk.service.deadline()
     records.save_step(records.get(run_id), "load-0", desk.done(), deadline)
     desk.succeed(run_id)
     fresh = desk.steering.show_pipeline("otc")["seconds_since_last_success"]
@@ -436,7 +436,9 @@ def test_the_freshness_of_a_retry_counts_from_the_oldest_job_that_it_skipped() -
 
 def test_a_retry_with_nothing_left_says_so() -> None:
     desk = CommandsHarness()
-    desk.bench.records.save_step(desk.bench.records.get(RUN), "job-0", desk.done(), desk.bench.deadline())
+    desk.service.records.save_step(
+        desk.service.records.get(RUN), "job-0", desk.done(), desk.service.deadline()
+    )
     desk.end("FAILED", "States.Runtime", "Too many events.")
     run_id = desk.retry()["runs"][0]["run_id"]
     desk.succeed(run_id)
@@ -446,7 +448,7 @@ def test_a_retry_with_nothing_left_says_so() -> None:
 def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
     desk = CommandsHarness()
     desk.succeed(RUN)
-    desk.bench.clock.sleep(60)
+    desk.service.clock.sleep(60)
     failed = desk.start()["runs"][0]["run_id"]
     desk.executions.start(failed)
     desk.fail(failed)
@@ -486,7 +488,7 @@ def test_pipelines_are_listed_by_name() -> None:
 def test_a_pipeline_tells_what_runs_what_waits_and_how_fresh_it_is() -> None:
     desk = CommandsHarness()
     desk.succeed(RUN)
-    desk.bench.clock.sleep(90)
+    desk.service.clock.sleep(90)
     active = desk.start()["runs"][0]["run_id"]
     waiting = desk.start(mode="DELTA")["runs"][0]["run_id"]
     stands = desk.steering.show_pipeline("otc")

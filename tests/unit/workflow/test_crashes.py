@@ -50,9 +50,9 @@ def _harness() -> WorkflowHarness:
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
     }
     for job in (JOB, OTHER_JOB):
-        harness.bench.job(job).before(6000.0)
-    harness.bench.model().before(6000.0)
-    harness.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+        harness.service.job(job).before(6000.0)
+    harness.service.model().before(6000.0)
+    harness.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     return harness
 
 
@@ -152,7 +152,7 @@ def _failed() -> WorkflowHarness:
     """A run that failed after its job; the load is left."""
     harness = _harness()
     harness.deliver("d-0")
-    model = harness.bench.celonis.models[MODEL]
+    model = harness.service.celonis.models[MODEL]
     model.outcome = "FAIL"
     harness.play()
     model.outcome = "SUCCESS"
@@ -233,7 +233,7 @@ def test_a_batch_sent_again_leads_to_one_run(
 @_at_each_death(JOINING)
 def test_a_delivery_that_joined_is_one_run_that_follows(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
-    waits = harness.bench.dynamodb.document(keys.slot("otc")).get("pending")
+    waits = harness.service.dynamodb.document(keys.slot("otc")).get("pending")
     reply = _join(harness)
     assert reply.body.get("duplicate", False) is bool(waits)
     _finished(harness, "otc", runs=2)
@@ -268,7 +268,7 @@ def test_a_retry_is_one_run_of_what_was_left(
     goes_on = ["SUCCEEDED"] if claimed or comes_again else []
     assert sorted(harness.runs().values()) == ["FAILED", *goes_on]
     assert harness.started(JOB) == 1
-    loads = harness.bench.celonis.models[MODEL].mine
+    loads = harness.service.celonis.models[MODEL].mine
     assert [load.outcome for load in loads] == ["FAIL", *(["SUCCESS"] if goes_on else [])]
     assert harness.left_over() == []
 
@@ -279,9 +279,9 @@ def test_a_retry_is_one_run_of_what_was_left(
 def _scheduled() -> WorkflowHarness:
     """A model that was seen running before: a start of it that died before it was sent can be sent again."""
     harness = _harness()
-    deadline, lease = harness.bench.deadline(), keys.model_lease(MODEL)
+    deadline, lease = harness.service.deadline(), keys.model_lease(MODEL)
     before = Earlier(shows_running=True)
-    harness.bench.table.transact([before.write(harness.bench.table, lease)], deadline)
+    harness.service.table.transact([before.write(harness.service.table, lease)], deadline)
     harness.execute("nightly", pipeline="otc", delivery="arn:of-the-schedule 2026-01-01T00:00:00Z")
     return harness
 
@@ -290,10 +290,10 @@ def _play(harness: WorkflowHarness) -> Any:
     """The state machine, which tries nothing again."""
     opened = harness.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
-        progress = harness.bench.start(step, "nightly")
+        progress = harness.service.start(step, "nightly")
         while progress["status"] != "SUCCEEDED":
-            harness.bench.wait(progress)
-            progress = harness.bench.check(step, "nightly")
+            harness.service.wait(progress)
+            progress = harness.service.check(step, "nightly")
     harness.unheard = True
     harness.end("nightly")
     harness.unheard = False
@@ -312,7 +312,7 @@ def test_a_task_that_is_tried_again_does_nothing_twice(scenario: CrashScenario, 
         harness.close("nightly")
     _finished(harness, "otc")
     assert list(harness.runs()) == ["nightly"]
-    assert len(harness.bench.celonis.models[MODEL].mine) == 1
+    assert len(harness.service.celonis.models[MODEL].mine) == 1
     assert harness.reported == []
 
 
@@ -328,13 +328,13 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
     if heard:
         harness.close("nightly")
     harness.reconcile()
-    harness.bench.clock.sleep(600.0)
+    harness.service.clock.sleep(600.0)
     harness.reconcile()
     well = harness.executions.known["nightly"].status == "SUCCEEDED"
-    claimed = harness.bench.dynamodb.document(keys.run("nightly"))
+    claimed = harness.service.dynamodb.document(keys.run("nightly"))
     assert list(harness.runs().values()) == (["SUCCEEDED" if well else "FAILED"] if claimed else [])
     assert harness.started(JOB) <= 1
-    assert len(harness.bench.celonis.models[MODEL].mine) <= 1
+    assert len(harness.service.celonis.models[MODEL].mine) <= 1
     assert ("nightly" in harness.reported) is (not well and (heard or bool(claimed)))
     assert harness.left_over() == []
 
@@ -424,7 +424,7 @@ def _mess() -> WorkflowHarness:
     }
     harness.definitions["loading"] = load_definition()
     for job in ("lost", "ended", "paused", "untold"):
-        harness.bench.job(job).before(6000.0)
+        harness.service.job(job).before(6000.0)
     for name in ("lost", "ended", "untold", "loading"):
         _claimed(harness, name)
     harness.executions.known.pop("lost-1")
@@ -434,7 +434,7 @@ def _mess() -> WorkflowHarness:
     harness.unheard = True
     for name in ("ended-1", "untold-1", "loading-1"):
         harness.open(name)
-    harness.bench.start("load-0", "loading-1")
+    harness.service.start("load-0", "loading-1")
     for name in ("ended-1", "untold-1", "loading-1"):
         harness.end(name, "JobFailed")
     harness.listen(CallRecorder(CrashPoint(0, "before", "Publish")))
@@ -443,14 +443,14 @@ def _mess() -> WorkflowHarness:
     harness.listen(CallRecorder())
     harness.close("loading-1")
     harness.reported.clear()
-    harness.bench.clock.sleep(600.0)
+    harness.service.clock.sleep(600.0)
     harness.unheard = False
     return harness
 
 
 def _claimed(harness: WorkflowHarness, name: str) -> None:
     claim = Claim(name, RunOptions(), f"{name}-1", f"{name}-2", harness.definitions[name])
-    harness.bench.claims.accept([claim], [], harness.bench.deadline())
+    harness.service.claims.accept([claim], [], harness.service.deadline())
     harness.executions.start(f"{name}-1")
 
 

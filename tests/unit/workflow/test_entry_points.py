@@ -64,7 +64,7 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=IDS)
 def _harness(**definition: Any) -> WorkflowHarness:
     harness = WorkflowHarness()
     harness.definitions["otc"] = job_definition(**definition)
-    harness.bench.job(JOB).before(6000.0)
+    harness.service.job(JOB).before(6000.0)
     return harness
 
 
@@ -77,7 +77,7 @@ def test_a_trigger_joins_the_run_that_follows(way: Callable[[WorkflowHarness, st
     harness.play()
     assert harness.runs() == {first: "SUCCEEDED", waits.run_id: "SUCCEEDED"}
     assert harness.started(JOB) == 2
-    assert len(harness.bench.records.get(waits.run_id).options.reasons) == 2
+    assert len(harness.service.records.get(waits.run_id).options.reasons) == 2
 
 
 @each_way
@@ -120,7 +120,7 @@ def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
     harness.play()
     harness.reconcile()
     assert harness.runs() == {}
-    assert harness.bench.dynamodb.document(keys.slot("otc"))["pending"]["run_id"] == waits.run_id
+    assert harness.service.dynamodb.document(keys.slot("otc"))["pending"]["run_id"] == waits.run_id
     harness.definitions["otc"] = job_definition()
     assert harness.reconcile().slots == ["otc"]
     harness.play()
@@ -146,5 +146,5 @@ def test_an_occurrence_of_a_schedule_counts_once_whatever_its_executions_are_cal
     harness.execute("one", pipeline="otc", delivery=OCCURRENCE)
     harness.execute("two", pipeline="otc", delivery=OCCURRENCE)
     assert harness.open("one") == harness.open("two")
-    (reason,) = harness.bench.dynamodb.document(keys.slot("otc"))["pending"]["options"]["reasons"]
+    (reason,) = harness.service.dynamodb.document(keys.slot("otc"))["pending"]["options"]["reasons"]
     assert reason["by"] == "execution"

@@ -31,12 +31,12 @@ TIMEOUT = 6 * 3600
 
 
 def opening(door: WebhookHarness) -> RunOpener:
-    return RunOpener(door.bench.tasks.context, door.accepting, door.tables, door.bench.clock)
+    return RunOpener(door.service.tasks.context, door.accepting, door.tables, door.service.clock)
 
 
 def opens(door: WebhookHarness, document: object, name: str = RUN) -> Opened:
     """What an execution of this name and input is told."""
-    return opening(door).open(document, Execution(id=f"arn:{name}", name=name), door.bench.deadline())
+    return opening(door).open(document, Execution(id=f"arn:{name}", name=name), door.service.deadline())
 
 
 def joined(run_id: str) -> Opened:
@@ -57,7 +57,7 @@ def test_an_execution_by_name_becomes_the_run_of_that_name() -> None:
         "loads": [{"step": "load-0", "timeout": TIMEOUT}],
         "wait": 0,
     }
-    run = door.bench.records.get(RUN)
+    run = door.service.records.get(RUN)
     assert (run.status, run.item["execution_arn"]) == (RunStatus.RUNNING, f"arn:{RUN}")
     assert run.plan.jobs[0].mode == "DELTA"
     assert run.options.reasons[0].text == "nightly"
@@ -71,7 +71,7 @@ JOB_A, JOB_B, JOB_C = ({"job": name} for name in (JOB, "job-b", "job-c"))
 def test_an_inline_definition_becomes_a_run_of_its_own_name() -> None:
     door = WebhookHarness()
     assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
-    run = door.bench.records.get("adhoc-1")
+    run = door.service.records.get("adhoc-1")
     assert (run.pipeline, run.definition.data_pool_id) == ("adhoc", POOL)
 
 
@@ -80,7 +80,7 @@ def test_an_inline_definition_under_the_name_of_a_paused_pipeline_is_refused() -
     door.definitions["adhoc"] = job_definition(paused=True)
     with pytest.raises(PipelinePaused):
         opens(door, {"pipeline": INLINE}, "adhoc-1")
-    assert door.bench.dynamodb.items == {}
+    assert door.service.dynamodb.items == {}
     door.definitions["adhoc"] = job_definition()
     assert opens(door, {"pipeline": INLINE}, "adhoc-1")["status"] == "opened"
     door.definitions["adhoc"] = job_definition(paused=True)
@@ -99,22 +99,22 @@ def test_an_inline_definition_may_have_the_name_of_a_pipeline_that_is_not_valid(
 
 def test_a_run_that_has_a_record_is_opened_by_its_id() -> None:
     door = WebhookHarness()
-    door.bench.job().before(600.0)
+    door.service.job().before(600.0)
     door.deliver()
     reported = opens(door, {"run_id": "otc-1"}, "otc-1")
     assert reported["status"] == "opened"
-    assert door.bench.records.get("otc-1").status is RunStatus.RUNNING
-    assert door.bench.state("job-0", "otc-1")["posts"] == 1
+    assert door.service.records.get("otc-1").status is RunStatus.RUNNING
+    assert door.service.state("job-0", "otc-1")["posts"] == 1
 
 
 @pytest.mark.parametrize("document", [{"pipeline": "otc"}, {"pipeline": INLINE}], ids=["name", "inline"])
 def test_asked_twice_it_gives_the_same_answer(document: Mapping[str, Any]) -> None:
     door = WebhookHarness()
     first = opens(door, document)
-    started = door.bench.records.get(RUN).item["started_at"]
-    door.bench.clock.sleep(30.0)
+    started = door.service.records.get(RUN).item["started_at"]
+    door.service.clock.sleep(30.0)
     assert opens(door, document) == first
-    assert door.bench.records.get(RUN).item["started_at"] == started
+    assert door.service.records.get(RUN).item["started_at"] == started
 
 
 def test_an_execution_that_finds_a_run_under_way_joins_what_follows() -> None:
@@ -122,11 +122,11 @@ def test_an_execution_that_finds_a_run_under_way_joins_what_follows() -> None:
     door.definitions["otc"] = job_definition(loads=[{"data_model": MODEL}])
     opens(door, {"pipeline": "otc"}, "first")
     reported = opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second")
-    pending = (door.bench.table.get(SLOT) or {})["pending"]
+    pending = (door.service.table.get(SLOT) or {})["pending"]
     assert reported == joined(pending["run_id"])
     assert pending["options"]["tables"] == ["ORDERS"]
     assert opens(door, {"pipeline": "otc", "tables": ["ORDERS"]}, "second") == reported
-    assert door.bench.records.find("second") is None
+    assert door.service.records.find("second") is None
 
 
 def test_an_execution_is_skipped_where_the_pipeline_skips_while_it_runs() -> None:
@@ -142,7 +142,7 @@ def test_a_schedule_that_fires_twice_for_one_date_makes_one_run() -> None:
     document = {"pipeline": "otc", "delivery": "2026-01-01T00:00:00Z"}
     opens(door, document, "first")
     assert opens(door, document, "second") == joined("first")
-    assert "pending" not in (door.bench.table.get(SLOT) or {})
+    assert "pending" not in (door.service.table.get(SLOT) or {})
 
 
 def test_an_inline_definition_cannot_join() -> None:
@@ -151,7 +151,7 @@ def test_an_inline_definition_cannot_join() -> None:
     with pytest.raises(PipelineBusy) as caught:
         opens(door, {"pipeline": INLINE}, "second")
     assert caught.value.run_id == "first"
-    assert "pending" not in (door.bench.table.get("slot#adhoc") or {})
+    assert "pending" not in (door.service.table.get("slot#adhoc") or {})
 
 
 def test_an_inline_definition_that_is_paused_starts_nothing() -> None:
@@ -164,10 +164,10 @@ def test_a_run_that_waited_opens_with_the_definition_of_today() -> None:
     opens(door, {"pipeline": "otc"}, "first")
     follower = opens(door, {"pipeline": "otc", "mode": "DELTA"}, "second")["run_id"]
     _end_and_pass_on(door, "first")
-    assert not door.bench.records.get(follower).has_definition
+    assert not door.service.records.get(follower).has_definition
     door.definitions["otc"] = job_definition(jobs=[JOB_B])
     assert opens(door, {"run_id": follower}, follower)["status"] == "opened"
-    (job,) = door.bench.records.get(follower).plan.jobs
+    (job,) = door.service.records.get(follower).plan.jobs
     assert (job.job, job.mode) == ("job-b", "DELTA")
 
 
@@ -177,7 +177,7 @@ def test_a_slow_opening_never_replaces_the_definition_that_another_one_wrote() -
     opens(door, {"pipeline": "otc"}, "first")
     follower = opens(door, {"pipeline": "otc"}, "second")["run_id"]
     _end_and_pass_on(door, "first")
-    table = door.bench.dynamodb
+    table = door.service.dynamodb
     seen: list[Opened] = []
 
     def overtaken(operation: str, request: dict[str, Any]) -> None:
@@ -190,13 +190,13 @@ def test_a_slow_opening_never_replaces_the_definition_that_another_one_wrote() -
     slow = opens(door, {"run_id": follower}, follower)
     assert slow == seen[1]
     assert len(slow["jobs"]) == 2
-    assert [job.job for job in door.bench.records.get(follower).plan.jobs] == ["job-b", "job-c"]
+    assert [job.job for job in door.service.records.get(follower).plan.jobs] == ["job-b", "job-c"]
 
 
 def test_a_slow_opening_never_replaces_the_tables_that_another_one_resolved() -> None:
     door = WebhookHarness()
     door.definitions["otc"] = job_definition(loads=PARTIAL)
-    tables = door.bench.celonis.model_tables
+    tables = door.service.celonis.model_tables
     tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     overtaken: list[str] = []
 
@@ -206,9 +206,9 @@ def test_a_slow_opening_never_replaces_the_tables_that_another_one_resolved() ->
             opens(door, {"pipeline": "otc"})
             tables[MODEL] = [ModelTable("t-2", "ORDERS")]
 
-    door.bench.celonis.hook = hook
+    door.service.celonis.hook = hook
     opens(door, {"pipeline": "otc"})
-    loads = door.bench.records.get(RUN).loads
+    loads = door.service.records.get(RUN).loads
     assert loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
 
 
@@ -218,9 +218,9 @@ def test_a_slow_opening_never_replaces_the_tables_that_another_one_resolved() ->
 def delivered(**celonis: Any) -> WebhookHarness:
     """A run that a webhook started, with its job."""
     door = WebhookHarness()
-    door.bench.job().before(600.0)
+    door.service.job().before(600.0)
     for name, value in celonis.items():
-        setattr(door.bench.celonis, name, value)
+        setattr(door.service.celonis, name, value)
     door.deliver()
     return door
 
@@ -234,25 +234,25 @@ def test_the_answer_to_a_start_in_the_input_is_written_when_the_run_is_opened() 
     door = delivered(answers_id=True)
     answer = door.executions.answers[RUN]
     assert opens(door, answered(door))["status"] == "opened"
-    run = door.bench.records.get(RUN)
+    run = door.service.records.get(RUN)
     assert run.status is RunStatus.RUNNING
     written = {"answered": True, **{name: answer[name] for name in ("sent_by", "answered_id", "answered_by")}}
     assert {name: run.steps["job-0"].get(name) for name in written} == written
-    assert door.bench.go("job-0") == "SUCCEEDED"
+    assert door.service.go("job-0") == "SUCCEEDED"
 
 
 def test_the_answer_costs_no_write_of_its_own() -> None:
     door = delivered()
-    door.bench.dynamodb.calls.clear()
+    door.service.dynamodb.calls.clear()
     opens(door, answered(door))
-    assert door.bench.dynamodb.calls == ["GetItem", "UpdateItem"]
+    assert door.service.dynamodb.calls == ["GetItem", "UpdateItem"]
 
 
 def test_an_answer_without_id_and_date_is_written_as_an_answer() -> None:
     door = delivered(dated=False)
     assert set(answered(door)["answer"]) == {"step", "posts", "sent_by"}
     opens(door, answered(door))
-    state = door.bench.state("job-0")
+    state = door.service.state("job-0")
     assert state["answered"] is True
     assert not {"answered_id", "answered_by"} & state.keys()
 
@@ -260,30 +260,30 @@ def test_an_answer_without_id_and_date_is_written_as_an_answer() -> None:
 def test_the_answer_is_written_once() -> None:
     door = delivered()
     opens(door, answered(door))
-    door.bench.clock.sleep(5.0)
-    door.bench.check("job-0")
-    before = door.bench.state("job-0")
+    door.service.clock.sleep(5.0)
+    door.service.check("job-0")
+    before = door.service.state("job-0")
     opens(door, answered(door, sent_by=1.0, answered_by=1))
-    assert door.bench.state("job-0") == before
+    assert door.service.state("job-0") == before
 
 
 @pytest.mark.parametrize("changed", [{"posts": 2}, {"step": "job-1"}, {"step": "load-0"}])
 def test_an_answer_to_another_start_is_not_written(changed: dict[str, object]) -> None:
     door = delivered()
-    before = door.bench.state("job-0")
+    before = door.service.state("job-0")
     assert opens(door, answered(door, **changed))["status"] == "opened"
-    assert door.bench.state("job-0") == before
-    assert door.bench.records.get(RUN).status is RunStatus.RUNNING
+    assert door.service.state("job-0") == before
+    assert door.service.records.get(RUN).status is RunStatus.RUNNING
 
 
 def test_an_answer_is_not_written_to_a_step_that_has_ended() -> None:
     door = delivered()
-    run = door.bench.records.get(RUN)
+    run = door.service.records.get(RUN)
     ended = {**run.steps["job-0"], "outcome": "FAILED", "ended_at": "2026-01-01T00:00:00.000Z"}
-    door.bench.records.save_step(run, "job-0", ended, door.bench.deadline())
-    before = door.bench.state("job-0")
+    door.service.records.save_step(run, "job-0", ended, door.service.deadline())
+    before = door.service.state("job-0")
     opens(door, answered(door))
-    assert door.bench.state("job-0") == before
+    assert door.service.state("job-0") == before
 
 
 @pytest.mark.parametrize(
@@ -301,14 +301,14 @@ def test_an_answer_that_makes_no_sense_names_its_field(changed: dict[str, object
     with pytest.raises(InvalidTrigger) as caught:
         opens(door, answered(door, **changed))
     assert [problem.field for problem in caught.value.problems] == [field]
-    assert door.bench.records.get(RUN).status is RunStatus.OPENING
+    assert door.service.records.get(RUN).status is RunStatus.OPENING
 
 
 def _end_and_pass_on(door: WebhookHarness, run_id: str) -> None:
-    slot = door.bench.table.get(SLOT) or {}
+    slot = door.service.table.get(SLOT) or {}
     at = "2026-01-01T00:10:00.000Z"
-    door.bench.table.transact(
-        release(door.bench.table, "otc", slot, run_id, at, paused=False), door.bench.deadline()
+    door.service.table.transact(
+        release(door.service.table, "otc", slot, run_id, at, paused=False), door.service.deadline()
     )
 
 
@@ -317,41 +317,41 @@ def test_a_definition_that_changes_while_a_run_is_under_way_changes_nothing_in_i
     opens(door, {"pipeline": "otc"})
     door.definitions["otc"] = job_definition(jobs=[JOB_B])
     assert opens(door, {"run_id": RUN})["jobs"] == [{"step": "job-0", "timeout": TIMEOUT, "stage": 0}]
-    assert door.bench.records.get(RUN).plan.jobs[0].job == JOB
+    assert door.service.records.get(RUN).plan.jobs[0].job == JOB
 
 
 def test_tables_are_resolved_once_and_kept_in_the_record() -> None:
     door = WebhookHarness()
     door.definitions["otc"] = job_definition(loads=PARTIAL)
-    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    door.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     for _ in range(2):
         opens(door, {"pipeline": "otc"})
-    assert door.bench.celonis.names() == ["tables"]
-    assert door.bench.celonis.timeouts[0] <= 57.0
-    loads = door.bench.records.get(RUN).loads
+    assert door.service.celonis.names() == ["tables"]
+    assert door.service.celonis.timeouts[0] <= 57.0
+    loads = door.service.records.get(RUN).loads
     assert loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
 
 
 def test_a_table_that_is_not_there_starts_nothing_and_names_those_that_are() -> None:
     door = WebhookHarness()
     door.definitions["otc"] = job_definition(loads=PARTIAL)
-    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "INVOICES")]
+    door.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "INVOICES")]
     with pytest.raises(UnknownTable) as caught:
         opens(door, {"pipeline": "otc"})
     assert caught.value.tables == ("ORDERS",)
     assert "INVOICES" in str(caught.value)
-    assert door.bench.celonis.names() == ["tables"]
+    assert door.service.celonis.names() == ["tables"]
 
 
 def merged_with_unknown(door: WebhookHarness, *good: str) -> str:
     """The id of a follow-up run of three triggers, one of which names a table that is not there."""
     door.definitions["otc"] = job_definition(loads=[{"data_model": MODEL}])
-    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    door.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     opens(door, {"pipeline": "otc"}, "first")
     opens(door, {"pipeline": "otc", "tables": ["NO_SUCH"]}, "second")
     for number, table in enumerate(good):
         opens(door, {"pipeline": "otc", "tables": [table]}, f"good-{number}")
-    follow_up = str((door.bench.table.get(SLOT) or {})["pending"]["run_id"])
+    follow_up = str((door.service.table.get(SLOT) or {})["pending"]["run_id"])
     _end_and_pass_on(door, "first")
     return follow_up
 
@@ -361,7 +361,7 @@ def test_an_unknown_table_of_one_trigger_does_not_fail_the_run_of_the_others() -
     run_id = merged_with_unknown(door, "ORDERS", "t-1")
     for _ in range(2):
         assert opens(door, {"run_id": run_id}, run_id)["status"] == "opened"
-    run = door.bench.records.get(run_id)
+    run = door.service.records.get(run_id)
     assert run.loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
     assert len(run.warnings) == 1
     assert "NO_SUCH" in run.warnings[0]
@@ -372,20 +372,20 @@ def test_an_unknown_table_of_the_only_trigger_fails_the_run_that_follows() -> No
     run_id = merged_with_unknown(door)
     with pytest.raises(UnknownTable):
         opens(door, {"run_id": run_id}, run_id)
-    assert "warnings" not in door.bench.records.get(run_id).item
+    assert "warnings" not in door.service.records.get(run_id).item
 
 
 def test_options_that_a_changed_definition_has_no_use_for_are_named_in_the_record() -> None:
     door = WebhookHarness(definitions={"otc": job_definition(loads=[{"data_model": MODEL}])})
     opens(door, {"pipeline": "otc"}, "first")
     opens(door, {"pipeline": "otc", "mode": "FULL", "tables": "all"}, "second")
-    run_id = str((door.bench.table.get(SLOT) or {})["pending"]["run_id"])
+    run_id = str((door.service.table.get(SLOT) or {})["pending"]["run_id"])
     _end_and_pass_on(door, "first")
     door.definitions["otc"] = job_definition(
         jobs=[{"job": JOB}], loads=[{"data_model": MODEL, "started_by": "job"}]
     )
     assert opens(door, {"run_id": run_id}, run_id)["status"] == "opened"
-    assert [text.split(":")[0] for text in door.bench.records.get(run_id).warnings] == [
+    assert [text.split(":")[0] for text in door.service.records.get(run_id).warnings] == [
         "A trigger set tables, which is not used"
     ]
 
@@ -393,7 +393,7 @@ def test_options_that_a_changed_definition_has_no_use_for_are_named_in_the_recor
 def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
     door = WebhookHarness()
     door.definitions["otc"] = job_definition(loads=PARTIAL)
-    door.bench.celonis.faults["tables"] = [denied()]
+    door.service.celonis.faults["tables"] = [denied()]
     with pytest.raises(CelonisError) as caught:
         opens(door, {"pipeline": "otc"})
     assert caught.value.name == "PermissionDenied"
@@ -402,9 +402,9 @@ def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
 def names_tables(**fields: object) -> WebhookHarness:
     """A pipeline that has to ask Celonis for tables before it starts anything."""
     door = WebhookHarness()
-    door.bench.job().before(6000.0)
-    door.bench.model().before(6000.0)
-    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    door.service.job().before(6000.0)
+    door.service.model().before(6000.0)
+    door.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     door.definitions["otc"] = job_definition(loads=PARTIAL, **fields)
     return door
 
@@ -414,36 +414,36 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_s
     trouble: CelonisError,
 ) -> None:
     door = names_tables()
-    door.bench.celonis.faults["tables"] = [trouble]
+    door.service.celonis.faults["tables"] = [trouble]
     answer = opens(door, {"pipeline": "otc"})
     assert (answer["status"], answer["run_id"], answer["jobs"], answer["loads"]) == ("waiting", RUN, [], [])
     assert answer["wait"] >= getattr(trouble, "retry_after", 1)
-    run = door.bench.records.get(RUN)
+    run = door.service.records.get(RUN)
     assert (run.status, run.loads) == (RunStatus.RUNNING, None)
     assert run.steps["job-0"]["trouble"] == trouble.message
-    door.bench.clock.sleep(answer["wait"])
+    door.service.clock.sleep(answer["wait"])
     assert opens(door, {"pipeline": "otc"})["status"] == "opened"
-    assert door.bench.go("job-0") == door.bench.go("load-0") == "SUCCEEDED"
-    assert "trouble" not in door.bench.state("job-0")
+    assert door.service.go("job-0") == door.service.go("load-0") == "SUCCEEDED"
+    assert "trouble" not in door.service.state("job-0")
 
 
 def opens_in_time(door: WebhookHarness, document: object, name: str = RUN) -> tuple[Opened, float]:
     """Calls OpenRun as the state machine does; its last answer, and the seconds until then."""
-    began = door.bench.clock.now
+    began = door.service.clock.now
     while (answer := opens(door, document, name))["status"] == "waiting":
-        door.bench.clock.sleep(answer["wait"])
-    return answer, door.bench.clock.now - began
+        door.service.clock.sleep(answer["wait"])
+    return answer, door.service.clock.now - began
 
 
 def test_an_outage_of_celonis_of_hours_is_waited_out_before_the_first_step() -> None:
     door = names_tables()
-    until = door.bench.clock.now + 5 * 3600
+    until = door.service.clock.now + 5 * 3600
 
     def down(name: str, when: str) -> None:
-        if name == "tables" and when == "before" and door.bench.clock.now < until:
+        if name == "tables" and when == "before" and door.service.clock.now < until:
             raise unavailable()
 
-    door.bench.celonis.hook = down
+    door.service.celonis.hook = down
     answer, seconds = opens_in_time(door, {"pipeline": "otc"})
     assert (answer["status"], seconds >= 5 * 3600) == ("opened", True)
 
@@ -453,35 +453,35 @@ def test_opening_ends_at_the_timeout_of_the_first_step(jobs: list[object]) -> No
     door = names_tables(jobs=jobs)
     load = {**PARTIAL[0], "timeout": 9000 if jobs else 1800}
     door.definitions["otc"] = job_definition(jobs=jobs, loads=[load])
-    door.bench.celonis.faults["tables"] = [unavailable() for _ in range(500)]
-    began = door.bench.clock.now
+    door.service.celonis.faults["tables"] = [unavailable() for _ in range(500)]
+    began = door.service.clock.now
     with pytest.raises(StepFailed, match="No usable answer") as caught:
         opens_in_time(door, {"pipeline": "otc"})
     assert caught.value.name == ("JobTimedOut" if jobs else "LoadTimedOut")
-    assert 1800 <= door.bench.clock.now - began < 1900
-    assert set(door.bench.celonis.names()) <= {"tables"}, "nothing is started"
+    assert 1800 <= door.service.clock.now - began < 1900
+    assert set(door.service.celonis.names()) <= {"tables"}, "nothing is started"
 
 
 def test_the_wait_for_tables_counts_for_the_timeout_of_the_first_step() -> None:
     door = names_tables()
-    door.bench.celonis.faults["tables"] = [unavailable()]
-    began = door.bench.clock.now
+    door.service.celonis.faults["tables"] = [unavailable()]
+    began = door.service.clock.now
     opens_in_time(door, {"pipeline": "otc"})
-    door.bench.start("job-0")
-    assert door.bench.state("job-0")["began"] == began + 0.05
+    door.service.start("job-0")
+    assert door.service.state("job-0")["began"] == began + 0.05
 
 
 def test_tables_are_asked_for_again_only_when_they_were_kept_long_enough() -> None:
     door = WebhookHarness()
-    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    door.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     door.definitions["otc"] = job_definition(loads=PARTIAL)
     opens(door, {"pipeline": "otc"})
-    tables = ModelTables(lambda _: door.bench.celonis.client, door.bench.clock, 300.0)
-    run = door.bench.records.get(RUN)
+    tables = ModelTables(lambda _: door.service.celonis.client, door.service.clock, 300.0)
+    run = door.service.records.get(RUN)
     for wait in (0.0, 299.0, 2.0):
-        door.bench.clock.sleep(wait)
-        tables.resolved(run, door.bench.deadline())
-    assert door.bench.celonis.names() == ["tables"] * 3
+        door.service.clock.sleep(wait)
+        tables.resolved(run, door.service.deadline())
+    assert door.service.celonis.names() == ["tables"] * 3
 
 
 class MalformedInput(NamedTuple):
@@ -510,7 +510,7 @@ def test_an_input_that_makes_no_sense_names_its_field_and_claims_nothing(case: M
     with pytest.raises(InvalidTrigger) as caught:
         opens(door, case.document)
     assert [problem.field for problem in caught.value.problems] == [case.field]
-    assert door.bench.dynamodb.items == {}
+    assert door.service.dynamodb.items == {}
 
 
 def test_an_inline_definition_that_makes_no_sense_names_its_field_and_claims_nothing() -> None:
@@ -518,7 +518,7 @@ def test_an_inline_definition_that_makes_no_sense_names_its_field_and_claims_not
     with pytest.raises(InvalidDefinition) as caught:
         opens(door, {"pipeline": {"name": "adhoc", "data_pool": POOL, "jobs": [{"jobs": JOB}]}})
     assert {problem.field for problem in caught.value.problems} == {"jobs.0.job", "jobs.0.jobs"}
-    assert door.bench.dynamodb.items == {}
+    assert door.service.dynamodb.items == {}
 
 
 def test_a_pipeline_that_is_not_defined_is_named() -> None:
@@ -534,8 +534,8 @@ def test_a_run_that_nobody_knows_is_not_opened() -> None:
 def test_an_execution_redriven_after_its_run_was_closed_is_refused() -> None:
     door = WebhookHarness()
     opens(door, {"pipeline": "otc"})
-    run = door.bench.records.get(RUN)
-    door.bench.records.note(run, {"status": RunStatus.FAILED}, door.bench.deadline())
+    run = door.service.records.get(RUN)
+    door.service.records.note(run, {"status": RunStatus.FAILED}, door.service.deadline())
     with pytest.raises(RunClosed):
         opens(door, {"pipeline": "otc"})
 
@@ -557,9 +557,9 @@ def test_page_addresses_of_another_host_than_the_connections_are_refused(
     monkeypatch.setattr(wiring, "connections", _StackConnections)
     pool = "https://other.eu-1.celonis.cloud/integration/ui/pools/3c5a1b2e-0000-4000-8000-000000000001"
     door = WebhookHarness()
-    door.tables = ModelTables(wiring.client_for, door.bench.clock)
+    door.tables = ModelTables(wiring.client_for, door.service.clock)
     door.definitions["otc"] = job_definition(data_pool=pool, loads=PARTIAL)
     with pytest.raises(InvalidDefinition) as caught:
         opens(door, {"pipeline": "otc"})
     assert [problem.field for problem in caught.value.problems] == ["data_pool"]
-    assert door.bench.celonis.sent == []
+    assert door.service.celonis.sent == []

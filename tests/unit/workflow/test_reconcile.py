@@ -43,7 +43,7 @@ LONG = 120.0
 
 
 def old(desk: CommandsHarness) -> CommandsHarness:
-    desk.bench.clock.sleep(LONG)
+    desk.service.clock.sleep(LONG)
     return desk
 
 
@@ -87,9 +87,9 @@ def test_a_round_comes_every_few_minutes() -> None:
 
 def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> None:
     desk, run_id = never_handed_over()
-    desk.bench.clock.sleep(MIN_AGE_SECONDS - 1)
+    desk.service.clock.sleep(MIN_AGE_SECONDS - 1)
     assert desk.round().started == []
-    desk.bench.clock.sleep(2)
+    desk.service.clock.sleep(2)
     assert desk.round().started == [run_id]
     assert desk.executions.asked == [run_id]
     assert desk.round().started == []
@@ -97,10 +97,10 @@ def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> 
 
 def test_a_run_whose_execution_is_under_way_is_left_alone() -> None:
     desk = old(CommandsHarness())
-    before = list(desk.bench.dynamodb.documents(""))
+    before = list(desk.service.dynamodb.documents(""))
     findings = desk.round()
     assert not any(asdict(findings).values())
-    assert list(desk.bench.dynamodb.documents("")) == before
+    assert list(desk.service.dynamodb.documents("")) == before
 
 
 def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
@@ -111,7 +111,7 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
     assert desk.slot()["run_id"] == "otc-2"
     assert desk.executions.asked == ["otc-2"]
     assert len(desk.notices) == 1
-    assert holder(desk.bench) is None
+    assert holder(desk.service) is None
     again = desk.round()
     assert (again.closed, again.notified, len(desk.notices)) == ([], [], 1)
 
@@ -119,9 +119,9 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
 def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
     desk = CommandsHarness()
     desk.executions.known.clear()
-    desk.bench.clock.sleep(GONE_SECONDS)
+    desk.service.clock.sleep(GONE_SECONDS)
     assert desk.round().closed == [RUN]
-    run = desk.bench.records.get(RUN)
+    run = desk.service.records.get(RUN)
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "ExecutionGone")
     assert len(desk.notices) == 1
 
@@ -129,16 +129,16 @@ def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
 def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
     """A run that waited long and runs since a moment ago: what Step Functions tells is behind."""
     desk = CommandsHarness()
-    bench, known = desk.bench, dict(desk.executions.known)
-    bench.clock.sleep(2 * GONE_SECONDS)
-    bench.records.note(bench.records.get(RUN), {"started_at": iso(bench.clock.now)}, bench.deadline())
+    service, known = desk.service, dict(desk.executions.known)
+    service.clock.sleep(2 * GONE_SECONDS)
+    service.records.note(service.records.get(RUN), {"started_at": iso(service.clock.now)}, service.deadline())
     desk.executions.known.clear()
     for _ in range(3):
         assert desk.round() == ReconcileFindings()
-        bench.clock.sleep(MIN_AGE_SECONDS)
+        service.clock.sleep(MIN_AGE_SECONDS)
     desk.executions.known.update(known)
     assert desk.round() == ReconcileFindings()
-    assert bench.records.get(RUN).status is RunStatus.RUNNING
+    assert service.records.get(RUN).status is RunStatus.RUNNING
 
 
 def test_an_end_that_nobody_was_told_of_is_told() -> None:
@@ -150,7 +150,7 @@ def test_an_end_that_nobody_was_told_of_is_told() -> None:
 
     closing = replace(desk.closing, publish=dies)
     with pytest.raises(Crashed):
-        closing.close(f"arn:{RUN}", desk.bench.deadline())
+        closing.close(f"arn:{RUN}", desk.service.deadline())
     assert desk.round().notified == []
     old(desk)
     assert desk.round().notified == [RUN]
@@ -171,18 +171,18 @@ def test_what_waits_starts_when_the_pause_is_lifted_and_not_before() -> None:
 
 def test_a_lease_of_an_open_run_is_left_alone() -> None:
     desk = CommandsHarness()
-    assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
+    assert take(desk.service.leases, RUN, JOB_LEASE, desk.service.deadline())
     old(desk)
     assert desk.round().leases == []
-    assert holder(desk.bench) == RUN
+    assert holder(desk.service) == RUN
 
 
 def died_holding(definition: Definition, call: str, before: int = 0) -> CommandsHarness:
     """A run whose start died at a call to Celonis, with its leases, before it sent anything."""
     desk = CommandsHarness(definition=definition)
-    bench = desk.bench
-    bench.model()
-    bench.job("job-b").before(600.0)
+    service = desk.service
+    service.model()
+    service.job("job-b").before(600.0)
     seen: list[str] = []
 
     def dies(name: str, when: str) -> None:
@@ -190,10 +190,10 @@ def died_holding(definition: Definition, call: str, before: int = 0) -> Commands
         if len(seen) > before:
             raise Crashed
 
-    bench.celonis.hook = dies
+    service.celonis.hook = dies
     with pytest.raises(Crashed):
-        bench.start("job-0")
-    bench.celonis.hook = lambda name, when: None
+        service.start("job-0")
+    service.celonis.hook = lambda name, when: None
     return desk
 
 
@@ -209,84 +209,84 @@ def test_the_leases_of_a_task_that_died_before_its_start_are_freed_and_acquired_
     definition: Definition, leases: list[str]
 ) -> None:
     desk = died_holding(definition, "job")
-    bench = desk.bench
-    bench.clock.sleep(UNUSED_SECONDS - 1.0)
+    service = desk.service
+    service.clock.sleep(UNUSED_SECONDS - 1.0)
     assert desk.round().leases == []
-    bench.clock.sleep(1.0)
+    service.clock.sleep(1.0)
     assert sorted(desk.round().leases) == leases
-    assert [holder(bench, lease) for lease in leases] == [None] * len(leases)
-    bench.open(definition, "other-1", "other")
-    assert bench.start("job-0", "other-1")["status"] == "RUNNING"
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert bench.go("job-0", "other-1") == "SUCCEEDED"
+    assert [holder(service, lease) for lease in leases] == [None] * len(leases)
+    service.open(definition, "other-1", "other")
+    assert service.start("job-0", "other-1")["status"] == "RUNNING"
+    assert service.start("job-0")["status"] == "WAITING"
+    assert service.go("job-0", "other-1") == "SUCCEEDED"
     if definition is not INNER:
-        assert bench.go("job-0") == "SUCCEEDED"
+        assert service.go("job-0") == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("step", ["job-0", "load-0"])
 def test_a_lease_of_a_step_that_may_have_been_started_is_never_freed_while_its_run_is_open(step: str) -> None:
     desk = CommandsHarness(definition=job_definition() if step == "job-0" else load_definition())
-    bench = desk.bench
-    bench.model()
+    service = desk.service
+    service.model()
     lease = JOB_LEASE if step == "job-0" else MODEL_LEASE
-    bench.celonis.faults |= {name: ["before"] for name in ("execute_job", "load_model")}
-    bench.start(step)
-    bench.clock.sleep(UNUSED_SECONDS * 10)
+    service.celonis.faults |= {name: ["before"] for name in ("execute_job", "load_model")}
+    service.start(step)
+    service.clock.sleep(UNUSED_SECONDS * 10)
     assert desk.round().leases == []
-    assert holder(bench, lease) == RUN
+    assert holder(service, lease) == RUN
 
 
 def test_a_model_that_a_started_job_may_load_keeps_its_lease() -> None:
     desk = CommandsHarness(definition=INNER)
-    desk.bench.model()
-    desk.bench.start("job-0")
-    desk.bench.clock.sleep(UNUSED_SECONDS * 10)
+    desk.service.model()
+    desk.service.start("job-0")
+    desk.service.clock.sleep(UNUSED_SECONDS * 10)
     assert desk.round().leases == []
-    assert holder(desk.bench, MODEL_LEASE) == RUN
+    assert holder(desk.service, MODEL_LEASE) == RUN
 
 
 @pytest.mark.parametrize("definition", [job_definition(), INNER], ids=["job", "job with model"])
 def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(definition: Definition) -> None:
     desk = CommandsHarness(definition=definition)
-    bench = desk.bench
-    bench.model()
+    service = desk.service
+    service.model()
 
     def reconciled(name: str, when: str) -> None:
-        if (name, when) == ("executions", "after") or bench.celonis.hook is quiet:
+        if (name, when) == ("executions", "after") or service.celonis.hook is quiet:
             return
         if name == "executions":
-            bench.celonis.hook = quiet
-            bench.clock.sleep(UNUSED_SECONDS)
+            service.celonis.hook = quiet
+            service.clock.sleep(UNUSED_SECONDS)
             assert desk.round().leases != []
-            bench.open(job_definition(), "other-1", "other")
-            assert bench.start("job-0", "other-1")["status"] == "RUNNING"
+            service.open(job_definition(), "other-1", "other")
+            assert service.start("job-0", "other-1")["status"] == "RUNNING"
 
-    bench.celonis.hook = reconciled
+    service.celonis.hook = reconciled
     with pytest.raises(StepMoved):
-        bench.tasks.start(RUN, "job-0", bench.deadline(10_000.0))
-    assert [sent[0] for sent in bench.celonis.sent].count("execute_job") == 1
-    assert holder(bench) == "other-1"
+        service.tasks.start(RUN, "job-0", service.deadline(10_000.0))
+    assert [sent[0] for sent in service.celonis.sent].count("execute_job") == 1
+    assert holder(service) == "other-1"
 
 
 def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() -> None:
     desk = CommandsHarness(definition=load_definition())
-    desk.bench.celonis.models[MODEL].seconds = 10_000
-    desk.bench.start("load-0")
+    desk.service.celonis.models[MODEL].seconds = 10_000
+    desk.service.start("load-0")
     desk.executions.end(RUN, "ABORTED", "Canceled", "Stopped.")
     desk.close()
-    assert holder(desk.bench, MODEL_LEASE) == RUN
+    assert holder(desk.service, MODEL_LEASE) == RUN
     old(desk)
     assert desk.round().leases == []
-    assert holder(desk.bench, MODEL_LEASE) == RUN
-    desk.bench.clock.sleep(10_000)
+    assert holder(desk.service, MODEL_LEASE) == RUN
+    desk.service.clock.sleep(10_000)
     assert desk.round().leases == [MODEL_LEASE]
-    assert holder(desk.bench, MODEL_LEASE) is None
+    assert holder(desk.service, MODEL_LEASE) is None
 
 
 def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
     desk = CommandsHarness()
-    assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
-    del desk.bench.dynamodb.items[keys.run(RUN)]
+    assert take(desk.service.leases, RUN, JOB_LEASE, desk.service.deadline())
+    del desk.service.dynamodb.items[keys.run(RUN)]
     old(desk)
     assert desk.round().leases == [JOB_LEASE]
 
@@ -294,16 +294,16 @@ def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
 def test_a_place_in_the_queue_of_a_lease_goes_with_its_run() -> None:
     """CloseRun removes it; here it died before."""
     desk = CommandsHarness()
-    bench = desk.bench
-    bench.open(job_definition(), "other-1", "other")
-    bench.start("job-0", "other-1")
-    bench.start("job-0")
-    bench.leases.free("other-1", JOB_LEASE, bench.deadline())
+    service = desk.service
+    service.open(job_definition(), "other-1", "other")
+    service.start("job-0", "other-1")
+    service.start("job-0")
+    service.leases.free("other-1", JOB_LEASE, service.deadline())
     old(desk)
     assert desk.round().leases == []
-    bench.records.note(bench.records.get(RUN), {"status": RunStatus.ABORTED}, bench.deadline())
+    service.records.note(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
     assert desk.round().leases == [JOB_LEASE]
-    assert bench.table.get(JOB_LEASE) is None
+    assert service.table.get(JOB_LEASE) is None
 
 
 @pytest.mark.parametrize("trouble", [TableBusy("throttled"), ZeroDivisionError("unforeseen")])
@@ -340,7 +340,7 @@ def test_a_run_is_not_closed_in_a_round_with_too_little_time_to_cancel_what_it_l
     desk = old(ended_unnoticed())
     findings = desk.round(seconds)
     assert (findings.closed, findings.failed) == ([], [])
-    run = desk.bench.records.get(RUN)
+    run = desk.service.records.get(RUN)
     assert (run.is_open, run.is_closing, desk.notices) == (True, False, [])
     assert desk.round(MIN_CLOSE_SECONDS).closed == [RUN]
 
@@ -360,7 +360,7 @@ def undelivered(*pipelines: str) -> tuple[CommandsHarness, RunCloser]:
     desk = CommandsHarness()
 
     def fails(subject: str, text: str, facts: dict[str, Any]) -> None:
-        desk.bench.clock.sleep(30.0)
+        desk.service.clock.sleep(30.0)
         raise ConnectionError("no topic")
 
     closing = replace(desk.closing, publish=fails)
@@ -369,20 +369,20 @@ def undelivered(*pipelines: str) -> tuple[CommandsHarness, RunCloser]:
         run_id = desk.start(pipeline)["runs"][0]["run_id"]
         desk.executions.end(run_id, "FAILED", "JobFailed", "It failed.")
         with pytest.raises(ConnectionError):
-            closing.close(f"arn:{run_id}", desk.bench.deadline(300.0))
+            closing.close(f"arn:{run_id}", desk.service.deadline(300.0))
     return old(desk), closing
 
 
 def round_with(desk: CommandsHarness, closing: RunCloser) -> ReconcileFindings:
     """A round of reconcile with this closing."""
-    return replace(desk.reconciling, closing=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
+    return replace(desk.reconciling, closing=closing).reconcile(desk.service.deadline(ROUND_SECONDS))
 
 
 MANY = [f"p-{number}" for number in range(20)]
 
 
 def notices_left(desk: CommandsHarness) -> list[str]:
-    return [item["run_id"] for item in desk.bench.dynamodb.documents("notice#")]
+    return [item["run_id"] for item in desk.service.dynamodb.documents("notice#")]
 
 
 def test_a_notification_that_cannot_be_sent_is_tried_again_in_each_round() -> None:
@@ -401,7 +401,7 @@ def test_a_notification_that_cannot_be_sent_until_its_record_expires_is_given_up
 ) -> None:
     desk, _ = undelivered("p2p")
     (run_id,) = notices_left(desk)
-    desk.bench.clock.sleep(RETENTION_DAYS * 86_400 + 1)
+    desk.service.clock.sleep(RETENTION_DAYS * 86_400 + 1)
     with logged() as lines:
         findings = desk.round()
     assert (findings.given_up, findings.failed, findings.notified) == ([run_id], [], [])
@@ -421,7 +421,7 @@ def test_notifications_that_cannot_be_sent_starve_no_other_work() -> None:
     desk.paused = True
     desk.end("SUCCEEDED")
     desk.paused = False
-    desk.bench.dynamodb.items[MODEL_LEASE] = to_item(lease_item(MODEL_LEASE, "gone", iso(START)))
+    desk.service.dynamodb.items[MODEL_LEASE] = to_item(lease_item(MODEL_LEASE, "gone", iso(START)))
     old(desk)
     findings = round_with(desk, closing)
     assert (findings.slots, findings.leases) == (["otc"], [MODEL_LEASE])
@@ -432,7 +432,7 @@ def test_a_run_is_closed_in_a_round_in_which_no_notification_can_be_sent() -> No
     desk, closing = undelivered(*MANY)
     desk.executions.end(RUN, "SUCCEEDED")
     assert RUN in round_with(desk, closing).failed  # its own notification cannot be sent either
-    assert not desk.bench.records.get(RUN).is_open
+    assert not desk.service.records.get(RUN).is_open
 
 
 def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
@@ -446,7 +446,7 @@ def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
             failed.append(status)
             raise client_error("InternalServerError", "Query", ResponseMetadata={"HTTPStatusCode": 500})
 
-    desk.bench.dynamodb.before = before
+    desk.service.dynamodb.before = before
     findings = desk.round()
     assert findings.started == [run_id]
     assert sorted(findings.failed) == ["the list of leases", "the list of slots"]
@@ -455,35 +455,35 @@ def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
 def unproven_left() -> tuple[CommandsHarness, float]:
     """A run that was closed before its start showed; and when every reading shows what there was by then."""
     desk = CommandsHarness()
-    desk.bench.celonis.jobs[JOB].seconds = 10.0
-    desk.bench.celonis.faults["execute_job"] = ["before"]
-    desk.bench.start("job-0")
+    desk.service.celonis.jobs[JOB].seconds = 10.0
+    desk.service.celonis.faults["execute_job"] = ["before"]
+    desk.service.start("job-0")
     desk.executions.end(RUN, "ABORTED", "Canceled", "Stopped.")
     desk.close(seconds=20.0)
-    return desk, desk.bench.clock.now + desk.definition.settle
+    return desk, desk.service.clock.now + desk.definition.settle
 
 
 def test_the_lease_of_a_closed_run_is_held_until_its_start_must_show() -> None:
     desk, until = unproven_left()
-    bench = desk.bench
-    bench.open(job_definition(), "other-1", "other")
-    for left in (until - bench.clock.now - 30.0, 25.0):
-        bench.clock.sleep(left)
+    service = desk.service
+    service.open(job_definition(), "other-1", "other")
+    for left in (until - service.clock.now - 30.0, 25.0):
+        service.clock.sleep(left)
         assert desk.round().leases == []
-        assert not take(bench.leases, "other-1", JOB_LEASE, bench.deadline())
-        assert holder(bench) == RUN
-    bench.clock.sleep(until - bench.clock.now)
+        assert not take(service.leases, "other-1", JOB_LEASE, service.deadline())
+        assert holder(service) == RUN
+    service.clock.sleep(until - service.clock.now)
     assert desk.round().leases == [JOB_LEASE]
-    assert holder(bench) is None
+    assert holder(service) is None
 
 
 def test_the_lease_of_a_closed_run_is_taken_over_once_its_start_must_show() -> None:
     desk, until = unproven_left()
-    bench = desk.bench
-    bench.open(job_definition(), "other-1", "other")
-    bench.clock.sleep(until - bench.clock.now)
-    assert take(bench.leases, "other-1", JOB_LEASE, bench.deadline())
-    assert holder(bench) == "other-1"
+    service = desk.service
+    service.open(job_definition(), "other-1", "other")
+    service.clock.sleep(until - service.clock.now)
+    assert take(service.leases, "other-1", JOB_LEASE, service.deadline())
+    assert holder(service) == "other-1"
 
 
 # ---------------------------------------------------------------- races
@@ -491,7 +491,7 @@ def test_the_lease_of_a_closed_run_is_taken_over_once_its_start_must_show() -> N
 
 def _claims(desk: CommandsHarness) -> Acceptance:
     claim = Claim("otc", RunOptions(), "otc-rival", "otc-follows", desk.definition, JOB)
-    return desk.bench.claims.accept([claim], ["delivery#shop#rival"], desk.bench.deadline())
+    return desk.service.claims.accept([claim], ["delivery#shop#rival"], desk.service.deadline())
 
 
 def _closes(desk: CommandsHarness) -> None:
@@ -503,7 +503,7 @@ def _reconciles(desk: CommandsHarness) -> None:
 
 
 def _starts(desk: CommandsHarness) -> None:
-    for run_id in [item["run_id"] for item in desk.bench.dynamodb.documents("run#")]:
+    for run_id in [item["run_id"] for item in desk.service.dynamodb.documents("run#")]:
         if desk.status(run_id) is RunStatus.OPENING:
             desk.executions.start(run_id)
 
@@ -529,7 +529,7 @@ def test_a_round_may_meet_anybody_at_any_of_its_calls(
         desk = old(scenario())
         _meet(desk, moment, rival)
         desk.round()
-        desk.bench.dynamodb.before = lambda *_: None
+        desk.service.dynamodb.before = lambda *_: None
         old(desk)
         desk.round()
         _check(desk)
@@ -537,9 +537,9 @@ def test_a_round_may_meet_anybody_at_any_of_its_calls(
 
 def _calls_of(scenario: Callable[[], CommandsHarness]) -> int:
     desk = old(scenario())
-    desk.bench.dynamodb.calls.clear()
+    desk.service.dynamodb.calls.clear()
     desk.round()
-    return len(desk.bench.dynamodb.calls)
+    return len(desk.service.dynamodb.calls)
 
 
 def _meet(desk: CommandsHarness, moment: int, rival: Callable[[CommandsHarness], Any]) -> None:
@@ -548,25 +548,25 @@ def _meet(desk: CommandsHarness, moment: int, rival: Callable[[CommandsHarness],
     def before(operation: str, request: dict[str, Any]) -> None:
         left[0] -= 1
         if left[0] < 0:
-            desk.bench.dynamodb.before = lambda *_: None
+            desk.service.dynamodb.before = lambda *_: None
             rival(desk)
 
-    desk.bench.dynamodb.before = before
+    desk.service.dynamodb.before = before
 
 
 def _check(desk: CommandsHarness) -> None:
     """Every run that was promised is there or waits; the one that is active has its execution; none twice."""
     slot = desk.slot()
-    runs = {item["run_id"]: item for item in desk.bench.dynamodb.documents("run#")}
+    runs = {item["run_id"]: item for item in desk.service.dynamodb.documents("run#")}
     opened = [run_id for run_id in runs if runs[run_id]["status"] in ("OPENING", "RUNNING")]
     assert opened == ([slot["run_id"]] if "run_id" in slot else [])
     assert all(desk.executions.known[run_id].status == "RUNNING" for run_id in opened)
-    for delivery in desk.bench.dynamodb.documents("delivery#"):
+    for delivery in desk.service.dynamodb.documents("delivery#"):
         for promised in delivery["runs"].values():
             waits = slot.get("pending", {}).get("run_id")
             assert promised["run_id"] in runs or promised["run_id"] == waits
-    for lease in desk.bench.dynamodb.documents("lease#"):
+    for lease in desk.service.dynamodb.documents("lease#"):
         assert lease["run_id"] in opened
     reported = [facts["run_id"] for _, _, facts in desk.notices]
     assert {run_id for run_id in runs if runs[run_id]["status"] == "FAILED"} == set(reported)
-    assert list(desk.bench.dynamodb.documents("notice#")) == []
+    assert list(desk.service.dynamodb.documents("notice#")) == []

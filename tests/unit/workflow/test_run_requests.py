@@ -18,7 +18,7 @@ KEY = "2f1c7c1e-idempotency"
 
 
 def started(desk: CommandsHarness, key: str | None = None, **body: Any) -> dict[str, Any]:
-    return desk.requests.start({"pipeline": "p2p", **body}, CALLER, key, desk.bench.deadline())
+    return desk.requests.start({"pipeline": "p2p", **body}, CALLER, key, desk.service.deadline())
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_start_is_claimed_and_handed_over(desk: CommandsHarness) -> None:
     run_id = reported["runs"][0]["run_id"]
     assert reported == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
     assert desk.executions.asked == [run_id]
-    run = desk.bench.records.get(run_id)
+    run = desk.service.records.get(run_id)
     (reason,) = run.options.reasons
     assert (run.options.mode, sorted(run.options.tables)) == (Mode.DELTA, ["VBAK"])
     assert (reason.by, reason.text) == (CALLER, "why")
@@ -66,7 +66,7 @@ def test_a_key_of_one_request_swallows_no_other(desk: CommandsHarness) -> None:
     desk.definitions["q"] = job_definition(jobs=[{"job": "job-c"}])
     ann = [started(desk, KEY), started(desk, KEY, pipeline="q"), started(desk, KEY, mode="FULL")]
     ann.append(started(desk, KEY, mode="FULL", tables=["VBAK"]))
-    bob = desk.requests.start({"pipeline": "p2p"}, f"{CALLER}-bob", KEY, desk.bench.deadline())
+    bob = desk.requests.start({"pipeline": "p2p"}, f"{CALLER}-bob", KEY, desk.service.deadline())
     statuses = [one["runs"][0]["status"] for one in (*ann, bob)]
     assert statuses == ["started", "started", "joined", "joined", "joined"]
     assert ann[1]["runs"][0]["pipeline"] == "q"
@@ -77,14 +77,14 @@ ROLE = "arn:aws:sts::123456789012:assumed-role/Loader"
 
 
 def _sent_by(desk: CommandsHarness, caller: str) -> str:
-    reported = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.bench.deadline())
+    reported = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.service.deadline())
     return str(reported["runs"][0]["status"])
 
 
 def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: CommandsHarness) -> None:
     assert _sent_by(desk, f"{ROLE}/session-1") == "started"
     assert _sent_by(desk, f"{ROLE}/session-2") == "duplicate"
-    (run,) = (one for one in desk.bench.dynamodb.documents("run#p2p"))
+    (run,) = (one for one in desk.service.dynamodb.documents("run#p2p"))
     assert run["options"]["reasons"][0]["by"] == f"{ROLE}/session-1"
 
 
@@ -159,22 +159,22 @@ def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: Commands
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: CommandsHarness, body: object) -> None:
-    desk.bench.dynamodb.calls.clear()
+    desk.service.dynamodb.calls.clear()
     with pytest.raises(InvalidTrigger) as reported:
-        desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
+        desk.requests.start(body, CALLER, KEY, desk.service.deadline())
     assert reported.value.problems
-    assert desk.bench.dynamodb.calls == []
+    assert desk.service.dynamodb.calls == []
 
 
 @pytest.mark.parametrize("tables", [["VBAK"], "all"])
 def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
     desk: CommandsHarness, tables: object
 ) -> None:
-    desk.bench.dynamodb.calls.clear()
+    desk.service.dynamodb.calls.clear()
     with pytest.raises(InvalidTrigger) as caught:
         desk.start("otc", tables=tables)
     assert [problem.field for problem in caught.value.problems] == ["tables"]
-    assert desk.bench.dynamodb.calls == []
+    assert desk.service.dynamodb.calls == []
 
 
 def test_an_unknown_pipeline_is_told(desk: CommandsHarness) -> None:
@@ -208,18 +208,18 @@ def test_a_cancel_that_makes_no_sense_is_refused(text: str) -> None:
 
 def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(desk: CommandsHarness) -> None:
     assert desk.requests.show(RUN)["run_id"] == RUN
-    desk.bench.dynamodb.calls.clear()
+    desk.service.dynamodb.calls.clear()
     for unknown, calls in (("none", 3), ("x" * 81, 3), ("x" * 3000, 3)):
         with pytest.raises(RunNotFound):
             desk.requests.show(unknown)
-        assert len(desk.bench.dynamodb.calls) == calls
+        assert len(desk.service.dynamodb.calls) == calls
 
 
 def test_a_table_that_does_not_answer_is_busy(desk: CommandsHarness) -> None:
     def fails(operation: str, request: dict[str, Any]) -> None:
         raise client_error("ProvisionedThroughputExceededException", operation)
 
-    desk.bench.dynamodb.before = fails
+    desk.service.dynamodb.before = fails
     with pytest.raises(TableBusy):
         desk.requests.show(RUN)
     with pytest.raises(TableBusy):
@@ -254,4 +254,4 @@ def test_runs_are_listed_by_pipeline_and_status(desk: CommandsHarness) -> None:
     assert [run["run_id"] for run in desk.requests.list({"pipeline": "otc"})["runs"]] == [RUN]
     assert [run["run_id"] for run in desk.requests.list({"status": "FAILED"})["runs"]] == [RUN]
     assert desk.requests.list({"status": "SUCCEEDED"}) == {"runs": [], "before": None}
-    assert desk.bench.celonis.jobs[JOB].mine == []
+    assert desk.service.celonis.jobs[JOB].mine == []

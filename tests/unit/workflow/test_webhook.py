@@ -39,8 +39,8 @@ def entrance(**definitions: Any) -> WebhookHarness:
     """The way in, with one job that ran before."""
     made = WebhookHarness()
     made.definitions |= definitions
-    made.bench.job().before(600.0)
-    made.bench.model()
+    made.service.job().before(600.0)
+    made.service.model()
     return made
 
 
@@ -48,17 +48,17 @@ def runs(reply: Reply) -> list[tuple[str, str]]:
     return [(reported["run_id"], reported["status"]) for reported in reply.body["runs"]]
 
 
-def end(bench: ServiceHarness, run_id: str, **facts: object) -> None:
-    bench.records.note(bench.records.get(run_id), facts, bench.deadline())
+def end(service: ServiceHarness, run_id: str, **facts: object) -> None:
+    service.records.note(service.records.get(run_id), facts, service.deadline())
 
 
 def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> None:
     door = entrance()
-    out = Outgoing(door.bench)
+    out = Outgoing(door.service)
     reply = door.deliver()
     written = SentWrite("TransactWriteItems", (keys.run(RUN_ID), keys.earlier(JOB_LEASE)))
     assert out.log == [SentWrite("TransactWriteItems", CLAIM), "job", "executions", written, "execute_job"]
-    assert door.bench.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
+    assert door.service.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
     assert door.executions.asked == [RUN_ID]
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert reply.body["delivery"] == "d-1"
@@ -67,18 +67,18 @@ def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> 
 def test_a_started_run_has_its_loads_and_the_start_of_its_job_in_the_record() -> None:
     door = entrance()
     door.deliver()
-    run = door.bench.records.get(RUN_ID)
+    run = door.service.records.get(RUN_ID)
     assert (run.status, run.loads) == (RunStatus.OPENING, {})
-    assert door.bench.state("job-0", RUN_ID)["posts"] == 1
+    assert door.service.state("job-0", RUN_ID)["posts"] == 1
     assert run.options.reasons[0].by == "shop"
 
 
 def test_what_celonis_answered_to_the_start_goes_into_the_input_of_the_execution() -> None:
     door = entrance()
-    door.bench.celonis.answers_id = True
+    door.service.celonis.answers_id = True
     door.deliver()
     answer = door.executions.answers[RUN_ID]
-    state = door.bench.state("job-0", RUN_ID)
+    state = door.service.state("job-0", RUN_ID)
     assert (answer["step"], answer["posts"], answer["answered_id"]) == ("job-0", state["posts"], "exec-1")
     assert "answered" not in state
 
@@ -89,19 +89,19 @@ def handed_over_meanwhile(door: WebhookHarness, when: str) -> None:
     def hook(name: str, moment: str) -> None:
         if (name, moment) == ("execute_job", when):
             door.executions.start(RUN_ID)
-            assert door.bench.check("job-0", RUN_ID)["status"] == "RUNNING"
+            assert door.service.check("job-0", RUN_ID)["status"] == "RUNNING"
 
-    door.bench.celonis.hook = hook
+    door.service.celonis.hook = hook
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_answer_that_the_execution_did_not_get_is_recorded(when: str) -> None:
     door = entrance()
-    door.bench.celonis.answers_id = True
+    door.service.celonis.answers_id = True
     handed_over_meanwhile(door, when)
     assert door.deliver().status == 202
     assert door.executions.answers == {}
-    state = door.bench.state("job-0", RUN_ID)
+    state = door.service.state("job-0", RUN_ID)
     assert (state["answered"], state["answered_id"]) == (True, "exec-1")
     assert "evidence" not in state
 
@@ -109,57 +109,57 @@ def test_an_answer_that_the_execution_did_not_get_is_recorded(when: str) -> None
 @pytest.mark.parametrize("fault", ["refused", "throttled"])
 def test_a_refusal_counts_although_the_execution_has_begun(fault: Lost) -> None:
     door = entrance()
-    door.bench.celonis.faults["execute_job"] = [fault]
+    door.service.celonis.faults["execute_job"] = [fault]
     handed_over_meanwhile(door, "before")
     assert door.deliver().status == 202
-    state = door.bench.state("job-0", RUN_ID)
+    state = door.service.state("job-0", RUN_ID)
     assert (state["refused"], state["posts"]) == (True, 0)
     assert "evidence" not in state
 
 
 def test_a_start_by_a_webhook_is_polled_only_once_its_answer_cannot_come_any_more() -> None:
     door = entrance()
-    bench = door.bench
-    bench.celonis.faults["execute_job"] = ["after"]
+    service = door.service
+    service.celonis.faults["execute_job"] = ["after"]
     assert door.deliver().status == 202
-    polls = len(bench.celonis.names())
-    progress = bench.check("job-0", RUN_ID)
-    assert (progress["status"], len(bench.celonis.names())) == ("RUNNING", polls)
+    polls = len(service.celonis.names())
+    progress = service.check("job-0", RUN_ID)
+    assert (progress["status"], len(service.celonis.names())) == ("RUNNING", polls)
     assert 0 < progress["wait"] <= TRIGGER_SECONDS
-    bench.clock.sleep(progress["wait"])
-    bench.check("job-0", RUN_ID)
-    assert len(bench.celonis.names()) > polls
+    service.clock.sleep(progress["wait"])
+    service.check("job-0", RUN_ID)
+    assert len(service.celonis.names()) > polls
 
 
 @pytest.mark.parametrize("fault", ["after", "throttled", "refused", "unsent"])
 def test_a_start_without_an_answer_has_none_in_the_input_of_the_execution(fault: Lost) -> None:
     door = entrance()
-    door.bench.celonis.faults["execute_job"] = [fault]
+    door.service.celonis.faults["execute_job"] = [fault]
     door.deliver()
     assert (door.executions.asked, door.executions.answers) == ([RUN_ID], {})
 
 
 def test_a_job_whose_execution_before_is_not_shown_yet_is_left_to_the_state_machine() -> None:
     door = entrance()
-    bench = door.bench
-    bench.open(job_definition(), "other-1", "other")
-    take(bench.leases, "other-1", JOB_LEASE, bench.deadline())
-    earlier = Earlier().followed_by(["exec-x"], None, bench.clock.now + 60.0, shows_running=True)
-    bench.leases.free("other-1", JOB_LEASE, bench.deadline(), earlier)
+    service = door.service
+    service.open(job_definition(), "other-1", "other")
+    take(service.leases, "other-1", JOB_LEASE, service.deadline())
+    earlier = Earlier().followed_by(["exec-x"], None, service.clock.now + 60.0, shows_running=True)
+    service.leases.free("other-1", JOB_LEASE, service.deadline(), earlier)
     reply = door.deliver()
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
-    assert (starts(bench), set(bench.state("job-0", RUN_ID))) == ([], {"rev", "shown"})
-    assert holder(bench) is None
+    assert (starts(service), set(service.state("job-0", RUN_ID))) == ([], {"rev", "shown"})
+    assert holder(service) is None
     assert (door.executions.asked, door.executions.answers) == ([RUN_ID], {})
 
 
 def test_joining_costs_two_transactions_and_nothing_else() -> None:
     door = entrance()
     door.deliver()
-    door.bench.dynamodb.calls.clear()
-    out = Outgoing(door.bench)
+    door.service.dynamodb.calls.clear()
+    out = Outgoing(door.service)
     reply = door.deliver("d-2")
-    assert door.bench.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
+    assert door.service.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
     assert out.calls == []
     assert (reply.status, [status for _, status in runs(reply)]) == (202, ["joined"])
     assert door.executions.asked == [RUN_ID]
@@ -176,11 +176,11 @@ def test_all_that_join_get_the_same_run_that_follows() -> None:
 def test_a_delivery_sent_again_gets_the_run_that_it_led_to() -> None:
     door = entrance()
     door.deliver()
-    end(door.bench, RUN_ID, status=RunStatus.RUNNING)
-    door.bench.dynamodb.calls.clear()
-    out = Outgoing(door.bench)
+    end(door.service, RUN_ID, status=RunStatus.RUNNING)
+    door.service.dynamodb.calls.clear()
+    out = Outgoing(door.service)
     reply = door.deliver()
-    assert door.bench.dynamodb.calls == ["TransactWriteItems", "GetItem"]
+    assert door.service.dynamodb.calls == ["TransactWriteItems", "GetItem"]
     assert out.calls == []
     assert (reply.status, runs(reply)) == (200, [(RUN_ID, "duplicate")])
     assert reply.body["duplicate"] is True
@@ -199,10 +199,10 @@ def test_a_delivery_sent_again_much_later_leaves_what_is_undone_to_reconcile() -
     door = entrance()
     door.deliver()
     door.executions.asked.clear()
-    door.bench.clock.sleep(RESUME_SECONDS + 10)
-    door.bench.dynamodb.calls.clear()
+    door.service.clock.sleep(RESUME_SECONDS + 10)
+    door.service.dynamodb.calls.clear()
     assert door.deliver().status == 200
-    assert door.bench.dynamodb.calls == ["TransactWriteItems"]
+    assert door.service.dynamodb.calls == ["TransactWriteItems"]
     assert door.executions.asked == []
 
 
@@ -217,27 +217,27 @@ def test_a_delivery_that_joined_is_answered_again_without_a_handover() -> None:
 
 def test_a_poll_that_is_refused_once_is_left_to_the_state_machine() -> None:
     door = entrance()
-    door.bench.celonis.faults["job"] = [denied()]
+    door.service.celonis.faults["job"] = [denied()]
     assert door.deliver().status == 202
     assert door.executions.asked == [RUN_ID]
-    state = door.bench.state("job-0", RUN_ID)
+    state = door.service.state("job-0", RUN_ID)
     assert (state["trouble"], "error" in state) == ("Denied.", False)
 
 
 def test_an_error_of_celonis_after_the_claim_is_accepted_all_the_same() -> None:
     door = entrance()
-    door.bench.celonis.faults["execute_job"] = [denied()]
+    door.service.celonis.faults["execute_job"] = [denied()]
     with logged() as lines:
         reply = door.deliver()
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert door.executions.asked == [RUN_ID]
-    assert door.bench.state("job-0", RUN_ID)["error"] == "PermissionDenied"
+    assert door.service.state("job-0", RUN_ID)["error"] == "PermissionDenied"
     assert [(line.levelname, vars(line)["run_id"]) for line in lines] == [("WARNING", RUN_ID)]
 
 
 def test_an_error_that_nobody_foresaw_after_the_claim_is_accepted_all_the_same() -> None:
     door = entrance()
-    door.bench.celonis.faults["job"] = [ZeroDivisionError("oops")]
+    door.service.celonis.faults["job"] = [ZeroDivisionError("oops")]
     with logged() as lines:
         assert door.deliver().status == 202
     assert door.executions.asked == [RUN_ID]
@@ -246,10 +246,10 @@ def test_an_error_that_nobody_foresaw_after_the_claim_is_accepted_all_the_same()
 
 def test_a_lost_answer_of_celonis_is_left_to_the_state_machine() -> None:
     door = entrance()
-    door.bench.celonis.faults["execute_job"] = ["after"]
+    door.service.celonis.faults["execute_job"] = ["after"]
     assert door.deliver().status == 202
-    assert len(starts(door.bench)) == 1
-    assert door.bench.state("job-0", RUN_ID)["trouble"] == "No usable answer."
+    assert len(starts(door.service)) == 1
+    assert door.service.state("job-0", RUN_ID)["trouble"] == "No usable answer."
 
 
 def test_an_execution_that_cannot_be_started_is_logged_and_the_delivery_accepted() -> None:
@@ -263,7 +263,7 @@ def test_an_execution_that_cannot_be_started_is_logged_and_the_delivery_accepted
         reply = door.deliver()
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert [(line.levelname, vars(line)["run_id"]) for line in lines] == [("ERROR", RUN_ID)]
-    assert door.bench.records.get(RUN_ID).status is RunStatus.OPENING
+    assert door.service.records.get(RUN_ID).status is RunStatus.OPENING
 
 
 def test_a_secret_that_was_rotated_is_read_anew_once() -> None:
@@ -285,8 +285,8 @@ def test_what_proves_nothing_is_refused_and_nothing_is_written(refreshed_secrets
     door.refreshed_secrets = [refreshed_secrets]
     with pytest.raises(NotAuthentic):
         door.deliver(secret="whsec_" + "eHh4" * 11)
-    assert door.bench.dynamodb.calls == []
-    assert (door.bench.celonis.sent, door.executions.asked) == ([], [])
+    assert door.service.dynamodb.calls == []
+    assert (door.service.celonis.sent, door.executions.asked) == ([], [])
 
 
 @pytest.mark.parametrize("seconds", [1.3, 0.5, -3.0])
@@ -294,7 +294,7 @@ def test_too_late_to_ask_celonis_a_delivery_is_accepted_all_the_same(seconds: fl
     door = entrance()
     reply = door.deliver(seconds=seconds)
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
-    assert door.bench.celonis.sent == []
+    assert door.service.celonis.sent == []
     assert door.executions.asked == [RUN_ID]
 
 
@@ -306,7 +306,7 @@ def test_a_claim_that_meets_others_is_tried_again_however_late_it_is() -> None:
         if refusals:
             raise refusals.pop()
 
-    door.bench.dynamodb.before = conflict
+    door.service.dynamodb.before = conflict
     assert door.deliver(seconds=-1.0).status == 202
 
 
@@ -316,11 +316,11 @@ def test_a_table_that_takes_nothing_is_an_error_after_a_bounded_time() -> None:
     def conflict(operation: str, request: dict[str, Any]) -> None:
         raise canceled("TransactionConflict")
 
-    door.bench.dynamodb.before = conflict
-    began = door.bench.clock.now
+    door.service.dynamodb.before = conflict
+    began = door.service.clock.now
     with pytest.raises(TableBusy):
         door.deliver()
-    assert door.bench.clock.now - began <= 1.9
+    assert door.service.clock.now - began <= 1.9
     assert door.executions.asked == []
 
 
@@ -329,18 +329,18 @@ def test_a_table_that_takes_nothing_is_an_error_after_a_bounded_time() -> None:
 def test_every_call_to_celonis_ends_in_time_for_the_answer(claim_seconds: float, ran_before: bool) -> None:
     door = entrance()
     if not ran_before:
-        door.bench.job()
-    bench, arrived = door.bench, door.bench.clock.now
+        door.service.job()
+    service, arrived = door.service, door.service.clock.now
     asked: list[float] = []
 
     def note(name: str, when: str) -> None:
         if when == "before":
-            asked.append(bench.clock.now)
+            asked.append(service.clock.now)
 
-    bench.celonis.hook = note
-    bench.dynamodb.before = lambda operation, request: bench.clock.sleep(claim_seconds)
+    service.celonis.hook = note
+    service.dynamodb.before = lambda operation, request: service.clock.sleep(claim_seconds)
     door.deliver()
-    ends = [at + timeout for at, timeout in zip(asked, bench.celonis.timeouts, strict=True)]
+    ends = [at + timeout for at, timeout in zip(asked, service.celonis.timeouts, strict=True)]
     assert len(ends) == (3 if ran_before else 5)
     assert max(ends) <= arrived + 2.5 - 0.6 + 1e-6
 
@@ -348,19 +348,19 @@ def test_every_call_to_celonis_ends_in_time_for_the_answer(claim_seconds: float,
 def test_each_further_handover_of_a_delivery_has_its_time_kept_back() -> None:
     door = entrance(p2p=job_definition(jobs=[{"job": "job-b"}]), r2r=job_definition(jobs=[{"job": "job-c"}]))
     for job in ("job-b", "job-c"):
-        door.bench.job(job)
+        door.service.job(job)
     door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}, {"pipeline": "r2r"}))
-    assert door.bench.celonis.timeouts[0] == pytest.approx(2.5 - 0.6 - 0.2)
+    assert door.service.celonis.timeouts[0] == pytest.approx(2.5 - 0.6 - 0.2)
 
 
 def test_one_event_starts_every_pipeline_that_its_rules_name() -> None:
     door = entrance(p2p=job_definition(jobs=[{"job": "job-b"}]))
-    door.bench.job("job-b")
-    claimed = claims(door.bench)
+    door.service.job("job-b")
+    claimed = claims(door.service)
     reply = door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
     assert [reported["pipeline"] for reported in reply.body["runs"]] == ["otc", "p2p"]
     assert door.executions.asked == [run_id for run_id, _ in runs(reply)]
-    assert [target for _, target, _ in starts(door.bench)] == [JOB, "job-b"]
+    assert [target for _, target, _ in starts(door.service)] == [JOB, "job-b"]
     assert len(claimed) == 1
 
 
@@ -369,42 +369,42 @@ def test_two_rules_for_one_pipeline_make_one_run_that_covers_both() -> None:
     rules = [{"pipeline": "otc", "mode": "DELTA"}, {"pipeline": "otc", "mode": "FULL"}]
     reply = door.deliver(source=source_of(*rules))
     assert len(runs(reply)) == 1
-    assert starts(door.bench) == [("execute_job", JOB, "FULL")]
+    assert starts(door.service) == [("execute_job", JOB, "FULL")]
 
 
 def test_of_two_pipelines_with_the_same_job_one_starts_it_and_both_are_handed_over() -> None:
     door = entrance(p2p=job_definition())
     reply = door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
     first, second = (run_id for run_id, _ in runs(reply))
-    assert len(starts(door.bench)) == 1
+    assert len(starts(door.service)) == 1
     assert door.executions.asked == [first, second]
-    assert holder(door.bench) == first
+    assert holder(door.service) == first
 
 
 def test_a_job_that_another_run_uses_is_left_to_the_state_machine() -> None:
     door = entrance(p2p=job_definition())
     door.deliver("d-0", source_of({"pipeline": "p2p"}))
-    door.bench.celonis.sent.clear()
+    door.service.celonis.sent.clear()
     reply = door.deliver()
     assert [status for _, status in runs(reply)] == ["started"]
-    assert door.bench.celonis.sent == []
+    assert door.service.celonis.sent == []
     assert len(door.executions.asked) == 2
 
 
 def test_a_pipeline_without_jobs_is_handed_over_without_asking_celonis() -> None:
     door = entrance(otc=load_definition())
     assert door.deliver().status == 202
-    assert (door.bench.celonis.sent, door.executions.asked) == ([], [RUN_ID])
+    assert (door.service.celonis.sent, door.executions.asked) == ([], [RUN_ID])
 
 
 def test_tables_that_a_load_names_are_resolved_before_the_job_starts() -> None:
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
     door = entrance(otc=job_definition(loads=loads))
-    door.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
-    out = Outgoing(door.bench)
+    door.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    out = Outgoing(door.service)
     door.deliver()
     assert out.calls == ["tables", "job", "executions", "execute_job"]
-    loads_noted = door.bench.records.get(RUN_ID).loads
+    loads_noted = door.service.records.get(RUN_ID).loads
     assert loads_noted == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
 
 
@@ -412,9 +412,9 @@ def test_tables_that_a_load_names_are_resolved_before_the_job_starts() -> None:
 def test_a_job_is_not_started_while_its_tables_are_not_resolved(trouble: Exception | None) -> None:
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
     door = entrance(otc=job_definition(loads=loads))
-    door.bench.celonis.faults["tables"] = [trouble]
+    door.service.celonis.faults["tables"] = [trouble]
     assert door.deliver().status == 202
-    assert (starts(door.bench), door.executions.asked) == ([], [RUN_ID])
+    assert (starts(door.service), door.executions.asked) == ([], [RUN_ID])
 
 
 def test_what_comes_while_a_run_is_under_way_is_ignored_where_the_pipeline_skips_it() -> None:
@@ -423,15 +423,15 @@ def test_what_comes_while_a_run_is_under_way_is_ignored_where_the_pipeline_skips
     reply = door.deliver("d-2")
     assert (reply.status, reply.body["status"]) == (200, "ignored")
     assert f"otc with {RUN_ID}" in reply.body["reason"]
-    assert "pending" not in (door.bench.table.get(SLOT) or {})
+    assert "pending" not in (door.service.table.get(SLOT) or {})
 
 
 def test_a_paused_pipeline_starts_nothing_and_keeps_the_options() -> None:
     door = entrance(otc=job_definition(paused=True))
     reply = door.deliver()
     assert [status for _, status in runs(reply)] == ["joined"]
-    assert (door.bench.celonis.sent, door.executions.asked) == ([], [])
-    assert (door.bench.table.get(SLOT) or {})["pending"]["run_id"] == runs(reply)[0][0]
+    assert (door.service.celonis.sent, door.executions.asked) == ([], [])
+    assert (door.service.table.get(SLOT) or {})["pending"]["run_id"] == runs(reply)[0][0]
 
 
 def test_an_event_that_no_rule_is_about_is_ignored_and_nothing_is_written() -> None:
@@ -439,14 +439,14 @@ def test_an_event_that_no_rule_is_about_is_ignored_and_nothing_is_written() -> N
     reply = door.deliver(source=source_of({"pipeline": "otc", "events": ["something.else"]}))
     assert (reply.status, reply.body["status"]) == (200, "ignored")
     assert reply.body["reason"]
-    assert door.bench.dynamodb.calls == []
+    assert door.service.dynamodb.calls == []
 
 
 def test_a_pipeline_that_is_not_defined_is_an_error_and_nothing_is_written() -> None:
     door = entrance()
     with pytest.raises(UnknownPipeline):
         door.deliver(source=source_of({"pipeline": "nowhere"}))
-    assert door.bench.dynamodb.calls == []
+    assert door.service.dynamodb.calls == []
 
 
 @pytest.mark.parametrize("broken", [UnknownPipeline("p2p", where="/stack"), InvalidDefinition("p2p", [])])
@@ -477,22 +477,22 @@ P2P = job_definition(jobs=[{"job": "job-b"}])
 
 def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before() -> None:
     door = entrance()
-    door.bench.job("job-b").before(600.0)
+    door.service.job("job-b").before(600.0)
     first = door.deliver(source=BOTH)
     assert (first.status, runs(first), len(first.body["errors"])) == (202, [(RUN_ID, "started")], 1)
     unchanged = door.deliver(source=BOTH)
     assert (unchanged.status, runs(unchanged)) == (200, [(RUN_ID, "duplicate")])
     assert len(unchanged.body["errors"]) == 1
     door.definitions["p2p"] = P2P
-    door.bench.clock.sleep(24 * 3600.0)
+    door.service.clock.sleep(24 * 3600.0)
     door.executions.asked.clear()
-    claimed = claims(door.bench)
+    claimed = claims(door.service)
     again = door.deliver(source=BOTH)
     (known, started) = runs(again)
     assert (again.status, known, started[1]) == (202, (RUN_ID, "duplicate"), "started")
     assert "duplicate" not in again.body
     assert "errors" not in again.body
-    assert [target for _, target, _ in starts(door.bench)] == [JOB, "job-b"]
+    assert [target for _, target, _ in starts(door.service)] == [JOB, "job-b"]
     assert door.executions.asked == [started[0]]
     assert len(claimed) == 2
     third = door.deliver(source=BOTH)
@@ -502,7 +502,7 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before(
 
 def test_a_delivery_sent_again_starts_what_a_broken_rule_hid() -> None:
     door = entrance(p2p=P2P)
-    door.bench.job("job-b").before(600.0)
+    door.service.job("job-b").before(600.0)
     broken = source_of({"pipeline": "otc"}, {"pipeline": "p2p", "mode": {"path": "type"}})
     assert runs(door.deliver(source=broken)) == [(RUN_ID, "started")]
     again = door.deliver(source=BOTH)
@@ -511,13 +511,13 @@ def test_a_delivery_sent_again_starts_what_a_broken_rule_hid() -> None:
 
 def test_a_delivery_sent_again_starts_the_pipeline_that_was_skipped_beside_another() -> None:
     door = entrance(otc=job_definition(when_running="skip"), p2p=P2P)
-    door.bench.job("job-b").before(600.0)
+    door.service.job("job-b").before(600.0)
     door.deliver("d-0")
     first = door.deliver(source=BOTH)
     assert [status for _, status in runs(first)] == ["skipped", "started"]
-    slot = door.bench.table.get(SLOT) or {}
-    gone = release(door.bench.table, "otc", slot, RUN_ID, iso(door.bench.clock.now), paused=False)
-    door.bench.table.transact(gone, door.bench.deadline())
+    slot = door.service.table.get(SLOT) or {}
+    gone = release(door.service.table, "otc", slot, RUN_ID, iso(door.service.clock.now), paused=False)
+    door.service.table.transact(gone, door.service.deadline())
     again = door.deliver(source=BOTH)
     assert (again.status, [status for _, status in runs(again)]) == (202, ["started", "duplicate"])
 
@@ -531,7 +531,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_broken() -> None:
     door.accepting = replace(door.accepting, definition=definition)
     with pytest.raises(ConfigurationUnavailable):
         door.deliver()
-    assert door.bench.dynamodb.calls == []
+    assert door.service.dynamodb.calls == []
 
 
 def test_a_rule_that_cannot_be_applied_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -541,7 +541,7 @@ def test_a_rule_that_cannot_be_applied_is_counted(capsys: pytest.CaptureFixture[
     assert caught.value.name == "RuleError"
     counted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (counted["ConfigurationErrors"], counted["source"]) == ([1.0], "shop")
-    assert door.bench.dynamodb.calls == []
+    assert door.service.dynamodb.calls == []
 
 
 def test_a_rule_that_cannot_be_applied_keeps_no_sound_one_from_its_event(
@@ -580,12 +580,12 @@ def test_a_run_covers_what_an_invalid_rule_for_its_pipeline_can_have_asked_for(
     invalid: dict[str, Any], wider: tuple[str | None, bool], order: int
 ) -> None:
     door = entrance(otc=job_definition(loads=[{"data_model": MODEL}]))
-    door.bench.model()
+    door.service.model()
     rules = [{"pipeline": "otc"}, {"pipeline": "otc", **invalid}][::order]
     body = {"type": "orders.loaded", "lower": "full", "number": 3}
     reply = door.receive(door.signed(body=body), source_of(*rules))
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
-    run = door.bench.records.get(RUN_ID)
+    run = door.service.records.get(RUN_ID)
     assert (run.options.mode, run.options.complete, run.options.merged) == (*wider, True)
     (warning,) = run.options.warnings
     assert warning.startswith(reply.body["errors"][0].split(". ")[0])
@@ -597,7 +597,7 @@ def test_a_follow_up_covers_an_invalid_rule_and_its_record_says_so() -> None:
     door.deliver("d-0")
     rules = ({"pipeline": "otc"}, {"pipeline": "otc", "mode": {"path": "type"}})
     assert runs(door.deliver("d-1", source_of(*rules)))[0][1] == "joined"
-    pending = (door.bench.table.get(SLOT) or {})["pending"]["options"]
+    pending = (door.service.table.get(SLOT) or {})["pending"]["options"]
     assert (pending["mode"], len(pending["warnings"])) == ("FULL", 1)
 
 
@@ -605,9 +605,9 @@ def test_a_warning_about_a_rule_is_in_the_record_and_the_first_job_is_started_la
     door = entrance()
     rules = ({"pipeline": "otc"}, {"pipeline": "otc", "mode": {"path": "type"}})
     door.deliver(source=source_of(*rules))
-    assert (starts(door.bench), door.executions.asked) == ([], [RUN_ID])
-    run = door.bench.records.get(RUN_ID)
-    facts = door.tables.resolved(run, door.bench.deadline())
+    assert (starts(door.service), door.executions.asked) == ([], [RUN_ID])
+    run = door.service.records.get(RUN_ID)
+    facts = door.tables.resolved(run, door.service.deadline())
     assert facts["warnings"] == list(run.options.warnings)
 
 
@@ -623,10 +623,10 @@ def test_options_that_a_pipeline_has_no_use_for_are_a_warning_beside_a_sound_rul
     definition: Definition, options: dict[str, Any]
 ) -> None:
     door = entrance(otc=definition)
-    door.bench.model()
+    door.service.model()
     reply = door.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "otc", **options}))
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
-    wanted = door.bench.records.get(RUN_ID).options
+    wanted = door.service.records.get(RUN_ID).options
     assert (wanted.mode, wanted.complete, wanted.tables) == (None, False, frozenset())
     assert "'otc' has no data" in wanted.warnings[0]
     with pytest.raises(InvalidTrigger):
@@ -684,7 +684,7 @@ def test_a_handshake_is_answered_at_once_and_starts_nothing() -> None:
     event = {"id": "e-1", "eventType": kind, "data": {"validationCode": "code"}}
     reply = door.receive(grid(event), GRID)
     assert (reply.status, json.loads(reply.body)) == (200, {"validationResponse": "code"})
-    assert (door.bench.dynamodb.calls, door.executions.asked) == ([], [])
+    assert (door.service.dynamodb.calls, door.executions.asked) == ([], [])
 
 
 def test_a_subscription_of_sns_is_confirmed_before_it_is_answered() -> None:
@@ -693,7 +693,7 @@ def test_a_subscription_of_sns_is_confirmed_before_it_is_answered() -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
     assert door.receive(request, source).status == 200
     assert door.sns.confirmed == [SUBSCRIBE_URL]
-    assert door.bench.dynamodb.calls == []
+    assert door.service.dynamodb.calls == []
 
 
 def test_a_confirmation_that_fails_is_not_answered_as_done() -> None:

@@ -1,4 +1,4 @@
-"""Where triggers come in, over a bench: webhooks, and executions that open their own runs."""
+"""A harness for triggers: webhooks, and executions that open their own runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FakeSns:
 class WebhookHarness:
     """The function that takes webhooks, without its HTTP. ``renewals``: how often secrets were read anew."""
 
-    bench: ServiceHarness = field(default_factory=ServiceHarness)
+    service: ServiceHarness = field(default_factory=ServiceHarness)
     definitions: dict[str, Definition] = field(default_factory=lambda: {"otc": job_definition()})
     executions: FakeExecutions = field(default_factory=FakeExecutions)
     sns: FakeSns = field(default_factory=FakeSns)
@@ -57,8 +57,10 @@ class WebhookHarness:
     ids: int = 0
 
     def __post_init__(self) -> None:
-        self.tables = ModelTables(lambda _: self.bench.celonis.client, self.bench.clock)
-        self.accepting = TriggerAcceptor(self.bench.claims, self._definition, self._new_id, self.bench.clock)
+        self.tables = ModelTables(lambda _: self.service.celonis.client, self.service.clock)
+        self.accepting = TriggerAcceptor(
+            self.service.claims, self._definition, self._new_id, self.service.clock
+        )
 
     def _definition(self, name: str) -> Definition:
         if name not in self.definitions:
@@ -81,14 +83,14 @@ class WebhookHarness:
             secrets=lambda _: self.secrets,
             refreshed_secrets=self._renew,
             accepting=self.accepting,
-            tasks=self.bench.tasks,
+            tasks=self.service.tasks,
             tables=self.tables,
-            records=self.bench.records,
+            records=self.service.records,
             executions=self.executions,
             sns=self.sns,
-            clock=self.bench.clock,
+            clock=self.service.clock,
         )
-        clock = self.bench.clock
+        clock = self.service.clock
         given = RequestTime(Deadline.after(seconds, clock), Deadline.after(FUNCTION_SECONDS, clock))
         return triggering.receive("shop", request, given)
 
@@ -107,7 +109,7 @@ class WebhookHarness:
         raw = json.dumps({"type": "orders.loaded"} if body is None else body).encode()
         scheme = SENDERS["standard_webhooks"].scheme
         assert isinstance(scheme, Hmac)
-        at = int(self.bench.clock.now)
+        at = int(self.service.clock.now)
         return WebhookRequest(sign(scheme, secret, raw, message_id=delivery, timestamp=at), {}, raw)
 
 

@@ -73,27 +73,27 @@ class WorkflowHarness(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bench = self.bench
+        service = self.service
         self.listen(CallRecorder())
-        self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
-        self.listing = Listing(bench.table, bench.clock)
-        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
+        self.closing = closing_over(service, self.executions, self._notify, self._is_paused)
+        self.listing = Listing(service.table, service.clock)
+        self.opening = RunOpener(service.tasks.context, self.accepting, self.tables, service.clock)
         self.requests = RunRequests(
-            self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
+            self.accepting, self.executions, Lookup(service.table, service.records), self.listing
         )
 
     @property
     def steering(self) -> RunCommands:
-        return steering_over(self.bench, self.executions, self.accepting, self.definitions)
+        return steering_over(self.service, self.executions, self.accepting, self.definitions)
 
     def listen(self, calls: CallRecorder) -> CallRecorder:
         """From now on all calls are told to ``calls``."""
         self.calls = calls
-        self.bench.dynamodb.before = lambda operation, request: calls.hook(
+        self.service.dynamodb.before = lambda operation, request: calls.hook(
             _named(operation, request), "before"
         )
-        self.bench.dynamodb.after = lambda operation, request: calls.hook(operation, "after")
-        self.bench.celonis.hook = self.executions.hook = calls.hook
+        self.service.dynamodb.after = lambda operation, request: calls.hook(operation, "after")
+        self.service.celonis.hook = self.executions.hook = calls.hook
         return calls
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
@@ -114,26 +114,26 @@ class WorkflowHarness(WebhookHarness):
 
     def post(self, pipeline: str = "otc", key: str | None = None) -> dict[str, Any]:
         """``POST /runs``."""
-        return self.requests.start({"pipeline": pipeline}, CALLER, key, self.bench.deadline())
+        return self.requests.start({"pipeline": pipeline}, CALLER, key, self.service.deadline())
 
     def retry(self, run_id: str) -> dict[str, Any]:
-        return self.steering.retry(run_id, CALLER, self.bench.deadline())
+        return self.steering.retry(run_id, CALLER, self.service.deadline())
 
     def cancel(self, run_id: str) -> dict[str, Any]:
-        return self.steering.cancel(run_id, CALLER, self.bench.deadline(), drop_pending=True)
+        return self.steering.cancel(run_id, CALLER, self.service.deadline(), drop_pending=True)
 
     def close(self, run_id: str) -> None:
-        self.closing.close(f"arn:{run_id}", self.bench.deadline(CLOSE_SECONDS))
+        self.closing.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS))
 
     def open(self, name: str) -> Opened:
         document = self.inputs.get(name, {"run_id": name})
-        return self.opening.open(document, Execution(id=f"arn:{name}", name=name), self.bench.deadline())
+        return self.opening.open(document, Execution(id=f"arn:{name}", name=name), self.service.deadline())
 
     def reconcile(self) -> ReconcileFindings:
         """A round, once nobody is at work any more."""
-        self.bench.clock.sleep(LONG)
-        reconciling = reconciling_over(self.bench, self.executions, self.closing)
-        return reconciling.reconcile(self.bench.deadline(ROUND_SECONDS))
+        self.service.clock.sleep(LONG)
+        reconciling = reconciling_over(self.service, self.executions, self.closing)
+        return reconciling.reconcile(self.service.deadline(ROUND_SECONDS))
 
     # ------------------------------------------------------------ the state machine
 
@@ -154,7 +154,7 @@ class WorkflowHarness(WebhookHarness):
             opened = _tried(lambda: self.open(name))
             steps = [one["step"] for one in (*opened["jobs"], *opened["loads"])]
             failed = next(
-                (ended for step in steps if (ended := self.bench.go(step, name)) != "SUCCEEDED"), ""
+                (ended for step in steps if (ended := self.service.go(step, name)) != "SUCCEEDED"), ""
             )
         except RefreshError as error:
             failed = error.name
@@ -170,19 +170,19 @@ class WorkflowHarness(WebhookHarness):
 
     def runs(self, pipeline: str = "otc") -> dict[str, str]:
         """The statuses of a pipeline's runs, by id."""
-        found = self.bench.dynamodb.documents("run#")
+        found = self.service.dynamodb.documents("run#")
         return {one["run_id"]: str(one["status"]) for one in found if one["pipeline"] == pipeline}
 
     def started(self, job: str) -> int:
         """How often the job was started at Celonis."""
-        return len(self.bench.celonis.jobs[job].mine)
+        return len(self.service.celonis.jobs[job].mine)
 
     def left_over(self) -> list[str]:
         """What is still held, waits or was not told."""
-        slots = self.bench.dynamodb.documents("slot#")
+        slots = self.service.dynamodb.documents("slot#")
         held = [one["pk"] for one in slots if "run_id" in one or "pending" in one]
         kinds = ("lease#", "notice#")
-        return held + [one["pk"] for kind in kinds for one in self.bench.dynamodb.documents(kind)]
+        return held + [one["pk"] for kind in kinds for one in self.service.dynamodb.documents(kind)]
 
 
 def _tried(act: Callable[[], Any]) -> Any:
