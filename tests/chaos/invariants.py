@@ -266,8 +266,8 @@ class Invariants:
 
     def _has_ended(self, run_id: str, at: float) -> bool:
         """Whether the run was being closed by then."""
-        closing = self.runs[run_id].item.get("closing")
-        return closing is not None and epoch(str(closing)) <= at
+        closer = self.runs[run_id].item.get("closing")
+        return closer is not None and epoch(str(closer)) <= at
 
     def _stops_stop(self) -> Iterator[str]:
         """The jobs that a stopped run has started are cancelled, or its record says why not."""

@@ -128,7 +128,7 @@ class StateMachineRunner:
         while True:
             try:
                 opened: Opened = self._task(
-                    name, "open_run", lambda by: self.functions.opening.open(document, execution, by)
+                    name, "open_run", lambda by: self.functions.opener.open(document, execution, by)
                 )
             except TaskFailed as failed:
                 since = failing_since = failing_since or self.schedule.now()

@@ -20,7 +20,7 @@ from celonis_refresh.steps.ownership import Ownership
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.steps.start import Start
 from celonis_refresh.timing import Deadline, iso
-from celonis_refresh.workflow import close as closing
+from celonis_refresh.workflow import close as closer
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
@@ -92,7 +92,7 @@ def slot_released_without_follow_up() -> Iterator[None]:
             action["Update"]["ExpressionAttributeNames"]["#pending"] = "pending"
         return actions
 
-    with patch.object(closing, "release", release):
+    with patch.object(closer, "release", release):
         yield
 
 

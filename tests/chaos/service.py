@@ -22,7 +22,7 @@ from tests.chaos.celonis import ChaosCelonis, StepIdentity
 from tests.fakes.dynamodb import FakeDynamoDB, client_error
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import ServiceHarness
-from tests.fakes.wiring import closing_over, reconciling_over, steering_over
+from tests.fakes.wiring import make_reconciler, make_run_closer, make_run_commands
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
@@ -140,13 +140,13 @@ class ChaosService(WebhookHarness):
         service.chaos.hook = lambda name, when: self.hook(name, when)
         self.executions.hook = lambda name, when: self.hook(name, when)
         self.executions.fails = lambda: self.fails("config")
-        self.closing = closing_over(service, self.executions, self._notify, self._is_paused)
+        self.closer = make_run_closer(service, self.executions, self._notify, self._is_paused)
         listing = Listing(service.table, service.clock)
         lookup = Lookup(service.table, service.records)
-        self.opening = RunOpener(service.tasks.context, self.accepting, self.tables, service.clock)
-        self.requests = RunRequests(self.accepting, self.executions, lookup, listing)
-        self.steering = steering_over(service, self.executions, self.accepting, self.definitions)
-        self.reconciling = reconciling_over(service, self.executions, self.closing)
+        self.opener = RunOpener(service.tasks.context, self.acceptor, self.tables, service.clock)
+        self.requests = RunRequests(self.acceptor, self.executions, lookup, listing)
+        self.run_commands = make_run_commands(service, self.executions, self.acceptor, self.definitions)
+        self.reconciler = make_reconciler(service, self.executions, self.closer)
 
     def _table(self, operation: str, when: Literal["before", "after"]) -> None:
         self.hook(operation, when)

@@ -293,7 +293,7 @@ class Simulation:
         arn = f"arn:{name}"
         for pause in (*ASYNC_PAUSES, None):
             try:
-                self._run("close_run", name, lambda by: bool(self.functions.closing.close(arn, by)))
+                self._run("close_run", name, lambda by: bool(self.functions.closer.close(arn, by)))
             except TaskFailed:
                 if pause is None:
                     self.log(f"closing {name} is given up")
@@ -316,7 +316,7 @@ class Simulation:
                 self.spawn(self._round, "reconcile")
 
     def _round(self) -> None:
-        with_findings = self.functions.reconciling.reconcile
+        with_findings = self.functions.reconciler.reconcile
         try:
             self._run("reconcile", "", lambda by: with_findings(by))
         except TaskFailed:
@@ -537,7 +537,7 @@ class Simulation:
             answer = self._asked(
                 "api",
                 label,
-                lambda by: self.functions.steering.cancel(
+                lambda by: self.functions.run_commands.cancel(
                     run_id, CALLER, by, drop_pending=action.drop_pending
                 ),
             )
@@ -563,7 +563,7 @@ class Simulation:
     def _retry_run(self, run_id: str, action: UserAction) -> None:
         def ask() -> None:
             answer = self._asked(
-                "api", f"retry {run_id}", lambda by: self.functions.steering.retry(run_id, CALLER, by)
+                "api", f"retry {run_id}", lambda by: self.functions.run_commands.retry(run_id, CALLER, by)
             )
             self._reported("retry", run_id, answer)
 

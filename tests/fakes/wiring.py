@@ -17,7 +17,7 @@ from tests.fakes.service import ServiceHarness
 RETENTION_DAYS = 90
 
 
-def closing_over(
+def make_run_closer(
     service: ServiceHarness, executions: FakeExecutions, notify: Publish, is_paused: Callable[[str], bool]
 ) -> RunCloser:
     return RunCloser(
@@ -33,28 +33,28 @@ def closing_over(
     )
 
 
-def steering_over(
-    service: ServiceHarness, executions: FakeExecutions, accepting: TriggerAcceptor, pipelines: Iterable[str]
+def make_run_commands(
+    service: ServiceHarness, executions: FakeExecutions, acceptor: TriggerAcceptor, pipelines: Iterable[str]
 ) -> RunCommands:
     return RunCommands(
         table=service.table,
         lookup=Lookup(service.table, service.records),
         listing=Listing(service.table, service.clock),
-        accepting=accepting,
+        accepting=acceptor,
         executions=executions,
         pipelines=lambda: list(pipelines),
         clock=service.clock,
     )
 
 
-def reconciling_over(service: ServiceHarness, executions: FakeExecutions, closing: RunCloser) -> Reconciler:
+def make_reconciler(service: ServiceHarness, executions: FakeExecutions, closer: RunCloser) -> Reconciler:
     return Reconciler(
         table=service.table,
         records=service.records,
         leases=service.leases,
         listing=Listing(service.table, service.clock),
         executions=executions,
-        closing=closing,
+        closing=closer,
         target_for=service.target_for,
         clock=service.clock,
     )

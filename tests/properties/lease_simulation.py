@@ -24,7 +24,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.service import POOL, RETRIED, Crashed, ServiceHarness
-from tests.fakes.wiring import closing_over, reconciling_over
+from tests.fakes.wiring import make_reconciler, make_run_closer
 
 SETTLE = 60
 MISTYPED = "mistyped"
@@ -173,7 +173,7 @@ class LeaseSimulation:
         self.is_over = False
         self._make_targets()
         self._listen()
-        self.closing = closing_over(self.service, self.executions, self._notify, lambda _: False)
+        self.closer = make_run_closer(self.service, self.executions, self._notify, lambda _: False)
 
     def _make_targets(self) -> None:
         jobs, models = self.world.targets()
@@ -272,7 +272,7 @@ class LeaseSimulation:
     def reconcile(self) -> None:
         """A round of reconcile, after everything has ended."""
         self.clock.sleep(SETTLE + 60.0)
-        reconciling_over(self.service, self.executions, self.closing).reconcile(self.service.deadline(237.0))
+        make_reconciler(self.service, self.executions, self.closer).reconcile(self.service.deadline(237.0))
 
     def _pipeline(self, name: str) -> None:
         pipeline = self.world.pipelines[name]
@@ -301,7 +301,7 @@ class LeaseSimulation:
         for steps in [*stages, [load.step for load in plan.loads]]:
             failed = failed or self._stage(run_id, steps)
         self.executions.end(run_id, "FAILED" if failed else "SUCCEEDED", failed, failed)
-        self._tried(lambda: self.closing.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS)))
+        self._tried(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS)))
         return failed
 
     def _open(self, name: str, definition: Definition, run_id: str, pipeline: LeasePipeline) -> None:

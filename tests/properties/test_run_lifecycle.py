@@ -26,7 +26,7 @@ from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.leases import take
 from tests.fakes.service import Crashed, ServiceHarness
-from tests.fakes.wiring import closing_over, reconciling_over
+from tests.fakes.wiring import make_reconciler, make_run_closer
 from tests.properties.hypothesis_settings import examples
 
 JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
@@ -81,8 +81,8 @@ class RunLifecycle(RuleBasedStateMachine):
         for job in set(JOBS.values()):
             service.job(job)
         service.model("model-1")
-        self.closing = closing_over(service, self.executions, self._notify, self.paused.__contains__)
-        self.reconciling = reconciling_over(service, self.executions, self.closing)
+        self.closer = make_run_closer(service, self.executions, self._notify, self.paused.__contains__)
+        self.reconciler = make_reconciler(service, self.executions, self.closer)
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.executions.hook("Publish", "before")
@@ -196,7 +196,7 @@ class RunLifecycle(RuleBasedStateMachine):
         run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
         if run_id is not None:
             self._end(run_id, status)
-            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.service.deadline()))
+            self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
 
     def _end(self, run_id: str, status: str) -> None:
         try:
@@ -209,7 +209,7 @@ class RunLifecycle(RuleBasedStateMachine):
     def tell_of_an_end_again(self, number: int) -> None:
         run_id = self._pick(number, sorted(self.executions.known))
         if run_id is not None:
-            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.service.deadline()))
+            self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
 
     @rule(number=numbers, calls=st.integers(0, 8), status=st.sampled_from(ENDS), pipelines=names, mode=modes)
     def accept_between_two_calls_of_a_closing(
@@ -221,7 +221,7 @@ class RunLifecycle(RuleBasedStateMachine):
         self._end(run_id, status)
         options = self._options(mode, frozenset())
         self._meanwhile(calls, lambda: self._accept(pipelines, options, None))
-        self._dying(lambda: self.closing.close(f"arn:{run_id}", self.service.deadline()))
+        self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
         self.calm()
 
     @rule(number=numbers, calls=st.integers(0, 3), pipelines=names, mode=modes)
@@ -232,7 +232,7 @@ class RunLifecycle(RuleBasedStateMachine):
         if run_id is None or self.service.dynamodb.before != self.quiet:
             return
         self._end(run_id, "SUCCEEDED")
-        self._meanwhile(calls, lambda: self.closing.close(f"arn:{run_id}", self.service.deadline()))
+        self._meanwhile(calls, lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
         self._dying(lambda: self._accept(pipelines, self._options(mode, frozenset()), None))
         self.calm()
 
@@ -313,7 +313,7 @@ class RunLifecycle(RuleBasedStateMachine):
     @rule()
     def reconcile(self) -> None:
         self.service.clock.sleep(60.0)
-        self._dying(lambda: self.reconciling.reconcile(self.service.deadline(300.0)))
+        self._dying(lambda: self.reconciler.reconcile(self.service.deadline(300.0)))
 
     @invariant()
     def time_goes_on(self) -> None:
@@ -347,10 +347,10 @@ class RunLifecycle(RuleBasedStateMachine):
         self.paused.clear()
         for _ in range(10):
             self.service.clock.sleep(60.0)
-            self.reconciling.reconcile(self.service.deadline(300.0))
+            self.reconciler.reconcile(self.service.deadline(300.0))
             for run_id in [name for name in self.executions.running() if name in self._open_runs()]:
                 self._end(run_id, "SUCCEEDED")
-                self.closing.close(f"arn:{run_id}", self.service.deadline())
+                self.closer.close(f"arn:{run_id}", self.service.deadline())
         self.every_promise_is_a_run_or_waits_for_one()
         self.a_pipeline_has_one_run_and_that_run_holds_its_slot()
         for item in self.service.dynamodb.documents("run#"):

@@ -81,7 +81,7 @@ class WorldWebhooks(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.opening = RunOpener(self.service.tasks.context, self.accepting, self.tables, self.service.clock)
+        self.opener = RunOpener(self.service.tasks.context, self.acceptor, self.tables, self.service.clock)
 
 
 class ConcurrentRuns:
@@ -101,7 +101,7 @@ class ConcurrentRuns:
         }
         executions = WorldExecutions(hook=self._call, fails=self._fails, handed=self._handed)
         executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
-        self.entrance = WorldWebhooks(service, definitions, executions)
+        self.webhooks = WorldWebhooks(service, definitions, executions)
         self.players = [
             ConcurrentRunDriver(self, world, service, celonis, number, runner)
             for number in range(len(world.runs))
@@ -206,7 +206,7 @@ class ConcurrentRunDriver(RunDriver):
         self.tries += 1
         source = source_of({"pipeline": self.pipeline})
         try:
-            reply = self.whole.entrance.deliver(f"d-{self.number}", source)
+            reply = self.whole.webhooks.deliver(f"d-{self.number}", source)
         except Crashed:
             self._note("webhook", "the function dies")
             if not self.is_answered:
@@ -247,7 +247,7 @@ class ConcurrentRunDriver(RunDriver):
         try:
             for item in list(self.service.dynamodb.documents("run#")):
                 if item["pipeline"] == self.pipeline and item["status"] == RunStatus.OPENING:
-                    self.whole.entrance.executions.start(str(item["run_id"]))
+                    self.whole.webhooks.executions.start(str(item["run_id"]))
         except (Crashed, ExecutionsUnavailable):
             self._note("reconcile", "dies")
         if not self.has_execution:
@@ -265,7 +265,7 @@ class ConcurrentRunDriver(RunDriver):
 
         def open_run(step: str, run_id: str) -> Progress:
             execution = Execution(f"arn:{run_id}", run_id)
-            opened = self.whole.entrance.opening.open(document, execution, self.service.deadline())
+            opened = self.whole.webhooks.opener.open(document, execution, self.service.deadline())
             return {
                 "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",
                 "wait": opened["wait"],

@@ -55,40 +55,40 @@ class DailyLimit:
 
 
 def under_way(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
-    leave = CloseHarness(definition)
-    for lane in (leave.service.celonis.jobs[JOB], leave.service.celonis.models[MODEL]):
+    harness = CloseHarness(definition)
+    for lane in (harness.service.celonis.jobs[JOB], harness.service.celonis.models[MODEL]):
         lane.seconds = seconds
-    leave.service.start(step)
-    leave.service.clock.sleep(5.0)
-    leave.service.check(step)
-    return leave
+    harness.service.start(step)
+    harness.service.clock.sleep(5.0)
+    harness.service.check(step)
+    return harness
 
 
 @pytest.mark.parametrize("pause", [700.0, 36_000.0])
 def test_a_stop_stops_at_once_while_everybody_else_waits(pause: float) -> None:
-    leave = under_way(job_definition())
-    day = DailyLimit(leave.service)
+    harness = under_way(job_definition())
+    day = DailyLimit(harness.service)
     day.pause(pause)
-    began = leave.service.clock.now
-    assert leave.end("ABORTED").status is RunStatus.ABORTED
-    assert "was cancelled (CANCEL)" in leave.outcome()
-    assert leave.service.clock.now - began < 15.0
-    assert (cancels(leave.service), holder(leave.service)) == ([JOB], None)
+    began = harness.service.clock.now
+    assert harness.end("ABORTED").status is RunStatus.ABORTED
+    assert "was cancelled (CANCEL)" in harness.outcome()
+    assert harness.service.clock.now - began < 15.0
+    assert (cancels(harness.service), holder(harness.service)) == ([JOB], None)
     assert day.is_held_back()
 
 
 def test_a_stop_that_celonis_itself_refuses_goes_on_asking_and_tells_everybody() -> None:
-    leave = under_way(job_definition())
-    day = DailyLimit(leave.service)
-    leave.service.celonis.faults["job"] = [throttled(2.0)]
-    leave.end("ABORTED")
-    assert cancels(leave.service) == [JOB]
+    harness = under_way(job_definition())
+    day = DailyLimit(harness.service)
+    harness.service.celonis.faults["job"] = [throttled(2.0)]
+    harness.end("ABORTED")
+    assert cancels(harness.service) == [JOB]
     assert [day.is_held_back() for _ in range(3)] == [False, True, True], "the others take turns"
 
 
 def test_the_look_at_the_time_out_finds_a_job_that_ended_in_the_pause() -> None:
-    leave = under_way(job_definition(jobs=[HOUR]), seconds=3000.0)
-    service, day = leave.service, DailyLimit(leave.service)
+    harness = under_way(job_definition(jobs=[HOUR]), seconds=3000.0)
+    service, day = harness.service, DailyLimit(harness.service)
     service.clock.sleep(2900.0)
     day.pause(1500.0)
     progress = service.check("job-0")
@@ -100,8 +100,8 @@ def test_the_look_at_the_time_out_finds_a_job_that_ended_in_the_pause() -> None:
 
 @pytest.mark.parametrize("left", [500, 60, 2])
 def test_a_job_past_its_time_out_is_cancelled_in_a_pause(left: int) -> None:
-    leave = under_way(job_definition(jobs=[HOUR]))
-    service = leave.service
+    harness = under_way(job_definition(jobs=[HOUR]))
+    service = harness.service
     began = float(str(service.state("job-0")["began"]))
     DailyLimit(service, left).pause(10_000.0)
     assert go_on(service) == "JobTimedOut"
@@ -112,10 +112,10 @@ def test_a_job_past_its_time_out_is_cancelled_in_a_pause(left: int) -> None:
 
 def test_a_load_past_its_time_out_is_looked_at_in_a_pause() -> None:
     timed = load_definition(loads=[{"data_model": MODEL, "timeout": 3600}])
-    leave = under_way(timed, "load-0", seconds=3590.0)
-    leave.service.clock.sleep(3500.0)
-    DailyLimit(leave.service).pause(2000.0)
-    assert go_on(leave.service, "load-0") == "SUCCEEDED"
+    harness = under_way(timed, "load-0", seconds=3590.0)
+    harness.service.clock.sleep(3500.0)
+    DailyLimit(harness.service).pause(2000.0)
+    assert go_on(harness.service, "load-0") == "SUCCEEDED"
 
 
 def go_on(service: ServiceHarness, step: str = "job-0") -> str:
@@ -132,9 +132,9 @@ def go_on(service: ServiceHarness, step: str = "job-0") -> str:
 
 
 def test_a_stop_of_a_load_says_that_it_runs_on_without_a_turn() -> None:
-    leave = under_way(load_definition(), "load-0")
-    DailyLimit(leave.service).pause(700.0)
-    began = leave.service.clock.now
-    leave.end("ABORTED")
-    assert "runs on: no call is known that cancels a load." in leave.outcome()
-    assert leave.service.clock.now - began < CLOSE_SECONDS / 4
+    harness = under_way(load_definition(), "load-0")
+    DailyLimit(harness.service).pause(700.0)
+    began = harness.service.clock.now
+    harness.end("ABORTED")
+    assert "runs on: no call is known that cancels a load." in harness.outcome()
+    assert harness.service.clock.now - began < CLOSE_SECONDS / 4

@@ -56,11 +56,11 @@ def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
     by_hand = ServiceHarness()
     known_job(by_hand, seconds=seconds, shows=ShownFields(dates=dates))
     assert run_job(by_hand, 1, poll={"floor": 1, "ceiling": 1}) == "SUCCEEDED"
-    door = WebhookHarness(definitions={"otc": job_definition(settle=2, poll={"floor": 1, "ceiling": 1})})
-    known_job(door.service, seconds=seconds, shows=ShownFields(dates=dates))
-    assert door.deliver().status == 202
-    assert door.service.go("job-0", "otc-1") == "SUCCEEDED"
-    (expected,), (reported,) = (learned(service)["successes"] for service in (by_hand, door.service))
+    harness = WebhookHarness(definitions={"otc": job_definition(settle=2, poll={"floor": 1, "ceiling": 1})})
+    known_job(harness.service, seconds=seconds, shows=ShownFields(dates=dates))
+    assert harness.deliver().status == 202
+    assert harness.service.go("job-0", "otc-1") == "SUCCEEDED"
+    (expected,), (reported,) = (learned(service)["successes"] for service in (by_hand, harness.service))
     assert reported == pytest.approx(expected, abs=2.5)  # what the webhook's start may have taken
 
 

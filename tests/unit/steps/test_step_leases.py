@@ -165,26 +165,26 @@ def test_a_step_that_waits_for_celonis_holds_nothing_and_has_no_baseline_of_a_mo
 
 @pytest.mark.parametrize("reason", WAITS)
 def test_a_webhook_whose_start_has_to_wait_leaves_no_lease(reason: str) -> None:
-    door = WebhookHarness(service=ready(), definitions={"otc": inner()})
-    WAITS[reason](door.service)
-    assert door.deliver().status == 202
-    assert held(door.service) == set()
-    assert "baseline" not in door.service.state("load-0")
-    assert door.executions.asked == [RUN]
+    harness = WebhookHarness(service=ready(), definitions={"otc": inner()})
+    WAITS[reason](harness.service)
+    assert harness.deliver().status == 202
+    assert held(harness.service) == set()
+    assert "baseline" not in harness.service.state("load-0")
+    assert harness.executions.asked == [RUN]
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("odd"), unavailable()], ids=["odd", "unavailable"])
 def test_a_webhook_that_cannot_ask_for_tables_leaves_no_lease(fault: Exception) -> None:
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
-    door = WebhookHarness(service=ready(), definitions={"otc": job_definition(loads=loads)})
-    door.service.celonis.faults["tables"] = [fault]
-    assert door.deliver().status == 202
-    assert (held(door.service), starts(door.service)) == (set(), [])
+    harness = WebhookHarness(service=ready(), definitions={"otc": job_definition(loads=loads)})
+    harness.service.celonis.faults["tables"] = [fault]
+    assert harness.deliver().status == 202
+    assert (held(harness.service), starts(harness.service)) == (set(), [])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_webhook_whose_start_may_have_been_sent_keeps_the_lease(when: Literal["before", "after"]) -> None:
-    door = WebhookHarness(service=ready())
+    harness = WebhookHarness(service=ready())
     calls = [0]
 
     def fails(name: str, moment: str) -> None:
@@ -192,22 +192,22 @@ def test_a_webhook_whose_start_may_have_been_sent_keeps_the_lease(when: Literal[
             calls[0] += 1
             raise RuntimeError("odd")
 
-    door.service.celonis.hook = fails
-    assert door.deliver().status == 202
-    assert (calls, held(door.service)) == ([1], {JOB_LEASE})
+    harness.service.celonis.hook = fails
+    assert harness.deliver().status == 202
+    assert (calls, held(harness.service)) == ([1], {JOB_LEASE})
 
 
 def test_a_run_that_waits_for_its_tables_gives_its_lease_back() -> None:
     """A webhook claimed it; opening the run asks Celonis, which does not answer."""
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["ORDERS"]}]
-    door = WebhookHarness(service=ready(), definitions={"otc": job_definition(loads=loads)})
-    door.deliver(seconds=0.7)  # no time is left to start the job
-    assert held(door.service) == {JOB_LEASE}
-    door.service.celonis.faults["tables"] = [unavailable(), unavailable()]
-    opening = RunOpener(door.service.tasks.context, door.accepting, door.tables, door.service.clock)
+    harness = WebhookHarness(service=ready(), definitions={"otc": job_definition(loads=loads)})
+    harness.deliver(seconds=0.7)  # no time is left to start the job
+    assert held(harness.service) == {JOB_LEASE}
+    harness.service.celonis.faults["tables"] = [unavailable(), unavailable()]
+    opener = RunOpener(harness.service.tasks.context, harness.acceptor, harness.tables, harness.service.clock)
     for _ in range(2):
-        opened = opening.open({"run_id": RUN}, Execution(f"arn:{RUN}", RUN), door.service.deadline())
-        assert (opened["status"], held(door.service)) == ("waiting", set())
+        opened = opener.open({"run_id": RUN}, Execution(f"arn:{RUN}", RUN), harness.service.deadline())
+        assert (opened["status"], held(harness.service)) == ("waiting", set())
 
 
 def test_a_step_whose_start_may_have_been_sent_keeps_its_leases() -> None:
@@ -285,14 +285,14 @@ def test_of_two_runs_that_wait_the_one_that_came_first_is_served_first() -> None
 
 
 def test_a_webhook_does_not_pass_a_run_that_waits() -> None:
-    door = WebhookHarness(service=ready())
-    service = door.service
+    harness = WebhookHarness(service=ready())
+    service = harness.service
     for number in (2, 3):
         service.open(job_definition(), f"run-{number}", f"pipeline-{number}")
     service.start("job-0", "run-2")
     service.wait(service.start("job-0", "run-3"))
     assert service.go("job-0", "run-2") == "SUCCEEDED"
-    assert door.deliver().status == 202
+    assert harness.deliver().status == 202
     assert (holder(service), len(starts(service))) == (None, 1)
     assert service.start("job-0", "run-3")["status"] == "RUNNING"
 
@@ -302,16 +302,16 @@ def test_a_step_that_waits_for_another_run_renews_its_place_now_and_then() -> No
     service.open(job_definition(), OTHER, "other")
     service.celonis.jobs[JOB].seconds = 3 * HOUR
     service.start("job-0", OTHER)
-    began, renewals, polls = service.clock.now, 0, 0
+    began, secret_refreshes, polls = service.clock.now, 0, 0
     while service.clock.now - began < 2 * HOUR:
         before = service.dynamodb.document(JOB_LEASE).get("queue", {}).get(RUN, {}).get("until", 0.0)
         progress = service.start("job-0")
         place = service.dynamodb.document(JOB_LEASE)["queue"][RUN]
-        polls, renewals = polls + 1, renewals + (place["until"] > before)
+        polls, secret_refreshes = polls + 1, secret_refreshes + (place["until"] > before)
         assert place["since"] == pytest.approx(began, abs=1.0)
         service.wait(progress)
         assert place["until"] > service.clock.now + 60.0
-    assert 2 <= renewals < 0.7 * polls
+    assert 2 <= secret_refreshes < 0.7 * polls
 
 
 def test_a_step_that_waits_until_its_last_execution_shows_keeps_its_place() -> None:
@@ -382,10 +382,10 @@ def test_no_run_starts_on_a_poll_that_is_older_than_what_a_waiting_run_has_seen(
 
 
 def test_a_webhook_does_not_start_on_a_poll_that_is_older_than_what_a_waiting_run_has_seen() -> None:
-    door = WebhookHarness(service=ready())
-    seen_running(door.service)
-    assert door.deliver().status == 202
-    assert (starts(door.service), held(door.service)) == ([], set())
+    harness = WebhookHarness(service=ready())
+    seen_running(harness.service)
+    assert harness.deliver().status == 202
+    assert (starts(harness.service), held(harness.service)) == ([], set())
 
 
 def test_a_run_does_not_wait_for_what_it_has_seen_itself_longer_than_until_a_poll_shows_the_end() -> None:

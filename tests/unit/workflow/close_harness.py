@@ -13,7 +13,7 @@ from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.executions import EndedExecution
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import RUN, ServiceHarness, job_definition
-from tests.fakes.wiring import closing_over
+from tests.fakes.wiring import make_run_closer
 
 CLOSE_SECONDS = 117.0
 """What CloseRun has, less what its answer needs."""
@@ -37,8 +37,8 @@ class CloseHarness:
         self.executions.asked.clear()
 
     @property
-    def closing(self) -> RunCloser:
-        return closing_over(self.service, self.executions, self._notify, lambda _: self.paused)
+    def closer(self) -> RunCloser:
+        return make_run_closer(self.service, self.executions, self._notify, lambda _: self.paused)
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.notices.append((subject, text, facts))
@@ -49,7 +49,7 @@ class CloseHarness:
         self.service.claims.accept([claim], [], self.service.deadline())
 
     def close(self, run_id: str = RUN, seconds: float = CLOSE_SECONDS) -> Run | None:
-        return self.closing.close(f"arn:{run_id}", self.service.deadline(seconds))
+        return self.closer.close(f"arn:{run_id}", self.service.deadline(seconds))
 
     def end(self, status: str, error: str = "", cause: str = "", run_id: str = RUN) -> Run:
         """The execution ends like this, and its run is closed."""

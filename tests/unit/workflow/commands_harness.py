@@ -17,7 +17,7 @@ from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.service import RUN
-from tests.fakes.wiring import reconciling_over, steering_over
+from tests.fakes.wiring import make_reconciler, make_run_commands
 from tests.unit.workflow.close_harness import CloseHarness
 
 ROUND_SECONDS = 237.0
@@ -36,7 +36,7 @@ class CommandsHarness(CloseHarness):
         self.definitions.setdefault("otc", self.definition)
         self._ids = itertools.count(100)
         service = self.service
-        self.accepting = TriggerAcceptor(service.claims, self.defined, self._new_id, service.clock)
+        self.acceptor = TriggerAcceptor(service.claims, self.defined, self._new_id, service.clock)
         self.listing = Listing(service.table, service.clock)
 
     def defined(self, name: str) -> Definition:
@@ -50,27 +50,27 @@ class CommandsHarness(CloseHarness):
     @property
     def requests(self) -> RunRequests:
         return RunRequests(
-            self.accepting, self.executions, Lookup(self.service.table, self.service.records), self.listing
+            self.acceptor, self.executions, Lookup(self.service.table, self.service.records), self.listing
         )
 
     @property
-    def steering(self) -> RunCommands:
-        return steering_over(self.service, self.executions, self.accepting, self.definitions)
+    def run_commands(self) -> RunCommands:
+        return make_run_commands(self.service, self.executions, self.acceptor, self.definitions)
 
     @property
-    def reconciling(self) -> Reconciler:
-        return reconciling_over(self.service, self.executions, self.closing)
+    def reconciler(self) -> Reconciler:
+        return make_reconciler(self.service, self.executions, self.closer)
 
     def round(self, seconds: float = ROUND_SECONDS) -> ReconcileFindings:
         """One round of reconcile."""
-        return self.reconciling.reconcile(self.service.deadline(seconds))
+        return self.reconciler.reconcile(self.service.deadline(seconds))
 
     def start(self, pipeline: str = "otc", **body: Any) -> dict[str, Any]:
         """``POST /runs``."""
         return self.requests.start({"pipeline": pipeline, **body}, CALLER, None, self.service.deadline())
 
     def retry(self, run_id: str = RUN) -> dict[str, Any]:
-        return self.steering.retry(run_id, CALLER, self.service.deadline())
+        return self.run_commands.retry(run_id, CALLER, self.service.deadline())
 
     def fail(self, run_id: str = RUN) -> Run:
         """The run ends, and not well."""

@@ -59,8 +59,8 @@ class TriggerOverAws:
         }
         wire.secrets = {"stack/webhooks/shop": {"current": SECRET}}
         clients: Any = wire.client("dynamodb")
-        self.door = WebhookHarness(ServiceHarness(wire.clock, clients))
-        self.service = self.door.service
+        self.harness = WebhookHarness(ServiceHarness(wire.clock, clients))
+        self.service = self.harness.service
         self.service.job().before(600.0)
         self.service.model()
         parameters = Parameters(wire.client("ssm"), "stack")
@@ -70,16 +70,16 @@ class TriggerOverAws:
         sources = TtlCache(known.source, 60, wire.clock, is_transient_error)
         definitions = TtlCache(parameters.pipeline, DEFINITION_SECONDS, wire.clock, is_transient_error)
         self.ids = 0
-        self.triggering = WebhookHandler(
+        self.webhook_handler = WebhookHandler(
             source=sources.get,
             secrets=kept.get,
             refreshed_secrets=kept.refresh_if_allowed,
             accepting=TriggerAcceptor(self.service.claims, definitions.get, self._new_id, wire.clock),
             tasks=self.service.tasks,
-            tables=self.door.tables,
+            tables=self.harness.tables,
             records=self.service.records,
             executions=StateMachine(wire.client("stepfunctions"), "arn:aws:states:x:1:stateMachine:refresh"),
-            sns=self.door.sns,
+            sns=self.harness.sns,
             clock=wire.clock,
         )
 
@@ -92,7 +92,7 @@ class TriggerOverAws:
         clock = self.wire.clock
         self.arrived = clock() - age
         given = RequestTime(Deadline(self.arrived + ANSWER_SECONDS, clock), Deadline.after(end, clock))
-        return self.triggering.receive("shop", self.door.signed(), given)
+        return self.webhook_handler.receive("shop", self.harness.signed(), given)
 
     @property
     def operations(self) -> list[str]:

@@ -23,37 +23,37 @@ MOMENTS = 24
 
 
 def leaving(definition: Definition) -> CloseHarness:
-    leave = CloseHarness(definition)
-    leave.service.job(OTHER).before(6000.0)
-    for lane in [*leave.service.celonis.jobs.values(), *leave.service.celonis.models.values()]:
+    harness = CloseHarness(definition)
+    harness.service.job(OTHER).before(6000.0)
+    for lane in [*harness.service.celonis.jobs.values(), *harness.service.celonis.models.values()]:
         lane.seconds = FOREVER
-    return leave
+    return harness
 
 
 def group(**fields: object) -> CloseHarness:
     """Two jobs side by side, the first of them running."""
-    leave = leaving(job_definition(jobs=[[{"job": JOB}, {"job": OTHER}]], **fields))
-    leave.service.start("job-0")
-    leave.service.clock.sleep(5.0)
-    leave.service.check("job-0")
-    return leave
+    harness = leaving(job_definition(jobs=[[{"job": JOB}, {"job": OTHER}]], **fields))
+    harness.service.start("job-0")
+    harness.service.clock.sleep(5.0)
+    harness.service.check("job-0")
+    return harness
 
 
 class StepInBetween:
     """Starts a step in the middle of something: at its ``moment``-th call to the table or to Celonis."""
 
-    def __init__(self, leave: CloseHarness, step: str, moment: int) -> None:
-        self.leave, self.step, self.left = leave, step, moment
+    def __init__(self, harness: CloseHarness, step: str, moment: int) -> None:
+        self.harness, self.step, self.left = harness, step, moment
         self.refused: bool | None = None
         self.listen()
 
     def listen(self) -> None:
-        self.leave.service.dynamodb.before = lambda *_: self.count()
-        self.leave.service.celonis.hook = lambda _, when: self.count() if when == "before" else None
+        self.harness.service.dynamodb.before = lambda *_: self.count()
+        self.harness.service.celonis.hook = lambda _, when: self.count() if when == "before" else None
 
     def quiet(self) -> None:
-        self.leave.service.dynamodb.before = lambda *_: None
-        self.leave.service.celonis.hook = lambda *_: None
+        self.harness.service.dynamodb.before = lambda *_: None
+        self.harness.service.celonis.hook = lambda *_: None
 
     def count(self) -> None:
         self.left -= 1
@@ -61,28 +61,28 @@ class StepInBetween:
             self.quiet()
             self.refused = False
             try:
-                self.leave.service.start(self.step)
+                self.harness.service.start(self.step)
             except RunClosed:
                 self.refused = True
 
 
-def is_looked_after(leave: CloseHarness, lane: FakeTarget, lease: str) -> bool:
+def is_looked_after(harness: CloseHarness, lane: FakeTarget, lease: str) -> bool:
     """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
     runs_on = [start for start in lane.mine if start.ended_at == start.at + FOREVER]
-    return not runs_on or (holder(leave.service, lease) == RUN and "runs on" in leave.outcome())
+    return not runs_on or (holder(harness.service, lease) == RUN and "runs on" in harness.outcome())
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_refused(moment: int) -> None:
-    leave = group()
-    leave.executions.end(RUN, "ABORTED")
-    second = StepInBetween(leave, "job-1", moment)
-    leave.close()
-    lane = leave.service.celonis.jobs[OTHER]
+    harness = group()
+    harness.executions.end(RUN, "ABORTED")
+    second = StepInBetween(harness, "job-1", moment)
+    harness.close()
+    lane = harness.service.celonis.jobs[OTHER]
     assert [start.result for start in lane.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
-    assert cancels(leave.service)[0] == JOB
-    assert leave.service.records.get(RUN).status is RunStatus.ABORTED
-    assert (holder(leave.service, JOB_LEASE), holder(leave.service, OTHER_LEASE)) == (None, None)
+    assert cancels(harness.service)[0] == JOB
+    assert harness.service.records.get(RUN).status is RunStatus.ABORTED
+    assert (holder(harness.service, JOB_LEASE), holder(harness.service, OTHER_LEASE)) == (None, None)
 
 
 @pytest.mark.parametrize("moment", range(8))
@@ -94,30 +94,30 @@ def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_r
 def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgotten(
     definition: Definition, step: str, lease: str, moment: int
 ) -> None:
-    leave = leaving(definition)
-    leave.executions.end(RUN, "TIMED_OUT")
-    only = StepInBetween(leave, step, moment)
-    leave.close()
+    harness = leaving(definition)
+    harness.executions.end(RUN, "TIMED_OUT")
+    only = StepInBetween(harness, step, moment)
+    harness.close()
     only.quiet()
-    service = leave.service
+    service = harness.service
     lane = service.celonis.jobs[JOB] if step == "job-0" else service.celonis.models[MODEL]
     assert len(lane.mine) == (only.refused is False)
-    assert is_looked_after(leave, lane, lease)
+    assert is_looked_after(harness, lane, lease)
     assert holder(service, lease) in ((None,) if step == "job-0" or not lane.mine else (RUN,))
 
 
 @pytest.mark.parametrize("call", ["job", "executions", "execute_job"])
 def test_a_start_in_its_look_is_refused_while_another_job_is_cancelled(call: str) -> None:
     """The closing takes place in the middle of the start, not the other way round."""
-    leave = group()
-    service = leave.service
-    leave.executions.end(RUN, "ABORTED")
+    harness = group()
+    service = harness.service
+    harness.executions.end(RUN, "ABORTED")
     posted = call == "execute_job"
 
     def closes(name: str, when: str) -> None:
         if name == call and when == "before":
             service.celonis.hook = lambda *_: None
-            leave.close()
+            harness.close()
 
     service.celonis.hook = closes
     with contextlib.suppress(RunClosed):
@@ -132,9 +132,9 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
     dated: bool,
 ) -> None:
     """Its answer is lost: it is proven by its date, else after ``settle``, when the closing is over."""
-    leave = group(settle=120)
-    leave.service.celonis.dated = dated
-    service, lane = leave.service, leave.service.celonis.jobs[OTHER]
+    harness = group(settle=120)
+    harness.service.celonis.dated = dated
+    service, lane = harness.service, harness.service.celonis.jobs[OTHER]
 
     def frozen(name: str, when: str) -> None:
         if name == "execute_job":
@@ -149,23 +149,23 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
             lane.post(service.clock.now, "FULL")
 
     service.celonis.hook = arrives
-    leave.end("ABORTED")
+    harness.end("ABORTED")
     assert len(lane.mine) == 1
     if dated:
         assert lane.mine[0].result == "CANCEL"
         assert holder(service, OTHER_LEASE) is None
     else:
         assert holder(service, OTHER_LEASE) == RUN
-        assert "Data job job-b was left alone: it is not proven that ours is running." in leave.outcome()
+        assert "Data job job-b was left alone: it is not proven that ours is running." in harness.outcome()
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_closing_that_died_after_its_mark_is_finished_and_the_run_goes_on_no_more(
     moment: Literal["before", "after"],
 ) -> None:
-    leave = group()
-    service = leave.service
-    leave.executions.end(RUN, "ABORTED")
+    harness = group()
+    service = harness.service
+    harness.executions.end(RUN, "ABORTED")
 
     def dies(operation: str, request: dict[str, Any]) -> None:
         if operation == "UpdateItem":
@@ -173,7 +173,7 @@ def test_a_closing_that_died_after_its_mark_is_finished_and_the_run_goes_on_no_m
 
     setattr(service.dynamodb, moment, dies)
     with pytest.raises(Crashed):
-        leave.close()
+        harness.close()
     setattr(service.dynamodb, moment, lambda *_: None)
     marked = service.records.get(RUN)
     assert (marked.is_open, marked.is_closing) == (True, moment == "after")
@@ -182,14 +182,14 @@ def test_a_closing_that_died_after_its_mark_is_finished_and_the_run_goes_on_no_m
             with pytest.raises(RunClosed, match="is being closed"):
                 task(step)
         assert service.celonis.jobs[OTHER].mine == []
-    leave.close()
+    harness.close()
     assert service.records.get(RUN).status is RunStatus.ABORTED
     assert [start.result for start in service.celonis.jobs[JOB].mine] == ["CANCEL"]
 
 
 def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_ended() -> None:
-    leave = group()
-    service = leave.service
+    harness = group()
+    service = harness.service
     service.records.begin_closing(service.records.get(RUN), "2026-01-01T00:00:00.000Z", service.deadline())
     again = service.records.begin_closing(
         service.records.get(RUN), "2027-01-01T00:00:00.000Z", service.deadline()
@@ -204,6 +204,6 @@ def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_e
 
 
 def test_a_success_is_closed_without_a_mark() -> None:
-    leave = CloseHarness()
-    assert leave.service.go("job-0") == "SUCCEEDED"
-    assert "closing" not in leave.end("SUCCEEDED").item
+    harness = CloseHarness()
+    assert harness.service.go("job-0") == "SUCCEEDED"
+    assert "closing" not in harness.end("SUCCEEDED").item

@@ -49,7 +49,7 @@ HEADERS: list[dict[str, str]] = [
 class TriggerFunction:
     """The trigger's function over Parameter Store and Secrets Manager in memory."""
 
-    door: WebhookHarness = field(default_factory=WebhookHarness)
+    harness: WebhookHarness = field(default_factory=WebhookHarness)
     aws: FakeParameters = field(default_factory=FakeParameters)
 
     def __post_init__(self) -> None:
@@ -58,24 +58,24 @@ class TriggerFunction:
             self.aws.values[f"/stack/sources/{name}"] = text
         for name, values in SECRETS.items():
             self.aws.values[f"stack/webhooks/{name}"] = json.dumps(values)
-        self.door.service.job().before(600.0)
-        clock = self.door.service.clock
+        self.harness.service.job().before(600.0)
+        clock = self.harness.service.clock
         self.app = load("trigger")
         secrets = webhook_secrets(self.aws.secrets.webhook, clock)
-        self.triggering = WebhookHandler(
+        self.webhook_handler = WebhookHandler(
             source=SourceCache(self.aws.parameters, clock).source,
             secrets=secrets.get,
             refreshed_secrets=secrets.refresh_if_allowed,
-            accepting=self.door.accepting,
-            tasks=self.door.service.tasks,
-            tables=self.door.tables,
-            records=self.door.service.records,
-            executions=self.door.executions,
-            sns=self.door.sns,
+            accepting=self.harness.acceptor,
+            tasks=self.harness.service.tasks,
+            tables=self.harness.tables,
+            records=self.harness.service.records,
+            executions=self.harness.executions,
+            sns=self.harness.sns,
             clock=clock,
         )
         vars(self.app)["time"] = SimpleNamespace(time=clock)
-        vars(self.app)["_webhook_handler"] = lambda: self.triggering
+        vars(self.app)["_webhook_handler"] = lambda: self.webhook_handler
 
     def answer(self, source: str, request: WebhookRequest) -> dict[str, Any]:
         event = {
@@ -85,7 +85,7 @@ class TriggerFunction:
             "pathParameters": {"source": source},
             "requestContext": {
                 "http": {"method": request.method},
-                "timeEpoch": int(self.door.service.clock.now * 1000),
+                "timeEpoch": int(self.harness.service.clock.now * 1000),
             },
             "body": request.body.decode(),
             "isBase64Encoded": False,
@@ -129,7 +129,7 @@ def test_a_stranger_cannot_tell_one_source_from_another(
     assert answers == [answers[0]] * len(answers)
     assert answers[0]["statusCode"] == 401
     assert not any(name in json.dumps(answers[0]) for name in ("stack", "shop", "rules", "secret"))
-    assert function.door.executions.known == {}
+    assert function.harness.executions.known == {}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_every_line_of_a_refused_request_names_its_source(function: TriggerFunct
 
 
 def test_a_secret_that_cannot_work_is_logged_at_once_and_once(function: TriggerFunction) -> None:
-    signed = function.door.signed()
+    signed = function.harness.signed()
     with lines() as found:
         answers = [function.answer("no-base64", signed)["statusCode"] for _ in range(3)]
     assert answers == [202, 200, 200]  # the previous secret works
@@ -181,7 +181,7 @@ def test_a_secret_that_cannot_work_is_logged_at_once_and_once(function: TriggerF
 def test_a_secret_that_is_replaced_by_one_that_cannot_work_is_logged_when_it_is_read(
     function: TriggerFunction,
 ) -> None:
-    function.answer("shop", function.door.signed())
+    function.answer("shop", function.harness.signed())
     function.aws.values["stack/webhooks/shop"] = json.dumps({"current": "whpk_MCowBQYDK2VwAyEA"})
     with lines() as found:
         function.answer("shop", WebhookRequest({}, {}, b"{}"))
@@ -192,14 +192,14 @@ def test_a_secret_that_is_replaced_by_one_that_cannot_work_is_logged_when_it_is_
 
 def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(function: TriggerFunction) -> None:
     """Parameter Store answers 40 reads a second in all, also for the sources that work."""
-    clock = function.door.service.clock
+    clock = function.harness.service.clock
     for _ in range(600):
         function.answer("not-valid", WebhookRequest({}, {}, b"{}"))
         clock.sleep(0.1)
     assert len(function.aws.asked) <= 20
     function.aws.values["/stack/sources/not-valid"] = json.dumps(SOURCES["shop"])
     clock.sleep(INVALID_SECONDS)
-    assert function.answer("not-valid", function.door.signed())["statusCode"] == 202
+    assert function.answer("not-valid", function.harness.signed())["statusCode"] == 202
 
 
 def test_a_proven_request_that_cannot_be_read_is_answered_as_its_sender_needs_it(

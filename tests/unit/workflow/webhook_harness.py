@@ -45,7 +45,7 @@ class FakeSns:
 
 @dataclass
 class WebhookHarness:
-    """The function that takes webhooks, without its HTTP. ``renewals``: how often secrets were read anew."""
+    """The function that takes webhooks, without its HTTP. ``secret_refreshes``: how often secrets were read anew."""
 
     service: ServiceHarness = field(default_factory=ServiceHarness)
     definitions: dict[str, Definition] = field(default_factory=lambda: {"otc": job_definition()})
@@ -53,12 +53,12 @@ class WebhookHarness:
     sns: FakeSns = field(default_factory=FakeSns)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
     refreshed_secrets: list[str] = field(default_factory=lambda: [SECRET])
-    renewals: int = 0
+    secret_refreshes: int = 0
     ids: int = 0
 
     def __post_init__(self) -> None:
         self.tables = ModelTables(lambda _: self.service.celonis.client, self.service.clock)
-        self.accepting = TriggerAcceptor(
+        self.acceptor = TriggerAcceptor(
             self.service.claims, self._definition, self._new_id, self.service.clock
         )
 
@@ -71,18 +71,18 @@ class WebhookHarness:
         self.ids += 1
         return f"{name}-{self.ids}"
 
-    def _renew(self, name: str) -> Sequence[str]:
-        self.renewals += 1
+    def _refresh_secrets(self, name: str) -> Sequence[str]:
+        self.secret_refreshes += 1
         return self.refreshed_secrets
 
     def receive(self, request: WebhookRequest, source: Source | None = None, seconds: float = 2.5) -> Reply:
         """Answers one request that has ``seconds`` left until its answer must be out."""
         known = source or source_of()
-        triggering = WebhookHandler(
+        webhook_handler = WebhookHandler(
             source=lambda _: known,
             secrets=lambda _: self.secrets,
-            refreshed_secrets=self._renew,
-            accepting=self.accepting,
+            refreshed_secrets=self._refresh_secrets,
+            accepting=self.acceptor,
             tasks=self.service.tasks,
             tables=self.tables,
             records=self.service.records,
@@ -92,7 +92,7 @@ class WebhookHarness:
         )
         clock = self.service.clock
         given = RequestTime(Deadline.after(seconds, clock), Deadline.after(FUNCTION_SECONDS, clock))
-        return triggering.receive("shop", request, given)
+        return webhook_handler.receive("shop", request, given)
 
     def deliver(
         self,

@@ -15,7 +15,7 @@ from celonis_refresh.workflow.open import Execution, Opened, RunOpener
 from celonis_refresh.workflow.reconcile import ReconcileFindings
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.service import Crashed
-from tests.fakes.wiring import closing_over, reconciling_over, steering_over
+from tests.fakes.wiring import make_reconciler, make_run_closer, make_run_commands
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
@@ -75,16 +75,16 @@ class WorkflowHarness(WebhookHarness):
         super().__post_init__()
         service = self.service
         self.listen(CallRecorder())
-        self.closing = closing_over(service, self.executions, self._notify, self._is_paused)
+        self.closer = make_run_closer(service, self.executions, self._notify, self._is_paused)
         self.listing = Listing(service.table, service.clock)
-        self.opening = RunOpener(service.tasks.context, self.accepting, self.tables, service.clock)
+        self.opener = RunOpener(service.tasks.context, self.acceptor, self.tables, service.clock)
         self.requests = RunRequests(
-            self.accepting, self.executions, Lookup(service.table, service.records), self.listing
+            self.acceptor, self.executions, Lookup(service.table, service.records), self.listing
         )
 
     @property
-    def steering(self) -> RunCommands:
-        return steering_over(self.service, self.executions, self.accepting, self.definitions)
+    def run_commands(self) -> RunCommands:
+        return make_run_commands(self.service, self.executions, self.acceptor, self.definitions)
 
     def listen(self, calls: CallRecorder) -> CallRecorder:
         """From now on all calls are told to ``calls``."""
@@ -117,23 +117,23 @@ class WorkflowHarness(WebhookHarness):
         return self.requests.start({"pipeline": pipeline}, CALLER, key, self.service.deadline())
 
     def retry(self, run_id: str) -> dict[str, Any]:
-        return self.steering.retry(run_id, CALLER, self.service.deadline())
+        return self.run_commands.retry(run_id, CALLER, self.service.deadline())
 
     def cancel(self, run_id: str) -> dict[str, Any]:
-        return self.steering.cancel(run_id, CALLER, self.service.deadline(), drop_pending=True)
+        return self.run_commands.cancel(run_id, CALLER, self.service.deadline(), drop_pending=True)
 
     def close(self, run_id: str) -> None:
-        self.closing.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS))
+        self.closer.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS))
 
     def open(self, name: str) -> Opened:
         document = self.inputs.get(name, {"run_id": name})
-        return self.opening.open(document, Execution(id=f"arn:{name}", name=name), self.service.deadline())
+        return self.opener.open(document, Execution(id=f"arn:{name}", name=name), self.service.deadline())
 
     def reconcile(self) -> ReconcileFindings:
         """A round, once nobody is at work any more."""
         self.service.clock.sleep(LONG)
-        reconciling = reconciling_over(self.service, self.executions, self.closing)
-        return reconciling.reconcile(self.service.deadline(ROUND_SECONDS))
+        reconciler = make_reconciler(self.service, self.executions, self.closer)
+        return reconciler.reconcile(self.service.deadline(ROUND_SECONDS))
 
     # ------------------------------------------------------------ the state machine
 
