@@ -82,14 +82,14 @@ def burst(service: MeasuredService) -> Burst:
     pipeline = service.pipeline(job, poll={"floor": 1}, settle=2)
     source = service.source(pipeline)
     reported = _crowd(service).deliver((source, number) for number in range(DELIVERIES))
-    lane = service.celonis.model.jobs[job]
-    until(lambda: bool(lane.works), "the start of the first job")
-    lane.change(seconds=0.5)
+    target = service.celonis.model.jobs[job]
+    until(lambda: bool(target.operations), "the start of the first job")
+    target.change(seconds=0.5)
     service.finish(job)
     runs = {one.run_id for one in reported} - {""}
     until(lambda: not _under_way(service, runs), "the end of the runs", END_SECONDS)
     succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
-    return Burst(reported, sum(one.run_id in succeeded for one in reported), len(lane.works))
+    return Burst(reported, sum(one.run_id in succeeded for one in reported), len(target.operations))
 
 
 def together(service: MeasuredService) -> ConcurrentPipelines:

@@ -53,10 +53,10 @@ class MeasuredService:
         model = self.celonis.model
         return model.add_model(model.new_id(), world.POOL_ID, "a model", ModelSetup(seconds=seconds)).id
 
-    def finish(self, lane: str) -> None:
+    def finish(self, target: str) -> None:
         """Ends with success what runs on a job or a data model now."""
         model = self.celonis.model
-        model.finish(model.jobs.get(lane) or model.models[lane], "SUCCESS")
+        model.finish(model.jobs.get(target) or model.models[target], "SUCCESS")
 
     def pipeline(self, job: str, *loads: str, **fields: Any) -> str:
         """The name of a new pipeline of one job and loads of these data models."""

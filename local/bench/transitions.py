@@ -30,9 +30,9 @@ def transitions_run(service: MeasuredService) -> int:
         stateMachineArn=stack.outputs["StateMachineArn"], name=name, input=f'{{"pipeline": "{pipeline}"}}'
     )
     (execution,) = (each for each in stack.executions if each.name == name)
-    for state, lane in (("CheckJob", job), ("CheckLoad", model)):
+    for state, target in (("CheckJob", job), ("CheckLoad", model)):
         until(lambda: _looked(execution, state) or execution.status != "RUNNING", f"four times {state}")  # noqa: B023 - called here
-        service.finish(lane)
+        service.finish(target)
     until(lambda: execution.status != "RUNNING", "the end of the run")
     entered = _entered(execution)
     if execution.status != "SUCCEEDED" or (entered["CheckJob"], entered["CheckLoad"]) != (LOOKS, LOOKS):

@@ -120,10 +120,10 @@ def _only_its_own(scenario: CaseScenario, run: Json) -> Iterator[str]:
         claimed = CLAIMS.get(claim) if "outcome" in state else None
         if claimed is None:
             continue
-        lane, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
+        target, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
         ours = [
             one
-            for one in scenario.team.started(str(lane))
+            for one in scenario.team.started(str(target))
             if one["by"] == "api" or one["by"].startswith("job ")
         ]
         if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date stands for an id
@@ -150,8 +150,8 @@ def _freed(scenario: CaseScenario) -> Iterator[str]:
     for pipeline in sorted(scenario.pipelines):
         if "run_id" in (scenario.environment.item(f"slot#{pipeline}") or {}):
             yield f"the slot of {pipeline} is held"
-    for kind, lanes in (("job", scenario.jobs), ("model", scenario.models)):
-        held = [lane for lane in lanes if scenario.environment.item(f"lease#{kind}#{lane}")]
+    for kind, targets in (("job", scenario.jobs), ("model", scenario.models)):
+        held = [target for target in targets if scenario.environment.item(f"lease#{kind}#{target}")]
         if held and kind not in scenario.case.holds:
             yield f"the lease of the {kind} is held"
         if not held and kind in scenario.case.holds:
@@ -167,8 +167,8 @@ def _left_running(scenario: CaseScenario) -> Iterator[str]:
 
 
 def _one_at_a_time(scenario: CaseScenario) -> Iterator[str]:
-    for lane in (*scenario.jobs, *scenario.models):
-        ours = [one for one in scenario.team.started(lane) if one["by"] == "api" and one["started_at"]]
+    for target in (*scenario.jobs, *scenario.models):
+        ours = [one for one in scenario.team.started(target) if one["by"] == "api" and one["started_at"]]
         for first, second in pairwise(ours):
             if first["ended_at"] is None or second["started_at"] < first["ended_at"]:
-                yield f"two of ours ran at the same time on {lane}"
+                yield f"two of ours ran at the same time on {target}"

@@ -197,7 +197,7 @@ class Invariants:
         found = [one.start for one in sent if one.target == target and one.start is not None]
         for one in sent:
             if one.target in self._loading_jobs(target) and one.start is not None:
-                found += self.simulation.service.chaos.lane(one.target).inner_loads_of(one.start, target)
+                found += self.simulation.service.chaos.target(one.target).inner_loads_of(one.start, target)
         return found
 
     # ------------------------------------------------------------ visible
@@ -261,7 +261,7 @@ class Invariants:
             hit = cancel.hit
             if hit is None or (owner is not None and owner.run_id in self._line(cancel.who.run_id)):
                 continue
-            if not any(lane == cancel.job and abs(at - hit.at) < 1.0 for at, lane in self.played.others):
+            if not any(target == cancel.job and abs(at - hit.at) < 1.0 for at, target in self.played.others):
                 yield f"stop: {cancel.who.run_id} cancelled {hit.id} of {cancel.job}, which is not its own"
 
     def _has_ended(self, run_id: str, at: float) -> bool:

@@ -106,8 +106,8 @@ class SimulationResult:
 
         Such a start cannot always be distinguished from ours: an assumption of the service.
         """
-        lanes = {target, *(job.name for job in self.scenario.jobs if target in job.inner)}
-        return any(lane in lanes and -300.0 <= at - sent_at <= 600.0 for at, lane in self.others)
+        names = {target, *(job.name for job in self.scenario.jobs if target in job.inner)}
+        return any(name in names and -300.0 <= at - sent_at <= 600.0 for at, name in self.others)
 
 
 class Simulation:
@@ -140,11 +140,11 @@ class Simulation:
         celonis.random = Random(f"celonis {self.scenario.seed}")  # noqa: S311
         celonis.share = lambda: self.rates.celonis
         celonis.log = self.log
-        for target in (*self.scenario.jobs, *self.scenario.models):
-            celonis.add(target, f"lane {self.scenario.seed}")
-        for target in self.scenario.jobs:
-            lane = celonis.lane(target.name)
-            lane.inner = [celonis.lane(model) for model in target.inner]
+        for behaviour in (*self.scenario.jobs, *self.scenario.models):
+            celonis.add(behaviour, f"lane {self.scenario.seed}")
+        for behaviour in self.scenario.jobs:
+            target = celonis.target(behaviour.name)
+            target.inner = [celonis.target(model) for model in behaviour.inner]
         return service
 
     def _service(self) -> ChaosService:
@@ -595,14 +595,14 @@ class Simulation:
 
     def _other_start(self, action: UserAction) -> None:
         outcome = self.random.choice(("SUCCESS", "FAIL"))
-        lane = self.service.chaos.lane(action.names[0])
-        start = lane.by_another_user(action.seconds, outcome)
+        target = self.service.chaos.target(action.names[0])
+        start = target.by_another_user(action.seconds, outcome)
         if start is not None:
-            self.played.others.append((self.clock.now, lane.name))
-            self.log(f"another user starts {lane.name}: {start.id} {outcome}")
+            self.played.others.append((self.clock.now, target.name))
+            self.log(f"another user starts {target.name}: {start.id} {outcome}")
 
     def _other_cancel(self, action: UserAction) -> None:
-        self.service.chaos.lane(action.names[0]).cancel(self.clock.now)
+        self.service.chaos.target(action.names[0]).cancel(self.clock.now)
 
 
 class SimulationOver(Exception):

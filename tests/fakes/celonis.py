@@ -243,14 +243,14 @@ class FakeCelonis:
 
     def job(self, pool: str, job: str, *, timeout: float) -> Job:
         self._arrive("job", job, None, timeout)
-        lane, at = self.jobs[job], self.clock.now
-        lag = lane.lags.take()
-        shows, seen = lane.shows, at - lag("ids")
-        newest, current = lane.newest(at - lag("status")), lane.running(seen)
-        shown = lane.newest(seen)
-        latest = shown if shows.latest_moves == "start" else _newest_ended(lane, seen)
+        target, at = self.jobs[job], self.clock.now
+        lag = target.lags.take()
+        shows, seen = target.shows, at - lag("ids")
+        newest, current = target.newest(at - lag("status")), target.running(seen)
+        shown = target.newest(seen)
+        latest = shown if shows.latest_moves == "start" else _newest_ended(target, seen)
         kept = current or (shown if shows.current_stays else None)
-        lane.show([kept if shows.current else None, latest if shows.latest != "none" else None], at)
+        target.show([kept if shows.current else None, latest if shows.latest != "none" else None], at)
         return self._answer(
             Job(
                 id=job,
@@ -262,14 +262,14 @@ class FakeCelonis:
 
     def executions(self, pool: str, job: str, *, timeout: float) -> list[Execution] | None:
         self._arrive("executions", job, None, timeout)
-        lane = self.jobs[job]
-        if not lane.shows.listing:
+        target = self.jobs[job]
+        if not target.shows.listing:
             return self._answer(None)
-        seen = self.clock.now - lane.lags.take()("list")
-        visible = lane.visible(seen)
-        if lane.shows.latest == "same":  # otherwise nothing tells which of them are new
-            lane.show(visible, self.clock.now)
-        return self._answer([_entry(start, seen, lane.shows) for start in reversed(visible)])
+        seen = self.clock.now - target.lags.take()("list")
+        visible = target.visible(seen)
+        if target.shows.latest == "same":  # otherwise nothing tells which of them are new
+            target.show(visible, self.clock.now)
+        return self._answer([_entry(start, seen, target.shows) for start in reversed(visible)])
 
     def execute_job(self, pool: str, job: str, mode: str, *, timeout: float) -> StartAnswer:
         return self._post("execute_job", job, mode, self.jobs[job], timeout)
@@ -288,14 +288,14 @@ class FakeCelonis:
 
     def last_load(self, pool: str, model: str, *, timeout: float) -> Load | None:
         self._arrive("last_load", model, None, timeout)
-        lane, at = self.models[model], self.clock.now
-        lag = lane.lags.take()
-        by_status, by_id, by_date = (lane.newest(at - lag(one)) for one in ("status", "ids", "list"))
+        target, at = self.models[model], self.clock.now
+        lag = target.lags.take()
+        by_status, by_id, by_date = (target.newest(at - lag(one)) for one in ("status", "ids", "list"))
         if by_status is None and by_id is None and by_date is None:
             return self._answer(None)
-        shows = lane.shows
+        shows = target.shows
         dated = shows.dates and by_date is not None and by_date.started(at - lag("list")) is not None
-        lane.show([by_id if shows.load_id else None, by_date if dated else None], at)
+        target.show([by_id if shows.load_id else None, by_date if dated else None], at)
         return self._answer(
             Load(
                 load_id=by_id.id if by_id and shows.load_id else None,
@@ -303,7 +303,7 @@ class FakeCelonis:
                 status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
                 start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
                 end_date=by_date.ended(at - lag("list")) if by_date and shows.dates else None,
-                message=lane.message,
+                message=target.message,
             )
         )
 
@@ -321,20 +321,22 @@ class FakeCelonis:
         self._arrive("why_ended", job, execution_id, timeout)
         return self._answer(self.jobs[job].message or "")
 
-    def _post(self, name: str, target: str, what: object, lane: FakeTarget, timeout: float) -> StartAnswer:
+    def _post(
+        self, name: str, target_id: str, what: object, target: FakeTarget, timeout: float
+    ) -> StartAnswer:
         fault = self._fault(name)
         if fault == "unsent":
             raise unavailable(may_have_started=False)
         self.timeouts.append(timeout)
         self.clock.sleep(self.up)
-        self.sent.append((name, target, what))
+        self.sent.append((name, target_id, what))
         if fault == "throttled":
             raise throttled(7.0)
         if fault == "refused":
             raise rejected(409)
         if isinstance(fault, Exception):
             raise fault
-        start = None if fault in ("before", "nothing") else lane.post(self.clock.now, str(what))[1]
+        start = None if fault in ("before", "nothing") else target.post(self.clock.now, str(what))[1]
         self.hook(name, "after")
         self.clock.sleep(self.down)
         if fault not in (None, "nothing"):
@@ -354,16 +356,16 @@ class FakeCelonis:
         """The date of an answer that came just now, in whole seconds, and so many more."""
         return int((int(self.clock.now - self.down) + and_seconds) * 1000) if self.dated else None
 
-    def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
+    def _arrive(self, name: str, target_id: str, what: object, timeout: float) -> None:
         fault = self._fault(name)
         self.timeouts.append(timeout)
         follows = name in ("executions", "cancel_job")
-        self.rate_limiter.enter(Call("GET", f"/{name}", "asking", target, "", follows=follows), timeout)
+        self.rate_limiter.enter(Call("GET", f"/{name}", "asking", target_id, "", follows=follows), timeout)
         if isinstance(fault, Exception):
             self.clock.sleep(self.up)
             raise fault
         self.clock.sleep(self.up)
-        self.sent.append((name, target, what))
+        self.sent.append((name, target_id, what))
         self.rate_limiter.answered(self.limit(), None)
 
     def _fault(self, name: str) -> Exception | Lost | None:
@@ -382,8 +384,8 @@ def _latest_id(start: FakeStart | None, space: str) -> str | None:
     return start.id if space == "same" else start.item
 
 
-def _newest_ended(lane: FakeTarget, at: float) -> FakeStart | None:
-    ended = [start for start in lane.visible(at) if start.ended_at <= at]
+def _newest_ended(target: FakeTarget, at: float) -> FakeStart | None:
+    ended = [start for start in target.visible(at) if start.ended_at <= at]
     return max(ended, key=lambda start: (start.ended_at, start.at), default=None)
 
 

@@ -105,15 +105,15 @@ class ServiceHarness:
 
     def job(self, job: str = JOB, **fields: object) -> FakeTarget:
         """A job that Celonis has; ``fields`` as in :class:`Lane`."""
-        lane = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
-        self.celonis.jobs[job] = lane
-        return lane
+        target = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
+        self.celonis.jobs[job] = target
+        return target
 
     def model(self, model: str = MODEL, **fields: object) -> FakeTarget:
         """A data model that Celonis has."""
-        lane = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
-        self.celonis.models[model] = lane
-        return lane
+        target = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
+        self.celonis.models[model] = target
+        return target
 
     def open(self, definition: Definition, run_id: str = RUN, pipeline: str = "otc") -> Run:
         """A run that was claimed, has its tables resolved and holds no lease yet."""

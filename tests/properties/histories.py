@@ -55,10 +55,10 @@ class TargetHistory:
     floor: int = 5
     timeout: int = TIMEOUT
 
-    def lane(self, service: ServiceHarness, kind: str) -> FakeTarget:
+    def target(self, service: ServiceHarness, kind: str) -> FakeTarget:
         """The job or model of this world."""
         lags = Lags(self.draws, self.fixed)  # type: ignore[arg-type]
-        lane = (service.job if kind == "job" else service.model)(
+        target = (service.job if kind == "job" else service.model)(
             shows=self.shows,
             lags=lags,
             another_user=list(self.another_user),
@@ -69,30 +69,30 @@ class TargetHistory:
             outcome=self.outcome,
         )
         for ago, seconds, outcome in self.before:
-            lane.before(ago, seconds, outcome)
+            target.before(ago, seconds, outcome)
         calls = ("execute_job",) if kind == "job" else ("load_model", "load_tables")
         service.celonis.faults = {call: list(self.lost) for call in calls}
         service.celonis.answers_id = self.answers_id
         service.celonis.up, service.celonis.down = self.up, self.down
-        return lane
+        return target
 
 
 def unfold(world: TargetHistory, kind: str = "job") -> tuple[str, FakeTarget, ServiceHarness]:
     """Runs one step in this world: how it ended, what really happened, and the harness."""
     service = ServiceHarness()
-    lane = world.lane(service, kind)
+    target = world.target(service, kind)
     common = {"settle": SETTLE, "poll": {"floor": world.floor, "ceiling": 600}}
     if kind == "job":
         service.open(job_definition(jobs=[{"job": JOB, "timeout": world.timeout}], **common))
     else:
         service.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
     service.crash(world.crashes)
-    return service.go(f"{kind}-0"), lane, service
+    return service.go(f"{kind}-0"), target, service
 
 
-def check_claim(ended: str, lane: FakeTarget, service: ServiceHarness) -> None:
+def check_claim(ended: str, target: FakeTarget, service: ServiceHarness) -> None:
     """Whatever was claimed of ours was so; and nothing was started twice."""
-    mine = lane.mine
+    mine = target.mine
     assert len(mine) <= 1, "started twice"
     if ended in UNDECIDED:
         if ended == "StartIgnored":

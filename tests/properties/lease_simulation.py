@@ -178,20 +178,20 @@ class LeaseSimulation:
     def _make_targets(self) -> None:
         jobs, models = self.world.targets()
         for name in jobs:
-            self.service.celonis.jobs[name] = self._lane(name, keys.job_lease(name))
+            self.service.celonis.jobs[name] = self._target(name, keys.job_lease(name))
         for name in models:
-            self.service.celonis.models[name] = self._lane(name, keys.model_lease(name))
+            self.service.celonis.models[name] = self._target(name, keys.model_lease(name))
 
-    def _lane(self, name: str, lease: str) -> FakeTarget:
+    def _target(self, name: str, lease: str) -> FakeTarget:
         world = self.world
-        lane = ReportingTarget(
+        target = ReportingTarget(
             self.clock, lags=Lags(world.lags), seconds=world.seconds.get(name, 60.0), busy="refuse"
         )
-        lane.on_start = lambda start: self._started(name, lease, start)
-        lane.before(6000.0)
+        target.on_start = lambda start: self._started(name, lease, start)
+        target.before(6000.0)
         if name in world.busy:
-            lane.before(2.0 * SETTLE, seconds=2.0 * SETTLE + world.busy[name])
-        return lane
+            target.before(2.0 * SETTLE, seconds=2.0 * SETTLE + world.busy[name])
+        return target
 
     def _listen(self) -> None:
         self.service.dynamodb.before = lambda operation, request: self._call("before")
@@ -217,9 +217,9 @@ class LeaseSimulation:
         self.played.starts.append((self.clock.now, run_id, lease))
         self._use(lease, run_id, start)
         for model in self.world.inner.get(name, ()) if lease.startswith("lease#job") else ():
-            lane = self.service.celonis.models[model]
+            target = self.service.celonis.models[model]
             begins = start.at + start.seconds * 0.3
-            inner = lane.begin(mine=False, at=begins, seconds=lane.seconds, outcome="SUCCESS")
+            inner = target.begin(mine=False, at=begins, seconds=target.seconds, outcome="SUCCESS")
             self._use(keys.model_lease(model), run_id, inner)
 
     def _use(self, lease: str, run_id: str, start: FakeStart) -> None:

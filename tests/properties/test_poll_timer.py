@@ -52,11 +52,11 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
 ) -> None:
     floor, ceiling = limits[0], None if limits[1] is None else limits[0] + limits[1]
     service = WaitRecorder()
-    lane = service.job(queue=queue)
-    lane.before(ago=1_000_000.0)
+    target = service.job(queue=queue)
+    target.before(ago=1_000_000.0)
     job = {"job": JOB, "timeout": TIMEOUT}
     for number, (took, outcome) in enumerate(history):
-        lane.seconds, lane.outcome = took, outcome
+        target.seconds, target.outcome = took, outcome
         poll = {"floor": floor, "ceiling": ceiling}
         service.open(job_definition(jobs=[job], settle=2, poll=poll), f"run-{number}", f"pipeline-{number}")
         service.go("job-0", f"run-{number}")

@@ -140,8 +140,8 @@ def _right_after(scenario: CaseScenario) -> None:
 def _cancels() -> Iterator[FaultCase]:
     def cancelled(scenario: CaseScenario) -> None:
         scenario.until_started()
-        lane = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
-        scenario.team.control("POST", f"{lane}/cancel")
+        target = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
+        scenario.team.control("POST", f"{target}/cancel")
 
     long = {"seconds": 30}
     yield job_case("job: somebody cancels ours", red("JobCanceled"), job=long, during=cancelled)

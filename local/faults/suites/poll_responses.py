@@ -192,8 +192,8 @@ def _load_waited(scenario: CaseScenario) -> Iterator[str]:
     yield from _waited(scenario, "last_load", scenario.model)
 
 
-def _waited(scenario: CaseScenario, call: str, lane: str) -> Iterator[str]:
-    rows = scenario.team.requests(call, lane)
+def _waited(scenario: CaseScenario, call: str, target: str) -> Iterator[str]:
+    rows = scenario.team.requests(call, target)
     for refused, following in pairwise(rows):
         if refused["status"] == 429 and following["at"] - refused["at"] < RESET:
             yield f"asked again {following['at'] - refused['at']:.1f} s after a 429 that asked for {RESET} s"

@@ -56,8 +56,8 @@ class DailyLimit:
 
 def under_way(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
     harness = CloseHarness(definition)
-    for lane in (harness.service.celonis.jobs[JOB], harness.service.celonis.models[MODEL]):
-        lane.seconds = seconds
+    for target in (harness.service.celonis.jobs[JOB], harness.service.celonis.models[MODEL]):
+        target.seconds = seconds
     harness.service.start(step)
     harness.service.clock.sleep(5.0)
     harness.service.check(step)

@@ -19,19 +19,19 @@ FOREVER = 1e9
 OURS = "Data job job-a"
 
 
-def left(definition: Definition | None = None, **lane: float) -> ServiceHarness:
+def left(definition: Definition | None = None, **target: float) -> ServiceHarness:
     """A run over one job and one model that ran before."""
     service = ServiceHarness()
     service.open(definition or job_definition())
     for made in (service.job(), service.model()):
         made.before(6000.0)
-        for name, value in {"seconds": FOREVER, **lane}.items():
+        for name, value in {"seconds": FOREVER, **target}.items():
             setattr(made, name, value)
     return service
 
 
-def started(definition: Definition | None = None, step: str = "job-0", **lane: float) -> ServiceHarness:
-    service = left(definition, **lane)
+def started(definition: Definition | None = None, step: str = "job-0", **target: float) -> ServiceHarness:
+    service = left(definition, **target)
     service.start(step)
     service.clock.sleep(5.0)
     service.check(step)
@@ -292,12 +292,12 @@ def test_a_cancel_is_sent_however_little_time_is_left(seconds: float) -> None:
     assert service.clock.now - began <= seconds
 
 
-def side_by_side(number: int, **lane: float) -> tuple[ServiceHarness, list[str]]:
+def side_by_side(number: int, **target: float) -> tuple[ServiceHarness, list[str]]:
     """So many jobs, all under way."""
     jobs = [f"job-{letter}" for letter in "abcdefghij"[:number]]
-    service = left(job_definition(jobs=[[{"job": job} for job in jobs]]), **lane)
+    service = left(job_definition(jobs=[[{"job": job} for job in jobs]]), **target)
     for name in jobs[1:]:
-        service.job(name, seconds=FOREVER, **lane).before(6000.0)
+        service.job(name, seconds=FOREVER, **target).before(6000.0)
     for step in range(number):
         service.start(f"job-{step}")
     service.clock.sleep(5.0)

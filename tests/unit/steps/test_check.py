@@ -36,23 +36,23 @@ FOREVER = 1e9
 SHORT = {"job": JOB, "timeout": 60}
 
 
-def service_of(definition: Definition, **lane: Any) -> ServiceHarness:
+def service_of(definition: Definition, **target: Any) -> ServiceHarness:
     """A run over one job and one model that ran before, neither of which is started yet."""
     service = ServiceHarness()
     service.open(definition)
-    for made in (service.job(**lane), service.model(**lane)):
+    for made in (service.job(**target), service.model(**target)):
         made.before(6000.0)
     return service
 
 
-def running_job(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+def running_job(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """A run whose job was started and was seen under way."""
-    return _seen(service_of(definition or job_definition(), **lane), "job-0")
+    return _seen(service_of(definition or job_definition(), **target), "job-0")
 
 
-def running_load(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+def running_load(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """The same for a load."""
-    return _seen(service_of(definition or load_definition(), **lane), "load-0")
+    return _seen(service_of(definition or load_definition(), **target), "load-0")
 
 
 def _seen(service: ServiceHarness, step: str) -> ServiceHarness:

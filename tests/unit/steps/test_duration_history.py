@@ -33,19 +33,19 @@ def run_job(service: ServiceHarness, number: int, **fields: Any) -> str:
 
 
 def known_job(service: ServiceHarness, **fields: Any) -> FakeTarget:
-    lane = service.job(**fields)
-    lane.before(ago=1_000_000.0)
-    return lane
+    target = service.job(**fields)
+    target.before(ago=1_000_000.0)
+    return target
 
 
 def test_what_a_job_took_is_learned_as_celonis_dates_it() -> None:
     service = ServiceHarness()
-    lane = known_job(service, seconds=1800.0)
+    target = known_job(service, seconds=1800.0)
     assert [run_job(service, 1), run_job(service, 2)] == ["SUCCEEDED", "SUCCEEDED"]
     found = learned(service)
     assert found["successes"] == [1800.0, 1800.0]
     assert (found["failures"], found["failure_rate"], found["rev"]) == ([], 0, 2)
-    assert len(lane.mine) == 2
+    assert len(target.mine) == 2
 
 
 @pytest.mark.parametrize("seconds", [15.0, 60.0])
@@ -66,11 +66,11 @@ def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
 
 def test_the_second_run_asks_fewer_times_than_the_first_and_sees_the_end_sooner() -> None:
     service = ServiceHarness()
-    lane = known_job(service, seconds=3600.0)
+    target = known_job(service, seconds=3600.0)
     late = []
     for number in range(6):
         run_job(service, number)
-        late.append(service.clock.now - lane.mine[-1].ended_at)
+        late.append(service.clock.now - target.mine[-1].ended_at)
     polls = [int(str(service.state("job-0", f"run-{number}")["polls"])) for number in range(6)]
     assert polls[1] < polls[0]
     assert polls[5] < polls[0] / 2
@@ -96,13 +96,13 @@ def test_failures_are_learned_as_such_and_what_people_did_is_not(outcome: str, l
 
 def test_time_in_a_queue_is_not_the_jobs() -> None:
     service = ServiceHarness()
-    lane = known_job(service, seconds=900.0, queue=5_000.0)
+    target = known_job(service, seconds=900.0, queue=5_000.0)
     assert run_job(service, 1) == "SUCCEEDED"
     (successes,) = learned(service)["successes"]
     assert 900.0 <= successes <= 900.0 + 600.0  # its dates lie within what was seen of it
     polls = int(str(service.state("job-0", "run-1")["polls"]))
     assert polls < 80
-    assert lane.mine[0].queue == 5_000.0
+    assert target.mine[0].queue == 5_000.0
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -22,12 +22,12 @@ WITH_LOAD = job_definition(loads=[{"data_model": MODEL}])
 
 
 def left_running(
-    definition: Definition = WITH_LOAD, *, error: str = "Lambda.Unknown", polled: bool = True, **lane: Any
+    definition: Definition = WITH_LOAD, *, error: str = "Lambda.Unknown", polled: bool = True, **target: Any
 ) -> CommandsHarness:
     """A run that AWS ended while its job ran, which takes six hours."""
     harness = CommandsHarness(definition=definition)
     job = harness.service.celonis.jobs[JOB]
-    for name, value in {"seconds": 6 * HOURS, **lane}.items():
+    for name, value in {"seconds": 6 * HOURS, **target}.items():
         setattr(job, name, value)
     harness.service.start("job-0")
     harness.service.clock.sleep(60.0)
@@ -67,16 +67,16 @@ def test_a_job_whose_id_is_written_in_another_way_by_now_is_not_executed_a_secon
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
     harness = CommandsHarness(definition=job_definition(jobs=[{"job": job}]))
     service = harness.service
-    lane = service.job(job, seconds=6 * HOURS)
-    lane.before(12 * HOURS)
-    service.celonis.jobs[job.lower()] = lane
+    target = service.job(job, seconds=6 * HOURS)
+    target.before(12 * HOURS)
+    service.celonis.jobs[job.lower()] = target
     service.start("job-0")
     service.clock.sleep(60.0)
     service.check("job-0")
     harness.end("FAILED", "Lambda.Unknown", "AWS failed.")
     harness.definitions["otc"] = job_definition(jobs=[{"job": job.lower()}])
     assert service.go("job-0", retried(harness)) == "SUCCEEDED"
-    assert len(lane.mine) == 1
+    assert len(target.mine) == 1
 
 
 def test_the_lease_of_the_failed_run_is_held_until_its_job_has_ended() -> None:

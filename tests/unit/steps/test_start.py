@@ -42,18 +42,18 @@ FREED = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE))
 """The state of the step, and its lease with it."""
 
 
-def opened(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+def opened(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """A run with one job and one model, both of which ran before."""
-    service = never_ran(definition, **lane)
+    service = never_ran(definition, **target)
     service.celonis.jobs[JOB].before(6000.0)
     service.celonis.models[MODEL].before(6000.0)
     return service
 
 
-def never_ran(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+def never_ran(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """A run with one job and one model that were never started."""
     service = ServiceHarness()
-    service.job(**lane)
+    service.job(**target)
     service.model()
     service.open(definition or job_definition())
     return service
@@ -100,14 +100,14 @@ def test_a_list_that_the_second_answer_lacks_is_that_of_the_first() -> None:
 
 def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
     service = never_ran()
-    lane = service.celonis.jobs[JOB]
+    target = service.celonis.jobs[JOB]
 
     def appears(name: str, when: str) -> None:
-        if name == "executions" and when == "before" and not lane.starts:
-            lane.before(600.0)
-            lane.lags = Lags((1000.0,))
-        elif name == "job" and when == "before" and lane.starts:
-            lane.lags = Lags((0.0,))
+        if name == "executions" and when == "before" and not target.starts:
+            target.before(600.0)
+            target.lags = Lags((1000.0,))
+        elif name == "job" and when == "before" and target.starts:
+            target.lags = Lags((0.0,))
 
     service.celonis.hook = appears
     service.start("job-0")
@@ -290,27 +290,27 @@ def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(st
 
 def test_a_refusal_because_of_an_execution_that_no_poll_shows_yet_is_waited_out() -> None:
     service = opened(job_definition(settle=30))
-    lane = service.celonis.jobs[JOB]
-    lane.lags = Lags((25.0,))
+    target = service.celonis.jobs[JOB]
+    target.lags = Lags((25.0,))
 
     def slips_in(name: str, when: str) -> None:
-        if (name, when) == ("execute_job", "before") and len(lane.starts) == 1:
-            lane.begin(mine=False, at=service.clock.now, seconds=90.0, outcome="SUCCESS")
+        if (name, when) == ("execute_job", "before") and len(target.starts) == 1:
+            target.begin(mine=False, at=service.clock.now, seconds=90.0, outcome="SUCCESS")
 
     service.celonis.hook = slips_in
     service.celonis.faults["execute_job"] = [rejected(422)]
     assert service.go("job-0") == "SUCCEEDED"
-    assert (len(starts(service)), len(lane.mine)) == (2, 1)
+    assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
 def test_every_refusal_after_something_was_seen_running_is_judged_anew() -> None:
     service = opened(job_definition(settle=30))
-    lane = service.celonis.jobs[JOB]
+    target = service.celonis.jobs[JOB]
     service.celonis.faults["execute_job"] = [rejected(400), rejected(400)]
     service.wait(service.start("job-0"))
-    lane.begin(mine=False, at=service.clock.now, seconds=40.0, outcome="SUCCESS")
+    target.begin(mine=False, at=service.clock.now, seconds=40.0, outcome="SUCCESS")
     assert service.go("job-0") == "SUCCEEDED"
-    assert (len(starts(service)), len(lane.mine)) == (3, 1)
+    assert (len(starts(service)), len(target.mine)) == (3, 1)
 
 
 @pytest.mark.parametrize("takes_effect", [True, False])
@@ -319,13 +319,13 @@ def test_a_repeat_that_is_refused_for_any_reason_leaves_the_first_start_to_the_p
 ) -> None:
     service = opened(job_definition(settle=30))
     service.celonis.faults["execute_job"] = ["before", rejected(422)]
-    lane = service.celonis.jobs[JOB]
+    target = service.celonis.jobs[JOB]
     service.start("job-0")
 
     def arrives_late(name: str, when: str) -> None:
         if (name, when) == ("execute_job", "before") and takes_effect:
-            lane.lags = Lags((20.0,))
-            lane.post(service.clock.now, "FULL")
+            target.lags = Lags((20.0,))
+            target.post(service.clock.now, "FULL")
 
     service.celonis.hook = arrives_late
     end = service.go("job-0")
@@ -376,12 +376,12 @@ def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported()
     """The first start may have come very late, or another user's runs."""
     service = opened(job_definition(settle=30))
     service.celonis.faults["execute_job"] = ["before"]
-    lane = service.celonis.jobs[JOB]
+    target = service.celonis.jobs[JOB]
     service.start("job-0")
 
     def arrives_late(name: str, when: str) -> None:
         if (name, when) == ("execute_job", "before"):
-            lane.post(service.clock.now, "FULL")
+            target.post(service.clock.now, "FULL")
 
     service.celonis.hook = arrives_late
     while len(starts(service)) < 2:
@@ -390,7 +390,7 @@ def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported()
     assert (state["posts"], state["trouble"]) == (2, "Refused.")
     assert "refused" not in state
     assert service.go("job-0") == "OutcomeUnproven"
-    assert (len(starts(service)), len(lane.mine)) == (2, 1)
+    assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
 def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
@@ -543,13 +543,13 @@ def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
 def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
     """A later poll may be older than the one that showed it running, and than its start."""
     service = opened(job_definition(settle=60))
-    lane = service.celonis.jobs[JOB]
-    other = lane.before(5.0, seconds=10.0)
+    target = service.celonis.jobs[JOB]
+    other = target.before(5.0, seconds=10.0)
     assert service.wait(service.start("job-0"))["status"] == "WAITING"
     busy = service.state("job-0")["busy"]
     assert isinstance(busy, dict)
     assert busy["ids"] == [other.id]
-    lane.lags = Lags((40.0,))  # before it began
+    target.lags = Lags((40.0,))  # before it began
     service.clock.sleep(10.0)
     assert service.start("job-0")["status"] == "WAITING"
     assert service.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
@@ -568,12 +568,12 @@ def test_a_start_waits_until_the_baseline_shows_our_execution_before_it() -> Non
     service = opened()
     assert service.go("job-0") == "SUCCEEDED"
     service.open(job_definition(), "other-1", "other")
-    lane = service.celonis.jobs[JOB]
-    lane.lags = Lags((100.0,))  # before the first run
+    target = service.celonis.jobs[JOB]
+    target.lags = Lags((100.0,))  # before the first run
     assert service.wait(service.start("job-0", "other-1"))["status"] == "WAITING"
     assert service.state("job-0", "other-1")["waiting_for"] == "Celonis to show what ended a moment ago"
     assert len(starts(service)) == 1
-    lane.lags = Lags((0.0,))
+    target.lags = Lags((0.0,))
     assert service.start("job-0", "other-1")["status"] == "RUNNING"
     assert len(starts(service)) == 2
 
@@ -590,8 +590,8 @@ def test_a_pipeline_that_does_not_wait_fails_where_celonis_is_busy(
     definition: Definition, step: str, lease: str, error: str
 ) -> None:
     service = opened(definition)
-    for lane in (service.celonis.jobs[JOB], service.celonis.models[MODEL]):
-        lane.before(5.0, seconds=60.0)
+    for target in (service.celonis.jobs[JOB], service.celonis.models[MODEL]):
+        target.before(5.0, seconds=60.0)
     with pytest.raises(RefreshError) as caught:
         service.start(step)
     assert caught.value.name == error
@@ -809,9 +809,9 @@ def test_what_another_run_stores_after_the_poll_stops_the_start() -> None:
 def test_a_baseline_that_lacks_what_the_poll_before_it_showed_is_not_used() -> None:
     """The second answer may be older: the list that it has would then show an old execution as a new one."""
     service = never_ran()
-    lane = service.celonis.jobs[JOB]
-    lane.before(40.0, seconds=5.0)
-    lane.lags = Lags([0.0, 120.0, 120.0, 120.0])
+    target = service.celonis.jobs[JOB]
+    target.before(40.0, seconds=5.0)
+    target.lags = Lags([0.0, 120.0, 120.0, 120.0])
     assert service.start("job-0")["status"] == "WAITING"
     assert starts(service) == []
 

@@ -120,8 +120,8 @@ def test_a_run_does_not_begin_to_keep_a_model_while_another_is_queued_for_its_la
 
 
 def running(service: ServiceHarness, kind: str) -> None:
-    lane = service.celonis.jobs[JOB] if kind == "job" else service.celonis.models[MODEL]
-    lane.before(5.0, seconds=600.0)
+    target = service.celonis.jobs[JOB] if kind == "job" else service.celonis.models[MODEL]
+    target.before(5.0, seconds=600.0)
 
 
 def failing(call: str, *faults: Any) -> Callable[[ServiceHarness], None]:
@@ -229,8 +229,8 @@ def test_a_model_is_kept_from_the_start_of_the_first_job_to_the_end_of_its_load(
     service.wait(service.start("job-1"))
     assert (held(service), service.state("load-0")["baseline"]) == ({MODEL_LEASE}, baseline)
     assert service.go("job-1") == "SUCCEEDED"
-    lane = service.celonis.models[MODEL]
-    lane.before(0.0, seconds=10.0)
+    target = service.celonis.models[MODEL]
+    target.before(0.0, seconds=10.0)
     assert service.go("load-0") == "SUCCEEDED"
     assert held(service) == set()
 
@@ -441,7 +441,7 @@ def test_a_job_that_gives_the_model_back_stops_the_start_of_its_sibling(call: st
     service.celonis.hook = meanwhile
     with pytest.raises(StepMoved):
         service.start("job-1")
-    assert [target for _, target, _ in starts(service)] == [JOB]
+    assert [name for _, name, _ in starts(service)] == [JOB]
     assert service.start("job-1")["status"] == "RUNNING"
     assert held(service) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
     assert "baseline" in service.state("load-0")

@@ -30,8 +30,8 @@ class CloseHarness:
     paused: bool = False
 
     def __post_init__(self) -> None:
-        for lane in (self.service.job(), self.service.model()):
-            lane.before(6000.0)
+        for target in (self.service.job(), self.service.model()):
+            target.before(6000.0)
         self.service.open(self.definition)
         self.executions.start(RUN)
         self.executions.asked.clear()

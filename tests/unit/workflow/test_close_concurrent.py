@@ -25,8 +25,8 @@ MOMENTS = 24
 def leaving(definition: Definition) -> CloseHarness:
     harness = CloseHarness(definition)
     harness.service.job(OTHER).before(6000.0)
-    for lane in [*harness.service.celonis.jobs.values(), *harness.service.celonis.models.values()]:
-        lane.seconds = FOREVER
+    for target in [*harness.service.celonis.jobs.values(), *harness.service.celonis.models.values()]:
+        target.seconds = FOREVER
     return harness
 
 
@@ -66,9 +66,9 @@ class StepInBetween:
                 self.refused = True
 
 
-def is_looked_after(harness: CloseHarness, lane: FakeTarget, lease: str) -> bool:
+def is_looked_after(harness: CloseHarness, target: FakeTarget, lease: str) -> bool:
     """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
-    runs_on = [start for start in lane.mine if start.ended_at == start.at + FOREVER]
+    runs_on = [start for start in target.mine if start.ended_at == start.at + FOREVER]
     return not runs_on or (holder(harness.service, lease) == RUN and "runs on" in harness.outcome())
 
 
@@ -78,8 +78,8 @@ def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_r
     harness.executions.end(RUN, "ABORTED")
     second = StepInBetween(harness, "job-1", moment)
     harness.close()
-    lane = harness.service.celonis.jobs[OTHER]
-    assert [start.result for start in lane.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
+    target = harness.service.celonis.jobs[OTHER]
+    assert [start.result for start in target.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
     assert cancels(harness.service)[0] == JOB
     assert harness.service.records.get(RUN).status is RunStatus.ABORTED
     assert (holder(harness.service, JOB_LEASE), holder(harness.service, OTHER_LEASE)) == (None, None)
@@ -100,10 +100,10 @@ def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgott
     harness.close()
     only.quiet()
     service = harness.service
-    lane = service.celonis.jobs[JOB] if step == "job-0" else service.celonis.models[MODEL]
-    assert len(lane.mine) == (only.refused is False)
-    assert is_looked_after(harness, lane, lease)
-    assert holder(service, lease) in ((None,) if step == "job-0" or not lane.mine else (RUN,))
+    target = service.celonis.jobs[JOB] if step == "job-0" else service.celonis.models[MODEL]
+    assert len(target.mine) == (only.refused is False)
+    assert is_looked_after(harness, target, lease)
+    assert holder(service, lease) in ((None,) if step == "job-0" or not target.mine else (RUN,))
 
 
 @pytest.mark.parametrize("call", ["job", "executions", "execute_job"])
@@ -134,7 +134,7 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
     """Its answer is lost: it is proven by its date, else after ``settle``, when the closing is over."""
     harness = group(settle=120)
     harness.service.celonis.dated = dated
-    service, lane = harness.service, harness.service.celonis.jobs[OTHER]
+    service, target = harness.service, harness.service.celonis.jobs[OTHER]
 
     def frozen(name: str, when: str) -> None:
         if name == "execute_job":
@@ -145,14 +145,14 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
         service.start("job-1")
 
     def arrives(name: str, when: str) -> None:
-        if name == "job" and cancels(service) and not lane.mine:
-            lane.post(service.clock.now, "FULL")
+        if name == "job" and cancels(service) and not target.mine:
+            target.post(service.clock.now, "FULL")
 
     service.celonis.hook = arrives
     harness.end("ABORTED")
-    assert len(lane.mine) == 1
+    assert len(target.mine) == 1
     if dated:
-        assert lane.mine[0].result == "CANCEL"
+        assert target.mine[0].result == "CANCEL"
         assert holder(service, OTHER_LEASE) is None
     else:
         assert holder(service, OTHER_LEASE) == RUN

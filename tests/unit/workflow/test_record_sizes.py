@@ -56,9 +56,9 @@ def greatest(harness: WebhookHarness, tables: int, length: int, **fields: Any) -
         harness.service.celonis.model_tables[model] = tables_of(model, tables, length)
         loads_fail(harness.service.model(model, seconds=5.0)).before(6000.0)
     for job in JOBS:
-        lane = harness.service.job(job, seconds=5.0, outcome=fields.get("outcome", "FAIL"))
+        target = harness.service.job(job, seconds=5.0, outcome=fields.get("outcome", "FAIL"))
         for ago in range(OFTEN):
-            lane.before(6000.0 + 100 * ago)
+            target.before(6000.0 + 100 * ago)
     fields.pop("outcome", None)
     names = {model: [one.name for one in harness.service.celonis.model_tables[model]] for model in MODELS}
     partial = [{"data_model": model, "kind": "partial", "tables": names[model]} for model in MODELS]
@@ -67,9 +67,9 @@ def greatest(harness: WebhookHarness, tables: int, length: int, **fields: Any) -
     return read_definition("The definition", Definition, document)
 
 
-def loads_fail(lane: FakeTarget) -> FakeTarget:
-    lane.outcome = "FAIL"
-    return lane
+def loads_fail(target: FakeTarget) -> FakeTarget:
+    target.outcome = "FAIL"
+    return target
 
 
 def opens(harness: WebhookHarness) -> Opened:

@@ -15,10 +15,10 @@ COMMAND = f'signed -X POST "$(output ApiUrl)/runs/{RUN}/retry"'
 FOREVER = 1e9
 
 
-def running_job(**lane: float) -> CloseHarness:
+def running_job(**target: float) -> CloseHarness:
     """A run whose job is proven to be ours and runs."""
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    for name, value in {"seconds": FOREVER, **lane}.items():
+    for name, value in {"seconds": FOREVER, **target}.items():
         setattr(harness.service.celonis.jobs[JOB], name, value)
     harness.service.start("job-0")
     harness.service.clock.sleep(5.0)
