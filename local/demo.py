@@ -44,7 +44,7 @@ class Demo:
         stack = self.place.stack
         self.api = RunsApi(stack.api_url, stack.credentials, REGION)
 
-    def play(self) -> bool:
+    def run(self) -> bool:
         """Plays all three and shows the table; True if all of them succeeded."""
         ways: list[tuple[str, Callable[[], str]]] = [
             ("webhook", self._webhook),
@@ -124,7 +124,7 @@ def main() -> int:
     console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
     with standing() as place:
         try:
-            return 0 if Demo(place, console).play() else 1
+            return 0 if Demo(place, console).run() else 1
         except (TimeoutError, requests.RequestException) as error:
             print(f"demo: {error}", file=sys.stderr, flush=True)
             return 1

@@ -38,7 +38,7 @@ class Benchmarks:
         self._parts = parts
         self.figures: dict[str, float] = {}
 
-    def play(self) -> None:
+    def run(self) -> None:
         if "cold" in self._parts:
             python313_folder()  # without one, say so before anything is measured
         counting = polling() if self._parts & {"polling", "costs"} else None
@@ -111,7 +111,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     bench = Benchmarks(console, parts)
     try:
-        bench.play()
+        bench.run()
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.invariants import findings
 from tests.chaos.scenario import random_scenario
-from tests.chaos.simulation import play
+from tests.chaos.simulation import run_scenario
 from tests.chaos.timeline import timeline
 from tests.fakes.processes import in_processes
 
@@ -25,7 +25,7 @@ SHOWN = 3
 class ScenarioCounts:
     """What was counted. ``broken``: what broke a law, by seed."""
 
-    played: int = 0
+    scenarios: int = 0
     hours: float = 0.0
     calls: int = 0
     runs: Counter[str] = field(default_factory=Counter)
@@ -33,7 +33,7 @@ class ScenarioCounts:
     broken: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, other: ScenarioCounts) -> None:
-        self.played += other.played
+        self.scenarios += other.scenarios
         self.hours += other.hours
         self.calls += other.calls
         self.runs.update(other.runs)
@@ -45,13 +45,13 @@ def tally(first: int, count: int) -> ScenarioCounts:
     """Plays the scenarios of ``count`` seeds."""
     found = ScenarioCounts()
     for seed in range(first, first + count):
-        played = play(random_scenario(seed))
-        table = played.simulation.service.dynamodb
-        found.played += 1
-        found.hours += played.ended_at / 3600
-        found.calls += len(table.calls) + len(played.simulation.service.chaos.sent)
+        result = run_scenario(random_scenario(seed))
+        table = result.simulation.service.dynamodb
+        found.scenarios += 1
+        found.hours += result.ended_at / 3600
+        found.calls += len(table.calls) + len(result.simulation.service.chaos.sent)
         found.runs.update(str(item["status"]) for item in table.documents("run#"))
-        broken = findings(played)
+        broken = findings(result)
         found.laws.update({text.split(":")[0] for text in broken})
         if broken:
             found.broken[seed] = broken
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--show", type=int, help="the timeline of the scenario of this seed")
     chosen = parser.parse_args(arguments)
     if chosen.show is not None:
-        print(timeline(play(random_scenario(chosen.show))))
+        print(timeline(run_scenario(random_scenario(chosen.show))))
         return 0
     started, end = time.monotonic(), chosen.seed + chosen.scenarios
     tasks = [(at, min(CHUNK, end - at)) for at in range(chosen.seed, end, CHUNK)]
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 def _report(total: ScenarioCounts, seconds: float) -> None:
     print(
-        f"{total.played} scenarios, {total.hours / 24:.0f} days of virtual time and {total.calls} calls"
+        f"{total.scenarios} scenarios, {total.hours / 24:.0f} days of virtual time and {total.calls} calls"
         f" in {seconds:.1f} s"
     )
     print("runs: " + ", ".join(f"{name} {count}" for name, count in total.runs.most_common()))
@@ -92,7 +92,7 @@ def _report(total: ScenarioCounts, seconds: float) -> None:
     for seed, broken in sorted(total.broken.items()):
         print(f"seed {seed}: " + "; ".join(broken))
     for seed in sorted(total.broken)[:SHOWN]:
-        print(f"\n=== seed {seed} ===\n{timeline(play(random_scenario(seed)))}")
+        print(f"\n=== seed {seed} ===\n{timeline(run_scenario(random_scenario(seed)))}")
 
 
 if __name__ == "__main__":

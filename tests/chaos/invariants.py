@@ -21,19 +21,19 @@ UNFINISHED = ("left alone", "runs on", "keeps running", "could not be", "has not
 """How a record says that something of a stopped run may still be running."""
 
 
-def findings(played: SimulationResult) -> list[str]:
+def findings(result: SimulationResult) -> list[str]:
     """What broke a law; empty where nothing did."""
-    return sorted({*played.broken, *Invariants(played).findings()})
+    return sorted({*result.broken, *Invariants(result).findings()})
 
 
 class Invariants:
     """One scenario that was played."""
 
-    def __init__(self, played: SimulationResult) -> None:
-        self.played, self.simulation = played, played.simulation
+    def __init__(self, result: SimulationResult) -> None:
+        self.result, self.simulation = result, result.simulation
         table, celonis = self.simulation.service.dynamodb, self.simulation.service.chaos
         self.runs = {str(item["run_id"]): Run(item) for item in table.documents("run#")}
-        self.pipelines = {each.name: each for each in played.scenario.pipelines}
+        self.pipelines = {each.name: each for each in result.scenario.pipelines}
         self.sent: dict[str, list[ReceivedStart]] = defaultdict(list)
         for sent in celonis.starts:
             self.sent[sent.who.run_id].append(sent)
@@ -63,12 +63,12 @@ class Invariants:
     # ------------------------------------------------------------ nothing lost
 
     def nothing_lost(self) -> Iterator[str]:
-        for ack in [*self.played.acks, *self._joined()]:
+        for ack in [*self.result.acks, *self._joined()]:
             run = self.runs.get(ack.run_id)
             if ack.status == "skipped":
                 continue
             if run is None:
-                if ack.run_id not in self.played.drops_asked:
+                if ack.run_id not in self.result.drops_asked:
                     yield f"lost: {ack.pipeline} was answered {ack.run_id}, which there is not ({ack.key})"
                 continue
             if not run.is_open and run.status == "SUCCEEDED":
@@ -115,7 +115,7 @@ class Invariants:
     def _undisturbed(self, run: Run, targets: Iterable[str]) -> list[str]:
         """Those of the targets around whose start no other user started them."""
         sent_at = {_target(run, step): float(state.get("sent_by", 0.0)) for step, state in run.steps.items()}
-        return [name for name in targets if not self.played.is_disturbed(name, sent_at.get(name, 0.0))]
+        return [name for name in targets if not self.result.is_disturbed(name, sent_at.get(name, 0.0))]
 
     # ------------------------------------------------------------ nothing twice
 
@@ -125,7 +125,7 @@ class Invariants:
             if count > 1:
                 yield f"twice: {who.step} of {who.run_id} was started {count} times"
         answered: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for ack in self.played.acks:
+        for ack in self.result.acks:
             if ack.key and ack.status != "skipped":
                 answered[ack.key, ack.pipeline].add(ack.run_id)
         for (key, pipeline), runs in answered.items():
@@ -175,7 +175,7 @@ class Invariants:
 
     def _step_is_true(self, run: Run, step: str, state: Mapping[str, Any]) -> Iterator[str]:
         target, ended_at = _target(run, step), str(state["ended_at"])
-        if self.played.is_disturbed(target, float(state.get("sent_by", state.get("began", 0.0)))):
+        if self.result.is_disturbed(target, float(state.get("sent_by", state.get("began", 0.0)))):
             return
         ours = self._ours(run, step, state)
         results = {one.result for one in ours if one.ended_at <= epoch(ended_at)}
@@ -186,7 +186,7 @@ class Invariants:
             yield f"own: {step} of {run.run_id} is reported {state['error']}; in truth {_shown(ours)}"
 
     def _loading_jobs(self, model: str) -> list[str]:
-        return [job.name for job in self.played.scenario.jobs if model in job.inner]
+        return [job.name for job in self.result.scenario.jobs if model in job.inner]
 
     def _ours(self, run: Run, step: str, state: Mapping[str, Any]) -> list[FakeStart]:
         """The executions that the step, or the one that it resumed, really began."""
@@ -208,7 +208,7 @@ class Invariants:
                 yield f"visible: {run_id} ended {run.status} and nobody was notified"
         executions = self.simulation.functions.executions.known
         for name, execution in executions.items():
-            is_heard = name in self.runs or name not in self.played.lost_events
+            is_heard = name in self.runs or name not in self.result.lost_events
             is_well = name in self.runs and self.runs[name].status == "SUCCEEDED"
             if execution.status in ("RUNNING", "SUCCEEDED") or is_well or not is_heard:
                 continue
@@ -218,7 +218,7 @@ class Invariants:
     # ------------------------------------------------------------ commands
 
     def commands_do_what_they_say(self) -> Iterator[str]:
-        for command in self.played.commands:
+        for command in self.result.commands:
             if command.kind == "cancel" and command.answer is not None:
                 yield from self._cancelled(command, command.answer)
         yield from self._retried()
@@ -227,7 +227,7 @@ class Invariants:
 
     def _retried(self) -> Iterator[str]:
         retried: dict[str, set[str]] = defaultdict(set)
-        for command in self.played.commands:
+        for command in self.result.commands:
             if command.kind == "retry" and command.answer is not None:
                 retried[command.run_id] |= {run["run_id"] for run in command.answer["runs"]}
         for run_id, run in self.runs.items():
@@ -253,7 +253,7 @@ class Invariants:
     def _cancels_its_own(self) -> Iterator[str]:
         """A run cancels what it, or a run that it retries, has started."""
         for cancel in self.cancels:
-            if cancel.who.run_id in self.played.ended_by_aws and self._has_ended(
+            if cancel.who.run_id in self.result.ended_by_aws and self._has_ended(
                 cancel.who.run_id, cancel.at
             ):
                 yield f"stop: {cancel.who.run_id} was ended by AWS, and {cancel.job} was cancelled"
@@ -261,7 +261,7 @@ class Invariants:
             hit = cancel.hit
             if hit is None or (owner is not None and owner.run_id in self._line(cancel.who.run_id)):
                 continue
-            if not any(target == cancel.job and abs(at - hit.at) < 1.0 for at, target in self.played.others):
+            if not any(target == cancel.job and abs(at - hit.at) < 1.0 for at, target in self.result.others):
                 yield f"stop: {cancel.who.run_id} cancelled {hit.id} of {cancel.job}, which is not its own"
 
     def _has_ended(self, run_id: str, at: float) -> bool:

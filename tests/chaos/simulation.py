@@ -120,7 +120,7 @@ class Simulation:
         self.clock.pause = self._sleep_in_worker
         self.workers = Interleaving(self.clock, Random(f"turns {scenario.seed}"))  # noqa: S311
         self.local = threading.local()
-        self.played = SimulationResult(scenario, self)
+        self.result = SimulationResult(scenario, self)
         self.over = False
         self.actors = 0
         self.open_runs: dict[str, set[str]] = {}
@@ -174,7 +174,7 @@ class Simulation:
 
     def log(self, text: str) -> None:
         worker = self.workers.current
-        self.played.log.append((self.elapsed, worker.run_id if worker else "", text))
+        self.result.log.append((self.elapsed, worker.run_id if worker else "", text))
 
     # ------------------------------------------------------------ workers and calls
 
@@ -270,7 +270,7 @@ class Simulation:
         except NotPublished:
             raise TaskFailed("NotPublished") from None
         except Exception as error:  # noqa: BLE001 - reported: no function may raise it
-            self.played.broken.append(f"unexpected: {function} of {label} raises {error!r}")
+            self.result.broken.append(f"unexpected: {function} of {label} raises {error!r}")
             raise TaskFailed(type(error).__name__) from None
         self.log(f"{function} of {label}: {_short(answer)}")
         return answer
@@ -282,7 +282,7 @@ class Simulation:
         rates = self.rates
         if self.random.random() < rates.event_lost:
             self.log(f"the end of {name} is lost")
-            self.played.lost_events.add(name)
+            self.result.lost_events.add(name)
             return
         copies = 2 if self.random.random() < rates.event_repeated else 1
         for _ in range(copies):
@@ -297,7 +297,7 @@ class Simulation:
             except TaskFailed:
                 if pause is None:
                     self.log(f"closing {name} is given up")
-                    self.played.lost_events.add(name)
+                    self.result.lost_events.add(name)
                     return
                 self.sleep(pause)
             else:
@@ -375,7 +375,7 @@ class Simulation:
         for sent in self.service.chaos.starts:
             if sent.who.run_id != holder or _lease(sent.target) != key or sent.start is None:
                 continue
-            if sent.start.ended_at > self.clock.now and not self.played.is_disturbed(sent.target, sent.at):
+            if sent.start.ended_at > self.clock.now and not self.result.is_disturbed(sent.target, sent.at):
                 self.broken(f"lease: {key} leaves {holder} while its {sent.start.id} runs")
 
     def _note_drop(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -383,16 +383,16 @@ class Simulation:
         if "pending" not in before or "pending" in after or self.invocation is None:
             return
         if self.invocation.label.endswith(DROPS):
-            self.played.drops_asked.add(before["pending"]["M"]["run_id"]["S"])
+            self.result.drops_asked.add(before["pending"]["M"]["run_id"]["S"])
 
     def broken(self, text: str) -> None:
-        if text not in self.played.broken:
+        if text not in self.result.broken:
             self.log(f"BROKEN {text}")
-            self.played.broken.append(text)
+            self.result.broken.append(text)
 
     # ------------------------------------------------------------ users and senders
 
-    def play(self) -> SimulationResult:
+    def run(self) -> SimulationResult:
         for action in self.scenario.actions:
             self._actor(lambda action=action: self._act(action), str(action), action.at)  # type: ignore[misc]
         self.spawn(self._calm, "calm", START + self.scenario.calm_at)
@@ -402,8 +402,8 @@ class Simulation:
                 self.workers.run()
             except AssertionError as error:
                 self.broken(f"ends: {error}")
-        self.played.ended_at = self.elapsed
-        return self.played
+        self.result.ended_at = self.elapsed
+        return self.result
 
     def _actor(self, act: Callable[[], None], label: str, at: float) -> None:
         def counted() -> None:
@@ -476,7 +476,7 @@ class Simulation:
 
     def _acknowledged(self, body: Mapping[str, Any], sent_at: float, key: str, action: UserAction) -> None:
         for run in body.get("runs", ()):
-            self.played.acks.append(
+            self.result.acks.append(
                 TriggerResponse(
                     sent_at, key, run["pipeline"], run["run_id"], run["status"], action.mode, action.tables
                 )
@@ -531,7 +531,7 @@ class Simulation:
         run_id = self._some_run(action)
         if run_id is None:
             return
-        self.played.drops_asked.add(run_id)
+        self.result.drops_asked.add(run_id)
         label = f"cancel {run_id}{DROPS if action.drop_pending else ''}"
         for _ in range(action.copies):
             answer = self._asked(
@@ -546,7 +546,7 @@ class Simulation:
     def _reported(self, kind: str, run_id: str, answer: Any) -> None:
         found = answer if isinstance(answer, dict) else None
         runs_on = run_id in self.functions.executions.running()
-        self.played.commands.append(CommandResponse(self.clock.now, kind, run_id, found, runs_on))
+        self.result.commands.append(CommandResponse(self.clock.now, kind, run_id, found, runs_on))
 
     def _retry(self, action: UserAction) -> None:
         """A user retries the newest run of a pipeline that failed, once there is one."""
@@ -583,7 +583,7 @@ class Simulation:
             executions.end(name, "ABORTED")
         else:
             self.log(f"execution {name} is ended by AWS")
-            self.played.ended_by_aws.add(name)
+            self.result.ended_by_aws.add(name)
             executions.end(name, "FAILED", "States.Runtime", "The execution failed.")
             self.sleep(self.random.choice((5.0, 60.0, 900.0)))
             self._retry_run(name, action)
@@ -598,7 +598,7 @@ class Simulation:
         target = self.service.chaos.target(action.names[0])
         start = target.by_another_user(action.seconds, outcome)
         if start is not None:
-            self.played.others.append((self.clock.now, target.name))
+            self.result.others.append((self.clock.now, target.name))
             self.log(f"another user starts {target.name}: {start.id} {outcome}")
 
     def _other_cancel(self, action: UserAction) -> None:
@@ -619,8 +619,8 @@ def _without_logs() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def play(scenario: Scenario) -> SimulationResult:
-    return Simulation(scenario).play()
+def run_scenario(scenario: Scenario) -> SimulationResult:
+    return Simulation(scenario).run()
 
 
 def _lease(target: str) -> str:

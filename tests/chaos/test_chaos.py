@@ -13,7 +13,7 @@ from tests.chaos.__main__ import tally
 from tests.chaos.invariants import findings
 from tests.chaos.planted_faults import PLANTED, Plant
 from tests.chaos.scenario import random_scenario
-from tests.chaos.simulation import play
+from tests.chaos.simulation import run_scenario
 from tests.chaos.timeline import timeline
 
 CHUNKS, SCENARIOS = 8, 64
@@ -39,15 +39,15 @@ def test_a_planted_fault_is_found(plant: Plant) -> None:
     law, found = PLANTED[plant], set()
     with plant():
         for seed in range(MAX_SEEDS):
-            found |= {text.split(":")[0] for text in findings(play(random_scenario(seed)))}
+            found |= {text.split(":")[0] for text in findings(run_scenario(random_scenario(seed)))}
             if law in found:
                 return
     assert law in found
 
 
 def test_a_seed_replays_exactly_in_this_process_and_in_another() -> None:
-    shown = timeline(play(random_scenario(5)))
-    assert timeline(play(random_scenario(5))) == shown
+    shown = timeline(run_scenario(random_scenario(5)))
+    assert timeline(run_scenario(random_scenario(5))) == shown
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'layers' / 'refresh'}:{ROOT}"}
     command = [sys.executable, "-m", "tests.chaos", "0", "--show", "5"]
     other = subprocess.run(

@@ -161,11 +161,11 @@ class LeaseResult:
 class LeaseSimulation:
     """Plays a world: each run is a worker, and so is each of its steps."""
 
-    def __init__(self, world: LeaseScenario) -> None:
-        self.world, self.played = world, LeaseResult()
-        self.clock, self.random = FakeClock(), Random(world.seed)  # noqa: S311 - a simulation
-        self.workers = Interleaving(self.clock, self.random, world.pause_share)
-        self.service = SharedHarness(self.clock, seed=world.seed)
+    def __init__(self, scenario: LeaseScenario) -> None:
+        self.scenario, self.result = scenario, LeaseResult()
+        self.clock, self.random = FakeClock(), Random(scenario.seed)  # noqa: S311 - a simulation
+        self.workers = Interleaving(self.clock, self.random, scenario.pause_share)
+        self.service = SharedHarness(self.clock, seed=scenario.seed)
         self.executions = FakeExecutions()
         self.notified: list[str] = []
         self.in_task: dict[str, set[str]] = {}
@@ -176,21 +176,21 @@ class LeaseSimulation:
         self.closer = make_run_closer(self.service, self.executions, self._notify, lambda _: False)
 
     def _make_targets(self) -> None:
-        jobs, models = self.world.targets()
+        jobs, models = self.scenario.targets()
         for name in jobs:
             self.service.celonis.jobs[name] = self._target(name, keys.job_lease(name))
         for name in models:
             self.service.celonis.models[name] = self._target(name, keys.model_lease(name))
 
     def _target(self, name: str, lease: str) -> FakeTarget:
-        world = self.world
+        scenario = self.scenario
         target = ReportingTarget(
-            self.clock, lags=Lags(world.lags), seconds=world.seconds.get(name, 60.0), busy="refuse"
+            self.clock, lags=Lags(scenario.lags), seconds=scenario.seconds.get(name, 60.0), busy="refuse"
         )
         target.on_start = lambda start: self._started(name, lease, start)
         target.before(6000.0)
-        if name in world.busy:
-            target.before(2.0 * SETTLE, seconds=2.0 * SETTLE + world.busy[name])
+        if name in scenario.busy:
+            target.before(2.0 * SETTLE, seconds=2.0 * SETTLE + scenario.busy[name])
         return target
 
     def _listen(self) -> None:
@@ -203,7 +203,7 @@ class LeaseSimulation:
             return
         if when == "before":
             self.workers.pause()
-        if self.random.random() < self.world.crash_share:
+        if self.random.random() < self.scenario.crash_share:
             raise Crashed
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
@@ -214,9 +214,9 @@ class LeaseSimulation:
     def _started(self, name: str, lease: str, start: FakeStart) -> None:
         """A start of ours arrived: its run holds what it uses, and nothing of another run is running."""
         run_id = self._run_id()
-        self.played.starts.append((self.clock.now, run_id, lease))
+        self.result.starts.append((self.clock.now, run_id, lease))
         self._use(lease, run_id, start)
-        for model in self.world.inner.get(name, ()) if lease.startswith("lease#job") else ():
+        for model in self.scenario.inner.get(name, ()) if lease.startswith("lease#job") else ():
             target = self.service.celonis.models[model]
             begins = start.at + start.seconds * 0.3
             inner = target.begin(mine=False, at=begins, seconds=target.seconds, outcome="SUCCESS")
@@ -262,12 +262,12 @@ class LeaseSimulation:
 
     # ------------------------------------------------------------ the state machine
 
-    def play(self) -> LeaseResult:
-        for name, pipeline in self.world.pipelines.items():
+    def run(self) -> LeaseResult:
+        for name, pipeline in self.scenario.pipelines.items():
             begins = self.clock.now + pipeline.begins_at
             self.workers.spawn(lambda name=name: self._pipeline(name), name, begins)  # type: ignore[misc]
         self.workers.run()
-        return self.played
+        return self.result
 
     def reconcile(self) -> None:
         """A round of reconcile, after everything has ended."""
@@ -275,7 +275,7 @@ class LeaseSimulation:
         make_reconciler(self.service, self.executions, self.closer).reconcile(self.service.deadline(237.0))
 
     def _pipeline(self, name: str) -> None:
-        pipeline = self.world.pipelines[name]
+        pipeline = self.scenario.pipelines[name]
         for number in range(pipeline.runs):
             if self.is_over:
                 return
@@ -285,13 +285,13 @@ class LeaseSimulation:
             began = self.clock.now
             error = self._run(name, pipeline, run_id)
             status = self._record(run_id).status
-            self.played.ended.append(EndedRun(run_id, name, error, status, began, self.clock.now))
-            self.is_over = self.is_over or name == self.world.until
+            self.result.ended.append(EndedRun(run_id, name, error, status, began, self.clock.now))
+            self.is_over = self.is_over or name == self.scenario.until
             if pipeline.runs > 1:
                 self.workers.sleep(self.random.uniform(0.0, 20.0))
 
     def _run(self, name: str, pipeline: LeasePipeline, run_id: str) -> str:
-        definition = self.world.definition(name)
+        definition = self.scenario.definition(name)
         self._open(name, definition, run_id, pipeline)
         self.executions.start(run_id)
         plan = self._record(run_id).plan
@@ -405,6 +405,6 @@ class LeaseSimulation:
         raise AssertionError("it failed every time")
 
 
-def play(world: LeaseScenario) -> tuple[LeaseResult, LeaseSimulation]:
-    player = LeaseSimulation(world)
-    return player.play(), player
+def simulate(scenario: LeaseScenario) -> tuple[LeaseResult, LeaseSimulation]:
+    simulation = LeaseSimulation(scenario)
+    return simulation.run(), simulation

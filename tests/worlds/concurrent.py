@@ -100,9 +100,9 @@ class ConcurrentRuns:
             f"pipeline-{number}": definition_of(world, run) for number, run in enumerate(world.runs)
         }
         executions = WorldExecutions(hook=self._call, fails=self._fails, handed=self._handed)
-        executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
+        executions.begin = lambda run_id, answer: self._driver(run_id).execute(run_id, answer)
         self.webhooks = WorldWebhooks(service, definitions, executions)
-        self.players = [
+        self.drivers = [
             ConcurrentRunDriver(self, world, service, celonis, number, runner)
             for number in range(len(world.runs))
         ]
@@ -110,11 +110,11 @@ class ConcurrentRuns:
         service.dynamodb.after = lambda operation, request: self._call(operation, "after")
         celonis.hook = self._die
 
-    def play(self) -> list[RunResult]:
-        for player in self.players:
-            player.begin()
+    def run(self) -> list[RunResult]:
+        for driver in self.drivers:
+            driver.begin()
         self.turns.run()
-        return [result for player in self.players for result in player.results]
+        return [result for driver in self.drivers for result in driver.results]
 
     def spawn(self, run: int, act: Callable[[], object], at: float) -> None:
         """Another function goes to work for a run of ours, at a moment that is to come."""
@@ -135,8 +135,8 @@ class ConcurrentRuns:
         else:
             self.turns.sleep(until - self.service.clock.now)
 
-    def _player(self, run_id: str) -> ConcurrentRunDriver:
-        return self.players[int(run_id.removeprefix("pipeline-").split("-")[0])]
+    def _driver(self, run_id: str) -> ConcurrentRunDriver:
+        return self.drivers[int(run_id.removeprefix("pipeline-").split("-")[0])]
 
     def _call(self, name: str, when: str) -> None:
         """A call to the table or the state machine: it takes its time, and the function may die."""
@@ -152,11 +152,11 @@ class ConcurrentRuns:
 
     def _die(self, name: str, when: str) -> None:
         if self.turns.current is not None:
-            self.players[self.celonis.run].crashes.hook("before" if when == "before" else "after")
+            self.drivers[self.celonis.run].crashes.hook("before" if when == "before" else "after")
 
     def _fails(self) -> bool:
-        player = self.players[self.celonis.run]
-        failed, player.is_unreachable = player.is_unreachable, False
+        driver = self.drivers[self.celonis.run]
+        failed, driver.is_unreachable = driver.is_unreachable, False
         return failed
 
     def _handed(self) -> None:
@@ -190,7 +190,7 @@ class ConcurrentRunDriver(RunDriver):
         """As the world says, from now on."""
         at = self.clock.now + self.ours.gap
         if self.ours.by == "execution":
-            self.whole.spawn(self.number, self.play, at)
+            self.whole.spawn(self.number, self.run, at)
             return
         self.whole.spawn(self.number, self._deliver, at)
         for seconds in self.ours.again:
@@ -286,8 +286,8 @@ class ConcurrentRunDriver(RunDriver):
         self.results[-1].bug = self.results[-1].bug or self.bug
 
 
-def play_concurrently(
+def run_concurrently(
     world: World, service: ServiceHarness, celonis: WorldCelonis, runner: StepRunner
 ) -> list[RunResult]:
     """The results of all runs of a world whose functions are at work at the same time."""
-    return ConcurrentRuns(world, service, celonis, runner).play()
+    return ConcurrentRuns(world, service, celonis, runner).run()

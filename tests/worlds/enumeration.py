@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, GridPart
-from tests.worlds.harness import play, real_service
+from tests.worlds.harness import run_world, real_service
 from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, findings
 from tests.worlds.run_driver import MakeService
 from tests.worlds.timeline import timeline
@@ -70,13 +70,13 @@ def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str
     """Plays these worlds; the counts by the name of the part."""
     found: dict[str, PartCounts] = {}
     for number in numbers:
-        played = play(world(number), None, make)
+        world_result = run_world(world(number), None, make)
         part = found.setdefault(part_of(number).name, PartCounts())
         part.worlds += 1
-        if broken_assumptions(played):
+        if broken_assumptions(world_result):
             continue
         part.within += 1
-        for kind in sorted({one.kind for one in findings(played)}):
+        for kind in sorted({one.kind for one in findings(world_result)}):
             part.numbers.setdefault(kind, []).append(number)
     return found
 

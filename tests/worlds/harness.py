@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from celonis_refresh.observability import logger
 from tests.fakes.clock import FakeClock
 from tests.fakes.service import ServiceHarness
-from tests.worlds.concurrent import SharedClock, play_concurrently
+from tests.worlds.concurrent import SharedClock, run_concurrently
 from tests.worlds.fake_celonis import WorldCelonis
 from tests.worlds.run_driver import MakeService, RunDriver, RunResult, ServiceSteps, StepRunner
 from tests.worlds.world import World
@@ -45,7 +45,7 @@ def _named(celonis: WorldCelonis, who: str) -> str:
     return f"{celonis.run} {who}" if is_ours else who
 
 
-def play(
+def run_world(
     world: World,
     note: Callable[[float, str, str], None] | None = None,
     make: MakeService = real_service,
@@ -60,10 +60,10 @@ def play(
             celonis.note = lambda who, what: note(clock.now - celonis.t0, _named(celonis, who), what)
         runner = make(service, celonis)
         if world.is_concurrent:
-            return WorldResult(world, celonis, play_concurrently(world, service, celonis, runner))
+            return WorldResult(world, celonis, run_concurrently(world, service, celonis, runner))
         results: list[RunResult] = []
         for number in range(len(world.runs)):
             if number:
                 celonis.sleep(world.runs[number].gap)
-            results += RunDriver(world, service, celonis, number, runner).play()
+            results += RunDriver(world, service, celonis, number, runner).run()
         return WorldResult(world, celonis, results)

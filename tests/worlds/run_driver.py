@@ -104,7 +104,7 @@ class RunDriver:
         self.is_answered = False
         self.began: float | None = None
 
-    def play(self) -> list[RunResult]:
+    def run(self) -> list[RunResult]:
         """The results of the steps that the run came to."""
         self.celonis.begin_run(self.number)
         self.crash([])
@@ -120,7 +120,7 @@ class RunDriver:
         """From the first step to the end of what the run leaves."""
         until = None if self.ours.stop_after is None else self.clock.now + self.ours.stop_after
         for step in steps_of(self.world, self.ours):
-            if not self._play_step(step, until):
+            if not self._run_step(step, until):
                 break
         return self.close()
 
@@ -137,7 +137,7 @@ class RunDriver:
         self.celonis.drop()
         return self.results
 
-    def _play_step(self, step: str, until: float | None) -> bool:
+    def _run_step(self, step: str, until: float | None) -> bool:
         """Whether the step succeeded."""
         target: Target = "job" if step.startswith("job-") else "load"
         is_inner = target == "load" and bool(self.results)

@@ -47,8 +47,8 @@ def _killed(
         for moment in ("before", "after"):
             fault = CrashFault(moment, call.number, call.pattern, "{}")
             case = job_case(f"api dies {moment} {call.name} of {what}", **more)
-            played = case.but(**{when: lambda scenario, fault=fault: act(scenario, fault)})
-            yield with_fault(played, "Api", fault)
+            case_with_action = case.but(**{when: lambda scenario, fault=fault: act(scenario, fault)})
+            yield with_fault(case_with_action, "Api", fault)
 
 
 def _asked(scenario: CaseScenario, fault: CrashFault, path: str, document: Json | None = None) -> None:

@@ -125,7 +125,7 @@ def _met(service: DeployedService, case: CrashCase, source: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def played(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
+def results(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
     environment.celonis.reset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = dict(zip(CASES, pool.map(lambda case: _play(environment, case), CASES), strict=True))
@@ -137,9 +137,9 @@ def played(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_leads_to_one_run_and_one_execution(
-    environment: StackEnvironment, played: dict[CrashCase, CrashResult], case: CrashCase
+    environment: StackEnvironment, results: dict[CrashCase, CrashResult], case: CrashCase
 ) -> None:
-    service, one = environment.service, played[case]
+    service, one = environment.service, results[case]
     assert one.died
     if not one.claimed and not case.comes_again:
         # Nothing was accepted, and the sender knows it.
@@ -167,7 +167,7 @@ def _runs(service: DeployedService, pipeline: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("call", ROWS[1:], ids=lambda call: call.name)
 def test_what_was_claimed_when_it_died_stays_claimed(
-    played: dict[CrashCase, CrashResult], call: CrashCall
+    results: dict[CrashCase, CrashResult], call: CrashCall
 ) -> None:
     """Every row after the claim finds its run: otherwise the rows above would be about something else."""
-    assert all(one.claimed for case, one in played.items() if case.call == call)
+    assert all(one.claimed for case, one in results.items() if case.call == call)

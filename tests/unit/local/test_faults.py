@@ -41,12 +41,12 @@ def test_a_machine_that_does_not_keep_up_begins_no_further_case() -> None:
     assert clock.now > 50 * TICK_SECONDS
     over, begun = threading.Event(), threading.Semaphore(0)
 
-    def play() -> None:
+    def run_case() -> None:
         with pace.case():
             begun.release()
             over.wait(10)
 
-    threads = [threading.Thread(target=play, daemon=True) for _ in range(FEW + 2)]
+    threads = [threading.Thread(target=run_case, daemon=True) for _ in range(FEW + 2)]
     for thread in threads:
         thread.start()
     assert all(begun.acquire(timeout=10) for _ in range(FEW))

@@ -17,7 +17,7 @@ from celonis_refresh.workflow.open import Execution, RunOpener
 from tests.fakes.celonis import Lags, denied, throttled, unavailable
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
-from tests.properties.lease_simulation import LeasePipeline, LeaseScenario, play
+from tests.properties.lease_simulation import LeasePipeline, LeaseScenario, simulate
 from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, RECORD, Outgoing, SentWrite, holder, starts
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
@@ -73,9 +73,9 @@ def test_a_run_that_has_a_model_and_waits_for_a_job_and_one_that_needs_both_come
         "A": LeasePipeline(((JOB,), (OTHER_JOB,))),
         "B": LeasePipeline(((OTHER_JOB,),), begins_at=begins_at),
     }
-    played, _ = play(LeaseScenario(pipelines, {OTHER_JOB: (MODEL,)}, seed=seed))
-    assert played.errors() == {"A-0": "", "B-0": ""}
-    assert all(ended.at - ended.began < HOUR for ended in played.ended)
+    result, _ = simulate(LeaseScenario(pipelines, {OTHER_JOB: (MODEL,)}, seed=seed))
+    assert result.errors() == {"A-0": "", "B-0": ""}
+    assert all(ended.at - ended.began < HOUR for ended in result.ended)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -88,9 +88,9 @@ def test_two_runs_that_load_two_models_in_opposite_order_come_to_their_end(
         "A": LeasePipeline(((JOB,),) if starters else (), models),
         "B": LeasePipeline(((OTHER_JOB,),) if starters else (), models, reverse=True),
     }
-    played, _ = play(LeaseScenario(pipelines, starters, seed=seed, pause_share=0.5))
-    assert played.errors() == {"A-0": "", "B-0": ""}
-    assert all(ended.at - ended.began < HOUR for ended in played.ended)
+    result, _ = simulate(LeaseScenario(pipelines, starters, seed=seed, pause_share=0.5))
+    assert result.errors() == {"A-0": "", "B-0": ""}
+    assert all(ended.at - ended.began < HOUR for ended in result.ended)
 
 
 def test_a_run_goes_before_one_that_waits_for_what_it_keeps() -> None:
@@ -404,11 +404,11 @@ def test_a_mistyped_base_url_blocks_no_other_pipeline(seed: int) -> None:
         "mistyped": LeasePipeline(((JOB,),), (MODEL,), connects=False),
         "healthy": LeasePipeline(((JOB,),), (MODEL,), begins_at=600.0, runs=5),
     }
-    played, _ = play(LeaseScenario(pipelines, seed=seed))
-    errors = played.errors()
+    result, _ = simulate(LeaseScenario(pipelines, seed=seed))
+    errors = result.errors()
     assert errors.pop("mistyped-0") == "JobTimedOut"
     assert set(errors.values()) == {""}
-    assert all(ended.at - ended.began < 600.0 for ended in played.ended if ended.pipeline == "healthy")
+    assert all(ended.at - ended.began < 600.0 for ended in result.ended if ended.pipeline == "healthy")
 
 
 # ---------------------------------------------------------------- jobs side by side that load a model

@@ -79,7 +79,7 @@ def _at_each_death(scenario: CrashScenario) -> Callable[[Callable[..., None]], C
     """Plays a test for every death in the scenario; the one that fails is named in a note."""
 
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
-        def played(**more: Any) -> None:
+        def run_test(**more: Any) -> None:
             for death in _deaths(scenario):
                 try:
                     test(scenario, death, **more)
@@ -89,16 +89,16 @@ def _at_each_death(scenario: CrashScenario) -> Callable[[Callable[..., None]], C
 
         signature = inspect.signature(test)
         own = [each for name, each in signature.parameters.items() if name not in ("scenario", "death")]
-        played.__name__, played.__doc__ = test.__name__, test.__doc__
-        played.__dict__["__signature__"] = signature.replace(parameters=own)
-        return played
+        run_test.__name__, run_test.__doc__ = test.__name__, test.__doc__
+        run_test.__dict__["__signature__"] = signature.replace(parameters=own)
+        return run_test
 
     return decorated
 
 
 def _finished(harness: WorkflowHarness, *pipelines: str, runs: int = 1) -> None:
     """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
-    harness.play()
+    harness.run_executions()
     for pipeline in pipelines:
         assert list(harness.runs(pipeline).values()) == ["SUCCEEDED"] * runs
         assert harness.started(JOB if pipeline == "otc" else OTHER_JOB) == runs
@@ -154,7 +154,7 @@ def _failed() -> WorkflowHarness:
     harness.deliver("d-0")
     model = harness.service.celonis.models[MODEL]
     model.outcome = "FAIL"
-    harness.play()
+    harness.run_executions()
     model.outcome = "SUCCESS"
     (run_id,) = harness.runs()
     assert harness.runs() == {run_id: "FAILED"}
@@ -264,7 +264,7 @@ def test_a_retry_is_one_run_of_what_was_left(
         assert _retry(harness).get("duplicate", False) is claimed
     else:
         harness.reconcile()
-    harness.play()
+    harness.run_executions()
     goes_on = ["SUCCEEDED"] if claimed or comes_again else []
     assert sorted(harness.runs().values()) == ["FAILED", *goes_on]
     assert harness.started(JOB) == 1
@@ -307,7 +307,7 @@ SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _play)
 def test_a_task_that_is_tried_again_does_nothing_twice(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
     if harness.executions.known["nightly"].status == "RUNNING":
-        harness.play()
+        harness.run_executions()
     else:
         harness.close("nightly")
     _finished(harness, "otc")
@@ -374,7 +374,7 @@ def test_an_end_is_written_told_and_followed(
     if comes_again:
         harness.close(first)
     harness.reconcile()
-    harness.play()
+    harness.run_executions()
     assert sorted(harness.runs().values()) == ["FAILED", "SUCCEEDED"]
     assert harness.runs()[first] == "FAILED"
     assert set(harness.reported) == {first}
@@ -409,7 +409,7 @@ def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
     with contextlib.suppress(RunClosed):
         harness.cancel(first)
     harness.close(first)
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "ABORTED"}
     assert harness.reported == [first]
     harness.reconcile()
@@ -461,7 +461,7 @@ RECONCILING = CrashScenario("a round", _mess, lambda harness: harness.reconcile(
 def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, death: CrashPoint) -> None:
     harness = _dies(scenario, death)
     harness.reconcile()
-    harness.play()
+    harness.run_executions()
     ended = {name: list(harness.runs(name).values()) for name in harness.definitions}
     assert ended == {
         "otc": [],

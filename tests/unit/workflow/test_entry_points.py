@@ -74,7 +74,7 @@ def test_a_trigger_joins_the_run_that_follows(way: Callable[[WorkflowHarness, st
     first = _webhook(harness, "first").run_id
     waits = _webhook(harness, "second")
     assert way(harness, "third") == (waits.run_id, "joined")
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "SUCCEEDED", waits.run_id: "SUCCEEDED"}
     assert harness.started(JOB) == 2
     assert len(harness.service.records.get(waits.run_id).options.reasons) == 2
@@ -92,7 +92,7 @@ def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
     for number, other in enumerate(WAYS):
         assert other(harness, f"another-{number}") == waits
     harness.end(first, "JobFailed")
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "FAILED", waits.run_id: "SUCCEEDED"}
 
 
@@ -103,7 +103,7 @@ def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
     harness = _harness(when_running="skip")
     first = _webhook(harness, "first").run_id
     assert way(harness, "second") == (first, "skipped")
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "SUCCEEDED"}
     # It was not accepted, so it may come again.
     assert way(harness, "third").status in ("started", "opened")
@@ -117,13 +117,13 @@ def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
     waits = way(harness, "first")
     assert waits.status == "joined"
     assert [other(harness, f"another-{number}") for number, other in enumerate(WAYS)] == [waits] * len(WAYS)
-    harness.play()
+    harness.run_executions()
     harness.reconcile()
     assert harness.runs() == {}
     assert harness.service.dynamodb.document(keys.slot("otc"))["pending"]["run_id"] == waits.run_id
     harness.definitions["otc"] = job_definition()
     assert harness.reconcile().slots == ["otc"]
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {waits.run_id: "SUCCEEDED"}
     assert harness.started(JOB) == 1
     assert harness.left_over() == []

@@ -142,7 +142,7 @@ class WorkflowHarness(WebhookHarness):
         self.inputs[name] = document
         self.executions.start(name)
 
-    def play(self) -> None:
+    def run_executions(self) -> None:
         """Every execution that runs goes to its end, and so does what follows it."""
         while running := self.executions.running():
             for name in running:
