@@ -436,7 +436,7 @@ class Simulation:
         }
         acts[action.kind](action)
 
-    def _asked(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
+    def _request(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
         """A request over HTTP: the answer, or None where it is lost or there is none."""
         try:
             answer = self._run(function, label, act)
@@ -456,7 +456,9 @@ class Simulation:
 
         def send() -> None:
             for pause in (1.0, 10.0, 60.0, 600.0, 3600.0, 7200.0):
-                reply = self._asked("trigger", delivery, lambda by: self.functions.deliver(delivery, source))
+                reply = self._request(
+                    "trigger", delivery, lambda by: self.functions.deliver(delivery, source)
+                )
                 if reply is not None and not isinstance(reply, TaskFailed) and reply.status < 300:
                     self._acknowledged(reply.body, sent_at, delivery, action)
                     return
@@ -489,7 +491,7 @@ class Simulation:
         body |= {"tables": _json(action.tables)} if action.tables else {}
         key = f"k-{action.number}" if action.has_key else None
         for pause in (1.0, 30.0, 600.0, 7200.0):
-            answer = self._asked(
+            answer = self._request(
                 "api",
                 f"POST /runs {key or ''}",
                 lambda by: self.functions.requests.start(body, CALLER, key, by),
@@ -534,7 +536,7 @@ class Simulation:
         self.result.drops_asked.add(run_id)
         label = f"cancel {run_id}{DROPS if action.drop_pending else ''}"
         for _ in range(action.copies):
-            answer = self._asked(
+            answer = self._request(
                 "api",
                 label,
                 lambda by: self.functions.run_commands.cancel(
@@ -562,7 +564,7 @@ class Simulation:
 
     def _retry_run(self, run_id: str, action: UserAction) -> None:
         def ask() -> None:
-            answer = self._asked(
+            answer = self._request(
                 "api", f"retry {run_id}", lambda by: self.functions.run_commands.retry(run_id, CALLER, by)
             )
             self._reported("retry", run_id, answer)

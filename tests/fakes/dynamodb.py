@@ -87,8 +87,8 @@ class FakeDynamoDB:
         """Somebody acts right before the next request of ``operation`` (for the item of ``key``), once."""
         quiet = self.before
 
-        def before(asked: str, request: dict[str, Any]) -> None:
-            if asked == operation and (not key or request["Key"] == {"pk": {"S": key}}):
+        def before(called: str, request: dict[str, Any]) -> None:
+            if called == operation and (not key or request["Key"] == {"pk": {"S": key}}):
                 self.before = quiet
                 act()
 
@@ -98,8 +98,8 @@ class FakeDynamoDB:
         """The next answer to ``operation`` is lost on its way; what was asked for has taken place."""
         quiet = self.after
 
-        def after(asked: str, request: dict[str, Any]) -> None:
-            if asked == operation:
+        def after(called: str, request: dict[str, Any]) -> None:
+            if called == operation:
                 self.after = quiet
                 raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
 

@@ -114,7 +114,7 @@ outcomes = st.sampled_from(["SUCCESS", "FAIL", "CANCEL", "SKIPPED", "MYSTERY"])
 delays = st.one_of(st.floats(0.1, 10), st.floats(0.1, 4 * SETTLE)).map(lambda value: round(value, 1))
 
 
-deaths = st.lists(
+crash_lists = st.lists(
     st.tuples(st.integers(0, 12), st.sampled_from(["before", "after"])), min_size=1, max_size=4
 ).map(tuple)
 """How many calls go well before one at which the function dies, and whether before or after its effect."""

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from celonis_refresh.runs.records import RunStatus
 from tests.properties.hypothesis_settings import examples
-from tests.properties.lease_simulation import LeasePipeline, LeaseResult, LeaseScenario, LeaseSimulation, simulate
+from tests.properties.lease_simulation import (
+    LeasePipeline,
+    LeaseResult,
+    LeaseScenario,
+    LeaseSimulation,
+    simulate,
+)
 
 JOBS = ("job-a", "job-b", "job-c", "job-d")
 MODELS = ("model-a", "model-b", "model-c", "model-d")

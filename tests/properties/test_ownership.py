@@ -16,7 +16,7 @@ from tests.properties.histories import (
     atomic,
     befores,
     check_claim,
-    deaths,
+    crash_lists,
     unfold,
     worlds,
 )
@@ -88,13 +88,13 @@ def test_what_was_there_before_is_never_claimed_and_nothing_is_started_twice(
 
 
 @examples(100)
-@given(worlds(anything, lost=losses, crashes=deaths), st.sampled_from(["job", "load"]))
+@given(worlds(anything, lost=losses, crashes=crash_lists), st.sampled_from(["job", "load"]))
 def test_a_function_that_dies_at_any_line_starts_nothing_twice(world: TargetHistory, kind: str) -> None:
     check_claim(*unfold(world, kind))
 
 
 @examples(200)
-@given(worlds(listed, others=later, lost=losses, crashes=st.just(()) | deaths))
+@given(worlds(listed, others=later, lost=losses, crashes=st.just(()) | crash_lists))
 def test_with_a_list_neither_others_nor_lost_answers_nor_deaths_make_a_claim_wrong(
     world: TargetHistory,
 ) -> None:
@@ -201,7 +201,7 @@ def ends_without_answer(world: TargetHistory) -> set[str]:
 
 
 @examples(40)
-@given(worlds(says_status, before=ran_before, outcome=known, crashes=deaths.map(lambda all_: all_[:1])))
+@given(worlds(says_status, before=ran_before, outcome=known, crashes=crash_lists.map(lambda all_: all_[:1])))
 def test_one_death_of_the_function_keeps_no_run_from_its_end(world: TargetHistory) -> None:
     ended, target, _ = unfold(world)
     assert ended in ends_without_answer(world)

@@ -52,11 +52,17 @@ def schedules(draw: st.DrawFn) -> Schedule:
     st.booleans(),
 )
 def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
-    schedule: Schedule, elapsed: float, random: Random, asked: float, left: float, looks: int, proven: bool
+    schedule: Schedule,
+    elapsed: float,
+    random: Random,
+    retry_after: float,
+    left: float,
+    looks: int,
+    proven: bool,
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, asked, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, retry_after, time_left=left, looks_left=looks, proven=proven)
     assert isinstance(wait, int)
-    assert wait >= max(1, asked)
+    assert wait >= max(1, retry_after)
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000))
@@ -100,15 +106,15 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
     random: Random,
     unproven: int,
     slow: float,
-    asked: list[float],
+    retry_after: list[float],
 ) -> None:
-    """``unproven``: looks until the start is proven. ``slow``: how long a look takes. ``asked``: by 429s."""
+    """``unproven``: looks until the start is proven. ``slow``: how long a look takes. ``retry_after``: by 429s."""
     at, looks = 0.0, 0
     while at < timeout:
         wait = schedule.next_wait(
             at,
             random,
-            asked[looks] if looks < len(asked) else 0.0,
+            retry_after[looks] if looks < len(retry_after) else 0.0,
             time_left=timeout - at,
             looks_left=budget - looks,
             proven=looks >= unproven,
@@ -116,7 +122,7 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
         overdue = at + wait - timeout
         at, looks = at + wait + random.uniform(0, slow), looks + 1
     assert looks <= budget
-    most = asked[looks - 1] * (1 + JITTER) + 1 if looks <= len(asked) else 0.0
+    most = retry_after[looks - 1] * (1 + JITTER) + 1 if looks <= len(retry_after) else 0.0
     assert overdue <= max(1, schedule.floor, most)
 
 
@@ -142,7 +148,9 @@ def test_fewer_looks_left_never_shorten_a_wait(
 def test_who_is_asked_for_more_waits_no_less(
     schedule: Schedule, elapsed: float, seed: int, one: float, other: float
 ) -> None:
-    less, more = (schedule.next_wait(elapsed, chance(seed), asked) for asked in sorted((one, other)))
+    less, more = (
+        schedule.next_wait(elapsed, chance(seed), retry_after) for retry_after in sorted((one, other))
+    )
     assert less <= more
 
 

@@ -83,7 +83,7 @@ def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: St
     service.hand_to("CloseRun", {"detail": {"name": "nothing"}})
     until(service.dead_letters, "a dead letter")
     assert arrived(stack) == before + 1
-    with service.unheard() as letters:
+    with service.undeliverable_events() as letters:
         service.ended(
             service.execute({"pipeline": service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])})
         )

@@ -55,7 +55,7 @@ def _quiet(name: str, when: str) -> None:
 class ClientSession:
     """One of our functions at work for a run: its client, and what the answers to its task have shown it.
 
-    ``posts``: the starts that the task sent; ``marks``: what it was shown, and when; ``asked``: when it
+    ``posts``: the starts that the task sent; ``marks``: what it was shown, and when; ``asked_at``: when it
     sent its first call.
     """
 
@@ -63,7 +63,7 @@ class ClientSession:
     client: CelonisClient
     served: float = 0.0
     answered_oddly: bool = False
-    asked: float | None = None
+    asked_at: float | None = None
     marks: list[tuple[TrueExecution, str, float]] = field(default_factory=list)
     posts: list[SentPost] = field(default_factory=list)
 
@@ -172,8 +172,8 @@ class WorldCelonis:
                     setattr(execution, what, at)
                 if what == "active_seen":
                     execution.active_noted = min(execution.active_noted, self.clock.now)
-            if self.session.asked is not None:
-                self.observed[self.run].append((self.session.asked, self.clock.now))
+            if self.session.asked_at is not None:
+                self.observed[self.run].append((self.session.asked_at, self.clock.now))
         self.drop()
 
     def drop(self) -> None:
@@ -182,7 +182,7 @@ class WorldCelonis:
         session.marks.clear()
         session.posts.clear()
         session.answered_oddly = False
-        session.asked = None
+        session.asked_at = None
 
     def is_seen(self, execution: TrueExecution, what: str = "seen") -> bool:
         """Whether a recorded answer, or one to the current task, showed anything of it, or ``what`` of it."""
@@ -204,8 +204,8 @@ class WorldCelonis:
         if seconds <= 0:
             raise _unavailable(call, may_have_started=False)
         limit = min(READ_SECONDS, seconds)
-        if self.session.asked is None:
-            self.session.asked = self.clock.now
+        if self.session.asked_at is None:
+            self.session.asked_at = self.clock.now
         if call.method == "POST":
             status, body = self._post(call, limit)
         else:

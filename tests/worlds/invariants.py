@@ -53,7 +53,9 @@ class Finding:
 def findings(world_result: WorldResult) -> list[Finding]:
     """All that is to be said against a play; empty where every run did what it could."""
     found = [finding for result in world_result.results for finding in _of_run(world_result, result)]
-    return found + [one for cancel in world_result.celonis.cancels for one in _of_cancel(world_result, cancel)]
+    return found + [
+        one for cancel in world_result.celonis.cancels for one in _of_cancel(world_result, cancel)
+    ]
 
 
 def _of_run(world_result: WorldResult, result: RunResult) -> list[Finding]:
@@ -171,7 +173,9 @@ def _breaks_fourth(world_result: WorldResult, result: RunResult) -> bool:
 
 def _breaks_sixth(world_result: WorldResult, result: RunResult) -> bool:
     """Others load the model after our job was started, and before its load began, if it ever did."""
-    sent = [post.sent for post in world_result.celonis.posts if post.run == result.run and post.target == "job"]
+    sent = [
+        post.sent for post in world_result.celonis.posts if post.run == result.run and post.target == "job"
+    ]
     ours = world_result.celonis.loads.of(result.run)
     until = ours[0].began if ours else result.closed
     return bool(sent) and _starts_within(world_result, "load", min(sent), until)
@@ -220,7 +224,7 @@ def _first_poll(world_result: WorldResult, result: RunResult, since: float) -> f
 
     An odd answer makes none.
     """
-    observed = (until for asked, until in world_result.celonis.observed[result.run] if asked >= since)
+    observed = (until for asked_at, until in world_result.celonis.observed[result.run] if asked_at >= since)
     return min(observed, default=max(since, result.closed))
 
 

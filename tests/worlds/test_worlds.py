@@ -87,7 +87,9 @@ def test_most_random_worlds_keep_to_the_assumptions_and_some_are_disturbed() -> 
 
 
 def test_worlds_outside_of_the_assumptions_are_found() -> None:
-    world_result = [run_world(random_world(seed, outside=True), None, next(iter(PLANTED))) for seed in range(200)]
+    world_result = [
+        run_world(random_world(seed, outside=True), None, next(iter(PLANTED))) for seed in range(200)
+    ]
     assert {number for one in world_result for number in broken_assumptions(one)} == {3, 4, 5, 7}
 
 

@@ -20,14 +20,17 @@ REPEATED = 4
 def timeline(world: World, make: MakeService = real_service) -> str:
     """The world, then one line for each event, then the verdicts."""
     lines: list[str] = [*describe(world), ""]
-    world_result = run_world(world, lambda at, who, what: lines.append(f"{at:10.3f}  {who:{WIDTH}}{what}"), make)
+    world_result = run_world(
+        world, lambda at, who, what: lines.append(f"{at:10.3f}  {who:{WIDTH}}{what}"), make
+    )
     lines = list(_folded(lines))
     lines.append("")
     truths = world_result.celonis.truths.values()
     for execution in (one for truth in truths for one in truth.executions):
         owner = "another user" if execution.owner < 0 else f"our run {execution.owner}"
         began, started, ended = (
-            moment - world_result.celonis.t0 for moment in (execution.began, execution.started, execution.ended)
+            moment - world_result.celonis.t0
+            for moment in (execution.began, execution.started, execution.ended)
         )
         lines.append(
             f"truth: {execution.id} of {owner}: began {began:.3f}, started {started:.3f}, ended {ended:.3f}"

@@ -80,11 +80,11 @@ class LambdaEnvironment:
     def calls(self) -> list[Call]:
         """What has passed the taps, as the bare handler makes it: AWS first, then Celonis."""
         token = {"authorization": f"AppKey {world.APP_KEY}", "content-type": "application/json"}
-        asked = [http_call(request) for request in self.celonis.taken()]
+        calls = [http_call(request) for request in self.celonis.taken()]
         celonis = [
             {"method": call["method"], "url": self.service.celonis.url + call["target"], "body": call["body"],
              "headers": token}
-            for call in asked
+            for call in calls
         ]  # fmt: skip
         return [*(aws_call(request) for request in self.aws.taken()), *celonis]
 

@@ -51,7 +51,7 @@ def _killed(
             yield with_fault(case_with_action, "Api", fault)
 
 
-def _asked(scenario: CaseScenario, fault: CrashFault, path: str, document: Json | None = None) -> None:
+def _request(scenario: CaseScenario, fault: CrashFault, path: str, document: Json | None = None) -> None:
     """Asked until there is an answer; the one who met the fault gave none."""
     for _ in range(TRIES):
         status = scenario.ask(path, document)
@@ -63,16 +63,16 @@ def _asked(scenario: CaseScenario, fault: CrashFault, path: str, document: Json 
 
 
 def _started(scenario: CaseScenario, fault: CrashFault) -> None:
-    _asked(scenario, fault, "/runs", {"pipeline": scenario.name})
+    _request(scenario, fault, "/runs", {"pipeline": scenario.name})
 
 
 def _cancelled(scenario: CaseScenario, fault: CrashFault) -> None:
     scenario.until_started()
     scenario.until_in("WaitJob")
-    _asked(scenario, fault, f"/runs/{scenario.name}-1/cancel")
+    _request(scenario, fault, f"/runs/{scenario.name}-1/cancel")
 
 
 def _retried(scenario: CaseScenario, fault: CrashFault) -> None:
     scenario.until(lambda: scenario.runs() and scenario.runs()[0]["status"] == "FAILED", "the end of the run")
     scenario.team.control("PUT", f"/jobs/{scenario.job}", outcome="SUCCESS")
-    _asked(scenario, fault, f"/runs/{scenario.name}-1/retry")
+    _request(scenario, fault, f"/runs/{scenario.name}-1/retry")

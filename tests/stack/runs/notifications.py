@@ -50,7 +50,7 @@ class NotificationInbox(ServiceBase):
         return found
 
     @contextlib.contextmanager
-    def unheard(self, queue_policy: str | None = None) -> Iterator[list[Json]]:
+    def undeliverable_events(self, queue_policy: str | None = None) -> Iterator[list[Json]]:
         """Within the block, status changes reach no function. Gives those that lie in the queue after it."""
         events, sqs = self.stack.client("events"), self.stack.client("sqs")
         rule = next(

@@ -20,7 +20,7 @@ def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: Deployed
 def test_an_event_that_reaches_no_function_lies_in_the_queue_and_can_be_handed_over_from_there(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    with service.unheard() as letters:
+    with service.undeliverable_events() as letters:
         name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})
         assert service.ended(name)["status"] == "SUCCEEDED"
     event = letters[0]

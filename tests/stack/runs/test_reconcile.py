@@ -20,7 +20,7 @@ def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
     first, second = service.followed(pipeline)
-    with service.unheard():
+    with service.undeliverable_events():
         service.stop(first, cause="Nobody hears of it.")
     assert service.status(first) == "RUNNING"
 

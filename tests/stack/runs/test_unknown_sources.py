@@ -21,8 +21,8 @@ def test_a_flood_is_refused_and_real_sources_are_not(
     for number in range(FLOOD):
         answer = service.webhook(f"forged-{number}")
         assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
-    asked = {(grant.role_arn.rsplit("/", 1)[-1], grant.action) for grant in service.stack.grants}
-    assert (service.stack.physical_ids["TriggerRole"], "ssm:GetParametersByPath") in asked
+    calls = {(grant.role_arn.rsplit("/", 1)[-1], grant.action) for grant in service.stack.grants}
+    assert (service.stack.physical_ids["TriggerRole"], "ssm:GetParametersByPath") in calls
     accepted = [service.webhook(known), _known_soon(service, pipeline)]
     assert [answer.status_code for answer in accepted] == [202, 202]
     for answer in accepted:

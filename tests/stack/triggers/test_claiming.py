@@ -83,8 +83,8 @@ def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(
     (run_id,) = {each["runs"][0]["run_id"] for each in first.json()["events"]}
     assert service.closed(run_id)["status"] == "SUCCEEDED"
     watched = SingleProcess(service.stack, "DynamoDB")
-    asked = [call.rpartition(".")[2] for call in watched.calls(lambda: send(events), 200)]
-    assert asked == ["TransactGetItems"] * 3 + ["GetItem"]
+    calls = [call.rpartition(".")[2] for call in watched.calls(lambda: send(events), 200)]
+    assert calls == ["TransactGetItems"] * 3 + ["GetItem"]
     last = send(events[-1:])
     assert (last.status_code, last.json()["runs"][0]["run_id"]) == (200, run_id)
     assert len(celonis.executions(job)) == 1

@@ -46,11 +46,11 @@ PASSES = [
 
 @dataclass
 class FakeParameters:
-    """Parameter Store and Secrets Manager in one. ``asked``: the names, in order."""
+    """Parameter Store and Secrets Manager in one. ``reads``: the names, in order."""
 
     values: dict[str, str] = field(default_factory=dict)
     error: Exception | None = None
-    asked: list[str] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
 
     def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
         return {"Parameter": {"Value": self._value(Name, "ParameterNotFound")}}
@@ -59,7 +59,7 @@ class FakeParameters:
         return {"SecretString": self._value(SecretId, "ResourceNotFoundException")}
 
     def _value(self, name: str, missing: str) -> str:
-        self.asked.append(name)
+        self.reads.append(name)
         if self.error:
             raise self.error
         if name not in self.values:
@@ -112,7 +112,7 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
     with pytest.raises(InvalidTrigger) as reported:
         aws.parameters.pipeline(name)
     assert NAME_PATTERN in str(reported.value)
-    assert aws.asked == []
+    assert aws.reads == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_is_not_there_is_unknown() -> None:
         aws.parameters.source_text("github")
     with pytest.raises(UnknownPipeline):
         aws.parameters.pipeline("otc")
-    assert aws.asked == ["/stack/sources/github", "/stack/pipelines/otc"]
+    assert aws.reads == ["/stack/sources/github", "/stack/pipelines/otc"]
 
 
 def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() -> None:

@@ -199,7 +199,7 @@ def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
 def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: int) -> None:
     """Twenty tasks look, in processes of their own, and come again when they are told to."""
     team = LimitedTeam()
-    ends, asked = START + 36_000.0, list[float]()
+    ends, call_times = START + 36_000.0, list[float]()
     due = [(START + number, number, team.process()) for number in range(20)]
     while due and due[0][0] < ends:
         at, number, rate_limiter = heapq.heappop(due)
@@ -209,12 +209,12 @@ def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: i
         except CelonisThrottled as refused:
             heapq.heappush(due, (team.clock.now + refused.retry_after, number, rate_limiter))
             continue
-        asked.append(team.clock.now)
-        assert len(asked) <= left
-        rate_limiter.answered(RateLimit(6000, left - len(asked), ends - team.clock.now), None)
+        call_times.append(team.clock.now)
+        assert len(call_times) <= left
+        rate_limiter.answered(RateLimit(6000, left - len(call_times), ends - team.clock.now), None)
         heapq.heappush(due, (team.clock.now + 30.0, number, rate_limiter))
-    assert len(asked) >= left * 0.6
-    by_hours = [sum(at <= (moment - START) / 3600 < at + 1 for moment in asked) for at in range(10)]
+    assert len(call_times) >= left * 0.6
+    by_hours = [sum(at <= (moment - START) / 3600 < at + 1 for moment in call_times) for at in range(10)]
     assert max(by_hours[1:]) <= left / 10 * 2
     assert min(by_hours[:8]) > 0
 

@@ -369,16 +369,16 @@ def test_an_error_over_one_step_keeps_no_other_from_being_stopped() -> None:
 def test_no_call_is_given_more_than_what_is_left() -> None:
     service = started()
     service.celonis.timeouts.clear()
-    asked: list[float] = []
+    call_times: list[float] = []
 
     def note(name: str, when: str) -> None:
         if when == "before":
-            asked.append(service.clock.now)
+            call_times.append(service.clock.now)
 
     service.celonis.hook = note
     by = service.clock.now + 8.0
     stop(service, 8.0)
-    ends = [at + timeout for at, timeout in zip(asked, service.celonis.timeouts, strict=True)]
+    ends = [at + timeout for at, timeout in zip(call_times, service.celonis.timeouts, strict=True)]
     assert ends
     assert max(ends) <= by + 1e-6
 

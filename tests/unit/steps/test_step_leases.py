@@ -170,7 +170,7 @@ def test_a_webhook_whose_start_has_to_wait_leaves_no_lease(reason: str) -> None:
     assert harness.deliver().status == 202
     assert held(harness.service) == set()
     assert "baseline" not in harness.service.state("load-0")
-    assert harness.executions.asked == [RUN]
+    assert harness.executions.start_requests == [RUN]
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("odd"), unavailable()], ids=["odd", "unavailable"])

@@ -34,7 +34,7 @@ class CloseHarness:
             target.before(6000.0)
         self.service.open(self.definition)
         self.executions.start(RUN)
-        self.executions.asked.clear()
+        self.executions.start_requests.clear()
 
     @property
     def closer(self) -> RunCloser:

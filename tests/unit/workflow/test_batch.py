@@ -72,7 +72,7 @@ def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
     harness.definitions.clear()
     with pytest.raises(UnknownPipeline):
         _send(harness, _event(1), _event(2, "p2p"))
-    assert (harness.service.dynamodb.calls, harness.executions.asked) == ([], [])
+    assert (harness.service.dynamodb.calls, harness.executions.start_requests) == ([], [])
 
 
 def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_own() -> None:
@@ -83,7 +83,7 @@ def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_ow
     (first, second, third) = _reported(reply)
     assert first == third
     assert (first[1], second[1], reply.status) == ("started", "started", 202)
-    assert harness.executions.asked == [first[0], second[0]]
+    assert harness.executions.start_requests == [first[0], second[0]]
     assert len(starts(harness.service)) == 2
     assert {reason.text for reason in harness.service.records.get(first[0]).options.reasons} == {
         "azure_event_grid otc e-1",
@@ -100,7 +100,7 @@ def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
     harness.service.dynamodb.before = conflict
     with pytest.raises(TableBusy):
         _send(harness, _event(1), _event(2, "p2p"))
-    assert (harness.service.dynamodb.items, harness.executions.asked) == ({}, [])
+    assert (harness.service.dynamodb.items, harness.executions.start_requests) == ({}, [])
 
 
 def test_what_came_before_is_told_from_what_is_new() -> None:
@@ -121,7 +121,7 @@ def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
     (first, second) = _reported(reply)
     assert (reply.status, first[1], second) == (202, "started", (first[0], "duplicate"))
     assert len(harness.service.records.get(first[0]).options.reasons) == 1
-    assert harness.executions.asked == [first[0]]
+    assert harness.executions.start_requests == [first[0]]
 
 
 def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> None:
@@ -132,11 +132,11 @@ def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> No
     assert (run[1], _deliveries(harness)) == ("started", MAX_EVENTS)
     assert len(claimed) == 4
     harness.service.dynamodb.calls.clear()
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     again = _send(harness, *events)
     assert (again.status, set(_reported(again))) == (200, {(run[0], "duplicate")})
     assert harness.service.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
-    assert harness.executions.asked == [run[0]]
+    assert harness.executions.start_requests == [run[0]]
     assert _reported(_send(harness, events[-1])) == [(run[0], "duplicate")]
 
 

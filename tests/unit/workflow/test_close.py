@@ -242,7 +242,7 @@ def test_what_waited_is_claimed_with_the_end_and_then_started(status: str) -> No
     assert slot(harness)["run_id"] == "otc-2"
     assert "pending" not in slot(harness)
     assert harness.service.records.get("otc-2").status is RunStatus.OPENING
-    assert harness.executions.asked == ["otc-2"]
+    assert harness.executions.start_requests == ["otc-2"]
 
 
 def test_what_waited_is_started_again_when_it_was_not() -> None:
@@ -259,7 +259,7 @@ def test_what_waited_is_started_again_when_it_was_not() -> None:
         harness.close()
     harness.executions.hook = quiet
     harness.close()
-    assert harness.executions.asked == ["otc-2"]
+    assert harness.executions.start_requests == ["otc-2"]
 
 
 def test_what_waited_and_runs_by_now_is_not_started_again() -> None:
@@ -269,7 +269,7 @@ def test_what_waited_and_runs_by_now_is_not_started_again() -> None:
     service = harness.service
     service.records.note(service.records.get("otc-2"), {"status": RunStatus.RUNNING}, service.deadline())
     harness.close()
-    assert harness.executions.asked == ["otc-2"]
+    assert harness.executions.start_requests == ["otc-2"]
 
 
 def test_a_pause_keeps_what_waits_where_it_can_be_listed() -> None:
@@ -280,7 +280,7 @@ def test_a_pause_keeps_what_waits_where_it_can_be_listed() -> None:
     assert "run_id" not in slot(harness)
     assert slot(harness)["status"] == "WAITING"
     assert slot(harness)["pending"]["run_id"] == "otc-2"  # type: ignore[index]
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
     assert harness.service.records.find("otc-2") is None
 
 
@@ -289,7 +289,7 @@ def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
     harness.service.dynamodb.meanwhile("TransactWriteItems", lambda: harness.join("otc-2"))
     harness.end("SUCCEEDED")
     assert slot(harness)["run_id"] == "otc-2"
-    assert harness.executions.asked == ["otc-2"]
+    assert harness.executions.start_requests == ["otc-2"]
 
 
 def test_a_run_that_somebody_else_closes_meanwhile_is_closed_once() -> None:
@@ -352,7 +352,7 @@ def test_a_closing_that_dies_at_any_call_is_finished_by_the_next(moment: Literal
             harness.close()
         assert harness.service.records.get(RUN).status is RunStatus.ABORTED
         assert slot(harness)["run_id"] == "otc-2"
-        assert harness.executions.asked[:1] == ["otc-2"]
+        assert harness.executions.start_requests[:1] == ["otc-2"]
         assert 1 <= len(harness.notices) <= 2
 
 

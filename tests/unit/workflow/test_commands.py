@@ -188,7 +188,7 @@ def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today()
     assert "duplicate" not in reported
     plan = harness.service.records.get(run["run_id"]).plan
     assert [job.job for job in plan.jobs] == ["job-b", "job-c"]
-    assert harness.executions.asked == [run["run_id"]]
+    assert harness.executions.start_requests == [run["run_id"]]
 
 
 def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
@@ -280,10 +280,10 @@ def test_a_run_of_an_inline_definition_is_not_retried_as_the_pipeline_of_its_nam
     harness = CommandsHarness(definition=parse_inline(inline))
     harness.fail()
     harness.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}])
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     with pytest.raises(RunInline, match="with its definition"):
         harness.retry()
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
     assert "run_id" not in harness.slot()
 
 

@@ -56,7 +56,7 @@ def _harness() -> WorkflowHarness:
     return harness
 
 
-def _deaths(scenario: CrashScenario) -> list[CrashPoint]:
+def _crash_points(scenario: CrashScenario) -> list[CrashPoint]:
     """Before and after each call that the function makes where nothing happens to it."""
     harness = scenario.make()
     calls = harness.listen(CallRecorder())
@@ -65,30 +65,30 @@ def _deaths(scenario: CrashScenario) -> list[CrashPoint]:
     return [each for each in calls.seen if each.number <= FEW or each.call != "GetParameter"]
 
 
-def _dies(scenario: CrashScenario, death: CrashPoint) -> WorkflowHarness:
+def _dies(scenario: CrashScenario, crash_point: CrashPoint) -> WorkflowHarness:
     """The house once the function has died there."""
     harness = scenario.make()
-    harness.listen(CallRecorder(death))
+    harness.listen(CallRecorder(crash_point))
     with pytest.raises(Crashed):
         scenario.act(harness)
     harness.listen(CallRecorder())
     return harness
 
 
-def _at_each_death(scenario: CrashScenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _at_each_crash_point(scenario: CrashScenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Plays a test for every death in the scenario; the one that fails is named in a note."""
 
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
         def run_test(**more: Any) -> None:
-            for death in _deaths(scenario):
+            for crash_point in _crash_points(scenario):
                 try:
-                    test(scenario, death, **more)
+                    test(scenario, crash_point, **more)
                 except BaseException as error:
-                    error.add_note(f"{scenario.name}, which died {death}")
+                    error.add_note(f"{scenario.name}, which died {crash_point}")
                     raise
 
         signature = inspect.signature(test)
-        own = [each for name, each in signature.parameters.items() if name not in ("scenario", "death")]
+        own = [each for name, each in signature.parameters.items() if name not in ("scenario", "crash_point")]
         run_test.__name__, run_test.__doc__ = test.__name__, test.__doc__
         run_test.__dict__["__signature__"] = signature.replace(parameters=own)
         return run_test
@@ -175,9 +175,11 @@ REQUEST = CrashScenario("a request", _harness, _request)
 RETRY = CrashScenario("a retry", _failed, _retry)
 
 
-@_at_each_death(DELIVERY)
-def test_a_delivery_sent_again_leads_to_one_run_each(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(DELIVERY)
+def test_a_delivery_sent_again_leads_to_one_run_each(
+    scenario: CrashScenario, crash_point: CrashPoint
+) -> None:
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     reply = _deliver(harness)
     assert reply.status == (200 if claimed else 202)
@@ -186,21 +188,21 @@ def test_a_delivery_sent_again_leads_to_one_run_each(scenario: CrashScenario, de
     _finished(harness, "otc", "p2p")
 
 
-@_at_each_death(DELIVERY)
+@_at_each_crash_point(DELIVERY)
 def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
-    scenario: CrashScenario, death: CrashPoint
+    scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     harness.reconcile()
     _finished(harness, "otc", "p2p", runs=1 if claimed else 0)
 
 
-@_at_each_death(REST)
+@_at_each_crash_point(REST)
 def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
-    scenario: CrashScenario, death: CrashPoint
+    scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs("p2p"))
     reply = _deliver(harness)
     assert reply.status == (200 if claimed else 202)
@@ -213,11 +215,11 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
 @pytest.mark.parametrize(
     "sent", [range(EVENTS), range(EVENTS - 1, EVENTS)], ids=["the same batch", "its last event"]
 )
-@_at_each_death(BATCH)
+@_at_each_crash_point(BATCH)
 def test_a_batch_sent_again_leads_to_one_run(
-    scenario: CrashScenario, death: CrashPoint, *, sent: range
+    scenario: CrashScenario, crash_point: CrashPoint, *, sent: range
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     reply = _deliver_batch(harness, sent)
     assert reply.status == (200 if claimed else 202)
@@ -230,9 +232,11 @@ def test_a_batch_sent_again_leads_to_one_run(
     _finished(harness, "otc")
 
 
-@_at_each_death(JOINING)
-def test_a_delivery_that_joined_is_one_run_that_follows(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(JOINING)
+def test_a_delivery_that_joined_is_one_run_that_follows(
+    scenario: CrashScenario, crash_point: CrashPoint
+) -> None:
+    harness = _dies(scenario, crash_point)
     waits = harness.service.dynamodb.document(keys.slot("otc")).get("pending")
     reply = _join(harness)
     assert reply.body.get("duplicate", False) is bool(waits)
@@ -240,11 +244,11 @@ def test_a_delivery_that_joined_is_one_run_that_follows(scenario: CrashScenario,
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_death(REQUEST)
+@_at_each_crash_point(REQUEST)
 def test_a_request_with_its_key_is_one_run(
-    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     if comes_again:
         assert _request(harness).get("duplicate", False) is claimed
@@ -254,11 +258,11 @@ def test_a_request_with_its_key_is_one_run(
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_death(RETRY)
+@_at_each_crash_point(RETRY)
 def test_a_retry_is_one_run_of_what_was_left(
-    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = len(harness.runs()) == 2
     if comes_again:
         assert _retry(harness).get("duplicate", False) is claimed
@@ -294,18 +298,20 @@ def _play(harness: WorkflowHarness) -> Any:
         while progress["status"] != "SUCCEEDED":
             harness.service.wait(progress)
             progress = harness.service.check(step, "nightly")
-    harness.unheard = True
+    harness.drop_events = True
     harness.end("nightly")
-    harness.unheard = False
+    harness.drop_events = False
     harness.close("nightly")
 
 
 SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _play)
 
 
-@_at_each_death(SCHEDULED_RUN)
-def test_a_task_that_is_tried_again_does_nothing_twice(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(SCHEDULED_RUN)
+def test_a_task_that_is_tried_again_does_nothing_twice(
+    scenario: CrashScenario, crash_point: CrashPoint
+) -> None:
+    harness = _dies(scenario, crash_point)
     if harness.executions.known["nightly"].status == "RUNNING":
         harness.run_executions()
     else:
@@ -317,13 +323,13 @@ def test_a_task_that_is_tried_again_does_nothing_twice(scenario: CrashScenario, 
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["event", "reconcile"])
-@_at_each_death(SCHEDULED_RUN)
+@_at_each_crash_point(SCHEDULED_RUN)
 def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
-    scenario: CrashScenario, death: CrashPoint, *, heard: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, heard: bool
 ) -> None:
     """Its execution fails, or is stopped: what runs at Celonis is cancelled or left to its end."""
-    harness = _dies(scenario, death)
-    harness.unheard = True
+    harness = _dies(scenario, crash_point)
+    harness.drop_events = True
     harness.end("nightly", "Lambda.Unknown")
     if heard:
         harness.close("nightly")
@@ -349,9 +355,9 @@ def _ended() -> WorkflowHarness:
     (run_id,) = harness.runs()
     harness.open(run_id)
     harness.deliver("d-1")
-    harness.unheard = True
+    harness.drop_events = True
     harness.end(run_id, "JobFailed")
-    harness.unheard = False
+    harness.drop_events = False
     return harness
 
 
@@ -365,11 +371,11 @@ CLOSING = CrashScenario("a closing", _ended, lambda harness: harness.close(_firs
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_death(CLOSING)
+@_at_each_crash_point(CLOSING)
 def test_an_end_is_written_told_and_followed(
-    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     first = _first(harness)
     if comes_again:
         harness.close(first)
@@ -378,7 +384,7 @@ def test_an_end_is_written_told_and_followed(
     assert sorted(harness.runs().values()) == ["FAILED", "SUCCEEDED"]
     assert harness.runs()[first] == "FAILED"
     assert set(harness.reported) == {first}
-    assert len(harness.reported) == (2 if (death.moment, death.call) in UNNOTED else 1)
+    assert len(harness.reported) == (2 if (crash_point.moment, crash_point.call) in UNNOTED else 1)
     assert harness.started(JOB) == 2
     harness.reconcile()
     assert harness.left_over() == []
@@ -400,11 +406,11 @@ def _cancelled() -> WorkflowHarness:
 CANCEL = CrashScenario("a cancel", _cancelled, lambda harness: harness.cancel(_first(harness)))
 
 
-@_at_each_death(CANCEL)
+@_at_each_crash_point(CANCEL)
 def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
-    scenario: CrashScenario, death: CrashPoint
+    scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     first = _first(harness)
     with contextlib.suppress(RunClosed):
         harness.cancel(first)
@@ -431,7 +437,7 @@ def _mess() -> WorkflowHarness:
     harness.definitions["paused"] = job_definition(jobs=[{"job": "paused"}], paused=True)
     harness.post("paused")
     harness.definitions["paused"] = job_definition(jobs=[{"job": "paused"}])
-    harness.unheard = True
+    harness.drop_events = True
     for name in ("ended-1", "untold-1", "loading-1"):
         harness.open(name)
     harness.service.start("load-0", "loading-1")
@@ -444,7 +450,7 @@ def _mess() -> WorkflowHarness:
     harness.close("loading-1")
     harness.reported.clear()
     harness.service.clock.sleep(600.0)
-    harness.unheard = False
+    harness.drop_events = False
     return harness
 
 
@@ -457,9 +463,9 @@ def _claimed(harness: WorkflowHarness, name: str) -> None:
 RECONCILING = CrashScenario("a round", _mess, lambda harness: harness.reconcile())
 
 
-@_at_each_death(RECONCILING)
-def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(RECONCILING)
+def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, crash_point: CrashPoint) -> None:
+    harness = _dies(scenario, crash_point)
     harness.reconcile()
     harness.run_executions()
     ended = {name: list(harness.runs(name).values()) for name in harness.definitions}

@@ -42,10 +42,10 @@ def load(function: str) -> ModuleType:
 
 @dataclass
 class TimedTrigger:
-    """The function over a ServiceHarness; ``asked``: when each call to Celonis began."""
+    """The function over a ServiceHarness; ``call_times``: when each call to Celonis began."""
 
     harness: WebhookHarness = field(default_factory=WebhookHarness)
-    asked: list[float] = field(default_factory=list)
+    call_times: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         service = self.harness.service
@@ -59,13 +59,13 @@ class TimedTrigger:
 
     def _note(self, name: str, when: str) -> None:
         if when == "before":
-            self.asked.append(self.harness.service.clock.now)
+            self.call_times.append(self.harness.service.clock.now)
 
     @property
     def ends(self) -> list[float]:
         """When each call to Celonis would have been given up."""
         timeouts = self.harness.service.celonis.timeouts
-        return [at + timeout for at, timeout in zip(self.asked, timeouts, strict=True)]
+        return [at + timeout for at, timeout in zip(self.call_times, timeouts, strict=True)]
 
     def _triggering(self) -> WebhookHandler:
         harness = self.harness
@@ -126,7 +126,7 @@ def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_
     assert reported["statusCode"] == 202
     (run,) = reported["body"]["runs"]
     assert trigger.harness.service.celonis.timeouts == []
-    assert trigger.harness.executions.asked == [run["run_id"]]
+    assert trigger.harness.executions.start_requests == [run["run_id"]]
     assert trigger.harness.service.records.get(run["run_id"]).status is RunStatus.OPENING
 
 
@@ -146,7 +146,7 @@ def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: TimedTrigg
     service.celonis.up = slow
     reported = trigger.answer(0.0)
     assert reported["statusCode"] == 202
-    assert len(trigger.harness.executions.asked) == 1
+    assert len(trigger.harness.executions.start_requests) == 1
     assert max(end for end in trigger.ends) <= service.clock.now
     assert "execute_job" not in service.celonis.names()
 
@@ -156,4 +156,4 @@ def test_a_claim_that_takes_long_leaves_celonis_to_the_state_machine(trigger: Ti
     service.dynamodb.before = lambda operation, request: service.clock.sleep(1.2)
     assert trigger.answer(0.0)["statusCode"] == 202
     assert service.celonis.timeouts == []
-    assert len(trigger.harness.executions.asked) == 1
+    assert len(trigger.harness.executions.start_requests) == 1

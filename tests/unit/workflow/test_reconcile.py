@@ -53,7 +53,7 @@ def never_handed_over() -> tuple[CommandsHarness, str]:
     harness.succeed(RUN)
     run_id = harness.start()["runs"][0]["run_id"]
     harness.executions.known.pop(run_id)
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     return harness, run_id
 
 
@@ -71,7 +71,7 @@ def waiting() -> tuple[CommandsHarness, str]:
     harness.definitions["otc"] = job_definition(paused=True)
     run_id = harness.start()["runs"][0]["run_id"]
     harness.definitions["otc"] = harness.definition
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     return harness, run_id
 
 
@@ -91,7 +91,7 @@ def test_a_run_that_was_never_handed_over_is_started_once_it_is_old_enough() -> 
     assert harness.round().started == []
     harness.service.clock.sleep(2)
     assert harness.round().started == [run_id]
-    assert harness.executions.asked == [run_id]
+    assert harness.executions.start_requests == [run_id]
     assert harness.round().started == []
 
 
@@ -109,7 +109,7 @@ def test_an_end_that_nobody_noticed_is_written_told_and_followed() -> None:
     assert findings.closed == [RUN]
     assert harness.status(RUN) is RunStatus.FAILED
     assert harness.slot()["run_id"] == "otc-2"
-    assert harness.executions.asked == ["otc-2"]
+    assert harness.executions.start_requests == ["otc-2"]
     assert len(harness.notices) == 1
     assert holder(harness.service) is None
     again = harness.round()
@@ -165,7 +165,7 @@ def test_what_waits_starts_when_the_pause_is_lifted_and_not_before() -> None:
     harness.paused = False
     assert harness.round().slots == ["otc"]
     assert harness.status(run_id) is RunStatus.OPENING
-    assert harness.executions.asked == [run_id]
+    assert harness.executions.start_requests == [run_id]
     assert harness.round().slots == []
 
 

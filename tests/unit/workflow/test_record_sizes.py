@@ -207,7 +207,7 @@ def test_what_cannot_fit_is_not_started_by_a_webhook_either() -> None:
         ]
     assert harness.deliver(source=source_of({"pipeline": "otc", "tables": ["x"]})).status == 202
     assert "execute_job" not in harness.service.celonis.names()
-    assert harness.executions.asked == ["otc-1"]
+    assert harness.executions.start_requests == ["otc-1"]
 
 
 def test_the_greatest_options_becomes_a_record_and_waits_in_a_slot() -> None:

@@ -32,7 +32,7 @@ def test_a_start_is_claimed_and_handed_over(harness: CommandsHarness) -> None:
     reported = started(harness, mode="DELTA", tables=["VBAK"], reason="why")
     run_id = reported["runs"][0]["run_id"]
     assert reported == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
-    assert harness.executions.asked == [run_id]
+    assert harness.executions.start_requests == [run_id]
     run = harness.service.records.get(run_id)
     (reason,) = run.options.reasons
     assert (run.options.mode, sorted(run.options.tables)) == (Mode.DELTA, ["VBAK"])
@@ -42,7 +42,7 @@ def test_a_start_is_claimed_and_handed_over(harness: CommandsHarness) -> None:
 def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(harness: CommandsHarness) -> None:
     reported = harness.start()
     assert reported["runs"][0]["status"] == "joined"
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
     assert harness.slot()["pending"]["run_id"] == reported["runs"][0]["run_id"]
 
 

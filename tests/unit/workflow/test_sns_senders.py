@@ -39,7 +39,7 @@ def test_a_message_of_another_topic_or_of_another_hour_is_refused(harness: Webho
     for changes in ({"TopicArn": f"{TOPIC}-2"}, {"Timestamp": "2025-12-31T22:54:00.000Z"}):
         with pytest.raises(NotAuthentic):
             harness.receive(request(**changes), source)
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_task_graph_of_snowflake_that_succeeded_starts_a_run(
     source = parse_source("shop", {"sender": "snowflake", "topics": [TOPIC], "rules": [{"pipeline": "otc"}]})
     reply = harness.receive(request(Message=text), source)
     assert reply.status == status
-    assert bool(harness.executions.asked) == (status == 202)
+    assert bool(harness.executions.start_requests) == (status == 202)
 
 
 def test_the_end_of_a_subscription_is_not_undone(harness: WebhookHarness) -> None:

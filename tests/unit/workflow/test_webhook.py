@@ -59,7 +59,7 @@ def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> 
     written = SentWrite("TransactWriteItems", (keys.run(RUN_ID), keys.earlier(JOB_LEASE)))
     assert out.log == [SentWrite("TransactWriteItems", CLAIM), "job", "executions", written, "execute_job"]
     assert harness.service.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert reply.body["delivery"] == "d-1"
 
@@ -136,7 +136,7 @@ def test_a_start_without_an_answer_has_none_in_the_input_of_the_execution(fault:
     harness = webhook_harness()
     harness.service.celonis.faults["execute_job"] = [fault]
     harness.deliver()
-    assert (harness.executions.asked, harness.executions.answers) == ([RUN_ID], {})
+    assert (harness.executions.start_requests, harness.executions.answers) == ([RUN_ID], {})
 
 
 def test_a_job_whose_execution_before_is_not_shown_yet_is_left_to_the_state_machine() -> None:
@@ -150,7 +150,7 @@ def test_a_job_whose_execution_before_is_not_shown_yet_is_left_to_the_state_mach
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert (starts(service), set(service.state("job-0", RUN_ID))) == ([], {"rev", "shown"})
     assert holder(service) is None
-    assert (harness.executions.asked, harness.executions.answers) == ([RUN_ID], {})
+    assert (harness.executions.start_requests, harness.executions.answers) == ([RUN_ID], {})
 
 
 def test_joining_costs_two_transactions_and_nothing_else() -> None:
@@ -162,7 +162,7 @@ def test_joining_costs_two_transactions_and_nothing_else() -> None:
     assert harness.service.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
     assert out.calls == []
     assert (reply.status, [status for _, status in runs(reply)]) == (202, ["joined"])
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
 
 
 def test_all_that_join_get_the_same_run_that_follows() -> None:
@@ -184,42 +184,42 @@ def test_a_delivery_sent_again_gets_the_run_that_it_led_to() -> None:
     assert out.calls == []
     assert (reply.status, runs(reply)) == (200, [(RUN_ID, "duplicate")])
     assert reply.body["duplicate"] is True
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
 
 
 def test_a_delivery_sent_again_finishes_a_handover_that_was_left_undone() -> None:
     harness = webhook_harness()
     harness.deliver()
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     assert harness.deliver().status == 200
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
 
 
 def test_a_delivery_sent_again_much_later_leaves_what_is_undone_to_reconcile() -> None:
     harness = webhook_harness()
     harness.deliver()
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     harness.service.clock.sleep(RESUME_SECONDS + 10)
     harness.service.dynamodb.calls.clear()
     assert harness.deliver().status == 200
     assert harness.service.dynamodb.calls == ["TransactWriteItems"]
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
 
 
 def test_a_delivery_that_joined_is_answered_again_without_a_handover() -> None:
     harness = webhook_harness()
     harness.deliver()
     joined = runs(harness.deliver("d-2"))
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     assert runs(harness.deliver("d-2")) == [(joined[0][0], "duplicate")]
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
 
 
 def test_a_poll_that_is_refused_once_is_left_to_the_state_machine() -> None:
     harness = webhook_harness()
     harness.service.celonis.faults["job"] = [denied()]
     assert harness.deliver().status == 202
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
     state = harness.service.state("job-0", RUN_ID)
     assert (state["trouble"], "error" in state) == ("Denied.", False)
 
@@ -230,7 +230,7 @@ def test_an_error_of_celonis_after_the_claim_is_accepted_all_the_same() -> None:
     with logged() as lines:
         reply = harness.deliver()
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
     assert harness.service.state("job-0", RUN_ID)["error"] == "PermissionDenied"
     assert [(line.levelname, vars(line)["run_id"]) for line in lines] == [("WARNING", RUN_ID)]
 
@@ -240,7 +240,7 @@ def test_an_error_that_nobody_foresaw_after_the_claim_is_accepted_all_the_same()
     harness.service.celonis.faults["job"] = [ZeroDivisionError("oops")]
     with logged() as lines:
         assert harness.deliver().status == 202
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
     assert lines[0].exc_info is not None
 
 
@@ -286,7 +286,7 @@ def test_what_proves_nothing_is_refused_and_nothing_is_written(refreshed_secrets
     with pytest.raises(NotAuthentic):
         harness.deliver(secret="whsec_" + "eHh4" * 11)
     assert harness.service.dynamodb.calls == []
-    assert (harness.service.celonis.sent, harness.executions.asked) == ([], [])
+    assert (harness.service.celonis.sent, harness.executions.start_requests) == ([], [])
 
 
 @pytest.mark.parametrize("seconds", [1.3, 0.5, -3.0])
@@ -295,7 +295,7 @@ def test_too_late_to_ask_celonis_a_delivery_is_accepted_all_the_same(seconds: fl
     reply = harness.deliver(seconds=seconds)
     assert (reply.status, runs(reply)) == (202, [(RUN_ID, "started")])
     assert harness.service.celonis.sent == []
-    assert harness.executions.asked == [RUN_ID]
+    assert harness.executions.start_requests == [RUN_ID]
 
 
 def test_a_claim_that_meets_others_is_tried_again_however_late_it_is() -> None:
@@ -321,7 +321,7 @@ def test_a_table_that_takes_nothing_is_an_error_after_a_bounded_time() -> None:
     with pytest.raises(TableBusy):
         harness.deliver()
     assert harness.service.clock.now - began <= 1.9
-    assert harness.executions.asked == []
+    assert harness.executions.start_requests == []
 
 
 @pytest.mark.parametrize("claim_seconds", [0.0, 0.5])
@@ -331,16 +331,16 @@ def test_every_call_to_celonis_ends_in_time_for_the_answer(claim_seconds: float,
     if not ran_before:
         harness.service.job()
     service, arrived = harness.service, harness.service.clock.now
-    asked: list[float] = []
+    call_times: list[float] = []
 
     def note(name: str, when: str) -> None:
         if when == "before":
-            asked.append(service.clock.now)
+            call_times.append(service.clock.now)
 
     service.celonis.hook = note
     service.dynamodb.before = lambda operation, request: service.clock.sleep(claim_seconds)
     harness.deliver()
-    ends = [at + timeout for at, timeout in zip(asked, service.celonis.timeouts, strict=True)]
+    ends = [at + timeout for at, timeout in zip(call_times, service.celonis.timeouts, strict=True)]
     assert len(ends) == (3 if ran_before else 5)
     assert max(ends) <= arrived + 2.5 - 0.6 + 1e-6
 
@@ -361,7 +361,7 @@ def test_one_event_starts_every_pipeline_that_its_rules_name() -> None:
     claimed = claims(harness.service)
     reply = harness.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
     assert [reported["pipeline"] for reported in reply.body["runs"]] == ["otc", "p2p"]
-    assert harness.executions.asked == [run_id for run_id, _ in runs(reply)]
+    assert harness.executions.start_requests == [run_id for run_id, _ in runs(reply)]
     assert [target for _, target, _ in starts(harness.service)] == [JOB, "job-b"]
     assert len(claimed) == 1
 
@@ -379,7 +379,7 @@ def test_of_two_pipelines_with_the_same_job_one_starts_it_and_both_are_handed_ov
     reply = harness.deliver(source=source_of({"pipeline": "otc"}, {"pipeline": "p2p"}))
     first, second = (run_id for run_id, _ in runs(reply))
     assert len(starts(harness.service)) == 1
-    assert harness.executions.asked == [first, second]
+    assert harness.executions.start_requests == [first, second]
     assert holder(harness.service) == first
 
 
@@ -390,13 +390,13 @@ def test_a_job_that_another_run_uses_is_left_to_the_state_machine() -> None:
     reply = harness.deliver()
     assert [status for _, status in runs(reply)] == ["started"]
     assert harness.service.celonis.sent == []
-    assert len(harness.executions.asked) == 2
+    assert len(harness.executions.start_requests) == 2
 
 
 def test_a_pipeline_without_jobs_is_handed_over_without_asking_celonis() -> None:
     harness = webhook_harness(otc=load_definition())
     assert harness.deliver().status == 202
-    assert (harness.service.celonis.sent, harness.executions.asked) == ([], [RUN_ID])
+    assert (harness.service.celonis.sent, harness.executions.start_requests) == ([], [RUN_ID])
 
 
 def test_tables_that_a_load_names_are_resolved_before_the_job_starts() -> None:
@@ -416,7 +416,7 @@ def test_a_job_is_not_started_while_its_tables_are_not_resolved(trouble: Excepti
     harness = webhook_harness(otc=job_definition(loads=loads))
     harness.service.celonis.faults["tables"] = [trouble]
     assert harness.deliver().status == 202
-    assert (starts(harness.service), harness.executions.asked) == ([], [RUN_ID])
+    assert (starts(harness.service), harness.executions.start_requests) == ([], [RUN_ID])
 
 
 def test_what_comes_while_a_run_is_under_way_is_ignored_where_the_pipeline_skips_it() -> None:
@@ -432,7 +432,7 @@ def test_a_paused_pipeline_starts_nothing_and_keeps_the_options() -> None:
     harness = webhook_harness(otc=job_definition(paused=True))
     reply = harness.deliver()
     assert [status for _, status in runs(reply)] == ["joined"]
-    assert (harness.service.celonis.sent, harness.executions.asked) == ([], [])
+    assert (harness.service.celonis.sent, harness.executions.start_requests) == ([], [])
     assert (harness.service.table.get(SLOT) or {})["pending"]["run_id"] == runs(reply)[0][0]
 
 
@@ -487,7 +487,7 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before(
     assert len(unchanged.body["errors"]) == 1
     harness.definitions["p2p"] = P2P
     harness.service.clock.sleep(24 * 3600.0)
-    harness.executions.asked.clear()
+    harness.executions.start_requests.clear()
     claimed = claims(harness.service)
     again = harness.deliver(source=BOTH)
     (known, started) = runs(again)
@@ -495,7 +495,7 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before(
     assert "duplicate" not in again.body
     assert "errors" not in again.body
     assert [target for _, target, _ in starts(harness.service)] == [JOB, "job-b"]
-    assert harness.executions.asked == [started[0]]
+    assert harness.executions.start_requests == [started[0]]
     assert len(claimed) == 2
     third = harness.deliver(source=BOTH)
     assert (third.status, runs(third)) == (200, [(RUN_ID, "duplicate"), (started[0], "duplicate")])
@@ -607,7 +607,7 @@ def test_a_warning_about_a_rule_is_in_the_record_and_the_first_job_is_started_la
     harness = webhook_harness()
     rules = ({"pipeline": "otc"}, {"pipeline": "otc", "mode": {"path": "type"}})
     harness.deliver(source=source_of(*rules))
-    assert (starts(harness.service), harness.executions.asked) == ([], [RUN_ID])
+    assert (starts(harness.service), harness.executions.start_requests) == ([], [RUN_ID])
     run = harness.service.records.get(RUN_ID)
     facts = harness.tables.resolved(run, harness.service.deadline())
     assert facts["warnings"] == list(run.options.warnings)
@@ -686,7 +686,7 @@ def test_a_handshake_is_answered_at_once_and_starts_nothing() -> None:
     event = {"id": "e-1", "eventType": kind, "data": {"validationCode": "code"}}
     reply = harness.receive(grid(event), GRID)
     assert (reply.status, json.loads(reply.body)) == (200, {"validationResponse": "code"})
-    assert (harness.service.dynamodb.calls, harness.executions.asked) == ([], [])
+    assert (harness.service.dynamodb.calls, harness.executions.start_requests) == ([], [])
 
 
 def test_a_subscription_of_sns_is_confirmed_before_it_is_answered() -> None:

@@ -196,7 +196,7 @@ def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(function: Trigger
     for _ in range(600):
         function.answer("not-valid", WebhookRequest({}, {}, b"{}"))
         clock.sleep(0.1)
-    assert len(function.aws.asked) <= 20
+    assert len(function.aws.reads) <= 20
     function.aws.values["/stack/sources/not-valid"] = json.dumps(SOURCES["shop"])
     clock.sleep(INVALID_SECONDS)
     assert function.answer("not-valid", function.harness.signed())["statusCode"] == 202
@@ -207,7 +207,7 @@ def test_a_proven_request_that_cannot_be_read_is_answered_as_its_sender_needs_it
 ) -> None:
     proven = WebhookRequest({}, {"token": SECRET}, b"not JSON")
     assert function.answer("token", proven)["statusCode"] == 400
-    asked = WebhookRequest({"webhook-request-origin": "eventgrid.azure.net"}, {}, b"", "OPTIONS")
-    assert function.answer("grid", asked)["statusCode"] == 401
-    with_token = WebhookRequest(asked.headers, {"token": SECRET}, b"", "OPTIONS")
+    handshake = WebhookRequest({"webhook-request-origin": "eventgrid.azure.net"}, {}, b"", "OPTIONS")
+    assert function.answer("grid", handshake)["statusCode"] == 401
+    with_token = WebhookRequest(handshake.headers, {"token": SECRET}, b"", "OPTIONS")
     assert function.answer("grid", with_token)["statusCode"] == 200

@@ -40,12 +40,12 @@ class CrashPoint(NamedTuple):
 
 @dataclass
 class CallRecorder:
-    """The outgoing calls of a function. It dies at ``death``; None: never.
+    """The outgoing calls of a function. It dies at ``crash_point``; None: never.
 
     ``seen``: where it could have died. After a question to Celonis is as good as before the next call.
     """
 
-    death: CrashPoint | None = None
+    crash_point: CrashPoint | None = None
     seen: list[CrashPoint] = field(default_factory=list)
 
     def hook(self, name: str, when: Moment) -> None:
@@ -56,7 +56,7 @@ class CallRecorder:
             else CrashPoint(number, when, self.seen[-1].call)
         )
         self.seen.append(here)
-        if self.death in (here, here._replace(number=0)):
+        if self.crash_point in (here, here._replace(number=0)):
             raise Crashed
 
 
@@ -64,12 +64,12 @@ class CallRecorder:
 class WorkflowHarness(WebhookHarness):
     """``inputs``: of executions that were started by hand; ``told``: the runs and executions of notices.
 
-    ``unheard``: the ends of executions reach nobody.
+    ``drop_events``: the ends of executions reach nobody.
     """
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     reported: list[str] = field(default_factory=list)
-    unheard: bool = False
+    drop_events: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,7 +163,7 @@ class WorkflowHarness(WebhookHarness):
     def end(self, name: str, error: str = "") -> None:
         """An execution ends, and EventBridge tells of it until it was heard."""
         self.executions.end(name, "FAILED" if error else "SUCCEEDED", error, error)
-        if not self.unheard:
+        if not self.drop_events:
             _tried(lambda: self.close(name))
 
     # ------------------------------------------------------------ what became of it
