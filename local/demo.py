@@ -21,12 +21,12 @@ from rich.console import Console
 
 from local.display import Durations, RunDisplay, end_line, step_lines, summary_of
 from local.runs_api import RunsApi
-from local.serve import REGION, ROOT, STACK_NAME, LocalService, standing
+from local.serve import REGION, ROOT, STACK_NAME, LocalService, local_service
 from local.webhooks import send_github
 
 RUN_SECONDS = 300
 """Longer than a run whose work is seen at its end only, which is believed after `settle`."""
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 EVENTS = ROOT / "events"
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 
@@ -101,7 +101,7 @@ class Demo:
                 if run.get("status") in ENDED:
                     self._say(end_line(run))
                     return run
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         raise TimeoutError(f"run {run_id} has not ended within {RUN_SECONDS} s")
 
     def _run(self, run_id: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def main() -> int:
     has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(width=None if has_width else 120)
     console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
-    with standing() as place:
+    with local_service() as place:
         try:
             return 0 if Demo(place, console).run() else 1
         except (TimeoutError, requests.RequestException) as error:

@@ -83,7 +83,7 @@ class LocalService:
 
 
 @contextlib.contextmanager
-def standing(state: Path = STATE) -> Iterator[LocalService]:
+def local_service(state: Path = STATE) -> Iterator[LocalService]:
     """Everything up and connected; everything gone at the end."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
@@ -91,7 +91,7 @@ def standing(state: Path = STATE) -> Iterator[LocalService]:
         )
         with stack:
             connect(stack, celonis)
-            look_often(stack)
+            shorten_poll_interval(stack)
             slow_down(celonis)
             yield LocalService(stack, celonis)
 
@@ -113,7 +113,7 @@ def connection(celonis: CelonisSimulator) -> dict[str, Any]:
     }
 
 
-def look_often(stack: LocalStack) -> None:
+def shorten_poll_interval(stack: LocalStack) -> None:
     """The sample pipeline with a ceiling of its own, because here a job takes seconds."""
     client, name = stack.client("ssm"), f"/{STACK_NAME}/pipelines/{SAMPLE}"
     definition = json.loads(client.get_parameter(Name=name)["Parameter"]["Value"])
@@ -135,7 +135,7 @@ def slow_down(celonis: CelonisSimulator) -> None:
 @contextlib.contextmanager
 def published(state: Path = STATE) -> Iterator[LocalService]:
     """The stack, with its addresses and its environment in files. Raises ``AlreadyRunningError``."""
-    with state_files.only_one(state), standing(state) as place:
+    with state_files.only_one(state), local_service(state) as place:
         state_files.write(state, place.addresses(), place.environment(), connection(place.celonis))
         yield place
 

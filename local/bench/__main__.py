@@ -59,7 +59,7 @@ class Benchmarks:
         return prepare(STATE / "bench")
 
     def _polling(self, counting: subprocess.Popen[str]) -> None:
-        self._say("The schedule of looks, in virtual time")
+        self._say("The poll schedule, in virtual time")
         said, _ = counting.communicate()
         if counting.returncode:
             raise subprocess.CalledProcessError(counting.returncode, counting.args)
@@ -74,7 +74,7 @@ class Benchmarks:
         self.figures |= found.figures()
 
     def _transitions_and_burst(self) -> None:
-        self._say("A run of ten looks, and a burst of 1,000")
+        self._say("A run of ten polls, and a burst of 1,000")
         with crowd.crowded(QUICK) as service:
             self.figures["transitions_run"] = transitions_run(service)
             if "crowd" in self._parts:

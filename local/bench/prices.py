@@ -13,7 +13,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from local.bench.transitions import of_looks
+from local.bench.transitions import transitions_for
 from local.serve import ROOT
 
 # https://aws.amazon.com/lambda/pricing/ (arm64)
@@ -54,7 +54,7 @@ LOG_BYTES = 2048
 """Of an invocation: the lines of the platform (start, end, report) and ours."""
 FARGATE_VCPU, FARGATE_GB = 0.25, 0.5
 """The smallest task."""
-FUNCTIONS_BESIDE_LOOKS = 6
+OTHER_INVOCATIONS = 6
 """Invocations of a run that are no looks: trigger, open, two starts, close, and one to spare."""
 
 
@@ -69,14 +69,14 @@ class Costs:
         return sum(self.usd.values())
 
 
-def run(looks: float, transitions_run: int) -> Costs:
+def run(polls: float, transitions_run: int) -> Costs:
     """One run: a webhook, a data job of an hour, a load of an hour, so many looks at each."""
-    invocations = FUNCTIONS_BESIDE_LOOKS + 2 * looks
-    writes = CLAIM_UNITS + RECORD_UNITS * (WRITES_PER_RUN + 2 * looks)
+    invocations = OTHER_INVOCATIONS + 2 * polls
+    writes = CLAIM_UNITS + RECORD_UNITS * (WRITES_PER_RUN + 2 * polls)
     return Costs(
         {
             "Lambda": _lambda(invocations),
-            "Step Functions": TRANSITION * of_looks(transitions_run, 2 * looks),
+            "Step Functions": TRANSITION * transitions_for(transitions_run, 2 * polls),
             "API": API_REQUEST,
             "DynamoDB": WRITE_UNIT * writes + READ_UNIT * invocations,
             "logs": LOGS_GB * LOG_BYTES * invocations / 1e9,

@@ -137,19 +137,19 @@ def load_status(load: LoadOperation, at: float, model: ModelTarget) -> str:
 
 def last_load(model: ModelTarget, now: float, form: str) -> Record | None:
     """The record of the last load (``GET …/last-load``); None when the model was never loaded."""
-    looks = {aspect: model.moment_of(aspect, now) for aspect in ("status", "ids", "dates")}
-    shown = {aspect: _last(model, moment) for aspect, moment in looks.items()}
+    moments = {aspect: model.moment_of(aspect, now) for aspect in ("status", "ids", "dates")}
+    shown = {aspect: _last(model, moment) for aspect, moment in moments.items()}
     by_id, by_status, by_date = shown["ids"], shown["status"], shown["dates"]
     if by_id is None and by_status is None and by_date is None:
         return None
-    at = looks["dates"].at
+    at = moments["dates"].at
     record = {
         "dataLoadId": by_id.id if by_id else None,
         "dataModelId": model.id,
         "startDate": date(by_date.start_shown(at), form) if by_date else None,
         "endDate": date(by_date.end_shown(at), form) if by_date else None,
-        "loadStatus": load_status(by_status, looks["status"].at, model) if by_status else None,
-        "message": _message(by_status, looks["status"].at),
+        "loadStatus": load_status(by_status, moments["status"].at, model) if by_status else None,
+        "message": _message(by_status, moments["status"].at),
         "loadType": by_status.kind if by_status else None,
         "dataPoolVersion": None,
     }

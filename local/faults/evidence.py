@@ -12,7 +12,7 @@ from local.faults.environment import FaultEnvironment
 from local.faults.team import CelonisTeam, Json
 from local.wait import until
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 LEFT_SECONDS = 10.0
 OPEN = ("OPENING", "RUNNING")
 
@@ -113,10 +113,10 @@ class CaseEvidence:
             if time.monotonic() > end:
                 self.complaints.append(f"after {self.case.max_wait:g} s: {left}")
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         end = time.monotonic() + LEFT_SECONDS
         while self.case.runs_on is False and self.left_running() and time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _under_way(self) -> Iterator[str]:
         running = [one.name for one in self.executions() if one.status == RUNNING]

@@ -296,7 +296,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         slot.paused = not slot.paused
 
     @rule(pipeline=pipelines)
-    def look_after(self, pipeline: str) -> None:
+    def start_pending(self, pipeline: str) -> None:
         """What waits in a free slot is started, once it may be."""
         slot = self.model.slots[pipeline]
         if slot.active or slot.paused or not slot.waiting:
@@ -412,7 +412,7 @@ class ClaimingMachine(RuleBasedStateMachine):
             return
         for pipeline, slot in self.model.slots.items():
             slot.paused = False
-            self.look_after(pipeline)
+            self.start_pending(pipeline)
             while slot.active:
                 self.end(pipeline)
         self.every_trigger_is_covered()

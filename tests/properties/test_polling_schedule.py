@@ -57,35 +57,35 @@ def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
     random: Random,
     retry_after: float,
     left: float,
-    looks: int,
+    polls: int,
     proven: bool,
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, retry_after, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, retry_after, time_left=left, looks_left=polls, proven=proven)
     assert isinstance(wait, int)
     assert wait >= max(1, retry_after)
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000))
 def test_once_proven_no_wait_is_below_the_floor(
-    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int
+    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int
 ) -> None:
-    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=looks) >= schedule.floor
+    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=polls) >= schedule.floor
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
-    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
+    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
-    if schedule.ceiling is not None and left <= schedule.ceiling * looks / 2:
+    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=polls, proven=proven)
+    if schedule.ceiling is not None and left <= schedule.ceiling * polls / 2:
         assert wait <= schedule.ceiling
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
-    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
+    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=polls, proven=proven)
     assert wait <= max(schedule.floor, ceil(left))
 
 
@@ -109,20 +109,20 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
     retry_after: list[float],
 ) -> None:
     """``unproven``: looks until the start is proven. ``slow``: how long a look takes. ``retry_after``: by 429s."""
-    at, looks = 0.0, 0
+    at, polls = 0.0, 0
     while at < timeout:
         wait = schedule.next_wait(
             at,
             random,
-            retry_after[looks] if looks < len(retry_after) else 0.0,
+            retry_after[polls] if polls < len(retry_after) else 0.0,
             time_left=timeout - at,
-            looks_left=budget - looks,
-            proven=looks >= unproven,
+            looks_left=budget - polls,
+            proven=polls >= unproven,
         )
         overdue = at + wait - timeout
-        at, looks = at + wait + random.uniform(0, slow), looks + 1
-    assert looks <= budget
-    most = retry_after[looks - 1] * (1 + JITTER) + 1 if looks <= len(retry_after) else 0.0
+        at, polls = at + wait + random.uniform(0, slow), polls + 1
+    assert polls <= budget
+    most = retry_after[polls - 1] * (1 + JITTER) + 1 if polls <= len(retry_after) else 0.0
     assert overdue <= max(1, schedule.floor, most)
 
 
@@ -138,8 +138,8 @@ def test_fewer_looks_left_never_shorten_a_wait(
     schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
 ) -> None:
     few, many = (
-        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=looks)
-        for looks in sorted((one, other))
+        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=polls)
+        for polls in sorted((one, other))
     )
     assert few >= many
 
@@ -177,8 +177,8 @@ def test_to_look_later_is_to_look_next_no_earlier(
 
 
 @given(st.integers(FEW_LOOKS, 2000), randoms, expectations)
-def test_the_first_look_for_a_proof_is_soon(looks: int, random: Random, expectation: Expectation) -> None:
-    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=looks, proven=False)
+def test_the_first_look_for_a_proof_is_soon(polls: int, random: Random, expectation: Expectation) -> None:
+    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=polls, proven=False)
     assert wait <= 2
 
 

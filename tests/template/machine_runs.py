@@ -97,7 +97,7 @@ def running(*_: object) -> Progress:
     return {"status": "RUNNING", "wait": 5}
 
 
-def succeeds_at_look(number: int) -> Callable[[Mapping[str, Any], int], Progress]:
+def succeeds_at_poll(number: int) -> Callable[[Mapping[str, Any], int], Progress]:
     """RUNNING until look ``number``, counted from 1."""
     done: Progress = {"status": "SUCCEEDED", "wait": 0}
     return lambda arguments, known: done if known + 1 >= number else running(arguments, known)

@@ -20,7 +20,7 @@ from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.optimum import Optimum
-from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, looks, means, spread
+from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, poll_times, averages, spread
 
 HOUR = 3600.0
 JOBS = 1000
@@ -35,7 +35,7 @@ class FamilyFigures:
     """A family, what the schedule makes of it, and its lateness beside the least possible."""
 
     family: Family
-    means: PollAverages
+    averages: PollAverages
     ratio: float
 
 
@@ -47,8 +47,8 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> FamilyFigures:
     and for runs that fail early, and the limit knows of neither. An early look is one by which fewer than
     one in a thousand successes has ended.
     """
-    found = means(family, spread(jobs))
-    limit = Optimum(family.quantile).lateness(found.looks - found.early)
+    found = averages(family, spread(jobs))
+    limit = Optimum(family.quantile).lateness(found.polls - found.early)
     return FamilyFigures(family, found, found.late / limit)
 
 
@@ -58,10 +58,10 @@ def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 
     durations = spread(JOBS, shortest, longest)
     total = PollAverages()
     for _ in range(sequences):
-        moments = looks(Schedule(FLOOR), random, longest)
+        moments = poll_times(Schedule(FLOOR), random, longest)
         for duration in durations:
             seen = bisect_left(moments, duration)
-            total.looks += (seen + 1) / len(durations) / sequences
+            total.polls += (seen + 1) / len(durations) / sequences
             total.late += (moments[seen] / duration - 1) / len(durations) / sequences
     return total
 
@@ -72,10 +72,10 @@ def over_fixed(family: Family, usual: float) -> float:
     The interval is the one that, for this very family and duration, is as late on average: it is chosen with
     a knowledge that nobody has beforehand.
     """
-    ours = means(family, [usual] * FEWER_JOBS)
+    ours = averages(family, [usual] * FEWER_JOBS)
     runs = 2000
     durations = [usual * family.quantile((run + 0.5) / runs) for run in range(runs)]
-    return peers.requests_of_fixed(ours.late, durations) / ours.looks
+    return peers.requests_of_fixed(ours.late, durations) / ours.polls
 
 
 def events_of_long_job() -> int:
@@ -85,7 +85,7 @@ def events_of_long_job() -> int:
     """
     random = Random(1)  # noqa: S311 - repeatable on purpose
     known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
-    most = max(len(looks(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
+    most = max(len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
     return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * most
 
 
@@ -103,10 +103,10 @@ def figures(ordinary: FamilyFigures, steady: FamilyFigures, fresh: PollAverages)
     ordinary jobs; lateness in percent of the duration.
     """
     return {
-        "polls_known": round(ordinary.means.looks, 2),
-        "lag_known_pct": round(100 * ordinary.means.late, 3),
+        "polls_known": round(ordinary.averages.polls, 2),
+        "lag_known_pct": round(100 * ordinary.averages.late, 3),
         "limit_ratio": round(max(ordinary.ratio, steady.ratio), 3),
-        "polls_unknown": round(fresh.looks, 2),
+        "polls_unknown": round(fresh.polls, 2),
         "lag_unknown_pct": round(100 * fresh.late, 3),
         "vs_fixed_ordinary": round(min(over_fixed(ORDINARY, usual) for usual in FIXED_DURATIONS), 2),
         "vs_fixed_steady": round(min(over_fixed(STEADY, usual) for usual in FIXED_DURATIONS), 2),

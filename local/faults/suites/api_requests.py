@@ -9,7 +9,7 @@ from typing import Any
 from local.aws.runtime.fault_injector import CrashFault
 from local.faults.case import ExpectedOutcome, FaultCase, job_case
 from local.faults.scenario import CaseScenario
-from local.faults.suites.crashes import CLAIM, HANDED_OVER, PARAMETER, RECORD, CallPattern, met, with_fault
+from local.faults.suites.crashes import CLAIM, STARTED, PARAMETER, RECORD, CallPattern, met, with_fault
 from local.faults.team import Json
 
 STOPPED = CallPattern("stopping the execution", "StopExecution")
@@ -21,10 +21,10 @@ TRIES = 8
 
 
 def cases() -> Iterator[FaultCase]:
-    yield from _killed("a start", (PARAMETER, CLAIM, HANDED_OVER), "start", _started)
+    yield from _killed("a start", (PARAMETER, CLAIM, STARTED), "start", _started)
     yield from _killed(
         "a cancel",
-        (RECORD, HANDED_OVER, STOPPED),
+        (RECORD, STARTED, STOPPED),
         "during",
         _cancelled,
         expected=ExpectedOutcome(("ABORTED Canceled",), 1, 0),
@@ -32,7 +32,7 @@ def cases() -> Iterator[FaultCase]:
     )
     yield from _killed(
         "a retry",
-        (RECORD, LISTED, PARAMETER, CLAIM, HANDED_OVER),
+        (RECORD, LISTED, PARAMETER, CLAIM, STARTED),
         "during",
         _retried,
         expected=ExpectedOutcome(("FAILED JobFailed", "SUCCEEDED"), 2, 0),

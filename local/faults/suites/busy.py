@@ -31,14 +31,14 @@ def _under_way() -> Iterator[FaultCase]:
         ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),
     ):
         fails = "FAIL" if kind == "job" else "ERROR"
-        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=20))
+        yield case(f"{kind}: theirs is running, then ours", good, before=theirs(seconds=20))
         yield case(
-            f"{kind}: theirs is under way and fails, then ours",
+            f"{kind}: theirs is running and fails, then ours",
             good,
             before=theirs(seconds=20, outcome=fails),
         )
         yield case(
-            f"{kind}: theirs is under way, when_busy fail",
+            f"{kind}: theirs is running, when_busy fail",
             red(bad, executions=0),
             before=theirs(seconds=40),
             definition={"when_busy": "fail"},
@@ -46,7 +46,7 @@ def _under_way() -> Iterator[FaultCase]:
         )
         step = {"timeout": 10}
         yield case(
-            f"{kind}: theirs is under way for longer than our time-out",
+            f"{kind}: theirs is running for longer than our time-out",
             red(timed_out, executions=0),
             before=theirs(seconds=60),
             says=("running in Celonis already",),
@@ -77,7 +77,7 @@ def _refused_in_between() -> Iterator[FaultCase]:
             **fail,
         )
     yield job_case(
-        "job: refused with 400 though nothing is under way",
+        "job: refused with 400 though nothing is running",
         red("CelonisRejected", executions=0),
         faults=({"call": "execute", "status": 400, "count": None},),
     )
@@ -151,7 +151,7 @@ def _stopped_in_line() -> FaultCase:
 
     def theirs_ran(scenario: CaseScenario) -> Iterator[str]:
         if scenario.team.requests("cancel", scenario.job):
-            yield "somebody else's execution was asked to cancel"
+            yield "another user's execution was cancelled"
 
     return job_case(
         "job: stopped while ours waits behind theirs",

@@ -42,18 +42,18 @@ class CallPattern(NamedTuple):
 CLAIM = CallPattern("the claim", "TransactWriteItems")
 RECORD, STATE = (
     CallPattern("reading the record", "DynamoDB_.*GetItem"),
-    CallPattern("the first note", "UpdateItem"),
+    CallPattern("the first write", "UpdateItem"),
 )
-SECOND = CallPattern("the second note", "UpdateItem", 2)
-KNOWN = CallPattern("reading what the runs before took", "DynamoDB_.*GetItem", 2)
-LEARNED = CallPattern("learning what this one took", "UpdateItem")
-MAY_ASK = CallPattern("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
+SECOND = CallPattern("the second write", "UpdateItem", 2)
+DURATIONS = CallPattern("reading past durations", "DynamoDB_.*GetItem", 2)
+DURATION_SAVED = CallPattern("recording the duration", "UpdateItem")
+RATE_LIMIT = CallPattern("reading the rate limiter", "DynamoDB_.*GetItem")
 SECRET, PARAMETER = (
     CallPattern("reading the secret", "GetSecretValue"),
     CallPattern("reading the parameter", "GetParameter"),
 )
 SIGN_IN = CallPattern("signing in", r"POST .*/oauth2/token")
-LOOK, POST = CallPattern("the look at the job", r"GET .*/jobs/"), CallPattern("execute", r"POST .*/execute")
+POLL, POST = CallPattern("the poll of the job", r"GET .*/jobs/"), CallPattern("execute", r"POST .*/execute")
 LIST, CANCEL = (
     CallPattern("the list of executions", r"GET .*/executions"),
     CallPattern("cancel", r"POST .*/cancel"),
@@ -63,37 +63,37 @@ ENDED = CallPattern("the end of the step, which frees its lease", "TransactWrite
 FREED_LAST = CallPattern("freeing the lease", "TransactWriteItems", 2)
 BASELINE = CallPattern("recording the baseline", "TransactWriteItems", 2)
 ANSWERED = CallPattern("recording the answer", "UpdateItem")
-MARKED = CallPattern("marking the run as one that closes", "UpdateItem")
+MARKED = CallPattern("marking the run as closing", "UpdateItem")
 TABLES = CallPattern("asking for tables", r"GET .*/tables")
-LOAD_LOOK, LOAD = (
-    CallPattern("the look at the load", r"GET .*/last-load"),
+LOAD_POLL, LOAD = (
+    CallPattern("the poll of the load", r"GET .*/last-load"),
     CallPattern("the load", r"POST .*/load$"),
 )
 DESCRIBED, END = (
     CallPattern("describing the execution", "DescribeExecution"),
     CallPattern("the end", "TransactWriteItems"),
 )
-NOTICE = CallPattern("the notice", r"POST http://[^/]*/$")
-TOLD = CallPattern("noting that it was told", "TransactWriteItems", 3)
-HANDED_OVER = CallPattern("starting the execution", "StartExecution")
+NOTIFICATION = CallPattern("the notification", r"POST http://[^/]*/$")
+NOTIFIED = CallPattern("recording the notification", "TransactWriteItems", 3)
+STARTED = CallPattern("starting the execution", "StartExecution")
 
-TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, BASELINE, POST, HANDED_OVER)
+TRIGGER = (PARAMETER, CLAIM, POLL, LIST, BASELINE, POST, STARTED)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
-START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, BASELINE, POST, ANSWERED)
+START_JOB = (RECORD, DURATIONS, LEASE, POLL, LIST, BASELINE, POST, ANSWERED)
 LOADED_BY_JOB = (
     CallPattern("the leases of the job and of a model that it loads", "TransactWriteItems"),
-    CallPattern("the look at a model that the job loads", LOAD_LOOK.pattern),
-    CallPattern("the note of the job and of a model that it loads", "UpdateItem"),
+    CallPattern("the poll of a model that the job loads", LOAD_POLL.pattern),
+    CallPattern("the write of the job and of a model that it loads", "UpdateItem"),
 )
 WHY = (
     CallPattern("asking for the failed tasks", r"GET .*/logs/executions\?"),
     CallPattern("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
-CHECK_JOB = (RECORD, LOOK, LIST, ENDED, LEARNED)
-START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, BASELINE, LOAD, ANSWERED)
-CHECK_LOAD = (RECORD, LOAD_LOOK, ENDED, LEARNED)
+CHECK_JOB = (RECORD, POLL, LIST, ENDED, DURATION_SAVED)
+START_LOAD = (RECORD, DURATIONS, LEASE, LOAD_POLL, BASELINE, LOAD, ANSWERED)
+CHECK_LOAD = (RECORD, LOAD_POLL, ENDED, DURATION_SAVED)
 CLOSE_RUN = (
-    DESCRIBED, RECORD, MARKED, LOOK, LIST, CANCEL, PARAMETER, END, FREED_LAST, HANDED_OVER, NOTICE, TOLD,
+    DESCRIBED, RECORD, MARKED, POLL, LIST, CANCEL, PARAMETER, END, FREED_LAST, STARTED, NOTIFICATION, NOTIFIED,
 )  # fmt: skip
 
 
@@ -242,8 +242,8 @@ def _killed_at_the_time_out() -> Iterator[FaultCase]:
 def _first_calls() -> Iterator[FaultCase]:
     """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
     for moment in ("before", "after"):
-        case = _in_the_trigger(f"trigger dies {moment} {MAY_ASK.name}", alone=True)
-        yield with_fault(case, "Trigger", CrashFault(moment, MAY_ASK.number, MAY_ASK.pattern, "{}"))
+        case = _in_the_trigger(f"trigger dies {moment} {RATE_LIMIT.name}", alone=True)
+        yield with_fault(case, "Trigger", CrashFault(moment, RATE_LIMIT.number, RATE_LIMIT.pattern, "{}"))
     for call in (SECRET, SIGN_IN):
         for moment in ("before", "after"):
             for name, function, make, more in (
@@ -263,7 +263,7 @@ def _first_calls() -> Iterator[FaultCase]:
 def _no_other_calls() -> Iterator[FaultCase]:
     """A fault that never strikes names every call: each is one at which a function dies above."""
     for name, function, calls, make, more in (
-        ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
+        ("trigger", "Trigger", (*TRIGGER, RATE_LIMIT), job_case, {"start": _delivered}),
         ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
         ("start_step", "StartStep", (*START_JOB, *LOADED_BY_JOB, *START_LOAD), job_case, NOTHING_MORE),
         ("check_step", "CheckStep", (*CHECK_JOB, *WHY, CANCEL, *CHECK_LOAD), job_case, NOTHING_MORE),
@@ -293,7 +293,7 @@ def _hangs() -> Iterator[FaultCase]:
     steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "max_wait": 300}
     for name, function, call, make in (
         ("start_step of a job", "StartStep", POST, job_case),
-        ("check_step of a job", "CheckStep", LOOK, job_case),
+        ("check_step of a job", "CheckStep", POLL, job_case),
         ("start_step of a load", "StartStep", LOAD, load_case),
     ):
         case = make(f"{name} hangs after {call.name} until its time-out", **steps)

@@ -116,18 +116,18 @@ def _after() -> Iterator[FaultCase]:
 
 def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
     if scenario.team.requests("cancel", scenario.job):
-        yield "somebody else's execution was asked to cancel"
+        yield "another user's execution was cancelled"
 
 
 def _unseen() -> FaultCase:
     """Written down for users: without the list, what follows ours before the first look is taken for ours."""
-    nobody_looks: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
+    failing_polls: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
     return job_case(
-        "job: theirs before our first look, no list (assumption: taken for ours)",
+        "job: theirs before our first poll, no list (assumption: taken for ours)",
         red("JobFailed"),
         job={"seconds": 1},
         during=_right_after,
-        faults=(NO_LIST, nobody_looks),
+        faults=(NO_LIST, failing_polls),
         assumption=True,
     )
 
@@ -144,9 +144,9 @@ def _cancels() -> Iterator[FaultCase]:
         scenario.team.control("POST", f"{target}/cancel")
 
     long = {"seconds": 30}
-    yield job_case("job: somebody cancels ours", red("JobCanceled"), job=long, during=cancelled)
+    yield job_case("job: another user cancels ours", red("JobCanceled"), job=long, during=cancelled)
     yield load_case(
-        "load: somebody cancels ours",
+        "load: another user cancels ours",
         red("LoadCanceled", executions=0, loads=1),
         model=long,
         during=cancelled,

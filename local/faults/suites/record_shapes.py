@@ -118,5 +118,5 @@ def _first_times() -> Iterator[FaultCase]:
     yield job_case("job: never ran, no list", ran=None, faults=(NO_LIST,))
     yield job_case("job: never ran, ids null", job=NULL_IDS, ran=None)
     for answer in ("not_found", "empty", "null", "no_content"):
-        yield load_case(f"load: never loaded, told as {answer}", model={"never_loaded": answer}, ran=None)
+        yield load_case(f"load: never loaded, shown as {answer}", model={"never_loaded": answer}, ran=None)
     yield load_case("load: never loaded, id null", model={"null_fields": ["dataLoadId"]}, ran=None)

@@ -55,8 +55,8 @@ def test_a_token_that_expires_in_the_middle_is_renewed(
         connection = service.connection(oauth_client())
         run = service.run_by_hand({"pipeline": service.pipeline(connection=connection, jobs=[job])})
         assert run["status"] == "SUCCEEDED"
-        looks = [row for row in celonis.requests("job", job) if row["status"] == 200]
-        assert len({row["token"] for row in looks}) > 2
+        polls = [row for row in celonis.requests("job", job) if row["status"] == 200]
+        assert len({row["token"] for row in polls}) > 2
         refused = [row for row in celonis.requests("job", job) if row["status"] == 401]
         assert bool(refused) == ("token_lives_seconds" in settings)
         assert len(celonis.executions(job)) == 1

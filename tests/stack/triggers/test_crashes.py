@@ -42,11 +42,11 @@ class CrashCall(NamedTuple):
 SOURCE = CrashCall("reading the source", "GetParameter")
 SIGN_IN = CrashCall("signing in", r"POST .*/oauth2/token")
 CLAIM = CrashCall("the claim", "TransactWriteItems")
-LOOK = CrashCall("the look at the job", r"GET .*/jobs/[^/]+$")
+POLL = CrashCall("the poll of the job", r"GET .*/jobs/[^/]+$")
 NOTE = CrashCall("noting the baseline", "TransactWriteItems", 2)
 START = CrashCall("starting the job", r"POST .*/execute")
 HAND_OVER = CrashCall("handing over", "StartExecution")
-ROWS = (CLAIM, LOOK, NOTE, START, HAND_OVER)
+ROWS = (CLAIM, POLL, NOTE, START, HAND_OVER)
 
 
 class CrashCase(NamedTuple):

@@ -159,8 +159,8 @@ def baseline_of(service: ServiceHarness, step: str = "job-0") -> dict[str, Any]:
 def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
     service = opened()
     service.start("job-0")
-    look, history, post = service.celonis.timeouts
-    assert (look, history) == (12.0, 12.0)
+    poll, history, post = service.celonis.timeouts
+    assert (poll, history) == (12.0, 12.0)
     assert post == pytest.approx(20.0)
 
 

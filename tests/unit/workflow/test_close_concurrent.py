@@ -66,7 +66,7 @@ class StepInBetween:
                 self.refused = True
 
 
-def is_looked_after(harness: CloseHarness, target: FakeTarget, lease: str) -> bool:
+def is_accounted_for(harness: CloseHarness, target: FakeTarget, lease: str) -> bool:
     """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
     runs_on = [start for start in target.mine if start.ended_at == start.at + FOREVER]
     return not runs_on or (holder(harness.service, lease) == RUN and "runs on" in harness.outcome())
@@ -102,7 +102,7 @@ def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgott
     service = harness.service
     target = service.celonis.jobs[JOB] if step == "job-0" else service.celonis.models[MODEL]
     assert len(target.mine) == (only.refused is False)
-    assert is_looked_after(harness, target, lease)
+    assert is_accounted_for(harness, target, lease)
     assert holder(service, lease) in ((None,) if step == "job-0" or not target.mine else (RUN,))
 
 
