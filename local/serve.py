@@ -83,7 +83,7 @@ class LocalService:
 
 
 @contextlib.contextmanager
-def local_service(state: Path = STATE) -> Iterator[LocalService]:
+def run_local_service(state: Path = STATE) -> Iterator[LocalService]:
     """Everything up and connected; everything gone at the end."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
@@ -135,17 +135,19 @@ def slow_down(celonis: CelonisSimulator) -> None:
 @contextlib.contextmanager
 def published(state: Path = STATE) -> Iterator[LocalService]:
     """The stack, with its addresses and its environment in files. Raises ``AlreadyRunningError``."""
-    with state_files.only_one(state), local_service(state) as place:
-        state_files.write(state, place.addresses(), place.environment(), connection(place.celonis))
-        yield place
+    with state_files.only_one(state), run_local_service(state) as local_service:
+        state_files.write(
+            state, local_service.addresses(), local_service.environment(), connection(local_service.celonis)
+        )
+        yield local_service
 
 
 def serve(schedules: str, ended: threading.Event) -> None:
     """Runs the stack until ``ended``. Raises ``AlreadyRunningError``."""
-    with published() as place:
+    with published() as local_service:
         print(help_text(STACK_NAME, schedules), flush=True)
         if schedules == "clock":
-            run_clock(place.stack, ended, lambda line: print(line, flush=True))
+            run_clock(local_service.stack, ended, lambda line: print(line, flush=True))
         ended.wait()
 
 

@@ -87,7 +87,7 @@ def burst(service: MeasuredService) -> Burst:
     target.change(seconds=0.5)
     service.finish(job)
     runs = {one.run_id for one in reported} - {""}
-    until(lambda: not _under_way(service, runs), "the end of the runs", END_SECONDS)
+    until(lambda: not _running(service, runs), "the end of the runs", END_SECONDS)
     succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
     return Burst(reported, sum(one.run_id in succeeded for one in reported), len(target.operations))
 
@@ -103,14 +103,14 @@ def together(service: MeasuredService) -> ConcurrentPipelines:
     reported = _crowd(service).deliver((source, number) for number, source in enumerate(sources))
     runs = {one.run_id for one in reported} - {""}
     with contextlib.suppress(TimeoutError):
-        until(lambda: not _under_way(service, runs), "the end of the runs", TOGETHER_SECONDS)
+        until(lambda: not _running(service, runs), "the end of the runs", TOGETHER_SECONDS)
     answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])
     statuses = Counter(service.status(run) for run in runs)
     statuses["REFUSED"] = PIPELINES - len(runs)
     return ConcurrentPipelines(most_at_once(), statuses, answers)
 
 
-def _under_way(service: MeasuredService, runs: Iterable[str]) -> bool:
+def _running(service: MeasuredService, runs: Iterable[str]) -> bool:
     return any(service.status(run) in OPEN for run in runs)
 
 

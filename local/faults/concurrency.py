@@ -32,7 +32,7 @@ class CaseConcurrency:
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self._changed = threading.Condition()
-        self._late, self._playing, self.most = 0.0, 0, 0
+        self._late, self._running, self.peak = 0.0, 0, 0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
@@ -64,12 +64,12 @@ class CaseConcurrency:
     def case(self) -> Iterator[None]:
         """Waits until one more case may play, and counts it as long as it does."""
         with self._changed:
-            self._changed.wait_for(lambda: self._playing < FEW or self._late < LATE_SECONDS)
-            self._playing += 1
-            self.most = max(self.most, self._playing)
+            self._changed.wait_for(lambda: self._running < FEW or self._late < LATE_SECONDS)
+            self._running += 1
+            self.peak = max(self.peak, self._running)
         try:
             yield
         finally:
             with self._changed:
-                self._playing -= 1
+                self._running -= 1
                 self._changed.notify_all()

@@ -109,7 +109,7 @@ class CaseEvidence:
         What a failed run left may take a little longer; what should have been cancelled, far longer.
         """
         end = time.monotonic() + self.case.max_wait
-        while left := next(self._under_way(), None):
+        while left := next(self._running(), None):
             if time.monotonic() > end:
                 self.complaints.append(f"after {self.case.max_wait:g} s: {left}")
                 return
@@ -118,7 +118,7 @@ class CaseEvidence:
         while self.case.runs_on is False and self.left_running() and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
 
-    def _under_way(self) -> Iterator[str]:
+    def _running(self) -> Iterator[str]:
         running = [one.name for one in self.executions() if one.status == RUNNING]
         yield from (f"execution {name} is running" for name in running)
         runs = self.runs()

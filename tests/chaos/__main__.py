@@ -29,7 +29,7 @@ class ScenarioCounts:
     hours: float = 0.0
     calls: int = 0
     runs: Counter[str] = field(default_factory=Counter)
-    laws: Counter[str] = field(default_factory=Counter)
+    invariants: Counter[str] = field(default_factory=Counter)
     broken: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, other: ScenarioCounts) -> None:
@@ -37,11 +37,11 @@ class ScenarioCounts:
         self.hours += other.hours
         self.calls += other.calls
         self.runs.update(other.runs)
-        self.laws.update(other.laws)
+        self.invariants.update(other.invariants)
         self.broken.update(other.broken)
 
 
-def tally(first: int, count: int) -> ScenarioCounts:
+def count_scenarios(first: int, count: int) -> ScenarioCounts:
     """Plays the scenarios of ``count`` seeds."""
     found = ScenarioCounts()
     for seed in range(first, first + count):
@@ -52,14 +52,14 @@ def tally(first: int, count: int) -> ScenarioCounts:
         found.calls += len(table.calls) + len(result.simulation.service.chaos.sent)
         found.runs.update(str(item["status"]) for item in table.documents("run#"))
         broken = findings(result)
-        found.laws.update({text.split(":")[0] for text in broken})
+        found.invariants.update({text.split(":")[0] for text in broken})
         if broken:
             found.broken[seed] = broken
     return found
 
 
 def _chunk(task: tuple[int, int]) -> ScenarioCounts:
-    return tally(*task)
+    return count_scenarios(*task)
 
 
 def main(arguments: list[str]) -> int:
@@ -88,7 +88,9 @@ def _report(total: ScenarioCounts, seconds: float) -> None:
         f" in {seconds:.1f} s"
     )
     print("runs: " + ", ".join(f"{name} {count}" for name, count in total.runs.most_common()))
-    print("laws broken: " + (", ".join(f"{name} {count}" for name, count in total.laws.items()) or "none"))
+    print(
+        "laws broken: " + (", ".join(f"{name} {count}" for name, count in total.invariants.items()) or "none")
+    )
     for seed, broken in sorted(total.broken.items()):
         print(f"seed {seed}: " + "; ".join(broken))
     for seed in sorted(total.broken)[:SHOWN]:

@@ -28,11 +28,11 @@ Hook = Callable[[str, Literal["before", "after"]], None]
 A = TypeVar("A")
 
 
-def quiet(name: str, when: str) -> None:
+def no_hook(name: str, when: str) -> None:
     """Nothing happens."""
 
 
-def untold() -> None:
+def no_rate_limit() -> None:
     """Answers say nothing of a rate limit."""
 
 
@@ -171,8 +171,8 @@ class FakeTarget:
     def newest(self, at: float) -> FakeStart | None:
         """What the record shows at ``at``: what is under way, else what began last."""
         begun = self.visible(at)
-        under_way = [start for start in begun if start.ended_at > at]
-        return next(reversed(under_way or begun), None)
+        running_starts = [start for start in begun if start.ended_at > at]
+        return next(reversed(running_starts or begun), None)
 
     def running(self, at: float) -> FakeStart | None:
         newest = self.newest(at)
@@ -220,13 +220,13 @@ class FakeCelonis:
     faults: dict[str, list[Exception | Lost | None]] = field(default_factory=dict)
     sent: list[tuple[str, str, object]] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
-    hook: Hook = quiet
+    hook: Hook = no_hook
     answers_id: bool = False
     dated: bool = True
     up: float = 0.05
     down: float = 0.05
     rate_limiter: RateLimiter = field(default_factory=NoRateLimit)
-    limit: Callable[[], RateLimit | None] = untold
+    limit: Callable[[], RateLimit | None] = no_rate_limit
 
     def ignoring_rate_limit(self) -> CelonisClient:
         """As the client's: the same team, past the rate limiter."""

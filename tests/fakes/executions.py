@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from celonis_refresh.workflow.executions import EndedExecution
-from tests.fakes.celonis import Hook, quiet
+from tests.fakes.celonis import Hook, no_hook
 
 
 @dataclass
@@ -22,7 +22,7 @@ class FakeExecutions:
     known: dict[str, EndedExecution] = field(default_factory=dict)
     start_requests: list[str] = field(default_factory=list)
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    hook: Hook = quiet
+    hook: Hook = no_hook
 
     def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
         self.hook("StartExecution", "before")

@@ -140,10 +140,10 @@ class ServiceHarness:
         self.clock.sleep(progress["wait"])
         return progress
 
-    def go(self, step: str, run_id: str = RUN, most: int = MAX_TASKS) -> str:
+    def run_step(self, step: str, run_id: str = RUN, max_tasks: int = MAX_TASKS) -> str:
         """Plays the state machine for one step: ``SUCCEEDED``, or the name of the error that ended it."""
         task = self.start
-        for _ in range(most):
+        for _ in range(max_tasks):
             try:
                 progress = self._retried(task, step, run_id)
             except RefreshError as error:
@@ -152,7 +152,7 @@ class ServiceHarness:
                 return "SUCCEEDED"
             self.clock.sleep(progress["wait"])
             task = self.start if task == self.check and progress["status"] == "WAITING" else self.check
-        raise AssertionError(f"{step} did not end in {most} tasks: {self.state(step, run_id)}")
+        raise AssertionError(f"{step} did not end in {max_tasks} tasks: {self.state(step, run_id)}")
 
     def _retried(self, task: Callable[[str, str], Progress], step: str, run_id: str) -> Progress:
         """One task as Step Functions runs it: again after a crash or an error that passes."""

@@ -73,7 +73,7 @@ class ClaimingModel:
     slots: dict[str, SlotModel] = field(default_factory=lambda: {name: SlotModel() for name in JOBS})
     leases: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    promises: list[AcceptedTrigger] = field(default_factory=list)
+    accepted_triggers: list[AcceptedTrigger] = field(default_factory=list)
     deliveries: dict[str, dict[str, DeliveryResult]] = field(default_factory=dict)
 
     def known(self, key: str, now: float) -> dict[str, DeliveryResult]:
@@ -146,4 +146,6 @@ class ClaimingModel:
         if result.holds_lease:
             self.leases[JOBS[claim.pipeline]] = result.run_id
         joined = result.status == "joined"
-        self.promises.append(AcceptedTrigger(claim.pipeline, result.run_id, claim.options, now, joined))
+        self.accepted_triggers.append(
+            AcceptedTrigger(claim.pipeline, result.run_id, claim.options, now, joined)
+        )

@@ -87,7 +87,7 @@ def unfold(world: TargetHistory, kind: str = "job") -> tuple[str, FakeTarget, Se
     else:
         service.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
     service.crash(world.crashes)
-    return service.go(f"{kind}-0"), target, service
+    return service.run_step(f"{kind}-0"), target, service
 
 
 def check_claim(ended: str, target: FakeTarget, service: ServiceHarness) -> None:

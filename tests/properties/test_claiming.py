@@ -323,7 +323,9 @@ class ClaimingMachine(RuleBasedStateMachine):
         self.table.update(action, self.deadline())
         with pytest.raises(ConditionFailed):
             self.table.update(action, self.deadline())
-        self.model.promises = [each for each in self.model.promises if each.run_id != slot.waiting]
+        self.model.accepted_triggers = [
+            each for each in self.model.accepted_triggers if each.run_id != slot.waiting
+        ]
         slot.waiting = None
 
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
@@ -396,14 +398,16 @@ class ClaimingMachine(RuleBasedStateMachine):
             for item in self.fake.documents("slot#")
             if "pending" in item
         }
-        for promise in self.model.promises:
-            run = self.records.find(promise.run_id)
-            covering = run.options if run else waiting[promise.run_id]
-            assert covering.join(promise.options) == covering
+        for accepted in self.model.accepted_triggers:
+            run = self.records.find(accepted.run_id)
+            covering = run.options if run else waiting[accepted.run_id]
+            assert covering.join(accepted.options) == covering
             if run:
                 started_at = epoch(str(run.item["created_at"]))
-                assert started_at > promise.at if promise.joined else started_at >= promise.at - MILLISECOND
-                others = [each for each in self.model.promises if each.run_id == promise.run_id]
+                assert (
+                    started_at > accepted.at if accepted.joined else started_at >= accepted.at - MILLISECOND
+                )
+                others = [each for each in self.model.accepted_triggers if each.run_id == accepted.run_id]
                 assert "skip" not in run.item or len(others) == 1
 
     def teardown(self) -> None:
@@ -421,7 +425,7 @@ class ClaimingMachine(RuleBasedStateMachine):
             self.end(pipeline)
         self.check_deliveries(list(self.model.deliveries))
         assert list(self.fake.documents("batch#")) == []
-        reported = {promise.run_id for promise in self.model.promises}
+        reported = {accepted.run_id for accepted in self.model.accepted_triggers}
         assert reported == {item["run_id"] for item in self.fake.documents("run#")}
         assert not any("pending" in item for item in self.fake.documents("slot#"))
 

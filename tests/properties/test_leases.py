@@ -113,7 +113,7 @@ def crowds(draw: st.DrawFn) -> LeaseScenario:
     """One run of the pipeline "one"; the others start again as soon as they have ended, until it is over."""
     starters = {model: draw(st.frozensets(st.sampled_from(JOBS[:2]), max_size=1)) for model in MODELS[:2]}
     inner = _inner({**dict.fromkeys(MODELS, frozenset()), **starters})
-    crowd = st.builds(
+    pipelines_of_others = st.builds(
         LeasePipeline,
         shared.map(lambda jobs: tuple((job,) for job in jobs)),
         st.lists(st.sampled_from(MODELS[:2]), max_size=2, unique=True).map(tuple),
@@ -121,7 +121,7 @@ def crowds(draw: st.DrawFn) -> LeaseScenario:
         by_webhook=st.booleans(),
         reverse=st.booleans(),
     )
-    others = draw(st.lists(crowd, min_size=3, max_size=3))
+    others = draw(st.lists(pipelines_of_others, min_size=3, max_size=3))
     patient = LeasePipeline(
         tuple((job,) for job in draw(shared)), draw(st.sampled_from([(), MODELS[:2]])), begins_at=100.0
     )

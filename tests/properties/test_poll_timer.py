@@ -59,7 +59,7 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
         target.seconds, target.outcome = took, outcome
         poll = {"floor": floor, "ceiling": ceiling}
         service.open(job_definition(jobs=[job], settle=2, poll=poll), f"run-{number}", f"pipeline-{number}")
-        service.go("job-0", f"run-{number}")
+        service.run_step("job-0", f"run-{number}")
     assert all(wait >= min(floor, EARLY) for wait in service.waits)
     assert ceiling is None or all(wait <= ceiling for wait in service.waits)
     good = sum(outcome == "SUCCESS" for _, outcome in history)
@@ -80,15 +80,15 @@ def test_no_crash_makes_an_end_count_twice(
     service.job(seconds=took, outcome=outcome).before(ago=1_000_000.0)
     service.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], settle=2))
     service.crash(crashes)
-    service.go("job-0")
+    service.run_step("job-0")
     assert sum(learned(service)) <= 1
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(5, 60), st.floats(1.0, 10.0), st.integers(0, 10_000))
 def test_a_crowd_keeps_within_the_limit(processes: int, runs: int, within: float, seed: int) -> None:
-    crowd = Fleet(setups.RateLimitSetup(20, 1), processes, seed)
-    crowd.run(runs, within, polls=2)
+    fleet = Fleet(setups.RateLimitSetup(20, 1), processes, seed)
+    fleet.run(runs, within, polls=2)
     needed = runs * (3 + 2 * 2)
-    assert sum(refused for _, refused in crowd.answers) <= 10 + needed * 0.01
-    assert len(crowd.answers) <= needed * 1.05 + 20
+    assert sum(refused for _, refused in fleet.answers) <= 10 + needed * 0.01
+    assert len(fleet.answers) <= needed * 1.05 + 20

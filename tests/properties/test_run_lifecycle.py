@@ -72,7 +72,7 @@ class RunLifecycle(RuleBasedStateMachine):
     def begin(self) -> None:
         self.service = ServiceHarness()
         self.executions = FakeExecutions()
-        self.promises: list[AcknowledgedTrigger] = []
+        self.accepted_triggers: list[AcknowledgedTrigger] = []
         self.deliveries: dict[str, SignedDelivery] = {}
         self.reported: list[str] = []
         self.paused: set[str] = set()
@@ -134,7 +134,9 @@ class RunLifecycle(RuleBasedStateMachine):
             known.reported = reported
         for result in acceptance.results:
             joined = result.status == "joined" and not acceptance.duplicate
-            self.promises.append(AcknowledgedTrigger(result.pipeline, options, result.run_id, at, joined))
+            self.accepted_triggers.append(
+                AcknowledgedTrigger(result.pipeline, options, result.run_id, at, joined)
+            )
 
     @rule(pipelines=names, mode=modes, wanted=tables, delivery=deliveries)
     def accept(
@@ -328,16 +330,16 @@ class RunLifecycle(RuleBasedStateMachine):
 
     @invariant()
     def every_promise_is_a_run_or_waits_for_one(self) -> None:
-        for promise in self.promises:
-            record = self.service.dynamodb.document(keys.run(promise.run_id))
+        for accepted in self.accepted_triggers:
+            record = self.service.dynamodb.document(keys.run(accepted.run_id))
             if not record:
-                waiting = self.service.dynamodb.document(keys.slot(promise.pipeline))["pending"]
-                assert waiting["run_id"] == promise.run_id
+                waiting = self.service.dynamodb.document(keys.slot(accepted.pipeline))["pending"]
+                assert waiting["run_id"] == accepted.run_id
                 options = RunOptions.from_json(waiting["options"])
             else:
-                assert not promise.joined or record["created_at"] >= iso(promise.at)
+                assert not accepted.joined or record["created_at"] >= iso(accepted.at)
                 options = Run(record).options
-            assert options.join(promise.options) == options, "the run does not cover the trigger"
+            assert options.join(accepted.options) == options, "the run does not cover the trigger"
 
     def teardown(self) -> None:
         """Whatever was left behind is finished: everything that was accepted has run to its end."""
@@ -360,7 +362,9 @@ class RunLifecycle(RuleBasedStateMachine):
             assert run.status is RunStatus.SUCCEEDED or run.run_id in self.reported, (
                 f"nobody heard of {run.run_id}"
             )
-        assert all(self.service.dynamodb.document(keys.run(promise.run_id)) for promise in self.promises)
+        assert all(
+            self.service.dynamodb.document(keys.run(accepted.run_id)) for accepted in self.accepted_triggers
+        )
         assert not list(self.service.dynamodb.documents("lease#")), "a lease was left behind"
         assert not list(self.service.dynamodb.documents("notice#"))
 

@@ -22,7 +22,7 @@ from tests.stack.runs.service import DeployedService
 class StackEnvironment:
     """``tokens``: every access token that Celonis handed out."""
 
-    place: LocalService
+    local_service: LocalService
     service: DeployedService
     celonis: CelonisControls
     tokens: list[str] = field(default_factory=list)

@@ -126,15 +126,15 @@ class FakeConnectionSecrets:
 
 
 @pytest.fixture
-def vault(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
+def connection_secrets(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
     """One run with one job, over the parts as the functions put them together."""
     service = ServiceHarness()
     service.job().before(6000.0)
     service.open(job_definition())
-    vault = FakeConnectionSecrets(service)
-    monkeypatch.setattr(wiring, "client_for", vault.client_for)
+    connection_secrets = FakeConnectionSecrets(service)
+    monkeypatch.setattr(wiring, "client_for", connection_secrets.client_for)
     service.tasks = Tasks(StepContext(service.records, service.leases, wiring.target_for, service.clock))
-    return vault
+    return connection_secrets
 
 
 UNUSABLE = [
@@ -146,49 +146,51 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
 def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
-    vault: FakeConnectionSecrets, error: RefreshError
+    connection_secrets: FakeConnectionSecrets, error: RefreshError
 ) -> None:
-    service = vault.service
+    service = connection_secrets.service
     service.start("job-0")
-    vault.error = error
+    connection_secrets.error = error
     for _ in range(3):
         assert service.wait(service.check("job-0"))["status"] == "RUNNING"
     assert error.message in str(service.state("job-0")["trouble"])
-    vault.error = None
-    assert service.go("job-0") == "SUCCEEDED"
+    connection_secrets.error = None
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert len(service.celonis.jobs[JOB].mine) == 1
 
 
-def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: FakeConnectionSecrets) -> None:
-    service = vault.service
+def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(
+    connection_secrets: FakeConnectionSecrets,
+) -> None:
+    service = connection_secrets.service
     service.celonis.jobs[JOB].before(1.0, seconds=60.0)
     assert service.wait(service.start("job-0"))["status"] == "WAITING"
-    vault.error = UNUSABLE[0]
+    connection_secrets.error = UNUSABLE[0]
     for task in (service.check, service.start, service.check):
         assert service.wait(task("job-0"))["status"] == "WAITING"
-    vault.error = None
-    assert service.go("job-0") == "SUCCEEDED"
+    connection_secrets.error = None
+    assert service.run_step("job-0") == "SUCCEEDED"
 
 
 def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_reason(
-    vault: FakeConnectionSecrets,
+    connection_secrets: FakeConnectionSecrets,
 ) -> None:
-    service = vault.service
+    service = connection_secrets.service
     service.start("job-0")
-    vault.error = UNUSABLE[0]
-    assert service.go("job-0") == "JobTimedOut"
+    connection_secrets.error = UNUSABLE[0]
+    assert service.run_step("job-0") == "JobTimedOut"
     assert "'stack/connections/default' does not exist" in str(service.state("job-0")["message"])
 
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
 def test_a_secret_that_cannot_be_used_at_the_beginning_fails_the_run_and_says_why(
-    vault: FakeConnectionSecrets, error: RefreshError
+    connection_secrets: FakeConnectionSecrets, error: RefreshError
 ) -> None:
-    vault.error = error
+    connection_secrets.error = error
     with pytest.raises(type(error)) as caught:
-        vault.service.start("job-0")
+        connection_secrets.service.start("job-0")
     assert str(caught.value) == str(error)
-    assert vault.service.celonis.sent == []
+    assert connection_secrets.service.celonis.sent == []
 
 
 def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sent(
@@ -213,31 +215,33 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
     assert not caught.value.may_have_started
 
 
-def stop(vault: FakeConnectionSecrets, usable_after: float) -> list[str]:
+def stop(connection_secrets: FakeConnectionSecrets, usable_after: float) -> list[str]:
     """What a stopped run says of its job, whose secret can be used again so many seconds later."""
-    service = vault.service
+    service = connection_secrets.service
     service.start("job-0")
-    vault.error = UNUSABLE[0]
+    connection_secrets.error = UNUSABLE[0]
     usable_from = service.clock.now + usable_after
 
     def sleep(seconds: float) -> None:
         service.clock.sleep(seconds)
         if service.clock.now >= usable_from:
-            vault.error = None
+            connection_secrets.error = None
 
     stopping = StepCanceller(wiring.target_for, service.clock, sleep)
     return stopping.stop(service.records.get(RUN), service.deadline(297.0)).sentences
 
 
-def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: FakeConnectionSecrets) -> None:
-    vault.service.celonis.jobs[JOB].seconds = 1000.0
-    assert stop(vault, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
+def test_a_job_is_cancelled_once_its_secret_can_be_used_again(
+    connection_secrets: FakeConnectionSecrets,
+) -> None:
+    connection_secrets.service.celonis.jobs[JOB].seconds = 1000.0
+    assert stop(connection_secrets, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
 
 
 def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(
-    vault: FakeConnectionSecrets,
+    connection_secrets: FakeConnectionSecrets,
 ) -> None:
-    began = vault.service.clock.now
-    (sentence,) = stop(vault, 1e9)
+    began = connection_secrets.service.clock.now
+    (sentence,) = stop(connection_secrets, 1e9)
     assert "could not be looked at: Celonis cannot be called: The secret" in sentence
-    assert vault.service.clock.now - began < 140.0
+    assert connection_secrets.service.clock.now - began < 140.0

@@ -48,7 +48,7 @@ class WorldCounts:
         return sum(self.kinds[kind] for kind in FAILING)
 
 
-def tally(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> WorldCounts:
+def count_worlds(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> WorldCounts:
     """Plays a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
     found = WorldCounts()
     for seed in range(first, first + count):
@@ -74,7 +74,7 @@ def tally(first: int, count: int, *, outside: bool = False, family: Family = "in
 
 def _chunk(task: tuple[int, int, bool, Family]) -> WorldCounts:
     first, count, outside, family = task
-    return tally(first, count, outside=outside, family=family)
+    return count_worlds(first, count, outside=outside, family=family)
 
 
 def main(arguments: list[str]) -> int:

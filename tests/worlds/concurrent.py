@@ -38,11 +38,11 @@ STUCK_SHARE, STUCK_SECONDS = 0.03, 5.0
 class SharedClock(FakeClock):
     """A clock whose sleepers let the others go on."""
 
-    turns: Interleaving | None = None
+    interleaving: Interleaving | None = None
 
     def sleep(self, seconds: float) -> None:
-        if self.turns is not None and self.turns.current is not None:
-            self.turns.sleep(seconds)
+        if self.interleaving is not None and self.interleaving.current is not None:
+            self.interleaving.sleep(seconds)
         else:
             self.now += seconds
 
@@ -93,7 +93,7 @@ class ConcurrentRuns:
         self.world, self.service, self.celonis = world, service, celonis
         assert isinstance(service.clock, SharedClock)
         self.random = Random(world.seed + 2)  # noqa: S311
-        self.turns = service.clock.turns = Interleaving(service.clock, Random(world.seed + 3))  # noqa: S311
+        self.interleaving = service.clock.interleaving = Interleaving(service.clock, Random(world.seed + 3))  # noqa: S311
         self.sessions: dict[Worker, ClientSession] = {}
         celonis.at_work, celonis.wait_until = self._session, self._wait_until
         definitions = {
@@ -113,7 +113,7 @@ class ConcurrentRuns:
     def run(self) -> list[RunResult]:
         for driver in self.drivers:
             driver.begin()
-        self.turns.run()
+        self.interleaving.run()
         return [result for driver in self.drivers for result in driver.results]
 
     def spawn(self, run: int, act: Callable[[], object], at: float) -> None:
@@ -123,35 +123,35 @@ class ConcurrentRuns:
             self.celonis.sleep(0.0)
             act()
 
-        worker = self.turns.spawn(whole, f"run-{run}", at)
+        worker = self.interleaving.spawn(whole, f"run-{run}", at)
         self.sessions[worker] = self.celonis.session_of(run)
 
     def _session(self) -> ClientSession | None:
-        return None if self.turns.current is None else self.sessions[self.turns.current]
+        return None if self.interleaving.current is None else self.sessions[self.interleaving.current]
 
     def _wait_until(self, until: float) -> None:
-        if self.turns.current is None:
+        if self.interleaving.current is None:
             self.service.clock.now = until
         else:
-            self.turns.sleep(until - self.service.clock.now)
+            self.interleaving.sleep(until - self.service.clock.now)
 
     def _driver(self, run_id: str) -> ConcurrentRunDriver:
         return self.drivers[int(run_id.removeprefix("pipeline-").split("-")[0])]
 
     def _call(self, name: str, when: str) -> None:
         """A call to the table or the state machine: it takes its time, and the function may die."""
-        if when == "before" and self.turns.current is not None:
+        if when == "before" and self.interleaving.current is not None:
             kind = self.random.random()
             if kind < STUCK_SHARE:
-                self.turns.sleep(self.random.uniform(0.0, STUCK_SECONDS))
+                self.interleaving.sleep(self.random.uniform(0.0, STUCK_SECONDS))
             elif kind < SLOW_SHARE:
-                self.turns.sleep(self.random.uniform(0.0, SLOW_SECONDS))
+                self.interleaving.sleep(self.random.uniform(0.0, SLOW_SECONDS))
             else:
-                self.turns.pause()
+                self.interleaving.pause()
         self._die(name, when)
 
     def _die(self, name: str, when: str) -> None:
-        if self.turns.current is not None:
+        if self.interleaving.current is not None:
             self.drivers[self.celonis.run].crashes.hook("before" if when == "before" else "after")
 
     def _fails(self) -> bool:

@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, GridPart
-from tests.worlds.harness import run_world, real_service
+from tests.worlds.harness import real_service, run_world
 from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, findings
 from tests.worlds.run_driver import MakeService
 from tests.worlds.timeline import timeline

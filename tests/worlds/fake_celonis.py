@@ -245,7 +245,7 @@ class WorldCelonis:
         self.wait_until(until)
         self.advance()
 
-    def _tell(self, who: str, what: str) -> None:
+    def _log(self, who: str, what: str) -> None:
         if self.note is not None:
             self.note(who, what)
 
@@ -282,11 +282,11 @@ class WorldCelonis:
         inner, owner = self.world.inner, execution.owner
         running = self.loads.running(at)
         if running is not None and self.world.busy != "queue":
-            self._tell(execution.id, f"loads the model at {self._at(at)}: without effect, {running.id} runs")
+            self._log(execution.id, f"loads the model at {self._at(at)}: without effect, {running.id} runs")
             return
         result = inner.result if owner == OTHER_USER else self.world.runs[owner].load
         made = self.loads.begin(owner, at, inner.seconds, result, sent=execution.sent)
-        self._tell(execution.id, f"starts {made.id} at {self._at(at)}: {result} at {self._at(made.ended)}")
+        self._log(execution.id, f"starts {made.id} at {self._at(at)}: {result} at {self._at(made.ended)}")
 
     def _begun(self, execution: TrueExecution) -> TrueExecution:
         """An execution of the world's target that has just begun, and that may load the model."""
@@ -325,18 +325,16 @@ class WorldCelonis:
         if action.kind == "cancel":
             cancelled = truth.cancel(at)
             self.other_cancels.append((at, cancelled))
-            self._tell(
-                "another user", f"cancels {cancelled.id if cancelled else 'nothing'} at {self._at(at)}"
-            )
+            self._log("another user", f"cancels {cancelled.id if cancelled else 'nothing'} at {self._at(at)}")
             return
         running = truth.running(at)
         if running is not None and self.world.busy != "queue":
-            self._tell("another user", f"starts at {self._at(at)}: without effect, {running.id} runs")
+            self._log("another user", f"starts at {self._at(at)}: without effect, {running.id} runs")
             return
         made = truth.begin(OTHER_USER, at, action.seconds, action.result, sent=at)
         if target == "job":
             self._begun(made)
-        self._tell(
+        self._log(
             "another user",
             f"starts {made.id} at {self._at(at)}: {self._word(made.result)} at {self._at(made.ended)}",
         )
@@ -360,7 +358,7 @@ class WorldCelonis:
         if fault == "unsent":
             self._pass(sent + min(3.05, limit))
             post.answered = self.clock.now
-            self._tell("network", "the start never left")
+            self._log("network", "the start never left")
             raise _unavailable(call, may_have_started=False)
         is_silent = fault.startswith("timeout") or world.up + world.down > limit
         flight = limit if is_silent else world.up + world.down
@@ -372,9 +370,9 @@ class WorldCelonis:
         post.answered = self.clock.now
         if is_silent:
             post.is_lost = True
-            self._tell("network", "no answer to the start")
+            self._log("network", "no answer to the start")
             raise _unavailable(call, may_have_started=True)
-        self._tell("answer", f"{_name(call)}: {answer[0]} {self._brief(answer[1])}")
+        self._log("answer", f"{_name(call)}: {answer[0]} {self._brief(answer[1])}")
         return answer
 
     def _brief(self, body: bytes) -> str:
@@ -425,14 +423,14 @@ class WorldCelonis:
             post.found_unseen_load = True
         if running is not None and world.busy != "queue":
             post.refused = world.busy == "refuse"
-            self._tell("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")
+            self._log("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")
             return
         truth = self.truths[post.target]
         made = truth.begin(self.run, now, ours.seconds, ours.result, ours.queue, post.sent)
         if post.target == "job":
             self._begun(made)
         post.execution = made
-        self._tell("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
+        self._log("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
 
     def _is_known_to_run(self, execution: TrueExecution, sent: float) -> bool:
         """Whether that it runs was recorded before ``sent``, or shown to the current task."""
@@ -475,7 +473,7 @@ class WorldCelonis:
         self.cancels.append(PostedCancel(self.run, sent, self.clock.now, running, knew))
         self.truths["job"].cancel(self.clock.now)
         self.hook(call.path, "after")
-        self._tell("our cancel", f"cancels {running.id if running else 'nothing'}")
+        self._log("our cancel", f"cancels {running.id if running else 'nothing'}")
         self._pass(self.clock.now + self.world.down)
         return 200, b""
 

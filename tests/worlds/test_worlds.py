@@ -11,7 +11,7 @@ import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
 from tests.fakes.clock import FakeClock
-from tests.worlds.__main__ import tally
+from tests.worlds.__main__ import count_worlds
 from tests.worlds.cases import CASES, WITH_OTHERS
 from tests.worlds.fake_celonis import OTHER_USER, WorldCelonis
 from tests.worlds.generator import FAMILIES, Family, random_world
@@ -42,7 +42,7 @@ REFUSALS = {"AuthenticationFailed", "PermissionDenied", "NotFound"}
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_no_run_reports_what_is_not_its_own_or_starts_twice_or_never_ends(chunk: int) -> None:
     count = WORLDS // CHUNKS
-    found = tally(chunk * count, count)
+    found = count_worlds(chunk * count, count)
     failed = {kind: found.seeds[kind] for kind in FAILING if kind in found.seeds}
     assert not failed, f"seeds by kind; see python -m tests.worlds 0 --show SEED: {failed}"
     assert not REFUSALS & found.outcomes.keys(), "one odd answer ended a run"
@@ -54,7 +54,7 @@ def test_nor_does_one_beside_others_or_opened_by_a_webhook_or_with_a_load_of_its
     family: Family, chunk: int
 ) -> None:
     count = FAMILY_WORLDS // FAMILY_CHUNKS
-    found = tally(chunk * count, count, family=family)
+    found = count_worlds(chunk * count, count, family=family)
     failed = {kind: found.seeds[kind] for kind in FAILING if kind in found.seeds}
     assert not failed, f"seeds by kind; see python -m tests.worlds 0 --family {family} --show SEED: {failed}"
 
@@ -210,7 +210,7 @@ def test_a_load_is_one_row_whose_status_may_be_of_the_load_before(seed: int) -> 
         assert load.status in words | {"LOST_CONNECTION", "CANCELLING"}
         if load.load_id in shown_running and load.is_terminal:
             assert load.status == LOAD_WORDS.get(named.result, named.result)
-        if load.is_under_way:
+        if load.is_running:
             shown_running.add(load.load_id)
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from tests.worlds.harness import WorldResult, run_world, real_service
+from tests.worlds.harness import WorldResult, real_service, run_world
 from tests.worlds.invariants import broken_assumptions, findings
 from tests.worlds.run_driver import MakeService
 from tests.worlds.world import OurRun, PastExecution, ResponseFields, Staleness, World, differences

@@ -72,7 +72,7 @@ class LambdaEnvironment:
         )  # fmt: skip
         return to_event(arrival)
 
-    def at_rest(self) -> None:
+    def make_idle(self) -> None:
         """The pipeline and its job are free again, and no delivery is known."""
         self.service.empty_table()
         self.service.finish(self.job)

@@ -20,7 +20,7 @@ from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.optimum import Optimum
-from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, poll_times, averages, spread
+from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, averages, poll_times, spread
 
 HOUR = 3600.0
 JOBS = 1000

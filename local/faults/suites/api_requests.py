@@ -9,7 +9,7 @@ from typing import Any
 from local.aws.runtime.fault_injector import CrashFault
 from local.faults.case import ExpectedOutcome, FaultCase, job_case
 from local.faults.scenario import CaseScenario
-from local.faults.suites.crashes import CLAIM, STARTED, PARAMETER, RECORD, CallPattern, met, with_fault
+from local.faults.suites.crashes import CLAIM, PARAMETER, RECORD, STARTED, CallPattern, met, with_fault
 from local.faults.team import Json
 
 STOPPED = CallPattern("stopping the execution", "StopExecution")

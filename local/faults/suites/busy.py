@@ -14,7 +14,7 @@ JOB, LOAD = ok(), ok(0, 1)
 
 
 def cases() -> Iterator[FaultCase]:
-    yield from _under_way()
+    yield from _already_running()
     yield from _refused_in_between()
     yield from _jobs_in_between()
     yield from _loads_in_between()
@@ -25,7 +25,7 @@ def theirs(**fields: object) -> Callable[[CaseScenario], None]:
     return lambda scenario: another_user(scenario, **fields)
 
 
-def _under_way() -> Iterator[FaultCase]:
+def _already_running() -> Iterator[FaultCase]:
     for kind, case, good, bad, timed_out in (
         ("job", job_case, JOB, "JobBusy", "JobTimedOut"),
         ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),

@@ -141,14 +141,16 @@ def _never_a_run() -> Iterator[FaultCase]:
             {"pipeline": {"name": "long", "data_pool": "p", "jobs": [[step]] * 41}},
         ),
     ):
-        yield job_case(name, ExpectedOutcome((), 0, 0), start=_started_with(document), also=_told_of(error))
+        yield job_case(
+            name, ExpectedOutcome((), 0, 0), start=_started_with(document), also=_notified_of(error)
+        )
 
 
 def _started_with(document: Any) -> Callable[[CaseScenario], None]:
     return lambda scenario: scenario.environment.start_execution(f"{scenario.name}-1", document)
 
 
-def _told_of(error: str) -> Callable[[CaseScenario], Iterator[str]]:
+def _notified_of(error: str) -> Callable[[CaseScenario], Iterator[str]]:
     def poll(scenario: CaseScenario) -> Iterator[str]:
         if scenario.execution().error != error:
             yield f"the execution ended with {scenario.execution().error}"

@@ -56,7 +56,7 @@ def tokens() -> list[str]:
 
 
 @pytest.fixture(scope="package")
-def place(tokens: list[str]) -> Iterator[LocalService]:
+def local_service(tokens: list[str]) -> Iterator[LocalService]:
     """The real template and a Celonis. Events come late and twice, transactions meet, as in AWS."""
 
     def new_token() -> str:
@@ -82,13 +82,13 @@ def place(tokens: list[str]) -> Iterator[LocalService]:
 
 
 @pytest.fixture(scope="package")
-def shared(place: LocalService) -> Iterator[DeployedService]:
+def shared(local_service: LocalService) -> Iterator[DeployedService]:
     """The service, its functions warm from a first passage."""
     service, celonis = (
-        DeployedService(place.stack, place.celonis.url),
-        CelonisControls(place.celonis.control_url),
+        DeployedService(local_service.stack, local_service.celonis.url),
+        CelonisControls(local_service.celonis.control_url),
     )
-    service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
+    service.secrets += [local_service.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
     service.hasten(SAMPLE)
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
     first = service.webhook(service.source({"pipeline": pipeline}))
@@ -100,8 +100,8 @@ def shared(place: LocalService) -> Iterator[DeployedService]:
 
 
 @pytest.fixture
-def celonis(place: LocalService) -> Iterator[CelonisControls]:
-    controls = CelonisControls(place.celonis.control_url)
+def celonis(local_service: LocalService) -> Iterator[CelonisControls]:
+    controls = CelonisControls(local_service.celonis.control_url)
     controls.reset()
     yield controls
     controls.close()

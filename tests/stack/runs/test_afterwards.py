@@ -51,10 +51,10 @@ def test_no_secret_is_in_anything_that_was_written_or_said(
         "table": [json.dumps(item) for item in service.items()],
         "notices": [json.dumps(notice) for notice in service.notices()],
     }
-    for place, texts in seen.items():
+    for local_service, texts in seen.items():
         text = "\n".join(texts)
-        assert text, place
-        assert sum(secret in text for secret in secrets) == 0, place
+        assert text, local_service
+        assert sum(secret in text for secret in secrets) == 0, local_service
 
 
 def test_no_stack_trace_left_the_service(service: DeployedService) -> None:
@@ -64,11 +64,11 @@ def test_no_stack_trace_left_the_service(service: DeployedService) -> None:
         assert ".py" not in text
 
 
-def test_no_process_is_left_when_the_stack_is_closed(place: LocalService) -> None:
-    processes = place.stack.process_ids()
+def test_no_process_is_left_when_the_stack_is_closed(local_service: LocalService) -> None:
+    processes = local_service.stack.process_ids()
     assert processes
     assert all(_is_alive(process) for process in processes)
-    place.stack.close()
+    local_service.stack.close()
     assert [process for process in processes if _is_alive(process)] == []
 
 

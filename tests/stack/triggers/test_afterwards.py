@@ -18,7 +18,7 @@ def test_no_secret_was_logged_or_answered(environment: StackEnvironment) -> None
         *environment.tokens,
     }
     logged = [line.text for line in environment.service.stack.logs()]
-    access = (environment.place.stack.state_dir / "logs").glob("*.log")
+    access = (environment.local_service.stack.state_dir / "logs").glob("*.log")
     logged += [path.read_text(encoding="utf-8") for path in access]
     assert logged
     assert environment.service.said

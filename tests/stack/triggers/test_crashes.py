@@ -100,7 +100,7 @@ def _event(source: str) -> bytes:
     return json.dumps(event).encode()
 
 
-def _play(environment: StackEnvironment, case: CrashCase) -> CrashResult:
+def _run_case(environment: StackEnvironment, case: CrashCase) -> CrashResult:
     service, job = environment.service, environment.celonis.job()
     # A connection that no process has used before, so that the dead one has to sign in.
     pipeline = service.pipeline(jobs=[job], connection=service.connection(oauth_client()))
@@ -128,7 +128,7 @@ def _met(service: DeployedService, case: CrashCase, source: str) -> bool:
 def results(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
     environment.celonis.reset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = dict(zip(CASES, pool.map(lambda case: _play(environment, case), CASES), strict=True))
+        outcomes = dict(zip(CASES, pool.map(lambda case: _run_case(environment, case), CASES), strict=True))
     assert not environment.service.stack.invoke("Reconcile", b"{}").failed
     until(lambda: not environment.running(), "the end of all executions", seconds=MAX_WAIT)
     environment.settled()

@@ -55,7 +55,7 @@ def test_a_machine_that_does_not_keep_up_begins_no_further_case() -> None:
     for _ in range(50):
         pace.tick()
     assert all(begun.acquire(timeout=10) for _ in range(2))
-    assert pace.most == FEW + 2
+    assert pace.peak == FEW + 2
     over.set()
     for thread in threads:
         thread.join(10)

@@ -181,18 +181,18 @@ def test_where_the_table_cannot_be_used_celonis_is_asked() -> None:
 
 @pytest.mark.parametrize(("processes", "within"), [(10, 2.0), (60, 2.0), (30, 10.0)])
 def test_two_hundred_runs_share_twenty_requests_a_second(processes: int, within: float) -> None:
-    crowd = Fleet(setups.RateLimitSetup(20, 1), processes)
-    seconds = crowd.run(200, within)
+    fleet = Fleet(setups.RateLimitSetup(20, 1), processes)
+    seconds = fleet.run(200, within)
     needed = 200 * (3 + 4 * 2)
-    assert crowd.share_of_429 < 0.01
-    assert len(crowd.answers) < needed * 1.02
+    assert fleet.share_of_429 < 0.01
+    assert len(fleet.answers) < needed * 1.02
     assert seconds < 1.5 * needed / 20
 
 
 def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
-    crowd = Fleet(setups.RateLimitSetup(100, 60), 10)
-    crowd.run(50, 5.0, polls=2)
-    assert crowd.share_of_429 < 0.01
+    fleet = Fleet(setups.RateLimitSetup(100, 60), 10)
+    fleet.run(50, 5.0, polls=2)
+    assert fleet.share_of_429 < 0.01
 
 
 @pytest.mark.parametrize("left", [600, 60])

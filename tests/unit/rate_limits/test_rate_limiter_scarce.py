@@ -54,7 +54,7 @@ class DailyLimit:
         return False
 
 
-def under_way(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
+def running(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
     harness = CloseHarness(definition)
     for target in (harness.service.celonis.jobs[JOB], harness.service.celonis.models[MODEL]):
         target.seconds = seconds
@@ -66,7 +66,7 @@ def under_way(definition: Definition, step: str = "job-0", seconds: float = FORE
 
 @pytest.mark.parametrize("pause", [700.0, 36_000.0])
 def test_a_stop_stops_at_once_while_everybody_else_waits(pause: float) -> None:
-    harness = under_way(job_definition())
+    harness = running(job_definition())
     day = DailyLimit(harness.service)
     day.pause(pause)
     began = harness.service.clock.now
@@ -78,7 +78,7 @@ def test_a_stop_stops_at_once_while_everybody_else_waits(pause: float) -> None:
 
 
 def test_a_stop_that_celonis_itself_refuses_goes_on_asking_and_tells_everybody() -> None:
-    harness = under_way(job_definition())
+    harness = running(job_definition())
     day = DailyLimit(harness.service)
     harness.service.celonis.faults["job"] = [throttled(2.0)]
     harness.end("ABORTED")
@@ -87,7 +87,7 @@ def test_a_stop_that_celonis_itself_refuses_goes_on_asking_and_tells_everybody()
 
 
 def test_the_look_at_the_time_out_finds_a_job_that_ended_in_the_pause() -> None:
-    harness = under_way(job_definition(jobs=[HOUR]), seconds=3000.0)
+    harness = running(job_definition(jobs=[HOUR]), seconds=3000.0)
     service, day = harness.service, DailyLimit(harness.service)
     service.clock.sleep(2900.0)
     day.pause(1500.0)
@@ -100,7 +100,7 @@ def test_the_look_at_the_time_out_finds_a_job_that_ended_in_the_pause() -> None:
 
 @pytest.mark.parametrize("left", [500, 60, 2])
 def test_a_job_past_its_time_out_is_cancelled_in_a_pause(left: int) -> None:
-    harness = under_way(job_definition(jobs=[HOUR]))
+    harness = running(job_definition(jobs=[HOUR]))
     service = harness.service
     began = float(str(service.state("job-0")["began"]))
     DailyLimit(service, left).pause(10_000.0)
@@ -112,7 +112,7 @@ def test_a_job_past_its_time_out_is_cancelled_in_a_pause(left: int) -> None:
 
 def test_a_load_past_its_time_out_is_looked_at_in_a_pause() -> None:
     timed = load_definition(loads=[{"data_model": MODEL, "timeout": 3600}])
-    harness = under_way(timed, "load-0", seconds=3590.0)
+    harness = running(timed, "load-0", seconds=3590.0)
     harness.service.clock.sleep(3500.0)
     DailyLimit(harness.service).pause(2000.0)
     assert go_on(harness.service, "load-0") == "SUCCEEDED"
@@ -132,7 +132,7 @@ def go_on(service: ServiceHarness, step: str = "job-0") -> str:
 
 
 def test_a_stop_of_a_load_says_that_it_runs_on_without_a_turn() -> None:
-    harness = under_way(load_definition(), "load-0")
+    harness = running(load_definition(), "load-0")
     DailyLimit(harness.service).pause(700.0)
     began = harness.service.clock.now
     harness.end("ABORTED")

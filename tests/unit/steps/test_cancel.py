@@ -101,7 +101,7 @@ def test_a_run_that_never_started_anything_asks_celonis_nothing() -> None:
 
 def test_a_step_that_has_ended_is_not_looked_at() -> None:
     service = started(seconds=10.0)
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     service.celonis.sent.clear()
     assert stop(service) == CancelFindings([], [JOB_LEASE])
     assert service.celonis.sent == []
@@ -110,7 +110,7 @@ def test_a_step_that_has_ended_is_not_looked_at() -> None:
 def test_a_lease_that_an_ended_step_left_held_stays_held() -> None:
     service = started()
     service.celonis.faults["job"] = [denied()] * 100
-    assert service.go("job-0") == "PermissionDenied"
+    assert service.run_step("job-0") == "PermissionDenied"
     assert stop(service) == CancelFindings([], [], held=until_it_shows(service))
 
 

@@ -96,14 +96,14 @@ def test_an_answer_that_is_no_answer_is_waited_out_and_noted(
     assert progress["status"] == "RUNNING"
     assert progress["wait"] >= (45 if trouble.name == "CelonisThrottled" else 1)
     assert service.state(step)["trouble"] == trouble.message
-    assert service.go(step) == "SUCCEEDED"
+    assert service.run_step(step) == "SUCCEEDED"
     assert "trouble" not in service.state(step)
 
 
 def test_bad_answers_end_with_the_time_out_and_are_told_with_it() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=FOREVER)
     service.celonis.faults["job"] = [unavailable()] * 100
-    assert service.go("job-0") == "JobTimedOut"
+    assert service.run_step("job-0") == "JobTimedOut"
     assert "(last: No usable answer.)" in str(service.state("job-0")["message"])
     assert holder(service) == RUN
 
@@ -118,7 +118,7 @@ def test_one_refused_poll_ends_no_step(step: str, call: str, error: CelonisError
     service.celonis.faults |= {call: [error], "tables": [unknown()]}
     assert service.check(step)["status"] == "RUNNING"
     assert service.state(step)["trouble"] == error.message
-    assert service.go(step) == "SUCCEEDED"
+    assert service.run_step(step) == "SUCCEEDED"
     assert "trouble" not in service.state(step)
 
 
@@ -129,7 +129,7 @@ def test_one_refused_poll_ends_no_step_whose_start_is_being_looked_up(
 ) -> None:
     service = service_of(job_definition(settle=30))
     service.celonis.faults |= {"execute_job": [lost], "job": [None, error]}
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert (service.celonis.faults["job"], len(starts(service))) == ([], 1)
 
 
@@ -160,7 +160,7 @@ def test_a_row_of_refused_polls_counts_whatever_their_errors() -> None:
 def test_another_answer_ends_the_row_of_refused_polls(between: CelonisError | None) -> None:
     service = running_job(job_definition(settle=60), seconds=200.0)
     service.celonis.faults["job"] = [denied(), denied(), between] * 8
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
 
 
 def test_throttled_polls_do_not_end_the_row_of_refused_ones() -> None:
@@ -200,7 +200,7 @@ def test_a_status_that_is_not_known_is_waited_on_and_reported_once() -> None:
 
 def test_a_status_that_is_not_known_is_never_a_success() -> None:
     service = running_job(job_definition(jobs=[SHORT]), seconds=10.0, outcome="PAUSED")
-    assert service.go("job-0") == "JobTimedOut"
+    assert service.run_step("job-0") == "JobTimedOut"
     assert "Its last status was PAUSED." in str(service.state("job-0")["message"])
 
 
@@ -210,7 +210,7 @@ def test_a_status_that_is_not_known_is_never_a_success() -> None:
 )
 def test_each_end_of_a_job_has_its_name(outcome: str, end: str) -> None:
     service = running_job(outcome=outcome)
-    assert service.go("job-0") == end
+    assert service.run_step("job-0") == end
     state = service.state("job-0")
     assert state["outcome"] == ("SUCCEEDED" if end == "SUCCEEDED" else "FAILED")
     assert state["status"] == outcome
@@ -228,14 +228,14 @@ def test_each_end_of_a_job_has_its_name(outcome: str, end: str) -> None:
 )
 def test_each_end_of_a_load_has_its_name(outcome: str, end: str) -> None:
     service = running_load(outcome=outcome)
-    assert service.go("load-0") == end
+    assert service.run_step("load-0") == end
     assert holder(service, MODEL_LEASE) is None
 
 
 def test_a_warning_fails_a_load_where_the_pipeline_says_so() -> None:
     definition = load_definition(loads=[{"data_model": MODEL, "on_warning": "fail"}])
     service = running_load(definition, outcome="WARNING")
-    assert service.go("load-0") == "LoadWarned"
+    assert service.run_step("load-0") == "LoadWarned"
     assert service.state("load-0")["outcome"] == "FAILED"
 
 
@@ -301,7 +301,7 @@ def test_a_job_is_told_as_it_ended_also_where_its_log_cannot_be_read(outcome: st
 @pytest.mark.parametrize("outcome", ["SUCCESS", "FAIL"])
 def test_a_step_that_has_ended_is_told_again_without_a_look(outcome: str) -> None:
     service = running_job(outcome=outcome)
-    end = service.go("job-0")
+    end = service.run_step("job-0")
     out = Outgoing(service)
     if end == "SUCCEEDED":
         assert service.check("job-0") == {"status": "SUCCEEDED", "wait": 0}
@@ -334,7 +334,7 @@ def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_
 
 def test_what_was_not_proven_to_be_ours_is_not_kept_as_an_earlier_execution() -> None:
     service = lost_job("before", "before")
-    assert service.go("job-0") == "StartIgnored"
+    assert service.run_step("job-0") == "StartIgnored"
     assert service.leases.earlier(JOB_LEASE) == Earlier()
 
 
@@ -363,7 +363,7 @@ def lost_job(*lost: Lost) -> ServiceHarness:
 
 def test_a_start_that_provably_did_not_take_place_is_sent_again() -> None:
     service = lost_job("before")
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert len(starts(service)) == 2
     assert len(job(service).mine) == 1
 
@@ -386,14 +386,14 @@ def test_a_start_is_not_sent_again_before_everything_had_the_time_to_show() -> N
 
 def test_a_start_is_sent_twice_at_most() -> None:
     service = lost_job("before", "before")
-    assert service.go("job-0") == "StartIgnored"
+    assert service.run_step("job-0") == "StartIgnored"
     assert len(starts(service)) == 2
     assert holder(service) is None
 
 
 def test_a_start_whose_answer_was_lost_after_it_took_effect_is_found_and_not_sent_again() -> None:
     service = lost_job("after")
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert len(starts(service)) == 1
 
 
@@ -561,7 +561,7 @@ def test_two_new_executions_are_not_told_apart() -> None:
 
 def test_an_answer_that_started_nothing_ends_unproven_and_is_not_sent_again() -> None:
     service = lost_job("nothing")
-    assert service.go("job-0") == "OutcomeUnproven"
+    assert service.run_step("job-0") == "OutcomeUnproven"
     assert len(starts(service)) == 1
 
 

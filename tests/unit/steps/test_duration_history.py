@@ -29,7 +29,7 @@ def run_job(service: ServiceHarness, number: int, **fields: Any) -> str:
     """One run of the job from its start to its end."""
     run_id, definition = f"run-{number}", job_definition(settle=2, **fields)
     service.open(definition, run_id, pipeline=run_id)
-    return service.go("job-0", run_id)
+    return service.run_step("job-0", run_id)
 
 
 def known_job(service: ServiceHarness, **fields: Any) -> FakeTarget:
@@ -59,7 +59,7 @@ def test_what_a_webhook_started_teaches_what_an_execution_by_hand_teaches(
     harness = WebhookHarness(definitions={"otc": job_definition(settle=2, poll={"floor": 1, "ceiling": 1})})
     known_job(harness.service, seconds=seconds, shows=ShownFields(dates=dates))
     assert harness.deliver().status == 202
-    assert harness.service.go("job-0", "otc-1") == "SUCCEEDED"
+    assert harness.service.run_step("job-0", "otc-1") == "SUCCEEDED"
     (expected,), (reported,) = (learned(service)["successes"] for service in (by_hand, harness.service))
     assert reported == pytest.approx(expected, abs=2.5)  # what the webhook's start may have taken
 
@@ -81,7 +81,7 @@ def test_a_load_is_learned_by_its_kind() -> None:
     service = ServiceHarness()
     service.model(seconds=600.0).before(ago=1_000_000.0)
     service.open(load_definition(settle=2))
-    assert service.go("load-0") == "SUCCEEDED"
+    assert service.run_step("load-0") == "SUCCEEDED"
     assert learned(service, LOAD_KEY)["successes"] == [600.0]
 
 
@@ -119,7 +119,7 @@ def test_a_check_that_is_repeated_after_any_crash_learns_once_at_most(
         progress = service.check("job-0", service.wait(progress) and "run-1")
     service.wait(progress)
     service.crash([(calls, moment)])
-    assert service.go("job-0", "run-1") == "SUCCEEDED"
+    assert service.run_step("job-0", "run-1") == "SUCCEEDED"
     service.crash([])
     assert service.check("job-0", "run-1") == {"status": "SUCCEEDED", "wait": 0}
     assert learned(service).get("successes", []) in ([], [30.0])
@@ -137,7 +137,7 @@ def test_durations_are_read_once_for_a_step(just_claimed: bool) -> None:
     if just_claimed:
         service.tasks.start_claimed(run, "job-0", service.deadline(), {"loads": {}})
         assert read.count(JOB_KEY) == 0
-    assert service.go("job-0", "run-1") == "SUCCEEDED"
+    assert service.run_step("job-0", "run-1") == "SUCCEEDED"
     assert read.count(JOB_KEY) == 1
     assert int(str(service.state("job-0", "run-1")["polls"])) > 5
 

@@ -53,7 +53,9 @@ def test_a_retry_waits_for_the_job_and_goes_on_after_it() -> None:
     harness = left_running()
     again = retried(harness)
     began = harness.service.clock.now
-    assert harness.service.go("job-0", again) == harness.service.go("load-0", again) == "SUCCEEDED"
+    assert (
+        harness.service.run_step("job-0", again) == harness.service.run_step("load-0", again) == "SUCCEEDED"
+    )
     assert [name for name, _, _ in starts(harness.service)] == ["load_model"]
     assert harness.service.clock.now - began > 4 * HOURS
     state = harness.service.state("job-0", again)
@@ -75,7 +77,7 @@ def test_a_job_whose_id_is_written_in_another_way_by_now_is_not_executed_a_secon
     service.check("job-0")
     harness.end("FAILED", "Lambda.Unknown", "AWS failed.")
     harness.definitions["otc"] = job_definition(jobs=[{"job": job.lower()}])
-    assert service.go("job-0", retried(harness)) == "SUCCEEDED"
+    assert service.run_step("job-0", retried(harness)) == "SUCCEEDED"
     assert len(target.mine) == 1
 
 
@@ -100,7 +102,7 @@ def test_a_job_to_which_its_step_has_sent_a_cancel_is_executed_again() -> None:
     assert cancels(harness.service) == [JOB]
     harness.end("FAILED", "Lambda.Unknown", "AWS failed.")
     job.seconds = 60.0
-    assert harness.service.go("job-0", retried(harness)) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", retried(harness)) == "SUCCEEDED"
     assert len(job.mine) == 2
 
 
@@ -119,7 +121,7 @@ def test_a_job_that_has_succeeded_before_the_retry_is_not_executed_again() -> No
     harness = left_running(seconds=0.5 * HOURS)
     assert harness.round().leases == [JOB_LEASE]
     again = retried(harness)
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert starts(harness.service) == []
 
 
@@ -128,14 +130,14 @@ def test_a_job_that_has_failed_before_the_retry_is_executed_again(outcome: str) 
     harness = left_running(seconds=0.5 * HOURS, outcome=outcome)
     again = retried(harness)
     harness.service.celonis.jobs[JOB].outcome = "SUCCESS"
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert len(starts(harness.service)) == 1
 
 
 def test_a_start_that_nobody_polled_is_found_and_waited_for() -> None:
     harness = left_running(polled=False)
     again = retried(harness)
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert starts(harness.service) == []
 
 
@@ -148,7 +150,7 @@ def test_a_start_that_does_not_show_yet_is_not_repeated() -> None:
     harness.service.start("job-0")
     harness.end("FAILED", "Runtime.ExitError", "It died.")
     again = retried(harness)
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert len(job.mine) == 1
     assert harness.service.state("job-0", again)["resumed_from"] == RUN
 
@@ -159,7 +161,7 @@ def test_a_start_that_never_took_place_is_made_by_the_retry() -> None:
     harness.service.start("job-0")
     harness.end("FAILED", "Runtime.ExitError", "It died.")
     again = retried(harness)
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert len(harness.service.celonis.jobs[JOB].mine) == 1
 
 
@@ -174,7 +176,7 @@ def test_a_job_that_was_cancelled_with_its_run_is_executed_again(status: str) ->
     assert cancels(harness.service) == [JOB]
     harness.service.celonis.jobs[JOB].seconds = 60.0
     harness.service.clock.sleep(300.0)
-    assert harness.service.go("job-0", retried(harness)) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", retried(harness)) == "SUCCEEDED"
     assert len(harness.service.celonis.jobs[JOB].mine) == 2
 
 
@@ -184,17 +186,17 @@ def test_a_step_that_a_refused_poll_ended_is_waited_for_too() -> None:
     harness.service.start("job-0")
     harness.service.clock.sleep(60.0)
     harness.service.celonis.faults["job"] = [denied() for _ in range(300)]
-    assert harness.service.go("job-0") == "PermissionDenied"
+    assert harness.service.run_step("job-0") == "PermissionDenied"
     harness.service.celonis.faults.clear()
     harness.end("FAILED", "PermissionDenied", "Denied.")
-    assert harness.service.go("job-0", retried(harness)) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", retried(harness)) == "SUCCEEDED"
     assert len(harness.service.celonis.jobs[JOB].mine) == 1
 
 
 def test_another_mode_today_is_another_execution() -> None:
     harness = left_running(job_definition(), seconds=2 * HOURS)
     harness.definitions["otc"] = job_definition(jobs=[{"job": JOB, "mode": "DELTA"}])
-    assert harness.service.go("job-0", retried(harness)) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", retried(harness)) == "SUCCEEDED"
     assert starts(harness.service) == [("execute_job", JOB, "DELTA")]
 
 
@@ -203,14 +205,14 @@ def test_a_job_after_one_that_is_executed_again_is_executed_again() -> None:
     harness.service.job("job-b").before(6000.0)
     harness.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}, {"job": JOB}])
     again = retried(harness)
-    assert harness.service.go("job-0", again) == harness.service.go("job-1", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == harness.service.run_step("job-1", again) == "SUCCEEDED"
     assert [job for _, job, _ in starts(harness.service)] == ["job-b", JOB]
 
 
 def test_what_ended_more_than_a_day_ago_is_not_waited_for() -> None:
     harness = left_running(job_definition(), seconds=0.5 * HOURS)
     harness.service.clock.sleep(MAX_SKIP_AGE)
-    assert harness.service.go("job-0", retried(harness)) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", retried(harness)) == "SUCCEEDED"
     assert len(starts(harness.service)) == 1
 
 
@@ -219,9 +221,9 @@ def test_after_another_run_of_ours_the_job_is_executed_again() -> None:
     again = retried(harness)
     harness.service.open(job_definition(), "other-1", "other")
     harness.service.celonis.jobs[JOB].seconds = 60.0
-    assert harness.service.go("job-0", "other-1") == "SUCCEEDED"
+    assert harness.service.run_step("job-0", "other-1") == "SUCCEEDED"
     harness.service.celonis.sent.clear()
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert len(starts(harness.service)) == 1
 
 
@@ -232,7 +234,7 @@ def test_while_celonis_cannot_be_asked_the_retry_waits_and_says_why(trouble: Cel
     harness.service.celonis.faults["job"] = [trouble]
     assert harness.service.start("job-0", again)["status"] == "WAITING"
     assert harness.service.state("job-0", again)["trouble"] == trouble.message
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     assert starts(harness.service) == []
 
 
@@ -241,7 +243,7 @@ def test_a_retry_that_dies_before_it_noted_anything_resumes_the_same_execution()
         harness = left_running()
         again = retried(harness)
         harness.service.crash([(calls, "after")])
-        assert harness.service.go("job-0", again) == "SUCCEEDED"
+        assert harness.service.run_step("job-0", again) == "SUCCEEDED"
         assert starts(harness.service) == []
 
 
@@ -254,17 +256,17 @@ def test_a_load_is_waited_for_like_a_job() -> None:
     harness.service.check("load-0")
     harness.end("FAILED", "States.Timeout", "It took too long.")
     assert "keeps running" in harness.outcome()
-    assert harness.service.go("load-0", retried(harness)) == "SUCCEEDED"
+    assert harness.service.run_step("load-0", retried(harness)) == "SUCCEEDED"
     assert len(model.mine) == 1
 
 
 def test_the_load_that_the_job_starts_is_found_by_the_retry() -> None:
     harness = left_running(job_definition(loads=[{"data_model": MODEL, "started_by": "job"}]))
     again = retried(harness)
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     model = harness.service.celonis.models[MODEL]
     load = model.begin(mine=False, at=harness.service.clock.now, seconds=60.0, outcome="SUCCESS")
-    assert harness.service.go("load-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("load-0", again) == "SUCCEEDED"
     assert harness.service.state("load-0", again)["evidence"]["ours"] == load.id  # type: ignore[index]
     assert starts(harness.service) == []
     assert (holder(harness.service), holder(harness.service, MODEL_LEASE)) == (None, None)
@@ -278,9 +280,9 @@ def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behin
     theirs = model.begin(mine=False, at=clock.now - 0.7 * HOURS, seconds=60.0, outcome="ERROR")
     harness.service.celonis.jobs[JOB].outcome = "SUCCESS"
     again = retried(harness)
-    assert harness.service.go("job-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("job-0", again) == "SUCCEEDED"
     ours = model.begin(mine=False, at=clock.now, seconds=60.0, outcome="SUCCESS")
-    assert harness.service.go("load-0", again) == "SUCCEEDED"
+    assert harness.service.run_step("load-0", again) == "SUCCEEDED"
     assert theirs.id in harness.service.state("load-0", again)["baseline"]["ids"]  # type: ignore[index]
     assert harness.service.state("load-0", again)["evidence"]["ours"] == ours.id  # type: ignore[index]
 
@@ -329,7 +331,7 @@ def test_a_lease_is_inherited_before_the_runs_that_are_queued_for_it() -> None:
     assert service.start("job-0", again)["status"] == "RUNNING"
     assert (holder(service), list(service.dynamodb.document(JOB_LEASE)["queue"])) == (again, ["other-1"])
     assert service.start("job-0", "other-1")["status"] == "WAITING"
-    assert service.go("job-0", again) == "SUCCEEDED"
+    assert service.run_step("job-0", again) == "SUCCEEDED"
     assert service.start("job-0", "other-1")["status"] == "RUNNING"
 
 

@@ -276,7 +276,7 @@ def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(st
     assert out.take()[:7] == [TAKEN, "job", "executions", NOTED, "execute_job", "job", "executions"]
     assert holder(service) is None
     began = service.clock.now
-    assert service.go("job-0") == "CelonisRejected"
+    assert service.run_step("job-0") == "CelonisRejected"
     assert 30.0 <= service.clock.now - began < 60.0
     assert out.calls[-5:] == ["job", "executions", "execute_job", "job", "executions"]
     assert (out.calls.count("execute_job"), holder(service)) == (1, None)
@@ -299,7 +299,7 @@ def test_a_refusal_because_of_an_execution_that_no_poll_shows_yet_is_waited_out(
 
     service.celonis.hook = slips_in
     service.celonis.faults["execute_job"] = [rejected(422)]
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
@@ -309,7 +309,7 @@ def test_every_refusal_after_something_was_seen_running_is_judged_anew() -> None
     service.celonis.faults["execute_job"] = [rejected(400), rejected(400)]
     service.wait(service.start("job-0"))
     target.begin(mine=False, at=service.clock.now, seconds=40.0, outcome="SUCCESS")
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert (len(starts(service)), len(target.mine)) == (3, 1)
 
 
@@ -328,7 +328,7 @@ def test_a_repeat_that_is_refused_for_any_reason_leaves_the_first_start_to_the_p
             target.post(service.clock.now, "FULL")
 
     service.celonis.hook = arrives_late
-    end = service.go("job-0")
+    end = service.run_step("job-0")
     assert (end, len(starts(service))) == ("OutcomeUnproven" if takes_effect else "CelonisRejected", 2)
 
 
@@ -389,7 +389,7 @@ def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported()
     state = service.state("job-0")
     assert (state["posts"], state["trouble"]) == (2, "Refused.")
     assert "refused" not in state
-    assert service.go("job-0") == "OutcomeUnproven"
+    assert service.run_step("job-0") == "OutcomeUnproven"
     assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
@@ -424,7 +424,7 @@ def test_a_refused_start_passes_while_polls_are_refused_once() -> None:
     service.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
     assert service.wait(service.start("job-0"))["status"] == "WAITING"
     wait_for_start(service)
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert len(service.celonis.jobs[JOB].mine) == 1
 
 
@@ -439,7 +439,7 @@ def test_one_refused_poll_before_a_start_is_repeated_in_the_next_round(
     service.celonis.faults |= {call: [error], "tables": [unknown()]}
     assert service.wait(service.start(step))["status"] == "WAITING"
     assert (service.state(step)["trouble"], starts(service)) == (error.message, [])
-    assert service.go(step) == "SUCCEEDED"
+    assert service.run_step(step) == "SUCCEEDED"
     assert len(starts(service)) == 1
 
 
@@ -448,7 +448,7 @@ def test_a_poll_that_is_refused_twice_before_a_start_ends_the_step(error: Celoni
     service = opened()
     service.celonis.faults["job"] = [error, error]
     began = service.clock.now
-    assert service.go("job-0") == error.name
+    assert service.run_step("job-0") == error.name
     assert service.clock.now - began < 30.0
     state = service.state("job-0")
     assert (state["error"], state["message"]) == (error.name, str(error))
@@ -458,7 +458,7 @@ def test_a_poll_that_is_refused_twice_before_a_start_ends_the_step(error: Celoni
 def test_refusals_of_polls_with_different_errors_are_not_consistent() -> None:
     service = opened()
     service.celonis.faults["job"] = [denied(), unknown(), denied()]
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("between", [None, unavailable()], ids=["a success", "no answer"])
@@ -467,14 +467,14 @@ def test_a_refused_poll_is_forgotten_after_another_answer(between: CelonisError 
     busy = service.celonis.jobs[JOB]
     busy.before(5.0, seconds=60.0)
     service.celonis.faults["job"] = [None, denied(), between, denied()]
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert service.celonis.faults["job"] == []
 
 
 def test_a_throttled_poll_says_nothing_of_access() -> None:
     service = opened()
     service.celonis.faults["job"] = [denied(), throttled(5.0), denied()]
-    assert service.go("job-0") == "PermissionDenied"
+    assert service.run_step("job-0") == "PermissionDenied"
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
@@ -566,7 +566,7 @@ def test_where_the_end_of_what_ran_shows_no_id_a_start_waits_two_settles_at_most
 
 def test_a_start_waits_until_the_baseline_shows_our_execution_before_it() -> None:
     service = opened()
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     service.open(job_definition(), "other-1", "other")
     target = service.celonis.jobs[JOB]
     target.lags = Lags((100.0,))  # before the first run
@@ -630,7 +630,7 @@ def test_the_record_names_the_run_that_uses_the_job_now() -> None:
     service.start("job-0", "third-1")
     service.clock.sleep(1.0)
     service.start("job-0")
-    assert service.go("job-0", "other-1") == "SUCCEEDED"
+    assert service.run_step("job-0", "other-1") == "SUCCEEDED"
     service.start("job-0")
     assert service.state("job-0")["waiting_for"] == "run third-1", "queued before this run"
     assert service.start("job-0", "third-1")["status"] == "RUNNING"
@@ -676,7 +676,7 @@ def test_when_something_was_last_seen_running_is_written_each_time() -> None:
 def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
     service = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
     service.celonis.jobs[JOB].before(5.0, seconds=6000.0)
-    assert service.go("job-0") == "JobTimedOut"
+    assert service.run_step("job-0") == "JobTimedOut"
     assert "running in Celonis already" in str(service.state("job-0")["message"])
     assert starts(service) == []
 
@@ -818,7 +818,7 @@ def test_a_baseline_that_lacks_what_the_poll_before_it_showed_is_not_used() -> N
 
 def test_a_load_of_a_job_notes_when_the_job_had_begun() -> None:
     service = opened(inner_load())
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     service.start("load-0")
     assert service.state("load-0")["answered_by"] == service.state("job-0")["started_date"]
 
@@ -843,7 +843,7 @@ def test_a_job_waits_while_another_run_uses_the_model_that_it_loads() -> None:
 
 def test_a_load_that_a_job_starts_is_not_started_by_us() -> None:
     service = opened(inner_load())
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     out = Outgoing(service)
     assert service.start("load-0")["status"] == "RUNNING"
     assert out.log == [SAVED]
@@ -859,7 +859,7 @@ def stages(*outcomes: str) -> ServiceHarness:
         service.job(job["job"], outcome=outcome).before(6000.0)
     service.job("job-z").before(6000.0)
     for number in range(len(outcomes)):
-        service.go(f"job-{number}")
+        service.run_step(f"job-{number}")
     service.celonis.sent.clear()
     return service
 
@@ -879,14 +879,14 @@ def test_nothing_is_started_after_a_stage_without_a_proven_end() -> None:
     with pytest.raises(OutcomeUnproven, match="job-z"):
         service.start("load-0")
     assert service.celonis.sent == []
-    assert service.go("job-2") == service.go("load-0") == "SUCCEEDED"
+    assert service.run_step("job-2") == service.run_step("load-0") == "SUCCEEDED"
 
 
 def test_a_job_beside_a_failed_one_is_started() -> None:
     service = opened(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
     service.celonis.jobs[JOB].outcome = "FAIL"
     service.job("job-b").before(6000.0)
-    assert (service.go("job-0"), service.go("job-1")) == ("JobFailed", "SUCCEEDED")
+    assert (service.run_step("job-0"), service.run_step("job-1")) == ("JobFailed", "SUCCEEDED")
 
 
 @pytest.mark.parametrize(
@@ -917,7 +917,7 @@ def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its
 def test_a_model_that_is_not_there_ends_the_step() -> None:
     service = opened(load_definition())
     service.celonis.faults |= {"last_load": [unknown()] * 2, "tables": [unknown()] * 2}
-    assert service.go("load-0") == "NotFound"
+    assert service.run_step("load-0") == "NotFound"
     assert starts(service) == []
 
 
@@ -964,7 +964,7 @@ def test_a_run_that_was_closed_while_we_looked_starts_nothing() -> None:
 
 def test_a_step_that_has_ended_is_told_again_and_not_started_again() -> None:
     service = opened()
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     out = Outgoing(service)
     assert service.start("job-0") == {"status": "SUCCEEDED", "wait": 0}
     assert out.log == []

@@ -97,7 +97,7 @@ def test_a_run_goes_before_one_that_waits_for_what_it_keeps() -> None:
     """B is queued for job-b and waits for model-a, which A has until job-b is done."""
     service = ready()
     service.open(inner(jobs=(JOB, OTHER_JOB)))
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     service.open(inner(jobs=(OTHER_JOB,)), OTHER, "other")
     service.wait(service.start("job-0", OTHER))
     assert (held(service, OTHER), queue(service, keys.job_lease(OTHER_JOB))) == (set(), [OTHER])
@@ -222,16 +222,16 @@ def test_a_step_whose_start_may_have_been_sent_keeps_its_leases() -> None:
 
 def test_a_model_is_kept_from_the_start_of_the_first_job_to_the_end_of_its_load() -> None:
     service = opened(inner(jobs=(JOB, OTHER_JOB)))
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert held(service) == {MODEL_LEASE}
     baseline = service.state("load-0")["baseline"]
     service.celonis.jobs[OTHER_JOB].before(5.0, seconds=60.0)
     service.wait(service.start("job-1"))
     assert (held(service), service.state("load-0")["baseline"]) == ({MODEL_LEASE}, baseline)
-    assert service.go("job-1") == "SUCCEEDED"
+    assert service.run_step("job-1") == "SUCCEEDED"
     target = service.celonis.models[MODEL]
     target.before(0.0, seconds=10.0)
-    assert service.go("load-0") == "SUCCEEDED"
+    assert service.run_step("load-0") == "SUCCEEDED"
     assert held(service) == set()
 
 
@@ -262,7 +262,7 @@ def test_a_time_out_in_a_queue_ends_with_the_place() -> None:
     service.start("job-0", OTHER)
     service.wait(service.start("job-0"))
     assert queue(service) == [RUN]
-    assert service.go("job-0") == "JobTimedOut"
+    assert service.run_step("job-0") == "JobTimedOut"
     assert (queue(service), holder(service)) == ([], OTHER)
 
 
@@ -278,7 +278,7 @@ def test_of_two_runs_that_wait_the_one_that_came_first_is_served_first() -> None
         service.clock.sleep(1.0)
         assert service.start("job-0", f"run-{number}")["status"] == "WAITING"
     assert queue(service) == ["run-2", "run-3"]
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     assert service.start("job-0", "run-3")["status"] == "WAITING"
     assert (holder(service), queue(service)) == (None, ["run-2", "run-3"])
     assert service.start("job-0", "run-2")["status"] == "RUNNING"
@@ -291,7 +291,7 @@ def test_a_webhook_does_not_pass_a_run_that_waits() -> None:
         service.open(job_definition(), f"run-{number}", f"pipeline-{number}")
     service.start("job-0", "run-2")
     service.wait(service.start("job-0", "run-3"))
-    assert service.go("job-0", "run-2") == "SUCCEEDED"
+    assert service.run_step("job-0", "run-2") == "SUCCEEDED"
     assert harness.deliver().status == 202
     assert (holder(service), len(starts(service))) == (None, 1)
     assert service.start("job-0", "run-3")["status"] == "RUNNING"
@@ -302,16 +302,16 @@ def test_a_step_that_waits_for_another_run_renews_its_place_now_and_then() -> No
     service.open(job_definition(), OTHER, "other")
     service.celonis.jobs[JOB].seconds = 3 * HOUR
     service.start("job-0", OTHER)
-    began, secret_refreshes, polls = service.clock.now, 0, 0
+    began, lease_renewals, polls = service.clock.now, 0, 0
     while service.clock.now - began < 2 * HOUR:
         before = service.dynamodb.document(JOB_LEASE).get("queue", {}).get(RUN, {}).get("until", 0.0)
         progress = service.start("job-0")
         place = service.dynamodb.document(JOB_LEASE)["queue"][RUN]
-        polls, secret_refreshes = polls + 1, secret_refreshes + (place["until"] > before)
+        polls, lease_renewals = polls + 1, lease_renewals + (place["until"] > before)
         assert place["since"] == pytest.approx(began, abs=1.0)
         service.wait(progress)
         assert place["until"] > service.clock.now + 60.0
-    assert 2 <= secret_refreshes < 0.7 * polls
+    assert 2 <= lease_renewals < 0.7 * polls
 
 
 def test_a_step_that_waits_until_its_last_execution_shows_keeps_its_place() -> None:
@@ -376,7 +376,7 @@ def test_no_run_starts_on_a_poll_that_is_older_than_what_a_waiting_run_has_seen(
     assert service.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
     assert (starts(service), held(service)) == ([], set())
     began = service.clock.now
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     (start,) = service.celonis.jobs[JOB].mine
     assert 60.0 <= start.at - began < 120.0  # once a poll shows its end
 
@@ -393,7 +393,7 @@ def test_a_run_does_not_wait_for_what_it_has_seen_itself_longer_than_until_a_pol
     seen_running(service)
     service.celonis.jobs[JOB].lags = Lags((0.0,))
     began = service.clock.now
-    assert service.go("job-0", OTHER) == "SUCCEEDED"
+    assert service.run_step("job-0", OTHER) == "SUCCEEDED"
     (start,) = service.celonis.jobs[JOB].mine
     assert 60.0 <= start.at - began < 90.0
 

@@ -68,34 +68,34 @@ class FakeSecretsManager:
 
 
 @pytest.fixture
-def vault() -> FakeSecretsManager:
+def secrets_manager() -> FakeSecretsManager:
     return FakeSecretsManager()
 
 
-def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(vault: FakeSecretsManager) -> None:
+def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(secrets_manager: FakeSecretsManager) -> None:
     """A sender such as GitHub does not send again what was refused."""
-    assert vault.accepts(OLD)
-    vault.stranger()
-    vault.value = NEW
-    assert vault.accepts(NEW)
-    assert len(vault.readings) == 3
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.stranger()
+    secrets_manager.value = NEW
+    assert secrets_manager.accepts(NEW)
+    assert len(secrets_manager.readings) == 3
 
 
 @pytest.mark.parametrize("flooded", [0.0, 1.0, 59.0, 3600.0])
 def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(
-    vault: FakeSecretsManager, flooded: float
+    secrets_manager: FakeSecretsManager, flooded: float
 ) -> None:
-    assert vault.accepts(OLD)
-    vault.flood(flooded)
-    vault.value = NEW
-    vault.flood(READ_SECONDS + ROUNDING)
-    assert vault.accepts(NEW)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.flood(flooded)
+    secrets_manager.value = NEW
+    secrets_manager.flood(READ_SECONDS + ROUNDING)
+    assert secrets_manager.accepts(NEW)
     assert READ_SECONDS < ROTATION_SECONDS
 
 
-def test_a_flood_costs_few_readings(vault: FakeSecretsManager) -> None:
-    vault.flood(10 * MINUTE, every=0.05)
-    assert READS_AT_ONCE < vault.most_in_a_minute() < READS_A_MINUTE
+def test_a_flood_costs_few_readings(secrets_manager: FakeSecretsManager) -> None:
+    secrets_manager.flood(10 * MINUTE, every=0.05)
+    assert READS_AT_ONCE < secrets_manager.most_in_a_minute() < READS_A_MINUTE
 
 
 @pytest.mark.parametrize(
@@ -103,16 +103,16 @@ def test_a_flood_costs_few_readings(vault: FakeSecretsManager) -> None:
 )
 @pytest.mark.parametrize("known", [True, False])
 def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
-    vault: FakeSecretsManager, error: Exception, known: bool
+    secrets_manager: FakeSecretsManager, error: Exception, known: bool
 ) -> None:
     if known:
-        assert vault.accepts(OLD)
-    vault.error = error
-    vault.flood(3 * SERVE_SECONDS)
-    assert vault.most_in_a_minute() < READS_A_MINUTE
-    vault.error = None
-    vault.clock.sleep(READ_SECONDS)
-    assert vault.accepts(OLD)
+        assert secrets_manager.accepts(OLD)
+    secrets_manager.error = error
+    secrets_manager.flood(3 * SERVE_SECONDS)
+    assert secrets_manager.most_in_a_minute() < READS_A_MINUTE
+    secrets_manager.error = None
+    secrets_manager.clock.sleep(READ_SECONDS)
+    assert secrets_manager.accepts(OLD)
 
 
 @given(
@@ -122,70 +122,79 @@ def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
     )
 )
 def test_no_order_of_events_costs_more_or_delays_a_rotation(events: list[tuple[float, str]]) -> None:
-    vault = FakeSecretsManager()
-    rotated_at, repaired_at = vault.clock(), vault.clock()
+    secrets_manager = FakeSecretsManager()
+    rotated_at, repaired_at = secrets_manager.clock(), secrets_manager.clock()
     for pause, event in events:
-        vault.clock.sleep(pause)
+        secrets_manager.clock.sleep(pause)
         if event == "stranger":
-            vault.stranger()
+            secrets_manager.stranger()
         elif event == "rotate":
-            vault.value = NEW if vault.value == OLD else OLD
-            rotated_at = vault.clock()
+            secrets_manager.value = NEW if secrets_manager.value == OLD else OLD
+            rotated_at = secrets_manager.clock()
         elif event in ("break", "repair"):
-            vault.error = ConfigurationUnavailable("a secret") if event == "break" else None
-            repaired_at = vault.clock()
-        elif vault.error is None and vault.clock() - max(rotated_at, repaired_at) >= READ_SECONDS + ROUNDING:
-            assert vault.accepts(vault.value)
-    if vault.readings:
-        assert vault.most_in_a_minute() < READS_A_MINUTE
+            secrets_manager.error = ConfigurationUnavailable("a secret") if event == "break" else None
+            repaired_at = secrets_manager.clock()
+        elif (
+            secrets_manager.error is None
+            and secrets_manager.clock() - max(rotated_at, repaired_at) >= READ_SECONDS + ROUNDING
+        ):
+            assert secrets_manager.accepts(secrets_manager.value)
+    if secrets_manager.readings:
+        assert secrets_manager.most_in_a_minute() < READS_A_MINUTE
 
 
-def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(vault: FakeSecretsManager) -> None:
-    assert vault.accepts(OLD)
-    vault.value = NEW
-    vault.clock.sleep(KEEP_SECONDS - 0.1)
-    assert vault.accepts(OLD)
-    vault.clock.sleep(0.1)
-    assert not vault.accepts(OLD)
+def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.value = NEW
+    secrets_manager.clock.sleep(KEEP_SECONDS - 0.1)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.clock.sleep(0.1)
+    assert not secrets_manager.accepts(OLD)
 
 
-def test_a_removed_secret_is_refused_at_once_where_the_new_one_was_seen(vault: FakeSecretsManager) -> None:
-    assert vault.accepts(OLD)
-    vault.value = NEW
-    assert vault.accepts(NEW)
-    assert not vault.accepts(OLD)
+def test_a_removed_secret_is_refused_at_once_where_the_new_one_was_seen(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.value = NEW
+    assert secrets_manager.accepts(NEW)
+    assert not secrets_manager.accepts(OLD)
 
 
-def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(vault: FakeSecretsManager) -> None:
-    assert vault.accepts(OLD)
-    vault.error = WebhookSecretUnreadable("a secret", "does not exist")
-    vault.clock.sleep(KEEP_SECONDS)
+def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.error = WebhookSecretUnreadable("a secret", "does not exist")
+    secrets_manager.clock.sleep(KEEP_SECONDS)
     for _ in range(2 * READS_AT_ONCE):
-        assert not vault.accepts(OLD)
+        assert not secrets_manager.accepts(OLD)
 
 
 def test_while_secrets_manager_cannot_be_read_a_removed_secret_counts_for_a_quarter_of_an_hour(
-    vault: FakeSecretsManager,
+    secrets_manager: FakeSecretsManager,
 ) -> None:
     """To refuse the sender's events meanwhile would lose those that are not sent again."""
-    assert vault.accepts(OLD)
-    vault.error = ConfigurationUnavailable("a secret")
-    vault.clock.sleep(SERVE_SECONDS - 0.1)
-    assert vault.accepts(OLD)
-    vault.clock.sleep(0.1)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.error = ConfigurationUnavailable("a secret")
+    secrets_manager.clock.sleep(SERVE_SECONDS - 0.1)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.clock.sleep(0.1)
     with pytest.raises(ConfigurationUnavailable):
-        vault.kept.get("shop")
-    vault.error = None
-    vault.clock.sleep(READ_SECONDS)
-    assert vault.accepts(OLD)
+        secrets_manager.kept.get("shop")
+    secrets_manager.error = None
+    secrets_manager.clock.sleep(READ_SECONDS)
+    assert secrets_manager.accepts(OLD)
 
 
-def test_one_secret_does_not_use_up_the_readings_of_another(vault: FakeSecretsManager) -> None:
+def test_one_secret_does_not_use_up_the_readings_of_another(secrets_manager: FakeSecretsManager) -> None:
     for _ in range(2 * READS_AT_ONCE):
-        vault.stranger()
-    before = len(vault.readings)
-    vault.kept.get("another")
-    assert len(vault.readings) == before + 1
+        secrets_manager.stranger()
+    before = len(secrets_manager.readings)
+    secrets_manager.kept.get("another")
+    assert len(secrets_manager.readings) == before + 1
 
 
 def test_a_bucket_gives_what_it_has_and_then_one_at_a_time() -> None:

@@ -30,7 +30,7 @@ NOTICE = keys.notice(RUN)
 def succeeded(harness: CloseHarness | None = None) -> CloseHarness:
     """A run whose only job succeeded, its execution not ended yet."""
     harness = harness or CloseHarness()
-    assert harness.service.go("job-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
     return harness
 
 
@@ -76,7 +76,7 @@ def test_the_record_says_when_it_ended_and_how_long_it_is_kept() -> None:
 
 def test_what_was_loaded_is_told_with_its_kind() -> None:
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    assert harness.service.go("job-0") == harness.service.go("load-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
     harness.end("SUCCEEDED")
     assert harness.outcome() == "Succeeded: executed FULL job-a and loaded complete model-a."
 
@@ -120,7 +120,10 @@ def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says
     """The output of the Map was lost."""
     harness = CloseHarness(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
     harness.service.job("job-b", outcome="FAIL").before(6000.0)
-    assert (harness.service.go("job-0"), harness.service.go("job-1")) == ("SUCCEEDED", "JobFailed")
+    assert (harness.service.run_step("job-0"), harness.service.run_step("job-1")) == (
+        "SUCCEEDED",
+        "JobFailed",
+    )
     run = harness.end(status, error, "Something of AWS.")
     assert (run.status, run.item["error"]) == (RunStatus.FAILED, "JobFailed")
     assert "Data job job-b failed in Celonis: Extract: no space left." in harness.outcome()
@@ -186,7 +189,7 @@ def test_a_warning_of_a_load_is_in_the_outcome(message: str | None, said: str) -
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     harness.service.celonis.models[MODEL].outcome = "WARNING"
     harness.service.celonis.models[MODEL].message = message
-    assert harness.service.go("job-0") == harness.service.go("load-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
     run = harness.end("SUCCEEDED")
     assert run.status is RunStatus.SUCCEEDED
     assert harness.outcome() == (

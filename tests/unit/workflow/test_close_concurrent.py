@@ -205,5 +205,5 @@ def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_e
 
 def test_a_success_is_closed_without_a_mark() -> None:
     harness = CloseHarness()
-    assert harness.service.go("job-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
     assert "closing" not in harness.end("SUCCEEDED").item

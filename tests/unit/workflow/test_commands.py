@@ -303,7 +303,7 @@ def half_done(definition: Definition = TWO_JOBS) -> CommandsHarness:
     harness = CommandsHarness(definition=definition)
     for job in (JOB, "job-b"):
         harness.service.job(job).before(6000.0)
-    assert harness.service.go("job-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
     harness.fail()
     harness.service.clock.sleep(60)
     return harness
@@ -318,7 +318,7 @@ def fails_later(harness: CommandsHarness, *, started: bool = True, pipeline: str
     service.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
     if started:
         service.celonis.jobs[JOB].outcome = "FAIL"
-        assert service.go("job-0", run_id) == "JobFailed"
+        assert service.run_step("job-0", run_id) == "JobFailed"
     harness.fail(run_id)
     service.clock.sleep(60)
     return run_id
@@ -360,13 +360,13 @@ def test_a_job_is_the_same_however_its_id_is_written() -> None:
     service = harness.service
     service.job(job).before(6000.0)
     service.celonis.jobs[job.lower()] = service.celonis.jobs[job]
-    assert service.go("job-0") == "SUCCEEDED"
+    assert service.run_step("job-0") == "SUCCEEDED"
     service.celonis.models[MODEL].outcome = "FAIL"
-    assert service.go("load-0") == "LoadFailed"
+    assert service.run_step("load-0") == "LoadFailed"
     harness.fail()
     service.clock.sleep(60.0)
     service.open(job_definition(jobs=[{"job": job.lower()}]), "p2p-1", "p2p")
-    assert service.go("job-0", "p2p-1") == "SUCCEEDED"
+    assert service.run_step("job-0", "p2p-1") == "SUCCEEDED"
     with pytest.raises(RunSuperseded, match="another pipeline"):
         harness.retry()
 

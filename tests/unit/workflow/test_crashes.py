@@ -116,7 +116,7 @@ def _join(harness: WorkflowHarness) -> Any:
     return harness.deliver("d-2")
 
 
-def _under_way() -> WorkflowHarness:
+def _already_running() -> WorkflowHarness:
     harness = _harness()
     harness.deliver("d-0")
     return harness
@@ -170,7 +170,7 @@ def _retry(harness: WorkflowHarness) -> Any:
 DELIVERY = CrashScenario("a delivery", _harness, _deliver)
 REST = CrashScenario("a delivery of which one pipeline is left", _half_delivered, _deliver)
 BATCH = CrashScenario("a batch", _harness, _deliver_batch)
-JOINING = CrashScenario("a delivery that joins", _under_way, _join)
+JOINING = CrashScenario("a delivery that joins", _already_running, _join)
 REQUEST = CrashScenario("a request", _harness, _request)
 RETRY = CrashScenario("a retry", _failed, _retry)
 
@@ -290,7 +290,7 @@ def _scheduled() -> WorkflowHarness:
     return harness
 
 
-def _play(harness: WorkflowHarness) -> Any:
+def _run_to_end(harness: WorkflowHarness) -> Any:
     """The state machine, which tries nothing again."""
     opened = harness.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
@@ -304,7 +304,7 @@ def _play(harness: WorkflowHarness) -> Any:
     harness.close("nightly")
 
 
-SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _play)
+SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _run_to_end)
 
 
 @_at_each_crash_point(SCHEDULED_RUN)

@@ -238,7 +238,7 @@ def test_the_answer_to_a_start_in_the_input_is_written_when_the_run_is_opened() 
     assert run.status is RunStatus.RUNNING
     written = {"answered": True, **{name: answer[name] for name in ("sent_by", "answered_id", "answered_by")}}
     assert {name: run.steps["job-0"].get(name) for name in written} == written
-    assert harness.service.go("job-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
 
 
 def test_the_answer_costs_no_write_of_its_own() -> None:
@@ -423,7 +423,7 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_s
     assert run.steps["job-0"]["trouble"] == trouble.message
     harness.service.clock.sleep(answer["wait"])
     assert opens(harness, {"pipeline": "otc"})["status"] == "opened"
-    assert harness.service.go("job-0") == harness.service.go("load-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == harness.service.run_step("load-0") == "SUCCEEDED"
     assert "trouble" not in harness.service.state("job-0")
 
 

@@ -28,7 +28,7 @@ from celonis_refresh.workflow.reconcile import (
     UNUSED_SECONDS,
     ReconcileFindings,
 )
-from tests.fakes.celonis import quiet
+from tests.fakes.celonis import no_hook
 from tests.fakes.clock import START
 from tests.fakes.dynamodb import client_error
 from tests.fakes.leases import take
@@ -218,9 +218,9 @@ def test_the_leases_of_a_task_that_died_before_its_start_are_freed_and_acquired_
     service.open(definition, "other-1", "other")
     assert service.start("job-0", "other-1")["status"] == "RUNNING"
     assert service.start("job-0")["status"] == "WAITING"
-    assert service.go("job-0", "other-1") == "SUCCEEDED"
+    assert service.run_step("job-0", "other-1") == "SUCCEEDED"
     if definition is not INNER:
-        assert service.go("job-0") == "SUCCEEDED"
+        assert service.run_step("job-0") == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("step", ["job-0", "load-0"])
@@ -252,10 +252,10 @@ def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(defi
     service.model()
 
     def reconciled(name: str, when: str) -> None:
-        if (name, when) == ("executions", "after") or service.celonis.hook is quiet:
+        if (name, when) == ("executions", "after") or service.celonis.hook is no_hook:
             return
         if name == "executions":
-            service.celonis.hook = quiet
+            service.celonis.hook = no_hook
             service.clock.sleep(UNUSED_SECONDS)
             assert harness.round().leases != []
             service.open(job_definition(), "other-1", "other")

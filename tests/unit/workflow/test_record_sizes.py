@@ -109,9 +109,9 @@ def test_the_greatest_pipeline_with_200_tables_of_long_names_runs_and_is_closed(
     opened = opens(harness)
     assert (len(opened["jobs"]), len(opened["loads"])) == (MAX_STEPS, MAX_STEPS)
     for job in opened["jobs"]:
-        assert service.go(job["step"]) == ("JobFailed" if outcome == "FAIL" else "SUCCEEDED")
+        assert service.run_step(job["step"]) == ("JobFailed" if outcome == "FAIL" else "SUCCEEDED")
     for load in opened["loads"]:  # none starts after a job that failed
-        assert service.go(load["step"]) == ("JobFailed" if outcome == "FAIL" else "LoadFailed")
+        assert service.run_step(load["step"]) == ("JobFailed" if outcome == "FAIL" else "LoadFailed")
     record = service.dynamodb.document(keys.run(RUN))
     assert item_size(record) < MAX_ITEM - END_BYTES
     assert len(closes(harness)) == 1
@@ -229,8 +229,8 @@ def test_the_tables_of_a_load_are_stored_once_and_shown_with_its_step() -> None:
     service = harness.service
     harness.definitions["otc"] = greatest(harness, tables=2, length=20, outcome="SUCCESS")
     for job in opens(harness)["jobs"]:
-        service.go(job["step"])
-    service.go("load-0")
+        service.run_step(job["step"])
+    service.run_step("load-0")
     run = service.records.get(RUN)
     names = sorted(str(table.name) for table in service.celonis.model_tables[MODELS[0]])
     assert "tables" not in run.steps["load-0"]

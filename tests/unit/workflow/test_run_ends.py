@@ -30,7 +30,10 @@ def half_done() -> CloseHarness:
     """A run whose job succeeded and whose load failed."""
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
     harness.service.celonis.models[MODEL].outcome = "ERROR"
-    assert (harness.service.go("job-0"), harness.service.go("load-0")) == ("SUCCEEDED", "LoadFailed")
+    assert (harness.service.run_step("job-0"), harness.service.run_step("load-0")) == (
+        "SUCCEEDED",
+        "LoadFailed",
+    )
     return harness
 
 
@@ -45,7 +48,7 @@ def state(service: ServiceHarness, step: str = "job-0") -> dict[str, object]:
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 def test_each_end_of_a_run_is_one_line_of_the_log(status: str, caplog: pytest.LogCaptureFixture) -> None:
     harness = CloseHarness()
-    assert harness.service.go("job-0") == "SUCCEEDED"
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
     run = harness.end(status)
     harness.close()  # the event arrives twice
     (line,) = lines(caplog)
@@ -115,7 +118,10 @@ OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition"}
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 def test_a_record_has_no_attribute_that_the_api_does_not_know(status: str) -> None:
     harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    assert (harness.service.go("job-0"), harness.service.go("load-0")) == ("SUCCEEDED", "SUCCEEDED")
+    assert (harness.service.run_step("job-0"), harness.service.run_step("load-0")) == (
+        "SUCCEEDED",
+        "SUCCEEDED",
+    )
     harness.join()
     harness.end(status, "Some" if status == "FAILED" else "")
     item = harness.service.records.get(RUN).item
@@ -144,7 +150,7 @@ def test_a_failure_whose_job_still_runs_gives_the_command_for_the_retry_that_wai
 def test_a_failure_before_anything_was_done_gives_no_command() -> None:
     harness = CloseHarness()
     harness.service.celonis.jobs[JOB].outcome = "FAIL"
-    assert harness.service.go("job-0") == "JobFailed"
+    assert harness.service.run_step("job-0") == "JobFailed"
     harness.end("FAILED", "JobFailed")
     ((_, text, _),) = harness.notices
     assert "/retry" not in harness.outcome() + text

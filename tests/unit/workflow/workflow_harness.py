@@ -154,7 +154,7 @@ class WorkflowHarness(WebhookHarness):
             opened = _tried(lambda: self.open(name))
             steps = [one["step"] for one in (*opened["jobs"], *opened["loads"])]
             failed = next(
-                (ended for step in steps if (ended := self.service.go(step, name)) != "SUCCEEDED"), ""
+                (ended for step in steps if (ended := self.service.run_step(step, name)) != "SUCCEEDED"), ""
             )
         except RefreshError as error:
             failed = error.name

@@ -23,7 +23,7 @@ from local.bench.polling.families import (
 )
 from local.bench.polling.figures import events_of_long_job, line, over_fixed, unknown
 from local.bench.polling.optimum import Optimum
-from local.bench.polling.simulation import poll_times, averages
+from local.bench.polling.simulation import averages, poll_times
 from tests.unit.steps.polling.histories import chance
 
 
