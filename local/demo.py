@@ -33,7 +33,7 @@ ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 
 @dataclass
 class Demo:
-    """One passage after the other, each watched through the runs API as a person would."""
+    """One run after the other, each watched through the runs API as a person would."""
 
     local_service: LocalService
     console: Console
@@ -45,7 +45,7 @@ class Demo:
         self.api = RunsApi(stack.api_url, stack.credentials, REGION)
 
     def run(self) -> bool:
-        """Plays all three and shows the table; True if all of them succeeded."""
+        """Runs all three and shows the table; True if all of them succeeded."""
         ways: list[tuple[str, Callable[[], str]]] = [
             ("webhook", self._webhook),
             ("schedule", self._schedule),

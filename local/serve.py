@@ -122,7 +122,7 @@ def shorten_poll_interval(stack: LocalStack) -> None:
 
 
 def slow_down(celonis: CelonisSimulator) -> None:
-    """Jobs and loads that last long enough to be seen under way, as real ones do.
+    """Jobs and loads that last long enough to be seen running, as real ones do.
 
     What is only ever seen at its end may be yesterday's, and is believed no sooner than after ``settle``.
     """

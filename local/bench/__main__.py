@@ -1,9 +1,9 @@
-"""``make bench``: every figure of the service, a table for people, then one line of JSON.
+"""``make bench``: measures every figure of the service; prints a table, then one line of JSON.
 
-What is timed is measured while nothing else runs here; the polling, which counts in virtual time, is played
+What is timed is measured while nothing else runs here; the polling simulation, which uses virtual time, runs
 while the functions are built.
 
-``--only`` plays some parts: ``polling``, ``cold``, ``crowd``, ``costs``. Costs need the polling's and the
+``--only`` selects parts: ``polling``, ``cold``, ``crowd``, ``costs``. Costs need the polling's and the
 crowd's figures, and bring those along. The exit status says that it measured, not that goals are met.
 """
 
@@ -31,7 +31,7 @@ HOURS_OF_A_RUN = 2.0
 
 
 class Benchmarks:
-    """Plays the parts and keeps their figures."""
+    """Runs the selected parts and collects their figures."""
 
     def __init__(self, console: Console, parts: set[str]) -> None:
         self._console = console
@@ -88,7 +88,7 @@ class Benchmarks:
         self.figures |= found.figures()
 
     def _costs(self) -> None:
-        """Jobs with history: as many looks at each as the figure of ordinary jobs says."""
+        """Jobs with history: as many polls of each as the figure for ordinary jobs."""
         run = prices.run(self.figures["polls_known"], int(self.figures["transitions_run"]))
         idle = prices.idle_month()
         self.figures["usd_per_1000_runs"] = round(1000 * run.total, 2)

@@ -34,7 +34,7 @@ OPEN = {"", "OPENING", "RUNNING"}
 
 @dataclass(frozen=True)
 class Burst:
-    """``covered``: deliveries whose run succeeded; ``executions``: what Celonis was really told to run."""
+    """``covered``: deliveries whose run succeeded; ``executions``: what Celonis really started."""
 
     reported: list[SenderResult]
     covered: int

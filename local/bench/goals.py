@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Goal:
-    """``limit``: None for a figure that is only told. ``sign``: which side of the limit is right."""
+    """``limit``: None for a figure without a goal. ``sign``: ≤ or ≥."""
 
     what: str
     sign: str = ""
@@ -18,7 +18,7 @@ class Goal:
         return f"{self.sign} {self.limit:g}" if self.limit is not None else ""
 
     def is_met(self, found: float) -> bool:
-        """True for a figure that is only told, too."""
+        """True also for a figure without a goal."""
         if self.limit is None:
             return True
         return found <= self.limit if self.sign == "≤" else found >= self.limit

@@ -25,7 +25,7 @@ EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name"
 
 @dataclass
 class MeasuredService:
-    """What a measurement sets up, and what it looks at afterwards."""
+    """What a measurement sets up, and what it reads afterwards."""
 
     stack: LocalStack
     celonis: CelonisSimulator

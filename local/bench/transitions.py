@@ -17,10 +17,10 @@ TRANSITIONS_PER_POLL = 3
 
 
 def transitions_run(service: MeasuredService) -> int:
-    """Of a run with one job and one load that succeeds, with five looks at each.
+    """Of a run with one job and one load that succeeds, with five polls of each.
 
-    The simulated work ends once the fourth look has seen it under way, so that the fifth sees its end. Raises
-    ``RuntimeError`` if there were more looks than that: the machine was too slow for the pace.
+    The simulated work ends once the fourth poll has seen it running, so that the fifth sees its end. Raises
+    ``RuntimeError`` if there were more polls: the machine was too slow.
     """
     job, model = service.job(LONG), service.data_model(LONG)
     pipeline = service.pipeline(job, model, **PACE)
@@ -41,7 +41,7 @@ def transitions_run(service: MeasuredService) -> int:
 
 
 def transitions_for(measured: int, polls: float) -> float:
-    """Transitions of a run with so many looks, from those of the run that was measured."""
+    """Transitions of a run with this many polls, from those of the run that was measured."""
     return measured + TRANSITIONS_PER_POLL * (polls - 2 * POLLS)
 
 

@@ -1,4 +1,4 @@
-"""The controls: a small JSON API that changes how the platform behaves and tells what really happened."""
+"""The controls: a small JSON API that changes how the platform behaves and returns what really happened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Reply = Any
 
 
 class Controls:
-    """Handles the control requests. ``dispatcher`` is what they steer."""
+    """Handles the control requests. ``dispatcher`` is what they control."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher

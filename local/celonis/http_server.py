@@ -167,7 +167,7 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving, wake whoever waits, close all connections and join all threads."""
+        """Stop serving, wake all waiting threads, close all connections and join all threads."""
         self._stopping.set()
         if self._thread.is_alive():
             self.shutdown()

@@ -74,7 +74,7 @@ def _in_order(platform: Platform, operations: Sequence[JobExecution | LoadOperat
 
 
 def describe(operation: JobExecution | LoadOperation, now: float) -> dict[str, Any]:
-    """One execution or load as it really stands at ``now``."""
+    """The real state of one execution or load at ``now``."""
     phase = operation.phase(now)
     common = {
         "id": operation.id,

@@ -1,6 +1,6 @@
 """The platform's state: jobs, models, what was started on them and by whom. Pure but for the clock handed in.
 
-Nothing happens in the background. Whatever fell due since the last call is played in its order, each at its
+Nothing happens in the background. What became due since the last call takes effect in order, each at its
 own time, before anything is read or started (:meth:`Platform.settle`).
 """
 
@@ -65,19 +65,19 @@ class Platform:
             return start
 
     def start(self, target: AnyTarget, options: RequestedStart, at: float | None = None) -> StartResult:
-        """Start at this moment, or in the past at ``at``, with nobody else meddling."""
+        """Start at this moment, or in the past at ``at``, without starts of other users around it."""
         with self.lock:
             self.settle()
             return self._start(target, options, self.clock() if at is None else at)
 
     def arm(self, target: AnyTarget, options: RequestedStart, when: When, seconds: float = 0.0) -> None:
-        """Let somebody else start after ``seconds``, around the next request, or when ``target`` is idle."""
+        """Let another user start after ``seconds``, around the next request, or when ``target`` is idle."""
         with self.lock:
             self._scheduled.arm(ScheduledStart(target, options, when, self.clock() + seconds))
             self.settle()
 
     def cancel_job(self, job: JobTarget) -> JobExecution | None:
-        """Cancel what ``job`` runs. Returns the execution, or None when it was at rest."""
+        """Cancel what ``job`` runs. Returns the execution, or None if it was idle."""
         with self.lock:
             self.settle()
             now = self.clock()
@@ -88,7 +88,7 @@ class Platform:
             return running
 
     def finish(self, target: AnyTarget, outcome: str, seconds: float = 0.0) -> Operation | None:
-        """End what ``target`` runs, ``seconds`` from now, with ``outcome``. None when it was at rest."""
+        """End what ``target`` runs, ``seconds`` from now, with ``outcome``. None if it was idle."""
         with self.lock:
             self.settle()
             now = self.clock()
@@ -99,7 +99,7 @@ class Platform:
             return running
 
     def settle(self) -> None:
-        """Play everything that fell due by now, oldest first."""
+        """Apply everything that is due by now, oldest first."""
         with self.lock:
             now = self.clock()
             while (due := self._scheduled.take_due(now)) is not None:

@@ -1,4 +1,4 @@
-"""What will start by itself: loads inside jobs, and starts of somebody else that wait for their moment."""
+"""Scheduled starts: loads inside jobs, and starts of other users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ When = Literal["in", "before_next", "after_next", "when_idle"]
 
 @dataclass(frozen=True, eq=False)
 class ScheduledStart:
-    """A start by somebody else. It never plays before ``earliest``, in seconds of the clock."""
+    """A start by another user, not before ``earliest`` in seconds of the clock."""
 
     target: JobTarget | ModelTarget
     options: RequestedStart
@@ -24,7 +24,7 @@ class ScheduledStart:
 
 
 class ScheduledStarts:
-    """The things that are still to happen. The platform asks for the next one that is due and plays it."""
+    """The scheduled starts. The platform takes the next one that is due and applies it."""
 
     def __init__(self) -> None:
         self._loading: list[JobExecution] = []
@@ -36,7 +36,7 @@ class ScheduledStarts:
             self._loading.append(execution)
 
     def arm(self, scheduled: ScheduledStart) -> None:
-        """Note a start by somebody else."""
+        """Schedule a start by another user."""
         self._armed.append(scheduled)
 
     def take_around(self, target: JobTarget | ModelTarget, when: When) -> list[ScheduledStart]:

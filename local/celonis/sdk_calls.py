@@ -86,7 +86,7 @@ class SdkCalls(CallHandlers):
         return as_json([{**record, "partialLoad": bool(tables), "disabled": False}])
 
     def execute(self, request: ApiRequest) -> ApiResponse:
-        """Start a job the older way: the mode stands in the body."""
+        """Start a job the older way, with the mode in the body."""
         job = self.job(request)
         body = parameters.json_body(request.body)
         return self._calls.start_job(job, body.get("mode") if isinstance(body, dict) else None)

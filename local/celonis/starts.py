@@ -29,7 +29,7 @@ class RequestedStart:
 
 @dataclass(frozen=True)
 class StartResult:
-    """What a request led to. ``operation`` is what was started, or what is under way when nothing was."""
+    """What a request led to. ``operation`` is what was started, or what is running if nothing was."""
 
     effect: Effect
     operation: Operation
@@ -37,7 +37,7 @@ class StartResult:
 
 @dataclass(frozen=True)
 class QueuePosition:
-    """Where a new work stands: its number, its ids, when it was asked for (seconds), what it waits for."""
+    """A new operation: its number, its ids, when it was requested (seconds), and what it waits for."""
 
     seq: int
     id: str

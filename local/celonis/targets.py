@@ -35,7 +35,7 @@ class StartTarget(Generic[W, S]):
     is_gone: bool = False  # deleted on the platform; what was started on it stays in the ledger
 
     def busy(self, now: float) -> list[W]:
-        """What is under way or waits, oldest first. One pass, because a line may be long."""
+        """What is running or queued, oldest first. One pass, because a queue may be long."""
         ends: dict[Operation, float] = {}
         for operation in self.operations:
             begin = (
@@ -47,7 +47,7 @@ class StartTarget(Generic[W, S]):
         return [operation for operation in self.operations if now < ends[operation]]
 
     def running(self, now: float) -> W | None:
-        """The one that is under way, not waiting; the newest if several are."""
+        """The running one; the newest if there are several."""
         current = [operation for operation in self.busy(now) if operation.phase(now) is not Phase.WAITING]
         return current[-1] if current else None
 
@@ -59,7 +59,7 @@ class StartTarget(Generic[W, S]):
         return operation
 
     def end(self, operation: Operation, now: float, seconds: float, outcome: str) -> None:
-        """Force ``operation`` to end ``seconds`` from now with ``outcome``, unless it ends before by itself."""
+        """Force ``operation`` to end ``seconds`` from now with ``outcome``, unless it ends before."""
         operation.forced = ForcedEnd(requested_at=now, at=now + seconds, outcome=outcome)
 
     def moment_of(self, aspect: str, now: float) -> ReadMoment:
@@ -83,7 +83,7 @@ class StartTarget(Generic[W, S]):
         ]
 
     def shown(self, moment: ReadMoment) -> W | None:
-        """The one whose state stands in the record: the one under way, else the newest that began."""
+        """The one whose state the record shows: the running one, else the newest that began."""
         begun = [
             operation
             for operation in self.visible(moment)
@@ -99,7 +99,7 @@ class StartTarget(Generic[W, S]):
         return max(ended, key=lambda operation: (operation.ended_at, operation.seq), default=None)
 
     def began_at(self, operation: W) -> float:
-        """From when on ``operation`` stands in the record."""
+        """When the record begins to show ``operation``."""
         return operation.begin_at
 
     def change(self, **changes: Any) -> None:
@@ -108,12 +108,12 @@ class StartTarget(Generic[W, S]):
 
 
 class JobTarget(StartTarget[JobExecution, JobSetup]):
-    """A data job. It stands in its record from the moment that it is in the queue."""
+    """A data job. Its record shows it as soon as it is queued."""
 
 
 class ModelTarget(StartTarget[LoadOperation, ModelSetup]):
     """A data model. A load has no state before it runs, so its record shows it from then on."""
 
     def began_at(self, operation: LoadOperation) -> float:
-        """From when on ``operation`` stands in the record."""
+        """When the record begins to show ``operation``."""
         return operation.started_at

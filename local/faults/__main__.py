@@ -97,7 +97,7 @@ def _run_case(environment: FaultEnvironment, case: FaultCase, number: int) -> Ca
         runs = scenario.runs()
         got, broken = invariants.observed(scenario, runs).text(), list(invariants.complaints(scenario, runs))
         records = [json.dumps(run, indent=1) for run in runs] if broken else []
-    except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
+    except Exception as error:  # noqa: BLE001 - a case that cannot run has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
     finally:
         scenario.close()
@@ -106,7 +106,7 @@ def _run_case(environment: FaultEnvironment, case: FaultCase, number: int) -> Ca
 
 
 def _no_secret(environment: FaultEnvironment) -> CaseResult:
-    """After all cases: a secret stands nowhere, and what does stand there would have been found."""
+    """After all cases: no secret was written, and the search would have found one."""
     began = time.monotonic()
     environment.stack.settle()
     texts = leaks.written(environment)

@@ -71,7 +71,7 @@ class CaseEvidence:
         return [one for one in self.started() if one["by"] == "api"]
 
     def left_running(self) -> list[Json]:
-        """What is still under way of ours."""
+        """What is still running of ours."""
         return [one for one in self.ours() if one["phase"] != "ended"]
 
     def until(self, seen: Callable[[], object], what: str, seconds: float = 60.0, pause: float = 0.1) -> None:
@@ -104,7 +104,7 @@ class CaseEvidence:
         return [run.get("steps", {}).get(step, {}) for run in self.runs()]
 
     def await_end(self) -> None:
-        """Waits until nothing of the case is under way any more, or complains.
+        """Waits until nothing of the case is running any more; otherwise adds a complaint.
 
         What a failed run left may take a little longer; what should have been cancelled, far longer.
         """

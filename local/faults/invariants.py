@@ -1,4 +1,4 @@
-"""What holds for every run, whatever went wrong: laws, with a complaint where one does not."""
+"""The invariants of every run, whatever went wrong; each violation is one complaint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLAIMS = {
     "LoadCanceled": {"CANCELED"},
     "CANCELLED": {"CANCEL", "CANCELED"},
 }
-"""The ends that report a result of Celonis, by error name or outcome, and what they may stand for."""
+"""The ends that report a result of Celonis, by error name or outcome, and what they may mean."""
 STARTED = {
     "job": ("job", "mode", "baseline", "noted_at", "began"),
     "load": ("data_model", "kind", "baseline", "noted_at", "began"),
@@ -40,7 +40,7 @@ def observed(scenario: CaseScenario, runs: Sequence[Json]) -> ExpectedOutcome:
 
 
 def complaints(scenario: CaseScenario, runs: Sequence[Json]) -> Iterator[str]:
-    """Every law that is broken, in a sentence each."""
+    """Every violated invariant, one sentence each."""
     yield from scenario.complaints
     yield from _expectation(scenario.case.expected, observed(scenario, runs))
     for run in runs:
@@ -126,7 +126,7 @@ def _only_its_own(scenario: CaseScenario, run: Json) -> Iterator[str]:
             for one in scenario.team.started(str(target))
             if one["by"] == "api" or one["by"].startswith("job ")
         ]
-        if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date stands for an id
+        if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date instead of an id
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()
         if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):

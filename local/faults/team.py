@@ -1,4 +1,4 @@
-"""A Celonis team for the cases: a simulator with credentials of its own, steered through its controls."""
+"""A Celonis team for the cases: a simulator with credentials of its own, changed through its controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays random scenarios and shows the timelines of those in which a law was broken.
+"""Runs random scenarios and prints the timelines of those in which an invariant was violated.
 
 ``python -m tests.chaos 1000 [--seed K] [--processes 2] [--show SEED]``
 """
@@ -23,7 +23,7 @@ SHOWN = 3
 
 @dataclass
 class ScenarioCounts:
-    """What was counted. ``broken``: what broke a law, by seed."""
+    """What was counted. ``broken``: the violated invariants, by seed."""
 
     scenarios: int = 0
     hours: float = 0.0
@@ -42,7 +42,7 @@ class ScenarioCounts:
 
 
 def count_scenarios(first: int, count: int) -> ScenarioCounts:
-    """Plays the scenarios of ``count`` seeds."""
+    """Runs the scenarios of ``count`` seeds."""
     found = ScenarioCounts()
     for seed in range(first, first + count):
         result = run_scenario(random_scenario(seed))
@@ -63,7 +63,7 @@ def _chunk(task: tuple[int, int]) -> ScenarioCounts:
 
 
 def main(arguments: list[str]) -> int:
-    """The number of scenarios comes first; the exit status is 1 where a law was broken."""
+    """The number of scenarios comes first; the exit status is 1 if an invariant was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("scenarios", type=int)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""The laws, checked against what the fakes know once all is quiet. A finding begins with the law's name."""
+"""The invariants, checked against the fakes once all has ended. A finding starts with the invariant."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ UNFINISHED = ("left alone", "runs on", "keeps running", "could not be", "has not
 
 
 def findings(result: SimulationResult) -> list[str]:
-    """What broke a law; empty where nothing did."""
+    """The violations; empty if there are none."""
     return sorted({*result.broken, *Invariants(result).findings()})
 
 
 class Invariants:
-    """One scenario that was played."""
+    """One scenario that was run."""
 
     def __init__(self, result: SimulationResult) -> None:
         self.result, self.simulation = result, result.simulation
@@ -134,7 +134,7 @@ class Invariants:
         yield from self._triggers_twice()
 
     def _triggers_twice(self) -> Iterator[str]:
-        """The same trigger stands in one run only, a retry aside."""
+        """The same trigger is in one run only, except for a retry."""
         found: dict[tuple[str, str], set[str]] = defaultdict(set)
         for run_id, run in self.runs.items():
             for reason in run.item["options"]["reasons"]:

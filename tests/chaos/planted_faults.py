@@ -42,7 +42,7 @@ def _unconditional(action: Action) -> Action:
 
 @contextmanager
 def claim_without_condition() -> Iterator[None]:
-    """A slot is taken whoever holds it."""
+    """A slot is taken even if another run holds it."""
     real = claims._Attempt._change_slot
 
     def change(self: Any, *arguments: Any) -> Action:
@@ -131,7 +131,7 @@ def notified_before_it_is_sent() -> Iterator[None]:
 
 @contextmanager
 def lease_without_condition() -> Iterator[None]:
-    """A lease is taken whoever holds it."""
+    """A lease is taken even if another run holds it."""
     with patch.object(leases._Known, "_holder", lambda self, lease: None):
         yield
 
@@ -244,4 +244,4 @@ PLANTED: dict[Plant, str] = {
     retry_without_delivery: "retry",
     stop_that_cancels_nothing: "stop",
 }
-"""Each planted fault, and the law that it breaks."""
+"""Each planted fault, and the invariant that it violates."""

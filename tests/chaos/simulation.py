@@ -1,4 +1,4 @@
-"""Plays a scenario: functions as Lambda runs them, events as EventBridge delivers them, and what users do."""
+"""Runs a scenario: functions as Lambda runs them, events as EventBridge delivers them, and what users do."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class FunctionCall:
 
 @dataclass
 class SimulationResult:
-    """What happened. ``broken``: what was seen to break a law while it happened."""
+    """What happened. ``broken``: the violations seen while it happened."""
 
     scenario: Scenario
     simulation: Simulation
@@ -111,7 +111,7 @@ class SimulationResult:
 
 
 class Simulation:
-    """One scenario, played once."""
+    """One scenario, run once."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario

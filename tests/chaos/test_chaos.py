@@ -1,4 +1,4 @@
-"""No law is broken in a fixed sample of scenarios; seeds replay exactly; and planted faults are found."""
+"""No invariant is violated in a fixed sample of scenarios; seeds replay exactly; planted faults are found."""
 
 from __future__ import annotations
 

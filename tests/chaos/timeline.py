@@ -1,4 +1,4 @@
-"""A scenario as text: what there is, what happened when, and what broke a law."""
+"""A scenario as text: what there is, what happened when, and the violated invariants."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Celonis in memory and in virtual time: jobs and models with a history, stale looks and lost answers.
+"""Celonis in memory and in virtual time: jobs and models with a history, stale polls and lost responses.
 
-What a look shows is computed from the time that the look is allowed to be old. Everything that was really
+What a poll shows is computed from the age that it is allowed to have. Everything that was really
 started is in ``FakeTarget.starts``, so that a test can hold what a run claims against what was.
 """
 
@@ -90,13 +90,13 @@ class ShownFields:
 
     @property
     def after_end(self) -> bool:
-        """Whether an id of what was started last stands in a job's record from its start on, for good."""
+        """Whether a job's record keeps the id of what was started last, from its start on."""
         return self.latest != "none" and self.latest_moves == "start"
 
 
 @dataclass
 class Lags:
-    """How old looks are, in seconds: each as a whole (``draws``, over and over), or ``fixed`` per field."""
+    """Age of the shown state in seconds: one for all fields (``draws``, cycled), or ``fixed`` per field."""
 
     draws: Sequence[float] = (0.0,)
     fixed: dict[Aspect, float] | None = None
@@ -113,7 +113,7 @@ class Lags:
 
 @dataclass(frozen=True)
 class AnotherUser:
-    """Somebody else's start, ``delay`` seconds after ours took effect or was first shown by a look."""
+    """A start of another user, ``delay`` seconds after ours took effect or was first shown by a poll."""
 
     after: Literal["effect", "shown"]
     delay: float
@@ -153,11 +153,11 @@ class FakeTarget:
         return start
 
     def before(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
-        """Somebody's start that long ago."""
+        """A start of another user that long ago."""
         return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
 
     def _follow(self, after: str, at: float) -> None:
-        """Somebody starts something once ours took effect or was shown."""
+        """Other users start something once ours took effect or was shown."""
         for one in [other for other in self.another_user if other.after == after]:
             self.another_user.remove(one)
             begins = at + one.delay
@@ -169,7 +169,7 @@ class FakeTarget:
         return [start for start in self.starts if start.at <= at]
 
     def newest(self, at: float) -> FakeStart | None:
-        """What the record shows at ``at``: what is under way, else what began last."""
+        """What the record shows at ``at``: what is running, else what began last."""
         begun = self.visible(at)
         running_starts = [start for start in begun if start.ended_at > at]
         return next(reversed(running_starts or begun), None)
@@ -198,7 +198,7 @@ class FakeTarget:
             running.ended_early = (at + self.cancel_seconds, "CANCEL")
 
     def show(self, starts: Iterable[FakeStart | None], at: float) -> None:
-        """Notes that a look at ``at`` showed these."""
+        """Records that a poll at ``at`` showed these."""
         if any(start is not None and start.mine for start in starts):
             self._follow("shown", at)
 
@@ -207,7 +207,7 @@ class FakeTarget:
 class FakeCelonis:
     """One team. Every call takes ``up`` seconds to Celonis and ``down`` seconds back.
 
-    ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
+    ``hook`` is called before and after every call, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
     ``rate_limiter``: what polls and cancels go through; ``limit``: the rate limit that every answer states.
     ``dated``: the answer to a start carries the date.
@@ -267,7 +267,7 @@ class FakeCelonis:
             return self._answer(None)
         seen = self.clock.now - target.lags.take()("list")
         visible = target.visible(seen)
-        if target.shows.latest == "same":  # otherwise nothing tells which of them are new
+        if target.shows.latest == "same":  # otherwise it is unknown which of them are new
             target.show(visible, self.clock.now)
         return self._answer([_entry(start, seen, target.shows) for start in reversed(visible)])
 

@@ -84,7 +84,7 @@ class FakeDynamoDB:
     lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def meanwhile(self, operation: str, act: Callable[[], object], key: str = "") -> None:
-        """Somebody acts right before the next request of ``operation`` (for the item of ``key``), once."""
+        """``action`` runs right before the next request of ``operation`` (for the item of ``key``), once."""
         quiet = self.before
 
         def before(called: str, request: dict[str, Any]) -> None:
@@ -236,7 +236,7 @@ class FakeDynamoDB:
         return {"Items": items, **more}
 
     def document(self, key: str) -> dict[str, Any]:
-        """One item as JSON values, empty where there is none; nobody is told of this look."""
+        """One item as JSON values, empty if there is none; hooks are not called."""
         return from_item(self.items.get(key, {}))
 
     def documents(self, prefix: str) -> Iterator[dict[str, Any]]:

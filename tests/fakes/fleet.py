@@ -57,7 +57,7 @@ class Fleet:
         return sum(refused for _, refused in self.answers) / len(self.answers)
 
     def run(self, runs: int, within: float, polls: int = 4) -> float:
-        """``runs`` come evenly and look ``polls`` times each; gives the seconds until all have ended."""
+        """``runs`` start evenly and poll ``polls`` times each; returns the seconds until all have ended."""
         begun, order = self.clock.now, count()
         tasks = [(begun + within * number / runs, next(order), self._life(polls)) for number in range(runs)]
         heapq.heapify(tasks)

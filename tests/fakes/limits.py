@@ -27,7 +27,7 @@ MAX_OPERATORS = 300
 MAX_OPERANDS = 100
 """Of one IN."""
 MAX_PLACEHOLDER = 255
-"""Bytes of one ``#name`` or ``:value``, and of the attribute name that a ``#name`` stands for."""
+"""Bytes of one ``#name`` or ``:value``, and of the attribute name of a ``#name``."""
 MAX_SUBSTITUTIONS = 2 * 1024 * 1024
 """Bytes of all names and values that the expressions of one request use."""
 OPERATORS = re.compile(

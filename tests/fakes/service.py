@@ -1,4 +1,4 @@
-"""The parts of a run put together over fakes, and the state machine's part played in virtual time."""
+"""The parts of a run over fakes, and the state machine's part in virtual time."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class ServiceHarness:
         return DataModelTarget(client, pool, run.plan.load(step), resolved_load(run, step))
 
     def job(self, job: str = JOB, **fields: object) -> FakeTarget:
-        """A job that Celonis has; ``fields`` as in :class:`Lane`."""
+        """A job that Celonis has; ``fields`` as in :class:`FakeTarget`."""
         target = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
         self.celonis.jobs[job] = target
         return target
@@ -141,7 +141,7 @@ class ServiceHarness:
         return progress
 
     def run_step(self, step: str, run_id: str = RUN, max_tasks: int = MAX_TASKS) -> str:
-        """Plays the state machine for one step: ``SUCCEEDED``, or the name of the error that ended it."""
+        """Runs one step as the state machine does: ``SUCCEEDED``, or the name of the error that ended it."""
         task = self.start
         for _ in range(max_tasks):
             try:

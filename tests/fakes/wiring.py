@@ -1,4 +1,4 @@
-"""The parts that end, steer and take up runs, over a ServiceHarness."""
+"""Builds the RunCloser, RunCommands and Reconciler over a ServiceHarness."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load
 
 TIMEOUT = 9_000
 SETTLE = 60
-"""Seconds that a look may be old, and that a run waits for a proof."""
+"""Seconds that a poll may be old, and that a run waits for a proof."""
 HONEST = {
     "SUCCEEDED": {"SUCCESS", "WARNING"},
     "JobFailed": {"FAIL"},
@@ -35,7 +35,7 @@ UNDECIDED = {
 
 @dataclass(frozen=True)
 class TargetHistory:
-    """One history, as it will unfold. ``before``: how long ago somebody started what, and for how long."""
+    """One history. ``before``: how long ago another user started what, and for how long."""
 
     shows: ShownFields = field(default_factory=ShownFields)
     draws: tuple[float, ...] = (0.0,)
@@ -91,7 +91,7 @@ def unfold(world: TargetHistory, kind: str = "job") -> tuple[str, FakeTarget, Se
 
 
 def check_claim(ended: str, target: FakeTarget, service: ServiceHarness) -> None:
-    """Whatever was claimed of ours was so; and nothing was started twice."""
+    """Every claim about ours is true, and nothing was started twice."""
     mine = target.mine
     assert len(mine) <= 1, "started twice"
     if ended in UNDECIDED:
@@ -121,7 +121,7 @@ crash_lists = st.lists(
 
 
 def another_user(after: str) -> st.SearchStrategy[tuple[AnotherUser, ...]]:
-    """What somebody else starts, so long after ours took effect or was shown."""
+    """What another user starts after ours took effect or was shown."""
     one = st.builds(AnotherUser, st.just(after), delays, span, outcomes)
     return st.lists(one, max_size=2).map(tuple)
 
@@ -137,12 +137,12 @@ def _one_by_one(gaps: list[tuple[int, float, str]]) -> tuple[tuple[float, float,
 
 
 def befores(outcome: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[tuple[float, float, str], ...]]:
-    """Somebody's starts that are older than a look can be."""
+    """Starts of other users that are older than a poll can be."""
     return st.lists(st.tuples(st.floats(1, 2000).map(round), span, outcome), max_size=3).map(_one_by_one)
 
 
 atomic = st.fixed_dictionaries({"draws": st.lists(lag, min_size=1, max_size=6).map(tuple)})
-"""Each look is of one moment, more or less old."""
+"""Each poll shows one moment, more or less old."""
 per_field = st.fixed_dictionaries({"fixed": st.fixed_dictionaries({"status": lag, "ids": lag, "list": lag})})
 """Each field is always so old."""
 

@@ -1,4 +1,4 @@
-"""Runs of several pipelines that share data jobs and data models, played call by call in any order."""
+"""Runs of several pipelines that share data jobs and data models, run call by call in any order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LeasePipeline:
 
     ``connects``: False where its base URL is wrong; ``begins_at``: seconds until its first trigger; ``runs``:
     how many runs follow one another; ``by_webhook``: whether a webhook starts the first job; ``reverse``:
-    whether its loads stand in reverse order.
+    whether its loads are in reverse order.
     """
 
     stages: tuple[tuple[str, ...], ...]
@@ -159,7 +159,7 @@ class LeaseResult:
 
 
 class LeaseSimulation:
-    """Plays a world: each run is a worker, and so is each of its steps."""
+    """Runs a scenario: each run is a worker, and so is each of its steps."""
 
     def __init__(self, scenario: LeaseScenario) -> None:
         self.scenario, self.result = scenario, LeaseResult()

@@ -111,7 +111,7 @@ def pipelines(draw: st.DrawFn) -> PipelineTables:
 
 
 def covers(greater: ResolvedLoad, lesser: ResolvedLoad) -> bool:
-    """Whether the one load reads anew whatever the other does."""
+    """Whether the one load reloads everything that the other does."""
     if greater.kind is LoadKind.COMPLETE:
         return True
     ranks = [KIND_ORDER.index(load.kind) for load in (greater, lesser)]

@@ -63,7 +63,7 @@ conflicts = st.sampled_from([0, 0, 0, 1, 3, FOR_EVER])
 
 
 class ClaimingMachine(RuleBasedStateMachine):
-    """Each rule is one thing that happens; the laws are checked after each."""
+    """Each rule is one event; the invariants are checked after each."""
 
     deliveries = Bundle("deliveries")
 
@@ -197,7 +197,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         return deliveries[-1].keys[0]
 
     def die(self, deliveries: list[Delivery], writes: int, moment: str) -> None:
-        """The function dies before or after its so manieth write, if it makes so many."""
+        """The function dies before or after its n-th write, if it makes that many."""
         self.clock.sleep(1.0)
         now = self.clock()
         expected = self.model.expected(deliveries, now)
@@ -291,7 +291,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(pipeline=pipelines)
     def toggle(self, pipeline: str) -> None:
-        """Somebody pauses the pipeline, or lifts the pause."""
+        """A user pauses the pipeline, or ends the pause."""
         slot = self.model.slots[pipeline]
         slot.paused = not slot.paused
 
@@ -312,7 +312,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(pipeline=pipelines)
     def give_up(self, pipeline: str) -> None:
-        """Somebody gives up what waits, behind a run or for the end of a pause."""
+        """A user drops the pending run, behind a run or during a pause."""
         slot = self.model.slots[pipeline]
         if not slot.waiting:
             return
@@ -411,7 +411,7 @@ class ClaimingMachine(RuleBasedStateMachine):
                 assert "skip" not in run.item or len(others) == 1
 
     def teardown(self) -> None:
-        """Once pauses are lifted and runs end, whatever waited has started with the id that was told."""
+        """Once pauses and runs have ended, every pending run has started with the id that was reported."""
         if not hasattr(self, "model"):
             return
         for pipeline, slot in self.model.slots.items():

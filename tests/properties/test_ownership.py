@@ -1,4 +1,4 @@
-"""What a run claims is its own, whatever the history of the job or model and however old the looks."""
+"""What a run claims is its own, for any history of the job or model and any age of the polls."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ slow = st.builds(
     entry_status=seen,
     dates=seen,
 )
-"""As before, but the id that stays is told at the end only."""
+"""As before, but the id that stays is shown at the end only."""
 slow = slow.filter(lambda shows: shows.listing or not shows.current or shows.latest == "same")
 """Without a list, an id of another space that first shows at the end may be another execution's."""
 past = befores(known)

@@ -1,4 +1,4 @@
-"""Whatever a job does: its waits keep to the bounds, and every end is learned once at most."""
+"""For any job: waits keep within the bounds, and every duration is recorded at most once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.fakes.service import JOB, ServiceHarness, job_definition
 
 KEY = f"durations#job#{JOB}#FULL"
 TIMEOUT = 15_000
-"""Looks a minute apart are within the budget all the time: a ceiling of that or more always holds."""
+"""Polls a minute apart are always within the budget: a ceiling of that or more always holds."""
 EARLY = 2
-"""Until the start is seen, a wait may be so short whatever the floor says."""
+"""Until the start is seen, a wait may be this short, below the floor."""
 
 seconds = st.one_of(st.integers(1, 60), st.integers(60, 8_000)).map(float)
 runs = st.lists(st.tuples(seconds, st.sampled_from(["SUCCESS", "SUCCESS", "FAIL", "CANCEL"])), max_size=6)

@@ -1,4 +1,4 @@
-"""Whatever is known, asked and allowed: waits keep their bounds, and the looks last until the time-out."""
+"""For any schedule: waits keep within the bounds, and the polls last until the time-out."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
     slow: float,
     retry_after: list[float],
 ) -> None:
-    """``unproven``: looks until the start is proven. ``slow``: how long a look takes. ``retry_after``: by 429s."""
+    """``unproven``: polls until the proof. ``slow``: duration of a poll. ``retry_after``: by 429s."""
     at, polls = 0.0, 0
     while at < timeout:
         wait = schedule.next_wait(
@@ -164,7 +164,7 @@ def test_no_proof_never_lengthens_a_wait(schedule: Schedule, elapsed: float, see
 def test_to_look_later_is_to_look_next_no_earlier(
     expectation: Expectation, elapsed: float, factor: float, seed: int
 ) -> None:
-    """The next look's moment, not its wait, is what rises with the time that has passed.
+    """The time of the next poll, not the wait, grows with the elapsed time.
 
     But for whole seconds, and for the steps of the sum, which start at another place.
     """

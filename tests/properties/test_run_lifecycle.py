@@ -1,6 +1,6 @@
 """Triggers, closings, deaths of functions and rounds of reconcile in any order: nothing is lost.
 
-Every accepted trigger is covered by a run that starts after it, every run ends once, and somebody is told.
+Every accepted trigger is covered by a run that starts after it, every run ends once and is notified.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def definition_of(pipeline: str) -> Definition:
 
 @dataclass
 class AcknowledgedTrigger:
-    """What an accepted trigger was told, and when."""
+    """The response to an accepted trigger, and its time."""
 
     pipeline: str
     options: RunOptions
@@ -239,7 +239,7 @@ class RunLifecycle(RuleBasedStateMachine):
         self.calm()
 
     def _meanwhile(self, calls: int, act: Callable[[], object]) -> None:
-        """Somebody else acts just before one of the next calls to the table."""
+        """Another action runs just before one of the next calls to the table."""
         left = [calls]
 
         def before(operation: str, request: dict[str, Any]) -> None:
@@ -342,7 +342,7 @@ class RunLifecycle(RuleBasedStateMachine):
             assert options.join(accepted.options) == options, "the run does not cover the trigger"
 
     def teardown(self) -> None:
-        """Whatever was left behind is finished: everything that was accepted has run to its end."""
+        """Everything that was left behind is finished: every accepted run has ended."""
         if not hasattr(self, "service"):
             return
         self.calm()

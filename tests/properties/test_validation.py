@@ -66,7 +66,7 @@ SOUND: list[tuple[type[msgspec.Struct], dict[str, Any]]] = [
     (CancelRequest, {"drop_pending": True}),
 ]
 LENGTH = 24
-"""Signs of a text that cannot stand in a sentence by chance."""
+"""Characters that do not occur in a sentence by chance."""
 
 secrets = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789+/=_.{}é", min_size=LENGTH, max_size=300).map(
     "S3cr".__add__

@@ -1,4 +1,4 @@
-"""Whatever arrives: a proof fits or is refused with one of two errors, and nothing that is secret is said."""
+"""For any request: the proof is valid or is refused with one of two errors, which contain no secret."""
 
 from __future__ import annotations
 

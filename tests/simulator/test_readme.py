@@ -1,4 +1,4 @@
-"""The README names every call and every knob, and its examples are accepted as they stand."""
+"""The README names every call and every knob, and its examples are accepted unchanged."""
 
 from __future__ import annotations
 

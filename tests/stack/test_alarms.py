@@ -1,6 +1,6 @@
 """Every alarm of the template is provoked: what happens gives the metric that the alarm watches.
 
-The local stack compares the sum of everything so far with the threshold; periods are not played.
+The local stack compares the sum of everything so far with the threshold; periods are not simulated.
 """
 
 from __future__ import annotations

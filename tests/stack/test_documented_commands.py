@@ -1,4 +1,4 @@
-"""The commands of README and docs, as they stand and in order, against the stack of ``make local``."""
+"""The commands of README and docs, unchanged and in order, against the stack of ``make local``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles: every call of a function is checked, and what nobody allowed is refused."""
+"""Roles: every call of a function is checked, and refused unless it is allowed."""
 
 import json
 from collections.abc import Mapping, Sequence

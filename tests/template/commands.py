@@ -1,4 +1,4 @@
-"""The shell commands of README and docs: those in blocks, and those that stand in a line of text."""
+"""The shell commands of README and docs: those in blocks, and those in a line of text."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LAST = "aws secretsmanager delete-secret "
 
 @dataclass(frozen=True)
 class DocumentedCommand:
-    """``text`` as it stands in the page; a block has several."""
+    """``text`` as in the page; a block has several."""
 
     page: str
     text: str

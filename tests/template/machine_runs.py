@@ -83,7 +83,7 @@ class MachineRun:
 
 
 def arn_of(state: str, arguments: Mapping[str, Any]) -> str:
-    """The function of a state; one serves the states of jobs and of loads, told apart by the step."""
+    """The function of a state; one serves the states of jobs and of loads, distinguished by the step."""
     kind = "Job" if str(arguments.get("step", "")).startswith("job-") else "Load"
     return documents.FUNCTION_ARN.format(state.replace(kind, "Step") if state.endswith(kind) else state)
 
@@ -98,7 +98,7 @@ def running(*_: object) -> Progress:
 
 
 def succeeds_at_poll(number: int) -> Callable[[Mapping[str, Any], int], Progress]:
-    """RUNNING until look ``number``, counted from 1."""
+    """RUNNING until poll ``number``, counted from 1."""
     done: Progress = {"status": "SUCCEEDED", "wait": 0}
     return lambda arguments, known: done if known + 1 >= number else running(arguments, known)
 

@@ -51,7 +51,7 @@ def tables(path: str, title: str) -> list[dict[str, Row]]:
 
 
 def rows(lines: Iterable[str]) -> dict[str, Row]:
-    """The rows of a table, by the first name in each. None may stand there twice."""
+    """The rows of a table, by the first name in each. None may occur twice."""
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     found: dict[str, Row] = {}
     for row in cells:

@@ -18,7 +18,7 @@ def findings(text: str) -> list[str]:
 
 
 def deployed(definition: documents.Document) -> str:
-    """The translated template with the definition inside: as a reference, nobody would look into it."""
+    """The translated template with the definition inside: a reference would not be checked."""
     template = copy.deepcopy(documents.translated())
     properties = template["Resources"]["Refresh"]["Properties"]
     del properties["DefinitionS3Location"], properties["DefinitionSubstitutions"]

@@ -74,7 +74,7 @@ def test_the_fields_of_special_inputs_are_described() -> None:
 
 
 def written(field: FieldInfo) -> set[str]:
-    """How the default of a field may stand in a table."""
+    """How the default of a field may be written in a table."""
     if field.required:
         return {"required"}
     default = field.default_factory() if field.default is NODEFAULT else field.default

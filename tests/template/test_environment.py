@@ -20,7 +20,7 @@ POWERTOOLS = {"POWERTOOLS_SERVICE_NAME"}
 LIBRARIES: set[str] = set()
 """Read by botocore."""
 UNREAD = {"LAYER_DIGEST"}
-"""Read by nobody: a change of it is what publishes a new version when only the layer changed."""
+"""Not read by any code: its change publishes a new version when only the layer changed."""
 
 MODELS = {
     name: model

@@ -18,7 +18,7 @@ TIMEOUT = 6 * HOUR
 JOB: PlannedStep = {"step": "job-0", "stage": 0, "timeout": TIMEOUT}
 LOAD: PlannedStep = {"step": "load-0", "timeout": TIMEOUT}
 LARGEST_RUN = 42
-"""State transitions, which is what Step Functions bills, of one job and one load with five looks each."""
+"""State transitions, which is what Step Functions bills, of one job and one load with five polls each."""
 
 
 def answers(**changes: object) -> dict[str, Answer]:

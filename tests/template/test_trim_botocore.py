@@ -93,7 +93,7 @@ def _other_services(folder: str, names: list[str]) -> set[str]:
 
 
 def _form(shape: Any, above: tuple[str, ...] = ()) -> Any:
-    """A shape down to its leaves; one that holds itself is told by its name."""
+    """A shape down to its leaves; one that contains itself is given by its name."""
     if shape is None or shape.name in above:
         return shape and shape.name
     inner = (*above, shape.name)

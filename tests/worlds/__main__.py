@@ -1,4 +1,4 @@
-"""Plays random worlds, counts what the runs did, and shows the plainest worlds in which they did wrong.
+"""Runs random worlds, counts the outcomes, and prints the simplest worlds with a violation.
 
 ``python -m tests.worlds 100000 [--family inner] [--seed K] [--processes 2] [--outside] [--also cn]
 [--show SEED]``
@@ -49,7 +49,7 @@ class WorldCounts:
 
 
 def count_worlds(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> WorldCounts:
-    """Plays a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
+    """Runs a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
     found = WorldCounts()
     for seed in range(first, first + count):
         world = random_world(seed, outside=outside, family=family)
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run_family(family: Family, chosen: argparse.Namespace, worlds: int) -> WorldCounts:
-    """Plays and reports so many worlds of one family."""
+    """Runs and reports this many worlds of one family."""
     started = time.monotonic()
     end = chosen.seed + worlds
     tasks = [(at, min(CHUNK, end - at), chosen.outside, family) for at in range(chosen.seed, end, CHUNK)]

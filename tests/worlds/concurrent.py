@@ -1,4 +1,4 @@
-"""Plays runs of ours that overlap, and those that a webhook opens: functions take turns at their calls.
+"""Runs of ours that overlap, and those that a webhook opens: functions are interleaved at their calls.
 
 A webhook's run goes the way of the service: the function that takes the webhook claims it, starts its first
 job and hands it over; OpenRun writes the answer. The sender sends again, reconcile starts what was not handed
@@ -241,7 +241,7 @@ class ConcurrentRunDriver(RunDriver):
         self.celonis.commit()
 
     def _reconcile(self) -> None:
-        """Starts the execution of a run that was claimed and not handed over."""
+        """Starts the execution of a run that was claimed but has no execution."""
         if self.has_execution:
             return
         try:

@@ -1,7 +1,7 @@
-"""Plays all small worlds of the grid, counts what the runs did, and shows the first in which they did wrong.
+"""Runs all small worlds of the grid, counts the outcomes, and prints the first with a violation.
 
 ``python -m tests.worlds.enumeration [--processes 2] [--part NAME] [--every K] [--show NUMBER]``
-``--every K`` plays each K-th world; a prime K meets every value of every aspect.
+``--every K`` runs each K-th world; a prime K meets every value of every aspect.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def world(number: int) -> World:
     return part.world(number - span(part.name).start)
 
 
-# The plays
+# Running the worlds
 
 
 @dataclass
@@ -67,7 +67,7 @@ class PartCounts:
 
 
 def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, PartCounts]:
-    """Plays these worlds; the counts by the name of the part."""
+    """Runs these worlds; returns the counts by the name of the part."""
     found: dict[str, PartCounts] = {}
     for number in numbers:
         world_result = run_world(world(number), None, make)
@@ -104,7 +104,7 @@ def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
 
 
 def _report(found: Iterable[dict[str, PartCounts]], write: Callable[[str], object]) -> PartCounts:
-    """Writes a line for each part as soon as its last world was played, and one for all."""
+    """Writes a line for each part as soon as its last world has run, and one for all."""
     total, totals = PartCounts(), dict[str, PartCounts]()
     write(f"{'':24}{'worlds':>8}{'within':>8}" + "".join(f"{kind:>7}" for kind in MEANINGS))
     for chunk in found:

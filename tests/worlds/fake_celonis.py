@@ -376,7 +376,7 @@ class WorldCelonis:
         return answer
 
     def _brief(self, body: bytes) -> str:
-        """What a body says, for a timeline: without what is always the same, dates as seconds of the play."""
+        """A body for a timeline: without constant fields, dates as seconds of the world."""
         try:
             return json.dumps(self._cut(json.loads(body)), separators=(", ", ": ")).replace('"', "")
         except ValueError:

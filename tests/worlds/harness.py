@@ -1,4 +1,4 @@
-"""Plays our runs of one world, one after the other or all at the same time."""
+"""Runs our runs of one world, one after the other or all at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.worlds.world import World
 
 @dataclass
 class WorldResult:
-    """A world that was played. ``celonis`` holds the ground truth."""
+    """The result of a world. ``celonis`` holds the ground truth."""
 
     world: World
     celonis: WorldCelonis
@@ -50,7 +50,7 @@ def run_world(
     note: Callable[[float, str, str], None] | None = None,
     make: MakeService = real_service,
 ) -> WorldResult:
-    """Plays all runs of ``world``. ``note`` gets the time, who and what."""
+    """Runs all runs of ``world``. ``note`` gets the time, who and what."""
     with _silent():
         clock = SharedClock() if world.is_concurrent else FakeClock()
         service = ServiceHarness(clock=clock, seed=world.seed + 1)

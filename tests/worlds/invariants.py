@@ -1,4 +1,4 @@
-"""What a play was worth, from the ground truth alone; and which assumptions of the model its world left."""
+"""Findings about a world's runs, from the ground truth alone, and the assumptions that the world broke."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Finding:
 
 
 def findings(world_result: WorldResult) -> list[Finding]:
-    """All that is to be said against a play; empty where every run did what it could."""
+    """All findings against a world's runs; empty if every run did what it could."""
     found = [finding for result in world_result.results for finding in _of_run(world_result, result)]
     return found + [
         one for cancel in world_result.celonis.cancels for one in _of_cancel(world_result, cancel)
@@ -105,7 +105,7 @@ def _unproven(world_result: WorldResult, result: RunResult, ours: TrueExecution)
     if ours.ended > result.ended:
         if result.outcome in TIMED_OUT or ours.began >= result.ended:
             return []
-        # It runs on: that it was not waited for is as bad, if nobody disturbed it.
+        # It keeps running: not waiting for it is as bad, unless another user disturbed it.
         text = f"{result.outcome} while {ours.id} runs"
         return [] if is_disturbed(world_result, result) else [Finding("c", result.run, text, result.outcome)]
     text = f"{result.outcome}, and {ours.id} ended {ours.result} {result.ended - ours.ended:.0f} s before"
@@ -134,7 +134,7 @@ def _of_cancel(world_result: WorldResult, cancel: PostedCancel) -> list[Finding]
 
 
 def broken_assumptions(world_result: WorldResult) -> frozenset[int]:
-    """The numbers of the model's assumptions that this play left."""
+    """The numbers of the model's assumptions that this world broke."""
     broken = {7} if world_result.world.header_offset else set()
     if any(_finds_unseen(post) for post in world_result.celonis.posts):
         broken.add(3)

@@ -124,7 +124,7 @@ class WaitsForever(FirstEnd):
 
 
 class CancelsBlindly(WaitsForever):
-    """When a run is stopped it cancels the job, whatever runs there."""
+    """When a run is stopped it cancels the job, even if it is not ours."""
 
     def stop(self, run_id: str, *, succeeded: bool) -> None:
         if self.is_job:

@@ -1,4 +1,4 @@
-"""Plays one run of ours over the service, step by step, as the state machine does."""
+"""Drives one run of ours through the service, step by step, as the state machine does."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunResult:
 
 
 class StepRunner(Protocol):
-    """What plays the steps of our runs: the service itself, or a planted one."""
+    """What runs the steps of our runs: the service itself, or a planted one."""
 
     def start(self, step: str, run_id: str) -> Progress: ...
     def check(self, step: str, run_id: str) -> Progress: ...

@@ -99,7 +99,7 @@ def shrink(world: World, kind: str, make: MakeService = real_service) -> World:
 
 
 def has(world_result: WorldResult, kind: str) -> bool:
-    """Whether a play within the assumptions has a finding of this kind."""
+    """Whether a world within the assumptions has a finding of this kind."""
     return any(one.kind == kind for one in findings(world_result)) and not broken_assumptions(world_result)
 
 

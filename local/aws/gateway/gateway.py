@@ -1,6 +1,6 @@
 """The one address that every AWS call on this machine goes to.
 
-Each call is authorised first, then answered by whoever knows better than moto, and by moto otherwise.
+Each call is authorised first, then answered by the first layer that handles it, otherwise by moto.
 Nothing in moto is changed for that: it is a front, as the real service endpoints are.
 """
 

@@ -71,7 +71,7 @@ def _code(request: ResourceRequest) -> Path:
 
 
 def _artifact(request: ResourceRequest, key: str) -> Path:
-    """A copy of the folder: what is deployed stays as it is while somebody goes on editing."""
+    """A copy of the folder, so that later edits do not change what is deployed."""
     path = request.world.artifacts.get(key)
     if path is None or not path.is_dir():
         raise DeploymentError("the code must be a local folder")

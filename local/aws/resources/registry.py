@@ -98,7 +98,7 @@ def supported_types() -> frozenset[str]:
 
 
 def create(request: ResourceRequest) -> CreatedResource:
-    """Create one resource. Raises UnsupportedResourceError for a property that nobody read."""
+    """Create one resource. Raises UnsupportedResourceError for a property that was not read."""
     created = _CREATORS[request.kind](request)
     unread = request.properties.unread()
     if unread:

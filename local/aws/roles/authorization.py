@@ -41,7 +41,7 @@ class RolePolicies:
             try:
                 known = [*self._inline(role_name), *self._attached(role_name)]
             except self._clients.admin("iam").exceptions.NoSuchEntityException:
-                # The role went away meanwhile: it may do nothing any more.
+                # The role was deleted in the meantime: it is allowed nothing.
                 return []
             with self._lock:
                 if changes == self._changes:  # else what was read may be what was before the change

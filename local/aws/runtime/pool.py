@@ -48,7 +48,7 @@ class WorkerPool:
         self._closed = False
 
     def invoke(self, function: Function, invocation: WorkerInvocation) -> InvocationResult:
-        """Run one event in a process that does nothing else meanwhile. Raises ThrottledError at a limit."""
+        """Run one event in a process that handles nothing else. Raises ThrottledError at a limit."""
         while True:
             worker = self._acquire(function)
             try:

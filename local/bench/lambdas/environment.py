@@ -25,12 +25,12 @@ from local.celonis import world
 
 BARE = Path(__file__).with_name("bare")
 LONG = 86_400.0
-"""Seconds: a job that ends when it is told to."""
+"""Seconds: a job that only ends when the measurement ends it."""
 MAX_WAIT = 60.0
 """Seconds that an event seems to come from the future: on a slow machine too, the whole way is measured, not
 the short one of a trigger that has run out of time."""
 SELDOM = {"poll": {"floor": 600}}
-"""The state machine looks at a run so seldom that it is quiet while something else is measured."""
+"""The poll interval is so long that the state machine does nothing during another measurement."""
 SIGN_IN = "/oauth2/token"
 WEBHOOK = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
 

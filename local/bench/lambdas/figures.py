@@ -17,7 +17,7 @@ from local.wait import until
 COLD_PAIRS = 15
 WARM_PAIRS = 41
 WARM_UP = 3
-"""Events before it counts: clients are made, connections stand, what is kept is kept."""
+"""Events before the measurement, so that clients, connections and caches exist."""
 STEP = "job-0"
 
 
@@ -56,8 +56,8 @@ class LambdaFigures:
         """The figures under their names.
 
         ``cold_…_ratio``: wall time from the start of the process to its first answer. The table shows the
-        processor time (user and system) beside it, which tells the same on a machine that does other things
-        meanwhile, but for the waiting. ``memory_trigger_ratio``: the most memory held until the first answer.
+        the processor time (user and system), which does not depend on other load of the machine,
+        and excludes waiting. ``memory_trigger_ratio``: the most memory held until the first answer.
         ``trigger_overhead_ratio``: wall time from the hand-over of the event to the answer.
         """
         return {
@@ -118,7 +118,7 @@ def cold_trigger(environment: LambdaEnvironment, calls: list[Call]) -> ColdStart
 
 
 def cold_check(environment: LambdaEnvironment) -> ColdStarts:
-    """A look at a job under way, beside a handler that calls the same services once each."""
+    """A poll of a running job, compared with a handler that calls the same services once each."""
     event = {"run_id": _run_in_progress(environment), "step": STEP}
     environment.service.connect(environment.celonis.url)
     with environment.ours("CheckStep", tapped=True) as process:
@@ -168,7 +168,7 @@ def _warm_up(environment: LambdaEnvironment, process: FunctionProcess) -> None:
 
 
 def _run_in_progress(environment: LambdaEnvironment) -> str:
-    """A run of the real state machine, after it has started its job and before it looks at it."""
+    """A run of the real state machine, after it has started its job and before it polls it."""
     environment.make_idle()
     stack = environment.service.stack
     run_id = "a-run-under-way"

@@ -1,7 +1,7 @@
 """The figures of the poll schedule. Each is computed, and explained, in one place.
 
-All are means over runs; requests are looks at the status, the first one (which proves the start) and the one
-that sees the end among them. Those two ask for the list of executions as well, and so does every look where
+All are means over runs; requests are polls of the status, the first one (which proves the start) and the one
+that sees the end among them. Those two ask for the list of executions as well, and so does every poll where
 Celonis shows no id of the current execution: neither is counted here, nor for the peers, who prove nothing.
 """
 
@@ -43,8 +43,8 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> FamilyFigures:
     """The means of a family with 20 runs of history.
 
     ``ratio`` is its lateness over the limit: the best that any schedule could do that knew the distribution
-    of the duration and asked as often. Early looks are set aside: they are there for the proof of the start
-    and for runs that fail early, and the limit knows of neither. An early look is one by which fewer than
+    of the duration and polled as often. Early polls are not counted: they exist for the proof of the start
+    and for runs that fail early, and the optimum covers neither. An early poll is one by which fewer than
     one in a thousand successes has ended.
     """
     found = averages(family, spread(jobs))
@@ -53,7 +53,7 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> FamilyFigures:
 
 
 def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> PollAverages:
-    """With no history: runs of every duration between these, met with so many sequences of looks."""
+    """With no history: runs of every duration between these, polled with this many sequences of polls."""
     random = Random(1)  # noqa: S311 - repeatable on purpose
     durations = spread(JOBS, shortest, longest)
     total = PollAverages()
@@ -70,7 +70,7 @@ def over_fixed(family: Family, usual: float) -> float:
     """Requests of a fixed interval over ours, for jobs of this usual duration with 20 runs of history.
 
     The interval is the one that, for this very family and duration, is as late on average: it is chosen with
-    a knowledge that nobody has beforehand.
+    which is not known in advance.
     """
     ours = averages(family, [usual] * FEWER_JOBS)
     runs = 2000

@@ -7,7 +7,7 @@ from math import ceil, log
 from statistics import fmean
 
 Rule = Callable[[float], tuple[int, float]]
-"""For a duration in seconds: how many looks, and the moment of the last."""
+"""For a duration in seconds: the number of polls, and the time of the last one."""
 
 SDK_FIRST, SDK_FACTOR, SDK_CAP = 0.1, 3.0, 2.0
 GROWING_FIRST, GROWING_FACTOR = 1.0, 1.1
@@ -47,13 +47,13 @@ PEERS: dict[str, Rule] = {
 
 
 def averages(rule: Rule, durations: Sequence[float]) -> tuple[float, float]:
-    """The mean number of looks, and the mean lateness as a share of the duration."""
+    """The mean number of polls, and the mean lateness as a share of the duration."""
     seen = [(rule(duration), duration) for duration in durations]
     return fmean(polls for (polls, _), _ in seen), fmean(last / duration - 1 for (_, last), duration in seen)
 
 
 def requests_of_fixed(lateness: float, durations: Sequence[float]) -> float:
-    """The mean number of looks of the fixed interval that is this late, on average, for these durations.
+    """The mean number of polls of the fixed interval that is this late, on average, for these durations.
 
     Found by halving: the longer the interval, the later, but for ripples that many durations even out.
     """

@@ -1,6 +1,6 @@
 """The schedule in virtual time: histories are learned from, then runs are watched to their end.
 
-One history gives one sequence of looks (what comes next depends on the time that has passed only), and many
+One history gives one sequence of polls (what comes next depends on the time that has passed only), and many
 runs are met with it, spread evenly over the distribution of the duration: this takes most of the chance out
 of the means.
 """
@@ -22,9 +22,9 @@ HISTORY = 20
 FLOOR = 2
 """Seconds, as a pipeline has it by default; by default there is no ceiling."""
 RUNS = 40
-"""Runs that are met with one sequence of looks."""
+"""Runs that are polled with one sequence of polls."""
 SEEN_EARLY = 0.001
-"""A look by which fewer than this share of successes has ended is an early one."""
+"""A poll is early if fewer than this share of successes has ended by then."""
 
 
 @dataclass(slots=True)
@@ -57,9 +57,9 @@ def averages(family: Family, usual: Sequence[float], history: int = HISTORY, see
 
 
 def poll_times(schedule: Schedule, random: Random, until: float) -> list[float]:
-    """The moments of the looks in seconds since the start, to the first at ``until`` or after.
+    """The times of the polls in seconds since the start, to the first at ``until`` or after.
 
-    The first look proves the start; the time-out is a week, so it does not bear on the waits.
+    The first poll proves the start; the time-out is a week, so it does not affect the waits.
     """
     moments: list[float] = []
     at = 0.0

@@ -1,4 +1,4 @@
-"""What people ask of the runs API, while its function dies: asked again, it comes to the same."""
+"""Requests to the runs API whose function dies: repeated, they have the same result."""
 
 from __future__ import annotations
 

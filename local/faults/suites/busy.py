@@ -1,4 +1,4 @@
-"""The job or the model is under way already, or becomes so in the moment between our look and our POST."""
+"""The job or model is running already, or starts between our poll and our POST."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _already_running() -> Iterator[FaultCase]:
 
 
 def _refused_in_between() -> Iterator[FaultCase]:
-    """While something runs, Celonis may refuse a start, with whatever status."""
+    """While something runs, Celonis may refuse a start, with any status."""
     for status in (409, 400, 422):
         knobs = {"while_running": "refuse", "refuse_status": status}
         race = theirs(when="before_next", seconds=15)
@@ -84,7 +84,7 @@ def _refused_in_between() -> Iterator[FaultCase]:
 
 
 def _jobs_in_between() -> Iterator[FaultCase]:
-    """Theirs starts between our look and our POST. An answer with an id tells them apart."""
+    """Another user's starts between our poll and our POST. A response with an id distinguishes them."""
     ambiguous: dict[str, Any] = {"says": ("more than one start",), "holds": frozenset({"job"})}
     for policy in ("queue", "parallel", "restart"):
         knobs = {"while_running": policy}

@@ -23,16 +23,16 @@ NOTHING_MORE: dict[str, Any] = {}
 SOON = {"settle": 3}
 QUICK = {"seconds": 0.3}
 PROVEN_AT_ONCE = {"seconds": 1.5}
-"""It ends later than Celonis had its start, as far as the whole seconds of a date tell."""
+"""It ends later than its start, also in the whole seconds of a date."""
 LATER = {"settle": 1, "poll": {"floor": 3}}
-"""The first look comes after the end, and ``settle`` later."""
+"""The first poll comes after the end, and ``settle`` later."""
 UNAVAILABLE = 503
 RETRY_SECONDS = 1.0
 """Until a sender tries again what is answered with it."""
 
 
 class CallPattern(NamedTuple):
-    """An outgoing call of a function: its name, a pattern of it, and the how manieth of that pattern."""
+    """An outgoing call of a function: its name, its pattern, and its number among the calls that match."""
 
     name: str
     pattern: str
@@ -93,7 +93,8 @@ CHECK_JOB = (RECORD, POLL, LIST, ENDED, DURATION_SAVED)
 START_LOAD = (RECORD, DURATIONS, LEASE, LOAD_POLL, BASELINE, LOAD, ANSWERED)
 CHECK_LOAD = (RECORD, LOAD_POLL, ENDED, DURATION_SAVED)
 CLOSE_RUN = (
-    DESCRIBED, RECORD, MARKED, POLL, LIST, CANCEL, PARAMETER, END, FREED_LAST, STARTED, NOTIFICATION, NOTIFIED,
+    DESCRIBED, RECORD, MARKED, POLL, LIST, CANCEL, PARAMETER, END, FREED_LAST, STARTED, NOTIFICATION,
+    NOTIFIED,
 )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def cases() -> Iterator[FaultCase]:
         "check_step of a job", "CheckStep", CHECK_JOB, job_case, job=PROVEN_AT_ONCE, definition=LATER
     )
     yield from _killed("start_step of a load", "StartStep", START_LOAD, _starting_load, definition=SOON)
-    # The first look shows the end, and proves it.
+    # The first poll shows the end, and proves it.
     yield from _killed(
         "check_step of a load", "CheckStep", CHECK_LOAD, load_case, model=QUICK, definition=LATER
     )

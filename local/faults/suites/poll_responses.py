@@ -106,7 +106,7 @@ def _token(what: str) -> FaultCase:
 
 
 def _throttled() -> Iterator[FaultCase]:
-    """Each on a team of its own: what one run is told slows down all runs of the connection."""
+    """Each on a team of its own: a 429 to one run slows down all runs of the connection."""
     fault = {"status": 429, "reset": RESET, "count": 1}
     polls = {**fault, "skip": 1}
     yield job_case(
@@ -202,7 +202,7 @@ def _waited(scenario: CaseScenario, call: str, target: str) -> Iterator[str]:
 
 
 def _late() -> Iterator[FaultCase]:
-    """When the run is long under way, a bad answer must not look like an end either."""
+    """A bad response late in the run must not look like an end either."""
     late = {"skip": 5, "count": 1}
     for what in ("an empty answer", "a web page"):
         yield load_case(

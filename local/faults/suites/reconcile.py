@@ -1,4 +1,4 @@
-"""What nobody comes back to: no delivery is sent again, no event arrives. Reconcile finishes it."""
+"""Work that nothing resumes: no delivery is repeated, no event arrives. Reconcile finishes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody outside knows of the records: fields that are null, ids of other kinds, no list."""
+"""Undocumented properties of the records: null fields, ids of other kinds, no list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_LIST = {"call": "executions", "status": 404, "count": None}
 NULL_IDS = {"null_fields": ["currentExecutionId", "latestExecutionItemId"]}
 TIMEOUT = {"timeout": 10}
 SEEN = 20
-"""Seconds in which some look sees it under way, however crowded the machine is."""
+"""Seconds in which some poll sees it running, also on a busy machine."""
 NO_ID_NO_DATES = ["dataLoadId", "startDate", "endDate"]
 
 

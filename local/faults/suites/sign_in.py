@@ -145,7 +145,7 @@ def _wrong() -> Iterator[FaultCase]:
 
 
 def _withdrawn(scenario: CaseScenario) -> None:
-    """The client is gone at Celonis, and nobody has changed the secret."""
+    """The client was deleted at Celonis, and the secret was not changed."""
     scenario.until_started()
     scenario.team.credentials["client_secret"] = scenario.team.new_secret("client_secret")
     scenario.team.install()

@@ -102,7 +102,7 @@ def _in_line() -> Iterator[FaultCase]:
 
 
 def _side_by_side() -> Iterator[FaultCase]:
-    """Stopped while one job of a group is under way and the start of the other is in its look."""
+    """Stopped while one job of a group is running and the start of the other is polling."""
     yield job_case(
         "a group is stopped while its second StartJob polls",
         ExpectedOutcome(("ABORTED Aborted",), 1, 0),

@@ -1,4 +1,4 @@
-"""A step takes longer than it may: what is ours is cancelled, what became of it is looked at and said."""
+"""A step takes longer than it may: our execution is cancelled, and the record says what became of it."""
 
 from __future__ import annotations
 

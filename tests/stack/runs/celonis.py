@@ -13,7 +13,7 @@ from local.celonis import world
 SECONDS = 10.0
 POOL = world.POOL_ID
 QUICK = 0.35
-"""Seconds that a job or a load takes unless a test says otherwise: it is seen under way, and soon over."""
+"""Seconds that a job or a load takes unless a test says otherwise: it is seen running, and ends soon."""
 
 Json = dict[str, Any]
 
@@ -84,7 +84,7 @@ class CelonisControls:
         assert self._post(f"/models/{model.id}/finish")["ended"] is not None
 
     def start(self, job: str, **how: object) -> None:
-        """Somebody else starts the job."""
+        """Another user starts the job."""
         self._post(f"/jobs/{job}/start", **how)
 
     def settings(self, **settings: object) -> None:

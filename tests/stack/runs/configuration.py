@@ -29,7 +29,7 @@ class ServiceConfiguration(ServiceBase):
         self.parameter(f"pipelines/{pipeline}", json.dumps(definition(jobs=jobs, loads=loads, **fields)))
 
     def hasten(self, pipeline: str) -> None:
-        """Lets a pipeline look often and settle soon, and leaves it as it is otherwise."""
+        """Gives a pipeline short poll and settle times; leaves the rest as it is."""
         path = f"pipelines/{pipeline}"
         found = self.stack.client("ssm").get_parameter(Name=f"/{STACK_NAME}/{path}")["Parameter"]["Value"]
         self.parameter(path, json.dumps({**json.loads(found), **PACE}))

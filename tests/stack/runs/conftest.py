@@ -1,4 +1,4 @@
-"""One stack and one Celonis for all tests of whole passages; each test begins with a Celonis like new."""
+"""One stack and one Celonis for all tests of whole runs; each test begins with a reset Celonis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIME_FACTOR = 0.2
 
 
 class CollectedTests:
-    """Which tests of this folder were begun; some of the last ones tell of all the others."""
+    """Which tests of this folder were begun; some of the last ones check all the others."""
 
     begun: ClassVar[set[str]] = set()
     left_out = False
@@ -83,7 +83,7 @@ def local_service(tokens: list[str]) -> Iterator[LocalService]:
 
 @pytest.fixture(scope="package")
 def shared(local_service: LocalService) -> Iterator[DeployedService]:
-    """The service, its functions warm from a first passage."""
+    """The service, its functions warm from a first run."""
     service, celonis = (
         DeployedService(local_service.stack, local_service.celonis.url),
         CelonisControls(local_service.celonis.control_url),

@@ -20,7 +20,7 @@ PACE: Json = {"poll": {"floor": 1, "ceiling": 1}, "settle": 2}
 
 
 def definition(*, jobs: Sequence[Any] = (), loads: Sequence[Any] = (), **fields: Any) -> Json:
-    """A definition that looks often and settles soon: the simulator shows what is true, unless a test says
+    """A definition with short poll and settle times: the simulator shows what is true, unless a test says
     otherwise. A job or a load may be given as its id alone."""
     return {
         "data_pool": POOL,

@@ -1,4 +1,4 @@
-"""What the service tells people, and what could not be delivered."""
+"""Notifications that the service sends, and events that could not be delivered."""
 
 from __future__ import annotations
 

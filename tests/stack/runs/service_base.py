@@ -1,4 +1,4 @@
-"""What all parts of the service of the tests stand on."""
+"""The base of all parts of the deployed service."""
 
 from __future__ import annotations
 

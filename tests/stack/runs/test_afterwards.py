@@ -1,4 +1,4 @@
-"""What all the passages of this folder left behind. These tests run last."""
+"""What all the runs of this folder left behind. These tests run last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_EXERCISED = {
     "logs:": "Lambda and Step Functions deliver logs themselves; no log delivery exists on this machine.",
     "xray:": "Traces are sent by the services themselves; no tracing exists on this machine.",
 }
-"""The permissions that no passage here can use, by the beginning of their action, each with the reason."""
+"""The permissions that no run here can use, by the prefix of their action, each with the reason."""
 
 
 def test_every_permission_of_the_template_was_used(service: DeployedService, *, whole: bool) -> None:
@@ -32,7 +32,7 @@ def test_every_permission_of_the_template_was_used(service: DeployedService, *, 
 
 
 def test_nothing_was_refused_but_what_was_withheld_on_purpose(service: DeployedService) -> None:
-    """Also what is logged and made up for by somebody else later: a task of the state machine, a round."""
+    """Also what is logged and repaired later: by a task of the state machine, or by a round."""
     assert unforeseen(service.stack) == []
 
 
@@ -73,7 +73,7 @@ def test_no_process_is_left_when_the_stack_is_closed(local_service: LocalService
 
 
 def _is_alive(process: int) -> bool:
-    """Whether it runs; one that has ended and is waited for by nobody would be left, too."""
+    """Whether it runs; one that has ended without being awaited counts as left, too."""
     return Path(f"/proc/{process}").exists() if os.path.isdir("/proc") else _answers(process)
 
 

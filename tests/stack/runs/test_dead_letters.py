@@ -1,4 +1,4 @@
-"""Ends of runs that cannot be recorded are kept in the dead-letter queue, whoever could not deliver them."""
+"""Ends of runs that cannot be recorded are kept in the dead-letter queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One permission less, and a passage fails: what the template allows is needed."""
+"""Without one of its permissions, a run fails: every permission in the template is needed."""
 
 from __future__ import annotations
 

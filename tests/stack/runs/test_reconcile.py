@@ -25,7 +25,7 @@ def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
     assert service.status(first) == "RUNNING"
 
     _round(service)
-    assert service.status(first) == "RUNNING"  # too young: whoever is at work on it may still be
+    assert service.status(first) == "RUNNING"  # too young: a function may still be working on it
     service.age(f"run#{first}")
     celonis.set_job(job, seconds=0.5)
     _round(service)

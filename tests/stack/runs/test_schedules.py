@@ -1,4 +1,4 @@
-"""A schedule's passage: EventBridge Scheduler starts the state machine itself, perhaps twice for one time."""
+"""A scheduled run: EventBridge Scheduler starts the state machine itself, perhaps twice for one time."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_an_oauth_client_may_send_its_secret_in_the_body(
 def test_a_token_that_expires_in_the_middle_is_renewed(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """Once as Celonis told beforehand, once sooner than it told."""
+    """Once when Celonis said, once sooner than it said."""
     for settings in ({"token_seconds": 1}, {"token_seconds": 899, "token_lives_seconds": 0.4}):
         celonis.settings(**settings)
         job = celonis.job(seconds=1.8)

@@ -1,4 +1,4 @@
-"""A webhook's passage: verified, claimed, its first job started before it is answered, then handed over."""
+"""A webhook's run: verified, claimed, its first job started before the response, then its execution."""
 
 from __future__ import annotations
 

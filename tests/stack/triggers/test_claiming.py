@@ -147,7 +147,7 @@ def _pass_away(service: DeployedService, key: str, seconds: int) -> None:
 def test_a_replay_under_another_id_is_the_delivery_that_it_repeats(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """GitHub signs the body alone: whoever saw a request could send it again under a new id."""
+    """GitHub signs the body alone: an observer could send the request again under a new id."""
     job = celonis.job()
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
     first = service.webhook(source, RUN, delivery="its own")
@@ -321,7 +321,7 @@ def _round(service: DeployedService) -> Any:
 def test_where_the_signed_body_names_its_own_run_a_replay_starts_nothing(
     environment: StackEnvironment, service: DeployedService, sender: str
 ) -> None:
-    """Whatever a stranger changes beside the body, which is all that is signed."""
+    """Anything that a stranger changes outside the signed body."""
     job = environment.celonis.job()
     call = CALLS[sender](11)
     source = source_of(service, call, {"pipeline": service.pipeline(jobs=[job])})

@@ -1,6 +1,6 @@
 """The trigger dies at one of its calls; the same delivery comes again, or a round of reconcile does.
 
-Step by step of the trigger, in real processes: claim, look, note, start, hand over.
+Each step of the trigger, in real processes: claim, poll, record, start the job, start the execution.
 ``tests/unit/workflow/test_crashes.py`` has every call of every function with every way back, over
 fakes; ``make faults`` has each function in real processes.
 """
@@ -24,7 +24,7 @@ from tests.stack.runs.service import DeployedService
 from tests.stack.triggers.signing import signed
 
 AT_ONCE = 2
-"""Cases that play at the same time: most of what a passage takes is waiting, and a new process is not."""
+"""Cases that run at the same time: most of a run is waiting, and a new process is not."""
 MAX_WAIT = 150.0
 SECRET = "secret-of-a-crash-0123456789"
 
@@ -32,7 +32,7 @@ Moment = Literal["before", "sent", "after"]
 
 
 class CrashCall(NamedTuple):
-    """An outgoing call of the trigger: its name, a pattern of it, and the how manieth that fits."""
+    """An outgoing call of the trigger: its name, its pattern, and its number among those that match."""
 
     name: str
     pattern: str

@@ -1,4 +1,4 @@
-"""The HTTP API against its own OpenAPI document: whatever is sent, it answers as the document says."""
+"""The HTTP API against its own OpenAPI document: every response is as the document says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that are kept: how old they may be, when they are read anew, and what serves meanwhile."""
+"""Cached values: how old they may be, when they are refreshed, and what is used in the meantime."""
 
 from __future__ import annotations
 

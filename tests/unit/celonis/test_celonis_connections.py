@@ -403,7 +403,7 @@ def test_a_start_at_a_server_with_an_untrusted_certificate_has_not_started(certi
 
 
 def _interim(connection: socket.socket) -> None:
-    """An answer that nobody asked for, and then the real one."""
+    """An unsolicited response, and then the real one."""
     connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + BODY)
 
 

@@ -24,7 +24,7 @@ POOL = HTTPSConnectionPool("team.eu-1.celonis.cloud")
 
 
 def _wrapped(reason: Exception) -> requests.ConnectionError:
-    """As requests wraps what urllib3 raises before a connection stands."""
+    """As requests wraps what urllib3 raises before a connection is established."""
     return requests.ConnectionError(failures.MaxRetryError(POOL, "/", reason))
 
 

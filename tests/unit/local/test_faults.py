@@ -1,4 +1,4 @@
-"""The equipment of ``make faults``: what it plays, how many at once, and what it tells."""
+"""The tools of ``make faults``: which cases run, how many at once, and what is reported."""
 
 from __future__ import annotations
 

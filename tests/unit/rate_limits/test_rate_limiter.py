@@ -197,7 +197,7 @@ def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
 
 @pytest.mark.parametrize("left", [600, 60])
 def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: int) -> None:
-    """Twenty tasks look, in processes of their own, and come again when they are told to."""
+    """Twenty tasks poll, in processes of their own, and come again after the wait they are given."""
     team = LimitedTeam()
     ends, call_times = START + 36_000.0, list[float]()
     due = [(START + number, number, team.process()) for number in range(20)]

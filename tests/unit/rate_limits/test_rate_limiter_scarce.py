@@ -1,4 +1,4 @@
-"""Little is left of a day's requests: what stops a run, and the look at a time-out, take no turn."""
+"""Few of a day's requests are left: cancels, and the poll at a time-out, bypass the rate limiter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DailyLimit:
         return RateLimit(6000, int(self.left), self.ends - self.service.clock.now)
 
     def pause(self, seconds: float) -> None:
-        """Celonis refuses somebody for so long."""
+        """Celonis refuses a request for this long."""
         self.service.celonis.rate_limiter.answered(self.report(), seconds)
 
     def is_held_back(self) -> bool:
@@ -119,7 +119,7 @@ def test_a_load_past_its_time_out_is_looked_at_in_a_pause() -> None:
 
 
 def go_on(service: ServiceHarness, step: str = "job-0") -> str:
-    """Looks as the state machine does until the step has ended: how."""
+    """Polls as the state machine does until the step has ended; returns its result."""
     for _ in range(400):
         try:
             progress = service.check(step)

@@ -190,7 +190,7 @@ def large(number: int = 1, pipeline: str = "otc") -> list[Delivery]:
 
 
 def dies_at(fake: FakeDynamoDB, call: int, moment: str) -> None:
-    """The function dies before or after its so manieth write from now on."""
+    """The function dies before or after its n-th write from now on."""
     left = [call]
 
     def hook(when: str) -> Any:

@@ -1,4 +1,4 @@
-"""The line of a connection: who stands in it, and how long it is."""
+"""The rate limiter's queue of a connection: who is in it, and how long it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = keys.asking("default")
 
 @pytest.fixture
 def state(table: Table, clock: FakeClock) -> RateLimitState:
-    """The line stands at five seconds from now, for a minute."""
+    """The queue reaches five seconds into the future, for a minute."""
     state = RateLimitState(table, KEY, clock)
     assert state.begin(START + 5.0, START + 60.0, 0.5)
     return state

@@ -24,7 +24,7 @@ LEASE = keys.model_lease("model-a")
 
 @pytest.fixture(autouse=True)
 def _runs(claims: Claims, deadline: Deadline) -> None:
-    """Runs one-1 and two-1 are under way and hold no lease."""
+    """Runs one-1 and two-1 are running and hold no lease."""
     for pipeline in ("one", "two"):
         claims.accept([claim(pipeline, definition=definition(), job=None)], [], deadline)
 

@@ -1,4 +1,4 @@
-"""Runs a page at a time: none lost, none twice, whatever their times are."""
+"""Runs a page at a time: none lost, none twice, for any times."""
 
 from __future__ import annotations
 

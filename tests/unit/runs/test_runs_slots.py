@@ -29,21 +29,21 @@ def slot_of(table: Table) -> Mapping[str, Any]:
 
 @pytest.fixture
 def busy(claims: Claims, table: Table, deadline: Deadline) -> Table:
-    """Run otc-1 is under way."""
+    """Run otc-1 is running."""
     claims.accept([claim()], [], deadline)
     return table
 
 
 @pytest.fixture
 def followed(busy: Table, claims: Claims, deadline: Deadline) -> Table:
-    """Run otc-1 is under way, and otc-follow-2 waits."""
+    """Run otc-1 is running, and otc-follow-2 is pending."""
     claims.accept([claim(number=2, options=WANTED)], [], deadline)
     return busy
 
 
 @pytest.fixture
 def waiting(table: Table, claims: Claims, deadline: Deadline) -> Table:
-    """Nothing is under way, and otc-follow-1 waits."""
+    """Nothing is running, and otc-follow-1 is pending."""
     claims.accept([claim(definition=definition("job-a", paused=True), options=WANTED)], [], deadline)
     return table
 

@@ -171,7 +171,7 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
 
 
 def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: FakeClock, deadline: Deadline) -> None:
-    """Its own first try may be what stands in its way: only its caller can tell."""
+    """Its own first attempt may be the conflict: only its caller knows."""
     errors = [broken("InternalServerError", 500)]
 
     def after(operation: str, request: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ class SentWrite(NamedTuple):
 
 @dataclass
 class Outgoing:
-    """Records what a ServiceHarness sends. ``log``: names of Celonis's calls, and writes, as they went out."""
+    """Records what a ServiceHarness sends. ``log``: names of Celonis calls, and writes, in order."""
 
     service: ServiceHarness
     log: list[str | SentWrite] = field(default_factory=list)
@@ -125,7 +125,7 @@ class _RecordingHandler(logging.Handler):
 
 @contextmanager
 def logged() -> Iterator[list[logging.LogRecord]]:
-    """The lines that the service logs meanwhile."""
+    """The lines that the service logs inside the block."""
     kept = _RecordingHandler()
     log = logging.getLogger(logger.name)
     log.addHandler(kept)

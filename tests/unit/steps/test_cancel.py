@@ -1,4 +1,4 @@
-"""What a run that ended early left behind at Celonis: cancelled where it is ours, and always told."""
+"""What a run that ended early left behind at Celonis: cancelled if it is ours, and always reported."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def test_a_cancel_is_sent_however_little_time_is_left(seconds: float) -> None:
 
 
 def side_by_side(number: int, **target: float) -> tuple[ServiceHarness, list[str]]:
-    """So many jobs, all under way."""
+    """This many jobs, all running."""
     jobs = [f"job-{letter}" for letter in "abcdefghij"[:number]]
     service = left(job_definition(jobs=[[{"job": job} for job in jobs]]), **target)
     for name in jobs[1:]:

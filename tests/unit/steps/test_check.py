@@ -1,4 +1,4 @@
-"""Looking at a step until its end is proven: what is waited out, what ends it, what a time-out does."""
+"""Polling a step until its end is proven: what is retried, what ends it, what a time-out does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def service_of(definition: Definition, **target: Any) -> ServiceHarness:
 
 
 def running_job(definition: Definition | None = None, **target: Any) -> ServiceHarness:
-    """A run whose job was started and was seen under way."""
+    """A run whose job was started and was seen running."""
     return _seen(service_of(definition or job_definition(), **target), "job-0")
 
 
@@ -413,7 +413,7 @@ def test_a_time_out_cancels_what_is_ours_and_says_that_it_was_cancelled() -> Non
 
 
 def test_what_is_under_way_is_not_taken_for_ours_where_only_the_list_can_tell() -> None:
-    """The job's record shows no ids: what it tells under way at the time-out is theirs, and is left alone."""
+    """The job's record shows no ids: what it shows running at the time-out is theirs, and is left alone."""
     nameless = ShownFields(current=False, latest="none")
     service = running_job(job_definition(jobs=[SHORT]), shows=nameless, seconds=30.0)
     job(service).begin(mine=False, at=service.clock.now + 40.0, seconds=FOREVER, outcome="FAIL")

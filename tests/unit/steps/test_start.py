@@ -131,7 +131,7 @@ def test_a_list_that_is_missing_twice_is_not_served() -> None:
 
 
 def test_an_empty_list_beside_something_that_ran_is_taken_as_it_is() -> None:
-    """It may be as old as ``settle``: what it shows later is told by its dates."""
+    """It may be as old as ``settle``: what it shows later is distinguished by its dates."""
     service = opened()
     service.celonis.executions = lambda *_, **__: service.celonis._answer([])  # type: ignore[method-assign]
     assert service.start("job-0")["status"] == "RUNNING"

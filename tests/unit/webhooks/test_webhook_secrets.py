@@ -176,7 +176,7 @@ def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(
 def test_while_secrets_manager_cannot_be_read_a_removed_secret_counts_for_a_quarter_of_an_hour(
     secrets_manager: FakeSecretsManager,
 ) -> None:
-    """To refuse the sender's events meanwhile would lose those that are not sent again."""
+    """Refusing the sender's events in the meantime would lose those that are not repeated."""
     assert secrets_manager.accepts(OLD)
     secrets_manager.error = ConfigurationUnavailable("a secret")
     secrets_manager.clock.sleep(SERVE_SECONDS - 0.1)

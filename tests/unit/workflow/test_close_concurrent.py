@@ -67,7 +67,7 @@ class StepInBetween:
 
 
 def is_accounted_for(harness: CloseHarness, target: FakeTarget, lease: str) -> bool:
-    """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
+    """Whether nothing of ours keeps running, unless the lease is held and the record says so."""
     runs_on = [start for start in target.mine if start.ended_at == start.at + FOREVER]
     return not runs_on or (holder(harness.service, lease) == RUN and "runs on" in harness.outcome())
 

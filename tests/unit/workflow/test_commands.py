@@ -1,4 +1,4 @@
-"""Cancelling and retrying runs, and how pipelines stand."""
+"""Cancelling and retrying runs, and the status of pipelines."""
 
 from __future__ import annotations
 

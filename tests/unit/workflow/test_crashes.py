@@ -1,8 +1,8 @@
-"""Every function dies before and after each of its calls; whoever comes back finishes what it was at.
+"""Every function dies before and after each of its calls; what resumes the work finishes it.
 
 The table "crash by crash", for all functions: the same delivery, request or event comes again, the state
-machine tries its task again, or nobody does and a round of reconcile comes. Nothing is lost, nothing is
-started twice, everything ends in one record, and somebody is told of what failed.
+machine retries the task, or a round of reconcile finishes the work. Nothing is lost, nothing is
+started twice, everything ends in one record, and a notification is sent for what failed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FEW = 20
 
 
 class CrashScenario(NamedTuple):
-    """``make``: a house in which all is ready; ``act``: what the function does that dies."""
+    """``make``: prepares a harness; ``act``: runs the function that dies."""
 
     name: str
     make: Callable[[], WorkflowHarness]
@@ -66,7 +66,7 @@ def _crash_points(scenario: CrashScenario) -> list[CrashPoint]:
 
 
 def _dies(scenario: CrashScenario, crash_point: CrashPoint) -> WorkflowHarness:
-    """The house once the function has died there."""
+    """The harness once the function has died there."""
     harness = scenario.make()
     harness.listen(CallRecorder(crash_point))
     with pytest.raises(Crashed):
@@ -76,7 +76,7 @@ def _dies(scenario: CrashScenario, crash_point: CrashPoint) -> WorkflowHarness:
 
 
 def _at_each_crash_point(scenario: CrashScenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Plays a test for every death in the scenario; the one that fails is named in a note."""
+    """Runs a test for every crash point of the scenario; the one that fails is named in a note."""
 
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
         def run_test(**more: Any) -> None:
@@ -97,7 +97,7 @@ def _at_each_crash_point(scenario: CrashScenario) -> Callable[[Callable[..., Non
 
 
 def _finished(harness: WorkflowHarness, *pipelines: str, runs: int = 1) -> None:
-    """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
+    """Everything runs to its end: each pipeline ran ``runs`` times, and its job started as often."""
     harness.run_executions()
     for pipeline in pipelines:
         assert list(harness.runs(pipeline).values()) == ["SUCCEEDED"] * runs
@@ -349,7 +349,7 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
 
 
 def _ended() -> WorkflowHarness:
-    """A run failed while a trigger waits; nobody heard of it yet."""
+    """A run failed while a trigger is pending; its end event was not delivered yet."""
     harness = _harness()
     harness.deliver("d-0")
     (run_id,) = harness.runs()
@@ -366,7 +366,7 @@ def _first(harness: WorkflowHarness) -> str:
 
 
 UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
-"""Better twice than never: who dies between telling and noting it leaves no trace of having told."""
+"""Twice rather than never: a crash between the notification and its record leaves no trace of it."""
 CLOSING = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
 
 
@@ -394,7 +394,7 @@ def test_an_end_is_written_told_and_followed(
 
 
 def _cancelled() -> WorkflowHarness:
-    """A run is under way, and a trigger waits behind it."""
+    """A run is running, and a trigger is queued behind it."""
     harness = _harness()
     harness.deliver("d-0")
     (run_id,) = harness.runs()

@@ -141,7 +141,7 @@ def test_asking_for_tables_counts_as_well(trigger: TimedTrigger) -> None:
 
 @pytest.mark.parametrize("slow", [1.3, 1.85, 5.0])
 def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: TimedTrigger, slow: float) -> None:
-    """A look that used up the time is not followed by a start that nobody would wait for."""
+    """A poll that used up the time is not followed by a start whose response would come too late."""
     service = trigger.harness.service
     service.celonis.up = slow
     reported = trigger.answer(0.0)

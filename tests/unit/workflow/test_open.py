@@ -35,7 +35,7 @@ def opener(harness: WebhookHarness) -> RunOpener:
 
 
 def opens(harness: WebhookHarness, document: object, name: str = RUN) -> Opened:
-    """What an execution of this name and input is told."""
+    """The output of OpenRun for an execution of this name and input."""
     return opener(harness).open(document, Execution(id=f"arn:{name}", name=name), harness.service.deadline())
 
 

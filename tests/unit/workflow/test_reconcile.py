@@ -39,7 +39,7 @@ from tests.unit.steps.outgoing import JOB_LEASE, MODEL_LEASE, holder, logged
 from tests.unit.workflow.commands_harness import ROUND_SECONDS, CommandsHarness
 
 LONG = 120.0
-"""Seconds after which nobody who began something is at it still."""
+"""Seconds after which no function can still be working."""
 
 
 def old(harness: CommandsHarness) -> CommandsHarness:
@@ -127,7 +127,7 @@ def test_a_run_whose_execution_is_gone_is_closed_and_told() -> None:
 
 
 def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
-    """A run that waited long and runs since a moment ago: what Step Functions tells is behind."""
+    """A run that was pending for long and has just started: the answer of Step Functions is stale."""
     harness = CommandsHarness()
     service, known = harness.service, dict(harness.executions.known)
     service.clock.sleep(2 * GONE_SECONDS)
@@ -142,7 +142,7 @@ def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
 
 
 def test_an_end_that_nobody_was_told_of_is_told() -> None:
-    """Whoever closed the run died before telling, and its event does not come again."""
+    """The function that closed the run died before the notification, and its event does not come again."""
     harness = ended_unnoticed()
 
     def dies(subject: str, text: str, facts: dict[str, Any]) -> None:

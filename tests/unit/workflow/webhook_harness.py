@@ -45,7 +45,7 @@ class FakeSns:
 
 @dataclass
 class WebhookHarness:
-    """The function that takes webhooks, without its HTTP. ``secret_refreshes``: how often secrets were read anew."""
+    """The webhook function without its HTTP. ``secret_refreshes``: how often secrets were read again."""
 
     service: ServiceHarness = field(default_factory=ServiceHarness)
     definitions: dict[str, Definition] = field(default_factory=lambda: {"otc": job_definition()})

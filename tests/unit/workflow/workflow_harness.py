@@ -22,13 +22,13 @@ CALLER = "arn:aws:iam::123456789012:user/ann"
 ROUND_SECONDS = 237.0
 CLOSE_SECONDS = 117.0
 LONG = 60.0
-"""Seconds after which nobody who began something is at it still."""
+"""Seconds after which no function can still be working."""
 MAX_TRIES = 3
 Moment = Literal["before", "after"]
 
 
 class CrashPoint(NamedTuple):
-    """Where a function dies: before or after its so manieth call, which is to this; 0: the first to this."""
+    """Where a function dies: before or after call ``number``, to ``call``; 0: the first to ``call``."""
 
     number: int
     moment: Moment
@@ -62,9 +62,9 @@ class CallRecorder:
 
 @dataclass
 class WorkflowHarness(WebhookHarness):
-    """``inputs``: of executions that were started by hand; ``told``: the runs and executions of notices.
+    """``inputs``: of executions started by hand; ``reported``: the runs and executions of notifications.
 
-    ``drop_events``: the ends of executions reach nobody.
+    ``drop_events``: end events of executions are not delivered.
     """
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class WorkflowHarness(WebhookHarness):
         return make_run_commands(self.service, self.executions, self.acceptor, self.definitions)
 
     def listen(self, calls: CallRecorder) -> CallRecorder:
-        """From now on all calls are told to ``calls``."""
+        """From now on ``calls`` records all calls."""
         self.calls = calls
         self.service.dynamodb.before = lambda operation, request: calls.hook(
             _named(operation, request), "before"
@@ -130,7 +130,7 @@ class WorkflowHarness(WebhookHarness):
         return self.opener.open(document, Execution(id=f"arn:{name}", name=name), self.service.deadline())
 
     def reconcile(self) -> ReconcileFindings:
-        """A round, once nobody is at work any more."""
+        """A round, once no function is working any more."""
         self.service.clock.sleep(LONG)
         reconciler = make_reconciler(self.service, self.executions, self.closer)
         return reconciler.reconcile(self.service.deadline(ROUND_SECONDS))
@@ -138,7 +138,7 @@ class WorkflowHarness(WebhookHarness):
     # ------------------------------------------------------------ the state machine
 
     def execute(self, name: str, **document: Any) -> None:
-        """Somebody, or a schedule, starts an execution."""
+        """A user, or a schedule, starts an execution."""
         self.inputs[name] = document
         self.executions.start(name)
 
@@ -161,7 +161,7 @@ class WorkflowHarness(WebhookHarness):
         self.end(name, failed)
 
     def end(self, name: str, error: str = "") -> None:
-        """An execution ends, and EventBridge tells of it until it was heard."""
+        """An execution ends, and EventBridge delivers its event until the function succeeds."""
         self.executions.end(name, "FAILED" if error else "SUCCEEDED", error, error)
         if not self.drop_events:
             _tried(lambda: self.close(name))
@@ -178,7 +178,7 @@ class WorkflowHarness(WebhookHarness):
         return len(self.service.celonis.jobs[job].mine)
 
     def left_over(self) -> list[str]:
-        """What is still held, waits or was not told."""
+        """What is still held, pending or not notified."""
         slots = self.service.dynamodb.documents("slot#")
         held = [one["pk"] for one in slots if "run_id" in one or "pending" in one]
         kinds = ("lease#", "notice#")

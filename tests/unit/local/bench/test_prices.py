@@ -10,7 +10,7 @@ from local.bench.transitions import transitions_for
 
 def test_a_run_costs_what_its_parts_cost() -> None:
     run = prices.run(polls=10, transitions_run=42)
-    assert run.usd["Step Functions"] == pytest.approx(72 * 0.000025)  # 10 more looks, 3 transitions each
+    assert run.usd["Step Functions"] == pytest.approx(72 * 0.000025)  # 10 more polls, 3 transitions each
     assert run.usd["Lambda"] == pytest.approx(26 * (0.0000002 + 0.5 * 0.0000133334))
     assert run.usd["API"] == pytest.approx(0.000001)
     assert run.usd["logs"] == pytest.approx(26 * 2048 * 0.5e-9)

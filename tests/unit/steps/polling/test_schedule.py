@@ -1,4 +1,4 @@
-"""When to look next: the shapes that the derivation promises, second by second."""
+"""When to poll next: the shapes that the derivation promises, second by second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NoJitter(Random):
 
 
 def moments(schedule: Schedule, until: float, **known: float) -> list[float]:
-    """The moments of the looks, up to the first at ``until`` or after; proven from the start."""
+    """The times of the polls, up to the first at ``until`` or after; proven from the start."""
     at, found = known.get("start", 0.0), []
     while at < until:
         at += schedule.next_wait(at, NoJitter(), time_left=known.get("timeout", WEEK) - at)
