@@ -160,7 +160,7 @@ class LocalStack:
         return self._clients.as_role(service, self._role(logical_id), "local-test")
 
     def reset(self) -> None:
-        """Everything as it was right after deploying: new tables, no executions, no processes, no logs."""
+        """Reset to the state after the deployment: new tables, no executions, no processes, no logs."""
         self._running().close()
         self._logs.clear()
         self._deploy()
@@ -173,7 +173,7 @@ class LocalStack:
         even_if_disabled: bool = False,
         at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Fire a schedule by name or logical id; gives the answer of its target's API.
+        """Fire a schedule by name or logical id; returns the answer of its target's API.
 
         `at` is the time that it was scheduled for (now, if not given).
         """

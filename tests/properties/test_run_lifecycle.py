@@ -1,4 +1,4 @@
-"""Triggers, closings, deaths of functions and rounds of reconcile in any order: nothing is lost.
+"""Triggers, ends of runs, crashes of functions and rounds of reconcile in any order: nothing is lost.
 
 Every accepted trigger is covered by a run that starts after it, every run ends once and is notified.
 """

@@ -1,4 +1,4 @@
-"""A document is refused in one go if and only if the walk finds a problem, and no problem repeats a value."""
+"""msgspec refuses a document if and only if the walk finds a problem, and no problem repeats a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults on the way: each kind, before and after the effect, for how many requests and which."""
+"""Network faults: each kind, before and after the effect, for selected requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every alarm of the template is provoked: what happens gives the metric that the alarm watches.
+"""Every alarm of the template is provoked: the fault changes the metric that the alarm watches.
 
 The local stack compares the sum of everything so far with the threshold; periods are not simulated.
 """

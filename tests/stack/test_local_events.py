@@ -1,4 +1,4 @@
-"""Events: status changes of executions, rules and targets, permissions, and what comes late or twice."""
+"""Events: status changes of executions, rules, targets, permissions, late and repeated events."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""DynamoDB transactions: atomic under threads, and cancelled now and then because they met."""
+"""DynamoDB transactions: atomic under threads, and sometimes cancelled by a conflict."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""The pages say what the code says: every field, parameter, output, sender and error, and none besides."""
+"""The documents match the code: every field, parameter, output, sender and error, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts put together: what lives as long as the process, and what is read anew."""
+"""The parts put together: what lives as long as the process, and what is read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services that are wrong on purpose, one fault each: the verdicts have to find every one of them."""
+"""Services that are wrong on purpose, one fault each: the invariants have to find every one of them."""
 
 from __future__ import annotations
 

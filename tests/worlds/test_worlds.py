@@ -1,4 +1,4 @@
-"""Random worlds end well; the fake keeps to the model; and the verdicts find services that are wrong."""
+"""Random worlds end well; the fake keeps to the model; and the invariants find services that are wrong."""
 
 from __future__ import annotations
 

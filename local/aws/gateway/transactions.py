@@ -22,7 +22,7 @@ class Transactions:
 
     Every request to a table waits for the one before it: moto checks the conditions of a transaction and
     applies it without a lock. Of the transactions that overlap on an item that one of them writes, a share is
-    cancelled with TransactionConflict. One that is asked for again under its token, because its answer was
+    cancelled with TransactionConflict. A transaction that is repeated under its token, because its answer was
     lost, is answered as before.
     """
 
@@ -59,7 +59,7 @@ class Transactions:
         return answer
 
     def _met(self, items: list[_Item]) -> list[bool]:
-        """Which items a transaction that writes is about at this moment."""
+        """Which items the running write transactions are about."""
         with self._in_progress_lock:
             return [self._in_progress.get(item, 0) > 0 for item in items]
 

@@ -22,7 +22,7 @@ from local.aws.runtime.worker import FunctionWorker, WorkerInvocation
 class Invoker:
     """Runs functions in processes of their own, each with the credentials of its role.
 
-    `armory` holds the faults that a test armed for some of their events.
+    `armory` holds the faults that a test set for some of their events.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Invoker:
     def invoke(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
     ) -> InvocationResult:
-        """Run a function by name or ARN and give its answer. Raises NotFoundError, ThrottledError."""
+        """Run a function by name or ARN and return its answer. Raises NotFoundError, ThrottledError."""
         function = self._functions.resolve(reference, qualifier)
         request_id = request_id or str(uuid.uuid4())
         named = qualifier or split_reference(reference)[1]

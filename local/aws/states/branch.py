@@ -47,7 +47,7 @@ class Branch:
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Raises Stopped or ExecutionTimedOut when this branch is to end."""
+        """Raises BranchStopped or ExecutionTimedOut when this branch is to end."""
         branch: Branch | None = self
         while branch is not None:
             if branch._stopped:

@@ -65,7 +65,7 @@ def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
 
 
 def _start_afresh_unless(resumed: list[bool], visit: Visit) -> None:
-    """Only the first attempt after a redrive goes on from where its lines stood."""
+    """Only the first attempt after a redrive continues where its lines had stopped."""
     if not resumed[0]:
         visit.line.checkpoints.forget_below((*visit.line.scope.path, visit.name))
     resumed[0] = False

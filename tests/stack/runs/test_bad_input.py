@@ -1,4 +1,4 @@
-"""Input that makes no sense: refused with the field and what was expected; nothing is started at Celonis."""
+"""Invalid input: refused with the field and what was expected; nothing is started at Celonis."""
 
 from __future__ import annotations
 

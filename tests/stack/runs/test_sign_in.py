@@ -1,4 +1,4 @@
-"""Every way to sign in to Celonis, and what a run says when it may not."""
+"""Every way to sign in to Celonis, and the error of a run that may not."""
 
 from __future__ import annotations
 

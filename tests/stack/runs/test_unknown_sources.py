@@ -1,4 +1,4 @@
-"""A flood of names that are no sources. It comes late: for seconds, a new source is not known at once."""
+"""A flood of unknown source names. It runs late: for seconds after it, a new source is not known at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers: their statuses, their sentences, and that one of them is always given in time."""
+"""The responses: their statuses, their messages, and that each arrives in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a delivery: claimed once, joined, skipped, kept waiting; and never twice."""
+"""The results of a delivery: claimed once, joined, skipped or queued; never twice."""
 
 from __future__ import annotations
 

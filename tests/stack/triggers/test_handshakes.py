@@ -1,4 +1,4 @@
-"""What senders ask before they send, and what they want to hear afterwards."""
+"""Handshakes before a sender's first event, and the responses that senders expect."""
 
 from __future__ import annotations
 

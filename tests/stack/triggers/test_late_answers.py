@@ -1,4 +1,4 @@
-"""Answers of AWS that come too late: asked for again in the same request, and nothing happens twice."""
+"""AWS responses that come too late: retried in the same request, and nothing happens twice."""
 
 from __future__ import annotations
 

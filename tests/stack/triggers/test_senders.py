@@ -1,4 +1,4 @@
-"""Every sender that can call us, end to end: proven by its own rules, claimed, run, and run once."""
+"""Every supported sender, end to end: verified by its own rules, claimed, and run once."""
 
 from __future__ import annotations
 

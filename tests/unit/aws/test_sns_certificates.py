@@ -1,4 +1,4 @@
-"""What is fetched from Amazon SNS, how long it may take, and what its answers mean."""
+"""Requests to Amazon SNS: what is fetched, the deadlines, and the meaning of responses."""
 
 from __future__ import annotations
 

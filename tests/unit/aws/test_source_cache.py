@@ -1,4 +1,4 @@
-"""A flood of names that are no sources: few questions to Parameter Store, and no harm to those that are."""
+"""A flood of unknown source names: few reads from Parameter Store, and no effect on known sources."""
 
 from __future__ import annotations
 

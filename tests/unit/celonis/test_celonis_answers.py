@@ -1,4 +1,4 @@
-"""From an answer to an error with a name."""
+"""From a response to a named error."""
 
 from __future__ import annotations
 

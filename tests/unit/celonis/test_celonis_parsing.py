@@ -1,4 +1,4 @@
-"""Records out of JSON of uncertain shape."""
+"""Records from JSON of uncertain shape."""
 
 from __future__ import annotations
 

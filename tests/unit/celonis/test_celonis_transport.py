@@ -1,4 +1,4 @@
-"""One request, one answer: what goes out, and what each way of failing proves."""
+"""One request, one response: what goes out, and what each failure proves."""
 
 from __future__ import annotations
 

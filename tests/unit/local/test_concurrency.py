@@ -1,4 +1,4 @@
-"""As many at once as the machine serves: the others wait, and a request arrives when it is let in."""
+"""Concurrent requests: as many at once as the machine serves; the others wait."""
 
 from __future__ import annotations
 

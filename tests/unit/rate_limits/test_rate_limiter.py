@@ -1,4 +1,4 @@
-"""One budget for a connection: who may ask when, and what an answer changes for everybody."""
+"""One budget for a connection: who may send when, and what a response changes for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys of the items never meet."""
+"""The keys of items never collide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a slot passes on: only as it was read, and only from the run that holds it."""
+"""How a slot is released: only if unchanged since it was read, and only by the run that holds it."""
 
 from __future__ import annotations
 

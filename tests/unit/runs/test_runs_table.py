@@ -1,4 +1,4 @@
-"""Writes that are conditional, and contention that is waited out until the deadline."""
+"""Conditional writes, and retries under contention until the deadline."""
 
 from __future__ import annotations
 

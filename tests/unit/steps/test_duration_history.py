@@ -1,4 +1,4 @@
-"""What runs teach: how long it took, written once, read once, and never worth a failure."""
+"""Durations of past runs: written once, read once, and errors are ignored."""
 
 from __future__ import annotations
 

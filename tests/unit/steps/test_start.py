@@ -1,4 +1,4 @@
-"""Starting a step: what goes out, in which order, how often, and what the record says of it."""
+"""Starting a step: what goes out, in which order, how often, and what the record says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that come in one request are accepted together: what of them is sound, or nothing."""
+"""Events in one request are accepted together: the valid ones, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of an execution becomes the end of its run: once, with one notice, and what waited goes on."""
+"""An execution's end becomes its run's end: once, with one notification; the pending run starts."""
 
 from __future__ import annotations
 

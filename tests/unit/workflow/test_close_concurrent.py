@@ -1,4 +1,4 @@
-"""A task that was at work when its execution was stopped goes on: nothing it starts is left unseen."""
+"""A task that runs when its execution is stopped continues: nothing that it starts is left unnoticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A webhook, a schedule, an execution by hand and the runs API meet in the same slot, by the same rules."""
+"""A webhook, a schedule, an execution by hand and the runs API use the same slot, by the same rules."""
 
 from __future__ import annotations
 

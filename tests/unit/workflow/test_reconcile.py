@@ -1,4 +1,4 @@
-"""Rounds of reconcile: what they finish, what they leave alone, and whom they may meet."""
+"""Rounds of reconcile: what they finish, what they leave alone, and concurrent functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no other machine can sign: messages of Amazon SNS, and of Snowflake through it, up to the run."""
+"""Messages that only Amazon can sign: SNS, and Snowflake through it, up to the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A webhook's way to its runs: what it costs, what goes out, and what is answered."""
+"""From a webhook to its runs: calls, requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stranger is answered, and what the owner finds in the log of it."""
+"""The responses to unauthenticated requests, and what the log says."""
 
 from __future__ import annotations
 

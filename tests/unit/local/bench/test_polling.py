@@ -1,4 +1,4 @@
-"""The simulation behind the figures: what it compares with is right, and it measures what it says."""
+"""The simulation behind the polling figures: its references are right, and it measures what it claims."""
 
 from __future__ import annotations
 
