@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 class AwsAttempt(NamedTuple):
-    """One attempt: which operation, when, with what."""
+    """One attempt of an AWS call: the operation, the time, the request."""
 
     operation: str
     at: float
@@ -30,7 +30,7 @@ class AwsAttempt(NamedTuple):
 
 
 class AwsFailure(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(self, code: str, status: int = 400, **more: Any) -> None:
         self.code, self.status, self.more = code, status, more
@@ -41,8 +41,8 @@ class AwsFailure(Exception):
 class FakeAws:
     """``latencies``: seconds of the next answers to an operation; of all others ``default_latency``.
 
-    What is asked for takes place also where its answer comes too late. ``failures``: of the next answers to
-    an operation, which does not take place then.
+    An operation takes effect even if its response comes too late. ``failures``: errors of the next calls of
+    an operation, which then has no effect.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -56,7 +56,7 @@ class FakeAws:
     started: list[str] = field(default_factory=list)
 
     def client(self, service: str) -> Any:
-        """A client with the timeouts of the trigger's, without pauses between its attempts."""
+        """A client with the trigger's timeouts, without pauses between attempts."""
         timeouts = CLIENT_TIMEOUTS["response"]
         client: Any = boto3.Session(
             aws_access_key_id="a", aws_secret_access_key="b", region_name="eu-central-1"

@@ -1,7 +1,7 @@
 """Celonis in memory and in virtual time: jobs and models with a history, stale polls and lost responses.
 
 What a poll shows is computed from the age that it is allowed to have. Everything that was really
-started is in ``FakeTarget.starts``, so that a test can hold what a run claims against what was.
+started is in ``FakeTarget.starts``, so that a test can compare a run's claims with what happened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.fakes.clock import FakeClock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]
 Lost = Literal["before", "after", "unsent", "throttled", "refused", "nothing"]
-"""What becomes of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
+"""The fate of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
 Effect = Literal["started", "queued", "ignored"]
 Aspect = Literal["status", "ids", "list"]
 Hook = Callable[[str, Literal["before", "after"]], None]
@@ -33,7 +33,7 @@ def no_hook(name: str, when: str) -> None:
 
 
 def no_rate_limit() -> None:
-    """Answers say nothing of a rate limit."""
+    """Responses contain no rate limit."""
 
 
 @dataclass
@@ -179,7 +179,7 @@ class FakeTarget:
         return newest if newest is not None and newest.ended_at > at else None
 
     def post(self, at: float, detail: str) -> tuple[Effect, FakeStart]:
-        """Our start; raises the refusal of a Celonis that refuses a second one."""
+        """Our start. Raises the refusal if this Celonis refuses a second one."""
         running = self.running(at)
         if running is None or self.busy == "parallel":
             return "started", self._mine(at, detail)
@@ -208,8 +208,8 @@ class FakeCelonis:
     """One team. Every call takes ``up`` seconds to Celonis and ``down`` seconds back.
 
     ``hook`` is called before and after every call, and may raise. ``faults``: what goes wrong with the
-    calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
-    ``rate_limiter``: what polls and cancels go through; ``limit``: the rate limit that every answer states.
+    calls to come, by name of the call, in order; ``sent``: every call that arrived, with its arguments.
+    ``rate_limiter``: for polls and cancels; ``limit``: the rate limit in every response.
     ``dated``: the answer to a start carries the date.
     """
 
@@ -229,7 +229,7 @@ class FakeCelonis:
     limit: Callable[[], RateLimit | None] = no_rate_limit
 
     def ignoring_rate_limit(self) -> CelonisClient:
-        """As the client's: the same team, past the rate limiter."""
+        """As in the client: the same team, bypassing the rate limiter."""
         other = replace(self, rate_limiter=IgnoredRateLimit(self.rate_limiter))
         other.hook = lambda name, when: self.hook(name, when)
         return other.client
@@ -349,11 +349,11 @@ class FakeCelonis:
 
     @property
     def requested_at(self) -> int | None:
-        """As of the answer that came just now: when its request arrived at the earliest."""
+        """For the response that has just arrived: the earliest time at which its request arrived."""
         return self._date(-self.up - self.down)
 
     def _date(self, and_seconds: float) -> int | None:
-        """The date of an answer that came just now, in whole seconds, and so many more."""
+        """The date of the response that has just arrived, in whole seconds, plus ``and_seconds``."""
         return int((int(self.clock.now - self.down) + and_seconds) * 1000) if self.dated else None
 
     def _arrive(self, name: str, target_id: str, what: object, timeout: float) -> None:
@@ -399,7 +399,7 @@ def _entry(start: FakeStart, at: float, shows: ShownFields) -> Execution:
 
 
 def _load_status(start: FakeStart, at: float) -> str:
-    """A load knows no queue, and names its failures otherwise."""
+    """A load has no queued status, and other names for failures."""
     return {"QUEUED": "RUNNING", "FAIL": "ERROR", "CANCEL": "CANCELED"}.get(
         start.status(at), start.status(at)
     )

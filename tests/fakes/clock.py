@@ -9,7 +9,7 @@ START = 1_767_225_600.0
 
 @dataclass
 class FakeClock:
-    """Seconds since the epoch; sleeping is moving the hand."""
+    """Seconds since the epoch; sleeping advances the clock."""
 
     now: float = START
 

@@ -47,7 +47,7 @@ class Worker:
 
 @dataclass
 class Interleaving:
-    """``pause_share``: at how many of the calls another worker may go on."""
+    """``pause_share``: the share of calls at which another worker may continue."""
 
     clock: FakeClock
     random: Random
@@ -64,7 +64,7 @@ class Interleaving:
         return worker
 
     def pause(self) -> None:
-        """Another worker may go on here. Does nothing outside of a worker."""
+        """Lets another worker continue. Does nothing outside of a worker."""
         if self.current is not None and self.random.random() < self.pause_share:
             self._hand_back()
 
@@ -81,7 +81,7 @@ class Interleaving:
         worker.waits_for = ()
 
     def run(self) -> None:
-        """Lets all workers go to their end, in virtual time. Raises what one of them raised."""
+        """Runs all workers to their end, in virtual time. Raises what one of them raised."""
         try:
             for _ in range(MAX_TURNS):
                 if all(worker.done for worker in self.workers):

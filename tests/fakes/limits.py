@@ -111,7 +111,7 @@ def _check_key(name: str, value: Mapping[str, Any], limit: int) -> None:
 
 
 def _exceeds(item: Item, limit: int, written: bytes | None = None) -> bool:
-    """Whether an item is larger than ``limit``. Its JSON is larger than it, and quickly made."""
+    """Whether an item is larger than ``limit``. Its JSON is larger than the item, and fast to make."""
     return len(encode(item) if written is None else written) > limit and item_size(item) > limit
 
 

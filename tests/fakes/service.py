@@ -28,7 +28,7 @@ POOL, JOB, MODEL = "pool-1", "job-a", "model-a"
 RUN = "otc-1"
 TASK_SECONDS = 57.0
 RETRIED = frozenset({"CelonisThrottled", "CelonisUnavailable", "TableBusy", "StepMoved"})
-"""What the state machine tries again."""
+"""The errors that the state machine retries."""
 MAX_TASKS = 400
 
 
@@ -40,7 +40,7 @@ class Crashed(BaseException):
 class Crashes:
     """Kills the function at some of its calls to the table or to Celonis: before or after their effect.
 
-    ``at``: how many calls go well before the one that does not, and when it dies.
+    ``at``: the number of calls before the one at which it dies, and before or after which effect.
     """
 
     at: list[tuple[int, Literal["before", "after"]]]
@@ -127,7 +127,7 @@ class ServiceHarness:
         return self.records.note(self.records.get(run_id), facts, self.deadline())
 
     def state(self, step: str, run_id: str = RUN) -> dict[str, object]:
-        """What is noted of a step."""
+        """The recorded state of a step."""
         return dict(self.records.get(run_id).steps.get(step, {}))
 
     def start(self, step: str, run_id: str = RUN) -> Progress:
@@ -155,7 +155,7 @@ class ServiceHarness:
         raise AssertionError(f"{step} did not end in {max_tasks} tasks: {self.state(step, run_id)}")
 
     def _retried(self, task: Callable[[str, str], Progress], step: str, run_id: str) -> Progress:
-        """One task as Step Functions runs it: again after a crash or an error that passes."""
+        """One task as Step Functions runs it: again after a crash or a transient error."""
         for _ in range(20):
             try:
                 return task(step, run_id)

@@ -21,7 +21,7 @@ HONEST = {
     "LoadFailed": {"FAIL", "LOST"},
     "LoadCanceled": {"CANCEL"},
 }
-"""What ours must have come to, for a run to end so."""
+"""The result of our execution that each end of a run requires."""
 UNDECIDED = {
     "StartAmbiguous",
     "TakenOver",
@@ -117,7 +117,7 @@ delays = st.one_of(st.floats(0.1, 10), st.floats(0.1, 4 * SETTLE)).map(lambda va
 crash_lists = st.lists(
     st.tuples(st.integers(0, 12), st.sampled_from(["before", "after"])), min_size=1, max_size=4
 ).map(tuple)
-"""How many calls go well before one at which the function dies, and whether before or after its effect."""
+"""The number of calls before the one at which the function dies, and whether before or after its effect."""
 
 
 def another_user(after: str) -> st.SearchStrategy[tuple[AnotherUser, ...]]:
@@ -127,7 +127,7 @@ def another_user(after: str) -> st.SearchStrategy[tuple[AnotherUser, ...]]:
 
 
 def _one_by_one(gaps: list[tuple[int, float, str]]) -> tuple[tuple[float, float, str], ...]:
-    """Starts that long before the next one, none of which runs longer than that."""
+    """Starts with these distances, none of which runs into the next one."""
     ago = float(SETTLE)
     found: list[tuple[float, float, str]] = []
     for gap, seconds, outcome in gaps:
@@ -144,7 +144,7 @@ def befores(outcome: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[tuple[fl
 atomic = st.fixed_dictionaries({"draws": st.lists(lag, min_size=1, max_size=6).map(tuple)})
 """Each poll shows one moment, more or less old."""
 per_field = st.fixed_dictionaries({"fixed": st.fixed_dictionaries({"status": lag, "ids": lag, "list": lag})})
-"""Each field is always so old."""
+"""Each field has a constant age."""
 
 
 @st.composite
@@ -157,7 +157,7 @@ def worlds(
     lost: st.SearchStrategy[tuple[Lost | None, ...]] = NOTHING,
     **more: st.SearchStrategy[Any],
 ) -> TargetHistory:
-    """A world that shows so much, is so old, with such others and such answers."""
+    """A history with these visible fields, ages, other users and responses."""
     common = {
         "before": befores(outcomes),
         "others_wait": st.booleans(),

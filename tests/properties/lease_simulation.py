@@ -61,7 +61,7 @@ class LeasePipeline:
 class LeaseScenario:
     """``inner``: the models that a job loads by itself; ``seconds``: how long each job and model takes.
 
-    ``busy``: for how many seconds another user's execution of a job or model runs on from the beginning;
+    ``busy``: for how many seconds another user's execution of a job or model runs from the beginning;
     ``until``: the pipeline with whose end no further runs begin.
     """
 
@@ -234,7 +234,7 @@ class LeaseSimulation:
         return self.workers.current.run_id
 
     def check_holds_nothing(self, run_id: str) -> None:
-        """A run none of whose tasks is at work holds what its started steps use, and nothing else."""
+        """A run without a running task holds what its started steps use, and nothing else."""
         if self.in_task.get(run_id):
             return
         run = self._record(run_id)
@@ -252,7 +252,7 @@ class LeaseSimulation:
         return is_started(state) and ("ended_at" not in state or "held" in state)
 
     def _check_has_ended(self, run_id: str, step: str) -> None:
-        """What a step that succeeded is about was started by its run, and has ended."""
+        """The execution of a step that succeeded was started by its run, and has ended."""
         plan = self._record(run_id).plan
         leases = {job.step: keys.job_lease(job.job) for job in plan.jobs}
         leases |= {load.step: keys.model_lease(load.data_model) for load in plan.loads}
@@ -327,7 +327,7 @@ class LeaseSimulation:
         )
 
     def _record(self, run_id: str) -> Run:
-        """The record as it is; no function asks for it."""
+        """The record, read without a function."""
         return Run(self.service.dynamodb.document(keys.run(run_id)))
 
     def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
@@ -351,7 +351,7 @@ class LeaseSimulation:
         return next((error for error in errors.values() if error), "")
 
     def _step(self, run_id: str, step: str) -> str:
-        """One iteration of a Map; the name of the error that ended it, "" where it went well."""
+        """One iteration of a Map; the name of the error that ended it, "" if it succeeded."""
         start = True
         while True:
             try:
@@ -369,7 +369,7 @@ class LeaseSimulation:
             start = not start and progress["status"] == "WAITING"
 
     def _task(self, run_id: str, step: str, *, start: bool) -> Progress:
-        """One task with its retries: it is at work until it has answered."""
+        """One task with its retries: it is running until it has answered."""
         at_work = self.in_task.setdefault(run_id, set())
         at_work.add(step)
         try:

@@ -77,7 +77,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @contextmanager
     def meeting(self, others: int) -> Iterator[None]:
-        """So many of the next transactions meet another one."""
+        """This many of the next transactions conflict with another one."""
         left = [others]
 
         def before(operation: str, request: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         return Claim(pipeline, wanted, *ids, self.definition(pipeline), JOBS[pipeline], **fields)
 
     def accept(self, deliveries: list[Delivery], others: int = 0) -> list[ExpectedDelivery] | None:
-        """What the table says, held against the model; None where the table was too busy."""
+        """The table's result, compared with the model; None if the table was too busy."""
         self.clock.sleep(1.0)
         now = self.clock()
         expected, before = self.model.expected(deliveries, now), dict(self.fake.items)
@@ -143,7 +143,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(target=deliveries, pipeline=pipelines, wanted=run_options)
     def execution(self, pipeline: str, wanted: RunOptions) -> Any:
-        """An execution with a name of its own asks what it is to do."""
+        """An execution with a name of its own opens its run."""
         claim = self.claim(pipeline, wanted, is_execution=True)
         key = keys.delivery("execution", claim.run_id)
         expected = self.accept([Delivery([claim], [key])])
@@ -184,7 +184,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         many: bool,
         dies: tuple[int, str] | None,
     ) -> Any:
-        """Deliveries that come in one request, some of them again; the function may die on its way.
+        """Deliveries in one request, some of them repeated; the function may die in between.
 
         ``many``: more than one transaction takes.
         """
@@ -265,7 +265,7 @@ class ClaimingMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
     @rule(data=st.data(), others=st.sampled_from([0, 2]), frees=st.booleans())
     def close(self, data: st.DataObject, others: int, frees: bool) -> None:
-        """The run of a pipeline ends; its slot passes on, and its lease now or later."""
+        """The run of a pipeline ends; its slot is released, and its lease now or later."""
         named = [name for name, slot in self.model.slots.items() if slot.active]
         self.end(data.draw(st.sampled_from(named)), others, frees=frees)
 
@@ -297,7 +297,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(pipeline=pipelines)
     def start_pending(self, pipeline: str) -> None:
-        """What waits in a free slot is started, once it may be."""
+        """The pending run in a free slot is started, once it may be."""
         slot = self.model.slots[pipeline]
         if slot.active or slot.paused or not slot.waiting:
             return
@@ -331,7 +331,7 @@ class ClaimingMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
     @rule(data=st.data())
     def take(self, data: st.DataObject) -> None:
-        """A run wants the lease of its job."""
+        """A run requests the lease of its job."""
         named = [name for name, slot in self.model.slots.items() if slot.active]
         pipeline = data.draw(st.sampled_from(named))
         run_id, job = str(self.model.slots[pipeline].active), JOBS[pipeline]

@@ -27,7 +27,7 @@ Moment = Literal["before", "after"]
 
 
 class WaitRecorder(ServiceHarness):
-    """Remembers the waits that tasks asked for."""
+    """Records the waits that tasks returned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

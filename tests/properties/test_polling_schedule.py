@@ -166,7 +166,7 @@ def test_to_look_later_is_to_look_next_no_earlier(
 ) -> None:
     """The time of the next poll, not the wait, grows with the elapsed time.
 
-    But for whole seconds, and for the steps of the sum, which start at another place.
+    Except for whole seconds, and for the steps of the sum, which start elsewhere.
     """
     schedule = Schedule(1, None, expectation)
     sooner, later = (

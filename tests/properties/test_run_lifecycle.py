@@ -58,7 +58,7 @@ class AcknowledgedTrigger:
 
 @dataclass
 class SignedDelivery:
-    """A webhook request that may be sent again, just as it was."""
+    """A webhook request that may be sent again, unchanged."""
 
     pipelines: list[str]
     options: RunOptions
@@ -109,7 +109,7 @@ class RunLifecycle(RuleBasedStateMachine):
         return RunOptions(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
 
     def _accept(self, pipelines: list[str], options: RunOptions, delivery: str | None) -> Acceptance | None:
-        """Accepts, and holds the acceptance against what was promised before; None where it failed."""
+        """Accepts, and compares the acceptance with earlier ones; None if it failed."""
         at = self.service.clock()
         claims = [self._claim(pipeline, options) for pipeline in pipelines]
         keyed = [keys.delivery("source", delivery)] if delivery else []
@@ -276,7 +276,7 @@ class RunLifecycle(RuleBasedStateMachine):
         self.executions.hook = self.service.celonis.hook
 
     def _dying(self, act: Callable[[], object]) -> None:
-        """Acts, and may die or find the table busy at any call."""
+        """Runs ``act``, which may die or find the table busy at any call."""
         try:
             act()
         except (Crashed, TableBusy):

@@ -216,7 +216,7 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
 
 
 def stop(connection_secrets: FakeConnectionSecrets, usable_after: float) -> list[str]:
-    """What a stopped run says of its job, whose secret can be used again so many seconds later."""
+    """What a stopped run says about its job, whose secret is usable again ``usable_after`` seconds later."""
     service = connection_secrets.service
     service.start("job-0")
     connection_secrets.error = UNUSABLE[0]

@@ -215,7 +215,7 @@ def test_a_secret_that_is_not_there_is_told() -> None:
 
 @pytest.mark.parametrize("error", [None, refusal("InternalServerError", 500)], ids=str)
 def test_the_name_of_a_webhooks_secret_is_not_repeated(error: Exception | None) -> None:
-    """It may be the secret itself, and anybody can ask."""
+    """It may be the secret itself, and anyone can send a request."""
     with pytest.raises(RefreshError) as reported:
         FakeParameters(error=error).secrets.webhook("correct-horse-battery")
     assert "horse" not in repr(reported.value) + str(reported.value) + repr(vars(reported.value))

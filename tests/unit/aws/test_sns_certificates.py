@@ -32,7 +32,7 @@ PEM = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass
 class PageResponse:
-    """An answer: its status, its headers, and the pieces of its body; a piece that is an error is raised."""
+    """An answer: its status, its headers, and the pieces of its body; an exception among them is raised."""
 
     status: int = 200
     pieces: list[bytes | Exception] = field(default_factory=lambda: [PEM])
@@ -59,7 +59,7 @@ class _ChunkedBody(io.RawIOBase):
 
 
 class FakeSnsServer(HTTPAdapter):
-    """Amazon, as far as it answers. ``requested_urls``: the addresses, in order."""
+    """Amazon's SNS pages. ``requested_urls``: the addresses, in order."""
 
     def __init__(self, answers: list[PageResponse | Exception]) -> None:
         super().__init__()

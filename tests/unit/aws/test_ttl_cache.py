@@ -14,16 +14,16 @@ SECONDS = 60.0
 
 
 class TransientFailure(Exception):
-    """An error that passes."""
+    """A transient error."""
 
 
 class PermanentFailure(Exception):
-    """An error that does not."""
+    """A permanent error."""
 
 
 @dataclass
 class CountingSource:
-    """What is read: a number that grows with every reading, or an error."""
+    """The source of a cache: a number that grows with every read, or an error."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     readings: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
 
 
 def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
-    """Every delivery would wait for it anew."""
+    """Every delivery would wait for it again."""
     source = CountingSource()
     source.cache.get("a")
     source.clock.sleep(SECONDS)
@@ -118,7 +118,7 @@ def test_a_value_that_is_renewed_is_the_one_of_now_or_none() -> None:
 
 
 def limited(size: int = 2) -> CountingSource:
-    """A shelf from which each name is read ``size`` times at once, then once in ``SECONDS``."""
+    """A source from which each name is read ``size`` times at once, then once in ``SECONDS``."""
     source = CountingSource()
     source.cache.limit = TokenBucket(size, SECONDS, source.clock)
     return source

@@ -74,7 +74,7 @@ class ScriptedCelonis:
 
 
 class _Adapter(HTTPAdapter):
-    """In place of the connections: what would go out is what requests prepares."""
+    """Replaces the connections: sees what requests prepares."""
 
     def __init__(self, celonis: ScriptedCelonis) -> None:
         super().__init__()

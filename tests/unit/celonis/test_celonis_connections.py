@@ -35,7 +35,7 @@ BODY = b'{"id": "j", "status": "RUNNING"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 TIMEOUTS = Timeouts(connect=1.0, read=0.3, whole=5.0)
 ROOMY = Timeouts(connect=1.0, read=0.7, whole=5.0)
-"""Where an answer comes late, and in time all the same on a machine that is busy."""
+"""For a response that comes late, but in time also on a busy machine."""
 PATIENT = Timeouts(connect=10.0, read=10.0, whole=20.0)
 """Where time is not what is tested."""
 Serve = Callable[[socket.socket], None]

@@ -68,7 +68,7 @@ def through_api_gateway(busy: SlowFunction, at_once: int, _folder: Path) -> Call
 
 
 class SlowInvoker(Invoker):
-    """Every function of it is the busy one."""
+    """Every function of it is the slow one."""
 
     busy: SlowFunction
 

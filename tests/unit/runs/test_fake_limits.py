@@ -47,7 +47,7 @@ def _of(table: str, actions: tuple[Request, ...]) -> list[Request]:
 
 
 def puts(number: int, size: int = 1) -> Ask:
-    """So many items of about that size."""
+    """``number`` items of about this size."""
     return transact(*(put(pk={"S": f"item-{each}"}, a=text(size)) for each in range(number)))
 
 
@@ -100,7 +100,7 @@ def _compared(number: int) -> Request:
 
 
 def _is_one_of(number: int) -> Request:
-    """A condition that compares so many operands."""
+    """A condition that compares this many operands."""
     values = {f":v{at}": text(1) for at in range(number)}
     return update(
         ConditionExpression=f"attribute_not_exists(pk) OR #a IN ({', '.join(values)})",

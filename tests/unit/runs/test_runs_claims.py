@@ -33,7 +33,7 @@ def one(acceptance: Acceptance) -> Accepted:
 
 
 def leave(table: Table, run_id: str, deadline: Deadline, *, paused: bool = False) -> None:
-    """The run lets its slot go."""
+    """The run releases its slot."""
     slot = table.get(keys.slot("otc")) or {}
     table.transact(release(table, "otc", slot, run_id, AT, paused=paused), deadline)
 

@@ -171,7 +171,7 @@ def lease_requests(leases: Leases, records: Records, clock: FakeClock, deadline:
 
 
 class LeaseRequests:
-    """What steps of the runs one-1 and two-1 ask for."""
+    """Lease requests of steps of the runs one-1 and two-1."""
 
     def __init__(self, leases: Leases, records: Records, clock: FakeClock, deadline: Deadline) -> None:
         self.leases, self.records, self.clock, self.deadline = leases, records, clock, deadline

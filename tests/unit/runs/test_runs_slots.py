@@ -88,7 +88,7 @@ def test_during_a_pause_what_waits_goes_on_waiting_where_it_can_be_listed(
 def test_a_run_is_never_created_before_the_end_of_the_run_before_it(
     busy: Table, claims: Claims, deadline: Deadline
 ) -> None:
-    """The clocks of two functions differ, and a claim that met another has the time of its first try."""
+    """The clocks of two functions differ, and a claim that conflicted has the time of its first attempt."""
     busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=False), deadline)
     acceptance = claims.accept([claim(number=2)], [], deadline)
     assert acceptance.records["otc-2"]["created_at"] == LATER

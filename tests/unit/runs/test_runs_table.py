@@ -22,7 +22,7 @@ from tests.unit.runs.compared_clients import ComparedClients
 
 
 def failing(*errors: Exception) -> FakeDynamoDB:
-    """A client whose next requests fail so, one after the other, before they have an effect."""
+    """A client whose next requests fail with these errors, in order, before they have an effect."""
     waiting = list(errors)
 
     def before(operation: str, request: dict[str, Any]) -> None:

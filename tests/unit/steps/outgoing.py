@@ -48,7 +48,7 @@ class Outgoing:
             self.log.append(SentWrite(operation, tuple(_key(action) for action in actions)))
 
     def take(self) -> list[str | SentWrite]:
-        """What went out since this was asked last."""
+        """What went out since the last call of this method."""
         taken, self.log = self.log, []
         return taken
 
@@ -110,7 +110,7 @@ def unknown() -> NotFound:
 
 
 def for_good() -> list[CelonisError]:
-    """What no waiting mends: 401, 403, 404."""
+    """Errors that waiting does not fix: 401, 403, 404."""
     return [unauthorised(), denied(), unknown()]
 
 

@@ -63,7 +63,7 @@ def test_a_job_that_is_ours_is_looked_at_cancelled_and_seen_to_end() -> None:
 
 
 def observed(service: ServiceHarness) -> CancelFindings:
-    """What is found of a run that failed: nothing is cancelled."""
+    """The findings about a run that failed: nothing is cancelled."""
     stopping = StepCanceller(service.target_for, service.clock, service.clock.sleep)
     return stopping.stop(service.records.get(RUN), service.deadline(CLOSE_SECONDS), cancel=False)
 

@@ -67,7 +67,7 @@ def job(service: ServiceHarness) -> FakeTarget:
 
 
 def ended(service: ServiceHarness, step: str) -> tuple[str, str]:
-    """The error that a check ends with, and its sentence."""
+    """The error that a check ends with, and its message."""
     with pytest.raises(RefreshError) as caught:
         service.check(step)
     assert service.state(step)["message"] == str(caught.value)
@@ -75,7 +75,7 @@ def ended(service: ServiceHarness, step: str) -> tuple[str, str]:
 
 
 def check_until_ended(service: ServiceHarness, step: str, most: int = 60) -> str:
-    """The sentence of the error that ends the checks."""
+    """The message of the error that ends the checks."""
     for _ in range(most):
         try:
             progress: Progress = service.check(step)
@@ -355,7 +355,7 @@ def test_a_step_that_is_not_started_yet_waits_for_its_turn() -> None:
 
 
 def lost_job(*lost: Lost) -> ServiceHarness:
-    """A job whose starts are lost like this."""
+    """A job whose starts are lost in these ways."""
     service = service_of(job_definition(settle=30))
     service.celonis.faults["execute_job"] = list(lost)
     return service

@@ -317,7 +317,7 @@ def test_leases_are_inherited_all_at_once_or_none_of_them() -> None:
 
 
 def test_a_lease_is_inherited_before_the_runs_that_are_queued_for_it() -> None:
-    """What they wait for is the job that the retry goes on with; they keep their places."""
+    """They wait for the job that the retry continues; they keep their places."""
     harness = CommandsHarness()
     service = harness.service
     service.celonis.jobs[JOB].seconds = 6 * HOURS

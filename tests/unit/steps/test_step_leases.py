@@ -266,7 +266,7 @@ def test_a_time_out_in_a_queue_ends_with_the_place() -> None:
     assert (queue(service), holder(service)) == ([], OTHER)
 
 
-# ---------------------------------------------------------------- who is served next
+# ---------------------------------------------------------------- the order of the queue
 
 
 def test_of_two_runs_that_wait_the_one_that_came_first_is_served_first() -> None:
@@ -505,7 +505,7 @@ def test_a_start_that_dies_at_any_call_holds_nothing_once_its_retry_waits(
             service.crash([])
             progress = service.start("job-0")
         else:
-            continue  # after a question to Celonis it does not die
+            continue  # after a poll of Celonis it does not die
         sent = progress["status"] == "RUNNING"
         assert held(service) == ({JOB_LEASE, MODEL_LEASE} if sent else set()), (scenario, call)
         assert sent is ("baseline" in service.state("load-0"))

@@ -31,7 +31,7 @@ ROUNDING = 0.01
 
 @dataclass
 class FakeSecretsManager:
-    """Secrets Manager, one process of the trigger, and what both saw."""
+    """Secrets Manager, one process of the trigger, and their calls."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     value: tuple[str, ...] = OLD

@@ -1,8 +1,8 @@
 """What each sender really sends, in its own field names with other values: success, failure, start, test and
-redelivery, from the signed request to what becomes of it.
+redelivery, from the signed request to its result.
 
 ``samples/{sender}.json``: a sample that is ``like`` another one is that one with its own headers and body
-merged in; a redelivery comes after the one that it is like. ``right`` is what it must come to.
+merged in; a redelivery comes after the one that it is like. ``right`` is the expected result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Sample(NamedTuple):
 
     @property
     def whole(self) -> dict[str, Any]:
-        """The sample with everything that it has from the one that it is like."""
+        """The sample merged with the one that it is like."""
         if "like" not in self.own:
             return self.own
         whole: dict[str, Any] = merged(Sample(self.sender, self.own["like"]).whole, self.own)
@@ -128,7 +128,7 @@ def sent(harness: WebhookHarness, sample: Sample, **changes: Any) -> Reply:
 
 
 def outcome(reply: Reply) -> str:
-    """What became of a request, in one word."""
+    """The result of a request, in one word."""
     body = reply.body
     if isinstance(body, str):
         if "<Ack>true</Ack>" in body:

@@ -44,7 +44,7 @@ class CloseHarness:
         self.notices.append((subject, text, facts))
 
     def join(self, run_id: str = "otc-2") -> None:
-        """A trigger joins what follows."""
+        """A trigger joins the next run."""
         claim = Claim("otc", RunOptions(), "unused", run_id, self.definition)
         self.service.claims.accept([claim], [], self.service.deadline())
 
@@ -52,7 +52,7 @@ class CloseHarness:
         return self.closer.close(f"arn:{run_id}", self.service.deadline(seconds))
 
     def end(self, status: str, error: str = "", cause: str = "", run_id: str = RUN) -> Run:
-        """The execution ends like this, and its run is closed."""
+        """The execution ends with ``status``, and its run is closed."""
         self.executions.end(run_id, status, error, cause)
         run = self.close(run_id)
         assert run is not None

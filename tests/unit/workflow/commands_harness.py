@@ -27,7 +27,7 @@ CALLER = "arn:aws:iam::123456789012:user/ann"
 
 @dataclass
 class CommandsHarness(CloseHarness):
-    """``definitions``: what the pipelines are defined as today; the open run is of "otc"."""
+    """``definitions``: the current definitions of the pipelines; the open run is of "otc"."""
 
     definitions: dict[str, Definition] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class CommandsHarness(CloseHarness):
         return self.run_commands.retry(run_id, CALLER, self.service.deadline())
 
     def fail(self, run_id: str = RUN) -> Run:
-        """The run ends, and not well."""
+        """The run ends with a failure."""
         return self.end("FAILED", "JobFailed", "It failed.", run_id)
 
     def slot(self, pipeline: str = "otc") -> dict[str, Any]:

@@ -35,15 +35,15 @@ TIMEOUTS = CLIENT_TIMEOUTS["response"]
 MAX_SECONDS = 4.0
 """A webhook with one call that hangs is answered within this time."""
 ACCEPTED = ["GetParameter", "GetSecretValue", "GetParameter", CLAIM, CLAIM, "StartExecution"]
-"""What one webhook asks of AWS in a new process, in order: the second transaction writes the baseline."""
+"""The AWS calls of one webhook in a new process, in order: the second transaction writes the baseline."""
 DEFINITION_SECONDS = 10.0
 LONG = 60.0
-"""Seconds: longer than anybody waits."""
+"""Seconds: longer than any timeout."""
 
 
 @dataclass
 class TriggerOverAws:
-    """The way of a webhook over real clients of botocore; its time is that of the fakes."""
+    """A webhook handled with real botocore clients in virtual time."""
 
     aws: FakeAws = field(default_factory=FakeAws)
 

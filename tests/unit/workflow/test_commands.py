@@ -79,7 +79,7 @@ def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
 
 
 def behind_a_pause(harness: CommandsHarness) -> str:
-    """The id of what waits in a free slot until the pause is lifted."""
+    """The id of the pending run in a free slot until the pause ends."""
     harness.end("SUCCEEDED")
     harness.definitions["otc"] = job_definition(paused=True)
     return str(harness.start(mode="FULL")["runs"][0]["run_id"])

@@ -31,7 +31,7 @@ OTHER_JOB = "job-b"
 
 
 FEW = 20
-"""Calls of a scenario after which it dies at no more reads of a definition: a batch has one an event."""
+"""The calls after which reads of a definition are no crash points any more: a batch has one per event."""
 
 
 class CrashScenario(NamedTuple):
@@ -57,7 +57,7 @@ def _harness() -> WorkflowHarness:
 
 
 def _crash_points(scenario: CrashScenario) -> list[CrashPoint]:
-    """Before and after each call that the function makes where nothing happens to it."""
+    """Before and after each call that the function makes without a crash."""
     harness = scenario.make()
     calls = harness.listen(CallRecorder())
     scenario.act(harness)
@@ -105,7 +105,7 @@ def _finished(harness: WorkflowHarness, *pipelines: str, runs: int = 1) -> None:
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who claims
+# ---------------------------------------------------------------- functions that claim
 
 
 def _deliver(harness: WorkflowHarness) -> Any:
@@ -277,7 +277,7 @@ def test_a_retry_is_one_run_of_what_was_left(
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who works on a run
+# ---------------------------------------------------------------- tasks of a run
 
 
 def _scheduled() -> WorkflowHarness:
@@ -291,7 +291,7 @@ def _scheduled() -> WorkflowHarness:
 
 
 def _run_to_end(harness: WorkflowHarness) -> Any:
-    """The state machine, which tries nothing again."""
+    """The state machine, without retries."""
     opened = harness.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
         progress = harness.service.start(step, "nightly")
@@ -345,7 +345,7 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who closes a run
+# ---------------------------------------------------------------- closing a run
 
 
 def _ended() -> WorkflowHarness:
@@ -390,7 +390,7 @@ def test_an_end_is_written_told_and_followed(
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who cancels, who reconciles
+# ---------------------------------------------------------------- cancelling and reconciling
 
 
 def _cancelled() -> WorkflowHarness:

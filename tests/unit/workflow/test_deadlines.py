@@ -63,7 +63,7 @@ class TimedTrigger:
 
     @property
     def ends(self) -> list[float]:
-        """When each call to Celonis would have been given up."""
+        """When each call to Celonis would have timed out."""
         timeouts = self.harness.service.celonis.timeouts
         return [at + timeout for at, timeout in zip(self.call_times, timeouts, strict=True)]
 

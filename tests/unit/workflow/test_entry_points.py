@@ -16,7 +16,7 @@ OCCURRENCE = "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/night
 
 
 class TriggerResult(NamedTuple):
-    """What a trigger led to, and in whose words."""
+    """The result of a trigger, and its source."""
 
     run_id: str
     status: str

@@ -212,7 +212,7 @@ def test_a_slow_opening_never_replaces_the_tables_that_another_one_resolved() ->
     assert loads == {"load-0": {"kind": "partial", "tables": {"t-1": "ORDERS"}}}
 
 
-# ---------------------------------------------------------------- the answer to a start that the trigger sent
+# ------------------------------------------------------- the response to a start that the trigger sent
 
 
 def delivered(**celonis: Any) -> WebhookHarness:
@@ -400,7 +400,7 @@ def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
 
 
 def names_tables(**fields: object) -> WebhookHarness:
-    """A pipeline that has to ask Celonis for tables before it starts anything."""
+    """A pipeline that needs the tables from Celonis before it starts anything."""
     harness = WebhookHarness()
     harness.service.job().before(6000.0)
     harness.service.model().before(6000.0)
@@ -428,7 +428,7 @@ def test_while_celonis_cannot_be_asked_for_tables_the_run_waits_and_its_record_s
 
 
 def opens_in_time(harness: WebhookHarness, document: object, name: str = RUN) -> tuple[Opened, float]:
-    """Calls OpenRun as the state machine does; its last answer, and the seconds until then."""
+    """Calls OpenRun as the state machine does; returns its last output, and the seconds until then."""
     began = harness.service.clock.now
     while (answer := opens(harness, document, name))["status"] == "waiting":
         harness.service.clock.sleep(answer["wait"])

@@ -65,7 +65,7 @@ def ended_unnoticed(status: str = "FAILED") -> CommandsHarness:
 
 
 def waiting() -> tuple[CommandsHarness, str]:
-    """A trigger that came during a pause, which is lifted by now."""
+    """A trigger that came during a pause, which has ended by now."""
     harness = CommandsHarness()
     harness.succeed(RUN)
     harness.definitions["otc"] = job_definition(paused=True)
@@ -522,7 +522,7 @@ SCENES: list[Callable[[], CommandsHarness]] = [
 def test_a_round_may_meet_anybody_at_any_of_its_calls(
     scenario: Callable[[], CommandsHarness], rival: Callable[[CommandsHarness], Any]
 ) -> None:
-    """The rival acts, whole, right before each of the round's requests in turn."""
+    """The whole rival action runs right before each of the round's requests in turn."""
     calls = _calls_of(scenario)
     assert calls > 3
     for moment in range(calls):
@@ -555,7 +555,7 @@ def _meet(harness: CommandsHarness, moment: int, rival: Callable[[CommandsHarnes
 
 
 def _check(harness: CommandsHarness) -> None:
-    """Every run that was promised is there or waits; the one that is active has its execution; none twice."""
+    """Every reported run exists or is pending; the active one has its execution; none is there twice."""
     slot = harness.slot()
     runs = {item["run_id"]: item for item in harness.service.dynamodb.documents("run#")}
     opened = [run_id for run_id in runs if runs[run_id]["status"] in ("OPENING", "RUNNING")]

@@ -45,13 +45,13 @@ CAUSE = "The execution failed: " + "ü" * 16_000
 
 
 def tables_of(model: str, number: int, length: int) -> list[ModelTable]:
-    """So many tables with ids like those of Celonis and names of that length."""
+    """``number`` tables with ids like those of Celonis and names of this length."""
     names = [f"{model[:8]}-table-{each:03}".ljust(length, "n") for each in range(number)]
     return [ModelTable(f"{model[:8]}-{each:03}".ljust(36, "t"), name) for each, name in enumerate(names)]
 
 
 def greatest(harness: WebhookHarness, tables: int, length: int, **fields: Any) -> Definition:
-    """A pipeline with as many jobs and loads as there may be, each with so many tables."""
+    """A pipeline with the maximum number of jobs and loads, each with ``tables`` tables."""
     for model in MODELS:
         harness.service.celonis.model_tables[model] = tables_of(model, tables, length)
         loads_fail(harness.service.model(model, seconds=5.0)).before(6000.0)

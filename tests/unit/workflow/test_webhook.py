@@ -36,7 +36,7 @@ CLAIM = ("delivery#source:shop#d-1", SLOT, keys.run(RUN_ID), JOB_LEASE)
 
 
 def webhook_harness(**definitions: Any) -> WebhookHarness:
-    """The way in, with one job that ran before."""
+    """A WebhookHarness with one job that ran before."""
     made = WebhookHarness()
     made.definitions |= definitions
     made.service.job().before(600.0)

@@ -42,7 +42,7 @@ class CrashPoint(NamedTuple):
 class CallRecorder:
     """The outgoing calls of a function. It dies at ``crash_point``; None: never.
 
-    ``seen``: where it could have died. After a question to Celonis is as good as before the next call.
+    ``seen``: its crash points. After a poll of Celonis is the same as before the next call.
     """
 
     crash_point: CrashPoint | None = None
@@ -143,13 +143,13 @@ class WorkflowHarness(WebhookHarness):
         self.executions.start(name)
 
     def run_executions(self) -> None:
-        """Every execution that runs goes to its end, and so does what follows it."""
+        """Runs every execution to its end, and those that follow."""
         while running := self.executions.running():
             for name in running:
                 self.pass_through(name)
 
     def pass_through(self, name: str) -> None:
-        """One execution as Step Functions runs it: a task that died is tried again."""
+        """One execution as Step Functions runs it: a task that died is retried."""
         try:
             opened = _tried(lambda: self.open(name))
             steps = [one["step"] for one in (*opened["jobs"], *opened["loads"])]
@@ -166,7 +166,7 @@ class WorkflowHarness(WebhookHarness):
         if not self.drop_events:
             _tried(lambda: self.close(name))
 
-    # ------------------------------------------------------------ what became of it
+    # ------------------------------------------------------------ results
 
     def runs(self, pipeline: str = "otc") -> dict[str, str]:
         """The statuses of a pipeline's runs, by id."""

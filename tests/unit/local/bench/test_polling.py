@@ -73,7 +73,7 @@ def test_no_schedule_goes_below_the_limit() -> None:
 
 @pytest.mark.parametrize("of", [0.05, 0.15, 0.5])
 def test_the_derived_rule_is_next_to_the_limit_where_the_distribution_is_known(of: float) -> None:
-    """One hour, known but for its chance: what is lost is jitter, whole seconds and the rule's smoothness."""
+    """One hour, known but for chance: the difference is jitter, whole seconds and the rule's smoothness."""
     curve = Expectation((Cluster(1.0, log(3600), of),), usual=3600.0)
     moments = poll_times(Schedule(1, None, curve), chance(1), 3600 * deviation(of)(1 - 1e-6))[1:]
     runs = 2000
