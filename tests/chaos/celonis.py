@@ -137,7 +137,7 @@ class ChaosCelonis(FakeCelonis):
             between=behaviour.seconds,
             failing=behaviour.failing,
         )
-        target.before(6000.0)
+        target.add_past_start(6000.0)
         (self.jobs if target.is_job else self.models)[behaviour.name] = target
         if not target.is_job:
             self.model_tables[behaviour.name] = [ModelTable(f"{name}-id", name=name) for name in TABLES]

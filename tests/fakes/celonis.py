@@ -152,7 +152,7 @@ class FakeTarget:
             self._follow("effect", start.at)
         return start
 
-    def before(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
+    def add_past_start(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
         """A start of another user that long ago."""
         return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
 

@@ -69,7 +69,7 @@ class TargetHistory:
             outcome=self.outcome,
         )
         for ago, seconds, outcome in self.before:
-            target.before(ago, seconds, outcome)
+            target.add_past_start(ago, seconds, outcome)
         calls = ("execute_job",) if kind == "job" else ("load_model", "load_tables")
         service.celonis.faults = {call: list(self.lost) for call in calls}
         service.celonis.answers_id = self.answers_id

@@ -188,9 +188,9 @@ class LeaseSimulation:
             self.clock, lags=Lags(scenario.lags), seconds=scenario.seconds.get(name, 60.0), busy="refuse"
         )
         target.on_start = lambda start: self._started(name, lease, start)
-        target.before(6000.0)
+        target.add_past_start(6000.0)
         if name in scenario.busy:
-            target.before(2.0 * SETTLE, seconds=2.0 * SETTLE + scenario.busy[name])
+            target.add_past_start(2.0 * SETTLE, seconds=2.0 * SETTLE + scenario.busy[name])
         return target
 
     def _listen(self) -> None:

@@ -53,7 +53,7 @@ def test_waits_keep_to_the_bounds_and_every_end_is_learned_once(
     floor, ceiling = limits[0], None if limits[1] is None else limits[0] + limits[1]
     service = WaitRecorder()
     target = service.job(queue=queue)
-    target.before(ago=1_000_000.0)
+    target.add_past_start(ago=1_000_000.0)
     job = {"job": JOB, "timeout": TIMEOUT}
     for number, (took, outcome) in enumerate(history):
         target.seconds, target.outcome = took, outcome
@@ -77,7 +77,7 @@ def test_no_crash_makes_an_end_count_twice(
     took: float, outcome: str, crashes: list[tuple[int, Moment]]
 ) -> None:
     service = ServiceHarness()
-    service.job(seconds=took, outcome=outcome).before(ago=1_000_000.0)
+    service.job(seconds=took, outcome=outcome).add_past_start(ago=1_000_000.0)
     service.open(job_definition(jobs=[{"job": JOB, "timeout": TIMEOUT}], settle=2))
     service.crash(crashes)
     service.run_step("job-0")

@@ -208,7 +208,7 @@ class RunLifecycle(RuleBasedStateMachine):
         self.executions.end(run_id, status)
 
     @rule(number=numbers)
-    def tell_of_an_end_again(self, number: int) -> None:
+    def deliver_an_end_event_again(self, number: int) -> None:
         run_id = self._pick(number, sorted(self.executions.known))
         if run_id is not None:
             self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))

@@ -129,7 +129,7 @@ class FakeConnectionSecrets:
 def connection_secrets(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
     """One run with one job, over the parts as the functions put them together."""
     service = ServiceHarness()
-    service.job().before(6000.0)
+    service.job().add_past_start(6000.0)
     service.open(job_definition())
     connection_secrets = FakeConnectionSecrets(service)
     monkeypatch.setattr(wiring, "client_for", connection_secrets.client_for)
@@ -163,7 +163,7 @@ def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(
     connection_secrets: FakeConnectionSecrets,
 ) -> None:
     service = connection_secrets.service
-    service.celonis.jobs[JOB].before(1.0, seconds=60.0)
+    service.celonis.jobs[JOB].add_past_start(1.0, seconds=60.0)
     assert service.wait(service.start("job-0"))["status"] == "WAITING"
     connection_secrets.error = UNUSABLE[0]
     for task in (service.check, service.start, service.check):

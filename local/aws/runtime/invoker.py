@@ -32,7 +32,7 @@ class Invoker:
         logs: FunctionLogs,
         state_dir: Path,
         limits: Limits,
-        armory: FaultInjector,
+        fault_injector: FaultInjector,
         metrics: Metrics,
     ) -> None:
         self._functions = functions
@@ -41,7 +41,7 @@ class Invoker:
         self._state_dir = state_dir
         self.pool = WorkerPool(self._start, limits)
         self._turns = threading.BoundedSemaphore(limits.tasks_at_once)
-        self._armory = armory
+        self._fault_injector = fault_injector
         self._metrics = metrics
         self._fault_folder = state_dir / "faults"
         self._fault_folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class Invoker:
         named = qualifier or split_reference(reference)[1]
         arn = f"{function.arn}:{named}" if named else function.arn
         began = time.monotonic()
-        fault = self._armory.take(function, payload)
+        fault = self._fault_injector.take(function, payload)
         try:
             outcome = self.pool.invoke(
                 function, WorkerInvocation(payload, request_id, arn, _trace_id(), fault)

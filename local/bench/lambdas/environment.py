@@ -19,7 +19,7 @@ from local.aws.runtime.environment import function_environment
 from local.aws.settings import Settings
 from local.bench.lambdas.artifacts import Artifacts
 from local.bench.lambdas.process import FunctionProcess
-from local.bench.lambdas.tap import Call, RecordingProxy, aws_call, http_call, only_noted
+from local.bench.lambdas.recording_proxy import Call, RecordingProxy, aws_call, http_call, only_noted
 from local.bench.service import Json, MeasuredService, serving
 from local.celonis import world
 

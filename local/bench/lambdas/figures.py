@@ -9,7 +9,7 @@ from statistics import median
 from local.bench.lambdas.artifacts import Artifacts
 from local.bench.lambdas.environment import LambdaEnvironment, first_of_each, scenario
 from local.bench.lambdas.process import FunctionProcess, Measurement
-from local.bench.lambdas.tap import Call
+from local.bench.lambdas.recording_proxy import Call
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.service import Json
 from local.wait import until

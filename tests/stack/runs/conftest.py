@@ -89,7 +89,7 @@ def shared(local_service: LocalService) -> Iterator[DeployedService]:
         CelonisControls(local_service.celonis.control_url),
     )
     service.secrets += [local_service.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
-    service.hasten(SAMPLE)
+    service.shorten_poll_interval(SAMPLE)
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
     first = service.webhook(service.source({"pipeline": pipeline}))
     assert first.status_code == 202, first.text

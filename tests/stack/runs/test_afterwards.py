@@ -43,7 +43,7 @@ def test_no_secret_is_in_anything_that_was_written_or_said(
     assert len(tokens) > 5
     seen = {
         "logs": [line.text for line in service.stack.logs()],
-        "answers": service.said,
+        "answers": service.responses,
         "executions": [
             json.dumps([one.input_text, one.output, one.error, one.cause, one.history.events()])
             for one in service.stack.executions
@@ -59,7 +59,7 @@ def test_no_secret_is_in_anything_that_was_written_or_said(
 
 def test_no_stack_trace_left_the_service(service: DeployedService) -> None:
     causes = [str(one.cause) for one in service.stack.executions if one.cause]
-    for text in (*service.said, *causes):
+    for text in (*service.responses, *causes):
         assert "Traceback" not in text
         assert ".py" not in text
 

@@ -24,7 +24,7 @@ def left(definition: Definition | None = None, **target: float) -> ServiceHarnes
     service = ServiceHarness()
     service.open(definition or job_definition())
     for made in (service.job(), service.model()):
-        made.before(6000.0)
+        made.add_past_start(6000.0)
         for name, value in {"seconds": FOREVER, **target}.items():
             setattr(made, name, value)
     return service
@@ -297,7 +297,7 @@ def side_by_side(number: int, **target: float) -> tuple[ServiceHarness, list[str
     jobs = [f"job-{letter}" for letter in "abcdefghij"[:number]]
     service = left(job_definition(jobs=[[{"job": job} for job in jobs]]), **target)
     for name in jobs[1:]:
-        service.job(name, seconds=FOREVER, **target).before(6000.0)
+        service.job(name, seconds=FOREVER, **target).add_past_start(6000.0)
     for step in range(number):
         service.start(f"job-{step}")
     service.clock.sleep(5.0)
@@ -352,7 +352,7 @@ def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> No
 
 def test_an_error_over_one_step_keeps_no_other_from_being_stopped() -> None:
     service = left(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
-    service.job("job-b", seconds=FOREVER).before(6000.0)
+    service.job("job-b", seconds=FOREVER).add_past_start(6000.0)
     for step in ("job-0", "job-1"):
         service.start(step)
     service.clock.sleep(5.0)

@@ -41,7 +41,7 @@ def service_of(definition: Definition, **target: Any) -> ServiceHarness:
     service = ServiceHarness()
     service.open(definition)
     for made in (service.job(**target), service.model(**target)):
-        made.before(6000.0)
+        made.add_past_start(6000.0)
     return service
 
 

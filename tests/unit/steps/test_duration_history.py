@@ -34,7 +34,7 @@ def run_job(service: ServiceHarness, number: int, **fields: Any) -> str:
 
 def known_job(service: ServiceHarness, **fields: Any) -> FakeTarget:
     target = service.job(**fields)
-    target.before(ago=1_000_000.0)
+    target.add_past_start(ago=1_000_000.0)
     return target
 
 
@@ -79,7 +79,7 @@ def test_the_second_run_asks_fewer_times_than_the_first_and_sees_the_end_sooner(
 
 def test_a_load_is_learned_by_its_kind() -> None:
     service = ServiceHarness()
-    service.model(seconds=600.0).before(ago=1_000_000.0)
+    service.model(seconds=600.0).add_past_start(ago=1_000_000.0)
     service.open(load_definition(settle=2))
     assert service.run_step("load-0") == "SUCCEEDED"
     assert learned(service, LOAD_KEY)["successes"] == [600.0]

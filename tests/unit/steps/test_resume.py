@@ -70,7 +70,7 @@ def test_a_job_whose_id_is_written_in_another_way_by_now_is_not_executed_a_secon
     harness = CommandsHarness(definition=job_definition(jobs=[{"job": job}]))
     service = harness.service
     target = service.job(job, seconds=6 * HOURS)
-    target.before(12 * HOURS)
+    target.add_past_start(12 * HOURS)
     service.celonis.jobs[job.lower()] = target
     service.start("job-0")
     service.clock.sleep(60.0)
@@ -202,7 +202,7 @@ def test_another_mode_today_is_another_execution() -> None:
 
 def test_a_job_after_one_that_is_executed_again_is_executed_again() -> None:
     harness = left_running(job_definition(), seconds=2 * HOURS)
-    harness.service.job("job-b").before(6000.0)
+    harness.service.job("job-b").add_past_start(6000.0)
     harness.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}, {"job": JOB}])
     again = retried(harness)
     assert harness.service.run_step("job-0", again) == harness.service.run_step("job-1", again) == "SUCCEEDED"

@@ -45,8 +45,8 @@ FREED = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE))
 def opened(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """A run with one job and one model, both of which ran before."""
     service = never_ran(definition, **target)
-    service.celonis.jobs[JOB].before(6000.0)
-    service.celonis.models[MODEL].before(6000.0)
+    service.celonis.jobs[JOB].add_past_start(6000.0)
+    service.celonis.models[MODEL].add_past_start(6000.0)
     return service
 
 
@@ -104,7 +104,7 @@ def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
 
     def appears(name: str, when: str) -> None:
         if name == "executions" and when == "before" and not target.starts:
-            target.before(600.0)
+            target.add_past_start(600.0)
             target.lags = Lags((1000.0,))
         elif name == "job" and when == "before" and target.starts:
             target.lags = Lags((0.0,))
@@ -190,7 +190,7 @@ def test_a_start_leaves_by_the_moment_that_is_noted_before_it_is_sent(seconds: f
 
 def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
     service = opened()
-    before = service.celonis.jobs[JOB].before(600.0)
+    before = service.celonis.jobs[JOB].add_past_start(600.0)
 
     def die(name: str, when: str) -> None:
         if name == "execute_job":
@@ -465,7 +465,7 @@ def test_refusals_of_polls_with_different_errors_are_not_consistent() -> None:
 def test_a_refused_poll_is_forgotten_after_another_answer(between: CelonisError | None) -> None:
     service = opened()
     busy = service.celonis.jobs[JOB]
-    busy.before(5.0, seconds=60.0)
+    busy.add_past_start(5.0, seconds=60.0)
     service.celonis.faults["job"] = [None, denied(), between, denied()]
     assert service.run_step("job-0") == "SUCCEEDED"
     assert service.celonis.faults["job"] == []
@@ -525,14 +525,14 @@ def test_a_look_that_fails_for_now_sends_nothing_and_is_noted(call: str, trouble
 
 def test_a_list_of_executions_that_is_not_served_keeps_nothing_from_starting() -> None:
     service = opened()
-    service.celonis.jobs[JOB].before(600.0)
+    service.celonis.jobs[JOB].add_past_start(600.0)
     service.celonis.faults["executions"] = [rejected(400)]
     assert service.start("job-0")["status"] == "RUNNING"
 
 
 def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
     service = opened()
-    service.celonis.jobs[JOB].before(5.0, seconds=60.0)
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=60.0)
     assert service.start("job-0")["status"] == "WAITING"
     assert service.state("job-0")["waiting_for"] == "an execution that is running in Celonis already"
     assert starts(service) == []
@@ -544,7 +544,7 @@ def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
     """A later poll may be older than the one that showed it running, and than its start."""
     service = opened(job_definition(settle=60))
     target = service.celonis.jobs[JOB]
-    other = target.before(5.0, seconds=10.0)
+    other = target.add_past_start(5.0, seconds=10.0)
     assert service.wait(service.start("job-0"))["status"] == "WAITING"
     busy = service.state("job-0")["busy"]
     assert isinstance(busy, dict)
@@ -558,7 +558,7 @@ def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
 
 def test_where_the_end_of_what_ran_shows_no_id_a_start_waits_two_settles_at_most() -> None:
     service = opened(job_definition(settle=60), shows=ShownFields(listing=False, latest="none"))
-    service.celonis.jobs[JOB].before(5.0, seconds=10.0)
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=10.0)
     waited = wait_for_start(service)
     assert 110.0 <= waited <= 150.0
     assert starts(service) == [POSTED]
@@ -591,7 +591,7 @@ def test_a_pipeline_that_does_not_wait_fails_where_celonis_is_busy(
 ) -> None:
     service = opened(definition)
     for target in (service.celonis.jobs[JOB], service.celonis.models[MODEL]):
-        target.before(5.0, seconds=60.0)
+        target.add_past_start(5.0, seconds=60.0)
     with pytest.raises(RefreshError) as caught:
         service.start(step)
     assert caught.value.name == error
@@ -665,7 +665,7 @@ def test_what_is_waited_for_is_written_once() -> None:
 def test_when_something_was_last_seen_running_is_written_each_time() -> None:
     """The baseline has to be of a later moment."""
     service = opened()
-    service.celonis.jobs[JOB].before(5.0, seconds=600.0)
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=600.0)
     for _ in range(2):
         service.wait(service.start("job-0"))
         busy = service.state("job-0")["busy"]
@@ -675,7 +675,7 @@ def test_when_something_was_last_seen_running_is_written_each_time() -> None:
 
 def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
     service = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
-    service.celonis.jobs[JOB].before(5.0, seconds=6000.0)
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=6000.0)
     assert service.run_step("job-0") == "JobTimedOut"
     assert "running in Celonis already" in str(service.state("job-0")["message"])
     assert starts(service) == []
@@ -752,7 +752,7 @@ def inner_load() -> Definition:
 
 def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted() -> None:
     service = opened(inner_load())
-    service.celonis.models[MODEL].before(600.0)
+    service.celonis.models[MODEL].add_past_start(600.0)
     out = Outgoing(service)
     service.start("job-0")
     taken = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE, MODEL_LEASE))
@@ -763,7 +763,7 @@ def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted()
 
 def test_a_job_waits_while_the_model_that_it_loads_is_being_loaded() -> None:
     service = opened(inner_load())
-    service.celonis.models[MODEL].before(5.0, seconds=60.0)
+    service.celonis.models[MODEL].add_past_start(5.0, seconds=60.0)
     assert service.start("job-0")["status"] == "WAITING"
     assert service.state("job-0")["waiting_for"] == "a load of a data model that this job loads"
     assert starts(service) == []
@@ -773,7 +773,7 @@ def test_a_job_waits_until_every_poll_shows_the_end_of_a_load_that_one_has_shown
     """An older answer shows the model as it was before that load began."""
     service = opened(inner_load())
     model = service.celonis.models[MODEL]
-    model.before(5.0, seconds=600.0)
+    model.add_past_start(5.0, seconds=600.0)
     assert service.start("job-0")["status"] == "WAITING"
     model.lags = Lags([60.0])
     service.clock.sleep(5.0)
@@ -785,7 +785,7 @@ def test_what_one_run_has_seen_of_a_model_holds_for_the_others() -> None:
     service = opened(inner_load())
     service.open(inner_load(), "other-1", "other")
     model = service.celonis.models[MODEL]
-    model.before(5.0, seconds=600.0)
+    model.add_past_start(5.0, seconds=600.0)
     assert service.start("job-0", "other-1")["status"] == "WAITING"
     model.lags = Lags([60.0])
     service.clock.sleep(5.0)
@@ -810,7 +810,7 @@ def test_a_baseline_that_lacks_what_the_poll_before_it_showed_is_not_used() -> N
     """The second answer may be older: the list that it has would then show an old execution as a new one."""
     service = never_ran()
     target = service.celonis.jobs[JOB]
-    target.before(40.0, seconds=5.0)
+    target.add_past_start(40.0, seconds=5.0)
     target.lags = Lags([0.0, 120.0, 120.0, 120.0])
     assert service.start("job-0")["status"] == "WAITING"
     assert starts(service) == []
@@ -827,7 +827,7 @@ def test_a_job_that_is_started_again_takes_new_baselines_of_the_models_that_it_l
     service = opened(inner_load())
     service.celonis.faults["execute_job"] = ["before"]
     assert service.start("job-0")["status"] == "RUNNING"
-    loaded = service.celonis.models[MODEL].before(-1.0, seconds=5.0)
+    loaded = service.celonis.models[MODEL].add_past_start(-1.0, seconds=5.0)
     while len(starts(service)) < 2:
         service.wait(service.check("job-0"))
     assert loaded.id in baseline_of(service, "load-0")["ids"]
@@ -856,8 +856,8 @@ def stages(*outcomes: str) -> ServiceHarness:
     group = [{"job": f"job-{letter}"} for letter in letters]
     service = opened(job_definition(jobs=[group, {"job": "job-z"}], loads=[{"data_model": MODEL}]))
     for job, outcome in zip(group, outcomes, strict=True):
-        service.job(job["job"], outcome=outcome).before(6000.0)
-    service.job("job-z").before(6000.0)
+        service.job(job["job"], outcome=outcome).add_past_start(6000.0)
+    service.job("job-z").add_past_start(6000.0)
     for number in range(len(outcomes)):
         service.run_step(f"job-{number}")
     service.celonis.sent.clear()
@@ -885,7 +885,7 @@ def test_nothing_is_started_after_a_stage_without_a_proven_end() -> None:
 def test_a_job_beside_a_failed_one_is_started() -> None:
     service = opened(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
     service.celonis.jobs[JOB].outcome = "FAIL"
-    service.job("job-b").before(6000.0)
+    service.job("job-b").add_past_start(6000.0)
     assert (service.run_step("job-0"), service.run_step("job-1")) == ("JobFailed", "SUCCEEDED")
 
 

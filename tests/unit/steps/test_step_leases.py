@@ -30,9 +30,9 @@ def ready() -> ServiceHarness:
     """Two jobs and two models, all of which ran before."""
     service = ServiceHarness()
     for job in (JOB, OTHER_JOB):
-        service.job(job).before(6000.0)
+        service.job(job).add_past_start(6000.0)
     for model in (MODEL, OTHER_MODEL):
-        service.model(model).before(6000.0)
+        service.model(model).add_past_start(6000.0)
     return service
 
 
@@ -121,7 +121,7 @@ def test_a_run_does_not_begin_to_keep_a_model_while_another_is_queued_for_its_la
 
 def running(service: ServiceHarness, kind: str) -> None:
     target = service.celonis.jobs[JOB] if kind == "job" else service.celonis.models[MODEL]
-    target.before(5.0, seconds=600.0)
+    target.add_past_start(5.0, seconds=600.0)
 
 
 def failing(call: str, *faults: Any) -> Callable[[ServiceHarness], None]:
@@ -225,12 +225,12 @@ def test_a_model_is_kept_from_the_start_of_the_first_job_to_the_end_of_its_load(
     assert service.run_step("job-0") == "SUCCEEDED"
     assert held(service) == {MODEL_LEASE}
     baseline = service.state("load-0")["baseline"]
-    service.celonis.jobs[OTHER_JOB].before(5.0, seconds=60.0)
+    service.celonis.jobs[OTHER_JOB].add_past_start(5.0, seconds=60.0)
     service.wait(service.start("job-1"))
     assert (held(service), service.state("load-0")["baseline"]) == ({MODEL_LEASE}, baseline)
     assert service.run_step("job-1") == "SUCCEEDED"
     target = service.celonis.models[MODEL]
-    target.before(0.0, seconds=10.0)
+    target.add_past_start(0.0, seconds=10.0)
     assert service.run_step("load-0") == "SUCCEEDED"
     assert held(service) == set()
 
@@ -239,7 +239,7 @@ def test_what_was_loaded_while_the_lease_was_given_back_is_in_the_baseline() -> 
     service = opened(inner())
     service.celonis.faults["execute_job"] = ["throttled"]
     service.wait(service.start("job-0"))
-    between = service.celonis.models[MODEL].before(5.0, seconds=1.0)
+    between = service.celonis.models[MODEL].add_past_start(5.0, seconds=1.0)
     assert service.start("job-0")["status"] == "RUNNING"
     baseline = service.state("load-0")["baseline"]
     assert isinstance(baseline, dict)
@@ -363,7 +363,7 @@ def test_what_the_poll_without_a_lease_shows_running_has_to_be_shown_as_ended_be
 def seen_running(service: ServiceHarness) -> None:
     """A run has seen another user's execution, gave the lease back, and readings are old from then on."""
     service.open(job_definition(), OTHER, "other")
-    service.celonis.jobs[JOB].before(5.0, seconds=65.0)
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=65.0)
     assert service.start("job-0", OTHER)["status"] == "WAITING"
     assert held(service, OTHER) == set()
     service.celonis.jobs[JOB].lags = Lags((30.0,))

@@ -148,7 +148,7 @@ def outcome(reply: Reply) -> str:
 @pytest.fixture
 def harness() -> WebhookHarness:
     made = WebhookHarness()
-    made.service.job().before(600.0)
+    made.service.job().add_past_start(600.0)
     return made
 
 

@@ -31,7 +31,7 @@ class CloseHarness:
 
     def __post_init__(self) -> None:
         for target in (self.service.job(), self.service.model()):
-            target.before(6000.0)
+            target.add_past_start(6000.0)
         self.service.open(self.definition)
         self.executions.start(RUN)
         self.executions.start_requests.clear()

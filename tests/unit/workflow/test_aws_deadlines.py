@@ -61,7 +61,7 @@ class TriggerOverAws:
         clients: Any = aws.client("dynamodb")
         self.harness = WebhookHarness(ServiceHarness(aws.clock, clients))
         self.service = self.harness.service
-        self.service.job().before(600.0)
+        self.service.job().add_past_start(600.0)
         self.service.model()
         parameters = Parameters(aws.client("ssm"), "stack")
         secrets = Secrets(aws.client("secretsmanager"), "stack")

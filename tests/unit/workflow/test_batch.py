@@ -24,11 +24,11 @@ LARGE = MAX_ACTIONS - 2
 """Events whose keys do not fit into one transaction beside a claim."""
 
 
-def _door() -> WebhookHarness:
+def _harness() -> WebhookHarness:
     harness = WebhookHarness()
     harness.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
     for job in ("job-a", "job-b"):
-        harness.service.job(job).before(600.0)
+        harness.service.job(job).add_past_start(600.0)
     return harness
 
 
@@ -52,7 +52,7 @@ def _deliveries(harness: WebhookHarness) -> int:
 
 
 def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its_run() -> None:
-    harness = _door()
+    harness = _harness()
     del harness.definitions["p2p"]
     reply = _send(harness, _event(1), _event(2, "p2p"))
     assert reply.status == 202
@@ -68,7 +68,7 @@ def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its
 
 
 def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
-    harness = _door()
+    harness = _harness()
     harness.definitions.clear()
     with pytest.raises(UnknownPipeline):
         _send(harness, _event(1), _event(2, "p2p"))
@@ -76,7 +76,7 @@ def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
 
 
 def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_own() -> None:
-    harness = _door()
+    harness = _harness()
     claimed = claims(harness.service)
     reply = _send(harness, _event(1), _event(2, "p2p"), _event(3))
     assert len(claimed) == 1
@@ -92,7 +92,7 @@ def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_ow
 
 
 def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
-    harness = _door()
+    harness = _harness()
 
     def conflict(operation: str, request: dict[str, Any]) -> None:
         raise canceled("TransactionConflict")
@@ -104,7 +104,7 @@ def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
 
 
 def test_what_came_before_is_told_from_what_is_new() -> None:
-    harness = _door()
+    harness = _harness()
     (old,) = _reported(_send(harness, _event(1)))
     reply = _send(harness, _event(1), _event(2, "p2p"), _event(3))
     assert reply.status == 202
@@ -116,7 +116,7 @@ def test_what_came_before_is_told_from_what_is_new() -> None:
 
 
 def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
-    harness = _door()
+    harness = _harness()
     reply = _send(harness, _event(1), _event(1))
     (first, second) = _reported(reply)
     assert (reply.status, first[1], second) == (202, "started", (first[0], "duplicate"))
@@ -125,7 +125,7 @@ def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
 
 
 def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> None:
-    harness = _door()
+    harness = _harness()
     events = [_event(number) for number in range(MAX_EVENTS)]
     claimed = claims(harness.service)
     (run,) = set(_reported(_send(harness, *events)))
@@ -141,7 +141,7 @@ def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> No
 
 
 def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_the_same() -> None:
-    harness = _door()
+    harness = _harness()
     writes: list[str] = []
 
     def conflict(operation: str, request: dict[str, Any]) -> None:
@@ -162,20 +162,20 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
 
 
 def test_events_of_one_batch_record_their_own_pipelines_only() -> None:
-    harness = _door()
+    harness = _harness()
     _send(harness, _event(1), _event(2, "p2p"))
     changed = _send(harness, {**_event(1), "eventType": "p2p"})
     assert [status for _, status in _reported(changed)] == ["joined"]
 
 
 def test_an_event_that_stands_twice_in_a_batch_with_other_words_starts_what_both_name() -> None:
-    harness = _door()
+    harness = _harness()
     (first, second, third) = _reported(_send(harness, _event(1), _event(1, "p2p"), _event(1, "p2p")))
     assert (first[1], second[1], third) == ("started", "started", (second[0], "duplicate"))
 
 
 def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table() -> None:
-    harness = _door()
+    harness = _harness()
     events = [_event(number) for number in range(LARGE)]
     (run,) = set(_reported(_send(harness, *events)))
     for sent, calls in ((LARGE, ["TransactGetItems"]), (LARGE - 1, ["TransactWriteItems"])):
@@ -186,7 +186,7 @@ def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table(
 
 
 def test_a_batch_that_is_too_large_is_refused_whole() -> None:
-    harness = _door()
+    harness = _harness()
     with pytest.raises(TooLarge):
         _send(harness, *(_event(number) for number in range(MAX_EVENTS + 1)))
     assert harness.service.dynamodb.calls == []

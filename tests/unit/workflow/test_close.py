@@ -119,7 +119,7 @@ def test_the_error_of_a_step_is_the_error_of_its_run_whatever_the_execution_says
 ) -> None:
     """The output of the Map was lost."""
     harness = CloseHarness(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
-    harness.service.job("job-b", outcome="FAIL").before(6000.0)
+    harness.service.job("job-b", outcome="FAIL").add_past_start(6000.0)
     assert (harness.service.run_step("job-0"), harness.service.run_step("job-1")) == (
         "SUCCEEDED",
         "JobFailed",

@@ -24,7 +24,7 @@ MOMENTS = 24
 
 def leaving(definition: Definition) -> CloseHarness:
     harness = CloseHarness(definition)
-    harness.service.job(OTHER).before(6000.0)
+    harness.service.job(OTHER).add_past_start(6000.0)
     for target in [*harness.service.celonis.jobs.values(), *harness.service.celonis.models.values()]:
         target.seconds = FOREVER
     return harness

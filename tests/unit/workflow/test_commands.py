@@ -302,7 +302,7 @@ def half_done(definition: Definition = TWO_JOBS) -> CommandsHarness:
     """A run whose first job succeeded and that failed then."""
     harness = CommandsHarness(definition=definition)
     for job in (JOB, "job-b"):
-        harness.service.job(job).before(6000.0)
+        harness.service.job(job).add_past_start(6000.0)
     assert harness.service.run_step("job-0") == "SUCCEEDED"
     harness.fail()
     harness.service.clock.sleep(60)
@@ -358,7 +358,7 @@ def test_a_job_is_the_same_however_its_id_is_written() -> None:
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
     harness = CommandsHarness(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
     service = harness.service
-    service.job(job).before(6000.0)
+    service.job(job).add_past_start(6000.0)
     service.celonis.jobs[job.lower()] = service.celonis.jobs[job]
     assert service.run_step("job-0") == "SUCCEEDED"
     service.celonis.models[MODEL].outcome = "FAIL"

@@ -50,8 +50,8 @@ def _harness() -> WorkflowHarness:
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
     }
     for job in (JOB, OTHER_JOB):
-        harness.service.job(job).before(6000.0)
-    harness.service.model().before(6000.0)
+        harness.service.job(job).add_past_start(6000.0)
+    harness.service.model().add_past_start(6000.0)
     harness.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     return harness
 
@@ -430,7 +430,7 @@ def _mess() -> WorkflowHarness:
     }
     harness.definitions["loading"] = load_definition()
     for job in ("lost", "ended", "paused", "untold"):
-        harness.service.job(job).before(6000.0)
+        harness.service.job(job).add_past_start(6000.0)
     for name in ("lost", "ended", "untold", "loading"):
         _claimed(harness, name)
     harness.executions.known.pop("lost-1")

@@ -49,7 +49,7 @@ class TimedTrigger:
 
     def __post_init__(self) -> None:
         service = self.harness.service
-        service.job().before(600.0)
+        service.job().add_past_start(600.0)
         service.model()
         service.celonis.model_tables[MODEL] = [ModelTable("t-1", "VBAK")]
         service.celonis.hook = self._note

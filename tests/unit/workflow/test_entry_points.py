@@ -64,7 +64,7 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=IDS)
 def _harness(**definition: Any) -> WorkflowHarness:
     harness = WorkflowHarness()
     harness.definitions["otc"] = job_definition(**definition)
-    harness.service.job(JOB).before(6000.0)
+    harness.service.job(JOB).add_past_start(6000.0)
     return harness
 
 

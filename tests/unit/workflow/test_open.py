@@ -99,7 +99,7 @@ def test_an_inline_definition_may_have_the_name_of_a_pipeline_that_is_not_valid(
 
 def test_a_run_that_has_a_record_is_opened_by_its_id() -> None:
     harness = WebhookHarness()
-    harness.service.job().before(600.0)
+    harness.service.job().add_past_start(600.0)
     harness.deliver()
     reported = opens(harness, {"run_id": "otc-1"}, "otc-1")
     assert reported["status"] == "opened"
@@ -218,7 +218,7 @@ def test_a_slow_opening_never_replaces_the_tables_that_another_one_resolved() ->
 def delivered(**celonis: Any) -> WebhookHarness:
     """A run that a webhook started, with its job."""
     harness = WebhookHarness()
-    harness.service.job().before(600.0)
+    harness.service.job().add_past_start(600.0)
     for name, value in celonis.items():
         setattr(harness.service.celonis, name, value)
     harness.deliver()
@@ -402,8 +402,8 @@ def test_what_celonis_says_to_the_question_for_tables_ends_the_run() -> None:
 def names_tables(**fields: object) -> WebhookHarness:
     """A pipeline that needs the tables from Celonis before it starts anything."""
     harness = WebhookHarness()
-    harness.service.job().before(6000.0)
-    harness.service.model().before(6000.0)
+    harness.service.job().add_past_start(6000.0)
+    harness.service.model().add_past_start(6000.0)
     harness.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     harness.definitions["otc"] = job_definition(loads=PARTIAL, **fields)
     return harness

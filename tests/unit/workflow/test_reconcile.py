@@ -182,7 +182,7 @@ def died_holding(definition: Definition, call: str, before: int = 0) -> Commands
     harness = CommandsHarness(definition=definition)
     service = harness.service
     service.model()
-    service.job("job-b").before(600.0)
+    service.job("job-b").add_past_start(600.0)
     seen: list[str] = []
 
     def dies(name: str, when: str) -> None:

@@ -54,11 +54,11 @@ def greatest(harness: WebhookHarness, tables: int, length: int, **fields: Any) -
     """A pipeline with the maximum number of jobs and loads, each with ``tables`` tables."""
     for model in MODELS:
         harness.service.celonis.model_tables[model] = tables_of(model, tables, length)
-        loads_fail(harness.service.model(model, seconds=5.0)).before(6000.0)
+        loads_fail(harness.service.model(model, seconds=5.0)).add_past_start(6000.0)
     for job in JOBS:
         target = harness.service.job(job, seconds=5.0, outcome=fields.get("outcome", "FAIL"))
         for ago in range(OFTEN):
-            target.before(6000.0 + 100 * ago)
+            target.add_past_start(6000.0 + 100 * ago)
     fields.pop("outcome", None)
     names = {model: [one.name for one in harness.service.celonis.model_tables[model]] for model in MODELS}
     partial = [{"data_model": model, "kind": "partial", "tables": names[model]} for model in MODELS]

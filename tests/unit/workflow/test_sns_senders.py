@@ -18,7 +18,7 @@ HEADERS = {"content-type": "text/plain; charset=UTF-8", "x-amz-sns-message-type"
 @pytest.fixture
 def harness() -> WebhookHarness:
     made = WebhookHarness()
-    made.service.job().before(600.0)
+    made.service.job().add_past_start(600.0)
     return made
 
 

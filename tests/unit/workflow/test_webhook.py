@@ -39,7 +39,7 @@ def webhook_harness(**definitions: Any) -> WebhookHarness:
     """A WebhookHarness with one job that ran before."""
     made = WebhookHarness()
     made.definitions |= definitions
-    made.service.job().before(600.0)
+    made.service.job().add_past_start(600.0)
     made.service.model()
     return made
 
@@ -479,7 +479,7 @@ P2P = job_definition(jobs=[{"job": "job-b"}])
 
 def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before() -> None:
     harness = webhook_harness()
-    harness.service.job("job-b").before(600.0)
+    harness.service.job("job-b").add_past_start(600.0)
     first = harness.deliver(source=BOTH)
     assert (first.status, runs(first), len(first.body["errors"])) == (202, [(RUN_ID, "started")], 1)
     unchanged = harness.deliver(source=BOTH)
@@ -504,7 +504,7 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_could_not_be_run_before(
 
 def test_a_delivery_sent_again_starts_what_a_broken_rule_hid() -> None:
     harness = webhook_harness(p2p=P2P)
-    harness.service.job("job-b").before(600.0)
+    harness.service.job("job-b").add_past_start(600.0)
     broken = source_of({"pipeline": "otc"}, {"pipeline": "p2p", "mode": {"path": "type"}})
     assert runs(harness.deliver(source=broken)) == [(RUN_ID, "started")]
     again = harness.deliver(source=BOTH)
@@ -513,7 +513,7 @@ def test_a_delivery_sent_again_starts_what_a_broken_rule_hid() -> None:
 
 def test_a_delivery_sent_again_starts_the_pipeline_that_was_skipped_beside_another() -> None:
     harness = webhook_harness(otc=job_definition(when_running="skip"), p2p=P2P)
-    harness.service.job("job-b").before(600.0)
+    harness.service.job("job-b").add_past_start(600.0)
     harness.deliver("d-0")
     first = harness.deliver(source=BOTH)
     assert [status for _, status in runs(first)] == ["skipped", "started"]

@@ -58,7 +58,7 @@ class TriggerFunction:
             self.aws.values[f"/stack/sources/{name}"] = text
         for name, values in SECRETS.items():
             self.aws.values[f"stack/webhooks/{name}"] = json.dumps(values)
-        self.harness.service.job().before(600.0)
+        self.harness.service.job().add_past_start(600.0)
         clock = self.harness.service.clock
         self.app = load("trigger")
         secrets = webhook_secrets(self.aws.secrets.webhook, clock)
