@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from local.bench.sampling import most
+from local.bench.sampling import peak
 from local.bench.service import MeasuredService, serving
 from local.celonis.setups import RateLimitSetup
 from local.concurrent_senders import ConcurrentSenders, SenderResult, crowd_settings
@@ -99,7 +99,7 @@ def together(service: MeasuredService) -> ConcurrentPipelines:
     service.celonis.ledger.clear()
     model = service.celonis.model
     model.settings = replace(model.settings, rate_limit=ALLOWED)
-    most_at_once = most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
+    most_at_once = peak(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
     reported = _crowd(service).deliver((source, number) for number, source in enumerate(sources))
     runs = {one.run_id for one in reported} - {""}
     with contextlib.suppress(TimeoutError):

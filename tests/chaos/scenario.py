@@ -216,11 +216,11 @@ def random_scenario(seed: int) -> Scenario:
 
 
 def _target(random: Random, name: str, settle: int, *, long: bool) -> TargetBehaviour:
-    least = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
+    minimum = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
     lags = random.choice(((0.0,), (0.0, 2.0, 8.0), (0.0, settle * 0.4, 1.0, settle * 0.8)))
     failing = random.choice((0.0, 0.0, 0.0, 0.2, 0.6))
     busy: Literal["refuse", "queue"] = random.choice(("refuse", "refuse", "queue"))
-    return TargetBehaviour(name, (least, least * random.choice((1.2, 4.0))), failing, (), lags, busy)
+    return TargetBehaviour(name, (minimum, minimum * random.choice((1.2, 4.0))), failing, (), lags, busy)
 
 
 def _pipeline(
@@ -296,8 +296,8 @@ def _wanted(random: Random) -> tuple[str, ...] | Literal["all"] | None:
 
 
 def _rates(random: Random) -> FaultRates:
-    def some(most: float) -> float:
-        return random.choice((0.0, most / 4, most))
+    def some(maximum: float) -> float:
+        return random.choice((0.0, maximum / 4, maximum))
 
     return FaultRates(
         pause=random.choice((0.1, 0.5, 0.9)),

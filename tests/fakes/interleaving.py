@@ -13,7 +13,7 @@ from random import Random
 
 from tests.fakes.clock import FakeClock
 
-MAX_TURNS = 200_000
+MAX_SWITCHES = 200_000
 
 
 class WorkerStopped(BaseException):
@@ -83,15 +83,15 @@ class Interleaving:
     def run(self) -> None:
         """Runs all workers to their end, in virtual time. Raises what one of them raised."""
         try:
-            for _ in range(MAX_TURNS):
+            for _ in range(MAX_SWITCHES):
                 if all(worker.done for worker in self.workers):
                     return
-                self._turn()
+                self._run_next()
             raise AssertionError("the workers did not come to an end")
         finally:
             self._stop()
 
-    def _turn(self) -> None:
+    def _run_next(self) -> None:
         left = [worker for worker in self.workers if not worker.done]
         able = [worker for worker in left if all(other.done for other in worker.waits_for)]
         awake = [worker for worker in able if worker.wakes_at <= self.clock.now]

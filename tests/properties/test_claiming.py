@@ -277,9 +277,9 @@ class ClaimingMachine(RuleBasedStateMachine):
         ended = self.table.change(
             keys.run(run_id), "SET #status = :failed", IS_OPEN, {**OPEN_VALUES, "failed": RunStatus.FAILED}
         )
-        passing = release(self.table, pipeline, item, run_id, at, paused=slot.paused)
+        release_actions = release(self.table, pipeline, item, run_id, at, paused=slot.paused)
         with self.meeting(others):
-            self.table.transact([ended, *passing], self.deadline())
+            self.table.transact([ended, *release_actions], self.deadline())
         self.model.ended.add(run_id)
         slot.released_at = at
         slot.active = None if slot.paused else slot.waiting

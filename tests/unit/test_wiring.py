@@ -227,8 +227,8 @@ def stop(connection_secrets: FakeConnectionSecrets, usable_after: float) -> list
         if service.clock.now >= usable_from:
             connection_secrets.error = None
 
-    stopping = StepCanceller(wiring.target_for, service.clock, sleep)
-    return stopping.stop(service.records.get(RUN), service.deadline(297.0)).sentences
+    canceller = StepCanceller(wiring.target_for, service.clock, sleep)
+    return canceller.stop(service.records.get(RUN), service.deadline(297.0)).sentences
 
 
 def test_a_job_is_cancelled_once_its_secret_can_be_used_again(

@@ -40,7 +40,7 @@ class Invoker:
         self.logs = logs
         self._state_dir = state_dir
         self.pool = WorkerPool(self._start, limits)
-        self._turns = threading.BoundedSemaphore(limits.tasks_at_once)
+        self._task_slots = threading.BoundedSemaphore(limits.tasks_at_once)
         self._fault_injector = fault_injector
         self._metrics = metrics
         self._fault_folder = state_dir / "faults"
@@ -72,7 +72,7 @@ class Invoker:
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
     ) -> InvocationResult:
         """The same, once no more than the limit of others are served."""
-        with self._turns:
+        with self._task_slots:
             return self.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
 
     def _measure(self, function: Function, metric: str, value: int) -> None:

@@ -98,13 +98,13 @@ class Branch:
         return found
 
 
-def in_thread(name: str, work: Callable[[], Any]) -> "Future[Any]":
+def in_thread(name: str, function: Callable[[], Any]) -> "Future[Any]":
     """Run `work` in a thread of its own."""
     future: Future[Any] = Future()
 
     def run() -> None:
         try:
-            future.set_result(work())
+            future.set_result(function())
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             future.set_exception(error)
 

@@ -85,8 +85,8 @@ def events_of_long_job() -> int:
     """
     random = Random(1)  # noqa: S311 - repeatable on purpose
     known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
-    most = max(len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
-    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * most
+    max_polls = max(len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
+    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * max_polls
 
 
 def _regular(usual: float, random: Random) -> Expectation:

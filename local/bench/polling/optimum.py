@@ -56,11 +56,11 @@ class _Curve:
 
     def _next(self, at: int, rest: list[float], price: float) -> float:
         """The least cost after the choice of the next poll; lateness alone soon rules out all later ones."""
-        least = inf
+        best = inf
         for then in range(at + 1, STEPS + 1):
             missed = self.inverse[then] - self.inverse[at]
             late = (self.ends[then] * missed - (self.ended[then] - self.ended[at])) / price
-            if late > least:
+            if late > best:
                 break
-            least = min(least, late + rest[then])
-        return least
+            best = min(best, late + rest[then])
+        return best

@@ -43,10 +43,10 @@ SOURCE = CrashCall("reading the source", "GetParameter")
 SIGN_IN = CrashCall("signing in", r"POST .*/oauth2/token")
 CLAIM = CrashCall("the claim", "TransactWriteItems")
 POLL = CrashCall("the poll of the job", r"GET .*/jobs/[^/]+$")
-NOTE = CrashCall("noting the baseline", "TransactWriteItems", 2)
+BASELINE_WRITE = CrashCall("recording the baseline", "TransactWriteItems", 2)
 START = CrashCall("starting the job", r"POST .*/execute")
-HAND_OVER = CrashCall("handing over", "StartExecution")
-ROWS = (CLAIM, POLL, NOTE, START, HAND_OVER)
+EXECUTION_START = CrashCall("starting the execution", "StartExecution")
+ROWS = (CLAIM, POLL, BASELINE_WRITE, START, EXECUTION_START)
 
 
 class CrashCase(NamedTuple):
@@ -84,7 +84,7 @@ class CrashResult(NamedTuple):
 
 
 def _event(source: str) -> bytes:
-    """A delivery as API Gateway hands it over, the same each time.
+    """A delivery as API Gateway passes it on, the same each time.
 
     It arrives in the future, so that no slow machine uses up the seconds that are left for Celonis.
     """

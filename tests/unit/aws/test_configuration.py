@@ -32,7 +32,7 @@ def refusal(code: str, status: int = 400) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "Get")
 
 
-PASSES = [
+TRANSIENT_ERRORS = [
     refusal("ThrottlingException"),
     refusal("TooManyUpdates"),
     refusal("RequestLimitExceeded"),
@@ -75,7 +75,7 @@ class FakeParameters:
         return Secrets(cast("Any", self), "stack")
 
 
-@pytest.mark.parametrize("error", PASSES, ids=str)
+@pytest.mark.parametrize("error", TRANSIENT_ERRORS, ids=str)
 def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Exception) -> None:
     aws = FakeParameters(error=error)
     for ask in (

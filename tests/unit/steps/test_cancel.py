@@ -39,8 +39,8 @@ def started(definition: Definition | None = None, step: str = "job-0", **target:
 
 
 def stop(service: ServiceHarness, seconds: float = CLOSE_SECONDS) -> CancelFindings:
-    stopping = StepCanceller(service.target_for, service.clock, service.clock.sleep)
-    return stopping.stop(service.records.get(RUN), service.deadline(seconds))
+    canceller = StepCanceller(service.target_for, service.clock, service.clock.sleep)
+    return canceller.stop(service.records.get(RUN), service.deadline(seconds))
 
 
 def until_it_shows(service: ServiceHarness) -> dict[str, float]:
@@ -64,8 +64,8 @@ def test_a_job_that_is_ours_is_looked_at_cancelled_and_seen_to_end() -> None:
 
 def observed(service: ServiceHarness) -> CancelFindings:
     """The findings about a run that failed: nothing is cancelled."""
-    stopping = StepCanceller(service.target_for, service.clock, service.clock.sleep)
-    return stopping.stop(service.records.get(RUN), service.deadline(CLOSE_SECONDS), cancel=False)
+    canceller = StepCanceller(service.target_for, service.clock, service.clock.sleep)
+    return canceller.stop(service.records.get(RUN), service.deadline(CLOSE_SECONDS), cancel=False)
 
 
 def test_of_a_run_that_failed_nothing_is_cancelled() -> None:
@@ -387,8 +387,8 @@ def test_a_run_without_a_definition_left_nothing() -> None:
     service = left()
     run = service.records.get(RUN)
     bare = type(run)({name: value for name, value in run.item.items() if name != "definition"})
-    stopping = StepCanceller(service.target_for, service.clock, service.clock.sleep)
-    assert stopping.stop(bare, service.deadline()) == CancelFindings()
+    canceller = StepCanceller(service.target_for, service.clock, service.clock.sleep)
+    assert canceller.stop(bare, service.deadline()) == CancelFindings()
 
 
 def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -171,7 +171,7 @@ def test_an_item_that_makes_no_sense_ends_no_run(item: dict[str, Any]) -> None:
     assert run_job(service, 1) == "SUCCEEDED"
 
 
-def learning(service: ServiceHarness) -> DurationHistory:
+def history_of(service: ServiceHarness) -> DurationHistory:
     return DurationHistory(service.table, service.clock)
 
 
@@ -181,21 +181,21 @@ def deadline(service: ServiceHarness) -> Deadline:
 
 def test_cold_durations_expire_and_are_not_known_any_more() -> None:
     service = ServiceHarness()
-    learning(service).learn(JOB_KEY, {"rev": 0}, 60.0, "SUCCESS", deadline(service))
+    history_of(service).learn(JOB_KEY, {"rev": 0}, 60.0, "SUCCESS", deadline(service))
     assert learned(service)["expires"] == int(service.clock.now) + KEPT_DAYS * DAY
     service.clock.sleep(KEPT_DAYS * DAY + 1.0)
-    known = learning(service).known(JOB_KEY)
+    known = history_of(service).known(JOB_KEY)
     assert known == {"rev": 1}
-    learning(service).learn(JOB_KEY, known, 70.0, "SUCCESS", deadline(service))
+    history_of(service).learn(JOB_KEY, known, 70.0, "SUCCESS", deadline(service))
     assert learned(service)["successes"] == [70.0]
 
 
 def test_who_read_before_somebody_wrote_loses_a_duration_and_nothing_else() -> None:
     service = ServiceHarness()
-    known = learning(service).known(JOB_KEY)
+    known = history_of(service).known(JOB_KEY)
     assert known == {"rev": 0}
-    learning(service).learn(JOB_KEY, known, 60.0, "SUCCESS", deadline(service))
-    learning(service).learn(JOB_KEY, known, 61.0, "SUCCESS", deadline(service))
+    history_of(service).learn(JOB_KEY, known, 60.0, "SUCCESS", deadline(service))
+    history_of(service).learn(JOB_KEY, known, 61.0, "SUCCESS", deadline(service))
     assert learned(service)["successes"] == [60.0]
 
 
@@ -207,7 +207,7 @@ def test_a_permission_that_is_missing_is_seen() -> None:
 
     service.dynamodb.before = deny
     with pytest.raises(ClientError):
-        learning(service).learn(JOB_KEY, {"rev": 0}, 60.0, "SUCCESS", deadline(service))
+        history_of(service).learn(JOB_KEY, {"rev": 0}, 60.0, "SUCCESS", deadline(service))
 
 
 @pytest.mark.parametrize(

@@ -467,7 +467,7 @@ def test_a_job_does_not_give_back_the_model_of_a_sibling_that_is_started_meanwhi
 # ---------------------------------------------------------------- a crash at each call
 
 Moment = Literal["before", "after"]
-SCENES: dict[str, Callable[[ServiceHarness], None]] = {
+SCENARIOS: dict[str, Callable[[ServiceHarness], None]] = {
     "nothing is in the way": lambda service: None,
     "the job is in use": lambda service: _use(service, job_definition(), "job-0"),
     "the model is in use": lambda service: _use(service, load_definition(), "load-0"),
@@ -482,7 +482,7 @@ def _use(service: ServiceHarness, definition: Definition, step: str) -> None:
 
 def calls_of(scenario: str, act: Callable[[ServiceHarness], object]) -> int:
     service = opened(inner())
-    SCENES[scenario](service)
+    SCENARIOS[scenario](service)
     calls = [0]
     service.dynamodb.before = lambda *_: calls.__setitem__(0, calls[0] + 1)
     service.celonis.hook = lambda name, when: calls.__setitem__(0, calls[0] + (when == "before"))
@@ -490,14 +490,14 @@ def calls_of(scenario: str, act: Callable[[ServiceHarness], object]) -> int:
     return calls[0]
 
 
-@pytest.mark.parametrize("scenario", SCENES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_start_that_dies_at_any_call_holds_nothing_once_its_retry_waits(
     scenario: str, moment: Moment
 ) -> None:
     for call in range(calls_of(scenario, lambda service: service.start("job-0"))):
         service = opened(inner())
-        SCENES[scenario](service)
+        SCENARIOS[scenario](service)
         service.crash([(call, moment)])
         try:
             service.start("job-0")

@@ -367,11 +367,11 @@ def _first(harness: WorkflowHarness) -> str:
 
 UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
 """Twice rather than never: a crash between the notification and its record leaves no trace of it."""
-CLOSING = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
+CLOSE = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_crash_point(CLOSING)
+@_at_each_crash_point(CLOSE)
 def test_an_end_is_written_told_and_followed(
     scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
@@ -422,7 +422,7 @@ def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
     assert harness.left_over() == []
 
 
-def _mess() -> WorkflowHarness:
+def _unfinished_work() -> WorkflowHarness:
     """Runs that were never started, ended unnoticed or waited, a notice and a lease that were left behind."""
     harness = _harness()
     harness.definitions |= {
@@ -460,10 +460,10 @@ def _claimed(harness: WorkflowHarness, name: str) -> None:
     harness.executions.start(f"{name}-1")
 
 
-RECONCILING = CrashScenario("a round", _mess, lambda harness: harness.reconcile())
+RECONCILE = CrashScenario("a round", _unfinished_work, lambda harness: harness.reconcile())
 
 
-@_at_each_crash_point(RECONCILING)
+@_at_each_crash_point(RECONCILE)
 def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, crash_point: CrashPoint) -> None:
     harness = _dies(scenario, crash_point)
     harness.reconcile()

@@ -55,7 +55,7 @@ class TimedTrigger:
         service.celonis.hook = self._note
         self.app = load("trigger")
         vars(self.app)["time"] = SimpleNamespace(time=service.clock)
-        vars(self.app)["_webhook_handler"] = self._triggering
+        vars(self.app)["_webhook_handler"] = self._webhook_handler
 
     def _note(self, name: str, when: str) -> None:
         if when == "before":
@@ -67,7 +67,7 @@ class TimedTrigger:
         timeouts = self.harness.service.celonis.timeouts
         return [at + timeout for at, timeout in zip(self.call_times, timeouts, strict=True)]
 
-    def _triggering(self) -> WebhookHandler:
+    def _webhook_handler(self) -> WebhookHandler:
         harness = self.harness
         return WebhookHandler(
             source=lambda _: source_of(),

@@ -509,7 +509,7 @@ def _starts(harness: CommandsHarness) -> None:
 
 
 RIVALS = [_claims, _closes, _reconciles, _starts]
-SCENES: list[Callable[[], CommandsHarness]] = [
+SCENARIOS: list[Callable[[], CommandsHarness]] = [
     lambda: never_handed_over()[0],
     lambda: ended_unnoticed("SUCCEEDED"),
     lambda: ended_unnoticed("FAILED"),
@@ -518,7 +518,7 @@ SCENES: list[Callable[[], CommandsHarness]] = [
 
 
 @pytest.mark.parametrize("rival", RIVALS)
-@pytest.mark.parametrize("scenario", SCENES, ids=["never handed over", "succeeded", "failed", "waiting"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=["never handed over", "succeeded", "failed", "waiting"])
 def test_a_round_may_meet_anybody_at_any_of_its_calls(
     scenario: Callable[[], CommandsHarness], rival: Callable[[CommandsHarness], Any]
 ) -> None:
