@@ -31,10 +31,7 @@ def test_a_run_is_started_once_for_an_idempotency_key_and_shown(
     assert "administrator" in reason["by"]
     assert not {"pk", "rev", "expires"} & set(record)
     later = service.call("POST", "/runs", body, {"Idempotency-Key": "once"})
-    assert (later.status_code, later.json()["runs"]) == (
-        200,
-        [{**run, "status": "duplicate"}],
-    )
+    assert (later.status_code, later.json()["runs"]) == (200, [{**run, "status": "duplicate"}])
     other = service.call("POST", "/runs", body, {"Idempotency-Key": "another"})
     assert other.json()["runs"][0]["run_id"] != run["run_id"]
     service.closed(other.json()["runs"][0]["run_id"])
