@@ -84,7 +84,7 @@ class LocalService:
 
 @contextlib.contextmanager
 def run_local_service(state: Path = STATE) -> Iterator[LocalService]:
-    """Everything up and connected; everything gone at the end."""
+    """Starts everything; stops everything at the end."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
             template=ROOT / "template.yaml", stack_name=STACK_NAME, parameters=PARAMETERS, state_dir=state

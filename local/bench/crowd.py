@@ -70,7 +70,7 @@ class ConcurrentPipelines:
 
 @contextlib.contextmanager
 def crowded(time_factor: float) -> Iterator[MeasuredService]:
-    """A stack for many at once: as unkind as AWS may be, and without limits of requests in the way."""
+    """A stack for many requests at once: with all AWS faults, without request limits."""
     with serving(crowd_settings(time_factor), WebhookRateLimit="10000", WebhookBurstLimit="5000") as service:
         service.stack.warm("Trigger", PROCESSES)
         yield service

@@ -115,7 +115,7 @@ class MeasuredService:
 
 @contextlib.contextmanager
 def serving(settings: Settings, **parameters: str) -> Iterator[MeasuredService]:
-    """Everything up and connected; everything gone at the end. ``parameters`` are those of the template."""
+    """Starts everything; stops everything at the end. ``parameters`` are those of the template."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
             template=ROOT / "template.yaml",

@@ -20,7 +20,7 @@ KINDS = ("client_secret", "app_key", "api_key")
 
 
 class ControlRefused(Exception):
-    """The simulator does not take a control: the case is written wrongly."""
+    """The simulator refuses a control: the case is wrong."""
 
 
 class CelonisTeam:

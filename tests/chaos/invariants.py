@@ -18,7 +18,7 @@ RANK = {"DELTA": 0, "FULL": 1}
 GOOD = {"SUCCESS", "WARNING"}
 TRUE_ENDS = {"JobFailed": "FAIL", "JobCanceled": "CANCEL", "LoadFailed": "FAIL", "LoadCanceled": "CANCEL"}
 UNFINISHED = ("left alone", "runs on", "keeps running", "could not be", "has not ended")
-"""How a record says that something of a stopped run may still be running."""
+"""The sentences of a record by which something of a stopped run may still be running."""
 
 
 def findings(result: SimulationResult) -> list[str]:
@@ -98,7 +98,7 @@ class Invariants:
                 )
 
     def _uncovered(self, ack: TriggerResponse, run: Run) -> Iterator[str]:
-        """What the trigger wanted and a run that succeeded did not do after it was sent."""
+        """What the trigger requested and the successful run did not do after it was sent."""
         pipeline = self.pipelines[ack.pipeline]
         if "retry_of" in run.item:
             return
@@ -113,7 +113,7 @@ class Invariants:
                 yield f"has not loaded {load.model} with {ack.tables or load.kind} since"
 
     def _undisturbed(self, run: Run, targets: Iterable[str]) -> list[str]:
-        """Those of the targets around whose start no other user started them."""
+        """The targets that no other user started around our start."""
         sent_at = {_target(run, step): float(state.get("sent_by", 0.0)) for step, state in run.steps.items()}
         return [name for name in targets if not self.result.is_disturbed(name, sent_at.get(name, 0.0))]
 
@@ -300,7 +300,7 @@ class Invariants:
 
 
 def _covers(sent: ReceivedStart, load: ScenarioLoad, ack: TriggerResponse) -> bool:
-    """Whether a load does for its model what the trigger wants."""
+    """Whether a load does for its model what the trigger requests."""
     if sent.target != load.model:
         return False
     if sent.call == "load_model" and sent.detail == "complete":

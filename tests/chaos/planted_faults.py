@@ -54,7 +54,7 @@ def claim_without_condition() -> Iterator[None]:
 
 @contextmanager
 def delivery_without_condition() -> Iterator[None]:
-    """A delivery is recorded whether it is known or not."""
+    """A delivery is recorded even if it is known."""
     real = deliveries._record
 
     def record(*arguments: Any) -> Action:
@@ -80,7 +80,7 @@ def lease_freed_early() -> Iterator[None]:
 
 @contextmanager
 def slot_released_without_follow_up() -> Iterator[None]:
-    """What waits is dropped when the slot is released."""
+    """The pending run is dropped when the slot is released."""
     real = slots.release
 
     def release(

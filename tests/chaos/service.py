@@ -59,7 +59,7 @@ class ChaosHarness(ServiceHarness):
 
 @dataclass
 class ChaosExecutions(FakeExecutions):
-    """``begin`` and ``ended``: what starts an execution, and what learns of its end.
+    """``begin`` and ``ended``: called at the start and at the end of an execution.
 
     An execution is found only a moment after its start.
     """

@@ -27,7 +27,7 @@ TASK_SECONDS = 60.0
 ANSWER_SECONDS = 3.0
 RECONCILE_SECONDS = 300.0
 HORIZON = 6 * 24 * HOUR
-"""So long after the faults have ended everything must have ended."""
+"""Everything must have ended this long after the last fault."""
 ASYNC_PAUSES = (60.0, 120.0)
 """Lambda calls a function that failed again, twice."""
 POLLS, POLL_SECONDS = 60, 120.0
@@ -38,9 +38,9 @@ OPEN = ("OPENING", "RUNNING")
 
 
 class TriggerResponse(NamedTuple):
-    """What was answered to one who triggered a pipeline. ``sent_at``: when the first request left.
+    """The response to a trigger. ``sent_at``: when the first request left.
 
-    ``key``: by which the trigger is known again, "" where there is none.
+    ``key``: the trigger's idempotency key, "" if there is none.
     """
 
     sent_at: float
@@ -67,7 +67,7 @@ class CommandResponse(NamedTuple):
 
 @dataclass
 class SimulationClock(FakeClock):
-    """A clock whose sleepers let the others go on."""
+    """A clock whose sleepers let the other workers continue."""
 
     pause: Callable[[float], bool] = lambda seconds: False
 
@@ -196,7 +196,7 @@ class Simulation:
             raise SimulationOver
 
     def _sleep_in_worker(self, seconds: float) -> bool:
-        """A function sleeps: the others go on, and it may reach its timeout."""
+        """A function sleeps: the others continue, and it may reach its timeout."""
         if self.workers.current is None:
             return False
         self.workers.sleep(seconds)
@@ -215,7 +215,7 @@ class Simulation:
             raise Crashed
 
     def _call(self, name: str, when: Literal["before", "after"]) -> None:
-        """One moment around an outgoing call: others may go on, and the function may be killed."""
+        """One moment around an outgoing call: others may continue, and the function may be killed."""
         invocation, rates = self.invocation, self.rates
         if invocation is None:
             return
@@ -335,7 +335,7 @@ class Simulation:
         )
 
     def left_over(self) -> list[str]:
-        """What is still held or waits, and runs that are open."""
+        """What is still held or pending, and runs that are open."""
         items = self.service.dynamodb.items
         left = [run for runs in self.open_runs.values() for run in sorted(runs)]
         for key, item in items.items():
@@ -379,7 +379,7 @@ class Simulation:
                 self.broken(f"lease: {key} leaves {holder} while its {sent.start.id} runs")
 
     def _note_drop(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """What waits may be dropped by the cancel that asks for it, also where its answer is lost."""
+        """A pending run may be dropped by the cancel that requests it, also if its response is lost."""
         if "pending" not in before or "pending" in after or self.invocation is None:
             return
         if self.invocation.label.endswith(DROPS):

@@ -83,7 +83,7 @@ def run(commands: list[DocumentedCommand], folder: Path, programs: Path) -> list
 
 
 def outputs(results: list[CommandResult], start: str) -> list[str]:
-    """What the commands that begin so have printed."""
+    """The output of the commands with this prefix."""
     found = [result.output for result in results if result.command.text.startswith(start)]
     assert found, start
     return found

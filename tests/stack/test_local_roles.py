@@ -100,7 +100,7 @@ def test_an_operator_that_is_not_known_allows_nothing() -> None:
 
 
 def access_requests(service: str, operation: str, **arguments: Any) -> set[tuple[str, str]]:
-    """What a real boto3 call asks for, read from the request that botocore would send."""
+    """The permissions of a real boto3 call, read from the request that botocore would send."""
     clients = Clients("http://127.0.0.1:1", "eu-central-1", "1")
     sent: list[HttpRequest] = []
 

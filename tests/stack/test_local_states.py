@@ -342,7 +342,7 @@ def test_map_keeps_the_order_and_its_own_variables() -> None:
     both = threading.Event()
 
     def uneven(_resource: str, arguments: Any) -> Any:
-        """The first ends last: once both others are at work."""
+        """The first ends last: once both others are running."""
         if arguments["item"] == "a":
             assert both.wait(5)
         elif others.wait(5) == 0:
@@ -375,7 +375,7 @@ def test_map_runs_no_more_at_once_than_it_says() -> None:
     pairs = threading.Barrier(2)
 
     def count(_resource: str, arguments: Any) -> Any:
-        """Two at a time: each waits for another to be at work as well."""
+        """Two at a time: each waits for another to be running as well."""
         with lock:
             running[0] += 1
             peak[0] = max(peak[0], running[0])

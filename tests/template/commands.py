@@ -73,7 +73,7 @@ def commands() -> list[DocumentedCommand]:
 
 
 def runnable() -> list[DocumentedCommand]:
-    """Those that the local stack runs, in an order in which they can follow each other."""
+    """The commands that the local stack runs, in a working order."""
     found = [each for each in commands() if each.bare not in NOT_RUN and not each.text.startswith(MAKE)]
     return sorted(found, key=DocumentedCommand.is_last)
 

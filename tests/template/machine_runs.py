@@ -104,7 +104,7 @@ def succeeds_at_poll(number: int) -> Callable[[Mapping[str, Any], int], Progress
 
 
 def fails(name: str, sentence: str) -> Callable[..., Any]:
-    """As a function of Lambda fails: the class's name, and a cause that holds the message."""
+    """An error as Lambda reports it: the class's name, and a cause with the message."""
     cause = json.dumps({"errorMessage": sentence, "errorType": name, "stackTrace": []})
 
     def answer(*_: object) -> Any:

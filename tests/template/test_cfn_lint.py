@@ -31,7 +31,7 @@ def test_the_template_is_clean() -> None:
 
 
 def test_what_cloudformation_gets_is_clean() -> None:
-    """The SAM translator has used LayerRetention up: a DeletionPolicy takes no reference."""
+    """The SAM translator has already resolved LayerRetention: a DeletionPolicy takes no reference."""
     used_up = "W2001: Parameter LayerRetention not used."
     assert findings(deployed(documents.machine())) == [used_up]
 

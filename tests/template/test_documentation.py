@@ -107,7 +107,7 @@ def test_every_default_is_the_one_in_the_code(path: str, title: str) -> None:
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any] | None:
-    """The least and greatest number that a field takes."""
+    """The minimum and maximum of a field."""
     kinds = [field.type, *get_args(field.type)]
     metas = [meta for kind in kinds for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
     return next(((meta.ge, meta.le) for meta in metas if meta.ge is not None), None)

@@ -33,7 +33,7 @@ OF_AWS = {
 """Names that Step Functions and Lambda document or report."""
 
 GROUPS = {"CelonisError", "InvalidInput", "StepFailed", "WebhookError"}
-"""Errors that only group others: nothing raises them by themselves."""
+"""Base classes of errors, which are never raised themselves."""
 
 
 def below(root: type[RefreshError]) -> Iterator[type[RefreshError]]:

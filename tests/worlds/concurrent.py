@@ -36,7 +36,7 @@ STUCK_SHARE, STUCK_SECONDS = 0.03, 5.0
 
 
 class SharedClock(FakeClock):
-    """A clock whose sleepers let the others go on."""
+    """A clock whose sleepers let the other workers continue."""
 
     interleaving: Interleaving | None = None
 

@@ -84,7 +84,7 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(environment: StackEn
     runs = [one.body["runs"][0]["run_id"] for one in reported]
     assert len(set(runs)) == PIPELINES
 
-    # In the memory of the local AWS: two hundred questions at a time would be most of the work.
+    # Read from the memory of the local AWS: two hundred requests at a time would be most of the load.
     until(lambda: not environment.running(), "the end of all executions", seconds=SECONDS)
     environment.settled()
     assert {service.status(run) for run in runs} == {"SUCCEEDED"}

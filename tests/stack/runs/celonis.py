@@ -38,7 +38,7 @@ class CelonisModel(NamedTuple):
 
 
 class CelonisControls:
-    """Jobs and models are made for each test, so that no test meets another's."""
+    """Jobs and models are made for each test, so that tests do not share them."""
 
     def __init__(self, control_url: str) -> None:
         self._url = control_url
@@ -47,7 +47,7 @@ class CelonisControls:
         self._numbers = itertools.count(1)
 
     def reset(self) -> None:
-        """The default world, in which everything ran once; no knob, fault or token of a test before."""
+        """Resets to the default world, in which everything ran once, without knobs, faults or tokens."""
         self._post("/reset")
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ def tokens() -> list[str]:
 
 @pytest.fixture(scope="package")
 def local_service(tokens: list[str]) -> Iterator[LocalService]:
-    """The real template and a Celonis. Events come late and twice, transactions meet, as in AWS."""
+    """The real template and a Celonis. Events come late and twice, transactions conflict, as in AWS."""
 
     def new_token() -> str:
         tokens.append(secrets.token_urlsafe(32))
@@ -109,7 +109,7 @@ def celonis(local_service: LocalService) -> Iterator[CelonisControls]:
 
 @pytest.fixture
 def service(shared: DeployedService, celonis: CelonisControls) -> Iterator[DeployedService]:
-    """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
+    """The service. A test waits for the end of what it starts, and the dead-letter queue must stay empty."""
     yield shared
     assert shared.stack.settle()
     assert [one.name for one in shared.stack.executions if one.status == "RUNNING"] == []

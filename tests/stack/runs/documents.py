@@ -44,6 +44,6 @@ def oauth_client(**fields: Any) -> Json:
 
 
 def is_sentence(text: str) -> bool:
-    """What a person may read: words that end, no JSON, no stack trace, no name of a file."""
+    """Whether a text is a readable sentence: no JSON, no stack trace, no file name."""
     signs = ("Traceback", 'File "', ".py", '{"', "{'", "errorType", "\n")
     return bool(text) and text.endswith(".") and not any(sign in text for sign in signs)

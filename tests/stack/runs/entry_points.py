@@ -83,7 +83,7 @@ class EntryPoints(ServiceBase):
         return str(started["executionArn"]).rsplit(":", 1)[1]
 
     def hand_to(self, function: str, event: Json) -> None:
-        """Hands an event over as AWS does: later, and again if it fails."""
+        """Delivers an event as AWS does: later, and again if it fails."""
         self.stack.client("lambda").invoke(
             FunctionName=self.stack.physical_ids[function],
             Qualifier="live",

@@ -37,11 +37,11 @@ class NotificationInbox(ServiceBase):
         return message
 
     def dead_letters(self) -> list[str]:
-        """Takes what lies in the dead-letter queue."""
+        """Takes all messages from the dead-letter queue."""
         return self.messages(self.stack.outputs["DeadLettersUrl"])
 
     def messages(self, url: str) -> list[str]:
-        """Takes what lies in a queue."""
+        """Takes all messages from a queue."""
         client, found = self.stack.client("sqs"), []
         while batch := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in batch:
@@ -51,7 +51,7 @@ class NotificationInbox(ServiceBase):
 
     @contextlib.contextmanager
     def undeliverable_events(self, queue_policy: str | None = None) -> Iterator[list[Json]]:
-        """Within the block, status changes reach no function. Gives those that lie in the queue after it."""
+        """Within the block, status changes reach no function. Yields those that are in the queue after it."""
         events, sqs = self.stack.client("events"), self.stack.client("sqs")
         rule = next(
             one["Name"] for one in events.list_rules()["Rules"] if "aws.states" in one["EventPattern"]

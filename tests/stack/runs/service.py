@@ -94,7 +94,7 @@ class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
         return first, str(self.ended(self.execute({"pipeline": pipeline}))["output"]["run_id"])
 
     def waiting(self, run_id: str, step: str) -> None:
-        """Waits until a step waits for its turn."""
+        """Waits until a step is queued for its lease."""
 
         def why() -> object:
             answer = self.call("GET", f"/runs/{run_id}")

@@ -10,7 +10,7 @@ from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import DeployedService
 
 FLOOD = 4 * MAX_MISSES
-"""Requests: more than the few processes that serve them ask for one by one."""
+"""Requests: more than the processes that serve them read one by one."""
 
 
 def test_a_flood_is_refused_and_real_sources_are_not(

@@ -161,7 +161,7 @@ def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_
 def test_celonis_may_take_its_time_and_the_sender_is_answered_all_the_same(
     service: DeployedService, celonis: CelonisControls, kind: str
 ) -> None:
-    """What the trigger cannot do in its time, the state machine does."""
+    """What the trigger cannot finish in time is done by the state machine."""
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
@@ -207,7 +207,7 @@ def test_nothing_is_accepted_where_the_table_cannot_be_written(
 def test_a_warm_process_asks_for_what_it_knows_once(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """For a minute it knows a source and its secret, for ten seconds a pipeline's definition."""
+    """It caches a source and its secret for a minute, a pipeline's definition for ten seconds."""
     job = celonis.job(seconds=600)
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
     watched = SingleProcess(

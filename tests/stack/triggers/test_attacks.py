@@ -354,7 +354,7 @@ def test_an_expression_that_blows_up(attacked: DeployedService, target: Attacked
 
 
 def _raw(service: DeployedService, head: str, body: bytes) -> int:
-    """The status that is answered to a request as it is; 0 where the connection is only closed."""
+    """The response status to a raw request; 0 if the connection is only closed."""
     address = urlsplit(service.stack.api_url)
     with socket.create_connection((address.hostname, address.port or 80), timeout=15) as connection:
         typed = "content-type: application/json\r\nconnection: close"

@@ -134,7 +134,7 @@ def test_a_delivery_is_known_for_more_than_a_week_and_not_for_ever(
 
 
 def _pass_away(service: DeployedService, key: str, seconds: int) -> None:
-    """Makes an item so many seconds older."""
+    """Makes an item ``seconds`` older."""
     service.stack.client("dynamodb").update_item(
         TableName=service.stack.outputs["TableName"],
         Key={"pk": {"S": key}},

@@ -1,7 +1,7 @@
 """The trigger dies at one of its calls; the same delivery comes again, or a round of reconcile does.
 
 Each step of the trigger, in real processes: claim, poll, record, start the job, start the execution.
-``tests/unit/workflow/test_crashes.py`` has every call of every function with every way back, over
+``tests/unit/workflow/test_crashes.py`` has every call of every function with every recovery, over
 fakes; ``make faults`` has each function in real processes.
 """
 
@@ -50,7 +50,7 @@ ROWS = (CLAIM, POLL, BASELINE_WRITE, START, EXECUTION_START)
 
 
 class CrashCase(NamedTuple):
-    """A death, and whether the delivery comes again or is left to reconcile."""
+    """A crash, and whether the delivery is repeated or left to reconcile."""
 
     moment: Moment
     call: CrashCall
@@ -74,7 +74,7 @@ CASES = list(_cases())
 
 
 class CrashResult(NamedTuple):
-    """``claimed``: the run that the dead left in the pipeline's slot. ``again``: the answer to the second."""
+    """``claimed``: the run that the crash left in the slot. ``again``: the response to the second delivery."""
 
     pipeline: str
     job: str
@@ -102,7 +102,7 @@ def _event(source: str) -> bytes:
 
 def _run_case(environment: StackEnvironment, case: CrashCase) -> CrashResult:
     service, job = environment.service, environment.celonis.job()
-    # A connection that no process has used before, so that the dead one has to sign in.
+    # A connection that no process has used before, so that the crashing one has to sign in.
     pipeline = service.pipeline(jobs=[job], connection=service.connection(oauth_client()))
     secret = service.secret("webhooks", {"current": SECRET})
     source = service.source({"pipeline": pipeline}, secret=secret)
@@ -142,7 +142,7 @@ def test_it_leads_to_one_run_and_one_execution(
     service, one = environment.service, results[case]
     assert one.died
     if not one.claimed and not case.comes_again:
-        # Nothing was accepted, and the sender knows it.
+        # Nothing was accepted, and the sender got an error.
         assert _runs(service, one.pipeline) == {}
         assert environment.celonis.executions(one.job) == []
         return
