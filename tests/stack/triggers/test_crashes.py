@@ -74,7 +74,7 @@ CASES = list(_cases())
 
 
 class CrashResult(NamedTuple):
-    """``claimed``: the run that the crash left in the slot. ``again``: the response to the second delivery."""
+    """``claimed``: the run that the crash left there. ``again``: the response to the second delivery."""
 
     pipeline: str
     job: str
