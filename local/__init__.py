@@ -1,1 +1,1 @@
-"""Development equipment: what stands in for the platforms when the product runs on one machine."""
+"""Development tools: local replacements for AWS and Celonis, so that the service runs on one machine."""

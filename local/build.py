@@ -58,7 +58,7 @@ def _has_pip(python: Path) -> bool:
 
 
 def build(*, quiet: bool = False) -> None:
-    """``sam build``, as the README says it. ``quiet``: what it says is told only if it fails."""
+    """``sam build``, as the README says it. ``quiet``: its output is printed only if it fails."""
     path = f"{python313_folder()}{os.pathsep}{os.environ['PATH']}"
     environment = {"AWS_DEFAULT_REGION": "eu-central-1", **os.environ, "PATH": path, "SAM_CLI_TELEMETRY": "0"}
     sam = ROOT / ".tools" / "bin" / "sam"
@@ -106,7 +106,7 @@ def _without_byte_code() -> Iterator[Path]:
     """Modules that would be compiled at a cold start, or whose byte code is believed only after a check.
 
     The flags of byte code are its second word: 1 says that its source is known by its hash, which is not
-    looked at (PEP 552).
+    checked (PEP 552).
     """
     for path in LAYER.rglob("*.py"):
         compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc"
@@ -115,7 +115,7 @@ def _without_byte_code() -> Iterator[Path]:
 
 
 def _is_for_arm64(library: Path) -> bool:
-    """By the file's own header: the name of a library does not always tell."""
+    """Reads the file's own header: the name of a library does not always show it."""
     with library.open("rb") as file:
         header = file.read(20)
     return header[:4] == b"\x7fELF" and int.from_bytes(header[18:20], "little") == AARCH64

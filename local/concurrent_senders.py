@@ -42,7 +42,7 @@ def crowd_settings(time_factor: float, arrival_lead: float = 0.0) -> Settings:
 
 @dataclass(frozen=True)
 class SenderResult:
-    """What a sender was told in the end, and when (seconds since 1970); what it was told before that.
+    """The last response to a sender and its time (seconds since 1970), and the responses before it.
 
     ``seconds``: of the slowest of its answers.
     """

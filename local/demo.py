@@ -21,31 +21,31 @@ from rich.console import Console
 
 from local.display import Durations, RunDisplay, end_line, step_lines, summary_of
 from local.runs_api import RunsApi
-from local.serve import REGION, ROOT, STACK_NAME, LocalService, standing
+from local.serve import REGION, ROOT, STACK_NAME, LocalService, run_local_service
 from local.webhooks import send_github
 
 RUN_SECONDS = 300
 """Longer than a run whose work is seen at its end only, which is believed after `settle`."""
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 EVENTS = ROOT / "events"
 ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 
 
 @dataclass
 class Demo:
-    """One passage after the other, each watched through the runs API as a person would."""
+    """One run after the other, each watched through the runs API as a person would."""
 
-    place: LocalService
+    local_service: LocalService
     console: Console
     durations: Durations = field(default_factory=Durations)
     runs: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        stack = self.place.stack
+        stack = self.local_service.stack
         self.api = RunsApi(stack.api_url, stack.credentials, REGION)
 
-    def play(self) -> bool:
-        """Plays all three and shows the table; True if all of them succeeded."""
+    def run(self) -> bool:
+        """Runs all three and shows the table; True if all of them succeeded."""
         ways: list[tuple[str, Callable[[], str]]] = [
             ("webhook", self._webhook),
             ("schedule", self._schedule),
@@ -63,8 +63,8 @@ class Demo:
     def _webhook(self) -> str:
         """A source system's webhook: signed, claimed, its first job started before it is answered."""
         file = EVENTS / "webhook-github.json"
-        secret = self.place.webhook_secret()
-        answer = send_github(self.place.stack.api_url, secret, file, delivery=str(uuid.uuid4()))
+        secret = self.local_service.webhook_secret()
+        answer = send_github(self.local_service.stack.api_url, secret, file, delivery=str(uuid.uuid4()))
         self._say(
             f"POST {json.loads(file.read_text())['path']} -> {answer.status_code} {answer.text.rstrip()}"
         )
@@ -73,14 +73,14 @@ class Demo:
 
     def _schedule(self) -> str:
         """EventBridge Scheduler's own start of the state machine."""
-        fired = self.place.stack.fire_schedule(f"{STACK_NAME}-full-refresh")
+        fired = self.local_service.stack.fire_schedule(f"{STACK_NAME}-full-refresh")
         return self._started("the schedule fired", fired["executionArn"])
 
     def _by_hand(self) -> str:
         """What a person types into the Step Functions console."""
         text = (EVENTS / "execution-by-hand.json").read_text()
-        machine = self.place.stack.outputs["StateMachineArn"]
-        client = self.place.stack.client("stepfunctions")
+        machine = self.local_service.stack.outputs["StateMachineArn"]
+        client = self.local_service.stack.client("stepfunctions")
         started = client.start_execution(
             stateMachineArn=machine, name=f"by-hand-{uuid.uuid4().hex[:8]}", input=text
         )
@@ -101,7 +101,7 @@ class Demo:
                 if run.get("status") in ENDED:
                     self._say(end_line(run))
                     return run
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
         raise TimeoutError(f"run {run_id} has not ended within {RUN_SECONDS} s")
 
     def _run(self, run_id: str) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def main() -> int:
     has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(width=None if has_width else 120)
     console.print("Deploying template.yaml on this machine, with a simulated Celonis …", highlight=False)
-    with standing() as place:
+    with run_local_service() as local_service:
         try:
-            return 0 if Demo(place, console).play() else 1
+            return 0 if Demo(local_service, console).run() else 1
         except (TimeoutError, requests.RequestException) as error:
             print(f"demo: {error}", file=sys.stderr, flush=True)
             return 1

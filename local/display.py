@@ -57,7 +57,7 @@ class Durations:
 
 
 def step_lines(run: Mapping[str, Any], now: str, durations: Durations) -> Iterator[StepLine]:
-    """The steps that the record tells of, in the order in which they began."""
+    """The steps in the record, in the order in which they began."""
     steps = sorted(run.get("steps", {}).items(), key=lambda pair: str(pair[1].get("noted_at", "~")))
     for step, state in steps:
         begin, end = state.get("noted_at"), state.get("ended_at")

@@ -83,15 +83,15 @@ class LocalService:
 
 
 @contextlib.contextmanager
-def standing(state: Path = STATE) -> Iterator[LocalService]:
-    """Everything up and connected; everything gone at the end."""
+def run_local_service(state: Path = STATE) -> Iterator[LocalService]:
+    """Starts everything; stops everything at the end."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
             template=ROOT / "template.yaml", stack_name=STACK_NAME, parameters=PARAMETERS, state_dir=state
         )
         with stack:
             connect(stack, celonis)
-            look_often(stack)
+            shorten_poll_interval(stack)
             slow_down(celonis)
             yield LocalService(stack, celonis)
 
@@ -113,7 +113,7 @@ def connection(celonis: CelonisSimulator) -> dict[str, Any]:
     }
 
 
-def look_often(stack: LocalStack) -> None:
+def shorten_poll_interval(stack: LocalStack) -> None:
     """The sample pipeline with a ceiling of its own, because here a job takes seconds."""
     client, name = stack.client("ssm"), f"/{STACK_NAME}/pipelines/{SAMPLE}"
     definition = json.loads(client.get_parameter(Name=name)["Parameter"]["Value"])
@@ -122,7 +122,7 @@ def look_often(stack: LocalStack) -> None:
 
 
 def slow_down(celonis: CelonisSimulator) -> None:
-    """Jobs and loads that last long enough to be seen under way, as real ones do.
+    """Jobs and loads that last long enough to be seen running, as real ones do.
 
     What is only ever seen at its end may be yesterday's, and is believed no sooner than after ``settle``.
     """
@@ -135,17 +135,19 @@ def slow_down(celonis: CelonisSimulator) -> None:
 @contextlib.contextmanager
 def published(state: Path = STATE) -> Iterator[LocalService]:
     """The stack, with its addresses and its environment in files. Raises ``AlreadyRunningError``."""
-    with state_files.only_one(state), standing(state) as place:
-        state_files.write(state, place.addresses(), place.environment(), connection(place.celonis))
-        yield place
+    with state_files.only_one(state), run_local_service(state) as local_service:
+        state_files.write(
+            state, local_service.addresses(), local_service.environment(), connection(local_service.celonis)
+        )
+        yield local_service
 
 
 def serve(schedules: str, ended: threading.Event) -> None:
     """Runs the stack until ``ended``. Raises ``AlreadyRunningError``."""
-    with published() as place:
+    with published() as local_service:
         print(help_text(STACK_NAME, schedules), flush=True)
         if schedules == "clock":
-            run_clock(place.stack, ended, lambda line: print(line, flush=True))
+            run_clock(local_service.stack, ended, lambda line: print(line, flush=True))
         ended.wait()
 
 

@@ -1,7 +1,7 @@
 """Writes the digest of the layer's sources into the template.
 
 Lambda publishes a new version of a function only when something of the function itself changes, and a
-layer's content is not part of that. The digest stands in every function's environment, so that a change of
+layer's content is not part of that. The digest is in every function's environment, so that a change of
 the layer alone reaches the versions that the state machine names.
 """
 

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 MAX_WAIT = 60.0
 """Seconds that something may take before it counts as never; nearly all takes less than five."""
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 T = TypeVar("T")
 
 
 def until(
-    found: Callable[[], T | None], what: str, seconds: float = MAX_WAIT, pause: float = LOOK_SECONDS
+    found: Callable[[], T | None], what: str, seconds: float = MAX_WAIT, pause: float = POLL_SECONDS
 ) -> T:
     """What ``found`` gives once that is true. Raises ``TimeoutError`` after ``seconds``."""
     end = time.monotonic() + seconds

@@ -14,7 +14,7 @@ settings.load_profile("untimed")
 
 STACKS = Path(__file__).parent / "stack"
 LAST = "test_afterwards"
-"""The module of a folder that looks at what all the others left behind."""
+"""The module of a folder that checks what all the others left behind."""
 NEAR_THE_END = ("test_fuzz", "test_unknown_sources", LAST)
 """Modules of a folder that come after all the others, in this order: after a flood of names that are none, a
 new source is not known at once."""
@@ -24,7 +24,7 @@ new source is not known at once."""
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """One group for each folder of ``tests/stack``, one for its own files: a stack is made once for each.
 
-    The groups are told before they are read; the last module is put last once the order is made.
+    The groups are set before they are read; the last module is put last once the order is made.
     """
     for item in items:
         if STACKS in item.path.parents:

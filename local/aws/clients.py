@@ -52,7 +52,7 @@ class Clients:
         return known
 
     def forget_roles(self) -> None:
-        """The roles are new ones: their credentials of before are nobody's."""
+        """The roles are new: credentials issued before are no longer valid."""
         with self._lock:
             self._credentials.clear()
             self._cache = {key: client for key, client in self._cache.items() if key[1] == ADMIN_ACCESS_KEY}

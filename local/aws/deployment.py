@@ -20,7 +20,7 @@ from local.aws.gateway.gateway import Layer
 from local.aws.gateway.lambda_invocations import LambdaInvocations
 from local.aws.gateway.late_answers import LateAnswers
 from local.aws.gateway.transactions import TableKeys, Transactions
-from local.aws.http_api.front import HttpApiServer
+from local.aws.http_api.server import HttpApiServer
 from local.aws.metrics import Metrics
 from local.aws.moto_adjustments.assumed_roles import assumed_role
 from local.aws.resources.stack_context import StackContext
@@ -42,29 +42,29 @@ from local.aws.states.service import StepFunctions
 class Deployment:
     """The running parts of one deployed template."""
 
-    world: StackContext
+    stack_context: StackContext
     invoker: Invoker
-    armory: FaultInjector
+    fault_injector: FaultInjector
     executions: MachineExecutions
     schedules: Schedules
     transactions: Transactions
-    later: DelayedTasks
+    delayed_tasks: DelayedTasks
     late: LateAnswers
     layers: list[Layer]
-    front: HttpApiServer
+    api_server: HttpApiServer
     authorization: Authorization
     metrics: Metrics
 
     def close(self) -> None:
         """Stop what runs: executions first, so that nothing starts a function any more."""
         self.executions.abandon()
-        self.later.close()
+        self.delayed_tasks.close()
         self.invoker.pool.close()
-        shutil.rmtree(self.world.code_dir, ignore_errors=True)
+        shutil.rmtree(self.stack_context.code_dir, ignore_errors=True)
 
     def settle(self, timeout: float) -> bool:
         """Wait until no event is on its way and no asynchronous invocation is running."""
-        return self.later.wait_idle(timeout)
+        return self.delayed_tasks.wait_idle(timeout)
 
 
 def assemble(
@@ -77,17 +77,19 @@ def assemble(
     describe: Callable[[], StackDescription],
 ) -> Deployment:
     """Wire a deployment up; its resources are created afterwards, through its own gateway."""
-    world = StackContext(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
+    stack_context = StackContext(stack_name, clients, artifacts, new_code_folder(state_dir / "code"))
     chance = random.Random(settings.seed)  # noqa: S311 - chooses which events come twice, no secret
     sender = TargetSender(clients)
-    later = DelayedTasks("delivery")
-    armory = FaultInjector()
+    delayed_tasks = DelayedTasks("delivery")
+    fault_injector = FaultInjector()
     metrics = Metrics()
-    invoker = Invoker(world.functions, clients, logs, state_dir, settings.limits, armory, metrics)
-    events = AsyncInvocations(world.functions, invoker, sender, later, settings.events)
-    policies = ResourcePolicies(clients, world.functions)
-    rules = RuleTargets(sender, events, policies, later, settings.events)
-    status = StatusEvents(rules.publish, later, settings.events, chance)
+    invoker = Invoker(
+        stack_context.functions, clients, logs, state_dir, settings.limits, fault_injector, metrics
+    )
+    events = AsyncInvocations(stack_context.functions, invoker, sender, delayed_tasks, settings.events)
+    policies = ResourcePolicies(clients, stack_context.functions)
+    rules = RuleTargets(sender, events, policies, delayed_tasks, settings.events)
+    status = StatusEvents(rules.publish, delayed_tasks, settings.events, chance)
     executions = MachineExecutions(clients, StatesClock(settings.time_factor), status.changed, chance.random)
     authorization = Authorization(clients, lambda key: _role_of(key, clients.account))
     transactions = Transactions(
@@ -100,35 +102,35 @@ def assemble(
         authorization,
         metrics,
         late,
-        LambdaInvocations(world.functions, invoker, events),
+        LambdaInvocations(stack_context.functions, invoker, events),
         StepFunctions(executions),
         EventBus(clients, rules),
         CloudFormation(describe),
         transactions,
     ]
-    front = _front(
-        clients, world, invoker, Callers(clients, authorization), policies, logs, settings, metrics
+    api_server = _api_server(
+        clients, stack_context, invoker, Callers(clients, authorization), policies, logs, settings, metrics
     )
     schedules = Schedules(clients, sender, settings.events.retry_delays)
     return Deployment(
-        world,
+        stack_context,
         invoker,
-        armory,
+        fault_injector,
         executions,
         schedules,
         transactions,
-        later,
+        delayed_tasks,
         late,
         layers,
-        front,
+        api_server,
         authorization,
         metrics,
     )
 
 
-def _front(
+def _api_server(
     clients: Clients,
-    world: StackContext,
+    stack_context: StackContext,
     invoker: Invoker,
     callers: Callers,
     policies: ResourcePolicies,
@@ -144,7 +146,7 @@ def _front(
     return HttpApiServer(
         region=clients.region,
         account=clients.account,
-        apis=world.apis,
+        apis=stack_context.apis,
         invoke=lambda function, payload, request_id: invoker.invoke(function, payload, request_id=request_id),
         identify=callers.identify,
         may_invoke=may_invoke,

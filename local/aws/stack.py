@@ -122,7 +122,7 @@ class LocalStack:
             self._logs,
             self._description,
         )
-        stack_template = StackTemplate(translated.template, self.parameters, self._deployment.world)
+        stack_template = StackTemplate(translated.template, self.parameters, self._deployment.stack_context)
         self.outputs = stack_template.deploy()
         self.physical_ids = stack_template.physical_ids
 
@@ -160,7 +160,7 @@ class LocalStack:
         return self._clients.as_role(service, self._role(logical_id), "local-test")
 
     def reset(self) -> None:
-        """Everything as it was right after deploying: new tables, no executions, no processes, no logs."""
+        """Reset to the state after the deployment: new tables, no executions, no processes, no logs."""
         self._running().close()
         self._logs.clear()
         self._deploy()
@@ -173,7 +173,7 @@ class LocalStack:
         even_if_disabled: bool = False,
         at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Fire a schedule by name or logical id; gives the answer of its target's API.
+        """Fire a schedule by name or logical id; returns the answer of its target's API.
 
         `at` is the time that it was scheduled for (now, if not given).
         """
@@ -197,15 +197,15 @@ class LocalStack:
     @property
     def functions(self) -> list[Function]:
         """The functions that are deployed, as $LATEST."""
-        return self._running().world.functions.all()
+        return self._running().stack_context.functions.all()
 
     def arm(self, logical_id: str, fault: CrashFault) -> None:
         """The process that gets the event that the fault is for dies at a chosen outgoing call."""
-        self._running().armory.arm(logical_id, fault)
+        self._running().fault_injector.arm(logical_id, fault)
 
     def disarm(self) -> None:
         """Forget the faults whose events did not come."""
-        self._running().armory.disarm()
+        self._running().fault_injector.disarm()
 
     def delay(self, operation: str, seconds: float, mentions: str = "") -> None:
         """The next answer to `operation` whose request mentions a text is held back for so many seconds."""
@@ -224,13 +224,13 @@ class LocalStack:
         """Have `count` processes ready, of the published version, or of $LATEST where none is published."""
         deployment = self._running()
         deployment.invoker.pool.warm(
-            deployment.world.functions.published(self.physical_ids[logical_id]), count
+            deployment.stack_context.functions.published(self.physical_ids[logical_id]), count
         )
 
     def retire(self, logical_id: str) -> None:
         """End the idle processes of a function: the next event finds one that has just been started."""
         deployment = self._running()
-        function = deployment.world.functions.published(self.physical_ids[logical_id])
+        function = deployment.stack_context.functions.published(self.physical_ids[logical_id])
         deployment.invoker.pool.retire(function.name, function.version)
 
     def logs(self, logical_id: str | None = None) -> list[FunctionLogLine]:
@@ -318,7 +318,7 @@ class LocalStack:
         return self._deployment
 
     def _role(self, logical_id: str) -> str:
-        for function in self._running().world.functions.all():
+        for function in self._running().stack_context.functions.all():
             if function.logical_id == logical_id:
                 return function.role_arn
         name = self.physical_ids.get(logical_id)
@@ -332,4 +332,4 @@ class LocalStack:
 
     def _serve_api(self, request: HttpRequest) -> HttpResponse:
         deployment = self._deployment
-        return deployment.front(request) if deployment else HttpResponse(503)
+        return deployment.api_server(request) if deployment else HttpResponse(503)

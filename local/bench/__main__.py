@@ -1,9 +1,9 @@
-"""``make bench``: every figure of the service, a table for people, then one line of JSON.
+"""``make bench``: measures every figure of the service; prints a table, then one line of JSON.
 
-What is timed is measured while nothing else runs here; the polling, which counts in virtual time, is played
+What is timed is measured while nothing else runs here; the polling simulation, which uses virtual time, runs
 while the functions are built.
 
-``--only`` plays some parts: ``polling``, ``cold``, ``crowd``, ``costs``. Costs need the polling's and the
+``--only`` selects parts: ``polling``, ``cold``, ``crowd``, ``costs``. Costs need the polling's and the
 crowd's figures, and bring those along. The exit status says that it measured, not that goals are met.
 """
 
@@ -31,14 +31,14 @@ HOURS_OF_A_RUN = 2.0
 
 
 class Benchmarks:
-    """Plays the parts and keeps their figures."""
+    """Runs the selected parts and collects their figures."""
 
     def __init__(self, console: Console, parts: set[str]) -> None:
         self._console = console
         self._parts = parts
         self.figures: dict[str, float] = {}
 
-    def play(self) -> None:
+    def run(self) -> None:
         if "cold" in self._parts:
             python313_folder()  # without one, say so before anything is measured
         counting = polling() if self._parts & {"polling", "costs"} else None
@@ -59,7 +59,7 @@ class Benchmarks:
         return prepare(STATE / "bench")
 
     def _polling(self, counting: subprocess.Popen[str]) -> None:
-        self._say("The schedule of looks, in virtual time")
+        self._say("The poll schedule, in virtual time")
         said, _ = counting.communicate()
         if counting.returncode:
             raise subprocess.CalledProcessError(counting.returncode, counting.args)
@@ -74,7 +74,7 @@ class Benchmarks:
         self.figures |= found.figures()
 
     def _transitions_and_burst(self) -> None:
-        self._say("A run of ten looks, and a burst of 1,000")
+        self._say("A run of ten polls, and a burst of 1,000")
         with crowd.crowded(QUICK) as service:
             self.figures["transitions_run"] = transitions_run(service)
             if "crowd" in self._parts:
@@ -88,7 +88,7 @@ class Benchmarks:
         self.figures |= found.figures()
 
     def _costs(self) -> None:
-        """Jobs with history: as many looks at each as the figure of ordinary jobs says."""
+        """Jobs with history: as many polls of each as the figure for ordinary jobs."""
         run = prices.run(self.figures["polls_known"], int(self.figures["transitions_run"]))
         idle = prices.idle_month()
         self.figures["usd_per_1000_runs"] = round(1000 * run.total, 2)
@@ -111,7 +111,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     bench = Benchmarks(console, parts)
     try:
-        bench.play()
+        bench.run()
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from local.bench.sampling import most
+from local.bench.sampling import peak
 from local.bench.service import MeasuredService, serving
 from local.celonis.setups import RateLimitSetup
 from local.concurrent_senders import ConcurrentSenders, SenderResult, crowd_settings
@@ -34,7 +34,7 @@ OPEN = {"", "OPENING", "RUNNING"}
 
 @dataclass(frozen=True)
 class Burst:
-    """``covered``: deliveries whose run succeeded; ``executions``: what Celonis was really told to run."""
+    """``covered``: deliveries whose run succeeded; ``executions``: what Celonis really started."""
 
     reported: list[SenderResult]
     covered: int
@@ -70,7 +70,7 @@ class ConcurrentPipelines:
 
 @contextlib.contextmanager
 def crowded(time_factor: float) -> Iterator[MeasuredService]:
-    """A stack for many at once: as unkind as AWS may be, and without limits of requests in the way."""
+    """A stack for many requests at once: with all AWS faults, without request limits."""
     with serving(crowd_settings(time_factor), WebhookRateLimit="10000", WebhookBurstLimit="5000") as service:
         service.stack.warm("Trigger", PROCESSES)
         yield service
@@ -82,14 +82,14 @@ def burst(service: MeasuredService) -> Burst:
     pipeline = service.pipeline(job, poll={"floor": 1}, settle=2)
     source = service.source(pipeline)
     reported = _crowd(service).deliver((source, number) for number in range(DELIVERIES))
-    lane = service.celonis.model.jobs[job]
-    until(lambda: bool(lane.works), "the start of the first job")
-    lane.change(seconds=0.5)
+    target = service.celonis.model.jobs[job]
+    until(lambda: bool(target.operations), "the start of the first job")
+    target.change(seconds=0.5)
     service.finish(job)
     runs = {one.run_id for one in reported} - {""}
-    until(lambda: not _under_way(service, runs), "the end of the runs", END_SECONDS)
+    until(lambda: not _running(service, runs), "the end of the runs", END_SECONDS)
     succeeded = {run for run in runs if service.status(run) == "SUCCEEDED"}
-    return Burst(reported, sum(one.run_id in succeeded for one in reported), len(lane.works))
+    return Burst(reported, sum(one.run_id in succeeded for one in reported), len(target.operations))
 
 
 def together(service: MeasuredService) -> ConcurrentPipelines:
@@ -99,18 +99,18 @@ def together(service: MeasuredService) -> ConcurrentPipelines:
     service.celonis.ledger.clear()
     model = service.celonis.model
     model.settings = replace(model.settings, rate_limit=ALLOWED)
-    most_at_once = most(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
+    most_at_once = peak(lambda: sum(one.status == "RUNNING" for one in service.stack.executions))
     reported = _crowd(service).deliver((source, number) for number, source in enumerate(sources))
     runs = {one.run_id for one in reported} - {""}
     with contextlib.suppress(TimeoutError):
-        until(lambda: not _under_way(service, runs), "the end of the runs", TOGETHER_SECONDS)
+        until(lambda: not _running(service, runs), "the end of the runs", TOGETHER_SECONDS)
     answers = Counter(int(row["status"]) for row in service.celonis.ledger.requests() if row["status"])
     statuses = Counter(service.status(run) for run in runs)
     statuses["REFUSED"] = PIPELINES - len(runs)
     return ConcurrentPipelines(most_at_once(), statuses, answers)
 
 
-def _under_way(service: MeasuredService, runs: Iterable[str]) -> bool:
+def _running(service: MeasuredService, runs: Iterable[str]) -> bool:
     return any(service.status(run) in OPEN for run in runs)
 
 

@@ -1,7 +1,7 @@
 """What a run and an idle month cost at list prices, and what the peers cost.
 
-US dollars, region us-east-1, without free tiers, discounts and data transfer. Each price stands beside the
-page that lists it. What is used comes from the other figures where they tell it, and is named here where it
+US dollars, region us-east-1, without free tiers, discounts and data transfer. Each price is listed with the
+page that lists it. Usage comes from the other figures where available, and is stated here where it
 is assumed, mostly on the dear side.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from local.bench.transitions import of_looks
+from local.bench.transitions import transitions_for
 from local.serve import ROOT
 
 # https://aws.amazon.com/lambda/pricing/ (arm64)
@@ -42,20 +42,20 @@ HOURS_A_MONTH = 730
 RECONCILE_A_MONTH = HOURS_A_MONTH * 60 // 5
 MEMORY_GB = 0.5
 BILLED_SECONDS = 1.0
-"""Of each invocation, a cold start among it: looks that are minutes apart mostly find no warm process. That
+"""Of each invocation, a cold start among it: polls that are minutes apart mostly find no warm process. That
 is several times what one takes here: half a gigabyte comes with less than a third of a processor."""
 RECORD_UNITS = 4
-"""Write units of a write to a run's record: it has up to 2 KB, and stands in two indexes."""
+"""Write units of a write to a run's record: it has up to 2 KB and is in two indexes."""
 CLAIM_UNITS = 2 * (1 + 1 + 1 + RECORD_UNITS)
 """Of the transaction that claims: delivery, slot, lease, record; a transaction counts twice."""
 WRITES_PER_RUN = 8
-"""To the record beside those of the looks: baseline, opening, two starts, ends, closing."""
+"""Writes to the record in addition to those of the polls: baseline, opening, two starts, ends, closing."""
 LOG_BYTES = 2048
 """Of an invocation: the lines of the platform (start, end, report) and ours."""
 FARGATE_VCPU, FARGATE_GB = 0.25, 0.5
 """The smallest task."""
-FUNCTIONS_BESIDE_LOOKS = 6
-"""Invocations of a run that are no looks: trigger, open, two starts, close, and one to spare."""
+OTHER_INVOCATIONS = 6
+"""Invocations of a run other than polls: trigger, open, two starts, close, and one to spare."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class Costs:
         return sum(self.usd.values())
 
 
-def run(looks: float, transitions_run: int) -> Costs:
-    """One run: a webhook, a data job of an hour, a load of an hour, so many looks at each."""
-    invocations = FUNCTIONS_BESIDE_LOOKS + 2 * looks
-    writes = CLAIM_UNITS + RECORD_UNITS * (WRITES_PER_RUN + 2 * looks)
+def run(polls: float, transitions_run: int) -> Costs:
+    """One run: a webhook, a data job of an hour, a load of an hour, with this many polls of each."""
+    invocations = OTHER_INVOCATIONS + 2 * polls
+    writes = CLAIM_UNITS + RECORD_UNITS * (WRITES_PER_RUN + 2 * polls)
     return Costs(
         {
             "Lambda": _lambda(invocations),
-            "Step Functions": TRANSITION * of_looks(transitions_run, 2 * looks),
+            "Step Functions": TRANSITION * transitions_for(transitions_run, 2 * polls),
             "API": API_REQUEST,
             "DynamoDB": WRITE_UNIT * writes + READ_UNIT * invocations,
             "logs": LOGS_GB * LOG_BYTES * invocations / 1e9,
@@ -87,7 +87,7 @@ def run(looks: float, transitions_run: int) -> Costs:
 
 
 def idle_month() -> Costs:
-    """A month in which nothing runs: what stands, and ``reconcile`` every five minutes."""
+    """A month in which nothing runs: fixed costs, and ``reconcile`` every five minutes."""
     types = [resource["Type"] for resource in _template()["Resources"].values()]
     return Costs(
         {
@@ -103,12 +103,12 @@ def idle_month() -> Costs:
 
 
 def airflow_month() -> float:
-    """A small managed Airflow: it stands, whatever it does."""
+    """A small managed Airflow, which costs the same whether it is used or not."""
     return AIRFLOW_HOUR * HOURS_A_MONTH
 
 
 def fargate_run(hours: float) -> float:
-    """A task that starts the work, waits and looks."""
+    """A task that starts the work, waits and polls."""
     return hours * (FARGATE_VCPU * FARGATE_VCPU_HOUR + FARGATE_GB * FARGATE_GB_HOUR)
 
 

@@ -1,6 +1,6 @@
 """How two things are compared: in pairs, one right after the other and in turns first, by the median ratio.
 
-Whatever slows the machine for a while slows both of a pair, and whoever goes first is now one, now the other;
+A temporary slowdown affects both measurements of a pair, and the order alternates;
 a pair that was disturbed in between is one among many, which the median does not follow.
 """
 

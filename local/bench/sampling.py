@@ -8,7 +8,7 @@ from collections.abc import Callable
 PAUSE_SECONDS = 0.05
 
 
-def most(count: Callable[[], int]) -> Callable[[], int]:
+def peak(count: Callable[[], int]) -> Callable[[], int]:
     """Watches ``count`` from now on; gives the greatest number that was seen once it is called."""
     ended, seen = threading.Event(), [0]
 

@@ -25,7 +25,7 @@ EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name"
 
 @dataclass
 class MeasuredService:
-    """What a measurement sets up, and what it looks at afterwards."""
+    """What a measurement sets up, and what it reads afterwards."""
 
     stack: LocalStack
     celonis: CelonisSimulator
@@ -53,10 +53,10 @@ class MeasuredService:
         model = self.celonis.model
         return model.add_model(model.new_id(), world.POOL_ID, "a model", ModelSetup(seconds=seconds)).id
 
-    def finish(self, lane: str) -> None:
+    def finish(self, target: str) -> None:
         """Ends with success what runs on a job or a data model now."""
         model = self.celonis.model
-        model.finish(model.jobs.get(lane) or model.models[lane], "SUCCESS")
+        model.finish(model.jobs.get(target) or model.models[target], "SUCCESS")
 
     def pipeline(self, job: str, *loads: str, **fields: Any) -> str:
         """The name of a new pipeline of one job and loads of these data models."""
@@ -115,7 +115,7 @@ class MeasuredService:
 
 @contextlib.contextmanager
 def serving(settings: Settings, **parameters: str) -> Iterator[MeasuredService]:
-    """Everything up and connected; everything gone at the end. ``parameters`` are those of the template."""
+    """Starts everything; stops everything at the end. ``parameters`` are those of the template."""
     with CelonisSimulator() as celonis:
         stack = LocalStack.deploy(
             template=ROOT / "template.yaml",

@@ -12,7 +12,7 @@ from local.bench.crowd import ConcurrentPipelines
 from local.bench.goals import GOALS
 from local.bench.lambdas.figures import ColdStarts, LambdaFigures
 from local.bench.lambdas.process import Measurement
-from local.bench.lambdas.tap import Call
+from local.bench.lambdas.recording_proxy import Call
 
 MS, MB = 1e3, 1e-6
 

@@ -8,46 +8,46 @@ from local.aws.states.execution import MachineExecution
 from local.bench.service import MeasuredService
 from local.wait import until
 
-LOOKS = 5
+POLLS = 5
 """At the job, and at the load."""
 PACE = {"poll": {"floor": 4, "ceiling": 4}}
 LONG = 86_400.0
-TRANSITIONS_PER_LOOK = 3
+TRANSITIONS_PER_POLL = 3
 """Wait, check, and the choice after it."""
 
 
 def transitions_run(service: MeasuredService) -> int:
-    """Of a run with one job and one load that succeeds, with five looks at each.
+    """Of a run with one job and one load that succeeds, with five polls of each.
 
-    The simulated work ends once the fourth look has seen it under way, so that the fifth sees its end. Raises
-    ``RuntimeError`` if there were more looks than that: the machine was too slow for the pace.
+    The simulated work ends once the fourth poll has seen it running, so that the fifth sees its end. Raises
+    ``RuntimeError`` if there were more polls: the machine was too slow.
     """
     job, model = service.job(LONG), service.data_model(LONG)
     pipeline = service.pipeline(job, model, **PACE)
     stack = service.stack
-    name = "a-run-of-ten-looks"
+    name = "a-run-of-ten-polls"
     stack.client("stepfunctions").start_execution(
         stateMachineArn=stack.outputs["StateMachineArn"], name=name, input=f'{{"pipeline": "{pipeline}"}}'
     )
     (execution,) = (each for each in stack.executions if each.name == name)
-    for state, lane in (("CheckJob", job), ("CheckLoad", model)):
-        until(lambda: _looked(execution, state) or execution.status != "RUNNING", f"four times {state}")  # noqa: B023 - called here
-        service.finish(lane)
+    for state, target in (("CheckJob", job), ("CheckLoad", model)):
+        until(lambda: _polled(execution, state) or execution.status != "RUNNING", f"four times {state}")  # noqa: B023 - called here
+        service.finish(target)
     until(lambda: execution.status != "RUNNING", "the end of the run")
     entered = _entered(execution)
-    if execution.status != "SUCCEEDED" or (entered["CheckJob"], entered["CheckLoad"]) != (LOOKS, LOOKS):
-        raise RuntimeError(f"the run {execution.status}, and looked otherwise than planned: {entered}")
+    if execution.status != "SUCCEEDED" or (entered["CheckJob"], entered["CheckLoad"]) != (POLLS, POLLS):
+        raise RuntimeError(f"the run {execution.status}, and polled otherwise than planned: {entered}")
     return entered.total()
 
 
-def of_looks(measured: int, looks: float) -> float:
-    """Transitions of a run with so many looks, from those of the run that was measured."""
-    return measured + TRANSITIONS_PER_LOOK * (looks - 2 * LOOKS)
+def transitions_for(measured: int, polls: float) -> float:
+    """Transitions of a run with this many polls, from those of the run that was measured."""
+    return measured + TRANSITIONS_PER_POLL * (polls - 2 * POLLS)
 
 
-def _looked(execution: MachineExecution, state: str) -> bool:
+def _polled(execution: MachineExecution, state: str) -> bool:
     exits = [event.get("stateExitedEventDetails", {}).get("name") for event in execution.history.events()]
-    return exits.count(state) >= LOOKS - 1
+    return exits.count(state) >= POLLS - 1
 
 
 def _entered(execution: MachineExecution) -> Counter[str]:

@@ -85,18 +85,18 @@ class ProductCalls(CallHandlers):
         if start.effect == "refused":
             refused = error(job.setup.refuse_status, "The data job is already running.")
             return ApiResponse(refused.status, refused.body, refused.content_type, effect=effect)
-        body = before or self._execute_body(job, start.work)
+        body = before or self._execute_body(job, start.operation)
         status = job.setup.execute_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
-    def _execute_body(self, job: JobTarget, work: Operation) -> Any:
+    def _execute_body(self, job: JobTarget, operation: Operation) -> Any:
         answer = job.setup.execute_answer
         if answer == "job":
             return self._job_record(job)
         bodies = {
-            "execution_id": {"executionId": work.id},
-            "item_id": {"executionId": work.item_id if isinstance(work, JobExecution) else None},
-            "other_id": {"executionId": _other_id(work)},
+            "execution_id": {"executionId": operation.id},
+            "item_id": {"executionId": operation.item_id if isinstance(operation, JobExecution) else None},
+            "other_id": {"executionId": _other_id(operation)},
             "no_id": {"message": "The data job was triggered."},
         }
         return bodies.get(answer)
@@ -143,17 +143,17 @@ class ProductCalls(CallHandlers):
         if start.effect == "refused":
             refused = error(model.setup.refuse_status, "A data load is already running.")
             return ApiResponse(refused.status, refused.body, refused.content_type, effect=effect)
-        body = before or self._load_body(model, start.work)
+        body = before or self._load_body(model, start.operation)
         status = model.setup.load_status
         return nothing(status, effect) if body is None else as_json(body, status, effect)
 
-    def _load_body(self, model: ModelTarget, work: Operation) -> Any:
+    def _load_body(self, model: ModelTarget, operation: Operation) -> Any:
         answer = model.setup.load_answer
-        if answer == "record" and isinstance(work, LoadOperation):
-            return views.load_record(model, work, self.platform.clock(), self.dates)
+        if answer == "record" and isinstance(operation, LoadOperation):
+            return views.load_record(model, operation, self.platform.clock(), self.dates)
         bodies = {
-            "load_id": {"dataLoadId": work.id},
-            "other_id": {"dataLoadId": _other_id(work)},
+            "load_id": {"dataLoadId": operation.id},
+            "other_id": {"dataLoadId": _other_id(operation)},
             "no_id": {"message": "The data load was triggered."},
         }
         return bodies.get(answer)
@@ -182,12 +182,12 @@ class ProductCalls(CallHandlers):
         return answers[never]
 
 
-def _other_id(work: Operation) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, work.id))
+def _other_id(operation: Operation) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, operation.id))
 
 
 def effect_of(start: StartResult) -> dict[str, Any]:
     """What a start led to, for the ledger."""
-    kind = "execution" if isinstance(start.work, JobExecution) else "load"
+    kind = "execution" if isinstance(start.operation, JobExecution) else "load"
     began = start.effect in {"started", "queued"}
-    return {"effect": start.effect, "kind": kind, "id": start.work.id if began else None}
+    return {"effect": start.effect, "kind": kind, "id": start.operation.id if began else None}

@@ -1,4 +1,4 @@
-"""The controls: a small JSON API that changes how the platform behaves and tells what really happened."""
+"""The controls: a small JSON API that changes how the platform behaves and returns what really happened."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Reply = Any
 
 
 class Controls:
-    """Handles the control requests. ``front`` is what they steer."""
+    """Handles the control requests. ``dispatcher`` is what they control."""
 
-    def __init__(self, front: Dispatcher) -> None:
-        self._front = front
-        self._platform = front.platform
-        self._lanes = TargetControls(front.platform)
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._platform = dispatcher.platform
+        self._targets = TargetControls(dispatcher.platform)
         self._routes = self._make_routes()
 
     def handle(self, method: str, path: str, body: bytes = b"") -> ApiResponse:
@@ -50,74 +50,74 @@ class Controls:
             ("PUT", "/settings", self._change_settings),
             ("GET", "/faults", self._show_faults),
             ("POST", "/faults", self._add_fault),
-            ("DELETE", "/faults", lambda _: {"removed": self._front.faults.remove()}),
+            ("DELETE", "/faults", lambda _: {"removed": self._dispatcher.faults.remove()}),
             ("DELETE", "/faults/{fault}", self._remove_fault),
             ("PUT", "/credentials", self._change_credentials),
-            ("DELETE", "/tokens", lambda _: {"revoked": self._front.sign_in.revoke_all()}),
+            ("DELETE", "/tokens", lambda _: {"revoked": self._dispatcher.sign_in.revoke_all()}),
             ("GET", "/ledger", self._ledger),
         ]
         return [
             route(path, method, path, _jsonify(handler))
-            for method, path, handler in (*own, *self._lanes.handlers())
+            for method, path, handler in (*own, *self._targets.handlers())
         ]
 
     def _state(self, _: ApiRequest) -> Reply:
         return {
             "now": self._platform.clock(),
             "pools": self._platform.pools,
-            "jobs": self._lanes.jobs(),
-            "models": self._lanes.models(),
+            "jobs": self._targets.jobs(),
+            "models": self._targets.models(),
             "settings": asdict(self._platform.settings),
-            "faults": [describe(fault) for fault in self._front.faults.all],
-            "valid_tokens": self._front.sign_in.valid_tokens,
+            "faults": [describe(fault) for fault in self._dispatcher.faults.all],
+            "valid_tokens": self._dispatcher.sign_in.valid_tokens,
         }
 
     def _reset(self, request: ApiRequest) -> Reply:
         wanted = read(parse(request.body), knobs.RESET)
         self._platform.clear()
         defaults.fill(self._platform, history=wanted.get("history", True))
-        self._front.faults.remove()
-        self._front.sign_in.clear()
-        self._front.ledger.clear()
-        self._front.window.clear()
+        self._dispatcher.faults.remove()
+        self._dispatcher.sign_in.clear()
+        self._dispatcher.ledger.clear()
+        self._dispatcher.window.clear()
         return {"reset": True}
 
     def _change_settings(self, request: ApiRequest) -> Reply:
-        changes = read(parse(request.body), knobs.settings(self._front.call_names))
+        changes = read(parse(request.body), knobs.settings(self._dispatcher.call_names))
         if "undocumented" in changes.get("not_served", ()):
             named = {one for one in changes["not_served"] if one != "undocumented"}
-            undocumented = {one.call for one in self._front.routes if not one.documented}
+            undocumented = {one.call for one in self._dispatcher.routes if not one.documented}
             changes["not_served"] = tuple(sorted(named | undocumented))
         self._platform.settings = replace(self._platform.settings, **changes)
         return asdict(self._platform.settings)
 
     def _show_faults(self, _: ApiRequest) -> Reply:
-        return [describe(fault) for fault in self._front.faults.all]
+        return [describe(fault) for fault in self._dispatcher.faults.all]
 
     def _add_fault(self, request: ApiRequest) -> Reply:
-        given = read(parse(request.body), knobs.fault(self._front.call_names))
+        given = read(parse(request.body), knobs.fault(self._dispatcher.call_names))
         if "call" not in given:
             raise FieldError("call", "is needed: the name of a call, or *")
         if given.get("count", 1) == 0:
             raise FieldError("count", "must be 1 or more, or null for ever")
-        return describe(self._front.faults.add(RequestFault(**given)))
+        return describe(self._dispatcher.faults.add(RequestFault(**given)))
 
     def _remove_fault(self, request: ApiRequest) -> Reply:
         number = request.params["fault"]
-        if len(number) > 9 or not number.isdecimal() or not self._front.faults.remove(int(number)):
+        if len(number) > 9 or not number.isdecimal() or not self._dispatcher.faults.remove(int(number)):
             raise LookupError(f"fault {number}")
         return {"removed": 1}
 
     def _change_credentials(self, request: ApiRequest) -> Reply:
         changes = read(parse(request.body), knobs.CREDENTIALS)
-        self._front.sign_in.credentials = replace(self._front.sign_in.credentials, **changes)
+        self._dispatcher.sign_in.credentials = replace(self._dispatcher.sign_in.credentials, **changes)
         return {"changed": sorted(changes)}
 
     def _ledger(self, _: ApiRequest) -> Reply:
         return {
             "executions": ledger.executions(self._platform),
             "loads": ledger.loads(self._platform),
-            "requests": self._front.ledger.requests(),
+            "requests": self._dispatcher.ledger.requests(),
         }
 
 

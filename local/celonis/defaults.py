@@ -45,6 +45,6 @@ def fill(platform: Platform, *, history: bool = True) -> None:
         platform.add_model(model_id, pool_id, name, setup)
     if history:
         before = platform.clock() - HISTORY_SECONDS
-        lanes: list[JobTarget | ModelTarget] = [*platform.jobs.values(), *platform.models.values()]
-        for lane in lanes:
-            platform.start(lane, RequestedStart(by="history"), at=before)
+        targets: list[JobTarget | ModelTarget] = [*platform.jobs.values(), *platform.models.values()]
+        for target in targets:
+            platform.start(target, RequestedStart(by="history"), at=before)

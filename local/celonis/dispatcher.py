@@ -32,7 +32,7 @@ TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 
 @dataclass(frozen=True)
 class RawRequest:
-    """A request as it came in. ``target`` is what stands in the request line."""
+    """A request as it came in. ``target`` is the target of the request line."""
 
     method: str
     target: str

@@ -1,4 +1,4 @@
-"""Reads the JSON that the controls are given. Whatever is wrong is named by its field."""
+"""Reads the JSON that the controls are given. An error names the invalid field."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving, wake whoever waits, close all connections and join all threads."""
+        """Stop serving, wake all waiting threads, close all connections and join all threads."""
         self._stopping.set()
         if self._thread.is_alive():
             self.shutdown()
@@ -213,6 +213,6 @@ class Server(ThreadingHTTPServer):
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  the base's signature
-        """A client that went away is nothing to report; everything else is a fault of the simulator."""
+        """A disconnected client is not reported; everything else is an error of the simulator."""
         if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc()

@@ -56,33 +56,43 @@ class Ledger:
 def executions(platform: Platform) -> list[dict[str, Any]]:
     """Every execution that was really started, in the order of starting. Times in seconds of the clock."""
     platform.settle()
-    return _in_order(platform, [work for job in platform.jobs.values() for work in job.works])
+    return _in_order(platform, [operation for job in platform.jobs.values() for operation in job.operations])
 
 
 def loads(platform: Platform) -> list[dict[str, Any]]:
     """Every load that was really started, in the order of starting."""
     platform.settle()
-    return _in_order(platform, [work for model in platform.models.values() for work in model.works])
+    return _in_order(
+        platform, [operation for model in platform.models.values() for operation in model.operations]
+    )
 
 
-def _in_order(platform: Platform, works: Sequence[JobExecution | LoadOperation]) -> list[dict[str, Any]]:
-    return [describe(work, platform.clock()) for work in sorted(works, key=lambda one: one.seq)]
+def _in_order(platform: Platform, operations: Sequence[JobExecution | LoadOperation]) -> list[dict[str, Any]]:
+    return [
+        describe(operation, platform.clock()) for operation in sorted(operations, key=lambda one: one.seq)
+    ]
 
 
-def describe(work: JobExecution | LoadOperation, now: float) -> dict[str, Any]:
-    """One execution or load as it really stands at ``now``."""
-    phase = work.phase(now)
+def describe(operation: JobExecution | LoadOperation, now: float) -> dict[str, Any]:
+    """The real state of one execution or load at ``now``."""
+    phase = operation.phase(now)
     common = {
-        "id": work.id,
-        "by": work.by,
+        "id": operation.id,
+        "by": operation.by,
         "phase": phase.value,
-        "outcome": work.result if phase is Phase.ENDED else None,
-        "requested_at": work.requested_at,
-        "started_at": work.start_shown(now),
-        "ended_at": work.end_shown(now),
+        "outcome": operation.result if phase is Phase.ENDED else None,
+        "requested_at": operation.requested_at,
+        "started_at": operation.start_shown(now),
+        "ended_at": operation.end_shown(now),
     }
-    if isinstance(work, LoadOperation):
-        own = {"model_id": work.model_id, "type": work.kind, "tables": list(work.tables)}
-        return {**common, **own, "execution_id": work.execution_id}
-    inside = work.load.id if work.load is not None else None
-    return {**common, "job_id": work.job_id, "mode": work.mode, "item_id": work.item_id, "load_id": inside}
+    if isinstance(operation, LoadOperation):
+        own = {"model_id": operation.model_id, "type": operation.kind, "tables": list(operation.tables)}
+        return {**common, **own, "execution_id": operation.execution_id}
+    inside = operation.load.id if operation.load is not None else None
+    return {
+        **common,
+        "job_id": operation.job_id,
+        "mode": operation.mode,
+        "item_id": operation.item_id,
+        "load_id": inside,
+    }

@@ -1,4 +1,4 @@
-"""Executions and loads as timelines: where one stands is computed from the time, never from a thread."""
+"""Executions and loads as timelines: the state is computed from the time, without threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GOOD_LOADS = frozenset({"SUCCESS", "WARNING"})
 
 
 class Phase(Enum):
-    """Where a piece of work stands at a moment."""
+    """The phase of an operation at a moment."""
 
     WAITING = "waiting"  # behind another one of the same job or model
     QUEUED = "queued"
@@ -66,7 +66,7 @@ class Operation:
         return self.end_when_begun(self.begin_at)
 
     def natural_end(self, begin: float) -> float:
-        """When it ends if it begins at ``begin`` and nobody ends it before."""
+        """When it ends if it begins at ``begin`` and is not ended before."""
         return begin + self.queue_seconds + self.run_seconds
 
     def end_when_begun(self, begin: float) -> float:
@@ -86,11 +86,11 @@ class Operation:
 
     @property
     def natural_result(self) -> str:
-        """The status after an end that nobody forced."""
+        """The status after an end that was not forced."""
         return self.outcome
 
     def phase(self, at: float) -> Phase:
-        """Where it stands at ``at``."""
+        """The phase at ``at``."""
         if at >= self.ended_at:
             return Phase.ENDED
         if at < self.begin_at:

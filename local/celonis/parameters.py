@@ -41,11 +41,11 @@ def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
     return value == "true"
 
 
-def number(query: Mapping[str, str], name: str, *, default: int, least: int = 0) -> int:
-    """A parameter that is a whole number, ``least`` or more, of 9 digits at most."""
+def number(query: Mapping[str, str], name: str, *, default: int, minimum: int = 0) -> int:
+    """A parameter that is a whole number, ``minimum`` or more, of 9 digits at most."""
     text = query.get(name, str(default))
-    if not (text.isascii() and text.isdecimal()) or len(text) > MAX_DIGITS or int(text) < least:
-        raise BadRequestError(f"Parameter '{name}' must be a whole number, {least} or more.")
+    if not (text.isascii() and text.isdecimal()) or len(text) > MAX_DIGITS or int(text) < minimum:
+        raise BadRequestError(f"Parameter '{name}' must be a whole number, {minimum} or more.")
     return int(text)
 
 

@@ -57,7 +57,7 @@ class ApiRoute:
 
 
 def route(call: str, method: str, path: str, handler: Handler, *, documented: bool = True) -> ApiRoute:
-    """A route for ``path``, in which ``{name}`` stands for one segment."""
+    """A route for ``path``, in which ``{name}`` matches one segment."""
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     return ApiRoute(call, method, re.compile(f"^{pattern}$"), handler, documented)
 

@@ -1,4 +1,4 @@
-"""What will start by itself: loads inside jobs, and starts of somebody else that wait for their moment."""
+"""Scheduled starts: loads inside jobs, and starts of other users."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ When = Literal["in", "before_next", "after_next", "when_idle"]
 
 @dataclass(frozen=True, eq=False)
 class ScheduledStart:
-    """A start by somebody else. It never plays before ``earliest``, in seconds of the clock."""
+    """A start by another user, not before ``earliest`` in seconds of the clock."""
 
-    lane: JobTarget | ModelTarget
+    target: JobTarget | ModelTarget
     options: RequestedStart
     when: When
     earliest: float
 
 
 class ScheduledStarts:
-    """The things that are still to happen. The platform asks for the next one that is due and plays it."""
+    """The scheduled starts. The platform takes the next one that is due and applies it."""
 
     def __init__(self) -> None:
         self._loading: list[JobExecution] = []
@@ -35,13 +35,13 @@ class ScheduledStarts:
         if execution.load_at is not None:
             self._loading.append(execution)
 
-    def arm(self, armed: ScheduledStart) -> None:
-        """Note a start by somebody else."""
-        self._armed.append(armed)
+    def arm(self, scheduled: ScheduledStart) -> None:
+        """Schedule a start by another user."""
+        self._armed.append(scheduled)
 
-    def take_around(self, lane: JobTarget | ModelTarget, when: When) -> list[ScheduledStart]:
-        """Take out what was armed for right before or right after the next start on ``lane``."""
-        taken = [one for one in self._armed if one.lane is lane and one.when == when]
+    def take_around(self, target: JobTarget | ModelTarget, when: When) -> list[ScheduledStart]:
+        """Take out what was armed for right before or right after the next start on ``target``."""
+        taken = [one for one in self._armed if one.target is target and one.when == when]
         self._armed = [one for one in self._armed if one not in taken]
         return taken
 
@@ -63,11 +63,19 @@ class ScheduledStarts:
                 yield execution.load_at, execution
 
     def _starts(self, now: float) -> Iterator[tuple[float, ScheduledStart]]:
-        for armed in self._armed:
-            if armed.when == "in":
-                yield armed.earliest, armed
-            elif armed.when == "when_idle" and not armed.lane.busy(now):
-                yield max([armed.earliest, *(work.ended_at for work in armed.lane.works)]), armed
+        for scheduled in self._armed:
+            if scheduled.when == "in":
+                yield scheduled.earliest, scheduled
+            elif scheduled.when == "when_idle" and not scheduled.target.busy(now):
+                yield (
+                    max(
+                        [
+                            scheduled.earliest,
+                            *(operation.ended_at for operation in scheduled.target.operations),
+                        ]
+                    ),
+                    scheduled,
+                )
 
 
 def _ended_before_load(execution: JobExecution) -> bool:

@@ -86,7 +86,7 @@ class SdkCalls(CallHandlers):
         return as_json([{**record, "partialLoad": bool(tables), "disabled": False}])
 
     def execute(self, request: ApiRequest) -> ApiResponse:
-        """Start a job the older way: the mode stands in the body."""
+        """Start a job the older way, with the mode in the body."""
         job = self.job(request)
         body = parameters.json_body(request.body)
         return self._calls.start_job(job, body.get("mode") if isinstance(body, dict) else None)
@@ -123,9 +123,11 @@ class SdkCalls(CallHandlers):
     def show_load_history(self, request: ApiRequest) -> ApiResponse:
         """The current load, the live data model and the loads before."""
         model, now = self.model(request), self.platform.clock()
-        look = model.look("list", now)
-        loads = [one for one in reversed(model.visible(look)) if one.started_at <= min(look.at, one.ended_at)]
-        records = [views.load_record(model, one, look.at, self.dates) for one in loads]
+        moment = model.moment_of("list", now)
+        loads = [
+            one for one in reversed(model.visible(moment)) if one.started_at <= min(moment.at, one.ended_at)
+        ]
+        records = [views.load_record(model, one, moment.at, self.dates) for one in loads]
         good = [one for one in records if one.get("loadStatus") in {"SUCCESS", "WARNING"}]
         current = views.last_load(model, now, self.dates)
         live = {"dataModelId": model.id, "dataModelName": model.name, "done": bool(good)}
@@ -155,7 +157,7 @@ class SdkCalls(CallHandlers):
         if job is None or job.is_gone or job.pool_id != self.pool(request):
             raise UnknownObjectError
         kind = task_logs.execution_type(request.query)
-        for execution in job.works:
+        for execution in job.operations:
             if execution.id == request.query.get("executionId"):
                 items = task_logs.task_items(job, execution, self.platform.clock(), self.dates)
                 return as_json(items if kind == "TASK" else [])
@@ -166,7 +168,7 @@ class SdkCalls(CallHandlers):
         self.pool(request)
         now = self.platform.clock()
         for job in self.platform.jobs.values():
-            for execution in job.works:
+            for execution in job.operations:
                 if (
                     execution.id == request.query.get("executionId")
                     and execution.phase(now) is not Phase.WAITING

@@ -46,14 +46,14 @@ class CelonisSimulator:
         self.faults = RequestFaults()
         self.ledger = Ledger()
         defaults.fill(self.model, history=history)
-        self.front = Dispatcher(self.model, self.sign_in, self.faults, self.ledger, self._wait)
-        self.controls = Controls(self.front)
+        self.dispatcher = Dispatcher(self.model, self.sign_in, self.faults, self.ledger, self._wait)
+        self.controls = Controls(self.dispatcher)
         self._folder = tempfile.TemporaryDirectory(prefix="celonis-simulator-") if tls else None
         self.ca_path: Path | None = None
         context = None
         if self._folder is not None:
             context, self.ca_path = make_certificate(Path(self._folder.name))
-        self._api = Server((host, port), self.front.handle, context, self.front.date_header)
+        self._api = Server((host, port), self.dispatcher.handle, context, self.dispatcher.date_header)
         self._control = Server((host, control_port), self._serve_control)
         self.url = f"{'https' if tls else 'http'}://{host}:{self._api.server_port}"
         self.control_url = f"http://{host}:{self._control.server_port}"

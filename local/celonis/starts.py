@@ -29,15 +29,15 @@ class RequestedStart:
 
 @dataclass(frozen=True)
 class StartResult:
-    """What a request led to. ``work`` is what was started, or what is under way when nothing was."""
+    """What a request led to. ``operation`` is what was started, or what is running if nothing was."""
 
     effect: Effect
-    work: Operation
+    operation: Operation
 
 
 @dataclass(frozen=True)
 class QueuePosition:
-    """Where a new work stands: its number, its ids, when it was asked for (seconds), what it waits for."""
+    """A new operation: its number, its ids, when it was requested (seconds), and what it waits for."""
 
     seq: int
     id: str
@@ -46,40 +46,40 @@ class QueuePosition:
     after: Operation | None
 
 
-def new_execution(job: JobTarget, options: RequestedStart, place: QueuePosition) -> JobExecution:
+def new_execution(job: JobTarget, options: RequestedStart, position: QueuePosition) -> JobExecution:
     """The execution of ``job`` that ``request`` asks for, as its setup says now."""
     setup = job.setup
     inner = None
     if setup.loads_model is not None:
         inner = InnerLoadStep(setup.loads_model, setup.loads_tables, awaited=not setup.success_before_load)
     return JobExecution(
-        seq=place.seq,
-        id=place.id,
+        seq=position.seq,
+        id=position.id,
         by=options.by,
-        requested_at=place.at,
+        requested_at=position.at,
         queue_seconds=setup.queue_seconds,
         run_seconds=setup.run_seconds(options.mode) if options.seconds is None else options.seconds,
         outcome=options.outcome or setup.outcome,
-        after=place.after,
+        after=position.after,
         job_id=job.id,
         mode=options.mode,
-        item_id=place.id if setup.item_ids == "same" else place.item_id,
+        item_id=position.id if setup.item_ids == "same" else position.item_id,
         inner=inner,
     )
 
 
-def new_load(model: ModelTarget, options: RequestedStart, place: QueuePosition) -> LoadOperation:
+def new_load(model: ModelTarget, options: RequestedStart, position: QueuePosition) -> LoadOperation:
     """The load of ``model`` that ``request`` asks for, as its setup says now."""
     setup = model.setup
     return LoadOperation(
-        seq=place.seq,
-        id=place.id,
+        seq=position.seq,
+        id=position.id,
         by=options.by,
-        requested_at=place.at,
+        requested_at=position.at,
         queue_seconds=setup.queue_seconds,
         run_seconds=setup.run_seconds(options.kind) if options.seconds is None else options.seconds,
         outcome=options.outcome or setup.outcome,
-        after=place.after,
+        after=position.after,
         model_id=model.id,
         kind=options.kind,
         tables=options.tables,

@@ -29,7 +29,7 @@ class TargetControls:
         shared: Handlers = []
         for path in ("/jobs/{job}", "/models/{model}"):
             shared += [
-                ("GET", path, lambda request: self._show(self._lane(request))),
+                ("GET", path, lambda request: self._show(self._target(request))),
                 ("PUT", path, self._change),
                 ("DELETE", path, self._delete),
                 ("POST", f"{path}/finish", self._finish),
@@ -53,7 +53,7 @@ class TargetControls:
         """Every model as the controls show it."""
         return [self._show(model) for model in self._platform.models.values()]
 
-    def _lane(self, request: ApiRequest) -> JobTarget | ModelTarget:
+    def _target(self, request: ApiRequest) -> JobTarget | ModelTarget:
         return self._model(request) if "model" in request.params else self._job(request)
 
     def _job(self, request: ApiRequest) -> JobTarget:
@@ -68,27 +68,27 @@ class TargetControls:
             raise LookupError(f"model {request.params['model']}")
         return model
 
-    def _show(self, lane: JobTarget | ModelTarget) -> dict[str, Any]:
+    def _show(self, target: JobTarget | ModelTarget) -> dict[str, Any]:
         self._platform.settle()
         now = self._platform.clock()
         return {
-            "id": lane.id,
-            "pool_id": lane.pool_id,
-            "name": lane.name,
-            "is_gone": lane.is_gone,
-            "setup": asdict(lane.setup),
-            "under_way": [ledger.describe(work, now) for work in lane.busy(now)],
-            "started": len(lane.works),
+            "id": target.id,
+            "pool_id": target.pool_id,
+            "name": target.name,
+            "is_gone": target.is_gone,
+            "setup": asdict(target.setup),
+            "under_way": [ledger.describe(operation, now) for operation in target.busy(now)],
+            "started": len(target.operations),
         }
 
     def _change(self, request: ApiRequest) -> Any:
-        lane = self._lane(request)
-        changes = read(parse(request.body), knobs.JOB if isinstance(lane, JobTarget) else knobs.MODEL)
-        if isinstance(lane, JobTarget):
-            self._check_load_inside(changes, lane.setup)
-        lane.name = changes.pop("name", lane.name)
-        lane.change(**changes)
-        return self._show(lane)
+        target = self._target(request)
+        changes = read(parse(request.body), knobs.JOB if isinstance(target, JobTarget) else knobs.MODEL)
+        if isinstance(target, JobTarget):
+            self._check_load_inside(changes, target.setup)
+        target.name = changes.pop("name", target.name)
+        target.change(**changes)
+        return self._show(target)
 
     def _check_load_inside(self, changes: Mapping[str, Any], setup: JobSetup) -> None:
         model_id = changes.get("loads_model", setup.loads_model)
@@ -101,22 +101,24 @@ class TargetControls:
             raise FieldError("loads_tables", "must be ids of tables of the model that the job loads")
 
     def _delete(self, request: ApiRequest) -> Any:
-        lane = self._lane(request)
-        lane.is_gone = True
-        return self._show(lane)
+        target = self._target(request)
+        target.is_gone = True
+        return self._show(target)
 
     def _finish(self, request: ApiRequest) -> Any:
         given = read(parse(request.body), knobs.FINISH)
-        lane = self._lane(request)
-        work = self._platform.finish(lane, given.get("outcome", "SUCCESS"), given.get("in_seconds", 0.0))
-        return {"ended": None if work is None else work.id}
+        target = self._target(request)
+        operation = self._platform.finish(
+            target, given.get("outcome", "SUCCESS"), given.get("in_seconds", 0.0)
+        )
+        return {"ended": None if operation is None else operation.id}
 
     def _stale(self, request: ApiRequest) -> Any:
         given = read(parse(request.body), knobs.STALE_READS)
-        lane = self._lane(request)
+        target = self._target(request)
         chosen = dict.fromkeys(given.get("aspects", ASPECTS), given.get("reads", 1))
-        lane.stale_reads = {**lane.stale_reads, **chosen}
-        return {"stale_reads": lane.stale_reads}
+        target.stale_reads = {**target.stale_reads, **chosen}
+        return {"stale_reads": target.stale_reads}
 
     def _add_job(self, request: ApiRequest) -> Any:
         given, pool_id = self._new(request, knobs.JOB)
@@ -152,24 +154,26 @@ class TargetControls:
         kind = given.get("type", "PARTIAL" if tables else "COMPLETE")
         return self._somebody_starts(model, given, kind=kind, tables=tables)
 
-    def _somebody_starts(self, lane: JobTarget | ModelTarget, given: Mapping[str, Any], **wanted: Any) -> Any:
+    def _somebody_starts(
+        self, target: JobTarget | ModelTarget, given: Mapping[str, Any], **wanted: Any
+    ) -> Any:
         by = given.get("by", SOMEBODY_ELSE)
         options = RequestedStart(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
         when = given.get("when", "in" if "in_seconds" in given else "now")
         if when != "now":
-            self._platform.arm(lane, options, when, given.get("in_seconds", 0.0))
+            self._platform.arm(target, options, when, given.get("in_seconds", 0.0))
             return {"armed": when}
-        start = self._platform.start(lane, options)
+        start = self._platform.start(target, options)
         return {
             "effect": start.effect,
-            "id": start.work.id if start.effect in {"started", "queued"} else None,
+            "id": start.operation.id if start.effect in {"started", "queued"} else None,
         }
 
     def _cancel_job(self, request: ApiRequest) -> Any:
-        work = self._platform.cancel_job(self._job(request))
-        return {"cancelled": None if work is None else work.id}
+        operation = self._platform.cancel_job(self._job(request))
+        return {"cancelled": None if operation is None else operation.id}
 
     def _cancel_load(self, request: ApiRequest) -> Any:
         model = self._model(request)
-        work = self._platform.finish(model, model.setup.cancel_status, model.setup.cancel_seconds)
-        return {"cancelled": None if work is None else work.id}
+        operation = self._platform.finish(model, model.setup.cancel_status, model.setup.cancel_seconds)
+        return {"cancelled": None if operation is None else operation.id}

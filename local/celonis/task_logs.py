@@ -141,7 +141,7 @@ def _ordered(records: list[views.Record], order: LogOrder) -> list[views.Record]
 
 def page(name: str, records: Sequence[views.Record], query: Mapping[str, str]) -> dict[str, Any]:
     """One page of ``records``: ``limit`` to a page, ``page`` from 0."""
-    limit = parameters.number(query, "limit", default=PAGE, least=1)
+    limit = parameters.number(query, "limit", default=PAGE, minimum=1)
     first = parameters.number(query, "page", default=0) * limit
     pages = max(1, math.ceil(len(records) / limit))
     return {name: list(records[first : first + limit]), "numOfPages": pages}

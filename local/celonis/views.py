@@ -50,58 +50,60 @@ def execution_status(execution: JobExecution | None, at: float, job: JobTarget) 
 
 def job_record(job: JobTarget, now: float, form: str) -> Record:
     """The record of a job (``GET …/jobs/{jobId}``): its current state, not one execution's."""
-    status_look, ids_look, dates_look = (job.look(aspect, now) for aspect in ("status", "ids", "dates"))
-    shown = job.shown(ids_look)
-    under_way = shown is not None and ids_look.at < shown.ended_at
-    latest = shown if job.setup.latest_item_moves == "start" else job.newest_ended(ids_look)
+    status_moment, ids_moment, dates_moment = (
+        job.moment_of(aspect, now) for aspect in ("status", "ids", "dates")
+    )
+    shown = job.shown(ids_moment)
+    is_running = shown is not None and ids_moment.at < shown.ended_at
+    latest = shown if job.setup.latest_item_moves == "start" else job.newest_ended(ids_moment)
     record = {
         "id": job.id,
         "name": job.name,
         "dataPoolId": job.pool_id,
         "dataSourceId": None,
-        "timeStamp": date(_changed_at(job, dates_look), form),
-        "status": execution_status(job.shown(status_look), status_look.at, job),
-        "currentExecutionId": shown.id if shown and (under_way or job.setup.current_id_after_end) else None,
+        "timeStamp": date(_changed_at(job, dates_moment), form),
+        "status": execution_status(job.shown(status_moment), status_moment.at, job),
+        "currentExecutionId": shown.id if shown and (is_running or job.setup.current_id_after_end) else None,
         "latestExecutionItemId": latest.item_id if latest else None,
         "dagBasedExecutionEnabled": False,
     }
     return mask(record, "job", job.setup)
 
 
-def _changed_at(job: JobTarget, look: ReadMoment) -> float:
-    shown = job.shown(look)
+def _changed_at(job: JobTarget, moment: ReadMoment) -> float:
+    shown = job.shown(moment)
     if not job.setup.time_stamp_moves or shown is None:
         return CONFIGURED_AT
-    moments = (shown.requested_at, shown.start_shown(look.at), shown.end_shown(look.at))
-    return max(moment for moment in moments if moment is not None)
+    dates = (shown.requested_at, shown.start_shown(moment.at), shown.end_shown(moment.at))
+    return max(one for one in dates if one is not None)
 
 
 def job_status_record(job: JobTarget, now: float, form: str) -> Record:
     """One entry of ``GET …/logs/status``."""
-    status_look, dates_look = job.look("status", now), job.look("dates", now)
-    latest = job.shown(dates_look)
+    status_moment, dates_moment = job.moment_of("status", now), job.moment_of("dates", now)
+    latest = job.shown(dates_moment)
     record = {
         "id": job.id,
-        "status": execution_status(job.shown(status_look), status_look.at, job),
-        "lastExecutionStartDate": date(latest.start_shown(dates_look.at) if latest else None, form),
+        "status": execution_status(job.shown(status_moment), status_moment.at, job),
+        "lastExecutionStartDate": date(latest.start_shown(dates_moment.at) if latest else None, form),
     }
     return mask(record, "logs", job.setup)
 
 
 def execution_items(job: JobTarget, now: float, form: str) -> list[Record]:
     """The list of executions of a job (``GET …/logs/{jobId}/executions``), as its setup says."""
-    look = job.look("list", now)
-    listed = _listed(job, look)
+    moment = job.moment_of("list", now)
+    listed = _listed(job, moment)
     if job.setup.list_order == "newest_first":
         listed.reverse()
-    return [mask(execution_item(job, one, look.at, form), "execution", job.setup) for one in listed]
+    return [mask(execution_item(job, one, moment.at, form), "execution", job.setup) for one in listed]
 
 
-def _listed(job: JobTarget, look: ReadMoment) -> list[JobExecution]:
+def _listed(job: JobTarget, moment: ReadMoment) -> list[JobExecution]:
     """The executions that the list holds, oldest first."""
-    found, setup = job.visible(look), job.setup
+    found, setup = job.visible(moment), job.setup
     if setup.list_hides:
-        found = [one for one in found if LISTED_AS[one.phase(look.at)] not in setup.list_hides]
+        found = [one for one in found if LISTED_AS[one.phase(moment.at)] not in setup.list_hides]
     if setup.list_limit is None:
         return found
     first = 0 if setup.list_limit_keeps == "oldest" else max(0, len(found) - setup.list_limit)
@@ -135,19 +137,19 @@ def load_status(load: LoadOperation, at: float, model: ModelTarget) -> str:
 
 def last_load(model: ModelTarget, now: float, form: str) -> Record | None:
     """The record of the last load (``GET …/last-load``); None when the model was never loaded."""
-    looks = {aspect: model.look(aspect, now) for aspect in ("status", "ids", "dates")}
-    shown = {aspect: _last(model, look) for aspect, look in looks.items()}
+    moments = {aspect: model.moment_of(aspect, now) for aspect in ("status", "ids", "dates")}
+    shown = {aspect: _last(model, moment) for aspect, moment in moments.items()}
     by_id, by_status, by_date = shown["ids"], shown["status"], shown["dates"]
     if by_id is None and by_status is None and by_date is None:
         return None
-    at = looks["dates"].at
+    at = moments["dates"].at
     record = {
         "dataLoadId": by_id.id if by_id else None,
         "dataModelId": model.id,
         "startDate": date(by_date.start_shown(at), form) if by_date else None,
         "endDate": date(by_date.end_shown(at), form) if by_date else None,
-        "loadStatus": load_status(by_status, looks["status"].at, model) if by_status else None,
-        "message": _message(by_status, looks["status"].at),
+        "loadStatus": load_status(by_status, moments["status"].at, model) if by_status else None,
+        "message": _message(by_status, moments["status"].at),
         "loadType": by_status.kind if by_status else None,
         "dataPoolVersion": None,
     }
@@ -169,8 +171,8 @@ def load_record(model: ModelTarget, load: LoadOperation, at: float, form: str) -
     return mask(record, "load", model.setup)
 
 
-def _last(model: ModelTarget, look: ReadMoment) -> LoadOperation | None:
-    return model.shown(look) if model.setup.last_load_shows == "start" else model.newest_ended(look)
+def _last(model: ModelTarget, moment: ReadMoment) -> LoadOperation | None:
+    return model.shown(moment) if model.setup.last_load_shows == "start" else model.newest_ended(moment)
 
 
 def _message(load: LoadOperation | None, at: float) -> str | None:

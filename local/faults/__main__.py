@@ -31,7 +31,7 @@ def main() -> int:
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return 0
-    return _play(cases, arguments.at_once, records=arguments.records)
+    return _run_cases(cases, arguments.at_once, records=arguments.records)
 
 
 def _arguments() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _play(cases: Sequence[FaultCase], at_once: int, *, records: bool) -> int:
+def _run_cases(cases: Sequence[FaultCase], at_once: int, *, records: bool) -> int:
     began = time.monotonic()
     columns = Columns.of([case.name for case in cases], [case.expected.text() for case in cases])
     failed = 0
@@ -81,10 +81,10 @@ def _results(
 
 def _paced(environment: FaultEnvironment, pace: CaseConcurrency, case: FaultCase, number: int) -> CaseResult:
     with pace.case():
-        return _played(environment, case, number)
+        return _run_case(environment, case, number)
 
 
-def _played(environment: FaultEnvironment, case: FaultCase, number: int) -> CaseResult:
+def _run_case(environment: FaultEnvironment, case: FaultCase, number: int) -> CaseResult:
     began = time.monotonic()
     got, broken, records = "nothing", [], []
     scenario = CaseScenario(environment, case, number)
@@ -97,7 +97,7 @@ def _played(environment: FaultEnvironment, case: FaultCase, number: int) -> Case
         runs = scenario.runs()
         got, broken = invariants.observed(scenario, runs).text(), list(invariants.complaints(scenario, runs))
         records = [json.dumps(run, indent=1) for run in runs] if broken else []
-    except Exception as error:  # noqa: BLE001 - a case that cannot be played has failed; the others go on
+    except Exception as error:  # noqa: BLE001 - a case that cannot run has failed; the others go on
         broken = [f"{type(error).__name__}: {error}", traceback.format_exc()]
     finally:
         scenario.close()
@@ -106,7 +106,7 @@ def _played(environment: FaultEnvironment, case: FaultCase, number: int) -> Case
 
 
 def _no_secret(environment: FaultEnvironment) -> CaseResult:
-    """After all cases: a secret stands nowhere, and what does stand there would have been found."""
+    """After all cases: no secret was written, and the search would have found one."""
     began = time.monotonic()
     environment.stack.settle()
     texts = leaks.written(environment)

@@ -15,7 +15,7 @@ Knobs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ExpectedOutcome:
-    """What is left when nothing of the case is under way any more.
+    """What is left when nothing of the case is running any more.
 
     ``runs``: status, and error name where there is one, of every record, oldest first. ``executions``,
     ``loads``: what the simulator really started for us, of all jobs and models of the case.
@@ -49,7 +49,7 @@ def nothing(_: CaseScenario) -> None:
 
 
 def no_more(_: CaseScenario) -> Iterable[str]:
-    """For a case with nothing else to look at."""
+    """For a case with nothing else to check."""
     return ()
 
 
@@ -71,9 +71,9 @@ class FaultCase:
     ``before``, ``start``, ``during``: what happens, in this order; then everything is awaited, ``patience``
     seconds at most, more for what takes long: that is begun first. ``also``: further complaints. ``says``:
     words of the records. ``holds``: leases that stay held ("job", "model"). ``runs_on``: whether something
-    of ours is still under way at Celonis afterwards; None where it may be.
-    ``assumption``: what the case shows is written down for users: an end that is somebody else's.
-    ``quiet``: it concerns the runs of other cases too, and plays when the crowd has gone.
+    of ours is still running at Celonis afterwards; None where it may be.
+    ``assumption``: what the case shows is written down for users: an end of another user's execution.
+    ``quiet``: it affects the runs of other cases too, so it runs after them.
     """
 
     name: str

@@ -53,7 +53,7 @@ SUITES = (
 
 
 def all_cases() -> list[FaultCase]:
-    """Every case once; a name that stands for two is a mistake."""
+    """All cases. Raises ValueError if a name occurs twice."""
     cases = [case for suite in SUITES for case in suite.cases()]
     twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]
     if twice:

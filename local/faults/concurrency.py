@@ -1,4 +1,4 @@
-"""How many cases play at the same time: as many as the machine keeps up with."""
+"""How many cases run at the same time: as many as the machine keeps up with."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 PER_CORE = 12
 """Cases for each core at most: most of what they do is wait."""
 FEW = 6
-"""So many play however slow the machine is."""
+"""The number of cases that run however slow the machine is."""
 TICK_SECONDS = 0.1
 LATE_SECONDS = 0.15
 """Later than this on average, the machine does not keep up, and no further case begins."""
 WEIGHT = 0.1
-"""Of the latest tick in the average: it looks back on some seconds."""
+"""The weight of the latest tick in the average, which covers some seconds."""
 
 
 def most_at_once() -> int:
@@ -32,7 +32,7 @@ class CaseConcurrency:
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self._changed = threading.Condition()
-        self._late, self._playing, self.most = 0.0, 0, 0
+        self._late, self._running, self.peak = 0.0, 0, 0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
@@ -62,14 +62,14 @@ class CaseConcurrency:
 
     @contextmanager
     def case(self) -> Iterator[None]:
-        """Waits until one more case may play, and counts it as long as it does."""
+        """Waits until one more case may run, and counts it while it runs."""
         with self._changed:
-            self._changed.wait_for(lambda: self._playing < FEW or self._late < LATE_SECONDS)
-            self._playing += 1
-            self.most = max(self.most, self._playing)
+            self._changed.wait_for(lambda: self._running < FEW or self._late < LATE_SECONDS)
+            self._running += 1
+            self.peak = max(self.peak, self._running)
         try:
             yield
         finally:
             with self._changed:
-                self._playing -= 1
+                self._running -= 1
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What all cases stand on: the real template on the local stack, and the Celonis teams that it talks to."""
+"""What all cases share: the real template on the local stack, and the Celonis teams that it talks to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLENTY_OF_TIME = 60.0
 AT_ONCE = 20
 """Requests, and tasks of executions, that are served at the same time: a slow answer is no part of a case."""
 ARRIVAL_LEAD = 5.0
-"""The trigger answers within seconds of the arrival, and many cases play at the same time."""
+"""The trigger answers within seconds of the arrival, and many cases run at the same time."""
 EVENT = {"action": "completed", "workflow_run": {"conclusion": "success", "name": "load-erp"}}
 
 
@@ -141,7 +141,7 @@ class FaultEnvironment:
         )
 
     def notices(self) -> list[str]:
-        """Everything that people were told so far."""
+        """All notifications so far."""
         client = self.stack.client("sqs")
         with self._lock:
             while True:

@@ -12,7 +12,7 @@ from local.faults.environment import FaultEnvironment
 from local.faults.team import CelonisTeam, Json
 from local.wait import until
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 LEFT_SECONDS = 10.0
 OPEN = ("OPENING", "RUNNING")
 
@@ -71,7 +71,7 @@ class CaseEvidence:
         return [one for one in self.started() if one["by"] == "api"]
 
     def left_running(self) -> list[Json]:
-        """What is still under way of ours."""
+        """What is still running of ours."""
         return [one for one in self.ours() if one["phase"] != "ended"]
 
     def until(self, seen: Callable[[], object], what: str, seconds: float = 60.0, pause: float = 0.1) -> None:
@@ -104,21 +104,21 @@ class CaseEvidence:
         return [run.get("steps", {}).get(step, {}) for run in self.runs()]
 
     def await_end(self) -> None:
-        """Waits until nothing of the case is under way any more, or complains.
+        """Waits until nothing of the case is running any more; otherwise adds a complaint.
 
         What a failed run left may take a little longer; what should have been cancelled, far longer.
         """
         end = time.monotonic() + self.case.max_wait
-        while left := next(self._under_way(), None):
+        while left := next(self._running(), None):
             if time.monotonic() > end:
                 self.complaints.append(f"after {self.case.max_wait:g} s: {left}")
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         end = time.monotonic() + LEFT_SECONDS
         while self.case.runs_on is False and self.left_running() and time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
-    def _under_way(self) -> Iterator[str]:
+    def _running(self) -> Iterator[str]:
         running = [one.name for one in self.executions() if one.status == RUNNING]
         yield from (f"execution {name} is running" for name in running)
         runs = self.runs()

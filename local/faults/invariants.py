@@ -1,4 +1,4 @@
-"""What holds for every run, whatever went wrong: laws, with a complaint where one does not."""
+"""The invariants of every run, whatever went wrong; each violation is one complaint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLAIMS = {
     "LoadCanceled": {"CANCELED"},
     "CANCELLED": {"CANCEL", "CANCELED"},
 }
-"""The ends that report a result of Celonis, by error name or outcome, and what they may stand for."""
+"""The ends that report a result of Celonis, by error name or outcome, and what they may mean."""
 STARTED = {
     "job": ("job", "mode", "baseline", "noted_at", "began"),
     "load": ("data_model", "kind", "baseline", "noted_at", "began"),
@@ -40,7 +40,7 @@ def observed(scenario: CaseScenario, runs: Sequence[Json]) -> ExpectedOutcome:
 
 
 def complaints(scenario: CaseScenario, runs: Sequence[Json]) -> Iterator[str]:
-    """Every law that is broken, in a sentence each."""
+    """Every violated invariant, one sentence each."""
     yield from scenario.complaints
     yield from _expectation(scenario.case.expected, observed(scenario, runs))
     for run in runs:
@@ -120,13 +120,13 @@ def _only_its_own(scenario: CaseScenario, run: Json) -> Iterator[str]:
         claimed = CLAIMS.get(claim) if "outcome" in state else None
         if claimed is None:
             continue
-        lane, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
+        target, proof = state.get("job") or state.get("data_model"), state.get("evidence", {})
         ours = [
             one
-            for one in scenario.team.started(str(lane))
+            for one in scenario.team.started(str(target))
             if one["by"] == "api" or one["by"].startswith("job ")
         ]
-        if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date stands for an id
+        if proof.get("ours") and not str(proof["ours"]).startswith("started:"):  # a date instead of an id
             ours = [one for one in ours if proof["ours"] in (one["id"], one.get("item_id"))]
         ended = datetime.fromisoformat(state["ended_at"]).timestamp()
         if not any(one["outcome"] in claimed and one["ended_at"] <= ended for one in ours):
@@ -150,8 +150,8 @@ def _freed(scenario: CaseScenario) -> Iterator[str]:
     for pipeline in sorted(scenario.pipelines):
         if "run_id" in (scenario.environment.item(f"slot#{pipeline}") or {}):
             yield f"the slot of {pipeline} is held"
-    for kind, lanes in (("job", scenario.jobs), ("model", scenario.models)):
-        held = [lane for lane in lanes if scenario.environment.item(f"lease#{kind}#{lane}")]
+    for kind, targets in (("job", scenario.jobs), ("model", scenario.models)):
+        held = [target for target in targets if scenario.environment.item(f"lease#{kind}#{target}")]
         if held and kind not in scenario.case.holds:
             yield f"the lease of the {kind} is held"
         if not held and kind in scenario.case.holds:
@@ -167,8 +167,8 @@ def _left_running(scenario: CaseScenario) -> Iterator[str]:
 
 
 def _one_at_a_time(scenario: CaseScenario) -> Iterator[str]:
-    for lane in (*scenario.jobs, *scenario.models):
-        ours = [one for one in scenario.team.started(lane) if one["by"] == "api" and one["started_at"]]
+    for target in (*scenario.jobs, *scenario.models):
+        ours = [one for one in scenario.team.started(target) if one["by"] == "api" and one["started_at"]]
         for first, second in pairwise(ours):
             if first["ended_at"] is None or second["started_at"] < first["ended_at"]:
-                yield f"two of ours ran at the same time on {lane}"
+                yield f"two of ours ran at the same time on {target}"

@@ -13,7 +13,7 @@ Texts = Mapping[str, Sequence[str]]
 
 
 def written(environment: FaultEnvironment) -> Texts:
-    """Everything that the stack wrote, by where it stands."""
+    """Everything that the stack wrote, by place."""
     stack = environment.stack
     executions = stack.executions
     events = [json.dumps(event, default=str) for one in executions for event in one.history.events()]
@@ -42,7 +42,7 @@ def secrets_of(environment: FaultEnvironment) -> list[str]:
 
 
 def found(texts: Texts, secrets: Sequence[str]) -> list[str]:
-    """Where one of the secrets stands; the secret itself is not repeated."""
+    """The places that contain one of the secrets; the secret itself is not repeated."""
     reported = []
     for place, lines in texts.items():
         whole = "\n".join(lines)
@@ -52,6 +52,6 @@ def found(texts: Texts, secrets: Sequence[str]) -> list[str]:
 
 
 def unseen(texts: Texts) -> list[str]:
-    """The places without even the word that always stands there: the search would find nothing at all."""
+    """The places without the word that always occurs there: the search cannot work."""
     words = {"log lines": "requestId", "history events": "run_id", "table items": "run_id"}
     return [place for place, word in words.items() if not any(word in line for line in texts[place])]

@@ -1,4 +1,4 @@
-"""Where one case plays: a pipeline, a data job, a data model and, if need be, a Celonis team of its own."""
+"""What one case uses: a pipeline, a data job, a data model and, where needed, a Celonis team of its own."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class CaseScenario(CaseEvidence):
         self.execution().expire()
 
     def stop(self, name: str = "") -> None:
-        """Somebody stops an execution of the case in the console."""
+        """A user stops an execution of the case in the console."""
         arn = self.execution(name).arn
         self.environment.stack.client("stepfunctions").stop_execution(executionArn=arn)
 

@@ -1,4 +1,4 @@
-"""A Celonis team for the cases: a simulator with credentials of its own, steered through its controls."""
+"""A Celonis team for the cases: a simulator with credentials of its own, changed through its controls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("client_secret", "app_key", "api_key")
 
 
 class ControlRefused(Exception):
-    """The simulator does not take a control: the case is written wrongly."""
+    """The simulator refuses a control: the case is wrong."""
 
 
 class CelonisTeam:
@@ -79,23 +79,28 @@ class CelonisTeam:
         self._ran(self.celonis.model.models[made], ran)
         return made, tables
 
-    def _ran(self, lane: JobTarget | ModelTarget, outcome: str | None) -> None:
+    def _ran(self, target: JobTarget | ModelTarget, outcome: str | None) -> None:
         if outcome is None:
             return
         platform = self.celonis.model
         platform.start(
-            lane, RequestedStart(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY
+            target, RequestedStart(by="history", seconds=1, outcome=outcome), at=platform.clock() - DAY
         )
-        lane.stale_reads = dict.fromkeys(lane.stale_reads, 0)
+        target.stale_reads = dict.fromkeys(target.stale_reads, 0)
 
-    def started(self, *lanes: str) -> list[Json]:
+    def started(self, *targets: str) -> list[Json]:
         """What was really started on these jobs and models since the case began, oldest first."""
         platform = self.celonis.model
         with platform.lock:
             platform.settle()
-            known = [platform.jobs.get(lane) or platform.models[lane] for lane in lanes]
-            works = [work for lane in known for work in lane.works if work.by != "history"]
-            return [describe(work, platform.clock()) for work in sorted(works, key=lambda one: one.seq)]
+            known = [platform.jobs.get(target) or platform.models[target] for target in targets]
+            operations = [
+                operation for target in known for operation in target.operations if operation.by != "history"
+            ]
+            return [
+                describe(operation, platform.clock())
+                for operation in sorted(operations, key=lambda one: one.seq)
+            ]
 
     def requests(self, call: str, about: str = "") -> list[Json]:
         """The requests of one call whose path names ``about``, in the order of their answers."""

@@ -1,4 +1,4 @@
-"""Chaos: all functions of the service over one table, played call by call in virtual time, with faults.
+"""Chaos: all functions of the service over one table, run call by call in virtual time, with faults.
 
 A seed makes a scenario: pipelines that share jobs and models, what users and senders do, what fails when. The
 functions of the service are the real ones; AWS and Celonis are fakes. What must hold is checked against what

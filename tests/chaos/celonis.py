@@ -70,7 +70,7 @@ class ChaosTarget(FakeTarget):
     failing: float = 0.0
     inner: list[ChaosTarget] = field(default_factory=list)
     inner_loads: dict[str, list[FakeStart]] = field(default_factory=dict)
-    on_start: Callable[[FakeTarget, FakeStart], None] = lambda lane, start: None
+    on_start: Callable[[FakeTarget, FakeStart], None] = lambda target, start: None
 
     @property
     def is_job(self) -> bool:
@@ -86,15 +86,15 @@ class ChaosTarget(FakeTarget):
 
     def begin_inner(self, start: FakeStart) -> None:
         """The loads that an execution of this job begins by itself."""
-        for lane in self.inner:
-            seconds = lane.random.uniform(*lane.between)
+        for target in self.inner:
+            seconds = target.random.uniform(*target.between)
             at = start.at + start.queue + start.seconds * 0.6
-            load = lane.begin(mine=False, at=at, seconds=seconds, outcome="SUCCESS")
+            load = target.begin(mine=False, at=at, seconds=seconds, outcome="SUCCESS")
             self.inner_loads.setdefault(start.id, []).append(load)
 
     def inner_loads_of(self, start: FakeStart, model: str) -> list[FakeStart]:
         """The loads of a model that an execution of this job began."""
-        names = [lane.name for lane in self.inner]
+        names = [target.name for target in self.inner]
         return [
             load
             for name, load in zip(names, self.inner_loads.get(start.id, ()), strict=False)
@@ -126,27 +126,27 @@ class ChaosCelonis(FakeCelonis):
         """The same Celonis, asked for a step of a run."""
         return replace(self, who=who)
 
-    def add(self, target: TargetBehaviour, seed: str) -> ChaosTarget:
-        lane = ChaosTarget(
+    def add(self, behaviour: TargetBehaviour, seed: str) -> ChaosTarget:
+        target = ChaosTarget(
             self.clock,
             shows=ShownFields(latest="same"),
-            lags=Lags(target.lags),
-            busy=target.busy,
-            name=target.name,
-            random=Random(f"{seed} {target.name}"),  # noqa: S311
-            between=target.seconds,
-            failing=target.failing,
+            lags=Lags(behaviour.lags),
+            busy=behaviour.busy,
+            name=behaviour.name,
+            random=Random(f"{seed} {behaviour.name}"),  # noqa: S311
+            between=behaviour.seconds,
+            failing=behaviour.failing,
         )
-        lane.before(6000.0)
-        (self.jobs if lane.is_job else self.models)[target.name] = lane
-        if not lane.is_job:
-            self.model_tables[target.name] = [ModelTable(f"{name}-id", name=name) for name in TABLES]
-        return lane
+        target.add_past_start(6000.0)
+        (self.jobs if target.is_job else self.models)[behaviour.name] = target
+        if not target.is_job:
+            self.model_tables[behaviour.name] = [ModelTable(f"{name}-id", name=name) for name in TABLES]
+        return target
 
-    def lane(self, name: str) -> ChaosTarget:
-        lane = (self.jobs if name.startswith("job-") else self.models)[name]
-        assert isinstance(lane, ChaosTarget)
-        return lane
+    def target(self, name: str) -> ChaosTarget:
+        target = (self.jobs if name.startswith("job-") else self.models)[name]
+        assert isinstance(target, ChaosTarget)
+        return target
 
     def _fault(self, name: str) -> Exception | Lost | None:
         self.hook(name, "before")
@@ -167,9 +167,11 @@ class ChaosCelonis(FakeCelonis):
             return denied()
         return throttled(self.random.choice((2.0, 30.0))) if self.random.random() < 0.3 else unavailable()
 
-    def _post(self, name: str, target: str, what: object, lane: FakeTarget, timeout: float) -> StartAnswer:
-        watched = _ObservedTarget(lane, self, name, target, what)
-        return super()._post(name, target, what, watched, timeout)  # type: ignore[arg-type]
+    def _post(
+        self, name: str, target_id: str, what: object, target: FakeTarget, timeout: float
+    ) -> StartAnswer:
+        watched = _ObservedTarget(target, self, name, target_id, what)
+        return super()._post(name, target_id, what, watched, timeout)  # type: ignore[arg-type]
 
     def cancel_job(self, pool: str, job: str, *, timeout: float) -> None:
         self._arrive("cancel_job", job, None, timeout)
@@ -182,25 +184,25 @@ class ChaosCelonis(FakeCelonis):
 
 
 class _ObservedTarget(NamedTuple):
-    """A lane that notes who starts what."""
+    """A target that records who starts what."""
 
-    lane: FakeTarget
+    target: FakeTarget
     celonis: ChaosCelonis
     name: str
-    target: str
+    target_id: str
     what: object
 
     def post(self, at: float, detail: str) -> tuple[str, FakeStart]:
         celonis = self.celonis
-        sent = ReceivedStart(at, celonis.who, self.name, self.target, detail, self.lane.running(at))
+        sent = ReceivedStart(at, celonis.who, self.name, self.target_id, detail, self.target.running(at))
         celonis.starts.append(sent)
         try:
-            effect, start = self.lane.post(at, detail)
+            effect, start = self.target.post(at, detail)
         except Exception as refusal:
-            celonis.log(f"Celonis refuses {self.name} {self.target} for {celonis.who}: {refusal}")
+            celonis.log(f"Celonis refuses {self.name} {self.target_id} for {celonis.who}: {refusal}")
             raise
         sent.start = start if effect != "ignored" else None
         celonis.log(
-            f"Celonis {effect} {self.name} {self.target} {detail} for {tuple(celonis.who)}: {start.id}"
+            f"Celonis {effect} {self.name} {self.target_id} {detail} for {tuple(celonis.who)}: {start.id}"
         )
         return effect, start

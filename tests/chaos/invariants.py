@@ -1,4 +1,4 @@
-"""The laws, checked against what the fakes know once all is quiet. A finding begins with the law's name."""
+"""The invariants, checked against the fakes once all has ended. A finding starts with the invariant."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ UNFINISHED = ("was not cancelled", "keeps running", "could not be", "has not end
 """How a record says that something of a stopped run may still be running."""
 
 
-def findings(played: SimulationResult) -> list[str]:
-    """What broke a law; empty where nothing did."""
-    return sorted({*played.broken, *Invariants(played).findings()})
+def findings(result: SimulationResult) -> list[str]:
+    """The violations; empty if there are none."""
+    return sorted({*result.broken, *Invariants(result).findings()})
 
 
 class Invariants:
-    """One scenario that was played."""
+    """One scenario that was run."""
 
-    def __init__(self, played: SimulationResult) -> None:
-        self.played, self.simulation = played, played.simulation
-        table, celonis = self.simulation.bench.dynamodb, self.simulation.bench.chaos
+    def __init__(self, result: SimulationResult) -> None:
+        self.result, self.simulation = result, result.simulation
+        table, celonis = self.simulation.service.dynamodb, self.simulation.service.chaos
         self.runs = {str(item["run_id"]): Run(item) for item in table.documents("run#")}
-        self.pipelines = {each.name: each for each in played.scenario.pipelines}
+        self.pipelines = {each.name: each for each in result.scenario.pipelines}
         self.sent: dict[str, list[ReceivedStart]] = defaultdict(list)
         for sent in celonis.starts:
             self.sent[sent.who.run_id].append(sent)
         self.cancels = celonis.cancels
-        self.notified = set(self.simulation.service.notified)
+        self.notified = set(self.simulation.functions.notified)
 
     def findings(self) -> Iterator[str]:
         yield from self.everything_ends()
@@ -54,7 +54,7 @@ class Invariants:
     def everything_ends(self) -> Iterator[str]:
         for left in self.simulation.left_over():
             yield f"ends: {left} is left over"
-        for name in self.simulation.service.executions.running():
+        for name in self.simulation.functions.executions.running():
             yield f"ends: execution {name} is still running"
         for run_id, run in self.runs.items():
             if run.is_open:
@@ -63,12 +63,12 @@ class Invariants:
     # ------------------------------------------------------------ nothing lost
 
     def nothing_lost(self) -> Iterator[str]:
-        for ack in [*self.played.acks, *self._joined()]:
+        for ack in [*self.result.acks, *self._joined()]:
             run = self.runs.get(ack.run_id)
             if ack.status == "skipped":
                 continue
             if run is None:
-                if ack.run_id not in self.played.drops_asked:
+                if ack.run_id not in self.result.drops_asked:
                     yield f"lost: {ack.pipeline} was answered {ack.run_id}, which there is not ({ack.key})"
                 continue
             if not run.is_open and run.status == "SUCCEEDED":
@@ -79,7 +79,7 @@ class Invariants:
         inputs = self.simulation.machine.inputs
         first: dict[str, float] = {}
         for name, document in inputs.items():
-            began = self.simulation.service.executions.visible_from[name] - 1.0
+            began = self.simulation.functions.executions.visible_from[name] - 1.0
             first.setdefault(document.get("delivery", name), began)
         for name, opened in self.simulation.machine.opened.items():
             document = inputs[name]
@@ -98,7 +98,7 @@ class Invariants:
                 )
 
     def _uncovered(self, ack: TriggerResponse, run: Run) -> Iterator[str]:
-        """What the trigger wanted and a run that succeeded did not do after it was sent."""
+        """What the trigger requested and the successful run did not do after it was sent."""
         pipeline = self.pipelines[ack.pipeline]
         if "retry_of" in run.item:
             return
@@ -113,9 +113,9 @@ class Invariants:
                 yield f"has not loaded {load.model} with {ack.tables or load.kind} since"
 
     def _undisturbed(self, run: Run, targets: Iterable[str]) -> list[str]:
-        """Those of the targets around whose start no other user started them."""
+        """The targets that no other user started around our start."""
         sent_at = {_target(run, step): float(state.get("sent_by", 0.0)) for step, state in run.steps.items()}
-        return [name for name in targets if not self.played.is_disturbed(name, sent_at.get(name, 0.0))]
+        return [name for name in targets if not self.result.is_disturbed(name, sent_at.get(name, 0.0))]
 
     # ------------------------------------------------------------ nothing twice
 
@@ -125,7 +125,7 @@ class Invariants:
             if count > 1:
                 yield f"twice: {who.step} of {who.run_id} was started {count} times"
         answered: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for ack in self.played.acks:
+        for ack in self.result.acks:
             if ack.key and ack.status != "skipped":
                 answered[ack.key, ack.pipeline].add(ack.run_id)
         for (key, pipeline), runs in answered.items():
@@ -134,7 +134,7 @@ class Invariants:
         yield from self._triggers_twice()
 
     def _triggers_twice(self) -> Iterator[str]:
-        """The same trigger stands in one run only, a retry aside."""
+        """The same trigger is in one run only, except for a retry."""
         found: dict[tuple[str, str], set[str]] = defaultdict(set)
         for run_id, run in self.runs.items():
             for reason in run.item["options"]["reasons"]:
@@ -148,14 +148,14 @@ class Invariants:
 
     def one_at_a_time(self) -> Iterator[str]:
         """A start arrives only where no execution of another of our runs is running."""
-        for sent in self.simulation.bench.chaos.starts:
+        for sent in self.simulation.service.chaos.starts:
             owner = self._owner(sent.target, sent.running)
             if owner is not None and owner.run_id != sent.who.run_id:
                 yield f"one at a time: {sent.who.run_id} starts {sent.target} while {owner.run_id} uses it"
 
     def _owner(self, target: str, start: FakeStart | None) -> StepIdentity | None:
         """The step of ours that began an execution."""
-        for one in self.simulation.bench.chaos.starts:
+        for one in self.simulation.service.chaos.starts:
             if start is not None and one.start is start and one.target == target:
                 return one.who
         return None
@@ -175,7 +175,7 @@ class Invariants:
 
     def _step_is_true(self, run: Run, step: str, state: Mapping[str, Any]) -> Iterator[str]:
         target, ended_at = _target(run, step), str(state["ended_at"])
-        if self.played.is_disturbed(target, float(state.get("sent_by", state.get("began", 0.0)))):
+        if self.result.is_disturbed(target, float(state.get("sent_by", state.get("began", 0.0)))):
             return
         ours = self._ours(run, step, state)
         results = {one.result for one in ours if one.ended_at <= epoch(ended_at)}
@@ -186,7 +186,7 @@ class Invariants:
             yield f"own: {step} of {run.run_id} is reported {state['error']}; in truth {_shown(ours)}"
 
     def _loading_jobs(self, model: str) -> list[str]:
-        return [job.name for job in self.played.scenario.jobs if model in job.inner]
+        return [job.name for job in self.result.scenario.jobs if model in job.inner]
 
     def _ours(self, run: Run, step: str, state: Mapping[str, Any]) -> list[FakeStart]:
         """The executions that the step, or the one that it resumed, really began."""
@@ -197,7 +197,7 @@ class Invariants:
         found = [one.start for one in sent if one.target == target and one.start is not None]
         for one in sent:
             if one.target in self._loading_jobs(target) and one.start is not None:
-                found += self.simulation.bench.chaos.lane(one.target).inner_loads_of(one.start, target)
+                found += self.simulation.service.chaos.target(one.target).inner_loads_of(one.start, target)
         return found
 
     # ------------------------------------------------------------ visible
@@ -206,9 +206,9 @@ class Invariants:
         for run_id, run in self.runs.items():
             if not run.is_open and run.status != "SUCCEEDED" and run_id not in self.notified:
                 yield f"visible: {run_id} ended {run.status} and nobody was notified"
-        executions = self.simulation.service.executions.known
+        executions = self.simulation.functions.executions.known
         for name, execution in executions.items():
-            is_heard = name in self.runs or name not in self.played.lost_events
+            is_heard = name in self.runs or name not in self.result.lost_events
             is_well = name in self.runs and self.runs[name].status == "SUCCEEDED"
             if execution.status in ("RUNNING", "SUCCEEDED") or is_well or not is_heard:
                 continue
@@ -218,7 +218,7 @@ class Invariants:
     # ------------------------------------------------------------ commands
 
     def commands_do_what_they_say(self) -> Iterator[str]:
-        for command in self.played.commands:
+        for command in self.result.commands:
             if command.kind == "cancel" and command.answer is not None:
                 yield from self._cancelled(command, command.answer)
         yield from self._retried()
@@ -227,7 +227,7 @@ class Invariants:
 
     def _retried(self) -> Iterator[str]:
         retried: dict[str, set[str]] = defaultdict(set)
-        for command in self.played.commands:
+        for command in self.result.commands:
             if command.kind == "retry" and command.answer is not None:
                 retried[command.run_id] |= {run["run_id"] for run in command.answer["runs"]}
         for run_id, run in self.runs.items():
@@ -253,7 +253,7 @@ class Invariants:
     def _cancels_its_own(self) -> Iterator[str]:
         """A run cancels what it, or a run that it retries, has started."""
         for cancel in self.cancels:
-            if cancel.who.run_id in self.played.ended_by_aws and self._has_ended(
+            if cancel.who.run_id in self.result.ended_by_aws and self._has_ended(
                 cancel.who.run_id, cancel.at
             ):
                 yield f"stop: {cancel.who.run_id} was ended by AWS, and {cancel.job} was cancelled"
@@ -261,17 +261,17 @@ class Invariants:
             hit = cancel.hit
             if hit is None or (owner is not None and owner.run_id in self._line(cancel.who.run_id)):
                 continue
-            if not any(lane == cancel.job and abs(at - hit.at) < 1.0 for at, lane in self.played.others):
+            if not any(target == cancel.job and abs(at - hit.at) < 1.0 for at, target in self.result.others):
                 yield f"stop: {cancel.who.run_id} cancelled {hit.id} of {cancel.job}, which is not its own"
 
     def _has_ended(self, run_id: str, at: float) -> bool:
         """Whether the run was being closed by then."""
-        closing = self.runs[run_id].item.get("closing")
-        return closing is not None and epoch(str(closing)) <= at
+        closer = self.runs[run_id].item.get("closing")
+        return closer is not None and epoch(str(closer)) <= at
 
     def _stops_stop(self) -> Iterator[str]:
         """The jobs that a stopped run has started are cancelled, or its record says why not."""
-        stopped = set(self.simulation.service.executions.stopped)
+        stopped = set(self.simulation.functions.executions.stopped)
         for run_id, run in self.runs.items():
             if run.status != "ABORTED" or run_id not in stopped or not run.has_definition:
                 continue
@@ -300,7 +300,7 @@ class Invariants:
 
 
 def _covers(sent: ReceivedStart, load: ScenarioLoad, ack: TriggerResponse) -> bool:
-    """Whether a load does for its model what the trigger wants."""
+    """Whether a load does for its model what the trigger requests."""
     if sent.target != load.model:
         return False
     if sent.call == "load_model" and sent.detail == "complete":

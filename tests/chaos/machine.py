@@ -67,20 +67,20 @@ class StateMachineRunner:
 
     def __init__(
         self,
-        service: ChaosService,
+        functions: ChaosService,
         schedule: Scheduler,
         invoke: Lambda,
         log: Callable[[str], None],
         seed: int,
     ) -> None:
-        self.service, self.schedule, self.invoke, self.log = service, schedule, invoke, log
+        self.functions, self.schedule, self.invoke, self.log = functions, schedule, invoke, log
         self.random = Random(f"machine {seed}")  # noqa: S311
         self.inputs: dict[str, dict[str, Any]] = {}
         self.opened: dict[str, Opened] = {}
 
     @property
     def executions(self) -> ChaosExecutions:
-        return self.service.executions
+        return self.functions.executions
 
     def begin(self, name: str, document: dict[str, Any]) -> None:
         self.log(f"execution {name} begins: {document}")
@@ -128,7 +128,7 @@ class StateMachineRunner:
         while True:
             try:
                 opened: Opened = self._task(
-                    name, "open_run", lambda by: self.service.opening.open(document, execution, by)
+                    name, "open_run", lambda by: self.functions.opener.open(document, execution, by)
                 )
             except TaskFailed as failed:
                 since = failing_since = failing_since or self.schedule.now()
@@ -190,7 +190,7 @@ class StateMachineRunner:
             starts = False
 
     def _step_task(self, name: str, step: str, *, starts: bool) -> Progress:
-        tasks, kind = self.service.bench.tasks, step.split("-")[0]
+        tasks, kind = self.functions.service.tasks, step.split("-")[0]
         task = tasks.start if starts else tasks.check
         function = f"{'start' if starts else 'check'}_{kind} {step}"
         progress: Progress = self._task(name, function, lambda by: task(name, step, by))

@@ -20,7 +20,7 @@ from celonis_refresh.steps.ownership import Ownership
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.steps.start import Start
 from celonis_refresh.timing import Deadline, iso
-from celonis_refresh.workflow import close as closing
+from celonis_refresh.workflow import close as closer
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
@@ -42,7 +42,7 @@ def _unconditional(action: Action) -> Action:
 
 @contextmanager
 def claim_without_condition() -> Iterator[None]:
-    """A slot is taken whoever holds it."""
+    """A slot is taken even if another run holds it."""
     real = claims._Attempt._change_slot
 
     def change(self: Any, *arguments: Any) -> Action:
@@ -54,7 +54,7 @@ def claim_without_condition() -> Iterator[None]:
 
 @contextmanager
 def delivery_without_condition() -> Iterator[None]:
-    """A delivery is recorded whether it is known or not."""
+    """A delivery is recorded even if it is known."""
     real = deliveries._record
 
     def record(*arguments: Any) -> Action:
@@ -80,7 +80,7 @@ def lease_freed_early() -> Iterator[None]:
 
 @contextmanager
 def slot_released_without_follow_up() -> Iterator[None]:
-    """What waits is dropped when the slot is released."""
+    """The pending run is dropped when the slot is released."""
     real = slots.release
 
     def release(
@@ -92,7 +92,7 @@ def slot_released_without_follow_up() -> Iterator[None]:
             action["Update"]["ExpressionAttributeNames"]["#pending"] = "pending"
         return actions
 
-    with patch.object(closing, "release", release):
+    with patch.object(closer, "release", release):
         yield
 
 
@@ -131,7 +131,7 @@ def notified_before_it_is_sent() -> Iterator[None]:
 
 @contextmanager
 def lease_without_condition() -> Iterator[None]:
-    """A lease is taken whoever holds it."""
+    """A lease is taken even if another run holds it."""
     with patch.object(leases._Known, "_holder", lambda self, lease: None):
         yield
 
@@ -244,4 +244,4 @@ PLANTED: dict[Plant, str] = {
     retry_without_delivery: "retry",
     stop_that_cancels_nothing: "stop",
 }
-"""Each planted fault, and the law that it breaks."""
+"""Each planted fault, and the invariant that it violates."""

@@ -105,7 +105,7 @@ class TargetBehaviour:
     """A job or a model at Celonis. ``seconds``: how long an execution takes, at least and at most.
 
     ``failing``: how many of them fail; ``inner``: the models that a job loads by itself; ``lags``: how old
-    answers are; ``busy``: what becomes of a start while one is running.
+    answers are; ``busy``: the result of a start while one is running.
     """
 
     name: str
@@ -121,7 +121,7 @@ class UserAction:
     """One thing that a user, a sender or a schedule does, ``at`` seconds from the beginning.
 
     ``names``: the pipelines, or the job or model; ``number``: a delivery's, or which of the runs it is about.
-    ``copies``: so many requests at once; ``resent``: sent once more, later, though it was answered.
+    ``copies``: requests at once; ``resent``: sent once more, later, although it was answered.
     """
 
     at: float
@@ -151,7 +151,7 @@ class FaultRates:
     """The share of calls, answers or events at which something goes wrong."""
 
     pause: float = 0.3
-    """A call lasts a moment longer, so that other functions go on."""
+    """A call lasts a moment longer, so that other functions continue."""
     stall: float = 0.0
     """A call lasts so long that its function may reach its timeout."""
     kill: float = 0.0
@@ -163,7 +163,7 @@ class FaultRates:
     config: float = 0.0
     """Step Functions or SNS does not answer."""
     detached: float = 0.0
-    """Step Functions gets no answer of a function that goes on, and calls it again."""
+    """Step Functions gets no response of a function that keeps running, and calls it again."""
     answer: float = 0.0
     """An answer to a sender or a user is lost."""
     event_lost: float = 0.0
@@ -216,11 +216,11 @@ def random_scenario(seed: int) -> Scenario:
 
 
 def _target(random: Random, name: str, settle: int, *, long: bool) -> TargetBehaviour:
-    least = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
+    minimum = random.choice((5.0, 40.0, 300.0)) * (6 if long else 1)
     lags = random.choice(((0.0,), (0.0, 2.0, 8.0), (0.0, settle * 0.4, 1.0, settle * 0.8)))
     failing = random.choice((0.0, 0.0, 0.0, 0.2, 0.6))
     busy: Literal["refuse", "queue"] = random.choice(("refuse", "refuse", "queue"))
-    return TargetBehaviour(name, (least, least * random.choice((1.2, 4.0))), failing, (), lags, busy)
+    return TargetBehaviour(name, (minimum, minimum * random.choice((1.2, 4.0))), failing, (), lags, busy)
 
 
 def _pipeline(
@@ -265,7 +265,7 @@ def _action(
     models: Sequence[TargetBehaviour],
     busy_for: float,
 ) -> UserAction:
-    # Actions come in bursts, so that they meet each other.
+    # Actions come in bursts, so that they overlap.
     bursts = Random(int(busy_for) + len(pipelines)).sample(range(1, 20), 4)  # noqa: S311
     at = busy_for * random.choice(bursts) / 20 + random.choice((0.0, 1.0, 60.0, 900.0)) * random.random()
     kind = random.choices(list(SHARES), list(SHARES.values()))[0] if number > 1 else "webhook"
@@ -296,8 +296,8 @@ def _wanted(random: Random) -> tuple[str, ...] | Literal["all"] | None:
 
 
 def _rates(random: Random) -> FaultRates:
-    def some(most: float) -> float:
-        return random.choice((0.0, most / 4, most))
+    def some(maximum: float) -> float:
+        return random.choice((0.0, maximum / 4, maximum))
 
     return FaultRates(
         pause=random.choice((0.1, 0.5, 0.9)),

@@ -22,7 +22,7 @@ from tests.chaos.celonis import ChaosCelonis, StepIdentity
 from tests.fakes.dynamodb import FakeDynamoDB, client_error
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import ServiceHarness
-from tests.fakes.wiring import closing_over, reconciling_over, steering_over
+from tests.fakes.wiring import make_reconciler, make_run_closer, make_run_commands
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
@@ -59,7 +59,7 @@ class ChaosHarness(ServiceHarness):
 
 @dataclass
 class ChaosExecutions(FakeExecutions):
-    """``begin`` and ``ended``: what starts an execution, and what learns of its end.
+    """``begin`` and ``ended``: called at the start and at the end of an execution.
 
     An execution is found only a moment after its start.
     """
@@ -121,7 +121,7 @@ class NotPublished(Exception):
 class ChaosService(WebhookHarness):
     """All functions. ``paused``: the pipelines that are; ``hook``: called before and after each call."""
 
-    bench: ChaosHarness = field(default_factory=ChaosHarness)
+    service: ChaosHarness = field(default_factory=ChaosHarness)
     executions: ChaosExecutions = field(default_factory=ChaosExecutions)
     hook: Callable[[str, Literal["before", "after"]], None] = lambda name, when: None
     fails: Callable[[str], bool] = lambda kind: False
@@ -133,20 +133,20 @@ class ChaosService(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bench = self.bench
-        self.random = Random(f"table {bench.seed}")  # noqa: S311
-        bench.dynamodb.before = lambda operation, request: self._table(operation, "before")
-        bench.dynamodb.after = lambda operation, request: self._table(operation, "after")
-        bench.chaos.hook = lambda name, when: self.hook(name, when)
+        service = self.service
+        self.random = Random(f"table {service.seed}")  # noqa: S311
+        service.dynamodb.before = lambda operation, request: self._table(operation, "before")
+        service.dynamodb.after = lambda operation, request: self._table(operation, "after")
+        service.chaos.hook = lambda name, when: self.hook(name, when)
         self.executions.hook = lambda name, when: self.hook(name, when)
         self.executions.fails = lambda: self.fails("config")
-        self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
-        listing = Listing(bench.table, bench.clock)
-        lookup = Lookup(bench.table, bench.records)
-        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
-        self.requests = RunRequests(self.accepting, self.executions, lookup, listing)
-        self.steering = steering_over(bench, self.executions, self.accepting, self.definitions)
-        self.reconciling = reconciling_over(bench, self.executions, self.closing)
+        self.closer = make_run_closer(service, self.executions, self._notify, self._is_paused)
+        listing = Listing(service.table, service.clock)
+        lookup = Lookup(service.table, service.records)
+        self.opener = RunOpener(service.tasks.context, self.acceptor, self.tables, service.clock)
+        self.requests = RunRequests(self.acceptor, self.executions, lookup, listing)
+        self.run_commands = make_run_commands(service, self.executions, self.acceptor, self.definitions)
+        self.reconciler = make_reconciler(service, self.executions, self.closer)
 
     def _table(self, operation: str, when: Literal["before", "after"]) -> None:
         self.hook(operation, when)

@@ -1,4 +1,4 @@
-"""Plays a scenario: functions as Lambda runs them, events as EventBridge delivers them, and what users do."""
+"""Runs a scenario: functions as Lambda runs them, events as EventBridge delivers them, and what users do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TASK_SECONDS = 60.0
 ANSWER_SECONDS = 3.0
 RECONCILE_SECONDS = 300.0
 HORIZON = 6 * 24 * HOUR
-"""So long after the faults have ended everything must have ended."""
+"""Everything must have ended this long after the last fault."""
 ASYNC_PAUSES = (60.0, 120.0)
 """Lambda calls a function that failed again, twice."""
 POLLS, POLL_SECONDS = 60, 120.0
@@ -38,9 +38,9 @@ OPEN = ("OPENING", "RUNNING")
 
 
 class TriggerResponse(NamedTuple):
-    """What was answered to one who triggered a pipeline. ``sent_at``: when the first request left.
+    """The response to a trigger. ``sent_at``: when the first request left.
 
-    ``key``: by which the trigger is known again, "" where there is none.
+    ``key``: the trigger's idempotency key, "" if there is none.
     """
 
     sent_at: float
@@ -67,7 +67,7 @@ class CommandResponse(NamedTuple):
 
 @dataclass
 class SimulationClock(FakeClock):
-    """A clock whose sleepers let the others go on."""
+    """A clock whose sleepers let the other workers continue."""
 
     pause: Callable[[float], bool] = lambda seconds: False
 
@@ -87,7 +87,7 @@ class FunctionCall:
 
 @dataclass
 class SimulationResult:
-    """What happened. ``broken``: what was seen to break a law while it happened."""
+    """What happened. ``broken``: the violations seen while it happened."""
 
     scenario: Scenario
     simulation: Simulation
@@ -106,12 +106,12 @@ class SimulationResult:
 
         Such a start cannot always be distinguished from ours: an assumption of the service.
         """
-        lanes = {target, *(job.name for job in self.scenario.jobs if target in job.inner)}
-        return any(lane in lanes and -300.0 <= at - sent_at <= 600.0 for at, lane in self.others)
+        names = {target, *(job.name for job in self.scenario.jobs if target in job.inner)}
+        return any(name in names and -300.0 <= at - sent_at <= 600.0 for at, name in self.others)
 
 
 class Simulation:
-    """One scenario, played once."""
+    """One scenario, run once."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -120,38 +120,38 @@ class Simulation:
         self.clock.pause = self._sleep_in_worker
         self.workers = Interleaving(self.clock, Random(f"turns {scenario.seed}"))  # noqa: S311
         self.local = threading.local()
-        self.played = SimulationResult(scenario, self)
+        self.result = SimulationResult(scenario, self)
         self.over = False
         self.actors = 0
         self.open_runs: dict[str, set[str]] = {}
-        self.bench = self._bench()
-        self.service = self._service()
-        self.machine = StateMachineRunner(self.service, self, self._invoke, self.log, scenario.seed)
-        self.bench.dynamodb.on_write = self._written  # type: ignore[attr-defined]
-        executions = self.service.executions
+        self.service = self._new_service()
+        self.functions = self._service()
+        self.machine = StateMachineRunner(self.functions, self, self._invoke, self.log, scenario.seed)
+        self.service.dynamodb.on_write = self._written  # type: ignore[attr-defined]
+        executions = self.functions.executions
         executions.begin, executions.ended = self.machine.begin, self._execution_ended
         executions.now = self.clock
 
     # ------------------------------------------------------------ the parts
 
-    def _bench(self) -> ChaosHarness:
-        bench = ChaosHarness(self.clock, ChaosTable(), self.scenario.seed)
-        celonis = bench.chaos
+    def _new_service(self) -> ChaosHarness:
+        service = ChaosHarness(self.clock, ChaosTable(), self.scenario.seed)
+        celonis = service.chaos
         celonis.random = Random(f"celonis {self.scenario.seed}")  # noqa: S311
         celonis.share = lambda: self.rates.celonis
         celonis.log = self.log
-        for target in (*self.scenario.jobs, *self.scenario.models):
-            celonis.add(target, f"lane {self.scenario.seed}")
-        for target in self.scenario.jobs:
-            lane = celonis.lane(target.name)
-            lane.inner = [celonis.lane(model) for model in target.inner]
-        return bench
+        for behaviour in (*self.scenario.jobs, *self.scenario.models):
+            celonis.add(behaviour, f"lane {self.scenario.seed}")
+        for behaviour in self.scenario.jobs:
+            target = celonis.target(behaviour.name)
+            target.inner = [celonis.target(model) for model in behaviour.inner]
+        return service
 
     def _service(self) -> ChaosService:
         running = {each.name: each.definition(paused=False) for each in self.scenario.pipelines}
         pausing = {each.name: each.definition(paused=True) for each in self.scenario.pipelines}
         return ChaosService(
-            bench=self.bench,
+            service=self.service,
             definitions=running,
             executions=ChaosExecutions(),
             hook=self._call,
@@ -174,7 +174,7 @@ class Simulation:
 
     def log(self, text: str) -> None:
         worker = self.workers.current
-        self.played.log.append((self.elapsed, worker.run_id if worker else "", text))
+        self.result.log.append((self.elapsed, worker.run_id if worker else "", text))
 
     # ------------------------------------------------------------ workers and calls
 
@@ -196,7 +196,7 @@ class Simulation:
             raise SimulationOver
 
     def _sleep_in_worker(self, seconds: float) -> bool:
-        """A function sleeps: the others go on, and it may reach its timeout."""
+        """A function sleeps: the others continue, and it may reach its timeout."""
         if self.workers.current is None:
             return False
         self.workers.sleep(seconds)
@@ -215,7 +215,7 @@ class Simulation:
             raise Crashed
 
     def _call(self, name: str, when: Literal["before", "after"]) -> None:
-        """One moment around an outgoing call: others may go on, and the function may be killed."""
+        """One moment around an outgoing call: others may continue, and the function may be killed."""
         invocation, rates = self.invocation, self.rates
         if invocation is None:
             return
@@ -270,7 +270,7 @@ class Simulation:
         except NotPublished:
             raise TaskFailed("NotPublished") from None
         except Exception as error:  # noqa: BLE001 - reported: no function may raise it
-            self.played.broken.append(f"unexpected: {function} of {label} raises {error!r}")
+            self.result.broken.append(f"unexpected: {function} of {label} raises {error!r}")
             raise TaskFailed(type(error).__name__) from None
         self.log(f"{function} of {label}: {_short(answer)}")
         return answer
@@ -282,7 +282,7 @@ class Simulation:
         rates = self.rates
         if self.random.random() < rates.event_lost:
             self.log(f"the end of {name} is lost")
-            self.played.lost_events.add(name)
+            self.result.lost_events.add(name)
             return
         copies = 2 if self.random.random() < rates.event_repeated else 1
         for _ in range(copies):
@@ -293,11 +293,11 @@ class Simulation:
         arn = f"arn:{name}"
         for pause in (*ASYNC_PAUSES, None):
             try:
-                self._run("close_run", name, lambda by: bool(self.service.closing.close(arn, by)))
+                self._run("close_run", name, lambda by: bool(self.functions.closer.close(arn, by)))
             except TaskFailed:
                 if pause is None:
                     self.log(f"closing {name} is given up")
-                    self.played.lost_events.add(name)
+                    self.result.lost_events.add(name)
                     return
                 self.sleep(pause)
             else:
@@ -316,7 +316,7 @@ class Simulation:
                 self.spawn(self._round, "reconcile")
 
     def _round(self) -> None:
-        with_findings = self.service.reconciling.reconcile
+        with_findings = self.functions.reconciler.reconcile
         try:
             self._run("reconcile", "", lambda by: with_findings(by))
         except TaskFailed:
@@ -324,17 +324,19 @@ class Simulation:
 
     def _has_open(self) -> bool:
         """Whether there is anything for reconcile to list."""
-        items = self.bench.dynamodb.items
+        items = self.service.dynamodb.items
         return any(self.open_runs.values()) or any(
             "status" in items[key] for key in items if key[:3] != "run"
         )
 
     def _is_quiet(self) -> bool:
-        return not (self.actors or self.service.executions.running() or self._has_open() or self.left_over())
+        return not (
+            self.actors or self.functions.executions.running() or self._has_open() or self.left_over()
+        )
 
     def left_over(self) -> list[str]:
-        """What is still held or waits, and runs that are open."""
-        items = self.bench.dynamodb.items
+        """What is still held or pending, and runs that are open."""
+        items = self.service.dynamodb.items
         left = [run for runs in self.open_runs.values() for run in sorted(runs)]
         for key, item in items.items():
             is_slot = key.startswith("slot#")
@@ -370,27 +372,27 @@ class Simulation:
             return
         if not any(holder in runs for runs in self.open_runs.values()):
             return
-        for sent in self.bench.chaos.starts:
+        for sent in self.service.chaos.starts:
             if sent.who.run_id != holder or _lease(sent.target) != key or sent.start is None:
                 continue
-            if sent.start.ended_at > self.clock.now and not self.played.is_disturbed(sent.target, sent.at):
+            if sent.start.ended_at > self.clock.now and not self.result.is_disturbed(sent.target, sent.at):
                 self.broken(f"lease: {key} leaves {holder} while its {sent.start.id} runs")
 
     def _note_drop(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """What waits may be dropped by the cancel that asks for it, also where its answer is lost."""
+        """A pending run may be dropped by the cancel that requests it, also if its response is lost."""
         if "pending" not in before or "pending" in after or self.invocation is None:
             return
         if self.invocation.label.endswith(DROPS):
-            self.played.drops_asked.add(before["pending"]["M"]["run_id"]["S"])
+            self.result.drops_asked.add(before["pending"]["M"]["run_id"]["S"])
 
     def broken(self, text: str) -> None:
-        if text not in self.played.broken:
+        if text not in self.result.broken:
             self.log(f"BROKEN {text}")
-            self.played.broken.append(text)
+            self.result.broken.append(text)
 
     # ------------------------------------------------------------ users and senders
 
-    def play(self) -> SimulationResult:
+    def run(self) -> SimulationResult:
         for action in self.scenario.actions:
             self._actor(lambda action=action: self._act(action), str(action), action.at)  # type: ignore[misc]
         self.spawn(self._calm, "calm", START + self.scenario.calm_at)
@@ -400,8 +402,8 @@ class Simulation:
                 self.workers.run()
             except AssertionError as error:
                 self.broken(f"ends: {error}")
-        self.played.ended_at = self.elapsed
-        return self.played
+        self.result.ended_at = self.elapsed
+        return self.result
 
     def _actor(self, act: Callable[[], None], label: str, at: float) -> None:
         def counted() -> None:
@@ -414,7 +416,7 @@ class Simulation:
         self.spawn(counted, label, START + at)
 
     def _calm(self) -> None:
-        self.service.paused.clear()
+        self.functions.paused.clear()
         self.log("calm: no faults any more")
 
     def _act(self, action: UserAction) -> None:
@@ -434,7 +436,7 @@ class Simulation:
         }
         acts[action.kind](action)
 
-    def _asked(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
+    def _request(self, function: str, label: str, act: Callable[[Deadline], Any]) -> Any:
         """A request over HTTP: the answer, or None where it is lost or there is none."""
         try:
             answer = self._run(function, label, act)
@@ -454,7 +456,9 @@ class Simulation:
 
         def send() -> None:
             for pause in (1.0, 10.0, 60.0, 600.0, 3600.0, 7200.0):
-                reply = self._asked("trigger", delivery, lambda by: self.service.deliver(delivery, source))
+                reply = self._request(
+                    "trigger", delivery, lambda by: self.functions.deliver(delivery, source)
+                )
                 if reply is not None and not isinstance(reply, TaskFailed) and reply.status < 300:
                     self._acknowledged(reply.body, sent_at, delivery, action)
                     return
@@ -474,7 +478,7 @@ class Simulation:
 
     def _acknowledged(self, body: Mapping[str, Any], sent_at: float, key: str, action: UserAction) -> None:
         for run in body.get("runs", ()):
-            self.played.acks.append(
+            self.result.acks.append(
                 TriggerResponse(
                     sent_at, key, run["pipeline"], run["run_id"], run["status"], action.mode, action.tables
                 )
@@ -487,10 +491,10 @@ class Simulation:
         body |= {"tables": _json(action.tables)} if action.tables else {}
         key = f"k-{action.number}" if action.has_key else None
         for pause in (1.0, 30.0, 600.0, 7200.0):
-            answer = self._asked(
+            answer = self._request(
                 "api",
                 f"POST /runs {key or ''}",
-                lambda by: self.service.requests.start(body, CALLER, key, by),
+                lambda by: self.functions.requests.start(body, CALLER, key, by),
             )
             if isinstance(answer, dict):
                 self._acknowledged(answer, sent_at, key or "", action)
@@ -510,12 +514,12 @@ class Simulation:
             copies = action.copies
         for copy in range(copies):
             name = f"{action.names[0]}-{action.kind}-{action.number:03}{copy}"
-            self.service.executions.start_with(name, document)
+            self.functions.executions.start_with(name, document)
             self.sleep(self.random.choice((0.0, 0.3, 40.0)))
 
     def _some_run(self, action: UserAction) -> str | None:
         """A run of the pipeline that is open or waits, once there is one; now and then one that has ended."""
-        pipeline, table = action.names[0], self.bench.dynamodb
+        pipeline, table = action.names[0], self.service.dynamodb
         for _ in range(POLLS):
             waiting = table.document(keys.slot(pipeline)).get("pending")
             found = sorted(self.open_runs.get(pipeline, ())) + ([waiting["run_id"]] if waiting else [])
@@ -529,26 +533,28 @@ class Simulation:
         run_id = self._some_run(action)
         if run_id is None:
             return
-        self.played.drops_asked.add(run_id)
+        self.result.drops_asked.add(run_id)
         label = f"cancel {run_id}{DROPS if action.drop_pending else ''}"
         for _ in range(action.copies):
-            answer = self._asked(
+            answer = self._request(
                 "api",
                 label,
-                lambda by: self.service.steering.cancel(run_id, CALLER, by, drop_pending=action.drop_pending),
+                lambda by: self.functions.run_commands.cancel(
+                    run_id, CALLER, by, drop_pending=action.drop_pending
+                ),
             )
             self._reported("cancel", run_id, answer)
 
     def _reported(self, kind: str, run_id: str, answer: Any) -> None:
         found = answer if isinstance(answer, dict) else None
-        runs_on = run_id in self.service.executions.running()
-        self.played.commands.append(CommandResponse(self.clock.now, kind, run_id, found, runs_on))
+        runs_on = run_id in self.functions.executions.running()
+        self.result.commands.append(CommandResponse(self.clock.now, kind, run_id, found, runs_on))
 
     def _retry(self, action: UserAction) -> None:
         """A user retries the newest run of a pipeline that failed, once there is one."""
         for _ in range(POLLS):
             found = [
-                one for one in self.bench.dynamodb.documents("run#") if one["pipeline"] == action.names[0]
+                one for one in self.service.dynamodb.documents("run#") if one["pipeline"] == action.names[0]
             ]
             failed = [one for one in found if one["status"] in ("FAILED", "ABORTED", "TIMED_OUT")]
             if failed:
@@ -558,8 +564,8 @@ class Simulation:
 
     def _retry_run(self, run_id: str, action: UserAction) -> None:
         def ask() -> None:
-            answer = self._asked(
-                "api", f"retry {run_id}", lambda by: self.service.steering.retry(run_id, CALLER, by)
+            answer = self._request(
+                "api", f"retry {run_id}", lambda by: self.functions.run_commands.retry(run_id, CALLER, by)
             )
             self._reported("retry", run_id, answer)
 
@@ -570,7 +576,7 @@ class Simulation:
 
     def _end_early(self, action: UserAction) -> None:
         """A user stops an execution in the console, or AWS ends it, once one is running."""
-        executions, name = self.service.executions, self._some_run(action)
+        executions, name = self.functions.executions, self._some_run(action)
         if name is None or name not in executions.running():
             return
         if action.kind == "abort":
@@ -579,26 +585,26 @@ class Simulation:
             executions.end(name, "ABORTED")
         else:
             self.log(f"execution {name} is ended by AWS")
-            self.played.ended_by_aws.add(name)
+            self.result.ended_by_aws.add(name)
             executions.end(name, "FAILED", "States.Runtime", "The execution failed.")
             self.sleep(self.random.choice((5.0, 60.0, 900.0)))
             self._retry_run(name, action)
 
     def _pause(self, action: UserAction) -> None:
-        self.service.paused.add(action.names[0])
+        self.functions.paused.add(action.names[0])
         self.sleep(action.seconds)
-        self.service.paused.discard(action.names[0])
+        self.functions.paused.discard(action.names[0])
 
     def _other_start(self, action: UserAction) -> None:
         outcome = self.random.choice(("SUCCESS", "FAIL"))
-        lane = self.bench.chaos.lane(action.names[0])
-        start = lane.by_another_user(action.seconds, outcome)
+        target = self.service.chaos.target(action.names[0])
+        start = target.by_another_user(action.seconds, outcome)
         if start is not None:
-            self.played.others.append((self.clock.now, lane.name))
-            self.log(f"another user starts {lane.name}: {start.id} {outcome}")
+            self.result.others.append((self.clock.now, target.name))
+            self.log(f"another user starts {target.name}: {start.id} {outcome}")
 
     def _other_cancel(self, action: UserAction) -> None:
-        self.bench.chaos.lane(action.names[0]).cancel(self.clock.now)
+        self.service.chaos.target(action.names[0]).cancel(self.clock.now)
 
 
 class SimulationOver(Exception):
@@ -615,8 +621,8 @@ def _without_logs() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def play(scenario: Scenario) -> SimulationResult:
-    return Simulation(scenario).play()
+def run_scenario(scenario: Scenario) -> SimulationResult:
+    return Simulation(scenario).run()
 
 
 def _lease(target: str) -> str:

@@ -1,4 +1,4 @@
-"""No law is broken in a fixed sample of scenarios; seeds replay exactly; and planted faults are found."""
+"""No invariant is violated in a fixed sample of scenarios; seeds replay exactly; planted faults are found."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import tally
+from tests.chaos.__main__ import count_scenarios
 from tests.chaos.invariants import findings
 from tests.chaos.planted_faults import PLANTED, Plant
 from tests.chaos.scenario import random_scenario
-from tests.chaos.simulation import play
+from tests.chaos.simulation import run_scenario
 from tests.chaos.timeline import timeline
 
 CHUNKS, SCENARIOS = 8, 64
@@ -24,30 +24,30 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_no_law_is_broken(chunk: int) -> None:
     count = SCENARIOS // CHUNKS
-    found = tally(chunk * count, count)
+    found = count_scenarios(chunk * count, count)
     assert not found.broken, "see python -m tests.chaos 0 --show SEED"
 
 
 def test_the_sample_has_runs_of_every_end_and_days_of_virtual_time() -> None:
-    found = tally(0, CHUNKS)
+    found = count_scenarios(0, CHUNKS)
     assert found.runs.keys() >= {"SUCCEEDED", "FAILED", "ABORTED"}
     assert found.hours > 24
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_a_planted_fault_is_found(plant: Plant) -> None:
-    law, found = PLANTED[plant], set()
+    invariant, found = PLANTED[plant], set()
     with plant():
         for seed in range(MAX_SEEDS):
-            found |= {text.split(":")[0] for text in findings(play(random_scenario(seed)))}
-            if law in found:
+            found |= {text.split(":")[0] for text in findings(run_scenario(random_scenario(seed)))}
+            if invariant in found:
                 return
-    assert law in found
+    assert invariant in found
 
 
 def test_a_seed_replays_exactly_in_this_process_and_in_another() -> None:
-    shown = timeline(play(random_scenario(5)))
-    assert timeline(play(random_scenario(5))) == shown
+    shown = timeline(run_scenario(random_scenario(5)))
+    assert timeline(run_scenario(random_scenario(5))) == shown
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": f"{ROOT / 'layers' / 'refresh'}:{ROOT}"}
     command = [sys.executable, "-m", "tests.chaos", "0", "--show", "5"]
     other = subprocess.run(

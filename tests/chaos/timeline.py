@@ -1,4 +1,4 @@
-"""A scenario as text: what there is, what happened when, and what broke a law."""
+"""A scenario as text: what there is, what happened when, and the violated invariants."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from tests.chaos.invariants import findings
 from tests.chaos.simulation import SimulationResult
 
 
-def timeline(played: SimulationResult) -> str:
+def timeline(result: SimulationResult) -> str:
     """Times are hours, minutes and seconds from the beginning."""
-    return "\n".join(_lines(played))
+    return "\n".join(_lines(result))
 
 
-def _lines(played: SimulationResult) -> Iterator[str]:
-    scenario = played.scenario
+def _lines(result: SimulationResult) -> Iterator[str]:
+    scenario = result.scenario
     yield f"seed {scenario.seed}, calm from {_time(scenario.calm_at)}"
     for target in (*scenario.jobs, *scenario.models):
         yield f"   {target}"
     for pipeline in scenario.pipelines:
         yield f"   {pipeline}"
     yield f"   {scenario.rates}"
-    for at, label, text in played.log:
+    for at, label, text in result.log:
         yield f"{_time(at)}  {label:<28} {text}"
-    for found in findings(played):
+    for found in findings(result):
         yield f"BROKEN {found}"
 
 

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class AwsAttempt(NamedTuple):
-    """One attempt: which operation, when, with what."""
+    """One attempt of an AWS call: the operation, the time, the request."""
 
     operation: str
     at: float
@@ -31,7 +31,7 @@ class AwsAttempt(NamedTuple):
 
 
 class AwsFailure(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(self, code: str, status: int = 400, **more: Any) -> None:
         self.code, self.status, self.more = code, status, more
@@ -40,24 +40,24 @@ class AwsFailure(Exception):
 
 @dataclass
 class FakeAws:
-    """``takes``: seconds of the next answers to an operation; of all others ``usually``.
+    """``latencies``: seconds of the next answers to an operation; of all others ``default_latency``.
 
-    What is asked for takes place also where its answer comes too late. ``failures``: of the next answers to
-    an operation, which does not take place then.
+    An operation takes effect even if its response comes too late. ``failures``: errors of the next calls of
+    an operation, which then has no effect.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
     dynamodb: FakeDynamoDB = field(default_factory=FakeDynamoDB)
     parameters: dict[str, Json] = field(default_factory=dict)
     secrets: dict[str, Json] = field(default_factory=dict)
-    usually: float = 0.01
-    takes: dict[str, list[float]] = field(default_factory=dict)
+    default_latency: float = 0.01
+    latencies: dict[str, list[float]] = field(default_factory=dict)
     failures: dict[str, list[AwsFailure]] = field(default_factory=dict)
-    asked: list[AwsAttempt] = field(default_factory=list)
+    attempts: list[AwsAttempt] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
 
     def client(self, service: str) -> Any:
-        """A client with the timeouts of the trigger's, without pauses between its attempts."""
+        """A client with the trigger's timeouts, without pauses between attempts."""
         timeouts = CLIENT_TIMEOUTS["response"]
         client: Any = boto3.Session(
             aws_access_key_id="a", aws_secret_access_key="b", region_name="eu-central-1"
@@ -68,15 +68,15 @@ class FakeAws:
         client.meta.events.register_first("before-send", self.send)
         return client
 
-    def of(self, operation: str) -> list[AwsAttempt]:
-        return [asked for asked in self.asked if asked.operation == operation]
+    def attempts_of(self, operation: str) -> list[AwsAttempt]:
+        return [attempt for attempt in self.attempts if attempt.operation == operation]
 
     def send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
         body = json.loads(request.body)
-        self.asked.append(AwsAttempt(operation, self.clock(), body))
-        takes, read = self.takes.get(operation), CLIENT_TIMEOUTS["response"].read
-        seconds = takes.pop(0) if takes else self.usually
+        self.attempts.append(AwsAttempt(operation, self.clock(), body))
+        latencies, read = self.latencies.get(operation), CLIENT_TIMEOUTS["response"].read
+        seconds = latencies.pop(0) if latencies else self.default_latency
         answer = self._answer(request, operation, body)
         self.clock.sleep(min(seconds, read))
         if seconds > read:

@@ -1,7 +1,7 @@
-"""Celonis in memory and in virtual time: jobs and models with a history, stale looks and lost answers.
+"""Celonis in memory and in virtual time: jobs and models with a history, stale polls and lost responses.
 
-What a look shows is computed from the time that the look is allowed to be old. Everything that was really
-started is in ``FakeTarget.starts``, so that a test can hold what a run claims against what was.
+What a poll shows is computed from the age that it is allowed to have. Everything that was really
+started is in ``FakeTarget.starts``, so that a test can compare a run's claims with what happened.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tests.fakes.clock import FakeClock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]
 Lost = Literal["before", "after", "unsent", "throttled", "refused", "nothing"]
-"""What becomes of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
+"""The fate of a start: lost before or after its effect, never sent, 429, 409, or a 2xx without effect."""
 Effect = Literal["started", "queued", "ignored"]
 Aspect = Literal["status", "ids", "list"]
 Hook = Callable[[str, Literal["before", "after"]], None]
 A = TypeVar("A")
 
 
-def quiet(name: str, when: str) -> None:
+def no_hook(name: str, when: str) -> None:
     """Nothing happens."""
 
 
-def untold() -> None:
-    """Answers say nothing of a rate limit."""
+def no_rate_limit() -> None:
+    """Responses contain no rate limit."""
 
 
 @dataclass
@@ -90,13 +90,13 @@ class ShownFields:
 
     @property
     def after_end(self) -> bool:
-        """Whether an id of what was started last stands in a job's record from its start on, for good."""
+        """Whether a job's record keeps the id of what was started last, from its start on."""
         return self.latest != "none" and self.latest_moves == "start"
 
 
 @dataclass
 class Lags:
-    """How old looks are, in seconds: each as a whole (``draws``, over and over), or ``fixed`` per field."""
+    """Age of the shown state in seconds: one for all fields (``draws``, cycled), or ``fixed`` per field."""
 
     draws: Sequence[float] = (0.0,)
     fixed: dict[Aspect, float] | None = None
@@ -113,7 +113,7 @@ class Lags:
 
 @dataclass(frozen=True)
 class AnotherUser:
-    """Somebody else's start, ``delay`` seconds after ours took effect or was first shown by a look."""
+    """A start of another user, ``delay`` seconds after ours took effect or was first shown by a poll."""
 
     after: Literal["effect", "shown"]
     delay: float
@@ -152,12 +152,12 @@ class FakeTarget:
             self._follow("effect", start.at)
         return start
 
-    def before(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
-        """Somebody's start that long ago."""
+    def add_past_start(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
+        """A start of another user that long ago."""
         return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
 
     def _follow(self, after: str, at: float) -> None:
-        """Somebody starts something once ours took effect or was shown."""
+        """Other users start something once ours took effect or was shown."""
         for one in [other for other in self.another_user if other.after == after]:
             self.another_user.remove(one)
             begins = at + one.delay
@@ -169,17 +169,17 @@ class FakeTarget:
         return [start for start in self.starts if start.at <= at]
 
     def newest(self, at: float) -> FakeStart | None:
-        """What the record shows at ``at``: what is under way, else what began last."""
+        """What the record shows at ``at``: what is running, else what began last."""
         begun = self.visible(at)
-        under_way = [start for start in begun if start.ended_at > at]
-        return next(reversed(under_way or begun), None)
+        running_starts = [start for start in begun if start.ended_at > at]
+        return next(reversed(running_starts or begun), None)
 
     def running(self, at: float) -> FakeStart | None:
         newest = self.newest(at)
         return newest if newest is not None and newest.ended_at > at else None
 
     def post(self, at: float, detail: str) -> tuple[Effect, FakeStart]:
-        """Our start; raises the refusal of a Celonis that refuses a second one."""
+        """Our start. Raises the refusal if this Celonis refuses a second one."""
         running = self.running(at)
         if running is None or self.busy == "parallel":
             return "started", self._mine(at, detail)
@@ -198,7 +198,7 @@ class FakeTarget:
             running.ended_early = (at + self.cancel_seconds, "CANCEL")
 
     def show(self, starts: Iterable[FakeStart | None], at: float) -> None:
-        """Notes that a look at ``at`` showed these."""
+        """Records that a poll at ``at`` showed these."""
         if any(start is not None and start.mine for start in starts):
             self._follow("shown", at)
 
@@ -207,9 +207,9 @@ class FakeTarget:
 class FakeCelonis:
     """One team. Every call takes ``up`` seconds to Celonis and ``down`` seconds back.
 
-    ``hook`` is told of every call before and after it, and may raise. ``faults``: what goes wrong with the
-    calls to come, by name of the call, in order; ``sent``: every call that got there, with what it asked for.
-    ``rate_limiter``: what polls and cancels go through; ``limit``: the rate limit that every answer states.
+    ``hook`` is called before and after every call, and may raise. ``faults``: what goes wrong with the
+    calls to come, by name of the call, in order; ``sent``: every call that arrived, with its arguments.
+    ``rate_limiter``: for polls and cancels; ``limit``: the rate limit in every response.
     ``dated``: the answer to a start carries the date.
     """
 
@@ -220,16 +220,16 @@ class FakeCelonis:
     faults: dict[str, list[Exception | Lost | None]] = field(default_factory=dict)
     sent: list[tuple[str, str, object]] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
-    hook: Hook = quiet
+    hook: Hook = no_hook
     answers_id: bool = False
     dated: bool = True
     up: float = 0.05
     down: float = 0.05
     rate_limiter: RateLimiter = field(default_factory=NoRateLimit)
-    limit: Callable[[], RateLimit | None] = untold
+    limit: Callable[[], RateLimit | None] = no_rate_limit
 
     def ignoring_rate_limit(self) -> CelonisClient:
-        """As the client's: the same team, past the rate limiter."""
+        """As in the client: the same team, bypassing the rate limiter."""
         other = replace(self, rate_limiter=IgnoredRateLimit(self.rate_limiter))
         other.hook = lambda name, when: self.hook(name, when)
         return other.client
@@ -243,14 +243,14 @@ class FakeCelonis:
 
     def job(self, pool: str, job: str, *, timeout: float) -> Job:
         self._arrive("job", job, None, timeout)
-        lane, at = self.jobs[job], self.clock.now
-        lag = lane.lags.take()
-        shows, seen = lane.shows, at - lag("ids")
-        newest, current = lane.newest(at - lag("status")), lane.running(seen)
-        shown = lane.newest(seen)
-        latest = shown if shows.latest_moves == "start" else _newest_ended(lane, seen)
+        target, at = self.jobs[job], self.clock.now
+        lag = target.lags.take()
+        shows, seen = target.shows, at - lag("ids")
+        newest, current = target.newest(at - lag("status")), target.running(seen)
+        shown = target.newest(seen)
+        latest = shown if shows.latest_moves == "start" else _newest_ended(target, seen)
         kept = current or (shown if shows.current_stays else None)
-        lane.show([kept if shows.current else None, latest if shows.latest != "none" else None], at)
+        target.show([kept if shows.current else None, latest if shows.latest != "none" else None], at)
         return self._answer(
             Job(
                 id=job,
@@ -262,14 +262,14 @@ class FakeCelonis:
 
     def executions(self, pool: str, job: str, *, timeout: float) -> list[Execution] | None:
         self._arrive("executions", job, None, timeout)
-        lane = self.jobs[job]
-        if not lane.shows.listing:
+        target = self.jobs[job]
+        if not target.shows.listing:
             return self._answer(None)
-        seen = self.clock.now - lane.lags.take()("list")
-        visible = lane.visible(seen)
-        if lane.shows.latest == "same":  # otherwise nothing tells which of them are new
-            lane.show(visible, self.clock.now)
-        return self._answer([_entry(start, seen, lane.shows) for start in reversed(visible)])
+        seen = self.clock.now - target.lags.take()("list")
+        visible = target.visible(seen)
+        if target.shows.latest == "same":  # otherwise it is unknown which of them are new
+            target.show(visible, self.clock.now)
+        return self._answer([_entry(start, seen, target.shows) for start in reversed(visible)])
 
     def execute_job(self, pool: str, job: str, mode: str, *, timeout: float) -> StartAnswer:
         return self._post("execute_job", job, mode, self.jobs[job], timeout)
@@ -288,14 +288,14 @@ class FakeCelonis:
 
     def last_load(self, pool: str, model: str, *, timeout: float) -> Load | None:
         self._arrive("last_load", model, None, timeout)
-        lane, at = self.models[model], self.clock.now
-        lag = lane.lags.take()
-        by_status, by_id, by_date = (lane.newest(at - lag(one)) for one in ("status", "ids", "list"))
+        target, at = self.models[model], self.clock.now
+        lag = target.lags.take()
+        by_status, by_id, by_date = (target.newest(at - lag(one)) for one in ("status", "ids", "list"))
         if by_status is None and by_id is None and by_date is None:
             return self._answer(None)
-        shows = lane.shows
+        shows = target.shows
         dated = shows.dates and by_date is not None and by_date.started(at - lag("list")) is not None
-        lane.show([by_id if shows.load_id else None, by_date if dated else None], at)
+        target.show([by_id if shows.load_id else None, by_date if dated else None], at)
         return self._answer(
             Load(
                 load_id=by_id.id if by_id and shows.load_id else None,
@@ -303,7 +303,7 @@ class FakeCelonis:
                 status=_load_status(by_status, at - lag("status")) if by_status and shows.status else None,
                 start_date=by_date.started(at - lag("list")) if by_date and shows.dates else None,
                 end_date=by_date.ended(at - lag("list")) if by_date and shows.dates else None,
-                message=lane.message,
+                message=target.message,
             )
         )
 
@@ -321,20 +321,22 @@ class FakeCelonis:
         self._arrive("why_ended", job, execution_id, timeout)
         return self._answer(self.jobs[job].message or "")
 
-    def _post(self, name: str, target: str, what: object, lane: FakeTarget, timeout: float) -> StartAnswer:
+    def _post(
+        self, name: str, target_id: str, what: object, target: FakeTarget, timeout: float
+    ) -> StartAnswer:
         fault = self._fault(name)
         if fault == "unsent":
             raise unavailable(may_have_started=False)
         self.timeouts.append(timeout)
         self.clock.sleep(self.up)
-        self.sent.append((name, target, what))
+        self.sent.append((name, target_id, what))
         if fault == "throttled":
             raise throttled(7.0)
         if fault == "refused":
             raise rejected(409)
         if isinstance(fault, Exception):
             raise fault
-        start = None if fault in ("before", "nothing") else lane.post(self.clock.now, str(what))[1]
+        start = None if fault in ("before", "nothing") else target.post(self.clock.now, str(what))[1]
         self.hook(name, "after")
         self.clock.sleep(self.down)
         if fault not in (None, "nothing"):
@@ -347,23 +349,23 @@ class FakeCelonis:
 
     @property
     def requested_at(self) -> int | None:
-        """As of the answer that came just now: when its request arrived at the earliest."""
+        """For the response that has just arrived: the earliest time at which its request arrived."""
         return self._date(-self.up - self.down)
 
     def _date(self, and_seconds: float) -> int | None:
-        """The date of an answer that came just now, in whole seconds, and so many more."""
+        """The date of the response that has just arrived, in whole seconds, plus ``and_seconds``."""
         return int((int(self.clock.now - self.down) + and_seconds) * 1000) if self.dated else None
 
-    def _arrive(self, name: str, target: str, what: object, timeout: float) -> None:
+    def _arrive(self, name: str, target_id: str, what: object, timeout: float) -> None:
         fault = self._fault(name)
         self.timeouts.append(timeout)
         follows = name in ("executions", "cancel_job")
-        self.rate_limiter.enter(Call("GET", f"/{name}", "asking", target, "", follows=follows), timeout)
+        self.rate_limiter.enter(Call("GET", f"/{name}", "asking", target_id, "", follows=follows), timeout)
         if isinstance(fault, Exception):
             self.clock.sleep(self.up)
             raise fault
         self.clock.sleep(self.up)
-        self.sent.append((name, target, what))
+        self.sent.append((name, target_id, what))
         self.rate_limiter.answered(self.limit(), None)
 
     def _fault(self, name: str) -> Exception | Lost | None:
@@ -382,8 +384,8 @@ def _latest_id(start: FakeStart | None, space: str) -> str | None:
     return start.id if space == "same" else start.item
 
 
-def _newest_ended(lane: FakeTarget, at: float) -> FakeStart | None:
-    ended = [start for start in lane.visible(at) if start.ended_at <= at]
+def _newest_ended(target: FakeTarget, at: float) -> FakeStart | None:
+    ended = [start for start in target.visible(at) if start.ended_at <= at]
     return max(ended, key=lambda start: (start.ended_at, start.at), default=None)
 
 
@@ -397,7 +399,7 @@ def _entry(start: FakeStart, at: float, shows: ShownFields) -> Execution:
 
 
 def _load_status(start: FakeStart, at: float) -> str:
-    """A load knows no queue, and names its failures otherwise."""
+    """A load has no queued status, and other names for failures."""
     return {"QUEUED": "RUNNING", "FAIL": "ERROR", "CANCEL": "CANCELED"}.get(
         start.status(at), start.status(at)
     )

@@ -1,4 +1,4 @@
-"""Time that passes only when it is told to."""
+"""A clock that only moves when a test moves it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ START = 1_767_225_600.0
 
 @dataclass
 class FakeClock:
-    """Seconds since the epoch; sleeping is moving the hand."""
+    """Seconds since the epoch; sleeping advances the clock."""
 
     now: float = START
 

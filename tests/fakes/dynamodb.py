@@ -1,6 +1,6 @@
 """DynamoDB's low-level client in memory: what the table uses of it, with its conditions and its refusals.
 
-``tests/unit/runs/test_fake_dynamodb.py`` holds it against moto, request by request.
+``tests/unit/runs/test_fake_dynamodb.py`` compares it with moto, request by request.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def _quiet(operation: str, request: dict[str, Any]) -> None:
 class FakeDynamoDB:
     """One table. Items are never changed in place, so that they can be handed out.
 
-    ``before`` and ``after`` see every request before and after its effect, and may raise. ``calls``: the
-    operations asked for, in order.
+    ``before`` and ``after`` are called around the effect of every request, and may raise. ``calls``: the
+    requested operations, in order.
     """
 
     items: dict[str, Item] = field(default_factory=dict)
@@ -84,22 +84,22 @@ class FakeDynamoDB:
     lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def meanwhile(self, operation: str, act: Callable[[], object], key: str = "") -> None:
-        """Somebody acts right before the next request of ``operation`` (for the item of ``key``), once."""
+        """``action`` runs right before the next request of ``operation`` (for the item of ``key``), once."""
         quiet = self.before
 
-        def before(asked: str, request: dict[str, Any]) -> None:
-            if asked == operation and (not key or request["Key"] == {"pk": {"S": key}}):
+        def before(called: str, request: dict[str, Any]) -> None:
+            if called == operation and (not key or request["Key"] == {"pk": {"S": key}}):
                 self.before = quiet
                 act()
 
         self.before = before
 
     def lose_answer(self, operation: str) -> None:
-        """The next answer to ``operation`` is lost on its way; what was asked for has taken place."""
+        """The next response to ``operation`` is lost; the operation has taken effect."""
         quiet = self.after
 
-        def after(asked: str, request: dict[str, Any]) -> None:
-            if asked == operation:
+        def after(called: str, request: dict[str, Any]) -> None:
+            if called == operation:
                 self.after = quiet
                 raise client_error("InternalServerError", operation, ResponseMetadata={"HTTPStatusCode": 500})
 
@@ -183,7 +183,7 @@ class FakeDynamoDB:
         return {}
 
     def _refusal(self, action: dict[str, Any]) -> dict[str, Any] | None:
-        """None where the condition holds; otherwise the item that was there, if the action asks for it."""
+        """None if the condition holds; otherwise the existing item, if the action requests it."""
         ((_, body),) = action.items()
         item = self.items.get(_key(action))
         condition = body.get("ConditionExpression")
@@ -194,7 +194,7 @@ class FakeDynamoDB:
         return {"Item": item} if wanted else {}
 
     def _after(self, action: dict[str, Any]) -> Item | None:
-        """The item as the action leaves it, None where there is none."""
+        """The item after the action, None if there is none."""
         ((kind, body),) = action.items()
         key = _key(action)
         if kind == "Put":
@@ -236,11 +236,11 @@ class FakeDynamoDB:
         return {"Items": items, **more}
 
     def document(self, key: str) -> dict[str, Any]:
-        """One item as JSON values, empty where there is none; nobody is told of this look."""
+        """One item as JSON values, empty if there is none; hooks are not called."""
         return from_item(self.items.get(key, {}))
 
     def documents(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """The items whose key begins so, as JSON values."""
+        """The items whose key has this prefix, as JSON values."""
         return (from_item(item) for key, item in sorted(self.items.items()) if key.startswith(prefix))
 
 

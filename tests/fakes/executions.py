@@ -9,24 +9,24 @@ from typing import Any
 from msgspec.structs import replace
 
 from celonis_refresh.workflow.executions import EndedExecution
-from tests.fakes.celonis import Hook, quiet
+from tests.fakes.celonis import Hook, no_hook
 
 
 @dataclass
 class FakeExecutions:
-    """``asked``: every request to start, in order; ``known``: the executions by name.
+    """``start_requests``: every request to start, in order; ``known``: the executions by name.
 
     ``answers``: by name, what Celonis had answered to the start of a step.
     """
 
     known: dict[str, EndedExecution] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    start_requests: list[str] = field(default_factory=list)
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    hook: Hook = quiet
+    hook: Hook = no_hook
 
     def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
         self.hook("StartExecution", "before")
-        self.asked.append(run_id)
+        self.start_requests.append(run_id)
         is_new = run_id not in self.known
         if is_new:
             self.known[run_id] = EndedExecution(run_id, f"arn:{run_id}", "RUNNING")

@@ -28,7 +28,7 @@ COLD_SECONDS = 0.2
 
 @dataclass
 class Fleet:
-    """``processes`` of each function serve what comes.
+    """``processes`` of each function serve the tasks.
 
     ``answers``: the moments of all answers, and whether each was a 429; ``refusals``: tasks sent away.
     """
@@ -57,7 +57,7 @@ class Fleet:
         return sum(refused for _, refused in self.answers) / len(self.answers)
 
     def run(self, runs: int, within: float, polls: int = 4) -> float:
-        """``runs`` come evenly and look ``polls`` times each; gives the seconds until all have ended."""
+        """``runs`` start evenly and poll ``polls`` times each; returns the seconds until all have ended."""
         begun, order = self.clock.now, count()
         tasks = [(begun + within * number / runs, next(order), self._life(polls)) for number in range(runs)]
         heapq.heapify(tasks)
@@ -79,7 +79,7 @@ class Fleet:
             yield self.random.randint(2, 6) + self.random.uniform(0.05, 0.3)
 
     def _task(self, task: tuple[calls.Call, ...]) -> Generator[float, None, float | None]:
-        """A function's turn in a process of its own; seconds to come again after, or None when it is done."""
+        """One task in a process of its own; returns the seconds until its retry, or None when it is done."""
         kind = len(task)
         while self.busy[kind] >= self.processes:
             yield self.random.uniform(0.1, 0.5)

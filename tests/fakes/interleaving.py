@@ -13,7 +13,7 @@ from random import Random
 
 from tests.fakes.clock import FakeClock
 
-MAX_TURNS = 200_000
+MAX_SWITCHES = 200_000
 
 
 class WorkerStopped(BaseException):
@@ -47,7 +47,7 @@ class Worker:
 
 @dataclass
 class Interleaving:
-    """``pause_share``: at how many of the calls another worker may go on."""
+    """``pause_share``: the share of calls at which another worker may continue."""
 
     clock: FakeClock
     random: Random
@@ -64,7 +64,7 @@ class Interleaving:
         return worker
 
     def pause(self) -> None:
-        """Another worker may go on here. Does nothing outside of a worker."""
+        """Lets another worker continue. Does nothing outside of a worker."""
         if self.current is not None and self.random.random() < self.pause_share:
             self._hand_back()
 
@@ -81,17 +81,17 @@ class Interleaving:
         worker.waits_for = ()
 
     def run(self) -> None:
-        """Lets all workers go to their end, in virtual time. Raises what one of them raised."""
+        """Runs all workers to their end, in virtual time. Raises what one of them raised."""
         try:
-            for _ in range(MAX_TURNS):
+            for _ in range(MAX_SWITCHES):
                 if all(worker.done for worker in self.workers):
                     return
-                self._turn()
+                self._run_next()
             raise AssertionError("the workers did not come to an end")
         finally:
             self._stop()
 
-    def _turn(self) -> None:
+    def _run_next(self) -> None:
         left = [worker for worker in self.workers if not worker.done]
         able = [worker for worker in left if all(other.done for other in worker.waits_for)]
         awake = [worker for worker in able if worker.wakes_at <= self.clock.now]

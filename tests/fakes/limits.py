@@ -27,7 +27,7 @@ MAX_OPERATORS = 300
 MAX_OPERANDS = 100
 """Of one IN."""
 MAX_PLACEHOLDER = 255
-"""Bytes of one ``#name`` or ``:value``, and of the attribute name that a ``#name`` stands for."""
+"""Bytes of one ``#name`` or ``:value``, and of the attribute name of a ``#name``."""
 MAX_SUBSTITUTIONS = 2 * 1024 * 1024
 """Bytes of all names and values that the expressions of one request use."""
 OPERATORS = re.compile(
@@ -111,7 +111,7 @@ def _check_key(name: str, value: Mapping[str, Any], limit: int) -> None:
 
 
 def _exceeds(item: Item, limit: int, written: bytes | None = None) -> bool:
-    """Whether an item is larger than ``limit``. Its JSON is larger than it, and quickly made."""
+    """Whether an item is larger than ``limit``. Its JSON is larger than the item, and fast to make."""
     return len(encode(item) if written is None else written) > limit and item_size(item) > limit
 
 

@@ -10,10 +10,12 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def in_processes(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
-    """The results of ``work`` for each task, in their order; one process is this one."""
+def in_processes(
+    function: Callable[[Task], Result], tasks: Sequence[Task], processes: int
+) -> Iterator[Result]:
+    """The results of ``function`` for each task, in their order; one process is this one."""
     if processes == 1:
-        yield from map(work, tasks)
+        yield from map(function, tasks)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(work, tasks)
+        yield from pool.map(function, tasks)

@@ -1,4 +1,4 @@
-"""The parts of a run put together over fakes, and the state machine's part played in virtual time."""
+"""The parts of a run over fakes, and the state machine's part in virtual time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POOL, JOB, MODEL = "pool-1", "job-a", "model-a"
 RUN = "otc-1"
 TASK_SECONDS = 57.0
 RETRIED = frozenset({"CelonisThrottled", "CelonisUnavailable", "TableBusy", "StepMoved"})
-"""What the state machine tries again."""
+"""The errors that the state machine retries."""
 MAX_TASKS = 400
 
 
@@ -40,7 +40,7 @@ class Crashed(BaseException):
 class Crashes:
     """Kills the function at some of its calls to the table or to Celonis: before or after their effect.
 
-    ``at``: how many calls go well before the one that does not, and when it dies.
+    ``at``: the number of calls before the one at which it dies, and before or after which effect.
     """
 
     at: list[tuple[int, Literal["before", "after"]]]
@@ -104,16 +104,16 @@ class ServiceHarness:
         return DataModelTarget(client, pool, run.plan.load(step), resolved_load(run, step))
 
     def job(self, job: str = JOB, **fields: object) -> FakeTarget:
-        """A job that Celonis has; ``fields`` as in :class:`Lane`."""
-        lane = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
-        self.celonis.jobs[job] = lane
-        return lane
+        """A job that Celonis has; ``fields`` as in :class:`FakeTarget`."""
+        target = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
+        self.celonis.jobs[job] = target
+        return target
 
     def model(self, model: str = MODEL, **fields: object) -> FakeTarget:
         """A data model that Celonis has."""
-        lane = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
-        self.celonis.models[model] = lane
-        return lane
+        target = FakeTarget(self.clock, **fields)  # type: ignore[arg-type]
+        self.celonis.models[model] = target
+        return target
 
     def open(self, definition: Definition, run_id: str = RUN, pipeline: str = "otc") -> Run:
         """A run that was claimed, has its tables resolved and holds no lease yet."""
@@ -127,7 +127,7 @@ class ServiceHarness:
         return self.records.note(self.records.get(run_id), facts, self.deadline())
 
     def state(self, step: str, run_id: str = RUN) -> dict[str, object]:
-        """What is noted of a step."""
+        """The recorded state of a step."""
         return dict(self.records.get(run_id).steps.get(step, {}))
 
     def start(self, step: str, run_id: str = RUN) -> Progress:
@@ -140,10 +140,10 @@ class ServiceHarness:
         self.clock.sleep(progress["wait"])
         return progress
 
-    def go(self, step: str, run_id: str = RUN, most: int = MAX_TASKS) -> str:
-        """Plays the state machine for one step: ``SUCCEEDED``, or the name of the error that ended it."""
+    def run_step(self, step: str, run_id: str = RUN, max_tasks: int = MAX_TASKS) -> str:
+        """Runs one step as the state machine does: ``SUCCEEDED``, or the name of the error that ended it."""
         task = self.start
-        for _ in range(most):
+        for _ in range(max_tasks):
             try:
                 progress = self._retried(task, step, run_id)
             except RefreshError as error:
@@ -152,10 +152,10 @@ class ServiceHarness:
                 return "SUCCEEDED"
             self.clock.sleep(progress["wait"])
             task = self.start if task == self.check and progress["status"] == "WAITING" else self.check
-        raise AssertionError(f"{step} did not end in {most} tasks: {self.state(step, run_id)}")
+        raise AssertionError(f"{step} did not end in {max_tasks} tasks: {self.state(step, run_id)}")
 
     def _retried(self, task: Callable[[str, str], Progress], step: str, run_id: str) -> Progress:
-        """One task as Step Functions runs it: again after a crash or an error that passes."""
+        """One task as Step Functions runs it: again after a crash or a transient error."""
         for _ in range(20):
             try:
                 return task(step, run_id)

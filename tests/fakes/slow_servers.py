@@ -7,6 +7,6 @@ import socket
 
 
 def hung_up(connection: socket.socket, seconds: float) -> bool:
-    """Lets so much time pass before a server goes on; less if the client hangs up, and that is told."""
+    """Waits before a server continues; shorter if the client hangs up. Returns whether it did."""
     reported, _, _ = select.select([connection], [], [], seconds)
     return bool(reported)

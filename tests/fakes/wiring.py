@@ -1,4 +1,4 @@
-"""The parts that end, steer and take up runs, put together over a bench."""
+"""Builds the RunCloser, RunCommands and Reconciler over a ServiceHarness."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from tests.fakes.service import ServiceHarness
 RETENTION_DAYS = 90
 
 
-def closing_over(
-    bench: ServiceHarness, executions: FakeExecutions, notify: Publish, is_paused: Callable[[str], bool]
+def make_run_closer(
+    service: ServiceHarness, executions: FakeExecutions, notify: Publish, is_paused: Callable[[str], bool]
 ) -> RunCloser:
     return RunCloser(
-        table=bench.table,
-        records=bench.records,
-        leases=bench.leases,
+        table=service.table,
+        records=service.records,
+        leases=service.leases,
         executions=executions,
-        stopping=StepCanceller(bench.target_for, bench.clock, bench.clock.sleep),
+        stopping=StepCanceller(service.target_for, service.clock, service.clock.sleep),
         publish=notify,
         is_paused=is_paused,
-        clock=bench.clock,
+        clock=service.clock,
         retention_days=RETENTION_DAYS,
     )
 
 
-def steering_over(
-    bench: ServiceHarness, executions: FakeExecutions, accepting: TriggerAcceptor, pipelines: Iterable[str]
+def make_run_commands(
+    service: ServiceHarness, executions: FakeExecutions, acceptor: TriggerAcceptor, pipelines: Iterable[str]
 ) -> RunCommands:
     return RunCommands(
-        table=bench.table,
-        lookup=Lookup(bench.table, bench.records),
-        listing=Listing(bench.table, bench.clock),
-        accepting=accepting,
+        table=service.table,
+        lookup=Lookup(service.table, service.records),
+        listing=Listing(service.table, service.clock),
+        accepting=acceptor,
         executions=executions,
         pipelines=lambda: list(pipelines),
-        clock=bench.clock,
+        clock=service.clock,
     )
 
 
-def reconciling_over(bench: ServiceHarness, executions: FakeExecutions, closing: RunCloser) -> Reconciler:
+def make_reconciler(service: ServiceHarness, executions: FakeExecutions, closer: RunCloser) -> Reconciler:
     return Reconciler(
-        table=bench.table,
-        records=bench.records,
-        leases=bench.leases,
-        listing=Listing(bench.table, bench.clock),
+        table=service.table,
+        records=service.records,
+        leases=service.leases,
+        listing=Listing(service.table, service.clock),
         executions=executions,
-        closing=closing,
-        target_for=bench.target_for,
-        clock=bench.clock,
+        closing=closer,
+        target_for=service.target_for,
+        clock=service.clock,
     )

@@ -14,12 +14,12 @@ JOBS = {"one": "shared", "two": "shared", "three": "own"}
 """The pipelines and the job of each."""
 CALL_SECONDS = 5.0
 SKIPS = "three"
-"""The pipeline that skips what comes while it runs."""
+"""The pipeline that skips triggers while it runs."""
 
 
 @dataclass
 class SlotModel:
-    """What the model believes of a pipeline. ``released_at``: the end of its last run, ISO 8601."""
+    """The model's state of a pipeline. ``released_at``: the end of its last run, ISO 8601."""
 
     active: str | None = None
     waiting: str | None = None
@@ -29,7 +29,7 @@ class SlotModel:
 
 @dataclass(frozen=True)
 class AcceptedTrigger:
-    """A trigger that was accepted: the run that shall cover it, and when it came."""
+    """An accepted trigger: the run that must cover it, and its time."""
 
     pipeline: str
     run_id: str
@@ -46,13 +46,13 @@ class DeliveryResult(NamedTuple):
 
 
 def at_the_same_times(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Whether both name the same, but for the time that one call takes."""
+    """Whether both are equal, except for the duration of one call."""
     return one.keys() == other.keys() and all(abs(one[name] - other[name]) < CALL_SECONDS for name in one)
 
 
 @dataclass
 class ExpectedDelivery:
-    """What is to become of one delivery. ``results``: in the order of its claims."""
+    """The expected result of one delivery. ``results``: in the order of its claims."""
 
     results: list[Accepted]
     earlier: dict[str, float]
@@ -65,7 +65,7 @@ class ExpectedDelivery:
 
 @dataclass
 class ClaimingModel:
-    """The table in a few words. ``leases``: who has a job; ``ended``: the runs that are over.
+    """A simple model of the table. ``leases``: who has a job; ``ended``: the runs that are over.
 
     ``deliveries``: what each key led to, by pipeline.
     """
@@ -73,16 +73,16 @@ class ClaimingModel:
     slots: dict[str, SlotModel] = field(default_factory=lambda: {name: SlotModel() for name in JOBS})
     leases: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    promises: list[AcceptedTrigger] = field(default_factory=list)
+    accepted_triggers: list[AcceptedTrigger] = field(default_factory=list)
     deliveries: dict[str, dict[str, DeliveryResult]] = field(default_factory=dict)
 
     def known(self, key: str, now: float) -> dict[str, DeliveryResult]:
-        """What counts still of a delivery."""
+        """What is still known of a delivery."""
         found = self.deliveries.get(key, {})
         return {name: known for name, known in found.items() if now - known.at <= DELIVERY_DAYS * DAY}
 
     def expected(self, deliveries: Sequence[Delivery], now: float) -> list[ExpectedDelivery]:
-        """What becomes of deliveries with one key each that are accepted together."""
+        """The results of deliveries with one key each that are accepted together."""
         taken = set(self.leases)
         fresh = {claim.pipeline: self._expected(claim, taken) for claim in self.fresh(deliveries, now)}
         found = []
@@ -116,7 +116,7 @@ class ClaimingModel:
     def take_in(
         self, deliveries: Sequence[Delivery], expected: Sequence[ExpectedDelivery], now: float
     ) -> None:
-        """What was expected of the deliveries has happened."""
+        """Records the expected results of the deliveries."""
         claims = {claim.pipeline: claim for claim in self.fresh(deliveries, now)}
         for delivery, each in zip(deliveries, expected, strict=True):
             (key,) = delivery.keys
@@ -146,4 +146,6 @@ class ClaimingModel:
         if result.holds_lease:
             self.leases[JOBS[claim.pipeline]] = result.run_id
         joined = result.status == "joined"
-        self.promises.append(AcceptedTrigger(claim.pipeline, result.run_id, claim.options, now, joined))
+        self.accepted_triggers.append(
+            AcceptedTrigger(claim.pipeline, result.run_id, claim.options, now, joined)
+        )

@@ -12,7 +12,7 @@ from tests.fakes.service import JOB, MODEL, ServiceHarness, job_definition, load
 
 TIMEOUT = 9_000
 SETTLE = 60
-"""Seconds that a look may be old, and that a run waits for a proof."""
+"""Seconds that a poll may be old, and that a run waits for a proof."""
 HONEST = {
     "SUCCEEDED": {"SUCCESS", "WARNING"},
     "JobFailed": {"FAIL"},
@@ -21,7 +21,7 @@ HONEST = {
     "LoadFailed": {"FAIL", "LOST"},
     "LoadCanceled": {"CANCEL"},
 }
-"""What ours must have come to, for a run to end so."""
+"""The result of our execution that each end of a run requires."""
 UNDECIDED = {
     "StartAmbiguous",
     "TakenOver",
@@ -35,7 +35,7 @@ UNDECIDED = {
 
 @dataclass(frozen=True)
 class TargetHistory:
-    """One history, as it will unfold. ``before``: how long ago somebody started what, and for how long."""
+    """One history. ``before``: how long ago another user started what, and for how long."""
 
     shows: ShownFields = field(default_factory=ShownFields)
     draws: tuple[float, ...] = (0.0,)
@@ -55,10 +55,10 @@ class TargetHistory:
     floor: int = 5
     timeout: int = TIMEOUT
 
-    def lane(self, bench: ServiceHarness, kind: str) -> FakeTarget:
+    def target(self, service: ServiceHarness, kind: str) -> FakeTarget:
         """The job or model of this world."""
         lags = Lags(self.draws, self.fixed)  # type: ignore[arg-type]
-        lane = (bench.job if kind == "job" else bench.model)(
+        target = (service.job if kind == "job" else service.model)(
             shows=self.shows,
             lags=lags,
             another_user=list(self.another_user),
@@ -69,30 +69,30 @@ class TargetHistory:
             outcome=self.outcome,
         )
         for ago, seconds, outcome in self.before:
-            lane.before(ago, seconds, outcome)
+            target.add_past_start(ago, seconds, outcome)
         calls = ("execute_job",) if kind == "job" else ("load_model", "load_tables")
-        bench.celonis.faults = {call: list(self.lost) for call in calls}
-        bench.celonis.answers_id = self.answers_id
-        bench.celonis.up, bench.celonis.down = self.up, self.down
-        return lane
+        service.celonis.faults = {call: list(self.lost) for call in calls}
+        service.celonis.answers_id = self.answers_id
+        service.celonis.up, service.celonis.down = self.up, self.down
+        return target
 
 
 def unfold(world: TargetHistory, kind: str = "job") -> tuple[str, FakeTarget, ServiceHarness]:
-    """Runs one step in this world: how it ended, what really was, and the bench."""
-    bench = ServiceHarness()
-    lane = world.lane(bench, kind)
+    """Runs one step in this world: how it ended, what really happened, and the harness."""
+    service = ServiceHarness()
+    target = world.target(service, kind)
     common = {"settle": SETTLE, "poll": {"floor": world.floor, "ceiling": 600}}
     if kind == "job":
-        bench.open(job_definition(jobs=[{"job": JOB, "timeout": world.timeout}], **common))
+        service.open(job_definition(jobs=[{"job": JOB, "timeout": world.timeout}], **common))
     else:
-        bench.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
-    bench.crash(world.crashes)
-    return bench.go(f"{kind}-0"), lane, bench
+        service.open(load_definition(loads=[{"data_model": MODEL, "timeout": world.timeout}], **common))
+    service.crash(world.crashes)
+    return service.run_step(f"{kind}-0"), target, service
 
 
-def check_claim(ended: str, lane: FakeTarget, bench: ServiceHarness) -> None:
-    """Whatever was claimed of ours was so; and nothing was started twice."""
-    mine = lane.mine
+def check_claim(ended: str, target: FakeTarget, service: ServiceHarness) -> None:
+    """Every claim about ours is true, and nothing was started twice."""
+    mine = target.mine
     assert len(mine) <= 1, "started twice"
     if ended in UNDECIDED:
         if ended == "StartIgnored":
@@ -100,7 +100,7 @@ def check_claim(ended: str, lane: FakeTarget, bench: ServiceHarness) -> None:
         return
     assert ended in HONEST, ended
     assert mine, f"{ended} of something that was never started"
-    assert mine[0].ended_at <= bench.clock.now, f"{ended} before its end"
+    assert mine[0].ended_at <= service.clock.now, f"{ended} before its end"
     assert mine[0].result in HONEST[ended], f"{ended}, but ours came to {mine[0].result}"
 
 
@@ -114,20 +114,20 @@ outcomes = st.sampled_from(["SUCCESS", "FAIL", "CANCEL", "SKIPPED", "MYSTERY"])
 delays = st.one_of(st.floats(0.1, 10), st.floats(0.1, 4 * SETTLE)).map(lambda value: round(value, 1))
 
 
-deaths = st.lists(
+crash_lists = st.lists(
     st.tuples(st.integers(0, 12), st.sampled_from(["before", "after"])), min_size=1, max_size=4
 ).map(tuple)
-"""How many calls go well before one at which the function dies, and whether before or after its effect."""
+"""The number of calls before the one at which the function dies, and whether before or after its effect."""
 
 
 def another_user(after: str) -> st.SearchStrategy[tuple[AnotherUser, ...]]:
-    """What somebody else starts, so long after ours took effect or was shown."""
+    """What another user starts after ours took effect or was shown."""
     one = st.builds(AnotherUser, st.just(after), delays, span, outcomes)
     return st.lists(one, max_size=2).map(tuple)
 
 
 def _one_by_one(gaps: list[tuple[int, float, str]]) -> tuple[tuple[float, float, str], ...]:
-    """Starts that long before the next one, none of which runs longer than that."""
+    """Starts with these distances, none of which runs into the next one."""
     ago = float(SETTLE)
     found: list[tuple[float, float, str]] = []
     for gap, seconds, outcome in gaps:
@@ -137,14 +137,14 @@ def _one_by_one(gaps: list[tuple[int, float, str]]) -> tuple[tuple[float, float,
 
 
 def befores(outcome: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[tuple[float, float, str], ...]]:
-    """Somebody's starts that are older than a look can be."""
+    """Starts of other users that are older than a poll can be."""
     return st.lists(st.tuples(st.floats(1, 2000).map(round), span, outcome), max_size=3).map(_one_by_one)
 
 
 atomic = st.fixed_dictionaries({"draws": st.lists(lag, min_size=1, max_size=6).map(tuple)})
-"""Each look is of one moment, more or less old."""
+"""Each poll shows one moment, more or less old."""
 per_field = st.fixed_dictionaries({"fixed": st.fixed_dictionaries({"status": lag, "ids": lag, "list": lag})})
-"""Each field is always so old."""
+"""Each field has a constant age."""
 
 
 @st.composite
@@ -157,7 +157,7 @@ def worlds(
     lost: st.SearchStrategy[tuple[Lost | None, ...]] = NOTHING,
     **more: st.SearchStrategy[Any],
 ) -> TargetHistory:
-    """A world that shows so much, is so old, with such others and such answers."""
+    """A history with these visible fields, ages, other users and responses."""
     common = {
         "before": befores(outcomes),
         "others_wait": st.booleans(),

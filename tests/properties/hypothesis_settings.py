@@ -1,6 +1,6 @@
 """How long the property tests search: the same examples in every run, or many more and new ones.
 
-``SEARCH=50 python -m pytest tests/properties`` tries fifty times as many, at random.
+``SEARCH=50 python -m pytest tests/properties`` runs fifty times as many examples, at random.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs of several pipelines that share data jobs and data models, played call by call in any order."""
+"""Runs of several pipelines that share data jobs and data models, run call by call in any order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
 from tests.fakes.service import POOL, RETRIED, Crashed, ServiceHarness
-from tests.fakes.wiring import closing_over, reconciling_over
+from tests.fakes.wiring import make_reconciler, make_run_closer
 
 SETTLE = 60
 MISTYPED = "mistyped"
@@ -40,7 +40,7 @@ class LeasePipeline:
 
     ``connects``: False where its base URL is wrong; ``begins_at``: seconds until its first trigger; ``runs``:
     how many runs follow one another; ``by_webhook``: whether a webhook starts the first job; ``reverse``:
-    whether its loads stand in reverse order.
+    whether its loads are in reverse order.
     """
 
     stages: tuple[tuple[str, ...], ...]
@@ -61,7 +61,7 @@ class LeasePipeline:
 class LeaseScenario:
     """``inner``: the models that a job loads by itself; ``seconds``: how long each job and model takes.
 
-    ``busy``: for how many seconds another user's execution of a job or model runs on from the beginning;
+    ``busy``: for how many seconds another user's execution of a job or model runs from the beginning;
     ``until``: the pipeline with whose end no further runs begin.
     """
 
@@ -121,7 +121,7 @@ class SilentCelonis(FakeCelonis):
 
 
 class SharedHarness(ServiceHarness):
-    """The bench of the other tests; some pipelines have a connection that never answers."""
+    """The harness of the other tests; some pipelines have a connection that never answers."""
 
     def __post_init__(self) -> None:
         self.silent = SilentCelonis(self.clock)
@@ -159,13 +159,13 @@ class LeaseResult:
 
 
 class LeaseSimulation:
-    """Plays a world: each run is a worker, and so is each of its steps."""
+    """Runs a scenario: each run is a worker, and so is each of its steps."""
 
-    def __init__(self, world: LeaseScenario) -> None:
-        self.world, self.played = world, LeaseResult()
-        self.clock, self.random = FakeClock(), Random(world.seed)  # noqa: S311 - a simulation
-        self.workers = Interleaving(self.clock, self.random, world.pause_share)
-        self.bench = SharedHarness(self.clock, seed=world.seed)
+    def __init__(self, scenario: LeaseScenario) -> None:
+        self.scenario, self.result = scenario, LeaseResult()
+        self.clock, self.random = FakeClock(), Random(scenario.seed)  # noqa: S311 - a simulation
+        self.workers = Interleaving(self.clock, self.random, scenario.pause_share)
+        self.service = SharedHarness(self.clock, seed=scenario.seed)
         self.executions = FakeExecutions()
         self.notified: list[str] = []
         self.in_task: dict[str, set[str]] = {}
@@ -173,37 +173,37 @@ class LeaseSimulation:
         self.is_over = False
         self._make_targets()
         self._listen()
-        self.closing = closing_over(self.bench, self.executions, self._notify, lambda _: False)
+        self.closer = make_run_closer(self.service, self.executions, self._notify, lambda _: False)
 
     def _make_targets(self) -> None:
-        jobs, models = self.world.targets()
+        jobs, models = self.scenario.targets()
         for name in jobs:
-            self.bench.celonis.jobs[name] = self._lane(name, keys.job_lease(name))
+            self.service.celonis.jobs[name] = self._target(name, keys.job_lease(name))
         for name in models:
-            self.bench.celonis.models[name] = self._lane(name, keys.model_lease(name))
+            self.service.celonis.models[name] = self._target(name, keys.model_lease(name))
 
-    def _lane(self, name: str, lease: str) -> FakeTarget:
-        world = self.world
-        lane = ReportingTarget(
-            self.clock, lags=Lags(world.lags), seconds=world.seconds.get(name, 60.0), busy="refuse"
+    def _target(self, name: str, lease: str) -> FakeTarget:
+        scenario = self.scenario
+        target = ReportingTarget(
+            self.clock, lags=Lags(scenario.lags), seconds=scenario.seconds.get(name, 60.0), busy="refuse"
         )
-        lane.on_start = lambda start: self._started(name, lease, start)
-        lane.before(6000.0)
-        if name in world.busy:
-            lane.before(2.0 * SETTLE, seconds=2.0 * SETTLE + world.busy[name])
-        return lane
+        target.on_start = lambda start: self._started(name, lease, start)
+        target.add_past_start(6000.0)
+        if name in scenario.busy:
+            target.add_past_start(2.0 * SETTLE, seconds=2.0 * SETTLE + scenario.busy[name])
+        return target
 
     def _listen(self) -> None:
-        self.bench.dynamodb.before = lambda operation, request: self._call("before")
-        self.bench.dynamodb.after = lambda operation, request: self._call("after")
-        self.bench.celonis.hook = self.bench.silent.hook = lambda name, when: self._call(when)
+        self.service.dynamodb.before = lambda operation, request: self._call("before")
+        self.service.dynamodb.after = lambda operation, request: self._call("after")
+        self.service.celonis.hook = self.service.silent.hook = lambda name, when: self._call(when)
 
     def _call(self, when: str) -> None:
         if self.workers.current is None:
             return
         if when == "before":
             self.workers.pause()
-        if self.random.random() < self.world.crash_share:
+        if self.random.random() < self.scenario.crash_share:
             raise Crashed
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
@@ -214,16 +214,16 @@ class LeaseSimulation:
     def _started(self, name: str, lease: str, start: FakeStart) -> None:
         """A start of ours arrived: its run holds what it uses, and nothing of another run is running."""
         run_id = self._run_id()
-        self.played.starts.append((self.clock.now, run_id, lease))
+        self.result.starts.append((self.clock.now, run_id, lease))
         self._use(lease, run_id, start)
-        for model in self.world.inner.get(name, ()) if lease.startswith("lease#job") else ():
-            lane = self.bench.celonis.models[model]
+        for model in self.scenario.inner.get(name, ()) if lease.startswith("lease#job") else ():
+            target = self.service.celonis.models[model]
             begins = start.at + start.seconds * 0.3
-            inner = lane.begin(mine=False, at=begins, seconds=lane.seconds, outcome="SUCCESS")
+            inner = target.begin(mine=False, at=begins, seconds=target.seconds, outcome="SUCCESS")
             self._use(keys.model_lease(model), run_id, inner)
 
     def _use(self, lease: str, run_id: str, start: FakeStart) -> None:
-        holder = self.bench.dynamodb.document(lease).get("run_id")
+        holder = self.service.dynamodb.document(lease).get("run_id")
         assert holder == run_id, f"{run_id} starts what {lease} is for, which {holder} holds"
         for other, earlier in self.running.setdefault(lease, []):
             assert other == run_id or earlier.ended_at <= start.at, f"{run_id} and {other} use {lease}"
@@ -234,12 +234,12 @@ class LeaseSimulation:
         return self.workers.current.run_id
 
     def check_holds_nothing(self, run_id: str) -> None:
-        """A run none of whose tasks is at work holds what its started steps use, and nothing else."""
+        """A run without a running task holds what its started steps use, and nothing else."""
         if self.in_task.get(run_id):
             return
         run = self._record(run_id)
         held = {
-            item["pk"] for item in self.bench.dynamodb.documents("lease#") if item.get("run_id") == run_id
+            item["pk"] for item in self.service.dynamodb.documents("lease#") if item.get("run_id") == run_id
         }
         jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
         loads = [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
@@ -252,7 +252,7 @@ class LeaseSimulation:
         return is_started(state) and ("ended_at" not in state or "held" in state)
 
     def _check_has_ended(self, run_id: str, step: str) -> None:
-        """What a step that succeeded is about was started by its run, and has ended."""
+        """The execution of a step that succeeded was started by its run, and has ended."""
         plan = self._record(run_id).plan
         leases = {job.step: keys.job_lease(job.job) for job in plan.jobs}
         leases |= {load.step: keys.model_lease(load.data_model) for load in plan.loads}
@@ -262,20 +262,20 @@ class LeaseSimulation:
 
     # ------------------------------------------------------------ the state machine
 
-    def play(self) -> LeaseResult:
-        for name, pipeline in self.world.pipelines.items():
+    def run(self) -> LeaseResult:
+        for name, pipeline in self.scenario.pipelines.items():
             begins = self.clock.now + pipeline.begins_at
             self.workers.spawn(lambda name=name: self._pipeline(name), name, begins)  # type: ignore[misc]
         self.workers.run()
-        return self.played
+        return self.result
 
     def reconcile(self) -> None:
         """A round of reconcile, after everything has ended."""
         self.clock.sleep(SETTLE + 60.0)
-        reconciling_over(self.bench, self.executions, self.closing).reconcile(self.bench.deadline(237.0))
+        make_reconciler(self.service, self.executions, self.closer).reconcile(self.service.deadline(237.0))
 
     def _pipeline(self, name: str) -> None:
-        pipeline = self.world.pipelines[name]
+        pipeline = self.scenario.pipelines[name]
         for number in range(pipeline.runs):
             if self.is_over:
                 return
@@ -285,13 +285,13 @@ class LeaseSimulation:
             began = self.clock.now
             error = self._run(name, pipeline, run_id)
             status = self._record(run_id).status
-            self.played.ended.append(EndedRun(run_id, name, error, status, began, self.clock.now))
-            self.is_over = self.is_over or name == self.world.until
+            self.result.ended.append(EndedRun(run_id, name, error, status, began, self.clock.now))
+            self.is_over = self.is_over or name == self.scenario.until
             if pipeline.runs > 1:
                 self.workers.sleep(self.random.uniform(0.0, 20.0))
 
     def _run(self, name: str, pipeline: LeasePipeline, run_id: str) -> str:
-        definition = self.world.definition(name)
+        definition = self.scenario.definition(name)
         self._open(name, definition, run_id, pipeline)
         self.executions.start(run_id)
         plan = self._record(run_id).plan
@@ -301,7 +301,7 @@ class LeaseSimulation:
         for steps in [*stages, [load.step for load in plan.loads]]:
             failed = failed or self._stage(run_id, steps)
         self.executions.end(run_id, "FAILED" if failed else "SUCCEEDED", failed, failed)
-        self._tried(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline(CLOSE_SECONDS)))
+        self._tried(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS)))
         return failed
 
     def _open(self, name: str, definition: Definition, run_id: str, pipeline: LeasePipeline) -> None:
@@ -311,8 +311,8 @@ class LeaseSimulation:
         accepted: list[bool] = []
 
         def accept() -> None:
-            if not accepted and self.bench.records.find(run_id) is None:
-                acceptance = self.bench.claims.accept([claim], [], self.bench.deadline())
+            if not accepted and self.service.records.find(run_id) is None:
+                acceptance = self.service.claims.accept([claim], [], self.service.deadline())
                 accepted.append(acceptance.results[0].holds_lease)
 
         self._tried(accept)
@@ -321,17 +321,19 @@ class LeaseSimulation:
             self._by_webhook(run_id, loads)
         facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
         self._tried(
-            lambda: self.bench.records.note(self.bench.records.get(run_id), facts, self.bench.deadline())
+            lambda: self.service.records.note(
+                self.service.records.get(run_id), facts, self.service.deadline()
+            )
         )
 
     def _record(self, run_id: str) -> Run:
-        """The record as it is; no function asks for it."""
-        return Run(self.bench.dynamodb.document(keys.run(run_id)))
+        """The record, read without a function."""
+        return Run(self.service.dynamodb.document(keys.run(run_id)))
 
     def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
         run = Run({**self._record(run_id).item, "loads": loads})
         try:
-            self.bench.tasks.start_claimed(run, "job-0", self.bench.deadline(2.0), {"loads": loads})
+            self.service.tasks.start_claimed(run, "job-0", self.service.deadline(2.0), {"loads": loads})
         except (RefreshError, Crashed):
             return
         if not is_started(self._record(run_id).steps.get("job-0", {})):
@@ -349,7 +351,7 @@ class LeaseSimulation:
         return next((error for error in errors.values() if error), "")
 
     def _step(self, run_id: str, step: str) -> str:
-        """One iteration of a Map; the name of the error that ended it, "" where it went well."""
+        """One iteration of a Map; the name of the error that ended it, "" if it succeeded."""
         start = True
         while True:
             try:
@@ -367,7 +369,7 @@ class LeaseSimulation:
             start = not start and progress["status"] == "WAITING"
 
     def _task(self, run_id: str, step: str, *, start: bool) -> Progress:
-        """One task with its retries: it is at work until it has answered."""
+        """One task with its retries: it is running until it has answered."""
         at_work = self.in_task.setdefault(run_id, set())
         at_work.add(step)
         try:
@@ -376,10 +378,10 @@ class LeaseSimulation:
             at_work.discard(step)
 
     def _retried(self, run_id: str, step: str, *, start: bool) -> Progress:
-        tasks = self.bench.tasks
+        tasks = self.service.tasks
         while True:
             try:
-                return (tasks.start if start else tasks.check)(run_id, step, self.bench.deadline())
+                return (tasks.start if start else tasks.check)(run_id, step, self.service.deadline())
             except Crashed:
                 pause = CRASH_SECONDS
             except RefreshError as error:
@@ -403,6 +405,6 @@ class LeaseSimulation:
         raise AssertionError("it failed every time")
 
 
-def play(world: LeaseScenario) -> tuple[LeaseResult, LeaseSimulation]:
-    player = LeaseSimulation(world)
-    return player.play(), player
+def simulate(scenario: LeaseScenario) -> tuple[LeaseResult, LeaseSimulation]:
+    simulation = LeaseSimulation(scenario)
+    return simulation.run(), simulation

@@ -65,7 +65,7 @@ class PipelineTables:
     tables: dict[str, list[ModelTable]]
 
     def loads(self, wanted: RunOptions, skip: tuple[str, ...] = ()) -> dict[str, ResolvedLoad] | None:
-        """What is loaded of each model; None where a table is wanted that no model has."""
+        """What is loaded of each model; None if a requested table is in no model."""
         plan = make_plan(self.definition, wanted, skip)
         try:
             loads = resolve(plan, self._asked_for(plan)).loads
@@ -111,7 +111,7 @@ def pipelines(draw: st.DrawFn) -> PipelineTables:
 
 
 def covers(greater: ResolvedLoad, lesser: ResolvedLoad) -> bool:
-    """Whether the one load reads anew whatever the other does."""
+    """Whether the one load reloads everything that the other does."""
     if greater.kind is LoadKind.COMPLETE:
         return True
     ranks = [KIND_ORDER.index(load.kind) for load in (greater, lesser)]

@@ -63,7 +63,7 @@ conflicts = st.sampled_from([0, 0, 0, 1, 3, FOR_EVER])
 
 
 class ClaimingMachine(RuleBasedStateMachine):
-    """Each rule is one thing that happens; the laws are checked after each."""
+    """Each rule is one event; the invariants are checked after each."""
 
     deliveries = Bundle("deliveries")
 
@@ -77,7 +77,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @contextmanager
     def meeting(self, others: int) -> Iterator[None]:
-        """So many of the next transactions meet another one."""
+        """This many of the next transactions conflict with another one."""
         left = [others]
 
         def before(operation: str, request: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         return Claim(pipeline, wanted, *ids, self.definition(pipeline), JOBS[pipeline], **fields)
 
     def accept(self, deliveries: list[Delivery], others: int = 0) -> list[ExpectedDelivery] | None:
-        """What the table says, held against the model; None where the table was too busy."""
+        """The table's result, compared with the model; None if the table was too busy."""
         self.clock.sleep(1.0)
         now = self.clock()
         expected, before = self.model.expected(deliveries, now), dict(self.fake.items)
@@ -143,7 +143,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(target=deliveries, pipeline=pipelines, wanted=run_options)
     def execution(self, pipeline: str, wanted: RunOptions) -> Any:
-        """An execution with a name of its own asks what it is to do."""
+        """An execution with a name of its own opens its run."""
         claim = self.claim(pipeline, wanted, is_execution=True)
         key = keys.delivery("execution", claim.run_id)
         expected = self.accept([Delivery([claim], [key])])
@@ -184,7 +184,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         many: bool,
         dies: tuple[int, str] | None,
     ) -> Any:
-        """Deliveries that come in one request, some of them again; the function may die on its way.
+        """Deliveries in one request, some of them repeated; the function may die in between.
 
         ``many``: more than one transaction takes.
         """
@@ -197,7 +197,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         return deliveries[-1].keys[0]
 
     def die(self, deliveries: list[Delivery], writes: int, moment: str) -> None:
-        """The function dies before or after its so manieth write, if it makes so many."""
+        """The function dies before or after its n-th write, if it makes that many."""
         self.clock.sleep(1.0)
         now = self.clock()
         expected = self.model.expected(deliveries, now)
@@ -265,7 +265,7 @@ class ClaimingMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
     @rule(data=st.data(), others=st.sampled_from([0, 2]), frees=st.booleans())
     def close(self, data: st.DataObject, others: int, frees: bool) -> None:
-        """The run of a pipeline ends; its slot passes on, and its lease now or later."""
+        """The run of a pipeline ends; its slot is released, and its lease now or later."""
         named = [name for name, slot in self.model.slots.items() if slot.active]
         self.end(data.draw(st.sampled_from(named)), others, frees=frees)
 
@@ -277,9 +277,9 @@ class ClaimingMachine(RuleBasedStateMachine):
         ended = self.table.change(
             keys.run(run_id), "SET #status = :failed", IS_OPEN, {**OPEN_VALUES, "failed": RunStatus.FAILED}
         )
-        passing = release(self.table, pipeline, item, run_id, at, paused=slot.paused)
+        release_actions = release(self.table, pipeline, item, run_id, at, paused=slot.paused)
         with self.meeting(others):
-            self.table.transact([ended, *passing], self.deadline())
+            self.table.transact([ended, *release_actions], self.deadline())
         self.model.ended.add(run_id)
         slot.released_at = at
         slot.active = None if slot.paused else slot.waiting
@@ -291,13 +291,13 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(pipeline=pipelines)
     def toggle(self, pipeline: str) -> None:
-        """Somebody pauses the pipeline, or lifts the pause."""
+        """A user pauses the pipeline, or ends the pause."""
         slot = self.model.slots[pipeline]
         slot.paused = not slot.paused
 
     @rule(pipeline=pipelines)
-    def look_after(self, pipeline: str) -> None:
-        """What waits in a free slot is started, once it may be."""
+    def start_pending(self, pipeline: str) -> None:
+        """The pending run in a free slot is started, once it may be."""
         slot = self.model.slots[pipeline]
         if slot.active or slot.paused or not slot.waiting:
             return
@@ -312,7 +312,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     @rule(pipeline=pipelines)
     def give_up(self, pipeline: str) -> None:
-        """Somebody gives up what waits, behind a run or for the end of a pause."""
+        """A user drops the pending run, behind a run or during a pause."""
         slot = self.model.slots[pipeline]
         if not slot.waiting:
             return
@@ -323,13 +323,15 @@ class ClaimingMachine(RuleBasedStateMachine):
         self.table.update(action, self.deadline())
         with pytest.raises(ConditionFailed):
             self.table.update(action, self.deadline())
-        self.model.promises = [each for each in self.model.promises if each.run_id != slot.waiting]
+        self.model.accepted_triggers = [
+            each for each in self.model.accepted_triggers if each.run_id != slot.waiting
+        ]
         slot.waiting = None
 
     @precondition(lambda self: any(slot.active for slot in self.model.slots.values()))
     @rule(data=st.data())
     def take(self, data: st.DataObject) -> None:
-        """A run wants the lease of its job."""
+        """A run requests the lease of its job."""
         named = [name for name, slot in self.model.slots.items() if slot.active]
         pipeline = data.draw(st.sampled_from(named))
         run_id, job = str(self.model.slots[pipeline].active), JOBS[pipeline]
@@ -396,23 +398,25 @@ class ClaimingMachine(RuleBasedStateMachine):
             for item in self.fake.documents("slot#")
             if "pending" in item
         }
-        for promise in self.model.promises:
-            run = self.records.find(promise.run_id)
-            covering = run.options if run else waiting[promise.run_id]
-            assert covering.join(promise.options) == covering
+        for accepted in self.model.accepted_triggers:
+            run = self.records.find(accepted.run_id)
+            covering = run.options if run else waiting[accepted.run_id]
+            assert covering.join(accepted.options) == covering
             if run:
                 started_at = epoch(str(run.item["created_at"]))
-                assert started_at > promise.at if promise.joined else started_at >= promise.at - MILLISECOND
-                others = [each for each in self.model.promises if each.run_id == promise.run_id]
+                assert (
+                    started_at > accepted.at if accepted.joined else started_at >= accepted.at - MILLISECOND
+                )
+                others = [each for each in self.model.accepted_triggers if each.run_id == accepted.run_id]
                 assert "skip" not in run.item or len(others) == 1
 
     def teardown(self) -> None:
-        """Once pauses are lifted and runs end, whatever waited has started with the id that was told."""
+        """Once pauses and runs have ended, every pending run has started with the id that was reported."""
         if not hasattr(self, "model"):
             return
         for pipeline, slot in self.model.slots.items():
             slot.paused = False
-            self.look_after(pipeline)
+            self.start_pending(pipeline)
             while slot.active:
                 self.end(pipeline)
         self.every_trigger_is_covered()
@@ -421,7 +425,7 @@ class ClaimingMachine(RuleBasedStateMachine):
             self.end(pipeline)
         self.check_deliveries(list(self.model.deliveries))
         assert list(self.fake.documents("batch#")) == []
-        reported = {promise.run_id for promise in self.model.promises}
+        reported = {accepted.run_id for accepted in self.model.accepted_triggers}
         assert reported == {item["run_id"] for item in self.fake.documents("run#")}
         assert not any("pending" in item for item in self.fake.documents("slot#"))
 

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from celonis_refresh.runs.records import RunStatus
 from tests.properties.hypothesis_settings import examples
-from tests.properties.lease_simulation import LeasePipeline, LeaseResult, LeaseScenario, LeaseSimulation, play
+from tests.properties.lease_simulation import (
+    LeasePipeline,
+    LeaseResult,
+    LeaseScenario,
+    LeaseSimulation,
+    simulate,
+)
 
 JOBS = ("job-a", "job-b", "job-c", "job-d")
 MODELS = ("model-a", "model-b", "model-c", "model-d")
@@ -64,37 +70,37 @@ def worlds(draw: st.DrawFn, crash_share: float = 0.0) -> LeaseScenario:
     )
 
 
-def check_all_is_over(world: LeaseScenario, played: LeaseResult, player: LeaseSimulation) -> None:
-    for ended in played.ended:
+def check_all_is_over(scenario: LeaseScenario, result: LeaseResult, simulation: LeaseSimulation) -> None:
+    for ended in result.ended:
         note(f"{ended.run_id}: {ended.error or 'ok'} after {ended.at - ended.began:.0f} s")
-    statuses = {ended.run_id: ended.status for ended in played.ended}
-    assert len(statuses) == len(world.pipelines)
+    statuses = {ended.run_id: ended.status for ended in result.ended}
+    assert len(statuses) == len(scenario.pipelines)
     assert all(status in (RunStatus.SUCCEEDED, RunStatus.FAILED) for status in statuses.values())
-    player.reconcile()
-    assert list(player.bench.dynamodb.documents("lease#")) == []
+    simulation.reconcile()
+    assert list(simulation.service.dynamodb.documents("lease#")) == []
 
 
 @examples(60)
 @given(worlds())
-def test_every_run_that_can_reach_celonis_succeeds_and_every_lease_is_free(world: LeaseScenario) -> None:
+def test_every_run_that_can_reach_celonis_succeeds_and_every_lease_is_free(scenario: LeaseScenario) -> None:
     """At every start its run holds what it uses; what waits holds nothing: ``LeaseSimulation`` checks it."""
-    note(str(world))
-    played, player = play(world)
-    check_all_is_over(world, played, player)
-    for ended in played.ended:
-        expected = {""} if world.pipelines[ended.pipeline].connects else TIMED_OUT
+    note(str(scenario))
+    result, simulation = simulate(scenario)
+    check_all_is_over(scenario, result, simulation)
+    for ended in result.ended:
+        expected = {""} if scenario.pipelines[ended.pipeline].connects else TIMED_OUT
         assert ended.error in expected
 
 
 @examples(60)
 @given(worlds(crash_share=0.01))
-def test_whatever_dies_no_run_waits_forever_and_every_lease_is_free(world: LeaseScenario) -> None:
+def test_whatever_dies_no_run_waits_forever_and_every_lease_is_free(scenario: LeaseScenario) -> None:
     """A start that was lost may end unproven, but no run times out because of another one."""
-    note(str(world))
-    played, player = play(world)
-    check_all_is_over(world, played, player)
-    for ended in played.ended:
-        if world.pipelines[ended.pipeline].connects:
+    note(str(scenario))
+    result, simulation = simulate(scenario)
+    check_all_is_over(scenario, result, simulation)
+    for ended in result.ended:
+        if scenario.pipelines[ended.pipeline].connects:
             assert ended.error not in TIMED_OUT
 
 
@@ -107,7 +113,7 @@ def crowds(draw: st.DrawFn) -> LeaseScenario:
     """One run of the pipeline "one"; the others start again as soon as they have ended, until it is over."""
     starters = {model: draw(st.frozensets(st.sampled_from(JOBS[:2]), max_size=1)) for model in MODELS[:2]}
     inner = _inner({**dict.fromkeys(MODELS, frozenset()), **starters})
-    crowd = st.builds(
+    pipelines_of_others = st.builds(
         LeasePipeline,
         shared.map(lambda jobs: tuple((job,) for job in jobs)),
         st.lists(st.sampled_from(MODELS[:2]), max_size=2, unique=True).map(tuple),
@@ -115,7 +121,7 @@ def crowds(draw: st.DrawFn) -> LeaseScenario:
         by_webhook=st.booleans(),
         reverse=st.booleans(),
     )
-    others = draw(st.lists(crowd, min_size=3, max_size=3))
+    others = draw(st.lists(pipelines_of_others, min_size=3, max_size=3))
     patient = LeasePipeline(
         tuple((job,) for job in draw(shared)), draw(st.sampled_from([(), MODELS[:2]])), begins_at=100.0
     )
@@ -131,11 +137,11 @@ def crowds(draw: st.DrawFn) -> LeaseScenario:
 
 @examples(30)
 @given(crowds())
-def test_a_run_is_served_however_many_others_come_after_it(world: LeaseScenario) -> None:
+def test_a_run_is_served_however_many_others_come_after_it(scenario: LeaseScenario) -> None:
     """Each step waits for the runs that are before it, and for few that came before it was queued."""
-    note(str(world))
-    played, _ = play(world)
-    ended = next(ended for ended in played.ended if ended.pipeline == "one")
-    steps = len(world.pipelines["one"].jobs) + len(world.pipelines["one"].models)
+    note(str(scenario))
+    result, _ = simulate(scenario)
+    ended = next(ended for ended in result.ended if ended.pipeline == "one")
+    steps = len(scenario.pipelines["one"].jobs) + len(scenario.pipelines["one"].models)
     assert ended.error == ""
     assert ended.at - ended.began < steps * 1800.0

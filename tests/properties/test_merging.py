@@ -1,4 +1,4 @@
-"""Options are merged into ones that cover them all, whatever order they come in and however often."""
+"""Merged options cover all of them, in any order and with any repetition."""
 
 from __future__ import annotations
 

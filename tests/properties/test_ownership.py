@@ -1,4 +1,4 @@
-"""What a run claims is its own, whatever the history of the job or model and however old the looks."""
+"""What a run claims is its own, for any history of the job or model and any age of the polls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.properties.histories import (
     atomic,
     befores,
     check_claim,
-    deaths,
+    crash_lists,
     unfold,
     worlds,
 )
@@ -88,13 +88,13 @@ def test_what_was_there_before_is_never_claimed_and_nothing_is_started_twice(
 
 
 @examples(100)
-@given(worlds(anything, lost=losses, crashes=deaths), st.sampled_from(["job", "load"]))
+@given(worlds(anything, lost=losses, crashes=crash_lists), st.sampled_from(["job", "load"]))
 def test_a_function_that_dies_at_any_line_starts_nothing_twice(world: TargetHistory, kind: str) -> None:
     check_claim(*unfold(world, kind))
 
 
 @examples(200)
-@given(worlds(listed, others=later, lost=losses, crashes=st.just(()) | deaths))
+@given(worlds(listed, others=later, lost=losses, crashes=st.just(()) | crash_lists))
 def test_with_a_list_neither_others_nor_lost_answers_nor_deaths_make_a_claim_wrong(
     world: TargetHistory,
 ) -> None:
@@ -126,10 +126,10 @@ soon = st.sampled_from([20, 100, 400])
     | worlds(ids_stay, fresh, others=once_shown, lost=losses, timeout=soon, **at_once)
 )
 def test_only_ours_is_cancelled_at_the_time_out_where_a_look_is_of_that_moment(world: TargetHistory) -> None:
-    ended, lane, bench = unfold(world)
-    theirs = [start for start in lane.starts if not start.mine]
+    ended, target, service = unfold(world)
+    theirs = [start for start in target.starts if not start.mine]
     assert all(start.ended_early is None for start in theirs), "somebody else's was cancelled"
-    assert "cancel_job" not in bench.celonis.names() or ended != "SUCCEEDED"
+    assert "cancel_job" not in service.celonis.names() or ended != "SUCCEEDED"
 
 
 ENDS = {"SUCCESS": "SUCCEEDED", "FAIL": "JobFailed", "CANCEL": "JobCanceled", "SKIPPED": "JobSkipped"}
@@ -158,7 +158,7 @@ slow = st.builds(
     entry_status=seen,
     dates=seen,
 )
-"""As before, but the id that stays is told at the end only."""
+"""As before, but the id that stays is shown at the end only."""
 slow = slow.filter(lambda shows: shows.listing or not shows.current or shows.latest == "same")
 """Without a list, an id of another space that first shows at the end may be another execution's."""
 past = befores(known)
@@ -172,8 +172,8 @@ long_at_rest = ran_before.filter(lambda all_: all(ago - seconds > SETTLE for ago
     | worlds(slow, atomic, before=long_at_rest, outcome=known, others_wait=st.just(True))
 )
 def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: TargetHistory) -> None:
-    ended, lane, _ = unfold(world)
-    assert (ended, len(lane.mine)) == (ENDS[world.outcome], 1)
+    ended, target, _ = unfold(world)
+    assert (ended, len(target.mine)) == (ENDS[world.outcome], 1)
 
 
 @examples(40)
@@ -188,10 +188,10 @@ def test_where_nobody_else_starts_it_every_run_comes_to_its_own_end(world: Targe
 )
 def test_where_nobody_else_starts_it_every_load_comes_to_its_own_end(world: TargetHistory) -> None:
     """A load of less than two seconds may have ended before ours began, as far as dates say."""
-    ended, lane, _ = unfold(world, "load")
+    ended, target, _ = unfold(world, "load")
     allowed = {LOAD_ENDS[world.outcome]} | ({"OutcomeUnproven"} if world.queue + world.seconds < 2 else set())
     assert ended in allowed
-    assert len(lane.mine) == 1
+    assert len(target.mine) == 1
 
 
 def ends_without_answer(world: TargetHistory) -> set[str]:
@@ -201,11 +201,11 @@ def ends_without_answer(world: TargetHistory) -> set[str]:
 
 
 @examples(40)
-@given(worlds(says_status, before=ran_before, outcome=known, crashes=deaths.map(lambda all_: all_[:1])))
+@given(worlds(says_status, before=ran_before, outcome=known, crashes=crash_lists.map(lambda all_: all_[:1])))
 def test_one_death_of_the_function_keeps_no_run_from_its_end(world: TargetHistory) -> None:
-    ended, lane, _ = unfold(world)
+    ended, target, _ = unfold(world)
     assert ended in ends_without_answer(world)
-    assert len(lane.mine) == 1
+    assert len(target.mine) == 1
 
 
 @examples(40)
@@ -218,9 +218,9 @@ def test_one_death_of_the_function_keeps_no_run_from_its_end(world: TargetHistor
     )
 )
 def test_one_lost_answer_keeps_no_run_from_its_end(world: TargetHistory) -> None:
-    ended, lane, _ = unfold(world)
+    ended, target, _ = unfold(world)
     assert ended in ends_without_answer(world)
-    assert len(lane.mine) == 1
+    assert len(target.mine) == 1
 
 
 # What is assumed, and what happens where it does not hold.
@@ -234,22 +234,22 @@ def test_assumed_a_stale_read_lasts_at_most_settle_or_a_lost_start_is_sent_twice
     world = TargetHistory(
         draws=(0.0, 0.0, *[4.0 * SETTLE] * 50), before=PAST, lost=("after",), seconds=300.0, busy="queue"
     )
-    _, lane, _ = unfold(world)
-    assert len(lane.mine) == 2
+    _, target, _ = unfold(world)
+    assert len(target.mine) == 2
 
 
 def test_assumed_a_2xx_on_a_job_at_rest_started_it_or_somebodys_start_is_taken_for_ours() -> None:
     idle = TargetHistory(before=PAST, lost=("nothing",))
     assert unfold(idle)[0] == "OutcomeUnproven"
-    ended, lane, _ = unfold(replace(idle, before=(*PAST, (-10.0, 5.0, "FAIL"))))
-    assert (ended, lane.mine) == ("JobFailed", [])
+    ended, target, _ = unfold(replace(idle, before=(*PAST, (-10.0, 5.0, "FAIL"))))
+    assert (ended, target.mine) == ("JobFailed", [])
 
 
 def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_answers_with_no_id() -> None:
     between = (-0.45, 30.0, "FAIL")
-    ended, lane, bench = unfold(TargetHistory(before=(*PAST, between), busy="ignore"))
-    assert (ended, lane.mine) == ("JobFailed", [])
-    assert bench.celonis.names()[:3] == ["job", "executions", "execute_job"]
+    ended, target, service = unfold(TargetHistory(before=(*PAST, between), busy="ignore"))
+    assert (ended, target.mine) == ("JobFailed", [])
+    assert service.celonis.names()[:3] == ["job", "executions", "execute_job"]
     reported, _, _ = unfold(
         TargetHistory(before=(*PAST, between), busy="parallel", answers_id=True, seconds=90.0)
     )
@@ -258,10 +258,10 @@ def test_assumed_nobody_starts_it_between_our_look_and_our_start_where_celonis_a
 
 def test_a_stale_look_before_the_start_widens_that_moment_to_settle() -> None:
     recent = (20.0, 200.0, "FAIL")
-    ended, lane, _ = unfold(TargetHistory(before=(*PAST, recent), draws=(30.0, 30.0, 0.0), busy="ignore"))
-    assert (ended, lane.mine) == ("JobFailed", [])
-    ended, lane, _ = unfold(TargetHistory(before=(*PAST, recent), busy="ignore"))
-    assert (ended, len(lane.mine)) == ("SUCCEEDED", 1)
+    ended, target, _ = unfold(TargetHistory(before=(*PAST, recent), draws=(30.0, 30.0, 0.0), busy="ignore"))
+    assert (ended, target.mine) == ("JobFailed", [])
+    ended, target, _ = unfold(TargetHistory(before=(*PAST, recent), busy="ignore"))
+    assert (ended, len(target.mine)) == ("SUCCEEDED", 1)
 
 
 def test_two_starts_in_that_moment_end_the_run_as_ambiguous_where_the_list_shows_both() -> None:
@@ -278,8 +278,8 @@ def test_a_start_by_somebody_else_before_a_poll_shows_ours_is_ambiguous(shows: S
 
 
 def test_assumed_after_a_lost_answer_that_nobody_starts_it_until_ours_is_looked_up() -> None:
-    ended, lane, _ = unfold(TargetHistory(before=(*PAST, (-25.0, 5.0, "FAIL")), lost=("before",)))
-    assert (ended, lane.mine) == ("JobFailed", [])
+    ended, target, _ = unfold(TargetHistory(before=(*PAST, (-25.0, 5.0, "FAIL")), lost=("before",)))
+    assert (ended, target.mine) == ("JobFailed", [])
 
 
 def test_where_celonis_shows_neither_ids_nor_dates_nor_a_list_the_next_start_is_taken_for_ours() -> None:
@@ -287,5 +287,5 @@ def test_where_celonis_shows_neither_ids_nor_dates_nor_a_list_the_next_start_is_
     world = TargetHistory(
         shows=blind, before=PAST, seconds=20.0, another_user=(AnotherUser("effect", 40.0, 10.0, "FAIL"),)
     )
-    ended, lane, _ = unfold(world)
-    assert (ended, lane.mine[0].result) == ("JobFailed", "SUCCESS")
+    ended, target, _ = unfold(world)
+    assert (ended, target.mine[0].result) == ("JobFailed", "SUCCESS")

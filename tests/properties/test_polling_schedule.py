@@ -1,4 +1,4 @@
-"""Whatever is known, asked and allowed: waits keep their bounds, and the looks last until the time-out."""
+"""For any schedule: waits keep within the bounds, and the polls last until the time-out."""
 
 from __future__ import annotations
 
@@ -52,34 +52,40 @@ def schedules(draw: st.DrawFn) -> Schedule:
     st.booleans(),
 )
 def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
-    schedule: Schedule, elapsed: float, random: Random, asked: float, left: float, looks: int, proven: bool
+    schedule: Schedule,
+    elapsed: float,
+    random: Random,
+    retry_after: float,
+    left: float,
+    polls: int,
+    proven: bool,
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, asked, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, retry_after, time_left=left, looks_left=polls, proven=proven)
     assert isinstance(wait, int)
-    assert wait >= max(1, asked)
+    assert wait >= max(1, retry_after)
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000))
 def test_once_proven_no_wait_is_below_the_floor(
-    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int
+    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int
 ) -> None:
-    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=looks) >= schedule.floor
+    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=polls) >= schedule.floor
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
-    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
+    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
-    if schedule.ceiling is not None and left <= schedule.ceiling * looks / 2:
+    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=polls, proven=proven)
+    if schedule.ceiling is not None and left <= schedule.ceiling * polls / 2:
         assert wait <= schedule.ceiling
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
-    schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
+    schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=polls, proven=proven)
     assert wait <= max(schedule.floor, ceil(left))
 
 
@@ -100,23 +106,23 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
     random: Random,
     unproven: int,
     slow: float,
-    asked: list[float],
+    retry_after: list[float],
 ) -> None:
-    """``unproven``: looks until the start is proven. ``slow``: how long a look takes. ``asked``: by 429s."""
-    at, looks = 0.0, 0
+    """``unproven``: polls until the proof. ``slow``: duration of a poll. ``retry_after``: by 429s."""
+    at, polls = 0.0, 0
     while at < timeout:
         wait = schedule.next_wait(
             at,
             random,
-            asked[looks] if looks < len(asked) else 0.0,
+            retry_after[polls] if polls < len(retry_after) else 0.0,
             time_left=timeout - at,
-            looks_left=budget - looks,
-            proven=looks >= unproven,
+            looks_left=budget - polls,
+            proven=polls >= unproven,
         )
         overdue = at + wait - timeout
-        at, looks = at + wait + random.uniform(0, slow), looks + 1
-    assert looks <= budget
-    most = asked[looks - 1] * (1 + JITTER) + 1 if looks <= len(asked) else 0.0
+        at, polls = at + wait + random.uniform(0, slow), polls + 1
+    assert polls <= budget
+    most = retry_after[polls - 1] * (1 + JITTER) + 1 if polls <= len(retry_after) else 0.0
     assert overdue <= max(1, schedule.floor, most)
 
 
@@ -132,8 +138,8 @@ def test_fewer_looks_left_never_shorten_a_wait(
     schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
 ) -> None:
     few, many = (
-        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=looks)
-        for looks in sorted((one, other))
+        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=polls)
+        for polls in sorted((one, other))
     )
     assert few >= many
 
@@ -142,7 +148,9 @@ def test_fewer_looks_left_never_shorten_a_wait(
 def test_who_is_asked_for_more_waits_no_less(
     schedule: Schedule, elapsed: float, seed: int, one: float, other: float
 ) -> None:
-    less, more = (schedule.next_wait(elapsed, chance(seed), asked) for asked in sorted((one, other)))
+    less, more = (
+        schedule.next_wait(elapsed, chance(seed), retry_after) for retry_after in sorted((one, other))
+    )
     assert less <= more
 
 
@@ -156,9 +164,9 @@ def test_no_proof_never_lengthens_a_wait(schedule: Schedule, elapsed: float, see
 def test_to_look_later_is_to_look_next_no_earlier(
     expectation: Expectation, elapsed: float, factor: float, seed: int
 ) -> None:
-    """The next look's moment, not its wait, is what rises with the time that has passed.
+    """The time of the next poll, not the wait, grows with the elapsed time.
 
-    But for whole seconds, and for the steps of the sum, which start at another place.
+    Except for whole seconds, and for the steps of the sum, which start elsewhere.
     """
     schedule = Schedule(1, None, expectation)
     sooner, later = (
@@ -169,8 +177,8 @@ def test_to_look_later_is_to_look_next_no_earlier(
 
 
 @given(st.integers(FEW_LOOKS, 2000), randoms, expectations)
-def test_the_first_look_for_a_proof_is_soon(looks: int, random: Random, expectation: Expectation) -> None:
-    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=looks, proven=False)
+def test_the_first_look_for_a_proof_is_soon(polls: int, random: Random, expectation: Expectation) -> None:
+    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=polls, proven=False)
     assert wait <= 2
 
 

@@ -1,6 +1,6 @@
-"""Triggers, closings, deaths of functions and rounds of reconcile in any order: nothing is lost.
+"""Triggers, ends of runs, crashes of functions and rounds of reconcile in any order: nothing is lost.
 
-Every accepted trigger is covered by a run that starts after it, every run ends once, and somebody is told.
+Every accepted trigger is covered by a run that starts after it, every run ends once and is notified.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.leases import take
 from tests.fakes.service import Crashed, ServiceHarness
-from tests.fakes.wiring import closing_over, reconciling_over
+from tests.fakes.wiring import make_reconciler, make_run_closer
 from tests.properties.hypothesis_settings import examples
 
 JOBS = {"alpha": "job-1", "beta": "job-1", "gamma": "job-2"}
@@ -47,7 +47,7 @@ def definition_of(pipeline: str) -> Definition:
 
 @dataclass
 class AcknowledgedTrigger:
-    """What an accepted trigger was told, and when."""
+    """The response to an accepted trigger, and its time."""
 
     pipeline: str
     options: RunOptions
@@ -58,7 +58,7 @@ class AcknowledgedTrigger:
 
 @dataclass
 class SignedDelivery:
-    """A webhook request that may be sent again, just as it was."""
+    """A webhook request that may be sent again, unchanged."""
 
     pipelines: list[str]
     options: RunOptions
@@ -70,19 +70,19 @@ class RunLifecycle(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.bench = ServiceHarness()
+        self.service = ServiceHarness()
         self.executions = FakeExecutions()
-        self.promises: list[AcknowledgedTrigger] = []
+        self.accepted_triggers: list[AcknowledgedTrigger] = []
         self.deliveries: dict[str, SignedDelivery] = {}
         self.reported: list[str] = []
         self.paused: set[str] = set()
         self.count = 0
-        bench = self.bench
+        service = self.service
         for job in set(JOBS.values()):
-            bench.job(job)
-        bench.model("model-1")
-        self.closing = closing_over(bench, self.executions, self._notify, self.paused.__contains__)
-        self.reconciling = reconciling_over(bench, self.executions, self.closing)
+            service.job(job)
+        service.model("model-1")
+        self.closer = make_run_closer(service, self.executions, self._notify, self.paused.__contains__)
+        self.reconciler = make_reconciler(service, self.executions, self.closer)
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.executions.hook("Publish", "before")
@@ -105,19 +105,19 @@ class RunLifecycle(RuleBasedStateMachine):
         )
 
     def _options(self, mode: Mode | None, names: frozenset[str]) -> RunOptions:
-        reason = Reason(iso(self.bench.clock()), self._next("trigger"), "test", "")
+        reason = Reason(iso(self.service.clock()), self._next("trigger"), "test", "")
         return RunOptions(mode=mode, as_defined=not names, tables=names, reasons=(reason,))
 
     def _accept(self, pipelines: list[str], options: RunOptions, delivery: str | None) -> Acceptance | None:
-        """Accepts, and holds the acceptance against what was promised before; None where it failed."""
-        at = self.bench.clock()
+        """Accepts, and compares the acceptance with earlier ones; None if it failed."""
+        at = self.service.clock()
         claims = [self._claim(pipeline, options) for pipeline in pipelines]
         keyed = [keys.delivery("source", delivery)] if delivery else []
-        before = dict(self.bench.dynamodb.items)
+        before = dict(self.service.dynamodb.items)
         try:
-            acceptance = self.bench.claims.accept(claims, keyed, self.bench.deadline(2.0))
+            acceptance = self.service.claims.accept(claims, keyed, self.service.deadline(2.0))
         except TableBusy:
-            assert self.bench.dynamodb.items == before, "busy, but something was written"
+            assert self.service.dynamodb.items == before, "busy, but something was written"
             return None
         self._note(acceptance, options, delivery, at)
         for result in acceptance.results:
@@ -134,7 +134,9 @@ class RunLifecycle(RuleBasedStateMachine):
             known.reported = reported
         for result in acceptance.results:
             joined = result.status == "joined" and not acceptance.duplicate
-            self.promises.append(AcknowledgedTrigger(result.pipeline, options, result.run_id, at, joined))
+            self.accepted_triggers.append(
+                AcknowledgedTrigger(result.pipeline, options, result.run_id, at, joined)
+            )
 
     @rule(pipelines=names, mode=modes, wanted=tables, delivery=deliveries)
     def accept(
@@ -151,13 +153,13 @@ class RunLifecycle(RuleBasedStateMachine):
         self._dying(lambda: self._accept_alone(pipeline))
 
     def _accept_alone(self, pipeline: str) -> None:
-        slot = self.bench.dynamodb.document(keys.slot(pipeline))
+        slot = self.service.dynamodb.document(keys.slot(pipeline))
         waits = slot.get("pending", {}).get("run_id")
-        options, at = self._options(None, frozenset()), self.bench.clock()
+        options, at = self._options(None, frozenset()), self.service.clock()
         claim = self._claim(pipeline, options, may_join=False)
         refusal = ""
         try:
-            acceptance = self.bench.claims.accept([claim], [], self.bench.deadline(2.0))
+            acceptance = self.service.claims.accept([claim], [], self.service.deadline(2.0))
         except PipelineBusy as error:
             refusal = error.run_id
         except PipelinePaused:
@@ -175,26 +177,28 @@ class RunLifecycle(RuleBasedStateMachine):
 
     def _open_runs(self) -> list[str]:
         return [
-            run["run_id"] for run in self.bench.dynamodb.documents("run#") if RunStatus(run["status"]) in OPEN
+            run["run_id"]
+            for run in self.service.dynamodb.documents("run#")
+            if RunStatus(run["status"]) in OPEN
         ]
 
     def _run(self, run_id: str, *, well: bool) -> None:
         """The execution opens its run and goes through its steps."""
-        run = self.bench.records.get_open(run_id)
+        run = self.service.records.get_open(run_id)
         definition = definition_text(definition_of(run.pipeline))
         loads = {"load-0": {"kind": "complete", "tables": {}}}
-        outcome = {"outcome": "SUCCEEDED" if well else "FAILED", "ended_at": iso(self.bench.clock())}
+        outcome = {"outcome": "SUCCEEDED" if well else "FAILED", "ended_at": iso(self.service.clock())}
         facts = {"status": RunStatus.RUNNING, "definition": definition, "loads": loads}
-        run = self.bench.records.note(run, facts, self.bench.deadline())
+        run = self.service.records.note(run, facts, self.service.deadline())
         for step in ("job-0", "load-0"):
-            run = self.bench.records.save_step(run, step, outcome, self.bench.deadline())
+            run = self.service.records.save_step(run, step, outcome, self.service.deadline())
 
     @rule(number=numbers, status=st.sampled_from(ENDS))
     def end(self, number: int, status: str) -> None:
         run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
         if run_id is not None:
             self._end(run_id, status)
-            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+            self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
 
     def _end(self, run_id: str, status: str) -> None:
         try:
@@ -204,22 +208,22 @@ class RunLifecycle(RuleBasedStateMachine):
         self.executions.end(run_id, status)
 
     @rule(number=numbers)
-    def tell_of_an_end_again(self, number: int) -> None:
+    def deliver_an_end_event_again(self, number: int) -> None:
         run_id = self._pick(number, sorted(self.executions.known))
         if run_id is not None:
-            self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+            self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
 
     @rule(number=numbers, calls=st.integers(0, 8), status=st.sampled_from(ENDS), pipelines=names, mode=modes)
     def accept_between_two_calls_of_a_closing(
         self, number: int, calls: int, status: str, pipelines: list[str], mode: Mode | None
     ) -> None:
         run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
-        if run_id is None or self.bench.dynamodb.before != self.quiet:
+        if run_id is None or self.service.dynamodb.before != self.quiet:
             return
         self._end(run_id, status)
         options = self._options(mode, frozenset())
         self._meanwhile(calls, lambda: self._accept(pipelines, options, None))
-        self._dying(lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+        self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
         self.calm()
 
     @rule(number=numbers, calls=st.integers(0, 3), pipelines=names, mode=modes)
@@ -227,15 +231,15 @@ class RunLifecycle(RuleBasedStateMachine):
         self, number: int, calls: int, pipelines: list[str], mode: Mode | None
     ) -> None:
         run_id = self._pick(number, [name for name in self.executions.running() if name in self._open_runs()])
-        if run_id is None or self.bench.dynamodb.before != self.quiet:
+        if run_id is None or self.service.dynamodb.before != self.quiet:
             return
         self._end(run_id, "SUCCEEDED")
-        self._meanwhile(calls, lambda: self.closing.close(f"arn:{run_id}", self.bench.deadline()))
+        self._meanwhile(calls, lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
         self._dying(lambda: self._accept(pipelines, self._options(mode, frozenset()), None))
         self.calm()
 
     def _meanwhile(self, calls: int, act: Callable[[], object]) -> None:
-        """Somebody else acts just before one of the next calls to the table."""
+        """Another action runs just before one of the next calls to the table."""
         left = [calls]
 
         def before(operation: str, request: dict[str, Any]) -> None:
@@ -244,12 +248,12 @@ class RunLifecycle(RuleBasedStateMachine):
                 self.calm()
                 act()
 
-        self.bench.dynamodb.before = before
+        self.service.dynamodb.before = before
 
     @rule(calls=st.integers(0, 12), moment=moments)
     def let_the_next_one_die(self, calls: int, moment: Literal["before", "after"]) -> None:
-        self.bench.crash([(calls, moment)])
-        self.executions.hook = self.bench.celonis.hook
+        self.service.crash([(calls, moment)])
+        self.executions.hook = self.service.celonis.hook
 
     @rule(count=st.integers(1, 12))
     def let_the_table_be_contended(self, count: int) -> None:
@@ -260,19 +264,19 @@ class RunLifecycle(RuleBasedStateMachine):
             if operation == "TransactWriteItems" and left[0] >= 0:
                 raise canceled(*["TransactionConflict"] * len(request["TransactItems"]))
 
-        self.bench.dynamodb.before = before
+        self.service.dynamodb.before = before
 
     def quiet(self, operation: str, request: dict[str, Any]) -> None:
         """Nothing happens."""
 
     @rule()
     def calm(self) -> None:
-        self.bench.crash([])
-        self.bench.dynamodb.before = self.quiet
-        self.executions.hook = self.bench.celonis.hook
+        self.service.crash([])
+        self.service.dynamodb.before = self.quiet
+        self.executions.hook = self.service.celonis.hook
 
     def _dying(self, act: Callable[[], object]) -> None:
-        """Acts, and may die or find the table busy at any call."""
+        """Runs ``act``, which may die or find the table busy at any call."""
         try:
             act()
         except (Crashed, TableBusy):
@@ -280,15 +284,15 @@ class RunLifecycle(RuleBasedStateMachine):
 
     @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
     def take_a_lease(self, number: int, job: str) -> None:
-        run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
+        run_id = self._pick(number, sorted(run["run_id"] for run in self.service.dynamodb.documents("run#")))
         if run_id is None:
             return
         lease = keys.job_lease(job)
-        held = self.bench.dynamodb.document(lease).get("run_id")
+        held = self.service.dynamodb.document(lease).get("run_id")
         try:
-            taken = take(self.bench.leases, run_id, lease, self.bench.deadline())
+            taken = take(self.service.leases, run_id, lease, self.service.deadline())
         except (RunClosed, RunNotFound):
-            assert run_id not in self._open_runs() or self.bench.records.get(run_id).is_closing
+            assert run_id not in self._open_runs() or self.service.records.get(run_id).is_closing
         except (Crashed, TableBusy):
             self.calm()
         else:
@@ -296,12 +300,12 @@ class RunLifecycle(RuleBasedStateMachine):
 
     @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
     def free_a_lease(self, number: int, job: str) -> None:
-        run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
+        run_id = self._pick(number, sorted(run["run_id"] for run in self.service.dynamodb.documents("run#")))
         lease = keys.job_lease(job)
-        held = self.bench.dynamodb.document(lease).get("run_id")
+        held = self.service.dynamodb.document(lease).get("run_id")
         if run_id is not None:
-            self._dying(lambda: self.bench.leases.free(run_id, lease, self.bench.deadline()))
-            left = self.bench.dynamodb.document(lease).get("run_id")
+            self._dying(lambda: self.service.leases.free(run_id, lease, self.service.deadline()))
+            left = self.service.dynamodb.document(lease).get("run_id")
             assert left == held or held == run_id
 
     @rule(pipeline=st.sampled_from(sorted(JOBS)))
@@ -310,57 +314,59 @@ class RunLifecycle(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        self.bench.clock.sleep(60.0)
-        self._dying(lambda: self.reconciling.reconcile(self.bench.deadline(300.0)))
+        self.service.clock.sleep(60.0)
+        self._dying(lambda: self.reconciler.reconcile(self.service.deadline(300.0)))
 
     @invariant()
     def time_goes_on(self) -> None:
-        self.bench.clock.sleep(1.0)
+        self.service.clock.sleep(1.0)
 
     @invariant()
     def a_pipeline_has_one_run_and_that_run_holds_its_slot(self) -> None:
-        held = {slot["pk"]: slot.get("run_id") for slot in self.bench.dynamodb.documents("slot#")}
-        runs = [Run(item) for item in self.bench.dynamodb.documents("run#")]
+        held = {slot["pk"]: slot.get("run_id") for slot in self.service.dynamodb.documents("slot#")}
+        runs = [Run(item) for item in self.service.dynamodb.documents("run#")]
         assert sorted(run.run_id for run in runs if run.is_open) == sorted(filter(None, held.values()))
         assert all(held[keys.slot(run.pipeline)] == run.run_id for run in runs if run.is_open)
 
     @invariant()
     def every_promise_is_a_run_or_waits_for_one(self) -> None:
-        for promise in self.promises:
-            record = self.bench.dynamodb.document(keys.run(promise.run_id))
+        for accepted in self.accepted_triggers:
+            record = self.service.dynamodb.document(keys.run(accepted.run_id))
             if not record:
-                waiting = self.bench.dynamodb.document(keys.slot(promise.pipeline))["pending"]
-                assert waiting["run_id"] == promise.run_id
+                waiting = self.service.dynamodb.document(keys.slot(accepted.pipeline))["pending"]
+                assert waiting["run_id"] == accepted.run_id
                 options = RunOptions.from_json(waiting["options"])
             else:
-                assert not promise.joined or record["created_at"] >= iso(promise.at)
+                assert not accepted.joined or record["created_at"] >= iso(accepted.at)
                 options = Run(record).options
-            assert options.join(promise.options) == options, "the run does not cover the trigger"
+            assert options.join(accepted.options) == options, "the run does not cover the trigger"
 
     def teardown(self) -> None:
-        """Whatever was left behind is finished: everything that was accepted has run to its end."""
-        if not hasattr(self, "bench"):
+        """Everything that was left behind is finished: every accepted run has ended."""
+        if not hasattr(self, "service"):
             return
         self.calm()
         self.paused.clear()
         for _ in range(10):
-            self.bench.clock.sleep(60.0)
-            self.reconciling.reconcile(self.bench.deadline(300.0))
+            self.service.clock.sleep(60.0)
+            self.reconciler.reconcile(self.service.deadline(300.0))
             for run_id in [name for name in self.executions.running() if name in self._open_runs()]:
                 self._end(run_id, "SUCCEEDED")
-                self.closing.close(f"arn:{run_id}", self.bench.deadline())
+                self.closer.close(f"arn:{run_id}", self.service.deadline())
         self.every_promise_is_a_run_or_waits_for_one()
         self.a_pipeline_has_one_run_and_that_run_holds_its_slot()
-        for item in self.bench.dynamodb.documents("run#"):
+        for item in self.service.dynamodb.documents("run#"):
             run = Run(item)
             assert not run.is_open, f"{run.run_id} never ended"
             assert run.run_id in self.executions.known, f"{run.run_id} was never started"
             assert run.status is RunStatus.SUCCEEDED or run.run_id in self.reported, (
                 f"nobody heard of {run.run_id}"
             )
-        assert all(self.bench.dynamodb.document(keys.run(promise.run_id)) for promise in self.promises)
-        assert not list(self.bench.dynamodb.documents("lease#")), "a lease was left behind"
-        assert not list(self.bench.dynamodb.documents("notice#"))
+        assert all(
+            self.service.dynamodb.document(keys.run(accepted.run_id)) for accepted in self.accepted_triggers
+        )
+        assert not list(self.service.dynamodb.documents("lease#")), "a lease was left behind"
+        assert not list(self.service.dynamodb.documents("notice#"))
 
 
 TestEndings = RunLifecycle.TestCase

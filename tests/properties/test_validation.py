@@ -1,4 +1,4 @@
-"""A document is refused in one go if and only if the walk finds a problem, and no problem repeats a value."""
+"""msgspec refuses a document if and only if the walk finds a problem, and no problem repeats a value."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SOUND: list[tuple[type[msgspec.Struct], dict[str, Any]]] = [
     (CancelRequest, {"drop_pending": True}),
 ]
 LENGTH = 24
-"""Signs of a text that cannot stand in a sentence by chance."""
+"""Characters that do not occur in a sentence by chance."""
 
 secrets = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789+/=_.{}é", min_size=LENGTH, max_size=300).map(
     "S3cr".__add__

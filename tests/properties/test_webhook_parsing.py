@@ -1,4 +1,4 @@
-"""What an authentic sender sends is read or malformed; what a configuration holds is sound or refused."""
+"""An authentic request is parsed or malformed; a configuration is valid or refused."""
 
 from __future__ import annotations
 

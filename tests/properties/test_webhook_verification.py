@@ -1,4 +1,4 @@
-"""Whatever arrives: a proof fits or is refused with one of two errors, and nothing that is secret is said."""
+"""For any request: the proof is valid or is refused with one of two errors, which contain no secret."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def signed(scheme: Hmac, secret: str, body: bytes, message_id: str, timestamp: i
 
 
 def refusal(scheme: Scheme, request: WebhookRequest, secrets: list[str], now: float = NOW) -> str | None:
-    """The text of the refusal; None when the request is taken for authentic. Other errors pass through."""
+    """The text of the refusal; None if the request is accepted as authentic. Other errors are raised."""
 
     def fetch(_: str) -> bytes:
         return b"no certificate"

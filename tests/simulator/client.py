@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 class ManualClock:
-    """A clock that moves when told to."""
+    """A clock that moves when a test moves it."""
 
     def __init__(self) -> None:
         self.now = START

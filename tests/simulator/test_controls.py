@@ -155,5 +155,5 @@ def test_model_is_reachable_from_python(
 ) -> None:
     team.execute()
     job = simulator.model.jobs[world.ERP_JOB_ID]
-    assert [work.by for work in job.busy(clock())] == ["api"]
+    assert [operation.by for operation in job.busy(clock())] == ["api"]
     assert team.call("GET", JOB).status_code == 200

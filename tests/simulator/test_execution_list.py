@@ -1,4 +1,4 @@
-"""The list of executions in every form that it may have: order, length, and what is missing in it."""
+"""The list of executions in every form: order, length, and missing entries."""
 
 from __future__ import annotations
 

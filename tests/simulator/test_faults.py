@@ -1,4 +1,4 @@
-"""Faults on the way: each kind, before and after the effect, for how many requests and which."""
+"""Network faults: each kind, before and after the effect, for selected requests."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_reset_connection_is_reset(team: SimulatorClient) -> None:
 
 
 def connection_error(team: SimulatorClient) -> BaseException | None:
-    """What a plain connection meets, without a library that tries again."""
+    """A plain connection, without a library that retries."""
     connection = http.client.HTTPConnection(urlsplit(team.simulator.url).netloc, timeout=5)
     try:
         connection.request("GET", JOB, headers=team.headers)

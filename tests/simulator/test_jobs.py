@@ -1,4 +1,4 @@
-"""Data jobs: starting, standing in line, ending, being cancelled, and how the record shows it."""
+"""Data jobs: starting, queueing, ending, being cancelled, and how the record shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single answers with 200 that are not what the call answers with, and the Date header of all answers."""
+"""Single 200 responses with an unexpected body, and the Date header of all responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executions and loads that somebody else starts: now, later, around our start, or when the job is idle."""
+"""Executions and loads that another user starts: now, later, around our start, or when the job is idle."""
 
 from __future__ import annotations
 

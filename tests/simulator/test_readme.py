@@ -1,4 +1,4 @@
-"""The README names every call and every knob, and its examples are accepted as they stand."""
+"""The README names every call and every knob, and its examples are accepted unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = [line for line in README.splitlines() if line.startswith("curl ")]
 
 
 def test_every_call_and_knob_is_named(simulator: CelonisSimulator) -> None:
-    calls = simulator.front.call_names
+    calls = simulator.dispatcher.call_names
     readers = (knobs.JOB, knobs.MODEL, knobs.JOB_START, knobs.MODEL_START, knobs.FINISH, knobs.STALE_READS)
     known = {name for group in readers for name in group} | set(knobs.CREDENTIALS) | set(KINDS) | set(calls)
     known |= set(knobs.settings(calls)) | set(knobs.fault(calls))

@@ -17,7 +17,7 @@ EXECUTIONS = f"{POOL}/logs/{world.ERP_JOB_ID}/executions"
 TASKS = f"{POOL}/logs/executions"
 LOG = f"{POOL}/logs/executions/detail"
 DEPTH = 100_000
-UNFIT = {
+INVALID = {
     "deep list": b"[" * DEPTH,
     "deep object": b'{"a":' * DEPTH,
     "deep and complete": b"[" * 500 + b"]" * 500,
@@ -160,7 +160,7 @@ def test_controls_answer_head(team: SimulatorClient) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-@pytest.mark.parametrize("body", UNFIT.values(), ids=UNFIT)
+@pytest.mark.parametrize("body", INVALID.values(), ids=INVALID)
 @pytest.mark.parametrize("path", [f"{MODEL}/load/partial-sync", f"{JOB}/execute"])
 def test_body_that_is_no_fit_json_is_refused(team: SimulatorClient, path: str, body: bytes) -> None:
     answer = team.call("POST", path, data=body)
@@ -168,7 +168,7 @@ def test_body_that_is_no_fit_json_is_refused(team: SimulatorClient, path: str, b
     assert team.started() == team.loaded() == []
 
 
-@pytest.mark.parametrize("body", UNFIT.values(), ids=UNFIT)
+@pytest.mark.parametrize("body", INVALID.values(), ids=INVALID)
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "/settings"), ("POST", "/faults"), ("PUT", f"/jobs/{world.ERP_JOB_ID}")]
 )

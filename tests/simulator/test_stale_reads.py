@@ -1,4 +1,4 @@
-"""Reads that still show what was before a start: for a time, or a number of times, each aspect apart."""
+"""Stale reads after a start: for a time, or a number of times, per aspect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start answers with: nothing, the record before or after it, and ids that are the new one or not."""
+"""The response to a start: nothing, the record before or after it, and ids that are new or not."""
 
 from __future__ import annotations
 

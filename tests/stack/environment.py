@@ -22,13 +22,13 @@ from tests.stack.runs.service import DeployedService
 class StackEnvironment:
     """``tokens``: every access token that Celonis handed out."""
 
-    place: LocalService
+    local_service: LocalService
     service: DeployedService
     celonis: CelonisControls
     tokens: list[str] = field(default_factory=list)
 
     def settled(self) -> None:
-        """Waits until nothing is under way any more; nothing may lie in the dead-letter queue then."""
+        """Waits until nothing is running any more; the dead-letter queue must be empty then."""
         until(lambda: not self.running(), "the end of all executions")
         assert self.service.stack.settle(30)
         assert self.service.dead_letters() == []

@@ -1,6 +1,6 @@
-"""Every alarm of the template is provoked: what happens gives the metric that the alarm watches.
+"""Every alarm of the template is provoked: the fault changes the metric that the alarm watches.
 
-The local stack compares the sum of everything so far with the threshold; periods are not played.
+The local stack compares the sum of everything so far with the threshold; periods are not simulated.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_dead_letters_of_lambda_eventbridge_and_scheduler_arrive(environment: St
     service.hand_to("CloseRun", {"detail": {"name": "nothing"}})
     until(service.dead_letters, "a dead letter")
     assert arrived(stack) == before + 1
-    with service.unheard() as letters:
+    with service.undeliverable_events() as letters:
         service.ended(
             service.execute({"pipeline": service.pipeline(jobs=[environment.celonis.job(seconds=0.5)])})
         )

@@ -1,4 +1,4 @@
-"""The commands of README and docs, as they stand and in order, against the stack of ``make local``."""
+"""The commands of README and docs, unchanged and in order, against the stack of ``make local``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CommandResult:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+def local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     with published(tmp_path_factory.mktemp("clone") / ".local") as made:
         yield made
 
@@ -57,9 +57,9 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(place: LocalService, programs: Path) -> list[CommandResult]:
+def results(local_service: LocalService, programs: Path) -> list[CommandResult]:
     """Runs every command but those that remove something."""
-    folder = place.stack.state_dir.parent
+    folder = local_service.stack.state_dir.parent
     for name, text in files().items():
         (folder / name).write_text(text, encoding="utf-8")
     return run([each for each in runnable() if not each.is_last()], folder, programs)
@@ -83,7 +83,7 @@ def run(commands: list[DocumentedCommand], folder: Path, programs: Path) -> list
 
 
 def outputs(results: list[CommandResult], start: str) -> list[str]:
-    """What the commands that begin so have printed."""
+    """The output of the commands with this prefix."""
     found = [result.output for result in results if result.command.text.startswith(start)]
     assert found, start
     return found
@@ -104,39 +104,43 @@ def test_commands_of_the_api_are_answered_with_what_the_documents_say(results: l
     assert '"run_id"' in webhook
 
 
-def test_outputs_are_the_addresses_on_this_machine(place: LocalService, results: list[CommandResult]) -> None:
+def test_outputs_are_the_addresses_on_this_machine(
+    local_service: LocalService, results: list[CommandResult]
+) -> None:
     (address,) = outputs(results, "output WebhookUrl")
-    assert address == f"{place.stack.api_url}/webhooks/github"
-    assert place.addresses()["outputs"]["ApiUrl"] == place.stack.api_url
-    described = place.stack.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
+    assert address == f"{local_service.stack.api_url}/webhooks/github"
+    assert local_service.addresses()["outputs"]["ApiUrl"] == local_service.stack.api_url
+    described = local_service.stack.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
     shown = {each["OutputKey"]: each["OutputValue"] for each in described[0]["Outputs"]}
-    assert shown == place.stack.local_outputs
+    assert shown == local_service.stack.local_outputs
 
 
-def runs(place: LocalService) -> list[dict[str, Any]]:
-    table = place.stack.client("dynamodb").scan(TableName=place.stack.outputs["TableName"])["Items"]
+def runs(local_service: LocalService) -> list[dict[str, Any]]:
+    table = local_service.stack.client("dynamodb").scan(TableName=local_service.stack.outputs["TableName"])[
+        "Items"
+    ]
     return [item for item in table if item["pk"]["S"].startswith("run#")]
 
 
-def test_what_the_commands_made_works(place: LocalService, results: list[CommandResult]) -> None:
-    assert (place.stack.state_dir / "env.sh").exists()
-    place.stack.fire_schedule("billing-nightly")
+def test_what_the_commands_made_works(local_service: LocalService, results: list[CommandResult]) -> None:
+    assert (local_service.stack.state_dir / "env.sh").exists()
+    local_service.stack.fire_schedule("billing-nightly")
 
     def statuses() -> list[str] | None:
-        found = [str(item["status"]["S"]) for item in runs(place)]
-        names = {item["pipeline"]["S"] for item in runs(place)}
+        found = [str(item["status"]["S"]) for item in runs(local_service)]
+        names = {item["pipeline"]["S"] for item in runs(local_service)}
         return found if names == {SAMPLE, "billing"} and not {"OPENING", "RUNNING"} & set(found) else None
 
     assert set(until(statuses, "the end of all runs")) == {"SUCCEEDED"}
-    assert place.stack.settle()
+    assert local_service.stack.settle()
 
 
 def test_what_removes_the_secrets_succeeds(
-    place: LocalService, programs: Path, results: list[CommandResult]
+    local_service: LocalService, programs: Path, results: list[CommandResult]
 ) -> None:
     environment = [each.command for each in results if each.command.text.startswith((". ", "STACK="))]
     removing = [each for each in runnable() if each.is_last()]
-    ended = run([*environment, *removing], place.stack.state_dir.parent, programs)
+    ended = run([*environment, *removing], local_service.stack.state_dir.parent, programs)
     assert [result for result in ended if result.status != 0] == []
-    left = place.stack.client("secretsmanager").list_secrets()["SecretList"]
+    left = local_service.stack.client("secretsmanager").list_secrets()["SecretList"]
     assert [secret["Name"] for secret in left] == [f"{STACK_NAME}/webhooks/dbt"]

@@ -1,4 +1,4 @@
-"""Requests to the local table: as moto's own, without what moto does for each of them in vain."""
+"""Requests to the local table: same results as moto, without moto's unnecessary work for each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: status changes of executions, rules and targets, permissions, and what comes late or twice."""
+"""Events: status changes of executions, rules, targets, permissions, late and repeated events."""
 
 import json
 import random
@@ -83,7 +83,9 @@ def test_a_target_without_a_permission_goes_to_the_rules_dead_letter_queue(shop:
 
 
 def test_a_rule_without_the_functions_permission_does_not_reach_it(shop: LocalStack) -> None:
-    permissions = shop._running().world.functions.permissions(shop.physical_ids["ListenerFunctionAliaslive"])
+    permissions = shop._running().stack_context.functions.permissions(
+        shop.physical_ids["ListenerFunctionAliaslive"]
+    )
     kept = list(permissions)
     permissions.clear()
     ended(shop, start(shop, ["a"], "unheard"))
@@ -113,11 +115,11 @@ def test_events_come_twice_and_late_when_set_so(shop: LocalStack) -> None:
 
 
 def test_a_seed_makes_what_is_random_the_same_again() -> None:
-    later = DelayedTasks("test")
+    delayed_tasks = DelayedTasks("test")
     settings = EventSettings()
 
     def delays(seed: int) -> list[list[float]]:
-        events = StatusEvents(lambda _: None, later, settings, random.Random(seed))  # noqa: S311 - repeatable on purpose
+        events = StatusEvents(lambda _: None, delayed_tasks, settings, random.Random(seed))  # noqa: S311 - repeatable on purpose
         return [events._delays() for _ in range(40)]
 
     first = delays(7)
@@ -125,7 +127,7 @@ def test_a_seed_makes_what_is_random_the_same_again() -> None:
     assert first != delays(8)
     assert {len(each) for each in first} == {1, 2}
     assert max(max(each) for each in first) > settings.prompt_seconds
-    later.close()
+    delayed_tasks.close()
 
 
 @pytest.mark.parametrize(
@@ -177,10 +179,10 @@ def test_a_target_gets_the_part_of_the_event_that_it_asks_for(target: dict[str, 
 
 
 def test_what_is_to_be_done_later_is_dropped_when_closed(tmp_path: Path) -> None:
-    later, done = DelayedTasks("test"), tmp_path / "done"
-    later.after(60, done.touch)
-    later.after(0, (tmp_path / "now").touch)
+    delayed_tasks, done = DelayedTasks("test"), tmp_path / "done"
+    delayed_tasks.after(60, done.touch)
+    delayed_tasks.after(0, (tmp_path / "now").touch)
     until((tmp_path / "now").exists, "the file")
-    assert not later.wait_idle(0.05)
-    later.close()
+    assert not delayed_tasks.wait_idle(0.05)
+    delayed_tasks.close()
     assert not done.exists()

@@ -217,10 +217,10 @@ def test_buckets_refill_with_time() -> None:
 
 def test_a_function_that_answers_too_late_is_a_503(shop: LocalStack) -> None:
     deployment = shop._running()
-    (api,) = deployment.world.apis.values()
+    (api,) = deployment.stack_context.apis.values()
     slow = Route("GET", "/slow", shop.physical_ids["StepFunctionAliaslive"], iam=False, timeout=0.0)
     api.routes.append(slow)
-    deployment.world.functions.allow(
+    deployment.stack_context.functions.allow(
         slow.function,
         {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"}, "Action": "*"},
     )
@@ -230,7 +230,7 @@ def test_a_function_that_answers_too_late_is_a_503(shop: LocalStack) -> None:
 
 
 def test_without_a_permission_api_gateway_does_not_reach_the_function(shop: LocalStack) -> None:
-    (api,) = shop._running().world.apis.values()
+    (api,) = shop._running().stack_context.apis.values()
     unpermitted = Route("GET", "/step", shop.physical_ids["ListenerFunctionAliaslive"], iam=False)
     api.routes.append(unpermitted)
     answer = ask(shop, "GET", "/step")

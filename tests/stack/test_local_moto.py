@@ -1,4 +1,4 @@
-"""What is done beside moto because moto does not: a failure here says that it now does."""
+"""Additions to moto: a failure here means that moto now does it itself."""
 
 import json
 from pathlib import Path

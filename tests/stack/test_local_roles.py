@@ -1,4 +1,4 @@
-"""Roles: every call of a function is checked, and what nobody allowed is refused."""
+"""Roles: every call of a function is checked, and refused unless it is allowed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from local.aws.gateway.calls import parse_call
 from local.aws.http_server import HttpRequest
 from local.aws.roles.conditions import UnknownConditionError
 from local.aws.roles.evaluation import AccessRequest, is_allowed
-from local.aws.roles.required_access import CallContext, UnknownCallError, asks_of
+from local.aws.roles.required_access import CallContext, UnknownCallError, required_access
 from local.aws.stack import LocalStack
 from tests.stack.local_fixtures import aws, call, ended, refused_by_iam, shop, start
 
@@ -26,7 +26,7 @@ def statement(effect: str = "Allow", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("documents", "ask", "allowed"),
+    ("documents", "access_request", "allowed"),
     [
         ([], AccessRequest("dynamodb:GetItem", TABLE), False),
         ([statement()], AccessRequest("dynamodb:GetItem", TABLE), True),
@@ -54,9 +54,9 @@ def statement(effect: str = "Allow", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_policies_are_evaluated_as_iam_does(
-    documents: list[Mapping[str, Any]], ask: AccessRequest, allowed: bool
+    documents: list[Mapping[str, Any]], access_request: AccessRequest, allowed: bool
 ) -> None:
-    assert is_allowed(ask, documents) is allowed
+    assert is_allowed(access_request, documents) is allowed
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_an_operator_that_is_not_known_allows_nothing() -> None:
         )
 
 
-def asks(service: str, operation: str, **arguments: Any) -> set[tuple[str, str]]:
-    """What a real boto3 call asks for, read from the request that botocore would send."""
+def access_requests(service: str, operation: str, **arguments: Any) -> set[tuple[str, str]]:
+    """The permissions of a real boto3 call, read from the request that botocore would send."""
     clients = Clients("http://127.0.0.1:1", "eu-central-1", "1")
     sent: list[HttpRequest] = []
 
@@ -114,10 +114,13 @@ def asks(service: str, operation: str, **arguments: Any) -> set[tuple[str, str]]
     client.meta.events.register("before-send.*.*", keep)
     with pytest.raises(_KeptError):
         getattr(client, operation)(**arguments)
-    place = CallContext(
+    call_context = CallContext(
         "eu-central-1", "1", lambda name: f"arn:aws:secretsmanager:eu-central-1:1:secret:{name}-abc"
     )
-    return {(ask.action, ask.resource) for ask in asks_of(parse_call(sent[0]), place)}
+    return {
+        (access_request.action, access_request.resource)
+        for access_request in required_access(parse_call(sent[0]), call_context)
+    }
 
 
 class _KeptError(Exception):
@@ -262,7 +265,7 @@ ARN = "arn:aws:{}:eu-central-1:1:{}"
 def test_a_call_asks_for_the_action_and_the_resource_that_iam_checks(
     service: str, operation: str, arguments: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
-    assert asks(service, operation, **arguments) == expected
+    assert access_requests(service, operation, **arguments) == expected
 
 
 @pytest.mark.parametrize(
@@ -277,7 +280,7 @@ def test_a_call_that_is_not_described_is_unknown(
     service: str, operation: str, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(UnknownCallError):
-        asks(service, operation, **arguments)
+        access_requests(service, operation, **arguments)
 
 
 def test_a_function_may_do_what_its_role_allows(shop: LocalStack) -> None:

@@ -1,4 +1,4 @@
-"""Schedules, fired when somebody says so, under their own roles; and the Step Functions API around them."""
+"""Schedules, fired on request, under their own roles; and the Step Functions API around them."""
 
 import json
 import re

@@ -342,7 +342,7 @@ def test_map_keeps_the_order_and_its_own_variables() -> None:
     both = threading.Event()
 
     def uneven(_resource: str, arguments: Any) -> Any:
-        """The first ends last: once both others are at work."""
+        """The first ends last: once both others are running."""
         if arguments["item"] == "a":
             assert both.wait(5)
         elif others.wait(5) == 0:
@@ -371,14 +371,14 @@ def test_map_of_something_that_is_no_list_fails() -> None:
 
 
 def test_map_runs_no_more_at_once_than_it_says() -> None:
-    running, most, lock = [0], [0], threading.Lock()
+    running, peak, lock = [0], [0], threading.Lock()
     pairs = threading.Barrier(2)
 
     def count(_resource: str, arguments: Any) -> Any:
-        """Two at a time: each waits for another to be at work as well."""
+        """Two at a time: each waits for another to be running as well."""
         with lock:
             running[0] += 1
-            most[0] = max(most[0], running[0])
+            peak[0] = max(peak[0], running[0])
         pairs.wait(5)
         with lock:
             running[0] -= 1
@@ -386,7 +386,7 @@ def test_map_runs_no_more_at_once_than_it_says() -> None:
 
     definition = machine({"Each": each(task(), MaxConcurrency=2)})
     assert output(definition, [1, 2, 3, 4, 5, 6], call=count) == [1, 2, 3, 4, 5, 6]
-    assert most[0] == 2
+    assert peak[0] == 2
 
 
 def test_an_iteration_that_fails_stops_the_others_and_fails_the_map() -> None:

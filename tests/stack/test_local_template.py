@@ -1,4 +1,4 @@
-"""Parameters, intrinsic functions and the refusal of what would be dropped."""
+"""Parameters, intrinsic functions and the refusal of unsupported properties."""
 
 from collections.abc import Mapping
 from pathlib import Path

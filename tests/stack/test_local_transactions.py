@@ -1,4 +1,4 @@
-"""DynamoDB transactions: atomic under threads, and cancelled now and then because they met."""
+"""DynamoDB transactions: atomic under threads, and sometimes cancelled by a conflict."""
 
 import random
 import threading
@@ -85,7 +85,7 @@ def test_counting_under_threads_loses_nothing(unkind: LocalStack) -> None:
 
 
 ENOUGH = 3
-"""Conflicts after which nobody tries to meet another any more."""
+"""Conflicts after which no further ones are provoked."""
 
 
 def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unkind: LocalStack) -> None:
@@ -113,7 +113,7 @@ def test_a_share_of_those_that_meet_on_an_item_is_cancelled_with_a_conflict(unki
 
 
 class ConflictingTransactions:
-    """Two transactions of which the second comes while the first is under way."""
+    """Two transactions of which the second comes while the first is in progress."""
 
     def __init__(self, ratio: float, seed: int = 1) -> None:
         keys = TableKeys(lambda **_: {"Table": {"KeySchema": [{"AttributeName": "k"}]}})

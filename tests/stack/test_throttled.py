@@ -1,4 +1,4 @@
-"""Too many requests are turned away by API Gateway, before anything is started or paid for."""
+"""Too many requests are throttled by API Gateway, before anything is started or paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shell commands of README and docs: those in blocks, and those that stand in a line of text."""
+"""The shell commands of README and docs: those in blocks, and those in a line of text."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LAST = "aws secretsmanager delete-secret "
 
 @dataclass(frozen=True)
 class DocumentedCommand:
-    """``text`` as it stands in the page; a block has several."""
+    """``text`` as in the page; a block has several."""
 
     page: str
     text: str
@@ -73,7 +73,7 @@ def commands() -> list[DocumentedCommand]:
 
 
 def runnable() -> list[DocumentedCommand]:
-    """Those that the local stack runs, in an order in which they can follow each other."""
+    """The commands that the local stack runs, in a working order."""
     found = [each for each in commands() if each.bare not in NOT_RUN and not each.text.startswith(MAKE)]
     return sorted(found, key=DocumentedCommand.is_last)
 

@@ -83,7 +83,7 @@ class MachineRun:
 
 
 def arn_of(state: str, arguments: Mapping[str, Any]) -> str:
-    """The function of a state; one serves the states of jobs and of loads, told apart by the step."""
+    """The function of a state; one serves the states of jobs and of loads, distinguished by the step."""
     kind = "Job" if str(arguments.get("step", "")).startswith("job-") else "Load"
     return documents.FUNCTION_ARN.format(state.replace(kind, "Step") if state.endswith(kind) else state)
 
@@ -97,14 +97,14 @@ def running(*_: object) -> Progress:
     return {"status": "RUNNING", "wait": 5}
 
 
-def succeeds_at_look(number: int) -> Callable[[Mapping[str, Any], int], Progress]:
-    """RUNNING until look ``number``, counted from 1."""
+def succeeds_at_poll(number: int) -> Callable[[Mapping[str, Any], int], Progress]:
+    """RUNNING until poll ``number``, counted from 1."""
     done: Progress = {"status": "SUCCEEDED", "wait": 0}
     return lambda arguments, known: done if known + 1 >= number else running(arguments, known)
 
 
 def fails(name: str, sentence: str) -> Callable[..., Any]:
-    """As a function of Lambda fails: the class's name, and a cause that holds the message."""
+    """An error as Lambda reports it: the class's name, and a cause with the message."""
     cause = json.dumps({"errorMessage": sentence, "errorType": name, "stackTrace": []})
 
     def answer(*_: object) -> Any:

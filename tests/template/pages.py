@@ -35,7 +35,7 @@ def section(path: str, title: str) -> str:
 
 
 def _without_code(text: str) -> str:
-    """A comment in a shell is no heading."""
+    """A shell comment is not a heading."""
     return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -51,7 +51,7 @@ def tables(path: str, title: str) -> list[dict[str, Row]]:
 
 
 def rows(lines: Iterable[str]) -> dict[str, Row]:
-    """The rows of a table, by the first name in each. None may stand there twice."""
+    """The rows of a table, by the first name in each. None may occur twice."""
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     found: dict[str, Row] = {}
     for row in cells:
@@ -72,6 +72,6 @@ def table(path: str, title: str) -> dict[str, Row]:
 
 
 def anchors(path: str) -> set[str]:
-    """What a link into the page may name, as GitHub makes it from headings."""
+    """The anchors of a page, as GitHub makes them from headings."""
     titles = (heading["title"] for heading in HEADING.finditer(_without_code(page(path))))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

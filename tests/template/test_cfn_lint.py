@@ -18,7 +18,7 @@ def findings(text: str) -> list[str]:
 
 
 def deployed(definition: documents.Document) -> str:
-    """The translated template with the definition inside: as a reference, nobody would look into it."""
+    """The translated template with the definition inside: a reference would not be checked."""
     template = copy.deepcopy(documents.translated())
     properties = template["Resources"]["Refresh"]["Properties"]
     del properties["DefinitionS3Location"], properties["DefinitionSubstitutions"]
@@ -31,7 +31,7 @@ def test_the_template_is_clean() -> None:
 
 
 def test_what_cloudformation_gets_is_clean() -> None:
-    """The SAM translator has used LayerRetention up: a DeletionPolicy takes no reference."""
+    """The SAM translator has already resolved LayerRetention: a DeletionPolicy takes no reference."""
     used_up = "W2001: Parameter LayerRetention not used."
     assert findings(deployed(documents.machine())) == [used_up]
 

@@ -57,7 +57,7 @@ def test_every_target_of_make_exists() -> None:
 
 
 def shell(folder: Path, script: str) -> tuple[subprocess.CompletedProcess[str], str]:
-    """Runs a script with the two stand-ins; gives its end, and what curl was called with."""
+    """Runs a script with the two stand-ins; returns its result, and the arguments of curl."""
     calls = folder / "calls"
     calls.touch()
     for name, text in (("aws", VERSION_1), ("curl", CURL)):

@@ -1,4 +1,4 @@
-"""The pages say what the code says: every field, parameter, output, sender and error, and none besides."""
+"""The documents match the code: every field, parameter, output, sender and error, and no others."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_fields_of_special_inputs_are_described() -> None:
 
 
 def written(field: FieldInfo) -> set[str]:
-    """How the default of a field may stand in a table."""
+    """How the default of a field may be written in a table."""
     if field.required:
         return {"required"}
     default = field.default_factory() if field.default is NODEFAULT else field.default
@@ -109,7 +109,7 @@ def test_every_default_is_the_one_in_the_code(path: str, title: str) -> None:
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any] | None:
-    """The least and greatest number that a field takes."""
+    """The minimum and maximum of a field."""
     kinds = [field.type, *get_args(field.type)]
     metas = [meta for kind in kinds for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta)]
     return next(((meta.ge, meta.le) for meta in metas if meta.ge is not None), None)

@@ -20,7 +20,7 @@ POWERTOOLS = {"POWERTOOLS_SERVICE_NAME"}
 LIBRARIES: set[str] = set()
 """Read by botocore."""
 UNREAD = {"LAYER_DIGEST"}
-"""Read by nobody: a change of it is what publishes a new version when only the layer changed."""
+"""Not read by any code: its change publishes a new version when only the layer changed."""
 
 MODELS = {
     name: model
@@ -75,7 +75,7 @@ def test_the_template_gives_what_the_function_reads(function: str) -> None:
 
 
 def test_nothing_else_reads_the_environment() -> None:
-    """``os.environ`` is handed to ``environment.read``, and used for nothing else."""
+    """``os.environ`` is passed to ``environment.read``, and used for nothing else."""
     modules = documents.sources(documents.PACKAGE) + documents.sources(documents.FUNCTIONS)
     uses = [
         line.strip()

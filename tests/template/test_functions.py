@@ -1,4 +1,4 @@
-"""What every function has: a description, a trace, a log group whose lines do not stay for ever."""
+"""What every function has: a description, a trace, a log group with a retention time."""
 
 from __future__ import annotations
 

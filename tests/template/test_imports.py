@@ -1,4 +1,4 @@
-"""Who may know whom: the arrows of dependency, read from the imports."""
+"""The allowed dependencies between folders, checked against the imports."""
 
 from __future__ import annotations
 

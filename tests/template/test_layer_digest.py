@@ -35,7 +35,7 @@ def test_the_same_digest_publishes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_version_and_a_layer_that_are_replaced_are_kept() -> None:
-    """A run under way keeps its code when the stack is upgraded."""
+    """A running run keeps its code when the stack is upgraded."""
     for resource in documents.translated()["Resources"].values():
         if resource["Type"] in ("AWS::Lambda::Version", "AWS::Lambda::LayerVersion"):
             assert resource["DeletionPolicy"] == "Retain"

@@ -1,4 +1,4 @@
-"""Every requirement is pinned, and what stands in two files stands in the same version."""
+"""Every requirement is pinned, with the same version in all files."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def test_your_own_key_encrypts_secrets_table_topic_queue_and_logs() -> None:
 
 
 def test_the_placeholders_of_secrets_never_change() -> None:
-    """CloudFormation puts a changed one into the secret, and what somebody filled in is lost."""
+    """CloudFormation puts a changed one into the secret, and the value that a user filled in is lost."""
     secrets = documents.resources("AWS::SecretsManager::Secret")
     assert secrets["DefaultConnection"]["SecretString"] == (
         '{"base_url": "https://REPLACE-ME.celonis.cloud", '

@@ -11,30 +11,30 @@ import pytest
 from celonis_refresh.steps.progress import Progress
 from celonis_refresh.workflow.open import Opened, PlannedStep
 from local.aws.states.errors import StateError
-from tests.template.machine_runs import Answer, MachineRun, entered, fails, opened, running, succeeds_at_look
+from tests.template.machine_runs import Answer, MachineRun, entered, fails, opened, running, succeeds_at_poll
 
 HOUR = 3600
 TIMEOUT = 6 * HOUR
 JOB: PlannedStep = {"step": "job-0", "stage": 0, "timeout": TIMEOUT}
 LOAD: PlannedStep = {"step": "load-0", "timeout": TIMEOUT}
 LARGEST_RUN = 42
-"""State transitions, which is what Step Functions bills, of one job and one load with five looks each."""
+"""State transitions, which is what Step Functions bills, of one job and one load with five polls each."""
 
 
 def answers(**changes: object) -> dict[str, Answer]:
     usual = {
         "OpenRun": opened([JOB], [LOAD]),
         "StartJob": running,
-        "CheckJob": succeeds_at_look(1),
+        "CheckJob": succeeds_at_poll(1),
         "StartLoad": running,
-        "CheckLoad": succeeds_at_look(1),
+        "CheckLoad": succeeds_at_poll(1),
     }
     return {**usual, **changes}  # type: ignore[dict-item]
 
 
 def test_a_run_of_one_job_and_one_load_stays_within_its_budget() -> None:
-    looks = succeeds_at_look(5)
-    execution = MachineRun(answers(CheckJob=looks, CheckLoad=looks)).run({"pipeline": "p"})
+    polls = succeeds_at_poll(5)
+    execution = MachineRun(answers(CheckJob=polls, CheckLoad=polls)).run({"pipeline": "p"})
     assert execution.status == "SUCCEEDED"
     visited = entered(execution)
     assert visited.count("CheckJob") == visited.count("CheckLoad") == 5
@@ -44,7 +44,7 @@ def test_a_run_of_one_job_and_one_load_stays_within_its_budget() -> None:
 def test_a_look_costs_three_transitions_and_eleven_events() -> None:
     """What a long run grows by: at most 25,000 events fit into the history of an execution."""
     few, many = (
-        MachineRun(answers(CheckJob=succeeds_at_look(looks))).run({"pipeline": "p"}) for looks in (1, 11)
+        MachineRun(answers(CheckJob=succeeds_at_poll(polls))).run({"pipeline": "p"}) for polls in (1, 11)
     )
     assert len(entered(many)) - len(entered(few)) == 10 * 3
     assert len(many.history.events()) - len(few.history.events()) <= 10 * 11
@@ -89,18 +89,18 @@ def test_a_failure_is_red_under_its_own_name_with_its_own_sentence(task: str) ->
 
 
 def test_what_runs_beside_a_failed_job_is_watched_to_its_end_and_nothing_follows() -> None:
-    def look(arguments: dict[str, str], known: int) -> object:
+    def poll(arguments: dict[str, str], known: int) -> object:
         if arguments["step"] == "job-0":
             return fails("JobFailed", "It failed.")()
-        return succeeds_at_look(4)(arguments, known)
+        return succeeds_at_poll(4)(arguments, known)
 
     jobs: list[PlannedStep] = [
         {"step": f"job-{number}", "stage": number // 2, "timeout": TIMEOUT} for number in range(3)
     ]
-    machine_run = MachineRun(answers(OpenRun=opened(jobs, [LOAD]), CheckJob=look))
+    machine_run = MachineRun(answers(OpenRun=opened(jobs, [LOAD]), CheckJob=poll))
     assert machine_run.run({"pipeline": "p"}).status == "FAILED"
-    looked = [arguments["step"] for task, arguments in machine_run.calls if task == "CheckJob"]
-    assert looked.count("job-1") == 4
+    polled = [arguments["step"] for task, arguments in machine_run.calls if task == "CheckJob"]
+    assert polled.count("job-1") == 4
     started = {arguments["step"] for task, arguments in machine_run.calls if task.startswith("Start")}
     assert started == {"job-0", "job-1"}
 
@@ -109,28 +109,28 @@ def test_a_step_that_has_to_wait_for_its_turn_is_started_again() -> None:
     def start(_: object, known: int) -> Progress:
         return {"status": "WAITING" if known < 2 else "RUNNING", "wait": 5}
 
-    def look(_: object, known: int) -> Progress:
+    def poll(_: object, known: int) -> Progress:
         return {"status": "WAITING" if known < 2 else "SUCCEEDED", "wait": 5}
 
-    machine_run = MachineRun(answers(StartJob=start, CheckJob=look))
+    machine_run = MachineRun(answers(StartJob=start, CheckJob=poll))
     assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
     assert [task for task, _ in machine_run.calls].count("StartJob") == 3
 
 
 def test_what_passes_by_itself_is_tried_again() -> None:
-    def look(arguments: dict[str, str], known: int) -> object:
+    def poll(arguments: dict[str, str], known: int) -> object:
         if known < 3:
             return fails("CelonisUnavailable", "No answer.")()
-        return succeeds_at_look(1)(arguments, known)
+        return succeeds_at_poll(1)(arguments, known)
 
-    assert MachineRun(answers(CheckLoad=look)).run({"pipeline": "p"}).status == "SUCCEEDED"
+    assert MachineRun(answers(CheckLoad=poll)).run({"pipeline": "p"}).status == "SUCCEEDED"
 
 
 def test_a_cause_that_is_no_json_is_shown_as_it_is() -> None:
-    def look(*_: object) -> object:
+    def poll(*_: object) -> object:
         raise StateError("Lambda.ResourceNotFoundException", "Function not found")
 
-    execution = MachineRun(answers(CheckJob=look)).run({"pipeline": "p"})
+    execution = MachineRun(answers(CheckJob=poll)).run({"pipeline": "p"})
     assert (execution.error, execution.cause) == ("Lambda.ResourceNotFoundException", "Function not found")
 
 
@@ -166,11 +166,11 @@ def during_trouble(task: str, seconds: float, timeout: int = TIMEOUT) -> Machine
         started.add(arguments["step"])
         return running()
 
-    def look(arguments: Mapping[str, str], known: int) -> object:
+    def poll(arguments: Mapping[str, str], known: int) -> object:
         done = arguments["step"] in started
         return {"status": "SUCCEEDED", "wait": 0} if done else {"status": "WAITING", "wait": 5}
 
-    usual |= {"StartJob": start, "CheckJob": look, "StartLoad": start, "CheckLoad": look}
+    usual |= {"StartJob": start, "CheckJob": poll, "StartLoad": start, "CheckLoad": poll}
     machine_run.answers = {**usual, task: failing_for(machine_run, seconds, usual[task])}
     return machine_run
 
@@ -201,7 +201,7 @@ def test_a_call_that_succeeds_starts_the_time_anew() -> None:
     succeeded: list[float] = []
     failing: list[float] = []
 
-    def look(*_: object) -> object:
+    def poll(*_: object) -> object:
         now = machine_run.clock.now()
         failing.append(now)
         if now - failing[0] < 4 * HOUR:
@@ -210,7 +210,7 @@ def test_a_call_that_succeeds_starts_the_time_anew() -> None:
         succeeded.append(now)
         return {"status": "RUNNING" if len(succeeded) < 2 else "SUCCEEDED", "wait": 600}
 
-    machine_run.answers = answers(CheckJob=look)
+    machine_run.answers = answers(CheckJob=poll)
     assert machine_run.run({"pipeline": "p"}).status == "SUCCEEDED"
     assert machine_run.times[-1] - machine_run.times[0] > 8 * HOUR
 

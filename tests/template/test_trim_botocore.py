@@ -32,15 +32,15 @@ def operations() -> dict[str, tuple[str, ...]]:
 
 def test_every_permission_of_a_function_is_for_an_operation_that_is_there() -> None:
     known = {(service, name) for service, names in operations().items() for name in names}
-    asked: set[tuple[str, str]] = set()
+    called: set[tuple[str, str]] = set()
     for function in documents.resources("AWS::Serverless::Function").values():
         for policy in function.get("Policies", []):
             for statement in policy["Statement"]:
                 actions = statement["Action"]
                 for action in [actions] if isinstance(actions, str) else actions:
                     service, _, name = action.partition(":")
-                    asked.add((SERVICES.get(service, service), name))
-    assert {one for one in asked if one[1] not in WITHIN_TRANSACTIONS} <= known
+                    called.add((SERVICES.get(service, service), name))
+    assert {one for one in called if one[1] not in WITHIN_TRANSACTIONS} <= known
 
 
 def test_every_operation_that_the_code_calls_is_there() -> None:
@@ -93,7 +93,7 @@ def _other_services(folder: str, names: list[str]) -> set[str]:
 
 
 def _form(shape: Any, above: tuple[str, ...] = ()) -> Any:
-    """A shape down to its leaves; one that holds itself is told by its name."""
+    """A shape down to its leaves; one that contains itself is given by its name."""
     if shape is None or shape.name in above:
         return shape and shape.name
     inner = (*above, shape.name)

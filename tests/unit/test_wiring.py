@@ -1,4 +1,4 @@
-"""The parts put together: what lives as long as the process, and what is read anew."""
+"""The parts put together: what lives as long as the process, and what is read again."""
 
 from __future__ import annotations
 
@@ -114,27 +114,27 @@ def test_an_unknown_pipeline_stays_that_where_the_known_ones_cannot_be_listed(
 
 @dataclass
 class FakeConnectionSecrets:
-    """Gives the connection of a bench while its secret can be used. ``error``: why it cannot be."""
+    """Gives the connection of a ServiceHarness while its secret can be used. ``error``: why it cannot be."""
 
-    bench: ServiceHarness
+    service: ServiceHarness
     error: RefreshError | None = None
 
     def client_for(self, _: Definition) -> CelonisClient:
         if self.error:
             raise self.error
-        return self.bench.celonis.client
+        return self.service.celonis.client
 
 
 @pytest.fixture
-def vault(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
+def connection_secrets(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets:
     """One run with one job, over the parts as the functions put them together."""
-    bench = ServiceHarness()
-    bench.job().before(6000.0)
-    bench.open(job_definition())
-    vault = FakeConnectionSecrets(bench)
-    monkeypatch.setattr(wiring, "client_for", vault.client_for)
-    bench.tasks = Tasks(StepContext(bench.records, bench.leases, wiring.target_for, bench.clock))
-    return vault
+    service = ServiceHarness()
+    service.job().add_past_start(6000.0)
+    service.open(job_definition())
+    connection_secrets = FakeConnectionSecrets(service)
+    monkeypatch.setattr(wiring, "client_for", connection_secrets.client_for)
+    service.tasks = Tasks(StepContext(service.records, service.leases, wiring.target_for, service.clock))
+    return connection_secrets
 
 
 UNUSABLE = [
@@ -146,49 +146,51 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
 def test_a_secret_that_cannot_be_used_for_a_while_ends_no_run_that_has_begun(
-    vault: FakeConnectionSecrets, error: RefreshError
+    connection_secrets: FakeConnectionSecrets, error: RefreshError
 ) -> None:
-    bench = vault.bench
-    bench.start("job-0")
-    vault.error = error
+    service = connection_secrets.service
+    service.start("job-0")
+    connection_secrets.error = error
     for _ in range(3):
-        assert bench.wait(bench.check("job-0"))["status"] == "RUNNING"
-    assert error.message in str(bench.state("job-0")["trouble"])
-    vault.error = None
-    assert bench.go("job-0") == "SUCCEEDED"
-    assert len(bench.celonis.jobs[JOB].mine) == 1
+        assert service.wait(service.check("job-0"))["status"] == "RUNNING"
+    assert error.message in str(service.state("job-0")["trouble"])
+    connection_secrets.error = None
+    assert service.run_step("job-0") == "SUCCEEDED"
+    assert len(service.celonis.jobs[JOB].mine) == 1
 
 
-def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(vault: FakeConnectionSecrets) -> None:
-    bench = vault.bench
-    bench.celonis.jobs[JOB].before(1.0, seconds=60.0)
-    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
-    vault.error = UNUSABLE[0]
-    for task in (bench.check, bench.start, bench.check):
-        assert bench.wait(task("job-0"))["status"] == "WAITING"
-    vault.error = None
-    assert bench.go("job-0") == "SUCCEEDED"
+def test_a_step_that_waits_to_be_started_waits_for_a_secret_as_well(
+    connection_secrets: FakeConnectionSecrets,
+) -> None:
+    service = connection_secrets.service
+    service.celonis.jobs[JOB].add_past_start(1.0, seconds=60.0)
+    assert service.wait(service.start("job-0"))["status"] == "WAITING"
+    connection_secrets.error = UNUSABLE[0]
+    for task in (service.check, service.start, service.check):
+        assert service.wait(task("job-0"))["status"] == "WAITING"
+    connection_secrets.error = None
+    assert service.run_step("job-0") == "SUCCEEDED"
 
 
 def test_a_secret_that_stays_unusable_ends_the_step_with_its_timeout_and_the_reason(
-    vault: FakeConnectionSecrets,
+    connection_secrets: FakeConnectionSecrets,
 ) -> None:
-    bench = vault.bench
-    bench.start("job-0")
-    vault.error = UNUSABLE[0]
-    assert bench.go("job-0") == "JobTimedOut"
-    assert "'stack/connections/default' does not exist" in str(bench.state("job-0")["message"])
+    service = connection_secrets.service
+    service.start("job-0")
+    connection_secrets.error = UNUSABLE[0]
+    assert service.run_step("job-0") == "JobTimedOut"
+    assert "'stack/connections/default' does not exist" in str(service.state("job-0")["message"])
 
 
 @pytest.mark.parametrize("error", UNUSABLE, ids=lambda error: error.name)
 def test_a_secret_that_cannot_be_used_at_the_beginning_fails_the_run_and_says_why(
-    vault: FakeConnectionSecrets, error: RefreshError
+    connection_secrets: FakeConnectionSecrets, error: RefreshError
 ) -> None:
-    vault.error = error
+    connection_secrets.error = error
     with pytest.raises(type(error)) as caught:
-        vault.bench.start("job-0")
+        connection_secrets.service.start("job-0")
     assert str(caught.value) == str(error)
-    assert vault.bench.celonis.sent == []
+    assert connection_secrets.service.celonis.sent == []
 
 
 def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sent(
@@ -213,31 +215,33 @@ def test_a_refused_start_whose_credentials_cannot_be_read_anew_counts_as_not_sen
     assert not caught.value.may_have_started
 
 
-def stop(vault: FakeConnectionSecrets, usable_after: float) -> list[str]:
-    """What a stopped run says of its job, whose secret can be used again so many seconds later."""
-    bench = vault.bench
-    bench.start("job-0")
-    vault.error = UNUSABLE[0]
-    usable_from = bench.clock.now + usable_after
+def stop(connection_secrets: FakeConnectionSecrets, usable_after: float) -> list[str]:
+    """What a stopped run says about its job, whose secret is usable again ``usable_after`` seconds later."""
+    service = connection_secrets.service
+    service.start("job-0")
+    connection_secrets.error = UNUSABLE[0]
+    usable_from = service.clock.now + usable_after
 
     def sleep(seconds: float) -> None:
-        bench.clock.sleep(seconds)
-        if bench.clock.now >= usable_from:
-            vault.error = None
+        service.clock.sleep(seconds)
+        if service.clock.now >= usable_from:
+            connection_secrets.error = None
 
-    stopping = StepCanceller(wiring.target_for, bench.clock, sleep)
-    return stopping.stop(bench.records.get(RUN), bench.deadline(297.0)).sentences
+    canceller = StepCanceller(wiring.target_for, service.clock, sleep)
+    return canceller.stop(service.records.get(RUN), service.deadline(297.0)).sentences
 
 
-def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: FakeConnectionSecrets) -> None:
-    vault.bench.celonis.jobs[JOB].seconds = 1000.0
-    assert stop(vault, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
+def test_a_job_is_cancelled_once_its_secret_can_be_used_again(
+    connection_secrets: FakeConnectionSecrets,
+) -> None:
+    connection_secrets.service.celonis.jobs[JOB].seconds = 1000.0
+    assert stop(connection_secrets, 20.0) == [f"Data job {JOB} was cancelled (CANCEL)."]
 
 
 def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(
-    vault: FakeConnectionSecrets,
+    connection_secrets: FakeConnectionSecrets,
 ) -> None:
-    began = vault.bench.clock.now
-    (sentence,) = stop(vault, 1e9)
+    began = connection_secrets.service.clock.now
+    (sentence,) = stop(connection_secrets, 1e9)
     assert "could not be checked: Celonis cannot be called: The secret" in sentence
-    assert vault.bench.clock.now - began < 140.0
+    assert connection_secrets.service.clock.now - began < 140.0

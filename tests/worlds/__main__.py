@@ -1,4 +1,4 @@
-"""Plays random worlds, counts what the runs did, and shows the plainest worlds in which they did wrong.
+"""Runs random worlds, counts the outcomes, and prints the simplest worlds with a violation.
 
 ``python -m tests.worlds 100000 [--family inner] [--seed K] [--processes 2] [--outside] [--also cn]
 [--show SEED]``
@@ -16,7 +16,7 @@ from math import ceil
 
 from tests.fakes.processes import in_processes
 from tests.worlds.generator import FAMILIES, Family, random_world
-from tests.worlds.harness import play
+from tests.worlds.harness import run_world
 from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, features, findings
 from tests.worlds.timeline import shrink, timeline
 
@@ -29,7 +29,7 @@ GROUPS = 20
 class WorldCounts:
     """What was counted. ``seeds``: the first worlds of each kind of finding."""
 
-    played: int = 0
+    worlds: int = 0
     left: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -37,7 +37,7 @@ class WorldCounts:
     seeds: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, other: WorldCounts) -> None:
-        self.played += other.played
+        self.worlds += other.worlds
         for name in ("left", "outcomes", "kinds", "groups"):
             getattr(self, name).update(getattr(other, name))
         for kind, seeds in other.seeds.items():
@@ -48,19 +48,19 @@ class WorldCounts:
         return sum(self.kinds[kind] for kind in FAILING)
 
 
-def tally(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> WorldCounts:
-    """Plays a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
+def count_worlds(first: int, count: int, *, outside: bool = False, family: Family = "in-turn") -> WorldCounts:
+    """Runs a family's worlds of ``count`` seeds. ``outside``: only those that leave assumptions count."""
     found = WorldCounts()
     for seed in range(first, first + count):
         world = random_world(seed, outside=outside, family=family)
-        played = play(world)
-        found.played += 1
-        broken = broken_assumptions(played)
+        world_result = run_world(world)
+        found.worlds += 1
+        broken = broken_assumptions(world_result)
         found.left["".join(map(str, sorted(broken))) or "none"] += 1
         if bool(broken) != outside:
             continue
-        found.outcomes.update(result.outcome for result in played.results)
-        said = findings(played)
+        found.outcomes.update(result.outcome for result in world_result.results)
+        said = findings(world_result)
         for kind in dict.fromkeys(one.kind for one in said):
             found.kinds[kind] += 1
             found.seeds.setdefault(kind, []).append(seed)
@@ -74,7 +74,7 @@ def tally(first: int, count: int, *, outside: bool = False, family: Family = "in
 
 def _chunk(task: tuple[int, int, bool, Family]) -> WorldCounts:
     first, count, outside, family = task
-    return tally(first, count, outside=outside, family=family)
+    return count_worlds(first, count, outside=outside, family=family)
 
 
 def main(arguments: list[str]) -> int:
@@ -96,15 +96,15 @@ def main(arguments: list[str]) -> int:
         return 0
     each, whole = ceil(chosen.worlds / len(families)), WorldCounts()
     for family in families:
-        whole.add(_play(family, chosen, each))
+        whole.add(_run_family(family, chosen, each))
     if len(families) > 1:
-        print(f"--- all families: {whole.played} worlds ---")
+        print(f"--- all families: {whole.worlds} worlds ---")
         print(", ".join(f"{kind} {whole.kinds[kind]}" for kind in MEANINGS))
     return 1 if whole.failed and not chosen.outside else 0
 
 
-def _play(family: Family, chosen: argparse.Namespace, worlds: int) -> WorldCounts:
-    """Plays and reports so many worlds of one family."""
+def _run_family(family: Family, chosen: argparse.Namespace, worlds: int) -> WorldCounts:
+    """Runs and reports this many worlds of one family."""
     started = time.monotonic()
     end = chosen.seed + worlds
     tasks = [(at, min(CHUNK, end - at), chosen.outside, family) for at in range(chosen.seed, end, CHUNK)]
@@ -119,8 +119,8 @@ def _play(family: Family, chosen: argparse.Namespace, worlds: int) -> WorldCount
 
 
 def _report(total: WorldCounts, seconds: float, processes: int) -> None:
-    rate = total.played / seconds / processes
-    print(f"{total.played} worlds in {seconds:.1f} s: {rate:.0f} a second and core")
+    rate = total.worlds / seconds / processes
+    print(f"{total.worlds} worlds in {seconds:.1f} s: {rate:.0f} a second and core")
     print("assumptions left: " + ", ".join(f"{name} {count}" for name, count in total.left.most_common()))
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in total.outcomes.most_common()))
     for kind, meaning in MEANINGS.items():

@@ -1,4 +1,4 @@
-"""Plays runs of ours that overlap, and those that a webhook opens: functions take turns at their calls.
+"""Runs of ours that overlap, and those that a webhook opens: functions are interleaved at their calls.
 
 A webhook's run goes the way of the service: the function that takes the webhook claims it, starts its first
 job and hands it over; OpenRun writes the answer. The sender sends again, reconcile starts what was not handed
@@ -36,13 +36,13 @@ STUCK_SHARE, STUCK_SECONDS = 0.03, 5.0
 
 
 class SharedClock(FakeClock):
-    """A clock whose sleepers let the others go on."""
+    """A clock whose sleepers let the other workers continue."""
 
-    turns: Interleaving | None = None
+    interleaving: Interleaving | None = None
 
     def sleep(self, seconds: float) -> None:
-        if self.turns is not None and self.turns.current is not None:
-            self.turns.sleep(seconds)
+        if self.interleaving is not None and self.interleaving.current is not None:
+            self.interleaving.sleep(seconds)
         else:
             self.now += seconds
 
@@ -81,40 +81,40 @@ class WorldWebhooks(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.opening = RunOpener(self.bench.tasks.context, self.accepting, self.tables, self.bench.clock)
+        self.opener = RunOpener(self.service.tasks.context, self.acceptor, self.tables, self.service.clock)
 
 
 class ConcurrentRuns:
     """All runs of one world, over one table."""
 
     def __init__(
-        self, world: World, bench: ServiceHarness, celonis: WorldCelonis, service: StepRunner
+        self, world: World, service: ServiceHarness, celonis: WorldCelonis, runner: StepRunner
     ) -> None:
-        self.world, self.bench, self.celonis = world, bench, celonis
-        assert isinstance(bench.clock, SharedClock)
+        self.world, self.service, self.celonis = world, service, celonis
+        assert isinstance(service.clock, SharedClock)
         self.random = Random(world.seed + 2)  # noqa: S311
-        self.turns = bench.clock.turns = Interleaving(bench.clock, Random(world.seed + 3))  # noqa: S311
+        self.interleaving = service.clock.interleaving = Interleaving(service.clock, Random(world.seed + 3))  # noqa: S311
         self.sessions: dict[Worker, ClientSession] = {}
         celonis.at_work, celonis.wait_until = self._session, self._wait_until
         definitions = {
             f"pipeline-{number}": definition_of(world, run) for number, run in enumerate(world.runs)
         }
         executions = WorldExecutions(hook=self._call, fails=self._fails, handed=self._handed)
-        executions.begin = lambda run_id, answer: self._player(run_id).execute(run_id, answer)
-        self.entrance = WorldWebhooks(bench, definitions, executions)
-        self.players = [
-            ConcurrentRunDriver(self, world, bench, celonis, number, service)
+        executions.begin = lambda run_id, answer: self._driver(run_id).execute(run_id, answer)
+        self.webhooks = WorldWebhooks(service, definitions, executions)
+        self.drivers = [
+            ConcurrentRunDriver(self, world, service, celonis, number, runner)
             for number in range(len(world.runs))
         ]
-        bench.dynamodb.before = lambda operation, request: self._call(operation, "before")
-        bench.dynamodb.after = lambda operation, request: self._call(operation, "after")
+        service.dynamodb.before = lambda operation, request: self._call(operation, "before")
+        service.dynamodb.after = lambda operation, request: self._call(operation, "after")
         celonis.hook = self._die
 
-    def play(self) -> list[RunResult]:
-        for player in self.players:
-            player.begin()
-        self.turns.run()
-        return [result for player in self.players for result in player.results]
+    def run(self) -> list[RunResult]:
+        for driver in self.drivers:
+            driver.begin()
+        self.interleaving.run()
+        return [result for driver in self.drivers for result in driver.results]
 
     def spawn(self, run: int, act: Callable[[], object], at: float) -> None:
         """Another function goes to work for a run of ours, at a moment that is to come."""
@@ -123,40 +123,40 @@ class ConcurrentRuns:
             self.celonis.sleep(0.0)
             act()
 
-        worker = self.turns.spawn(whole, f"run-{run}", at)
+        worker = self.interleaving.spawn(whole, f"run-{run}", at)
         self.sessions[worker] = self.celonis.session_of(run)
 
     def _session(self) -> ClientSession | None:
-        return None if self.turns.current is None else self.sessions[self.turns.current]
+        return None if self.interleaving.current is None else self.sessions[self.interleaving.current]
 
     def _wait_until(self, until: float) -> None:
-        if self.turns.current is None:
-            self.bench.clock.now = until
+        if self.interleaving.current is None:
+            self.service.clock.now = until
         else:
-            self.turns.sleep(until - self.bench.clock.now)
+            self.interleaving.sleep(until - self.service.clock.now)
 
-    def _player(self, run_id: str) -> ConcurrentRunDriver:
-        return self.players[int(run_id.removeprefix("pipeline-").split("-")[0])]
+    def _driver(self, run_id: str) -> ConcurrentRunDriver:
+        return self.drivers[int(run_id.removeprefix("pipeline-").split("-")[0])]
 
     def _call(self, name: str, when: str) -> None:
         """A call to the table or the state machine: it takes its time, and the function may die."""
-        if when == "before" and self.turns.current is not None:
+        if when == "before" and self.interleaving.current is not None:
             kind = self.random.random()
             if kind < STUCK_SHARE:
-                self.turns.sleep(self.random.uniform(0.0, STUCK_SECONDS))
+                self.interleaving.sleep(self.random.uniform(0.0, STUCK_SECONDS))
             elif kind < SLOW_SHARE:
-                self.turns.sleep(self.random.uniform(0.0, SLOW_SECONDS))
+                self.interleaving.sleep(self.random.uniform(0.0, SLOW_SECONDS))
             else:
-                self.turns.pause()
+                self.interleaving.pause()
         self._die(name, when)
 
     def _die(self, name: str, when: str) -> None:
-        if self.turns.current is not None:
-            self.players[self.celonis.run].crashes.hook("before" if when == "before" else "after")
+        if self.interleaving.current is not None:
+            self.drivers[self.celonis.run].crashes.hook("before" if when == "before" else "after")
 
     def _fails(self) -> bool:
-        player = self.players[self.celonis.run]
-        failed, player.is_unreachable = player.is_unreachable, False
+        driver = self.drivers[self.celonis.run]
+        failed, driver.is_unreachable = driver.is_unreachable, False
         return failed
 
     def _handed(self) -> None:
@@ -170,12 +170,12 @@ class ConcurrentRunDriver(RunDriver):
         self,
         whole: ConcurrentRuns,
         world: World,
-        bench: ServiceHarness,
+        service: ServiceHarness,
         celonis: WorldCelonis,
         number: int,
-        service: StepRunner,
+        runner: StepRunner,
     ) -> None:
-        super().__init__(world, bench, celonis, number, service)
+        super().__init__(world, service, celonis, number, runner)
         self.whole = whole
         self.crashes = Crashes([])
         self.is_unreachable = self.ours.lost_handover
@@ -190,7 +190,7 @@ class ConcurrentRunDriver(RunDriver):
         """As the world says, from now on."""
         at = self.clock.now + self.ours.gap
         if self.ours.by == "execution":
-            self.whole.spawn(self.number, self.play, at)
+            self.whole.spawn(self.number, self.run, at)
             return
         self.whole.spawn(self.number, self._deliver, at)
         for seconds in self.ours.again:
@@ -206,7 +206,7 @@ class ConcurrentRunDriver(RunDriver):
         self.tries += 1
         source = source_of({"pipeline": self.pipeline})
         try:
-            reply = self.whole.entrance.deliver(f"d-{self.number}", source)
+            reply = self.whole.webhooks.deliver(f"d-{self.number}", source)
         except Crashed:
             self._note("webhook", "the function dies")
             if not self.is_answered:
@@ -241,13 +241,13 @@ class ConcurrentRunDriver(RunDriver):
         self.celonis.commit()
 
     def _reconcile(self) -> None:
-        """Starts the execution of a run that was claimed and not handed over."""
+        """Starts the execution of a run that was claimed but has no execution."""
         if self.has_execution:
             return
         try:
-            for item in list(self.bench.dynamodb.documents("run#")):
+            for item in list(self.service.dynamodb.documents("run#")):
                 if item["pipeline"] == self.pipeline and item["status"] == RunStatus.OPENING:
-                    self.whole.entrance.executions.start(str(item["run_id"]))
+                    self.whole.webhooks.executions.start(str(item["run_id"]))
         except (Crashed, ExecutionsUnavailable):
             self._note("reconcile", "dies")
         if not self.has_execution:
@@ -265,7 +265,7 @@ class ConcurrentRunDriver(RunDriver):
 
         def open_run(step: str, run_id: str) -> Progress:
             execution = Execution(f"arn:{run_id}", run_id)
-            opened = self.whole.entrance.opening.open(document, execution, self.bench.deadline())
+            opened = self.whole.webhooks.opener.open(document, execution, self.service.deadline())
             return {
                 "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",
                 "wait": opened["wait"],
@@ -286,8 +286,8 @@ class ConcurrentRunDriver(RunDriver):
         self.results[-1].bug = self.results[-1].bug or self.bug
 
 
-def play_concurrently(
-    world: World, bench: ServiceHarness, celonis: WorldCelonis, service: StepRunner
+def run_concurrently(
+    world: World, service: ServiceHarness, celonis: WorldCelonis, runner: StepRunner
 ) -> list[RunResult]:
     """The results of all runs of a world whose functions are at work at the same time."""
-    return ConcurrentRuns(world, bench, celonis, service).play()
+    return ConcurrentRuns(world, service, celonis, runner).run()

@@ -1,7 +1,7 @@
-"""Plays all small worlds of the grid, counts what the runs did, and shows the first in which they did wrong.
+"""Runs all small worlds of the grid, counts the outcomes, and prints the first with a violation.
 
 ``python -m tests.worlds.enumeration [--processes 2] [--part NAME] [--every K] [--show NUMBER]``
-``--every K`` plays each K-th world; a prime K meets every value of every aspect.
+``--every K`` runs each K-th world; a prime K meets every value of every aspect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from tests.fakes.processes import in_processes
 from tests.worlds.grid import PARTS, GridPart
-from tests.worlds.harness import play, real_service
+from tests.worlds.harness import real_service, run_world
 from tests.worlds.invariants import FAILING, MEANINGS, broken_assumptions, findings
 from tests.worlds.run_driver import MakeService
 from tests.worlds.timeline import timeline
@@ -45,7 +45,7 @@ def world(number: int) -> World:
     return part.world(number - span(part.name).start)
 
 
-# The plays
+# Running the worlds
 
 
 @dataclass
@@ -67,16 +67,16 @@ class PartCounts:
 
 
 def counts(numbers: Sequence[int], make: MakeService = real_service) -> dict[str, PartCounts]:
-    """Plays these worlds; the counts by the name of the part."""
+    """Runs these worlds; returns the counts by the name of the part."""
     found: dict[str, PartCounts] = {}
     for number in numbers:
-        played = play(world(number), None, make)
+        world_result = run_world(world(number), None, make)
         part = found.setdefault(part_of(number).name, PartCounts())
         part.worlds += 1
-        if broken_assumptions(played):
+        if broken_assumptions(world_result):
             continue
         part.within += 1
-        for kind in sorted({one.kind for one in findings(played)}):
+        for kind in sorted({one.kind for one in findings(world_result)}):
             part.numbers.setdefault(kind, []).append(number)
     return found
 
@@ -104,7 +104,7 @@ def main(arguments: list[str], write: Callable[[str], object] = print) -> int:
 
 
 def _report(found: Iterable[dict[str, PartCounts]], write: Callable[[str], object]) -> PartCounts:
-    """Writes a line for each part as soon as its last world was played, and one for all."""
+    """Writes a line for each part as soon as its last world has run, and one for all."""
     total, totals = PartCounts(), dict[str, PartCounts]()
     write(f"{'':24}{'worlds':>8}{'within':>8}" + "".join(f"{kind:>7}" for kind in MEANINGS))
     for chunk in found:

@@ -55,7 +55,7 @@ def _quiet(name: str, when: str) -> None:
 class ClientSession:
     """One of our functions at work for a run: its client, and what the answers to its task have shown it.
 
-    ``posts``: the starts that the task sent; ``marks``: what it was shown, and when; ``asked``: when it
+    ``posts``: the starts that the task sent; ``marks``: what it was shown, and when; ``asked_at``: when it
     sent its first call.
     """
 
@@ -63,7 +63,7 @@ class ClientSession:
     client: CelonisClient
     served: float = 0.0
     answered_oddly: bool = False
-    asked: float | None = None
+    asked_at: float | None = None
     marks: list[tuple[TrueExecution, str, float]] = field(default_factory=list)
     posts: list[SentPost] = field(default_factory=list)
 
@@ -172,8 +172,8 @@ class WorldCelonis:
                     setattr(execution, what, at)
                 if what == "active_seen":
                     execution.active_noted = min(execution.active_noted, self.clock.now)
-            if self.session.asked is not None:
-                self.observed[self.run].append((self.session.asked, self.clock.now))
+            if self.session.asked_at is not None:
+                self.observed[self.run].append((self.session.asked_at, self.clock.now))
         self.drop()
 
     def drop(self) -> None:
@@ -182,7 +182,7 @@ class WorldCelonis:
         session.marks.clear()
         session.posts.clear()
         session.answered_oddly = False
-        session.asked = None
+        session.asked_at = None
 
     def is_seen(self, execution: TrueExecution, what: str = "seen") -> bool:
         """Whether a recorded answer, or one to the current task, showed anything of it, or ``what`` of it."""
@@ -204,8 +204,8 @@ class WorldCelonis:
         if seconds <= 0:
             raise _unavailable(call, may_have_started=False)
         limit = min(READ_SECONDS, seconds)
-        if self.session.asked is None:
-            self.session.asked = self.clock.now
+        if self.session.asked_at is None:
+            self.session.asked_at = self.clock.now
         if call.method == "POST":
             status, body = self._post(call, limit)
         else:
@@ -245,7 +245,7 @@ class WorldCelonis:
         self.wait_until(until)
         self.advance()
 
-    def _tell(self, who: str, what: str) -> None:
+    def _log(self, who: str, what: str) -> None:
         if self.note is not None:
             self.note(who, what)
 
@@ -282,11 +282,11 @@ class WorldCelonis:
         inner, owner = self.world.inner, execution.owner
         running = self.loads.running(at)
         if running is not None and self.world.busy != "queue":
-            self._tell(execution.id, f"loads the model at {self._at(at)}: without effect, {running.id} runs")
+            self._log(execution.id, f"loads the model at {self._at(at)}: without effect, {running.id} runs")
             return
         result = inner.result if owner == OTHER_USER else self.world.runs[owner].load
         made = self.loads.begin(owner, at, inner.seconds, result, sent=execution.sent)
-        self._tell(execution.id, f"starts {made.id} at {self._at(at)}: {result} at {self._at(made.ended)}")
+        self._log(execution.id, f"starts {made.id} at {self._at(at)}: {result} at {self._at(made.ended)}")
 
     def _begun(self, execution: TrueExecution) -> TrueExecution:
         """An execution of the world's target that has just begun, and that may load the model."""
@@ -325,18 +325,16 @@ class WorldCelonis:
         if action.kind == "cancel":
             cancelled = truth.cancel(at)
             self.other_cancels.append((at, cancelled))
-            self._tell(
-                "another user", f"cancels {cancelled.id if cancelled else 'nothing'} at {self._at(at)}"
-            )
+            self._log("another user", f"cancels {cancelled.id if cancelled else 'nothing'} at {self._at(at)}")
             return
         running = truth.running(at)
         if running is not None and self.world.busy != "queue":
-            self._tell("another user", f"starts at {self._at(at)}: without effect, {running.id} runs")
+            self._log("another user", f"starts at {self._at(at)}: without effect, {running.id} runs")
             return
         made = truth.begin(OTHER_USER, at, action.seconds, action.result, sent=at)
         if target == "job":
             self._begun(made)
-        self._tell(
+        self._log(
             "another user",
             f"starts {made.id} at {self._at(at)}: {self._word(made.result)} at {self._at(made.ended)}",
         )
@@ -360,7 +358,7 @@ class WorldCelonis:
         if fault == "unsent":
             self._pass(sent + min(3.05, limit))
             post.answered = self.clock.now
-            self._tell("network", "the start never left")
+            self._log("network", "the start never left")
             raise _unavailable(call, may_have_started=False)
         is_silent = fault.startswith("timeout") or world.up + world.down > limit
         flight = limit if is_silent else world.up + world.down
@@ -372,13 +370,13 @@ class WorldCelonis:
         post.answered = self.clock.now
         if is_silent:
             post.is_lost = True
-            self._tell("network", "no answer to the start")
+            self._log("network", "no answer to the start")
             raise _unavailable(call, may_have_started=True)
-        self._tell("answer", f"{_name(call)}: {answer[0]} {self._brief(answer[1])}")
+        self._log("answer", f"{_name(call)}: {answer[0]} {self._brief(answer[1])}")
         return answer
 
     def _brief(self, body: bytes) -> str:
-        """What a body says, for a timeline: without what is always the same, dates as seconds of the play."""
+        """A body for a timeline: without constant fields, dates as seconds of the world."""
         try:
             return json.dumps(self._cut(json.loads(body)), separators=(", ", ": ")).replace('"', "")
         except ValueError:
@@ -425,14 +423,14 @@ class WorldCelonis:
             post.found_unseen_load = True
         if running is not None and world.busy != "queue":
             post.refused = world.busy == "refuse"
-            self._tell("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")
+            self._log("our start", f"{'is refused' if post.refused else 'is ignored'}: {running.id} runs")
             return
         truth = self.truths[post.target]
         made = truth.begin(self.run, now, ours.seconds, ours.result, ours.queue, post.sent)
         if post.target == "job":
             self._begun(made)
         post.execution = made
-        self._tell("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
+        self._log("our start", f"begins {made.id}: {self._word(made.result)} at {self._at(made.ended)}")
 
     def _is_known_to_run(self, execution: TrueExecution, sent: float) -> bool:
         """Whether that it runs was recorded before ``sent``, or shown to the current task."""
@@ -475,7 +473,7 @@ class WorldCelonis:
         self.cancels.append(PostedCancel(self.run, sent, self.clock.now, running, knew))
         self.truths["job"].cancel(self.clock.now)
         self.hook(call.path, "after")
-        self._tell("our cancel", f"cancels {running.id if running else 'nothing'}")
+        self._log("our cancel", f"cancels {running.id if running else 'nothing'}")
         self._pass(self.clock.now + self.world.down)
         return 200, b""
 

@@ -1,6 +1,6 @@
 """Random worlds within the model.
 
-That a world breaks an assumption can show in its play only: such worlds are sorted out afterwards.
+Some worlds only break an assumption while they run: these are sorted out afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plays our runs of one world, one after the other or all at the same time."""
+"""Runs our runs of one world, one after the other or all at the same time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from celonis_refresh.observability import logger
 from tests.fakes.clock import FakeClock
 from tests.fakes.service import ServiceHarness
-from tests.worlds.concurrent import SharedClock, play_concurrently
+from tests.worlds.concurrent import SharedClock, run_concurrently
 from tests.worlds.fake_celonis import WorldCelonis
 from tests.worlds.run_driver import MakeService, RunDriver, RunResult, ServiceSteps, StepRunner
 from tests.worlds.world import World
@@ -17,15 +17,15 @@ from tests.worlds.world import World
 
 @dataclass
 class WorldResult:
-    """A world that was played. ``celonis`` holds the ground truth."""
+    """The result of a world. ``celonis`` holds the ground truth."""
 
     world: World
     celonis: WorldCelonis
     results: list[RunResult]
 
 
-def real_service(bench: ServiceHarness, celonis: WorldCelonis) -> StepRunner:
-    return ServiceSteps(bench, celonis)
+def real_service(service: ServiceHarness, celonis: WorldCelonis) -> StepRunner:
+    return ServiceSteps(service, celonis)
 
 
 @contextmanager
@@ -45,25 +45,25 @@ def _named(celonis: WorldCelonis, who: str) -> str:
     return f"{celonis.run} {who}" if is_ours else who
 
 
-def play(
+def run_world(
     world: World,
     note: Callable[[float, str, str], None] | None = None,
     make: MakeService = real_service,
 ) -> WorldResult:
-    """Plays all runs of ``world``. ``note`` gets the time, who and what."""
+    """Runs all runs of ``world``. ``note`` gets the time, who and what."""
     with _silent():
         clock = SharedClock() if world.is_concurrent else FakeClock()
-        bench = ServiceHarness(clock=clock, seed=world.seed + 1)
+        service = ServiceHarness(clock=clock, seed=world.seed + 1)
         celonis = WorldCelonis(world, clock)
-        bench.celonis = celonis  # type: ignore[assignment]
+        service.celonis = celonis  # type: ignore[assignment]
         if note is not None:
             celonis.note = lambda who, what: note(clock.now - celonis.t0, _named(celonis, who), what)
-        service = make(bench, celonis)
+        runner = make(service, celonis)
         if world.is_concurrent:
-            return WorldResult(world, celonis, play_concurrently(world, bench, celonis, service))
+            return WorldResult(world, celonis, run_concurrently(world, service, celonis, runner))
         results: list[RunResult] = []
         for number in range(len(world.runs)):
             if number:
                 celonis.sleep(world.runs[number].gap)
-            results += RunDriver(world, bench, celonis, number, service).play()
+            results += RunDriver(world, service, celonis, number, runner).run()
         return WorldResult(world, celonis, results)

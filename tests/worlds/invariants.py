@@ -1,4 +1,4 @@
-"""What a play was worth, from the ground truth alone; and which assumptions of the model its world left."""
+"""Findings about a world's runs, from the ground truth alone, and the assumptions that the world broke."""
 
 from __future__ import annotations
 
@@ -52,14 +52,16 @@ class Finding:
     outcome: str = ""
 
 
-def findings(played: WorldResult) -> list[Finding]:
-    """All that is to be said against a play; empty where every run did what it could."""
-    found = [finding for result in played.results for finding in _of_run(played, result)]
-    return found + [one for cancel in played.celonis.cancels for one in _of_cancel(played, cancel)]
+def findings(world_result: WorldResult) -> list[Finding]:
+    """All findings against a world's runs; empty if every run did what it could."""
+    found = [finding for result in world_result.results for finding in _of_run(world_result, result)]
+    return found + [
+        one for cancel in world_result.celonis.cancels for one in _of_cancel(world_result, cancel)
+    ]
 
 
-def _of_run(played: WorldResult, result: RunResult) -> list[Finding]:
-    ours = played.celonis.truths[result.target].of(result.run)
+def _of_run(world_result: WorldResult, result: RunResult) -> list[Finding]:
+    ours = world_result.celonis.truths[result.target].of(result.run)
     found = []
     if result.bug:
         found.append(Finding("x", result.run, result.bug, result.outcome))
@@ -72,15 +74,15 @@ def _of_run(played: WorldResult, result: RunResult) -> list[Finding]:
     elif result.outcome == ENDLESS:
         found.append(Finding("d", result.run, "does not end", result.outcome))
     elif result.outcome not in (STOPPED, "Bug"):
-        found += _unproven(played, result, ours[0]) if len(ours) == 1 else []
-        is_expected = ours or result.is_inner or _is_explained(played, result)
+        found += _unproven(world_result, result, ours[0]) if len(ours) == 1 else []
+        is_expected = ours or result.is_inner or _is_explained(world_result, result)
         found += [] if is_expected else [Finding("n", result.run, result.outcome, result.outcome)]
     return found
 
 
-def _is_explained(played: WorldResult, result: RunResult) -> bool:
+def _is_explained(world_result: WorldResult, result: RunResult) -> bool:
     """Whether nothing was started for a reason: the time was over, or a start was lost or ignored."""
-    posts = [post for post in played.celonis.posts if post.run == result.run]
+    posts = [post for post in world_result.celonis.posts if post.run == result.run]
     without_effect = any(not post.refused and post.fault != "429" for post in posts)
     return result.outcome in TIMED_OUT or without_effect or bool(result.crashed)
 
@@ -100,50 +102,50 @@ def _false_result(result: RunResult, ours: list[TrueExecution]) -> str:
     return ""
 
 
-def _unproven(played: WorldResult, result: RunResult, ours: TrueExecution) -> list[Finding]:
+def _unproven(world_result: WorldResult, result: RunResult, ours: TrueExecution) -> list[Finding]:
     """An end without a result, though there was one."""
     if ours.ended > result.ended:
         if result.outcome in TIMED_OUT or ours.began >= result.ended:
             return []
         # It keeps running: that it was not waited for is as bad, if nobody disturbed it.
         text = f"{result.outcome} while {ours.id} runs"
-        return [] if is_disturbed(played, result) else [Finding("c", result.run, text, result.outcome)]
+        return [] if is_disturbed(world_result, result) else [Finding("c", result.run, text, result.outcome)]
     text = f"{result.outcome}, and {ours.id} ended {ours.result} {result.ended - ours.ended:.0f} s before"
     if result.outcome in TIMED_OUT and result.ended - ours.ended > LONG:
         return [Finding("d", result.run, text, result.outcome)]
-    return [] if is_disturbed(played, result) else [Finding("c", result.run, text, result.outcome)]
+    return [] if is_disturbed(world_result, result) else [Finding("c", result.run, text, result.outcome)]
 
 
-def is_disturbed(played: WorldResult, result: RunResult) -> bool:
+def is_disturbed(world_result: WorldResult, result: RunResult) -> bool:
     """Whether another user did anything at the target from ``settle`` before the run until its end."""
-    since, until = result.began - played.world.settle, result.ended
-    others = [one for truth in played.celonis.truths.values() for one in truth.of(OTHER_USER)]
+    since, until = result.began - world_result.world.settle, result.ended
+    others = [one for truth in world_result.celonis.truths.values() for one in truth.of(OTHER_USER)]
     if any(one.began <= until and one.ended >= since for one in others):
         return True
-    return any(since <= at <= until for at, _ in played.celonis.other_cancels)
+    return any(since <= at <= until for at, _ in world_result.celonis.other_cancels)
 
 
-def _of_cancel(played: WorldResult, cancel: PostedCancel) -> list[Finding]:
+def _of_cancel(world_result: WorldResult, cancel: PostedCancel) -> list[Finding]:
     found = cancel.found
     if found is None or found.owner == cancel.run:
         return []
-    ours = played.celonis.truths["job"].of(cancel.run)
-    over = not ours or all(one.ended + played.world.settle < cancel.sent for one in ours)
+    ours = world_result.celonis.truths["job"].of(cancel.run)
+    over = not ours or all(one.ended + world_result.world.settle < cancel.sent for one in ours)
     kind = "e" if over or cancel.knew or found.owner != OTHER_USER else "e?"
     return [Finding(kind, cancel.run, f"cancelled {found.id}")]
 
 
-def broken_assumptions(played: WorldResult) -> frozenset[int]:
-    """The numbers of the model's assumptions that this play left."""
-    broken = {7} if played.world.header_offset else set()
-    if any(_finds_unseen(post) for post in played.celonis.posts):
+def broken_assumptions(world_result: WorldResult) -> frozenset[int]:
+    """The numbers of the model's assumptions that this world broke."""
+    broken = {7} if world_result.world.header_offset else set()
+    if any(_finds_unseen(post) for post in world_result.celonis.posts):
         broken.add(3)
-    for result in played.results:
-        if _breaks_fourth(played, result):
+    for result in world_result.results:
+        if _breaks_fourth(world_result, result):
             broken.add(4)
-        if _breaks_fifth(played, result):
+        if _breaks_fifth(world_result, result):
             broken.add(5)
-        if result.is_inner and _breaks_sixth(played, result):
+        if result.is_inner and _breaks_sixth(world_result, result):
             broken.add(6)
     return frozenset(broken)
 
@@ -154,33 +156,35 @@ def _finds_unseen(post: SentPost) -> bool:
     return is_unseen and not (post.refused and not post.is_lost)
 
 
-def _starts_within(played: WorldResult, target: Target, since: float, until: float) -> bool:
+def _starts_within(world_result: WorldResult, target: Target, since: float, until: float) -> bool:
     """Whether an execution of another user began, or left the queue, in that time."""
-    others = played.celonis.truths[target].of(OTHER_USER)
+    others = world_result.celonis.truths[target].of(OTHER_USER)
     return any(since <= one.began <= until or since <= one.started <= until for one in others)
 
 
-def _breaks_fourth(played: WorldResult, result: RunResult) -> bool:
+def _breaks_fourth(world_result: WorldResult, result: RunResult) -> bool:
     """Without a list that reaches back, others start nothing until ours was shown, or its step ended."""
-    target, remains = result.target, played.world.id_remains(result.target)
-    for ours in played.celonis.truths[target].of(result.run):
+    target, remains = result.target, world_result.world.id_remains(result.target)
+    for ours in world_result.celonis.truths[target].of(result.run):
         until = min(ours.id_seen, result.closed) if remains else result.closed
-        is_started = _starts_within(played, target, ours.sent, until)
-        if is_started and not _list_reaches_back(played, target, ours, until):
+        is_started = _starts_within(world_result, target, ours.sent, until)
+        if is_started and not _list_reaches_back(world_result, target, ours, until):
             return True
     return False
 
 
-def _breaks_sixth(played: WorldResult, result: RunResult) -> bool:
+def _breaks_sixth(world_result: WorldResult, result: RunResult) -> bool:
     """Others load the model after our job was started, and before its load began, if it ever did."""
-    sent = [post.sent for post in played.celonis.posts if post.run == result.run and post.target == "job"]
-    ours = played.celonis.loads.of(result.run)
+    sent = [
+        post.sent for post in world_result.celonis.posts if post.run == result.run and post.target == "job"
+    ]
+    ours = world_result.celonis.loads.of(result.run)
     until = ours[0].began if ours else result.closed
-    return bool(sent) and _starts_within(played, "load", min(sent), until)
+    return bool(sent) and _starts_within(world_result, "load", min(sent), until)
 
 
-def _list_reaches_back(played: WorldResult, target: Target, ours: TrueExecution, until: float) -> bool:
-    shows, executions = played.world.shows, played.celonis.truths[target].executions
+def _list_reaches_back(world_result: WorldResult, target: Target, ours: TrueExecution, until: float) -> bool:
+    shows, executions = world_result.world.shows, world_result.celonis.truths[target].executions
     if target == "load" or shows.listing in ("404", "403"):
         return False
     if shows.listing == "complete" or len(executions) <= shows.page:
@@ -191,45 +195,47 @@ def _list_reaches_back(played: WorldResult, target: Target, ours: TrueExecution,
     return since_ours < shows.page
 
 
-def _breaks_fifth(played: WorldResult, result: RunResult) -> bool:
+def _breaks_fifth(world_result: WorldResult, result: RunResult) -> bool:
     """When an answer to a start is lost, others start nothing until that start has been looked up."""
-    settle, target = played.world.settle, result.target
+    settle, target = world_result.world.settle, result.target
     if result.is_inner:  # nothing is sent for it
         return False
-    for post in played.celonis.posts:
-        if post.run != result.run or not _is_lost(played, post):
+    for post in world_result.celonis.posts:
+        if post.run != result.run or not _is_lost(world_result, post):
             continue
         settled = (post.answered if post.answered < inf else post.sent) + settle
-        until = _first_poll(played, result, settled)
-        until = max([until, *(one.ended for one in played.celonis.truths[target].of(result.run))])
-        if _starts_within(played, target, _baseline_asked(played, result, post.sent) - settle, until):
+        until = _first_poll(world_result, result, settled)
+        until = max([until, *(one.ended for one in world_result.celonis.truths[target].of(result.run))])
+        if _starts_within(
+            world_result, target, _baseline_asked(world_result, result, post.sent) - settle, until
+        ):
             return True
     for at in result.crashed:  # its start may have been sent until the end of the function's time
-        until = _first_poll(played, result, at + FUNCTION_SECONDS + settle)
-        if _starts_within(played, target, _baseline_asked(played, result, at) - settle, until):
+        until = _first_poll(world_result, result, at + FUNCTION_SECONDS + settle)
+        if _starts_within(world_result, target, _baseline_asked(world_result, result, at) - settle, until):
             return True
     return False
 
 
-def _baseline_asked(played: WorldResult, result: RunResult, by: float) -> float:
+def _baseline_asked(world_result: WorldResult, result: RunResult, by: float) -> float:
     """When the requests that a function made just before ``by`` began: those for the baseline."""
     return min(
-        (at for at in played.celonis.calls[result.run] if by - BASELINE_SECONDS <= at <= by), default=by
+        (at for at in world_result.celonis.calls[result.run] if by - BASELINE_SECONDS <= at <= by), default=by
     )
 
 
-def _is_lost(played: WorldResult, post: SentPost) -> bool:
+def _is_lost(world_result: WorldResult, post: SentPost) -> bool:
     """Whether the answer to a start never came, or came after the run was stopped, and is not recorded."""
-    stopped = post.fault == "unsent" and played.world.runs[post.run].stop_after is not None
+    stopped = post.fault == "unsent" and world_result.world.runs[post.run].stop_after is not None
     return post.is_lost or post.answered == inf or stopped
 
 
-def _first_poll(played: WorldResult, result: RunResult, since: float) -> float:
+def _first_poll(world_result: WorldResult, result: RunResult, since: float) -> float:
     """When the first observation that the run asked for from then on was recorded, or the run was closed.
 
     An odd answer makes none.
     """
-    observed = (until for asked, until in played.celonis.observed[result.run] if asked >= since)
+    observed = (until for asked_at, until in world_result.celonis.observed[result.run] if asked_at >= since)
     return min(observed, default=max(since, result.closed))
 
 

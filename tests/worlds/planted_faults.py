@@ -1,4 +1,4 @@
-"""Services that are wrong on purpose, one fault each: the verdicts have to find every one of them."""
+"""Services that are wrong on purpose, one fault each: the invariants have to find every one of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _ended(name: str) -> RefreshError:
 class FirstEnd:
     """Starts once and reports the first ended status that it reads."""
 
-    def __init__(self, bench: ServiceHarness, celonis: WorldCelonis) -> None:
+    def __init__(self, service: ServiceHarness, celonis: WorldCelonis) -> None:
         self.celonis = celonis
         self.is_job = True
         self.known: dict[str, set[str]] = {}
@@ -124,7 +124,7 @@ class WaitsForever(FirstEnd):
 
 
 class CancelsBlindly(WaitsForever):
-    """When a run is stopped it cancels the job, whatever runs there."""
+    """When a run is stopped it cancels the job, even if it is not ours."""
 
     def stop(self, run_id: str, *, succeeded: bool) -> None:
         if self.is_job:

@@ -1,4 +1,4 @@
-"""Plays one run of ours over the service, step by step, as the state machine does."""
+"""Drives one run of ours through the service, step by step, as the state machine does."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunResult:
 
 
 class StepRunner(Protocol):
-    """What plays the steps of our runs: the service itself, or a planted one."""
+    """What runs the steps of our runs: the service itself, or a planted one."""
 
     def start(self, step: str, run_id: str) -> Progress: ...
     def check(self, step: str, run_id: str) -> Progress: ...
@@ -56,33 +56,33 @@ class StepRunner(Protocol):
 
 
 class ServiceSteps:
-    """The service, over the bench of the other tests."""
+    """The service, over the harness of the other tests."""
 
-    def __init__(self, bench: ServiceHarness, celonis: WorldCelonis) -> None:
-        self.bench, self.celonis = bench, celonis
+    def __init__(self, service: ServiceHarness, celonis: WorldCelonis) -> None:
+        self.service, self.celonis = service, celonis
 
     def start(self, step: str, run_id: str) -> Progress:
-        return self.bench.start(step, run_id)
+        return self.service.start(step, run_id)
 
     def check(self, step: str, run_id: str) -> Progress:
-        return self.bench.check(step, run_id)
+        return self.service.check(step, run_id)
 
     def stop(self, run_id: str, *, succeeded: bool) -> None:
         """As CloseRun: stops what a run left running unless it succeeded, and ends the record."""
-        bench, celonis = self.bench, self.celonis
-        run, deadline = bench.records.get(run_id), bench.deadline(300.0)
+        service, celonis = self.service, self.celonis
+        run, deadline = service.records.get(run_id), service.deadline(300.0)
         findings = CancelFindings()
         if not succeeded and run.is_open:
-            run = bench.records.begin_closing(run, iso(bench.clock()), deadline)
-            findings = StepCanceller(bench.target_for, bench.clock, celonis.sleep).stop(run, deadline)
+            run = service.records.begin_closing(run, iso(service.clock()), deadline)
+            findings = StepCanceller(service.target_for, service.clock, celonis.sleep).stop(run, deadline)
             if celonis.note is not None:
                 celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}
         key = keys.run(run_id)
-        bench.dynamodb.items[key] = {**bench.dynamodb.items[key], "status": status}
+        service.dynamodb.items[key] = {**service.dynamodb.items[key], "status": status}
         for lease, until in findings.held.items():
-            bench.leases.hold(run_id, lease, until, deadline)
-        free_leases(run, findings, bench.leases, bench.clock(), bench.deadline())
+            service.leases.hold(run_id, lease, until, deadline)
+        free_leases(run, findings, service.leases, service.clock(), service.deadline())
 
 
 MakeService = Callable[[ServiceHarness, WorldCelonis], StepRunner]
@@ -93,10 +93,10 @@ class RunDriver:
     """One run, as the state machine goes through its steps."""
 
     def __init__(
-        self, world: World, bench: ServiceHarness, celonis: WorldCelonis, number: int, service: StepRunner
+        self, world: World, service: ServiceHarness, celonis: WorldCelonis, number: int, runner: StepRunner
     ) -> None:
-        self.world, self.bench, self.celonis, self.service = world, bench, celonis, service
-        self.ours, self.clock = world.runs[number], bench.clock
+        self.world, self.service, self.celonis, self.runner = world, service, celonis, runner
+        self.ours, self.clock = world.runs[number], service.clock
         self.number = number
         self.run_id, self.pipeline = f"run-{number}", f"pipeline-{number}"
         self.results: list[RunResult] = []
@@ -104,23 +104,23 @@ class RunDriver:
         self.is_answered = False
         self.began: float | None = None
 
-    def play(self) -> list[RunResult]:
+    def run(self) -> list[RunResult]:
         """The results of the steps that the run came to."""
         self.celonis.begin_run(self.number)
         self.crash([])
-        self.bench.open(definition_of(self.world, self.ours), self.run_id, self.pipeline)
+        self.service.open(definition_of(self.world, self.ours), self.run_id, self.pipeline)
         self.crash(self.ours.crashes)
         return self.go_on()
 
     def crash(self, at: Iterable[tuple[int, Moment]]) -> None:
         """From now on the functions of the run die at these calls."""
-        self.bench.crash(at)
+        self.service.crash(at)
 
     def go_on(self) -> list[RunResult]:
         """From the first step to the end of what the run leaves."""
         until = None if self.ours.stop_after is None else self.clock.now + self.ours.stop_after
         for step in steps_of(self.world, self.ours):
-            if not self._play_step(step, until):
+            if not self._run_step(step, until):
                 break
         return self.close()
 
@@ -129,7 +129,7 @@ class RunDriver:
         self.crash([])
         succeeded = all(result.outcome == "SUCCEEDED" for result in self.results)
         try:
-            self.service.stop(self.run_id, succeeded=succeeded)
+            self.runner.stop(self.run_id, succeeded=succeeded)
         except Exception as error:  # noqa: BLE001
             self.results[-1].bug = f"while closing: {type(error).__name__}: {error}"
         for result in self.results:
@@ -137,7 +137,7 @@ class RunDriver:
         self.celonis.drop()
         return self.results
 
-    def _play_step(self, step: str, until: float | None) -> bool:
+    def _run_step(self, step: str, until: float | None) -> bool:
         """Whether the step succeeded."""
         target: Target = "job" if step.startswith("job-") else "load"
         is_inner = target == "load" and bool(self.results)
@@ -157,7 +157,7 @@ class RunDriver:
         start = True
         for _ in range(MAX_TASKS):
             try:
-                progress = self._attempts(self.service.start if start else self.service.check, step)
+                progress = self._attempts(self.runner.start if start else self.runner.check, step)
             except RefreshError as error:
                 self._note("run", str(error))
                 return error.name

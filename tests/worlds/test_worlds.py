@@ -1,4 +1,4 @@
-"""Random worlds end well; the fake keeps to the model; and the verdicts find services that are wrong."""
+"""Random worlds end well; the fake keeps to the model; and the invariants find services that are wrong."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from celonis_refresh.celonis.errors import CelonisError
 from tests.fakes.clock import FakeClock
-from tests.worlds.__main__ import tally
+from tests.worlds.__main__ import count_worlds
 from tests.worlds.cases import CASES, WITH_OTHERS
 from tests.worlds.fake_celonis import OTHER_USER, WorldCelonis
 from tests.worlds.generator import FAMILIES, Family, random_world
-from tests.worlds.harness import play
+from tests.worlds.harness import run_world
 from tests.worlds.invariants import FAILING, broken_assumptions, findings
 from tests.worlds.neighbours import neighbours
 from tests.worlds.planted_faults import PLANTED, FirstEnd, StartsAgain
@@ -42,7 +42,7 @@ REFUSALS = {"AuthenticationFailed", "PermissionDenied", "NotFound"}
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_no_run_reports_what_is_not_its_own_or_starts_twice_or_never_ends(chunk: int) -> None:
     count = WORLDS // CHUNKS
-    found = tally(chunk * count, count)
+    found = count_worlds(chunk * count, count)
     failed = {kind: found.seeds[kind] for kind in FAILING if kind in found.seeds}
     assert not failed, f"seeds by kind; see python -m tests.worlds 0 --show SEED: {failed}"
     assert not REFUSALS & found.outcomes.keys(), "one odd answer ended a run"
@@ -54,7 +54,7 @@ def test_nor_does_one_beside_others_or_opened_by_a_webhook_or_with_a_load_of_its
     family: Family, chunk: int
 ) -> None:
     count = FAMILY_WORLDS // FAMILY_CHUNKS
-    found = tally(chunk * count, count, family=family)
+    found = count_worlds(chunk * count, count, family=family)
     failed = {kind: found.seeds[kind] for kind in FAILING if kind in found.seeds}
     assert not failed, f"seeds by kind; see python -m tests.worlds 0 --family {family} --show SEED: {failed}"
 
@@ -62,33 +62,35 @@ def test_nor_does_one_beside_others_or_opened_by_a_webhook_or_with_a_load_of_its
 @pytest.mark.parametrize("name", [*CASES, *WITH_OTHERS])
 def test_a_sequence_that_broke_older_rules_breaks_none(name: str) -> None:
     world = {**CASES, **WITH_OTHERS}[name]
-    played = play(world)
-    assert not broken_assumptions(played)
-    assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(world)
+    world_result = run_world(world)
+    assert not broken_assumptions(world_result)
+    assert [one for one in findings(world_result) if one.kind in FAILING] == [], timeline(world)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_neighbour_of_such_a_sequence_breaks_them_either(name: str) -> None:
     judged = 0
     for world in neighbours(CASES[name]):
-        played = play(world)
-        if not broken_assumptions(played):
+        world_result = run_world(world)
+        if not broken_assumptions(world_result):
             judged += 1
-            assert [one for one in findings(played) if one.kind in FAILING] == [], timeline(world)
+            assert [one for one in findings(world_result) if one.kind in FAILING] == [], timeline(world)
     assert judged > 40
 
 
 def test_most_random_worlds_keep_to_the_assumptions_and_some_are_disturbed() -> None:
-    played = [play(random_world(seed)) for seed in range(300)]
-    kept = [one for one in played if not broken_assumptions(one)]
+    world_result = [run_world(random_world(seed)) for seed in range(300)]
+    kept = [one for one in world_result if not broken_assumptions(one)]
     assert len(kept) > 190
     others = [one for one in kept if any(each.sent for each in one.celonis.truth.of(OTHER_USER))]
     assert len(others) > 40
 
 
 def test_worlds_outside_of_the_assumptions_are_found() -> None:
-    played = [play(random_world(seed, outside=True), None, next(iter(PLANTED))) for seed in range(200)]
-    assert {number for one in played for number in broken_assumptions(one)} == {3, 4, 5, 7}
+    world_result = [
+        run_world(random_world(seed, outside=True), None, next(iter(PLANTED))) for seed in range(200)
+    ]
+    assert {number for one in world_result for number in broken_assumptions(one)} == {3, 4, 5, 7}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -115,9 +117,9 @@ def test_the_answer_of_a_start_that_no_execution_got_counts_as_lost() -> None:
     world = World(
         past=(PastExecution(5000.0, 10.0, "SUCCESS"),), runs=(OurRun(by="webhook", lost_handover=True),)
     )
-    (post,) = play(world).celonis.posts
+    (post,) = run_world(world).celonis.posts
     assert post.is_lost
-    (post,) = play(replace(world, runs=(OurRun(by="webhook"),))).celonis.posts
+    (post,) = run_world(replace(world, runs=(OurRun(by="webhook"),))).celonis.posts
     assert not post.is_lost
 
 
@@ -214,7 +216,7 @@ def test_a_load_is_one_row_whose_status_may_be_of_the_load_before(seed: int) -> 
 
 def test_a_target_runs_one_execution_at_a_time_in_the_order_of_their_beginning() -> None:
     for seed in range(150):
-        executions = play(random_world(seed), None, next(iter(PLANTED))).celonis.truth.executions
+        executions = run_world(random_world(seed), None, next(iter(PLANTED))).celonis.truth.executions
         assert [one.began for one in executions] == sorted(one.began for one in executions)
         free = -inf
         for one in (each for each in executions if each.started < each.ended):
@@ -259,9 +261,9 @@ def test_odd_answers_come_one_at_a_time() -> None:
 def test_a_service_that_is_wrong_on_purpose_is_found(make: Any, kind: str) -> None:
     found = set()
     for seed in range(150):
-        played = play(random_world(seed), None, make)
-        if not broken_assumptions(played):
-            found |= {one.kind for one in findings(played)}
+        world_result = run_world(random_world(seed), None, make)
+        if not broken_assumptions(world_result):
+            found |= {one.kind for one in findings(world_result)}
         if kind in found:
             return
     assert kind in found
@@ -271,8 +273,8 @@ def test_a_service_that_is_wrong_on_purpose_is_found(make: Any, kind: str) -> No
 @pytest.mark.parametrize("family", FAMILIES[1:])
 def test_one_that_is_wrong_is_found_in_each_family(family: Family, make: Any, kind: str) -> None:
     for seed in range(60):
-        played = play(random_world(seed, family=family), None, make)
-        if not broken_assumptions(played) and any(one.kind == kind for one in findings(played)):
+        world_result = run_world(random_world(seed, family=family), None, make)
+        if not broken_assumptions(world_result) and any(one.kind == kind for one in findings(world_result)):
             return
     raise AssertionError(kind)
 
@@ -283,18 +285,18 @@ def test_a_result_that_is_reported_too_early_is_found() -> None:
         runs=(OurRun(seconds=300.0),),
         ages=Staleness("script", (60.0,)),
     )
-    played = play(world, None, next(iter(PLANTED)))
-    assert [one.kind for one in findings(played)] == ["a"]
+    world_result = run_world(world, None, next(iter(PLANTED)))
+    assert [one.kind for one in findings(world_result)] == ["a"]
 
 
 def test_a_world_is_shrunk_to_what_matters() -> None:
     make = next(iter(PLANTED))
-    seed = next(seed for seed in range(100) if _has(play(random_world(seed), None, make), "a"))
+    seed = next(seed for seed in range(100) if _has(run_world(random_world(seed), None, make), "a"))
     small = shrink(random_world(seed), "a", make)
-    assert _has(play(small, None, make), "a")
+    assert _has(run_world(small, None, make), "a")
     assert (small.odd, small.shows, len(small.runs)) == ((), ResponseFields(), 1)
     assert "VERDICT a" in timeline(small, make)
 
 
-def _has(played: Any, kind: str) -> bool:
-    return not broken_assumptions(played) and any(one.kind == kind for one in findings(played))
+def _has(world_result: Any, kind: str) -> bool:
+    return not broken_assumptions(world_result) and any(one.kind == kind for one in findings(world_result))

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from tests.worlds.harness import WorldResult, play, real_service
+from tests.worlds.harness import WorldResult, real_service, run_world
 from tests.worlds.invariants import broken_assumptions, findings
 from tests.worlds.run_driver import MakeService
 from tests.worlds.world import OurRun, PastExecution, ResponseFields, Staleness, World, differences
@@ -20,22 +20,25 @@ REPEATED = 4
 def timeline(world: World, make: MakeService = real_service) -> str:
     """The world, then one line for each event, then the verdicts."""
     lines: list[str] = [*describe(world), ""]
-    played = play(world, lambda at, who, what: lines.append(f"{at:10.3f}  {who:{WIDTH}}{what}"), make)
+    world_result = run_world(
+        world, lambda at, who, what: lines.append(f"{at:10.3f}  {who:{WIDTH}}{what}"), make
+    )
     lines = list(_folded(lines))
     lines.append("")
-    truths = played.celonis.truths.values()
+    truths = world_result.celonis.truths.values()
     for execution in (one for truth in truths for one in truth.executions):
         owner = "another user" if execution.owner < 0 else f"our run {execution.owner}"
         began, started, ended = (
-            moment - played.celonis.t0 for moment in (execution.began, execution.started, execution.ended)
+            moment - world_result.celonis.t0
+            for moment in (execution.began, execution.started, execution.ended)
         )
         lines.append(
             f"truth: {execution.id} of {owner}: began {began:.3f}, started {started:.3f}, ended {ended:.3f}"
             f" {execution.result}"
         )
-    lines += [f"run {result.run}: {result.target} {result.outcome}" for result in played.results]
-    lines += [f"VERDICT {one.kind} on run {one.run}: {one.text}" for one in findings(played)]
-    broken = broken_assumptions(played)
+    lines += [f"run {result.run}: {result.target} {result.outcome}" for result in world_result.results]
+    lines += [f"VERDICT {one.kind} on run {one.run}: {one.text}" for one in findings(world_result)]
+    broken = broken_assumptions(world_result)
     lines += [f"leaves assumptions {sorted(broken)}"] if broken else []
     return "\n".join(lines)
 
@@ -81,8 +84,8 @@ def shrink(world: World, kind: str, make: MakeService = real_service) -> World:
     """The plainest world found, by one change at a time, that still has a finding of this kind."""
 
     def still(candidate: World) -> bool:
-        played = play(candidate, None, make)
-        return has(played, kind)
+        world_result = run_world(candidate, None, make)
+        return has(world_result, kind)
 
     for _ in range(ROUNDS):
         before = world
@@ -95,9 +98,9 @@ def shrink(world: World, kind: str, make: MakeService = real_service) -> World:
     return world
 
 
-def has(played: WorldResult, kind: str) -> bool:
-    """Whether a play within the assumptions has a finding of this kind."""
-    return any(one.kind == kind for one in findings(played)) and not broken_assumptions(played)
+def has(world_result: WorldResult, kind: str) -> bool:
+    """Whether a world within the assumptions has a finding of this kind."""
+    return any(one.kind == kind for one in findings(world_result)) and not broken_assumptions(world_result)
 
 
 Change = Callable[[World], World | None]

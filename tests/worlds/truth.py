@@ -58,7 +58,7 @@ class GroundTruth:
     def begin(
         self, owner: int, now: float, seconds: float, result: str, queue: float = 0.0, sent: float = 0.0
     ) -> TrueExecution:
-        """A start takes effect: at once, or after whatever still runs."""
+        """A start takes effect: at once, or after what still runs."""
         number = len(self.executions) + 1
         made = TrueExecution(
             f"{self.name}-{number}", f"item-{number}", owner, now, queue, seconds, result, sent=sent

@@ -151,7 +151,7 @@ class OurRun:
     last; ``stop_after``: seconds until a user cancels the run. ``load``: the result of the load that its job
     starts; ``only_load``: its pipeline loads that model without the job.
     ``by``: what opens the run, an execution of the state machine or a webhook; ``again``: when the sender
-    sends the delivery again, in seconds; ``reconciled``: when reconcile finds a run that was not handed over;
+    sends the delivery again, in seconds; ``reconciled``: when reconcile finds a run without an execution;
     ``lost_handover``: whether the state machine cannot be reached at the first try.
     """
 
@@ -174,7 +174,7 @@ class OurRun:
 
 @dataclass(frozen=True)
 class World:
-    """Everything about one play. ``up`` and ``down``: the network, in seconds, per direction.
+    """Everything about one world. ``up`` and ``down``: the network, in seconds, per direction.
 
     ``date``: whether answers carry a ``date`` header; ``clock_offset``: Celonis's clock ahead of ours, in its
     dates and in the header; ``header_offset``: the header's clock ahead of that; ``floor``: the shortest wait

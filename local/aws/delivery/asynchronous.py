@@ -36,13 +36,13 @@ class AsyncInvocations:
         functions: Functions,
         invoker: Invoker,
         sender: TargetSender,
-        later: DelayedTasks,
+        delayed_tasks: DelayedTasks,
         settings: EventSettings,
     ) -> None:
         self._functions = functions
         self._invoker = invoker
         self._sender = sender
-        self._later = later
+        self._delayed_tasks = delayed_tasks
         self._settings = settings
 
     def accept(
@@ -54,7 +54,7 @@ class AsyncInvocations:
         """
         self._functions.resolve(reference, qualifier)
         event = _Event(reference, payload, qualifier, request_id or str(uuid.uuid4()))
-        self._later.after(0, lambda: self._run(event))
+        self._delayed_tasks.after(0, lambda: self._run(event))
 
     def _run(self, event: _Event) -> None:
         try:
@@ -62,7 +62,7 @@ class AsyncInvocations:
                 event.reference, event.payload, qualifier=event.qualifier, request_id=event.request_id
             )
         except ThrottledError:
-            self._later.after(_THROTTLED_DELAY, lambda: self._run(event))
+            self._delayed_tasks.after(_THROTTLED_DELAY, lambda: self._run(event))
             return
         settings = self._functions.async_settings(event.reference, event.qualifier)
         if not outcome.failed:
@@ -70,7 +70,7 @@ class AsyncInvocations:
         elif event.attempt <= settings.retries:
             delays = self._settings.retry_delays or (0.0,)
             delay = delays[min(event.attempt, len(delays)) - 1]
-            self._later.after(delay, lambda: self._run(replace(event, attempt=event.attempt + 1)))
+            self._delayed_tasks.after(delay, lambda: self._run(replace(event, attempt=event.attempt + 1)))
         else:
             self._give_up(settings.on_failure_arn, event, outcome)
 

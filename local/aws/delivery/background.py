@@ -24,12 +24,12 @@ class DelayedTasks:
         self._thread = threading.Thread(target=self._loop, daemon=True, name=name)
         self._thread.start()
 
-    def after(self, delay: float, work: Callable[[], None]) -> None:
+    def after(self, delay: float, function: Callable[[], None]) -> None:
         with self._changed:
             if self._closed:
                 return
             self._open += 1
-            heapq.heappush(self._queue, (time.monotonic() + delay, next(self._count), work))
+            heapq.heappush(self._queue, (time.monotonic() + delay, next(self._count), function))
             self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
@@ -53,12 +53,12 @@ class DelayedTasks:
                     self._changed.wait(wait)
                 if self._closed:
                     return
-                work = heapq.heappop(self._queue)[2]
-            self._pool.submit(self._run, work)
+                function = heapq.heappop(self._queue)[2]
+            self._pool.submit(self._run, function)
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self, function: Callable[[], None]) -> None:
         try:
-            work()
+            function()
         except Exception:
             if not self._closed:
                 log.exception("a delivery failed")

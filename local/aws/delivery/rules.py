@@ -36,13 +36,13 @@ class RuleTargets:
         sender: TargetSender,
         functions: AsyncInvocations,
         policies: ResourcePolicies,
-        later: DelayedTasks,
+        delayed_tasks: DelayedTasks,
         settings: EventSettings,
     ) -> None:
         self._sender = sender
         self._functions = functions
         self._policies = policies
-        self._later = later
+        self._delayed_tasks = delayed_tasks
         self._settings = settings
 
     def publish(self, event: dict[str, Any], bus: str = "default") -> None:
@@ -53,7 +53,7 @@ class RuleTargets:
             if rule["State"] == "DISABLED" or not pattern or not event_matches(pattern, event):
                 continue
             for target in client.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]:
-                self._later.after(0, functools.partial(self._attempt, rule["Arn"], target, event, 1))
+                self._delayed_tasks.after(0, functools.partial(self._attempt, rule["Arn"], target, event, 1))
 
     def _attempt(self, rule_arn: str, target: dict[str, Any], event: dict[str, Any], attempt: int) -> None:
         text = target_input(target, event, rule_arn)
@@ -64,7 +64,7 @@ class RuleTargets:
             if isinstance(error, ClientError) and attempt <= min(wanted, _MOST_RETRIES):
                 delays = self._settings.retry_delays or (0.0,)
                 delay = delays[min(attempt, len(delays)) - 1]
-                self._later.after(delay, lambda: self._attempt(rule_arn, target, event, attempt + 1))
+                self._delayed_tasks.after(delay, lambda: self._attempt(rule_arn, target, event, attempt + 1))
             else:
                 self._give_up(rule_arn, target, text, error, attempt)
 

@@ -73,7 +73,7 @@ def _cron_is_due(text: str, local: datetime) -> bool:
     )
 
 
-def _values(field: str, name: str, least: int, greatest: int, names: dict[str, str]) -> set[int]:
+def _values(field: str, name: str, minimum: int, maximum: int, names: dict[str, str]) -> set[int]:
     """The numbers that a field stands for: `*`, `?`, `2`, `2-5`, `2/10`, `MON-FRI`, and lists of these."""
     values: set[int] = set()
     for part in field.upper().split(","):
@@ -81,9 +81,9 @@ def _values(field: str, name: str, least: int, greatest: int, names: dict[str, s
         found = re.fullmatch(r"(?:[*?]|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?", text)
         if found is None:
             raise UnreadableScheduleError(f"the {name} {part!r} is not read here")
-        first = least if found[1] is None else int(found[1])
-        last = int(found[2]) if found[2] else greatest if found[1] is None or found[3] else first
-        if not least <= first <= last <= greatest:
-            raise UnreadableScheduleError(f"the {name} {part!r} is not from {least} to {greatest}")
+        first = minimum if found[1] is None else int(found[1])
+        last = int(found[2]) if found[2] else maximum if found[1] is None or found[3] else first
+        if not minimum <= first <= last <= maximum:
+            raise UnreadableScheduleError(f"the {name} {part!r} is not from {minimum} to {maximum}")
         values.update(range(first, last + 1, int(found[3] or 1)))
     return values

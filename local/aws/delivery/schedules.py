@@ -44,7 +44,7 @@ class Schedules:
         even_if_disabled: bool = False,
         at: datetime.datetime | None = None,
     ) -> dict[str, Any]:
-        """Start the target of a schedule; gives the answer of its API, for a machine the execution's ARN.
+        """Start the target of a schedule; returns the API's answer, for a state machine the execution's ARN.
 
         `at` is the time that it was scheduled for (now, if not given).
         Raises NotFoundError, ScheduleDisabledError, FireError.

@@ -20,12 +20,12 @@ class StatusEvents:
     def __init__(
         self,
         publish: Callable[[dict[str, Any]], None],
-        later: DelayedTasks,
+        delayed_tasks: DelayedTasks,
         settings: EventSettings,
         chance: random.Random,
     ) -> None:
         self._publish = publish
-        self._later = later
+        self._delayed_tasks = delayed_tasks
         self._settings = settings
         self._chance = chance
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class StatusEvents:
     def changed(self, execution: MachineExecution) -> None:
         event = status_event(execution)
         for delay in self._delays():
-            self._later.after(delay, lambda: self._publish(event))
+            self._delayed_tasks.after(delay, lambda: self._publish(event))
 
     def _delays(self) -> list[float]:
         settings = self._settings

@@ -1,7 +1,7 @@
 """The one address that every AWS call on this machine goes to.
 
-Each call is authorised first, then answered by whoever knows better than moto, and by moto otherwise.
-Nothing in moto is changed for that: it is a front, as the real service endpoints are.
+Each call is authorised first, then answered by the first layer that handles it, otherwise by moto.
+Nothing in moto is changed for that: the gateway is in front of it, as the real endpoints are.
 """
 
 from collections.abc import Callable, Sequence

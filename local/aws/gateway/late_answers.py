@@ -1,4 +1,4 @@
-"""Answers that come late: what was asked for takes place, and whoever asked may have given up by then."""
+"""Delayed responses: the operation takes place, but the caller may have timed out by then."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ class LateAnswers:
 
     @property
     def expected(self) -> list[Delay]:
-        """What nobody has asked for yet."""
+        """The delays that no request has matched yet."""
         with self._lock:
             return list(self._delays)
 

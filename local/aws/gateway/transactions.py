@@ -22,7 +22,7 @@ class Transactions:
 
     Every request to a table waits for the one before it: moto checks the conditions of a transaction and
     applies it without a lock. Of the transactions that overlap on an item that one of them writes, a share is
-    cancelled with TransactionConflict. One that is asked for again under its token, because its answer was
+    cancelled with TransactionConflict. A transaction that is repeated under its token, because its answer was
     lost, is answered as before.
     """
 
@@ -31,8 +31,8 @@ class Transactions:
         self._chance = chance
         self._keys = keys
         self._table_lock = threading.RLock()
-        self._under_way_lock = threading.Lock()
-        self._under_way: dict[_Item, int] = {}
+        self._in_progress_lock = threading.Lock()
+        self._in_progress: dict[_Item, int] = {}
         self._answered: dict[str, HttpResponse] = {}
         self.conflicts = 0
 
@@ -59,27 +59,27 @@ class Transactions:
         return answer
 
     def _met(self, items: list[_Item]) -> list[bool]:
-        """Which items a transaction that writes is about at this moment."""
-        with self._under_way_lock:
-            return [self._under_way.get(item, 0) > 0 for item in items]
+        """Which items the running write transactions are about."""
+        with self._in_progress_lock:
+            return [self._in_progress.get(item, 0) > 0 for item in items]
 
     @contextmanager
     def _entered(self, items: list[_Item]) -> Iterator[list[bool]]:
-        with self._under_way_lock:
-            met = [self._under_way.get(item, 0) > 0 for item in items]
+        with self._in_progress_lock:
+            met = [self._in_progress.get(item, 0) > 0 for item in items]
             for item in items:
-                self._under_way[item] = self._under_way.get(item, 0) + 1
+                self._in_progress[item] = self._in_progress.get(item, 0) + 1
         try:
             yield met
         finally:
-            with self._under_way_lock:
+            with self._in_progress_lock:
                 for item in items:
-                    self._under_way[item] -= 1
-                    if not self._under_way[item]:
-                        del self._under_way[item]
+                    self._in_progress[item] -= 1
+                    if not self._in_progress[item]:
+                        del self._in_progress[item]
 
     def _strikes(self) -> bool:
-        with self._under_way_lock:
+        with self._in_progress_lock:
             strikes = self._chance.random() < self._settings.conflict_ratio
             self.conflicts += strikes
             return strikes

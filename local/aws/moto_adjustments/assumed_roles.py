@@ -1,4 +1,4 @@
-"""Whose temporary credentials an access key belongs to: moto issues them, and no API of IAM tells."""
+"""Finds the assumed role behind a temporary access key, which moto issues and no IAM API returns."""
 
 from typing import NamedTuple
 
@@ -13,6 +13,6 @@ class AssumedRole(NamedTuple):
 
 
 def assumed_role(access_key: str, account: str) -> AssumedRole | None:
-    """The assumed role behind an access key, or None when it is nobody's."""
+    """The assumed role behind an access key, or None."""
     found = sts_backends[account]["aws"].get_assumed_role_from_access_key(access_key)
     return None if found is None else AssumedRole(str(found.role_arn), str(found.secret_access_key))

@@ -1,6 +1,6 @@
 """Transactions whose cost does not grow with the table: moto copies the whole of it for every action.
 
-All conditions are looked at first, then everything is written; what was there before is put back where a
+All conditions are checked first, then everything is written; what was there before is put back where a
 write fails. The requests to a table come one at a time.
 """
 

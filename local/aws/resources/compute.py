@@ -22,13 +22,13 @@ def function(request: ResourceRequest) -> CreatedResource:
         "Runtime", "Handler", "Role", "Timeout", "MemorySize", "Description", "Environment", "TracingConfig",
         "DeadLetterConfig", "Architectures", "EphemeralStorage", "KMSKeyArn", "LoggingConfig", "VpcConfig",
     )  # fmt: skip
-    check_trust(request.world.clients, settings["Role"], "lambda.amazonaws.com")
+    check_trust(request.stack_context.clients, settings["Role"], "lambda.amazonaws.com")
     layers = properties.get("Layers", [])
     tags = {tag["Key"]: tag["Value"] for tag in request.tags()}
     arn = request.client("lambda").create_function(
         FunctionName=name, Code={"ZipFile": _archive()}, Tags=tags, Layers=layers, **settings
     )["FunctionArn"]
-    request.world.functions.add(_function(request, name, arn, settings, layers))
+    request.stack_context.functions.add(_function(request, name, arn, settings, layers))
     return CreatedResource(name, {"Arn": arn})
 
 
@@ -36,7 +36,7 @@ def _function(
     request: ResourceRequest, name: str, arn: str, settings: dict[str, Any], layers: list[str]
 ) -> Function:
     logging = settings.get("LoggingConfig", {})
-    known = request.world.functions.layers
+    known = request.stack_context.functions.layers
     concurrency = request.properties.get("ReservedConcurrentExecutions")
     return Function(
         logical_id=request.logical_id,
@@ -63,7 +63,7 @@ def _function(
 def _code(request: ResourceRequest) -> Path:
     code = request.properties.need("Code")
     if "ZipFile" in code:
-        folder = request.world.code_dir / request.logical_id
+        folder = request.stack_context.code_dir / request.logical_id
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.py").write_text(code["ZipFile"], encoding="utf-8")
         return folder
@@ -71,11 +71,11 @@ def _code(request: ResourceRequest) -> Path:
 
 
 def _artifact(request: ResourceRequest, key: str) -> Path:
-    """A copy of the folder: what is deployed stays as it is while somebody goes on editing."""
-    path = request.world.artifacts.get(key)
+    """A copy of the folder, so that later edits do not change what is deployed."""
+    path = request.stack_context.artifacts.get(key)
     if path is None or not path.is_dir():
         raise DeploymentError("the code must be a local folder")
-    copied = request.world.code_dir / request.logical_id
+    copied = request.stack_context.code_dir / request.logical_id
     shutil.copytree(path, copied)
     return copied
 
@@ -90,7 +90,7 @@ def layer(request: ResourceRequest) -> CreatedResource:
     arn = request.client("lambda").publish_layer_version(
         LayerName=name, Content={"ZipFile": _archive()}, **settings
     )["LayerVersionArn"]
-    request.world.functions.layers[arn] = path / "python" if (path / "python").is_dir() else path
+    request.stack_context.functions.layers[arn] = path / "python" if (path / "python").is_dir() else path
     return CreatedResource(arn, {"LayerVersionArn": arn})
 
 
@@ -100,7 +100,7 @@ def version(request: ResourceRequest) -> CreatedResource:
     name = split_reference(properties.need("FunctionName"))[0]
     settings = properties.pick("Description", "CodeSha256")
     made = request.client("lambda").publish_version(FunctionName=name, **settings)
-    published = request.world.functions.publish(name, made["Version"])
+    published = request.stack_context.functions.publish(name, made["Version"])
     return CreatedResource(
         published.qualified_arn, {"Version": published.version, "FunctionArn": published.qualified_arn}
     )
@@ -114,7 +114,7 @@ def alias(request: ResourceRequest) -> CreatedResource:
     made = request.client("lambda").create_alias(
         FunctionName=name, Name=alias_name, FunctionVersion=target, **properties.pick("Description")
     )
-    request.world.functions.alias(name, alias_name, target)
+    request.stack_context.functions.alias(name, alias_name, target)
     return CreatedResource(made["AliasArn"], {"AliasArn": made["AliasArn"]})
 
 
@@ -135,8 +135,8 @@ def permission(request: ResourceRequest) -> CreatedResource:
         "Resource": "*",
         "Condition": {"ArnLike": {key: value for key, value in conditions.items() if value}},
     }
-    request.world.functions.resolve(reference)
-    request.world.functions.allow(reference, statement)
+    request.stack_context.functions.resolve(reference)
+    request.stack_context.functions.allow(reference, statement)
     name, qualifier = split_reference(reference)
     qualified = {"Qualifier": qualifier} if qualifier else {}
     given = properties.pick("Action", "Principal", "SourceArn", "SourceAccount")
@@ -155,7 +155,7 @@ def event_invoke_config(request: ResourceRequest) -> CreatedResource:
     request.client("lambda").put_function_event_invoke_config(
         FunctionName=name, Qualifier=qualifier, DestinationConfig=destinations, **settings
     )
-    request.world.functions.set_async(
+    request.stack_context.functions.set_async(
         split_reference(name)[0],
         qualifier,
         AsyncSettings(

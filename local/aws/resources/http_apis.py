@@ -20,8 +20,8 @@ def api(request: ResourceRequest) -> CreatedResource:
         routes = routes_of(body)
     except ValueError as error:
         raise UnsupportedResourceError(f"{request.logical_id} ({request.kind}): {error}") from error
-    request.world.apis[made["ApiId"]] = HttpApi(made["ApiId"], routes)
-    endpoint = f"https://{made['ApiId']}.execute-api.{request.world.region}.amazonaws.com"
+    request.stack_context.apis[made["ApiId"]] = HttpApi(made["ApiId"], routes)
+    endpoint = f"https://{made['ApiId']}.execute-api.{request.stack_context.region}.amazonaws.com"
     return CreatedResource(made["ApiId"], {"ApiEndpoint": endpoint, "ApiId": made["ApiId"]})
 
 
@@ -38,7 +38,7 @@ def stage(request: ResourceRequest) -> CreatedResource:
         "StageVariables", "Tags",
     )  # fmt: skip
     request.client("apigatewayv2").create_stage(ApiId=api_id, StageName=name, **settings)
-    served = request.world.apis[api_id]
+    served = request.stack_context.apis[api_id]
     served.throttling = _throttling(settings.get("DefaultRouteSettings"))
     for key, route in settings.get("RouteSettings", {}).items():
         throttling = _throttling(route)

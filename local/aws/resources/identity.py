@@ -48,7 +48,7 @@ def managed_policy(request: ResourceRequest) -> CreatedResource:
 
 def _attach(request: ResourceRequest, role_name: str, arn: str) -> None:
     if ":iam::aws:policy/" in arn:
-        provide_managed_policy(arn, request.world.account)
+        provide_managed_policy(arn, request.stack_context.account)
     request.client("iam").attach_role_policy(RoleName=role_name, PolicyArn=arn)
 
 

@@ -18,7 +18,7 @@ def log_group(request: ResourceRequest) -> CreatedResource:
     retention = properties.get("RetentionInDays")
     if retention is not None:
         client.put_retention_policy(logGroupName=name, retentionInDays=int(retention))
-    arn = f"arn:aws:logs:{request.world.region}:{request.world.account}:log-group:{name}:*"
+    arn = f"arn:aws:logs:{request.stack_context.region}:{request.stack_context.account}:log-group:{name}:*"
     return CreatedResource(name, {"Arn": arn})
 
 
@@ -50,7 +50,7 @@ def alarm(request: ResourceRequest) -> CreatedResource:
         "Metrics", "ThresholdMetricId", "EvaluateLowSampleCountPercentile",
     )  # fmt: skip
     client.put_metric_alarm(AlarmName=name, Tags=request.tags(), **settings)
-    arn = f"arn:aws:cloudwatch:{request.world.region}:{request.world.account}:alarm:{name}"
+    arn = f"arn:aws:cloudwatch:{request.stack_context.region}:{request.stack_context.account}:alarm:{name}"
     return CreatedResource(name, {"Arn": arn})
 
 

@@ -52,28 +52,28 @@ class ResourceRequest:
     logical_id: str
     kind: str
     properties: Properties
-    world: StackContext
+    stack_context: StackContext
 
     def name(self, property_name: str, *, longest: int = 64) -> str:
         """The name that the template gives, or `stack-logicalId-SUFFIX` as CloudFormation would make it."""
         given = self.properties.get(property_name)
         if given is not None:
             return str(given)
-        digest = hashlib.sha256(f"{self.world.stack_name}/{self.logical_id}".encode()).digest()
+        digest = hashlib.sha256(f"{self.stack_context.stack_name}/{self.logical_id}".encode()).digest()
         suffix = base64.b32encode(digest).decode()[:12]
-        stem = f"{self.world.stack_name}-{self.logical_id}"
+        stem = f"{self.stack_context.stack_name}-{self.logical_id}"
         return f"{stem[: longest - 13]}-{suffix}"
 
     def client(self, service: str) -> Any:
         """A client of the administrator that converts values as CloudFormation does."""
-        return CoercingClient(self.world.clients.admin(service))
+        return CoercingClient(self.stack_context.clients.admin(service))
 
     def tags(self) -> list[dict[str, str]]:
         """The template's tags and those that CloudFormation adds, as a list of Key and Value."""
         given = self.properties.get("Tags", [])
         if isinstance(given, dict):
             given = [{"Key": key, "Value": value} for key, value in given.items()]
-        ours = {"aws:cloudformation:stack-name": self.world.stack_name}
+        ours = {"aws:cloudformation:stack-name": self.stack_context.stack_name}
         ours["aws:cloudformation:logical-id"] = self.logical_id
         return [*given, *({"Key": key, "Value": value} for key, value in ours.items())]
 
@@ -98,7 +98,7 @@ def supported_types() -> frozenset[str]:
 
 
 def create(request: ResourceRequest) -> CreatedResource:
-    """Create one resource. Raises UnsupportedResourceError for a property that nobody read."""
+    """Create one resource. Raises UnsupportedResourceError for a property that was not read."""
     created = _CREATORS[request.kind](request)
     unread = request.properties.unread()
     if unread:

@@ -17,7 +17,7 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
 def state_machine(request: ResourceRequest) -> CreatedResource:
     properties = request.properties
     name = request.name("StateMachineName", longest=80)
-    check_trust(request.world.clients, properties.need("RoleArn"), "states.amazonaws.com")
+    check_trust(request.stack_context.clients, properties.need("RoleArn"), "states.amazonaws.com")
     settings = {
         "loggingConfiguration": _lower(properties.get("LoggingConfiguration")),
         "tracingConfiguration": _lower(properties.get("TracingConfiguration")),
@@ -49,7 +49,7 @@ def _definition(request: ResourceRequest) -> str:
 
 
 def _from_file(request: ResourceRequest, key: str) -> str:
-    path = request.world.artifacts.get(key)
+    path = request.stack_context.artifacts.get(key)
     if path is None:
         raise DeploymentError("the definition must be a local file")
     text = path.read_text(encoding="utf-8")
@@ -82,7 +82,7 @@ def schedule(request: ResourceRequest) -> CreatedResource:
         "KmsKeyArn",
     )  # fmt: skip
     target = properties.need("Target")
-    check_trust(request.world.clients, target["RoleArn"], "scheduler.amazonaws.com")
+    check_trust(request.stack_context.clients, target["RoleArn"], "scheduler.amazonaws.com")
     made = request.client("scheduler").create_schedule(
         Name=name,
         ScheduleExpression=properties.need("ScheduleExpression"),

@@ -14,7 +14,7 @@ from local.aws.gateway.gateway import Next
 from local.aws.http_server import HttpRequest, HttpResponse
 from local.aws.roles.conditions import UnknownConditionError
 from local.aws.roles.evaluation import AccessRequest, is_allowed
-from local.aws.roles.required_access import CallContext, UnknownCallError, asks_of
+from local.aws.roles.required_access import CallContext, UnknownCallError, required_access
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class RolePolicies:
             try:
                 known = [*self._inline(role_name), *self._attached(role_name)]
             except self._clients.admin("iam").exceptions.NoSuchEntityException:
-                # The role went away meanwhile: it may do nothing any more.
+                # The role was deleted in the meantime: it is allowed nothing.
                 return []
             with self._lock:
                 if changes == self._changes:  # else what was read may be what was before the change
@@ -118,26 +118,36 @@ class Authorization:
 
     def refusal(self, call: AwsCall, role_arn: str) -> str | None:
         """Why the role may not make this call, in the words of AWS; None when it may."""
-        place = CallContext(self._clients.region, self._clients.account, self._secret_arn)
+        call_context = CallContext(self._clients.region, self._clients.account, self._secret_arn)
         try:
-            asks = asks_of(call, place)
+            access_requests = required_access(call, call_context)
             documents = self._policies.of(role_arn.rsplit("/", 1)[-1])
-            denied = next((ask for ask in asks if not is_allowed(ask, documents)), None)
+            denied = next(
+                (
+                    access_request
+                    for access_request in access_requests
+                    if not is_allowed(access_request, documents)
+                ),
+                None,
+            )
         except (UnknownCallError, UnknownConditionError) as error:
             log.warning("denied to %s: %s", role_arn, error)
             self.refusals.add(Denial(role_arn, f"{call.service}:{call.operation}", str(error)))
             return f"User: {role_arn} is not authorized to perform: {call.service}:{call.operation} ({error})"
         if denied is None:
-            self.grants.update(Grant(role_arn, ask.action, ask.resource) for ask in asks)
+            self.grants.update(
+                Grant(role_arn, access_request.action, access_request.resource)
+                for access_request in access_requests
+            )
             return None
         self.refusals.add(Denial(role_arn, denied.action, denied.resource))
         return (
             f"User: {role_arn} is not authorized to perform: {denied.action} on resource: {denied.resource}"
         )
 
-    def allows(self, role_arn: str, ask: AccessRequest) -> bool:
+    def allows(self, role_arn: str, access_request: AccessRequest) -> bool:
         """Whether the policies of the role allow one thing that is asked."""
-        return is_allowed(ask, self._policies.of(role_arn.rsplit("/", 1)[-1]))
+        return is_allowed(access_request, self._policies.of(role_arn.rsplit("/", 1)[-1]))
 
     def _secret_arn(self, name: str) -> str | None:
         if name not in self._secret_arns:

@@ -18,10 +18,10 @@ _TRANSACTION_ACTIONS = {
 _PARTIQL = {"ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"}
 
 
-def dynamodb_asks(call: AwsCall, table_arn: TableArn) -> list[AccessRequest]:
+def dynamodb_access(call: AwsCall, table_arn: TableArn) -> list[AccessRequest]:
     """Actions and table or index ARNs; the leading key is context where the call names the item's key.
 
-    PartiQL is not described: it gives no ask, and so is refused.
+    PartiQL is not supported: it yields no access request, and so is refused.
     """
     parameters = call.parameters
     if call.operation in _PARTIQL:

@@ -18,22 +18,24 @@ class AccessRequest:
     context: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def is_allowed(ask: AccessRequest, documents: Iterable[Mapping[str, Any]]) -> bool:
+def is_allowed(access_request: AccessRequest, documents: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the identity policies in `documents` together allow what is asked."""
     statements = [statement for document in documents for statement in _list(document.get("Statement"))]
-    matching = [statement for statement in statements if _matches(statement, ask)]
+    matching = [statement for statement in statements if _matches(statement, access_request)]
     if any(statement["Effect"] == "Deny" for statement in matching):
         return False
     return any(statement["Effect"] == "Allow" for statement in matching)
 
 
-def is_service_allowed(service: str, ask: AccessRequest, statements: Iterable[Mapping[str, Any]]) -> bool:
+def is_service_allowed(
+    service: str, access_request: AccessRequest, statements: Iterable[Mapping[str, Any]]
+) -> bool:
     """Whether a resource policy lets an AWS service, such as `events.amazonaws.com`, do what is asked."""
     matching = [
         statement
         for statement in statements
         if _names_service(statement.get("Principal"), service)
-        and _matches({"Resource": ask.resource, **statement}, ask)
+        and _matches({"Resource": access_request.resource, **statement}, access_request)
     ]
     if any(statement["Effect"] == "Deny" for statement in matching):
         return False
@@ -51,11 +53,11 @@ def _wildcards(pattern: str, *, ignore_case: bool) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else re.NOFLAG))
 
 
-def _matches(statement: Mapping[str, Any], ask: AccessRequest) -> bool:
+def _matches(statement: Mapping[str, Any], access_request: AccessRequest) -> bool:
     return (
-        _action_matches(statement, ask.action)
-        and _resource_matches(statement, ask.resource)
-        and conditions_hold(statement.get("Condition", {}), ask.context)
+        _action_matches(statement, access_request.action)
+        and _resource_matches(statement, access_request.resource)
+        and conditions_hold(statement.get("Condition", {}), access_request.context)
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.aws.gateway.calls import AwsCall
-from local.aws.roles.dynamodb_access import dynamodb_asks
+from local.aws.roles.dynamodb_access import dynamodb_access
 from local.aws.roles.evaluation import AccessRequest
 
 
@@ -44,7 +44,7 @@ _WITHOUT_RESOURCE = {
 _ALWAYS_ALLOWED = {("sts", "GetCallerIdentity")}
 
 
-def asks_of(call: AwsCall, place: CallContext) -> list[AccessRequest]:
+def required_access(call: AwsCall, call_context: CallContext) -> list[AccessRequest]:
     """Everything that must be allowed for this call; an empty list for what needs no permission.
 
     Raises UnknownCallError for a service or an operation that is not described.
@@ -54,46 +54,47 @@ def asks_of(call: AwsCall, place: CallContext) -> list[AccessRequest]:
     if call.operation in _WITHOUT_RESOURCE.get(call.service, ()):
         return [AccessRequest(f"{call.service}:{call.operation}", "*")]
     if call.service == "dynamodb":
-        asks = dynamodb_asks(call, lambda name: _table_arn(name, place))
+        access_requests = dynamodb_access(call, lambda name: _table_arn(name, call_context))
     else:
-        asks = _simple_asks(call, place)
-    if not asks:
+        access_requests = _simple_asks(call, call_context)
+    if not access_requests:
         raise UnknownCallError(f"{call.service}:{call.operation} is not checked here")
-    return asks
+    return access_requests
 
 
-def _simple_asks(call: AwsCall, place: CallContext) -> list[AccessRequest]:
+def _simple_asks(call: AwsCall, call_context: CallContext) -> list[AccessRequest]:
     finder = _RESOURCES.get(call.service)
     if finder is None:
         return []
     action = "InvokeFunction" if (call.service, call.operation) == ("lambda", "Invoke") else call.operation
-    context = {"aws:RequestedRegion": [place.region]}
+    context = {"aws:RequestedRegion": [call_context.region]}
     if call.service == "events" and call.operation == "PutEvents":
         context |= _event_context(call.parameters)
     return [
         AccessRequest(f"{call.service}:{action}", resource, context)
-        for resource in finder(call.parameters, place)
+        for resource in finder(call.parameters, call_context)
     ]
 
 
-def _table_arn(name: str, place: CallContext) -> str:
-    return name if name.startswith("arn:") else place.arn("dynamodb", f"table/{name}")
+def _table_arn(name: str, call_context: CallContext) -> str:
+    return name if name.startswith("arn:") else call_context.arn("dynamodb", f"table/{name}")
 
 
-def _parameters(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _parameters(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     names = parameters.get("Names") or [parameters.get("Name") or parameters.get("Path")]
     return [
-        name if name.startswith("arn:") else place.arn("ssm", f"parameter/{name.lstrip('/')}")
+        name if name.startswith("arn:") else call_context.arn("ssm", f"parameter/{name.lstrip('/')}")
         for name in names
         if name
     ]
 
 
-def _secrets(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _secrets(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     wanted = str(parameters.get("SecretId", parameters.get("Name", "")))
-    found = place.secret_arn(wanted)
+    found = call_context.secret_arn(wanted)
     return [
-        found or (wanted if wanted.startswith("arn:") else place.arn("secretsmanager", f"secret:{wanted}"))
+        found
+        or (wanted if wanted.startswith("arn:") else call_context.arn("secretsmanager", f"secret:{wanted}"))
     ]
 
 
@@ -102,17 +103,17 @@ def _states(parameters: dict[str, Any], _place: CallContext) -> list[str]:
     return [str(parameters[name]) for name in names if parameters.get(name)]
 
 
-def _functions(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _functions(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     name = str(parameters.get("FunctionName", ""))
-    arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")
+    arn = name if name.startswith("arn:") else call_context.arn("lambda", f"function:{name}")
     qualifier = parameters.get("Qualifier")
     return [f"{arn}:{qualifier}" if qualifier else arn] if name else []
 
 
-def _queues(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _queues(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     url = str(parameters.get("QueueUrl", ""))
     name = url.rsplit("/", 1)[-1] or str(parameters.get("QueueName", ""))
-    return [place.arn("sqs", name)] if name else []
+    return [call_context.arn("sqs", name)] if name else []
 
 
 def _topics(parameters: dict[str, Any], _place: CallContext) -> list[str]:
@@ -121,10 +122,10 @@ def _topics(parameters: dict[str, Any], _place: CallContext) -> list[str]:
     ]
 
 
-def _buses(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _buses(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     names = {str(entry.get("EventBusName") or "default") for entry in parameters.get("Entries", [])}
     return [
-        name if name.startswith("arn:") else place.arn("events", f"event-bus/{name}")
+        name if name.startswith("arn:") else call_context.arn("events", f"event-bus/{name}")
         for name in sorted(names)
     ]
 
@@ -137,18 +138,22 @@ def _event_context(parameters: dict[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def _log_groups(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _log_groups(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     group = parameters.get("logGroupName")
     if not group:
         return []
     stream = parameters.get("logStreamName")
-    return [place.arn("logs", f"log-group:{group}:log-stream:{stream}" if stream else f"log-group:{group}:*")]
+    return [
+        call_context.arn(
+            "logs", f"log-group:{group}:log-stream:{stream}" if stream else f"log-group:{group}:*"
+        )
+    ]
 
 
-def _schedules(parameters: dict[str, Any], place: CallContext) -> list[str]:
+def _schedules(parameters: dict[str, Any], call_context: CallContext) -> list[str]:
     name = parameters.get("Name")
     group = parameters.get("GroupName", parameters.get("groupName", "default"))
-    return [place.arn("scheduler", f"schedule/{group}/{name}")] if name else []
+    return [call_context.arn("scheduler", f"schedule/{group}/{name}")] if name else []
 
 
 def _roles(parameters: dict[str, Any], _place: CallContext) -> list[str]:

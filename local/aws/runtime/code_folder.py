@@ -21,6 +21,6 @@ def _runs(pid: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Somebody else's process: it runs, and its folder is not ours to remove.
+        # A process of another user: it runs, and its folder must stay.
         return True
     return True

@@ -22,7 +22,7 @@ from local.aws.runtime.worker import FunctionWorker, WorkerInvocation
 class Invoker:
     """Runs functions in processes of their own, each with the credentials of its role.
 
-    `armory` holds the faults that a test armed for some of their events.
+    `armory` holds the faults that a test set for some of their events.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Invoker:
         logs: FunctionLogs,
         state_dir: Path,
         limits: Limits,
-        armory: FaultInjector,
+        fault_injector: FaultInjector,
         metrics: Metrics,
     ) -> None:
         self._functions = functions
@@ -40,8 +40,8 @@ class Invoker:
         self.logs = logs
         self._state_dir = state_dir
         self.pool = WorkerPool(self._start, limits)
-        self._turns = threading.BoundedSemaphore(limits.tasks_at_once)
-        self._armory = armory
+        self._task_slots = threading.BoundedSemaphore(limits.tasks_at_once)
+        self._fault_injector = fault_injector
         self._metrics = metrics
         self._fault_folder = state_dir / "faults"
         self._fault_folder.mkdir(parents=True, exist_ok=True)
@@ -49,13 +49,13 @@ class Invoker:
     def invoke(
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
     ) -> InvocationResult:
-        """Run a function by name or ARN and give its answer. Raises NotFoundError, ThrottledError."""
+        """Run a function by name or ARN and return its answer. Raises NotFoundError, ThrottledError."""
         function = self._functions.resolve(reference, qualifier)
         request_id = request_id or str(uuid.uuid4())
         named = qualifier or split_reference(reference)[1]
         arn = f"{function.arn}:{named}" if named else function.arn
         began = time.monotonic()
-        fault = self._armory.take(function, payload)
+        fault = self._fault_injector.take(function, payload)
         try:
             outcome = self.pool.invoke(
                 function, WorkerInvocation(payload, request_id, arn, _trace_id(), fault)
@@ -72,7 +72,7 @@ class Invoker:
         self, reference: str, payload: bytes, *, qualifier: str | None = None, request_id: str = ""
     ) -> InvocationResult:
         """The same, once no more than the limit of others are served."""
-        with self._turns:
+        with self._task_slots:
             return self.invoke(reference, payload, qualifier=qualifier, request_id=request_id)
 
     def _measure(self, function: Function, metric: str, value: int) -> None:

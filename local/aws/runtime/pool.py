@@ -40,7 +40,7 @@ class WorkerPool:
         self._start = start
         self._limits = limits
         self._lock = threading.RLock()
-        self._turns: dict[_Key, threading.Condition] = {}
+        self._waiting: dict[_Key, threading.Condition] = {}
         self._idle: dict[_Key, list[FunctionWorker]] = {}
         self._busy: dict[_Key, int] = {}
         self._starting = 0
@@ -48,7 +48,7 @@ class WorkerPool:
         self._closed = False
 
     def invoke(self, function: Function, invocation: WorkerInvocation) -> InvocationResult:
-        """Run one event in a process that does nothing else meanwhile. Raises ThrottledError at a limit."""
+        """Run one event in a process that handles nothing else. Raises ThrottledError at a limit."""
         while True:
             worker = self._acquire(function)
             try:
@@ -84,8 +84,8 @@ class WorkerPool:
             self._closed = True
             workers, self._workers = list(self._workers), set()
             self._idle.clear()
-            for turn in self._turns.values():
-                turn.notify_all()
+            for waiting in self._waiting.values():
+                waiting.notify_all()
         for worker in workers:
             worker.kill()
         for worker in workers:
@@ -117,7 +117,7 @@ class WorkerPool:
                 self._starting += 1
                 self._offer_start()
                 return None
-            self._turns.setdefault(key, threading.Condition(self._lock)).wait()
+            self._waiting.setdefault(key, threading.Condition(self._lock)).wait()
 
     def _offer_start(self) -> None:
         """Wakes one of those who wait, whatever its function, while another process may be started.
@@ -125,8 +125,8 @@ class WorkerPool:
         Hundreds may wait: to wake all of them at each change would cost more than what they wait for.
         """
         if self._starting < self._limits.starting:
-            for turn in self._turns.values():
-                turn.notify()
+            for waiting in self._waiting.values():
+                waiting.notify()
 
     def _started(self, function: Function, key: _Key) -> FunctionWorker:
         try:
@@ -168,8 +168,8 @@ class WorkerPool:
             else:
                 self._workers.discard(worker)
                 keep = False
-            if key in self._turns:
-                self._turns[key].notify()
+            if key in self._waiting:
+                self._waiting[key].notify()
         if not keep:
             worker.close()
 
@@ -179,7 +179,7 @@ class WorkerPool:
             if len(self._idle.get(key, [])) + self._starting >= count:
                 return
             while self._starting >= self._limits.starting:
-                self._turns.setdefault(key, threading.Condition(self._lock)).wait()
+                self._waiting.setdefault(key, threading.Condition(self._lock)).wait()
             if len(self._idle.get(key, [])) >= count:
                 self._offer_start()
                 return

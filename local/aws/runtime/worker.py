@@ -61,7 +61,7 @@ class FunctionWorker:
         self._ready = threading.Event()
         self._init_error: bytes | None = None
         self._killed = False
-        self._asked = False
+        self._requested = False
         self._taken = False
         self.request_id = ""
         self._api = LoopbackServer(self._serve, name=f"runtime-api-{function.logical_id}")
@@ -114,7 +114,7 @@ class FunctionWorker:
         self._output.drain()
         if invocation.fault:
             self._fault_file.unlink(missing_ok=True)
-        if outcome is None and self._asked and not self._taken:
+        if outcome is None and self._requested and not self._taken:
             raise WorkerGoneError(self.function.name)
         self._taken = False
         return outcome or self._exit_outcome(invocation.request_id)
@@ -162,7 +162,7 @@ class FunctionWorker:
         return _ACCEPTED
 
     def _next(self) -> HttpResponse:
-        self._asked = True
+        self._requested = True
         self._ready.set()
         event = self._events.get()
         if event is None:

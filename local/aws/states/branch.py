@@ -47,7 +47,7 @@ class Branch:
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Raises Stopped or ExecutionTimedOut when this branch is to end."""
+        """Raises BranchStopped or ExecutionTimedOut when this branch is to end."""
         branch: Branch | None = self
         while branch is not None:
             if branch._stopped:
@@ -64,7 +64,7 @@ class Branch:
         self.sleep(max(0.0, epoch_seconds - self.clock.now()))
 
     def result_of(self, future: "Future[Any]", timeout: float | None = None) -> Any:
-        """The result of a call under way. Raises TimeoutError after `timeout` seconds; the call goes on."""
+        """The result of a running call. Raises TimeoutError after `timeout` seconds; the call goes on."""
         future.add_done_callback(lambda _: self._notify())
         limit = None if timeout is None else self.clock.shortened(timeout)
         if not self._wait(future.done, limit):
@@ -98,14 +98,14 @@ class Branch:
         return found
 
 
-def in_thread(name: str, work: Callable[[], Any]) -> "Future[Any]":
+def in_thread(name: str, function: Callable[[], Any]) -> "Future[Any]":
     """Run `work` in a thread of its own."""
     future: Future[Any] = Future()
 
     def run() -> None:
         try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name=name).start()

@@ -27,11 +27,11 @@ def run_parallel(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
             visit.line.below(visit.line.scope.inner(visit.name, index))
             for index in range(len(visit.state["Branches"]))
         ]
-        works = [
+        tasks = [
             _machine_work(branch, data, line, runners)
             for branch, line in zip(visit.state["Branches"], lines, strict=True)
         ]
-        result = _together(works, lines, len(works))
+        result = _run_concurrently(tasks, lines, len(tasks))
         check_size(result, visit.name)
         history.add("ParallelStateSucceeded")
         return visit.finish(result, visit.state.get("Next"), result=result)
@@ -52,11 +52,11 @@ def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
         at_once = int(visit.evaluate("MaxConcurrency", 0)) or len(items)
         history.add("MapStateStarted", {"length": len(items)})
         lines = [_iteration_line(visit, index, item) for index, item in enumerate(items)]
-        works = [
+        tasks = [
             _iteration(visit, index, item, line, runners)
             for index, (item, line) in enumerate(zip(items, lines, strict=True))
         ]
-        result = _together(works, lines, at_once)
+        result = _run_concurrently(tasks, lines, at_once)
         check_size(result, visit.name)
         history.add("MapStateSucceeded")
         return visit.finish(result, visit.state.get("Next"), result=result)
@@ -65,7 +65,7 @@ def run_map(visit: Visit, runners: Mapping[str, Runner]) -> Transition:
 
 
 def _start_afresh_unless(resumed: list[bool], visit: Visit) -> None:
-    """Only the first attempt after a redrive goes on from where its lines stood."""
+    """Only the first attempt after a redrive continues where its lines had stopped."""
     if not resumed[0]:
         visit.line.checkpoints.forget_below((*visit.line.scope.path, visit.name))
     resumed[0] = False
@@ -82,7 +82,7 @@ def _iteration(
     details = {"name": visit.name, "index": index}
     processor = visit.state["ItemProcessor"]
 
-    def work() -> Any:
+    def task() -> Any:
         history = line.history
         history.add("MapIterationStarted", details)
         try:
@@ -100,7 +100,7 @@ def _iteration(
         history.add("MapIterationSucceeded", details)
         return output
 
-    return work
+    return task
 
 
 def _machine_work(
@@ -109,11 +109,13 @@ def _machine_work(
     return lambda: run_machine(machine, data, line, runners)
 
 
-def _together(works: Sequence[Callable[[], Any]], lines: Sequence[StateContext], at_once: int) -> list[Any]:
+def _run_concurrently(
+    tasks: Sequence[Callable[[], Any]], lines: Sequence[StateContext], at_once: int
+) -> list[Any]:
     """Run all, at most `at_once` at a time; the first failure stops the rest, and is raised in the end."""
-    results: list[Any] = [None] * len(works)
+    results: list[Any] = [None] * len(tasks)
     failures: list[BaseException] = []
-    waiting = iter(range(len(works)))
+    waiting = iter(range(len(tasks)))
     taking = threading.Lock()
 
     def take_turns() -> None:
@@ -124,14 +126,14 @@ def _together(works: Sequence[Callable[[], Any]], lines: Sequence[StateContext],
                 return
             try:
                 lines[index].branch.check()
-                results[index] = works[index]()
+                results[index] = tasks[index]()
             except BaseException as error:
                 failures.append(error)
                 for line in lines:
                     line.branch.stop()
                 raise
 
-    threads = [in_thread("state-machine-line", take_turns) for _ in range(min(at_once, len(works), _AT_ONCE))]
+    threads = [in_thread("state-machine-line", take_turns) for _ in range(min(at_once, len(tasks), _AT_ONCE))]
     for thread in threads:
         thread.exception()
     if failures:

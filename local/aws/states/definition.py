@@ -46,7 +46,7 @@ class DefinitionError(ValueError):
 
 @functools.lru_cache(maxsize=64)
 def load_definition(text: str) -> Machine:
-    """Parse and check a definition; nobody may change what comes back.
+    """Parse and check a definition. The result must not be changed.
 
     Raises DefinitionError naming the state and what is wrong with it.
     """

@@ -44,7 +44,7 @@ class MachineFacts:
 
 @dataclass
 class MachineExecution:
-    """`changed` is told of every change of the status, after it happened. Times are epoch seconds."""
+    """`changed` is called after every change of the status. Times are epoch seconds."""
 
     arn: str
     name: str
@@ -78,7 +78,7 @@ class MachineExecution:
         self._go()
 
     def stop(self, error: str | None, cause: str | None) -> None:
-        """End as ABORTED at once, unless it has ended; what a function does meanwhile goes on, as in AWS."""
+        """End as ABORTED at once, unless it has ended; a running function continues, as in AWS."""
         if self._end(ABORTED, "ExecutionAborted", error=error, cause=cause):
             self._branch.stop()
 

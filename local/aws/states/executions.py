@@ -26,7 +26,7 @@ class ApiError(Exception):
 
 @dataclass
 class MachineExecutions:
-    """Every execution of the stack, by ARN. `changed` is told when the status of one changed."""
+    """Every execution of the stack, by ARN. `changed` is called when a status has changed."""
 
     clients: Clients
     clock: StatesClock

@@ -70,9 +70,9 @@ Runner = Callable[[Visit], Transition]
 
 
 def run_machine(machine: Machine, data: Any, line: StateContext, runners: Mapping[str, Runner]) -> Any:
-    """Run from StartAt, or from where the line stood when the execution ended before; gives the output.
+    """Run from StartAt, or from where the line stopped when the execution ended; returns the output.
 
-    Raises StateError when a state fails and nothing catches it, Stopped, ExecutionTimedOut.
+    Raises StateError when a state fails and nothing catches it, BranchStopped, ExecutionTimedOut.
     """
     name: str | None = machine["StartAt"]
     known = line.checkpoints.get(line.scope.path)

@@ -13,7 +13,7 @@ def with_retries(
 ) -> Transition:
     """Run `attempt` as often as its retriers allow, then let a catcher take the error, or raise it.
 
-    `failed` is told of every failure, for the history.
+    `failed` is called with every failure, for the history.
     """
     counts = [0] * len(visit.state.get("Retry", []))
     while True:

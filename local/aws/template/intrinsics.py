@@ -1,4 +1,4 @@
-"""The intrinsic functions of CloudFormation, evaluated against whatever knows the references."""
+"""The intrinsic functions of CloudFormation, evaluated against an object that resolves references."""
 
 import base64
 import json

@@ -50,7 +50,7 @@ def translate(
     artifacts = _take_artifacts(source, template_path.resolve().parent)
     session = boto3.Session(region_name=region, aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106
     translator = Translator(managed_policies, Parser(), boto_session=session)
-    # The translator counts what it does, and complains when nobody takes the counts.
+    # The translator counts what it does, and warns if the counts are not read.
     logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     try:
         template = translator.translate(copy.deepcopy(source), parameters)

@@ -20,9 +20,9 @@ class StackTemplate:
     """Knows what every `Ref`, `Fn::GetAtt` and condition of one template stands for."""
 
     def __init__(
-        self, template: Mapping[str, Any], parameters: Mapping[str, str], world: StackContext
+        self, template: Mapping[str, Any], parameters: Mapping[str, str], stack_context: StackContext
     ) -> None:
-        self._world = world
+        self._stack_context = stack_context
         self._resources: Mapping[str, Any] = template.get("Resources", {})
         self._conditions: Mapping[str, Any] = template.get("Conditions", {})
         self._mappings: Mapping[str, Any] = template.get("Mappings", {})
@@ -56,13 +56,13 @@ class StackTemplate:
         return {logical_id: self._resources[logical_id]["Type"] for logical_id in self._created}
 
     def ref(self, name: str) -> Any:
-        place = f"{self._world.region}:{self._world.account}"
+        place = f"{self._stack_context.region}:{self._stack_context.account}"
         pseudo = {
-            "AWS::Region": self._world.region,
-            "AWS::AccountId": self._world.account,
+            "AWS::Region": self._stack_context.region,
+            "AWS::AccountId": self._stack_context.account,
             "AWS::Partition": "aws",
-            "AWS::StackName": self._world.stack_name,
-            "AWS::StackId": f"arn:aws:cloudformation:{place}:stack/{self._world.stack_name}/local",
+            "AWS::StackName": self._stack_context.stack_name,
+            "AWS::StackId": f"arn:aws:cloudformation:{place}:stack/{self._stack_context.stack_name}/local",
             "AWS::URLSuffix": "amazonaws.com",
             "AWS::NotificationARNs": [],
         }
@@ -112,14 +112,14 @@ class StackTemplate:
                 self._create(other)
         properties = Properties(self._plain(resource.get("Properties", {})))
         try:
-            return create(ResourceRequest(logical_id, resource["Type"], properties, self._world))
+            return create(ResourceRequest(logical_id, resource["Type"], properties, self._stack_context))
         except (UnsupportedResourceError, TemplateError):
             raise
         except (ClientError, BotoCoreError, LocalStackError, KeyError, ValueError) as error:
             raise DeploymentError(f"{logical_id} ({resource['Type']}): {error}") from error
 
     def _plain(self, node: Any) -> Any:
-        return resolve_dynamic_references(self._evaluator.value(node), self._world.clients)
+        return resolve_dynamic_references(self._evaluator.value(node), self._stack_context.clients)
 
     def _refuse_unsupported(self) -> None:
         known = supported_types()
@@ -142,4 +142,4 @@ class StackTemplate:
                     )
 
     def _read_ssm(self, name: str) -> str:
-        return str(self._world.clients.admin("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+        return str(self._stack_context.clients.admin("ssm").get_parameter(Name=name)["Parameter"]["Value"])

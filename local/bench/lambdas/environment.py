@@ -19,18 +19,18 @@ from local.aws.runtime.environment import function_environment
 from local.aws.settings import Settings
 from local.bench.lambdas.artifacts import Artifacts
 from local.bench.lambdas.process import FunctionProcess
-from local.bench.lambdas.tap import Call, RecordingProxy, aws_call, http_call, only_noted
+from local.bench.lambdas.recording_proxy import Call, RecordingProxy, aws_call, http_call, only_noted
 from local.bench.service import Json, MeasuredService, serving
 from local.celonis import world
 
 BARE = Path(__file__).with_name("bare")
 LONG = 86_400.0
-"""Seconds: a job that ends when it is told to."""
+"""Seconds: a job that only ends when the measurement ends it."""
 MAX_WAIT = 60.0
 """Seconds that an event seems to come from the future: on a slow machine too, the whole way is measured, not
 the short one of a trigger that has run out of time."""
 SELDOM = {"poll": {"floor": 600}}
-"""The state machine looks at a run so seldom that it is quiet while something else is measured."""
+"""The poll interval is so long that the state machine does nothing during another measurement."""
 SIGN_IN = "/oauth2/token"
 WEBHOOK = Route("POST", "/webhooks/{source}", "Trigger", iam=False)
 
@@ -72,7 +72,7 @@ class LambdaEnvironment:
         )  # fmt: skip
         return to_event(arrival)
 
-    def at_rest(self) -> None:
+    def make_idle(self) -> None:
         """The pipeline and its job are free again, and no delivery is known."""
         self.service.empty_table()
         self.service.finish(self.job)
@@ -80,11 +80,11 @@ class LambdaEnvironment:
     def calls(self) -> list[Call]:
         """What has passed the taps, as the bare handler makes it: AWS first, then Celonis."""
         token = {"authorization": f"AppKey {world.APP_KEY}", "content-type": "application/json"}
-        asked = [http_call(request) for request in self.celonis.taken()]
+        calls = [http_call(request) for request in self.celonis.taken()]
         celonis = [
             {"method": call["method"], "url": self.service.celonis.url + call["target"], "body": call["body"],
              "headers": token}
-            for call in asked
+            for call in calls
         ]  # fmt: skip
         return [*(aws_call(request) for request in self.aws.taken()), *celonis]
 

@@ -9,7 +9,7 @@ from statistics import median
 from local.bench.lambdas.artifacts import Artifacts
 from local.bench.lambdas.environment import LambdaEnvironment, first_of_each, scenario
 from local.bench.lambdas.process import FunctionProcess, Measurement
-from local.bench.lambdas.tap import Call
+from local.bench.lambdas.recording_proxy import Call
 from local.bench.ratios import in_turns, median_ratio
 from local.bench.service import Json
 from local.wait import until
@@ -17,7 +17,7 @@ from local.wait import until
 COLD_PAIRS = 15
 WARM_PAIRS = 41
 WARM_UP = 3
-"""Events before it counts: clients are made, connections stand, what is kept is kept."""
+"""Events before the measurement, so that clients, connections and caches exist."""
 STEP = "job-0"
 
 
@@ -56,8 +56,8 @@ class LambdaFigures:
         """The figures under their names.
 
         ``cold_…_ratio``: wall time from the start of the process to its first answer. The table shows the
-        processor time (user and system) beside it, which tells the same on a machine that does other things
-        meanwhile, but for the waiting. ``memory_trigger_ratio``: the most memory held until the first answer.
+        the processor time (user and system), which does not depend on other load of the machine,
+        and excludes waiting. ``memory_trigger_ratio``: the most memory held until the first answer.
         ``trigger_overhead_ratio``: wall time from the hand-over of the event to the answer.
         """
         return {
@@ -88,7 +88,7 @@ def round_trips(environment: LambdaEnvironment) -> RoundTrips:
         process.ask(environment.webhook())
         first = environment.calls()
         _warm_up(environment, process)
-        environment.at_rest()
+        environment.make_idle()
         environment.calls()
         process.ask(environment.webhook())
         start = environment.calls()
@@ -105,12 +105,12 @@ def cold_trigger(environment: LambdaEnvironment, calls: list[Call]) -> ColdStart
     """A webhook that starts a run, beside a handler that calls the same services once each."""
 
     def ours() -> Measurement:
-        environment.at_rest()
+        environment.make_idle()
         with environment.ours("Trigger") as process:
             return _answered(process.first(environment.webhook()), statusCode=202)
 
     def bare() -> Measurement:
-        environment.at_rest()
+        environment.make_idle()
         with environment.bare("Trigger") as process:
             return _answered(process.first({"calls": first_of_each(calls)}), statusCode=202)
 
@@ -118,8 +118,8 @@ def cold_trigger(environment: LambdaEnvironment, calls: list[Call]) -> ColdStart
 
 
 def cold_check(environment: LambdaEnvironment) -> ColdStarts:
-    """A look at a job under way, beside a handler that calls the same services once each."""
-    event = {"run_id": _run_under_way(environment), "step": STEP}
+    """A poll of a running job, compared with a handler that calls the same services once each."""
+    event = {"run_id": _run_in_progress(environment), "step": STEP}
     environment.service.connect(environment.celonis.url)
     with environment.ours("CheckStep", tapped=True) as process:
         environment.calls()
@@ -144,11 +144,11 @@ def overhead(environment: LambdaEnvironment, calls: list[Call]) -> list[tuple[fl
     with environment.ours("Trigger") as trigger, environment.bare("Trigger") as bare:
 
         def ours() -> float:
-            environment.at_rest()
+            environment.make_idle()
             return trigger.ask(environment.webhook())[1]
 
         def theirs() -> float:
-            environment.at_rest()
+            environment.make_idle()
             return bare.ask({"calls": calls})[1]
 
         return in_turns(ours, theirs, WARM_UP + WARM_PAIRS)[WARM_UP:]
@@ -163,13 +163,13 @@ def _answered(measured: Measurement, **wanted: object) -> Measurement:
 
 def _warm_up(environment: LambdaEnvironment, process: FunctionProcess) -> None:
     for _ in range(WARM_UP):
-        environment.at_rest()
+        environment.make_idle()
         process.ask(environment.webhook())
 
 
-def _run_under_way(environment: LambdaEnvironment) -> str:
-    """A run of the real state machine, after it has started its job and before it looks at it."""
-    environment.at_rest()
+def _run_in_progress(environment: LambdaEnvironment) -> str:
+    """A run of the real state machine, after it has started its job and before it polls it."""
+    environment.make_idle()
     stack = environment.service.stack
     run_id = "a-run-under-way"
     stack.client("stepfunctions").start_execution(

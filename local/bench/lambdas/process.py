@@ -1,6 +1,6 @@
 """One process of a function under Lambda's own runtime client, fed event by event and measured.
 
-What is measured: the wall time from its start (or from the moment an event is handed over) to the answer, the
+What is measured: the wall time from its start (or from the moment an event is passed in) to the answer, the
 processor time that it used until then, and the most memory that it held.
 """
 
@@ -120,7 +120,7 @@ class FunctionProcess:
 
 
 def _most_memory(pid: int) -> int:
-    """The peak of the process itself; what ``wait4`` tells counts the parent's memory at the fork as well."""
+    """The peak of the process itself; ``wait4`` also counts the parent's memory at the fork."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

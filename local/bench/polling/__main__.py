@@ -35,28 +35,28 @@ def table(lines: list[FamilyFigures], fresh: PollAverages) -> Iterator[str]:
     """Mean requests and lateness: of the schedule by family, then of the peers."""
     yield f"{'Jobs of 1 min to 8 h, 20 runs known':<50}  requests  early  lateness  over limit"
     for entry in lines:
-        yield _row(entry.family, entry.means) + f"{entry.ratio:11.2f} ×" + _failures(entry)
+        yield _row(entry.family, entry.averages) + f"{entry.ratio:11.2f} ×" + _failures(entry)
     yield ""
     yield "No run known"
-    yield f"  {'1 min to 8 h':<48}{fresh.looks:10.1f}{fresh.late:17.2%}"
+    yield f"  {'1 min to 8 h':<48}{fresh.polls:10.1f}{fresh.late:17.2%}"
     for name, low, high in (("10 s to 1 h", 10.0, HOUR), ("10 min to 48 h", HOUR / 6, 48 * HOUR)):
         found = unknown(low, high, 25)
-        yield f"  {name:<48}{found.looks:10.1f}{found.late:17.2%}"
+        yield f"  {name:<48}{found.polls:10.1f}{found.late:17.2%}"
     yield ""
     yield "The peers, 1 min to 8 h"
     for name, rule in peers.PEERS.items():
-        looks, late = peers.means(rule, spread(JOBS))
-        yield f"  {name:<48}{looks:10.1f}{late:17.2%}"
+        polls, late = peers.averages(rule, spread(JOBS))
+        yield f"  {name:<48}{polls:10.1f}{late:17.2%}"
 
 
-def _row(family: Family, means: PollAverages) -> str:
-    return f"  {family.name:<48}{means.looks:10.2f}{means.early:7.2f}{means.late:10.2%}"
+def _row(family: Family, averages: PollAverages) -> str:
+    return f"  {family.name:<48}{averages.polls:10.2f}{averages.early:7.2f}{averages.late:10.2%}"
 
 
 def _failures(entry: FamilyFigures) -> str:
     if not entry.family.failing:
         return ""
-    return f"   early failures: {entry.means.failed_late:.0%} of a duration late"
+    return f"   early failures: {entry.averages.failed_late:.0%} of a duration late"
 
 
 def goals(found: Mapping[str, float]) -> Iterator[str]:

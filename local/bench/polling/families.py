@@ -1,6 +1,6 @@
 """Families of simulated jobs: how the durations of one job scatter from run to run.
 
-A family tells the duration of a run as a factor of the job's usual duration, by its quantiles: a share
+A family gives the duration of a run as a factor of the job's usual duration, by its quantiles: a share
 between 0 and 1 gives a factor. So the same family is drawn from at random for histories, and walked through
 evenly for the runs that are measured.
 """
@@ -37,7 +37,7 @@ class Family:
     growth: float = 1.0
 
     def history(self, usual: float, runs: int, random: Random) -> list[tuple[float, bool]]:
-        """Seconds, and whether the run succeeded, up to the run before the one whose usual time is told."""
+        """Seconds, and whether the run succeeded, up to the run before the one that is measured."""
         return [self._draw(usual / self.growth ** (runs - run), random) for run in range(runs)]
 
     def _draw(self, usual: float, random: Random) -> tuple[float, bool]:
@@ -102,4 +102,4 @@ OTHERS = (
     Family("short and long days, 1 : 2.5", mixed((0.6, deviation(0.1)), _LONG_DAYS)),
 )
 """Nothing was chosen by these: they show that the schedule is not made for the families above. What is
-expected of a job without history was chosen for the range of durations that is played (``expectation``)."""
+expected of a job without history was chosen for the simulated range of durations (``expectation``)."""

@@ -1,7 +1,7 @@
 """The figures of the poll schedule. Each is computed, and explained, in one place.
 
-All are means over runs; requests are looks at the status, the first one (which proves the start) and the one
-that sees the end among them. Those two ask for the list of executions as well, and so does every look where
+All are means over runs; requests are polls of the status, the first one (which proves the start) and the one
+that sees the end among them. Those two ask for the list of executions as well, and so does every poll where
 Celonis shows no id of the current execution: neither is counted here, nor for the peers, who prove nothing.
 """
 
@@ -20,7 +20,7 @@ from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.optimum import Optimum
-from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, looks, means, spread
+from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, averages, poll_times, spread
 
 HOUR = 3600.0
 JOBS = 1000
@@ -35,7 +35,7 @@ class FamilyFigures:
     """A family, what the schedule makes of it, and its lateness beside the least possible."""
 
     family: Family
-    means: PollAverages
+    averages: PollAverages
     ratio: float
 
 
@@ -43,25 +43,25 @@ def line(family: Family, jobs: int = FEWER_JOBS) -> FamilyFigures:
     """The means of a family with 20 runs of history.
 
     ``ratio`` is its lateness over the limit: the best that any schedule could do that knew the distribution
-    of the duration and asked as often. Early looks are set aside: they are there for the proof of the start
-    and for runs that fail early, and the limit knows of neither. An early look is one by which fewer than
+    of the duration and polled as often. Early polls are not counted: they exist for the proof of the start
+    and for runs that fail early, and the optimum covers neither. An early poll is one by which fewer than
     one in a thousand successes has ended.
     """
-    found = means(family, spread(jobs))
-    limit = Optimum(family.quantile).lateness(found.looks - found.early)
+    found = averages(family, spread(jobs))
+    limit = Optimum(family.quantile).lateness(found.polls - found.early)
     return FamilyFigures(family, found, found.late / limit)
 
 
 def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 100) -> PollAverages:
-    """With no history: runs of every duration between these, met with so many sequences of looks."""
+    """With no history: runs of every duration between these, polled with this many sequences of polls."""
     random = Random(1)  # noqa: S311 - repeatable on purpose
     durations = spread(JOBS, shortest, longest)
     total = PollAverages()
     for _ in range(sequences):
-        moments = looks(Schedule(FLOOR), random, longest)
+        moments = poll_times(Schedule(FLOOR), random, longest)
         for duration in durations:
             seen = bisect_left(moments, duration)
-            total.looks += (seen + 1) / len(durations) / sequences
+            total.polls += (seen + 1) / len(durations) / sequences
             total.late += (moments[seen] / duration - 1) / len(durations) / sequences
     return total
 
@@ -70,12 +70,12 @@ def over_fixed(family: Family, usual: float) -> float:
     """Requests of a fixed interval over ours, for jobs of this usual duration with 20 runs of history.
 
     The interval is the one that, for this very family and duration, is as late on average: it is chosen with
-    a knowledge that nobody has beforehand.
+    which is not known in advance.
     """
-    ours = means(family, [usual] * FEWER_JOBS)
+    ours = averages(family, [usual] * FEWER_JOBS)
     runs = 2000
     durations = [usual * family.quantile((run + 0.5) / runs) for run in range(runs)]
-    return peers.requests_of_fixed(ours.late, durations) / ours.looks
+    return peers.requests_of_fixed(ours.late, durations) / ours.polls
 
 
 def events_of_long_job() -> int:
@@ -85,8 +85,8 @@ def events_of_long_job() -> int:
     """
     random = Random(1)  # noqa: S311 - repeatable on purpose
     known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
-    most = max(len(looks(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
-    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * most
+    max_polls = max(len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
+    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * max_polls
 
 
 def _regular(usual: float, random: Random) -> Expectation:
@@ -103,10 +103,10 @@ def figures(ordinary: FamilyFigures, steady: FamilyFigures, fresh: PollAverages)
     ordinary jobs; lateness in percent of the duration.
     """
     return {
-        "polls_known": round(ordinary.means.looks, 2),
-        "lag_known_pct": round(100 * ordinary.means.late, 3),
+        "polls_known": round(ordinary.averages.polls, 2),
+        "lag_known_pct": round(100 * ordinary.averages.late, 3),
         "limit_ratio": round(max(ordinary.ratio, steady.ratio), 3),
-        "polls_unknown": round(fresh.looks, 2),
+        "polls_unknown": round(fresh.polls, 2),
         "lag_unknown_pct": round(100 * fresh.late, 3),
         "vs_fixed_ordinary": round(min(over_fixed(ORDINARY, usual) for usual in FIXED_DURATIONS), 2),
         "vs_fixed_steady": round(min(over_fixed(STEADY, usual) for usual in FIXED_DURATIONS), 2),

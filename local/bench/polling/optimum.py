@@ -1,6 +1,6 @@
 """The best that any schedule could do, by dynamic programming over a duration that is known in distribution.
 
-A schedule is a set of moments. For a price of a look, the best set for a distribution cut into small steps
+A schedule is a set of moments. For a price of a poll, the best set for a distribution cut into small steps
 is found from its end backwards. Whatever the price, the least possible sum of requests and priced lateness
 bounds the lateness of every schedule with as many requests (Lagrange's bound); the highest of these bounds is
 the limit.
@@ -18,11 +18,11 @@ STEPS = 400
 WIDEST = 4.0
 """Deviations of a bell curve that the steps reach to, on either side."""
 PRICES = tuple(0.0008 * 1.1**step for step in range(20))
-"""What a look is worth: 0.08 % to 0.5 % of a duration."""
+"""The price of a poll: 0.08 % to 0.5 % of a duration."""
 
 
 class Optimum:
-    """The limit for one distribution of the duration, early looks set aside."""
+    """The optimum for one distribution of the duration, without early polls."""
 
     def __init__(self, quantile: Quantile) -> None:
         steps = _Curve(quantile)
@@ -55,12 +55,12 @@ class _Curve:
         return rest[0]
 
     def _next(self, at: int, rest: list[float], price: float) -> float:
-        """The least cost after the choice of the next look; lateness alone soon rules out all later ones."""
-        least = inf
+        """The least cost after the choice of the next poll; lateness alone soon rules out all later ones."""
+        best = inf
         for then in range(at + 1, STEPS + 1):
             missed = self.inverse[then] - self.inverse[at]
             late = (self.ends[then] * missed - (self.ended[then] - self.ended[at])) / price
-            if late > least:
+            if late > best:
                 break
-            least = min(least, late + rest[then])
-        return least
+            best = min(best, late + rest[then])
+        return best

@@ -7,7 +7,7 @@ from math import ceil, log
 from statistics import fmean
 
 Rule = Callable[[float], tuple[int, float]]
-"""For a duration in seconds: how many looks, and the moment of the last."""
+"""For a duration in seconds: the number of polls, and the time of the last one."""
 
 SDK_FIRST, SDK_FACTOR, SDK_CAP = 0.1, 3.0, 2.0
 GROWING_FIRST, GROWING_FACTOR = 1.0, 1.1
@@ -16,11 +16,11 @@ GROWING_FIRST, GROWING_FACTOR = 1.0, 1.1
 def fixed(interval: float) -> Rule:
     """Every ``interval`` seconds."""
 
-    def looks(duration: float) -> tuple[int, float]:
+    def polls(duration: float) -> tuple[int, float]:
         count = max(1, ceil(duration / interval))
         return count, count * interval
 
-    return looks
+    return polls
 
 
 def sdk(duration: float) -> tuple[int, float]:
@@ -46,22 +46,22 @@ PEERS: dict[str, Rule] = {
 }
 
 
-def means(rule: Rule, durations: Sequence[float]) -> tuple[float, float]:
-    """The mean number of looks, and the mean lateness as a share of the duration."""
+def averages(rule: Rule, durations: Sequence[float]) -> tuple[float, float]:
+    """The mean number of polls, and the mean lateness as a share of the duration."""
     seen = [(rule(duration), duration) for duration in durations]
-    return fmean(looks for (looks, _), _ in seen), fmean(last / duration - 1 for (_, last), duration in seen)
+    return fmean(polls for (polls, _), _ in seen), fmean(last / duration - 1 for (_, last), duration in seen)
 
 
 def requests_of_fixed(lateness: float, durations: Sequence[float]) -> float:
-    """The mean number of looks of the fixed interval that is this late, on average, for these durations.
+    """The mean number of polls of the fixed interval that is this late, on average, for these durations.
 
     Found by halving: the longer the interval, the later, but for ripples that many durations even out.
     """
     short, long = 0.0, 2 * max(durations)
     for _ in range(50):
         interval = (short + long) / 2
-        if means(fixed(interval), durations)[1] < lateness:
+        if averages(fixed(interval), durations)[1] < lateness:
             short = interval
         else:
             long = interval
-    return means(fixed(long), durations)[0]
+    return averages(fixed(long), durations)[0]

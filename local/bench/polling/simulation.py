@@ -1,6 +1,6 @@
 """The schedule in virtual time: histories are learned from, then runs are watched to their end.
 
-One history gives one sequence of looks (what comes next depends on the time that has passed only), and many
+One history gives one sequence of polls (what comes next depends on the time that has passed only), and many
 runs are met with it, spread evenly over the distribution of the duration: this takes most of the chance out
 of the means.
 """
@@ -22,26 +22,26 @@ HISTORY = 20
 FLOOR = 2
 """Seconds, as a pipeline has it by default; by default there is no ceiling."""
 RUNS = 40
-"""Runs that are met with one sequence of looks."""
+"""Runs that are polled with one sequence of polls."""
 SEEN_EARLY = 0.001
-"""A look by which fewer than this share of successes has ended is an early one."""
+"""A poll is early if fewer than this share of successes has ended by then."""
 
 
 @dataclass(slots=True)
 class PollAverages:
-    """Means over runs. ``looks`` in all, and how many of them were ``early``.
+    """Means over runs. ``poll_times`` in all, and how many of them were ``early``.
 
     ``late``: how late a success is seen, as a share of its own duration. ``failed_late``: how late an early
     failure is seen, as a share of the usual duration.
     """
 
-    looks: float = 0.0
+    polls: float = 0.0
     early: float = 0.0
     late: float = 0.0
     failed_late: float = 0.0
 
 
-def means(family: Family, usual: Sequence[float], history: int = HISTORY, seed: int = 1) -> PollAverages:
+def averages(family: Family, usual: Sequence[float], history: int = HISTORY, seed: int = 1) -> PollAverages:
     """The means of a family over jobs of these usual durations, each with ``history`` runs before."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     total = PollAverages()
@@ -50,16 +50,16 @@ def means(family: Family, usual: Sequence[float], history: int = HISTORY, seed: 
         for took, succeeded in family.history(duration, history, random):
             document = learn(document, took, succeeded)
         schedule = Schedule(FLOOR, None, expect(document))
-        moments = looks(schedule, random, family.quantile(1 - 1e-9) * duration)
+        moments = poll_times(schedule, random, family.quantile(1 - 1e-9) * duration)
         _meet(total, family, duration, moments, random)
     jobs = len(usual)
-    return PollAverages(total.looks / jobs, total.early / jobs, total.late / jobs, total.failed_late / jobs)
+    return PollAverages(total.polls / jobs, total.early / jobs, total.late / jobs, total.failed_late / jobs)
 
 
-def looks(schedule: Schedule, random: Random, until: float) -> list[float]:
-    """The moments of the looks in seconds since the start, to the first at ``until`` or after.
+def poll_times(schedule: Schedule, random: Random, until: float) -> list[float]:
+    """The times of the polls in seconds since the start, to the first at ``until`` or after.
 
-    The first look proves the start; the time-out is a week, so it does not bear on the waits.
+    The first poll proves the start; the time-out is a week, so it does not affect the waits.
     """
     moments: list[float] = []
     at = 0.0
@@ -81,12 +81,12 @@ def _meet(total: PollAverages, family: Family, usual: float, moments: list[float
         share = (run + random.random()) / RUNS
         duration = family.quantile(share) * usual
         seen = bisect_left(moments, duration)
-        total.looks += succeeding * (seen + 1)
+        total.polls += succeeding * (seen + 1)
         total.early += succeeding * min(seen + 1, soonest)
         total.late += (moments[seen] / duration - 1) / RUNS
         if failing:
             duration = early(share) * usual
             seen = bisect_left(moments, duration)
-            total.looks += failing * (seen + 1)
+            total.polls += failing * (seen + 1)
             total.early += failing * min(seen + 1, soonest)
             total.failed_late += (moments[seen] - duration) / usual / RUNS

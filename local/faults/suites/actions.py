@@ -15,7 +15,7 @@ def by_webhook(scenario: CaseScenario) -> None:
 
 
 def stop_while_running(scenario: CaseScenario) -> None:
-    """Stopped when the job or load of the run is under way at Celonis, and the run knows."""
+    """Stops the run once its job or load is running at Celonis and the run has seen it."""
     scenario.until_started()
     scenario.until_in("WaitJob" if scenario.jobs else "WaitLoad")
     shorten(scenario)
@@ -29,7 +29,7 @@ def shorten(scenario: CaseScenario) -> None:
 
 
 def another_user(scenario: CaseScenario, **fields: object) -> None:
-    """Somebody else starts the job, or the model where the case has no job."""
+    """Another user starts the job, or the model if the case has no job."""
     path = f"/jobs/{scenario.job}/start" if scenario.jobs else f"/models/{scenario.model}/load"
     scenario.team.control("POST", path, **{"by": "schedule", **fields})
 

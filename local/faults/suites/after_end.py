@@ -19,7 +19,7 @@ def cases() -> Iterator[FaultCase]:
     yield job_case("a closed run started under another name", during=_other_name, also=_refused)
     yield job_case("the event of its end comes five times at once", during=_five_events, also=_one_record)
     yield job_case(
-        "the event of a stop comes five times at once, a trigger waits",
+        "the event of a stop comes five times at once, a trigger is queued",
         ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 2, 0),
         job={"seconds": 60},
         during=_stopped_with_five_events,

@@ -1,4 +1,4 @@
-"""What people ask of the runs API, while its function dies: asked again, it comes to the same."""
+"""Requests to the runs API whose function dies: repeated, they have the same result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from local.aws.runtime.fault_injector import CrashFault
 from local.faults.case import ExpectedOutcome, FaultCase, job_case
 from local.faults.scenario import CaseScenario
-from local.faults.suites.crashes import CLAIM, HANDED_OVER, PARAMETER, RECORD, CallPattern, met, with_fault
+from local.faults.suites.crashes import CLAIM, PARAMETER, RECORD, STARTED, CallPattern, met, with_fault
 from local.faults.team import Json
 
 STOPPED = CallPattern("stopping the execution", "StopExecution")
@@ -21,10 +21,10 @@ TRIES = 8
 
 
 def cases() -> Iterator[FaultCase]:
-    yield from _killed("a start", (PARAMETER, CLAIM, HANDED_OVER), "start", _started)
+    yield from _killed("a start", (PARAMETER, CLAIM, STARTED), "start", _started)
     yield from _killed(
         "a cancel",
-        (RECORD, HANDED_OVER, STOPPED),
+        (RECORD, STARTED, STOPPED),
         "during",
         _cancelled,
         expected=ExpectedOutcome(("ABORTED Canceled",), 1, 0),
@@ -32,7 +32,7 @@ def cases() -> Iterator[FaultCase]:
     )
     yield from _killed(
         "a retry",
-        (RECORD, LISTED, PARAMETER, CLAIM, HANDED_OVER),
+        (RECORD, LISTED, PARAMETER, CLAIM, STARTED),
         "during",
         _retried,
         expected=ExpectedOutcome(("FAILED JobFailed", "SUCCEEDED"), 2, 0),
@@ -47,11 +47,11 @@ def _killed(
         for moment in ("before", "after"):
             fault = CrashFault(moment, call.number, call.pattern, "{}")
             case = job_case(f"api dies {moment} {call.name} of {what}", **more)
-            played = case.but(**{when: lambda scenario, fault=fault: act(scenario, fault)})
-            yield with_fault(played, "Api", fault)
+            case_with_action = case.but(**{when: lambda scenario, fault=fault: act(scenario, fault)})
+            yield with_fault(case_with_action, "Api", fault)
 
 
-def _asked(scenario: CaseScenario, fault: CrashFault, path: str, document: Json | None = None) -> None:
+def _request(scenario: CaseScenario, fault: CrashFault, path: str, document: Json | None = None) -> None:
     """Asked until there is an answer; the one who met the fault gave none."""
     for _ in range(TRIES):
         status = scenario.ask(path, document)
@@ -63,16 +63,16 @@ def _asked(scenario: CaseScenario, fault: CrashFault, path: str, document: Json 
 
 
 def _started(scenario: CaseScenario, fault: CrashFault) -> None:
-    _asked(scenario, fault, "/runs", {"pipeline": scenario.name})
+    _request(scenario, fault, "/runs", {"pipeline": scenario.name})
 
 
 def _cancelled(scenario: CaseScenario, fault: CrashFault) -> None:
     scenario.until_started()
     scenario.until_in("WaitJob")
-    _asked(scenario, fault, f"/runs/{scenario.name}-1/cancel")
+    _request(scenario, fault, f"/runs/{scenario.name}-1/cancel")
 
 
 def _retried(scenario: CaseScenario, fault: CrashFault) -> None:
     scenario.until(lambda: scenario.runs() and scenario.runs()[0]["status"] == "FAILED", "the end of the run")
     scenario.team.control("PUT", f"/jobs/{scenario.job}", outcome="SUCCESS")
-    _asked(scenario, fault, f"/runs/{scenario.name}-1/retry")
+    _request(scenario, fault, f"/runs/{scenario.name}-1/retry")

@@ -1,4 +1,4 @@
-"""The job or the model is under way already, or becomes so in the moment between our look and our POST."""
+"""The job or model is running already, or starts between our poll and our POST."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOB, LOAD = ok(), ok(0, 1)
 
 
 def cases() -> Iterator[FaultCase]:
-    yield from _under_way()
+    yield from _already_running()
     yield from _refused_in_between()
     yield from _jobs_in_between()
     yield from _loads_in_between()
@@ -25,20 +25,20 @@ def theirs(**fields: object) -> Callable[[CaseScenario], None]:
     return lambda scenario: another_user(scenario, **fields)
 
 
-def _under_way() -> Iterator[FaultCase]:
+def _already_running() -> Iterator[FaultCase]:
     for kind, case, good, bad, timed_out in (
         ("job", job_case, JOB, "JobBusy", "JobTimedOut"),
         ("load", load_case, LOAD, "ModelBusy", "LoadTimedOut"),
     ):
         fails = "FAIL" if kind == "job" else "ERROR"
-        yield case(f"{kind}: theirs is under way, then ours", good, before=theirs(seconds=20))
+        yield case(f"{kind}: theirs is running, then ours", good, before=theirs(seconds=20))
         yield case(
-            f"{kind}: theirs is under way and fails, then ours",
+            f"{kind}: theirs is running and fails, then ours",
             good,
             before=theirs(seconds=20, outcome=fails),
         )
         yield case(
-            f"{kind}: theirs is under way, when_busy fail",
+            f"{kind}: theirs is running, when_busy fail",
             red(bad, executions=0),
             before=theirs(seconds=40),
             definition={"when_busy": "fail"},
@@ -46,7 +46,7 @@ def _under_way() -> Iterator[FaultCase]:
         )
         step = {"timeout": 10}
         yield case(
-            f"{kind}: theirs is under way for longer than our time-out",
+            f"{kind}: theirs is running for longer than our time-out",
             red(timed_out, executions=0),
             before=theirs(seconds=60),
             says=("running in Celonis already",),
@@ -58,7 +58,7 @@ def _under_way() -> Iterator[FaultCase]:
 
 
 def _refused_in_between() -> Iterator[FaultCase]:
-    """While something runs, Celonis may refuse a start, with whatever status."""
+    """While something runs, Celonis may refuse a start, with any status."""
     for status in (409, 400, 422):
         knobs = {"while_running": "refuse", "refuse_status": status}
         race = theirs(when="before_next", seconds=15)
@@ -77,14 +77,14 @@ def _refused_in_between() -> Iterator[FaultCase]:
             **fail,
         )
     yield job_case(
-        "job: refused with 400 though nothing is under way",
+        "job: refused with 400 though nothing is running",
         red("CelonisRejected", executions=0),
         faults=({"call": "execute", "status": 400, "count": None},),
     )
 
 
 def _jobs_in_between() -> Iterator[FaultCase]:
-    """Theirs starts between our look and our POST. An answer with an id tells them apart."""
+    """Another user's starts between our poll and our POST. A response with an id distinguishes them."""
     ambiguous: dict[str, Any] = {"says": ("more than one execution began",), "holds": frozenset({"job"})}
     for policy in ("queue", "parallel", "restart"):
         knobs = {"while_running": policy}
@@ -151,7 +151,7 @@ def _stopped_in_line() -> FaultCase:
 
     def theirs_ran(scenario: CaseScenario) -> Iterator[str]:
         if scenario.team.requests("cancel", scenario.job):
-            yield "somebody else's execution was asked to cancel"
+            yield "another user's execution was cancelled"
 
     return job_case(
         "job: stopped while ours waits behind theirs",

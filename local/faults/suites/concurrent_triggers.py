@@ -51,7 +51,7 @@ def _one_pipeline() -> Iterator[FaultCase]:
     yield job_case(
         "ten deliveries at once: a run and one that follows",
         ok(2, runs=2),
-        job={"seconds": 25},  # the last of them arrives while the first run is under way
+        job={"seconds": 25},  # the last of them arrives while the first run is running
         start=_deliveries(10),
     )
     yield job_case("one delivery twice at once: one run", start=_deliveries(2, same=True))

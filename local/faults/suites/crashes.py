@@ -23,16 +23,16 @@ NOTHING_MORE: dict[str, Any] = {}
 SOON = {"settle": 3}
 QUICK = {"seconds": 0.3}
 PROVEN_AT_ONCE = {"seconds": 1.5}
-"""It ends later than Celonis had its start, as far as the whole seconds of a date tell."""
+"""It ends later than its start, also in the whole seconds of a date."""
 LATER = {"settle": 1, "poll": {"floor": 3}}
-"""The first look comes after the end, and ``settle`` later."""
+"""The first poll comes after the end, and ``settle`` later."""
 UNAVAILABLE = 503
 RETRY_SECONDS = 1.0
 """Until a sender tries again what is answered with it."""
 
 
 class CallPattern(NamedTuple):
-    """An outgoing call of a function: its name, a pattern of it, and the how manieth of that pattern."""
+    """An outgoing call of a function: its name, its pattern, and its number among the calls that match."""
 
     name: str
     pattern: str
@@ -42,18 +42,18 @@ class CallPattern(NamedTuple):
 CLAIM = CallPattern("the claim", "TransactWriteItems")
 RECORD, STATE = (
     CallPattern("reading the record", "DynamoDB_.*GetItem"),
-    CallPattern("the first note", "UpdateItem"),
+    CallPattern("the first write", "UpdateItem"),
 )
-SECOND = CallPattern("the second note", "UpdateItem", 2)
-KNOWN = CallPattern("reading what the runs before took", "DynamoDB_.*GetItem", 2)
-LEARNED = CallPattern("learning what this one took", "UpdateItem")
-MAY_ASK = CallPattern("reading whether Celonis may be asked", "DynamoDB_.*GetItem")
+SECOND = CallPattern("the second write", "UpdateItem", 2)
+DURATIONS = CallPattern("reading past durations", "DynamoDB_.*GetItem", 2)
+DURATION_SAVED = CallPattern("recording the duration", "UpdateItem")
+RATE_LIMIT = CallPattern("reading the rate limiter", "DynamoDB_.*GetItem")
 SECRET, PARAMETER = (
     CallPattern("reading the secret", "GetSecretValue"),
     CallPattern("reading the parameter", "GetParameter"),
 )
 SIGN_IN = CallPattern("signing in", r"POST .*/oauth2/token")
-LOOK, POST = CallPattern("the look at the job", r"GET .*/jobs/"), CallPattern("execute", r"POST .*/execute")
+POLL, POST = CallPattern("the poll of the job", r"GET .*/jobs/"), CallPattern("execute", r"POST .*/execute")
 LIST, CANCEL = (
     CallPattern("the list of executions", r"GET .*/executions"),
     CallPattern("cancel", r"POST .*/cancel"),
@@ -63,37 +63,38 @@ ENDED = CallPattern("the end of the step, which frees its lease", "TransactWrite
 FREED_LAST = CallPattern("freeing the lease", "TransactWriteItems", 2)
 BASELINE = CallPattern("recording the baseline", "TransactWriteItems", 2)
 ANSWERED = CallPattern("recording the answer", "UpdateItem")
-MARKED = CallPattern("marking the run as one that closes", "UpdateItem")
+MARKED = CallPattern("marking the run as closing", "UpdateItem")
 TABLES = CallPattern("asking for tables", r"GET .*/tables")
-LOAD_LOOK, LOAD = (
-    CallPattern("the look at the load", r"GET .*/last-load"),
+LOAD_POLL, LOAD = (
+    CallPattern("the poll of the load", r"GET .*/last-load"),
     CallPattern("the load", r"POST .*/load$"),
 )
 DESCRIBED, END = (
     CallPattern("describing the execution", "DescribeExecution"),
     CallPattern("the end", "TransactWriteItems"),
 )
-NOTICE = CallPattern("the notice", r"POST http://[^/]*/$")
-TOLD = CallPattern("noting that it was told", "TransactWriteItems", 3)
-HANDED_OVER = CallPattern("starting the execution", "StartExecution")
+NOTIFICATION = CallPattern("the notification", r"POST http://[^/]*/$")
+NOTIFIED = CallPattern("recording the notification", "TransactWriteItems", 3)
+STARTED = CallPattern("starting the execution", "StartExecution")
 
-TRIGGER = (PARAMETER, CLAIM, LOOK, LIST, BASELINE, POST, HANDED_OVER)
+TRIGGER = (PARAMETER, CLAIM, POLL, LIST, BASELINE, POST, STARTED)
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
-START_JOB = (RECORD, KNOWN, LEASE, LOOK, LIST, BASELINE, POST, ANSWERED)
+START_JOB = (RECORD, DURATIONS, LEASE, POLL, LIST, BASELINE, POST, ANSWERED)
 LOADED_BY_JOB = (
     CallPattern("the leases of the job and of a model that it loads", "TransactWriteItems"),
-    CallPattern("the look at a model that the job loads", LOAD_LOOK.pattern),
-    CallPattern("the note of the job and of a model that it loads", "UpdateItem"),
+    CallPattern("the poll of a model that the job loads", LOAD_POLL.pattern),
+    CallPattern("the write of the job and of a model that it loads", "UpdateItem"),
 )
 WHY = (
     CallPattern("asking for the failed tasks", r"GET .*/logs/executions\?"),
     CallPattern("reading the log of a failed task", r"GET .*/logs/executions/detail"),
 )
-CHECK_JOB = (RECORD, LOOK, LIST, ENDED, LEARNED)
-START_LOAD = (RECORD, KNOWN, LEASE, LOAD_LOOK, BASELINE, LOAD, ANSWERED)
-CHECK_LOAD = (RECORD, LOAD_LOOK, ENDED, LEARNED)
+CHECK_JOB = (RECORD, POLL, LIST, ENDED, DURATION_SAVED)
+START_LOAD = (RECORD, DURATIONS, LEASE, LOAD_POLL, BASELINE, LOAD, ANSWERED)
+CHECK_LOAD = (RECORD, LOAD_POLL, ENDED, DURATION_SAVED)
 CLOSE_RUN = (
-    DESCRIBED, RECORD, MARKED, LOOK, LIST, CANCEL, PARAMETER, END, FREED_LAST, HANDED_OVER, NOTICE, TOLD,
+    DESCRIBED, RECORD, MARKED, POLL, LIST, CANCEL, PARAMETER, END, FREED_LAST, STARTED, NOTIFICATION,
+    NOTIFIED,
 )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def cases() -> Iterator[FaultCase]:
         "check_step of a job", "CheckStep", CHECK_JOB, job_case, job=PROVEN_AT_ONCE, definition=LATER
     )
     yield from _killed("start_step of a load", "StartStep", START_LOAD, _starting_load, definition=SOON)
-    # The first look shows the end, and proves it.
+    # The first poll shows the end, and proves it.
     yield from _killed(
         "check_step of a load", "CheckStep", CHECK_LOAD, load_case, model=QUICK, definition=LATER
     )
@@ -242,8 +243,8 @@ def _killed_at_the_time_out() -> Iterator[FaultCase]:
 def _first_calls() -> Iterator[FaultCase]:
     """What a process does once only: read the secret, sign in. A team of its own has never been asked."""
     for moment in ("before", "after"):
-        case = _in_the_trigger(f"trigger dies {moment} {MAY_ASK.name}", alone=True)
-        yield with_fault(case, "Trigger", CrashFault(moment, MAY_ASK.number, MAY_ASK.pattern, "{}"))
+        case = _in_the_trigger(f"trigger dies {moment} {RATE_LIMIT.name}", alone=True)
+        yield with_fault(case, "Trigger", CrashFault(moment, RATE_LIMIT.number, RATE_LIMIT.pattern, "{}"))
     for call in (SECRET, SIGN_IN):
         for moment in ("before", "after"):
             for name, function, make, more in (
@@ -263,7 +264,7 @@ def _first_calls() -> Iterator[FaultCase]:
 def _no_other_calls() -> Iterator[FaultCase]:
     """A fault that never strikes names every call: each is one at which a function dies above."""
     for name, function, calls, make, more in (
-        ("trigger", "Trigger", (*TRIGGER, MAY_ASK), job_case, {"start": _delivered}),
+        ("trigger", "Trigger", (*TRIGGER, RATE_LIMIT), job_case, {"start": _delivered}),
         ("open_run", "OpenRun", OPEN_RUN, load_case, TABLES_TOO),
         ("start_step", "StartStep", (*START_JOB, *LOADED_BY_JOB, *START_LOAD), job_case, NOTHING_MORE),
         ("check_step", "CheckStep", (*CHECK_JOB, *WHY, CANCEL, *CHECK_LOAD), job_case, NOTHING_MORE),
@@ -293,7 +294,7 @@ def _hangs() -> Iterator[FaultCase]:
     steps: Knobs = {"job_step": {"timeout": 300}, "load_step": {"timeout": 300}, "max_wait": 300}
     for name, function, call, make in (
         ("start_step of a job", "StartStep", POST, job_case),
-        ("check_step of a job", "CheckStep", LOOK, job_case),
+        ("check_step of a job", "CheckStep", POLL, job_case),
         ("start_step of a load", "StartStep", LOAD, load_case),
     ):
         case = make(f"{name} hangs after {call.name} until its time-out", **steps)

@@ -15,15 +15,15 @@ STEP = {"started_by": "job"}
 def cases() -> Iterator[FaultCase]:
     for early, when in ((False, "after"), (True, "before")):
         knobs = {"success_before_load": early}
-        yield loading_case(f"the job tells SUCCESS {when} the end of its load", knobs)
+        yield loading_case(f"the job reports SUCCESS {when} the end of its load", knobs)
         yield loading_case(
-            f"the job tells SUCCESS {when} the end of its load, and the load fails",
+            f"the job reports SUCCESS {when} the end of its load, and the load fails",
             knobs,
             outcome="ERROR",
             expected=red("LoadFailed" if early else "JobFailed"),
         )
     yield loading_case(
-        "the job tells SUCCESS before the end of its load, all stale for 3 s",
+        "the job reports SUCCESS before the end of its load, all stale for 3 s",
         {"success_before_load": True},
         stale=3,
     )

@@ -1,4 +1,4 @@
-"""Answers to a POST that never came, before and after it took effect: looked up, never simply sent again."""
+"""Lost responses to a POST, before and after it took effect: polled first, never simply repeated."""
 
 from __future__ import annotations
 

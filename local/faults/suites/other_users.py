@@ -1,4 +1,4 @@
-"""Somebody else starts the same job or model before, during or after ours: never their result for ours."""
+"""Another user starts the same job or model before, during or after ours: never their result for ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cases() -> Iterator[FaultCase]:
 
 
 def while_ours_runs(**fields: object) -> Callable[[CaseScenario], None]:
-    """Theirs starts when ours is under way, and proven."""
+    """Another user's starts when ours is running and proven."""
 
     def act(scenario: CaseScenario) -> None:
         scenario.until_proven()
@@ -32,7 +32,7 @@ def while_ours_runs(**fields: object) -> Callable[[CaseScenario], None]:
 
 
 AHEAD = 10
-"""Seconds by which theirs shows before ours: several looks of the run."""
+"""Seconds by which theirs is shown before ours: several polls of the run."""
 
 
 def first(scenario: CaseScenario) -> None:
@@ -41,7 +41,7 @@ def first(scenario: CaseScenario) -> None:
 
 
 def _before() -> Iterator[FaultCase]:
-    """Theirs has just ended, and what a look shows is still from before it."""
+    """Theirs has just ended, and a poll still shows the state before it."""
     stale = {"stale": 2 * AHEAD + 5}
     more: dict[str, Any] = {"before": first, "definition": {"settle": 3 * AHEAD}}
     name = "job: theirs just before, seen late, no id in the answer"
@@ -95,7 +95,7 @@ def _after() -> Iterator[FaultCase]:
         faults=(NO_LIST,),
         holds=HELD_JOB,
     )
-    # The record names nothing, and tells theirs under way: only the list tells that ours has ended.
+    # The record has no ids and shows theirs running: only the list shows that ours has ended.
     yield job_case(
         "job: theirs right after ours, ids null",
         during=while_ours_runs(**{**job, "seconds": 120}),
@@ -116,18 +116,18 @@ def _after() -> Iterator[FaultCase]:
 
 def _not_cancelled(scenario: CaseScenario) -> Iterator[str]:
     if scenario.team.requests("cancel", scenario.job):
-        yield "somebody else's execution was asked to cancel"
+        yield "another user's execution was cancelled"
 
 
 def _unseen() -> FaultCase:
-    """Written down for users: without the list, what follows ours before the first look is taken for ours."""
-    nobody_looks: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
+    """Documented: without the list, an execution that follows ours before the first poll counts as ours."""
+    failing_polls: dict[str, Any] = {"call": "job", "status": 503, "skip": 1, "count": 4}
     return job_case(
-        "job: theirs before our first look, no list (assumption: taken for ours)",
+        "job: theirs before our first poll, no list (assumption: taken for ours)",
         red("JobFailed"),
         job={"seconds": 1},
         during=_right_after,
-        faults=(NO_LIST, nobody_looks),
+        faults=(NO_LIST, failing_polls),
         assumption=True,
     )
 
@@ -140,13 +140,13 @@ def _right_after(scenario: CaseScenario) -> None:
 def _cancels() -> Iterator[FaultCase]:
     def cancelled(scenario: CaseScenario) -> None:
         scenario.until_started()
-        lane = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
-        scenario.team.control("POST", f"{lane}/cancel")
+        target = f"/jobs/{scenario.job}" if scenario.jobs else f"/models/{scenario.model}"
+        scenario.team.control("POST", f"{target}/cancel")
 
     long = {"seconds": 30}
-    yield job_case("job: somebody cancels ours", red("JobCanceled"), job=long, during=cancelled)
+    yield job_case("job: another user cancels ours", red("JobCanceled"), job=long, during=cancelled)
     yield load_case(
-        "load: somebody cancels ours",
+        "load: another user cancels ours",
         red("LoadCanceled", executions=0, loads=1),
         model=long,
         during=cancelled,

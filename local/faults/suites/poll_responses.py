@@ -37,9 +37,9 @@ def cases() -> Iterator[FaultCase]:
         yield job_case(f"{what} to a poll of the job", faults=({"call": "job", **POLLS, **fault},))
         yield load_case(f"{what} to a poll of the load", faults=({"call": "last_load", **POLLS, **fault},))
     for what in BAD:
-        yield job_case(f"{what} to the look before execute", faults=({"call": "job", **BAD[what], **FIRST},))
+        yield job_case(f"{what} to the poll before execute", faults=({"call": "job", **BAD[what], **FIRST},))
         yield load_case(
-            f"{what} to the look before a load", faults=({"call": "last_load", **BAD[what], **FIRST},)
+            f"{what} to the poll before a load", faults=({"call": "last_load", **BAD[what], **FIRST},)
         )
         yield _tables(what)
         yield _token(what)
@@ -59,12 +59,12 @@ def _lists() -> Iterator[FaultCase]:
             f"{what} to the list of executions", faults=({"call": "executions", **FIRST, **fault},)
         )
     always = {"call": "executions", "status": 503, "count": None}
-    yield job_case("503 to the list of executions, for ever", faults=(always,))
+    yield job_case("503 to the list of executions, forever", faults=(always,))
 
 
 def _tables(what: str) -> FaultCase:
     fault = {"call": "tables", **BAD[what], **FIRST}
-    return load_case(f"{what} to the question for tables", load_step=PARTIAL, faults=(fault,))
+    return load_case(f"{what} to the request for tables", load_step=PARTIAL, faults=(fault,))
 
 
 def _no_tables() -> Iterator[FaultCase]:
@@ -101,12 +101,12 @@ def _no_tables() -> Iterator[FaultCase]:
 
 def _token(what: str) -> FaultCase:
     return job_case(
-        f"{what} to the question for a token", alone=True, faults=({"call": "token", **BAD[what], **FIRST},)
+        f"{what} to the token request", alone=True, faults=({"call": "token", **BAD[what], **FIRST},)
     )
 
 
 def _throttled() -> Iterator[FaultCase]:
-    """Each on a team of its own: what one run is told slows down all runs of the connection."""
+    """Each on a team of its own: a 429 to one run slows down all runs of the connection."""
     fault = {"status": 429, "reset": RESET, "count": 1}
     polls = {**fault, "skip": 1}
     yield job_case(
@@ -116,10 +116,10 @@ def _throttled() -> Iterator[FaultCase]:
         "429 to a poll of the load", alone=True, faults=({"call": "last_load", **polls},), also=_load_waited
     )
     yield job_case(
-        "429 to the look before execute", alone=True, faults=({"call": "job", **fault},), also=_job_waited
+        "429 to the poll before execute", alone=True, faults=({"call": "job", **fault},), also=_job_waited
     )
     yield load_case(
-        "429 to the look before a load",
+        "429 to the poll before a load",
         alone=True,
         faults=({"call": "last_load", **fault},),
         also=_load_waited,
@@ -127,7 +127,7 @@ def _throttled() -> Iterator[FaultCase]:
     yield load_case("429 to a load", alone=True, faults=({"call": "load", **fault},))
     for call in ("load_tables", "tables"):
         yield load_case(f"429 to {call}", alone=True, load_step=PARTIAL, faults=({"call": call, **fault},))
-    yield job_case("429 to the question for a token", alone=True, faults=({"call": "token", **fault},))
+    yield job_case("429 to the token request", alone=True, faults=({"call": "token", **fault},))
     yield job_case(
         "429 to cancel",
         ExpectedOutcome(("ABORTED Aborted",), 1, 0),
@@ -192,8 +192,8 @@ def _load_waited(scenario: CaseScenario) -> Iterator[str]:
     yield from _waited(scenario, "last_load", scenario.model)
 
 
-def _waited(scenario: CaseScenario, call: str, lane: str) -> Iterator[str]:
-    rows = scenario.team.requests(call, lane)
+def _waited(scenario: CaseScenario, call: str, target: str) -> Iterator[str]:
+    rows = scenario.team.requests(call, target)
     for refused, following in pairwise(rows):
         if refused["status"] == 429 and following["at"] - refused["at"] < RESET:
             yield f"asked again {following['at'] - refused['at']:.1f} s after a 429 that asked for {RESET} s"
@@ -202,7 +202,7 @@ def _waited(scenario: CaseScenario, call: str, lane: str) -> Iterator[str]:
 
 
 def _late() -> Iterator[FaultCase]:
-    """When the run is long under way, a bad answer must not look like an end either."""
+    """A bad response late in the run must not look like an end either."""
     late = {"skip": 5, "count": 1}
     for what in ("an empty answer", "a web page"):
         yield load_case(
@@ -238,7 +238,7 @@ def _nobody_there() -> Iterator[FaultCase]:
     )
     always = {"call": "job", "status": 503, "skip": 1, "count": None}
     yield job_case(
-        "503 to every poll of the job, for ever",
+        "503 to every poll of the job, forever",
         red("JobTimedOut"),
         job_step={"timeout": 10},
         faults=(always,),

@@ -1,4 +1,4 @@
-"""What nobody comes back to: no delivery is sent again, no event arrives. Reconcile finishes it."""
+"""Work that nothing resumes: no delivery is repeated, no event arrives. Reconcile finishes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STOPPED = ExpectedOutcome(("ABORTED Aborted",), 0, 1)
 
 def cases() -> Iterator[FaultCase]:
     for number, case in enumerate(
-        (_never_sent_again(), _end_unheard(), _next_unheard(), _claimed_late(), _left())
+        (_never_sent_again(), _end_event_lost(), _next_end_event_lost(), _claimed_late(), _left())
     ):
         yield case.but(quiet=True, max_wait=MAX_WAIT + number)
 
@@ -46,10 +46,10 @@ def _never_sent_again() -> FaultCase:
             scenario, lambda: "OPENING" not in (_statuses(scenario) or ["OPENING"]), "the start of the run"
         )
 
-    return job_case("reconciled: trigger dies after the claim, and nobody sends again", start=start)
+    return job_case("reconciled: trigger dies after the claim, and the delivery is not repeated", start=start)
 
 
-def _end_unheard() -> FaultCase:
+def _end_event_lost() -> FaultCase:
     def before(scenario: CaseScenario) -> None:
         for _ in range(3):
             scenario.arm("CloseRun", CrashFault("before", 1, "DescribeExecution"))
@@ -61,7 +61,7 @@ def _end_unheard() -> FaultCase:
     return job_case("reconciled: close_run dies three times", before=before, during=during)
 
 
-def _next_unheard() -> FaultCase:
+def _next_end_event_lost() -> FaultCase:
     def during(scenario: CaseScenario) -> None:
         for _ in range(3):
             scenario.arm(
@@ -73,7 +73,7 @@ def _next_unheard() -> FaultCase:
         _rounds(scenario, lambda: _statuses(scenario) == ["ABORTED", "SUCCEEDED"], "the end of what waited")
 
     return job_case(
-        "reconciled: close_run dies three times before it starts what waited",
+        "reconciled: close_run dies three times before it starts the queued run",
         ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 2, 0),
         job={"seconds": 60},
         during=during,

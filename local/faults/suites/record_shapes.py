@@ -1,4 +1,4 @@
-"""What nobody outside knows of the records: fields that are null, ids of other kinds, no list."""
+"""Undocumented properties of the records: null fields, ids of other kinds, no list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_LIST = {"call": "executions", "status": 404, "count": None}
 NULL_IDS = {"null_fields": ["currentExecutionId", "latestExecutionItemId"]}
 TIMEOUT = {"timeout": 10}
 SEEN = 20
-"""Seconds in which some look sees it under way, however crowded the machine is."""
+"""Seconds in which some poll sees it running, also on a busy machine."""
 NO_ID_NO_DATES = ["dataLoadId", "startDate", "endDate"]
 
 
@@ -118,5 +118,5 @@ def _first_times() -> Iterator[FaultCase]:
     yield job_case("job: never ran, no list", ran=None, faults=(NO_LIST,))
     yield job_case("job: never ran, ids null", job=NULL_IDS, ran=None)
     for answer in ("not_found", "empty", "null", "no_content"):
-        yield load_case(f"load: never loaded, told as {answer}", model={"never_loaded": answer}, ran=None)
+        yield load_case(f"load: never loaded, shown as {answer}", model={"never_loaded": answer}, ran=None)
     yield load_case("load: never loaded, id null", model={"null_fields": ["dataLoadId"]}, ran=None)

@@ -28,7 +28,7 @@ def _jobs(status: int, error: str) -> Iterator[FaultCase]:
     says = (MANAGE,) if status == 403 else ("Check the ids",)
     always = {"status": status, "count": None}
     yield job_case(
-        f"{status} to the look before execute",
+        f"{status} to the poll before execute",
         red(error, executions=0),
         faults=({"call": "job", **always},),
         says=says,
@@ -59,7 +59,7 @@ def _loads(status: int, error: str) -> Iterator[FaultCase]:
         **partial,
     )
     yield load_case(
-        f"{status} to the question for tables",
+        f"{status} to the request for tables",
         nothing,
         faults=({"call": "tables", **always},),
         says=says,
@@ -67,7 +67,7 @@ def _loads(status: int, error: str) -> Iterator[FaultCase]:
     )
     if status == 403:
         yield load_case(
-            "403 to the look before a load", nothing, faults=({"call": "last_load", **always},), says=says
+            "403 to the poll before a load", nothing, faults=({"call": "last_load", **always},), says=says
         )
         polled = {"call": "last_load", **always, "skip": 1}
         yield load_case(
@@ -82,7 +82,7 @@ def _loads(status: int, error: str) -> Iterator[FaultCase]:
 def _token() -> FaultCase:
     """Another address than the team's own answers like this."""
     return job_case(
-        "404 to the question for a token",
+        "404 to the token request",
         red("NotFound", executions=0),
         alone=True,
         faults=({"call": "token", "status": 404, "count": None},),
@@ -129,7 +129,7 @@ def _gone() -> Iterator[FaultCase]:
 
 
 def _never_a_run() -> Iterator[FaultCase]:
-    """An input that makes no sense ends the execution before it becomes a run, and somebody is told."""
+    """An input that makes no sense ends the execution before it becomes a run, and a notification is sent."""
     step = {"job": "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"}
     for name, error, document in (
         ("a pipeline that nobody defined", "UnknownPipeline", {"pipeline": "nobody"}),
@@ -141,18 +141,20 @@ def _never_a_run() -> Iterator[FaultCase]:
             {"pipeline": {"name": "long", "data_pool": "p", "jobs": [[step]] * 41}},
         ),
     ):
-        yield job_case(name, ExpectedOutcome((), 0, 0), start=_started_with(document), also=_told_of(error))
+        yield job_case(
+            name, ExpectedOutcome((), 0, 0), start=_started_with(document), also=_notified_of(error)
+        )
 
 
 def _started_with(document: Any) -> Callable[[CaseScenario], None]:
     return lambda scenario: scenario.environment.start_execution(f"{scenario.name}-1", document)
 
 
-def _told_of(error: str) -> Callable[[CaseScenario], Iterator[str]]:
-    def look(scenario: CaseScenario) -> Iterator[str]:
+def _notified_of(error: str) -> Callable[[CaseScenario], Iterator[str]]:
+    def poll(scenario: CaseScenario) -> Iterator[str]:
         if scenario.execution().error != error:
             yield f"the execution ended with {scenario.execution().error}"
         name = scenario.execution().name
         scenario.until(lambda: any(name in text for text in scenario.environment.notices()), "a notice")
 
-    return look
+    return poll

@@ -39,9 +39,9 @@ def revoke(scenario: CaseScenario) -> None:
 
 def _renewed() -> Iterator[FaultCase]:
     yield whole("tokens live for 2 s", settings={"token_seconds": 2})
-    yield whole("tokens die earlier than they say", settings={"token_lives_seconds": 2})
+    yield whole("tokens expire earlier than they say", settings={"token_lives_seconds": 2})
     yield whole(
-        "tokens do not tell when they expire",
+        "tokens do not say when they expire",
         settings={"token_lives_seconds": 2, "token_tells_expiry": False},
     )
     for shape in ("error", "envelope", "plain", "empty"):
@@ -64,17 +64,17 @@ def _refused_once() -> Iterator[FaultCase]:
         "says": ("(CANCEL)",),
     }
     for what, make, call, skip, more in (
-        ("the look before execute", job_case, "job", 0, {}),
+        ("the poll before execute", job_case, "job", 0, {}),
         ("execute", job_case, "execute", 0, {}),
         ("a poll of the job", job_case, "job", 1, {}),
         ("the list of executions", job_case, "executions", 0, {}),
         ("the tasks of a failed job", job_case, "execution_tasks", 0, failed),
         ("the log of a failed job", job_case, "execution_log", 0, failed),
         ("cancel", job_case, "cancel", 0, stopped),
-        ("the look before a load", load_case, "last_load", 0, {}),
+        ("the poll before a load", load_case, "last_load", 0, {}),
         ("a load", load_case, "load", 0, {}),
         ("a poll of the load", load_case, "last_load", 1, {}),
-        ("the question for tables", load_case, "tables", 0, partial),
+        ("the request for tables", load_case, "tables", 0, partial),
         ("a load of tables", load_case, "load_tables", 0, partial),
     ):
         fault = {"call": call, "status": 401, "skip": skip, "count": 1}
@@ -136,7 +136,7 @@ def _wrong() -> Iterator[FaultCase]:
         ("api_403", "PermissionDenied"),
     ):
         yield whole(
-            f"the client lacks the scope, told by {refusal}",
+            f"the client lacks the scope, refused with {refusal}",
             expected=red(error, executions=0),
             settings={"wrong_scope": refusal},
             before=lambda scenario: scenario.team.control("PUT", "/credentials", scopes=["other"]),
@@ -145,7 +145,7 @@ def _wrong() -> Iterator[FaultCase]:
 
 
 def _withdrawn(scenario: CaseScenario) -> None:
-    """The client is gone at Celonis, and nobody has changed the secret."""
+    """The client was deleted at Celonis, and the secret was not changed."""
     scenario.until_started()
     scenario.team.credentials["client_secret"] = scenario.team.new_secret("client_secret")
     scenario.team.install()

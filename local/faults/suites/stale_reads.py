@@ -8,7 +8,7 @@ from typing import Any
 from local.faults.case import FaultCase, job_case, load_case, ok, red
 
 ASSUMED = 6
-"""Seconds that the pipelines of the cases take a look to be stale at most (``settle``)."""
+"""Seconds that the pipelines of the cases allow a poll to be stale at most (``settle``)."""
 LONG = {"settle": 24}
 LATE: dict[str, Any] = {"definition": LONG, "max_wait": 210}
 
@@ -28,7 +28,7 @@ def cases() -> Iterator[FaultCase]:
 
 
 def _status(seconds: float) -> Iterator[FaultCase]:
-    """The status alone, which is what a script that only looks at the status would believe."""
+    """The status alone, which is what a script that only reads the status would believe."""
     more: dict[str, Any] = LATE if seconds > ASSUMED else {}
     stale = {"seconds": 1.5, "stale": {"status": seconds}}
     for kind, made, bad, error, good in (

@@ -45,24 +45,24 @@ def stopped_in(name: str) -> Callable[[CaseScenario], None]:
 
 def _each_state() -> Iterator[FaultCase]:
     slow: dict[str, Any] = {"kind": "delay", "seconds": LONG}
-    looks = {"call": "job", **slow}
+    slow_polls = {"call": "job", **slow}
     posts = {"call": "execute", **slow}
     long = {"seconds": 60}
     for state, again, job, fault in (
-        ("StartJob, nothing sent yet", 0, None, looks),
+        ("StartJob, nothing sent yet", 0, None, slow_polls),
         ("StartJob, the POST has arrived", 1, long, {**posts, "when": "after"}),
         ("StartJob, the POST is on its way", 1, long, {**posts, "when": "before"}),
         ("WaitJob", 1, long, None),
-        ("CheckJob", 1, long, {**looks, "skip": 1}),
+        ("CheckJob", 1, long, {**slow_polls, "skip": 1}),
     ):
         yield _in(state, job_case, then_follows(1 + again, 0), fault, job=job)
-    tables, looks, posts = ({"call": call, **slow} for call in ("tables", "last_load", "load"))
+    tables, slow_polls, posts = ({"call": call, **slow} for call in ("tables", "last_load", "load"))
     yield _in("OpenRun", load_case, then_follows(0, 1), tables, load_step=PARTIAL)
     for state, again, model, fault in (
-        ("StartLoad, nothing sent yet", 0, None, looks),
+        ("StartLoad, nothing sent yet", 0, None, slow_polls),
         ("StartLoad, the POST has arrived", 1, {"seconds": 30}, {**posts, "when": "after"}),
         ("WaitLoad", 1, {"seconds": 30}, None),
-        ("CheckLoad", 1, {"seconds": 30}, {**looks, "skip": 1}),
+        ("CheckLoad", 1, {"seconds": 30}, {**slow_polls, "skip": 1}),
     ):
         yield _in(state, load_case, then_follows(0, 1 + again), fault, model=model)
 
@@ -78,7 +78,7 @@ def _in_line() -> Iterator[FaultCase]:
     """Stopped before its turn has come: nothing was sent, and what runs is not touched."""
     waiting = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 1, 0)
     yield job_case(
-        "stopped in WaitJob, theirs is under way",
+        "stopped in WaitJob, theirs is running",
         waiting,
         before=lambda scenario: another_user(scenario, seconds=30),
         during=stopped_in("WaitJob"),
@@ -86,7 +86,7 @@ def _in_line() -> Iterator[FaultCase]:
     )
     loading = ExpectedOutcome(("ABORTED Aborted", "SUCCEEDED"), 0, 1)
     yield load_case(
-        "stopped in WaitLoad, theirs is under way",
+        "stopped in WaitLoad, theirs is running",
         loading,
         before=lambda scenario: another_user(scenario, seconds=30),
         during=stopped_in("WaitLoad"),
@@ -102,13 +102,13 @@ def _in_line() -> Iterator[FaultCase]:
 
 
 def _side_by_side() -> Iterator[FaultCase]:
-    """Stopped while one job of a group is under way and the start of the other is in its look."""
+    """Stopped while one job of a group is running and the start of the other is polling."""
     yield job_case(
-        "a group is stopped while its second StartJob looks",
+        "a group is stopped while its second StartJob polls",
         ExpectedOutcome(("ABORTED Aborted",), 1, 0),
         job={"seconds": 60, "cancel_seconds": LONG + 6},
         before=_group,
-        during=_stopped_in_the_second_look,
+        during=_stopped_in_the_second_poll,
         says=("was cancelled (CANCEL)",),
         quiet=True,
     )
@@ -120,9 +120,9 @@ def _group(scenario: CaseScenario) -> None:
     scenario.fault("job", "delay", seconds=LONG, target=second)
 
 
-def _stopped_in_the_second_look(scenario: CaseScenario) -> None:
+def _stopped_in_the_second_poll(scenario: CaseScenario) -> None:
     scenario.until_started()
-    scenario.until(lambda: not list(scenario.unstruck()), "the look of the second start")
+    scenario.until(lambda: not list(scenario.unstruck()), "the poll of the second start")
     scenario.stop()
 
 

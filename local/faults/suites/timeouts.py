@@ -1,4 +1,4 @@
-"""A step takes longer than it may: what is ours is cancelled, what became of it is looked at and said."""
+"""A step takes longer than it may: our execution is cancelled, and the record says what became of it."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def _theirs_runs() -> FaultCase:
 
     def still_there(scenario: CaseScenario) -> Iterator[str]:
         if scenario.team.requests("cancel", scenario.job):
-            yield "somebody else's execution was asked to cancel"
+            yield "another user's execution was cancelled"
 
     return job_case(
-        "job: time-out, only somebody else's is under way",
+        "job: time-out, only another user's is running",
         red("JobTimedOut"),
         job={"seconds": 1},
         job_step=SHORT,

@@ -10,7 +10,7 @@ from local.concurrent_senders import crowd_settings
 from tests.stack.environment import StackEnvironment, deployed
 
 ARRIVAL_LEAD = 5.0
-"""Seconds: what is answered in time here is a matter of the machine, and of whatever else it does."""
+"""Seconds. Response times here depend on the machine and its other load."""
 PROCESSES = 8
 """Of the trigger, ready before the first request; more of them come as they are needed."""
 

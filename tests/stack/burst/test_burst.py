@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from celonis_refresh.pipelines.options import MAX_REASONS
-from local.bench.sampling import most
+from local.bench.sampling import peak
 from local.concurrent_senders import ConcurrentSenders, Request, SenderResult
 from local.wait import until
 from tests.stack.burst.conftest import PROCESSES
@@ -39,7 +39,7 @@ def test_a_thousand_deliveries_lead_to_one_run_and_one_that_follows(environment:
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
     conflicts = service.stack.conflicts
-    most_at_once = most(lambda: service.stack.serving("Trigger"))
+    most_at_once = peak(lambda: service.stack.serving("Trigger"))
     reported = ConcurrentSenders(service.stack.api_url, _delivery).deliver(
         (source, number) for number in range(DELIVERIES)
     )
@@ -84,7 +84,7 @@ def test_two_hundred_pipelines_at_once_are_two_hundred_runs(environment: StackEn
     runs = [one.body["runs"][0]["run_id"] for one in reported]
     assert len(set(runs)) == PIPELINES
 
-    # In the memory of the local AWS: two hundred questions at a time would be most of the work.
+    # Read from the memory of the local AWS: two hundred requests at a time would be most of the load.
     until(lambda: not environment.running(), "the end of all executions", seconds=SECONDS)
     environment.settled()
     assert {service.status(run) for run in runs} == {"SUCCEEDED"}

@@ -13,7 +13,7 @@ from local.celonis import world
 SECONDS = 10.0
 POOL = world.POOL_ID
 QUICK = 0.35
-"""Seconds that a job or a load takes unless a test says otherwise: it is seen under way, and soon over."""
+"""Seconds that a job or a load takes unless a test says otherwise: it is seen running, and ends soon."""
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ class CelonisModel(NamedTuple):
 
 
 class CelonisControls:
-    """Jobs and models are made for each test, so that no test meets another's."""
+    """Jobs and models are made for each test, so that tests do not share them."""
 
     def __init__(self, control_url: str) -> None:
         self._url = control_url
@@ -47,7 +47,7 @@ class CelonisControls:
         self._numbers = itertools.count(1)
 
     def reset(self) -> None:
-        """The default world, in which everything ran once; no knob, fault or token of a test before."""
+        """Resets to the default world, in which everything ran once, without knobs, faults or tokens."""
         self._post("/reset")
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class CelonisControls:
         assert self._post(f"/models/{model.id}/finish")["ended"] is not None
 
     def start(self, job: str, **how: object) -> None:
-        """Somebody else starts the job."""
+        """Another user starts the job."""
         self._post(f"/jobs/{job}/start", **how)
 
     def settings(self, **settings: object) -> None:

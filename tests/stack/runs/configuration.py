@@ -28,8 +28,8 @@ class ServiceConfiguration(ServiceBase):
     ) -> None:
         self.parameter(f"pipelines/{pipeline}", json.dumps(definition(jobs=jobs, loads=loads, **fields)))
 
-    def hasten(self, pipeline: str) -> None:
-        """Lets a pipeline look often and settle soon, and leaves it as it is otherwise."""
+    def shorten_poll_interval(self, pipeline: str) -> None:
+        """Gives a pipeline short poll and settle times; leaves the rest as it is."""
         path = f"pipelines/{pipeline}"
         found = self.stack.client("ssm").get_parameter(Name=f"/{STACK_NAME}/{path}")["Parameter"]["Value"]
         self.parameter(path, json.dumps({**json.loads(found), **PACE}))

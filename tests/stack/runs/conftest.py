@@ -1,4 +1,4 @@
-"""One stack and one Celonis for all tests of whole passages; each test begins with a Celonis like new."""
+"""One stack and one Celonis for all tests of whole runs; each test begins with a reset Celonis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIME_FACTOR = 0.2
 
 
 class CollectedTests:
-    """Which tests of this folder were begun; some of the last ones tell of all the others."""
+    """Which tests of this folder were begun; some of the last ones check all the others."""
 
     begun: ClassVar[set[str]] = set()
     left_out = False
@@ -56,8 +56,8 @@ def tokens() -> list[str]:
 
 
 @pytest.fixture(scope="package")
-def place(tokens: list[str]) -> Iterator[LocalService]:
-    """The real template and a Celonis. Events come late and twice, transactions meet, as in AWS."""
+def local_service(tokens: list[str]) -> Iterator[LocalService]:
+    """The real template and a Celonis. Events come late and twice, transactions conflict, as in AWS."""
 
     def new_token() -> str:
         tokens.append(secrets.token_urlsafe(32))
@@ -82,14 +82,14 @@ def place(tokens: list[str]) -> Iterator[LocalService]:
 
 
 @pytest.fixture(scope="package")
-def shared(place: LocalService) -> Iterator[DeployedService]:
-    """The service, its functions warm from a first passage."""
+def shared(local_service: LocalService) -> Iterator[DeployedService]:
+    """The service, its functions warm from a first run."""
     service, celonis = (
-        DeployedService(place.stack, place.celonis.url),
-        CelonisControls(place.celonis.control_url),
+        DeployedService(local_service.stack, local_service.celonis.url),
+        CelonisControls(local_service.celonis.control_url),
     )
-    service.secrets += [place.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
-    service.hasten(SAMPLE)
+    service.secrets += [local_service.webhook_secret(), world.CLIENT_SECRET, world.APP_KEY, world.API_KEY]
+    service.shorten_poll_interval(SAMPLE)
     pipeline = service.pipeline(jobs=[celonis.job()], loads=[celonis.model().id])
     first = service.webhook(service.source({"pipeline": pipeline}))
     assert first.status_code == 202, first.text
@@ -100,8 +100,8 @@ def shared(place: LocalService) -> Iterator[DeployedService]:
 
 
 @pytest.fixture
-def celonis(place: LocalService) -> Iterator[CelonisControls]:
-    controls = CelonisControls(place.celonis.control_url)
+def celonis(local_service: LocalService) -> Iterator[CelonisControls]:
+    controls = CelonisControls(local_service.celonis.control_url)
     controls.reset()
     yield controls
     controls.close()
@@ -109,7 +109,7 @@ def celonis(place: LocalService) -> Iterator[CelonisControls]:
 
 @pytest.fixture
 def service(shared: DeployedService, celonis: CelonisControls) -> Iterator[DeployedService]:
-    """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
+    """The service. A test waits for the end of what it starts, and the dead-letter queue must stay empty."""
     yield shared
     assert shared.stack.settle()
     assert [one.name for one in shared.stack.executions if one.status == "RUNNING"] == []

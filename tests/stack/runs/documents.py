@@ -20,7 +20,7 @@ PACE: Json = {"poll": {"floor": 1, "ceiling": 1}, "settle": 2}
 
 
 def definition(*, jobs: Sequence[Any] = (), loads: Sequence[Any] = (), **fields: Any) -> Json:
-    """A definition that looks often and settles soon: the simulator shows what is true, unless a test says
+    """A definition with short poll and settle times: the simulator shows what is true, unless a test says
     otherwise. A job or a load may be given as its id alone."""
     return {
         "data_pool": POOL,
@@ -44,6 +44,6 @@ def oauth_client(**fields: Any) -> Json:
 
 
 def is_sentence(text: str) -> bool:
-    """What a person may read: words that end, no JSON, no stack trace, no name of a file."""
+    """Whether a text is a readable sentence: no JSON, no stack trace, no file name."""
     signs = ("Traceback", 'File "', ".py", '{"', "{'", "errorType", "\n")
     return bool(text) and text.endswith(".") and not any(sign in text for sign in signs)

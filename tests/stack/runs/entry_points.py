@@ -20,11 +20,11 @@ HTTP_SECONDS = 15.0
 
 
 class EntryPoints(ServiceBase):
-    """``said``: every answer of the HTTP API."""
+    """``responses``: every answer of the HTTP API."""
 
     def __init__(self, stack: LocalStack, celonis_url: str) -> None:
         super().__init__(stack, celonis_url)
-        self.said: list[str] = []
+        self.responses: list[str] = []
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -59,7 +59,7 @@ class EntryPoints(ServiceBase):
         answer = self._session.request(
             method, self.stack.api_url + path, data=body, headers=headers, timeout=HTTP_SECONDS
         )
-        self.said.append(answer.text)
+        self.responses.append(answer.text)
         return answer
 
     def call(
@@ -83,7 +83,7 @@ class EntryPoints(ServiceBase):
         return str(started["executionArn"]).rsplit(":", 1)[1]
 
     def hand_to(self, function: str, event: Json) -> None:
-        """Hands an event over as AWS does: later, and again if it fails."""
+        """Delivers an event as AWS does: later, and again if it fails."""
         self.stack.client("lambda").invoke(
             FunctionName=self.stack.physical_ids[function],
             Qualifier="live",

@@ -1,4 +1,4 @@
-"""What the service tells people, and what could not be delivered."""
+"""Notifications that the service sends, and events that could not be delivered."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class NotificationInbox(ServiceBase):
         return message
 
     def dead_letters(self) -> list[str]:
-        """Takes what lies in the dead-letter queue."""
+        """Takes all messages from the dead-letter queue."""
         return self.messages(self.stack.outputs["DeadLettersUrl"])
 
     def messages(self, url: str) -> list[str]:
-        """Takes what lies in a queue."""
+        """Takes all messages from a queue."""
         client, found = self.stack.client("sqs"), []
         while batch := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in batch:
@@ -50,8 +50,8 @@ class NotificationInbox(ServiceBase):
         return found
 
     @contextlib.contextmanager
-    def unheard(self, queue_policy: str | None = None) -> Iterator[list[Json]]:
-        """Within the block, status changes reach no function. Gives those that lie in the queue after it."""
+    def undeliverable_events(self, queue_policy: str | None = None) -> Iterator[list[Json]]:
+        """Within the block, status changes reach no function. Yields those that are in the queue after it."""
         events, sqs = self.stack.client("events"), self.stack.client("sqs")
         rule = next(
             one["Name"] for one in events.list_rules()["Rules"] if "aws.states" in one["EventPattern"]

@@ -46,7 +46,7 @@ ON_PURPOSE: set[tuple[str, str]] = set()
 
 
 def unforeseen(stack: LocalStack) -> list[Denial]:
-    """What roles were not allowed, but for what was withheld from them on purpose."""
+    """What roles were denied, except for what was withheld on purpose."""
     return sorted(
         refusal
         for refusal in stack.refusals

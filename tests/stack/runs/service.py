@@ -79,7 +79,7 @@ class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
         return str(self.item(f"run#{run_id}").get("status", {}).get("S", "")) or "NONE"
 
     def running(self, run_id: str, step: str = "job-0") -> None:
-        """Waits until a step was started and is proven to be under way."""
+        """Waits until a step was started and is proven to be running."""
 
         def proof() -> object:
             answer = self.call("GET", f"/runs/{run_id}")
@@ -88,13 +88,13 @@ class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
         until(proof, f"{step} of run {run_id}")
 
     def followed(self, pipeline: str) -> tuple[str, str]:
-        """A run whose job is under way, and one that waits behind it."""
+        """A run whose job is running, and one that is queued behind it."""
         first = self.execute({"pipeline": pipeline})
         self.running(first)
         return first, str(self.ended(self.execute({"pipeline": pipeline}))["output"]["run_id"])
 
     def waiting(self, run_id: str, step: str) -> None:
-        """Waits until a step waits for its turn."""
+        """Waits until a step is queued for its lease."""
 
         def why() -> object:
             answer = self.call("GET", f"/runs/{run_id}")
@@ -142,7 +142,7 @@ class DeployedService(ServiceConfiguration, EntryPoints, NotificationInbox):
         ]
 
     def age(self, pk: str) -> None:
-        """Makes an item as old as what nobody is at work on any more."""
+        """Makes an item so old that no function can still be working on it."""
         item = self.item(pk)
         old = f"2020-01-01T00:00:00.000Z {item['position']['S'].split(' ', 1)[1]}"
         self.stack.client("dynamodb").update_item(

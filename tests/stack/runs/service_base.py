@@ -1,4 +1,4 @@
-"""What all parts of the service of the tests stand on."""
+"""The base of all parts of the deployed service."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class ServiceBase:
         self._numbers = itertools.count(1)
 
     def name(self, of: str) -> str:
-        """A name that was never given before."""
+        """A new unique name."""
         return f"{of}-{next(self._numbers)}"

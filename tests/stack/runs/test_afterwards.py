@@ -1,4 +1,4 @@
-"""What all the passages of this folder left behind. These tests run last."""
+"""What all the runs of this folder left behind. These tests run last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_EXERCISED = {
     "logs:": "Lambda and Step Functions deliver logs themselves; no log delivery exists on this machine.",
     "xray:": "Traces are sent by the services themselves; no tracing exists on this machine.",
 }
-"""The permissions that no passage here can use, by the beginning of their action, each with the reason."""
+"""The permissions that no run here can use, by the prefix of their action, each with the reason."""
 
 
 def test_every_permission_of_the_template_was_used(service: DeployedService, *, whole: bool) -> None:
@@ -32,7 +32,7 @@ def test_every_permission_of_the_template_was_used(service: DeployedService, *, 
 
 
 def test_nothing_was_refused_but_what_was_withheld_on_purpose(service: DeployedService) -> None:
-    """Also what is logged and made up for by somebody else later: a task of the state machine, a round."""
+    """Also what is logged and repaired later: by a task of the state machine, or by a round."""
     assert unforeseen(service.stack) == []
 
 
@@ -43,7 +43,7 @@ def test_no_secret_is_in_anything_that_was_written_or_said(
     assert len(tokens) > 5
     seen = {
         "logs": [line.text for line in service.stack.logs()],
-        "answers": service.said,
+        "answers": service.responses,
         "executions": [
             json.dumps([one.input_text, one.output, one.error, one.cause, one.history.events()])
             for one in service.stack.executions
@@ -51,29 +51,29 @@ def test_no_secret_is_in_anything_that_was_written_or_said(
         "table": [json.dumps(item) for item in service.items()],
         "notices": [json.dumps(notice) for notice in service.notices()],
     }
-    for place, texts in seen.items():
+    for local_service, texts in seen.items():
         text = "\n".join(texts)
-        assert text, place
-        assert sum(secret in text for secret in secrets) == 0, place
+        assert text, local_service
+        assert sum(secret in text for secret in secrets) == 0, local_service
 
 
 def test_no_stack_trace_left_the_service(service: DeployedService) -> None:
     causes = [str(one.cause) for one in service.stack.executions if one.cause]
-    for text in (*service.said, *causes):
+    for text in (*service.responses, *causes):
         assert "Traceback" not in text
         assert ".py" not in text
 
 
-def test_no_process_is_left_when_the_stack_is_closed(place: LocalService) -> None:
-    processes = place.stack.process_ids()
+def test_no_process_is_left_when_the_stack_is_closed(local_service: LocalService) -> None:
+    processes = local_service.stack.process_ids()
     assert processes
     assert all(_is_alive(process) for process in processes)
-    place.stack.close()
+    local_service.stack.close()
     assert [process for process in processes if _is_alive(process)] == []
 
 
 def _is_alive(process: int) -> bool:
-    """Whether it runs; one that has ended and is waited for by nobody would be left, too."""
+    """Whether it runs; one that has ended without being awaited counts as left, too."""
     return Path(f"/proc/{process}").exists() if os.path.isdir("/proc") else _answers(process)
 
 

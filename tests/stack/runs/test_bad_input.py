@@ -1,4 +1,4 @@
-"""Input that makes no sense: refused with the field and what was expected; nothing is started at Celonis."""
+"""Invalid input: refused with the field and what was expected; nothing is started at Celonis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.stack.runs.celonis import POOL, CelonisControls, Json
 from tests.stack.runs.service import DeployedService, definition, is_sentence
 
 SECRET = "Zx9f8Kq2LmN4pR7tV0wY3aB6cD1eF5gH"
-"""What a person puts where a name belongs."""
+"""Invalid names."""
 JOB = "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"
 ELSEWHERE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/another-pool"
 
@@ -205,7 +205,7 @@ def test_what_is_wrong_with_a_source_is_in_the_log_alone_and_without_its_secret(
 
 
 def _why(service: DeployedService, source: str) -> str | None:
-    """Why a request to a source was refused, as its owner finds it."""
+    """The reason in the log why a request to a source was refused."""
     lines = [json.loads(line.text) for line in service.stack.logs("Trigger") if line.text.startswith("{")]
     return next((str(line["why"]) for line in lines if line.get("source") == source and "why" in line), None)
 

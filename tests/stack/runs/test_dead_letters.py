@@ -1,4 +1,4 @@
-"""Ends of runs that cannot be recorded are kept in the dead-letter queue, whoever could not deliver them."""
+"""Ends of runs that cannot be recorded are kept in the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_an_event_that_close_run_cannot_take_lies_in_the_queue(service: Deployed
 def test_an_event_that_reaches_no_function_lies_in_the_queue_and_can_be_handed_over_from_there(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    with service.unheard() as letters:
+    with service.undeliverable_events() as letters:
         name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})
         assert service.ended(name)["status"] == "SUCCEEDED"
     event = letters[0]

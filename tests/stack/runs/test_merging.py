@@ -1,4 +1,4 @@
-"""A pipeline that is busy: nothing is lost, nothing runs twice, and one run follows for all who came."""
+"""Triggers of a busy pipeline: nothing is lost, nothing runs twice, and one run follows for all of them."""
 
 from __future__ import annotations
 

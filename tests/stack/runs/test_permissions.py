@@ -1,4 +1,4 @@
-"""One permission less, and a passage fails: what the template allows is needed."""
+"""Without one of its permissions, a run fails: every permission in the template is needed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_without_it_the_end_of_a_run_lies_in_the_queue(
 def test_without_its_policy_the_queue_takes_nothing_from_the_event_bus(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    with service.unheard(queue_policy="") as letters:
+    with service.undeliverable_events(queue_policy="") as letters:
         name = service.execute({"pipeline": service.pipeline(jobs=[celonis.job()])})
         assert service.ended(name)["status"] == "SUCCEEDED"
     assert letters == []

@@ -20,12 +20,12 @@ def test_a_run_whose_end_was_never_told_is_closed_and_what_waited_for_it_starts(
     job = celonis.job(seconds=600)
     pipeline = service.pipeline(jobs=[job])
     first, second = service.followed(pipeline)
-    with service.unheard():
+    with service.undeliverable_events():
         service.stop(first, cause="Nobody hears of it.")
     assert service.status(first) == "RUNNING"
 
     _round(service)
-    assert service.status(first) == "RUNNING"  # too young: whoever is at work on it may still be
+    assert service.status(first) == "RUNNING"  # too young: a function may still be working on it
     service.age(f"run#{first}")
     celonis.set_job(job, seconds=0.5)
     _round(service)

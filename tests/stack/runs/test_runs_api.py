@@ -1,4 +1,4 @@
-"""The runs API: what people and their tools start, look at, cancel and take up again."""
+"""The runs API: starting, showing, cancelling and retrying runs."""
 
 from __future__ import annotations
 

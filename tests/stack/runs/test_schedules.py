@@ -1,4 +1,4 @@
-"""A schedule's passage: EventBridge Scheduler starts the state machine itself, perhaps twice for one time."""
+"""A scheduled run: EventBridge Scheduler starts the state machine itself, perhaps twice for one time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_two_occurrences_are_two_runs(service: DeployedService, celonis: Celonis
 def test_a_schedule_of_ones_own_starts_runs_with_the_role_of_the_stack(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """And what it cannot start lies in the dead-letter queue."""
+    """And what it cannot start is in the dead-letter queue."""
     stack, name = service.stack, service.name("schedule")
     pipeline = service.pipeline(jobs=[celonis.job()])
     stack.client("scheduler").create_schedule(

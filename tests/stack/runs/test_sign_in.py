@@ -1,4 +1,4 @@
-"""Every way to sign in to Celonis, and what a run says when it may not."""
+"""Every way to sign in to Celonis, and the error of a run that may not."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def test_an_oauth_client_may_send_its_secret_in_the_body(
 def test_a_token_that_expires_in_the_middle_is_renewed(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """Once as Celonis told beforehand, once sooner than it told."""
+    """Once when Celonis said, once sooner than it said."""
     for settings in ({"token_seconds": 1}, {"token_seconds": 899, "token_lives_seconds": 0.4}):
         celonis.settings(**settings)
         job = celonis.job(seconds=1.8)
         connection = service.connection(oauth_client())
         run = service.run_by_hand({"pipeline": service.pipeline(connection=connection, jobs=[job])})
         assert run["status"] == "SUCCEEDED"
-        looks = [row for row in celonis.requests("job", job) if row["status"] == 200]
-        assert len({row["token"] for row in looks}) > 2
+        polls = [row for row in celonis.requests("job", job) if row["status"] == 200]
+        assert len({row["token"] for row in polls}) > 2
         refused = [row for row in celonis.requests("job", job) if row["status"] == 401]
         assert bool(refused) == ("token_lives_seconds" in settings)
         assert len(celonis.executions(job)) == 1

@@ -1,4 +1,4 @@
-"""Runs that are stopped: every one of them ends in one record, and nothing is left running unnoticed."""
+"""Stopped runs: each ends in one record, and nothing is left running unnoticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables by id, name or alias: resolved before the first job starts, refused with the names there are."""
+"""Tables by id, name or alias: resolved before the first job starts, refused with the names that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A flood of names that are no sources. It comes late: for seconds, a new source is not known at once."""
+"""A flood of unknown source names. It runs late: for seconds after it, a new source is not known at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import DeployedService
 
 FLOOD = 4 * MAX_MISSES
-"""Requests: more than the few processes that serve them ask for one by one."""
+"""Requests: more than the processes that serve them read one by one."""
 
 
 def test_a_flood_is_refused_and_real_sources_are_not(
@@ -21,8 +21,8 @@ def test_a_flood_is_refused_and_real_sources_are_not(
     for number in range(FLOOD):
         answer = service.webhook(f"forged-{number}")
         assert (answer.status_code, answer.json()["error"]) == (401, "NotAuthentic")
-    asked = {(grant.role_arn.rsplit("/", 1)[-1], grant.action) for grant in service.stack.grants}
-    assert (service.stack.physical_ids["TriggerRole"], "ssm:GetParametersByPath") in asked
+    calls = {(grant.role_arn.rsplit("/", 1)[-1], grant.action) for grant in service.stack.grants}
+    assert (service.stack.physical_ids["TriggerRole"], "ssm:GetParametersByPath") in calls
     accepted = [service.webhook(known), _known_soon(service, pipeline)]
     assert [answer.status_code for answer in accepted] == [202, 202]
     for answer in accepted:

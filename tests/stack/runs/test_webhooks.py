@@ -1,4 +1,4 @@
-"""A webhook's passage: verified, claimed, its first job started before it is answered, then handed over."""
+"""A webhook's run: verified, claimed, its first job started before the response, then its execution."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_delivery_sent_again_gets_the_run_that_it_led_to(
         }
     assert len(celonis.executions(job)) == 1
     other = service.webhook(service.source({"pipeline": pipeline}), delivery="again")
-    assert other.json()["runs"][0]["status"] == "started"  # the ids of two sources never meet
+    assert other.json()["runs"][0]["status"] == "started"  # the ids of two sources never collide
     service.closed(other.json()["runs"][0]["run_id"])
 
 

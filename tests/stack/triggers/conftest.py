@@ -17,7 +17,7 @@ TIME_FACTOR = 0.25
 
 @pytest.fixture(scope="package")
 def environment() -> Iterator[StackEnvironment]:
-    """Events come late and twice, transactions meet, as in AWS. Limits of requests are out of the way."""
+    """Events come late and twice, transactions conflict, as in AWS. Without request limits."""
     settings = Settings(time_factor=TIME_FACTOR, events=EventSettings(late_seconds=0.6))
     with deployed("triggers", settings, WebhookRateLimit="10000", WebhookBurstLimit="5000") as environment:
         environment.service.stack.warm("Trigger", 2)
@@ -32,6 +32,6 @@ def celonis(environment: StackEnvironment) -> CelonisControls:
 
 @pytest.fixture
 def service(environment: StackEnvironment, celonis: CelonisControls) -> Iterator[DeployedService]:
-    """The service. What a test starts, it sees to its end, and nothing may lie in the dead-letter queue."""
+    """The service. A test waits for the end of what it starts, and the dead-letter queue must stay empty."""
     yield environment.service
     environment.settled()

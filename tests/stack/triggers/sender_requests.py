@@ -25,7 +25,7 @@ CREDENTIALS = "refresh:pass:word-with-colons"
 class SenderRequest:
     """``secret``: what Secrets Manager holds; ``fields``: of the source, beside sender, secret and rules.
 
-    ``again``: what the same event sent again is answered with. ``delivery``: the id that the answer names.
+    ``again``: the response to the same event sent again. ``delivery``: the id that the answer names.
     """
 
     sender: str

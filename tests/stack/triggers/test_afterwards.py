@@ -18,16 +18,16 @@ def test_no_secret_was_logged_or_answered(environment: StackEnvironment) -> None
         *environment.tokens,
     }
     logged = [line.text for line in environment.service.stack.logs()]
-    access = (environment.place.stack.state_dir / "logs").glob("*.log")
+    access = (environment.local_service.stack.state_dir / "logs").glob("*.log")
     logged += [path.read_text(encoding="utf-8") for path in access]
     assert logged
-    assert environment.service.said
-    for text in (*logged, *environment.service.said):
+    assert environment.service.responses
+    for text in (*logged, *environment.service.responses):
         assert not [secret for secret in secrets if secret in text]
 
 
 def test_nothing_was_answered_with_a_stack_trace(environment: StackEnvironment) -> None:
-    for text in environment.service.said:
+    for text in environment.service.responses:
         assert "Traceback" not in text
         assert ".py" not in text
 

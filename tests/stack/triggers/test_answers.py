@@ -1,4 +1,4 @@
-"""The answers: their statuses, their sentences, and that one of them is always given in time."""
+"""The responses: their statuses, their messages, and that each arrives in time."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_an_authentic_event_that_matches_nothing_is_answered_with_the_reason_of_
 def test_celonis_may_take_its_time_and_the_sender_is_answered_all_the_same(
     service: DeployedService, celonis: CelonisControls, kind: str
 ) -> None:
-    """What the trigger cannot do in its time, the state machine does."""
+    """What the trigger cannot finish in time is done by the state machine."""
     job = celonis.job()
     pipeline = service.pipeline(jobs=[job])
     source = service.source({"pipeline": pipeline})
@@ -207,7 +207,7 @@ def test_nothing_is_accepted_where_the_table_cannot_be_written(
 def test_a_warm_process_asks_for_what_it_knows_once(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """For a minute it knows a source and its secret, for ten seconds a pipeline's definition."""
+    """It caches a source and its secret for a minute, a pipeline's definition for ten seconds."""
     job = celonis.job(seconds=600)
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
     watched = SingleProcess(
@@ -216,10 +216,10 @@ def test_a_warm_process_asks_for_what_it_knows_once(
     cold = watched.calls(lambda: service.webhook(source, delivery="first"), 202)
     assert any("GetSecretValue" in call for call in cold)
     calls = watched.calls(lambda: service.webhook(source, delivery="second"), 202)
-    asked = [call.rsplit(".", 1)[1] for call in calls]
-    assert asked.count("TransactWriteItems") == 2  # the claim, and the joining
-    assert asked.count("GetParameter") <= 1  # a slow machine may take longer than that
-    assert len(asked) <= 3
+    calls = [call.rsplit(".", 1)[1] for call in calls]
+    assert calls.count("TransactWriteItems") == 2  # the claim, and the joining
+    assert calls.count("GetParameter") <= 1  # a slow machine may take longer than that
+    assert len(calls) <= 3
     first = service.webhook(source, delivery="first").json()["runs"][0]
     service.running(first["run_id"])
     celonis.set_job(job, seconds=0.3)

@@ -1,4 +1,4 @@
-"""What strangers, broken senders and fuzzers send: refused as theirs, nothing started, nothing told."""
+"""What strangers, broken senders and fuzzers send: refused with 4xx, nothing started, nothing revealed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def target(environment: StackEnvironment) -> AttackedSource:
 
 @pytest.fixture
 def attacked(environment: StackEnvironment, target: AttackedSource) -> Iterator[DeployedService]:
-    """The service. Whatever a test sends, nothing is started and nothing is claimed."""
+    """The service. Nothing that a test sends is started or claimed."""
     yield environment.service
     assert environment.service.is_free(target.pipeline)
     assert environment.celonis.executions(target.job) == []
@@ -244,7 +244,7 @@ def test_a_flood_of_headers(attacked: DeployedService, target: AttackedSource) -
 
 
 def test_a_header_that_comes_twice(attacked: DeployedService, target: AttackedSource) -> None:
-    """API Gateway joins them with a comma: nobody can tell which of them was meant."""
+    """API Gateway joins them with a comma, so it is unknown which of them was meant."""
     twice = f"{HEADER}: {_signature(BODY, 'guess')}\r\n{HEADER}: {GOOD}\r\nx-github-event: workflow_run"
     assert _raw(attacked, f"POST /webhooks/{target.source} HTTP/1.1\r\n{twice}", BODY) == 401
 
@@ -354,7 +354,7 @@ def test_an_expression_that_blows_up(attacked: DeployedService, target: Attacked
 
 
 def _raw(service: DeployedService, head: str, body: bytes) -> int:
-    """The status that is answered to a request as it is; 0 where the connection is only closed."""
+    """The response status to a raw request; 0 if the connection is only closed."""
     address = urlsplit(service.stack.api_url)
     with socket.create_connection((address.hostname, address.port or 80), timeout=15) as connection:
         typed = "content-type: application/json\r\nconnection: close"

@@ -1,4 +1,4 @@
-"""What becomes of a delivery: claimed once, joined, skipped, kept waiting; and never twice."""
+"""The results of a delivery: claimed once, joined, skipped or queued; never twice."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_a_batch_of_many_events_is_one_run_and_known_in_a_few_reads(
     (run_id,) = {each["runs"][0]["run_id"] for each in first.json()["events"]}
     assert service.closed(run_id)["status"] == "SUCCEEDED"
     watched = SingleProcess(service.stack, "DynamoDB")
-    asked = [call.rpartition(".")[2] for call in watched.calls(lambda: send(events), 200)]
-    assert asked == ["TransactGetItems"] * 3 + ["GetItem"]
+    calls = [call.rpartition(".")[2] for call in watched.calls(lambda: send(events), 200)]
+    assert calls == ["TransactGetItems"] * 3 + ["GetItem"]
     last = send(events[-1:])
     assert (last.status_code, last.json()["runs"][0]["run_id"]) == (200, run_id)
     assert len(celonis.executions(job)) == 1
@@ -134,7 +134,7 @@ def test_a_delivery_is_known_for_more_than_a_week_and_not_for_ever(
 
 
 def _pass_away(service: DeployedService, key: str, seconds: int) -> None:
-    """Makes an item so many seconds older."""
+    """Makes an item ``seconds`` older."""
     service.stack.client("dynamodb").update_item(
         TableName=service.stack.outputs["TableName"],
         Key={"pk": {"S": key}},
@@ -147,7 +147,7 @@ def _pass_away(service: DeployedService, key: str, seconds: int) -> None:
 def test_a_replay_under_another_id_is_the_delivery_that_it_repeats(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
-    """GitHub signs the body alone: whoever saw a request could send it again under a new id."""
+    """GitHub signs the body alone: an observer could send the request again under a new id."""
     job = celonis.job()
     source = service.source({"pipeline": service.pipeline(jobs=[job])})
     first = service.webhook(source, RUN, delivery="its own")
@@ -321,7 +321,7 @@ def _round(service: DeployedService) -> Any:
 def test_where_the_signed_body_names_its_own_run_a_replay_starts_nothing(
     environment: StackEnvironment, service: DeployedService, sender: str
 ) -> None:
-    """Whatever a stranger changes beside the body, which is all that is signed."""
+    """Anything that a stranger changes outside the signed body."""
     job = environment.celonis.job()
     call = CALLS[sender](11)
     source = source_of(service, call, {"pipeline": service.pipeline(jobs=[job])})

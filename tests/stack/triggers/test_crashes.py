@@ -1,7 +1,7 @@
 """The trigger dies at one of its calls; the same delivery comes again, or a round of reconcile does.
 
-Step by step of the trigger, in real processes: claim, look, note, start, hand over.
-``tests/unit/workflow/test_crashes.py`` has every call of every function with every way back, over
+Each step of the trigger, in real processes: claim, poll, record, start the job, start the execution.
+``tests/unit/workflow/test_crashes.py`` has every call of every function with every recovery, over
 fakes; ``make faults`` has each function in real processes.
 """
 
@@ -24,7 +24,7 @@ from tests.stack.runs.service import DeployedService
 from tests.stack.triggers.signing import signed
 
 AT_ONCE = 2
-"""Cases that play at the same time: most of what a passage takes is waiting, and a new process is not."""
+"""Cases that run at the same time: most of a run is waiting, and a new process is not."""
 MAX_WAIT = 150.0
 SECRET = "secret-of-a-crash-0123456789"
 
@@ -32,7 +32,7 @@ Moment = Literal["before", "sent", "after"]
 
 
 class CrashCall(NamedTuple):
-    """An outgoing call of the trigger: its name, a pattern of it, and the how manieth that fits."""
+    """An outgoing call of the trigger: its name, its pattern, and its number among those that match."""
 
     name: str
     pattern: str
@@ -42,15 +42,15 @@ class CrashCall(NamedTuple):
 SOURCE = CrashCall("reading the source", "GetParameter")
 SIGN_IN = CrashCall("signing in", r"POST .*/oauth2/token")
 CLAIM = CrashCall("the claim", "TransactWriteItems")
-LOOK = CrashCall("the look at the job", r"GET .*/jobs/[^/]+$")
-NOTE = CrashCall("noting the baseline", "TransactWriteItems", 2)
+POLL = CrashCall("the poll of the job", r"GET .*/jobs/[^/]+$")
+BASELINE_WRITE = CrashCall("recording the baseline", "TransactWriteItems", 2)
 START = CrashCall("starting the job", r"POST .*/execute")
-HAND_OVER = CrashCall("handing over", "StartExecution")
-ROWS = (CLAIM, LOOK, NOTE, START, HAND_OVER)
+EXECUTION_START = CrashCall("starting the execution", "StartExecution")
+ROWS = (CLAIM, POLL, BASELINE_WRITE, START, EXECUTION_START)
 
 
 class CrashCase(NamedTuple):
-    """A death, and whether the delivery comes again or is left to reconcile."""
+    """A crash, and whether the delivery is repeated or left to reconcile."""
 
     moment: Moment
     call: CrashCall
@@ -74,7 +74,7 @@ CASES = list(_cases())
 
 
 class CrashResult(NamedTuple):
-    """``claimed``: the run that the dead left in the pipeline's slot. ``again``: the answer to the second."""
+    """``claimed``: the run that the crash left there. ``again``: the response to the second delivery."""
 
     pipeline: str
     job: str
@@ -84,7 +84,7 @@ class CrashResult(NamedTuple):
 
 
 def _event(source: str) -> bytes:
-    """A delivery as API Gateway hands it over, the same each time.
+    """A delivery as API Gateway passes it on, the same each time.
 
     It arrives in the future, so that no slow machine uses up the seconds that are left for Celonis.
     """
@@ -100,9 +100,9 @@ def _event(source: str) -> bytes:
     return json.dumps(event).encode()
 
 
-def _play(environment: StackEnvironment, case: CrashCase) -> CrashResult:
+def _run_case(environment: StackEnvironment, case: CrashCase) -> CrashResult:
     service, job = environment.service, environment.celonis.job()
-    # A connection that no process has used before, so that the dead one has to sign in.
+    # A connection that no process has used before, so that the crashing one has to sign in.
     pipeline = service.pipeline(jobs=[job], connection=service.connection(oauth_client()))
     secret = service.secret("webhooks", {"current": SECRET})
     source = service.source({"pipeline": pipeline}, secret=secret)
@@ -125,10 +125,10 @@ def _met(service: DeployedService, case: CrashCase, source: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def played(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
+def results(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
     environment.celonis.reset()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = dict(zip(CASES, pool.map(lambda case: _play(environment, case), CASES), strict=True))
+        outcomes = dict(zip(CASES, pool.map(lambda case: _run_case(environment, case), CASES), strict=True))
     assert not environment.service.stack.invoke("Reconcile", b"{}").failed
     until(lambda: not environment.running(), "the end of all executions", seconds=MAX_WAIT)
     environment.settled()
@@ -137,12 +137,12 @@ def played(environment: StackEnvironment) -> dict[CrashCase, CrashResult]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_leads_to_one_run_and_one_execution(
-    environment: StackEnvironment, played: dict[CrashCase, CrashResult], case: CrashCase
+    environment: StackEnvironment, results: dict[CrashCase, CrashResult], case: CrashCase
 ) -> None:
-    service, one = environment.service, played[case]
+    service, one = environment.service, results[case]
     assert one.died
     if not one.claimed and not case.comes_again:
-        # Nothing was accepted, and the sender knows it.
+        # Nothing was accepted, and the sender got an error.
         assert _runs(service, one.pipeline) == {}
         assert environment.celonis.executions(one.job) == []
         return
@@ -167,7 +167,7 @@ def _runs(service: DeployedService, pipeline: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("call", ROWS[1:], ids=lambda call: call.name)
 def test_what_was_claimed_when_it_died_stays_claimed(
-    played: dict[CrashCase, CrashResult], call: CrashCall
+    results: dict[CrashCase, CrashResult], call: CrashCall
 ) -> None:
     """Every row after the claim finds its run: otherwise the rows above would be about something else."""
-    assert all(one.claimed for case, one in played.items() if case.call == call)
+    assert all(one.claimed for case, one in results.items() if case.call == call)

@@ -1,4 +1,4 @@
-"""The HTTP API against its own OpenAPI document: whatever is sent, it answers as the document says."""
+"""The HTTP API against its own OpenAPI document: every response is as the document says."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ api = schemathesis.openapi.from_dict(_unsigned())
 
 
 class ExistingIds(NamedTuple):
-    """What really is there, so that not all that is asked for is unknown."""
+    """Existing ids, so that not every requested id is unknown."""
 
     url: str
     credentials: Credentials
@@ -112,7 +112,7 @@ def test_every_answer_is_as_the_document_says(case: schemathesis.Case[Any], know
 
 
 def _make_half_of_it_real(case: schemathesis.Case[Any], known: ExistingIds) -> None:
-    """Every other name is that of something that is there, and every other webhook is signed."""
+    """Every other name exists, and every other webhook is signed."""
     runs = [known.run_id, known.waiting]
     real = {"run_id": runs, "name": [known.pipeline], "source": [known.source]}
     for name, found in real.items():
@@ -127,7 +127,7 @@ def _make_half_of_it_real(case: schemathesis.Case[Any], known: ExistingIds) -> N
 
 
 def _is_replaced(name: object) -> TypeGuard[str]:
-    """What makes no sense as a name is left as it is: it must be refused."""
+    """Invalid names are left unchanged: they must be refused."""
     return isinstance(name, str) and bool(re.fullmatch(NAME_PATTERN, name)) and len(name) % 2 == 0
 
 

@@ -1,4 +1,4 @@
-"""What senders ask before they send, and what they want to hear afterwards."""
+"""Handshakes before a sender's first event, and the responses that senders expect."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_event_grid_is_given_its_validation_code_back(
 @pytest.mark.parametrize("sender", ["azure_event_grid", "azure_event_grid_header"])
 def test_cloud_events_may_be_sent_here(service: DeployedService, pipeline: str, sender: str) -> None:
     call, source = _source(service, sender, pipeline)
-    asked = {"webhook-request-origin": "eventgrid.azure.net", "webhook-request-rate": "120"}
-    answer = service.send("OPTIONS", f"/webhooks/{source}{call.query}", headers=asked)
+    headers = {"webhook-request-origin": "eventgrid.azure.net", "webhook-request-rate": "120"}
+    answer = service.send("OPTIONS", f"/webhooks/{source}{call.query}", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
     assert answer.headers["webhook-allowed-rate"] == "*"
@@ -58,11 +58,11 @@ def test_cloud_events_may_be_sent_here(service: DeployedService, pipeline: str, 
 
 def test_nobody_else_is_answered_to_options(service: DeployedService, pipeline: str) -> None:
     _, source = _source(service, "github", pipeline)
-    asked = {"webhook-request-origin": "eventgrid.azure.net"}
-    assert service.send("OPTIONS", f"/webhooks/{source}", headers=asked).status_code == 401
-    assert service.send("OPTIONS", "/webhooks/no-such-source", headers=asked).status_code == 401
+    headers = {"webhook-request-origin": "eventgrid.azure.net"}
+    assert service.send("OPTIONS", f"/webhooks/{source}", headers=headers).status_code == 401
+    assert service.send("OPTIONS", "/webhooks/no-such-source", headers=headers).status_code == 401
     _, without_token = _source(service, "azure_event_grid", pipeline)
-    assert service.send("OPTIONS", f"/webhooks/{without_token}", headers=asked).status_code == 401
+    assert service.send("OPTIONS", f"/webhooks/{without_token}", headers=headers).status_code == 401
 
 
 def test_slack_is_given_its_challenge_back(service: DeployedService, pipeline: str) -> None:

@@ -1,4 +1,4 @@
-"""Answers of AWS that come too late: asked for again in the same request, and nothing happens twice."""
+"""AWS responses that come too late: retried in the same request, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.stack.runs.service import DeployedService
 
 LATE = 1.6
 """Seconds: longer than the trigger waits for one answer, and less than a request has in all."""
-ASKED = ["GetParameter", "TransactWriteItems", "StartExecution"]
+CALLS = ["GetParameter", "TransactWriteItems", "StartExecution"]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def pipeline(service: DeployedService, celonis: CelonisControls) -> tuple[str, s
     return service.pipeline(jobs=[job]), job
 
 
-@pytest.mark.parametrize("operation", ASKED)
+@pytest.mark.parametrize("operation", CALLS)
 def test_a_delivery_is_accepted_in_its_first_try(
     operation: str, service: DeployedService, celonis: CelonisControls, pipeline: tuple[str, str]
 ) -> None:

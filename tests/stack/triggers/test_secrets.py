@@ -1,4 +1,4 @@
-"""A secret is rotated without a deployment, without a lost event, and without a bill that strangers write."""
+"""A secret is rotated without a deployment, without a lost event, and without costs caused by strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every sender that can call us, end to end: proven by its own rules, claimed, run, and run once."""
+"""Every supported sender, end to end: verified by its own rules, claimed, and run once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.stack.runs.service import DeployedService
 from tests.stack.triggers.sender_requests import CALLS, SenderRequest, source_of
 
 SIGNED_BY_AMAZON = {"aws_sns", "snowflake"}
-"""Only Amazon can sign for them; ``tests/unit/triggers`` plays them with a certificate of its own."""
+"""Only Amazon can sign for them; ``tests/unit/workflow`` uses a certificate of its own."""
 LONG = 1000.0
 """Seconds: a job that ends once its event was sent again."""
 
@@ -52,7 +52,7 @@ def _sent(environment: StackEnvironment, name: str) -> RepeatedEvent:
 
 @pytest.fixture(scope="module")
 def all_sent(environment: StackEnvironment) -> dict[str, RepeatedEvent]:
-    """All senders send at about the same time: most of what a passage takes is waiting."""
+    """All senders send at about the same time: most of a run is waiting."""
     environment.celonis.reset()
     with ThreadPoolExecutor(5) as pool:
         sent = dict(zip(CALLS, pool.map(lambda name: _sent(environment, name), CALLS), strict=True))
@@ -84,7 +84,7 @@ def test_the_same_event_sent_again_starts_nothing_where_the_sender_gives_it_an_i
 ) -> None:
     sent = all_sent[name]
     if sent.call.delivery is None:
-        # Nothing tells it from another one, so it joins the run that follows: too much, never too little.
+        # It cannot be distinguished from another one, so it joins the next run: too much, never too little.
         assert sent.again.json()["runs"][0]["status"] == "joined"
         assert sent.executions == 2
         return

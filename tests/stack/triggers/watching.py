@@ -13,7 +13,7 @@ NEVER = 0
 
 
 class SingleProcess:
-    """From its making on, requests that come one after the other are served by one new process.
+    """Makes one new process serve all following sequential requests.
 
     ``pattern``: which calls are of interest.
     """

@@ -33,7 +33,7 @@ def refusal(code: str, status: int = 400) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "Get")
 
 
-PASSES = [
+TRANSIENT_ERRORS = [
     refusal("ThrottlingException"),
     refusal("TooManyUpdates"),
     refusal("RequestLimitExceeded"),
@@ -47,17 +47,17 @@ PASSES = [
 
 @dataclass
 class FakeParameters:
-    """Parameter Store and Secrets Manager in one. ``asked``: the names, in order."""
+    """Parameter Store and Secrets Manager in one. ``reads``: the names, in order."""
 
     values: dict[str, str] = field(default_factory=dict)
     error: Exception | None = None
-    asked: list[str] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
 
     def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
         return {"Parameter": {"Value": self._value(Name, "ParameterNotFound")}}
 
     def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        self.asked.append(Names[0])
+        self.reads.append(Names[0])
         if self.error:
             raise self.error
         found = [name for name in Names if name in self.values]
@@ -68,7 +68,7 @@ class FakeParameters:
         return {"SecretString": text, "VersionId": sha256(text.encode()).hexdigest()[:32]}
 
     def _value(self, name: str, missing: str) -> str:
-        self.asked.append(name)
+        self.reads.append(name)
         if self.error:
             raise self.error
         if name not in self.values:
@@ -84,7 +84,7 @@ class FakeParameters:
         return Secrets(cast("Any", self), "stack")
 
 
-@pytest.mark.parametrize("error", PASSES, ids=str)
+@pytest.mark.parametrize("error", TRANSIENT_ERRORS, ids=str)
 def test_what_passes_is_told_as_such_and_names_nothing_but_the_name(error: Exception) -> None:
     aws = FakeParameters(error=error)
     for ask in (
@@ -121,7 +121,7 @@ def test_what_is_no_name_is_never_asked_for(name: str) -> None:
     with pytest.raises(InvalidTrigger) as reported:
         aws.parameters.pipeline(name)
     assert NAME_PATTERN in str(reported.value)
-    assert aws.asked == []
+    assert aws.reads == []
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_what_is_not_there_is_unknown() -> None:
         aws.parameters.source_text("github")
     with pytest.raises(UnknownPipeline):
         aws.parameters.pipeline("otc")
-    assert aws.asked == ["/stack/sources/github", "/stack/pipelines/otc"]
+    assert aws.reads == ["/stack/sources/github", "/stack/pipelines/otc"]
 
 
 def test_a_pipeline_is_paused_where_its_definition_says_so_and_nowhere_else() -> None:
@@ -225,7 +225,7 @@ def test_a_secret_that_is_not_there_is_told() -> None:
 
 @pytest.mark.parametrize("error", [None, refusal("InternalServerError", 500)], ids=str)
 def test_the_name_of_a_webhooks_secret_is_not_repeated(error: Exception | None) -> None:
-    """It may be the secret itself, and anybody can ask."""
+    """It may be the secret itself, and anyone can send a request."""
     with pytest.raises(RefreshError) as reported:
         FakeParameters(error=error).secrets.webhook("correct-horse-battery")
     assert "horse" not in repr(reported.value) + str(reported.value) + repr(vars(reported.value))

@@ -47,7 +47,7 @@ def test_a_delivery_waits_shortly_for_its_configuration(loaded: LoadedTrigger) -
     took = sorted(loaded.took)
     print(f"\nmedian {took[len(took) // 2]:.3f} s, slowest {took[-1]:.2f} s")
     assert took[len(took) // 2] < 0.05
-    assert took[-1] < 1.2
+    assert took[-1] < 1.5
 
 
 def test_a_pause_and_a_change_count_in_all_processes_in_time() -> None:

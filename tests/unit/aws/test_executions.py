@@ -22,25 +22,25 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
-    wire = FakeAws()
-    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=wire.clock.sleep))
-    return wire
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    aws = FakeAws()
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=aws.clock.sleep))
+    return aws
 
 
 @pytest.fixture
-def machine(wire: FakeAws) -> StateMachine:
+def machine(aws: FakeAws) -> StateMachine:
     return StateMachine(
-        wire.client("stepfunctions"), "arn:aws:states:eu-central-1:123456789012:stateMachine:refresh"
+        aws.client("stepfunctions"), "arn:aws:states:eu-central-1:123456789012:stateMachine:refresh"
     )
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("code", "status"), [("InternalServerError", 500), ("ThrottlingException", 400)])
 def test_what_passes_is_told_as_that(
-    call: str, code: str, status: int, wire: FakeAws, machine: StateMachine
+    call: str, code: str, status: int, aws: FakeAws, machine: StateMachine
 ) -> None:
-    wire.failures[call] = [AwsFailure(code, status)] * 3
+    aws.failures[call] = [AwsFailure(code, status)] * 3
     with pytest.raises(ExecutionsUnavailable) as caught:
         CALLS[call](machine)
     answer = error_answer(caught.value)
@@ -48,25 +48,25 @@ def test_what_passes_is_told_as_that(
     assert "retry-after" in answer["headers"]
 
 
-def test_no_answer_passes_too(wire: FakeAws, machine: StateMachine) -> None:
-    wire.takes["StartExecution"] = [60.0] * 3
+def test_no_answer_passes_too(aws: FakeAws, machine: StateMachine) -> None:
+    aws.latencies["StartExecution"] = [60.0] * 3
     with pytest.raises(ExecutionsUnavailable):
         machine.start("otc-1")
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_does_not_pass_is_raised_as_it_is(call: str, wire: FakeAws, machine: StateMachine) -> None:
-    wire.failures[call] = [AwsFailure("AccessDeniedException")]
+def test_what_does_not_pass_is_raised_as_it_is(call: str, aws: FakeAws, machine: StateMachine) -> None:
+    aws.failures[call] = [AwsFailure("AccessDeniedException")]
     with pytest.raises(ClientError, match="AccessDeniedException"):
         CALLS[call](machine)
 
 
-def test_an_execution_that_is_there_was_started(wire: FakeAws, machine: StateMachine) -> None:
-    wire.failures["StartExecution"] = [AwsFailure("ExecutionAlreadyExists")]
+def test_an_execution_that_is_there_was_started(aws: FakeAws, machine: StateMachine) -> None:
+    aws.failures["StartExecution"] = [AwsFailure("ExecutionAlreadyExists")]
     machine.start("otc-1")
-    assert wire.started == []
+    assert aws.started == []
 
 
-def test_an_execution_that_is_not_there_is_none(wire: FakeAws, machine: StateMachine) -> None:
-    wire.failures["DescribeExecution"] = [AwsFailure("ExecutionDoesNotExist")]
+def test_an_execution_that_is_not_there_is_none(aws: FakeAws, machine: StateMachine) -> None:
+    aws.failures["DescribeExecution"] = [AwsFailure("ExecutionDoesNotExist")]
     assert machine.find("otc-1") is None

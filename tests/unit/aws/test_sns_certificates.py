@@ -1,4 +1,4 @@
-"""What is fetched from Amazon SNS, how long it may take, and what its answers mean."""
+"""Requests to Amazon SNS: what is fetched, the deadlines, and the meaning of responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PEM = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass
 class PageResponse:
-    """An answer: its status, its headers, and the pieces of its body; a piece that is an error is raised."""
+    """An answer: its status, its headers, and the pieces of its body; an exception among them is raised."""
 
     status: int = 200
     pieces: list[bytes | Exception] = field(default_factory=lambda: [PEM])
@@ -59,17 +59,17 @@ class _ChunkedBody(io.RawIOBase):
 
 
 class FakeSnsServer(HTTPAdapter):
-    """Amazon, as far as it answers. ``asked``: the addresses, in order."""
+    """Amazon's SNS pages. ``requested_urls``: the addresses, in order."""
 
     def __init__(self, answers: list[PageResponse | Exception]) -> None:
         super().__init__()
         self.answers = answers
-        self.asked: list[str] = []
+        self.requested_urls: list[str] = []
         self.timeout: object = None
 
     def send(self, request: requests.PreparedRequest, *_: object, **how: Any) -> requests.Response:
         assert request.method == "GET"
-        self.asked.append(str(request.url))
+        self.requested_urls.append(str(request.url))
         self.timeout = how["timeout"]
         answer = self.answers.pop(0) if self.answers else PageResponse()
         if isinstance(answer, Exception):
@@ -81,21 +81,21 @@ class FakeSnsServer(HTTPAdapter):
 def pages(
     *answers: PageResponse | Exception, clock: FakeClock | None = None
 ) -> tuple[SnsCertificates, FakeSnsServer]:
-    amazon, session = FakeSnsServer(list(answers)), make_session()
-    session.mount("https://", amazon)
-    return SnsCertificates(clock or FakeClock(), session), amazon
+    server, session = FakeSnsServer(list(answers)), make_session()
+    session.mount("https://", server)
+    return SnsCertificates(clock or FakeClock(), session), server
 
 
 def test_a_certificate_is_fetched_once() -> None:
-    sns, amazon = pages()
+    sns, server = pages()
     assert sns.certificate(URL) == sns.certificate(URL) == PEM
-    assert amazon.asked == [URL]
+    assert server.requested_urls == [URL]
 
 
 def test_how_long_an_answer_may_take_is_bounded() -> None:
-    sns, amazon = pages()
+    sns, server = pages()
     sns.certificate(URL)
-    assert amazon.timeout == TIMEOUT
+    assert server.timeout == TIMEOUT
 
 
 def test_how_much_is_read_is_bounded() -> None:
@@ -111,12 +111,12 @@ def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_where_sns_has_no_certificate_the_message_is_a_strangers(status: int) -> None:
     clock = FakeClock()
-    sns, amazon = pages(PageResponse(status), PageResponse(), clock=clock)
+    sns, server = pages(PageResponse(status), PageResponse(), clock=clock)
     with pytest.raises(NotAuthentic):
         sns.certificate(URL)
     clock.now += ABSENT_SECONDS
     assert sns.certificate(URL)
-    assert len(amazon.asked) == 2
+    assert len(server.requested_urls) == 2
 
 
 TROUBLE: list[PageResponse | Exception] = [
@@ -146,30 +146,30 @@ def test_trouble_on_the_way_is_no_forgery(trouble: PageResponse | Exception) -> 
 def test_a_subscription_is_confirmed_only_by_an_answer_that_says_so(
     trouble: PageResponse | Exception,
 ) -> None:
-    sns, amazon = pages(trouble)
+    sns, server = pages(trouble)
     with pytest.raises(SnsUnavailable):
         sns.confirm(URL)
     sns.confirm(URL)
-    assert amazon.asked == [URL, URL]
+    assert server.requested_urls == [URL, URL]
 
 
 def test_an_address_with_nothing_there_is_asked_for_again_only_after_a_while() -> None:
     clock = FakeClock()
-    sns, amazon = pages(PageResponse(404), PageResponse(404), clock=clock)
+    sns, server = pages(PageResponse(404), PageResponse(404), clock=clock)
     for _ in range(3):
         with pytest.raises(NotAuthentic, match="no certificate"):
             sns.certificate(URL)
-    assert amazon.asked == [URL]
+    assert server.requested_urls == [URL]
     clock.now += ABSENT_SECONDS
     with pytest.raises(NotAuthentic):
         sns.certificate(URL)
     clock.now += ABSENT_SECONDS
     assert sns.certificate(URL)
-    assert len(amazon.asked) == 3
+    assert len(server.requested_urls) == 3
 
 
 def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounded() -> None:
-    sns, amazon = pages(
+    sns, server = pages(
         PageResponse(503), PageResponse(), *(PageResponse(404) for _ in range(MAX_ABSENT + 2))
     )
     with pytest.raises(SnsUnavailable):
@@ -178,19 +178,19 @@ def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounde
     for number in (*range(MAX_ABSENT + 1), 0):
         with pytest.raises(NotAuthentic):
             sns.certificate(f"{URL}?{number}")
-    assert len(amazon.asked) == MAX_ABSENT + 4
+    assert len(server.requested_urls) == MAX_ABSENT + 4
     sns.confirm(URL)
-    assert amazon.asked[-1] == URL
+    assert server.requested_urls[-1] == URL
 
 
 def test_only_so_many_certificates_are_kept() -> None:
-    sns, amazon = pages()
+    sns, server = pages()
     for number in range(MAX_KEPT + 1):
         sns.certificate(f"{URL}?{number}")
     sns.certificate(f"{URL}?{MAX_KEPT}")
-    assert len(amazon.asked) == MAX_KEPT + 1
+    assert len(server.requested_urls) == MAX_KEPT + 1
     sns.certificate(f"{URL}?0")
-    assert len(amazon.asked) == MAX_KEPT + 2
+    assert len(server.requested_urls) == MAX_KEPT + 2
 
 
 def test_an_empty_page_is_no_certificate_and_no_crash() -> None:

@@ -1,4 +1,4 @@
-"""A flood of names that are no sources: few questions to Parameter Store, and no harm to those that are."""
+"""A flood of unknown source names: few reads from Parameter Store, and no effect on known sources."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def refusal(code: str) -> ClientError:
 
 @dataclass
 class FakeParameterStore:
-    """Parameter Store. ``asked``: names and paths, in order."""
+    """Parameter Store. ``reads``: names and paths, in order."""
 
     sources: set[str] = field(default_factory=lambda: set(REAL))
-    asked: list[str] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
     throttles: bool = False
 
     def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name
@@ -45,7 +45,7 @@ class FakeParameterStore:
         return [{"Parameters": [{"Name": f"{Path}{name}"}]} for name in sorted(self.sources)]
 
     def _ask(self, what: str) -> None:
-        self.asked.append(what)
+        self.reads.append(what)
         if self.throttles:
             raise refusal("ThrottlingException")
 
@@ -75,7 +75,7 @@ def known(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
 
 def test_a_real_source_is_one_question(known: SourceCache, store: FakeParameterStore) -> None:
     assert known.text("github").value == "text of /stack/sources/github"
-    assert store.asked == ["/stack/sources/github"]
+    assert store.reads == ["/stack/sources/github"]
 
 
 def flood(known: SourceCache, names: int = 100) -> None:
@@ -96,7 +96,7 @@ def test_a_flood_of_names_that_are_none_is_a_few_questions(
     known: SourceCache, store: FakeParameterStore
 ) -> None:
     flood(known)
-    assert store.asked == [
+    assert store.reads == [
         *(f"/stack/sources/forged-{number}" for number in range(MAX_MISSES)),
         "/stack/sources/",
     ]
@@ -122,11 +122,11 @@ def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
 ) -> None:
     flood(known, MAX_MISSES)
     store.throttles = True
-    store.asked.clear()
+    store.reads.clear()
     for _ in range(100):
         with pytest.raises(ConfigurationUnavailable):
             known.text("github")
-    assert store.asked == ["/stack/sources/"]
+    assert store.reads == ["/stack/sources/"]
     store.throttles = False
     clock.sleep(LIST_SECONDS)
     assert known.text("github")
@@ -137,7 +137,7 @@ def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: FakeP
     for number in range(100):
         with pytest.raises(ConfigurationUnavailable):
             known.text(f"forged-{number}")
-    assert len(store.asked) == MAX_MISSES + 1
+    assert len(store.reads) == MAX_MISSES + 1
 
 
 def test_while_there_is_no_newer_list_the_last_one_serves(
@@ -149,23 +149,23 @@ def test_while_there_is_no_newer_list_the_last_one_serves(
     flood(known)
     with pytest.raises(ConfigurationUnavailable):
         known.text("github")  # it is one: only its text cannot be read now
-    assert store.asked[-1] == "/stack/sources/github"
+    assert store.reads[-1] == "/stack/sources/github"
 
 
 @given(st.lists(st.tuples(st.sampled_from((*REAL, "a", "b", "c")), st.floats(0, 2 * LIST_SECONDS))))
 def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
-    asked: list[tuple[str, float]],
+    requested_names: list[tuple[str, float]],
 ) -> None:
     clock, store = FakeClock(), FakeParameterStore()
     known = cache_over(store, clock)
     began = clock.now
-    for name, pause in asked:
+    for name, pause in requested_names:
         clock.sleep(pause)
         if name in REAL:
             assert known.text(name)
         else:
             with pytest.raises(UnknownSource):
                 known.text(name)
-    for_strangers = [what for what in store.asked if what.rsplit("/", 1)[1] not in REAL]
+    for_strangers = [what for what in store.reads if what.rsplit("/", 1)[1] not in REAL]
     took = clock.now - began
     assert len(for_strangers) <= MAX_MISSES * (1 + took // WARY_SECONDS) + 1 + took // LIST_SECONDS

@@ -1,4 +1,4 @@
-"""A Celonis without sockets: notes every request that would go out and plays the answers given."""
+"""A Celonis without sockets: records every request that would go out and returns the given responses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Step: TypeAlias = ScriptedResponse | Exception
 
 
 class ScriptedCelonis:
-    """Plays ``steps`` one after another and keeps what was sent. Each takes ``costs`` seconds."""
+    """Returns ``steps`` one after another and records what was sent. Each takes ``costs`` seconds."""
 
     def __init__(self, *steps: Step, clock: ExchangeClock | None = None, costs: float = 0.0) -> None:
         self.steps = list(steps)
@@ -74,7 +74,7 @@ class ScriptedCelonis:
 
 
 class _Adapter(HTTPAdapter):
-    """In place of the connections: what would go out is what requests prepares."""
+    """Replaces the connections: sees what requests prepares."""
 
     def __init__(self, celonis: ScriptedCelonis) -> None:
         super().__init__()

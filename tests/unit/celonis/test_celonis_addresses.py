@@ -1,4 +1,4 @@
-"""Ids out of the page addresses that people copy."""
+"""Ids from the page addresses that users copy."""
 
 from __future__ import annotations
 

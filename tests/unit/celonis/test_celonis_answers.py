@@ -1,4 +1,4 @@
-"""From an answer to an error with a name."""
+"""From a response to a named error."""
 
 from __future__ import annotations
 
@@ -191,10 +191,10 @@ def test_an_id_in_the_detail_of_a_refusal_is_no_support_id() -> None:
 
 @pytest.mark.parametrize("status", [302, 408, 500, 502, 503, 504])
 def test_a_start_that_met_a_fault_may_have_started_and_a_look_never(status: int) -> None:
-    start, look = _failure(status, call=START), _failure(status, call=GET)
+    start, poll = _failure(status, call=START), _failure(status, call=GET)
     assert isinstance(start, CelonisUnavailable)
-    assert isinstance(look, CelonisUnavailable)
-    assert (start.may_have_started, look.may_have_started) == (True, False)
+    assert isinstance(poll, CelonisUnavailable)
+    assert (start.may_have_started, poll.may_have_started) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,11 @@ def test_an_api_key_goes_out_as_bearer() -> None:
 def test_an_oauth_client_asks_for_a_token_by_client_secret_basic() -> None:
     celonis = ScriptedCelonis(token_reply("token-1"), JOB)
     client_of(celonis, OAuthClient("id:1", "se/cret+ 1", scope="a b")).job("pool-1", "job-1")
-    asked, sent = celonis.sent
-    assert (asked.method, asked.url) == ("POST", f"{BASE}/oauth2/token")
-    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
-    assert parse_qsl(asked.body) == [("grant_type", "client_credentials"), ("scope", "a b")]
-    scheme, _, pair = asked.headers["Authorization"].partition(" ")
+    token_request, sent = celonis.sent
+    assert (token_request.method, token_request.url) == ("POST", f"{BASE}/oauth2/token")
+    assert token_request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert parse_qsl(token_request.body) == [("grant_type", "client_credentials"), ("scope", "a b")]
+    scheme, _, pair = token_request.headers["Authorization"].partition(" ")
     assert (scheme, base64.b64decode(pair)) == ("Basic", b"id%3A1:se%2Fcret%2B+1")
     assert sent.headers["Authorization"] == "Bearer token-1"
 

@@ -1,4 +1,4 @@
-"""The calls as methods: what they give back, and what they never do."""
+"""The calls as methods: what they return, and what they never do."""
 
 from __future__ import annotations
 

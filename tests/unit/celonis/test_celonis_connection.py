@@ -1,4 +1,4 @@
-"""Connections out of the JSON of a secret."""
+"""Connections from the JSON of a secret."""
 
 from __future__ import annotations
 

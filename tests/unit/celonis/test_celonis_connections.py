@@ -35,7 +35,7 @@ BODY = b'{"id": "j", "status": "RUNNING"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 TIMEOUTS = Timeouts(connect=1.0, read=0.3, whole=5.0)
 ROOMY = Timeouts(connect=1.0, read=0.7, whole=5.0)
-"""Where an answer comes late, and in time all the same on a machine that is busy."""
+"""For a response that comes late, but in time also on a busy machine."""
 PATIENT = Timeouts(connect=10.0, read=10.0, whole=20.0)
 """Where time is not what is tested."""
 Serve = Callable[[socket.socket], None]
@@ -403,7 +403,7 @@ def test_a_start_at_a_server_with_an_untrusted_certificate_has_not_started(certi
 
 
 def _interim(connection: socket.socket) -> None:
-    """An answer that nobody asked for, and then the real one."""
+    """An unsolicited response, and then the real one."""
     connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + BODY)
 
 

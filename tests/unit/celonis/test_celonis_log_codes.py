@@ -1,4 +1,4 @@
-"""The message codes of a log, in words."""
+"""The texts for the message codes of a log."""
 
 from __future__ import annotations
 

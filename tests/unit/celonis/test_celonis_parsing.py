@@ -1,4 +1,4 @@
-"""Records out of JSON of uncertain shape."""
+"""Records from JSON of uncertain shape."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: obj
 
 
 @pytest.mark.parametrize(
-    ("status", "under_way", "terminal"),
+    ("status", "running", "terminal"),
     [
         (JobStatus.QUEUED, True, False),
         (JobStatus.RUNNING, True, False),
@@ -140,14 +140,14 @@ def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: obj
     ],
 )
 def test_each_status_of_a_job_is_under_way_or_at_an_end(
-    status: JobStatus, under_way: bool, terminal: bool
+    status: JobStatus, running: bool, terminal: bool
 ) -> None:
     for record in (Job("j", status=status.value), Execution("e", status=status.value)):
-        assert (record.is_known, record.is_under_way, record.is_terminal) == (True, under_way, terminal)
+        assert (record.is_known, record.is_under_way, record.is_terminal) == (True, running, terminal)
 
 
 @pytest.mark.parametrize(
-    ("status", "under_way"),
+    ("status", "running"),
     [
         (LoadStatus.RUNNING, True),
         (LoadStatus.LOST_CONNECTION, True),
@@ -158,9 +158,9 @@ def test_each_status_of_a_job_is_under_way_or_at_an_end(
         (LoadStatus.CANCELED, False),
     ],
 )
-def test_each_status_of_a_load_is_under_way_or_at_an_end(status: LoadStatus, under_way: bool) -> None:
+def test_each_status_of_a_load_is_under_way_or_at_an_end(status: LoadStatus, running: bool) -> None:
     load = Load(status=status.value)
-    assert (load.is_known, load.is_under_way, load.is_terminal) == (True, under_way, not under_way)
+    assert (load.is_known, load.is_under_way, load.is_terminal) == (True, running, not running)
 
 
 @pytest.mark.parametrize("status", ["PAUSED", "success", "", "SUCCESS ", "CANCELED"])

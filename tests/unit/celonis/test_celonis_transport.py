@@ -1,4 +1,4 @@
-"""One request, one answer: what goes out, and what each way of failing proves."""
+"""One request, one response: what goes out, and what each failure proves."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Answer, Timeou
 from tests.unit.celonis.exchange import BASE, ExchangeClock, ScriptedCelonis, ScriptedResponse, session_to
 
 START = calls.execute_job("pool-1", "job-1", "FULL")
-LOOK = calls.get_job("pool-1", "job-1")
+POLL = calls.get_job("pool-1", "job-1")
 POOL = HTTPSConnectionPool("team.eu-1.celonis.cloud")
 
 
 def _wrapped(reason: Exception) -> requests.ConnectionError:
-    """As requests wraps what urllib3 raises before a connection stands."""
+    """As requests wraps what urllib3 raises before a connection is established."""
     return requests.ConnectionError(failures.MaxRetryError(POOL, "/", reason))
 
 
@@ -57,9 +57,9 @@ def _refused(call: calls.Call, error: Exception) -> CelonisUnavailable:
 
 def test_a_request_says_who_asks_and_wants_json() -> None:
     celonis = ScriptedCelonis(ScriptedResponse(200, b"{}"))
-    _transport(celonis).send(BASE, LOOK, {"Authorization": "Bearer t"}, 30.0)
+    _transport(celonis).send(BASE, POLL, {"Authorization": "Bearer t"}, 30.0)
     (sent,) = celonis.sent
-    assert sent.url == f"{BASE}{LOOK.path}"
+    assert sent.url == f"{BASE}{POLL.path}"
     assert sent.headers["User-Agent"] == "agent/1"
     assert sent.headers["Accept"] == "application/json"
     assert sent.headers["Accept-Encoding"] == "gzip, deflate"
@@ -73,7 +73,7 @@ def test_no_time_out_is_longer_than_the_time_that_is_left(
     seconds: float, expected: tuple[float, float]
 ) -> None:
     celonis = ScriptedCelonis(ScriptedResponse())
-    _transport(celonis).send(BASE, LOOK, {}, seconds)
+    _transport(celonis).send(BASE, POLL, {}, seconds)
     assert celonis.sent[0].timeout == expected
 
 
@@ -110,9 +110,9 @@ def test_an_answer_that_says_it_is_packed_and_is_not_is_no_answer() -> None:
 
 
 def test_a_host_that_cannot_be_resolved_is_named() -> None:
-    said = str(_refused(LOOK, UNKNOWN_HOST))
+    said = str(_refused(POLL, UNKNOWN_HOST))
     assert "the host name team.eu-1.celonis.cloud cannot be resolved" in said
-    assert "no connection to team.eu-1.celonis.cloud" in str(_refused(LOOK, REFUSED))
+    assert "no connection to team.eu-1.celonis.cloud" in str(_refused(POLL, REFUSED))
 
 
 def test_what_an_answer_holds_is_not_printed() -> None:
@@ -172,7 +172,7 @@ LOST = [
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
 def test_a_start_whose_answer_was_lost_may_have_started_and_a_look_never(error: Exception) -> None:
     assert _refused(START, error).may_have_started is True
-    assert _refused(LOOK, error).may_have_started is False
+    assert _refused(POLL, error).may_have_started is False
 
 
 def test_the_proof_of_an_earlier_request_proves_nothing_about_this_one() -> None:
@@ -221,7 +221,7 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, c
     clock = ExchangeClock()
     celonis = ScriptedCelonis(ScriptedResponse(), ScriptedResponse())
     transport = _transport(celonis, clock)
-    transport.send(BASE, LOOK, {}, 30.0)
+    transport.send(BASE, POLL, {}, 30.0)
     clock.now += pause
     transport.send(BASE, START, {}, 30.0)
     assert celonis.closed == closed
@@ -230,7 +230,7 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, c
 @pytest.mark.parametrize(
     ("build", "method", "path", "query", "body"),
     [
-        (lambda: LOOK, "GET", "/integration/api/pools/pool-1/jobs/job-1", [], ""),
+        (lambda: POLL, "GET", "/integration/api/pools/pool-1/jobs/job-1", [], ""),
         (
             lambda: START,
             "POST",

@@ -15,7 +15,7 @@ from local.bench.__main__ import main as bench
 
 @pytest.fixture
 def without_python(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """No python3.13 is found; the commands that are run all the same."""
+    """No python3.13 is found; returns the commands that are run nevertheless."""
     commands: list[Any] = []
     monkeypatch.setattr(local.build, "_find", lambda: None)
     monkeypatch.setattr(subprocess, "run", lambda *given, **_: commands.append(given))

@@ -1,4 +1,4 @@
-"""As many at once as the machine serves: the others wait, and a request arrives when it is let in."""
+"""Concurrent requests: as many at once as the machine serves; the others wait."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from local.aws.delivery.asynchronous import AsyncInvocations
 from local.aws.gateway.calls import AwsCall
 from local.aws.gateway.lambda_invocations import LambdaInvocations
-from local.aws.http_api.front import HttpApiServer
 from local.aws.http_api.routes import HttpApi, Route
+from local.aws.http_api.server import HttpApiServer
 from local.aws.http_server import HttpRequest
 from local.aws.metrics import Metrics
 from local.aws.runtime.fault_injector import FaultInjector
@@ -52,7 +52,7 @@ class SlowFunction:
 
 
 def through_api_gateway(busy: SlowFunction, at_once: int, _folder: Path) -> Callable[[], int]:
-    front = HttpApiServer(
+    api_server = HttpApiServer(
         region="eu-central-1",
         account="123456789012",
         apis={"api": HttpApi("api", [Route("POST", "/", "function", iam=False)])},
@@ -64,11 +64,11 @@ def through_api_gateway(busy: SlowFunction, at_once: int, _folder: Path) -> Call
         write_access_log=print,
         metrics=Metrics(),
     )
-    return lambda: front(REQUEST).status
+    return lambda: api_server(REQUEST).status
 
 
 class SlowInvoker(Invoker):
-    """Every function of it is the busy one."""
+    """Every function of it is the slow one."""
 
     busy: SlowFunction
 
@@ -98,9 +98,11 @@ def through_the_lambda_api(busy: SlowFunction, at_once: int, folder: Path) -> Ca
 def through_the_queue_of_events(busy: SlowFunction, at_once: int, folder: Path) -> Callable[[], int]:
     settings = SimpleNamespace(on_success_arn=None)
     functions: Any = SimpleNamespace(resolve=lambda *_: None, async_settings=lambda *_: settings)
-    later: Any = SimpleNamespace(after=lambda _, act: act())
+    delayed_tasks: Any = SimpleNamespace(after=lambda _, act: act())
     sender: Any = None
-    queue = AsyncInvocations(functions, invoker(busy, at_once, folder), sender, later, EventSettings())
+    queue = AsyncInvocations(
+        functions, invoker(busy, at_once, folder), sender, delayed_tasks, EventSettings()
+    )
 
     def accepted() -> int:
         queue.accept("function", b"{}")

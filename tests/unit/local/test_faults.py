@@ -1,4 +1,4 @@
-"""The equipment of ``make faults``: what it plays, how many at once, and what it tells."""
+"""The tools of ``make faults``: which cases run, how many at once, and what is reported."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_a_machine_that_does_not_keep_up_begins_no_further_case() -> None:
     assert clock.now > 50 * TICK_SECONDS
     over, begun = threading.Event(), threading.Semaphore(0)
 
-    def play() -> None:
+    def run_case() -> None:
         with pace.case():
             begun.release()
             over.wait(10)
 
-    threads = [threading.Thread(target=play, daemon=True) for _ in range(FEW + 2)]
+    threads = [threading.Thread(target=run_case, daemon=True) for _ in range(FEW + 2)]
     for thread in threads:
         thread.start()
     assert all(begun.acquire(timeout=10) for _ in range(FEW))
@@ -55,7 +55,7 @@ def test_a_machine_that_does_not_keep_up_begins_no_further_case() -> None:
     for _ in range(50):
         pace.tick()
     assert all(begun.acquire(timeout=10) for _ in range(2))
-    assert pace.most == FEW + 2
+    assert pace.peak == FEW + 2
     over.set()
     for thread in threads:
         thread.join(10)

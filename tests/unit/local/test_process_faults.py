@@ -22,7 +22,7 @@ class FaultRecorder:
 
 
 class ScriptedConnection:
-    """``answers``: what comes of one call after the other."""
+    """``answers``: the results of the calls, in order."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self.answers = iter(answers)

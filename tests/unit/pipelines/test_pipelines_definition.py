@@ -1,4 +1,4 @@
-"""What a definition says, and what is refused of it: with the field, without the value."""
+"""Pipeline definitions: what is accepted and refused; errors name the field, not the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How what is wrong is told."""
+"""How configuration errors are reported."""
 
 from __future__ import annotations
 

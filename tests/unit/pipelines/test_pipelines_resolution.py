@@ -135,7 +135,7 @@ def test_a_table_requested_that_no_model_has_is_told_with_those_of_all() -> None
 
 
 def of(number: int, *tables: str) -> RunOptions:
-    """What one trigger wants; all loads as defined if it names no tables."""
+    """What one trigger requests; all loads as defined if it names no tables."""
     return make_options(
         None, list(tables) or None, [Reason("2026-01-01T00:00:00.000Z", str(number), "erp", "")]
     )

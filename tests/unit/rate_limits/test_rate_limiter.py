@@ -1,4 +1,4 @@
-"""One budget for a connection: who may ask when, and what an answer changes for everybody."""
+"""One budget for a connection: who may send when, and what a response changes for all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
 from tests.fakes.fleet import Fleet
 
 KEY = "asking#default"
-LOOK, LIST = get_job("pool-1", "job-a"), get_executions("pool-1", "job-a")
+POLL, LIST = get_job("pool-1", "job-a"), get_executions("pool-1", "job-a")
 POST = execute_job("pool-1", "job-a", "FULL")
 PLENTY = RateLimit(20, 15, 1.0)
 LITTLE = RateLimit(20, 5, 1.0)
@@ -44,7 +44,7 @@ def test_with_enough_left_nothing_is_written_and_the_table_is_read_seldom() -> N
     team = LimitedTeam()
     rate_limiter = team.process()
     for _ in range(20):
-        rate_limiter.enter(LOOK, 12.0)
+        rate_limiter.enter(POLL, 12.0)
         rate_limiter.answered(PLENTY, None)
         team.clock.sleep(KEPT_SECONDS / 10)
     assert team.dynamodb.calls == ["GetItem", "GetItem"]
@@ -64,7 +64,7 @@ def test_after_a_429_nobody_asks_before_it_is_allowed() -> None:
     team.process().answered(RateLimit(20, 0, 30.0), 30.0)
     for rate_limiter in (team.process(), team.process()):
         with pytest.raises(CelonisThrottled) as caught:
-            rate_limiter.enter(LOOK, 12.0)
+            rate_limiter.enter(POLL, 12.0)
         assert 30.0 <= caught.value.retry_after < 60.0
         assert "'default'" in str(caught.value)
     assert team.clock.now == START
@@ -76,7 +76,7 @@ def test_those_who_are_sent_away_are_told_different_moments() -> None:
     waits = []
     for _ in range(50):
         with pytest.raises(CelonisThrottled) as caught:
-            team.process().enter(LOOK, 12.0)
+            team.process().enter(POLL, 12.0)
         waits.append(caught.value.retry_after)
     assert len(set(waits)) == 50
     assert waits == sorted(waits)
@@ -90,7 +90,7 @@ def test_turns_stay_below_the_limit() -> None:
     gates = [team.process() for _ in range(10)]
     moments = []
     for number in range(200):
-        gates[number % 10].enter(LOOK, 12.0)
+        gates[number % 10].enter(POLL, 12.0)
         moments.append(team.clock.now)
     assert all(sum(at <= moment < at + 1.0 for moment in moments) <= 18 for at in moments)
     assert moments[-1] - moments[0] < 20.0
@@ -102,7 +102,7 @@ def test_what_follows_a_look_belongs_to_its_turn() -> None:
     gates = [team.process() for _ in range(10)]
     moments = []
     for number in range(60):
-        for call in (LOOK, LIST, POST):
+        for call in (POLL, LIST, POST):
             gates[number % 10].enter(call, 12.0)
             moments.append(team.clock.now)
     assert all(sum(at <= moment < at + 1.0 for moment in moments) <= 20 for at in moments)
@@ -112,7 +112,7 @@ def test_what_follows_a_look_belongs_to_its_turn() -> None:
 def test_a_pause_holds_back_what_follows_too_as_long_as_it_may_take() -> None:
     team = LimitedTeam()
     rate_limiter = team.process()
-    rate_limiter.enter(LOOK, 12.0)
+    rate_limiter.enter(POLL, 12.0)
     rate_limiter.answered(RateLimit(20, 1, 3.0), None)
     with pytest.raises(CelonisThrottled):
         rate_limiter.enter(POST, 2.0)
@@ -132,7 +132,7 @@ def test_everybody_asks_freely_again_once_it_is_calm() -> None:
     team.dynamodb.calls.clear()
     for one in (rate_limiter, team.process()):
         for _ in range(30):
-            one.enter(LOOK, 12.0)
+            one.enter(POLL, 12.0)
             one.answered(PLENTY, None)
     assert set(team.dynamodb.calls) == {"GetItem"}
     assert team.clock.now == START + CALM_SECONDS + 1.0
@@ -163,7 +163,7 @@ def test_a_longer_window_than_it_seemed_slows_the_turns_down() -> None:
 def test_connections_do_not_slow_each_other_down() -> None:
     team = LimitedTeam()
     team.process().answered(None, 60.0)
-    SharedRateLimiter(team.table, "other", team.clock, team.clock.sleep).enter(LOOK, 12.0)
+    SharedRateLimiter(team.table, "other", team.clock, team.clock.sleep).enter(POLL, 12.0)
 
 
 def test_where_the_table_cannot_be_used_celonis_is_asked() -> None:
@@ -174,47 +174,47 @@ def test_where_the_table_cannot_be_used_celonis_is_asked() -> None:
 
     rate_limiter = team.process()
     team.dynamodb.before = fail
-    rate_limiter.enter(LOOK, 12.0)
+    rate_limiter.enter(POLL, 12.0)
     rate_limiter.answered(None, 5.0)
-    rate_limiter.enter(LOOK, 12.0)
+    rate_limiter.enter(POLL, 12.0)
 
 
 @pytest.mark.parametrize(("processes", "within"), [(10, 2.0), (60, 2.0), (30, 10.0)])
 def test_two_hundred_runs_share_twenty_requests_a_second(processes: int, within: float) -> None:
-    crowd = Fleet(setups.RateLimitSetup(20, 1), processes)
-    seconds = crowd.run(200, within)
+    fleet = Fleet(setups.RateLimitSetup(20, 1), processes)
+    seconds = fleet.run(200, within)
     needed = 200 * (3 + 4 * 2)
-    assert crowd.share_of_429 < 0.01
-    assert len(crowd.answers) < needed * 1.02
+    assert fleet.share_of_429 < 0.01
+    assert len(fleet.answers) < needed * 1.02
     assert seconds < 1.5 * needed / 20
 
 
 def test_fifty_runs_share_a_hundred_requests_a_minute() -> None:
-    crowd = Fleet(setups.RateLimitSetup(100, 60), 10)
-    crowd.run(50, 5.0, polls=2)
-    assert crowd.share_of_429 < 0.01
+    fleet = Fleet(setups.RateLimitSetup(100, 60), 10)
+    fleet.run(50, 5.0, polls=2)
+    assert fleet.share_of_429 < 0.01
 
 
 @pytest.mark.parametrize("left", [600, 60])
 def test_what_is_left_of_a_day_is_used_until_it_is_over_and_not_exceeded(left: int) -> None:
-    """Twenty tasks look, in processes of their own, and come again when they are told to."""
+    """Twenty tasks poll, in processes of their own, and come again after the wait they are given."""
     team = LimitedTeam()
-    ends, asked = START + 36_000.0, list[float]()
+    ends, call_times = START + 36_000.0, list[float]()
     due = [(START + number, number, team.process()) for number in range(20)]
     while due and due[0][0] < ends:
         at, number, rate_limiter = heapq.heappop(due)
         team.clock.now = max(team.clock.now, at)
         try:
-            rate_limiter.enter(LOOK, 12.0)
+            rate_limiter.enter(POLL, 12.0)
         except CelonisThrottled as refused:
             heapq.heappush(due, (team.clock.now + refused.retry_after, number, rate_limiter))
             continue
-        asked.append(team.clock.now)
-        assert len(asked) <= left
-        rate_limiter.answered(RateLimit(6000, left - len(asked), ends - team.clock.now), None)
+        call_times.append(team.clock.now)
+        assert len(call_times) <= left
+        rate_limiter.answered(RateLimit(6000, left - len(call_times), ends - team.clock.now), None)
         heapq.heappush(due, (team.clock.now + 30.0, number, rate_limiter))
-    assert len(asked) >= left * 0.6
-    by_hours = [sum(at <= (moment - START) / 3600 < at + 1 for moment in asked) for at in range(10)]
+    assert len(call_times) >= left * 0.6
+    by_hours = [sum(at <= (moment - START) / 3600 < at + 1 for moment in call_times) for at in range(10)]
     assert max(by_hours[1:]) <= left / 10 * 2
     assert min(by_hours[:8]) > 0
 
@@ -226,7 +226,7 @@ def test_turns_that_spread_a_day_are_over_with_its_reset() -> None:
     team.clock.sleep(401.0)
     for one in (rate_limiter, team.process()):
         for _ in range(10):
-            one.enter(LOOK, 12.0)
+            one.enter(POLL, 12.0)
             one.answered(RateLimit(6000, 5999, 86_000.0), None)
     assert team.clock.now == START + 401.0
 
@@ -235,13 +235,13 @@ def test_no_process_asks_celonis_before_a_moment_that_is_hours_away() -> None:
     """A task comes back in between, and sees in the table that it is too early."""
     team = LimitedTeam()
     refused, other = team.process(), team.process()
-    refused.enter(LOOK, 12.0)
+    refused.enter(POLL, 12.0)
     refused.answered(None, 3 * 3600.0)
     rounds = 0
     while True:
         rounds += 1
         try:
-            other.enter(LOOK, 12.0)
+            other.enter(POLL, 12.0)
             break
         except CelonisThrottled as early:
             team.clock.sleep(early.retry_after)

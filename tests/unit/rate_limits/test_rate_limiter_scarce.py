@@ -1,4 +1,4 @@
-"""Little is left of a day's requests: what stops a run, and the look at a time-out, take no turn."""
+"""Few of a day's requests are left: cancels, and the poll at a time-out, bypass the rate limiter."""
 
 from __future__ import annotations
 
@@ -26,25 +26,27 @@ HOUR = {"job": JOB, "timeout": 3600}
 class DailyLimit:
     """A limit of 6000 requests a day, of which ``left`` are left for ten hours more."""
 
-    bench: ServiceHarness
+    service: ServiceHarness
     left: float = 500
 
     def __post_init__(self) -> None:
-        bench = self.bench
-        self.ends = bench.clock.now + 36_000
-        bench.celonis.rate_limiter = SharedRateLimiter(bench.table, "default", bench.clock, bench.clock.sleep)
-        bench.celonis.limit = self.report
+        service = self.service
+        self.ends = service.clock.now + 36_000
+        service.celonis.rate_limiter = SharedRateLimiter(
+            service.table, "default", service.clock, service.clock.sleep
+        )
+        service.celonis.limit = self.report
 
     def report(self) -> RateLimit:
         self.left -= 1
-        return RateLimit(6000, int(self.left), self.ends - self.bench.clock.now)
+        return RateLimit(6000, int(self.left), self.ends - self.service.clock.now)
 
     def pause(self, seconds: float) -> None:
-        """Celonis refuses somebody for so long."""
-        self.bench.celonis.rate_limiter.answered(self.report(), seconds)
+        """Celonis refuses a request for this long."""
+        self.service.celonis.rate_limiter.answered(self.report(), seconds)
 
     def is_held_back(self) -> bool:
-        other = SharedRateLimiter(self.bench.table, "default", self.bench.clock, self.bench.clock.sleep)
+        other = SharedRateLimiter(self.service.table, "default", self.service.clock, self.service.clock.sleep)
         try:
             other.enter(get_job("pool-1", JOB), 12.0)
         except CelonisThrottled:
@@ -52,87 +54,87 @@ class DailyLimit:
         return False
 
 
-def under_way(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
-    leave = CloseHarness(definition)
-    for lane in (leave.bench.celonis.jobs[JOB], leave.bench.celonis.models[MODEL]):
-        lane.seconds = seconds
-    leave.bench.start(step)
-    leave.bench.clock.sleep(5.0)
-    leave.bench.check(step)
-    return leave
+def running(definition: Definition, step: str = "job-0", seconds: float = FOREVER) -> CloseHarness:
+    harness = CloseHarness(definition)
+    for target in (harness.service.celonis.jobs[JOB], harness.service.celonis.models[MODEL]):
+        target.seconds = seconds
+    harness.service.start(step)
+    harness.service.clock.sleep(5.0)
+    harness.service.check(step)
+    return harness
 
 
 @pytest.mark.parametrize("pause", [700.0, 36_000.0])
 def test_a_stop_stops_at_once_while_everybody_else_waits(pause: float) -> None:
-    leave = under_way(job_definition())
-    day = DailyLimit(leave.bench)
+    harness = running(job_definition())
+    day = DailyLimit(harness.service)
     day.pause(pause)
-    began = leave.bench.clock.now
-    assert leave.end("ABORTED").status is RunStatus.ABORTED
-    assert "was cancelled (CANCEL)" in leave.outcome()
-    assert leave.bench.clock.now - began < 15.0
-    assert (cancels(leave.bench), holder(leave.bench)) == ([JOB], None)
+    began = harness.service.clock.now
+    assert harness.end("ABORTED").status is RunStatus.ABORTED
+    assert "was cancelled (CANCEL)" in harness.outcome()
+    assert harness.service.clock.now - began < 15.0
+    assert (cancels(harness.service), holder(harness.service)) == ([JOB], None)
     assert day.is_held_back()
 
 
 def test_a_stop_that_celonis_itself_refuses_goes_on_asking_and_tells_everybody() -> None:
-    leave = under_way(job_definition())
-    day = DailyLimit(leave.bench)
-    leave.bench.celonis.faults["job"] = [throttled(2.0)]
-    leave.end("ABORTED")
-    assert cancels(leave.bench) == [JOB]
+    harness = running(job_definition())
+    day = DailyLimit(harness.service)
+    harness.service.celonis.faults["job"] = [throttled(2.0)]
+    harness.end("ABORTED")
+    assert cancels(harness.service) == [JOB]
     assert [day.is_held_back() for _ in range(3)] == [False, True, True], "the others take turns"
 
 
 def test_the_look_at_the_time_out_finds_a_job_that_ended_in_the_pause() -> None:
-    leave = under_way(job_definition(jobs=[HOUR]), seconds=3000.0)
-    bench, day = leave.bench, DailyLimit(leave.bench)
-    bench.clock.sleep(2900.0)
+    harness = running(job_definition(jobs=[HOUR]), seconds=3000.0)
+    service, day = harness.service, DailyLimit(harness.service)
+    service.clock.sleep(2900.0)
     day.pause(1500.0)
-    progress = bench.check("job-0")
+    progress = service.check("job-0")
     assert progress["status"] == "RUNNING"
-    began = float(str(bench.state("job-0")["began"]))
-    assert bench.clock.now + progress["wait"] <= began + 3600.0 + 1.0
-    assert go_on(bench) == "SUCCEEDED"
+    began = float(str(service.state("job-0")["began"]))
+    assert service.clock.now + progress["wait"] <= began + 3600.0 + 1.0
+    assert go_on(service) == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("left", [500, 60, 2])
 def test_a_job_past_its_time_out_is_cancelled_in_a_pause(left: int) -> None:
-    leave = under_way(job_definition(jobs=[HOUR]))
-    bench = leave.bench
-    began = float(str(bench.state("job-0")["began"]))
-    DailyLimit(bench, left).pause(10_000.0)
-    assert go_on(bench) == "JobTimedOut"
-    assert "It was cancelled (CANCEL)." in str(bench.state("job-0")["message"])
-    assert bench.clock.now <= began + 3600.0 + 30.0
-    assert (cancels(bench), holder(bench)) == ([JOB], None)
+    harness = running(job_definition(jobs=[HOUR]))
+    service = harness.service
+    began = float(str(service.state("job-0")["began"]))
+    DailyLimit(service, left).pause(10_000.0)
+    assert go_on(service) == "JobTimedOut"
+    assert "It was cancelled (CANCEL)." in str(service.state("job-0")["message"])
+    assert service.clock.now <= began + 3600.0 + 30.0
+    assert (cancels(service), holder(service)) == ([JOB], None)
 
 
 def test_a_load_past_its_time_out_is_looked_at_in_a_pause() -> None:
     timed = load_definition(loads=[{"data_model": MODEL, "timeout": 3600}])
-    leave = under_way(timed, "load-0", seconds=3590.0)
-    leave.bench.clock.sleep(3500.0)
-    DailyLimit(leave.bench).pause(2000.0)
-    assert go_on(leave.bench, "load-0") == "SUCCEEDED"
+    harness = running(timed, "load-0", seconds=3590.0)
+    harness.service.clock.sleep(3500.0)
+    DailyLimit(harness.service).pause(2000.0)
+    assert go_on(harness.service, "load-0") == "SUCCEEDED"
 
 
-def go_on(bench: ServiceHarness, step: str = "job-0") -> str:
-    """Looks as the state machine does until the step has ended: how."""
+def go_on(service: ServiceHarness, step: str = "job-0") -> str:
+    """Polls as the state machine does until the step has ended; returns its result."""
     for _ in range(400):
         try:
-            progress = bench.check(step)
+            progress = service.check(step)
         except RefreshError as error:
             return error.name
         if progress["status"] == "SUCCEEDED":
             return "SUCCEEDED"
-        bench.clock.sleep(progress["wait"])
-    raise AssertionError(bench.state(step, RUN))
+        service.clock.sleep(progress["wait"])
+    raise AssertionError(service.state(step, RUN))
 
 
 def test_a_stop_of_a_load_says_that_it_runs_on_without_a_turn() -> None:
-    leave = under_way(load_definition(), "load-0")
-    DailyLimit(leave.bench).pause(700.0)
-    began = leave.bench.clock.now
-    leave.end("ABORTED")
-    assert "keeps running: no call is known that cancels a load." in leave.outcome()
-    assert leave.bench.clock.now - began < CLOSE_SECONDS / 4
+    harness = running(load_definition(), "load-0")
+    DailyLimit(harness.service).pause(700.0)
+    began = harness.service.clock.now
+    harness.end("ABORTED")
+    assert "keeps running: no call is known that cancels a load." in harness.outcome()
+    assert harness.service.clock.now - began < CLOSE_SECONDS / 4

@@ -38,7 +38,7 @@ def create_table(client: Any) -> str:
 
 
 def outcome(ask: Callable[..., dict[str, Any]], request: dict[str, Any]) -> Outcome:
-    """What came of a request, without what differs from service to service."""
+    """The result of a request, without what differs from service to service."""
     try:
         return "", _plain(ask(**request))
     except ClientError as error:
@@ -61,7 +61,7 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 class ComparedClients:
-    """``calls``: the operations asked for; ``requests``: with what."""
+    """``calls``: the operations; ``requests``: their parameters."""
 
     def __init__(self, moto: Any) -> None:
         self.moto, self.fake = moto, FakeDynamoDB()

@@ -47,7 +47,7 @@ def _of(table: str, actions: tuple[Request, ...]) -> list[Request]:
 
 
 def puts(number: int, size: int = 1) -> Ask:
-    """So many items of about that size."""
+    """``number`` items of about this size."""
     return transact(*(put(pk={"S": f"item-{each}"}, a=text(size)) for each in range(number)))
 
 
@@ -100,7 +100,7 @@ def _compared(number: int) -> Request:
 
 
 def _is_one_of(number: int) -> Request:
-    """A condition that compares so many operands."""
+    """A condition that compares this many operands."""
     values = {f":v{at}": text(1) for at in range(number)}
     return update(
         ConditionExpression=f"attribute_not_exists(pk) OR #a IN ({', '.join(values)})",
@@ -136,23 +136,23 @@ ALONE: dict[str, LimitCase] = {
 """What moto does not refuse: the fake follows the documentation."""
 
 
-def _asked(ask: Ask, client: Any, table: str) -> str:
+def _error_of(ask: Ask, client: Any, table: str) -> str:
     """The code of the error, or nothing."""
     return outcome(lambda: ask(client, table), {})[0]
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_a_limit_that_moto_has_is_the_same(client: ComparedClients, name: str) -> None:
-    assert _asked(BOTH[name].within, client, create_table(client.moto)) == ""
-    assert _asked(BOTH[name].past, client, create_table(client.moto)) == "ValidationException"
+    assert _error_of(BOTH[name].within, client, create_table(client.moto)) == ""
+    assert _error_of(BOTH[name].past, client, create_table(client.moto)) == "ValidationException"
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_a_limit_that_moto_lacks_is_that_of_the_documentation(moto: Any, name: str) -> None:
-    assert _asked(ALONE[name].within, FakeDynamoDB(), "runs") == ""
-    assert _asked(ALONE[name].past, FakeDynamoDB(), "runs") == "ValidationException"
-    assert _asked(ALONE[name].within, moto, create_table(moto)) == ""
-    assert _asked(ALONE[name].past, moto, create_table(moto)) == "", "moto has this limit by now"
+    assert _error_of(ALONE[name].within, FakeDynamoDB(), "runs") == ""
+    assert _error_of(ALONE[name].past, FakeDynamoDB(), "runs") == "ValidationException"
+    assert _error_of(ALONE[name].within, moto, create_table(moto)) == ""
+    assert _error_of(ALONE[name].past, moto, create_table(moto)) == "", "moto has this limit by now"
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_a_limit_that_moto_lacks_is_that_of_the_documentation(moto: Any, name: s
 )
 def test_an_item_may_have_exactly_400_kb(ask: Callable[[int], Ask]) -> None:
     room = MAX_ITEM - item_size({**KEY, "a": text(0)})
-    assert _asked(ask(room), FakeDynamoDB(), "runs") == ""
-    assert _asked(ask(room + 1), FakeDynamoDB(), "runs") == "ValidationException"
+    assert _error_of(ask(room), FakeDynamoDB(), "runs") == ""
+    assert _error_of(ask(room + 1), FakeDynamoDB(), "runs") == "ValidationException"
 
 
 def test_what_exceeds_a_limit_writes_nothing() -> None:

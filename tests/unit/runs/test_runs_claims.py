@@ -33,7 +33,7 @@ def one(acceptance: Acceptance) -> Accepted:
 
 
 def leave(table: Table, run_id: str, deadline: Deadline, *, paused: bool = False) -> None:
-    """The run lets its slot go."""
+    """The run releases its slot."""
     slot = table.get(keys.slot("otc")) or {}
     table.transact(release(table, "otc", slot, run_id, AT, paused=paused), deadline)
 
@@ -320,12 +320,12 @@ def test_a_slot_that_never_stands_still_is_told_as_busy(clock: FakeClock, deadli
     claims = Claims(table_of(fake, clock), clock)
     claims.accept([claim()], [], deadline)
 
-    def meddle(operation: str, request: dict[str, Any]) -> None:
+    def interfere(operation: str, request: dict[str, Any]) -> None:
         slot = fake.items["slot#otc"]
         slot["rev"] = {"N": str(int(slot["rev"]["N"]) + 1)}
 
     fake.calls.clear()
-    fake.before = meddle
+    fake.before = interfere
     with pytest.raises(TableBusy, match="kept changing"):
         claims.accept([claim(number=2)], ["delivery#erp#1"], deadline)
     assert len(fake.calls) == MAX_ROUNDS

@@ -24,7 +24,7 @@ SKIPPING = definition("job-a", when_running="skip")
 
 
 def runs_of(acceptance: Acceptance) -> list[tuple[str, bool]]:
-    """The runs, and whether the delivery had led to them before."""
+    """The runs, and whether an earlier delivery had led to them."""
     return [(result.run_id, result.pipeline in acceptance.earlier) for result in acceptance.results]
 
 
@@ -190,7 +190,7 @@ def large(number: int = 1, pipeline: str = "otc") -> list[Delivery]:
 
 
 def dies_at(fake: FakeDynamoDB, call: int, moment: str) -> None:
-    """The function dies before or after its so manieth write from now on."""
+    """The function dies before or after its n-th write from now on."""
     left = [call]
 
     def hook(when: str) -> Any:
@@ -238,7 +238,7 @@ def test_a_batch_that_dies_anywhere_is_accepted_once_however_it_is_sent_again(
 def test_a_batch_that_joins_what_waits_and_dies_is_known_after_the_end_of_its_run(
     fake: FakeDynamoDB, alone: Claims, deadline: Deadline
 ) -> None:
-    """Also where it asks for no more than what waits already, so that the slot could stay as it is."""
+    """Also if it requests no more than the pending run, so that the slot could stay unchanged."""
     for number in (8, 9):
         alone.accept([claim(number=number)], [f"delivery#old#{number}"], deadline)
     alone.accept_batch(large(), deadline)

@@ -1,4 +1,4 @@
-"""The keys of the items never meet."""
+"""The keys of items never collide."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_same_delivery_id_of_two_origins_is_two_deliveries() -> None:
 
 @pytest.mark.parametrize("source", ["api", "execution", "schedule", "retry"])
 def test_a_source_may_be_called_like_another_way_in(source: str) -> None:
-    asked = keys.requested("arn", "otc", None, None, "1")
-    others = [keys.delivery(source, "1"), keys.occurrence("otc", "1"), asked]
+    requested = keys.requested("arn", "otc", None, None, "1")
+    others = [keys.delivery(source, "1"), keys.occurrence("otc", "1"), requested]
     for delivery_id in ("1", *(other.split("#", 2)[2] for other in others)):
         assert keys.webhook(source, delivery_id) not in others
 

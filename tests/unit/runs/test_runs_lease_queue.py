@@ -1,4 +1,4 @@
-"""The line of a connection: who stands in it, and how long it is."""
+"""The rate limiter's queue of a connection: who is in it, and how long it is."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KEY = keys.asking("default")
 
 
 @pytest.fixture
-def turns(table: Table, clock: FakeClock) -> RateLimitState:
-    """The line stands at five seconds from now, for a minute."""
-    turns = RateLimitState(table, KEY, clock)
-    assert turns.begin(START + 5.0, START + 60.0, 0.5)
-    return turns
+def state(table: Table, clock: FakeClock) -> RateLimitState:
+    """The queue reaches five seconds into the future, for a minute."""
+    state = RateLimitState(table, KEY, clock)
+    assert state.begin(START + 5.0, START + 60.0, 0.5)
+    return state
 
 
-def test_the_line_begins_once(turns: RateLimitState, table: Table, clock: FakeClock) -> None:
+def test_the_line_begins_once(state: RateLimitState, table: Table, clock: FakeClock) -> None:
     other = RateLimitState(table, KEY, clock)
     assert not other.begin(START + 50.0, START + 90.0, 9.0)
     assert (other.next, other.step, other.calm) == (START + 5.0, 0.5, START + 60.0)
@@ -31,46 +31,46 @@ def test_the_line_begins_once(turns: RateLimitState, table: Table, clock: FakeCl
     assert item["expires"] == int(START) + 60 + EXPIRES_SECONDS
 
 
-def test_it_begins_anew_once_it_was_calm(turns: RateLimitState, clock: FakeClock) -> None:
+def test_it_begins_anew_once_it_was_calm(state: RateLimitState, clock: FakeClock) -> None:
     clock.sleep(61.0)
-    assert turns.begin(START + 70.0, START + 130.0, 0.1)
-    assert turns.next == START + 70.0
+    assert state.begin(START + 70.0, START + 130.0, 0.1)
+    assert state.next == START + 70.0
 
 
 @pytest.mark.parametrize("line", ["next", "later"])
-def test_turns_follow_each_other(turns: RateLimitState, line: Literal["next", "later"]) -> None:
-    taken = [turns.take(line, 1.5, START, START + 9.0) for _ in range(4)]
+def test_turns_follow_each_other(state: RateLimitState, line: Literal["next", "later"]) -> None:
+    taken = [state.take(line, 1.5, START, START + 9.0) for _ in range(4)]
     assert taken == [START + 5.0, START + 6.5, START + 8.0, None]
 
 
-def test_an_empty_line_stands_where_it_is_wanted(turns: RateLimitState, clock: FakeClock) -> None:
+def test_an_empty_line_stands_where_it_is_wanted(state: RateLimitState, clock: FakeClock) -> None:
     clock.sleep(20.0)
-    assert turns.take("next", 2.0, clock.now, clock.now) == START + 20.0
-    assert turns.next == START + 22.0
+    assert state.take("next", 2.0, clock.now, clock.now) == START + 20.0
+    assert state.next == START + 22.0
 
 
-def test_nobody_stands_in_line_when_all_is_calm(turns: RateLimitState, clock: FakeClock) -> None:
+def test_nobody_stands_in_line_when_all_is_calm(state: RateLimitState, clock: FakeClock) -> None:
     clock.sleep(60.0)
     with pytest.raises(NotThrottled):
-        turns.take("next", 1.0, clock.now, clock.now + 1.0)
+        state.take("next", 1.0, clock.now, clock.now + 1.0)
 
 
 def test_where_there_is_no_line_everybody_is_free(table: Table, clock: FakeClock) -> None:
-    turns = RateLimitState(table, KEY, clock)
+    state = RateLimitState(table, KEY, clock)
     with pytest.raises(NotThrottled):
-        turns.take("next", 1.0, clock.now, clock.now + 1.0)
-    turns.read()
-    assert (turns.calm, turns.read_at) == (0.0, START)
+        state.take("next", 1.0, clock.now, clock.now + 1.0)
+    state.read()
+    assert (state.calm, state.read_at) == (0.0, START)
 
 
-def test_nothing_is_ever_made_earlier(turns: RateLimitState, table: Table, clock: FakeClock) -> None:
+def test_nothing_is_ever_made_earlier(state: RateLimitState, table: Table, clock: FakeClock) -> None:
     other = RateLimitState(table, KEY, clock)
-    turns.pause(START + 30.0, START + 80.0)
+    state.pause(START + 30.0, START + 80.0)
     other.pause(START + 10.0, START + 70.0)
     other.go_on(START + 75.0)
     other.slow_down(0.25)
     assert (other.next, other.calm, other.step) == (START + 30.0, START + 80.0, 0.5)
     other.go_on(START + 95.0)
     other.slow_down(4.0)
-    turns.read()
-    assert (turns.next, turns.calm, turns.step) == (START + 30.0, START + 95.0, 4.0)
+    state.read()
+    assert (state.next, state.calm, state.step) == (START + 30.0, START + 95.0, 4.0)

@@ -25,7 +25,7 @@ LEASE = keys.model_lease("model-a")
 
 @pytest.fixture(autouse=True)
 def _runs(claims: Claims, deadline: Deadline) -> None:
-    """Runs one-1 and two-1 are under way and hold no lease."""
+    """Runs one-1 and two-1 are running and hold no lease."""
     for pipeline in ("one", "two"):
         claims.accept([claim(pipeline, definition=definition(), job=None)], [], deadline)
 
@@ -167,12 +167,12 @@ LATER = START + 3600.0
 
 
 @pytest.fixture
-def desk(leases: Leases, records: Records, clock: FakeClock, deadline: Deadline) -> LeaseRequests:
+def lease_requests(leases: Leases, records: Records, clock: FakeClock, deadline: Deadline) -> LeaseRequests:
     return LeaseRequests(leases, records, clock, deadline)
 
 
 class LeaseRequests:
-    """What steps of the runs one-1 and two-1 ask for."""
+    """Lease requests of steps of the runs one-1 and two-1."""
 
     def __init__(self, leases: Leases, records: Records, clock: FakeClock, deadline: Deadline) -> None:
         self.leases, self.records, self.clock, self.deadline = leases, records, clock, deadline
@@ -211,251 +211,265 @@ class LeaseRequests:
 
 
 def test_several_leases_are_acquired_in_one_transaction(
-    desk: LeaseRequests, client: ComparedClients, table: Table
+    lease_requests: LeaseRequests, client: ComparedClients, table: Table
 ) -> None:
     client.calls.clear()
-    assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
+    assert lease_requests.acquire(lease_requests.request("one-1", JOB, LEASE)) is None
     assert client.calls == ["get_item", "transact_write_items"]  # the first is of this test
     assert (holder(table, JOB), holder(table)) == ("one-1", "one-1")
 
 
 @pytest.mark.parametrize("taken", [JOB, LEASE])
-def test_where_one_of_several_is_held_none_is_acquired(desk: LeaseRequests, table: Table, taken: str) -> None:
-    assert desk.acquire(desk.request("two-1", taken)) is None
-    blocked = desk.acquire(desk.request("one-1", JOB, LEASE))
+def test_where_one_of_several_is_held_none_is_acquired(
+    lease_requests: LeaseRequests, table: Table, taken: str
+) -> None:
+    assert lease_requests.acquire(lease_requests.request("two-1", taken)) is None
+    blocked = lease_requests.acquire(lease_requests.request("one-1", JOB, LEASE))
     assert blocked is not None
     assert {JOB, LEASE} - {taken} == {lease for lease in (JOB, LEASE) if holder(table, lease) is None}
 
 
-def test_the_leases_of_a_step_that_moved_are_not_acquired(desk: LeaseRequests, table: Table) -> None:
+def test_the_leases_of_a_step_that_moved_are_not_acquired(
+    lease_requests: LeaseRequests, table: Table
+) -> None:
     """A task that was overtaken by its retry must not hold anything again."""
-    check = desk.check("one-1")
-    desk.records.save_step(desk.records.get("one-1"), "job-0", {}, desk.deadline)
+    check = lease_requests.check("one-1")
+    lease_requests.records.save_step(
+        lease_requests.records.get("one-1"), "job-0", {}, lease_requests.deadline
+    )
     with pytest.raises(StepMoved):
-        desk.leases.acquire(desk.request("one-1", JOB), check, desk.deadline)
+        lease_requests.leases.acquire(lease_requests.request("one-1", JOB), check, lease_requests.deadline)
     assert holder(table, JOB) is None
 
 
-def test_what_the_run_holds_already_is_no_obstacle(desk: LeaseRequests, table: Table) -> None:
-    desk.acquire(desk.request("one-1", JOB))
-    assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
-    assert desk.acquire(desk.request("one-1", JOB, LEASE)) is None
+def test_what_the_run_holds_already_is_no_obstacle(lease_requests: LeaseRequests, table: Table) -> None:
+    lease_requests.acquire(lease_requests.request("one-1", JOB))
+    assert lease_requests.acquire(lease_requests.request("one-1", JOB, LEASE)) is None
+    assert lease_requests.acquire(lease_requests.request("one-1", JOB, LEASE)) is None
     assert (holder(table, JOB), holder(table)) == ("one-1", "one-1")
 
 
-def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(desk: LeaseRequests) -> None:
+def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(lease_requests: LeaseRequests) -> None:
     """It waits for the job: that is no reason to keep another run from the model."""
-    desk.acquire(desk.request("two-1", JOB))
-    desk.enqueue(desk.request("one-1", JOB, LEASE))
-    assert desk.queue(JOB) == {"one-1": {"keeps": False, "since": START, "until": LATER}}
-    assert desk.queue(LEASE) == {}
-    desk.leases.free("two-1", JOB, desk.deadline)
-    desk.acquire(desk.request("two-1", LEASE))
-    desk.enqueue(desk.request("one-1", JOB, LEASE))
-    assert (set(desk.queue(JOB)), set(desk.queue(LEASE))) == ({"one-1"}, {"one-1"})
+    lease_requests.acquire(lease_requests.request("two-1", JOB))
+    lease_requests.enqueue(lease_requests.request("one-1", JOB, LEASE))
+    assert lease_requests.queue(JOB) == {"one-1": {"keeps": False, "since": START, "until": LATER}}
+    assert lease_requests.queue(LEASE) == {}
+    lease_requests.leases.free("two-1", JOB, lease_requests.deadline)
+    lease_requests.acquire(lease_requests.request("two-1", LEASE))
+    lease_requests.enqueue(lease_requests.request("one-1", JOB, LEASE))
+    assert (set(lease_requests.queue(JOB)), set(lease_requests.queue(LEASE))) == ({"one-1"}, {"one-1"})
 
 
-def queued_first(desk: LeaseRequests, table: Table, deadline: Deadline, **fields: Any) -> LeaseRequest:
+def queued_first(
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline, **fields: Any
+) -> LeaseRequest:
     """One-1 waits for the job that two-1 held and has freed."""
-    request = desk.request("one-1", JOB, **fields)
-    desk.acquire(desk.request("two-1", JOB))
-    desk.enqueue(request)
-    desk.leases.free("two-1", JOB, deadline)
+    request = lease_requests.request("one-1", JOB, **fields)
+    lease_requests.acquire(lease_requests.request("two-1", JOB))
+    lease_requests.enqueue(request)
+    lease_requests.leases.free("two-1", JOB, deadline)
     assert holder(table, JOB) is None
     return request
 
 
 def test_a_run_that_comes_later_yields_to_one_that_is_queued(
-    desk: LeaseRequests, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
-    request = queued_first(desk, table, deadline)
-    assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0)) is not None
-    assert desk.acquire(request) is None
-    assert (holder(table, JOB), desk.queue(JOB)) == ("one-1", {})
+    request = queued_first(lease_requests, table, deadline)
+    assert lease_requests.acquire(lease_requests.request("two-1", JOB, since=START + 1.0)) is not None
+    assert lease_requests.acquire(request) is None
+    assert (holder(table, JOB), lease_requests.queue(JOB)) == ("one-1", {})
 
 
 def test_a_run_that_waits_for_longer_goes_first(
-    desk: LeaseRequests, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
-    queued_first(desk, table, deadline)
-    assert desk.acquire(desk.request("two-1", JOB, since=START - 1.0)) is None
-    assert (holder(table, JOB), set(desk.queue(JOB))) == ("two-1", {"one-1"})
+    queued_first(lease_requests, table, deadline)
+    assert lease_requests.acquire(lease_requests.request("two-1", JOB, since=START - 1.0)) is None
+    assert (holder(table, JOB), set(lease_requests.queue(JOB))) == ("two-1", {"one-1"})
 
 
 def test_a_run_that_keeps_what_others_wait_for_goes_first(
-    desk: LeaseRequests, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
-    queued_first(desk, table, deadline)
-    assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0, keeps=True)) is None
+    queued_first(lease_requests, table, deadline)
+    assert lease_requests.acquire(lease_requests.request("two-1", JOB, since=START + 1.0, keeps=True)) is None
 
 
 def test_a_run_that_will_keep_leases_does_not_begin_while_another_is_queued_for_what_it_needs_later(
-    desk: LeaseRequests, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
-    queued_first(desk, table, deadline)
-    request = desk.request("two-1", OTHER, LEASE, since=START + 1.0, later=(JOB,))
-    assert desk.acquire(request) is not None
+    queued_first(lease_requests, table, deadline)
+    request = lease_requests.request("two-1", OTHER, LEASE, since=START + 1.0, later=(JOB,))
+    assert lease_requests.acquire(request) is not None
     assert (holder(table, OTHER), holder(table)) == (None, None)
-    desk.enqueue(request)
-    assert (set(desk.queue(OTHER)), set(desk.queue(LEASE))) == ({"two-1"}, {"two-1"})
-    assert desk.acquire(desk.request("one-1", JOB)) is None
-    assert desk.acquire(request) is None  # it needs the queue to be empty, not the lease to be free
+    lease_requests.enqueue(request)
+    assert (set(lease_requests.queue(OTHER)), set(lease_requests.queue(LEASE))) == ({"two-1"}, {"two-1"})
+    assert lease_requests.acquire(lease_requests.request("one-1", JOB)) is None
+    assert lease_requests.acquire(request) is None  # it needs the queue to be empty, not the lease to be free
 
 
 def test_a_place_that_was_not_renewed_blocks_nobody(
-    desk: LeaseRequests, table: Table, clock: FakeClock, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, clock: FakeClock, deadline: Deadline
 ) -> None:
-    queued_first(desk, table, deadline)
+    queued_first(lease_requests, table, deadline)
     clock.now = LATER
-    later = desk.request("two-1", JOB, since=LATER)
-    desk.deadline = Deadline.after(5.0, clock)
-    assert desk.acquire(later) is None
-    assert desk.queue(JOB) == {}
+    later = lease_requests.request("two-1", JOB, since=LATER)
+    lease_requests.deadline = Deadline.after(5.0, clock)
+    assert lease_requests.acquire(later) is None
+    assert lease_requests.queue(JOB) == {}
 
 
 @pytest.mark.parametrize("closing", [True, False])
 def test_the_place_of_a_run_that_ends_blocks_nobody(
-    desk: LeaseRequests, records: Records, table: Table, deadline: Deadline, *, closing: bool
+    lease_requests: LeaseRequests, records: Records, table: Table, deadline: Deadline, *, closing: bool
 ) -> None:
-    queued_first(desk, table, deadline)
+    queued_first(lease_requests, table, deadline)
     if closing:
         records.begin_closing(records.get("one-1"), iso(START), deadline)
     else:
         end(records, "one-1", deadline)
-    assert desk.acquire(desk.request("two-1", JOB, since=START + 1.0)) is None
-    assert desk.queue(JOB) == {}
+    assert lease_requests.acquire(lease_requests.request("two-1", JOB, since=START + 1.0)) is None
+    assert lease_requests.queue(JOB) == {}
 
 
 def test_a_place_is_renewed_with_the_lease_as_it_is(
-    desk: LeaseRequests, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
-    desk.acquire(desk.request("two-1", JOB))
-    request = desk.request("one-1", JOB)
-    assert not desk.enqueue(request).is_queued(START)
-    blocked = desk.acquire(request)
+    lease_requests.acquire(lease_requests.request("two-1", JOB))
+    request = lease_requests.request("one-1", JOB)
+    assert not lease_requests.enqueue(request).is_queued(START)
+    blocked = lease_requests.acquire(request)
     assert blocked is not None
     assert blocked.is_queued(LATER)
     assert not blocked.is_queued(LATER + 1.0)
-    desk.leases.hold("two-1", JOB, START + 60.0, deadline)  # what was read is not what is there
-    desk.leases.enqueue(blocked, desk.check("one-1"), LATER + 60.0, deadline)
-    assert desk.queue(JOB)["one-1"]["until"] == LATER + 60.0
+    lease_requests.leases.hold("two-1", JOB, START + 60.0, deadline)  # what was read is not what is there
+    lease_requests.leases.enqueue(blocked, lease_requests.check("one-1"), LATER + 60.0, deadline)
+    assert lease_requests.queue(JOB)["one-1"]["until"] == LATER + 60.0
     assert (holder(table, JOB), (table.get(JOB) or {})["held_until"]) == ("two-1", START + 60.0)
 
 
 def test_a_run_that_holds_its_own_lease_and_cannot_have_another_gives_it_back(
-    desk: LeaseRequests, table: Table
+    lease_requests: LeaseRequests, table: Table
 ) -> None:
     """An attempt before, which died, had both."""
-    request = desk.request("one-1", JOB, LEASE)
-    desk.acquire(desk.request("two-1", LEASE))
-    desk.enqueue(request)
-    desk.acquire(desk.request("one-1", JOB))
-    blocked = desk.enqueue(request)
+    request = lease_requests.request("one-1", JOB, LEASE)
+    lease_requests.acquire(lease_requests.request("two-1", LEASE))
+    lease_requests.enqueue(request)
+    lease_requests.acquire(lease_requests.request("one-1", JOB))
+    blocked = lease_requests.enqueue(request)
     assert not blocked.is_queued(START)
-    assert (holder(table, JOB), set(desk.queue(JOB))) == (None, {"one-1"})
+    assert (holder(table, JOB), set(lease_requests.queue(JOB))) == (None, {"one-1"})
 
 
 def test_a_claim_takes_no_lease_for_which_a_run_is_queued(
-    desk: LeaseRequests, claims: Claims, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, claims: Claims, table: Table, deadline: Deadline
 ) -> None:
-    request = queued_first(desk, table, deadline)
+    request = queued_first(lease_requests, table, deadline)
     accepted = claims.accept([claim("three")], [], deadline).results[0]
     assert (accepted.status, accepted.holds_lease) == ("started", False)
-    assert desk.acquire(request) is None
+    assert lease_requests.acquire(request) is None
 
 
 def test_leases_are_given_back_with_what_is_noted_of_the_step(
-    desk: LeaseRequests, client: ComparedClients, table: Table, records: Records
+    lease_requests: LeaseRequests, client: ComparedClients, table: Table, records: Records
 ) -> None:
-    request = desk.request("one-1", JOB, LEASE)
-    desk.acquire(request)
+    request = lease_requests.request("one-1", JOB, LEASE)
+    lease_requests.acquire(request)
     client.calls.clear()
-    desk.give_back(request)
+    lease_requests.give_back(request)
     assert client.calls == ["get_item", "transact_write_items"]
     assert (table.get(JOB), table.get(LEASE)) == (None, None)
     assert records.get("one-1").steps["job-0"] == {"waiting_for": "Celonis", "rev": 1}
 
 
-def test_a_lease_that_is_given_back_keeps_the_places_of_others(desk: LeaseRequests, table: Table) -> None:
-    request = desk.request("one-1", JOB)
-    desk.acquire(request)
-    desk.enqueue(desk.request("two-1", JOB))
-    desk.give_back(request)
-    assert (holder(table, JOB), set(desk.queue(JOB))) == (None, {"two-1"})
+def test_a_lease_that_is_given_back_keeps_the_places_of_others(
+    lease_requests: LeaseRequests, table: Table
+) -> None:
+    request = lease_requests.request("one-1", JOB)
+    lease_requests.acquire(request)
+    lease_requests.enqueue(lease_requests.request("two-1", JOB))
+    lease_requests.give_back(request)
+    assert (holder(table, JOB), set(lease_requests.queue(JOB))) == (None, {"two-1"})
 
 
-def test_a_run_that_gives_back_may_stay_queued(desk: LeaseRequests, table: Table) -> None:
-    request = desk.request("one-1", JOB, LEASE)
-    desk.acquire(request)
-    desk.give_back(request, Place(keeps=False, since=START, until=LATER))
-    assert (set(desk.queue(JOB)), set(desk.queue(LEASE))) == ({"one-1"}, {"one-1"})
-    assert desk.acquire(desk.request("two-1", LEASE, since=START + 1.0)) is not None
-    assert desk.acquire(request) is None
+def test_a_run_that_gives_back_may_stay_queued(lease_requests: LeaseRequests, table: Table) -> None:
+    request = lease_requests.request("one-1", JOB, LEASE)
+    lease_requests.acquire(request)
+    lease_requests.give_back(request, Place(keeps=False, since=START, until=LATER))
+    assert (set(lease_requests.queue(JOB)), set(lease_requests.queue(LEASE))) == ({"one-1"}, {"one-1"})
+    assert lease_requests.acquire(lease_requests.request("two-1", LEASE, since=START + 1.0)) is not None
+    assert lease_requests.acquire(request) is None
 
 
 @pytest.mark.parametrize("held", [True, False])
 def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
-    desk: LeaseRequests, table: Table, *, held: bool
+    lease_requests: LeaseRequests, table: Table, *, held: bool
 ) -> None:
     """After a crash, a step does not know whether its leases are held for it."""
-    request = desk.request("one-1", JOB, LEASE)
+    request = lease_requests.request("one-1", JOB, LEASE)
     if not held:
-        desk.acquire(request)
-    desk.give_back(request, held=held)
+        lease_requests.acquire(request)
+    lease_requests.give_back(request, held=held)
     assert (table.get(JOB), table.get(LEASE)) == (None, None)
 
 
-def test_what_others_hold_is_not_given_back(desk: LeaseRequests, table: Table, records: Records) -> None:
-    desk.acquire(desk.request("two-1", JOB))
+def test_what_others_hold_is_not_given_back(
+    lease_requests: LeaseRequests, table: Table, records: Records
+) -> None:
+    lease_requests.acquire(lease_requests.request("two-1", JOB))
     for held in (True, False):
-        desk.give_back(desk.request("one-1", JOB, LEASE), held=held)
+        lease_requests.give_back(lease_requests.request("one-1", JOB, LEASE), held=held)
     assert (holder(table, JOB), holder(table)) == ("two-1", None)
     assert records.get("one-1").steps["job-0"]["rev"] == 2
 
 
 def test_a_lease_is_freed_with_the_place_of_its_run_and_keeps_the_others(
-    desk: LeaseRequests, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
-    desk.acquire(desk.request("two-1", JOB))
-    desk.enqueue(desk.request("one-1", JOB))
-    desk.leases.free("one-1", JOB, deadline)
-    assert (holder(table, JOB), desk.queue(JOB)) == ("two-1", {})
-    desk.enqueue(desk.request("one-1", JOB))
-    desk.leases.free("two-1", JOB, deadline)
+    lease_requests.acquire(lease_requests.request("two-1", JOB))
+    lease_requests.enqueue(lease_requests.request("one-1", JOB))
+    lease_requests.leases.free("one-1", JOB, deadline)
+    assert (holder(table, JOB), lease_requests.queue(JOB)) == ("two-1", {})
+    lease_requests.enqueue(lease_requests.request("one-1", JOB))
+    lease_requests.leases.free("two-1", JOB, deadline)
     assert "run_id" not in (table.get(JOB) or {})
-    assert set(desk.queue(JOB)) == {"one-1"}
+    assert set(lease_requests.queue(JOB)) == {"one-1"}
 
 
 def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
-    desk: LeaseRequests, client: ComparedClients, table: Table, records: Records, deadline: Deadline
+    lease_requests: LeaseRequests, client: ComparedClients, table: Table, records: Records, deadline: Deadline
 ) -> None:
-    desk.acquire(desk.request("one-1", JOB))
+    lease_requests.acquire(lease_requests.request("one-1", JOB))
     earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
-    write = desk.write("one-1", outcome="SUCCEEDED")
+    write = lease_requests.write("one-1", outcome="SUCCEEDED")
     client.calls.clear()
-    desk.leases.end("one-1", JOB, write, deadline, earlier)
+    lease_requests.leases.end("one-1", JOB, write, deadline, earlier)
     assert client.calls == ["transact_write_items"]
-    assert (table.get(JOB), desk.leases.earlier(JOB)) == (None, replace(earlier, run_id="one-1"))
+    assert (table.get(JOB), lease_requests.leases.earlier(JOB)) == (None, replace(earlier, run_id="one-1"))
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 
 def test_a_step_that_ends_after_its_lease_was_freed_stores_no_execution(
-    desk: LeaseRequests, table: Table, records: Records, deadline: Deadline
+    lease_requests: LeaseRequests, table: Table, records: Records, deadline: Deadline
 ) -> None:
-    desk.acquire(desk.request("two-1", JOB))
+    lease_requests.acquire(lease_requests.request("two-1", JOB))
     earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
-    desk.leases.end("one-1", JOB, desk.write("one-1", outcome="SUCCEEDED"), deadline, earlier)
-    assert (holder(table, JOB), desk.leases.earlier(JOB)) == ("two-1", Earlier())
+    lease_requests.leases.end(
+        "one-1", JOB, lease_requests.write("one-1", outcome="SUCCEEDED"), deadline, earlier
+    )
+    assert (holder(table, JOB), lease_requests.leases.earlier(JOB)) == ("two-1", Earlier())
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 
 def test_places_of_runs_that_ended_are_removed_and_others_stay(
-    desk: LeaseRequests, records: Records, table: Table, deadline: Deadline
+    lease_requests: LeaseRequests, records: Records, table: Table, deadline: Deadline
 ) -> None:
-    request = queued_first(desk, table, deadline)
-    assert not desk.leases.remove_ended(desk.leases.find(JOB), deadline)
-    assert not desk.leases.remove_ended(desk.leases.find(OTHER), deadline)
-    assert set(desk.queue(JOB)) == {request.run_id}
+    request = queued_first(lease_requests, table, deadline)
+    assert not lease_requests.leases.remove_ended(lease_requests.leases.find(JOB), deadline)
+    assert not lease_requests.leases.remove_ended(lease_requests.leases.find(OTHER), deadline)
+    assert set(lease_requests.queue(JOB)) == {request.run_id}
     end(records, "one-1", deadline)
-    assert desk.leases.remove_ended(desk.leases.find(JOB), deadline)
+    assert lease_requests.leases.remove_ended(lease_requests.leases.find(JOB), deadline)
     assert table.get(JOB) is None

@@ -1,4 +1,4 @@
-"""Runs a page at a time: none lost, none twice, whatever their times are."""
+"""Runs a page at a time: none lost, none twice, for any times."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def add(moto_table: Table, deadline: Deadline) -> Callable[..., None]:
 def every_page(
     listing: Listing, limit: int, pipeline: str | None = None, status: RunStatus | None = None
 ) -> Listed:
-    """All runs, page by page; each page is as long as it may be, and only the last says that it is."""
+    """All runs, page by page; each page is full, and only the last is marked as last."""
     page = listing.page(limit, pipeline, status, None)
     runs = page.runs
     while page.before is not None:

@@ -1,4 +1,4 @@
-"""What a run's id tells."""
+"""What a run's id contains."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_a_text_is_cut_to_bytes_and_stays_a_text(text: str, limit: int) -> None:
 
 
 def ids(number: int, kind: str = "id") -> list[str]:
-    """So many ids, as long as they may be."""
+    """This many ids of maximum length."""
     return [f"{kind}-{each:04}".ljust(MAX_ID, "x") for each in range(number)]
 
 
@@ -74,7 +74,7 @@ def baseline(listed: int) -> dict[str, Any]:
 
 
 def evidence(number: int, ours: str | None = None) -> dict[str, Any]:
-    """Everything that polls can have shown, with so many ids of each kind."""
+    """Everything that polls can have shown, with this many ids of each kind."""
     sets = {name: frozenset(ids(number, name)) for name in SETS}
     shown = replace(
         Evidence(proven_by="running", ours=ours, pair="|".join(ids(2)), end_status="S" * MAX_STATUS), **sets

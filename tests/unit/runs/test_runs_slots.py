@@ -1,4 +1,4 @@
-"""How a slot passes on: only as it was read, and only from the run that holds it."""
+"""How a slot is released: only if unchanged since it was read, and only by the run that holds it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def slot_of(table: Table) -> Mapping[str, Any]:
 
 @pytest.fixture
 def busy(claims: Claims, table: Table, deadline: Deadline) -> Table:
-    """Run otc-1 is under way."""
+    """Run otc-1 is running."""
     claims.accept([claim()], [], deadline)
     return table
 
 
 @pytest.fixture
 def followed(busy: Table, claims: Claims, deadline: Deadline) -> Table:
-    """Run otc-1 is under way, and otc-follow-2 waits."""
+    """Run otc-1 is running, and otc-follow-2 is pending."""
     claims.accept([claim(number=2, options=WANTED)], [], deadline)
     return busy
 
 
 @pytest.fixture
 def waiting(table: Table, claims: Claims, deadline: Deadline) -> Table:
-    """Nothing is under way, and otc-follow-1 waits."""
+    """Nothing is running, and otc-follow-1 is pending."""
     claims.accept([claim(definition=definition("job-a", paused=True), options=WANTED)], [], deadline)
     return table
 
@@ -88,7 +88,7 @@ def test_during_a_pause_what_waits_goes_on_waiting_where_it_can_be_listed(
 def test_a_run_is_never_created_before_the_end_of_the_run_before_it(
     busy: Table, claims: Claims, deadline: Deadline
 ) -> None:
-    """The clocks of two functions differ, and a claim that met another has the time of its first try."""
+    """The clocks of two functions differ, and a claim that conflicted has the time of its first attempt."""
     busy.transact(release(busy, "otc", slot_of(busy), "otc-1", LATER, paused=False), deadline)
     acceptance = claims.accept([claim(number=2)], [], deadline)
     assert acceptance.records["otc-2"]["created_at"] == LATER

@@ -1,4 +1,4 @@
-"""Writes that are conditional, and contention that is waited out until the deadline."""
+"""Conditional writes, and retries under contention until the deadline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.runs.compared_clients import ComparedClients
 
 
 def failing(*errors: Exception) -> FakeDynamoDB:
-    """A client whose next requests fail so, one after the other, before they have an effect."""
+    """A client whose next requests fail with these errors, in order, before they have an effect."""
     waiting = list(errors)
 
     def before(operation: str, request: dict[str, Any]) -> None:
@@ -171,7 +171,7 @@ def test_a_transaction_that_was_written_under_an_error_is_not_refused_when_it_is
 
 
 def test_a_write_that_is_refused_when_it_is_sent_again_says_so(clock: FakeClock, deadline: Deadline) -> None:
-    """Its own first try may be what stands in its way: only its caller can tell."""
+    """Its own first attempt may be the conflict: only its caller knows."""
     errors = [broken("InternalServerError", 500)]
 
     def after(operation: str, request: dict[str, Any]) -> None:

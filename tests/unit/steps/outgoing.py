@@ -1,4 +1,4 @@
-"""What went out of a bench, in order: requests to Celonis and writes to the table."""
+"""What a ServiceHarness sent, in order: requests to Celonis and writes to the table."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class SentWrite(NamedTuple):
 
 @dataclass
 class Outgoing:
-    """Listens to a bench from now on. ``log``: names of Celonis's calls, and writes, as they went out."""
+    """Records what a ServiceHarness sends. ``log``: names of Celonis calls, and writes, in order."""
 
-    bench: ServiceHarness
+    service: ServiceHarness
     log: list[str | SentWrite] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.bench.celonis.hook = self._call
-        self.bench.dynamodb.before = self._write
+        self.service.celonis.hook = self._call
+        self.service.dynamodb.before = self._write
 
     def _call(self, name: str, when: str) -> None:
         if when == "before":
@@ -48,7 +48,7 @@ class Outgoing:
             self.log.append(SentWrite(operation, tuple(_key(action) for action in actions)))
 
     def take(self) -> list[str | SentWrite]:
-        """What went out since this was asked last."""
+        """What went out since the last call of this method."""
         taken, self.log = self.log, []
         return taken
 
@@ -69,10 +69,10 @@ def _key(action: dict[str, Any]) -> str:
     return str(key["pk"]["S"])
 
 
-def claims(bench: ServiceHarness) -> list[SentWrite]:
+def claims(service: ServiceHarness) -> list[SentWrite]:
     """The claims of pipelines that go out from now on: transactions about a slot."""
     found: list[SentWrite] = []
-    quiet = bench.dynamodb.before
+    quiet = service.dynamodb.before
 
     def before(operation: str, request: dict[str, Any]) -> None:
         quiet(operation, request)
@@ -81,23 +81,23 @@ def claims(bench: ServiceHarness) -> list[SentWrite]:
             if any(key.startswith(("slot#", "delivery#")) for key in about):
                 found.append(SentWrite(operation, about))
 
-    bench.dynamodb.before = before
+    service.dynamodb.before = before
     return found
 
 
-def starts(bench: ServiceHarness) -> list[tuple[str, str, object]]:
+def starts(service: ServiceHarness) -> list[tuple[str, str, object]]:
     """The starts that got to Celonis, with their arguments."""
-    return [sent for sent in bench.celonis.sent if sent[0] in STARTS]
+    return [sent for sent in service.celonis.sent if sent[0] in STARTS]
 
 
-def cancels(bench: ServiceHarness) -> list[str]:
+def cancels(service: ServiceHarness) -> list[str]:
     """The jobs that Celonis was asked to cancel."""
-    return [target for name, target, _ in bench.celonis.sent if name == "cancel_job"]
+    return [target for name, target, _ in service.celonis.sent if name == "cancel_job"]
 
 
-def holder(bench: ServiceHarness, lease: str = JOB_LEASE) -> str | None:
+def holder(service: ServiceHarness, lease: str = JOB_LEASE) -> str | None:
     """The run that holds a lease."""
-    item = bench.table.get(lease) or {}
+    item = service.table.get(lease) or {}
     return str(item["run_id"]) if "run_id" in item else None
 
 
@@ -110,7 +110,7 @@ def unknown() -> NotFound:
 
 
 def for_good() -> list[CelonisError]:
-    """What no waiting mends: 401, 403, 404."""
+    """Errors that waiting does not fix: 401, 403, 404."""
     return [unauthorised(), denied(), unknown()]
 
 
@@ -125,7 +125,7 @@ class _RecordingHandler(logging.Handler):
 
 @contextmanager
 def logged() -> Iterator[list[logging.LogRecord]]:
-    """The lines that the service logs meanwhile."""
+    """The lines that the service logs inside the block."""
     kept = _RecordingHandler()
     log = logging.getLogger(logger.name)
     log.addHandler(kept)

@@ -80,7 +80,7 @@ def started(baseline: Observation, *, answered: bool = True, **fields: Any) -> S
 
 
 def after(start: SentStart, *polls: tuple[Observation, float], evidence: Evidence | None = None) -> Ownership:
-    """What the last of these polls says of the start."""
+    """The ownership of the start according to the last of these polls."""
     found = Ownership(Status.PENDING, evidence or Evidence())
     for observation, since in polls:
         found = determine_ownership(start, found.evidence, observation, since)
@@ -508,7 +508,7 @@ def test_the_status_of_an_entry_that_is_not_known_is_no_end() -> None:
         assert end(found) == (Status.RUNNING, "PAUSED")
 
 
-# ---------------------------------------------------------------- taken over
+# ---------------------------------------------------------------- resumed by a retry
 
 
 @pytest.mark.parametrize("observation", [NEXT_RUNS, NEXT_ENDED])

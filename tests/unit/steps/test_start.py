@@ -1,4 +1,4 @@
-"""Starting a step: what goes out, in which order, how often, and what the record says of it."""
+"""Starting a step: what goes out, in which order, how often, and what the record says."""
 
 from __future__ import annotations
 
@@ -42,165 +42,165 @@ FREED = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE))
 """The state of the step, and its lease with it."""
 
 
-def opened(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+def opened(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """A run with one job and one model, both of which ran before."""
-    bench = never_ran(definition, **lane)
-    bench.celonis.jobs[JOB].before(6000.0)
-    bench.celonis.models[MODEL].before(6000.0)
-    return bench
+    service = never_ran(definition, **target)
+    service.celonis.jobs[JOB].add_past_start(6000.0)
+    service.celonis.models[MODEL].add_past_start(6000.0)
+    return service
 
 
-def never_ran(definition: Definition | None = None, **lane: Any) -> ServiceHarness:
+def never_ran(definition: Definition | None = None, **target: Any) -> ServiceHarness:
     """A run with one job and one model that were never started."""
-    bench = ServiceHarness()
-    bench.job(**lane)
-    bench.model()
-    bench.open(definition or job_definition())
-    return bench
+    service = ServiceHarness()
+    service.job(**target)
+    service.model()
+    service.open(definition or job_definition())
+    return service
 
 
 def test_a_start_takes_its_lease_looks_notes_and_only_then_posts() -> None:
-    bench = opened()
-    out = Outgoing(bench)
-    assert bench.start("job-0")["status"] == "RUNNING"
+    service = opened()
+    out = Outgoing(service)
+    assert service.start("job-0")["status"] == "RUNNING"
     assert out.log == [TAKEN, "job", "executions", NOTED, "execute_job", SAVED]
-    assert starts(bench) == [POSTED]
-    assert holder(bench) == RUN
+    assert starts(service) == [POSTED]
+    assert holder(service) == RUN
 
 
 def test_that_a_job_never_ran_needs_a_second_answer() -> None:
-    bench = never_ran()
-    out = Outgoing(bench)
-    assert bench.start("job-0")["status"] == "RUNNING"
+    service = never_ran()
+    out = Outgoing(service)
+    assert service.start("job-0")["status"] == "RUNNING"
     polls = ["job", "executions"]
     assert out.log == [TAKEN, *polls, *polls, NOTED, "execute_job", SAVED]
 
 
 def test_that_a_model_was_never_loaded_needs_a_second_answer() -> None:
-    bench = never_ran(load_definition())
-    out = Outgoing(bench)
-    bench.start("load-0")
+    service = never_ran(load_definition())
+    out = Outgoing(service)
+    service.start("load-0")
     assert out.calls == ["last_load", "last_load", "load_model"]
 
 
 def test_a_list_that_the_second_answer_lacks_is_that_of_the_first() -> None:
-    bench = never_ran()
+    service = never_ran()
     polls: list[str] = []
 
     def second_list_fails(name: str, when: str) -> None:
         if (name, when) == ("executions", "before"):
             polls.append(name)
-            bench.celonis.faults["executions"] = [rejected(400)] if len(polls) == 2 else []
+            service.celonis.faults["executions"] = [rejected(400)] if len(polls) == 2 else []
 
-    bench.celonis.hook = second_list_fails
-    assert bench.start("job-0")["status"] == "RUNNING"
+    service.celonis.hook = second_list_fails
+    assert service.start("job-0")["status"] == "RUNNING"
     assert polls == ["executions", "executions"]
-    assert baseline_of(bench)["listed"] == []
+    assert baseline_of(service)["listed"] == []
 
 
 def test_a_second_answer_that_shows_what_ran_is_the_baseline() -> None:
-    bench = never_ran()
-    lane = bench.celonis.jobs[JOB]
+    service = never_ran()
+    target = service.celonis.jobs[JOB]
 
     def appears(name: str, when: str) -> None:
-        if name == "executions" and when == "before" and not lane.starts:
-            lane.before(600.0)
-            lane.lags = Lags((1000.0,))
-        elif name == "job" and when == "before" and lane.starts:
-            lane.lags = Lags((0.0,))
+        if name == "executions" and when == "before" and not target.starts:
+            target.add_past_start(600.0)
+            target.lags = Lags((1000.0,))
+        elif name == "job" and when == "before" and target.starts:
+            target.lags = Lags((0.0,))
 
-    bench.celonis.hook = appears
-    bench.start("job-0")
-    assert baseline_of(bench)["listed"] == ["exec-0"]
+    service.celonis.hook = appears
+    service.start("job-0")
+    assert baseline_of(service)["listed"] == ["exec-0"]
 
 
 def test_a_list_that_is_missing_once_is_asked_for_again() -> None:
-    bench = opened()
-    bench.celonis.faults["executions"] = [rejected(400)]
-    out = Outgoing(bench)
-    assert bench.start("job-0")["status"] == "RUNNING"
+    service = opened()
+    service.celonis.faults["executions"] = [rejected(400)]
+    out = Outgoing(service)
+    assert service.start("job-0")["status"] == "RUNNING"
     assert out.calls == ["job", "executions", "executions", "execute_job"]
-    assert baseline_of(bench)["listed"] == ["exec-0"]
+    assert baseline_of(service)["listed"] == ["exec-0"]
 
 
 def test_a_list_that_is_missing_twice_is_not_served() -> None:
-    bench = opened()
-    bench.celonis.faults["executions"] = [rejected(400), rejected(400)]
-    assert bench.start("job-0")["status"] == "RUNNING"
-    assert baseline_of(bench)["listed"] is None
+    service = opened()
+    service.celonis.faults["executions"] = [rejected(400), rejected(400)]
+    assert service.start("job-0")["status"] == "RUNNING"
+    assert baseline_of(service)["listed"] is None
 
 
 def test_an_empty_list_beside_something_that_ran_is_taken_as_it_is() -> None:
-    """It may be as old as ``settle``: what it shows later is told by its dates."""
-    bench = opened()
-    bench.celonis.executions = lambda *_, **__: bench.celonis._answer([])  # type: ignore[method-assign]
-    assert bench.start("job-0")["status"] == "RUNNING"
-    assert (baseline_of(bench)["status"], baseline_of(bench)["listed"]) == ("SUCCESS", [])
+    """It may be as old as ``settle``: what it shows later is distinguished by its dates."""
+    service = opened()
+    service.celonis.executions = lambda *_, **__: service.celonis._answer([])  # type: ignore[method-assign]
+    assert service.start("job-0")["status"] == "RUNNING"
+    assert (baseline_of(service)["status"], baseline_of(service)["listed"]) == ("SUCCESS", [])
 
 
 def test_a_list_that_fails_for_longer_than_settle_is_not_served() -> None:
-    bench = opened(job_definition(settle=30))
-    bench.celonis.faults["executions"] = [unavailable()] * 100
-    began = bench.clock.now
-    while (progress := bench.start("job-0"))["status"] == "WAITING":
-        assert bench.state("job-0")["trouble"] == "No usable answer."
-        bench.wait(progress)
-    assert bench.clock.now - began >= 30.0
-    assert starts(bench) == [POSTED]
-    assert baseline_of(bench)["listed"] is None
+    service = opened(job_definition(settle=30))
+    service.celonis.faults["executions"] = [unavailable()] * 100
+    began = service.clock.now
+    while (progress := service.start("job-0"))["status"] == "WAITING":
+        assert service.state("job-0")["trouble"] == "No usable answer."
+        service.wait(progress)
+    assert service.clock.now - began >= 30.0
+    assert starts(service) == [POSTED]
+    assert baseline_of(service)["listed"] is None
 
 
-def baseline_of(bench: ServiceHarness, step: str = "job-0") -> dict[str, Any]:
-    baseline = bench.state(step)["baseline"]
+def baseline_of(service: ServiceHarness, step: str = "job-0") -> dict[str, Any]:
+    baseline = service.state(step)["baseline"]
     assert isinstance(baseline, dict)
     return baseline
 
 
 def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
-    bench = opened()
-    bench.start("job-0")
-    look, history, post = bench.celonis.timeouts
-    assert (look, history) == (12.0, 12.0)
+    service = opened()
+    service.start("job-0")
+    poll, history, post = service.celonis.timeouts
+    assert (poll, history) == (12.0, 12.0)
     assert post == pytest.approx(20.0)
 
 
 def test_no_call_is_given_more_than_what_is_left_of_the_task() -> None:
-    bench = opened()
-    bench.tasks.start(RUN, "job-0", bench.deadline(5.0))
-    assert [round(timeout, 2) for timeout in bench.celonis.timeouts] == [5.0, 4.9, 4.8]
+    service = opened()
+    service.tasks.start(RUN, "job-0", service.deadline(5.0))
+    assert [round(timeout, 2) for timeout in service.celonis.timeouts] == [5.0, 4.9, 4.8]
 
 
 @pytest.mark.parametrize("seconds", [57.0, 5.0, 1.5])
 def test_a_start_leaves_by_the_moment_that_is_noted_before_it_is_sent(seconds: float) -> None:
-    bench = opened()
+    service = opened()
     noted, now = [], []
 
     def note(name: str, when: str) -> None:
         if (name, when) == ("execute_job", "before"):
-            noted.append(float(str(bench.state("job-0")["sent_by"])))
-            now.append(bench.clock.now)
+            noted.append(float(str(service.state("job-0")["sent_by"])))
+            now.append(service.clock.now)
 
-    bench.celonis.hook = note
-    deadline = bench.deadline(seconds)
-    bench.tasks.start(RUN, "job-0", deadline)
+    service.celonis.hook = note
+    deadline = service.deadline(seconds)
+    service.tasks.start(RUN, "job-0", deadline)
     (sent_by,), (sent,) = noted, now
-    assert sent_by == pytest.approx(sent + bench.celonis.timeouts[-1])
+    assert sent_by == pytest.approx(sent + service.celonis.timeouts[-1])
     assert sent_by == pytest.approx(min(sent + 20.0, deadline.at))
 
 
 def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
-    bench = opened()
-    before = bench.celonis.jobs[JOB].before(600.0)
+    service = opened()
+    before = service.celonis.jobs[JOB].add_past_start(600.0)
 
     def die(name: str, when: str) -> None:
         if name == "execute_job":
             raise Crashed
 
-    bench.celonis.hook = die
+    service.celonis.hook = die
     with pytest.raises(Crashed):
-        bench.start("job-0")
-    state = bench.state("job-0")
-    baseline = baseline_of(bench)
+        service.start("job-0")
+    state = service.state("job-0")
+    baseline = baseline_of(service)
     assert (before.id in baseline["listed"], before.item in baseline["ids"]) == (True, True)
     assert not set(baseline["listed"]) & set(baseline["ids"])  # each id once: the record is limited
     assert before.id in start_of(state, 120.0).baseline.ids
@@ -210,14 +210,14 @@ def test_the_baseline_is_in_the_record_before_the_start_is_sent() -> None:
 
 
 def test_a_start_that_died_at_its_post_is_not_sent_again_by_the_start() -> None:
-    bench = opened()
-    bench.celonis.hook = _die_after_the_post
+    service = opened()
+    service.celonis.hook = _die_after_the_post
     with pytest.raises(Crashed):
-        bench.start("job-0")
-    out = Outgoing(bench)
-    assert bench.start("job-0")["status"] == "RUNNING"
+        service.start("job-0")
+    out = Outgoing(service)
+    assert service.start("job-0")["status"] == "RUNNING"
     assert out.log == []
-    assert starts(bench) == [POSTED]
+    assert starts(service) == [POSTED]
 
 
 def _die_after_the_post(name: str, when: str) -> None:
@@ -226,61 +226,61 @@ def _die_after_the_post(name: str, when: str) -> None:
 
 
 def test_a_start_that_was_answered_is_not_sent_again() -> None:
-    bench = opened()
-    bench.start("job-0")
-    assert bench.start("job-0")["status"] == "RUNNING"
-    assert starts(bench) == [POSTED]
-    assert bench.state("job-0")["answered"] is True
+    service = opened()
+    service.start("job-0")
+    assert service.start("job-0")["status"] == "RUNNING"
+    assert starts(service) == [POSTED]
+    assert service.state("job-0")["answered"] is True
 
 
 def test_the_id_and_the_moment_of_an_answer_are_noted_and_prove_nothing_yet() -> None:
-    bench = opened()
-    bench.celonis.answers_id = True
-    bench.start("job-0")
-    state = bench.state("job-0")
+    service = opened()
+    service.celonis.answers_id = True
+    service.start("job-0")
+    state = service.state("job-0")
     assert state["answered_id"] == "exec-1"
-    arrived = bench.celonis.jobs[JOB].mine[0].at * 1000
+    arrived = service.celonis.jobs[JOB].mine[0].at * 1000
     assert arrived <= int(str(state["answered_by"])) < arrived + 1500
     assert "evidence" not in state
 
 
 def test_an_answer_without_id_and_date_is_noted_as_an_answer() -> None:
-    bench = opened()
-    bench.celonis.dated = False
-    bench.start("job-0")
-    state = bench.state("job-0")
+    service = opened()
+    service.celonis.dated = False
+    service.start("job-0")
+    state = service.state("job-0")
     assert state["answered"] is True
     assert not {"answered_id", "answered_by"} & state.keys()
 
 
 def test_what_a_start_before_was_answered_is_not_taken_for_the_answer_to_the_next() -> None:
-    bench = opened(job_definition(settle=30))
-    bench.celonis.answers_id = True
-    bench.start("job-0")
-    run = bench.records.get(RUN)
+    service = opened(job_definition(settle=30))
+    service.celonis.answers_id = True
+    service.start("job-0")
+    run = service.records.get(RUN)
     state = {**run.steps["job-0"], "refused": True, "posts": 0}
-    bench.records.save_step(run, "job-0", state, bench.deadline())
-    bench.celonis.jobs[JOB].mine[0].ended_early = (bench.clock.now, "CANCEL")
-    bench.celonis.faults["execute_job"] = ["after"]
-    bench.clock.sleep(60.0)
-    assert bench.start("job-0")["status"] == "RUNNING"
-    assert not {"answered", "answered_id", "answered_by"} & bench.state("job-0").keys()
+    service.records.save_step(run, "job-0", state, service.deadline())
+    service.celonis.jobs[JOB].mine[0].ended_early = (service.clock.now, "CANCEL")
+    service.celonis.faults["execute_job"] = ["after"]
+    service.clock.sleep(60.0)
+    assert service.start("job-0")["status"] == "RUNNING"
+    assert not {"answered", "answered_id", "answered_by"} & service.state("job-0").keys()
 
 
 @pytest.mark.parametrize("status", [400, 405, 422])
 def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(status: int) -> None:
-    bench = opened(job_definition(settle=30))
-    bench.celonis.faults["execute_job"] = [rejected(status), rejected(status)]
-    out = Outgoing(bench)
-    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
+    service = opened(job_definition(settle=30))
+    service.celonis.faults["execute_job"] = [rejected(status), rejected(status)]
+    out = Outgoing(service)
+    assert service.wait(service.start("job-0"))["status"] == "WAITING"
     assert out.take()[:7] == [TAKEN, "job", "executions", NOTED, "execute_job", "job", "executions"]
-    assert holder(bench) is None
-    began = bench.clock.now
-    assert bench.go("job-0") == "CelonisRejected"
-    assert 30.0 <= bench.clock.now - began < 60.0
+    assert holder(service) is None
+    began = service.clock.now
+    assert service.run_step("job-0") == "CelonisRejected"
+    assert 30.0 <= service.clock.now - began < 60.0
     assert out.calls[-5:] == ["job", "executions", "execute_job", "job", "executions"]
-    assert (out.calls.count("execute_job"), holder(bench)) == (1, None)
-    state = bench.state("job-0")
+    assert (out.calls.count("execute_job"), holder(service)) == (1, None)
+    state = service.state("job-0")
     assert (state["outcome"], state["error"], state["message"]) == (
         "FAILED",
         "CelonisRejected",
@@ -289,143 +289,143 @@ def test_a_refusal_of_an_idle_job_that_is_repeated_after_settle_ends_the_step(st
 
 
 def test_a_refusal_because_of_an_execution_that_no_poll_shows_yet_is_waited_out() -> None:
-    bench = opened(job_definition(settle=30))
-    lane = bench.celonis.jobs[JOB]
-    lane.lags = Lags((25.0,))
+    service = opened(job_definition(settle=30))
+    target = service.celonis.jobs[JOB]
+    target.lags = Lags((25.0,))
 
     def slips_in(name: str, when: str) -> None:
-        if (name, when) == ("execute_job", "before") and len(lane.starts) == 1:
-            lane.begin(mine=False, at=bench.clock.now, seconds=90.0, outcome="SUCCESS")
+        if (name, when) == ("execute_job", "before") and len(target.starts) == 1:
+            target.begin(mine=False, at=service.clock.now, seconds=90.0, outcome="SUCCESS")
 
-    bench.celonis.hook = slips_in
-    bench.celonis.faults["execute_job"] = [rejected(422)]
-    assert bench.go("job-0") == "SUCCEEDED"
-    assert (len(starts(bench)), len(lane.mine)) == (2, 1)
+    service.celonis.hook = slips_in
+    service.celonis.faults["execute_job"] = [rejected(422)]
+    assert service.run_step("job-0") == "SUCCEEDED"
+    assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
 def test_every_refusal_after_something_was_seen_running_is_judged_anew() -> None:
-    bench = opened(job_definition(settle=30))
-    lane = bench.celonis.jobs[JOB]
-    bench.celonis.faults["execute_job"] = [rejected(400), rejected(400)]
-    bench.wait(bench.start("job-0"))
-    lane.begin(mine=False, at=bench.clock.now, seconds=40.0, outcome="SUCCESS")
-    assert bench.go("job-0") == "SUCCEEDED"
-    assert (len(starts(bench)), len(lane.mine)) == (3, 1)
+    service = opened(job_definition(settle=30))
+    target = service.celonis.jobs[JOB]
+    service.celonis.faults["execute_job"] = [rejected(400), rejected(400)]
+    service.wait(service.start("job-0"))
+    target.begin(mine=False, at=service.clock.now, seconds=40.0, outcome="SUCCESS")
+    assert service.run_step("job-0") == "SUCCEEDED"
+    assert (len(starts(service)), len(target.mine)) == (3, 1)
 
 
 @pytest.mark.parametrize("takes_effect", [True, False])
 def test_a_repeat_that_is_refused_for_any_reason_leaves_the_first_start_to_the_polls(
     *, takes_effect: bool
 ) -> None:
-    bench = opened(job_definition(settle=30))
-    bench.celonis.faults["execute_job"] = ["before", rejected(422)]
-    lane = bench.celonis.jobs[JOB]
-    bench.start("job-0")
+    service = opened(job_definition(settle=30))
+    service.celonis.faults["execute_job"] = ["before", rejected(422)]
+    target = service.celonis.jobs[JOB]
+    service.start("job-0")
 
     def arrives_late(name: str, when: str) -> None:
         if (name, when) == ("execute_job", "before") and takes_effect:
-            lane.lags = Lags((20.0,))
-            lane.post(bench.clock.now, "FULL")
+            target.lags = Lags((20.0,))
+            target.post(service.clock.now, "FULL")
 
-    bench.celonis.hook = arrives_late
-    end = bench.go("job-0")
-    assert (end, len(starts(bench))) == ("OutcomeUnproven" if takes_effect else "CelonisRejected", 2)
+    service.celonis.hook = arrives_late
+    end = service.run_step("job-0")
+    assert (end, len(starts(service))) == ("OutcomeUnproven" if takes_effect else "CelonisRejected", 2)
 
 
 def test_a_start_that_celonis_throttled_is_taken_back_and_sent_later() -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = ["throttled"]
-    progress = bench.wait(bench.start("job-0"))
+    service = opened()
+    service.celonis.faults["execute_job"] = ["throttled"]
+    progress = service.wait(service.start("job-0"))
     assert progress["status"] == "WAITING"
-    state = bench.state("job-0")
+    state = service.state("job-0")
     assert (state["refused"], state["posts"]) == (True, 0)
-    assert holder(bench) is None
-    assert bench.start("job-0")["status"] == "RUNNING"
-    assert starts(bench) == [POSTED, POSTED]
-    assert len(bench.celonis.jobs[JOB].mine) == 1
-    assert "refused" not in bench.state("job-0")
+    assert holder(service) is None
+    assert service.start("job-0")["status"] == "RUNNING"
+    assert starts(service) == [POSTED, POSTED]
+    assert len(service.celonis.jobs[JOB].mine) == 1
+    assert "refused" not in service.state("job-0")
 
 
-def wait_for_start(bench: ServiceHarness, step: str = "job-0") -> float:
+def wait_for_start(service: ServiceHarness, step: str = "job-0") -> float:
     """Seconds until the start was sent."""
-    began = bench.clock.now
-    while (progress := bench.start(step))["status"] == "WAITING":
-        bench.wait(progress)
-    return bench.clock.now - began
+    began = service.clock.now
+    while (progress := service.start(step))["status"] == "WAITING":
+        service.wait(progress)
+    return service.clock.now - began
 
 
 def test_a_refused_start_is_taken_back_and_sent_once_what_ran_must_show() -> None:
     """What ran unseen, and its end, may not show yet: an earlier start could not be distinguished from it."""
-    bench = opened(job_definition(settle=30))
-    bench.celonis.faults["execute_job"] = ["refused"]
-    bench.wait(bench.start("job-0"))
-    state = bench.state("job-0")
+    service = opened(job_definition(settle=30))
+    service.celonis.faults["execute_job"] = ["refused"]
+    service.wait(service.start("job-0"))
+    state = service.state("job-0")
     assert (state["refused"], state["posts"], state["busy"]) == (
         True,
         0,
-        {"at": pytest.approx(bench.clock.now, abs=20.0), "ids": [], "unnamed": True},
+        {"at": pytest.approx(service.clock.now, abs=20.0), "ids": [], "unnamed": True},
     )
-    assert holder(bench) is None
-    assert wait_for_start(bench) >= 30.0
-    assert starts(bench) == [POSTED, POSTED]
-    assert len(bench.celonis.jobs[JOB].mine) == 1
-    assert not {"refused", "busy"} & bench.state("job-0").keys()
+    assert holder(service) is None
+    assert wait_for_start(service) >= 30.0
+    assert starts(service) == [POSTED, POSTED]
+    assert len(service.celonis.jobs[JOB].mine) == 1
+    assert not {"refused", "busy"} & service.state("job-0").keys()
 
 
 def test_a_refused_repeat_is_not_taken_back_and_what_runs_then_is_not_reported() -> None:
     """The first start may have come very late, or another user's runs."""
-    bench = opened(job_definition(settle=30))
-    bench.celonis.faults["execute_job"] = ["before"]
-    lane = bench.celonis.jobs[JOB]
-    bench.start("job-0")
+    service = opened(job_definition(settle=30))
+    service.celonis.faults["execute_job"] = ["before"]
+    target = service.celonis.jobs[JOB]
+    service.start("job-0")
 
     def arrives_late(name: str, when: str) -> None:
         if (name, when) == ("execute_job", "before"):
-            lane.post(bench.clock.now, "FULL")
+            target.post(service.clock.now, "FULL")
 
-    bench.celonis.hook = arrives_late
-    while len(starts(bench)) < 2:
-        bench.wait(bench.check("job-0"))
-    state = bench.state("job-0")
+    service.celonis.hook = arrives_late
+    while len(starts(service)) < 2:
+        service.wait(service.check("job-0"))
+    state = service.state("job-0")
     assert (state["posts"], state["trouble"]) == (2, "Refused.")
     assert "refused" not in state
-    assert bench.go("job-0") == "OutcomeUnproven"
-    assert (len(starts(bench)), len(lane.mine)) == (2, 1)
+    assert service.run_step("job-0") == "OutcomeUnproven"
+    assert (len(starts(service)), len(target.mine)) == (2, 1)
 
 
 def test_a_throttled_start_waits_as_long_as_celonis_asked() -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = ["throttled"]
-    assert bench.start("job-0")["wait"] >= 7
+    service = opened()
+    service.celonis.faults["execute_job"] = ["throttled"]
+    assert service.start("job-0")["wait"] >= 7
 
 
 def test_a_refusal_of_any_status_passes_where_a_look_shows_something_under_way() -> None:
-    bench = opened()
-    another_user = bench.celonis.jobs[JOB]
+    service = opened()
+    another_user = service.celonis.jobs[JOB]
 
     def slips_in(name: str, when: str) -> None:
         if name == "execute_job" and when == "before":
-            another_user.begin(mine=False, at=bench.clock.now, seconds=60.0, outcome="SUCCESS")
+            another_user.begin(mine=False, at=service.clock.now, seconds=60.0, outcome="SUCCESS")
 
-    bench.celonis.hook = slips_in
-    bench.celonis.faults["execute_job"] = [rejected(400)]
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert bench.state("job-0")["refused"] is True
+    service.celonis.hook = slips_in
+    service.celonis.faults["execute_job"] = [rejected(400)]
+    assert service.start("job-0")["status"] == "WAITING"
+    assert service.state("job-0")["refused"] is True
 
 
 def test_a_refusal_passes_where_nobody_can_look_just_now() -> None:
-    bench = opened()
-    bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, unavailable()]}
-    assert bench.start("job-0")["status"] == "WAITING"
+    service = opened()
+    service.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, unavailable()]}
+    assert service.start("job-0")["status"] == "WAITING"
 
 
 def test_a_refused_start_passes_while_polls_are_refused_once() -> None:
-    bench = opened(job_definition(settle=30))
-    bench.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
-    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
-    wait_for_start(bench)
-    assert bench.go("job-0") == "SUCCEEDED"
-    assert len(bench.celonis.jobs[JOB].mine) == 1
+    service = opened(job_definition(settle=30))
+    service.celonis.faults |= {"execute_job": [rejected(400)], "job": [None, denied()]}
+    assert service.wait(service.start("job-0"))["status"] == "WAITING"
+    wait_for_start(service)
+    assert service.run_step("job-0") == "SUCCEEDED"
+    assert len(service.celonis.jobs[JOB].mine) == 1
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
@@ -435,147 +435,147 @@ def test_a_refused_start_passes_while_polls_are_refused_once() -> None:
 def test_one_refused_poll_before_a_start_is_repeated_in_the_next_round(
     step: str, call: str, error: CelonisError
 ) -> None:
-    bench = opened(job_definition() if step == "job-0" else load_definition())
-    bench.celonis.faults |= {call: [error], "tables": [unknown()]}
-    assert bench.wait(bench.start(step))["status"] == "WAITING"
-    assert (bench.state(step)["trouble"], starts(bench)) == (error.message, [])
-    assert bench.go(step) == "SUCCEEDED"
-    assert len(starts(bench)) == 1
+    service = opened(job_definition() if step == "job-0" else load_definition())
+    service.celonis.faults |= {call: [error], "tables": [unknown()]}
+    assert service.wait(service.start(step))["status"] == "WAITING"
+    assert (service.state(step)["trouble"], starts(service)) == (error.message, [])
+    assert service.run_step(step) == "SUCCEEDED"
+    assert len(starts(service)) == 1
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
 def test_a_poll_that_is_refused_twice_before_a_start_ends_the_step(error: CelonisError) -> None:
-    bench = opened()
-    bench.celonis.faults["job"] = [error, error]
-    began = bench.clock.now
-    assert bench.go("job-0") == error.name
-    assert bench.clock.now - began < 30.0
-    state = bench.state("job-0")
+    service = opened()
+    service.celonis.faults["job"] = [error, error]
+    began = service.clock.now
+    assert service.run_step("job-0") == error.name
+    assert service.clock.now - began < 30.0
+    state = service.state("job-0")
     assert (state["error"], state["message"]) == (error.name, str(error))
-    assert (holder(bench), starts(bench)) == (None, [])
+    assert (holder(service), starts(service)) == (None, [])
 
 
 def test_refusals_of_polls_with_different_errors_are_not_consistent() -> None:
-    bench = opened()
-    bench.celonis.faults["job"] = [denied(), unknown(), denied()]
-    assert bench.go("job-0") == "SUCCEEDED"
+    service = opened()
+    service.celonis.faults["job"] = [denied(), unknown(), denied()]
+    assert service.run_step("job-0") == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("between", [None, unavailable()], ids=["a success", "no answer"])
 def test_a_refused_poll_is_forgotten_after_another_answer(between: CelonisError | None) -> None:
-    bench = opened()
-    busy = bench.celonis.jobs[JOB]
-    busy.before(5.0, seconds=60.0)
-    bench.celonis.faults["job"] = [None, denied(), between, denied()]
-    assert bench.go("job-0") == "SUCCEEDED"
-    assert bench.celonis.faults["job"] == []
+    service = opened()
+    busy = service.celonis.jobs[JOB]
+    busy.add_past_start(5.0, seconds=60.0)
+    service.celonis.faults["job"] = [None, denied(), between, denied()]
+    assert service.run_step("job-0") == "SUCCEEDED"
+    assert service.celonis.faults["job"] == []
 
 
 def test_a_throttled_poll_says_nothing_of_access() -> None:
-    bench = opened()
-    bench.celonis.faults["job"] = [denied(), throttled(5.0), denied()]
-    assert bench.go("job-0") == "PermissionDenied"
+    service = opened()
+    service.celonis.faults["job"] = [denied(), throttled(5.0), denied()]
+    assert service.run_step("job-0") == "PermissionDenied"
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
 def test_a_start_that_is_refused_for_access_ends_the_step_at_once(error: CelonisError) -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = [error]
+    service = opened()
+    service.celonis.faults["execute_job"] = [error]
     with pytest.raises(type(error)):
-        bench.start("job-0")
-    state = bench.state("job-0")
+        service.start("job-0")
+    state = service.state("job-0")
     assert (state["error"], state["message"]) == (error.name, str(error))
-    assert holder(bench) is None
-    assert bench.celonis.jobs[JOB].mine == []
+    assert holder(service) is None
+    assert service.celonis.jobs[JOB].mine == []
 
 
 @pytest.mark.parametrize("lost", ["before", "after", unavailable(may_have_started=True)])
 def test_a_start_whose_answer_was_lost_counts_as_sent(lost: Any) -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = [lost]
-    assert bench.start("job-0")["status"] == "RUNNING"
-    state = bench.state("job-0")
+    service = opened()
+    service.celonis.faults["execute_job"] = [lost]
+    assert service.start("job-0")["status"] == "RUNNING"
+    state = service.state("job-0")
     assert (state["posts"], state["trouble"]) == (1, "No usable answer.")
     assert "answered" not in state
-    bench.start("job-0")
-    assert starts(bench) == [POSTED]
+    service.start("job-0")
+    assert starts(service) == [POSTED]
 
 
 def test_a_start_that_never_left_is_sent_again_at_the_next_try() -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = ["unsent"]
-    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
-    assert starts(bench) == []
-    assert bench.start("job-0")["status"] == "RUNNING"
-    assert starts(bench) == [POSTED]
+    service = opened()
+    service.celonis.faults["execute_job"] = ["unsent"]
+    assert service.wait(service.start("job-0"))["status"] == "WAITING"
+    assert starts(service) == []
+    assert service.start("job-0")["status"] == "RUNNING"
+    assert starts(service) == [POSTED]
 
 
 @pytest.mark.parametrize("trouble", [unavailable(), throttled(30.0)], ids=lambda trouble: trouble.name)
 @pytest.mark.parametrize("call", ["job", "last_load"])
 def test_a_look_that_fails_for_now_sends_nothing_and_is_noted(call: str, trouble: CelonisError) -> None:
-    bench = opened(job_definition() if call == "job" else load_definition())
+    service = opened(job_definition() if call == "job" else load_definition())
     step = "job-0" if call == "job" else "load-0"
-    bench.celonis.faults[call] = [trouble]
-    progress = bench.start(step)
+    service.celonis.faults[call] = [trouble]
+    progress = service.start(step)
     assert progress["status"] == "WAITING"
     assert progress["wait"] >= (30 if trouble.name == "CelonisThrottled" else 1)
-    assert bench.state(step)["trouble"] == trouble.message
-    assert starts(bench) == []
+    assert service.state(step)["trouble"] == trouble.message
+    assert starts(service) == []
 
 
 def test_a_list_of_executions_that_is_not_served_keeps_nothing_from_starting() -> None:
-    bench = opened()
-    bench.celonis.jobs[JOB].before(600.0)
-    bench.celonis.faults["executions"] = [rejected(400)]
-    assert bench.start("job-0")["status"] == "RUNNING"
+    service = opened()
+    service.celonis.jobs[JOB].add_past_start(600.0)
+    service.celonis.faults["executions"] = [rejected(400)]
+    assert service.start("job-0")["status"] == "RUNNING"
 
 
 def test_a_job_that_is_under_way_in_celonis_already_is_waited_for() -> None:
-    bench = opened()
-    bench.celonis.jobs[JOB].before(5.0, seconds=60.0)
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert bench.state("job-0")["waiting_for"] == "an execution that is running in Celonis already"
-    assert starts(bench) == []
-    bench.clock.sleep(60.0)
-    assert bench.start("job-0")["status"] == "RUNNING"
+    service = opened()
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=60.0)
+    assert service.start("job-0")["status"] == "WAITING"
+    assert service.state("job-0")["waiting_for"] == "an execution that is running in Celonis already"
+    assert starts(service) == []
+    service.clock.sleep(60.0)
+    assert service.start("job-0")["status"] == "RUNNING"
 
 
 def test_a_start_waits_until_the_baseline_shows_the_end_of_what_ran() -> None:
     """A later poll may be older than the one that showed it running, and than its start."""
-    bench = opened(job_definition(settle=60))
-    lane = bench.celonis.jobs[JOB]
-    other = lane.before(5.0, seconds=10.0)
-    assert bench.wait(bench.start("job-0"))["status"] == "WAITING"
-    busy = bench.state("job-0")["busy"]
+    service = opened(job_definition(settle=60))
+    target = service.celonis.jobs[JOB]
+    other = target.add_past_start(5.0, seconds=10.0)
+    assert service.wait(service.start("job-0"))["status"] == "WAITING"
+    busy = service.state("job-0")["busy"]
     assert isinstance(busy, dict)
     assert busy["ids"] == [other.id]
-    lane.lags = Lags((40.0,))  # before it began
-    bench.clock.sleep(10.0)
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert bench.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
-    assert starts(bench) == []
+    target.lags = Lags((40.0,))  # before it began
+    service.clock.sleep(10.0)
+    assert service.start("job-0")["status"] == "WAITING"
+    assert service.state("job-0")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert starts(service) == []
 
 
 def test_where_the_end_of_what_ran_shows_no_id_a_start_waits_two_settles_at_most() -> None:
-    bench = opened(job_definition(settle=60), shows=ShownFields(listing=False, latest="none"))
-    bench.celonis.jobs[JOB].before(5.0, seconds=10.0)
-    waited = wait_for_start(bench)
+    service = opened(job_definition(settle=60), shows=ShownFields(listing=False, latest="none"))
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=10.0)
+    waited = wait_for_start(service)
     assert 110.0 <= waited <= 150.0
-    assert starts(bench) == [POSTED]
+    assert starts(service) == [POSTED]
 
 
 def test_a_start_waits_until_the_baseline_shows_our_execution_before_it() -> None:
-    bench = opened()
-    assert bench.go("job-0") == "SUCCEEDED"
-    bench.open(job_definition(), "other-1", "other")
-    lane = bench.celonis.jobs[JOB]
-    lane.lags = Lags((100.0,))  # before the first run
-    assert bench.wait(bench.start("job-0", "other-1"))["status"] == "WAITING"
-    assert bench.state("job-0", "other-1")["waiting_for"] == "Celonis to show what ended a moment ago"
-    assert len(starts(bench)) == 1
-    lane.lags = Lags((0.0,))
-    assert bench.start("job-0", "other-1")["status"] == "RUNNING"
-    assert len(starts(bench)) == 2
+    service = opened()
+    assert service.run_step("job-0") == "SUCCEEDED"
+    service.open(job_definition(), "other-1", "other")
+    target = service.celonis.jobs[JOB]
+    target.lags = Lags((100.0,))  # before the first run
+    assert service.wait(service.start("job-0", "other-1"))["status"] == "WAITING"
+    assert service.state("job-0", "other-1")["waiting_for"] == "Celonis to show what ended a moment ago"
+    assert len(starts(service)) == 1
+    target.lags = Lags((0.0,))
+    assert service.start("job-0", "other-1")["status"] == "RUNNING"
+    assert len(starts(service)) == 2
 
 
 @pytest.mark.parametrize(
@@ -589,111 +589,111 @@ def test_a_start_waits_until_the_baseline_shows_our_execution_before_it() -> Non
 def test_a_pipeline_that_does_not_wait_fails_where_celonis_is_busy(
     definition: Definition, step: str, lease: str, error: str
 ) -> None:
-    bench = opened(definition)
-    for lane in (bench.celonis.jobs[JOB], bench.celonis.models[MODEL]):
-        lane.before(5.0, seconds=60.0)
+    service = opened(definition)
+    for target in (service.celonis.jobs[JOB], service.celonis.models[MODEL]):
+        target.add_past_start(5.0, seconds=60.0)
     with pytest.raises(RefreshError) as caught:
-        bench.start(step)
+        service.start(step)
     assert caught.value.name == error
     assert "when_busy: wait" in str(caught.value)
-    assert bench.state(step)["outcome"] == "FAILED"
-    assert (holder(bench, lease), starts(bench)) == (None, [])
+    assert service.state(step)["outcome"] == "FAILED"
+    assert (holder(service, lease), starts(service)) == (None, [])
 
 
 def test_a_job_that_another_run_uses_is_waited_for_without_asking_celonis() -> None:
-    bench = opened()
-    bench.open(job_definition(), "other-1", "other")
-    bench.start("job-0", "other-1")
-    out = Outgoing(bench)
-    assert bench.start("job-0")["status"] == "WAITING"
+    service = opened()
+    service.open(job_definition(), "other-1", "other")
+    service.start("job-0", "other-1")
+    out = Outgoing(service)
+    assert service.start("job-0")["status"] == "WAITING"
     assert out.calls == []
-    assert bench.state("job-0")["waiting_for"] == "run other-1"
-    assert holder(bench) == "other-1"
+    assert service.state("job-0")["waiting_for"] == "run other-1"
+    assert holder(service) == "other-1"
 
 
 def test_a_pipeline_that_does_not_wait_fails_where_another_run_uses_the_job() -> None:
-    bench = opened(job_definition(when_busy="fail"))
-    bench.open(job_definition(), "other-1", "other")
-    bench.start("job-0", "other-1")
+    service = opened(job_definition(when_busy="fail"))
+    service.open(job_definition(), "other-1", "other")
+    service.start("job-0", "other-1")
     with pytest.raises(RefreshError) as caught:
-        bench.start("job-0")
+        service.start("job-0")
     assert caught.value.name == "JobBusy"
     assert "Data job job-a is busy with run other-1." in str(caught.value)
-    assert holder(bench) == "other-1"
+    assert holder(service) == "other-1"
 
 
 def test_the_record_names_the_run_that_uses_the_job_now() -> None:
-    bench = opened()
+    service = opened()
     for run_id, pipeline in (("other-1", "other"), ("third-1", "third")):
-        bench.open(job_definition(), run_id, pipeline)
-    bench.start("job-0", "other-1")
-    bench.start("job-0", "third-1")
-    bench.clock.sleep(1.0)
-    bench.start("job-0")
-    assert bench.go("job-0", "other-1") == "SUCCEEDED"
-    bench.start("job-0")
-    assert bench.state("job-0")["waiting_for"] == "run third-1", "queued before this run"
-    assert bench.start("job-0", "third-1")["status"] == "RUNNING"
-    bench.start("job-0")
-    assert bench.state("job-0")["waiting_for"] == "run third-1", "using it now"
+        service.open(job_definition(), run_id, pipeline)
+    service.start("job-0", "other-1")
+    service.start("job-0", "third-1")
+    service.clock.sleep(1.0)
+    service.start("job-0")
+    assert service.run_step("job-0", "other-1") == "SUCCEEDED"
+    service.start("job-0")
+    assert service.state("job-0")["waiting_for"] == "run third-1", "queued before this run"
+    assert service.start("job-0", "third-1")["status"] == "RUNNING"
+    service.start("job-0")
+    assert service.state("job-0")["waiting_for"] == "run third-1", "using it now"
 
 
 def test_celonis_out_of_reach_is_in_the_record_and_the_log_from_the_first_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bench = opened()
-    bench.celonis.faults["job"] = [unavailable()] * 3
+    service = opened()
+    service.celonis.faults["job"] = [unavailable()] * 3
     for _ in range(3):
-        bench.wait(bench.start("job-0"))
-        assert shown(bench.records.get(RUN))["steps"]["job-0"]["trouble"] == "No usable answer."
+        service.wait(service.start("job-0"))
+        assert shown(service.records.get(RUN))["steps"]["job-0"]["trouble"] == "No usable answer."
     lines = [vars(line) for line in caplog.records if line.levelname == "WARNING"]
     assert [(line["subject"], line["why"]) for line in lines] == [("Data job job-a", "No usable answer.")]
-    bench.start("job-0")
-    assert "trouble" not in shown(bench.records.get(RUN))["steps"]["job-0"]
+    service.start("job-0")
+    assert "trouble" not in shown(service.records.get(RUN))["steps"]["job-0"]
 
 
 def test_what_is_waited_for_is_written_once() -> None:
-    bench = opened()
-    bench.open(job_definition(), "other-1", "other")
-    bench.start("job-0", "other-1")
-    bench.wait(bench.start("job-0"))
-    out = Outgoing(bench)
-    bench.start("job-0")
+    service = opened()
+    service.open(job_definition(), "other-1", "other")
+    service.start("job-0", "other-1")
+    service.wait(service.start("job-0"))
+    out = Outgoing(service)
+    service.start("job-0")
     assert SAVED not in out.writes
 
 
 def test_when_something_was_last_seen_running_is_written_each_time() -> None:
     """The baseline has to be of a later moment."""
-    bench = opened()
-    bench.celonis.jobs[JOB].before(5.0, seconds=600.0)
+    service = opened()
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=600.0)
     for _ in range(2):
-        bench.wait(bench.start("job-0"))
-        busy = bench.state("job-0")["busy"]
+        service.wait(service.start("job-0"))
+        busy = service.state("job-0")["busy"]
         assert isinstance(busy, dict)
-        assert bench.clock.now - busy["at"] < 60.0
+        assert service.clock.now - busy["at"] < 60.0
 
 
 def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
-    bench = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
-    bench.celonis.jobs[JOB].before(5.0, seconds=6000.0)
-    assert bench.go("job-0") == "JobTimedOut"
-    assert "running in Celonis already" in str(bench.state("job-0")["message"])
-    assert starts(bench) == []
+    service = opened(job_definition(jobs=[{"job": JOB, "timeout": 60}]))
+    service.celonis.jobs[JOB].add_past_start(5.0, seconds=6000.0)
+    assert service.run_step("job-0") == "JobTimedOut"
+    assert "running in Celonis already" in str(service.state("job-0")["message"])
+    assert starts(service) == []
 
 
 def test_with_too_little_time_left_nothing_is_sent_and_the_lease_is_given_back() -> None:
-    bench = opened()
-    out = Outgoing(bench)
-    assert bench.tasks.start(RUN, "job-0", bench.deadline(0.65))["status"] == "WAITING"
+    service = opened()
+    out = Outgoing(service)
+    assert service.tasks.start(RUN, "job-0", service.deadline(0.65))["status"] == "WAITING"
     assert out.log == [TAKEN, "job", "executions", FREED]
-    assert "sent_by" not in bench.state("job-0")
-    assert holder(bench) is None
+    assert "sent_by" not in service.state("job-0")
+    assert holder(service) is None
 
 
-def claimed_start(bench: ServiceHarness) -> UnsavedAnswer | None:
-    run = bench.records.get(RUN)
+def claimed_start(service: ServiceHarness) -> UnsavedAnswer | None:
+    run = service.records.get(RUN)
     facts = {"loads": {"load-0": {"kind": "complete", "tables": {}}}}
-    return bench.tasks.start_claimed(run, "job-0", bench.deadline(), facts)
+    return service.tasks.start_claimed(run, "job-0", service.deadline(), facts)
 
 
 BASELINE = SentWrite("TransactWriteItems", (RECORD, "earlier#job#job-a"))
@@ -701,49 +701,49 @@ BASELINE = SentWrite("TransactWriteItems", (RECORD, "earlier#job#job-a"))
 
 
 def test_a_start_right_after_the_claim_takes_no_lease_and_writes_its_facts_with_the_baseline() -> None:
-    bench = opened()
-    bench.dynamodb.calls.clear()
-    out = Outgoing(bench)
-    claimed_start(bench)
+    service = opened()
+    service.dynamodb.calls.clear()
+    out = Outgoing(service)
+    claimed_start(service)
     assert out.log == ["job", "executions", BASELINE, "execute_job"]
-    assert bench.dynamodb.calls == ["GetItem", "TransactWriteItems"]  # the first is of this test
-    assert bench.records.get(RUN).loads == {"load-0": {"kind": "complete", "tables": {}}}
+    assert service.dynamodb.calls == ["GetItem", "TransactWriteItems"]  # the first is of this test
+    assert service.records.get(RUN).loads == {"load-0": {"kind": "complete", "tables": {}}}
 
 
 def test_a_start_right_after_the_claim_hands_its_answer_on_and_does_not_write_it() -> None:
-    bench = opened()
-    bench.celonis.answers_id = True
-    answer = claimed_start(bench)
-    state = bench.state("job-0")
+    service = opened()
+    service.celonis.answers_id = True
+    answer = claimed_start(service)
+    state = service.state("job-0")
     assert "answered" not in state
     assert answer is not None
     assert answer == {
         "step": "job-0",
         "posts": 1,
-        "sent_by": bench.clock.now,
+        "sent_by": service.clock.now,
         "answered_id": "exec-1",
         "answered_by": answer["answered_by"],
     }
-    assert float(str(state["sent_by"])) >= bench.clock.now
+    assert float(str(state["sent_by"])) >= service.clock.now
 
 
 def test_a_start_right_after_the_claim_whose_answer_was_lost_has_none_to_hand_on() -> None:
-    bench = opened()
-    bench.celonis.faults["execute_job"] = ["after"]
-    assert claimed_start(bench) is None
-    assert bench.state("job-0")["trouble"] == "No usable answer."
+    service = opened()
+    service.celonis.faults["execute_job"] = ["after"]
+    assert claimed_start(service) is None
+    assert service.state("job-0")["trouble"] == "No usable answer."
 
 
 def test_a_start_right_after_the_claim_is_not_sent_where_the_execution_before_is_not_shown_yet() -> None:
-    bench = opened()
-    earlier = Earlier().followed_by(["exec-0x"], None, bench.clock.now + 60.0, shows_running=True)
-    take(bench.leases, RUN, JOB_LEASE, bench.deadline())
-    bench.leases.free(RUN, JOB_LEASE, bench.deadline(), earlier)
-    assert claimed_start(bench) is None
-    assert (starts(bench), set(bench.state("job-0"))) == ([], {"rev", "shown"})
-    bench.clock.sleep(60.0)
-    assert claimed_start(bench) is not None
-    assert starts(bench) == [POSTED]
+    service = opened()
+    earlier = Earlier().followed_by(["exec-0x"], None, service.clock.now + 60.0, shows_running=True)
+    take(service.leases, RUN, JOB_LEASE, service.deadline())
+    service.leases.free(RUN, JOB_LEASE, service.deadline(), earlier)
+    assert claimed_start(service) is None
+    assert (starts(service), set(service.state("job-0"))) == ([], {"rev", "shown"})
+    service.clock.sleep(60.0)
+    assert claimed_start(service) is not None
+    assert starts(service) == [POSTED]
 
 
 def inner_load() -> Definition:
@@ -751,142 +751,142 @@ def inner_load() -> Definition:
 
 
 def test_before_a_job_starts_what_is_there_of_the_model_that_it_loads_is_noted() -> None:
-    bench = opened(inner_load())
-    bench.celonis.models[MODEL].before(600.0)
-    out = Outgoing(bench)
-    bench.start("job-0")
+    service = opened(inner_load())
+    service.celonis.models[MODEL].add_past_start(600.0)
+    out = Outgoing(service)
+    service.start("job-0")
     taken = SentWrite("TransactWriteItems", (RECORD, JOB_LEASE, MODEL_LEASE))
     assert out.log == [taken, "last_load", "job", "executions", NOTED, "execute_job", SAVED]
-    assert baseline_of(bench, "load-0")["ids"] == ["exec-1"]
-    assert holder(bench, MODEL_LEASE) == RUN
+    assert baseline_of(service, "load-0")["ids"] == ["exec-1"]
+    assert holder(service, MODEL_LEASE) == RUN
 
 
 def test_a_job_waits_while_the_model_that_it_loads_is_being_loaded() -> None:
-    bench = opened(inner_load())
-    bench.celonis.models[MODEL].before(5.0, seconds=60.0)
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert bench.state("job-0")["waiting_for"] == "a load of a data model that this job loads"
-    assert starts(bench) == []
+    service = opened(inner_load())
+    service.celonis.models[MODEL].add_past_start(5.0, seconds=60.0)
+    assert service.start("job-0")["status"] == "WAITING"
+    assert service.state("job-0")["waiting_for"] == "a load of a data model that this job loads"
+    assert starts(service) == []
 
 
 def test_a_job_waits_until_every_poll_shows_the_end_of_a_load_that_one_has_shown() -> None:
     """An older answer shows the model as it was before that load began."""
-    bench = opened(inner_load())
-    model = bench.celonis.models[MODEL]
-    model.before(5.0, seconds=600.0)
-    assert bench.start("job-0")["status"] == "WAITING"
+    service = opened(inner_load())
+    model = service.celonis.models[MODEL]
+    model.add_past_start(5.0, seconds=600.0)
+    assert service.start("job-0")["status"] == "WAITING"
     model.lags = Lags([60.0])
-    bench.clock.sleep(5.0)
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert starts(bench) == []
+    service.clock.sleep(5.0)
+    assert service.start("job-0")["status"] == "WAITING"
+    assert starts(service) == []
 
 
 def test_what_one_run_has_seen_of_a_model_holds_for_the_others() -> None:
-    bench = opened(inner_load())
-    bench.open(inner_load(), "other-1", "other")
-    model = bench.celonis.models[MODEL]
-    model.before(5.0, seconds=600.0)
-    assert bench.start("job-0", "other-1")["status"] == "WAITING"
+    service = opened(inner_load())
+    service.open(inner_load(), "other-1", "other")
+    model = service.celonis.models[MODEL]
+    model.add_past_start(5.0, seconds=600.0)
+    assert service.start("job-0", "other-1")["status"] == "WAITING"
     model.lags = Lags([60.0])
-    bench.clock.sleep(5.0)
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert starts(bench) == []
+    service.clock.sleep(5.0)
+    assert service.start("job-0")["status"] == "WAITING"
+    assert starts(service) == []
 
 
 def test_what_another_run_stores_after_the_poll_stops_the_start() -> None:
-    bench = opened()
+    service = opened()
 
     def store(operation: str, request: dict[str, Any]) -> None:
         if "earlier#" in str(request) and operation == "TransactWriteItems":
-            bench.dynamodb.before = lambda operation, request: None
-            bench.leases.note_busy("other-1", JOB_LEASE, Busy(bench.clock.now + 60.0), bench.deadline())
+            service.dynamodb.before = lambda operation, request: None
+            service.leases.note_busy("other-1", JOB_LEASE, Busy(service.clock.now + 60.0), service.deadline())
 
-    bench.dynamodb.before = store
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert starts(bench) == []
+    service.dynamodb.before = store
+    assert service.start("job-0")["status"] == "WAITING"
+    assert starts(service) == []
 
 
 def test_a_baseline_that_lacks_what_the_poll_before_it_showed_is_not_used() -> None:
     """The second answer may be older: the list that it has would then show an old execution as a new one."""
-    bench = never_ran()
-    lane = bench.celonis.jobs[JOB]
-    lane.before(40.0, seconds=5.0)
-    lane.lags = Lags([0.0, 120.0, 120.0, 120.0])
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert starts(bench) == []
+    service = never_ran()
+    target = service.celonis.jobs[JOB]
+    target.add_past_start(40.0, seconds=5.0)
+    target.lags = Lags([0.0, 120.0, 120.0, 120.0])
+    assert service.start("job-0")["status"] == "WAITING"
+    assert starts(service) == []
 
 
 def test_a_load_of_a_job_notes_when_the_job_had_begun() -> None:
-    bench = opened(inner_load())
-    assert bench.go("job-0") == "SUCCEEDED"
-    bench.start("load-0")
-    assert bench.state("load-0")["answered_by"] == bench.state("job-0")["started_date"]
+    service = opened(inner_load())
+    assert service.run_step("job-0") == "SUCCEEDED"
+    service.start("load-0")
+    assert service.state("load-0")["answered_by"] == service.state("job-0")["started_date"]
 
 
 def test_a_job_that_is_started_again_takes_new_baselines_of_the_models_that_it_loads() -> None:
-    bench = opened(inner_load())
-    bench.celonis.faults["execute_job"] = ["before"]
-    assert bench.start("job-0")["status"] == "RUNNING"
-    loaded = bench.celonis.models[MODEL].before(-1.0, seconds=5.0)
-    while len(starts(bench)) < 2:
-        bench.wait(bench.check("job-0"))
-    assert loaded.id in baseline_of(bench, "load-0")["ids"]
+    service = opened(inner_load())
+    service.celonis.faults["execute_job"] = ["before"]
+    assert service.start("job-0")["status"] == "RUNNING"
+    loaded = service.celonis.models[MODEL].add_past_start(-1.0, seconds=5.0)
+    while len(starts(service)) < 2:
+        service.wait(service.check("job-0"))
+    assert loaded.id in baseline_of(service, "load-0")["ids"]
 
 
 def test_a_job_waits_while_another_run_uses_the_model_that_it_loads() -> None:
-    bench = opened(inner_load())
-    bench.open(load_definition(), "other-1", "other")
-    bench.start("load-0", "other-1")
-    assert bench.start("job-0")["status"] == "WAITING"
-    assert [name for name, _, _ in starts(bench)] == ["load_model"]
+    service = opened(inner_load())
+    service.open(load_definition(), "other-1", "other")
+    service.start("load-0", "other-1")
+    assert service.start("job-0")["status"] == "WAITING"
+    assert [name for name, _, _ in starts(service)] == ["load_model"]
 
 
 def test_a_load_that_a_job_starts_is_not_started_by_us() -> None:
-    bench = opened(inner_load())
-    assert bench.go("job-0") == "SUCCEEDED"
-    out = Outgoing(bench)
-    assert bench.start("load-0")["status"] == "RUNNING"
+    service = opened(inner_load())
+    assert service.run_step("job-0") == "SUCCEEDED"
+    out = Outgoing(service)
+    assert service.start("load-0")["status"] == "RUNNING"
     assert out.log == [SAVED]
-    assert bench.state("load-0")["answered"] is True
+    assert service.state("load-0")["answered"] is True
 
 
 def stages(*outcomes: str) -> ServiceHarness:
     """A run of a group of jobs, which ended like this, then one more job and a load."""
     letters = "abcdef"[: len(outcomes)]
     group = [{"job": f"job-{letter}"} for letter in letters]
-    bench = opened(job_definition(jobs=[group, {"job": "job-z"}], loads=[{"data_model": MODEL}]))
+    service = opened(job_definition(jobs=[group, {"job": "job-z"}], loads=[{"data_model": MODEL}]))
     for job, outcome in zip(group, outcomes, strict=True):
-        bench.job(job["job"], outcome=outcome).before(6000.0)
-    bench.job("job-z").before(6000.0)
+        service.job(job["job"], outcome=outcome).add_past_start(6000.0)
+    service.job("job-z").add_past_start(6000.0)
     for number in range(len(outcomes)):
-        bench.go(f"job-{number}")
-    bench.celonis.sent.clear()
-    return bench
+        service.run_step(f"job-{number}")
+    service.celonis.sent.clear()
+    return service
 
 
 @pytest.mark.parametrize("step", ["job-2", "load-0"])
 def test_nothing_is_started_after_a_stage_with_a_failed_job(step: str) -> None:
     """Even if the state machine calls it: the error of the job is raised again."""
-    bench = stages("SUCCESS", "FAIL")
+    service = stages("SUCCESS", "FAIL")
     with pytest.raises(StepFailed, match="Data job job-b failed in Celonis") as caught:
-        bench.start(step)
+        service.start(step)
     assert caught.value.name == "JobFailed"
-    assert (bench.celonis.sent, bench.state(step)) == ([], {})
+    assert (service.celonis.sent, service.state(step)) == ([], {})
 
 
 def test_nothing_is_started_after_a_stage_without_a_proven_end() -> None:
-    bench = stages("SUCCESS", "SUCCESS")
+    service = stages("SUCCESS", "SUCCESS")
     with pytest.raises(OutcomeUnproven, match="job-z"):
-        bench.start("load-0")
-    assert bench.celonis.sent == []
-    assert bench.go("job-2") == bench.go("load-0") == "SUCCEEDED"
+        service.start("load-0")
+    assert service.celonis.sent == []
+    assert service.run_step("job-2") == service.run_step("load-0") == "SUCCEEDED"
 
 
 def test_a_job_beside_a_failed_one_is_started() -> None:
-    bench = opened(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
-    bench.celonis.jobs[JOB].outcome = "FAIL"
-    bench.job("job-b").before(6000.0)
-    assert (bench.go("job-0"), bench.go("job-1")) == ("JobFailed", "SUCCEEDED")
+    service = opened(job_definition(jobs=[[{"job": JOB}, {"job": "job-b"}]]))
+    service.celonis.jobs[JOB].outcome = "FAIL"
+    service.job("job-b").add_past_start(6000.0)
+    assert (service.run_step("job-0"), service.run_step("job-1")) == ("JobFailed", "SUCCEEDED")
 
 
 @pytest.mark.parametrize(
@@ -899,81 +899,81 @@ def test_a_job_beside_a_failed_one_is_started() -> None:
     ids=["complete", "from cache", "partial"],
 )
 def test_each_kind_of_load_is_its_own_call(load: dict[str, Any], posted: tuple[str, str, object]) -> None:
-    bench = opened(load_definition(loads=[{"data_model": MODEL, **load}]))
-    out = Outgoing(bench)
-    assert bench.start("load-0")["status"] == "RUNNING"
+    service = opened(load_definition(loads=[{"data_model": MODEL, **load}]))
+    out = Outgoing(service)
+    assert service.start("load-0")["status"] == "RUNNING"
     assert out.calls == ["last_load", posted[0]]
-    assert starts(bench) == [posted]
+    assert starts(service) == [posted]
 
 
 def test_a_model_that_was_never_loaded_is_told_from_one_that_is_not_there_by_its_tables() -> None:
-    bench = opened(load_definition())
-    bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
-    bench.celonis.faults["last_load"] = [unknown(), unknown()]
-    assert bench.start("load-0")["status"] == "RUNNING"
-    assert starts(bench) == [("load_model", MODEL, "complete")]
+    service = opened(load_definition())
+    service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+    service.celonis.faults["last_load"] = [unknown(), unknown()]
+    assert service.start("load-0")["status"] == "RUNNING"
+    assert starts(service) == [("load_model", MODEL, "complete")]
 
 
 def test_a_model_that_is_not_there_ends_the_step() -> None:
-    bench = opened(load_definition())
-    bench.celonis.faults |= {"last_load": [unknown()] * 2, "tables": [unknown()] * 2}
-    assert bench.go("load-0") == "NotFound"
-    assert starts(bench) == []
+    service = opened(load_definition())
+    service.celonis.faults |= {"last_load": [unknown()] * 2, "tables": [unknown()] * 2}
+    assert service.run_step("load-0") == "NotFound"
+    assert starts(service) == []
 
 
 def test_of_two_starts_at_the_same_moment_one_posts_and_the_other_says_that_it_moved() -> None:
-    bench = opened()
+    service = opened()
 
     def other(name: str, when: str) -> None:
         if name == "executions" and when == "before":
-            bench.celonis.hook = lambda *_: None
-            bench.start("job-0")
+            service.celonis.hook = lambda *_: None
+            service.start("job-0")
 
-    bench.celonis.hook = other
+    service.celonis.hook = other
     with pytest.raises(StepMoved):
-        bench.start("job-0")
-    assert starts(bench) == [POSTED]
+        service.start("job-0")
+    assert starts(service) == [POSTED]
 
 
-def close(bench: ServiceHarness) -> None:
-    bench.records.note(bench.records.get(RUN), {"status": RunStatus.ABORTED}, bench.deadline())
+def close(service: ServiceHarness) -> None:
+    service.records.note(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
 
 
 def test_a_run_that_was_closed_starts_nothing() -> None:
-    bench = opened()
-    close(bench)
-    out = Outgoing(bench)
+    service = opened()
+    close(service)
+    out = Outgoing(service)
     with pytest.raises(RunClosed):
-        bench.start("job-0")
+        service.start("job-0")
     assert out.log == []
 
 
 def test_a_run_that_was_closed_while_we_looked_starts_nothing() -> None:
-    bench = opened()
+    service = opened()
 
     def closes(name: str, when: str) -> None:
         if name == "executions":
-            bench.celonis.hook = lambda *_: None
-            close(bench)
+            service.celonis.hook = lambda *_: None
+            close(service)
 
-    bench.celonis.hook = closes
+    service.celonis.hook = closes
     with pytest.raises(RunClosed):
-        bench.start("job-0")
-    assert starts(bench) == []
+        service.start("job-0")
+    assert starts(service) == []
 
 
 def test_a_step_that_has_ended_is_told_again_and_not_started_again() -> None:
-    bench = opened()
-    assert bench.go("job-0") == "SUCCEEDED"
-    out = Outgoing(bench)
-    assert bench.start("job-0") == {"status": "SUCCEEDED", "wait": 0}
+    service = opened()
+    assert service.run_step("job-0") == "SUCCEEDED"
+    out = Outgoing(service)
+    assert service.start("job-0") == {"status": "SUCCEEDED", "wait": 0}
     assert out.log == []
 
 
 def test_a_failing_list_of_executions_is_logged_with_its_reason() -> None:
-    bench = opened()
-    bench.start("job-0")
-    bench.celonis.faults["executions"] = [unavailable()]
+    service = opened()
+    service.start("job-0")
+    service.celonis.faults["executions"] = [unavailable()]
     with logged() as lines:
-        assert bench.check("job-0")["status"] == "RUNNING"
+        assert service.check("job-0")["status"] == "RUNNING"
     assert [vars(line)["why"] for line in lines] == ["No usable answer."]

@@ -1,4 +1,4 @@
-"""A document becomes a model, or everything that is wrong with it is told."""
+"""A document becomes a model, or all its problems are reported."""
 
 from __future__ import annotations
 

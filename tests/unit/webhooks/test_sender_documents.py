@@ -1,4 +1,4 @@
-"""docs/senders.md says of every sender what its row of the table in the code says."""
+"""docs/senders.md matches the table of senders in the code."""
 
 from __future__ import annotations
 

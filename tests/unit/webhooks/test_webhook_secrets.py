@@ -35,7 +35,7 @@ ROUNDING = 0.01
 
 @dataclass
 class FakeSecretsManager:
-    """Secrets Manager, one process of the trigger, and what both saw."""
+    """Secrets Manager, one process of the trigger, and their calls."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     value: tuple[str, ...] = OLD
@@ -79,89 +79,93 @@ class FakeSecretsManager:
 
 
 @pytest.fixture
-def vault() -> FakeSecretsManager:
+def secrets_manager() -> FakeSecretsManager:
     return FakeSecretsManager()
 
 
-def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(vault: FakeSecretsManager) -> None:
+def test_a_rotated_secret_is_accepted_at_once_after_one_stranger(secrets_manager: FakeSecretsManager) -> None:
     """A sender such as GitHub does not send again what was refused."""
-    assert vault.accepts(OLD)
-    vault.stranger()
-    vault.value = NEW
-    assert vault.accepts(NEW)
-    assert len(vault.readings) == 3
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.stranger()
+    secrets_manager.value = NEW
+    assert secrets_manager.accepts(NEW)
+    assert len(secrets_manager.readings) == 3
 
 
 @pytest.mark.parametrize("flooded", [0.0, 1.0, 59.0, 3600.0])
 def test_a_rotated_secret_is_accepted_in_time_whatever_strangers_send(
-    vault: FakeSecretsManager, flooded: float
+    secrets_manager: FakeSecretsManager, flooded: float
 ) -> None:
-    assert vault.accepts(OLD)
-    vault.flood(flooded)
-    vault.value = NEW
-    vault.flood(ACCEPT_SECONDS)
-    assert vault.accepts(NEW)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.flood(flooded)
+    secrets_manager.value = NEW
+    secrets_manager.flood(ACCEPT_SECONDS)
+    assert secrets_manager.accepts(NEW)
 
 
 @pytest.mark.parametrize("flooded", [0.0, 1.0, 59.0, 600.0])
 def test_many_processes_read_a_secret_as_often_as_one(flooded: float) -> None:
     """A flood of strangers reaches all processes, and a rotated secret counts in each of them in time."""
-    vault = FakeSecretsManager()
-    processes = [vault.process() for _ in range(25)]
-    assert all(vault.accepts(OLD, process) for process in processes)
-    vault.clock.sleep(MINUTE)
-    vault.readings.clear()
+    secrets_manager = FakeSecretsManager()
+    processes = [secrets_manager.process() for _ in range(25)]
+    assert all(secrets_manager.accepts(OLD, process) for process in processes)
+    secrets_manager.clock.sleep(MINUTE)
+    secrets_manager.readings.clear()
 
     def flood(seconds: float) -> None:
-        until, number = vault.clock() + seconds, 0
-        while vault.clock() < until:
-            assert not vault.accepts(("guess",), processes[number % len(processes)])
-            vault.clock.sleep(0.02)
+        until, number = secrets_manager.clock() + seconds, 0
+        while secrets_manager.clock() < until:
+            assert not secrets_manager.accepts(("guess",), processes[number % len(processes)])
+            secrets_manager.clock.sleep(0.02)
             number += 1
 
     flood(flooded)
-    assert not vault.readings or vault.most_in_a_minute() <= READS_A_MINUTE
-    vault.value = NEW
+    assert not secrets_manager.readings or secrets_manager.most_in_a_minute() <= READS_A_MINUTE
+    secrets_manager.value = NEW
     flood(ACCEPT_SECONDS)
-    before = len(vault.readings)
-    assert all(vault.accepts(NEW, process) for process in processes)
-    assert len(vault.readings) - before <= len(processes)  # each reads the new version once
+    before = len(secrets_manager.readings)
+    assert all(secrets_manager.accepts(NEW, process) for process in processes)
+    assert len(secrets_manager.readings) - before <= len(processes)  # each reads the new version once
 
 
-def test_a_version_that_another_process_has_seen_is_not_read_again(vault: FakeSecretsManager) -> None:
-    other = vault.process()
-    assert vault.accepts(OLD)
-    assert vault.accepts(OLD, other)
+def test_a_version_that_another_process_has_seen_is_not_read_again(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    other = secrets_manager.process()
+    assert secrets_manager.accepts(OLD)
+    assert secrets_manager.accepts(OLD, other)
     for _ in range(5):
-        vault.clock.sleep(KEEP_SECONDS)
-        assert vault.accepts(OLD)
-        assert vault.accepts(OLD, other)
-    assert len(vault.readings) == 2 + 5
+        secrets_manager.clock.sleep(KEEP_SECONDS)
+        assert secrets_manager.accepts(OLD)
+        assert secrets_manager.accepts(OLD, other)
+    assert len(secrets_manager.readings) == 2 + 5
 
 
-def test_the_table_has_versions_and_no_values(vault: FakeSecretsManager) -> None:
-    vault.value = ("the secret itself",)
-    assert vault.accepts(("the secret itself",))
-    (item,) = vault.dynamodb.documents("configuration#secret#")
+def test_the_table_has_versions_and_no_values(secrets_manager: FakeSecretsManager) -> None:
+    secrets_manager.value = ("the secret itself",)
+    assert secrets_manager.accepts(("the secret itself",))
+    (item,) = secrets_manager.dynamodb.documents("configuration#secret#")
     assert set(item) == {"pk", "version", "read_at", "expires"}
 
 
-def test_while_the_table_cannot_be_used_each_process_reads_for_itself(vault: FakeSecretsManager) -> None:
-    vault.dynamodb.before = _throttled
-    assert vault.accepts(OLD)
-    vault.value = NEW
-    assert vault.accepts(NEW)
-    vault.flood(10 * MINUTE, every=0.05)
-    assert vault.most_in_a_minute() <= READS_AT_ONCE + MINUTE / CHECK_SECONDS
+def test_while_the_table_cannot_be_used_each_process_reads_for_itself(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    secrets_manager.dynamodb.before = _throttled
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.value = NEW
+    assert secrets_manager.accepts(NEW)
+    secrets_manager.flood(10 * MINUTE, every=0.05)
+    assert secrets_manager.most_in_a_minute() <= READS_AT_ONCE + MINUTE / CHECK_SECONDS
 
 
 def _throttled(operation: str, _: object) -> None:
     raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, operation)
 
 
-def test_a_flood_costs_few_readings(vault: FakeSecretsManager) -> None:
-    vault.flood(10 * MINUTE, every=0.05)
-    assert READS_AT_ONCE < vault.most_in_a_minute() < READS_A_MINUTE
+def test_a_flood_costs_few_readings(secrets_manager: FakeSecretsManager) -> None:
+    secrets_manager.flood(10 * MINUTE, every=0.05)
+    assert READS_AT_ONCE < secrets_manager.most_in_a_minute() < READS_A_MINUTE
 
 
 @pytest.mark.parametrize(
@@ -169,16 +173,16 @@ def test_a_flood_costs_few_readings(vault: FakeSecretsManager) -> None:
 )
 @pytest.mark.parametrize("known", [True, False])
 def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
-    vault: FakeSecretsManager, error: Exception, known: bool
+    secrets_manager: FakeSecretsManager, error: Exception, known: bool
 ) -> None:
     if known:
-        assert vault.accepts(OLD)
-    vault.error = error
-    vault.flood(3 * SERVE_SECONDS)
-    assert vault.most_in_a_minute() < READS_A_MINUTE
-    vault.error = None
-    vault.clock.sleep(READ_SECONDS)
-    assert vault.accepts(OLD)
+        assert secrets_manager.accepts(OLD)
+    secrets_manager.error = error
+    secrets_manager.flood(3 * SERVE_SECONDS)
+    assert secrets_manager.most_in_a_minute() < READS_A_MINUTE
+    secrets_manager.error = None
+    secrets_manager.clock.sleep(READ_SECONDS)
+    assert secrets_manager.accepts(OLD)
 
 
 @given(
@@ -188,72 +192,79 @@ def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
     )
 )
 def test_no_order_of_events_costs_more_or_delays_a_rotation(events: list[tuple[float, str]]) -> None:
-    vault = FakeSecretsManager()
-    rotated_at, repaired_at = vault.clock(), vault.clock()
+    secrets_manager = FakeSecretsManager()
+    rotated_at, repaired_at = secrets_manager.clock(), secrets_manager.clock()
     for pause, event in events:
-        vault.clock.sleep(pause)
+        secrets_manager.clock.sleep(pause)
         if event == "stranger":
-            vault.stranger()
+            secrets_manager.stranger()
         elif event == "rotate":
-            vault.value = NEW if vault.value == OLD else OLD
-            rotated_at = vault.clock()
+            secrets_manager.value = NEW if secrets_manager.value == OLD else OLD
+            rotated_at = secrets_manager.clock()
         elif event in ("break", "repair"):
-            vault.error = ConfigurationUnavailable("a secret") if event == "break" else None
-            repaired_at = vault.clock()
+            secrets_manager.error = ConfigurationUnavailable("a secret") if event == "break" else None
+            repaired_at = secrets_manager.clock()
         elif (
-            vault.error is None and vault.clock() - max(rotated_at, repaired_at) >= ACCEPT_SECONDS + ROUNDING
+            secrets_manager.error is None
+            and secrets_manager.clock() - max(rotated_at, repaired_at) >= ACCEPT_SECONDS + ROUNDING
         ):
-            assert vault.accepts(vault.value)
-    if vault.readings:
-        assert vault.most_in_a_minute() < READS_A_MINUTE
+            assert secrets_manager.accepts(secrets_manager.value)
+    if secrets_manager.readings:
+        assert secrets_manager.most_in_a_minute() < READS_A_MINUTE
 
 
-def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(vault: FakeSecretsManager) -> None:
-    assert vault.accepts(OLD)
-    vault.value = NEW
-    vault.clock.sleep(KEEP_SECONDS - 0.1)
-    assert vault.accepts(OLD)
-    vault.clock.sleep(0.1)
-    assert not vault.accepts(OLD)
+def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.value = NEW
+    secrets_manager.clock.sleep(KEEP_SECONDS - 0.1)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.clock.sleep(0.1)
+    assert not secrets_manager.accepts(OLD)
 
 
-def test_a_removed_secret_is_refused_at_once_where_the_new_one_was_seen(vault: FakeSecretsManager) -> None:
-    assert vault.accepts(OLD)
-    vault.value = NEW
-    assert vault.accepts(NEW)
-    assert not vault.accepts(OLD)
+def test_a_removed_secret_is_refused_at_once_where_the_new_one_was_seen(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.value = NEW
+    assert secrets_manager.accepts(NEW)
+    assert not secrets_manager.accepts(OLD)
 
 
-def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(vault: FakeSecretsManager) -> None:
-    assert vault.accepts(OLD)
-    vault.error = WebhookSecretUnreadable("a secret", "does not exist")
-    vault.clock.sleep(KEEP_SECONDS)
+def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(
+    secrets_manager: FakeSecretsManager,
+) -> None:
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.error = WebhookSecretUnreadable("a secret", "does not exist")
+    secrets_manager.clock.sleep(KEEP_SECONDS)
     for _ in range(2 * READS_AT_ONCE):
-        assert not vault.accepts(OLD)
+        assert not secrets_manager.accepts(OLD)
 
 
 def test_while_secrets_manager_cannot_be_read_a_removed_secret_counts_for_a_quarter_of_an_hour(
-    vault: FakeSecretsManager,
+    secrets_manager: FakeSecretsManager,
 ) -> None:
-    """To refuse the sender's events meanwhile would lose those that are not sent again."""
-    assert vault.accepts(OLD)
-    vault.error = ConfigurationUnavailable("a secret")
-    vault.clock.sleep(SERVE_SECONDS - 0.1)
-    assert vault.accepts(OLD)
-    vault.clock.sleep(0.1)
+    """Refusing the sender's events in the meantime would lose those that are not repeated."""
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.error = ConfigurationUnavailable("a secret")
+    secrets_manager.clock.sleep(SERVE_SECONDS - 0.1)
+    assert secrets_manager.accepts(OLD)
+    secrets_manager.clock.sleep(0.1)
     with pytest.raises(ConfigurationUnavailable):
-        vault.kept.get("shop")
-    vault.error = None
-    vault.clock.sleep(READ_SECONDS)
-    assert vault.accepts(OLD)
+        secrets_manager.kept.get("shop")
+    secrets_manager.error = None
+    secrets_manager.clock.sleep(READ_SECONDS)
+    assert secrets_manager.accepts(OLD)
 
 
-def test_one_secret_does_not_use_up_the_readings_of_another(vault: FakeSecretsManager) -> None:
+def test_one_secret_does_not_use_up_the_readings_of_another(secrets_manager: FakeSecretsManager) -> None:
     for _ in range(2 * READS_AT_ONCE):
-        vault.stranger()
-    before = len(vault.readings)
-    vault.kept.get("another")
-    assert len(vault.readings) == before + 1
+        secrets_manager.stranger()
+    before = len(secrets_manager.readings)
+    secrets_manager.kept.get("another")
+    assert len(secrets_manager.readings) == before + 1
 
 
 def test_a_bucket_gives_what_it_has_and_then_one_at_a_time() -> None:

@@ -1,4 +1,4 @@
-"""JMESPath that grows out of hand is given up, and what an event really asks for is not."""
+"""JMESPath expressions that grow too large are aborted; those of real events are not."""
 
 from __future__ import annotations
 

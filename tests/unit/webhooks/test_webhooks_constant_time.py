@@ -1,4 +1,4 @@
-"""However wrong a guess is, the same comparisons are made, each of two digests: time tells nothing."""
+"""Any guess leads to the same comparisons of two digests: response times reveal nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The webhooks know nothing of pipelines, but what they pass on must be what a pipeline takes."""
+"""The webhooks do not import pipelines, but the options that they pass on must be valid for a pipeline."""
 
 from __future__ import annotations
 

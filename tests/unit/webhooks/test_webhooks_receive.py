@@ -98,11 +98,11 @@ def test_sns_is_subscribed_and_then_heard() -> None:
         fetched.append(url)
         return certificate()
 
-    asked = receive(
+    handshake = receive(
         given, WebhookRequest({}, {}, sns_body(Type="SubscriptionConfirmation")), [], NOW, fetch=fetch
     )
-    assert asked.answer is not None
-    assert asked.answer.confirm == SUBSCRIBE_URL
+    assert handshake.answer is not None
+    assert handshake.answer.confirm == SUBSCRIBE_URL
     heard = receive(given, WebhookRequest({}, {}, sns_body()), [], NOW, fetch=fetch)
     assert [found.pipeline for outcome in heard.outcomes for found in outcome.matches] == ["p"]
     assert fetched == [CERTIFICATE_URL] * 2

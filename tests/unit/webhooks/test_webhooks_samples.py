@@ -1,8 +1,8 @@
 """What each sender really sends, in its own field names with other values: success, failure, start, test and
-redelivery, from the signed request to what becomes of it.
+redelivery, from the signed request to its result.
 
 ``samples/{sender}.json``: a sample that is ``like`` another one is that one with its own headers and body
-merged in; a redelivery comes after the one that it is like. ``right`` is what it must come to.
+merged in; a redelivery comes after the one that it is like. ``right`` is the expected result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Sample(NamedTuple):
 
     @property
     def whole(self) -> dict[str, Any]:
-        """The sample with everything that it has from the one that it is like."""
+        """The sample merged with the one that it is like."""
         if "like" not in self.own:
             return self.own
         whole: dict[str, Any] = merged(Sample(self.sender, self.own["like"]).whole, self.own)
@@ -119,16 +119,16 @@ def request_of(sample: Sample, whole: Mapping[str, Any], secret: str, at: int) -
     return WebhookRequest(headers, query, raw)
 
 
-def sent(door: WebhookHarness, sample: Sample, **changes: Any) -> Reply:
+def sent(harness: WebhookHarness, sample: Sample, **changes: Any) -> Reply:
     """The answer to the sample with these fields changed."""
-    door.secrets = [sample.file.get("secret", SECRET)]
+    harness.secrets = [sample.file.get("secret", SECRET)]
     whole = {**sample.whole, **changes}
-    request = request_of(sample, whole, door.secrets[0], int(door.bench.clock.now))
-    return door.receive(request, source_of(sample))
+    request = request_of(sample, whole, harness.secrets[0], int(harness.service.clock.now))
+    return harness.receive(request, source_of(sample))
 
 
 def outcome(reply: Reply) -> str:
-    """What became of a request, in one word."""
+    """The result of a request, in one word."""
     body = reply.body
     if isinstance(body, str):
         if "<Ack>true</Ack>" in body:
@@ -146,24 +146,24 @@ def outcome(reply: Reply) -> str:
 
 
 @pytest.fixture
-def door() -> WebhookHarness:
+def harness() -> WebhookHarness:
     made = WebhookHarness()
-    made.bench.job().before(600.0)
+    made.service.job().add_past_start(600.0)
     return made
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_a_real_event_comes_to_what_is_right(door: WebhookHarness, sample: Sample) -> None:
+def test_a_real_event_comes_to_what_is_right(harness: WebhookHarness, sample: Sample) -> None:
     own = sample.own
     again = own["right"] in ("duplicate", "joined") or own["kind"] == "redelivery"
     if again:
-        first = sent(door, Sample(sample.sender, own["like"]))
+        first = sent(harness, Sample(sample.sender, own["like"]))
         assert outcome(first) in ("started", "acknowledged")
-        door.bench.clock.sleep(30.0)
-    reply = sent(door, sample)
+        harness.service.clock.sleep(30.0)
+    reply = sent(harness, sample)
     assert outcome(reply) == own["right"], reply.body
     expected = own.get("runs", int(again or own["right"] == "started"))
-    assert len(door.executions.known) == expected
+    assert len(harness.executions.known) == expected
 
 
 @pytest.mark.parametrize("sender", SENDERS)
@@ -183,13 +183,13 @@ LISTS = {"azure_event_grid", "azure_event_grid_header"}
 
 @pytest.mark.parametrize("body", NO_EVENTS, ids=json.dumps)
 @pytest.mark.parametrize("sender", sorted(set(SENDERS) - OTHER_BODIES))
-def test_a_proven_body_without_fields_starts_nothing(door: WebhookHarness, sender: str, body: Any) -> None:
+def test_a_proven_body_without_fields_starts_nothing(harness: WebhookHarness, sender: str, body: Any) -> None:
     """Not even where the headers name an event that starts something."""
     if sender in LISTS and body == [{"id": "1"}]:
         return
-    reply = sent(door, Sample(sender, FILES[sender]["samples"][0]["name"]), body=body, in_list=False)
+    reply = sent(harness, Sample(sender, FILES[sender]["samples"][0]["name"]), body=body, in_list=False)
     assert reply.status == 200
-    assert door.executions.known == {}
+    assert harness.executions.known == {}
 
 
 json_values = st.recursive(

@@ -14,7 +14,7 @@ SCHEME = Sns(topics=(TOPIC,))
 
 
 class FakeCertificates:
-    """Notes what is fetched, and answers with one certificate."""
+    """Records what is fetched, and returns one certificate."""
 
     def __init__(self, pem: bytes | None = None) -> None:
         self.pem = certificate() if pem is None else pem

@@ -1,4 +1,4 @@
-"""Where runs come to their end, over a bench."""
+"""A harness for the end of a run: one open run, its execution, and the RunCloser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.executions import EndedExecution
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import RUN, ServiceHarness, job_definition
-from tests.fakes.wiring import closing_over
+from tests.fakes.wiring import make_run_closer
 
 CLOSE_SECONDS = 117.0
 """What CloseRun has, less what its answer needs."""
@@ -24,35 +24,35 @@ class CloseHarness:
     """One open run, its execution, and what closes it. ``notices``: subject, text and facts of each."""
 
     definition: Definition = field(default_factory=job_definition)
-    bench: ServiceHarness = field(default_factory=ServiceHarness)
+    service: ServiceHarness = field(default_factory=ServiceHarness)
     executions: FakeExecutions = field(default_factory=FakeExecutions)
     notices: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     paused: bool = False
 
     def __post_init__(self) -> None:
-        for lane in (self.bench.job(), self.bench.model()):
-            lane.before(6000.0)
-        self.bench.open(self.definition)
+        for target in (self.service.job(), self.service.model()):
+            target.add_past_start(6000.0)
+        self.service.open(self.definition)
         self.executions.start(RUN)
-        self.executions.asked.clear()
+        self.executions.start_requests.clear()
 
     @property
-    def closing(self) -> RunCloser:
-        return closing_over(self.bench, self.executions, self._notify, lambda _: self.paused)
+    def closer(self) -> RunCloser:
+        return make_run_closer(self.service, self.executions, self._notify, lambda _: self.paused)
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
         self.notices.append((subject, text, facts))
 
     def join(self, run_id: str = "otc-2") -> None:
-        """A trigger joins what follows."""
+        """A trigger joins the next run."""
         claim = Claim("otc", RunOptions(), "unused", run_id, self.definition)
-        self.bench.claims.accept([claim], [], self.bench.deadline())
+        self.service.claims.accept([claim], [], self.service.deadline())
 
     def close(self, run_id: str = RUN, seconds: float = CLOSE_SECONDS) -> Run | None:
-        return self.closing.close(f"arn:{run_id}", self.bench.deadline(seconds))
+        return self.closer.close(f"arn:{run_id}", self.service.deadline(seconds))
 
     def end(self, status: str, error: str = "", cause: str = "", run_id: str = RUN) -> Run:
-        """The execution ends like this, and its run is closed."""
+        """The execution ends with ``status``, and its run is closed."""
         self.executions.end(run_id, status, error, cause)
         run = self.close(run_id)
         assert run is not None
@@ -63,4 +63,4 @@ class CloseHarness:
         self.executions.known[name] = EndedExecution(name, f"arn:{name}", status, "Some", cause)
 
     def outcome(self, run_id: str = RUN) -> str:
-        return str(self.bench.records.get(run_id).item["outcome"])
+        return str(self.service.records.get(run_id).item["outcome"])

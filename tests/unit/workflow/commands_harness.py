@@ -1,4 +1,4 @@
-"""Where people and rounds of reconcile come in, over a bench with one open run."""
+"""A harness for the runs API and for reconcile, with one open run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.service import RUN
-from tests.fakes.wiring import reconciling_over, steering_over
+from tests.fakes.wiring import make_reconciler, make_run_commands
 from tests.unit.workflow.close_harness import CloseHarness
 
 ROUND_SECONDS = 237.0
@@ -27,7 +27,7 @@ CALLER = "arn:aws:iam::123456789012:user/ann"
 
 @dataclass
 class CommandsHarness(CloseHarness):
-    """``definitions``: what the pipelines are defined as today; the open run is of "otc"."""
+    """``definitions``: the current definitions of the pipelines; the open run is of "otc"."""
 
     definitions: dict[str, Definition] = field(default_factory=dict)
 
@@ -35,9 +35,9 @@ class CommandsHarness(CloseHarness):
         super().__post_init__()
         self.definitions.setdefault("otc", self.definition)
         self._ids = itertools.count(100)
-        bench = self.bench
-        self.accepting = TriggerAcceptor(bench.claims, self.defined, self._new_id, bench.clock)
-        self.listing = Listing(bench.table, bench.clock)
+        service = self.service
+        self.acceptor = TriggerAcceptor(service.claims, self.defined, self._new_id, service.clock)
+        self.listing = Listing(service.table, service.clock)
 
     def defined(self, name: str) -> Definition:
         if name not in self.definitions:
@@ -50,46 +50,46 @@ class CommandsHarness(CloseHarness):
     @property
     def requests(self) -> RunRequests:
         return RunRequests(
-            self.accepting, self.executions, Lookup(self.bench.table, self.bench.records), self.listing
+            self.acceptor, self.executions, Lookup(self.service.table, self.service.records), self.listing
         )
 
     @property
-    def steering(self) -> RunCommands:
-        return steering_over(self.bench, self.executions, self.accepting, self.definitions)
+    def run_commands(self) -> RunCommands:
+        return make_run_commands(self.service, self.executions, self.acceptor, self.definitions)
 
     @property
-    def reconciling(self) -> Reconciler:
-        return reconciling_over(self.bench, self.executions, self.closing)
+    def reconciler(self) -> Reconciler:
+        return make_reconciler(self.service, self.executions, self.closer)
 
     def round(self, seconds: float = ROUND_SECONDS) -> ReconcileFindings:
         """One round of reconcile."""
-        return self.reconciling.reconcile(self.bench.deadline(seconds))
+        return self.reconciler.reconcile(self.service.deadline(seconds))
 
     def start(self, pipeline: str = "otc", **body: Any) -> dict[str, Any]:
         """``POST /runs``."""
-        return self.requests.start({"pipeline": pipeline, **body}, CALLER, None, self.bench.deadline())
+        return self.requests.start({"pipeline": pipeline, **body}, CALLER, None, self.service.deadline())
 
     def retry(self, run_id: str = RUN) -> dict[str, Any]:
-        return self.steering.retry(run_id, CALLER, self.bench.deadline())
+        return self.run_commands.retry(run_id, CALLER, self.service.deadline())
 
     def fail(self, run_id: str = RUN) -> Run:
-        """The run ends, and not well."""
+        """The run ends with a failure."""
         return self.end("FAILED", "JobFailed", "It failed.", run_id)
 
     def slot(self, pipeline: str = "otc") -> dict[str, Any]:
-        return self.bench.table.get(f"slot#{pipeline}") or {}
+        return self.service.table.get(f"slot#{pipeline}") or {}
 
     def status(self, run_id: str) -> RunStatus | None:
-        run = self.bench.records.find(run_id)
+        run = self.service.records.find(run_id)
         return run.status if run else None
 
     def done(self) -> dict[str, str]:
         """The state of a step that has just succeeded."""
-        return {"outcome": "SUCCEEDED", "ended_at": iso(self.bench.clock.now)}
+        return {"outcome": "SUCCEEDED", "ended_at": iso(self.service.clock.now)}
 
     def succeed(self, run_id: str) -> None:
         """Every step of an open run has a proven, good end, and the run is closed."""
-        records, deadline = self.bench.records, self.bench.deadline()
+        records, deadline = self.service.records, self.service.deadline()
         for job in records.get(run_id).plan.jobs:
             records.save_step(records.get(run_id), job.step, self.done(), deadline)
         self.executions.start(run_id)

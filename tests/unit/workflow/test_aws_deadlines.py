@@ -45,18 +45,18 @@ CONFIGURATION = [
 ACCEPTED = [CLAIM, CLAIM, "StartExecution"]
 """What a webhook asks of AWS then, in order: the second transaction writes the baseline."""
 LONG = 60.0
-"""Seconds: longer than anybody waits."""
+"""Seconds: longer than any timeout."""
 
 
 @dataclass
 class TriggerOverAws:
-    """The way of a webhook over real clients of botocore; its time is that of the fakes."""
+    """A webhook handled with real botocore clients in virtual time."""
 
-    wire: FakeAws = field(default_factory=FakeAws)
+    aws: FakeAws = field(default_factory=FakeAws)
 
     def __post_init__(self) -> None:
-        wire = self.wire
-        wire.parameters = {
+        aws = self.aws
+        aws.parameters = {
             SOURCE: {
                 "sender": "standard_webhooks",
                 "secret": "shop",
@@ -64,30 +64,30 @@ class TriggerOverAws:
             },
             RULES: PIPELINE,
         }
-        wire.secrets = {"stack/webhooks/shop": {"current": SECRET}}
-        clients: Any = wire.client("dynamodb")
-        self.door = WebhookHarness(ServiceHarness(wire.clock, clients))
-        self.bench = self.door.bench
-        self.bench.job().before(600.0)
-        self.bench.model()
-        parameters = Parameters(wire.client("ssm"), "stack")
-        secrets = Secrets(wire.client("secretsmanager"), "stack")
+        aws.secrets = {"stack/webhooks/shop": {"current": SECRET}}
+        clients: Any = aws.client("dynamodb")
+        self.harness = WebhookHarness(ServiceHarness(aws.clock, clients))
+        self.service = self.harness.service
+        self.service.job().add_past_start(600.0)
+        self.service.model()
+        parameters = Parameters(aws.client("ssm"), "stack")
+        secrets = Secrets(aws.client("secretsmanager"), "stack")
         self.configuration = WebhookConfiguration.of(
-            parameters, secrets, self.bench.table, wire.clock, wire.clock.sleep
+            parameters, secrets, self.service.table, aws.clock, aws.clock.sleep
         )
         found = self.configuration
         self.ids = 0
-        self.triggering = WebhookHandler(
+        self.webhook_handler = WebhookHandler(
             source=found.source,
             secrets=found.secrets.get,
             refreshed_secrets=found.secrets.refresh_if_allowed,
-            accepting=TriggerAcceptor(self.bench.claims, found.definition, self._new_id, wire.clock),
-            tasks=self.bench.tasks,
-            tables=self.door.tables,
-            records=self.bench.records,
-            executions=StateMachine(wire.client("stepfunctions"), "arn:aws:states:x:1:stateMachine:refresh"),
-            sns=self.door.sns,
-            clock=wire.clock,
+            accepting=TriggerAcceptor(self.service.claims, found.definition, self._new_id, aws.clock),
+            tasks=self.service.tasks,
+            tables=self.harness.tables,
+            records=self.service.records,
+            executions=StateMachine(aws.client("stepfunctions"), "arn:aws:states:x:1:stateMachine:refresh"),
+            sns=self.harness.sns,
+            clock=aws.clock,
         )
 
     def _new_id(self, name: str) -> str:
@@ -96,42 +96,42 @@ class TriggerOverAws:
 
     def arrive(self, age: float = 0.0, end: float = FUNCTION_SECONDS) -> Reply:
         """The answer to a request that arrived ``age`` seconds ago, where Lambda gives ``end`` seconds."""
-        clock = self.wire.clock
+        clock = self.aws.clock
         self.arrived = clock() - age
         given = RequestTime(Deadline(self.arrived + ANSWER_SECONDS, clock), Deadline.after(end, clock))
-        return self.triggering.receive("shop", self.door.signed(), given)
+        return self.webhook_handler.receive("shop", self.harness.signed(), given)
 
     @property
     def operations(self) -> list[str]:
-        return [asked.operation for asked in self.wire.asked]
+        return [attempt.operation for attempt in self.aws.attempts]
 
     @property
     def took(self) -> float:
         """Seconds from the arrival until now."""
-        return self.wire.clock() - self.arrived
+        return self.aws.clock() - self.arrived
 
     @property
     def claims(self) -> list[AwsAttempt]:
         """The transactions that claim a pipeline."""
-        return [asked for asked in self.wire.of(CLAIM) if len(asked.body["TransactItems"]) > 2]
+        return [attempt for attempt in self.aws.attempts_of(CLAIM) if len(attempt.body["TransactItems"]) > 2]
 
     @property
     def notes(self) -> list[AwsAttempt]:
         """The transactions that write the baseline of a start, with what it requires."""
-        return [asked for asked in self.wire.of(CLAIM) if len(asked.body["TransactItems"]) == 2]
+        return [attempt for attempt in self.aws.attempts_of(CLAIM) if len(attempt.body["TransactItems"]) == 2]
 
     def runs(self) -> list[str]:
-        return [str(one["run_id"]) for one in self.wire.dynamodb.documents("run#")]
+        return [str(one["run_id"]) for one in self.aws.dynamodb.documents("run#")]
 
     def started(self) -> int:
         """How often the job was started at Celonis."""
-        return len(self.bench.celonis.jobs[JOB].mine)
+        return len(self.service.celonis.jobs[JOB].mine)
 
 
 @pytest.fixture
 def trigger(monkeypatch: pytest.MonkeyPatch) -> TriggerOverAws:
     trigger = TriggerOverAws()
-    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=trigger.wire.clock.sleep))
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=trigger.aws.clock.sleep))
     return trigger
 
 
@@ -142,113 +142,113 @@ def test_the_first_webhook_of_a_source_reads_its_configuration_and_shares_it(tri
 
 def test_a_new_process_reads_the_copy_in_the_table_and_the_secret(trigger: TriggerOverAws) -> None:
     assert trigger.arrive().status == 202
-    again = TriggerOverAws(trigger.wire)
-    trigger.wire.asked.clear()
+    again = TriggerOverAws(trigger.aws)
+    trigger.aws.attempts.clear()
     assert again.arrive().status == 200  # the same delivery
     assert again.operations == ["GetItem", "GetSecretValue", "UpdateItem", CLAIM, "GetItem", "StartExecution"]
 
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "GetParameters", CLAIM, "StartExecution"])
 def test_a_call_that_hangs_is_abandoned_and_tried_once_more(trigger: TriggerOverAws, operation: str) -> None:
-    trigger.wire.takes[operation] = [LONG]
+    trigger.aws.latencies[operation] = [LONG]
     assert trigger.arrive().status == 202
-    first, again, *_ = trigger.wire.of(operation)
+    first, again, *_ = trigger.aws.attempts_of(operation)
     assert first.body == again.body
     assert TIMEOUTS.read <= again.at - first.at < TIMEOUTS.read + 0.1
     assert trigger.took < MAX_SECONDS
     assert trigger.runs() == ["otc-1"]
-    assert set(trigger.wire.started) == {"otc-1"}
+    assert set(trigger.aws.started) == {"otc-1"}
     assert trigger.started() <= 1
 
 
 def test_a_claim_that_was_written_and_not_answered_is_accepted_with_the_same_token(
     trigger: TriggerOverAws,
 ) -> None:
-    trigger.wire.takes[CLAIM] = [LONG]
+    trigger.aws.latencies[CLAIM] = [LONG]
     reply = trigger.arrive()
     assert (reply.status, reply.body["runs"][0]["status"]) == (202, "started")
     assert "duplicate" not in reply.body
-    tokens = [asked.body["ClientRequestToken"] for asked in trigger.claims]
+    tokens = [attempt.body["ClientRequestToken"] for attempt in trigger.claims]
     assert len(tokens) == 2
     assert len(set(tokens)) == 1
-    assert trigger.runs() == trigger.wire.started == ["otc-1"]
+    assert trigger.runs() == trigger.aws.started == ["otc-1"]
 
 
 def test_a_claim_that_is_never_answered_is_found_when_the_delivery_comes_again(
     trigger: TriggerOverAws,
 ) -> None:
-    trigger.wire.takes[CLAIM] = [LONG] * TIMEOUTS.attempts
+    trigger.aws.latencies[CLAIM] = [LONG] * TIMEOUTS.attempts
     with pytest.raises(TableBusy):
         trigger.arrive()
     assert trigger.took < MAX_SECONDS
-    assert len({one.body["ClientRequestToken"] for one in trigger.wire.of(CLAIM)}) == 1
-    assert trigger.wire.started == []
+    assert len({one.body["ClientRequestToken"] for one in trigger.aws.attempts_of(CLAIM)}) == 1
+    assert trigger.aws.started == []
     again = trigger.arrive()
     assert (again.status, again.body["duplicate"]) == (200, True)
-    assert trigger.runs() == trigger.wire.started == ["otc-1"]
+    assert trigger.runs() == trigger.aws.started == ["otc-1"]
 
 
 def test_a_secret_that_does_not_come_is_answered_in_time(trigger: TriggerOverAws) -> None:
-    trigger.wire.takes["GetSecretValue"] = [LONG] * 3
+    trigger.aws.latencies["GetSecretValue"] = [LONG] * 3
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
     assert trigger.took < MAX_SECONDS
-    assert len(trigger.wire.of("GetSecretValue")) == TIMEOUTS.attempts
+    assert len(trigger.aws.attempts_of("GetSecretValue")) == TIMEOUTS.attempts
     assert CLAIM not in trigger.operations
 
 
 def test_a_note_that_was_written_and_not_answered_is_no_reason_not_to_start(trigger: TriggerOverAws) -> None:
     """Sent again, it has the same token."""
-    trigger.wire.takes[CLAIM] = [trigger.wire.usually, TIMEOUTS.read + 0.01]
+    trigger.aws.latencies[CLAIM] = [trigger.aws.default_latency, TIMEOUTS.read + 0.01]
     assert trigger.arrive().status == 202
     assert len(trigger.notes) == 2
-    assert len({asked.body["ClientRequestToken"] for asked in trigger.notes}) == 1
+    assert len({attempt.body["ClientRequestToken"] for attempt in trigger.notes}) == 1
     assert trigger.started() == 1
-    assert trigger.wire.started == ["otc-1"]
+    assert trigger.aws.started == ["otc-1"]
 
 
 def test_a_note_that_is_never_answered_leaves_the_start_to_the_state_machine(trigger: TriggerOverAws) -> None:
-    trigger.wire.takes[CLAIM] = [trigger.wire.usually, *[LONG] * 4]
+    trigger.aws.latencies[CLAIM] = [trigger.aws.default_latency, *[LONG] * 4]
     assert trigger.arrive().status == 202
     assert len(trigger.notes) > 1
     assert trigger.started() == 0
-    assert trigger.wire.started == ["otc-1"]
+    assert trigger.aws.started == ["otc-1"]
 
 
 def test_an_execution_that_cannot_be_started_in_time_is_started_by_reconcile(trigger: TriggerOverAws) -> None:
-    trigger.wire.takes["StartExecution"] = [LONG] * TIMEOUTS.attempts
+    trigger.aws.latencies["StartExecution"] = [LONG] * TIMEOUTS.attempts
     assert trigger.arrive().status == 202
     assert trigger.took < MAX_SECONDS
     assert trigger.runs() == ["otc-1"]
 
 
 def test_a_throttled_read_is_tried_once_more(trigger: TriggerOverAws) -> None:
-    trigger.wire.failures["GetSecretValue"] = [AwsFailure("ThrottlingException")]
+    trigger.aws.failures["GetSecretValue"] = [AwsFailure("ThrottlingException")]
     assert trigger.arrive().status == 202
-    assert len(trigger.wire.of("GetSecretValue")) == 2
+    assert len(trigger.aws.attempts_of("GetSecretValue")) == 2
 
 
 def test_a_read_that_fails_is_given_up_after_the_second_attempt(trigger: TriggerOverAws) -> None:
-    trigger.wire.failures["GetParameters"] = [AwsFailure("InternalServerError", 500)] * 9
+    trigger.aws.failures["GetParameters"] = [AwsFailure("InternalServerError", 500)] * 9
     with pytest.raises(ConfigurationUnavailable):
         trigger.arrive()
-    assert len(trigger.wire.failures["GetParameters"]) == 9 - TIMEOUTS.attempts
+    assert len(trigger.aws.failures["GetParameters"]) == 9 - TIMEOUTS.attempts
 
 
 def test_what_is_refused_for_good_is_not_asked_for_again(trigger: TriggerOverAws) -> None:
-    trigger.wire.failures["GetSecretValue"] = [AwsFailure("ResourceNotFoundException")] * 9
+    trigger.aws.failures["GetSecretValue"] = [AwsFailure("ResourceNotFoundException")] * 9
     with pytest.raises(Exception, match="does not exist"):
         trigger.arrive()
-    assert len(trigger.wire.of("GetSecretValue")) == 1
+    assert len(trigger.aws.attempts_of("GetSecretValue")) == 1
 
 
 def test_a_parameter_store_that_does_not_answer_delays_one_delivery_in_five_seconds(
     trigger: TriggerOverAws,
 ) -> None:
     assert trigger.arrive().status == 202
-    trigger.wire.clock.sleep(PIPELINE_SECONDS)
-    trigger.wire.takes = {"GetParameters": [LONG] * 99}
-    trigger.wire.asked.clear()
+    trigger.aws.clock.sleep(PIPELINE_SECONDS)
+    trigger.aws.latencies = {"GetParameters": [LONG] * 99}
+    trigger.aws.attempts.clear()
     took = []
     for _ in range(3):
         assert trigger.arrive().status == 200  # one that is sent again: it is claimed, and known

@@ -1,4 +1,4 @@
-"""Events that come in one request are accepted together: what of them is sound, or nothing."""
+"""Events in one request are accepted together: the valid ones, or none."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ LARGE = MAX_ACTIONS - 2
 """Events whose keys do not fit into one transaction beside a claim."""
 
 
-def _door() -> WebhookHarness:
-    door = WebhookHarness()
-    door.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+def _harness() -> WebhookHarness:
+    harness = WebhookHarness()
+    harness.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
     for job in ("job-a", "job-b"):
-        door.bench.job(job).before(600.0)
-    return door
+        harness.service.job(job).add_past_start(600.0)
+    return harness
 
 
 def _event(number: int, kind: str = "otc") -> dict[str, Any]:
     return {"id": f"e-{number}", "eventType": kind}
 
 
-def _send(door: WebhookHarness, *events: dict[str, Any]) -> Reply:
+def _send(harness: WebhookHarness, *events: dict[str, Any]) -> Reply:
     body = json.dumps(events).encode()
     request = WebhookRequest({"content-type": "application/json"}, {"token": SECRET}, body)
-    return door.receive(request, source_of(*BY_KIND, sender="azure_event_grid"))
+    return harness.receive(request, source_of(*BY_KIND, sender="azure_event_grid"))
 
 
 def _reported(reply: Reply) -> list[tuple[str, str]]:
@@ -48,101 +48,101 @@ def _reported(reply: Reply) -> list[tuple[str, str]]:
     return [(run["run_id"], run["status"]) for each in answers for run in each["runs"]]
 
 
-def _deliveries(door: WebhookHarness) -> int:
-    return len(list(door.bench.dynamodb.documents("delivery#")))
+def _deliveries(harness: WebhookHarness) -> int:
+    return len(list(harness.service.dynamodb.documents("delivery#")))
 
 
 def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its_run() -> None:
-    door = _door()
-    del door.definitions["p2p"]
-    reply = _send(door, _event(1), _event(2, "p2p"))
+    harness = _harness()
+    del harness.definitions["p2p"]
+    reply = _send(harness, _event(1), _event(2, "p2p"))
     assert reply.status == 202
     sound, broken = reply.body["events"]
     assert [run["status"] for run in sound["runs"]] == ["started"]
     assert (broken["delivery"], broken["status"]) == ("e-2", "ignored")
     assert broken["reason"] == NOTHING_SOUND
     assert "p2p" in broken["errors"][0]
-    assert _deliveries(door) == 1
-    door.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
-    again = _send(door, _event(1), _event(2, "p2p"))
+    assert _deliveries(harness) == 1
+    harness.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
+    again = _send(harness, _event(1), _event(2, "p2p"))
     assert [status for _, status in _reported(again)] == ["duplicate", "started"]
 
 
 def test_where_no_event_of_a_batch_can_start_anything_it_is_refused() -> None:
-    door = _door()
-    door.definitions.clear()
+    harness = _harness()
+    harness.definitions.clear()
     with pytest.raises(UnknownPipeline):
-        _send(door, _event(1), _event(2, "p2p"))
-    assert (door.bench.dynamodb.calls, door.executions.asked) == ([], [])
+        _send(harness, _event(1), _event(2, "p2p"))
+    assert (harness.service.dynamodb.calls, harness.executions.start_requests) == ([], [])
 
 
 def test_events_of_several_pipelines_are_one_transaction_and_each_is_told_its_own() -> None:
-    door = _door()
-    claimed = claims(door.bench)
-    reply = _send(door, _event(1), _event(2, "p2p"), _event(3))
+    harness = _harness()
+    claimed = claims(harness.service)
+    reply = _send(harness, _event(1), _event(2, "p2p"), _event(3))
     assert len(claimed) == 1
     (first, second, third) = _reported(reply)
     assert first == third
     assert (first[1], second[1], reply.status) == ("started", "started", 202)
-    assert door.executions.asked == [first[0], second[0]]
-    assert len(starts(door.bench)) == 2
-    assert {reason.text for reason in door.bench.records.get(first[0]).options.reasons} == {
+    assert harness.executions.start_requests == [first[0], second[0]]
+    assert len(starts(harness.service)) == 2
+    assert {reason.text for reason in harness.service.records.get(first[0]).options.reasons} == {
         "azure_event_grid otc e-1",
         "azure_event_grid otc e-3",
     }
 
 
 def test_a_table_that_is_busy_has_accepted_nothing_of_a_batch() -> None:
-    door = _door()
+    harness = _harness()
 
     def conflict(operation: str, request: dict[str, Any]) -> None:
         raise canceled("TransactionConflict")
 
-    door.bench.dynamodb.before = conflict
+    harness.service.dynamodb.before = conflict
     with pytest.raises(TableBusy):
-        _send(door, _event(1), _event(2, "p2p"))
-    assert (door.bench.dynamodb.items, door.executions.asked) == ({}, [])
+        _send(harness, _event(1), _event(2, "p2p"))
+    assert (harness.service.dynamodb.items, harness.executions.start_requests) == ({}, [])
 
 
 def test_what_came_before_is_told_from_what_is_new() -> None:
-    door = _door()
-    (old,) = _reported(_send(door, _event(1)))
-    reply = _send(door, _event(1), _event(2, "p2p"), _event(3))
+    harness = _harness()
+    (old,) = _reported(_send(harness, _event(1)))
+    reply = _send(harness, _event(1), _event(2, "p2p"), _event(3))
     assert reply.status == 202
     assert [status for _, status in _reported(reply)] == ["duplicate", "started", "joined"]
     assert _reported(reply)[0][0] == old[0]
-    again = _send(door, _event(3), _event(2, "p2p"), _event(1))
+    again = _send(harness, _event(3), _event(2, "p2p"), _event(1))
     assert again.status == 200
     assert [run_id for run_id, _ in _reported(again)] == [run_id for run_id, _ in reversed(_reported(reply))]
 
 
 def test_an_event_that_stands_twice_in_a_batch_counts_once() -> None:
-    door = _door()
-    reply = _send(door, _event(1), _event(1))
+    harness = _harness()
+    reply = _send(harness, _event(1), _event(1))
     (first, second) = _reported(reply)
     assert (reply.status, first[1], second) == (202, "started", (first[0], "duplicate"))
-    assert len(door.bench.records.get(first[0]).options.reasons) == 1
-    assert door.executions.asked == [first[0]]
+    assert len(harness.service.records.get(first[0]).options.reasons) == 1
+    assert harness.executions.start_requests == [first[0]]
 
 
 def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> None:
-    door = _door()
+    harness = _harness()
     events = [_event(number) for number in range(MAX_EVENTS)]
-    claimed = claims(door.bench)
-    (run,) = set(_reported(_send(door, *events)))
-    assert (run[1], _deliveries(door)) == ("started", MAX_EVENTS)
+    claimed = claims(harness.service)
+    (run,) = set(_reported(_send(harness, *events)))
+    assert (run[1], _deliveries(harness)) == ("started", MAX_EVENTS)
     assert len(claimed) == 4
-    door.bench.dynamodb.calls.clear()
-    door.executions.asked.clear()
-    again = _send(door, *events)
+    harness.service.dynamodb.calls.clear()
+    harness.executions.start_requests.clear()
+    again = _send(harness, *events)
     assert (again.status, set(_reported(again))) == (200, {(run[0], "duplicate")})
-    assert door.bench.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
-    assert door.executions.asked == [run[0]]
-    assert _reported(_send(door, events[-1])) == [(run[0], "duplicate")]
+    assert harness.service.dynamodb.calls == [*["TransactGetItems"] * 3, "GetItem"]
+    assert harness.executions.start_requests == [run[0]]
+    assert _reported(_send(harness, events[-1])) == [(run[0], "duplicate")]
 
 
 def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_the_same() -> None:
-    door = _door()
+    harness = _harness()
     writes: list[str] = []
 
     def conflict(operation: str, request: dict[str, Any]) -> None:
@@ -151,39 +151,39 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
             if len(writes) > 1:
                 raise canceled("TransactionConflict")
 
-    door.bench.dynamodb.before = conflict
+    harness.service.dynamodb.before = conflict
     with logged() as lines:
-        reply = _send(door, *(_event(number) for number in range(LARGE)))
-    assert (reply.status, _deliveries(door)) == (202, 0)
+        reply = _send(harness, *(_event(number) for number in range(LARGE)))
+    assert (reply.status, _deliveries(harness)) == (202, 0)
     assert "accepted deliveries are recorded by the next claim" in [line.getMessage() for line in lines]
-    door.bench.dynamodb.before = lambda operation, request: None
-    again = _send(door, _event(LARGE - 1))
+    harness.service.dynamodb.before = lambda operation, request: None
+    again = _send(harness, _event(LARGE - 1))
     assert (again.status, _reported(again)) == (200, [(_reported(reply)[0][0], "duplicate")])
-    assert _deliveries(door) == LARGE
+    assert _deliveries(harness) == LARGE
 
 
 def test_events_of_one_batch_record_their_own_pipelines_only() -> None:
-    door = _door()
-    _send(door, _event(1), _event(2, "p2p"))
-    changed = _send(door, {**_event(1), "eventType": "p2p"})
+    harness = _harness()
+    _send(harness, _event(1), _event(2, "p2p"))
+    changed = _send(harness, {**_event(1), "eventType": "p2p"})
     assert [status for _, status in _reported(changed)] == ["joined"]
 
 
 def test_an_event_that_stands_twice_in_a_batch_with_other_words_starts_what_both_name() -> None:
-    door = _door()
-    (first, second, third) = _reported(_send(door, _event(1), _event(1, "p2p"), _event(1, "p2p")))
+    harness = _harness()
+    (first, second, third) = _reported(_send(harness, _event(1), _event(1, "p2p"), _event(1, "p2p")))
     assert (first[1], second[1], third) == ("started", "started", (second[0], "duplicate"))
 
 
 def test_what_is_known_of_a_full_request_is_found_with_one_request_to_the_table() -> None:
-    door = _door()
+    harness = _harness()
     events = [_event(number) for number in range(LARGE)]
-    (run,) = set(_reported(_send(door, *events)))
+    (run,) = set(_reported(_send(harness, *events)))
     for sent, calls in ((LARGE, ["TransactGetItems"]), (LARGE - 1, ["TransactWriteItems"])):
-        door.bench.dynamodb.calls.clear()
-        assert set(_reported(_send(door, *events[:sent]))) == {(run[0], "duplicate")}
-        assert door.bench.dynamodb.calls[:-1] == calls
-        assert door.bench.dynamodb.calls[-1] == "GetItem"
+        harness.service.dynamodb.calls.clear()
+        assert set(_reported(_send(harness, *events[:sent]))) == {(run[0], "duplicate")}
+        assert harness.service.dynamodb.calls[:-1] == calls
+        assert harness.service.dynamodb.calls[-1] == "GetItem"
 
 
 def test_the_largest_batch_for_the_most_pipelines_fits_into_one_item() -> None:
@@ -203,7 +203,7 @@ def test_the_largest_batch_for_the_most_pipelines_fits_into_one_item() -> None:
 
 
 def test_a_batch_that_is_too_large_is_refused_whole() -> None:
-    door = _door()
+    harness = _harness()
     with pytest.raises(TooLarge):
-        _send(door, *(_event(number) for number in range(MAX_EVENTS + 1)))
-    assert door.bench.dynamodb.calls == []
+        _send(harness, *(_event(number) for number in range(MAX_EVENTS + 1)))
+    assert harness.service.dynamodb.calls == []

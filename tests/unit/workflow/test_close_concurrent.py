@@ -1,4 +1,4 @@
-"""A task that was at work when its execution was stopped goes on: nothing it starts is left unseen."""
+"""A task that runs when its execution is stopped continues: nothing that it starts is left unnoticed."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ MOMENTS = 24
 
 
 def leaving(definition: Definition) -> CloseHarness:
-    leave = CloseHarness(definition)
-    leave.bench.job(OTHER).before(6000.0)
-    for lane in [*leave.bench.celonis.jobs.values(), *leave.bench.celonis.models.values()]:
-        lane.seconds = FOREVER
-    return leave
+    harness = CloseHarness(definition)
+    harness.service.job(OTHER).add_past_start(6000.0)
+    for target in [*harness.service.celonis.jobs.values(), *harness.service.celonis.models.values()]:
+        target.seconds = FOREVER
+    return harness
 
 
 def group(**fields: object) -> CloseHarness:
     """Two jobs side by side, the first of them running."""
-    leave = leaving(job_definition(jobs=[[{"job": JOB}, {"job": OTHER}]], **fields))
-    leave.bench.start("job-0")
-    leave.bench.clock.sleep(5.0)
-    leave.bench.check("job-0")
-    return leave
+    harness = leaving(job_definition(jobs=[[{"job": JOB}, {"job": OTHER}]], **fields))
+    harness.service.start("job-0")
+    harness.service.clock.sleep(5.0)
+    harness.service.check("job-0")
+    return harness
 
 
 class StepInBetween:
     """Starts a step in the middle of something: at its ``moment``-th call to the table or to Celonis."""
 
-    def __init__(self, leave: CloseHarness, step: str, moment: int) -> None:
-        self.leave, self.step, self.left = leave, step, moment
+    def __init__(self, harness: CloseHarness, step: str, moment: int) -> None:
+        self.harness, self.step, self.left = harness, step, moment
         self.refused: bool | None = None
         self.listen()
 
     def listen(self) -> None:
-        self.leave.bench.dynamodb.before = lambda *_: self.count()
-        self.leave.bench.celonis.hook = lambda _, when: self.count() if when == "before" else None
+        self.harness.service.dynamodb.before = lambda *_: self.count()
+        self.harness.service.celonis.hook = lambda _, when: self.count() if when == "before" else None
 
     def quiet(self) -> None:
-        self.leave.bench.dynamodb.before = lambda *_: None
-        self.leave.bench.celonis.hook = lambda *_: None
+        self.harness.service.dynamodb.before = lambda *_: None
+        self.harness.service.celonis.hook = lambda *_: None
 
     def count(self) -> None:
         self.left -= 1
@@ -61,28 +61,28 @@ class StepInBetween:
             self.quiet()
             self.refused = False
             try:
-                self.leave.bench.start(self.step)
+                self.harness.service.start(self.step)
             except RunClosed:
                 self.refused = True
 
 
-def is_looked_after(leave: CloseHarness, lane: FakeTarget, lease: str) -> bool:
+def is_accounted_for(harness: CloseHarness, target: FakeTarget, lease: str) -> bool:
     """Whether nothing of ours runs on, unless the lease is held and the record tells of it."""
-    runs_on = [start for start in lane.mine if start.ended_at == start.at + FOREVER]
-    return not runs_on or (holder(leave.bench, lease) == RUN and "keeps running" in leave.outcome())
+    runs_on = [start for start in target.mine if start.ended_at == start.at + FOREVER]
+    return not runs_on or (holder(harness.service, lease) == RUN and "keeps running" in harness.outcome())
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_refused(moment: int) -> None:
-    leave = group()
-    leave.executions.end(RUN, "ABORTED")
-    second = StepInBetween(leave, "job-1", moment)
-    leave.close()
-    lane = leave.bench.celonis.jobs[OTHER]
-    assert [start.result for start in lane.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
-    assert cancels(leave.bench)[0] == JOB
-    assert leave.bench.records.get(RUN).status is RunStatus.ABORTED
-    assert (holder(leave.bench, JOB_LEASE), holder(leave.bench, OTHER_LEASE)) == (None, None)
+    harness = group()
+    harness.executions.end(RUN, "ABORTED")
+    second = StepInBetween(harness, "job-1", moment)
+    harness.close()
+    target = harness.service.celonis.jobs[OTHER]
+    assert [start.result for start in target.mine] == ([] if second.refused in (True, None) else ["CANCEL"])
+    assert cancels(harness.service)[0] == JOB
+    assert harness.service.records.get(RUN).status is RunStatus.ABORTED
+    assert (holder(harness.service, JOB_LEASE), holder(harness.service, OTHER_LEASE)) == (None, None)
 
 
 @pytest.mark.parametrize("moment", range(8))
@@ -94,37 +94,37 @@ def test_a_second_job_that_starts_at_any_moment_of_the_closing_is_cancelled_or_r
 def test_what_starts_between_the_look_at_the_record_and_its_end_is_never_forgotten(
     definition: Definition, step: str, lease: str, moment: int
 ) -> None:
-    leave = leaving(definition)
-    leave.executions.end(RUN, "TIMED_OUT")
-    only = StepInBetween(leave, step, moment)
-    leave.close()
+    harness = leaving(definition)
+    harness.executions.end(RUN, "TIMED_OUT")
+    only = StepInBetween(harness, step, moment)
+    harness.close()
     only.quiet()
-    bench = leave.bench
-    lane = bench.celonis.jobs[JOB] if step == "job-0" else bench.celonis.models[MODEL]
-    assert len(lane.mine) == (only.refused is False)
-    assert is_looked_after(leave, lane, lease)
-    assert holder(bench, lease) in ((None,) if step == "job-0" or not lane.mine else (RUN,))
+    service = harness.service
+    target = service.celonis.jobs[JOB] if step == "job-0" else service.celonis.models[MODEL]
+    assert len(target.mine) == (only.refused is False)
+    assert is_accounted_for(harness, target, lease)
+    assert holder(service, lease) in ((None,) if step == "job-0" or not target.mine else (RUN,))
 
 
 @pytest.mark.parametrize("call", ["job", "executions", "execute_job"])
 def test_a_start_in_its_look_is_refused_while_another_job_is_cancelled(call: str) -> None:
     """The closing takes place in the middle of the start, not the other way round."""
-    leave = group()
-    bench = leave.bench
-    leave.executions.end(RUN, "ABORTED")
+    harness = group()
+    service = harness.service
+    harness.executions.end(RUN, "ABORTED")
     posted = call == "execute_job"
 
     def closes(name: str, when: str) -> None:
         if name == call and when == "before":
-            bench.celonis.hook = lambda *_: None
-            leave.close()
+            service.celonis.hook = lambda *_: None
+            harness.close()
 
-    bench.celonis.hook = closes
+    service.celonis.hook = closes
     with contextlib.suppress(RunClosed):
-        bench.start("job-1")
-    assert len(bench.celonis.jobs[OTHER].mine) == posted
+        service.start("job-1")
+    assert len(service.celonis.jobs[OTHER].mine) == posted
     # A start that outlasts the whole closing is not seen by it: its lease stays held.
-    assert holder(bench, OTHER_LEASE) == (RUN if posted else None)
+    assert holder(service, OTHER_LEASE) == (RUN if posted else None)
 
 
 @pytest.mark.parametrize("dated", [True, False])
@@ -132,33 +132,33 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
     dated: bool,
 ) -> None:
     """Its answer is lost: it is proven by its date, else after ``settle``, when the closing is over."""
-    leave = group(settle=120)
-    leave.bench.celonis.dated = dated
-    bench, lane = leave.bench, leave.bench.celonis.jobs[OTHER]
+    harness = group(settle=120)
+    harness.service.celonis.dated = dated
+    service, target = harness.service, harness.service.celonis.jobs[OTHER]
 
     def frozen(name: str, when: str) -> None:
         if name == "execute_job":
             raise Crashed
 
-    bench.celonis.hook = frozen
+    service.celonis.hook = frozen
     with pytest.raises(Crashed):
-        bench.start("job-1")
+        service.start("job-1")
 
     def arrives(name: str, when: str) -> None:
-        if name == "job" and cancels(bench) and not lane.mine:
-            lane.post(bench.clock.now, "FULL")
+        if name == "job" and cancels(service) and not target.mine:
+            target.post(service.clock.now, "FULL")
 
-    bench.celonis.hook = arrives
-    leave.end("ABORTED")
-    assert len(lane.mine) == 1
+    service.celonis.hook = arrives
+    harness.end("ABORTED")
+    assert len(target.mine) == 1
     if dated:
-        assert lane.mine[0].result == "CANCEL"
-        assert holder(bench, OTHER_LEASE) is None
+        assert target.mine[0].result == "CANCEL"
+        assert holder(service, OTHER_LEASE) is None
     else:
-        assert holder(bench, OTHER_LEASE) == RUN
+        assert holder(service, OTHER_LEASE) == RUN
         assert (
             "Data job job-b was not cancelled: it is not proven that our execution is running."
-            in leave.outcome()
+            in harness.outcome()
         )
 
 
@@ -166,45 +166,47 @@ def test_a_start_that_was_noted_just_before_and_arrives_later_is_cancelled_or_it
 def test_a_closing_that_died_after_its_mark_is_finished_and_the_run_goes_on_no_more(
     moment: Literal["before", "after"],
 ) -> None:
-    leave = group()
-    bench = leave.bench
-    leave.executions.end(RUN, "ABORTED")
+    harness = group()
+    service = harness.service
+    harness.executions.end(RUN, "ABORTED")
 
     def dies(operation: str, request: dict[str, Any]) -> None:
         if operation == "UpdateItem":
             raise Crashed
 
-    setattr(bench.dynamodb, moment, dies)
+    setattr(service.dynamodb, moment, dies)
     with pytest.raises(Crashed):
-        leave.close()
-    setattr(bench.dynamodb, moment, lambda *_: None)
-    marked = bench.records.get(RUN)
+        harness.close()
+    setattr(service.dynamodb, moment, lambda *_: None)
+    marked = service.records.get(RUN)
     assert (marked.is_open, marked.is_closing) == (True, moment == "after")
     if moment == "after":
-        for task, step in ((bench.start, "job-1"), (bench.check, "job-0")):
+        for task, step in ((service.start, "job-1"), (service.check, "job-0")):
             with pytest.raises(RunClosed, match="is being closed"):
                 task(step)
-        assert bench.celonis.jobs[OTHER].mine == []
-    leave.close()
-    assert bench.records.get(RUN).status is RunStatus.ABORTED
-    assert [start.result for start in bench.celonis.jobs[JOB].mine] == ["CANCEL"]
+        assert service.celonis.jobs[OTHER].mine == []
+    harness.close()
+    assert service.records.get(RUN).status is RunStatus.ABORTED
+    assert [start.result for start in service.celonis.jobs[JOB].mine] == ["CANCEL"]
 
 
 def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_ended() -> None:
-    leave = group()
-    bench = leave.bench
-    bench.records.begin_closing(bench.records.get(RUN), "2026-01-01T00:00:00.000Z", bench.deadline())
-    again = bench.records.begin_closing(bench.records.get(RUN), "2027-01-01T00:00:00.000Z", bench.deadline())
+    harness = group()
+    service = harness.service
+    service.records.begin_closing(service.records.get(RUN), "2026-01-01T00:00:00.000Z", service.deadline())
+    again = service.records.begin_closing(
+        service.records.get(RUN), "2027-01-01T00:00:00.000Z", service.deadline()
+    )
     assert again.item["closing"] == "2026-01-01T00:00:00.000Z"
-    bench.open(job_definition(), "other-1", "other")
-    assert take(bench.leases, "other-1", JOB_LEASE, bench.deadline()) is False
+    service.open(job_definition(), "other-1", "other")
+    assert take(service.leases, "other-1", JOB_LEASE, service.deadline()) is False
     with pytest.raises(RunClosed):
-        take(bench.leases, RUN, OTHER_LEASE, bench.deadline())
+        take(service.leases, RUN, OTHER_LEASE, service.deadline())
     with pytest.raises(RunClosed):
-        bench.records.note(bench.records.get(RUN), {"loads": {}}, bench.deadline())
+        service.records.note(service.records.get(RUN), {"loads": {}}, service.deadline())
 
 
 def test_a_success_is_closed_without_a_mark() -> None:
-    leave = CloseHarness()
-    assert leave.bench.go("job-0") == "SUCCEEDED"
-    assert "closing" not in leave.end("SUCCEEDED").item
+    harness = CloseHarness()
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
+    assert "closing" not in harness.end("SUCCEEDED").item

@@ -1,4 +1,4 @@
-"""Cancelling and retrying runs, and how pipelines stand."""
+"""Cancelling and retrying runs, and the status of pipelines."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from tests.unit.workflow.commands_harness import CALLER, CommandsHarness
 TWO_JOBS = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}], loads=[{"data_model": "model-a"}])
 
 
-def cancelled(desk: CommandsHarness, run_id: str = RUN, *, drop: bool = False) -> dict[str, Any]:
-    return desk.steering.cancel(run_id, CALLER, desk.bench.deadline(), drop_pending=drop)
+def cancelled(harness: CommandsHarness, run_id: str = RUN, *, drop: bool = False) -> dict[str, Any]:
+    return harness.run_commands.cancel(run_id, CALLER, harness.service.deadline(), drop_pending=drop)
 
 
 def test_a_cancel_stops_the_execution_and_says_by_whom() -> None:
-    desk = CommandsHarness()
-    assert cancelled(desk) == {"run_id": RUN, "status": "cancelling"}
-    execution = desk.executions.known[RUN]
+    harness = CommandsHarness()
+    assert cancelled(harness) == {"run_id": RUN, "status": "cancelling"}
+    execution = harness.executions.known[RUN]
     assert (execution.status, execution.error) == ("ABORTED", "Canceled")
     assert CALLER in execution.cause
-    assert desk.status(RUN) is RunStatus.RUNNING
-    desk.close()
-    assert desk.status(RUN) is RunStatus.ABORTED
+    assert harness.status(RUN) is RunStatus.RUNNING
+    harness.close()
+    assert harness.status(RUN) is RunStatus.ABORTED
 
 
 def test_a_run_whose_execution_never_began_can_be_cancelled() -> None:
-    desk = CommandsHarness()
-    desk.executions.known.clear()
-    cancelled(desk)
-    assert desk.executions.known[RUN].status == "ABORTED"
+    harness = CommandsHarness()
+    harness.executions.known.clear()
+    cancelled(harness)
+    assert harness.executions.known[RUN].status == "ABORTED"
 
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_what_waits_is_given_up_only_where_that_was_asked(*, drop: bool) -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
-    reported = cancelled(desk, drop=drop)
+    harness = CommandsHarness()
+    harness.join("otc-2")
+    reported = cancelled(harness, drop=drop)
     assert ("dropped" in reported) == drop
-    assert ("pending" in desk.slot()) != drop
+    assert ("pending" in harness.slot()) != drop
     if drop:
         assert reported["dropped"]["run_id"] == "otc-2"
-    desk.close()
-    assert desk.status("otc-2") is (None if drop else RunStatus.OPENING)
+    harness.close()
+    assert harness.status("otc-2") is (None if drop else RunStatus.OPENING)
 
 
 def test_what_was_given_up_without_an_answer_is_told_all_the_same() -> None:
     """Sent again, the write is refused by its own first try."""
-    desk = CommandsHarness()
-    desk.join("otc-2")
-    desk.bench.dynamodb.lose_answer("UpdateItem")
-    assert cancelled(desk, drop=True)["dropped"]["run_id"] == "otc-2"
-    assert "pending" not in desk.slot()
+    harness = CommandsHarness()
+    harness.join("otc-2")
+    harness.service.dynamodb.lose_answer("UpdateItem")
+    assert cancelled(harness, drop=True)["dropped"]["run_id"] == "otc-2"
+    assert "pending" not in harness.slot()
 
 
 def test_nothing_is_dropped_where_nothing_waits() -> None:
@@ -69,485 +69,487 @@ def test_nothing_is_dropped_where_nothing_waits() -> None:
 
 
 def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
-    desk.bench.dynamodb.meanwhile("UpdateItem", lambda: desk.start(mode="FULL"))
+    harness = CommandsHarness()
+    harness.join("otc-2")
+    harness.service.dynamodb.meanwhile("UpdateItem", lambda: harness.start(mode="FULL"))
     with pytest.raises(TableBusy):
-        cancelled(desk, drop=True)
-    assert desk.executions.known[RUN].status == "RUNNING"
-    assert cancelled(desk, drop=True)["dropped"]["options"]["mode"] == "FULL"
+        cancelled(harness, drop=True)
+    assert harness.executions.known[RUN].status == "RUNNING"
+    assert cancelled(harness, drop=True)["dropped"]["options"]["mode"] == "FULL"
 
 
-def behind_a_pause(desk: CommandsHarness) -> str:
-    """The id of what waits in a free slot until the pause is lifted."""
-    desk.end("SUCCEEDED")
-    desk.definitions["otc"] = job_definition(paused=True)
-    return str(desk.start(mode="FULL")["runs"][0]["run_id"])
+def behind_a_pause(harness: CommandsHarness) -> str:
+    """The id of the pending run in a free slot until the pause ends."""
+    harness.end("SUCCEEDED")
+    harness.definitions["otc"] = job_definition(paused=True)
+    return str(harness.start(mode="FULL")["runs"][0]["run_id"])
 
 
 def test_a_run_that_waits_is_shown_with_what_it_waits_for() -> None:
-    desk = CommandsHarness()
-    run_id = desk.start(mode="FULL")["runs"][0]["run_id"]
-    shown = desk.requests.show(run_id)
+    harness = CommandsHarness()
+    run_id = harness.start(mode="FULL")["runs"][0]["run_id"]
+    shown = harness.requests.show(run_id)
     assert (shown["run_id"], shown["pipeline"], shown["status"]) == (run_id, "otc", "WAITING")
     assert (shown["waiting_for_run"], shown["options"]["mode"]) == (RUN, "FULL")
-    desk.end("SUCCEEDED")
-    assert desk.requests.show(run_id)["status"] == "OPENING"
+    harness.end("SUCCEEDED")
+    assert harness.requests.show(run_id)["status"] == "OPENING"
 
 
 def test_a_run_that_waits_for_the_end_of_a_pause_stands_behind_none() -> None:
-    desk = CommandsHarness()
-    shown = desk.requests.show(behind_a_pause(desk))
+    harness = CommandsHarness()
+    shown = harness.requests.show(behind_a_pause(harness))
     assert (shown["status"], shown["waiting_for_run"]) == ("WAITING", None)
 
 
 @pytest.mark.parametrize("run_id", ["none", "otc-7", "otc", "no name-20260101T000000Z-00000000", "x" * 3000])
 def test_what_neither_began_nor_waits_is_no_run(run_id: str) -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
+    harness = CommandsHarness()
+    harness.join("otc-2")
     with pytest.raises(RunNotFound):
-        desk.requests.show(run_id)
+        harness.requests.show(run_id)
 
 
 def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
-    desk.bench.dynamodb.meanwhile("GetItem", lambda: desk.end("SUCCEEDED"), key="slot#otc")
-    assert desk.requests.show("otc-2")["status"] == "OPENING"
+    harness = CommandsHarness()
+    harness.join("otc-2")
+    harness.service.dynamodb.meanwhile("GetItem", lambda: harness.end("SUCCEEDED"), key="slot#otc")
+    assert harness.requests.show("otc-2")["status"] == "OPENING"
 
 
 def test_a_run_that_waits_is_given_up_by_its_id_and_the_one_before_goes_on() -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
-    reported = cancelled(desk, "otc-2")
+    harness = CommandsHarness()
+    harness.join("otc-2")
+    reported = cancelled(harness, "otc-2")
     assert (reported["run_id"], reported["status"]) == ("otc-2", "dropped")
-    assert desk.executions.known[RUN].status == "RUNNING"
+    assert harness.executions.known[RUN].status == "RUNNING"
     with pytest.raises(RunNotFound):
-        desk.requests.show("otc-2")
-    desk.end("SUCCEEDED")
-    assert desk.status("otc-2") is None
+        harness.requests.show("otc-2")
+    harness.end("SUCCEEDED")
+    assert harness.status("otc-2") is None
 
 
 @pytest.mark.parametrize("behind", [True, False])
 def test_the_log_tells_by_whom_what_waited_was_given_up(
     *, behind: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = CommandsHarness()
-    waiting = desk.start(reason="because")["runs"][0]["run_id"]
-    (reason,) = desk.requests.show(waiting)["options"]["reasons"]
-    cancelled(desk, RUN if behind else waiting, drop=behind)
+    harness = CommandsHarness()
+    waiting = harness.start(reason="because")["runs"][0]["run_id"]
+    (reason,) = harness.requests.show(waiting)["options"]["reasons"]
+    cancelled(harness, RUN if behind else waiting, drop=behind)
     (line,) = (vars(record) for record in caplog.records if "is dropped" in record.message)
     assert (line["levelname"], line["run_id"], line["caller"]) == ("WARNING", waiting, CALLER)
     assert line["triggers"] == [reason["trigger"]]
 
 
 def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
-    desk = CommandsHarness()
-    run_id = behind_a_pause(desk)
-    assert cancelled(desk, run_id)["options"]["mode"] == "FULL"
-    desk.definitions["otc"] = job_definition()
-    desk.round()
-    assert desk.status(run_id) is None
-    assert desk.start()["runs"][0]["status"] == "started"
+    harness = CommandsHarness()
+    run_id = behind_a_pause(harness)
+    assert cancelled(harness, run_id)["options"]["mode"] == "FULL"
+    harness.definitions["otc"] = job_definition()
+    harness.round()
+    assert harness.status(run_id) is None
+    assert harness.start()["runs"][0]["status"] == "started"
 
 
 def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
-    desk.bench.dynamodb.meanwhile("UpdateItem", lambda: desk.end("SUCCEEDED"))
+    harness = CommandsHarness()
+    harness.join("otc-2")
+    harness.service.dynamodb.meanwhile("UpdateItem", lambda: harness.end("SUCCEEDED"))
     with pytest.raises(TableBusy):
-        cancelled(desk, "otc-2")
-    assert cancelled(desk, "otc-2")["status"] == "cancelling"
+        cancelled(harness, "otc-2")
+    assert cancelled(harness, "otc-2")["status"] == "cancelling"
 
 
 def test_a_run_that_waits_is_not_retried() -> None:
-    desk = CommandsHarness()
-    desk.join("otc-2")
+    harness = CommandsHarness()
+    harness.join("otc-2")
     with pytest.raises(RunOpen, match="WAITING"):
-        desk.retry("otc-2")
+        harness.retry("otc-2")
 
 
 def test_only_a_run_that_is_open_can_be_cancelled() -> None:
-    desk = CommandsHarness()
+    harness = CommandsHarness()
     with pytest.raises(RunNotFound):
-        cancelled(desk, "none")
-    desk.fail()
+        cancelled(harness, "none")
+    harness.fail()
     with pytest.raises(RunClosed):
-        cancelled(desk)
+        cancelled(harness)
 
 
 def test_a_retry_leaves_out_what_succeeded_and_follows_the_definition_of_today() -> None:
-    desk = CommandsHarness(definition=TWO_JOBS)
-    records, deadline = desk.bench.records, desk.bench.deadline()
-    records.save_step(records.get(RUN), "job-0", desk.done(), deadline)
-    desk.fail()
-    desk.definitions["otc"] = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}, {"job": "job-c"}])
-    reported = desk.retry()
+    harness = CommandsHarness(definition=TWO_JOBS)
+    records, deadline = harness.service.records, harness.service.deadline()
+    records.save_step(records.get(RUN), "job-0", harness.done(), deadline)
+    harness.fail()
+    harness.definitions["otc"] = job_definition(jobs=[{"job": JOB}, {"job": "job-b"}, {"job": "job-c"}])
+    reported = harness.retry()
     (run,) = reported["runs"]
     assert (reported["retry_of"], run["status"], run["pipeline"]) == (RUN, "started", "otc")
     assert "duplicate" not in reported
-    plan = desk.bench.records.get(run["run_id"]).plan
+    plan = harness.service.records.get(run["run_id"]).plan
     assert [job.job for job in plan.jobs] == ["job-b", "job-c"]
-    assert desk.executions.asked == [run["run_id"]]
+    assert harness.executions.start_requests == [run["run_id"]]
 
 
 def test_a_retry_knows_a_job_that_stands_twice_however_it_is_written() -> None:
     uuid = "a1b2c3d4-0001-4e5f-8a9b-0c1d2e3f4a5b"
-    desk = CommandsHarness(
+    harness = CommandsHarness(
         definition=job_definition(jobs=[{"job": uuid}, {"job": uuid.upper()}, {"job": "last"}])
     )
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    records, deadline = harness.service.records, harness.service.deadline()
     records.save_step(records.get(RUN), "job-0", {"outcome": "SUCCEEDED", "ended_at": "-"}, deadline)
-    desk.fail()
-    plan = records.get(desk.retry()["runs"][0]["run_id"]).plan
+    harness.fail()
+    plan = records.get(harness.retry()["runs"][0]["run_id"]).plan
     assert [job.job for job in plan.jobs] == [uuid, uuid.upper(), "last"]
 
 
 def test_a_retry_of_a_retry_leaves_out_what_both_did() -> None:
-    desk = CommandsHarness(definition=TWO_JOBS)
-    records, deadline = desk.bench.records, desk.bench.deadline()
-    done = desk.done()
+    harness = CommandsHarness(definition=TWO_JOBS)
+    records, deadline = harness.service.records, harness.service.deadline()
+    done = harness.done()
     records.save_step(records.get(RUN), "job-0", done, deadline)
-    desk.fail()
-    second = desk.retry()["runs"][0]["run_id"]
+    harness.fail()
+    second = harness.retry()["runs"][0]["run_id"]
     records.save_step(records.get(second), "job-0", done, deadline)
-    desk.fail(second)
-    third = desk.retry(second)["runs"][0]["run_id"]
+    harness.fail(second)
+    third = harness.retry(second)["runs"][0]["run_id"]
     plan = records.get(third).plan
     assert ([job.job for job in plan.jobs], [load.data_model for load in plan.loads]) == ([], ["model-a"])
 
 
 def test_a_retry_keeps_the_options_and_tells_whose_it_is() -> None:
-    desk = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
-    desk.fail()
-    wanted = desk.start(mode="FULL", tables="all")["runs"][0]["run_id"]
-    desk.fail(wanted)
-    run = desk.bench.records.get(desk.retry(wanted)["runs"][0]["run_id"])
+    harness = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
+    harness.fail()
+    wanted = harness.start(mode="FULL", tables="all")["runs"][0]["run_id"]
+    harness.fail(wanted)
+    run = harness.service.records.get(harness.retry(wanted)["runs"][0]["run_id"])
     (reason,) = run.options.reasons
     assert (run.options.mode, run.options.complete, reason.by) == ("FULL", True, CALLER)
     assert wanted in reason.text
 
 
 def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> None:
-    desk = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
-    wanted = [desk.start(tables=[name])["runs"][0]["run_id"] for name in ("NO_SUCH", "ORDERS")]
-    desk.fail()
-    desk.fail(wanted[0])
-    run = desk.bench.records.get(desk.retry(wanted[0])["runs"][0]["run_id"])
+    harness = CommandsHarness(definition=job_definition(loads=[{"data_model": MODEL}]))
+    wanted = [harness.start(tables=[name])["runs"][0]["run_id"] for name in ("NO_SUCH", "ORDERS")]
+    harness.fail()
+    harness.fail(wanted[0])
+    run = harness.service.records.get(harness.retry(wanted[0])["runs"][0]["run_id"])
     assert (run.plan.may_drop, run.plan.wanted) == (True, ("NO_SUCH", "ORDERS"))
 
 
 def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> None:
-    desk = CommandsHarness()
-    desk.fail()
-    (run,) = desk.retry()["runs"]
+    harness = CommandsHarness()
+    harness.fail()
+    (run,) = harness.retry()["runs"]
     again = {"retry_of": RUN, "runs": [{**run, "status": "duplicate"}], "duplicate": True}
-    assert desk.retry() == again
-    desk.succeed(run["run_id"])
-    assert desk.retry() == again
-    desk.definitions["otc"] = job_definition(paused=True)
-    assert desk.retry() == again
+    assert harness.retry() == again
+    harness.succeed(run["run_id"])
+    assert harness.retry() == again
+    harness.definitions["otc"] = job_definition(paused=True)
+    assert harness.retry() == again
 
 
 def test_asked_again_a_retry_finishes_what_a_crash_left_undone() -> None:
-    desk = CommandsHarness()
-    desk.fail()
+    harness = CommandsHarness()
+    harness.fail()
 
     def fails(name: str, when: str) -> None:
         raise client_error("ThrottlingException", name)
 
-    desk.executions.hook = fails
-    run_id = desk.retry()["runs"][0]["run_id"]
-    assert run_id not in desk.executions.known
-    desk.executions.hook = lambda name, when: None
-    desk.retry()
-    assert desk.executions.known[run_id].status == "RUNNING"
+    harness.executions.hook = fails
+    run_id = harness.retry()["runs"][0]["run_id"]
+    assert run_id not in harness.executions.known
+    harness.executions.hook = lambda name, when: None
+    harness.retry()
+    assert harness.executions.known[run_id].status == "RUNNING"
 
 
 def test_a_run_that_is_open_or_succeeded_or_unknown_cannot_be_retried() -> None:
-    desk = CommandsHarness()
+    harness = CommandsHarness()
     with pytest.raises(RunOpen):
-        desk.retry()
+        harness.retry()
     with pytest.raises(RunNotFound):
-        desk.retry("none")
-    desk.succeed(RUN)
+        harness.retry("none")
+    harness.succeed(RUN)
     with pytest.raises(RunClosed):
-        desk.retry()
+        harness.retry()
 
 
 def test_a_run_of_an_inline_definition_is_not_retried_as_the_pipeline_of_its_name() -> None:
     inline = {"name": "otc", "data_pool": POOL, "jobs": [{"job": JOB}]}
-    desk = CommandsHarness(definition=parse_inline(inline))
-    desk.fail()
-    desk.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}])
-    desk.executions.asked.clear()
+    harness = CommandsHarness(definition=parse_inline(inline))
+    harness.fail()
+    harness.definitions["otc"] = job_definition(jobs=[{"job": "job-b"}])
+    harness.executions.start_requests.clear()
     with pytest.raises(RunInline, match="with its definition"):
-        desk.retry()
-    assert desk.executions.asked == []
-    assert "run_id" not in desk.slot()
+        harness.retry()
+    assert harness.executions.start_requests == []
+    assert "run_id" not in harness.slot()
 
 
 def test_a_run_after_which_a_later_one_succeeded_needs_no_retry() -> None:
-    desk = CommandsHarness()
-    desk.fail()
-    desk.bench.clock.sleep(60)
-    later = desk.start()["runs"][0]["run_id"]
-    desk.succeed(later)
+    harness = CommandsHarness()
+    harness.fail()
+    harness.service.clock.sleep(60)
+    later = harness.start()["runs"][0]["run_id"]
+    harness.succeed(later)
     with pytest.raises(RunSuperseded) as reported:
-        desk.retry()
+        harness.retry()
     assert reported.value.later == later
 
 
 def half_done(definition: Definition = TWO_JOBS) -> CommandsHarness:
     """A run whose first job succeeded and that failed then."""
-    desk = CommandsHarness(definition=definition)
+    harness = CommandsHarness(definition=definition)
     for job in (JOB, "job-b"):
-        desk.bench.job(job).before(6000.0)
-    assert desk.bench.go("job-0") == "SUCCEEDED"
-    desk.fail()
-    desk.bench.clock.sleep(60)
-    return desk
+        harness.service.job(job).add_past_start(6000.0)
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
+    harness.fail()
+    harness.service.clock.sleep(60)
+    return harness
 
 
-def fails_later(desk: CommandsHarness, *, started: bool = True, pipeline: str = "otc") -> str:
+def fails_later(harness: CommandsHarness, *, started: bool = True, pipeline: str = "otc") -> str:
     """A later run that starts its first job, which fails, or fails before it starts anything."""
-    bench = desk.bench
-    run_id = str(desk.start(pipeline, mode="FULL")["runs"][0]["run_id"])
-    run = bench.records.get(run_id)
+    service = harness.service
+    run_id = str(harness.start(pipeline, mode="FULL")["runs"][0]["run_id"])
+    run = service.records.get(run_id)
     loads = {load.step: {"kind": "complete", "tables": {}} for load in run.plan.loads}
-    bench.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, bench.deadline())
+    service.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
     if started:
-        bench.celonis.jobs[JOB].outcome = "FAIL"
-        assert bench.go("job-0", run_id) == "JobFailed"
-    desk.fail(run_id)
-    bench.clock.sleep(60)
+        service.celonis.jobs[JOB].outcome = "FAIL"
+        assert service.run_step("job-0", run_id) == "JobFailed"
+    harness.fail(run_id)
+    service.clock.sleep(60)
     return run_id
 
 
-def skipped(desk: CommandsHarness, run_id: str) -> tuple[str, ...]:
-    return tuple(desk.bench.records.get(run_id).item.get("skip", ()))
+def skipped(harness: CommandsHarness, run_id: str) -> tuple[str, ...]:
+    return tuple(harness.service.records.get(run_id).item.get("skip", ()))
 
 
 def test_a_retry_is_refused_once_a_later_run_has_started_what_it_would_skip() -> None:
     """It would load without extracting what the later run left half done."""
-    desk = half_done()
-    later = fails_later(desk)
+    harness = half_done()
+    later = fails_later(harness)
     with pytest.raises(RunSuperseded, match=f"{later}.*{JOB}") as caught:
-        desk.retry()
+        harness.retry()
     assert (caught.value.later, caught.value.job) == (later, JOB)
-    retried = desk.retry(later)["runs"][0]
-    assert (retried["status"], skipped(desk, retried["run_id"])) == ("started", ())
+    retried = harness.retry(later)["runs"][0]
+    assert (retried["status"], skipped(harness, retried["run_id"])) == ("started", ())
 
 
 def test_a_later_run_that_started_nothing_is_no_reason_against_a_retry() -> None:
-    desk = half_done()
-    fails_later(desk, started=False)
-    assert skipped(desk, desk.retry()["runs"][0]["run_id"]) == (JOB,)
+    harness = half_done()
+    fails_later(harness, started=False)
+    assert skipped(harness, harness.retry()["runs"][0]["run_id"]) == (JOB,)
 
 
 def test_a_retry_is_refused_once_another_pipeline_has_executed_what_it_would_skip() -> None:
-    desk = half_done()
-    desk.definitions["p2p"] = job_definition()
-    fails_later(desk, pipeline="p2p")
+    harness = half_done()
+    harness.definitions["p2p"] = job_definition()
+    fails_later(harness, pipeline="p2p")
     with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}") as caught:
-        desk.retry()
+        harness.retry()
     assert (caught.value.later, caught.value.job) == (None, JOB)
 
 
 def test_a_retry_is_refused_while_another_pipeline_executes_what_it_would_skip() -> None:
-    desk = half_done()
-    bench = desk.bench
-    bench.open(job_definition(), "p2p-1", "p2p")
-    assert bench.start("job-0", "p2p-1")["status"] == "RUNNING"
+    harness = half_done()
+    service = harness.service
+    service.open(job_definition(), "p2p-1", "p2p")
+    assert service.start("job-0", "p2p-1")["status"] == "RUNNING"
     with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}") as caught:
-        desk.retry()
+        harness.retry()
     assert (caught.value.later, caught.value.job) == (None, JOB)
 
 
 def test_a_run_that_waits_to_start_a_job_supersedes_nothing() -> None:
-    desk = half_done()
-    bench = desk.bench
-    bench.open(job_definition(), "p2p-1", "p2p")
-    bench.celonis.jobs[JOB].begin(mine=False, at=bench.clock.now, seconds=600.0, outcome="SUCCESS")
-    assert bench.start("job-0", "p2p-1")["status"] == "WAITING"
-    assert skipped(desk, desk.retry()["runs"][0]["run_id"]) == (JOB,)
+    harness = half_done()
+    service = harness.service
+    service.open(job_definition(), "p2p-1", "p2p")
+    service.celonis.jobs[JOB].begin(mine=False, at=service.clock.now, seconds=600.0, outcome="SUCCESS")
+    assert service.start("job-0", "p2p-1")["status"] == "WAITING"
+    assert skipped(harness, harness.retry()["runs"][0]["run_id"]) == (JOB,)
 
 
 def test_a_retry_of_a_retry_is_refused_once_another_pipeline_has_executed_what_both_skip() -> None:
-    desk = half_done()
-    bench = desk.bench
-    retried = desk.retry()["runs"][0]["run_id"]
-    assert skipped(desk, retried) == (JOB,)
-    desk.fail(retried)
-    bench.open(job_definition(), "p2p-1", "p2p")
-    bench.celonis.jobs[JOB].outcome = "FAIL"
-    assert bench.go("job-0", "p2p-1") == "JobFailed"
+    harness = half_done()
+    service = harness.service
+    retried = harness.retry()["runs"][0]["run_id"]
+    assert skipped(harness, retried) == (JOB,)
+    harness.fail(retried)
+    service.open(job_definition(), "p2p-1", "p2p")
+    service.celonis.jobs[JOB].outcome = "FAIL"
+    assert service.run_step("job-0", "p2p-1") == "JobFailed"
     with pytest.raises(RunSuperseded, match=f"another pipeline.*{JOB}"):
-        desk.retry(retried)
+        harness.retry(retried)
 
 
 def test_a_job_that_was_left_running_is_waited_for_though_another_pipeline_executed_it_before() -> None:
-    desk = CommandsHarness()
-    bench = desk.bench
-    bench.open(job_definition(), "p2p-1", "p2p")
-    assert bench.go("job-0", "p2p-1") == "SUCCEEDED"
-    bench.clock.sleep(300.0)
-    bench.celonis.jobs[JOB].seconds = 1e6
-    bench.start("job-0")
-    bench.clock.sleep(30.0)
-    bench.check("job-0")
-    desk.end("FAILED", "Lambda.Unknown", "AWS ended it.")
-    retried = desk.retry()["runs"][0]["run_id"]
-    bench.records.note(bench.records.get(retried), {"loads": {}}, bench.deadline())
-    assert bench.start("job-0", retried)["status"] == "RUNNING"
-    assert bench.state("job-0", retried)["resumed_from"] == RUN
+    harness = CommandsHarness()
+    service = harness.service
+    service.open(job_definition(), "p2p-1", "p2p")
+    assert service.run_step("job-0", "p2p-1") == "SUCCEEDED"
+    service.clock.sleep(300.0)
+    service.celonis.jobs[JOB].seconds = 1e6
+    service.start("job-0")
+    service.clock.sleep(30.0)
+    service.check("job-0")
+    harness.end("FAILED", "Lambda.Unknown", "AWS ended it.")
+    retried = harness.retry()["runs"][0]["run_id"]
+    service.records.note(service.records.get(retried), {"loads": {}}, service.deadline())
+    assert service.start("job-0", retried)["status"] == "RUNNING"
+    assert service.state("job-0", retried)["resumed_from"] == RUN
 
 
 def test_a_job_is_the_same_however_its_id_is_written() -> None:
     job = "0B8A1F2E-7C4D-4F6A-8E21-3A9D5C7B1E10"
-    desk = CommandsHarness(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
-    bench = desk.bench
-    bench.job(job).before(6000.0)
-    bench.celonis.jobs[job.lower()] = bench.celonis.jobs[job]
-    assert bench.go("job-0") == "SUCCEEDED"
-    bench.celonis.models[MODEL].outcome = "FAIL"
-    assert bench.go("load-0") == "LoadFailed"
-    desk.fail()
-    bench.clock.sleep(60.0)
-    bench.open(job_definition(jobs=[{"job": job.lower()}]), "p2p-1", "p2p")
-    assert bench.go("job-0", "p2p-1") == "SUCCEEDED"
+    harness = CommandsHarness(definition=job_definition(jobs=[{"job": job}], loads=[{"data_model": MODEL}]))
+    service = harness.service
+    service.job(job).add_past_start(6000.0)
+    service.celonis.jobs[job.lower()] = service.celonis.jobs[job]
+    assert service.run_step("job-0") == "SUCCEEDED"
+    service.celonis.models[MODEL].outcome = "FAIL"
+    assert service.run_step("load-0") == "LoadFailed"
+    harness.fail()
+    service.clock.sleep(60.0)
+    service.open(job_definition(jobs=[{"job": job.lower()}]), "p2p-1", "p2p")
+    assert service.run_step("job-0", "p2p-1") == "SUCCEEDED"
     with pytest.raises(RunSuperseded, match="another pipeline"):
-        desk.retry()
+        harness.retry()
 
 
 def test_many_later_runs_are_all_considered() -> None:
-    desk = half_done()
-    later = fails_later(desk)
+    harness = half_done()
+    later = fails_later(harness)
     for _ in range(45):
-        fails_later(desk, started=False)
+        fails_later(harness, started=False)
     with pytest.raises(RunSuperseded) as caught:
-        desk.retry()
+        harness.retry()
     assert caught.value.later == later
 
 
 def test_a_retry_that_skips_nothing_may_follow_a_later_run_that_failed() -> None:
-    desk = CommandsHarness()
-    desk.fail()
-    desk.bench.clock.sleep(60)
-    fails_later(desk)
-    assert desk.retry()["runs"][0]["status"] == "started"
+    harness = CommandsHarness()
+    harness.fail()
+    harness.service.clock.sleep(60)
+    fails_later(harness)
+    assert harness.retry()["runs"][0]["status"] == "started"
 
 
 @pytest.mark.parametrize(("age", "skips"), [(MAX_SKIP_AGE - 300, (JOB,)), (MAX_SKIP_AGE + 1, ())])
 def test_what_is_older_than_a_day_is_executed_again(age: float, skips: tuple[str, ...]) -> None:
-    desk = half_done()
-    desk.bench.clock.sleep(age)
-    run_id = desk.retry()["runs"][0]["run_id"]
-    assert skipped(desk, run_id) == skips
-    assert len(desk.bench.records.get(run_id).plan.jobs) == (1 if skips else 2)
+    harness = half_done()
+    harness.service.clock.sleep(age)
+    run_id = harness.retry()["runs"][0]["run_id"]
+    assert skipped(harness, run_id) == skips
+    assert len(harness.service.records.get(run_id).plan.jobs) == (1 if skips else 2)
 
 
 def test_the_age_of_what_a_retry_of_a_retry_skips_counts_from_the_first_run() -> None:
-    desk = half_done()
-    desk.bench.clock.sleep(MAX_SKIP_AGE / 2)
-    second = desk.retry()["runs"][0]["run_id"]
-    desk.fail(second)
-    desk.bench.clock.sleep(MAX_SKIP_AGE / 2)
-    assert skipped(desk, desk.retry(second)["runs"][0]["run_id"]) == ()
+    harness = half_done()
+    harness.service.clock.sleep(MAX_SKIP_AGE / 2)
+    second = harness.retry()["runs"][0]["run_id"]
+    harness.fail(second)
+    harness.service.clock.sleep(MAX_SKIP_AGE / 2)
+    assert skipped(harness, harness.retry(second)["runs"][0]["run_id"]) == ()
 
 
 def test_a_model_is_loaded_again_after_a_job_that_is_executed_again() -> None:
-    desk = CommandsHarness(definition=TWO_JOBS)
-    records, deadline = desk.bench.records, desk.bench.deadline()
+    harness = CommandsHarness(definition=TWO_JOBS)
+    records, deadline = harness.service.records, harness.service.deadline()
     for step in ("job-0", "job-1", "load-0"):
-        records.save_step(records.get(RUN), step, desk.done(), deadline)
-    desk.end("FAILED", "States.Runtime", "Too many events.")
-    desk.definitions["otc"] = job_definition(
+        records.save_step(records.get(RUN), step, harness.done(), deadline)
+    harness.end("FAILED", "States.Runtime", "Too many events.")
+    harness.definitions["otc"] = job_definition(
         jobs=[{"job": JOB}, {"job": "job-c"}], loads=[{"data_model": "model-a"}]
     )
-    plan = records.get(desk.retry()["runs"][0]["run_id"]).plan
+    plan = records.get(harness.retry()["runs"][0]["run_id"]).plan
     assert [job.job for job in plan.jobs] == ["job-c"]
     assert [load.data_model for load in plan.loads] == ["model-a"]
 
 
 def test_the_freshness_of_a_retry_counts_from_the_oldest_job_that_it_skipped() -> None:
-    desk = half_done()
+    harness = half_done()
     age = 5000
-    desk.bench.clock.sleep(age)
-    run_id = desk.retry()["runs"][0]["run_id"]
-    records, deadline = desk.bench.records, desk.bench.deadline()
-    records.save_step(records.get(run_id), "load-0", desk.done(), deadline)
-    desk.succeed(run_id)
-    fresh = desk.steering.show_pipeline("otc")["seconds_since_last_success"]
+    harness.service.clock.sleep(age)
+    run_id = harness.retry()["runs"][0]["run_id"]
+    records, deadline = harness.service.records, harness.service.deadline()
+    records.save_step(records.get(run_id), "load-0", harness.done(), deadline)
+    harness.succeed(run_id)
+    fresh = harness.run_commands.show_pipeline("otc")["seconds_since_last_success"]
     assert fresh is not None
     assert fresh >= age
 
 
 def test_a_retry_with_nothing_left_says_so() -> None:
-    desk = CommandsHarness()
-    desk.bench.records.save_step(desk.bench.records.get(RUN), "job-0", desk.done(), desk.bench.deadline())
-    desk.end("FAILED", "States.Runtime", "Too many events.")
-    run_id = desk.retry()["runs"][0]["run_id"]
-    desk.succeed(run_id)
-    assert desk.outcome(run_id) == f"Succeeded: nothing was left to do after run {RUN}."
+    harness = CommandsHarness()
+    harness.service.records.save_step(
+        harness.service.records.get(RUN), "job-0", harness.done(), harness.service.deadline()
+    )
+    harness.end("FAILED", "States.Runtime", "Too many events.")
+    run_id = harness.retry()["runs"][0]["run_id"]
+    harness.succeed(run_id)
+    assert harness.outcome(run_id) == f"Succeeded: nothing was left to do after run {RUN}."
 
 
 def test_an_earlier_success_is_no_reason_against_a_retry() -> None:
-    desk = CommandsHarness()
-    desk.succeed(RUN)
-    desk.bench.clock.sleep(60)
-    failed = desk.start()["runs"][0]["run_id"]
-    desk.executions.start(failed)
-    desk.fail(failed)
-    assert desk.retry(failed)["runs"][0]["status"] == "started"
+    harness = CommandsHarness()
+    harness.succeed(RUN)
+    harness.service.clock.sleep(60)
+    failed = harness.start()["runs"][0]["run_id"]
+    harness.executions.start(failed)
+    harness.fail(failed)
+    assert harness.retry(failed)["runs"][0]["status"] == "started"
 
 
 def test_while_another_run_is_under_way_or_waits_a_retry_is_refused() -> None:
-    desk = CommandsHarness()
-    desk.fail()
-    active = desk.start()["runs"][0]["run_id"]
+    harness = CommandsHarness()
+    harness.fail()
+    active = harness.start()["runs"][0]["run_id"]
     with pytest.raises(PipelineBusy, match=active):
-        desk.retry()
-    desk.paused = True
-    waiting = desk.start()["runs"][0]["run_id"]
-    desk.fail(active)
+        harness.retry()
+    harness.paused = True
+    waiting = harness.start()["runs"][0]["run_id"]
+    harness.fail(active)
     with pytest.raises(PipelineBusy, match=waiting):
-        desk.retry()
-    assert desk.slot()["pending"]["run_id"] == waiting
+        harness.retry()
+    assert harness.slot()["pending"]["run_id"] == waiting
 
 
 def test_a_retry_cannot_wait_for_a_pause_to_be_lifted() -> None:
-    desk = CommandsHarness()
-    desk.fail()
-    desk.definitions["otc"] = job_definition(paused=True)
+    harness = CommandsHarness()
+    harness.fail()
+    harness.definitions["otc"] = job_definition(paused=True)
     with pytest.raises(PipelinePaused):
-        desk.retry()
-    desk.definitions["otc"] = desk.definition
-    assert desk.retry()["runs"][0]["status"] == "started"
+        harness.retry()
+    harness.definitions["otc"] = harness.definition
+    assert harness.retry()["runs"][0]["status"] == "started"
 
 
 def test_pipelines_are_listed_by_name() -> None:
-    desk = CommandsHarness()
-    desk.definitions |= {"b": TWO_JOBS, "a": TWO_JOBS}
-    assert desk.steering.list_pipelines() == {"pipelines": ["a", "b", "otc"]}
+    harness = CommandsHarness()
+    harness.definitions |= {"b": TWO_JOBS, "a": TWO_JOBS}
+    assert harness.run_commands.list_pipelines() == {"pipelines": ["a", "b", "otc"]}
 
 
 def test_a_pipeline_tells_what_runs_what_waits_and_how_fresh_it_is() -> None:
-    desk = CommandsHarness()
-    desk.succeed(RUN)
-    desk.bench.clock.sleep(90)
-    active = desk.start()["runs"][0]["run_id"]
-    waiting = desk.start(mode="DELTA")["runs"][0]["run_id"]
-    stands = desk.steering.show_pipeline("otc")
+    harness = CommandsHarness()
+    harness.succeed(RUN)
+    harness.service.clock.sleep(90)
+    active = harness.start()["runs"][0]["run_id"]
+    waiting = harness.start(mode="DELTA")["runs"][0]["run_id"]
+    stands = harness.run_commands.show_pipeline("otc")
     assert (stands["active_run"], stands["waiting"]["run_id"], stands["paused"]) == (active, waiting, False)
     assert stands["last_success"]["run_id"] == RUN
     assert stands["seconds_since_last_success"] == 90
 
 
 def test_a_pipeline_that_never_ran_says_so_and_an_unknown_one_is_told() -> None:
-    desk = CommandsHarness()
-    desk.definitions["new"] = job_definition(paused=True)
-    assert desk.steering.show_pipeline("new") == {
+    harness = CommandsHarness()
+    harness.definitions["new"] = job_definition(paused=True)
+    assert harness.run_commands.show_pipeline("new") == {
         "pipeline": "new",
         "paused": True,
         "active_run": None,
@@ -556,4 +558,4 @@ def test_a_pipeline_that_never_ran_says_so_and_an_unknown_one_is_told() -> None:
         "seconds_since_last_success": None,
     }
     with pytest.raises(UnknownPipeline):
-        desk.steering.show_pipeline("none")
+        harness.run_commands.show_pipeline("none")

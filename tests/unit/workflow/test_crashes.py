@@ -1,8 +1,8 @@
-"""Every function dies before and after each of its calls; whoever comes back finishes what it was at.
+"""Every function dies before and after each of its calls; what resumes the work finishes it.
 
 The table "crash by crash", for all functions: the same delivery, request or event comes again, the state
-machine tries its task again, or nobody does and a round of reconcile comes. Nothing is lost, nothing is
-started twice, everything ends in one record, and somebody is told of what failed.
+machine retries the task, or a round of reconcile finishes the work. Nothing is lost, nothing is
+started twice, everything ends in one record, and a notification is sent for what failed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ OTHER_JOB = "job-b"
 
 
 FEW = 20
-"""Calls of a scenario after which it dies at no more reads of a definition: a batch has one an event."""
+"""The calls after which reads of a definition are no crash points any more: a batch has one per event."""
 
 
 class CrashScenario(NamedTuple):
-    """``make``: a house in which all is ready; ``act``: what the function does that dies."""
+    """``make``: prepares a harness; ``act``: runs the function that dies."""
 
     name: str
     make: Callable[[], WorkflowHarness]
@@ -50,14 +50,14 @@ def _harness() -> WorkflowHarness:
         "p2p": job_definition(jobs=[{"job": OTHER_JOB}]),
     }
     for job in (JOB, OTHER_JOB):
-        harness.bench.job(job).before(6000.0)
-    harness.bench.model().before(6000.0)
-    harness.bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
+        harness.service.job(job).add_past_start(6000.0)
+    harness.service.model().add_past_start(6000.0)
+    harness.service.celonis.model_tables[MODEL] = [ModelTable("t-1", "ORDERS")]
     return harness
 
 
-def _deaths(scenario: CrashScenario) -> list[CrashPoint]:
-    """Before and after each call that the function makes where nothing happens to it."""
+def _crash_points(scenario: CrashScenario) -> list[CrashPoint]:
+    """Before and after each call that the function makes without a crash."""
     harness = scenario.make()
     calls = harness.listen(CallRecorder())
     scenario.act(harness)
@@ -65,47 +65,47 @@ def _deaths(scenario: CrashScenario) -> list[CrashPoint]:
     return [each for each in calls.seen if each.number <= FEW or each.call != "GetParameter"]
 
 
-def _dies(scenario: CrashScenario, death: CrashPoint) -> WorkflowHarness:
-    """The house once the function has died there."""
+def _dies(scenario: CrashScenario, crash_point: CrashPoint) -> WorkflowHarness:
+    """The harness once the function has died there."""
     harness = scenario.make()
-    harness.listen(CallRecorder(death))
+    harness.listen(CallRecorder(crash_point))
     with pytest.raises(Crashed):
         scenario.act(harness)
     harness.listen(CallRecorder())
     return harness
 
 
-def _at_each_death(scenario: CrashScenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Plays a test for every death in the scenario; the one that fails is named in a note."""
+def _at_each_crash_point(scenario: CrashScenario) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Runs a test for every crash point of the scenario; the one that fails is named in a note."""
 
     def decorated(test: Callable[..., None]) -> Callable[..., None]:
-        def played(**more: Any) -> None:
-            for death in _deaths(scenario):
+        def run_test(**more: Any) -> None:
+            for crash_point in _crash_points(scenario):
                 try:
-                    test(scenario, death, **more)
+                    test(scenario, crash_point, **more)
                 except BaseException as error:
-                    error.add_note(f"{scenario.name}, which died {death}")
+                    error.add_note(f"{scenario.name}, which died {crash_point}")
                     raise
 
         signature = inspect.signature(test)
-        own = [each for name, each in signature.parameters.items() if name not in ("scenario", "death")]
-        played.__name__, played.__doc__ = test.__name__, test.__doc__
-        played.__dict__["__signature__"] = signature.replace(parameters=own)
-        return played
+        own = [each for name, each in signature.parameters.items() if name not in ("scenario", "crash_point")]
+        run_test.__name__, run_test.__doc__ = test.__name__, test.__doc__
+        run_test.__dict__["__signature__"] = signature.replace(parameters=own)
+        return run_test
 
     return decorated
 
 
 def _finished(harness: WorkflowHarness, *pipelines: str, runs: int = 1) -> None:
-    """Whatever is under way comes to its end: each pipeline ran so often, and its job started as often."""
-    harness.play()
+    """Everything runs to its end: each pipeline ran ``runs`` times, and its job started as often."""
+    harness.run_executions()
     for pipeline in pipelines:
         assert list(harness.runs(pipeline).values()) == ["SUCCEEDED"] * runs
         assert harness.started(JOB if pipeline == "otc" else OTHER_JOB) == runs
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who claims
+# ---------------------------------------------------------------- functions that claim
 
 
 def _deliver(harness: WorkflowHarness) -> Any:
@@ -116,7 +116,7 @@ def _join(harness: WorkflowHarness) -> Any:
     return harness.deliver("d-2")
 
 
-def _under_way() -> WorkflowHarness:
+def _already_running() -> WorkflowHarness:
     harness = _harness()
     harness.deliver("d-0")
     return harness
@@ -152,9 +152,9 @@ def _failed() -> WorkflowHarness:
     """A run that failed after its job; the load is left."""
     harness = _harness()
     harness.deliver("d-0")
-    model = harness.bench.celonis.models[MODEL]
+    model = harness.service.celonis.models[MODEL]
     model.outcome = "FAIL"
-    harness.play()
+    harness.run_executions()
     model.outcome = "SUCCESS"
     (run_id,) = harness.runs()
     assert harness.runs() == {run_id: "FAILED"}
@@ -170,14 +170,16 @@ def _retry(harness: WorkflowHarness) -> Any:
 DELIVERY = CrashScenario("a delivery", _harness, _deliver)
 REST = CrashScenario("a delivery of which one pipeline is left", _half_delivered, _deliver)
 BATCH = CrashScenario("a batch", _harness, _deliver_batch)
-JOINING = CrashScenario("a delivery that joins", _under_way, _join)
+JOINING = CrashScenario("a delivery that joins", _already_running, _join)
 REQUEST = CrashScenario("a request", _harness, _request)
 RETRY = CrashScenario("a retry", _failed, _retry)
 
 
-@_at_each_death(DELIVERY)
-def test_a_delivery_sent_again_leads_to_one_run_each(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(DELIVERY)
+def test_a_delivery_sent_again_leads_to_one_run_each(
+    scenario: CrashScenario, crash_point: CrashPoint
+) -> None:
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     reply = _deliver(harness)
     assert reply.status == (200 if claimed else 202)
@@ -186,21 +188,21 @@ def test_a_delivery_sent_again_leads_to_one_run_each(scenario: CrashScenario, de
     _finished(harness, "otc", "p2p")
 
 
-@_at_each_death(DELIVERY)
+@_at_each_crash_point(DELIVERY)
 def test_a_delivery_that_was_accepted_and_does_not_come_again_is_run_all_the_same(
-    scenario: CrashScenario, death: CrashPoint
+    scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     harness.reconcile()
     _finished(harness, "otc", "p2p", runs=1 if claimed else 0)
 
 
-@_at_each_death(REST)
+@_at_each_crash_point(REST)
 def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
-    scenario: CrashScenario, death: CrashPoint
+    scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs("p2p"))
     reply = _deliver(harness)
     assert reply.status == (200 if claimed else 202)
@@ -213,11 +215,11 @@ def test_a_delivery_sent_again_starts_the_pipeline_that_is_left_once(
 @pytest.mark.parametrize(
     "sent", [range(EVENTS), range(EVENTS - 1, EVENTS)], ids=["the same batch", "its last event"]
 )
-@_at_each_death(BATCH)
+@_at_each_crash_point(BATCH)
 def test_a_batch_sent_again_leads_to_one_run(
-    scenario: CrashScenario, death: CrashPoint, *, sent: range
+    scenario: CrashScenario, crash_point: CrashPoint, *, sent: range
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     reply = _deliver_batch(harness, sent)
     assert reply.status == (200 if claimed else 202)
@@ -230,21 +232,23 @@ def test_a_batch_sent_again_leads_to_one_run(
     _finished(harness, "otc")
 
 
-@_at_each_death(JOINING)
-def test_a_delivery_that_joined_is_one_run_that_follows(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
-    waits = harness.bench.dynamodb.document(keys.slot("otc")).get("pending")
+@_at_each_crash_point(JOINING)
+def test_a_delivery_that_joined_is_one_run_that_follows(
+    scenario: CrashScenario, crash_point: CrashPoint
+) -> None:
+    harness = _dies(scenario, crash_point)
+    waits = harness.service.dynamodb.document(keys.slot("otc")).get("pending")
     reply = _join(harness)
     assert reply.body.get("duplicate", False) is bool(waits)
     _finished(harness, "otc", runs=2)
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_death(REQUEST)
+@_at_each_crash_point(REQUEST)
 def test_a_request_with_its_key_is_one_run(
-    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = bool(harness.runs())
     if comes_again:
         assert _request(harness).get("duplicate", False) is claimed
@@ -254,104 +258,106 @@ def test_a_request_with_its_key_is_one_run(
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_death(RETRY)
+@_at_each_crash_point(RETRY)
 def test_a_retry_is_one_run_of_what_was_left(
-    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     claimed = len(harness.runs()) == 2
     if comes_again:
         assert _retry(harness).get("duplicate", False) is claimed
     else:
         harness.reconcile()
-    harness.play()
+    harness.run_executions()
     goes_on = ["SUCCEEDED"] if claimed or comes_again else []
     assert sorted(harness.runs().values()) == ["FAILED", *goes_on]
     assert harness.started(JOB) == 1
-    loads = harness.bench.celonis.models[MODEL].mine
+    loads = harness.service.celonis.models[MODEL].mine
     assert [load.outcome for load in loads] == ["FAIL", *(["SUCCESS"] if goes_on else [])]
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who works on a run
+# ---------------------------------------------------------------- tasks of a run
 
 
 def _scheduled() -> WorkflowHarness:
     """A model that was seen running before: a start of it that died before it was sent can be sent again."""
     harness = _harness()
-    deadline, lease = harness.bench.deadline(), keys.model_lease(MODEL)
+    deadline, lease = harness.service.deadline(), keys.model_lease(MODEL)
     before = Earlier(shows_running=True)
-    harness.bench.table.transact([before.write(harness.bench.table, lease)], deadline)
+    harness.service.table.transact([before.write(harness.service.table, lease)], deadline)
     harness.execute("nightly", pipeline="otc", delivery="arn:of-the-schedule 2026-01-01T00:00:00Z")
     return harness
 
 
-def _play(harness: WorkflowHarness) -> Any:
-    """The state machine, which tries nothing again."""
+def _run_to_end(harness: WorkflowHarness) -> Any:
+    """The state machine, without retries."""
     opened = harness.open("nightly")
     for step in [one["step"] for one in (*opened["jobs"], *opened["loads"])]:
-        progress = harness.bench.start(step, "nightly")
+        progress = harness.service.start(step, "nightly")
         while progress["status"] != "SUCCEEDED":
-            harness.bench.wait(progress)
-            progress = harness.bench.check(step, "nightly")
-    harness.unheard = True
+            harness.service.wait(progress)
+            progress = harness.service.check(step, "nightly")
+    harness.drop_events = True
     harness.end("nightly")
-    harness.unheard = False
+    harness.drop_events = False
     harness.close("nightly")
 
 
-SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _play)
+SCHEDULED_RUN = CrashScenario("a scheduled run", _scheduled, _run_to_end)
 
 
-@_at_each_death(SCHEDULED_RUN)
-def test_a_task_that_is_tried_again_does_nothing_twice(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(SCHEDULED_RUN)
+def test_a_task_that_is_tried_again_does_nothing_twice(
+    scenario: CrashScenario, crash_point: CrashPoint
+) -> None:
+    harness = _dies(scenario, crash_point)
     if harness.executions.known["nightly"].status == "RUNNING":
-        harness.play()
+        harness.run_executions()
     else:
         harness.close("nightly")
     _finished(harness, "otc")
     assert list(harness.runs()) == ["nightly"]
-    assert len(harness.bench.celonis.models[MODEL].mine) == 1
+    assert len(harness.service.celonis.models[MODEL].mine) == 1
     assert harness.reported == []
 
 
 @pytest.mark.parametrize("heard", [True, False], ids=["event", "reconcile"])
-@_at_each_death(SCHEDULED_RUN)
+@_at_each_crash_point(SCHEDULED_RUN)
 def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
-    scenario: CrashScenario, death: CrashPoint, *, heard: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, heard: bool
 ) -> None:
     """Its execution fails, or is stopped: what runs at Celonis is cancelled or left to its end."""
-    harness = _dies(scenario, death)
-    harness.unheard = True
+    harness = _dies(scenario, crash_point)
+    harness.drop_events = True
     harness.end("nightly", "Lambda.Unknown")
     if heard:
         harness.close("nightly")
     harness.reconcile()
-    harness.bench.clock.sleep(600.0)
+    harness.service.clock.sleep(600.0)
     harness.reconcile()
     well = harness.executions.known["nightly"].status == "SUCCEEDED"
-    claimed = harness.bench.dynamodb.document(keys.run("nightly"))
+    claimed = harness.service.dynamodb.document(keys.run("nightly"))
     assert list(harness.runs().values()) == (["SUCCEEDED" if well else "FAILED"] if claimed else [])
     assert harness.started(JOB) <= 1
-    assert len(harness.bench.celonis.models[MODEL].mine) <= 1
+    assert len(harness.service.celonis.models[MODEL].mine) <= 1
     assert ("nightly" in harness.reported) is (not well and (heard or bool(claimed)))
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who closes a run
+# ---------------------------------------------------------------- closing a run
 
 
 def _ended() -> WorkflowHarness:
-    """A run failed while a trigger waits; nobody heard of it yet."""
+    """A run failed while a trigger is pending; its end event was not delivered yet."""
     harness = _harness()
     harness.deliver("d-0")
     (run_id,) = harness.runs()
     harness.open(run_id)
     harness.deliver("d-1")
-    harness.unheard = True
+    harness.drop_events = True
     harness.end(run_id, "JobFailed")
-    harness.unheard = False
+    harness.drop_events = False
     return harness
 
 
@@ -360,35 +366,35 @@ def _first(harness: WorkflowHarness) -> str:
 
 
 UNNOTED = {("after", "Publish"), ("before", "TransactWriteItems run notice")}
-"""Better twice than never: who dies between telling and noting it leaves no trace of having told."""
-CLOSING = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
+"""Twice rather than never: a crash between the notification and its record leaves no trace of it."""
+CLOSE = CrashScenario("a closing", _ended, lambda harness: harness.close(_first(harness)))
 
 
 @pytest.mark.parametrize("comes_again", [True, False], ids=["again", "reconcile"])
-@_at_each_death(CLOSING)
+@_at_each_crash_point(CLOSE)
 def test_an_end_is_written_told_and_followed(
-    scenario: CrashScenario, death: CrashPoint, *, comes_again: bool
+    scenario: CrashScenario, crash_point: CrashPoint, *, comes_again: bool
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     first = _first(harness)
     if comes_again:
         harness.close(first)
     harness.reconcile()
-    harness.play()
+    harness.run_executions()
     assert sorted(harness.runs().values()) == ["FAILED", "SUCCEEDED"]
     assert harness.runs()[first] == "FAILED"
     assert set(harness.reported) == {first}
-    assert len(harness.reported) == (2 if (death.moment, death.call) in UNNOTED else 1)
+    assert len(harness.reported) == (2 if (crash_point.moment, crash_point.call) in UNNOTED else 1)
     assert harness.started(JOB) == 2
     harness.reconcile()
     assert harness.left_over() == []
 
 
-# ---------------------------------------------------------------- who cancels, who reconciles
+# ---------------------------------------------------------------- cancelling and reconciling
 
 
 def _cancelled() -> WorkflowHarness:
-    """A run is under way, and a trigger waits behind it."""
+    """A run is running, and a trigger is queued behind it."""
     harness = _harness()
     harness.deliver("d-0")
     (run_id,) = harness.runs()
@@ -400,23 +406,23 @@ def _cancelled() -> WorkflowHarness:
 CANCEL = CrashScenario("a cancel", _cancelled, lambda harness: harness.cancel(_first(harness)))
 
 
-@_at_each_death(CANCEL)
+@_at_each_crash_point(CANCEL)
 def test_a_cancel_that_is_asked_again_stops_the_run_and_drops_what_waits(
-    scenario: CrashScenario, death: CrashPoint
+    scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
-    harness = _dies(scenario, death)
+    harness = _dies(scenario, crash_point)
     first = _first(harness)
     with contextlib.suppress(RunClosed):
         harness.cancel(first)
     harness.close(first)
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "ABORTED"}
     assert harness.reported == [first]
     harness.reconcile()
     assert harness.left_over() == []
 
 
-def _mess() -> WorkflowHarness:
+def _unfinished_work() -> WorkflowHarness:
     """Runs that were never started, ended unnoticed or waited, a notice and a lease that were left behind."""
     harness = _harness()
     harness.definitions |= {
@@ -424,17 +430,17 @@ def _mess() -> WorkflowHarness:
     }
     harness.definitions["loading"] = load_definition()
     for job in ("lost", "ended", "paused", "untold"):
-        harness.bench.job(job).before(6000.0)
+        harness.service.job(job).add_past_start(6000.0)
     for name in ("lost", "ended", "untold", "loading"):
         _claimed(harness, name)
     harness.executions.known.pop("lost-1")
     harness.definitions["paused"] = job_definition(jobs=[{"job": "paused"}], paused=True)
     harness.post("paused")
     harness.definitions["paused"] = job_definition(jobs=[{"job": "paused"}])
-    harness.unheard = True
+    harness.drop_events = True
     for name in ("ended-1", "untold-1", "loading-1"):
         harness.open(name)
-    harness.bench.start("load-0", "loading-1")
+    harness.service.start("load-0", "loading-1")
     for name in ("ended-1", "untold-1", "loading-1"):
         harness.end(name, "JobFailed")
     harness.listen(CallRecorder(CrashPoint(0, "before", "Publish")))
@@ -443,25 +449,25 @@ def _mess() -> WorkflowHarness:
     harness.listen(CallRecorder())
     harness.close("loading-1")
     harness.reported.clear()
-    harness.bench.clock.sleep(600.0)
-    harness.unheard = False
+    harness.service.clock.sleep(600.0)
+    harness.drop_events = False
     return harness
 
 
 def _claimed(harness: WorkflowHarness, name: str) -> None:
     claim = Claim(name, RunOptions(), f"{name}-1", f"{name}-2", harness.definitions[name])
-    harness.bench.claims.accept([claim], [], harness.bench.deadline())
+    harness.service.claims.accept([claim], [], harness.service.deadline())
     harness.executions.start(f"{name}-1")
 
 
-RECONCILING = CrashScenario("a round", _mess, lambda harness: harness.reconcile())
+RECONCILE = CrashScenario("a round", _unfinished_work, lambda harness: harness.reconcile())
 
 
-@_at_each_death(RECONCILING)
-def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, death: CrashPoint) -> None:
-    harness = _dies(scenario, death)
+@_at_each_crash_point(RECONCILE)
+def test_a_round_that_died_is_finished_by_the_next(scenario: CrashScenario, crash_point: CrashPoint) -> None:
+    harness = _dies(scenario, crash_point)
     harness.reconcile()
-    harness.play()
+    harness.run_executions()
     ended = {name: list(harness.runs(name).values()) for name in harness.definitions}
     assert ended == {
         "otc": [],

@@ -42,50 +42,50 @@ def load(function: str) -> ModuleType:
 
 @dataclass
 class TimedTrigger:
-    """The function over a bench; ``asked``: when each call to Celonis began."""
+    """The function over a ServiceHarness; ``call_times``: when each call to Celonis began."""
 
-    door: WebhookHarness = field(default_factory=WebhookHarness)
-    asked: list[float] = field(default_factory=list)
+    harness: WebhookHarness = field(default_factory=WebhookHarness)
+    call_times: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        bench = self.door.bench
-        bench.job().before(600.0)
-        bench.model()
-        bench.celonis.model_tables[MODEL] = [ModelTable("t-1", "VBAK")]
-        bench.celonis.hook = self._note
+        service = self.harness.service
+        service.job().add_past_start(600.0)
+        service.model()
+        service.celonis.model_tables[MODEL] = [ModelTable("t-1", "VBAK")]
+        service.celonis.hook = self._note
         self.app = load("trigger")
-        vars(self.app)["time"] = SimpleNamespace(time=bench.clock)
-        vars(self.app)["_webhook_handler"] = self._triggering
+        vars(self.app)["time"] = SimpleNamespace(time=service.clock)
+        vars(self.app)["_webhook_handler"] = self._webhook_handler
 
     def _note(self, name: str, when: str) -> None:
         if when == "before":
-            self.asked.append(self.door.bench.clock.now)
+            self.call_times.append(self.harness.service.clock.now)
 
     @property
     def ends(self) -> list[float]:
-        """When each call to Celonis would have been given up."""
-        timeouts = self.door.bench.celonis.timeouts
-        return [at + timeout for at, timeout in zip(self.asked, timeouts, strict=True)]
+        """When each call to Celonis would have timed out."""
+        timeouts = self.harness.service.celonis.timeouts
+        return [at + timeout for at, timeout in zip(self.call_times, timeouts, strict=True)]
 
-    def _triggering(self) -> WebhookHandler:
-        door = self.door
+    def _webhook_handler(self) -> WebhookHandler:
+        harness = self.harness
         return WebhookHandler(
             source=lambda _: source_of(),
-            secrets=lambda _: door.secrets,
-            refreshed_secrets=lambda _: door.refreshed_secrets,
-            accepting=door.accepting,
-            tasks=door.bench.tasks,
-            tables=door.tables,
-            records=door.bench.records,
-            executions=door.executions,
-            sns=door.sns,
-            clock=door.bench.clock,
+            secrets=lambda _: harness.secrets,
+            refreshed_secrets=lambda _: harness.refreshed_secrets,
+            accepting=harness.acceptor,
+            tasks=harness.service.tasks,
+            tables=harness.tables,
+            records=harness.service.records,
+            executions=harness.executions,
+            sns=harness.sns,
+            clock=harness.service.clock,
         )
 
     def answer(self, age: float) -> dict[str, Any]:
         """The answer to a request that arrived ``age`` seconds ago."""
-        clock = self.door.bench.clock
-        request = self.door.signed()
+        clock = self.harness.service.clock
+        request = self.harness.signed()
         event = {
             "version": "2.0",
             "headers": dict(request.headers),
@@ -108,11 +108,11 @@ def trigger() -> TimedTrigger:
 def test_the_time_outs_are_what_is_left_less_what_starting_the_execution_needs(
     trigger: TimedTrigger, age: float
 ) -> None:
-    arrived = trigger.door.bench.clock.now - age
+    arrived = trigger.harness.service.clock.now - age
     reported = trigger.answer(age)
     assert reported["statusCode"] == 202
-    assert trigger.door.bench.celonis.names() == ["job", "executions", "execute_job"]
-    first, *_ = trigger.door.bench.celonis.timeouts
+    assert trigger.harness.service.celonis.names() == ["job", "executions", "execute_job"]
+    first, *_ = trigger.harness.service.celonis.timeouts
     assert first == pytest.approx(RESERVED - age, abs=0.002)
     assert [end - arrived for end in trigger.ends] == pytest.approx([RESERVED] * 3, abs=0.002)
 
@@ -125,35 +125,35 @@ def test_with_too_little_left_celonis_is_not_asked_and_the_trigger_accepted_all_
     reported = trigger.answer(age)
     assert reported["statusCode"] == 202
     (run,) = reported["body"]["runs"]
-    assert trigger.door.bench.celonis.timeouts == []
-    assert trigger.door.executions.asked == [run["run_id"]]
-    assert trigger.door.bench.records.get(run["run_id"]).status is RunStatus.OPENING
+    assert trigger.harness.service.celonis.timeouts == []
+    assert trigger.harness.executions.start_requests == [run["run_id"]]
+    assert trigger.harness.service.records.get(run["run_id"]).status is RunStatus.OPENING
 
 
 def test_asking_for_tables_counts_as_well(trigger: TimedTrigger) -> None:
     loads = [{"data_model": MODEL, "kind": "partial", "tables": ["VBAK"]}]
-    trigger.door.definitions["otc"] = job_definition(loads=loads)
-    arrived = trigger.door.bench.clock.now - 0.3
+    trigger.harness.definitions["otc"] = job_definition(loads=loads)
+    arrived = trigger.harness.service.clock.now - 0.3
     assert trigger.answer(0.3)["statusCode"] == 202
-    assert trigger.door.bench.celonis.names() == ["tables", "job", "executions", "execute_job"]
+    assert trigger.harness.service.celonis.names() == ["tables", "job", "executions", "execute_job"]
     assert [end - arrived for end in trigger.ends] == pytest.approx([RESERVED] * 4, abs=0.002)
 
 
 @pytest.mark.parametrize("slow", [1.3, 1.85, 5.0])
 def test_what_celonis_takes_for_itself_is_missing_afterwards(trigger: TimedTrigger, slow: float) -> None:
-    """A look that used up the time is not followed by a start that nobody would wait for."""
-    bench = trigger.door.bench
-    bench.celonis.up = slow
+    """A poll that used up the time is not followed by a start whose response would come too late."""
+    service = trigger.harness.service
+    service.celonis.up = slow
     reported = trigger.answer(0.0)
     assert reported["statusCode"] == 202
-    assert len(trigger.door.executions.asked) == 1
-    assert max(end for end in trigger.ends) <= bench.clock.now
-    assert "execute_job" not in bench.celonis.names()
+    assert len(trigger.harness.executions.start_requests) == 1
+    assert max(end for end in trigger.ends) <= service.clock.now
+    assert "execute_job" not in service.celonis.names()
 
 
 def test_a_claim_that_takes_long_leaves_celonis_to_the_state_machine(trigger: TimedTrigger) -> None:
-    bench = trigger.door.bench
-    bench.dynamodb.before = lambda operation, request: bench.clock.sleep(1.2)
+    service = trigger.harness.service
+    service.dynamodb.before = lambda operation, request: service.clock.sleep(1.2)
     assert trigger.answer(0.0)["statusCode"] == 202
-    assert bench.celonis.timeouts == []
-    assert len(trigger.door.executions.asked) == 1
+    assert service.celonis.timeouts == []
+    assert len(trigger.harness.executions.start_requests) == 1

@@ -1,4 +1,4 @@
-"""A webhook, a schedule, an execution by hand and the runs API meet in the same slot, by the same rules."""
+"""A webhook, a schedule, an execution by hand and the runs API use the same slot, by the same rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OCCURRENCE = "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/night
 
 
 class TriggerResult(NamedTuple):
-    """What a trigger led to, and in whose words."""
+    """The result of a trigger, and its source."""
 
     run_id: str
     status: str
@@ -64,7 +64,7 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=IDS)
 def _harness(**definition: Any) -> WorkflowHarness:
     harness = WorkflowHarness()
     harness.definitions["otc"] = job_definition(**definition)
-    harness.bench.job(JOB).before(6000.0)
+    harness.service.job(JOB).add_past_start(6000.0)
     return harness
 
 
@@ -74,10 +74,10 @@ def test_a_trigger_joins_the_run_that_follows(way: Callable[[WorkflowHarness, st
     first = _webhook(harness, "first").run_id
     waits = _webhook(harness, "second")
     assert way(harness, "third") == (waits.run_id, "joined")
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "SUCCEEDED", waits.run_id: "SUCCEEDED"}
     assert harness.started(JOB) == 2
-    assert len(harness.bench.records.get(waits.run_id).options.reasons) == 2
+    assert len(harness.service.records.get(waits.run_id).options.reasons) == 2
 
 
 @each_way
@@ -92,7 +92,7 @@ def test_the_first_to_join_makes_the_id_of_the_run_that_follows(
     for number, other in enumerate(WAYS):
         assert other(harness, f"another-{number}") == waits
     harness.end(first, "JobFailed")
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "FAILED", waits.run_id: "SUCCEEDED"}
 
 
@@ -103,7 +103,7 @@ def test_a_pipeline_that_skips_accepts_nothing_while_it_runs(
     harness = _harness(when_running="skip")
     first = _webhook(harness, "first").run_id
     assert way(harness, "second") == (first, "skipped")
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {first: "SUCCEEDED"}
     # It was not accepted, so it may come again.
     assert way(harness, "third").status in ("started", "opened")
@@ -117,13 +117,13 @@ def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
     waits = way(harness, "first")
     assert waits.status == "joined"
     assert [other(harness, f"another-{number}") for number, other in enumerate(WAYS)] == [waits] * len(WAYS)
-    harness.play()
+    harness.run_executions()
     harness.reconcile()
     assert harness.runs() == {}
-    assert harness.bench.dynamodb.document(keys.slot("otc"))["pending"]["run_id"] == waits.run_id
+    assert harness.service.dynamodb.document(keys.slot("otc"))["pending"]["run_id"] == waits.run_id
     harness.definitions["otc"] = job_definition()
     assert harness.reconcile().slots == ["otc"]
-    harness.play()
+    harness.run_executions()
     assert harness.runs() == {waits.run_id: "SUCCEEDED"}
     assert harness.started(JOB) == 1
     assert harness.left_over() == []
@@ -146,5 +146,5 @@ def test_an_occurrence_of_a_schedule_counts_once_whatever_its_executions_are_cal
     harness.execute("one", pipeline="otc", delivery=OCCURRENCE)
     harness.execute("two", pipeline="otc", delivery=OCCURRENCE)
     assert harness.open("one") == harness.open("two")
-    (reason,) = harness.bench.dynamodb.document(keys.slot("otc"))["pending"]["options"]["reasons"]
+    (reason,) = harness.service.dynamodb.document(keys.slot("otc"))["pending"]["options"]["reasons"]
     assert reason["by"] == "execution"

@@ -15,39 +15,42 @@ COMMAND = f'signed -X POST "$(output ApiUrl)/runs/{RUN}/retry"'
 FOREVER = 1e9
 
 
-def running_job(**lane: float) -> CloseHarness:
+def running_job(**target: float) -> CloseHarness:
     """A run whose job is proven to be ours and runs."""
-    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    for name, value in {"seconds": FOREVER, **lane}.items():
-        setattr(leave.bench.celonis.jobs[JOB], name, value)
-    leave.bench.start("job-0")
-    leave.bench.clock.sleep(5.0)
-    leave.bench.check("job-0")
-    return leave
+    harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
+    for name, value in {"seconds": FOREVER, **target}.items():
+        setattr(harness.service.celonis.jobs[JOB], name, value)
+    harness.service.start("job-0")
+    harness.service.clock.sleep(5.0)
+    harness.service.check("job-0")
+    return harness
 
 
 def half_done() -> CloseHarness:
     """A run whose job succeeded and whose load failed."""
-    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    leave.bench.celonis.models[MODEL].outcome = "ERROR"
-    assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "LoadFailed")
-    return leave
+    harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
+    harness.service.celonis.models[MODEL].outcome = "ERROR"
+    assert (harness.service.run_step("job-0"), harness.service.run_step("load-0")) == (
+        "SUCCEEDED",
+        "LoadFailed",
+    )
+    return harness
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
     return [vars(record) for record in caplog.records if record.getMessage() == "run ended"]
 
 
-def state(bench: ServiceHarness, step: str = "job-0") -> dict[str, object]:
-    return dict(bench.records.get(RUN).steps[step])
+def state(service: ServiceHarness, step: str = "job-0") -> dict[str, object]:
+    return dict(service.records.get(RUN).steps[step])
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 def test_each_end_of_a_run_is_one_line_of_the_log(status: str, caplog: pytest.LogCaptureFixture) -> None:
-    leave = CloseHarness()
-    assert leave.bench.go("job-0") == "SUCCEEDED"
-    run = leave.end(status)
-    leave.close()  # the event arrives twice
+    harness = CloseHarness()
+    assert harness.service.run_step("job-0") == "SUCCEEDED"
+    run = harness.end(status)
+    harness.close()  # the event arrives twice
     (line,) = lines(caplog)
     assert line["levelname"] == "INFO"
     facts = {name: line[name] for name in ("run_id", "pipeline", "status", "outcome")}
@@ -58,55 +61,55 @@ def test_each_end_of_a_run_is_one_line_of_the_log(status: str, caplog: pytest.Lo
 
 
 def test_two_calls_that_close_a_run_write_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    leave = CloseHarness()
-    leave.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
-    leave.bench.dynamodb.meanwhile("TransactWriteItems", leave.close)
-    leave.close()
+    harness = CloseHarness()
+    harness.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
+    harness.service.dynamodb.meanwhile("TransactWriteItems", harness.close)
+    harness.close()
     assert len(lines(caplog)) == 1
 
 
 def test_a_job_that_was_cancelled_does_not_stay_running_in_the_record() -> None:
-    leave = running_job()
-    assert state(leave.bench)["status"] == "RUNNING"
-    run = leave.end("ABORTED", "Canceled", "Cancelled by Ann.")
-    found = state(leave.bench)
+    harness = running_job()
+    assert state(harness.service)["status"] == "RUNNING"
+    run = harness.end("ABORTED", "Canceled", "Cancelled by Ann.")
+    found = state(harness.service)
     assert (found["status"], found["outcome"]) == ("CANCEL", "CANCELLED")
     assert found["ended_at"] == run.item["ended_at"]
 
 
 def test_a_job_that_was_cancelled_before_its_first_check_is_recorded_with_its_proof() -> None:
-    leave = CloseHarness()
-    leave.bench.celonis.jobs[JOB].seconds = FOREVER
-    leave.bench.start("job-0")
-    leave.bench.clock.sleep(1.0)
-    leave.end("ABORTED", "Canceled", "Cancelled by Ann.")
-    step = shown(leave.bench.records.get(RUN))["steps"]["job-0"]
-    assert (step["outcome"], step["id"]) == ("CANCELLED", leave.bench.celonis.jobs[JOB].mine[0].id)
+    harness = CloseHarness()
+    harness.service.celonis.jobs[JOB].seconds = FOREVER
+    harness.service.start("job-0")
+    harness.service.clock.sleep(1.0)
+    harness.end("ABORTED", "Canceled", "Cancelled by Ann.")
+    step = shown(harness.service.records.get(RUN))["steps"]["job-0"]
+    assert (step["outcome"], step["id"]) == ("CANCELLED", harness.service.celonis.jobs[JOB].mine[0].id)
     assert step["proven_by"]
     assert step["polls"] >= 2
 
 
 def test_a_job_that_is_still_being_cancelled_says_so() -> None:
-    leave = running_job(cancel_seconds=FOREVER)
-    leave.end("ABORTED", "Canceled", "Cancelled by Ann.")
-    found = state(leave.bench)
+    harness = running_job(cancel_seconds=FOREVER)
+    harness.end("ABORTED", "Canceled", "Cancelled by Ann.")
+    found = state(harness.service)
     assert (found["status"], found["cancel_requested"], "ended_at" in found) == ("CANCELLING", True, False)
-    assert cancels(leave.bench) == [JOB]
+    assert cancels(harness.service) == [JOB]
 
 
 def test_a_job_that_ended_by_itself_has_its_last_status() -> None:
-    leave = running_job(seconds=30.0)
-    leave.bench.clock.sleep(60.0)
-    leave.end("ABORTED")
-    found = state(leave.bench)
+    harness = running_job(seconds=30.0)
+    harness.service.clock.sleep(60.0)
+    harness.end("ABORTED")
+    found = state(harness.service)
     assert (found["status"], "outcome" in found) == ("SUCCESS", False)
 
 
 def test_a_job_that_runs_on_stays_as_it_was_recorded() -> None:
-    leave = running_job()
-    before = state(leave.bench)
-    leave.end("FAILED", "States.Timeout", "Something of AWS.")
-    assert state(leave.bench) == before
+    harness = running_job()
+    before = state(harness.service)
+    harness.end("FAILED", "States.Timeout", "Something of AWS.")
+    assert state(harness.service) == before
 
 
 OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition"}
@@ -114,47 +117,50 @@ OF_THE_TABLE = {"pk", "position", "expires", "closing", "steps", "definition"}
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 def test_a_record_has_no_attribute_that_the_api_does_not_know(status: str) -> None:
-    leave = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
-    assert (leave.bench.go("job-0"), leave.bench.go("load-0")) == ("SUCCEEDED", "SUCCEEDED")
-    leave.join()
-    leave.end(status, "Some" if status == "FAILED" else "")
-    item = leave.bench.records.get(RUN).item
+    harness = CloseHarness(job_definition(loads=[{"data_model": MODEL}]))
+    assert (harness.service.run_step("job-0"), harness.service.run_step("load-0")) == (
+        "SUCCEEDED",
+        "SUCCEEDED",
+    )
+    harness.join()
+    harness.end(status, "Some" if status == "FAILED" else "")
+    item = harness.service.records.get(RUN).item
     assert {"follow_up", "ended_at", "outcome"} <= set(item)
     assert set(item) - OF_THE_TABLE <= set(SHOWN)
 
 
 def test_a_failure_after_finished_work_advises_to_retry_the_run_with_the_command() -> None:
-    leave = half_done()
-    leave.end("FAILED", "LoadFailed")
+    harness = half_done()
+    harness.end("FAILED", "LoadFailed")
     advice = f"To retry, send POST /runs/{RUN}/retry: it skips job-a, which succeeded."
-    assert advice in leave.outcome()
-    ((_, text, _),) = leave.notices
+    assert advice in harness.outcome()
+    ((_, text, _),) = harness.notices
     assert advice in text
     assert text.endswith(COMMAND)
 
 
 def test_a_failure_whose_job_still_runs_gives_the_command_for_the_retry_that_waits_for_it() -> None:
-    leave = running_job()
-    leave.end("FAILED", "States.Timeout", "Something of AWS.")
-    assert "A retry waits for it." in leave.outcome()
-    ((_, text, _),) = leave.notices
+    harness = running_job()
+    harness.end("FAILED", "States.Timeout", "Something of AWS.")
+    assert "A retry waits for it." in harness.outcome()
+    ((_, text, _),) = harness.notices
     assert text.endswith(COMMAND)
 
 
 def test_a_failure_before_anything_was_done_gives_no_command() -> None:
-    leave = CloseHarness()
-    leave.bench.celonis.jobs[JOB].outcome = "FAIL"
-    assert leave.bench.go("job-0") == "JobFailed"
-    leave.end("FAILED", "JobFailed")
-    ((_, text, _),) = leave.notices
-    assert "/retry" not in leave.outcome() + text
+    harness = CloseHarness()
+    harness.service.celonis.jobs[JOB].outcome = "FAIL"
+    assert harness.service.run_step("job-0") == "JobFailed"
+    harness.end("FAILED", "JobFailed")
+    ((_, text, _),) = harness.notices
+    assert "/retry" not in harness.outcome() + text
 
 
 def test_a_run_of_an_inline_definition_gives_no_command() -> None:
-    leave = half_done()
-    bench = leave.bench
-    document = {**json.loads(bench.records.get(RUN).item["definition"]), "name": "otc"}
-    bench.records.note(bench.records.get(RUN), {"definition": json.dumps(document)}, bench.deadline())
-    leave.end("FAILED", "LoadFailed")
-    ((_, text, _),) = leave.notices
-    assert "/retry" not in leave.outcome() + text
+    harness = half_done()
+    service = harness.service
+    document = {**json.loads(service.records.get(RUN).item["definition"]), "name": "otc"}
+    service.records.note(service.records.get(RUN), {"definition": json.dumps(document)}, service.deadline())
+    harness.end("FAILED", "LoadFailed")
+    ((_, text, _),) = harness.notices
+    assert "/retry" not in harness.outcome() + text

@@ -17,74 +17,74 @@ from tests.unit.workflow.commands_harness import CALLER, CommandsHarness
 KEY = "2f1c7c1e-idempotency"
 
 
-def started(desk: CommandsHarness, key: str | None = None, **body: Any) -> dict[str, Any]:
-    return desk.requests.start({"pipeline": "p2p", **body}, CALLER, key, desk.bench.deadline())
+def started(harness: CommandsHarness, key: str | None = None, **body: Any) -> dict[str, Any]:
+    return harness.requests.start({"pipeline": "p2p", **body}, CALLER, key, harness.service.deadline())
 
 
 @pytest.fixture
-def desk() -> CommandsHarness:
+def harness() -> CommandsHarness:
     made = CommandsHarness()
     made.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}], loads=[{"data_model": "model-b"}])
     return made
 
 
-def test_a_start_is_claimed_and_handed_over(desk: CommandsHarness) -> None:
-    reported = started(desk, mode="DELTA", tables=["VBAK"], reason="why")
+def test_a_start_is_claimed_and_handed_over(harness: CommandsHarness) -> None:
+    reported = started(harness, mode="DELTA", tables=["VBAK"], reason="why")
     run_id = reported["runs"][0]["run_id"]
     assert reported == {"runs": [{"pipeline": "p2p", "run_id": run_id, "status": "started"}]}
-    assert desk.executions.asked == [run_id]
-    run = desk.bench.records.get(run_id)
+    assert harness.executions.start_requests == [run_id]
+    run = harness.service.records.get(run_id)
     (reason,) = run.options.reasons
     assert (run.options.mode, sorted(run.options.tables)) == (Mode.DELTA, ["VBAK"])
     assert (reason.by, reason.text) == (CALLER, "why")
 
 
-def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(desk: CommandsHarness) -> None:
-    reported = desk.start()
+def test_a_start_of_a_busy_pipeline_joins_and_starts_nothing(harness: CommandsHarness) -> None:
+    reported = harness.start()
     assert reported["runs"][0]["status"] == "joined"
-    assert desk.executions.asked == []
-    assert desk.slot()["pending"]["run_id"] == reported["runs"][0]["run_id"]
+    assert harness.executions.start_requests == []
+    assert harness.slot()["pending"]["run_id"] == reported["runs"][0]["run_id"]
 
 
-def test_a_start_that_is_skipped_is_an_error_that_names_the_run(desk: CommandsHarness) -> None:
-    desk.definitions["otc"] = job_definition(when_running="skip")
+def test_a_start_that_is_skipped_is_an_error_that_names_the_run(harness: CommandsHarness) -> None:
+    harness.definitions["otc"] = job_definition(when_running="skip")
     with pytest.raises(PipelineSkips) as reported:
-        desk.start()
+        harness.start()
     assert reported.value.run_id == RUN
-    assert "pending" not in desk.slot()
+    assert "pending" not in harness.slot()
 
 
-def test_a_key_is_accepted_once(desk: CommandsHarness) -> None:
-    first, again = started(desk, KEY), started(desk, KEY)
+def test_a_key_is_accepted_once(harness: CommandsHarness) -> None:
+    first, again = started(harness, KEY), started(harness, KEY)
     run = {**first["runs"][0], "status": "duplicate"}
     assert again == {"runs": [run], "duplicate": True}
-    assert "duplicate" not in started(desk, "another key")
-    assert desk.start("p2p")["runs"][0]["status"] == "joined"
+    assert "duplicate" not in started(harness, "another key")
+    assert harness.start("p2p")["runs"][0]["status"] == "joined"
 
 
-def test_a_key_of_one_request_swallows_no_other(desk: CommandsHarness) -> None:
-    desk.definitions["q"] = job_definition(jobs=[{"job": "job-c"}])
-    ann = [started(desk, KEY), started(desk, KEY, pipeline="q"), started(desk, KEY, mode="FULL")]
-    ann.append(started(desk, KEY, mode="FULL", tables=["VBAK"]))
-    bob = desk.requests.start({"pipeline": "p2p"}, f"{CALLER}-bob", KEY, desk.bench.deadline())
+def test_a_key_of_one_request_swallows_no_other(harness: CommandsHarness) -> None:
+    harness.definitions["q"] = job_definition(jobs=[{"job": "job-c"}])
+    ann = [started(harness, KEY), started(harness, KEY, pipeline="q"), started(harness, KEY, mode="FULL")]
+    ann.append(started(harness, KEY, mode="FULL", tables=["VBAK"]))
+    bob = harness.requests.start({"pipeline": "p2p"}, f"{CALLER}-bob", KEY, harness.service.deadline())
     statuses = [one["runs"][0]["status"] for one in (*ann, bob)]
     assert statuses == ["started", "started", "joined", "joined", "joined"]
     assert ann[1]["runs"][0]["pipeline"] == "q"
-    assert started(desk, KEY, pipeline="q")["duplicate"] is True
+    assert started(harness, KEY, pipeline="q")["duplicate"] is True
 
 
 ROLE = "arn:aws:sts::123456789012:assumed-role/Loader"
 
 
-def _sent_by(desk: CommandsHarness, caller: str) -> str:
-    reported = desk.requests.start({"pipeline": "p2p"}, caller, KEY, desk.bench.deadline())
+def _sent_by(harness: CommandsHarness, caller: str) -> str:
+    reported = harness.requests.start({"pipeline": "p2p"}, caller, KEY, harness.service.deadline())
     return str(reported["runs"][0]["status"])
 
 
-def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: CommandsHarness) -> None:
-    assert _sent_by(desk, f"{ROLE}/session-1") == "started"
-    assert _sent_by(desk, f"{ROLE}/session-2") == "duplicate"
-    (run,) = (one for one in desk.bench.dynamodb.documents("run#p2p"))
+def test_a_key_is_the_same_in_the_next_session_of_a_role(harness: CommandsHarness) -> None:
+    assert _sent_by(harness, f"{ROLE}/session-1") == "started"
+    assert _sent_by(harness, f"{ROLE}/session-2") == "duplicate"
+    (run,) = (one for one in harness.service.dynamodb.documents("run#p2p"))
     assert run["options"]["reasons"][0]["by"] == f"{ROLE}/session-1"
 
 
@@ -100,10 +100,10 @@ def test_a_key_is_the_same_in_the_next_session_of_a_role(desk: CommandsHarness) 
         "arn:aws:iam::123456789012:root",
     ],
 )
-def test_a_key_of_one_role_or_user_is_none_of_another(desk: CommandsHarness, other: str) -> None:
-    assert _sent_by(desk, f"{ROLE}/session-1") == "started"
-    assert _sent_by(desk, other) == "joined"
-    assert _sent_by(desk, other) == "duplicate"
+def test_a_key_of_one_role_or_user_is_none_of_another(harness: CommandsHarness, other: str) -> None:
+    assert _sent_by(harness, f"{ROLE}/session-1") == "started"
+    assert _sent_by(harness, other) == "joined"
+    assert _sent_by(harness, other) == "duplicate"
 
 
 @pytest.mark.parametrize(
@@ -123,19 +123,19 @@ def test_the_principal_of_a_session_is_its_role(caller: str, expected: str) -> N
     assert principal(caller) == expected
 
 
-def test_a_key_sent_again_finishes_what_a_crash_left_undone(desk: CommandsHarness) -> None:
-    run_id = started(desk, KEY)["runs"][0]["run_id"]
-    desk.executions.known.clear()
-    started(desk, KEY)
-    assert run_id in desk.executions.known
+def test_a_key_sent_again_finishes_what_a_crash_left_undone(harness: CommandsHarness) -> None:
+    run_id = started(harness, KEY)["runs"][0]["run_id"]
+    harness.executions.known.clear()
+    started(harness, KEY)
+    assert run_id in harness.executions.known
 
 
-def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: CommandsHarness) -> None:
+def test_an_execution_that_cannot_be_started_is_left_to_reconcile(harness: CommandsHarness) -> None:
     def fails(name: str, when: str) -> None:
         raise client_error("ThrottlingException", name)
 
-    desk.executions.hook = fails
-    assert started(desk)["runs"][0]["status"] == "started"
+    harness.executions.hook = fails
+    assert started(harness)["runs"][0]["status"] == "started"
 
 
 @pytest.mark.parametrize(
@@ -158,28 +158,30 @@ def test_an_execution_that_cannot_be_started_is_left_to_reconcile(desk: Commands
         {"pipeline": "otc", "run_id": "mine"},
     ],
 )
-def test_what_makes_no_sense_is_refused_and_nothing_is_written(desk: CommandsHarness, body: object) -> None:
-    desk.bench.dynamodb.calls.clear()
+def test_what_makes_no_sense_is_refused_and_nothing_is_written(
+    harness: CommandsHarness, body: object
+) -> None:
+    harness.service.dynamodb.calls.clear()
     with pytest.raises(InvalidTrigger) as reported:
-        desk.requests.start(body, CALLER, KEY, desk.bench.deadline())
+        harness.requests.start(body, CALLER, KEY, harness.service.deadline())
     assert reported.value.problems
-    assert desk.bench.dynamodb.calls == []
+    assert harness.service.dynamodb.calls == []
 
 
 @pytest.mark.parametrize("tables", [["VBAK"], "all"])
 def test_tables_of_a_pipeline_without_loads_are_refused_and_nothing_is_written(
-    desk: CommandsHarness, tables: object
+    harness: CommandsHarness, tables: object
 ) -> None:
-    desk.bench.dynamodb.calls.clear()
+    harness.service.dynamodb.calls.clear()
     with pytest.raises(InvalidTrigger) as caught:
-        desk.start("otc", tables=tables)
+        harness.start("otc", tables=tables)
     assert [problem.field for problem in caught.value.problems] == ["tables"]
-    assert desk.bench.dynamodb.calls == []
+    assert harness.service.dynamodb.calls == []
 
 
-def test_an_unknown_pipeline_is_told(desk: CommandsHarness) -> None:
+def test_an_unknown_pipeline_is_told(harness: CommandsHarness) -> None:
     with pytest.raises(UnknownPipeline):
-        desk.start("none")
+        harness.start("none")
 
 
 @pytest.mark.parametrize(
@@ -206,24 +208,24 @@ def test_a_cancel_that_makes_no_sense_is_refused(text: str) -> None:
         read_cancel(text)
 
 
-def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(desk: CommandsHarness) -> None:
-    assert desk.requests.show(RUN)["run_id"] == RUN
-    desk.bench.dynamodb.calls.clear()
+def test_a_run_is_shown_and_what_cannot_be_a_run_is_not_looked_for(harness: CommandsHarness) -> None:
+    assert harness.requests.show(RUN)["run_id"] == RUN
+    harness.service.dynamodb.calls.clear()
     for unknown, calls in (("none", 3), ("x" * 81, 3), ("x" * 3000, 3)):
         with pytest.raises(RunNotFound):
-            desk.requests.show(unknown)
-        assert len(desk.bench.dynamodb.calls) == calls
+            harness.requests.show(unknown)
+        assert len(harness.service.dynamodb.calls) == calls
 
 
-def test_a_table_that_does_not_answer_is_busy(desk: CommandsHarness) -> None:
+def test_a_table_that_does_not_answer_is_busy(harness: CommandsHarness) -> None:
     def fails(operation: str, request: dict[str, Any]) -> None:
         raise client_error("ProvisionedThroughputExceededException", operation)
 
-    desk.bench.dynamodb.before = fails
+    harness.service.dynamodb.before = fails
     with pytest.raises(TableBusy):
-        desk.requests.show(RUN)
+        harness.requests.show(RUN)
     with pytest.raises(TableBusy):
-        desk.requests.list({})
+        harness.requests.list({})
 
 
 @pytest.mark.parametrize(
@@ -241,17 +243,17 @@ def test_a_table_that_does_not_answer_is_busy(desk: CommandsHarness) -> None:
         {"after": "x"},
     ],
 )
-def test_a_query_that_makes_no_sense_is_refused(desk: CommandsHarness, query: dict[str, str]) -> None:
+def test_a_query_that_makes_no_sense_is_refused(harness: CommandsHarness, query: dict[str, str]) -> None:
     with pytest.raises(InvalidTrigger):
-        desk.requests.list(query)
+        harness.requests.list(query)
 
 
-def test_runs_are_listed_by_pipeline_and_status(desk: CommandsHarness) -> None:
-    desk.fail()
-    other = desk.start("p2p")["runs"][0]["run_id"]
-    assert [run["run_id"] for run in desk.requests.list({"limit": "1"})["runs"]] == [other]
-    assert [run["run_id"] for run in desk.requests.list({"limit": "1", "before": ""})["runs"]] == [other]
-    assert [run["run_id"] for run in desk.requests.list({"pipeline": "otc"})["runs"]] == [RUN]
-    assert [run["run_id"] for run in desk.requests.list({"status": "FAILED"})["runs"]] == [RUN]
-    assert desk.requests.list({"status": "SUCCEEDED"}) == {"runs": [], "before": None}
-    assert desk.bench.celonis.jobs[JOB].mine == []
+def test_runs_are_listed_by_pipeline_and_status(harness: CommandsHarness) -> None:
+    harness.fail()
+    other = harness.start("p2p")["runs"][0]["run_id"]
+    assert [run["run_id"] for run in harness.requests.list({"limit": "1"})["runs"]] == [other]
+    assert [run["run_id"] for run in harness.requests.list({"limit": "1", "before": ""})["runs"]] == [other]
+    assert [run["run_id"] for run in harness.requests.list({"pipeline": "otc"})["runs"]] == [RUN]
+    assert [run["run_id"] for run in harness.requests.list({"status": "FAILED"})["runs"]] == [RUN]
+    assert harness.requests.list({"status": "SUCCEEDED"}) == {"runs": [], "before": None}
+    assert harness.service.celonis.jobs[JOB].mine == []

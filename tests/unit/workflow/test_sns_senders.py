@@ -1,4 +1,4 @@
-"""What no other machine can sign: messages of Amazon SNS, and of Snowflake through it, up to the run."""
+"""Messages that only Amazon can sign: SNS, and Snowflake through it, up to the run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HEADERS = {"content-type": "text/plain; charset=UTF-8", "x-amz-sns-message-type"
 
 
 @pytest.fixture
-def door() -> WebhookHarness:
+def harness() -> WebhookHarness:
     made = WebhookHarness()
-    made.bench.job().before(600.0)
+    made.service.job().add_past_start(600.0)
     return made
 
 
@@ -26,20 +26,20 @@ def request(**changes: str) -> WebhookRequest:
     return WebhookRequest(HEADERS, {}, body(**changes))
 
 
-def test_a_message_of_our_topic_starts_a_run_once(door: WebhookHarness) -> None:
+def test_a_message_of_our_topic_starts_a_run_once(harness: WebhookHarness) -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
-    first, again = door.receive(request(), source), door.receive(request(), source)
+    first, again = harness.receive(request(), source), harness.receive(request(), source)
     assert (first.status, again.status) == (202, 200)
     assert first.body["delivery"] == "m-1"
     assert again.body["runs"] == [{**first.body["runs"][0], "status": "duplicate"}]
 
 
-def test_a_message_of_another_topic_or_of_another_hour_is_refused(door: WebhookHarness) -> None:
+def test_a_message_of_another_topic_or_of_another_hour_is_refused(harness: WebhookHarness) -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
     for changes in ({"TopicArn": f"{TOPIC}-2"}, {"Timestamp": "2025-12-31T22:54:00.000Z"}):
         with pytest.raises(NotAuthentic):
-            door.receive(request(**changes), source)
-    assert door.executions.asked == []
+            harness.receive(request(**changes), source)
+    assert harness.executions.start_requests == []
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_a_message_of_another_topic_or_of_another_hour_is_refused(door: WebhookH
     ],
 )
 def test_a_task_graph_of_snowflake_that_succeeded_starts_a_run(
-    door: WebhookHarness, message: object, status: int
+    harness: WebhookHarness, message: object, status: int
 ) -> None:
     text = message if isinstance(message, str) else json.dumps(message)
     source = parse_source("shop", {"sender": "snowflake", "topics": [TOPIC], "rules": [{"pipeline": "otc"}]})
-    reply = door.receive(request(Message=text), source)
+    reply = harness.receive(request(Message=text), source)
     assert reply.status == status
-    assert bool(door.executions.asked) == (status == 202)
+    assert bool(harness.executions.start_requests) == (status == 202)
 
 
-def test_the_end_of_a_subscription_is_not_undone(door: WebhookHarness) -> None:
+def test_the_end_of_a_subscription_is_not_undone(harness: WebhookHarness) -> None:
     source = source_of(sender="aws_sns", topics=[TOPIC])
-    reply = door.receive(request(Type="UnsubscribeConfirmation"), source)
+    reply = harness.receive(request(Type="UnsubscribeConfirmation"), source)
     assert reply.status == 200
-    assert door.sns.confirmed == []
+    assert harness.sns.confirmed == []

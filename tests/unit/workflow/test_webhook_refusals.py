@@ -1,4 +1,4 @@
-"""What a stranger is answered, and what the owner finds in the log of it."""
+"""The responses to unauthenticated requests, and what the log says."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HEADERS: list[dict[str, str]] = [
 class TriggerFunction:
     """The trigger's function over Parameter Store and Secrets Manager in memory."""
 
-    door: WebhookHarness = field(default_factory=WebhookHarness)
+    harness: WebhookHarness = field(default_factory=WebhookHarness)
     aws: FakeParameters = field(default_factory=FakeParameters)
 
     def __post_init__(self) -> None:
@@ -59,27 +59,27 @@ class TriggerFunction:
             self.aws.values[f"/stack/sources/{name}"] = text
         for name, values in SECRETS.items():
             self.aws.values[f"stack/webhooks/{name}"] = json.dumps(values)
-        self.door.bench.job().before(600.0)
-        clock = self.door.bench.clock
+        self.harness.service.job().add_past_start(600.0)
+        clock = self.harness.service.clock
         self.app = load("trigger")
-        table = self.door.bench.table
+        table = self.harness.service.table
         secrets = webhook_secrets(self.aws.secrets.webhook, table, clock, clock.sleep)
         self.shared = SharedParameters(self.aws.parameters, table, clock, clock.sleep)
         known = SourceCache(self.shared, clock)
-        self.triggering = WebhookHandler(
+        self.webhook_handler = WebhookHandler(
             source=lambda name: known.source(name).value,
             secrets=secrets.get,
             refreshed_secrets=secrets.refresh_if_allowed,
-            accepting=self.door.accepting,
-            tasks=self.door.bench.tasks,
-            tables=self.door.tables,
-            records=self.door.bench.records,
-            executions=self.door.executions,
-            sns=self.door.sns,
+            accepting=self.harness.acceptor,
+            tasks=self.harness.service.tasks,
+            tables=self.harness.tables,
+            records=self.harness.service.records,
+            executions=self.harness.executions,
+            sns=self.harness.sns,
             clock=clock,
         )
         vars(self.app)["time"] = SimpleNamespace(time=clock)
-        vars(self.app)["_webhook_handler"] = lambda: self.triggering
+        vars(self.app)["_webhook_handler"] = lambda: self.webhook_handler
 
     def answer(self, source: str, request: WebhookRequest) -> dict[str, Any]:
         event = {
@@ -89,7 +89,7 @@ class TriggerFunction:
             "pathParameters": {"source": source},
             "requestContext": {
                 "http": {"method": request.method},
-                "timeEpoch": int(self.door.bench.clock.now * 1000),
+                "timeEpoch": int(self.harness.service.clock.now * 1000),
             },
             "body": request.body.decode(),
             "isBase64Encoded": False,
@@ -116,7 +116,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def service() -> TriggerFunction:
+def function() -> TriggerFunction:
     return TriggerFunction()
 
 
@@ -124,16 +124,16 @@ def service() -> TriggerFunction:
 @pytest.mark.parametrize("body", [b"{}", b"", b"not JSON"])
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_a_stranger_cannot_tell_one_source_from_another(
-    service: TriggerFunction, headers: dict[str, str], body: bytes, method: str
+    function: TriggerFunction, headers: dict[str, str], body: bytes, method: str
 ) -> None:
     """Neither whether it exists, nor whether it is valid, nor which sender it is for."""
     origin = {"webhook-request-origin": "a.example; x=y"} if method == "OPTIONS" else {}
     request = WebhookRequest({**headers, **origin}, {}, body, method)
-    answers = [service.answer(name, request) for name in (*SOURCES, "unknown", "a/b", "x" * 60)]
+    answers = [function.answer(name, request) for name in (*SOURCES, "unknown", "a/b", "x" * 60)]
     assert answers == [answers[0]] * len(answers)
     assert answers[0]["statusCode"] == 401
     assert not any(name in json.dumps(answers[0]) for name in ("stack", "shop", "rules", "secret"))
-    assert service.door.executions.known == {}
+    assert function.harness.executions.known == {}
 
 
 @pytest.mark.parametrize(
@@ -148,34 +148,34 @@ def test_a_stranger_cannot_tell_one_source_from_another(
     ],
 )
 def test_the_log_names_the_source_and_the_reason(
-    service: TriggerFunction, name: str, error: str, why: str
+    function: TriggerFunction, name: str, error: str, why: str
 ) -> None:
     with lines() as found:
-        service.answer(name, WebhookRequest({}, {}, b"{}"))
+        function.answer(name, WebhookRequest({}, {}, b"{}"))
     assert [line["source"] for line in found] == [name[:48]]
     assert found[0]["error"] == error
     assert why in found[0]["why"]
 
 
-def test_every_line_of_a_refused_request_names_its_source(service: TriggerFunction) -> None:
+def test_every_line_of_a_refused_request_names_its_source(function: TriggerFunction) -> None:
     large = WebhookRequest({}, {}, b"x" * (1024 * 1024 + 1))
     with lines() as found:
         for name in SOURCES:
-            service.answer(name, large)
-            service.answer(name, WebhookRequest({}, {}, b"{}"))
-        service.aws.error = refusal("InternalServerError", 500)
-        service.answer("unknown", WebhookRequest({}, {}, b"{}"))
-        service.aws.error = ZeroDivisionError()
-        service.answer("unknown", WebhookRequest({}, {}, b"{}"))
+            function.answer(name, large)
+            function.answer(name, WebhookRequest({}, {}, b"{}"))
+        function.aws.error = refusal("InternalServerError", 500)
+        function.answer("unknown", WebhookRequest({}, {}, b"{}"))
+        function.aws.error = ZeroDivisionError()
+        function.answer("unknown", WebhookRequest({}, {}, b"{}"))
     assert len(found) >= 2 * len(SOURCES) + 2
     assert all(line["source"] in (*SOURCES, "unknown") for line in found)
     assert not any(SECRET in json.dumps(line) or "pl@in" in json.dumps(line) for line in found)
 
 
-def test_a_secret_that_cannot_work_is_logged_at_once_and_once(service: TriggerFunction) -> None:
-    signed = service.door.signed()
+def test_a_secret_that_cannot_work_is_logged_at_once_and_once(function: TriggerFunction) -> None:
+    signed = function.harness.signed()
     with lines() as found:
-        answers = [service.answer("no-base64", signed)["statusCode"] for _ in range(3)]
+        answers = [function.answer("no-base64", signed)["statusCode"] for _ in range(3)]
     assert answers == [202, 200, 200]  # the previous secret works
     (line,) = (each for each in found if each["level"] == "ERROR")
     assert (line["source"], line["field"]) == ("no-base64", "current")
@@ -183,35 +183,35 @@ def test_a_secret_that_cannot_work_is_logged_at_once_and_once(service: TriggerFu
 
 
 def test_a_secret_that_is_replaced_by_one_that_cannot_work_is_logged_when_it_is_read(
-    service: TriggerFunction,
+    function: TriggerFunction,
 ) -> None:
-    service.answer("shop", service.door.signed())
-    service.aws.values["stack/webhooks/shop"] = json.dumps({"current": "whpk_MCowBQYDK2VwAyEA"})
+    function.answer("shop", function.harness.signed())
+    function.aws.values["stack/webhooks/shop"] = json.dumps({"current": "whpk_MCowBQYDK2VwAyEA"})
     with lines() as found:
-        service.answer("shop", WebhookRequest({}, {}, b"{}"))
+        function.answer("shop", WebhookRequest({}, {}, b"{}"))
     (line,) = (each for each in found if each["level"] == "ERROR")
     assert "Ed25519" in line["why"]
     assert "MCow" not in json.dumps(found)
 
 
-def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(service: TriggerFunction) -> None:
+def test_a_flood_on_a_source_that_is_not_valid_costs_few_reads(function: TriggerFunction) -> None:
     """Parameter Store answers 40 reads a second in all, also for the sources that work."""
-    clock = service.door.bench.clock
+    clock = function.harness.service.clock
     for _ in range(600):
-        service.answer("not-valid", WebhookRequest({}, {}, b"{}"))
+        function.answer("not-valid", WebhookRequest({}, {}, b"{}"))
         clock.sleep(0.1)
-    assert len(service.aws.asked) <= 20
-    service.aws.values["/stack/sources/not-valid"] = json.dumps(SOURCES["shop"])
+    assert len(function.aws.reads) <= 20
+    function.aws.values["/stack/sources/not-valid"] = json.dumps(SOURCES["shop"])
     clock.sleep(INVALID_SECONDS)
-    assert service.answer("not-valid", service.door.signed())["statusCode"] == 202
+    assert function.answer("not-valid", function.harness.signed())["statusCode"] == 202
 
 
 def test_a_proven_request_that_cannot_be_read_is_answered_as_its_sender_needs_it(
-    service: TriggerFunction,
+    function: TriggerFunction,
 ) -> None:
     proven = WebhookRequest({}, {"token": SECRET}, b"not JSON")
-    assert service.answer("token", proven)["statusCode"] == 400
-    asked = WebhookRequest({"webhook-request-origin": "eventgrid.azure.net"}, {}, b"", "OPTIONS")
-    assert service.answer("grid", asked)["statusCode"] == 401
-    with_token = WebhookRequest(asked.headers, {"token": SECRET}, b"", "OPTIONS")
-    assert service.answer("grid", with_token)["statusCode"] == 200
+    assert function.answer("token", proven)["statusCode"] == 400
+    handshake = WebhookRequest({"webhook-request-origin": "eventgrid.azure.net"}, {}, b"", "OPTIONS")
+    assert function.answer("grid", handshake)["statusCode"] == 401
+    with_token = WebhookRequest(handshake.headers, {"token": SECRET}, b"", "OPTIONS")
+    assert function.answer("grid", with_token)["statusCode"] == 200

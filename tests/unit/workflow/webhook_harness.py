@@ -1,4 +1,4 @@
-"""Where triggers come in, over a bench: webhooks, and executions that open their own runs."""
+"""A harness for triggers: webhooks, and executions that open their own runs."""
 
 from __future__ import annotations
 
@@ -45,20 +45,22 @@ class FakeSns:
 
 @dataclass
 class WebhookHarness:
-    """The function that takes webhooks, without its HTTP. ``renewals``: how often secrets were read anew."""
+    """The webhook function without its HTTP. ``secret_refreshes``: how often secrets were read again."""
 
-    bench: ServiceHarness = field(default_factory=ServiceHarness)
+    service: ServiceHarness = field(default_factory=ServiceHarness)
     definitions: dict[str, Definition] = field(default_factory=lambda: {"otc": job_definition()})
     executions: FakeExecutions = field(default_factory=FakeExecutions)
     sns: FakeSns = field(default_factory=FakeSns)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
     refreshed_secrets: list[str] = field(default_factory=lambda: [SECRET])
-    renewals: int = 0
+    secret_refreshes: int = 0
     ids: int = 0
 
     def __post_init__(self) -> None:
-        self.tables = ModelTables(lambda _: self.bench.celonis.client, self.bench.clock)
-        self.accepting = TriggerAcceptor(self.bench.claims, self._definition, self._new_id, self.bench.clock)
+        self.tables = ModelTables(lambda _: self.service.celonis.client, self.service.clock)
+        self.acceptor = TriggerAcceptor(
+            self.service.claims, self._definition, self._new_id, self.service.clock
+        )
 
     def _definition(self, name: str) -> Definition:
         if name not in self.definitions:
@@ -69,28 +71,28 @@ class WebhookHarness:
         self.ids += 1
         return f"{name}-{self.ids}"
 
-    def _renew(self, name: str) -> Sequence[str]:
-        self.renewals += 1
+    def _refresh_secrets(self, name: str) -> Sequence[str]:
+        self.secret_refreshes += 1
         return self.refreshed_secrets
 
     def receive(self, request: WebhookRequest, source: Source | None = None, seconds: float = 2.5) -> Reply:
         """Answers one request that has ``seconds`` left until its answer must be out."""
         known = source or source_of()
-        triggering = WebhookHandler(
+        webhook_handler = WebhookHandler(
             source=lambda _: known,
             secrets=lambda _: self.secrets,
-            refreshed_secrets=self._renew,
-            accepting=self.accepting,
-            tasks=self.bench.tasks,
+            refreshed_secrets=self._refresh_secrets,
+            accepting=self.acceptor,
+            tasks=self.service.tasks,
             tables=self.tables,
-            records=self.bench.records,
+            records=self.service.records,
             executions=self.executions,
             sns=self.sns,
-            clock=self.bench.clock,
+            clock=self.service.clock,
         )
-        clock = self.bench.clock
+        clock = self.service.clock
         given = RequestTime(Deadline.after(seconds, clock), Deadline.after(FUNCTION_SECONDS, clock))
-        return triggering.receive("shop", request, given)
+        return webhook_handler.receive("shop", request, given)
 
     def deliver(
         self,
@@ -107,7 +109,7 @@ class WebhookHarness:
         raw = json.dumps({"type": "orders.loaded"} if body is None else body).encode()
         scheme = SENDERS["standard_webhooks"].scheme
         assert isinstance(scheme, Hmac)
-        at = int(self.bench.clock.now)
+        at = int(self.service.clock.now)
         return WebhookRequest(sign(scheme, secret, raw, message_id=delivery, timestamp=at), {}, raw)
 
 

@@ -15,20 +15,20 @@ from celonis_refresh.workflow.open import Execution, Opened, RunOpener
 from celonis_refresh.workflow.reconcile import ReconcileFindings
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.service import Crashed
-from tests.fakes.wiring import closing_over, reconciling_over, steering_over
+from tests.fakes.wiring import make_reconciler, make_run_closer, make_run_commands
 from tests.unit.workflow.webhook_harness import WebhookHarness
 
 CALLER = "arn:aws:iam::123456789012:user/ann"
 ROUND_SECONDS = 237.0
 CLOSE_SECONDS = 117.0
 LONG = 60.0
-"""Seconds after which nobody who began something is at it still."""
+"""Seconds after which no function can still be working."""
 MAX_TRIES = 3
 Moment = Literal["before", "after"]
 
 
 class CrashPoint(NamedTuple):
-    """Where a function dies: before or after its so manieth call, which is to this; 0: the first to this."""
+    """Where a function dies: before or after call ``number``, to ``call``; 0: the first to ``call``."""
 
     number: int
     moment: Moment
@@ -40,12 +40,12 @@ class CrashPoint(NamedTuple):
 
 @dataclass
 class CallRecorder:
-    """The outgoing calls of a function. It dies at ``death``; None: never.
+    """The outgoing calls of a function. It dies at ``crash_point``; None: never.
 
-    ``seen``: where it could have died. After a question to Celonis is as good as before the next call.
+    ``seen``: its crash points. After a poll of Celonis is the same as before the next call.
     """
 
-    death: CrashPoint | None = None
+    crash_point: CrashPoint | None = None
     seen: list[CrashPoint] = field(default_factory=list)
 
     def hook(self, name: str, when: Moment) -> None:
@@ -56,44 +56,44 @@ class CallRecorder:
             else CrashPoint(number, when, self.seen[-1].call)
         )
         self.seen.append(here)
-        if self.death in (here, here._replace(number=0)):
+        if self.crash_point in (here, here._replace(number=0)):
             raise Crashed
 
 
 @dataclass
 class WorkflowHarness(WebhookHarness):
-    """``inputs``: of executions that were started by hand; ``told``: the runs and executions of notices.
+    """``inputs``: of executions started by hand; ``reported``: the runs and executions of notifications.
 
-    ``unheard``: the ends of executions reach nobody.
+    ``drop_events``: end events of executions are not delivered.
     """
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     reported: list[str] = field(default_factory=list)
-    unheard: bool = False
+    drop_events: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bench = self.bench
+        service = self.service
         self.listen(CallRecorder())
-        self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
-        self.listing = Listing(bench.table, bench.clock)
-        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
+        self.closer = make_run_closer(service, self.executions, self._notify, self._is_paused)
+        self.listing = Listing(service.table, service.clock)
+        self.opener = RunOpener(service.tasks.context, self.acceptor, self.tables, service.clock)
         self.requests = RunRequests(
-            self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
+            self.acceptor, self.executions, Lookup(service.table, service.records), self.listing
         )
 
     @property
-    def steering(self) -> RunCommands:
-        return steering_over(self.bench, self.executions, self.accepting, self.definitions)
+    def run_commands(self) -> RunCommands:
+        return make_run_commands(self.service, self.executions, self.acceptor, self.definitions)
 
     def listen(self, calls: CallRecorder) -> CallRecorder:
-        """From now on all calls are told to ``calls``."""
+        """From now on ``calls`` records all calls."""
         self.calls = calls
-        self.bench.dynamodb.before = lambda operation, request: calls.hook(
+        self.service.dynamodb.before = lambda operation, request: calls.hook(
             _named(operation, request), "before"
         )
-        self.bench.dynamodb.after = lambda operation, request: calls.hook(operation, "after")
-        self.bench.celonis.hook = self.executions.hook = calls.hook
+        self.service.dynamodb.after = lambda operation, request: calls.hook(operation, "after")
+        self.service.celonis.hook = self.executions.hook = calls.hook
         return calls
 
     def _notify(self, subject: str, text: str, facts: dict[str, Any]) -> None:
@@ -114,75 +114,75 @@ class WorkflowHarness(WebhookHarness):
 
     def post(self, pipeline: str = "otc", key: str | None = None) -> dict[str, Any]:
         """``POST /runs``."""
-        return self.requests.start({"pipeline": pipeline}, CALLER, key, self.bench.deadline())
+        return self.requests.start({"pipeline": pipeline}, CALLER, key, self.service.deadline())
 
     def retry(self, run_id: str) -> dict[str, Any]:
-        return self.steering.retry(run_id, CALLER, self.bench.deadline())
+        return self.run_commands.retry(run_id, CALLER, self.service.deadline())
 
     def cancel(self, run_id: str) -> dict[str, Any]:
-        return self.steering.cancel(run_id, CALLER, self.bench.deadline(), drop_pending=True)
+        return self.run_commands.cancel(run_id, CALLER, self.service.deadline(), drop_pending=True)
 
     def close(self, run_id: str) -> None:
-        self.closing.close(f"arn:{run_id}", self.bench.deadline(CLOSE_SECONDS))
+        self.closer.close(f"arn:{run_id}", self.service.deadline(CLOSE_SECONDS))
 
     def open(self, name: str) -> Opened:
         document = self.inputs.get(name, {"run_id": name})
-        return self.opening.open(document, Execution(id=f"arn:{name}", name=name), self.bench.deadline())
+        return self.opener.open(document, Execution(id=f"arn:{name}", name=name), self.service.deadline())
 
     def reconcile(self) -> ReconcileFindings:
-        """A round, once nobody is at work any more."""
-        self.bench.clock.sleep(LONG)
-        reconciling = reconciling_over(self.bench, self.executions, self.closing)
-        return reconciling.reconcile(self.bench.deadline(ROUND_SECONDS))
+        """A round, once no function is working any more."""
+        self.service.clock.sleep(LONG)
+        reconciler = make_reconciler(self.service, self.executions, self.closer)
+        return reconciler.reconcile(self.service.deadline(ROUND_SECONDS))
 
     # ------------------------------------------------------------ the state machine
 
     def execute(self, name: str, **document: Any) -> None:
-        """Somebody, or a schedule, starts an execution."""
+        """A user, or a schedule, starts an execution."""
         self.inputs[name] = document
         self.executions.start(name)
 
-    def play(self) -> None:
-        """Every execution that runs goes to its end, and so does what follows it."""
+    def run_executions(self) -> None:
+        """Runs every execution to its end, and those that follow."""
         while running := self.executions.running():
             for name in running:
                 self.pass_through(name)
 
     def pass_through(self, name: str) -> None:
-        """One execution as Step Functions runs it: a task that died is tried again."""
+        """One execution as Step Functions runs it: a task that died is retried."""
         try:
             opened = _tried(lambda: self.open(name))
             steps = [one["step"] for one in (*opened["jobs"], *opened["loads"])]
             failed = next(
-                (ended for step in steps if (ended := self.bench.go(step, name)) != "SUCCEEDED"), ""
+                (ended for step in steps if (ended := self.service.run_step(step, name)) != "SUCCEEDED"), ""
             )
         except RefreshError as error:
             failed = error.name
         self.end(name, failed)
 
     def end(self, name: str, error: str = "") -> None:
-        """An execution ends, and EventBridge tells of it until it was heard."""
+        """An execution ends, and EventBridge delivers its event until the function succeeds."""
         self.executions.end(name, "FAILED" if error else "SUCCEEDED", error, error)
-        if not self.unheard:
+        if not self.drop_events:
             _tried(lambda: self.close(name))
 
-    # ------------------------------------------------------------ what became of it
+    # ------------------------------------------------------------ results
 
     def runs(self, pipeline: str = "otc") -> dict[str, str]:
         """The statuses of a pipeline's runs, by id."""
-        found = self.bench.dynamodb.documents("run#")
+        found = self.service.dynamodb.documents("run#")
         return {one["run_id"]: str(one["status"]) for one in found if one["pipeline"] == pipeline}
 
     def started(self, job: str) -> int:
         """How often the job was started at Celonis."""
-        return len(self.bench.celonis.jobs[job].mine)
+        return len(self.service.celonis.jobs[job].mine)
 
     def left_over(self) -> list[str]:
-        """What is still held, waits or was not told."""
-        slots = self.bench.dynamodb.documents("slot#")
+        """What is still held, pending or not notified."""
+        slots = self.service.dynamodb.documents("slot#")
         held = [one["pk"] for one in slots if "run_id" in one or "pending" in one]
         kinds = ("lease#", "notice#")
-        return held + [one["pk"] for kind in kinds for one in self.bench.dynamodb.documents(kind)]
+        return held + [one["pk"] for kind in kinds for one in self.service.dynamodb.documents(kind)]
 
 
 def _tried(act: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The bare handler that ours is compared with: boto3 and requests, the calls it is told, nothing else.
+"""The bare handler of the comparison: boto3 and requests, the calls in its event, nothing else.
 
 ``requests`` is in its package, with byte code as ours have it. A client is made once per service, and the
 connection to Celonis is kept.

@@ -1,4 +1,4 @@
-"""The simulation behind the figures: what it compares with is right, and it measures what it says."""
+"""The simulation behind the polling figures: its references are right, and it measures what it claims."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from local.bench.polling.families import (
 )
 from local.bench.polling.figures import events_of_long_job, line, over_fixed, unknown
 from local.bench.polling.optimum import Optimum
-from local.bench.polling.simulation import looks, means
+from local.bench.polling.simulation import averages, poll_times
 from tests.unit.steps.polling.histories import chance
 
 
@@ -43,7 +43,7 @@ def test_the_peers_look_when_their_rules_say(duration: float) -> None:
 
 def test_the_fixed_interval_of_a_lateness_is_found() -> None:
     durations = [1000.0 + 2.0137 * run for run in range(1000)]
-    requests, late = peers.means(peers.fixed(30.0), durations)
+    requests, late = peers.averages(peers.fixed(30.0), durations)
     assert peers.requests_of_fixed(late, durations) == pytest.approx(requests, rel=0.03)
 
 
@@ -73,9 +73,9 @@ def test_no_schedule_goes_below_the_limit() -> None:
 
 @pytest.mark.parametrize("of", [0.05, 0.15, 0.5])
 def test_the_derived_rule_is_next_to_the_limit_where_the_distribution_is_known(of: float) -> None:
-    """One hour, known but for its chance: what is lost is jitter, whole seconds and the rule's smoothness."""
+    """One hour, known but for chance: the difference is jitter, whole seconds and the rule's smoothness."""
     curve = Expectation((Cluster(1.0, log(3600), of),), usual=3600.0)
-    moments = looks(Schedule(1, None, curve), chance(1), 3600 * deviation(of)(1 - 1e-6))[1:]
+    moments = poll_times(Schedule(1, None, curve), chance(1), 3600 * deviation(of)(1 - 1e-6))[1:]
     runs = 2000
     durations = [3600 * deviation(of)((run + 0.5) / runs) for run in range(runs)]
     met = [next((number, at) for number, at in enumerate(moments, 1) if at >= took) for took in durations]
@@ -111,21 +111,21 @@ def test_a_mixture_has_its_parts_by_weight() -> None:
 
 def test_means_are_repeatable_and_count_every_look() -> None:
     sure = Family("always the same", lambda _: 1.0)
-    first, again = means(sure, [3600.0]), means(sure, [3600.0])
+    first, again = averages(sure, [3600.0]), averages(sure, [3600.0])
     assert first == again
-    moments = looks(Schedule(2), chance(1), 3600.0)
-    fresh = means(sure, [3600.0], history=0)
-    assert fresh.looks == pytest.approx(len(moments))
+    moments = poll_times(Schedule(2), chance(1), 3600.0)
+    fresh = averages(sure, [3600.0], history=0)
+    assert fresh.polls == pytest.approx(len(moments))
     assert fresh.late == pytest.approx(moments[-1] / 3600 - 1)
 
 
 def test_the_figures_hold_for_few_jobs_too() -> None:
     """Looser than the goals by what chance does to so few jobs."""
     ordinary, steady, fresh = line(ORDINARY, 60), line(STEADY, 60), unknown(sequences=10)
-    assert ordinary.means.looks <= 11.7
-    assert ordinary.means.late <= 0.0195
+    assert ordinary.averages.polls <= 11.7
+    assert ordinary.averages.late <= 0.0195
     assert max(ordinary.ratio, steady.ratio) <= 1.3
-    assert fresh.looks <= 48
+    assert fresh.polls <= 48
     assert fresh.late <= 0.043
     assert events_of_long_job() <= 2500
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from local.bench import prices
-from local.bench.transitions import of_looks
+from local.bench.transitions import transitions_for
 
 
 def test_a_run_costs_what_its_parts_cost() -> None:
-    run = prices.run(looks=10, transitions_run=42)
-    assert run.usd["Step Functions"] == pytest.approx(72 * 0.000025)  # 10 more looks, 3 transitions each
+    run = prices.run(polls=10, transitions_run=42)
+    assert run.usd["Step Functions"] == pytest.approx(72 * 0.000025)  # 10 more polls, 3 transitions each
     assert run.usd["Lambda"] == pytest.approx(26 * (0.0000002 + 0.5 * 0.0000133334))
     assert run.usd["API"] == pytest.approx(0.000001)
     assert run.usd["logs"] == pytest.approx(26 * 2048 * 0.5e-9)
@@ -37,5 +37,5 @@ def test_the_peers() -> None:
 
 
 def test_transitions_grow_by_three_a_look() -> None:
-    assert of_looks(42, 10) == 42
-    assert of_looks(42, 21.78) == pytest.approx(42 + 3 * 11.78)
+    assert transitions_for(42, 10) == 42
+    assert transitions_for(42, 21.78) == pytest.approx(42 + 3 * 11.78)

@@ -30,5 +30,5 @@ def scattered(usual: float, deviation: float, runs: int = 20, seed: int = 1) -> 
 
 
 def chance(seed: int = 1) -> Random:
-    """Chance that repeats itself."""
+    """Random numbers with a fixed seed."""
     return Random(seed)  # noqa: S311 - repeatable on purpose

@@ -1,4 +1,4 @@
-"""How many looks a step may use, so that an execution's history is enough for all of them."""
+"""How many polls a step may use, so that they all fit into an execution's history."""
 
 from __future__ import annotations
 

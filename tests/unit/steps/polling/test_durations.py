@@ -1,4 +1,4 @@
-"""What is remembered of durations: a small document that forgets the oldest."""
+"""The stored durations: a small document that forgets the oldest."""
 
 from __future__ import annotations
 

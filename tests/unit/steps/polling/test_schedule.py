@@ -1,4 +1,4 @@
-"""When to look next: the shapes that the derivation promises, second by second."""
+"""When to poll next: the shapes that the derivation promises, second by second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NoJitter(Random):
 
 
 def moments(schedule: Schedule, until: float, **known: float) -> list[float]:
-    """The moments of the looks, up to the first at ``until`` or after; proven from the start."""
+    """The times of the polls, up to the first at ``until`` or after; proven from the start."""
     at, found = known.get("start", 0.0), []
     while at < until:
         at += schedule.next_wait(at, NoJitter(), time_left=known.get("timeout", WEEK) - at)
@@ -52,9 +52,9 @@ def test_sparse_until_it_could_end_and_dense_where_it_usually_ends() -> None:
 
 
 def test_a_steadier_job_is_asked_less() -> None:
-    looks = [len(moments(knowing(HOUR, deviation), HOUR)) for deviation in (0.05, 0.15, 0.5)]
-    assert looks == sorted(looks)
-    assert looks[0] < looks[2]
+    polls = [len(moments(knowing(HOUR, deviation), HOUR)) for deviation in (0.05, 0.15, 0.5)]
+    assert polls == sorted(polls)
+    assert polls[0] < polls[2]
 
 
 def test_the_shape_does_not_depend_on_the_duration() -> None:

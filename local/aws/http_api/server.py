@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # What gives the answer of a function: its ARN, the event, and the id of the request.
 Invoke = Callable[[str, bytes, str], InvocationResult]
-# What tells the caller on an IAM route: None for nobody, otherwise the `authorizer.iam` of the event.
+# Returns the caller on an IAM route: None for no valid caller, otherwise the `authorizer.iam` of the event.
 Identify = Callable[[HttpRequest, str], dict[str, Any] | None]
 # Whether API Gateway may invoke this function for this `execute-api` ARN.
 MayInvoke = Callable[[str, str], bool]

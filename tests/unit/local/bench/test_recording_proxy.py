@@ -6,7 +6,7 @@ import json
 
 from local.aws.http_server import HttpRequest
 from local.bench.lambdas.environment import first_of_each
-from local.bench.lambdas.tap import aws_call, http_call, only_noted
+from local.bench.lambdas.recording_proxy import aws_call, http_call, only_noted
 
 SIGNED = (
     "AWS4-HMAC-SHA256 Credential=AKIA/20300101/eu-central-1/{}/aws4_request, SignedHeaders=host, Signature=0"
