@@ -50,7 +50,7 @@ def test_a_service_that_is_wrong_on_purpose_is_found(make: Any, kind: str) -> No
 def test_the_document_states_how_many_worlds_there_are() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert f"{TOTAL:,} worlds" in text
-    stated = re.findall(r"`([a-z-]+)`\s*(?:\|\s*)?([\d,]+)", text)
+    stated = re.findall(r"`([a-z-]+)`\s*(?:\|\s*)?(\d[\d,]*)", text)
     assert sorted((name, number.rstrip(",")) for name, number in stated) == sorted(
         (part.name, f"{part.size:,}") for part in PARTS
     )
