@@ -16,8 +16,7 @@ from celonis_refresh.responses import answer, answering
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
 from celonis_refresh.workflow.model_tables import KEPT_SECONDS, ModelTables
-from celonis_refresh.workflow.webhook import WebhookHandler
-from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
+from celonis_refresh.workflow.webhook import ANSWER_SECONDS, RequestTime, WebhookHandler
 
 SOURCE_SECONDS = 60
 DEFINITION_SECONDS = 10

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from celonis_refresh.runs.lease_items import LeaseRequest, Place
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import LeaseRequest, Leases, Place
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.timing import Deadline
 

@@ -8,14 +8,13 @@ from random import Random
 from typing import Literal
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs.claims import Claim, Claims
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import Table
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.state import Progress
 from celonis_refresh.steps.step import StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
 from celonis_refresh.steps.tasks import Tasks

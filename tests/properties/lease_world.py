@@ -9,15 +9,13 @@ from typing import Any, cast
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.definition import Definition, LoadKind, read_definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.resolution import ResolvedLoad
+from celonis_refresh.pipelines.plan import ResolvedLoad
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.steps.progress import Progress, is_started
+from celonis_refresh.steps.state import Progress, is_started
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
 from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Start, unavailable
 from tests.fakes.clock import Clock

@@ -19,9 +19,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim, Claims, Delivery
 from celonis_refresh.runs.deliveries import DAY

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.definition import Definition, Mode, read_definition
 from celonis_refresh.pipelines.options import Reason, RunOptions
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy

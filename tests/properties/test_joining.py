@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
-from celonis_refresh.pipelines.modes import MODE_ORDER, Mode
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, MODE_ORDER, Mode
 from celonis_refresh.pipelines.options import MAX_REASONS, Reason, RunOptions, make_options
 from celonis_refresh.pipelines.plan import make_plan
-from celonis_refresh.runs.attributes import from_item, to_item
 from celonis_refresh.runs.records import Run, new_record
+from celonis_refresh.runs.table import from_item, to_item
 from tests.fakes.search import examples
 from tests.properties.run_options import (
     MODELS,

@@ -9,9 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.rate_limits.headers import pause
-from celonis_refresh.steps.polling.durations import learn
-from celonis_refresh.steps.polling.expectation import Expectation, expect
+from celonis_refresh.rate_limits.limiter import pause_seconds
+from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
 from celonis_refresh.steps.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
 from tests.unit.polling.histories import chance
 
@@ -28,7 +27,7 @@ floors = st.integers(1, 3600)
 def expected(runs: list[tuple[float, bool]]) -> Expectation:
     document: dict[str, Any] | None = None
     for took, succeeded in runs:
-        document = learn(document, took, succeeded=succeeded)
+        document = add_duration(document, took, succeeded=succeeded)
     return expect(document)
 
 
@@ -181,4 +180,4 @@ numbers = st.none() | st.floats(0, 1e6)
 def test_a_pause_is_never_longer_than_the_reset(
     limit: float | None, remaining: float | None, reset: float | None
 ) -> None:
-    assert 0 <= pause(limit, remaining, reset) <= (reset or 0.0)
+    assert 0 <= pause_seconds(limit, remaining, reset) <= (reset or 0.0)

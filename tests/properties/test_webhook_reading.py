@@ -9,12 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.webhooks.documents import MAX_DEPTH, parse_json
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed, WebhookError
-from celonis_refresh.webhooks.events import Event, read_events
-from celonis_refresh.webhooks.handshakes import handshake, preflight
-from celonis_refresh.webhooks.paths import PathError, check_path, search
-from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.events import Event, handshake, preflight, read_events
+from celonis_refresh.webhooks.expressions import PathError, check_path, search
+from celonis_refresh.webhooks.request import MAX_DEPTH, WebhookRequest, parse_json
 from celonis_refresh.webhooks.rules import judge, why_nothing
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.soap import read_notifications

@@ -24,11 +24,11 @@ from botocore.httpsession import URLLib3Session
 from celonis_refresh import wiring
 from celonis_refresh.aws import clients
 from celonis_refresh.celonis import client as client_module
-from celonis_refresh.webhooks.schemes.models import Hmac
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
+from celonis_refresh.webhooks.verification import Hmac
 from tests.fakes.aws import Wire
 from tests.fakes.service import JOB, POOL
+from tests.fakes.signing import sign
 from tests.template import documents
 from tests.unit.celonis.exchange import KEY, FakeCelonis, Reply, json_reply, session_to
 from tests.unit.triggers.test_triggers_deadline import CONTEXT as LAMBDA_CONTEXT
@@ -83,16 +83,16 @@ def import_all() -> None:
 
 def replies() -> tuple[Reply, ...]:
     """What Celonis answers for one run: the job before its start, the start, then two polls."""
-    date = {"date": formatdate(time.time(), usegmt=True)}
+    date = formatdate(time.time(), usegmt=True)
     before = {"executionId": "e-1", "status": "SUCCESS", "startDate": 1, "endDate": 2}
     ours = {"executionId": "e-2", "status": "RUNNING", "startDate": int(time.time() * 1000)}
-    running = json_reply({"id": JOB, "status": "RUNNING", "currentExecutionId": "e-2"}, **date)
+    running = json_reply({"id": JOB, "status": "RUNNING", "currentExecutionId": "e-2"}, date=date)
     return (
-        json_reply({"id": JOB, "status": "SUCCESS", "latestExecutionItemId": "e-1"}, **date),
-        json_reply({"executionItems": [before]}, **date),
-        json_reply({"executionId": "e-2"}, **date),
+        json_reply({"id": JOB, "status": "SUCCESS", "latestExecutionItemId": "e-1"}, date=date),
+        json_reply({"executionItems": [before]}, date=date),
+        json_reply({"executionId": "e-2"}, date=date),
         running,
-        json_reply({"executionItems": [ours, before]}, **date),
+        json_reply({"executionItems": [ours, before]}, date=date),
         running,
     )
 

@@ -11,7 +11,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.state import Progress
 from celonis_refresh.timing import iso
 from tests.fakes.service import RETRIED, Crashed, ServiceHarness, job_definition, load_definition
 from tests.worlds.fake_celonis import FakeCelonis

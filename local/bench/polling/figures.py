@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from celonis_refresh.steps.polling.budget import EVENTS_PER_LOOK, EVENTS_PER_RUN, EVENTS_PER_STEP
-from celonis_refresh.steps.polling.durations import learn
-from celonis_refresh.steps.polling.expectation import Expectation, expect
-from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
+from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
+from celonis_refresh.steps.polling.schedule import (
+    EVENTS_PER_LOOK,
+    EVENTS_PER_RUN,
+    EVENTS_PER_STEP,
+    UNKNOWN,
+    Schedule,
+)
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.limit import Limit
@@ -92,7 +96,7 @@ def events_of_long_job() -> int:
 def _regular(usual: float, random: Random) -> Expectation:
     document: dict[str, Any] | None = None
     for took, succeeded in ORDINARY.history(usual, HISTORY, random):
-        document = learn(document, took, succeeded)
+        document = add_duration(document, took, succeeded)
     return expect(document)
 
 

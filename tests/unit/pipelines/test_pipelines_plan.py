@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind, Mode
+from celonis_refresh.pipelines.definition import Definition, LoadKind, Mode, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.pipelines.plan import Plan, make_plan
-from celonis_refresh.pipelines.reading import read_definition
 
 JOBS: list[object] = [
     [{"job": "job-a", "mode": "DELTA"}, {"job": "job-b", "timeout": 60}],

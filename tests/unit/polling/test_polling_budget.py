@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.steps.polling.budget import (
+from celonis_refresh.steps.polling.schedule import (
     EVENTS_PER_LOOK,
     EVENTS_PER_RUN,
     EVENTS_PER_STEP,

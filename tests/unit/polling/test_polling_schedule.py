@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 
 import pytest
 
-import celonis_refresh
-from celonis_refresh.steps.polling.expectation import expect
+from celonis_refresh.steps.polling.durations import expect
 from celonis_refresh.steps.polling.schedule import PROOF_WAIT, WEEK, Schedule
 from tests.unit.polling.histories import chance, history, scattered
 
@@ -153,19 +149,3 @@ def test_a_ceiling_gives_way_only_to_a_budget_that_it_would_break() -> None:
     schedule = Schedule(1, 600, knowing(8 * HOUR).expected)
     assert schedule.next_wait(HOUR, Even(), time_left=10 * HOUR, looks_left=120) == 600
     assert schedule.next_wait(HOUR, Even(), time_left=10 * HOUR, looks_left=12) > 600
-
-
-def test_importing_it_loads_nothing_heavy() -> None:
-    layer = Path(celonis_refresh.__file__).parents[1]
-    program = (
-        "import sys; import random, dataclasses, typing, itertools; before = set(sys.modules);"
-        "import celonis_refresh.steps.polling.schedule; print(*sorted(set(sys.modules) - before))"
-    )
-    reported = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": str(layer)},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert all(name.startswith(("celonis_refresh", "__future__")) for name in reported.stdout.split())

@@ -10,8 +10,7 @@ from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
-from celonis_refresh.runs.lease_items import Blocked, LeaseRequest, Place
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import Blocked, LeaseRequest, Leases, Place
 from celonis_refresh.runs.records import Records, RunStatus, StepWrite
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline, iso

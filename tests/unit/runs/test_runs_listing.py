@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.lease_items import lease_item
+from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.table import Table
 from celonis_refresh.timing import Deadline

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from celonis_refresh.rate_limits.state import EXPIRES_SECONDS, NotThrottled, RateLimitState
+from celonis_refresh.rate_limits.limiter import EXPIRES_SECONDS, NotThrottled, RateLimitState
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.table import Table
 from tests.fakes.clock import START, Clock

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pytest
 from botocore.exceptions import ClientError
 
-from celonis_refresh.runs.attributes import from_item, to_item
-from celonis_refresh.steps.polling.history import KEPT_DAYS, DurationHistory, took
+from celonis_refresh.runs.table import from_item, to_item
+from celonis_refresh.steps.polling.durations import KEPT_DAYS, DurationHistory, took
 from celonis_refresh.timing import Deadline
 from tests.fakes.celonis import Lane, Shows
 from tests.fakes.dynamodb import client_error

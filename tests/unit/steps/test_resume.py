@@ -9,7 +9,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.errors import RunClosed
-from celonis_refresh.runs.lease_items import LeaseRequest, Place
+from celonis_refresh.runs.leases import LeaseRequest, Place
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from tests.fakes.celonis import denied, throttled, unavailable

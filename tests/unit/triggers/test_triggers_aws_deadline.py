@@ -23,8 +23,7 @@ from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.accept import TriggerAcceptor
-from celonis_refresh.workflow.webhook import Reply, WebhookHandler
-from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
+from celonis_refresh.workflow.webhook import ANSWER_SECONDS, Reply, RequestTime, WebhookHandler
 from tests.fakes.aws import Asked, Failure, Wire
 from tests.fakes.service import JOB, POOL, ServiceHarness
 from tests.unit.workflow.webhook_harness import FUNCTION_SECONDS, SECRET, WebhookHarness

@@ -12,11 +12,11 @@ from msgspec.structs import asdict, replace
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import StepMoved, TableBusy
-from celonis_refresh.runs.lease_items import lease_item
+from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import to_item
 from celonis_refresh.steps.check import TRIGGER_SECONDS
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser

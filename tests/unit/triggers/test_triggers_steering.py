@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, parse_inline
 from celonis_refresh.pipelines.errors import UnknownPipeline
-from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.retry import MAX_SKIP_AGE

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from celonis_refresh.errors import Problem
 from celonis_refresh.validation.convert import InvalidField, ValidatedType, convert, to_json
-from celonis_refresh.validation.messages import expected
+from celonis_refresh.validation.walk import expected
 
 
 class Colour(StrEnum):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
-from celonis_refresh.webhooks.handshakes import Answer, acknowledgement, handshake, preflight
+from celonis_refresh.webhooks.events import Answer, acknowledgement, handshake, preflight
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.senders import SENDERS
 from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL

@@ -10,9 +10,9 @@ import pytest
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.receive import Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import Hmac
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.sources import Source, parse_source
+from celonis_refresh.webhooks.verification import Hmac
+from tests.fakes.signing import sign
 from tests.unit.webhooks.sns_messages import CERTIFICATE_URL, NOW, SUBSCRIBE_URL, TOPIC, certificate
 from tests.unit.webhooks.sns_messages import body as sns_body
 

@@ -13,7 +13,7 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
-from celonis_refresh.pipelines.resolution import UnknownTable
+from celonis_refresh.pipelines.plan import UnknownTable
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.slots import release

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable, TaskFailure
-from celonis_refresh.pipelines.definition import MAX_STEPS, Definition
-from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.definition import MAX_STEPS, Definition, Mode, read_definition
 from celonis_refresh.pipelines.options import (
     MAX_REASONS,
     MAX_WARNING_LENGTH,
@@ -16,16 +15,17 @@ from celonis_refresh.pipelines.options import (
     Reason,
     RunOptions,
 )
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
-from celonis_refresh.runs.records import Run, RunStatus, new_record
-from celonis_refresh.runs.sizes import (
+from celonis_refresh.runs.records import (
     END_BYTES,
     MAX_ITEM,
     MAX_OUTCOME,
+    Run,
+    RunStatus,
     RunTooLarge,
     item_size,
+    new_record,
     room_for_opening,
 )
 from celonis_refresh.workflow.close import RunCloser

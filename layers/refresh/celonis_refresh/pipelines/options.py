@@ -14,9 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.errors import Problem
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition, Mode
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.pipelines.modes import Mode
 
 MAX_REASONS = 20
 MAX_REASON_LENGTH = 256

@@ -1,11 +1,29 @@
-"""The keys of the table's items, one kind of item a function."""
+"""The keys of the table's items, one kind of item a function, and the ids of runs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 
-from celonis_refresh.pipelines.ids import canonical_id
+from celonis_refresh.pipelines.definition import canonical_id
+
+MAX_RUN_ID = 80
+"""Characters: it is the name of an execution."""
+
+
+def make_run_id(pipeline: str, at: datetime, token: str) -> str:
+    """``order-to-cash-20260101T040000Z-0c0ffee0``; ``at`` in UTC, ``token``: eight hexadecimal digits.
+
+    Readable, and sorted by time within a pipeline.
+    """
+    return f"{pipeline}-{at:%Y%m%dT%H%M%SZ}-{token}"
+
+
+def pipeline_of(run_id: str) -> str:
+    """The pipeline that an id of ours names; of another id, something that no slot agrees with."""
+    return run_id.rsplit("-", 2)[0]
+
 
 MAX_READABLE = 200
 """A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most."""

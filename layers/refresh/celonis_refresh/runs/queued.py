@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from celonis_refresh.runs import keys
+from celonis_refresh.runs.keys import MAX_RUN_ID, pipeline_of
 from celonis_refresh.runs.records import Records, Run
-from celonis_refresh.runs.run_ids import MAX_RUN_ID, pipeline_of
 from celonis_refresh.runs.table import Table
 
 

@@ -24,12 +24,17 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
-from celonis_refresh.runs.lease_items import Lease
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
-from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, is_running, observe_started, start_of
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
-from celonis_refresh.steps.progress import is_started
+from celonis_refresh.steps.state import (
+    POLL_SECONDS,
+    evidence_of,
+    is_running,
+    is_started,
+    observe_started,
+    start_of,
+)
 from celonis_refresh.steps.step import earlier_after
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline

@@ -15,12 +15,18 @@ from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, Observation
-from celonis_refresh.steps.observe import POLL_SECONDS, is_running, observe_started
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
-from celonis_refresh.steps.poll_refusals import end_row, note_refusal
-from celonis_refresh.steps.polling.history import took
-from celonis_refresh.steps.progress import Progress, awaits_answer
+from celonis_refresh.steps.polling.durations import took
 from celonis_refresh.steps.start import Start
+from celonis_refresh.steps.state import (
+    POLL_SECONDS,
+    Progress,
+    awaits_answer,
+    end_row,
+    is_running,
+    note_refusal,
+    observe_started,
+)
 from celonis_refresh.timing import epoch
 
 MAX_POSTS = 2

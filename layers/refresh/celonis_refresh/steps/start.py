@@ -18,15 +18,13 @@ from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, Celoni
 from celonis_refresh.celonis.records import StartAnswer
 from celonis_refresh.runs.earlier import Busy, check_shown
 from celonis_refresh.runs.errors import StaleBaseline
-from celonis_refresh.runs.lease_items import Blocked
+from celonis_refresh.runs.leases import Blocked
 from celonis_refresh.runs.records import Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.steps.ownership import Evidence
-from celonis_refresh.steps.poll_refusals import end_row, note_refusal
-from celonis_refresh.steps.progress import Progress
-from celonis_refresh.steps.step import POST_SECONDS, Step, StepContext
-from celonis_refresh.steps.step_leases import inner_loads
+from celonis_refresh.steps.state import Progress, end_row, note_refusal
+from celonis_refresh.steps.step import POST_SECONDS, Step, StepContext, inner_loads
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Deadline
 

@@ -12,12 +12,10 @@ from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, NotFound
 from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus, StartAnswer
 from celonis_refresh.observability import logger
-from celonis_refresh.pipelines.modes import LoadKind
-from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
-from celonis_refresh.pipelines.resolution import ResolvedLoad
+from celonis_refresh.pipelines.definition import LoadKind
+from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad, ResolvedLoad
 from celonis_refresh.runs import keys
-from celonis_refresh.runs.records import Run
-from celonis_refresh.runs.sizes import cut
+from celonis_refresh.runs.records import Run, cut
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 

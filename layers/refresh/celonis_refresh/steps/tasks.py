@@ -12,11 +12,10 @@ from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.check import Check
-from celonis_refresh.steps.progress import Progress, awaits_answer, is_started, replay
-from celonis_refresh.steps.resume import Resume
+from celonis_refresh.steps.retry import Resume
 from celonis_refresh.steps.start import Start
-from celonis_refresh.steps.step import StepContext
-from celonis_refresh.steps.step_leases import give_back_first
+from celonis_refresh.steps.state import Progress, awaits_answer, is_started, replay
+from celonis_refresh.steps.step import StepContext, give_back_first
 from celonis_refresh.timing import Deadline
 
 RECORD_ATTEMPTS = 3

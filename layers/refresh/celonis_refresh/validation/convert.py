@@ -67,7 +67,7 @@ def convert(model: type[M], document: object, refusal: Callable[[Sequence[Proble
         is_fine = False
     if is_fine:
         return made
-    from celonis_refresh.validation.walk import walk  # only a document that is refused needs it
+    from celonis_refresh.validation.walk import walk
 
     made, problems = walk(model, document)
     if problems:

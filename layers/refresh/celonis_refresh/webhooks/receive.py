@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, RuleError
-from celonis_refresh.webhooks.events import Event, check_expected, read_events
-from celonis_refresh.webhooks.handshakes import Answer, handshake, preflight
+from celonis_refresh.webhooks.events import Answer, Event, check_expected, handshake, preflight, read_events
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.rules import Match, judge, why_nothing
-from celonis_refresh.webhooks.schemes import Fetch, Proof, Scheme, UrlToken, verify
 from celonis_refresh.webhooks.sources import Source
+from celonis_refresh.webhooks.verification import Fetch, Proof, Scheme, UrlToken, verify
 
 
 class Outcome(Struct, frozen=True):

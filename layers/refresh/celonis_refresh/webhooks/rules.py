@@ -9,18 +9,19 @@ from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.paths import PathError, holds, search
-from celonis_refresh.webhooks.rule_fields import (
+from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.senders import Sender
+from celonis_refresh.webhooks.sources import (
     ALL_TABLES,
     MAX_REASON,
     MAX_TABLES,
     MODES,
     AtPath,
+    Rule,
+    Source,
     Tables,
     is_tables,
 )
-from celonis_refresh.webhooks.senders import Sender
-from celonis_refresh.webhooks.sources import Rule, Source
 
 NO_MATCH: Final = "its condition does not hold"
 

@@ -17,8 +17,18 @@ from celonis_refresh.pipelines.definition import InlineDefinition
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
-from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut, fit_step
+from celonis_refresh.runs.records import (
+    IS_OPEN,
+    MAX_ERROR,
+    MAX_OUTCOME,
+    MAX_SENTENCE,
+    OPEN_VALUES,
+    Records,
+    Run,
+    RunStatus,
+    cut,
+    fit_step,
+)
 from celonis_refresh.runs.slots import release
 from celonis_refresh.runs.table import Action, ConditionFailed, Table
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases

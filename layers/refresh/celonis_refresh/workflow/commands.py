@@ -9,8 +9,7 @@ from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.pipelines.definition import InlineDefinition
-from celonis_refresh.pipelines.ids import canonical_id
+from celonis_refresh.pipelines.definition import InlineDefinition, canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
@@ -23,9 +22,8 @@ from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
 from celonis_refresh.workflow.accept import TriggerAcceptor, response_body
-from celonis_refresh.workflow.executions import Executions
+from celonis_refresh.workflow.executions import Executions, start_execution_of
 from celonis_refresh.workflow.listing import Listing
-from celonis_refresh.workflow.start_execution import start_execution_of
 
 PAGE = 20
 """Later runs that one request lists."""

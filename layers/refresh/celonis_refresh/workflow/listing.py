@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, to_item
 from celonis_refresh.steps.observation import BY_DATE
 from celonis_refresh.timing import Clock
 

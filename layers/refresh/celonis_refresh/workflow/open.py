@@ -13,9 +13,8 @@ from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
-from celonis_refresh.steps.progress import awaits_answer
-from celonis_refresh.steps.step import Step, StepContext
-from celonis_refresh.steps.step_leases import give_back_first
+from celonis_refresh.steps.state import awaits_answer
+from celonis_refresh.steps.step import Step, StepContext, give_back_first
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor

@@ -16,13 +16,12 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
 from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, StepMoved
-from celonis_refresh.runs.lease_items import Lease
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
 from celonis_refresh.runs.slots import start_waiting
 from celonis_refresh.runs.table import ConditionFailed, Table
 from celonis_refresh.steps.observation import Activity
-from celonis_refresh.steps.step_leases import unused_steps
+from celonis_refresh.steps.step import unused_steps
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
 from celonis_refresh.workflow.close import RunCloser

@@ -18,12 +18,11 @@ from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.timing import Deadline
 from celonis_refresh.validation.convert import convert
-from celonis_refresh.webhooks.documents import parse_json
 from celonis_refresh.webhooks.errors import Malformed
+from celonis_refresh.webhooks.request import parse_json
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body
-from celonis_refresh.workflow.executions import Executions
+from celonis_refresh.workflow.executions import Executions, start_execution_of
 from celonis_refresh.workflow.listing import Listing, shown
-from celonis_refresh.workflow.start_execution import start_execution_of
 
 REQUEST = "The request"
 

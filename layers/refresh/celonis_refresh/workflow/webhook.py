@@ -20,20 +20,72 @@ from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.steps.tasks import Tasks, UnsavedAnswer
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import NotAuthentic
-from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
+from celonis_refresh.webhooks.events import Answer, Event, acknowledgement
 from celonis_refresh.webhooks.receive import Outcome, Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.rules import Match
-from celonis_refresh.webhooks.schemes import secret_problem
 from celonis_refresh.webhooks.sources import Source
-from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body
-from celonis_refresh.workflow.batch import accept_batch
-from celonis_refresh.workflow.executions import Executions
+from celonis_refresh.webhooks.verification import secret_problem
+from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, accept_batch, response_body
+from celonis_refresh.workflow.executions import Executions, start_execution_of
 from celonis_refresh.workflow.model_tables import ModelTables
-from celonis_refresh.workflow.secret_log import SecretLog
-from celonis_refresh.workflow.start_execution import start_execution_of
-from celonis_refresh.workflow.webhook_deadlines import RequestTime
+
+ANSWER_SECONDS: Final = 2.5
+"""From the request's arrival to the answer: the fastest sender waits 3 s."""
+START_EXECUTION_SECONDS: Final = 0.6
+"""What StartExecution needs; kept back from everything before it."""
+FURTHER_EXECUTION_SECONDS: Final = 0.1
+"""What each further StartExecution of the same delivery needs, over the connection that stands by then."""
+MIN_CLAIM_SECONDS: Final = 1.5
+"""For the claim, and for what it needs to know, however late it is: an answer that comes late is worth more
+than none that counts."""
+
+
+class RequestTime(Struct, frozen=True):
+    """``answer``: when the answer should be out; ``end``: when the function must be done in any case."""
+
+    answer: Deadline
+    end: Deadline
+
+    def accepting(self) -> Deadline:
+        """For what an answer cannot do without, from now on: to read, to claim."""
+        return self._at(START_EXECUTION_SECONDS, MIN_CLAIM_SECONDS)
+
+    def beginning(self, further: int = 0) -> Deadline:
+        """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
+        return self._at(START_EXECUTION_SECONDS + further * FURTHER_EXECUTION_SECONDS, 0.0)
+
+    def _at(self, reserve: float, least: float) -> Deadline:
+        """``reserve`` before the answer; later if fewer than ``least`` seconds were left."""
+        clock = self.answer.clock
+        return Deadline(min(max(self.answer.at - reserve, clock() + least), self.end.at), clock)
+
+
+FIELDS: Final = ("current", "previous")
+"""Of a webhook's secret, in the order in which its values are read."""
+
+
+class SecretLog:
+    """Logs each value that no request can fit, once for each change of a source or its secret."""
+
+    def __init__(self) -> None:
+        self._checked: dict[str, tuple[Source, tuple[str, ...]]] = {}
+
+    def check(self, source_name: str, source: Source, secrets: Sequence[str]) -> None:
+        """Log what is wrong with ``secrets`` for the scheme of ``source``, never the values."""
+        seen = (source, tuple(secrets))
+        if self._checked.get(source_name) == seen:
+            return
+        self._checked[source_name] = seen
+        scheme = source.effective().scheme
+        for name, secret in zip(FIELDS, secrets, strict=False):
+            problem = secret_problem(scheme, secret)
+            if problem:
+                logger.error(
+                    "a webhook secret cannot work",
+                    extra={"source": source_name, "field": name, "why": problem},
+                )
+
 
 MIN_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""

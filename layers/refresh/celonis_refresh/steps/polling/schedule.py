@@ -30,13 +30,38 @@ the hazard t·h(t) per unit of u: n(u) = √( t·h(t) / (2 · PRICE) ).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from math import ceil, exp, log, sqrt
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from celonis_refresh.steps.polling.expectation import Expectation, expect
+from msgspec import Struct
+
+from celonis_refresh.pipelines.definition import Polling
+from celonis_refresh.steps.polling.durations import Expectation, Known, expect
+from celonis_refresh.timing import Clock
+
+HISTORY_EVENTS = 25_000
+"""Step Functions ends a standard execution at so many history events."""
+POLL_SHARE = 0.5
+"""What looks may use of them; the rest is for retries, and for what nobody foresaw."""
+EVENTS_PER_LOOK = 9
+"""Wait and Choice are entered and exited; the task is also scheduled, started and succeeds."""
+EVENTS_PER_STEP = 25
+"""A step's iteration, its start and its end."""
+EVENTS_PER_RUN = 60
+"""Opening the run, the choices and the Maps around the steps."""
+
+
+def polls_per_step(steps: int) -> int:
+    """Looks for each of a run's ``steps``, jobs and loads together, so that all stay within the share.
+
+    A round of a step that waits for its turn starts the task before the look too: it counts as two looks.
+    """
+    events = (HISTORY_EVENTS * POLL_SHARE - EVENTS_PER_RUN) / max(1, steps) - EVENTS_PER_STEP
+    return max(1, int(events / EVENTS_PER_LOOK))
+
 
 PRICE = 0.0019
 """What a look is worth, as a share of the duration. The one number that trades requests for lateness."""
@@ -130,3 +155,101 @@ def _moment(path: list[tuple[float, float]], looks: float) -> float:
         if fewer < more >= looks:
             return exp(before + (after - before) * (looks - fewer) / (more - fewer))
     return exp(path[-1][0])
+
+
+MADE_UP = 20
+"""So many refused looks in a row are made up for as soon as Celonis may be asked; then the schedule rules."""
+QUEUE_GROWTH = 0.1
+"""While Celonis keeps a job in a queue, a wait is at least this share of the time it has been there."""
+
+
+class PollTimer(Struct):
+    """The waits of one step. ``state``: what is noted of it, and will be written.
+
+    ``timeout``: seconds, of the step; ``looks``: that it may use in all, so that the execution's history
+    stays far below its limit.
+    """
+
+    state: dict[str, Any]
+    poll: Polling
+    timeout: int
+    looks: int
+    clock: Clock
+    random: Random
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """What the waits go by.
+
+        ``known`` of the runs before; when it was last seen ``queued``, and when running (``seen``);
+        ``refused``: the looks in a row that were not allowed.
+        """
+        noted: Mapping[str, Any] = self.state.get("pace", {})
+        return noted
+
+    def note(self, **facts: object) -> None:
+        self.state["pace"] = {**self.noted, **facts}
+
+    def recall(self, read: Callable[[], Known | None]) -> None:
+        """Reads what the runs before tell, once for the step; what cannot be read now is read by the next."""
+        if "known" not in self.noted:
+            known = read()
+            self.note(**({} if known is None else {"known": known}))
+
+    def counted_from(self) -> float:
+        """The moment from which its duration counts: when it was sent, or last seen to wait in a queue."""
+        return max(float(self.state["sent_by"]), float(self.noted.get("queued", 0.0)))
+
+    def count_round(self, looks: int = 1) -> None:
+        """A round that showed nothing uses up looks too; one that waits for its turn uses two."""
+        self.state["rounds"] = int(self.state.get("rounds", 0)) + looks
+
+    def count_refusal(self, *, refused: bool) -> None:
+        """A look that Celonis did not allow, or one that went wrong otherwise: that ends the row of them."""
+        self.note(refused=int(self.noted.get("refused", 0)) + 1 if refused else 0)
+
+    def wait(self, *, started: bool, at_least: float = 0.0) -> int:
+        """Whole seconds until the next look. ``at_least``: for so long Celonis is not to be asked."""
+        now = self.clock()
+        began = self._began(now)
+        elapsed = max(0.0, now - (self.counted_from() if started else began))
+        expected = expect(self.noted.get("known") if started else None)
+        return Schedule(self.poll.floor, self.poll.ceiling, expected).next_wait(
+            elapsed,
+            self.random,
+            max(at_least, self._in_queue(now) if started else 0.0),
+            time_left=self.timeout - (now - began),
+            looks_left=self._polls_left(),
+            proven=started and self._is_seen(),
+        )
+
+    def wait_out(self, *, started: bool, at_least: float) -> int:
+        """The wait after a look that came to nothing: one that was refused is made up for soon."""
+        wait = self.wait(started=started, at_least=at_least)
+        if 0 < self.noted["refused"] <= MADE_UP:
+            soon = max(self.poll.floor, ceil(at_least * self.random.uniform(1, 1 + JITTER)))
+            wait = min(wait, soon)
+        now = self.clock()
+        left = self.timeout - (now - self._began(now))
+        # The look at the time-out is made whatever was refused before.
+        return min(wait, max(1, ceil(left))) if left > 0 else wait
+
+    def _began(self, now: float) -> float:
+        return float(self.state.get("began", now))
+
+    def _is_seen(self) -> bool:
+        """Whether ours is proven and was seen running: what was not is believed to have ended late only."""
+        evidence: Mapping[str, Any] = self.state.get("evidence", {})
+        return bool(evidence.get("proven_by") and evidence.get("ran"))
+
+    def _in_queue(self, now: float) -> float:
+        """The least wait for what Celonis keeps in a queue: the schedule begins anew with every such look."""
+        if self.noted.get("queued", 0.0) < now:
+            return 0.0
+        least = (now - float(self.state["sent_by"])) * QUEUE_GROWTH
+        ceiling = self.poll.ceiling
+        return least if ceiling is None else min(least, ceiling / (1 + JITTER))
+
+    def _polls_left(self) -> int:
+        used = int(self.state.get("polls", 0)) + int(self.state.get("rounds", 0))
+        return max(1, self.looks - used)

@@ -1,12 +1,13 @@
-"""One poll of a step that was started, and which execution it shows to be ours."""
+"""The stored state of a step: what is noted of its start, its polls, and the execution that is ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypedDict
 
-from celonis_refresh.celonis.errors import CelonisUnavailable
+from celonis_refresh.celonis.errors import CelonisError, CelonisUnavailable
 from celonis_refresh.observability import logger
+from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, Baseline, Observation
 from celonis_refresh.steps.ownership import (
     Evidence,
@@ -17,6 +18,64 @@ from celonis_refresh.steps.ownership import (
 )
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, epoch
+
+
+class StepEvent(TypedDict):
+    """What the state machine gives a task."""
+
+    run_id: str
+    step: str
+
+
+class Progress(TypedDict):
+    """What a task tells the state machine. ``wait``: whole seconds until the next task.
+
+    ``WAITING``: not started yet, to be tried again; ``RUNNING``: started, to be looked at again.
+    """
+
+    status: Literal["WAITING", "RUNNING", "SUCCEEDED"]
+    wait: int
+
+
+def is_started(state: Mapping[str, Any]) -> bool:
+    """Whether a start of this step may be running: it was noted, and not refused since."""
+    return "sent_by" in state and not state.get("refused")
+
+
+def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
+    """Return whether the answer to the start number ``posts`` of this step is not recorded yet."""
+    return state.get("posts") == posts and not state.get("answered") and "ended_at" not in state
+
+
+def replay(state: Mapping[str, Any]) -> Progress:
+    """The end of a step, told once more."""
+    if state.get("error"):
+        raise errors.again(str(state["error"]), str(state["message"]))
+    return {"status": "SUCCEEDED", "wait": 0}
+
+
+NAME = "poll_refusals"
+
+
+class Row(NamedTuple):
+    """``repeated``: the refused poll before had the same error. ``seconds``: since the first of the row."""
+
+    repeated: bool
+    seconds: float
+
+
+def note_refusal(state: dict[str, Any], error: CelonisError, now: float) -> Row:
+    """Adds one to the row in ``state``."""
+    row = state.get(NAME, {})
+    since = float(row.get("since", now))
+    state[NAME] = {"error": error.name, "since": since}
+    return Row(row.get("error") == error.name, now - since)
+
+
+def end_row(state: dict[str, Any]) -> bool:
+    """Forgets the row; whether there was one."""
+    return state.pop(NAME, None) is not None
+
 
 POLL_SECONDS = 12.0
 """How long one call of a poll may take; it fits several times into the tasks' own time-out."""
