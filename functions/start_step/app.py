@@ -2,7 +2,7 @@
 
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger
-from celonis_refresh.steps.state import Progress, StepEvent
+from celonis_refresh.steps.step import Progress, StepEvent
 
 
 @logger.inject_lambda_context(clear_state=True)

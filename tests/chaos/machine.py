@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.steps.state import Progress
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.workflow.open import Execution, Opened
 from tests.chaos.service import ChaosExecutions, Service
 

@@ -14,8 +14,7 @@ from celonis_refresh.runs.claims import Claim, Claims
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import Table
-from celonis_refresh.steps.state import Progress
-from celonis_refresh.steps.step import StepContext
+from celonis_refresh.steps.step import Progress, StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
 from celonis_refresh.steps.tasks import Tasks
 from celonis_refresh.timing import Deadline

@@ -12,10 +12,10 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition, LoadKind, read_definition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.plan import ResolvedLoad
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.steps.state import Progress, is_started
+from celonis_refresh.runs.table import job_lease, model_lease, run_key
+from celonis_refresh.steps.step import Progress, is_started
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
 from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Start, unavailable
 from tests.fakes.clock import Clock
@@ -176,9 +176,9 @@ class Player:
     def _make_targets(self) -> None:
         jobs, models = self.world.targets()
         for name in jobs:
-            self.bench.celonis.jobs[name] = self._lane(name, keys.job_lease(name))
+            self.bench.celonis.jobs[name] = self._lane(name, job_lease(name))
         for name in models:
-            self.bench.celonis.models[name] = self._lane(name, keys.model_lease(name))
+            self.bench.celonis.models[name] = self._lane(name, model_lease(name))
 
     def _lane(self, name: str, lease: str) -> Lane:
         world = self.world
@@ -218,7 +218,7 @@ class Player:
             lane = self.bench.celonis.models[model]
             begins = start.at + start.seconds * 0.3
             inner = lane.begin(mine=False, at=begins, seconds=lane.seconds, outcome="SUCCESS")
-            self._use(keys.model_lease(model), run_id, inner)
+            self._use(model_lease(model), run_id, inner)
 
     def _use(self, lease: str, run_id: str, start: Start) -> None:
         holder = self.bench.dynamodb.document(lease).get("run_id")
@@ -239,11 +239,11 @@ class Player:
         held = {
             item["pk"] for item in self.bench.dynamodb.documents("lease#") if item.get("run_id") == run_id
         }
-        jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
-        loads = [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
+        jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]
+        loads = [(load.step, model_lease(load.data_model)) for load in run.plan.loads]
         used = {lease for step, lease in jobs + loads if self._uses(run.steps.get(step, {}))}
         if any(is_started(run.steps.get(step, {})) for step, _ in jobs):
-            used |= {keys.model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
+            used |= {model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
         assert held <= used, f"{run_id} waits and holds {held - used}"
 
     def _uses(self, state: Mapping[str, Any]) -> bool:
@@ -252,8 +252,8 @@ class Player:
     def _check_has_ended(self, run_id: str, step: str) -> None:
         """What a step that succeeded is about was started by its run, and has ended."""
         plan = self._record(run_id).plan
-        leases = {job.step: keys.job_lease(job.job) for job in plan.jobs}
-        leases |= {load.step: keys.model_lease(load.data_model) for load in plan.loads}
+        leases = {job.step: job_lease(job.job) for job in plan.jobs}
+        leases |= {load.step: model_lease(load.data_model) for load in plan.loads}
         ours = [start for other, start in self.running.get(leases[step], []) if other == run_id]
         assert ours, f"{step} of {run_id} was never started"
         assert all(start.ended_at <= self.clock.now for start in ours), f"{step} of {run_id} is still running"
@@ -324,7 +324,7 @@ class Player:
 
     def _record(self, run_id: str) -> Run:
         """The record as it is; no function asks for it."""
-        return Run(self.bench.dynamodb.document(keys.run(run_id)))
+        return Run(self.bench.dynamodb.document(run_key(run_id)))
 
     def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
         run = Run({**self._record(run_id).item, "loads": loads})

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from celonis_refresh.pipelines.definition import Definition, Mode, read_definition
 from celonis_refresh.pipelines.options import Reason, RunOptions
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, definition_text
+from celonis_refresh.runs.table import delivery_key, job_lease, run_key, slot_key
 from celonis_refresh.timing import iso
 from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
@@ -110,7 +110,7 @@ class Endings(RuleBasedStateMachine):
         """Accepts, and holds the acceptance against what was promised before; None where it failed."""
         at = self.bench.clock()
         claims = [self._claim(pipeline, options) for pipeline in pipelines]
-        keyed = [keys.delivery("source", delivery)] if delivery else []
+        keyed = [delivery_key("source", delivery)] if delivery else []
         before = dict(self.bench.dynamodb.items)
         try:
             acceptance = self.bench.claims.accept(claims, keyed, self.bench.deadline(2.0))
@@ -149,7 +149,7 @@ class Endings(RuleBasedStateMachine):
         self._dying(lambda: self._accept_alone(pipeline))
 
     def _accept_alone(self, pipeline: str) -> None:
-        slot = self.bench.dynamodb.document(keys.slot(pipeline))
+        slot = self.bench.dynamodb.document(slot_key(pipeline))
         waits = slot.get("pending", {}).get("run_id")
         options, at = self._options(None, frozenset()), self.bench.clock()
         claim = self._claim(pipeline, options, may_join=False)
@@ -281,7 +281,7 @@ class Endings(RuleBasedStateMachine):
         run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
         if run_id is None:
             return
-        lease = keys.job_lease(job)
+        lease = job_lease(job)
         held = self.bench.dynamodb.document(lease).get("run_id")
         try:
             taken = take(self.bench.leases, run_id, lease, self.bench.deadline())
@@ -295,7 +295,7 @@ class Endings(RuleBasedStateMachine):
     @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
     def free_a_lease(self, number: int, job: str) -> None:
         run_id = self._pick(number, sorted(run["run_id"] for run in self.bench.dynamodb.documents("run#")))
-        lease = keys.job_lease(job)
+        lease = job_lease(job)
         held = self.bench.dynamodb.document(lease).get("run_id")
         if run_id is not None:
             self._dying(lambda: self.bench.leases.free(run_id, lease, self.bench.deadline()))
@@ -320,14 +320,14 @@ class Endings(RuleBasedStateMachine):
         held = {slot["pk"]: slot.get("run_id") for slot in self.bench.dynamodb.documents("slot#")}
         runs = [Run(item) for item in self.bench.dynamodb.documents("run#")]
         assert sorted(run.run_id for run in runs if run.is_open) == sorted(filter(None, held.values()))
-        assert all(held[keys.slot(run.pipeline)] == run.run_id for run in runs if run.is_open)
+        assert all(held[slot_key(run.pipeline)] == run.run_id for run in runs if run.is_open)
 
     @invariant()
     def every_promise_is_a_run_or_waits_for_one(self) -> None:
         for promise in self.promises:
-            record = self.bench.dynamodb.document(keys.run(promise.run_id))
+            record = self.bench.dynamodb.document(run_key(promise.run_id))
             if not record:
-                waiting = self.bench.dynamodb.document(keys.slot(promise.pipeline))["pending"]
+                waiting = self.bench.dynamodb.document(slot_key(promise.pipeline))["pending"]
                 assert waiting["run_id"] == promise.run_id
                 options = RunOptions.from_json(waiting["options"])
             else:
@@ -356,7 +356,7 @@ class Endings(RuleBasedStateMachine):
             assert run.status is RunStatus.SUCCEEDED or run.run_id in self.reported, (
                 f"nobody heard of {run.run_id}"
             )
-        assert all(self.bench.dynamodb.document(keys.run(promise.run_id)) for promise in self.promises)
+        assert all(self.bench.dynamodb.document(run_key(promise.run_id)) for promise in self.promises)
         assert not list(self.bench.dynamodb.documents("lease#")), "a lease was left behind"
         assert not list(self.bench.dynamodb.documents("notice#"))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from celonis_refresh.runs.table import from_item
 from celonis_refresh.steps.polling.durations import REMEMBERED
-from celonis_refresh.steps.state import Progress
+from celonis_refresh.steps.step import Progress
 from local.celonis import setups
 from tests.fakes.crowd import Crowd
 from tests.fakes.service import JOB, ServiceHarness, job_definition

@@ -15,7 +15,7 @@ from typing import Any
 from celonis_refresh.aws.executions import ExecutionsUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.steps.state import Progress
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.workflow.open import Execution, RunOpener
 from tests.fakes.clock import Clock
 from tests.fakes.executions import FakeExecutions

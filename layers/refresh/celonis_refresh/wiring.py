@@ -34,10 +34,9 @@ from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from celonis_refresh.rate_limits.limiter import SharedRateLimiter
-from celonis_refresh.runs.keys import make_run_id
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, make_run_id
 from celonis_refresh.steps.step import StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
 from celonis_refresh.steps.tasks import Tasks

@@ -25,8 +25,7 @@ from celonis_refresh.celonis.calls import get_job
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport
-from celonis_refresh.http_session import make_session
+from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport, make_session
 from tests.fakes.slowness import hung_up
 
 pytestmark = pytest.mark.enable_socket

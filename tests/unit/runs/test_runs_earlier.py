@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.earlier import MAX_EARLIER, MAX_OPERANDS, Busy, Earlier, check_shown
 from celonis_refresh.runs.errors import StaleBaseline, StepMoved
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import ConditionFailed, Table, job_lease
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START
 from tests.unit.runs.both import claim, definition
 
-LEASE = keys.job_lease("job-a")
+LEASE = job_lease("job-a")
 STARTED = 1_767_225_500_000
 OURS = Earlier().followed_by(["exec-1", "item-1"], STARTED, START + 60.0, shows_running=True)
 

@@ -6,19 +6,18 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.leases import Blocked, LeaseRequest, Leases, Place
 from celonis_refresh.runs.records import Records, RunStatus, StepWrite
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, job_lease, model_lease, run_key
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, Clock
 from tests.fakes.leases import take
 from tests.unit.runs.both import Both, claim, definition
 
-LEASE = keys.model_lease("model-a")
+LEASE = model_lease("model-a")
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +62,7 @@ def test_whoever_holds_it_takes_it_again(leases: Leases, deadline: Deadline) -> 
 def test_a_job_and_a_model_of_the_same_id_have_leases_of_their_own(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
-    job = keys.job_lease("model-a")
+    job = job_lease("model-a")
     assert take(leases, "one-1", LEASE, deadline)
     assert take(leases, "two-1", job, deadline)
     assert (holder(table), holder(table, job)) == ("one-1", "two-1")
@@ -82,7 +81,7 @@ def test_a_lease_whose_run_is_forgotten_is_taken_over(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
     take(leases, "one-1", LEASE, deadline)
-    table.delete(table.remove(keys.run("one-1"), ""), deadline)
+    table.delete(table.remove(run_key("one-1"), ""), deadline)
     assert take(leases, "two-1", LEASE, deadline)
 
 
@@ -159,7 +158,7 @@ def test_a_lease_that_is_held_is_freed_by_its_holder_all_the_same(
 
 # ---------------------------------------------------------------- several leases at once, and their queues
 
-JOB, OTHER = keys.job_lease("job-a"), keys.job_lease("job-b")
+JOB, OTHER = job_lease("job-a"), job_lease("job-b")
 LATER = START + 3600.0
 """A moment until which a place counts."""
 

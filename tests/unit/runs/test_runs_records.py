@@ -9,9 +9,8 @@ from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
-from celonis_refresh.runs.keys import MAX_RUN_ID
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus, new_record
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import MAX_RUN_ID, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import Clock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of

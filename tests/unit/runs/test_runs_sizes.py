@@ -25,7 +25,7 @@ from celonis_refresh.runs.records import (
 from celonis_refresh.runs.table import to_item
 from celonis_refresh.steps.observation import Activity, Baseline, ListedExecution, Observation
 from celonis_refresh.steps.ownership import SETS, Evidence
-from celonis_refresh.steps.state import without_repeats
+from celonis_refresh.steps.step import without_repeats
 from celonis_refresh.steps.target import MAX_LISTED
 from tests.fakes import limits
 

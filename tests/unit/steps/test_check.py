@@ -11,7 +11,7 @@ from celonis_refresh.celonis.records import TaskFailure
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
-from celonis_refresh.steps.state import Progress
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.steps.target import MAX_REASON
 from celonis_refresh.workflow.listing import shown
 from tests.fakes.celonis import Lane, Lost, Shows, denied, rejected, throttled, unavailable

@@ -14,7 +14,7 @@ from celonis_refresh.runs.earlier import Busy, Earlier
 from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.errors import OutcomeUnproven, StepFailed
-from celonis_refresh.steps.state import start_of
+from celonis_refresh.steps.step import start_of
 from celonis_refresh.steps.tasks import UnsavedAnswer
 from celonis_refresh.workflow.listing import shown
 from tests.fakes.celonis import Lags, Shows, denied, rejected, throttled, unavailable

@@ -10,9 +10,9 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import StepMoved
+from celonis_refresh.runs.table import job_lease
 from celonis_refresh.workflow.open import Execution, RunOpener
 from tests.fakes.celonis import Lags, denied, throttled, unavailable
 from tests.fakes.leases import take
@@ -97,7 +97,7 @@ def test_a_run_goes_before_one_that_waits_for_what_it_keeps() -> None:
     assert bench.go("job-0") == "SUCCEEDED"
     bench.open(inner(jobs=(OTHER_JOB,)), OTHER, "other")
     bench.wait(bench.start("job-0", OTHER))
-    assert (held(bench, OTHER), queue(bench, keys.job_lease(OTHER_JOB))) == (set(), [OTHER])
+    assert (held(bench, OTHER), queue(bench, job_lease(OTHER_JOB))) == (set(), [OTHER])
     assert queue(bench, MODEL_LEASE) == [OTHER]
     assert bench.start("job-1")["status"] == "RUNNING"
 
@@ -420,7 +420,7 @@ def test_a_job_that_gives_back_leaves_the_model_to_its_sibling_that_was_started(
     running(bench, "job")
     assert bench.start("job-1")["status"] == "RUNNING"
     assert bench.start("job-0")["status"] == "WAITING"
-    assert held(bench) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
+    assert held(bench) == {job_lease(OTHER_JOB), MODEL_LEASE}
     assert "baseline" in bench.state("load-0")
 
 
@@ -440,7 +440,7 @@ def test_a_job_that_gives_the_model_back_stops_the_start_of_its_sibling(call: st
         bench.start("job-1")
     assert [target for _, target, _ in starts(bench)] == [JOB]
     assert bench.start("job-1")["status"] == "RUNNING"
-    assert held(bench) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
+    assert held(bench) == {job_lease(OTHER_JOB), MODEL_LEASE}
     assert "baseline" in bench.state("load-0")
 
 
@@ -458,7 +458,7 @@ def test_a_job_does_not_give_back_the_model_of_a_sibling_that_is_started_meanwhi
         bench.start("job-0")
     assert MODEL_LEASE in held(bench)
     assert bench.start("job-0")["status"] == "WAITING"
-    assert held(bench) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
+    assert held(bench) == {job_lease(OTHER_JOB), MODEL_LEASE}
 
 
 # ---------------------------------------------------------------- a crash at each call

@@ -11,12 +11,11 @@ from msgspec.structs import asdict, replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import StepMoved, TableBusy
 from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.runs.table import to_item
+from celonis_refresh.runs.table import LEASED, WAITING, run_key, to_item
 from celonis_refresh.steps.check import TRIGGER_SECONDS
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser
@@ -286,7 +285,7 @@ def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() ->
 def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
     desk = Desk()
     assert take(desk.bench.leases, RUN, JOB_LEASE, desk.bench.deadline())
-    del desk.bench.dynamodb.items[keys.run(RUN)]
+    del desk.bench.dynamodb.items[run_key(RUN)]
     old(desk)
     assert desk.round().leases == [JOB_LEASE]
 
@@ -442,7 +441,7 @@ def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
 
     def before(operation: str, request: dict[str, Any]) -> None:
         status = request.get("ExpressionAttributeValues", {}).get(":key", {}).get("S")
-        if operation == "Query" and status in (keys.WAITING, keys.LEASED):
+        if operation == "Query" and status in (WAITING, LEASED):
             failed.append(status)
             raise client_error("InternalServerError", "Query", ResponseMetadata={"HTTPStatusCode": 500})
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
-from celonis_refresh.webhooks.receive import Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.sources import Source, parse_source
 from celonis_refresh.webhooks.verification import Hmac
+from celonis_refresh.workflow.webhook import Received, receive
 from tests.fakes.signing import sign
 from tests.unit.webhooks.sns_messages import CERTIFICATE_URL, NOW, SUBSCRIBE_URL, TOPIC, certificate
 from tests.unit.webhooks.sns_messages import body as sns_body

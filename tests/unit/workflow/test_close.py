@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import notice_key
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition
 from tests.unit.steps.outgoing import (
     JOB_LEASE,
@@ -24,7 +24,7 @@ from tests.unit.steps.outgoing import (
 from tests.unit.workflow.close_harness import Exit
 
 DAY = 86_400
-NOTICE = keys.notice(RUN)
+NOTICE = notice_key(RUN)
 
 
 def succeeded(leave: Exit | None = None) -> Exit:

@@ -15,7 +15,6 @@ from celonis_refresh.pipelines.options import (
     Reason,
     RunOptions,
 )
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import (
     END_BYTES,
@@ -28,6 +27,7 @@ from celonis_refresh.runs.records import (
     new_record,
     room_for_opening,
 )
+from celonis_refresh.runs.table import job_lease, run_key
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.listing import shown
 from celonis_refresh.workflow.open import Execution, Opened, RunOpener
@@ -112,11 +112,11 @@ def test_the_greatest_pipeline_with_200_tables_of_long_names_runs_and_is_closed(
         assert bench.go(job["step"]) == ("JobFailed" if outcome == "FAIL" else "SUCCEEDED")
     for load in opened["loads"]:  # none starts after a job that failed
         assert bench.go(load["step"]) == ("JobFailed" if outcome == "FAIL" else "LoadFailed")
-    record = bench.dynamodb.document(keys.run(RUN))
+    record = bench.dynamodb.document(run_key(RUN))
     assert item_size(record) < MAX_ITEM - END_BYTES
     assert len(closes(door)) == 1
     assert is_closed(door)
-    assert all(holder(bench, keys.job_lease(job)) is None for job in JOBS)
+    assert all(holder(bench, job_lease(job)) is None for job in JOBS)
 
 
 def test_a_run_that_fits_when_it_opens_can_be_closed_whatever_its_steps_store() -> None:

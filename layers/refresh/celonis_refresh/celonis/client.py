@@ -58,8 +58,7 @@ from celonis_refresh.celonis.records import (
     read_tables,
     read_unsuccessful_tasks,
 )
-from celonis_refresh.celonis.transport import Answer, Timeouts, Transport
-from celonis_refresh.http_session import make_session
+from celonis_refresh.celonis.transport import Answer, Timeouts, Transport, make_session
 from celonis_refresh.timing import Deadline
 
 THROTTLED = 429

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlencode
 
 from msgspec import Struct
-from requests import RequestException, Session
+from requests import RequestException, Response, Session
+from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, InvalidURL, ReadTimeout, SSLError
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -20,8 +22,49 @@ from urllib3.exceptions import (
 
 from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.http_session import read_body
 from celonis_refresh.timing import Deadline
+
+CHUNK_BYTES = 64 * 1024
+
+
+class NoRedirectSession(Session):
+    """A session for which a redirect is an answer like any other."""
+
+    def get_redirect_target(self, resp: Response) -> None:
+        """Return None: requests would otherwise read the whole body of a redirect, of any size."""
+
+
+def make_session(ca_certs: str | None = None) -> Session:
+    """Return a new session. ``ca_certs``: a file with the certificates to trust; certifi's by default.
+
+    ``trust_env`` is off: a .netrc entry would replace the Authorization header, and proxies or certificate
+    bundles from environment variables would see the secrets.
+    """
+    session = NoRedirectSession()
+    session.trust_env = False
+    session.verify = ca_certs or True
+    session.headers.clear()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=0))
+    return session
+
+
+def read_body(response: Response, limit: int, seconds_left: Callable[[], float]) -> bytes:
+    """Return the decoded body; of one longer than ``limit`` bytes, some more than that.
+
+    The response must be streamed. Raises ReadTimeout once no seconds are left, and urllib3's HTTPError where
+    the connection breaks.
+    """
+    body = bytearray()
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > limit:
+            break
+        if seconds_left() <= 0:
+            raise ReadTimeout("the body was not complete in time")
+    return bytes(body)
+
 
 FIRST_FINAL_STATUS = 200
 MAX_BODY = 8 * 1024 * 1024
@@ -147,7 +190,7 @@ def _unavailable(
 
 def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str:
     connect, read = limits
-    chain = list(_inner(error))
+    chain = list(_causes(error))
     host = base_url.partition("://")[2]
     if any(isinstance(one, NameResolutionError) for one in chain):
         return f"the host name {host} cannot be resolved"
@@ -168,10 +211,10 @@ def _never_left(error: Exception) -> bool:
     """Whether the request provably did not get to Celonis."""
     # urllib3's NewConnectionError is a ConnectTimeoutError, too.
     early = (InvalidURL, ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
-    return any(isinstance(one, early) for one in _inner(error))
+    return any(isinstance(one, early) for one in _causes(error))
 
 
-def _inner(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and the errors it wraps.
 
     Not by ``__context__``: that may hold an error of an earlier request, whose proof is none for this one.

@@ -26,8 +26,7 @@ from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisThrottled
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import Action, ConditionFailed, Table
+from celonis_refresh.runs.table import Action, ConditionFailed, Table, rate_limit_key
 from celonis_refresh.timing import Clock, Deadline
 
 LITTLE = 0.1
@@ -208,7 +207,7 @@ class SharedRateLimiter:
     def __init__(
         self, table: Table, connection: str, clock: Clock, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._turns = RateLimitState(table, keys.asking(connection), clock)
+        self._turns = RateLimitState(table, rate_limit_key(connection), clock)
         self._connection = connection
         self._clock = clock
         self._sleep = sleep

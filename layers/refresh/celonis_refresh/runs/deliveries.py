@@ -15,9 +15,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table
+from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table, slot_key
 from celonis_refresh.timing import Clock, Deadline
 
 DELIVERY_DAYS = 14
@@ -117,7 +116,7 @@ class Batches(Struct, frozen=True):
     def _clear(self, key: str, pipelines: Iterable[str]) -> Iterator[Action]:
         """The slots go on under the same revision: nobody who read them acts on this attribute."""
         for name in pipelines:
-            yield self.table.change(keys.slot(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
+            yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
     def _record(self, wanted: Mapping[str, Runs], deadline: Deadline) -> None:
         items: dict[str, Mapping[str, Any]] = {}

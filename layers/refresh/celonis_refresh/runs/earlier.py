@@ -15,8 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import Action, Table
+from celonis_refresh.runs.table import Action, Table, earlier_key
 
 MAX_EARLIER = 10
 """Executions kept per job or model: more than can begin within one ``settle``."""
@@ -118,7 +117,7 @@ class Earlier(Struct, frozen=True):
 
     def check(self, table: Table, target: str) -> Action:
         """The condition that this is still what is stored, to go into a transaction."""
-        return table.check(keys.earlier(target), *_is_stored(self))
+        return table.check(earlier_key(target), *_is_stored(self))
 
     def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
         """The action that stores this, to go into the transaction that frees the lease of ``target``.
@@ -129,7 +128,7 @@ class Earlier(Struct, frozen=True):
         condition, values = ("", None) if replaces is None else _is_stored(replaces)
         return table.put(
             {
-                "pk": keys.earlier(target),
+                "pk": earlier_key(target),
                 "ids": list(self.ids),
                 "id": id_,
                 "other_id": other,
@@ -175,4 +174,4 @@ def check_shown(
         parts.append("#started <= :newest_start")
         values["newest_start"] = newest_start
     condition = f"(attribute_not_exists(#busy_until) OR #busy_until <= :now) AND ({' OR '.join(parts)})"
-    return table.check(keys.earlier(target), condition, values)
+    return table.check(earlier_key(target), condition, values)

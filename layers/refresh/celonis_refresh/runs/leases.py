@@ -22,11 +22,10 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Busy, Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import Run, StepWrite
-from celonis_refresh.runs.table import Action, ConditionFailed, Table
+from celonis_refresh.runs.table import LEASED, Action, ConditionFailed, Table, earlier_key, run_key
 from celonis_refresh.timing import Clock, Deadline, iso
 
 
@@ -106,7 +105,7 @@ class Lease(Struct, frozen=True):
     def item(self, at: str) -> dict[str, Any]:
         at = self.at or at
         known = {name: value for name, value in self._attributes().items() if value is not None}
-        return {"pk": self.key, "at": at, "status": keys.LEASED, "position": f"{at} {self.key}", **known}
+        return {"pk": self.key, "at": at, "status": LEASED, "position": f"{at} {self.key}", **known}
 
     def _condition(self) -> tuple[str, dict[str, Any]]:
         if self.is_unused:
@@ -319,7 +318,7 @@ class Leases(Struct, frozen=True):
 
     def earlier(self, lease: str) -> Earlier:
         """Our last executions of what the lease is for."""
-        return Earlier.from_item(self.table.get(keys.earlier(lease)))
+        return Earlier.from_item(self.table.get(earlier_key(lease)))
 
     def _known(self, leases: Mapping[str, Lease]) -> _Known:
         return _Known(self.table, self.clock, dict(leases))
@@ -328,7 +327,7 @@ class Leases(Struct, frozen=True):
         """Return what frees a lease and stores an execution, as far as the run holds the lease."""
         stored = {}
         if earlier is not None and known.lease(lease).run_id == run_id:
-            stored = {keys.earlier(lease): earlier.write(self.table, lease)}
+            stored = {earlier_key(lease): earlier.write(self.table, lease)}
         return known.changes([lease], lambda found: found.without([run_id])) | stored
 
     def _write_until(
@@ -417,7 +416,7 @@ class _Known(Struct):
 
     def _run(self, run_id: str) -> Run | None:
         if run_id not in self.runs:
-            item = self.table.get(keys.run(run_id))
+            item = self.table.get(run_key(run_id))
             self.runs[run_id] = Run(item) if item else None
         return self.runs[run_id]
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.keys import MAX_RUN_ID, pipeline_of
 from celonis_refresh.runs.records import Records, Run
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import MAX_RUN_ID, WAITING, Table, pipeline_of, slot_key
 
 
 class Waiting(Struct, frozen=True):
@@ -22,7 +20,7 @@ class Waiting(Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        return keys.WAITING
+        return WAITING
 
     def shown(self) -> dict[str, Any]:
         """Return it as the API shows it, like a record. ``waiting_for_run``: the current run, if any."""
@@ -47,7 +45,7 @@ class Lookup(Struct, frozen=True):
 
     def _waiting(self, run_id: str) -> Waiting | None:
         pipeline = pipeline_of(run_id)
-        slot = self.table.get(keys.slot(pipeline)) if len(run_id) <= MAX_RUN_ID else None
+        slot = self.table.get(slot_key(pipeline)) if len(run_id) <= MAX_RUN_ID else None
         if slot is None or slot.get("pending", {}).get("run_id") != run_id:
             return None
         return Waiting(run_id, pipeline, slot)

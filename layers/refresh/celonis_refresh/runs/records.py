@@ -15,10 +15,8 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition, read_definition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.plan import Plan, make_plan
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
-from celonis_refresh.runs.keys import MAX_RUN_ID
-from celonis_refresh.runs.table import Action, ConditionFailed, Table, as_read
+from celonis_refresh.runs.table import MAX_RUN_ID, Action, ConditionFailed, Table, as_read, run_key
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.validation.convert import to_json
 
@@ -246,7 +244,7 @@ def new_record(
     ``retry``: of a retry, ``retry_of`` and ``skip_since``.
     """
     record: dict[str, Any] = {
-        "pk": keys.run(run_id),
+        "pk": run_key(run_id),
         "run_id": run_id,
         "pipeline": pipeline,
         "status": RunStatus.OPENING,
@@ -308,7 +306,7 @@ class Records(Struct, frozen=True):
 
     def find(self, run_id: str) -> Run | None:
         """The run, as long as it is kept: DynamoDB may take days to delete what has expired."""
-        item = self.table.get(keys.run(run_id)) if len(run_id) <= MAX_RUN_ID else None
+        item = self.table.get(run_key(run_id)) if len(run_id) <= MAX_RUN_ID else None
         return Run(item) if item and item.get("expires", inf) >= int(self.clock()) else None
 
     def get(self, run_id: str) -> Run:
@@ -326,7 +324,7 @@ class Records(Struct, frozen=True):
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
         """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        action = self.table.set(keys.run(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
+        action = self.table.set(run_key(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
         except ConditionFailed as refused:
@@ -340,7 +338,7 @@ class Records(Struct, frozen=True):
         sets = [f"#{name} = :{name}" for name in facts]
         sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
         values = {**OPEN_VALUES, **facts, **once}
-        action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
+        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
@@ -351,7 +349,7 @@ class Records(Struct, frozen=True):
         steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
         """
         expression = "SET #closing = if_not_exists(#closing, :at)"
-        action = self.table.change(keys.run(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
+        action = self.table.change(run_key(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
@@ -409,13 +407,13 @@ class Records(Struct, frozen=True):
         sets = [f"#steps.#step{number} = :saved{number}" for number in range(len(saved))]
         sets += [f"#{name} = :{name}" for name in facts]
         values |= {**facts, **{f"saved{number}": one for number, one in enumerate(saved.values())}}
-        action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
+        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
         return StepWrite(step, action, Run({**run.item, **facts, "steps": {**run.steps, **saved}}))
 
     def step_check(self, run: Run, step: str) -> StepWrite:
         """Return the condition that the run may go on and the step is as it was read, for a transaction."""
         condition, values, names = _unmoved(run, [step])
-        return StepWrite(step, self.table.check(keys.run(run.run_id), condition, values, names), run)
+        return StepWrite(step, self.table.check(run_key(run.run_id), condition, values, names), run)
 
 
 def _revision(run: Run, step: str) -> int:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import new_record
-from celonis_refresh.runs.table import Action, Table
+from celonis_refresh.runs.table import WAITING, Action, Table, slot_key
 
 STARTED = ", #run_id = :next REMOVE #pending, #status, #position"
 RELEASED = ", #released_at = :at"
@@ -27,7 +26,7 @@ def release(
     if pending is None:
         return [_change(table, pipeline, slot, f"{RELEASED} REMOVE #run_id", mine, held)]
     if paused:
-        waiting = {**held, "waiting": keys.WAITING, "position": f"{at} {pipeline}"}
+        waiting = {**held, "waiting": WAITING, "position": f"{at} {pipeline}"}
         changes = f"{RELEASED}, #status = :waiting, #position = :position REMOVE #run_id"
         return [_change(table, pipeline, slot, changes, mine, waiting)]
     changes = f"{RELEASED}{STARTED}"
@@ -69,7 +68,7 @@ def _change(
     """``changes`` go on from the SET of the revision: ``, #x = :x`` or `` REMOVE #x``."""
     expression, unmoved = f"SET #rev = :later{changes}", f"#rev = :rev AND {condition}"
     counted = {"rev": slot["rev"], "later": slot["rev"] + 1}
-    return table.change(keys.slot(pipeline), expression, unmoved, {**values, **counted})
+    return table.change(slot_key(pipeline), expression, unmoved, {**values, **counted})
 
 
 def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:

@@ -22,20 +22,20 @@ from celonis_refresh.celonis.errors import (
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
+from celonis_refresh.runs.table import job_lease, model_lease
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
-from celonis_refresh.steps.state import (
+from celonis_refresh.steps.step import (
     POLL_SECONDS,
+    earlier_after,
     evidence_of,
     is_running,
     is_started,
     observe_started,
     start_of,
 )
-from celonis_refresh.steps.step import earlier_after
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline
 
@@ -299,5 +299,5 @@ def _leases(run: Run) -> list[tuple[str, str]]:
     """The steps in the order of the plan, with their leases. A run that never opened has none."""
     if not run.has_definition:
         return []
-    jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
-    return jobs + [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
+    jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]
+    return jobs + [(load.step, model_lease(load.data_model)) for load in run.plan.loads]

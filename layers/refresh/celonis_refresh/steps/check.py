@@ -18,7 +18,7 @@ from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
 from celonis_refresh.steps.polling.durations import took
 from celonis_refresh.steps.start import Start
-from celonis_refresh.steps.state import (
+from celonis_refresh.steps.step import (
     POLL_SECONDS,
     Progress,
     awaits_answer,

@@ -19,7 +19,7 @@ from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad, make_plan
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.steps.check import Check
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
-from celonis_refresh.steps.state import Progress, is_started, observe_started
+from celonis_refresh.steps.step import Progress, is_started, observe_started
 from celonis_refresh.timing import epoch
 
 MAX_SKIP_AGE = 24 * 3600.0

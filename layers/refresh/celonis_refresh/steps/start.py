@@ -23,8 +23,15 @@ from celonis_refresh.runs.records import Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.steps.ownership import Evidence
-from celonis_refresh.steps.state import Progress, end_row, note_refusal
-from celonis_refresh.steps.step import POST_SECONDS, Step, StepContext, inner_loads
+from celonis_refresh.steps.step import (
+    POST_SECONDS,
+    Progress,
+    Step,
+    StepContext,
+    end_row,
+    inner_loads,
+    note_refusal,
+)
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Deadline
 

@@ -1,50 +1,197 @@
-"""One task at work on one step of a run: what it read, what it will write, and its leases.
+"""One task at work on one step of a run: its stored state, what a poll shows of it, its leases, its end.
 
 A load that a data job starts (``started_by: job``) may begin with any job of its run. So the first job is
 started together with the leases and the baselines of all these models, and from then on the run keeps them:
 each until its load has ended.
+
+Polls that Celonis refuses (401, 403, 404 and other 4xx): one alone decides nothing, a row of them does. The
+row is kept in the state of the step. A poll that succeeds ends it, and so does one without a usable answer; a
+throttled poll does not, since it says nothing of access.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from msgspec import Struct, field
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.leases import LeaseRequest, Leases, Place
 from celonis_refresh.runs.records import Records, Run, States, StepWrite
-from celonis_refresh.runs.table import Action
-from celonis_refresh.steps.observation import Baseline, Observation
-from celonis_refresh.steps.ownership import Evidence
+from celonis_refresh.runs.table import Action, job_lease, model_lease
+from celonis_refresh.steps import errors
+from celonis_refresh.steps.observation import Activity, Baseline, Observation
+from celonis_refresh.steps.ownership import (
+    Evidence,
+    Ownership,
+    OwnershipStatus,
+    SentStart,
+    determine_ownership,
+)
 from celonis_refresh.steps.polling.durations import DurationHistory
 from celonis_refresh.steps.polling.schedule import PollTimer, polls_per_step
-from celonis_refresh.steps.state import (
-    POLL_SECONDS,
-    Progress,
-    end_row,
-    evidence_of,
-    is_started,
-    without_repeats,
-)
 from celonis_refresh.steps.target import StepTarget
-from celonis_refresh.timing import Clock, Deadline, iso
+from celonis_refresh.timing import Clock, Deadline, epoch, iso
+
+
+class StepEvent(TypedDict):
+    """What the state machine gives a task."""
+
+    run_id: str
+    step: str
+
+
+class Progress(TypedDict):
+    """What a task tells the state machine. ``wait``: whole seconds until the next task.
+
+    ``WAITING``: not started yet, to be tried again; ``RUNNING``: started, to be looked at again.
+    """
+
+    status: Literal["WAITING", "RUNNING", "SUCCEEDED"]
+    wait: int
+
+
+def is_started(state: Mapping[str, Any]) -> bool:
+    """Whether a start of this step may be running: it was noted, and not refused since."""
+    return "sent_by" in state and not state.get("refused")
+
+
+def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
+    """Return whether the answer to the start number ``posts`` of this step is not recorded yet."""
+    return state.get("posts") == posts and not state.get("answered") and "ended_at" not in state
+
+
+def replay(state: Mapping[str, Any]) -> Progress:
+    """The end of a step, told once more."""
+    if state.get("error"):
+        raise errors.again(str(state["error"]), str(state["message"]))
+    return {"status": "SUCCEEDED", "wait": 0}
+
+
+NAME = "poll_refusals"
+
+
+class Row(NamedTuple):
+    """``repeated``: the refused poll before had the same error. ``seconds``: since the first of the row."""
+
+    repeated: bool
+    seconds: float
+
+
+def note_refusal(state: dict[str, Any], error: CelonisError, now: float) -> Row:
+    """Adds one to the row in ``state``."""
+    row = state.get(NAME, {})
+    since = float(row.get("since", now))
+    state[NAME] = {"error": error.name, "since": since}
+    return Row(row.get("error") == error.name, now - since)
+
+
+def end_row(state: dict[str, Any]) -> bool:
+    """Forgets the row; whether there was one."""
+    return state.pop(NAME, None) is not None
+
+
+POLL_SECONDS = 12.0
+"""How long one call of a poll may take; it fits several times into the tasks' own time-out."""
+
+
+def observe_started(
+    target: StepTarget,
+    state: Mapping[str, Any],
+    settle: float,
+    clock: Clock,
+    seconds: Callable[[float], float],
+) -> tuple[Ownership, Observation]:
+    """Polls once, the list too unless the record shows the execution that is known to be ours running.
+
+    ``state``: what is noted of the step; ``seconds``: what a call may take, at most what it is given. The
+    list is asked for only where it was there before the start: nothing else in it could be compared.
+    """
+    start, evidence, since = start_of(state, settle), evidence_of(state), clock() - _counted_from(state)
+    observation = target.observe(lambda: seconds(POLL_SECONDS))
+    is_known = evidence.ours is not None and observation.current in evidence.ids_of_ours
+    if start.baseline.listed is not None and not (is_known and observation.activity is Activity.RUNNING):
+        try:
+            observation = target.with_executions(observation, seconds(POLL_SECONDS))
+        except CelonisUnavailable as trouble:  # the list is waited for
+            logger.info("no list of executions", extra={"subject": target.subject, "why": trouble.message})
+    return determine_ownership(start, evidence, observation, since), observation
+
+
+def start_of(state: Mapping[str, Any], settle: float) -> SentStart:
+    """The start of a step, from what is noted of it."""
+    return SentStart(
+        baseline=Baseline.from_json(state["baseline"], _other_ids(state)),
+        settle=settle,
+        answered=bool(state.get("answered")),
+        sent="posts" in state,
+        answered_id=state.get("answered_id"),
+        answered_by=state.get("answered_by"),
+        shows_running=bool(state.get("shows_running")),
+        two_spaces=bool(state.get("two_spaces")),
+    )
+
+
+def without_repeats(baseline: dict[str, Any]) -> dict[str, Any]:
+    """A baseline as it is stored: the ids of the list stand in the list only."""
+    listed = frozenset(baseline["listed"] or ())
+    return {**baseline, "ids": [found for found in baseline["ids"] if found not in listed]}
+
+
+def _other_ids(state: Mapping[str, Any]) -> Iterator[str]:
+    """The ids of a stored baseline besides its ``ids``: those of its list, and of our earlier executions."""
+    yield from state["baseline"]["listed"] or ()
+    yield from state.get("earlier", ())
+
+
+def evidence_of(state: Mapping[str, Any]) -> Evidence:
+    """What the polls of a step have shown so far."""
+    return Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
+
+
+def _counted_from(state: Mapping[str, Any]) -> float:
+    """When the start was sent; of a load that a job starts, when its baseline was recorded."""
+    return float(state["sent_by"]) if "posts" in state else epoch(str(state["noted_at"]))
+
+
+def is_running(ownership: Ownership, observation: Observation) -> bool:
+    """Whether the observation shows ours running: only then may it be cancelled.
+
+    An execution that is not proven to be ours is not enough, and ours may be queued behind another one.
+    """
+    evidence = ownership.evidence
+    if ownership.status is not OwnershipStatus.RUNNING or evidence.proven_by is None:
+        return False
+    if evidence.ids_of_others:
+        return False  # ours may be over
+    if observation.activity is not Activity.RUNNING:
+        return False
+    ours, running = evidence.ids_of_ours, observation.running_ids
+    if not ours or not running:
+        return not ours
+    if evidence.shows_current:
+        return running <= ours and observation.current in ours
+    return running <= ours and _agrees(observation, running)
+
+
+def _agrees(observation: Observation, running: frozenset[str]) -> bool:
+    """Whether the record and the list show the same status: otherwise one of them is older."""
+    return any(
+        entry.id in running and entry.status == observation.status for entry in observation.executions or ()
+    )
 
 
 def inner_loads(run: Run, step: str) -> dict[str, str]:
     """Return the leases of the models that jobs of the run load, by load step; none for a step of a load."""
     if not step.startswith("job-"):
         return {}
-    return {
-        load.step: keys.model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"
-    }
+    return {load.step: model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
 
 
 def unused_steps(run: Run, lease: str) -> list[str]:
@@ -52,8 +199,8 @@ def unused_steps(run: Run, lease: str) -> list[str]:
 
     What is sent needs a baseline first. Steps that have ended and given the lease back are left out.
     """
-    leases = {job.step: keys.job_lease(job.job) for job in run.plan.jobs}
-    leases |= {load.step: keys.model_lease(load.data_model) for load in run.plan.loads}
+    leases = {job.step: job_lease(job.job) for job in run.plan.jobs}
+    leases |= {load.step: model_lease(load.data_model) for load in run.plan.loads}
     states = {step: run.steps.get(step, {}) for step, key in leases.items() if key == lease}
     open_states = {step: one for step, one in states.items() if "ended_at" not in one or one.get("held")}
     if any("baseline" in one and not one.get("refused") for one in open_states.values()):
@@ -74,7 +221,7 @@ def lease_request(run: Run, step: str, own: str, since: float) -> LeaseRequest:
     place = Place(keeps=keeps or any("held" in state for state in run.steps.values()), since=since)
     if keeps or not models:
         return LeaseRequest(run.run_id, (own,), place)
-    jobs = {keys.job_lease(job.job) for job in run.plan.jobs}
+    jobs = {job_lease(job.job) for job in run.plan.jobs}
     return LeaseRequest(run.run_id, (own, *models), place, later=tuple(sorted(jobs - {own})))
 
 
@@ -99,7 +246,7 @@ def give_back_first(records: Records, leases: Leases, run: Run, deadline: Deadli
     if not run.plan.jobs:
         return
     job = run.plan.jobs[0]
-    request = lease_request(run, job.step, keys.job_lease(job.job), since=0.0)
+    request = lease_request(run, job.step, job_lease(job.job), since=0.0)
     write = without_leases(records, run, job.step, request, run.steps.get(job.step, {}))
     leases.give_back(request, write, deadline)
 

@@ -14,8 +14,8 @@ from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, Loa
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import LoadKind
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad, ResolvedLoad
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Run, cut
+from celonis_refresh.runs.table import job_durations, job_lease, model_durations, model_lease
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 
@@ -103,11 +103,11 @@ class DataJobTarget(Struct, frozen=True):
 
     @property
     def lease(self) -> str:
-        return keys.job_lease(self.plan.job)
+        return job_lease(self.plan.job)
 
     @property
     def durations(self) -> str:
-        return keys.job_durations(self.plan.job, self.plan.mode.value)
+        return job_durations(self.plan.job, self.plan.mode.value)
 
     @property
     def timeout(self) -> int:
@@ -251,13 +251,13 @@ class DataModelTarget(Struct, frozen=True):
 
     @property
     def lease(self) -> str:
-        return keys.model_lease(self.plan.data_model)
+        return model_lease(self.plan.data_model)
 
     @property
     def durations(self) -> str:
         """A load that a job starts is counted from that job's end: something else than its own duration."""
         kind = "by_job" if self.plan.started_by == "job" else self.resolved.kind.value
-        return keys.model_durations(self.plan.data_model, kind)
+        return model_durations(self.plan.data_model, kind)
 
     @property
     def timeout(self) -> int:

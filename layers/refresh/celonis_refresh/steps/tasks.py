@@ -14,8 +14,14 @@ from celonis_refresh.steps import errors
 from celonis_refresh.steps.check import Check
 from celonis_refresh.steps.retry import Resume
 from celonis_refresh.steps.start import Start
-from celonis_refresh.steps.state import Progress, awaits_answer, is_started, replay
-from celonis_refresh.steps.step import StepContext, give_back_first
+from celonis_refresh.steps.step import (
+    Progress,
+    StepContext,
+    awaits_answer,
+    give_back_first,
+    is_started,
+    replay,
+)
 from celonis_refresh.timing import Deadline
 
 RECORD_ATTEMPTS = 3

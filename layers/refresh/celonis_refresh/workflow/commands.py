@@ -11,13 +11,12 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition, canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, earlier_key, job_lease, slot_key
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
@@ -115,7 +114,7 @@ class RunCommands(Struct, frozen=True):
             raise RunClosed(run_id, run.status)
         if run.has_definition and isinstance(run.definition, InlineDefinition):
             raise RunInline(run_id)
-        delivery = keys.delivery("retry", run_id)
+        delivery = delivery_key("retry", run_id)
         acceptance = self.accepting.claims.known(delivery)
         if acceptance is None:
             definition = self.accepting.definition(run.pipeline)
@@ -135,7 +134,7 @@ class RunCommands(Struct, frozen=True):
         Raises ``UnknownPipeline``, ``InvalidDefinition``.
         """
         definition = self.accepting.definition(name)
-        slot = self.table.get(keys.slot(name)) or {}
+        slot = self.table.get(slot_key(name)) or {}
         newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
         last = newest[0] if newest else None
         fresh = round(self.clock() - epoch(self._fresh_from(last))) if last else None
@@ -155,7 +154,7 @@ class RunCommands(Struct, frozen=True):
         return str(skipped or last["ended_at"])
 
     def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
-        slot = self.table.get(keys.slot(run.pipeline)) or {}
+        slot = self.table.get(slot_key(run.pipeline)) or {}
         if slot.get("run_id") != run.run_id or "pending" not in slot:
             return None
         return self._drop(run.pipeline, slot, caller, deadline)
@@ -206,7 +205,7 @@ class RunCommands(Struct, frozen=True):
         """Whether the last execution of ours of a job is another one than that of ``run``."""
         state = run.steps.get(planned.step, {})
         ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
-        newest = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(planned.job)))).newest
+        newest = Earlier.from_item(self.table.get(earlier_key(job_lease(planned.job)))).newest
         known = ours.union(state.get("earlier", ()))
         return bool(ours) and bool(newest) and known.isdisjoint(newest)
 

@@ -11,10 +11,9 @@ from msgspec import Meta, Struct
 from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
-from celonis_refresh.steps.state import awaits_answer
-from celonis_refresh.steps.step import Step, StepContext, give_back_first
+from celonis_refresh.runs.table import delivery_key, occurrence_key
+from celonis_refresh.steps.step import Step, StepContext, awaits_answer, give_back_first
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor
@@ -154,10 +153,10 @@ class RunOpener(Struct, frozen=True):
             by="execution",
             text=start.reason,
         )
-        deliveries = [keys.delivery("execution", execution.name)]
+        deliveries = [delivery_key("execution", execution.name)]
         if start.delivery:
             name = start.pipeline if isinstance(start.pipeline, str) else str(start.pipeline.get("name"))
-            deliveries.append(keys.occurrence(name, start.delivery))
+            deliveries.append(occurrence_key(name, start.delivery))
         acceptance = self.accepting.accept([trigger], deliveries, deadline, run_id=execution.name)
         accepted = acceptance.results[0]
         return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")

@@ -14,12 +14,11 @@ from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
 from celonis_refresh.runs.slots import start_waiting
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import LEASED, NOT_NOTIFIED, WAITING, ConditionFailed, Table, slot_key
 from celonis_refresh.steps.observation import Activity
 from celonis_refresh.steps.step import unused_steps
 from celonis_refresh.steps.target import StepTarget
@@ -132,9 +131,9 @@ class Reconciler(Struct, frozen=True):
         One slow task may use up a round: without the rotation, the kinds after it would never be done.
         """
         kinds = [
-            Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
-            Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
-            Kind("notices", self._tasks(keys.NOT_NOTIFIED, "run_id", self._reported)),
+            Kind("slots", self._tasks(WAITING, "pk", self._slot)),
+            Kind("leases", self._tasks(LEASED, "pk", self._lease)),
+            Kind("notices", self._tasks(NOT_NOTIFIED, "run_id", self._reported)),
             *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
         ]
         first = int(self.clock() // ROUND_SECONDS) % len(kinds)
@@ -143,7 +142,7 @@ class Reconciler(Struct, frozen=True):
     def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
         """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""
         for item in self.listing.all_of(status):
-            if status == keys.WAITING or self._is_old_enough(item):
+            if status == WAITING or self._is_old_enough(item):
                 named = str(item[name])
                 yield named, partial(act, named)
 
@@ -198,7 +197,7 @@ class Reconciler(Struct, frozen=True):
     def _slot(self, key: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A free slot in which something waits: started, unless its pipeline is paused."""
         slot: dict[str, Any] = self.table.get(key) or {}
-        pipeline = key.removeprefix(keys.slot(""))
+        pipeline = key.removeprefix(slot_key(""))
         if "run_id" in slot or "pending" not in slot or self.closing.is_paused(pipeline):
             return
         try:

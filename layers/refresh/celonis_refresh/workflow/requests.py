@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.names import NAME_PATTERN, NAME_RULE
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
 from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import request_key
 from celonis_refresh.timing import Deadline
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.webhooks.errors import Malformed
@@ -108,7 +108,7 @@ class RunRequests(Struct, frozen=True):
 
 
 def _key(request: StartRequest, caller: str, idempotency_key: str) -> str:
-    return keys.requested(principal(caller), request.pipeline, request.mode, request.tables, idempotency_key)
+    return request_key(principal(caller), request.pipeline, request.mode, request.tables, idempotency_key)
 
 
 def principal(caller: str) -> str:

@@ -13,22 +13,97 @@ from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
 from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
+from celonis_refresh.runs.table import signed_key, webhook_key
 from celonis_refresh.steps.tasks import Tasks, UnsavedAnswer
 from celonis_refresh.timing import Clock, Deadline
-from celonis_refresh.webhooks.errors import NotAuthentic
-from celonis_refresh.webhooks.events import Answer, Event, acknowledgement
-from celonis_refresh.webhooks.receive import Outcome, Received, receive
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, RuleError
+from celonis_refresh.webhooks.events import (
+    Answer,
+    Event,
+    acknowledgement,
+    check_expected,
+    handshake,
+    preflight,
+    read_events,
+)
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import Match
+from celonis_refresh.webhooks.rules import Match, judge, why_nothing
 from celonis_refresh.webhooks.sources import Source
-from celonis_refresh.webhooks.verification import secret_problem
+from celonis_refresh.webhooks.verification import Fetch, Proof, Scheme, UrlToken, secret_problem, verify
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, accept_batch, response_body
 from celonis_refresh.workflow.executions import Executions, start_execution_of
 from celonis_refresh.workflow.model_tables import ModelTables
+
+
+class Outcome(Struct, frozen=True):
+    """An event and what it starts; ``ignored`` says why when that is nothing, and is empty otherwise.
+
+    ``errors``: of rules that cannot be applied to it; ``invalid``: for each the most that it can start.
+    """
+
+    event: Event
+    matches: tuple[Match, ...]
+    ignored: str = ""
+    errors: tuple[RuleError, ...] = ()
+    invalid: tuple[Match, ...] = ()
+
+
+class Received(Struct, frozen=True):
+    """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
+
+    proof: Proof | None
+    answer: Answer | None
+    outcomes: tuple[Outcome, ...] = ()
+
+
+def receive(
+    source: Source,
+    request: WebhookRequest,
+    secrets: Sequence[str],
+    now: float,
+    *,
+    fetch: Fetch | None = None,
+) -> Received:
+    """Parameters as for ``schemes.verify``. A preflight is proven where its address holds the token.
+
+    Raises ``NotAuthentic``, ``Malformed`` for a preflight and for a body that is proven, and for SNS whatever
+    ``fetch`` raises.
+    """
+    sender = source.effective()
+    if not isinstance(sender.scheme, UrlToken):
+        answer = preflight(sender, request)
+        if answer:
+            return Received(None, answer)
+    proof = _proven(sender.scheme, request, secrets, now, fetch)
+    answer = preflight(sender, request)
+    if answer:
+        return Received(proof, answer)
+    events = read_events(sender, request)
+    answer = handshake(sender, request, events)
+    if answer:
+        return Received(proof, answer)
+    check_expected(events, source.expect)
+    return Received(proof, None, tuple(_outcome(source, event) for event in events))
+
+
+def _proven(
+    scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
+) -> Proof:
+    """A proof that cannot be read proves nothing: another answer would say how a source is set up."""
+    try:
+        return verify(scheme, request, secrets, now, fetch=fetch)
+    except Malformed as error:
+        raise NotAuthentic(error.message, hint=error.hint) from None
+
+
+def _outcome(source: Source, event: Event) -> Outcome:
+    verdict = judge(source, event)
+    ignored = "" if verdict.matches else why_nothing(source, event, verdict)
+    return Outcome(event, verdict.matches, ignored, verdict.errors, verdict.invalid)
+
 
 ANSWER_SECONDS: Final = 2.5
 """From the request's arrival to the answer: the fastest sender waits 3 s."""
@@ -282,8 +357,8 @@ def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
 
 def _keys(source: str, event: Event) -> list[str]:
     """The keys under which an event is accepted once only."""
-    by_id = [keys.webhook(source, event.delivery_id)] if event.delivery_id else []
-    return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
+    by_id = [webhook_key(source, event.delivery_id)] if event.delivery_id else []
+    return by_id + ([signed_key(source, event.digest)] if event.digest else [])
 
 
 def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
