@@ -13,7 +13,7 @@ from celonis_refresh.workflow.open import Execution, Opened, RunOpener
 @cache
 def _opener() -> RunOpener:
     tables = ModelTables(wiring.client_for, time.time)
-    return RunOpener(wiring.tasks().context, wiring.accepting(), tables, time.time)
+    return RunOpener(wiring.step_context(), wiring.accepting(), tables, time.time)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -11,7 +11,9 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
+from celonis_refresh.steps.check import check_step
 from celonis_refresh.steps.step import Progress
+from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.workflow.open import Execution, Opened
 from tests.chaos.service import ChaosExecutions, Service
 
@@ -185,10 +187,10 @@ class Machine:
             starts = False
 
     def _step_task(self, name: str, step: str, *, starts: bool) -> Progress:
-        tasks, kind = self.service.bench.tasks, step.split("-")[0]
-        task = tasks.start if starts else tasks.check
+        context, kind = self.service.bench.context, step.split("-")[0]
+        task = start_step if starts else check_step
         function = f"{'start' if starts else 'check'}_{kind} {step}"
-        progress: Progress = self._task(name, function, lambda by: task(name, step, by))
+        progress: Progress = self._task(name, function, lambda by: task(context, name, step, by))
         return progress
 
     def _task(self, name: str, function: str, act: Callable[[Any], Any]) -> Any:

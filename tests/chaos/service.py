@@ -143,7 +143,7 @@ class Service(WebhookHarness):
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         listing = Listing(bench.table, bench.clock)
         lookup = Lookup(bench.table, bench.records)
-        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
+        self.opening = RunOpener(bench.context, self.accepting, self.tables, bench.clock)
         self.requests = RunRequests(self.accepting, self.executions, lookup, listing)
         self.steering = steering_over(bench, self.executions, self.accepting, self.definitions)
         self.reconciling = reconciling_over(bench, self.executions, self.closing)

@@ -12,11 +12,10 @@ from itertools import cycle
 from typing import Literal, TypeVar, cast
 
 from celonis_refresh.celonis import errors
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.transport import Call, RateLimit
 from tests.fakes.clock import Clock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]

@@ -15,8 +15,11 @@ from celonis_refresh.pipelines.plan import ResolvedLoad
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.table import job_lease, model_lease, run_key
+from celonis_refresh.steps.check import check_step
+from celonis_refresh.steps.start import start_claimed
 from celonis_refresh.steps.step import Progress, is_started
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
+from celonis_refresh.steps.tasks import start_step
 from tests.fakes.celonis import FakeCelonis, Lags, Lane, Lost, Start, unavailable
 from tests.fakes.clock import Clock
 from tests.fakes.executions import FakeExecutions
@@ -329,7 +332,7 @@ class Player:
     def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
         run = Run({**self._record(run_id).item, "loads": loads})
         try:
-            self.bench.tasks.start_claimed(run, "job-0", self.bench.deadline(2.0), {"loads": loads})
+            start_claimed(self.bench.context, run, "job-0", self.bench.deadline(2.0), {"loads": loads})
         except (RefreshError, Crashed):
             return
         if not is_started(self._record(run_id).steps.get("job-0", {})):
@@ -374,10 +377,10 @@ class Player:
             at_work.discard(step)
 
     def _retried(self, run_id: str, step: str, *, start: bool) -> Progress:
-        tasks = self.bench.tasks
+        task = start_step if start else check_step
         while True:
             try:
-                return (tasks.start if start else tasks.check)(run_id, step, self.bench.deadline())
+                return task(self.bench.context, run_id, step, self.bench.deadline())
             except Crashed:
                 pause = CRASH_SECONDS
             except RefreshError as error:

@@ -35,8 +35,8 @@ from tests.unit.triggers.test_triggers_deadline import CONTEXT as LAMBDA_CONTEXT
 from tests.unit.triggers.test_triggers_deadline import load
 from tests.unit.workflow.webhook_harness import SECRET
 
-MAX_WEBHOOK = 99
-MAX_POLL = 99
+MAX_WEBHOOK = 35
+MAX_POLL = 25
 SLOW_SECONDS = 60
 """Added to what Lambda and the sender give, so that a slow machine changes nothing."""
 CONTEXT = SimpleNamespace(**{**vars(LAMBDA_CONTEXT), "get_remaining_time_in_millis": lambda: 60_000})

@@ -23,7 +23,6 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.steps.step import StepContext
-from celonis_refresh.steps.tasks import Tasks
 from tests.fakes.clock import Clock
 from tests.fakes.service import JOB, RUN, ServiceHarness, job_definition
 from tests.unit.celonis.exchange import API_KEY, FakeCelonis, Reply, json_reply, session_to
@@ -133,7 +132,7 @@ def vault(monkeypatch: pytest.MonkeyPatch) -> Vault:
     bench.open(job_definition())
     vault = Vault(bench)
     monkeypatch.setattr(wiring, "client_for", vault.client_for)
-    bench.tasks = Tasks(StepContext(bench.records, bench.leases, wiring.target_for, bench.clock))
+    bench.context = StepContext(bench.records, bench.leases, wiring.target_for, bench.clock)
     return vault
 
 

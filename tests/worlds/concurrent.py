@@ -81,7 +81,7 @@ class WorldEntrance(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.opening = RunOpener(self.bench.tasks.context, self.accepting, self.tables, self.bench.clock)
+        self.opening = RunOpener(self.bench.context, self.accepting, self.tables, self.bench.clock)
 
 
 class Concurrent:

@@ -39,7 +39,6 @@ from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.table import Table, make_run_id
 from celonis_refresh.steps.step import StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
-from celonis_refresh.steps.tasks import Tasks
 from celonis_refresh.timing import Deadline
 
 if TYPE_CHECKING:
@@ -180,8 +179,8 @@ def target_for(run: Run, step: str) -> StepTarget:
 
 
 @cache
-def tasks() -> Tasks:
-    return Tasks(StepContext(records(), leases(), target_for, time.time))
+def step_context() -> StepContext:
+    return StepContext(records(), leases(), target_for, time.time)
 
 
 @cache

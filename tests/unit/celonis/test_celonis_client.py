@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Auth, Connection, OAuthClient
 from celonis_refresh.celonis.errors import (
@@ -23,7 +21,7 @@ from celonis_refresh.celonis.errors import (
     NotFound,
 )
 from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
-from celonis_refresh.celonis.transport import Timeouts
+from celonis_refresh.celonis.transport import Call, RateLimit, Timeouts
 from tests.unit.celonis.exchange import (
     BASE,
     KEY,

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import execute_job, get_executions, get_job
 from celonis_refresh.celonis.errors import CelonisThrottled
+from celonis_refresh.celonis.transport import RateLimit, execute_job, get_executions, get_job
 from celonis_refresh.rate_limits.limiter import CALM_SECONDS, KEPT_SECONDS, SharedRateLimiter
 from celonis_refresh.runs.table import from_item
 from local.celonis import setups

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.runs.claims import Claims
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.leases import Blocked, LeaseRequest, Leases, Place
 from celonis_refresh.runs.records import Records, RunStatus, StepWrite
@@ -426,7 +426,7 @@ def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
     client.calls.clear()
     desk.leases.end("one-1", JOB, write, deadline, earlier)
     assert client.calls == ["transact_write_items"]
-    assert (table.get(JOB), desk.leases.earlier(JOB)) == (None, earlier)
+    assert (table.get(JOB), read_earlier(desk.leases.table, JOB)) == (None, earlier)
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 
@@ -436,7 +436,7 @@ def test_a_step_that_ends_after_its_lease_was_freed_stores_no_execution(
     desk.acquire(desk.request("two-1", JOB))
     earlier = Earlier().followed_by(["exec-1"], None, START + 60.0, shows_running=True)
     desk.leases.end("one-1", JOB, desk.write("one-1", outcome="SUCCEEDED"), deadline, earlier)
-    assert (holder(table, JOB), desk.leases.earlier(JOB)) == ("two-1", Earlier())
+    assert (holder(table, JOB), read_earlier(desk.leases.table, JOB)) == ("two-1", Earlier())
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 

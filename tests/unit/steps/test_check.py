@@ -10,7 +10,7 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import TaskFailure
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.steps.step import Progress
 from celonis_refresh.steps.target import MAX_REASON
 from celonis_refresh.workflow.listing import shown
@@ -325,7 +325,7 @@ def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_
     bench.clock.sleep(10.0)
     bench.check("job-0")
     ours = job(bench).mine[0]
-    earlier = bench.leases.earlier(JOB_LEASE)
+    earlier = read_earlier(bench.leases.table, JOB_LEASE)
     assert (earlier.ids, earlier.newest) == ((ours.id,), (ours.id,))
     assert earlier.started == round(ours.at * 1000)
     assert earlier.visible_by == pytest.approx(bench.clock.now + 120.0, abs=1.0)
@@ -335,7 +335,7 @@ def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_
 def test_what_was_not_proven_to_be_ours_is_not_kept_as_an_earlier_execution() -> None:
     bench = lost_job("before", "before")
     assert bench.go("job-0") == "StartIgnored"
-    assert bench.leases.earlier(JOB_LEASE) == Earlier()
+    assert read_earlier(bench.leases.table, JOB_LEASE) == Earlier()
 
 
 def test_every_look_has_a_time_out_and_is_counted() -> None:

@@ -201,7 +201,7 @@ def test_a_run_that_waits_for_its_tables_gives_its_lease_back() -> None:
     door.deliver(seconds=0.7)  # no time is left to start the job
     assert held(door.bench) == {JOB_LEASE}
     door.bench.celonis.faults["tables"] = [unavailable(), unavailable()]
-    opening = RunOpener(door.bench.tasks.context, door.accepting, door.tables, door.bench.clock)
+    opening = RunOpener(door.bench.context, door.accepting, door.tables, door.bench.clock)
     for _ in range(2):
         opened = opening.open({"run_id": RUN}, Execution(f"arn:{RUN}", RUN), door.bench.deadline())
         assert (opened["status"], held(door.bench)) == ("waiting", set())

@@ -73,7 +73,7 @@ class TriggerHarness(WebhookHarness):
         self.listen(Calls())
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         self.listing = Listing(bench.table, bench.clock)
-        self.opening = RunOpener(bench.tasks.context, self.accepting, self.tables, bench.clock)
+        self.opening = RunOpener(bench.context, self.accepting, self.tables, bench.clock)
         self.requests = RunRequests(
             self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
         )

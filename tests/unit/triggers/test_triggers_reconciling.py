@@ -17,6 +17,7 @@ from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.table import LEASED, WAITING, run_key, to_item
 from celonis_refresh.steps.check import TRIGGER_SECONDS
+from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.reconcile import (
@@ -262,7 +263,7 @@ def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(defi
 
     bench.celonis.hook = reconciled
     with pytest.raises(StepMoved):
-        bench.tasks.start(RUN, "job-0", bench.deadline(10_000.0))
+        start_step(bench.context, RUN, "job-0", bench.deadline(10_000.0))
     assert [sent[0] for sent in bench.celonis.sent].count("execute_job") == 1
     assert holder(bench) == "other-1"
 

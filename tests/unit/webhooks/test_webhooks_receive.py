@@ -110,7 +110,7 @@ def test_sns_is_subscribed_and_then_heard() -> None:
 
 def test_loads_nothing_heavy_for_senders_that_do_not_need_it() -> None:
     code = (
-        "import sys, celonis_refresh.webhooks.receive\n"
+        "import sys, celonis_refresh.webhooks.events, celonis_refresh.webhooks.rules\n"
         "heavy = {'cryptography', 'xml.parsers.expat', 'boto3', 'requests', 'celonis_refresh.celonis'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -31,7 +31,7 @@ TIMEOUT = 6 * 3600
 
 
 def opening(door: WebhookHarness) -> RunOpener:
-    return RunOpener(door.bench.tasks.context, door.accepting, door.tables, door.bench.clock)
+    return RunOpener(door.bench.context, door.accepting, door.tables, door.bench.clock)
 
 
 def opens(door: WebhookHarness, document: object, name: str = RUN) -> Opened:

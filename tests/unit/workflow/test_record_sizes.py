@@ -73,7 +73,7 @@ def loads_fail(lane: Lane) -> Lane:
 
 
 def opens(door: WebhookHarness) -> Opened:
-    opening = RunOpener(door.bench.tasks.context, door.accepting, door.tables, door.bench.clock)
+    opening = RunOpener(door.bench.context, door.accepting, door.tables, door.bench.clock)
     door.executions.start(RUN)
     return opening.open({"pipeline": "otc"}, Execution(f"arn:{RUN}", RUN), door.bench.deadline())
 

@@ -13,11 +13,10 @@ from urllib.parse import quote_plus, urlencode
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.answers import Signer, failure, read_json
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Connection, OAuthClient
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import Answer, Transport
+from celonis_refresh.celonis.failures import Signer, failure
+from celonis_refresh.celonis.transport import Answer, Call, Transport, read_json
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 DEFAULT_TOKEN_LIFE = 899.0
@@ -129,9 +128,8 @@ class TokenAuthenticator:
         call, headers = self._request()
         asked = self._clock()
         answer = self._transport.send(self._base_url, call, headers, timeout)
-        error = failure(answer, call, self.signer, self._clock())
-        if error is not None:
-            raise error
+        if not answer.is_success:
+            raise failure(answer, call, self.signer, self._clock())
         value, life = _token_fields(answer, call)
         return _Token(value, asked, asked + life - min(RENEW_MARGIN, life / 10))
 

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
+from celonis_refresh.celonis.transport import Call, RateLimit
 
 
 class RateLimiter(Protocol):

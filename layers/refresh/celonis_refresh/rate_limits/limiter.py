@@ -21,9 +21,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.errors import CelonisThrottled
+from celonis_refresh.celonis.transport import Call, RateLimit
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.runs.table import Action, ConditionFailed, Table, rate_limit_key

@@ -19,8 +19,7 @@ from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.deliveries import Batches, known_of, known_runs, learn_items, record_runs
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.leases import lease_item
-from celonis_refresh.runs.records import new_record
-from celonis_refresh.runs.slots import created_at
+from celonis_refresh.runs.records import created_at, new_record
 from celonis_refresh.runs.table import (
     MAX_ACTIONS,
     WAITING,

@@ -9,13 +9,19 @@ them starts on an observation that is older.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from celonis_refresh.runs.table import Action, Table, earlier_key
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.table import Action, ConditionFailed, Table, earlier_key
+from celonis_refresh.timing import Clock, Deadline
+
+MAX_ROUNDS = 50
+"""How often a change is tried while other runs change the same item."""
 
 MAX_EARLIER = 10
 """Executions kept per job or model: more than can begin within one ``settle``."""
@@ -175,3 +181,22 @@ def check_shown(
         values["newest_start"] = newest_start
     condition = f"(attribute_not_exists(#busy_until) OR #busy_until <= :now) AND ({' OR '.join(parts)})"
     return table.check(earlier_key(target), condition, values)
+
+
+def read_earlier(table: Table, lease: str) -> Earlier:
+    """Our last executions of what the lease is for. Raises ``TableBusy``."""
+    return Earlier.from_item(table.get(earlier_key(lease)))
+
+
+def note_busy(table: Table, run_id: str, lease: str, busy: Busy, clock: Clock, deadline: Deadline) -> None:
+    """Store what a poll of a run that waits has shown running, for the other runs.
+
+    Needs no lease: what other runs store in the same moment is kept. Raises ``TableBusy``.
+    """
+    for _ in range(MAX_ROUNDS):
+        found = read_earlier(table, lease)
+        after = found.with_busy(run_id, busy, clock())
+        with contextlib.suppress(ConditionFailed):  # it was stored anew since it was read
+            table.transact([after.write(table, lease, replaces=found)], deadline)
+            return
+    raise TableBusy("the last executions kept changing")

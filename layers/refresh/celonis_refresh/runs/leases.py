@@ -22,7 +22,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from celonis_refresh.runs.earlier import Busy, Earlier
+from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import Run, StepWrite
 from celonis_refresh.runs.table import LEASED, Action, ConditionFailed, Table, earlier_key, run_key
@@ -302,23 +302,6 @@ class Leases(Struct, frozen=True):
         with contextlib.suppress(ConditionFailed):  # the lease changed just now: the next round sees it
             self._apply([change], deadline)
         return True
-
-    def note_busy(self, run_id: str, lease: str, busy: Busy, deadline: Deadline) -> None:
-        """Stores what a poll of a run that waits has shown running, for the other runs.
-
-        Needs no lease: what other runs store in the same moment is kept. Raises ``TableBusy``.
-        """
-        for _ in range(MAX_ROUNDS):
-            found = self.earlier(lease)
-            after = found.with_busy(run_id, busy, self.clock())
-            with contextlib.suppress(ConditionFailed):  # it was stored anew since it was read
-                self.table.transact([after.write(self.table, lease, replaces=found)], deadline)
-                return
-        raise TableBusy("the last executions kept changing")
-
-    def earlier(self, lease: str) -> Earlier:
-        """Our last executions of what the lease is for."""
-        return Earlier.from_item(self.table.get(earlier_key(lease)))
 
     def _known(self, leases: Mapping[str, Lease]) -> _Known:
         return _Known(self.table, self.clock, dict(leases))

@@ -16,7 +16,14 @@ from celonis_refresh.pipelines.definition import Definition, InlineDefinition, r
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.plan import Plan, make_plan
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
-from celonis_refresh.runs.table import MAX_RUN_ID, Action, ConditionFailed, Table, as_read, run_key
+from celonis_refresh.runs.table import (
+    MAX_RUN_ID,
+    Action,
+    ConditionFailed,
+    Table,
+    as_read,
+    run_key,
+)
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.validation.convert import to_json
 
@@ -431,3 +438,11 @@ def _unmoved(run: Run, steps: Sequence[str]) -> tuple[str, dict[str, Any], dict[
         else:
             parts.append(f"attribute_not_exists(#steps.#step{number})")
     return " AND ".join(parts), values, {f"step{number}": step for number, step in enumerate(steps)}
+
+
+def created_at(slot: Mapping[str, Any], at: str) -> str:
+    """When a run is created that starts in a free slot: now, or at the end of the run before it, if later.
+
+    The clocks of two functions differ, and an attempt that is repeated has the time of its first try.
+    """
+    return max(at, str(slot.get("released_at", "")))

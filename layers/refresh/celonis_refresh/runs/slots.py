@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs.records import new_record
+from celonis_refresh.runs.records import created_at, new_record
 from celonis_refresh.runs.table import WAITING, Action, Table, slot_key
 
 STARTED = ", #run_id = :next REMOVE #pending, #status, #position"
@@ -40,14 +40,6 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
     free = "attribute_not_exists(#run_id)"
     changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, created_at(slot, at))]
-
-
-def created_at(slot: Mapping[str, Any], at: str) -> str:
-    """When a run is created that starts in a free slot: now, or at the end of the run before it, if later.
-
-    The clocks of two functions differ, and an attempt that is repeated has the time of its first try.
-    """
-    return max(at, str(slot.get("released_at", "")))
 
 
 def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:

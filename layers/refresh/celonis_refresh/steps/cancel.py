@@ -22,7 +22,7 @@ from celonis_refresh.celonis.errors import (
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import job_lease, model_lease
@@ -266,7 +266,9 @@ def _earlier_of(
     if lease.run_id != run.run_id:
         return None
     evidence = findings.ended.get(lease.key) or evidence_of(state)
-    return earlier_after(lambda: leases.earlier(lease.key), state, evidence, now + run.definition.settle)
+    return earlier_after(
+        lambda: read_earlier(leases.table, lease.key), state, evidence, now + run.definition.settle
+    )
 
 
 class _Share(Struct, frozen=True):

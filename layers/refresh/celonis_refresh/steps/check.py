@@ -21,13 +21,16 @@ from celonis_refresh.steps.start import Start
 from celonis_refresh.steps.step import (
     POLL_SECONDS,
     Progress,
+    StepContext,
     awaits_answer,
     end_row,
     is_running,
+    is_started,
     note_refusal,
     observe_started,
+    replay,
 )
-from celonis_refresh.timing import epoch
+from celonis_refresh.timing import Deadline, epoch
 
 MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
@@ -40,6 +43,19 @@ POLLS_IN_ROW = 4
 TRIGGER_SECONDS = 10.0
 """The time-out of the function that takes webhooks: after it, no answer is recorded any more."""
 LEFT_ALONE = "It was left alone: it is not proven that ours is running."
+
+
+def check_step(context: StepContext, run_id: str, step: str, deadline: Deadline) -> Progress:
+    """Poll the step. Raises the error that it ended with, again and again if called again."""
+    run = context.records.get_open(run_id)
+    state = run.steps.get(step, {})
+    if "ended_at" in state:
+        return replay(state)
+    checking = Check(context, run, step, deadline)
+    pending = checking.answer_pending()
+    if pending:  # nothing is written, so that the answer can be
+        return {"status": "RUNNING", "wait": ceil(pending)}
+    return checking.check() if is_started(state) else checking.wait_for_turn()
 
 
 class Check(Start):

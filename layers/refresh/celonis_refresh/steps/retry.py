@@ -16,6 +16,7 @@ from celonis_refresh.celonis.records import JobStatus, LoadStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import Definition, canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad, make_plan
+from celonis_refresh.runs.earlier import read_earlier
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.steps.check import Check
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
@@ -168,7 +169,7 @@ class Resume(Check):
         """Whether another run of ours has used the job or model since."""
         if "earlier" not in state:
             return False
-        newest = self.context.leases.earlier(self.target.lease).newest
+        newest = read_earlier(self.context.records.table, self.target.lease).newest
         return bool(newest) and ownership.evidence.ids_of_ours.union(state["earlier"]).isdisjoint(newest)
 
     def _knows_loads(self, former: Run) -> bool:

@@ -12,6 +12,7 @@ throttled poll does not, since it says nothing of access.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from math import ceil
 from random import Random
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -21,7 +22,7 @@ from msgspec import Struct, field
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.leases import LeaseRequest, Leases, Place
 from celonis_refresh.runs.records import Records, Run, States, StepWrite
 from celonis_refresh.runs.table import Action, job_lease, model_lease
@@ -194,20 +195,6 @@ def inner_loads(run: Run, step: str) -> dict[str, str]:
     return {load.step: model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
 
 
-def unused_steps(run: Run, lease: str) -> list[str]:
-    """Return the steps for which the run may hold a lease, if nothing was sent for any of them; else none.
-
-    What is sent needs a baseline first. Steps that have ended and given the lease back are left out.
-    """
-    leases = {job.step: job_lease(job.job) for job in run.plan.jobs}
-    leases |= {load.step: model_lease(load.data_model) for load in run.plan.loads}
-    states = {step: run.steps.get(step, {}) for step, key in leases.items() if key == lease}
-    open_states = {step: one for step, one in states.items() if "ended_at" not in one or one.get("held")}
-    if any("baseline" in one and not one.get("refused") for one in open_states.values()):
-        return []
-    return list(open_states)
-
-
 def keeps_models(run: Run, step: str) -> bool:
     """Whether another job of the run was started, or may have been: what it loads is ours to keep."""
     return any(is_started(run.steps.get(job.step, {})) for job in run.plan.jobs if job.step != step)
@@ -285,23 +272,34 @@ class StepContext(Struct, frozen=True):
 class Step:
     """``state`` is what will be written; ``run`` what was read last.
 
-    ``holds``: whether the leases of the step are known to be held for it.
+    ``just_claimed``: facts of a run that was made a moment ago, together with this step's lease; they are
+    written with the baseline. ``holds``: whether the leases of the step are known to be held for it.
     """
 
-    def __init__(self, context: StepContext, run: Run, name: str, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        context: StepContext,
+        run: Run,
+        name: str,
+        deadline: Deadline,
+        just_claimed: Mapping[str, Any] | None = None,
+    ) -> None:
         self.context, self.run, self.name, self.deadline = context, run, name, deadline
         self.target = context.target_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
         self._earlier: Earlier | None = None
-        self.holds = False
-        self.timer = PollTimer(
-            self.state,
-            run.definition.poll,
-            self.target.timeout,
-            polls_per_step(len(run.plan.jobs) + len(run.plan.loads)),
-            context.clock,
-            context.random,
-        )
+        self.just_claimed = just_claimed
+        self.holds = just_claimed is not None
+        self.models: dict[str, Mapping[str, Any]] = {}
+        self.unsaved_answer: dict[str, Any] | None = None
+
+    @cached_property
+    def timer(self) -> PollTimer:
+        """When to poll next."""
+        plan = self.run.plan
+        polls = polls_per_step(len(plan.jobs) + len(plan.loads))
+        poll, timeout = self.run.definition.poll, self.target.timeout
+        return PollTimer(self.state, poll, timeout, polls, self.context.clock, self.context.random)
 
     def now(self) -> float:
         return self.context.clock()
@@ -431,7 +429,7 @@ class Step:
     def earlier(self) -> Earlier:
         """Our last executions of this job or model, read once for the step."""
         if self._earlier is None:
-            self._earlier = self.context.leases.earlier(self.target.lease)
+            self._earlier = read_earlier(self.context.records.table, self.target.lease)
             self.state["earlier"] = list(self._earlier.ids)
             if self._earlier.shows_running:
                 self.state["shows_running"] = True

@@ -24,6 +24,7 @@ from celonis_refresh.runs.claims import Acceptance, Claim, Claims, Delivery, mer
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.retry import RetrySkips
 from celonis_refresh.timing import Clock, Deadline, iso
+from celonis_refresh.workflow.executions import Executions
 
 
 class Trigger(Struct, frozen=True):
@@ -222,3 +223,16 @@ def _part(acceptance: Acceptance, delivery: Delivery, claimed: set[str], now: fl
     earlier = {name: at for name, at in acceptance.earlier.items() if name in named}
     repeated = dict.fromkeys(sorted(claimed & accepted), now)
     return replace(acceptance, results=results, earlier={**repeated, **earlier})
+
+
+def start_execution_of(executions: Executions, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
+    """Start the execution of a run; False where it may not have got ``answer``.
+
+    The claim is written, so it is accepted, whatever happens now: what goes wrong is logged, and reconcile
+    starts it.
+    """
+    try:
+        return executions.start(run_id, answer)
+    except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
+        logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})
+        return False

@@ -11,17 +11,17 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition, canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import read_earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.queued import Lookup, Waiting
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
-from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, earlier_key, job_lease, slot_key
+from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, slot_key
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
-from celonis_refresh.workflow.accept import TriggerAcceptor, response_body
-from celonis_refresh.workflow.executions import Executions, start_execution_of
+from celonis_refresh.workflow.accept import TriggerAcceptor, response_body, start_execution_of
+from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing
 
 PAGE = 20
@@ -205,7 +205,7 @@ class RunCommands(Struct, frozen=True):
         """Whether the last execution of ours of a job is another one than that of ``run``."""
         state = run.steps.get(planned.step, {})
         ours = Evidence.from_json(state["evidence"]).ids_of_ours if "evidence" in state else frozenset()
-        newest = Earlier.from_item(self.table.get(earlier_key(job_lease(planned.job)))).newest
+        newest = read_earlier(self.table, job_lease(planned.job)).newest
         known = ours.union(state.get("earlier", ()))
         return bool(ours) and bool(newest) and known.isdisjoint(newest)
 

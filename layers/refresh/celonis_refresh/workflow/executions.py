@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from celonis_refresh.observability import logger
-
 
 class EndedExecution(Struct, frozen=True):
     """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
@@ -35,16 +33,3 @@ class Executions(Protocol):
 
         ``answer``: what Celonis answered to the start of a step, where the record does not have it yet.
         """
-
-
-def start_execution_of(executions: Executions, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
-    """Start the execution of a run; False where it may not have got ``answer``.
-
-    The claim is written, so it is accepted, whatever happens now: what goes wrong is logged, and reconcile
-    starts it.
-    """
-    try:
-        return executions.start(run_id, answer)
-    except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
-        logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})
-        return False

@@ -18,9 +18,17 @@ from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
 from celonis_refresh.runs.slots import start_waiting
-from celonis_refresh.runs.table import LEASED, NOT_NOTIFIED, WAITING, ConditionFailed, Table, slot_key
+from celonis_refresh.runs.table import (
+    LEASED,
+    NOT_NOTIFIED,
+    WAITING,
+    ConditionFailed,
+    Table,
+    job_lease,
+    model_lease,
+    slot_key,
+)
 from celonis_refresh.steps.observation import Activity
-from celonis_refresh.steps.step import unused_steps
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
 from celonis_refresh.workflow.close import RunCloser
@@ -262,3 +270,17 @@ class Reconciler(Struct, frozen=True):
 
 
 GONE = "Step Functions knows nothing of the execution of this run any more."
+
+
+def unused_steps(run: Run, lease: str) -> list[str]:
+    """Return the steps for which the run may hold a lease, if nothing was sent for any of them; else none.
+
+    What is sent needs a baseline first. Steps that have ended and given the lease back are left out.
+    """
+    leases = {job.step: job_lease(job.job) for job in run.plan.jobs}
+    leases |= {load.step: model_lease(load.data_model) for load in run.plan.loads}
+    states = {step: run.steps.get(step, {}) for step, key in leases.items() if key == lease}
+    open_states = {step: one for step, one in states.items() if "ended_at" not in one or one.get("held")}
+    if any("baseline" in one and not one.get("refused") for one in open_states.values()):
+        return []
+    return list(open_states)

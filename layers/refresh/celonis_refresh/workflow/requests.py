@@ -20,8 +20,8 @@ from celonis_refresh.timing import Deadline
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.webhooks.errors import Malformed
 from celonis_refresh.webhooks.request import parse_json
-from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body
-from celonis_refresh.workflow.executions import Executions, start_execution_of
+from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body, start_execution_of
+from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing, shown
 
 REQUEST = "The request"

@@ -17,7 +17,8 @@ from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
 from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import signed_key, webhook_key
-from celonis_refresh.steps.tasks import Tasks, UnsavedAnswer
+from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
+from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_first
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, RuleError
 from celonis_refresh.webhooks.events import (
@@ -33,8 +34,14 @@ from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.rules import Match, judge, why_nothing
 from celonis_refresh.webhooks.sources import Source
 from celonis_refresh.webhooks.verification import Fetch, Proof, Scheme, UrlToken, secret_problem, verify
-from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, accept_batch, response_body
-from celonis_refresh.workflow.executions import Executions, start_execution_of
+from celonis_refresh.workflow.accept import (
+    Trigger,
+    TriggerAcceptor,
+    accept_batch,
+    response_body,
+    start_execution_of,
+)
+from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.model_tables import ModelTables
 
 
@@ -166,6 +173,7 @@ MIN_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""
 GIVE_BACK_SECONDS: Final = 0.1
 """What a job that could not be started takes of the time to hand over, to free its lease."""
+RECORD_ATTEMPTS: Final = 3
 RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
@@ -205,9 +213,8 @@ class WebhookHandler(Struct, frozen=True):
     secrets: Callable[[str], Sequence[str]]
     refreshed_secrets: Callable[[str], Sequence[str]]
     accepting: TriggerAcceptor
-    tasks: Tasks
+    context: StepContext
     tables: ModelTables
-    records: Records
     executions: Executions
     sns: SnsAddresses
     clock: Clock
@@ -305,14 +312,14 @@ class WebhookHandler(Struct, frozen=True):
     def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
         """A delivery sent again may have started the execution meanwhile, without the answer of Celonis."""
         try:
-            self.tasks.record_answer(run_id, answer, deadline)
+            record_answer(self.context.records, run_id, answer, deadline)
         except RefreshError as error:  # the start counts as one whose answer was lost
             logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
 
     def _give_back(self, run: Run, deadline: Deadline) -> None:
         """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
         try:
-            self.tasks.give_back_claimed(run, deadline)
+            give_back_first(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
             return  # its start may have been sent
         except RefreshError as error:  # the task that starts the job frees it
@@ -322,7 +329,7 @@ class WebhookHandler(Struct, frozen=True):
         """A delivery that came again finishes what its first passage may have left undone."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
-        run = self.records.find(run_id)
+        run = self.context.records.find(run_id)
         if run is not None and run.status is RunStatus.OPENING:
             start_execution_of(self.executions, run_id)
 
@@ -334,7 +341,28 @@ class WebhookHandler(Struct, frozen=True):
         if "warnings" in facts:
             return None  # a cached list may lack a new table: OpenRun reads the tables again
         run = Run({**record, **facts})
-        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, facts)
+        return start_claimed(self.context, run, run.plan.jobs[0].step, deadline, facts)
+
+
+def record_answer(records: Records, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
+    """Record an answer that the input of the execution does not have, unless the step has moved on.
+
+    Raises ``StepMoved`` where other tasks keep writing the step.
+    """
+    facts = {name: value for name, value in answer.items() if name not in ("step", "posts")}
+    step = str(answer["step"])
+    for attempt in range(RECORD_ATTEMPTS):
+        run = records.get_open(run_id)
+        state = run.steps.get(step, {})
+        if not awaits_answer(state, answer["posts"]):
+            return
+        try:
+            records.save_step(run, step, {**state, "answered": True, **facts}, deadline)
+        except StepMoved:
+            if attempt + 1 == RECORD_ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def _trigger(source: str, match: Match) -> Trigger:
