@@ -37,7 +37,7 @@ def _webhook_handler() -> WebhookHandler:
         source=sources.get,
         secrets=secrets.get,
         refreshed_secrets=secrets.refresh_if_allowed,
-        accepting=wiring.accepting(DEFINITION_SECONDS),
+        acceptor=wiring.trigger_acceptor(DEFINITION_SECONDS),
         context=wiring.step_context(),
         tables=ModelTables(wiring.client_for, time.time, KEPT_SECONDS),
         executions=wiring.state_machine(),

@@ -14,7 +14,7 @@ from celonis_refresh.errors import RefreshError
 from celonis_refresh.steps.check import check_step
 from celonis_refresh.steps.step import Progress
 from celonis_refresh.steps.tasks import start_step
-from celonis_refresh.workflow.open import Execution, Opened
+from celonis_refresh.workflow.open import ExecutionContext, Opened
 from tests.chaos.service import ChaosExecutions, Service
 
 ASL = Path(__file__).parents[2] / "statemachine" / "refresh.asl.json"
@@ -121,7 +121,7 @@ class Machine:
 
     def _open(self, name: str) -> Opened:
         failing_since: float | None = None
-        document, execution = self.inputs[name], Execution(id=f"arn:{name}", name=name)
+        document, execution = self.inputs[name], ExecutionContext(id=f"arn:{name}", name=name)
         while True:
             try:
                 opened: Opened = self._task(

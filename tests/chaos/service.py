@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from celonis_refresh.aws.executions import ExecutionsUnavailable
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
 from celonis_refresh.workflow.executions import EndedExecution
@@ -142,7 +142,7 @@ class Service(WebhookHarness):
         self.executions.fails = lambda: self.fails("config")
         self.closing = closing_over(bench, self.executions, self._notify, self._is_paused)
         listing = Listing(bench.table, bench.clock)
-        lookup = Lookup(bench.table, bench.records)
+        lookup = RunLookup(bench.table, bench.records)
         self.opening = RunOpener(bench.context, self.accepting, self.tables, bench.clock)
         self.requests = RunRequests(self.accepting, self.executions, lookup, listing)
         self.steering = steering_over(bench, self.executions, self.accepting, self.definitions)

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, cast
 from celonis_refresh.celonis import errors
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
-from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
 from celonis_refresh.celonis.transport import Call, RateLimit
 from tests.fakes.clock import Clock
 
@@ -259,7 +259,7 @@ class FakeCelonis:
             )
         )
 
-    def executions(self, pool: str, job: str, *, timeout: float) -> list[Execution] | None:
+    def executions(self, pool: str, job: str, *, timeout: float) -> list[JobExecution] | None:
         self._arrive("executions", job, None, timeout)
         lane = self.jobs[job]
         if not lane.shows.listing:
@@ -386,8 +386,8 @@ def _newest_ended(lane: Lane, at: float) -> Start | None:
     return max(ended, key=lambda start: (start.ended_at, start.at), default=None)
 
 
-def _entry(start: Start, at: float, shows: Shows) -> Execution:
-    return Execution(
+def _entry(start: Start, at: float, shows: Shows) -> JobExecution:
+    return JobExecution(
         execution_id=start.id,
         status=start.status(at) if shows.entry_status else None,
         start_date=start.started(at) if shows.dates else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import Publish, RunCloser
@@ -25,7 +25,7 @@ def closing_over(
         records=bench.records,
         leases=bench.leases,
         executions=executions,
-        stopping=StepCanceller(bench.target_for, bench.clock, bench.clock.sleep),
+        canceller=StepCanceller(bench.target_for, bench.clock, bench.clock.sleep),
         publish=notify,
         is_paused=is_paused,
         clock=bench.clock,
@@ -38,9 +38,9 @@ def steering_over(
 ) -> RunCommands:
     return RunCommands(
         table=bench.table,
-        lookup=Lookup(bench.table, bench.records),
+        lookup=RunLookup(bench.table, bench.records),
         listing=Listing(bench.table, bench.clock),
-        accepting=accepting,
+        acceptor=accepting,
         executions=executions,
         pipelines=lambda: list(pipelines),
         clock=bench.clock,
@@ -54,7 +54,7 @@ def reconciling_over(bench: ServiceHarness, executions: FakeExecutions, closing:
         leases=bench.leases,
         listing=Listing(bench.table, bench.clock),
         executions=executions,
-        closing=closing,
+        closer=closing,
         target_for=bench.target_for,
         clock=bench.clock,
     )

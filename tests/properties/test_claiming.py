@@ -25,7 +25,7 @@ from celonis_refresh.runs.claims import Claim, Claims, Delivery
 from celonis_refresh.runs.deliveries import DAY
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.queued import Lookup, Waiting
+from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
 from celonis_refresh.runs.table import (
@@ -315,8 +315,8 @@ class Claiming(RuleBasedStateMachine):
         slot = self.model.slots[pipeline]
         if not slot.waiting:
             return
-        found = Lookup(self.table, self.records).get(slot.waiting)
-        assert isinstance(found, Waiting)
+        found = RunLookup(self.table, self.records).get(slot.waiting)
+        assert isinstance(found, QueuedRun)
         assert (found.pipeline, found.shown()["waiting_for_run"]) == (pipeline, slot.active)
         action = drop_waiting(self.table, pipeline, found.slot)
         self.table.update(action, self.deadline())

@@ -13,7 +13,7 @@ from celonis_refresh.webhooks.errors import InvalidSource, Malformed, WebhookErr
 from celonis_refresh.webhooks.events import Event, handshake, preflight, read_events
 from celonis_refresh.webhooks.expressions import PathError, check_path, search
 from celonis_refresh.webhooks.request import MAX_DEPTH, WebhookRequest, parse_json
-from celonis_refresh.webhooks.rules import judge, why_nothing
+from celonis_refresh.webhooks.rules import apply_rules, why_nothing
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.soap import read_notifications
 from celonis_refresh.webhooks.sources import parse_source
@@ -178,7 +178,7 @@ def test_any_sound_rule_matches_or_not_or_is_in_error(paths: dict[str, str], bod
     with contextlib.suppress(InvalidSource):
         source = parse_source("erp", {"sender": "custom", "secret": "n", "header": "x", "rules": rules})
         event = Event(None, None, body)
-        verdict = judge(source, event)
+        verdict = apply_rules(source, event)
         for found in verdict.matches:
             assert found.mode in ("FULL", "DELTA", None)
             assert found.tables in ("all", None) or 0 < len(found.tables) <= 200

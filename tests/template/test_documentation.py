@@ -23,10 +23,10 @@ from celonis_refresh.webhooks.request import MAX_BODY
 from celonis_refresh.webhooks.senders import SENDERS, Sender
 from celonis_refresh.webhooks.sources import _KINDS, Overrides, Rule, Source, parse_source
 from celonis_refresh.webhooks.verification import Scheme
-from celonis_refresh.workflow import api_shapes as shapes
 from celonis_refresh.workflow import listing
 from celonis_refresh.workflow import open as opening
 from celonis_refresh.workflow import requests as requesting
+from local import api_shapes as shapes
 from tests.template import documents, pages
 from tests.template.test_error_names import raised
 
@@ -78,7 +78,7 @@ def written(field: FieldInfo) -> set[str]:
         return {"required"}
     default = field.default_factory() if field.default is NODEFAULT else field.default
     if default is UNSET:
-        default = definition.LoadStep(data_model=definition.Model("any")).kind
+        default = definition.LoadStep(data_model=definition.ModelReference("any")).kind
     if default is None:
         return {
             "as defined",

@@ -16,7 +16,7 @@ from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.celonis import client as client_module
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
-from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid, FieldProblem
+from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid, SecretProblem
 from celonis_refresh.celonis.rate_limiter import NoRateLimit
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.definition import Definition
@@ -138,7 +138,7 @@ def vault(monkeypatch: pytest.MonkeyPatch) -> Vault:
 
 UNUSABLE = [
     SecretUnreadable("'stack/connections/default'", "does not exist"),
-    ConnectionInvalid("default", [FieldProblem("auth.key", "is wrong", "the value as Celonis shows it")]),
+    ConnectionInvalid("default", [SecretProblem("auth.key", "is wrong", "the value as Celonis shows it")]),
     InvalidDefinition("The definition", [Problem("data_pool", "names another host")]),
 ]
 

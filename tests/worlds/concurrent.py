@@ -16,7 +16,7 @@ from celonis_refresh.aws.executions import ExecutionsUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.step import Progress
-from celonis_refresh.workflow.open import Execution, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, RunOpener
 from tests.fakes.clock import Clock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
@@ -262,7 +262,7 @@ class ConcurrentPlayer(Player):
         first = steps_of(self.world, self.ours)[0]
 
         def open_run(step: str, run_id: str) -> Progress:
-            execution = Execution(f"arn:{run_id}", run_id)
+            execution = ExecutionContext(f"arn:{run_id}", run_id)
             opened = self.whole.entrance.opening.open(document, execution, self.bench.deadline())
             return {
                 "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",

@@ -184,7 +184,7 @@ def step_context() -> StepContext:
 
 
 @cache
-def accepting(kept_seconds: float = 0) -> TriggerAcceptor:
+def trigger_acceptor(kept_seconds: float = 0) -> TriggerAcceptor:
     """Definitions are read anew for every trigger, or kept for so long; one that says to pause never is.
 
     While reading fails, the last known one serves.
@@ -215,20 +215,20 @@ def state_machine() -> StateMachine:
 
 
 @cache
-def closing() -> RunCloser:
+def run_closer() -> RunCloser:
     from celonis_refresh.aws.notifications import Notifications
     from celonis_refresh.steps.cancel import StepCanceller
     from celonis_refresh.workflow.close import RunCloser
 
-    closer = environment.read(environment.CloserEnvironment, os.environ)
+    settings = environment.read(environment.CloserEnvironment, os.environ)
     return RunCloser(
         table=table(),
         records=records(),
         leases=leases(),
         executions=state_machine(),
-        stopping=StepCanceller(target_for, time.time),
-        publish=Notifications(clients.sns(_client_timeouts()), closer.notices_topic_arn),
+        canceller=StepCanceller(target_for, time.time),
+        publish=Notifications(clients.sns(_client_timeouts()), settings.notices_topic_arn),
         is_paused=parameters().is_paused,
         clock=time.time,
-        retention_days=int(closer.run_retention_days),
+        retention_days=int(settings.run_retention_days),
     )

@@ -20,7 +20,7 @@ from celonis_refresh.celonis.errors import (
     CelonisUnavailable,
     NotFound,
 )
-from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
 from celonis_refresh.celonis.transport import Call, RateLimit, Timeouts
 from tests.unit.celonis.exchange import (
     BASE,
@@ -96,7 +96,7 @@ def test_executions_do_not_hide_other_failures(status: int, kind: type[CelonisEr
 
 def test_executions_are_read() -> None:
     celonis = FakeCelonis(json_reply({"executionItems": [{"executionId": "e", "status": "SUCCESS"}]}))
-    assert client_of(celonis).executions("p", "j") == [Execution("e", status="SUCCESS")]
+    assert client_of(celonis).executions("p", "j") == [JobExecution("e", status="SUCCESS")]
 
 
 @_each(POSTS)

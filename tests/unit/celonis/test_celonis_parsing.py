@@ -13,11 +13,10 @@ from celonis_refresh.celonis.records import (
     MAX_ID,
     MAX_STATUS,
     MAX_TEXT,
-    Execution,
     Job,
+    JobExecution,
     JobStatus,
     Load,
-    LoadKind,
     LoadStatus,
     ModelTable,
     ShapeError,
@@ -153,7 +152,7 @@ def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: obj
 def test_each_status_of_a_job_is_under_way_or_at_an_end(
     status: JobStatus, under_way: bool, terminal: bool
 ) -> None:
-    for record in (Job("j", status=status.value), Execution("e", status=status.value)):
+    for record in (Job("j", status=status.value), JobExecution("e", status=status.value)):
         assert (record.is_known, record.is_under_way, record.is_terminal) == (True, under_way, terminal)
 
 
@@ -194,7 +193,7 @@ def test_a_load_is_read_with_the_names_of_the_load_record() -> None:
     }
     expected = Load("l", "m", "WARNING", "PARTIAL", 1_700_000_000_000, 1_700_000_100_000, "3 rows dropped")
     assert read_load(data) == expected
-    assert expected.kind == LoadKind.PARTIAL
+    assert expected.kind == "PARTIAL"
 
 
 def test_a_load_is_read_under_shorter_names_too() -> None:
@@ -266,7 +265,7 @@ def test_executions_keep_their_order_and_leave_out_nulls() -> None:
         "id": "x",
     }
     data = {"executionItems": [newer, None, {"executionId": "e1"}], "numOfPages": 1}
-    expected = [Execution("e2", "j", "RUNNING", 2, None, "DELTA"), Execution("e1")]
+    expected = [JobExecution("e2", "j", "RUNNING", 2, None, "DELTA"), JobExecution("e1")]
     assert read_executions(data) == expected
     assert read_executions(data["executionItems"]) == expected
 

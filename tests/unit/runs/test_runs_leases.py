@@ -9,7 +9,7 @@ import pytest
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
-from celonis_refresh.runs.leases import Blocked, LeaseRequest, Leases, Place
+from celonis_refresh.runs.leases import Blocked, LeaseRequest, Leases, QueuePlace
 from celonis_refresh.runs.records import Records, RunStatus, StepWrite
 from celonis_refresh.runs.table import Table, job_lease, model_lease, run_key
 from celonis_refresh.timing import Deadline, iso
@@ -182,7 +182,7 @@ class Desk:
         keeps: bool = False,
         later: tuple[str, ...] = (),
     ) -> LeaseRequest:
-        return LeaseRequest(run_id, wanted, Place(keeps=keeps, since=since), later)
+        return LeaseRequest(run_id, wanted, QueuePlace(keeps=keeps, since=since), later)
 
     def check(self, run_id: str) -> StepWrite:
         return self.records.step_check(self.records.get(run_id), "job-0")
@@ -199,7 +199,7 @@ class Desk:
         self.leases.enqueue(blocked, self.check(request.run_id), until, self.deadline)
         return blocked
 
-    def give_back(self, request: LeaseRequest, place: Place | None = None, *, held: bool = True) -> None:
+    def give_back(self, request: LeaseRequest, place: QueuePlace | None = None, *, held: bool = True) -> None:
         write = self.write(request.run_id, waiting_for="Celonis")
         self.leases.give_back(request, write, self.deadline, place, held=held)
 
@@ -378,7 +378,7 @@ def test_a_lease_that_is_given_back_keeps_the_places_of_others(desk: Desk, table
 def test_a_run_that_gives_back_may_stay_queued(desk: Desk, table: Table) -> None:
     request = desk.request("one-1", JOB, LEASE)
     desk.acquire(request)
-    desk.give_back(request, Place(keeps=False, since=START, until=LATER))
+    desk.give_back(request, QueuePlace(keeps=False, since=START, until=LATER))
     assert (set(desk.queue(JOB)), set(desk.queue(LEASE))) == ({"one-1"}, {"one-1"})
     assert desk.acquire(desk.request("two-1", LEASE, since=START + 1.0)) is not None
     assert desk.acquire(request) is None

@@ -9,7 +9,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.errors import RunClosed
-from celonis_refresh.runs.leases import LeaseRequest, Place
+from celonis_refresh.runs.leases import LeaseRequest, QueuePlace
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from tests.fakes.celonis import denied, throttled, unavailable
@@ -288,7 +288,7 @@ def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behin
 def inherits(desk: Desk, run_id: str, former: str, *leases: str) -> bool:
     """Whether a run inherits the lease of the job, and these."""
     bench = desk.bench
-    request = LeaseRequest(run_id, (JOB_LEASE, *leases), Place(keeps=False, since=bench.clock.now))
+    request = LeaseRequest(run_id, (JOB_LEASE, *leases), QueuePlace(keeps=False, since=bench.clock.now))
     write = bench.records.step_write(bench.records.get(run_id), "job-0", {})
     return bench.leases.inherit(request, former, write, bench.deadline())
 

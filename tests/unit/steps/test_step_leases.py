@@ -13,7 +13,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.table import job_lease
-from celonis_refresh.workflow.open import Execution, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, RunOpener
 from tests.fakes.celonis import Lags, denied, throttled, unavailable
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
@@ -203,7 +203,7 @@ def test_a_run_that_waits_for_its_tables_gives_its_lease_back() -> None:
     door.bench.celonis.faults["tables"] = [unavailable(), unavailable()]
     opening = RunOpener(door.bench.context, door.accepting, door.tables, door.bench.clock)
     for _ in range(2):
-        opened = opening.open({"run_id": RUN}, Execution(f"arn:{RUN}", RUN), door.bench.deadline())
+        opened = opening.open({"run_id": RUN}, ExecutionContext(f"arn:{RUN}", RUN), door.bench.deadline())
         assert (opened["status"], held(door.bench)) == ("waiting", set())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.accept import TriggerAcceptor
@@ -50,7 +50,7 @@ class Desk(Exit):
     @property
     def requests(self) -> RunRequests:
         return RunRequests(
-            self.accepting, self.executions, Lookup(self.bench.table, self.bench.records), self.listing
+            self.accepting, self.executions, RunLookup(self.bench.table, self.bench.records), self.listing
         )
 
     @property

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from celonis_refresh.workflow.reconcile import ReconcileFindings
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.parts import closing_over, reconciling_over, steering_over
@@ -75,7 +75,7 @@ class TriggerHarness(WebhookHarness):
         self.listing = Listing(bench.table, bench.clock)
         self.opening = RunOpener(bench.context, self.accepting, self.tables, bench.clock)
         self.requests = RunRequests(
-            self.accepting, self.executions, Lookup(bench.table, bench.records), self.listing
+            self.accepting, self.executions, RunLookup(bench.table, bench.records), self.listing
         )
 
     @property
@@ -123,7 +123,9 @@ class TriggerHarness(WebhookHarness):
 
     def open(self, name: str) -> Opened:
         document = self.inputs.get(name, {"run_id": name})
-        return self.opening.open(document, Execution(id=f"arn:{name}", name=name), self.bench.deadline())
+        return self.opening.open(
+            document, ExecutionContext(id=f"arn:{name}", name=name), self.bench.deadline()
+        )
 
     def reconcile(self) -> ReconcileFindings:
         """A round, once nobody is at work any more."""

@@ -73,7 +73,7 @@ class Trigger:
             source=sources.get,
             secrets=kept.get,
             refreshed_secrets=kept.refresh_if_allowed,
-            accepting=TriggerAcceptor(self.bench.claims, definitions.get, self._new_id, wire.clock),
+            acceptor=TriggerAcceptor(self.bench.claims, definitions.get, self._new_id, wire.clock),
             context=self.bench.context,
             tables=self.door.tables,
             executions=StateMachine(wire.client("stepfunctions"), "arn:aws:states:x:1:stateMachine:refresh"),

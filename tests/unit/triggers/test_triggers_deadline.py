@@ -77,7 +77,7 @@ class Trigger:
             source=lambda _: source_of(),
             secrets=lambda _: door.secrets,
             refreshed_secrets=lambda _: door.refreshed_secrets,
-            accepting=door.accepting,
+            acceptor=door.accepting,
             context=door.bench.context,
             tables=door.tables,
             executions=door.executions,

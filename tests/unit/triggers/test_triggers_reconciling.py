@@ -375,7 +375,7 @@ def undelivered(*pipelines: str) -> tuple[Desk, RunCloser]:
 
 def round_with(desk: Desk, closing: RunCloser) -> ReconcileFindings:
     """A round of reconcile with this closing."""
-    return replace(desk.reconciling, closing=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
+    return replace(desk.reconciling, closer=closing).reconcile(desk.bench.deadline(ROUND_SECONDS))
 
 
 MANY = [f"p-{number}" for number in range(20)]

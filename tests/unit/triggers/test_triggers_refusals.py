@@ -66,7 +66,7 @@ class Service:
             source=SourceCache(self.aws.parameters, clock).source,
             secrets=secrets.get,
             refreshed_secrets=secrets.refresh_if_allowed,
-            accepting=self.door.accepting,
+            acceptor=self.door.accepting,
             context=self.door.bench.context,
             tables=self.door.tables,
             executions=self.door.executions,

@@ -22,7 +22,7 @@ from celonis_refresh.webhooks import senders
 from celonis_refresh.webhooks.events import Event
 from celonis_refresh.webhooks.expressions import holds
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import judge
+from celonis_refresh.webhooks.rules import apply_rules
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import Source, parse_source
 from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Sns, StaticToken, UrlToken
@@ -205,5 +205,5 @@ def test_a_senders_own_condition_is_never_an_error(sender: str, body: Any) -> No
     start = SENDERS[sender].start
     source = source_of(Sample(sender, FILES[sender]["samples"][0]["name"]))
     for name in (*start.events, None):
-        assert judge(source, Event(None, name, body)).errors == ()
+        assert apply_rules(source, Event(None, name, body)).errors == ()
     assert holds(SENDERS[sender].test or "`false`", body) in (True, False)

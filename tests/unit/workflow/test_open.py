@@ -19,7 +19,7 @@ from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.slots import release
 from celonis_refresh.steps.errors import StepFailed
 from celonis_refresh.workflow.model_tables import ModelTables
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from tests.fakes.celonis import denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition
 from tests.unit.steps.outgoing import SLOT
@@ -36,7 +36,7 @@ def opening(door: WebhookHarness) -> RunOpener:
 
 def opens(door: WebhookHarness, document: object, name: str = RUN) -> Opened:
     """What an execution of this name and input is told."""
-    return opening(door).open(document, Execution(id=f"arn:{name}", name=name), door.bench.deadline())
+    return opening(door).open(document, ExecutionContext(id=f"arn:{name}", name=name), door.bench.deadline())
 
 
 def joined(run_id: str) -> Opened:

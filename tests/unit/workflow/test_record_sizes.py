@@ -30,7 +30,7 @@ from celonis_refresh.runs.records import (
 from celonis_refresh.runs.table import job_lease, run_key
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.listing import shown
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from tests.fakes.celonis import Lane
 from tests.fakes.parts import closing_over
 from tests.fakes.service import POOL, RUN, job_definition
@@ -75,7 +75,7 @@ def loads_fail(lane: Lane) -> Lane:
 def opens(door: WebhookHarness) -> Opened:
     opening = RunOpener(door.bench.context, door.accepting, door.tables, door.bench.clock)
     door.executions.start(RUN)
-    return opening.open({"pipeline": "otc"}, Execution(f"arn:{RUN}", RUN), door.bench.deadline())
+    return opening.open({"pipeline": "otc"}, ExecutionContext(f"arn:{RUN}", RUN), door.bench.deadline())
 
 
 def closing_of(door: WebhookHarness, reported: list[str]) -> RunCloser:

@@ -79,7 +79,7 @@ class WebhookHarness:
             source=lambda _: known,
             secrets=lambda _: self.secrets,
             refreshed_secrets=self._renew,
-            accepting=self.accepting,
+            acceptor=self.accepting,
             context=self.bench.context,
             tables=self.tables,
             executions=self.executions,

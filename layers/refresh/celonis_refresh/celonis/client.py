@@ -28,8 +28,8 @@ from celonis_refresh.celonis.failures import clean, failure, retry_after
 from celonis_refresh.celonis.log_codes import explain
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import (
-    Execution,
     Job,
+    JobExecution,
     Load,
     ModelTable,
     ShapeError,
@@ -175,7 +175,7 @@ class CelonisClient:
         """The last load of the data model, which may be running; None where it was never loaded."""
         return self._get(get_last_load(pool, model), read_load, timeout)
 
-    def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[Execution] | None:
+    def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[JobExecution] | None:
         """The executions of the data job; None where Celonis does not serve this undocumented call."""
         return self._get_if_served(get_executions(pool, job), read_executions, timeout)
 

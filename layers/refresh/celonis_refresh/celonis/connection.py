@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from celonis_refresh.celonis.addresses import host_of
-from celonis_refresh.celonis.errors import ConnectionInvalid, FieldProblem
+from celonis_refresh.celonis.errors import ConnectionInvalid, SecretProblem
 
 CELONIS_DOMAIN = ".celonis.cloud"
 DEFAULT_SCOPE = "integration.data-pools"
@@ -116,10 +116,10 @@ class _Reader:
     """Reads the fields of one secret. ``problems``: the first problem of each field, in the order found."""
 
     def __init__(self) -> None:
-        self.problems: dict[str, FieldProblem] = {}
+        self.problems: dict[str, SecretProblem] = {}
 
     def note(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
-        self.problems.setdefault(field_name, FieldProblem(field_name, problem, expected))
+        self.problems.setdefault(field_name, SecretProblem(field_name, problem, expected))
 
     def mapping(self, value: object, field_name: str) -> Mapping[str, object] | None:
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):

@@ -40,14 +40,6 @@ class LoadStatus(StrEnum):
     CANCELLING = "CANCELLING"
 
 
-class LoadKind(StrEnum):
-    """Kinds of data model loads that Celonis's SDK knows."""
-
-    FROM_CACHE = "FROM_CACHE"
-    COMPLETE = "COMPLETE"
-    PARTIAL = "PARTIAL"
-
-
 JOB_UNDER_WAY: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
 LOAD_UNDER_WAY: frozenset[str] = frozenset(
     {LoadStatus.RUNNING, LoadStatus.LOST_CONNECTION, LoadStatus.CANCELLING}
@@ -100,7 +92,7 @@ class Job(_JobState, Struct, frozen=True):
     data_source_id: str | None = None
 
 
-class Execution(_JobState, Struct, frozen=True):
+class JobExecution(_JobState, Struct, frozen=True):
     """One execution of a data job. ``mode`` as Celonis wrote it."""
 
     execution_id: str
@@ -122,7 +114,7 @@ class ModelTable(Struct, frozen=True):
 
 
 class Load(_LoadState, Struct, frozen=True):
-    """One load of a data model. ``kind`` is a LoadKind, or what Celonis wrote instead."""
+    """One load of a data model. ``kind`` as Celonis wrote it."""
 
     load_id: str | None = None
     model_id: str | None = None
@@ -198,7 +190,7 @@ def read_job(data: object, asked: str) -> Job:
     )
 
 
-def read_executions(data: object) -> list[Execution]:
+def read_executions(data: object) -> list[JobExecution]:
     """``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list alone, in that order.
 
     An object without the list is no empty list.
@@ -301,8 +293,8 @@ def _start(data: object, names: tuple[str, ...]) -> StartAnswer:
         return StartAnswer()
 
 
-def _execution(fields: Mapping[str, Any]) -> Execution:
-    return Execution(
+def _execution(fields: Mapping[str, Any]) -> JobExecution:
+    return JobExecution(
         execution_id=_shortened(_needed(fields, "executionId")),
         job_id=_id(fields, "jobId"),
         status=_status(fields, "status"),

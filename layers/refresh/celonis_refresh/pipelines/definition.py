@@ -71,7 +71,7 @@ class ConnectionName(PatternType):
     )
 
 
-class Pool(ValidatedType):
+class PoolReference(ValidatedType):
     """A data pool's id or the address of a page inside it, as somebody wrote it."""
 
     @classmethod
@@ -80,7 +80,7 @@ class Pool(ValidatedType):
         return text
 
 
-class Job(ValidatedType):
+class JobReference(ValidatedType):
     """A data job's id or the address of its page."""
 
     @classmethod
@@ -89,7 +89,7 @@ class Job(ValidatedType):
         return text
 
 
-class Model(ValidatedType):
+class ModelReference(ValidatedType):
     """A data model's id or the address of its page."""
 
     @classmethod
@@ -109,7 +109,7 @@ class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 class JobStep(_Strict, frozen=True, kw_only=True):
     """A data job to execute."""
 
-    job: Job
+    job: JobReference
     mode: Mode = Mode.FULL
     timeout: Timeout = 6 * HOUR
 
@@ -121,7 +121,7 @@ class JobStep(_Strict, frozen=True, kw_only=True):
 class LoadStep(_Strict, frozen=True, kw_only=True):
     """A data model to load."""
 
-    data_model: Model
+    data_model: ModelReference
     given_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
     tables: Annotated[tuple[TableName, ...], Meta(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
@@ -163,7 +163,7 @@ Group = Annotated[tuple[JobStep, ...], Meta(min_length=1, max_length=MAX_STEPS)]
 class Definition(_Strict, frozen=True, kw_only=True):
     """A pipeline: stages of jobs in order, then loads side by side."""
 
-    data_pool: Pool
+    data_pool: PoolReference
     connection: ConnectionName = ConnectionName("default")
     jobs: Annotated[tuple[JobStep | Group, ...], Meta(max_length=MAX_STEPS)] = ()
     loads: Annotated[tuple[LoadStep, ...], Meta(max_length=MAX_STEPS)] = ()

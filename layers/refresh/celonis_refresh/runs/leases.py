@@ -34,7 +34,7 @@ def lease_item(lease: str, run_id: str, at: str) -> dict[str, Any]:
     return Lease(lease, run_id).item(at)
 
 
-class Place(Struct, frozen=True):
+class QueuePlace(Struct, frozen=True):
     """The place of a run in the queue for a lease.
 
     ``keeps``: the run keeps leases for what it has started. ``since``: when it began to wait (epoch seconds);
@@ -45,7 +45,7 @@ class Place(Struct, frozen=True):
     since: float
     until: float = 0.0
 
-    def is_before(self, other: Place) -> bool:
+    def is_before(self, other: QueuePlace) -> bool:
         return (not self.keeps, self.since) < (not other.keeps, other.since)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,13 +58,13 @@ class Lease(Struct, frozen=True):
     key: str
     run_id: str | None = None
     held_until: float | None = None
-    queue: Mapping[str, Place] = {}
+    queue: Mapping[str, QueuePlace] = {}
     at: str | None = None
 
     @staticmethod
     def from_item(key: str, item: Mapping[str, Any]) -> Lease:
         """``item`` is empty where there is none."""
-        queue = {run_id: Place(**place) for run_id, place in item.get("queue", {}).items()}
+        queue = {run_id: QueuePlace(**place) for run_id, place in item.get("queue", {}).items()}
         return Lease(key, item.get("run_id"), item.get("held_until"), queue, item.get("at"))
 
     @property
@@ -86,7 +86,7 @@ class Lease(Struct, frozen=True):
     def held_by(self, run_id: str) -> Lease:
         return Lease(self.key, run_id, queue=self.without([run_id]).queue)
 
-    def queued(self, run_id: str, place: Place) -> Lease:
+    def queued(self, run_id: str, place: QueuePlace) -> Lease:
         return replace(self, queue={**self.queue, run_id: place})
 
     def change_to(self, after: Lease, table: Table, at: str) -> Action | None:
@@ -136,7 +136,7 @@ class LeaseRequest(Struct, frozen=True):
 
     run_id: str
     leases: tuple[str, ...]
-    place: Place
+    place: QueuePlace
     later: tuple[str, ...] = ()
 
 
@@ -213,7 +213,7 @@ class Leases(Struct, frozen=True):
         request: LeaseRequest,
         step: StepWrite,
         deadline: Deadline,
-        place: Place | None = None,
+        place: QueuePlace | None = None,
         *,
         held: bool = True,
     ) -> None:
@@ -390,7 +390,7 @@ class _Known(Struct):
         }
         return next((run_id for run_id, place in before.items() if self.counts(run_id, place)), None)
 
-    def counts(self, run_id: str, place: Place) -> bool:
+    def counts(self, run_id: str, place: QueuePlace) -> bool:
         """Whether a place in a queue is one of a run that will come for it."""
         if place.until <= self.clock():
             return False

@@ -11,7 +11,7 @@ from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.runs.table import MAX_RUN_ID, WAITING, Table, pipeline_of, slot_key
 
 
-class Waiting(Struct, frozen=True):
+class QueuedRun(Struct, frozen=True):
     """``slot``: its pipeline's, as it was read."""
 
     run_id: str
@@ -32,20 +32,20 @@ class Waiting(Struct, frozen=True):
         }
 
 
-class Lookup(Struct, frozen=True):
+class RunLookup(Struct, frozen=True):
     """Finds a run by its id, whether it has begun or not."""
 
     table: Table
     records: Records
 
-    def get(self, run_id: str) -> Run | Waiting:
+    def get(self, run_id: str) -> Run | QueuedRun:
         """Raises ``RunNotFound``. What begins between two reads has a record by the third."""
         found = self.records.find(run_id) or self._waiting(run_id)
         return found or self.records.get(run_id)
 
-    def _waiting(self, run_id: str) -> Waiting | None:
+    def _waiting(self, run_id: str) -> QueuedRun | None:
         pipeline = pipeline_of(run_id)
         slot = self.table.get(slot_key(pipeline)) if len(run_id) <= MAX_RUN_ID else None
         if slot is None or slot.get("pending", {}).get("run_id") != run_id:
             return None
-        return Waiting(run_id, pipeline, slot)
+        return QueuedRun(run_id, pipeline, slot)

@@ -75,7 +75,7 @@ class CancelFindings(Struct):
     cancelling: list[str] = field(default_factory=list)
 
 
-class _Case(Struct):
+class _CancelState(Struct):
     """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is idle.
 
     ``tried``: a cancel was sent; ``accepted``: so was one; ``trouble``: why the last was not; ``refused``:
@@ -112,7 +112,7 @@ class StepCanceller(Struct, frozen=True):
         another to be cancelled.
         """
         first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
-        cases = [_Case(step, lease, first) for step, lease in _leases(run)]
+        cases = [_CancelState(step, lease, first) for step, lease in _leases(run)]
         pause = FIRST_PAUSE
         while left := [case for case in cases if case.found is None]:
             sent = sum(case.tried for case in cases)
@@ -140,7 +140,9 @@ class StepCanceller(Struct, frozen=True):
         may_run = is_started(state) or "baseline" in state
         return self.clock() + run.definition.settle if may_run else 0.0
 
-    def _look_after(self, run: Run, case: _Case, share: _Share, *, cancel: bool) -> tuple[str, bool] | None:
+    def _look_after(
+        self, run: Run, case: _CancelState, share: _Share, *, cancel: bool
+    ) -> tuple[str, bool] | None:
         """What is said of a step, if anything, and whether nothing of it is running. None: not yet."""
         state = run.steps.get(case.step, {})
         try:
@@ -171,7 +173,7 @@ class StepCanceller(Struct, frozen=True):
         return "", not observation.ids <= baseline.ids
 
     def _stop(
-        self, run: Run, case: _Case, target: StepTarget, share: _Share, *, cancel: bool
+        self, run: Run, case: _CancelState, target: StepTarget, share: _Share, *, cancel: bool
     ) -> tuple[str, bool] | None:
         """One poll, and the cancel where it shows ours running; a start may not show yet."""
         is_last = case.until.left() <= 0
@@ -205,7 +207,7 @@ class StepCanceller(Struct, frozen=True):
         )
         return self._cancel(case, target, share)
 
-    def _is_refused_for_good(self, case: _Case, error: CelonisError, settle: float) -> bool:
+    def _is_refused_for_good(self, case: _CancelState, error: CelonisError, settle: float) -> bool:
         """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
 
         So do polls that are not sent because the secret of the connection cannot be used.
@@ -217,7 +219,7 @@ class StepCanceller(Struct, frozen=True):
             return self.clock() - case.polls_refused_since >= settle
         return False
 
-    def _cancel(self, case: _Case, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
+    def _cancel(self, case: _CancelState, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
         """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
             case.accepted = target.cancel(share.seconds())
@@ -233,7 +235,9 @@ class StepCanceller(Struct, frozen=True):
             return None if case.accepted else (f"{target.subject} {RUNS_ON}", False)
         return None
 
-    def _observe(self, run: Run, case: _Case, target: StepTarget, share: _Share) -> tuple[Ownership, bool]:
+    def _observe(
+        self, run: Run, case: _CancelState, target: StepTarget, share: _Share
+    ) -> tuple[Ownership, bool]:
         """What one poll says of our start, and whether it shows ours running."""
         evidence = case.evidence or evidence_of(run.steps[case.step])
         state = {**run.steps[case.step], "evidence": evidence.to_json()}
@@ -281,14 +285,14 @@ class _Share(Struct, frozen=True):
         return min(POLL_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
 
 
-def _ended(case: _Case, target: StepTarget, ownership: Ownership) -> str:
+def _ended(case: _CancelState, target: StepTarget, ownership: Ownership) -> str:
     status = ownership.execution_status
     by_itself = "ended by itself" if case.tried else "had ended"
     what = "was cancelled" if status == JobStatus.CANCEL else by_itself
     return f"{target.subject} {what} ({status})."
 
 
-def _given_up(case: _Case, target: StepTarget) -> tuple[str, bool]:
+def _given_up(case: _CancelState, target: StepTarget) -> tuple[str, bool]:
     if case.accepted:
         return f"{target.subject} was asked to cancel and has not ended yet.", False
     return (

@@ -51,11 +51,11 @@ def check_step(context: StepContext, run_id: str, step: str, deadline: Deadline)
     state = run.steps.get(step, {})
     if "ended_at" in state:
         return replay(state)
-    checking = Check(context, run, step, deadline)
-    pending = checking.answer_pending()
+    check = Check(context, run, step, deadline)
+    pending = check.answer_pending()
     if pending:  # nothing is written, so that the answer can be
         return {"status": "RUNNING", "wait": ceil(pending)}
-    return checking.check() if is_started(state) else checking.wait_for_turn()
+    return check.check() if is_started(state) else check.wait_for_turn()
 
 
 class Check(Start):

@@ -58,9 +58,9 @@ def start_claimed(
     ``facts`` of the run are written together with the baseline. What Celonis answered is not written: it goes
     into the input of the execution, which costs no request.
     """
-    starting = Start(context, run, step, deadline, facts)
-    starting.start()
-    return starting.unsaved_answer
+    task = Start(context, run, step, deadline, facts)
+    task.start()
+    return task.unsaved_answer
 
 
 class Start(Step):

@@ -23,7 +23,7 @@ from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, Celon
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.runs.earlier import Earlier, read_earlier
-from celonis_refresh.runs.leases import LeaseRequest, Leases, Place
+from celonis_refresh.runs.leases import LeaseRequest, Leases, QueuePlace
 from celonis_refresh.runs.records import Records, Run, States, StepWrite
 from celonis_refresh.runs.table import Action, job_lease, model_lease
 from celonis_refresh.steps import errors
@@ -205,7 +205,7 @@ def lease_request(run: Run, step: str, own: str, since: float) -> LeaseRequest:
     models = sorted(inner_loads(run, step).values())
     keeps = bool(models) and keeps_models(run, step)
     # A step that ended while its start may still run has its lease until the run ends: others wait for that.
-    place = Place(keeps=keeps or any("held" in state for state in run.steps.values()), since=since)
+    place = QueuePlace(keeps=keeps or any("held" in state for state in run.steps.values()), since=since)
     if keeps or not models:
         return LeaseRequest(run.run_id, (own,), place)
     jobs = {job_lease(job.job) for job in run.plan.jobs}
@@ -328,7 +328,7 @@ class Step:
         since = float(self.state.get("queued_at", self.now()))
         return lease_request(self.run, self.name, self.target.lease, since)
 
-    def give_back(self, place: Place | None = None) -> None:
+    def give_back(self, place: QueuePlace | None = None) -> None:
         """Writes the state and frees the leases of a step that is not started: it waits without any.
 
         ``place``: the step is queued for them instead.

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, NotFound
-from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus, StartAnswer
+from celonis_refresh.celonis.records import Job, JobExecution, JobStatus, Load, LoadStatus, StartAnswer
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import LoadKind
 from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad, ResolvedLoad
@@ -206,7 +206,7 @@ def job_observation(job: Job) -> Observation:
     )
 
 
-def listed_observation(observation: Observation, executions: Sequence[Execution]) -> Observation:
+def listed_observation(observation: Observation, executions: Sequence[JobExecution]) -> Observation:
     """An observation with the list of executions. Where the job has no status, the list has it."""
     entries = _within_limit([_listed(execution) for execution in executions])
     listed = replace(observation, executions=tuple(entries))
@@ -227,7 +227,7 @@ def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
     return next((one for one in (Activity.RUNNING, Activity.UNKNOWN) if one in found), Activity.IDLE)
 
 
-def _listed(execution: Execution) -> ListedExecution:
+def _listed(execution: JobExecution) -> ListedExecution:
     state = activity(running=execution.is_under_way, terminal=execution.is_terminal)
     dates = execution.start_date, execution.end_date
     return ListedExecution(execution.execution_id, execution.status, state, *dates)

@@ -20,10 +20,10 @@ def start_step(context: StepContext, run_id: str, step: str, deadline: Deadline)
     if is_started(state):
         return Check(context, run, step, deadline).progress("RUNNING")
     _check_stages_before(run, step)
-    resuming = Resume(context, run, step, deadline)
+    resume = Resume(context, run, step, deadline)
     if _is_started_by_a_job(run, step):
-        return resuming.expect()
-    resumed = resuming.resume() if "retry_of" in run.item else None
+        return resume.expect()
+    resumed = resume.resume() if "retry_of" in run.item else None
     return resumed or Start(context, run, step, deadline).start()
 
 

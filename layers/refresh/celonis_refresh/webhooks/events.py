@@ -159,7 +159,7 @@ _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
 _ORIGIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 
 
-class Answer(Struct, frozen=True):
+class HandshakeResponse(Struct, frozen=True):
     """An HTTP answer to give at once. ``confirm``: an address to GET first; only when that is answered with
     2xx may this answer be given. It holds a token, so it is not shown.
     """
@@ -173,7 +173,7 @@ class Answer(Struct, frozen=True):
         return f"Answer(status={self.status!r}, headers={self.headers!r}, body={self.body!r})"
 
 
-def preflight(sender: Sender, request: WebhookRequest) -> Answer | None:
+def preflight(sender: Sender, request: WebhookRequest) -> HandshakeResponse | None:
     """The CloudEvents question (``OPTIONS``) whether events may be sent here; None for any other request.
 
     The only thing answered before the request is proven: the question carries no proof where the token stands
@@ -186,12 +186,12 @@ def preflight(sender: Sender, request: WebhookRequest) -> Answer | None:
     if not re.fullmatch(_ORIGIN, origin):
         raise Malformed("Header 'webhook-request-origin' holds no host name.")
     headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
-    return Answer(200, headers)
+    return HandshakeResponse(200, headers)
 
 
 def handshake(
     sender: Sender, request: WebhookRequest, events: Sequence[Event] | None = None
-) -> Answer | None:
+) -> HandshakeResponse | None:
     """The answer to a request that is no event but a question; None when it is to be read as events.
 
     To be called after ``verify``. ``events``: those of the request, where they have been read already.
@@ -217,26 +217,26 @@ def handshake(
     return None
 
 
-def acknowledgement(sender: Sender) -> Answer | None:
+def acknowledgement(sender: Sender) -> HandshakeResponse | None:
     """The answer that this sender wants once its events are accepted; None where any 2xx will do."""
     if sender.body != "soap":
         return None
     from celonis_refresh.webhooks.soap import ACK  # XML, for one sender only
 
-    return Answer(200, {"Content-Type": "text/xml; charset=utf-8"}, ACK)
+    return HandshakeResponse(200, {"Content-Type": "text/xml; charset=utf-8"}, ACK)
 
 
-def ignored(reason: str) -> Answer:
+def ignored(reason: str) -> HandshakeResponse:
     """200 with the reason: senders switch an endpoint off that answers badly to what it should ignore."""
     return _json(200, {"status": "ignored", "reason": reason})
 
 
-def _sns(request: WebhookRequest) -> Answer | None:
+def _sns(request: WebhookRequest) -> HandshakeResponse | None:
     envelope = read_envelope(request.body)
     if envelope["Type"] == NOTIFICATION:
         return None
     if envelope["Type"] == SUBSCRIPTION_CONFIRMATION:
-        return Answer(200, confirm=subscribe_url(envelope))
+        return HandshakeResponse(200, confirm=subscribe_url(envelope))
     # Its SubscribeURL would subscribe again what somebody has just ended.
     return ignored("the subscription of the SNS topic was ended")
 
@@ -248,5 +248,5 @@ def _text(value: Json, name: str) -> str:
     return found
 
 
-def _json(status: int, body: Mapping[str, str]) -> Answer:
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(body))
+def _json(status: int, body: Mapping[str, str]) -> HandshakeResponse:
+    return HandshakeResponse(status, {"Content-Type": "application/json"}, json.dumps(body))

@@ -120,12 +120,12 @@ class TriggerAcceptor(Struct, frozen=True):
         at = iso(self.clock())
         identity = deliveries[0] if deliveries else self.new_id("trigger")
         reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
-        wanted = make_options(trigger.mode, trigger.tables, [reason])
-        check_applicable(name, definition, wanted)
-        jobs = make_plan(definition, wanted).jobs
+        options = make_options(trigger.mode, trigger.tables, [reason])
+        check_applicable(name, definition, options)
+        jobs = make_plan(definition, options).jobs
         return Claim(
             pipeline=name,
-            options=wanted,
+            options=options,
             run_id=run_id or self.new_id(name),
             follow_up_id=self.new_id(name),
             definition=definition,

@@ -61,7 +61,7 @@ class RunCloser(Struct, frozen=True):
     records: Records
     leases: Leases
     executions: Executions
-    stopping: StepCanceller
+    canceller: StepCanceller
     publish: Publish
     is_paused: Callable[[str], bool]
     clock: Clock
@@ -102,7 +102,7 @@ class RunCloser(Struct, frozen=True):
             run = self._hold(run, execution, deadline)
         except RunClosed:
             return self.records.get(run.run_id)
-        findings = self.stopping.stop(run, deadline, cancel=execution.was_stopped)
+        findings = self.canceller.stop(run, deadline, cancel=execution.was_stopped)
         for lease, until in findings.held.items():
             self.leases.hold(run.run_id, lease, until, deadline)
         run = self.records.get(run.run_id)

@@ -13,7 +13,7 @@ from celonis_refresh.pipelines.definition import InlineDefinition, canonical_id
 from celonis_refresh.pipelines.plan import PlannedJob
 from celonis_refresh.runs.earlier import read_earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
-from celonis_refresh.runs.queued import Lookup, Waiting
+from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
 from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, slot_key
@@ -78,9 +78,9 @@ class RunCommands(Struct, frozen=True):
     """``pipelines`` lists the names that are defined."""
 
     table: Table
-    lookup: Lookup
+    lookup: RunLookup
     listing: Listing
-    accepting: TriggerAcceptor
+    acceptor: TriggerAcceptor
     executions: StoppableExecutions
     pipelines: Callable[[], list[str]]
     clock: Clock
@@ -92,7 +92,7 @@ class RunCommands(Struct, frozen=True):
         once. Raises ``RunNotFound``, ``RunClosed``.
         """
         run = self.lookup.get(run_id)
-        if isinstance(run, Waiting):
+        if isinstance(run, QueuedRun):
             options = self._drop(run.pipeline, run.slot, caller, deadline)["options"]
             return {"run_id": run_id, "status": "dropped", "options": options}
         check_open(run)
@@ -108,19 +108,19 @@ class RunCommands(Struct, frozen=True):
         that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.lookup.get(run_id)
-        if isinstance(run, Waiting) or run.is_open:
+        if isinstance(run, QueuedRun) or run.is_open:
             raise RunOpen(run_id, run.status)
         if run.status is RunStatus.SUCCEEDED:
             raise RunClosed(run_id, run.status)
         if run.has_definition and isinstance(run.definition, InlineDefinition):
             raise RunInline(run_id)
         delivery = delivery_key("retry", run_id)
-        acceptance = self.accepting.claims.known(delivery)
+        acceptance = self.acceptor.claims.known(delivery)
         if acceptance is None:
-            definition = self.accepting.definition(run.pipeline)
+            definition = self.acceptor.definition(run.pipeline)
             kept = skipped_by_retry(run, definition, self.clock())
             self._check_is_newest(run, kept)
-            acceptance = self.accepting.again(run, definition, kept, caller, [delivery], deadline)
+            acceptance = self.acceptor.again(run, definition, kept, caller, [delivery], deadline)
         start_execution_of(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **response_body(acceptance)}
 
@@ -133,7 +133,7 @@ class RunCommands(Struct, frozen=True):
 
         Raises ``UnknownPipeline``, ``InvalidDefinition``.
         """
-        definition = self.accepting.definition(name)
+        definition = self.acceptor.definition(name)
         slot = self.table.get(slot_key(name)) or {}
         newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
         last = newest[0] if newest else None

@@ -94,7 +94,7 @@ class Reconciler(Struct, frozen=True):
     leases: Leases
     listing: Listing
     executions: FindableExecutions
-    closing: RunCloser
+    closer: RunCloser
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
 
@@ -183,7 +183,7 @@ class Reconciler(Struct, frozen=True):
         if deadline.left() < MIN_CLOSE_SECONDS:
             logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
             return
-        self.closing.close_as(execution, deadline)
+        self.closer.close_as(execution, deadline)
         findings.closed.append(execution.name)
 
     def _is_new(self, run: Run) -> bool:
@@ -193,7 +193,7 @@ class Reconciler(Struct, frozen=True):
 
     def _reported(self, run_id: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A run that is closed and of which nobody was notified; given up once its record has expired."""
-        if self.closing.notify_late(run_id, deadline):
+        if self.closer.notify_late(run_id, deadline):
             findings.notified.append(run_id)
             return
         findings.given_up.append(run_id)
@@ -206,7 +206,7 @@ class Reconciler(Struct, frozen=True):
         """A free slot in which something waits: started, unless its pipeline is paused."""
         slot: dict[str, Any] = self.table.get(key) or {}
         pipeline = key.removeprefix(slot_key(""))
-        if "run_id" in slot or "pending" not in slot or self.closing.is_paused(pipeline):
+        if "run_id" in slot or "pending" not in slot or self.closer.is_paused(pipeline):
             return
         try:
             self.table.transact(start_waiting(self.table, pipeline, slot, iso(self.clock())), deadline)

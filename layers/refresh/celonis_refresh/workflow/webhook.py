@@ -22,8 +22,8 @@ from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_fir
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, RuleError
 from celonis_refresh.webhooks.events import (
-    Answer,
     Event,
+    HandshakeResponse,
     acknowledgement,
     check_expected,
     handshake,
@@ -31,7 +31,7 @@ from celonis_refresh.webhooks.events import (
     read_events,
 )
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import Match, judge, why_nothing
+from celonis_refresh.webhooks.rules import RuleMatch, apply_rules, why_nothing
 from celonis_refresh.webhooks.sources import Source
 from celonis_refresh.webhooks.verification import Fetch, Proof, Scheme, UrlToken, secret_problem, verify
 from celonis_refresh.workflow.accept import (
@@ -52,17 +52,17 @@ class Outcome(Struct, frozen=True):
     """
 
     event: Event
-    matches: tuple[Match, ...]
+    matches: tuple[RuleMatch, ...]
     ignored: str = ""
     errors: tuple[RuleError, ...] = ()
-    invalid: tuple[Match, ...] = ()
+    invalid: tuple[RuleMatch, ...] = ()
 
 
 class Received(Struct, frozen=True):
     """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
 
     proof: Proof | None
-    answer: Answer | None
+    answer: HandshakeResponse | None
     outcomes: tuple[Outcome, ...] = ()
 
 
@@ -107,7 +107,7 @@ def _proven(
 
 
 def _outcome(source: Source, event: Event) -> Outcome:
-    verdict = judge(source, event)
+    verdict = apply_rules(source, event)
     ignored = "" if verdict.matches else why_nothing(source, event, verdict)
     return Outcome(event, verdict.matches, ignored, verdict.errors, verdict.invalid)
 
@@ -129,11 +129,11 @@ class RequestTime(Struct, frozen=True):
     answer: Deadline
     end: Deadline
 
-    def accepting(self) -> Deadline:
+    def for_claim(self) -> Deadline:
         """For what an answer cannot do without, from now on: to read, to claim."""
         return self._at(START_EXECUTION_SECONDS, MIN_CLAIM_SECONDS)
 
-    def beginning(self, further: int = 0) -> Deadline:
+    def for_start(self, further: int = 0) -> Deadline:
         """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
         return self._at(START_EXECUTION_SECONDS + further * FURTHER_EXECUTION_SECONDS, 0.0)
 
@@ -212,7 +212,7 @@ class WebhookHandler(Struct, frozen=True):
     source: Callable[[str], Source]
     secrets: Callable[[str], Sequence[str]]
     refreshed_secrets: Callable[[str], Sequence[str]]
-    accepting: TriggerAcceptor
+    acceptor: TriggerAcceptor
     context: StepContext
     tables: ModelTables
     executions: Executions
@@ -227,10 +227,10 @@ class WebhookHandler(Struct, frozen=True):
         if received.answer is not None:
             return self._at_once(received.answer)
         answers = self._accept(source_name, received.outcomes, time)
-        wanted = acknowledgement(source.effective())
-        return self._at_once(wanted) if wanted is not None else _one(answers)
+        response = acknowledgement(source.effective())
+        return self._at_once(response) if response is not None else _one(answers)
 
-    def _at_once(self, answer: Answer) -> Reply:
+    def _at_once(self, answer: HandshakeResponse) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
         if answer.confirm is not None:
             self.sns.confirm(answer.confirm)
@@ -257,11 +257,11 @@ class WebhookHandler(Struct, frozen=True):
         self, source_name: str, outcomes: Sequence[Outcome], time: RequestTime
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
-        by = time.accepting()
+        by = time.for_claim()
         run_options = [self._read_event(source_name, outcome) for outcome in outcomes]
         _complain(source_name, run_options)
         deliveries = [each.delivery for each in run_options if each.delivery.claims]
-        acceptances = accept_batch(self.accepting.claims, deliveries, by)
+        acceptances = accept_batch(self.acceptor.claims, deliveries, by)
         self._go_on(acceptances, time)
         for run_id, at in _started_before(acceptances).items():
             self._finish(run_id, at)
@@ -276,7 +276,7 @@ class WebhookHandler(Struct, frozen=True):
             (_trigger(source, match), error)
             for match, error in zip(outcome.invalid, outcome.errors, strict=True)
         ]
-        claims, errors = self.accepting.sound(triggers, identities, invalid)
+        claims, errors = self.acceptor.sound(triggers, identities, invalid)
         return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
     def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
@@ -289,7 +289,7 @@ class WebhookHandler(Struct, frozen=True):
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
-            answer = self._begin(accepted, acceptance, time.beginning(further))
+            answer = self._begin(accepted, acceptance, time.for_start(further))
             if not start_execution_of(self.executions, accepted.run_id, answer) and answer is not None:
                 self._record_answer(accepted.run_id, answer, time.end)
 
@@ -365,7 +365,7 @@ def record_answer(records: Records, run_id: str, answer: UnsavedAnswer, deadline
             return
 
 
-def _trigger(source: str, match: Match) -> Trigger:
+def _trigger(source: str, match: RuleMatch) -> Trigger:
     return Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
 
 
