@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.pipelines.definition import KIND_ORDER, Definition, LoadKind, read_definition
+from celonis_refresh.pipelines.definition import Definition, LoadKind, read_definition
 from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
 from celonis_refresh.pipelines.plan import Plan, ResolvedLoad, UnknownTable, make_plan, resolve
 
@@ -111,5 +111,5 @@ def covers(greater: ResolvedLoad, lesser: ResolvedLoad) -> bool:
     """Whether the one load reads anew whatever the other does."""
     if greater.kind is LoadKind.COMPLETE:
         return True
-    ranks = [KIND_ORDER.index(load.kind) for load in (greater, lesser)]
+    ranks = [list(LoadKind).index(load.kind) for load in (greater, lesser)]
     return ranks[0] >= ranks[1] and set(greater.tables) >= set(lesser.tables)

@@ -231,7 +231,7 @@ def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> 
     desk.fail()
     desk.fail(wanted[0])
     run = desk.bench.records.get(desk.retry(wanted[0])["runs"][0]["run_id"])
-    assert (run.plan.may_drop, run.plan.wanted) == (True, ("NO_SUCH", "ORDERS"))
+    assert (run.plan.may_drop, run.plan.requested) == (True, ("NO_SUCH", "ORDERS"))
 
 
 def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> None:

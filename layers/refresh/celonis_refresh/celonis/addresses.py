@@ -41,21 +41,6 @@ class Address(Struct, frozen=True):
     pool_id: str | None = None
 
 
-def data_pool_id(value: str) -> str:
-    """The data pool's id out of an id or a page address. ValueError tells what was expected."""
-    return parse_pool(value).id
-
-
-def data_job_id(value: str) -> str:
-    """The data job's id out of an id or a page address. ValueError tells what was expected."""
-    return parse_job(value).id
-
-
-def data_model_id(value: str) -> str:
-    """The data model's id out of an id or a page address. ValueError tells what was expected."""
-    return parse_model(value).id
-
-
 def parse_pool(value: str) -> Address:
     """Read a data pool's id or any page inside the pool. ValueError tells what was expected."""
     text = _text(value, _POOL_EXPECTED)

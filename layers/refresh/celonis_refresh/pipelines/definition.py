@@ -43,10 +43,6 @@ class LoadKind(StrEnum):
     COMPLETE = "complete"
 
 
-MODE_ORDER = (Mode.DELTA, Mode.FULL)
-KIND_ORDER = (LoadKind.FROM_CACHE, LoadKind.PARTIAL, LoadKind.COMPLETE)
-
-
 HOUR = 3600
 MAX_STEPS = 20
 """Jobs, and loads, in one pipeline: keeps a run's history and state far below what Step Functions allows."""

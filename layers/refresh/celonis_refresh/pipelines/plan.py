@@ -28,8 +28,8 @@ class PlannedJob(Struct, frozen=True):
 class PlannedLoad(Struct, frozen=True):
     """One load of a run, its tables still as somebody wrote them: ids, names or aliases.
 
-    ``tables`` are the definition's and must be in this model. ``wanted`` are the trigger's: each must be in
-    some model of the pipeline. ``only_wanted``: they take the place of what is defined, except in a model
+    ``tables`` are the definition's and must be in this model. ``requested`` are the trigger's: each must be in
+    some model of the pipeline. ``only_requested``: they take the place of what is defined, except in a model
     that has none of them; otherwise they come on top of it.
     """
 
@@ -37,8 +37,8 @@ class PlannedLoad(Struct, frozen=True):
     data_model: str
     kind: LoadKind
     tables: tuple[str, ...]
-    wanted: tuple[str, ...]
-    only_wanted: bool
+    requested: tuple[str, ...]
+    only_requested: bool
     timeout: int
     on_warning: Literal["succeed", "fail"]
     started_by: Literal["run", "job"]
@@ -46,20 +46,20 @@ class PlannedLoad(Struct, frozen=True):
     @property
     def names_tables(self) -> bool:
         """Whether the model's tables must be asked for before this load can be made."""
-        return bool(self.tables or self.wanted)
+        return bool(self.tables or self.requested)
 
 
 class Plan(Struct, frozen=True):
     """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out.
 
-    ``wanted``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
+    ``requested``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
     because they are one trigger's among several. ``as_defined``: a trigger wants the loads as defined.
     """
 
     jobs: tuple[PlannedJob, ...]
     loads: tuple[PlannedLoad, ...]
     lacks_loads: bool = False
-    wanted: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
     may_drop: bool = False
     as_defined: bool = True
 
@@ -88,7 +88,7 @@ def make_plan(definition: Definition, options: RunOptions, skip: Collection[str]
         jobs=tuple(_job(number, stage, step, options) for number, (stage, step) in enumerate(jobs)),
         loads=tuple(_load(number, step, options, is_alone=is_alone) for number, step in enumerate(loads)),
         lacks_loads=len(loads) < len(definition.loads),
-        wanted=tuple(sorted(options.tables)),
+        requested=tuple(sorted(options.tables)),
         may_drop=options.merged,
         as_defined=options.as_defined,
     )
@@ -107,8 +107,8 @@ def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -
         data_model=step.data_model_id,
         kind=LoadKind.COMPLETE if options.complete else step.kind,
         tables=() if options.complete else step.tables,
-        wanted=tuple(sorted(options.tables)),
-        only_wanted=bool(options.tables) and not options.as_defined and (is_alone or not options.united),
+        requested=tuple(sorted(options.tables)),
+        only_requested=bool(options.tables) and not options.as_defined and (is_alone or not options.united),
         timeout=step.timeout,
         on_warning=step.on_warning,
         started_by=step.started_by,
@@ -142,7 +142,7 @@ class ResolvedLoad(Struct, frozen=True):
 
 
 class Resolution(Struct, frozen=True):
-    """``loads``: each load of the plan by step. ``dropped``: wanted tables that are left out, as unknown."""
+    """``loads``: each load of the plan by step. ``dropped``: requested tables that are left out, as unknown."""
 
     loads: Mapping[str, ResolvedLoad]
     dropped: tuple[str, ...] = ()
@@ -159,16 +159,16 @@ class Resolution(Struct, frozen=True):
 def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
     """What the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
 
-    A name that stands for several tables (the same table from two data sources) means all of them. A wanted
+    A name that stands for several tables (the same table from two data sources) means all of them. A requested
     table may be missing where loads were left out: it may be one of theirs. Where several triggers were
     merged, an unknown table is dropped, as long as anything that they want remains.
     Raises ``UnknownTable``.
     """
     tables = {model: tuple(found) for model, found in models.items()}
     everywhere = [table for found in tables.values() for table in found]
-    missing = tuple(name for name in plan.wanted if not _matches(name, everywhere))
+    missing = tuple(name for name in plan.requested if not _matches(name, everywhere))
     missing = () if plan.lacks_loads else missing
-    remains = plan.as_defined or len(missing) < len(plan.wanted)
+    remains = plan.as_defined or len(missing) < len(plan.requested)
     if missing and not (plan.may_drop and remains):
         raise UnknownTable(missing, _names(everywhere))
     loads = {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
@@ -178,12 +178,12 @@ def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolutio
 def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
     if missing := {name for name in load.tables if not _matches(name, tables)}:
         raise UnknownTable(missing, _names(tables))
-    wanted = _pick(load.wanted, tables)
-    if load.only_wanted and wanted:
-        return ResolvedLoad(LoadKind.PARTIAL, wanted)
+    requested = _pick(load.requested, tables)
+    if load.only_requested and requested:
+        return ResolvedLoad(LoadKind.PARTIAL, requested)
     if load.kind is LoadKind.COMPLETE:
         return ResolvedLoad(LoadKind.COMPLETE, {})
-    picked = _pick(load.tables, tables) | wanted
+    picked = _pick(load.tables, tables) | requested
     return ResolvedLoad(LoadKind.PARTIAL if picked else load.kind, picked)
 
 

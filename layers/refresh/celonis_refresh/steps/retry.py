@@ -216,4 +216,4 @@ def _is_same(one: PlannedJob | PlannedLoad, other: PlannedJob | PlannedLoad) -> 
 
 def _load(load: PlannedLoad) -> tuple[object, ...]:
     model = canonical_id(load.data_model)
-    return (model, load.kind, load.tables, load.wanted, load.only_wanted, load.started_by)
+    return (model, load.kind, load.tables, load.requested, load.only_requested, load.started_by)

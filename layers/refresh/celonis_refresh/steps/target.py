@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,51 +33,6 @@ class Ending(Struct, frozen=True):
 
     error: errors.StepFailed | None
     message: str | None = None
-
-
-class StepTarget(Protocol):
-    """One job or one load of a run."""
-
-    @property
-    def step(self) -> str: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def lease(self) -> str: ...
-    @property
-    def durations(self) -> str: ...
-    @property
-    def timeout(self) -> int: ...
-    @property
-    def timed_out(self) -> type[errors.StepFailed]: ...
-    @property
-    def busy(self) -> type[errors.StepFailed]: ...
-
-    def observe(self, seconds: Seconds) -> Observation:
-        """One poll."""
-
-    def with_executions(self, observation: Observation, timeout: float) -> Observation:
-        """The observation with the list of executions, where another call serves one.
-
-        Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
-        """
-
-    def post(self, timeout: float) -> StartAnswer:
-        """Starts it; what the answer carried."""
-
-    def ending(
-        self, status: str | None, ours: str | None, observation: Observation, timeout: float
-    ) -> Ending:
-        """What the status at its end means; ``observation`` is the one that showed it."""
-
-    def cancel(self, timeout: float) -> bool:
-        """Cancels what runs now; False where no call is known that does."""
-
-    def facts(self) -> Mapping[str, object]:
-        """What is started, for the record."""
-
-    def ignoring_rate_limit(self) -> StepTarget:
-        """The same work, to be polled and stopped whatever is left of the rate limit."""
 
 
 def activity(*, running: bool, terminal: bool) -> Activity:
@@ -127,7 +82,10 @@ class DataJobTarget(Struct, frozen=True):
         return replace(observation, requested_at=self.client.requested_at)
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:
-        """``GET …/logs/{job}/executions``: a call of the SDK, not served everywhere."""
+        """The observation with the list of executions, where ``GET …/logs/{job}/executions`` is served.
+
+        Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
+        """
         try:
             executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
         except CelonisRejected as refusal:
@@ -141,6 +99,7 @@ class DataJobTarget(Struct, frozen=True):
     def ending(
         self, status: str | None, ours: str | None, observation: Observation, timeout: float
     ) -> Ending:
+        """What the status at its end means; ``observation`` is the one that showed it."""
         if status == JobStatus.SUCCESS:
             return Ending(None)
         found = _execution_id(ours, observation)
@@ -178,13 +137,16 @@ class DataJobTarget(Struct, frozen=True):
         return f": {cut(reported, MAX_REASON)}".rstrip(".") if reported else ""
 
     def cancel(self, timeout: float) -> bool:
+        """Cancel what runs now; False where no call is known that does."""
         self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
         return True
 
     def ignoring_rate_limit(self) -> DataJobTarget:
+        """The same target, to be polled and stopped whatever is left of the rate limit."""
         return replace(self, client=self.client.ignoring_rate_limit())
 
     def facts(self) -> Mapping[str, object]:
+        """What is started, for the record."""
         return {"job": self.plan.job, "mode": self.plan.mode.value}
 
 
@@ -318,6 +280,10 @@ class DataModelTarget(Struct, frozen=True):
 
     def facts(self) -> Mapping[str, object]:
         return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value}
+
+
+StepTarget: TypeAlias = DataJobTarget | DataModelTarget
+"""One job or one load of a run."""
 
 
 def resolved_load(run: Run, step: str) -> ResolvedLoad:

@@ -52,14 +52,6 @@ def read_events(sender: Sender, request: WebhookRequest) -> list[Event]:
     return [_event(sender, request, body) for body in _bodies(sender, request)]
 
 
-def read_event(sender: Sender, request: WebhookRequest) -> Event:
-    """The event of a request that holds exactly one. Raises ``Malformed``."""
-    events = read_events(sender, request)
-    if len(events) != 1:
-        raise Malformed(f"The request holds {len(events)} events; expected one.")
-    return events[0]
-
-
 def check_expected(events: Iterable[Event], expect: Mapping[str, str | int]) -> None:
     """Fields at the top of every body must have these values: ``{"OrganizationId": "00D…"}``.
 

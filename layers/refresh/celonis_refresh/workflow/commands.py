@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
@@ -68,12 +68,6 @@ class RunInline(RefreshError):
         )
 
 
-class StoppableExecutions(Executions, Protocol):
-    """Executions that can be stopped as well."""
-
-    def stop(self, run_id: str, error: str, cause: str) -> None: ...
-
-
 class RunCommands(Struct, frozen=True):
     """``pipelines`` lists the names that are defined."""
 
@@ -81,7 +75,7 @@ class RunCommands(Struct, frozen=True):
     lookup: RunLookup
     listing: Listing
     acceptor: TriggerAcceptor
-    executions: StoppableExecutions
+    executions: Executions
     pipelines: Callable[[], list[str]]
     clock: Clock
 

@@ -42,7 +42,9 @@ class ModelTables(Struct):
         }
         warnings = [*run.options.warnings, *_unused(run), *found.warnings]
         if run.options.merged and _excess(run, loads):
-            loads |= {load.step: ALL for load in run.plan.loads if load.wanted and load.started_by == "run"}
+            loads |= {
+                load.step: ALL for load in run.plan.loads if load.requested and load.started_by == "run"
+            }
             warnings.append(TOO_MANY)
         if excess := _excess(run, loads):
             raise excess

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -51,12 +51,6 @@ MIN_CLOSE_SECONDS = 80.0
 """With less left, no run is closed: what it left running could not be observed, cancelled and verified."""
 
 
-class FindableExecutions(Executions, Protocol):
-    """Executions that can be looked up by their run."""
-
-    def find(self, run_id: str) -> EndedExecution | None: ...
-
-
 class ReconcileFindings(Struct):
     """What was done, by kind: the ids of runs, the names of pipelines, the keys of leases.
 
@@ -93,7 +87,7 @@ class Reconciler(Struct, frozen=True):
     records: Records
     leases: Leases
     listing: Listing
-    executions: FindableExecutions
+    executions: Executions
     closer: RunCloser
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
