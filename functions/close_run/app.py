@@ -1,4 +1,4 @@
-"""Ends a run's record, tells somebody, cancels what still runs, starts what waited."""
+"""End a run's record, send its notification, cancel what still runs, start the follow-up run."""
 
 from typing import Any
 

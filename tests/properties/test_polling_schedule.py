@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from celonis_refresh.rate_limits.limiter import pause_seconds
 from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
-from celonis_refresh.steps.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
+from celonis_refresh.steps.polling.schedule import FEW_POLLS, JITTER, WEEK, Schedule
 from tests.unit.polling.histories import chance
 
 seconds = st.sampled_from([0.0, 1.0, 60.0, 3600.0, WEEK, 1e9]) | st.floats(0, 1e6)
@@ -53,7 +53,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
 def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
     schedule: Schedule, elapsed: float, random: Random, asked: float, left: float, looks: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, asked, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, asked, time_left=left, polls_left=looks, proven=proven)
     assert isinstance(wait, int)
     assert wait >= max(1, asked)
 
@@ -62,14 +62,14 @@ def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
 def test_once_proven_no_wait_is_below_the_floor(
     schedule: Schedule, elapsed: float, random: Random, left: float, looks: int
 ) -> None:
-    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=looks) >= schedule.floor
+    assert schedule.next_wait(elapsed, random, time_left=left, polls_left=looks) >= schedule.floor
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
     schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=looks, proven=proven)
     if schedule.ceiling is not None and left <= schedule.ceiling * looks / 2:
         assert wait <= schedule.ceiling
 
@@ -78,7 +78,7 @@ def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
 def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
     schedule: Schedule, elapsed: float, random: Random, left: float, looks: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=looks, proven=proven)
+    wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=looks, proven=proven)
     assert wait <= max(schedule.floor, ceil(left))
 
 
@@ -109,7 +109,7 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
             random,
             asked[looks] if looks < len(asked) else 0.0,
             time_left=timeout - at,
-            looks_left=budget - looks,
+            polls_left=budget - looks,
             proven=looks >= unproven,
         )
         overdue = at + wait - timeout
@@ -131,7 +131,7 @@ def test_fewer_looks_left_never_shorten_a_wait(
     schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
 ) -> None:
     few, many = (
-        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=looks)
+        schedule.next_wait(elapsed, chance(seed), time_left=left, polls_left=looks)
         for looks in sorted((one, other))
     )
     assert few >= many
@@ -167,9 +167,9 @@ def test_to_look_later_is_to_look_next_no_earlier(
     assert later >= 0.97 * sooner - 1
 
 
-@given(st.integers(FEW_LOOKS, 2000), randoms, expectations)
+@given(st.integers(FEW_POLLS, 2000), randoms, expectations)
 def test_the_first_look_for_a_proof_is_soon(looks: int, random: Random, expectation: Expectation) -> None:
-    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=looks, proven=False)
+    wait = Schedule(60, None, expectation).next_wait(0.0, random, polls_left=looks, proven=False)
     assert wait <= 2
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
 from celonis_refresh.steps.polling.schedule import (
-    EVENTS_PER_LOOK,
+    EVENTS_PER_POLL,
     EVENTS_PER_RUN,
     EVENTS_PER_STEP,
     UNKNOWN,
@@ -90,7 +90,7 @@ def events_of_long_job() -> int:
     random = Random(1)  # noqa: S311 - repeatable on purpose
     known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
     most = max(len(looks(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
-    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * most
+    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_POLL * most
 
 
 def _regular(usual: float, random: Random) -> Expectation:

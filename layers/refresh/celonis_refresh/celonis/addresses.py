@@ -31,7 +31,7 @@ _ID_EXPECTED = (
 
 
 class Address(Struct, frozen=True):
-    """An id and what the page address around it tells. ``host`` and ``pool_id`` are None for a bare id.
+    """An id, and what the page address around it contains. ``host`` and ``pool_id`` are None for a bare id.
 
     ``host`` is in lower case and has a port only where it is not the scheme's own, like ``Connection.host``.
     """
@@ -42,7 +42,7 @@ class Address(Struct, frozen=True):
 
 
 def parse_pool(value: str) -> Address:
-    """Read a data pool's id or any page inside the pool. ValueError tells what was expected."""
+    """Read a data pool's id or any page inside the pool. Raises ValueError with what was expected."""
     text = _text(value, _POOL_EXPECTED)
     if not _is_address(text):
         return Address(safe_id(text))
@@ -51,7 +51,7 @@ def parse_pool(value: str) -> Address:
 
 
 def parse_job(value: str) -> Address:
-    """Read a data job's id or its page address. ValueError tells what was expected."""
+    """Read a data job's id or its page address. Raises ValueError with what was expected."""
     text = _text(value, _JOB_EXPECTED)
     if not _is_address(text):
         return Address(safe_id(text))
@@ -63,7 +63,7 @@ def parse_job(value: str) -> Address:
 
 
 def parse_model(value: str) -> Address:
-    """Read a data model's id or its page address. ValueError tells what was expected."""
+    """Read a data model's id or its page address. Raises ValueError with what was expected."""
     text = _text(value, _MODEL_EXPECTED)
     if not _is_address(text):
         return Address(safe_id(text))

@@ -36,7 +36,7 @@ class ErrorDetails(TypedDict, total=False):
 
 
 class Facts(_Required, ErrorDetails, total=False):
-    """What every failed call can tell. ``path`` is the path without host and query."""
+    """The facts of a failed call. ``path`` is the path without host and query."""
 
     status: int | None
 

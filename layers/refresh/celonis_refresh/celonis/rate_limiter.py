@@ -1,4 +1,4 @@
-"""Whether Celonis may be asked now: what a client consults before a request, and tells after it."""
+"""Rate limiters as a client uses them: entered before a request, given the answer after it."""
 
 from __future__ import annotations
 

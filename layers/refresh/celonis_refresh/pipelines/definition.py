@@ -143,7 +143,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
 
 
 class Polling(_Strict, frozen=True, kw_only=True):
-    """Bounds of the wait between two looks, in seconds; no longest wait where ``ceiling`` is None."""
+    """Bounds of the wait between two polls, in seconds; no longest wait where ``ceiling`` is None."""
 
     floor: Annotated[int, Meta(ge=1, le=HOUR)] = 2
     ceiling: Annotated[int, Meta(ge=1, le=7 * 24 * HOUR)] | None = None

@@ -28,9 +28,9 @@ class PlannedJob(Struct, frozen=True):
 class PlannedLoad(Struct, frozen=True):
     """One load of a run, its tables still as somebody wrote them: ids, names or aliases.
 
-    ``tables`` are the definition's and must be in this model. ``requested`` are the trigger's: each must be in
-    some model of the pipeline. ``only_requested``: they take the place of what is defined, except in a model
-    that has none of them; otherwise they come on top of it.
+    ``tables`` are the definition's and must be in this model. ``requested`` are the trigger's: each must be
+    in some model of the pipeline. ``only_requested``: they take the place of what is defined, except in a
+    model that has none of them; otherwise they come on top of it.
     """
 
     step: str
@@ -142,7 +142,7 @@ class ResolvedLoad(Struct, frozen=True):
 
 
 class Resolution(Struct, frozen=True):
-    """``loads``: each load of the plan by step. ``dropped``: requested tables that are left out, as unknown."""
+    """``loads``: each load of the plan by step. ``dropped``: unknown requested tables, left out."""
 
     loads: Mapping[str, ResolvedLoad]
     dropped: tuple[str, ...] = ()
@@ -159,9 +159,9 @@ class Resolution(Struct, frozen=True):
 def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
     """What the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
 
-    A name that stands for several tables (the same table from two data sources) means all of them. A requested
-    table may be missing where loads were left out: it may be one of theirs. Where several triggers were
-    merged, an unknown table is dropped, as long as anything that they want remains.
+    A name that stands for several tables (the same table from two data sources) means all of them. A
+    requested table may be missing where loads were left out: it may be one of theirs. Where several triggers
+    were merged, an unknown table is dropped, as long as anything that they want remains.
     Raises ``UnknownTable``.
     """
     tables = {model: tuple(found) for model, found in models.items()}

@@ -73,7 +73,7 @@ def spread_seconds(remaining: float | None, reset: float | None) -> float:
 
 
 def turn_seconds(limit: float | None, reset: float | None) -> float:
-    """Seconds between two requests that stay below the limit; ``PARTIES`` a second where none was told.
+    """Seconds between two requests that stay below the limit; ``PARTIES`` a second where none is known.
 
     A limit counts by one of ``WINDOWS``: by the shortest that ``reset`` fits in, or by a longer one, which
     the next answer shows.
@@ -189,7 +189,7 @@ FIRST_MAX_WAIT, LATER_MAX_WAIT = 1.0, 5.0
 MIN_SECONDS = 1.0
 """What is kept for the request itself; one that is cut off may have to be looked up."""
 REQUESTS = 3.0
-"""What a task is taken to ask as long as nothing is known of it: to look, to list, to start."""
+"""What a task is taken to ask as long as nothing is known of it: to poll, to list, to start."""
 SMOOTHING = 1 / 3
 CALM_SECONDS = 60.0
 """For so long everybody takes turns after the last sign that little is left, or twice the pause if longer."""

@@ -270,7 +270,7 @@ def definition_text(definition: Definition) -> str:
 
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
-    """Why nothing can be written for a run, told from the record that was there."""
+    """Why nothing can be written for a run, by the record that was there."""
     if not record:
         return RunNotFound(run_id)
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))

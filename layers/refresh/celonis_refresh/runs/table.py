@@ -62,8 +62,8 @@ def run_key(run_id: str) -> str:
 WAITING = "WAITING"
 LEASED = "LEASED"
 NOT_NOTIFIED = "NOT_NOTIFIED"
-"""What slots with a follow-up that nothing starts, leases, and ends that nobody was told of yet, stand under
-in the index by status."""
+"""The status in the index of slots with a follow-up that nothing starts, of leases, and of runs whose end has
+not been notified yet."""
 
 
 def notice_key(run_id: str) -> str:

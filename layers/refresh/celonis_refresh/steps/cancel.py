@@ -43,7 +43,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 CALLS_PER_STEP = 3
-"""Calls that are still to come of a step: to look, to list, to cancel."""
+"""Calls that are still to come of a step: to poll, to list, to cancel."""
 MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
 RUNS_ON = "runs on: no call is known that cancels a load."
 NOT_TO_CANCEL = "runs on: the pipeline says not to cancel it."
@@ -76,7 +76,7 @@ class CancelFindings(Struct):
 
 
 class _CancelState(Struct):
-    """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is idle.
+    """One step. ``until``: when a poll is the last; ``found``: the sentence, and whether all is idle.
 
     ``tried``: a cancel was sent; ``accepted``: so was one; ``trouble``: why the last was not; ``refused``:
     Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
@@ -99,7 +99,7 @@ class _CancelState(Struct):
 
 
 class StepCanceller(Struct, frozen=True):
-    """Looks at every step that may have left something running."""
+    """Polls every step that may have left something running."""
 
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
@@ -276,7 +276,7 @@ def _earlier_of(
 
 
 class _Share(Struct, frozen=True):
-    """What one call may take, so that ``steps`` can still be looked at and cancelled in what is left."""
+    """What one call may take, so that ``steps`` can still be polled and cancelled in what is left."""
 
     deadline: Deadline
     steps: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
@@ -39,13 +40,16 @@ class RuleMatch(Struct, frozen=True):
 class RuleResults(Struct, frozen=True):
     """What the rules say of an event, each in the order of the rules; several rules may match, or none.
 
+    ``ignored`` says why the event starts nothing, and is empty otherwise.
+
     ``errors``: of rules that cannot be applied. One is an error of the configuration: it keeps no sound rule
     from its event, and an event that it hides must not look like one that starts nothing. ``invalid``: for
     each of them the most that the rule can start.
     """
 
+    event: Event
     matches: tuple[RuleMatch, ...]
-    why_not: tuple[str, ...]
+    ignored: str
     errors: tuple[RuleError, ...]
     invalid: tuple[RuleMatch, ...]
 
@@ -69,13 +73,14 @@ def apply_rules(source: Source, event: Event) -> RuleResults:
                 matches.append(found)
             else:
                 why_not.append(f"rules.{index}: {found}")
-    return RuleResults(tuple(matches), tuple(why_not), tuple(errors), tuple(invalid))
+    ignored = "" if matches else _why_nothing(source, event, why_not)
+    return RuleResults(event, tuple(matches), ignored, tuple(errors), tuple(invalid))
 
 
-def why_nothing(source: Source, event: Event, verdict: RuleResults) -> str:
+def _why_nothing(source: Source, event: Event, why_not: Sequence[str]) -> str:
     """Why no rule matched, rule by rule, in one sentence."""
     what = f"event {event.name!r}" if event.name else "the event"
-    return f"{what} of {source.sender} starts nothing: {'; '.join(verdict.why_not)}"
+    return f"{what} of {source.sender} starts nothing: {'; '.join(why_not)}"
 
 
 def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> RuleMatch | str:

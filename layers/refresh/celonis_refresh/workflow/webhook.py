@@ -20,7 +20,7 @@ from celonis_refresh.runs.table import signed_key, webhook_key
 from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
 from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_first
 from celonis_refresh.timing import Clock, Deadline
-from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, RuleError
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.events import (
     Event,
     HandshakeResponse,
@@ -31,7 +31,7 @@ from celonis_refresh.webhooks.events import (
     read_events,
 )
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import RuleMatch, apply_rules, why_nothing
+from celonis_refresh.webhooks.rules import RuleMatch, RuleResults, apply_rules
 from celonis_refresh.webhooks.sources import Source
 from celonis_refresh.webhooks.verification import Fetch, Proof, Scheme, UrlToken, secret_problem, verify
 from celonis_refresh.workflow.accept import (
@@ -45,25 +45,12 @@ from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.model_tables import ModelTables
 
 
-class Outcome(Struct, frozen=True):
-    """An event and what it starts; ``ignored`` says why when that is nothing, and is empty otherwise.
-
-    ``errors``: of rules that cannot be applied to it; ``invalid``: for each the most that it can start.
-    """
-
-    event: Event
-    matches: tuple[RuleMatch, ...]
-    ignored: str = ""
-    errors: tuple[RuleError, ...] = ()
-    invalid: tuple[RuleMatch, ...] = ()
-
-
 class Received(Struct, frozen=True):
     """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
 
     proof: Proof | None
     answer: HandshakeResponse | None
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[RuleResults, ...] = ()
 
 
 def receive(
@@ -93,7 +80,7 @@ def receive(
     if answer:
         return Received(proof, answer)
     check_expected(events, source.expect)
-    return Received(proof, None, tuple(_outcome(source, event) for event in events))
+    return Received(proof, None, tuple(apply_rules(source, event) for event in events))
 
 
 def _proven(
@@ -104,12 +91,6 @@ def _proven(
         return verify(scheme, request, secrets, now, fetch=fetch)
     except Malformed as error:
         raise NotAuthentic(error.message, hint=error.hint) from None
-
-
-def _outcome(source: Source, event: Event) -> Outcome:
-    verdict = apply_rules(source, event)
-    ignored = "" if verdict.matches else why_nothing(source, event, verdict)
-    return Outcome(event, verdict.matches, ignored, verdict.errors, verdict.invalid)
 
 
 ANSWER_SECONDS: Final = 2.5
@@ -185,7 +166,7 @@ class EventClaims(NamedTuple):
     """What one event of a request came to. ``errors``: of rules that cannot be applied to it, and of
     pipelines that cannot be run as they are defined."""
 
-    outcome: Outcome
+    outcome: RuleResults
     delivery: Delivery
     errors: Sequence[RefreshError]
 
@@ -254,7 +235,7 @@ class WebhookHandler(Struct, frozen=True):
             return receive(source, request, refreshed_secrets, self.clock())
 
     def _accept(
-        self, source_name: str, outcomes: Sequence[Outcome], time: RequestTime
+        self, source_name: str, outcomes: Sequence[RuleResults], time: RequestTime
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
         by = time.for_claim()
@@ -268,7 +249,7 @@ class WebhookHandler(Struct, frozen=True):
         queue = iter(acceptances)
         return [_reported(each, next(queue) if each.delivery.claims else None) for each in run_options]
 
-    def _read_event(self, source: str, outcome: Outcome) -> EventClaims:
+    def _read_event(self, source: str, outcome: RuleResults) -> EventClaims:
         """Reads what an event wants against the definitions of the pipelines."""
         identities = _keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]

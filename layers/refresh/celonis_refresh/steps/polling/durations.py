@@ -51,7 +51,7 @@ def failure_rate(document: Mapping[str, Any] | None) -> float:
 PRIOR_CENTRE = log(520)
 PRIOR_SPREAD = log(3.5)
 """A job of which nothing is known takes some eight minutes, times or divided by 3.5: chosen for jobs between
-a minute and eight hours. Far shorter ones are found late at first, far longer ones looked at more often."""
+a minute and eight hours. Far shorter ones are found late at first, far longer ones polled more often."""
 PRIOR_DEVIATION = 0.2
 """Runs of one job deviate by a fifth; counts as much as one run."""
 MIN_DEVIATION = 0.02
@@ -219,7 +219,7 @@ class DurationHistory(Struct, frozen=True):
             if float(item.get("expires", 0)) < self.clock():
                 return {"rev": rev}
             known = {name: item[name] for name in ("successes", "failures", "failure_rate") if item.get(name)}
-            expect(known)  # what cannot be used is not to be found out by every look
+            expect(known)  # what cannot be used is not to be found out by every poll
         except (RefreshError, ArithmeticError, LookupError, TypeError, ValueError) as trouble:
             logger.warning("durations cannot be read", extra={"key": key, "why": str(trouble)})
             return None
