@@ -234,5 +234,5 @@ def test_a_job_is_cancelled_once_its_secret_can_be_used_again(vault: Vault) -> N
 def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_given(vault: Vault) -> None:
     began = vault.bench.clock.now
     (sentence,) = stop(vault, 1e9)
-    assert "could not be looked at: Celonis cannot be called: The secret" in sentence
+    assert "could not be determined: Celonis cannot be called: The secret" in sentence
     assert vault.bench.clock.now - began < 140.0

@@ -238,7 +238,7 @@ def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_leas
     began = bench.clock.now
     findings = stop(bench)
     assert 20.0 <= bench.clock.now - began < 40.0
-    assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
+    assert findings.sentences == ["What became of job-0 could not be determined: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -248,7 +248,7 @@ def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
     began = bench.clock.now
     findings = stop(bench)
     assert bench.clock.now - began <= CLOSE_SECONDS
-    assert findings.sentences == ["What became of job-0 could not be looked at: Denied. Permission needed."]
+    assert findings.sentences == ["What became of job-0 could not be determined: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -345,7 +345,7 @@ def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> No
     bench.celonis.faults["job"] = [unavailable()] * 200
     began = bench.clock.now
     findings = stop(bench)
-    assert findings.sentences == ["What became of job-0 could not be looked at: No usable answer."]
+    assert findings.sentences == ["What became of job-0 could not be determined: No usable answer."]
     assert bench.clock.now - began <= CLOSE_SECONDS
     assert findings.free == []
 
@@ -400,6 +400,6 @@ def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.
     findings = StepCanceller(no_work, bench.clock, bench.clock.sleep).stop(
         bench.records.get(RUN), bench.deadline(CLOSE_SECONDS)
     )
-    sentence = "What became of job-0 could not be looked at: see the log."
+    sentence = "What became of job-0 could not be determined: see the log."
     assert findings == CancelFindings([sentence], [], held=until_it_shows(bench))
-    assert "could not be looked at" in caplog.text
+    assert "could not be determined" in caplog.text

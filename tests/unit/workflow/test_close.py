@@ -360,7 +360,7 @@ def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
     errors: list[Exception | None] = [refused() for _ in range(60)]
     leave.bench.celonis.faults["job"] = errors  # type: ignore[assignment]
     leave.end("ABORTED")
-    assert "What became of job-0 could not be looked at: Denied. Permission needed." in leave.outcome()
+    assert "What became of job-0 could not be determined: Denied. Permission needed." in leave.outcome()
     assert holder(leave.bench) == RUN
 
 

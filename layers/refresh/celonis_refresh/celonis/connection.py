@@ -82,8 +82,8 @@ def parse_connection(name: str, secret: Mapping[str, object], where: str = "") -
         reader.refuse_placeholders({**top, "auth": None}, "")
         reader.refuse_unknown(top, {"base_url", "auth", "allow_http", "allow_any_host"}, "")
         base_url = reader.base_url(top)
-        given = reader.mapping(top.get("auth"), "auth")
-        auth = None if given is None else _auth(reader, given)
+        fields = reader.mapping(top.get("auth"), "auth")
+        auth = None if fields is None else _auth(reader, fields)
     if reader.problems or auth is None:
         raise ConnectionInvalid(name, list(reader.problems.values()), where=where)
     return Connection(name=name, base_url=base_url, auth=auth)

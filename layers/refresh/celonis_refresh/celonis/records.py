@@ -305,8 +305,8 @@ def _execution(fields: Mapping[str, Any]) -> JobExecution:
 
 
 def _log_line(fields: Mapping[str, Any]) -> LogLine:
-    given = fields.get("logTranslationParameters")
-    parameters = given if isinstance(given, list) else []
+    listed = fields.get("logTranslationParameters")
+    parameters = listed if isinstance(listed, list) else []
     values = [each.get("value") for each in parameters if isinstance(each, Mapping)]
     return LogLine(
         code=_text(fields, "logTranslationCode"),

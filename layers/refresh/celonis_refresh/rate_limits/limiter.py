@@ -101,21 +101,21 @@ class RateLimitState(Struct):
     table: Table
     key: str
     clock: Clock
-    known: Mapping[str, Any] = {}
+    item: Mapping[str, Any] = {}
     read_at: float = -inf
 
     @property
     def calm(self) -> float:
         """When everybody may ask freely, as far as is known here."""
-        return float(self.known.get("calm", 0))
+        return float(self.item.get("calm", 0))
 
     @property
     def next(self) -> float:
-        return float(self.known["next"])
+        return float(self.item["next"])
 
     @property
     def step(self) -> float:
-        return float(self.known["step"])
+        return float(self.item["step"])
 
     def read(self) -> None:
         self._note(self.table.get(self.key))
@@ -133,10 +133,10 @@ class RateLimitState(Struct):
             standing = f"#calm > :now AND #{line} >= :least{upper}"
             moved = {**held, **bound, "step": step}
             if self._apply(self.table.change(self.key, f"SET #{line} = #{line} + :step", standing, moved)):
-                return float(self.known[line]) - step
+                return float(self.item[line]) - step
             if self.calm <= self.clock():
                 raise NotThrottled
-            if float(self.known[line]) > most:
+            if float(self.item[line]) > most:
                 return None
             empty = f"#calm > :now AND #{line} < :least"
             then = {**held, "then": least + step}
@@ -175,7 +175,7 @@ class RateLimitState(Struct):
         return True
 
     def _note(self, item: Mapping[str, Any] | None) -> None:
-        self.known, self.read_at = item or {}, self.clock()
+        self.item, self.read_at = item or {}, self.clock()
 
 
 def _calm_until(at: float) -> dict[str, float]:

@@ -104,11 +104,11 @@ class Batches(Struct, frozen=True):
         pipelines = [pipeline]
         if batch and batch["expires"] >= int(self.clock()):
             pipelines = list(batch["runs"])
-            wanted = {
+            runs_by_delivery = {
                 delivery: {name: batch["runs"][name] for name in named}
                 for delivery, named in batch["deliveries"].items()
             }
-            for part in _parts(wanted):
+            for part in _parts(runs_by_delivery):
                 self._record(part, deadline)
         with contextlib.suppress(ConditionFailed):  # another function finished it at the same time
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)

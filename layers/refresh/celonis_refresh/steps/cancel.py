@@ -154,10 +154,10 @@ class StepCanceller(Struct, frozen=True):
             if "baseline" in state and not state.get("refused"):
                 return self._left_by_a_job(run, case.step, share)
         except RefreshError as error:
-            return f"What became of {case.step} could not be looked at: {error}", False
+            return f"What became of {case.step} could not be determined: {error}", False
         except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
-            logger.exception("a step could not be looked at", extra={"step": case.step})
-            return f"What became of {case.step} could not be looked at: see the log.", False
+            logger.exception("a step could not be polled", extra={"step": case.step})
+            return f"What became of {case.step} could not be determined: see the log.", False
         return "", True
 
     def _left_by_a_job(self, run: Run, step: str, share: _Share) -> tuple[str, bool]:

@@ -248,7 +248,7 @@ class Start(Step):
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
 
     def expect(self) -> Progress:
-        """A load that a job starts: nothing is sent; from now on it is looked for."""
+        """A load that a job starts: nothing is sent; from now on it is polled."""
         self.recall()
         self.state |= {"sent_by": self.now(), "answered": True, "began": self.now()}
         jobs = [self.run.steps.get(job.step, {}) for job in self.run.plan.jobs]

@@ -51,7 +51,7 @@ class StepEvent(TypedDict):
 class Progress(TypedDict):
     """What a task tells the state machine. ``wait``: whole seconds until the next task.
 
-    ``WAITING``: not started yet, to be tried again; ``RUNNING``: started, to be looked at again.
+    ``WAITING``: not started yet, to be tried again; ``RUNNING``: started, to be polled again.
     """
 
     status: Literal["WAITING", "RUNNING", "SUCCEEDED"]
@@ -69,7 +69,7 @@ def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
 
 
 def replay(state: Mapping[str, Any]) -> Progress:
-    """The end of a step, told once more."""
+    """The recorded end of a step."""
     if state.get("error"):
         raise errors.again(str(state["error"]), str(state["message"]))
     return {"status": "SUCCEEDED", "wait": 0}

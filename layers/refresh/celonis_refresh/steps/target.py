@@ -24,7 +24,7 @@ MAX_LISTED = 50
 MAX_REASON = 1800
 """Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
 Seconds = Callable[[], float]
-"""What the next call may take, told anew for each: a look may need two."""
+"""The seconds that the next call may take, computed for each: a poll may need two."""
 FAIL_HINT = "Open it in Celonis and fix the cause, then retry this run or start the pipeline again."
 
 

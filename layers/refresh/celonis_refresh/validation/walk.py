@@ -93,11 +93,11 @@ class _Walk:
 
     def _fields(self, model: Any, value: dict[str, Any], place: Place) -> Any:
         before, fields = len(self.problems), structs.fields(model)
-        given = {}
+        fields_read = {}
         for field in fields:
             there = (*place, field.encode_name)
             if field.encode_name in value:
-                given[field.name] = self.read(field.type, value[field.encode_name], there)
+                fields_read[field.name] = self.read(field.type, value[field.encode_name], there)
             elif field.required:
                 self._note(there, "is required")
         if model.__struct_config__.forbid_unknown_fields:
@@ -107,7 +107,7 @@ class _Walk:
         if len(self.problems) > before:
             return None
         try:
-            return model(**given)
+            return model(**fields_read)
         except InvalidField as error:
             self._note((*place, *filter(None, error.field.split("."))), error.expected)
 

@@ -35,7 +35,7 @@ from celonis_refresh.webhooks.verification import (
 MAX_NAME: Final = 128
 _NAME: Final = r"[A-Za-z0-9/_+.@-](?:[A-Za-z0-9/_+=.@-]*[A-Za-z0-9/_+.@-])?"
 # How issuers begin what they issue (Standard Webhooks, dbt, Shopify, Stripe, GitHub, GitLab, Slack), in any
-# case: they are looked for in lower case, since a pattern that ignores case takes long to compile.
+# case: they are matched in lower case, since a pattern that ignores case takes long to compile.
 _ISSUED: Final = r"whsec_|dbt[a-z]_|shp[a-z]{2}_|[rs]k_(?:live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-"
 # Those whose case tells them from a word: AWS, JSON Web Tokens.
 _ISSUED_AS_IS: Final = r"(?:AKIA|ASIA)[A-Z0-9]{16}|eyJ"
@@ -178,17 +178,17 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _scheme(self, sender: Sender) -> Scheme:
         kind = _KINDS[self.scheme] if self.scheme else type(sender.scheme)
-        given = {name: getattr(self, name) for name in _PARAMETERS if getattr(self, name) is not None}
+        overrides = {name: getattr(self, name) for name in _PARAMETERS if getattr(self, name) is not None}
         known = kind.__struct_fields__
-        for name in given:
+        for name in overrides:
             if name not in known:
                 raise InvalidField(f"does not belong to the scheme of sender {sender.name}", name)
         if isinstance(sender.scheme, kind):
-            given = {**{name: getattr(sender.scheme, name) for name in known}, **given}
+            overrides = {**{name: getattr(sender.scheme, name) for name in known}, **overrides}
         for name in _required(kind):
-            if not given.get(name):
+            if not overrides.get(name):
                 raise InvalidField(f"is required for sender {sender.name}", name)
-        scheme = kind(**given)
+        scheme = kind(**overrides)
         if self.tolerance is not None and isinstance(scheme, Hmac) and not scheme.signs_time:
             raise InvalidField(f"sender {sender.name} signs no time", "tolerance")
         return scheme

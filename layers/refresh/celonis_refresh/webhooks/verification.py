@@ -210,7 +210,7 @@ def key_of(scheme: Hmac, secret: str) -> bytes:
 def secret_problem(scheme: Scheme, secret: str) -> str | None:
     """Why no request can ever fit this secret, in words for its owner, without it; None if one can.
 
-    ``verify`` treats such a secret as one that does not fit: a sender is not told how we are configured.
+    ``verify`` treats such a secret as one that does not fit: a sender does not learn how we are configured.
     """
     if not secret.strip():
         return "it is empty"
@@ -267,7 +267,7 @@ def decode(scheme: Hmac, text: str) -> bytes:
 def _decoded(scheme: Hmac, text: str) -> bytes:
     if scheme.encoding == "base64":
         signature = base64.b64decode(text, validate=True)
-        # One signature, one text: the last sign has bits to spare, which a decoder does not look at.
+        # One signature, one text: the last sign has bits to spare, which a decoder ignores.
         return signature if base64.b64encode(signature) == octets(text) else b""
     return bytes.fromhex(text) if re.fullmatch(_HEX[scheme.encoding], text) else b""
 
@@ -286,7 +286,7 @@ class _Claim(Struct, frozen=True):
 
 
 def verify_hmac(scheme: Hmac, request: WebhookRequest, secrets: Sequence[str], now: float) -> Proof:
-    """Raises ``NotAuthentic`` or ``Malformed``. The window is looked at last: only its owner learns of it."""
+    """Raises ``NotAuthentic`` or ``Malformed``. The window is checked last: only its owner learns of it."""
     claim = _claim(scheme, header(request, scheme.header))
     if scheme.timestamp_header:
         claim = _Claim(claim.signatures, header(request, scheme.timestamp_header))

@@ -113,14 +113,14 @@ class RunCloser(Struct, frozen=True):
             slot = self.table.get(slot_key(run.pipeline)) or {}
             follow_up = slot.get("pending", {}).get("run_id")
             paused = follow_up is not None and self.is_paused(run.pipeline)
-            known = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
+            end = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
             try:
-                self.table.transact(self._actions(run, slot, known, paused=paused), deadline)
+                self.table.transact(self._actions(run, slot, end, paused=paused), deadline)
             except ConditionFailed as refused:  # a trigger joined just now, or another call closed it
                 run = self.records.get(run.run_id)
                 is_ours = refused.retried and run.item.get("ended_at") == facts["ended_at"]
             else:
-                run, is_ours = Run({**run.item, **known}), True
+                run, is_ours = Run({**run.item, **end}), True
             if is_ours:
                 _log_end(run)
         free_leases(run, findings, self.leases, self.clock(), deadline)

@@ -24,7 +24,7 @@ _refused = partial(InvalidTrigger, WHAT)
 
 
 class Where(NamedTuple):
-    """The run that an input leads to; ``status`` is what the execution is told if it is not that run."""
+    """The run that an input leads to; ``status`` is what the execution gets if it is not that run."""
 
     run_id: str
     status: Literal["joined", "skipped"]

@@ -122,7 +122,7 @@ class Reconciler(Struct, frozen=True):
         except RefreshError as error:
             findings.failed.append(name)
             logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
-        except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being looked at
+        except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being reconciled
             findings.failed.append(name)
             logger.exception("could not be reconciled", extra={"item": name})
         return True

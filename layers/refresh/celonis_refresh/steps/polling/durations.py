@@ -152,7 +152,7 @@ def drift(values: Sequence[float]) -> float:
 
 
 def _points(seconds: Sequence[float]) -> Points:
-    """As if each had been the next run. A second at least: below that nothing can be told apart."""
+    """As if each had been the next run. A second at least: below that nothing can be distinguished."""
     values = [log(max(1.0, took)) for took in seconds]
     grown, runs = drift(values), len(values)
     return sorted((value + grown * (runs - at), MEMORY ** (runs - 1 - at)) for at, value in enumerate(values))
