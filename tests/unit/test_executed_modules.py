@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
-from botocore.httpsession import URLLib3Session
 
 from celonis_refresh import wiring
 from celonis_refresh.aws import clients
@@ -169,7 +169,15 @@ def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Functions]:
     functions = Functions()
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(URLLib3Session, "send", lambda _, request: functions.wire.send(request))
+    make_client = boto3.Session.client
+
+    def client(*arguments: Any, **named: Any) -> Any:
+        """A client whose requests the wire answers, before anything else may."""
+        made = make_client(*arguments, **named)
+        made.meta.events.register_first("before-send", functions.wire.send)
+        return made
+
+    monkeypatch.setattr(boto3.Session, "client", client)
     monkeypatch.setattr(client_module, "make_session", lambda: session_to(functions.celonis))
     clear_caches()
     yield functions

@@ -402,4 +402,4 @@ def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.
     )
     sentence = "What became of job-0 could not be determined: see the log."
     assert findings == CancelFindings([sentence], [], held=until_it_shows(bench))
-    assert "could not be determined" in caplog.text
+    assert "could not be polled" in caplog.text
