@@ -14,9 +14,9 @@ import msgspec
 
 from celonis_refresh.names import NAME_PATTERN
 from celonis_refresh.responses import STATUS
-from celonis_refresh.runs.run_ids import MAX_RUN_ID
-from celonis_refresh.workflow import api_shapes as shapes
+from celonis_refresh.runs.table import MAX_RUN_ID
 from celonis_refresh.workflow.requests import CancelRequest, ListRequest, StartRequest
+from local import api_shapes as shapes
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 REFERENCE = "#/components/schemas/{name}"

@@ -12,7 +12,7 @@ from celonis_refresh import wiring
 from celonis_refresh.observability import logger
 from celonis_refresh.responses import answering, to_text
 from celonis_refresh.runs.errors import RunNotFound
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.requests import RunRequests, no_object, read_cancel, read_json
@@ -23,8 +23,8 @@ app = APIGatewayHttpResolver(serializer=to_text)
 @cache
 def _requests() -> RunRequests:
     table = wiring.table()
-    lookup, listing = Lookup(table, wiring.records()), Listing(table, time.time)
-    return RunRequests(wiring.accepting(), wiring.state_machine(), lookup, listing)
+    lookup, listing = RunLookup(table, wiring.records()), Listing(table, time.time)
+    return RunRequests(wiring.trigger_acceptor(), wiring.state_machine(), lookup, listing)
 
 
 @cache
@@ -32,9 +32,9 @@ def _commands() -> RunCommands:
     table = wiring.table()
     return RunCommands(
         table=table,
-        lookup=Lookup(table, wiring.records()),
+        lookup=RunLookup(table, wiring.records()),
         listing=Listing(table, time.time),
-        accepting=wiring.accepting(),
+        acceptor=wiring.trigger_acceptor(),
         executions=wiring.state_machine(),
         pipelines=wiring.parameters().pipelines,
         clock=time.time,

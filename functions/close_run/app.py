@@ -10,4 +10,4 @@ from celonis_refresh.observability import logger
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
     """``event``: "Step Functions Execution Status Change" from EventBridge."""
     logger.append_keys(run_id=event["detail"]["name"])
-    wiring.closing().close(event["detail"]["executionArn"], wiring.deadline(context))
+    wiring.run_closer().close(event["detail"]["executionArn"], wiring.deadline(context))

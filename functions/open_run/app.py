@@ -7,18 +7,18 @@ from typing import Any
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger
 from celonis_refresh.workflow.model_tables import ModelTables
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 
 
 @cache
 def _opener() -> RunOpener:
     tables = ModelTables(wiring.client_for, time.time)
-    return RunOpener(wiring.tasks().context, wiring.accepting(), tables, time.time)
+    return RunOpener(wiring.step_context(), wiring.trigger_acceptor(), tables, time.time)
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> Opened:
-    execution = Execution(**event["execution"])
+    execution = ExecutionContext(**event["execution"])
     logger.append_keys(run_id=execution.name)
     with wiring.naming_pipelines():
         return _opener().open(event["input"], execution, wiring.deadline(context))

@@ -20,7 +20,7 @@ def _reconciler() -> Reconciler:
         leases=wiring.leases(),
         listing=Listing(wiring.table(), time.time),
         executions=wiring.state_machine(),
-        closing=wiring.closing(),
+        closer=wiring.run_closer(),
         target_for=wiring.target_for,
         clock=time.time,
     )

@@ -2,12 +2,13 @@
 
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger
-from celonis_refresh.steps.progress import Progress, StepEvent
+from celonis_refresh.steps.step import Progress, StepEvent
+from celonis_refresh.steps.tasks import start_step
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: StepEvent, context: wiring.LambdaContext) -> Progress:
     logger.append_keys(**event)
-    progress = wiring.tasks().start(event["run_id"], event["step"], wiring.deadline(context))
+    progress = start_step(wiring.step_context(), event["run_id"], event["step"], wiring.deadline(context))
     logger.debug("progress", extra={"progress": progress})
     return progress

@@ -13,8 +13,7 @@ from celonis_refresh.responses import answer, answering
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
 from celonis_refresh.workflow.model_tables import KEPT_SECONDS, ModelTables
-from celonis_refresh.workflow.webhook import WebhookHandler
-from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
+from celonis_refresh.workflow.webhook import ANSWER_SECONDS, RequestTime, WebhookHandler
 
 LONGEST_NAME = 48
 """Characters of a source's name that are logged; no existing source has a longer name."""
@@ -31,10 +30,9 @@ def _webhook_handler() -> WebhookHandler:
         source=configuration.source,
         secrets=configuration.secrets.get,
         refreshed_secrets=configuration.secrets.refresh_if_allowed,
-        accepting=wiring.acceptor(configuration.definition),
-        tasks=wiring.tasks(),
+        acceptor=wiring.acceptor(configuration.definition),
+        context=wiring.step_context(),
         tables=ModelTables(wiring.client_for, time.time, KEPT_SECONDS),
-        records=wiring.records(),
         executions=wiring.state_machine(),
         sns=SnsCertificates(time.time),
         clock=time.time,

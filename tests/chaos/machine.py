@@ -11,8 +11,10 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.steps.progress import Progress
-from celonis_refresh.workflow.open import Execution, Opened
+from celonis_refresh.steps.check import check_step
+from celonis_refresh.steps.step import Progress
+from celonis_refresh.steps.tasks import start_step
+from celonis_refresh.workflow.open import ExecutionContext, Opened
 from tests.chaos.service import ChaosExecutions, ChaosService
 
 ASL = Path(__file__).parents[2] / "statemachine" / "refresh.asl.json"
@@ -124,7 +126,7 @@ class StateMachineRunner:
 
     def _open(self, name: str) -> Opened:
         failing_since: float | None = None
-        document, execution = self.inputs[name], Execution(id=f"arn:{name}", name=name)
+        document, execution = self.inputs[name], ExecutionContext(id=f"arn:{name}", name=name)
         while True:
             try:
                 opened: Opened = self._task(
@@ -190,10 +192,10 @@ class StateMachineRunner:
             starts = False
 
     def _step_task(self, name: str, step: str, *, starts: bool) -> Progress:
-        tasks, kind = self.functions.service.tasks, step.split("-")[0]
-        task = tasks.start if starts else tasks.check
+        context, kind = self.functions.service.context, step.split("-")[0]
+        task = start_step if starts else check_step
         function = f"{'start' if starts else 'check'}_{kind} {step}"
-        progress: Progress = self._task(name, function, lambda by: task(name, step, by))
+        progress: Progress = self._task(name, function, lambda by: task(context, name, step, by))
         return progress
 
     def _task(self, name: str, function: str, act: Callable[[Any], Any]) -> Any:

@@ -17,8 +17,8 @@ from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.steps.check import Check
 from celonis_refresh.steps.observation import Observation
 from celonis_refresh.steps.ownership import Ownership
-from celonis_refresh.steps.progress import Progress
 from celonis_refresh.steps.start import Start
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.timing import Deadline, iso
 from celonis_refresh.workflow import close as closer
 from celonis_refresh.workflow.accept import TriggerAcceptor

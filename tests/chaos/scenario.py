@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.reading import read_definition
+from celonis_refresh.pipelines.definition import Definition, read_definition
 from tests.fakes.service import POOL
 
 TABLES = ("orders", "items", "invoices")

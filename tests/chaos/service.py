@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from celonis_refresh.aws.executions import ExecutionsUnavailable
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
 from celonis_refresh.workflow.executions import EndedExecution
@@ -142,8 +142,8 @@ class ChaosService(WebhookHarness):
         self.executions.fails = lambda: self.fails("config")
         self.closer = make_run_closer(service, self.executions, self._notify, self._is_paused)
         listing = Listing(service.table, service.clock)
-        lookup = Lookup(service.table, service.records)
-        self.opener = RunOpener(service.tasks.context, self.acceptor, self.tables, service.clock)
+        lookup = RunLookup(service.table, service.records)
+        self.opener = RunOpener(service.context, self.acceptor, self.tables, service.clock)
         self.requests = RunRequests(self.acceptor, self.executions, lookup, listing)
         self.run_commands = make_run_commands(service, self.executions, self.acceptor, self.definitions)
         self.reconciler = make_reconciler(service, self.executions, self.closer)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.runs import keys
+from celonis_refresh.runs.table import job_lease, model_lease, slot_key
 from celonis_refresh.timing import Deadline
 from tests.chaos.machine import StateMachineRunner, TaskFailed, failed_by
 from tests.chaos.scenario import CALM, HOUR, FaultRates, Scenario, UserAction
@@ -521,7 +521,7 @@ class Simulation:
         """A run of the pipeline that is open or waits, once there is one; now and then one that has ended."""
         pipeline, table = action.names[0], self.service.dynamodb
         for _ in range(POLLS):
-            waiting = table.document(keys.slot(pipeline)).get("pending")
+            waiting = table.document(slot_key(pipeline)).get("pending")
             found = sorted(self.open_runs.get(pipeline, ())) + ([waiting["run_id"]] if waiting else [])
             if found:
                 self.sleep(self.random.choice((0.0, 1.0, 30.0, 200.0)) * self.random.random())
@@ -626,7 +626,7 @@ def run_scenario(scenario: Scenario) -> SimulationResult:
 
 
 def _lease(target: str) -> str:
-    return keys.job_lease(target) if target.startswith("job-") else keys.model_lease(target)
+    return job_lease(target) if target.startswith("job-") else model_lease(target)
 
 
 def _holder(lease: Mapping[str, Any] | None) -> str | None:

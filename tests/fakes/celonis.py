@@ -12,11 +12,10 @@ from itertools import cycle
 from typing import Literal, TypeVar, cast
 
 from celonis_refresh.celonis import errors
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
-from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.transport import Call, RateLimit
 from tests.fakes.clock import FakeClock
 
 Busy = Literal["refuse", "queue", "ignore", "parallel"]
@@ -260,7 +259,7 @@ class FakeCelonis:
             )
         )
 
-    def executions(self, pool: str, job: str, *, timeout: float) -> list[Execution] | None:
+    def executions(self, pool: str, job: str, *, timeout: float) -> list[JobExecution] | None:
         self._arrive("executions", job, None, timeout)
         target = self.jobs[job]
         if not target.shows.listing:
@@ -389,8 +388,8 @@ def _newest_ended(target: FakeTarget, at: float) -> FakeStart | None:
     return max(ended, key=lambda start: (start.ended_at, start.at), default=None)
 
 
-def _entry(start: FakeStart, at: float, shows: ShownFields) -> Execution:
-    return Execution(
+def _entry(start: FakeStart, at: float, shows: ShownFields) -> JobExecution:
+    return JobExecution(
         execution_id=start.id,
         status=start.status(at) if shows.entry_status else None,
         start_date=start.started(at) if shows.dates else None,

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from celonis_refresh.runs.attributes import from_item
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, from_item
 from tests.fakes.clock import FakeClock
 from tests.fakes.expressions import InvalidExpression, Item, holds, updated
 from tests.fakes.limits import (

@@ -9,9 +9,8 @@ from itertools import count
 from math import ceil
 from random import Random
 
-from celonis_refresh.celonis import calls
-from celonis_refresh.celonis.answers import RateLimit
 from celonis_refresh.celonis.errors import CelonisThrottled
+from celonis_refresh.celonis.transport import Call, RateLimit, execute_job, get_executions, get_job
 from celonis_refresh.rate_limits.limiter import SharedRateLimiter
 from local.celonis import setups
 from local.celonis.limits import Window
@@ -19,8 +18,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
 
 POOL, JOB = "pool-1", "job-a"
-START = (calls.get_job(POOL, JOB), calls.get_executions(POOL, JOB), calls.execute_job(POOL, JOB, "FULL"))
-CHECK = (calls.get_job(POOL, JOB), calls.get_executions(POOL, JOB))
+START = (get_job(POOL, JOB), get_executions(POOL, JOB), execute_job(POOL, JOB, "FULL"))
+CHECK = (get_job(POOL, JOB), get_executions(POOL, JOB))
 LATENCY = 0.03
 TASK_SECONDS = 12.0
 COLD_SECONDS = 0.2
@@ -78,7 +77,7 @@ class Fleet:
                 yield ceil(wait * self.random.uniform(1, 1.1)) + self.random.uniform(0.05, 0.3)
             yield self.random.randint(2, 6) + self.random.uniform(0.05, 0.3)
 
-    def _task(self, task: tuple[calls.Call, ...]) -> Generator[float, None, float | None]:
+    def _task(self, task: tuple[Call, ...]) -> Generator[float, None, float | None]:
         """One task in a process of its own; returns the seconds until its retry, or None when it is done."""
         kind = len(task)
         while self.busy[kind] >= self.processes:
@@ -94,7 +93,7 @@ class Fleet:
         return wait
 
     def _ask(
-        self, rate_limiter: SharedRateLimiter, task: tuple[calls.Call, ...]
+        self, rate_limiter: SharedRateLimiter, task: tuple[Call, ...]
     ) -> Generator[float, None, float | None]:
         for call in task:
             try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from celonis_refresh.runs.lease_items import LeaseRequest, Place
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import LeaseRequest, Leases, QueuePlace
 from celonis_refresh.runs.records import Records, Run
 from celonis_refresh.timing import Deadline
 
@@ -12,5 +11,5 @@ def take(leases: Leases, run_id: str, lease: str, deadline: Deadline) -> bool:
     """Whether the run acquired the lease. Raises as ``Leases.acquire`` does."""
     records = Records(leases.table, leases.clock)
     run = records.find(run_id) or Run({"run_id": run_id})
-    request = LeaseRequest(run_id, (lease,), Place(keeps=False, since=leases.clock()))
+    request = LeaseRequest(run_id, (lease,), QueuePlace(keeps=False, since=leases.clock()))
     return leases.acquire(request, records.step_check(run, "job-0"), deadline) is None

@@ -8,17 +8,16 @@ from random import Random
 from typing import Literal
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs.claims import Claim, Claims
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import Table
-from celonis_refresh.steps.progress import Progress
-from celonis_refresh.steps.step import StepContext
+from celonis_refresh.steps.check import check_step
+from celonis_refresh.steps.step import Progress, StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
-from celonis_refresh.steps.tasks import Tasks
+from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.timing import Deadline
 from tests.fakes.celonis import FakeCelonis, FakeTarget
 from tests.fakes.clock import FakeClock
@@ -85,7 +84,7 @@ class ServiceHarness:
         self.leases = Leases(self.table, self.clock)
         self.claims = Claims(self.table, self.clock)
         random = Random(self.seed)  # noqa: S311
-        self.tasks = Tasks(StepContext(self.records, self.leases, self.target_for, self.clock, random))
+        self.context = StepContext(self.records, self.leases, self.target_for, self.clock, random)
 
     def crash(self, at: Iterable[tuple[int, Literal["before", "after"]]]) -> None:
         """From now on the function dies at these calls."""
@@ -131,10 +130,10 @@ class ServiceHarness:
         return dict(self.records.get(run_id).steps.get(step, {}))
 
     def start(self, step: str, run_id: str = RUN) -> Progress:
-        return self.tasks.start(run_id, step, self.deadline())
+        return start_step(self.context, run_id, step, self.deadline())
 
     def check(self, step: str, run_id: str = RUN) -> Progress:
-        return self.tasks.check(run_id, step, self.deadline())
+        return check_step(self.context, run_id, step, self.deadline())
 
     def wait(self, progress: Progress) -> Progress:
         self.clock.sleep(progress["wait"])

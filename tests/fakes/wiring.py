@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import Publish, RunCloser
@@ -25,7 +25,7 @@ def make_run_closer(
         records=service.records,
         leases=service.leases,
         executions=executions,
-        stopping=StepCanceller(service.target_for, service.clock, service.clock.sleep),
+        canceller=StepCanceller(service.target_for, service.clock, service.clock.sleep),
         publish=notify,
         is_paused=is_paused,
         clock=service.clock,
@@ -38,9 +38,9 @@ def make_run_commands(
 ) -> RunCommands:
     return RunCommands(
         table=service.table,
-        lookup=Lookup(service.table, service.records),
+        lookup=RunLookup(service.table, service.records),
         listing=Listing(service.table, service.clock),
-        accepting=acceptor,
+        acceptor=acceptor,
         executions=executions,
         pipelines=lambda: list(pipelines),
         clock=service.clock,
@@ -54,7 +54,7 @@ def make_reconciler(service: ServiceHarness, executions: FakeExecutions, closer:
         leases=service.leases,
         listing=Listing(service.table, service.clock),
         executions=executions,
-        closing=closer,
+        closer=closer,
         target_for=service.target_for,
         clock=service.clock,
     )

@@ -9,16 +9,17 @@ from typing import Any, cast
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.definition import Definition, LoadKind, read_definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.resolution import ResolvedLoad
-from celonis_refresh.runs import keys
+from celonis_refresh.pipelines.plan import ResolvedLoad
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.steps.progress import Progress, is_started
+from celonis_refresh.runs.table import job_lease, model_lease, run_key
+from celonis_refresh.steps.check import check_step
+from celonis_refresh.steps.start import start_claimed
+from celonis_refresh.steps.step import Progress, is_started
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
+from celonis_refresh.steps.tasks import start_step
 from tests.fakes.celonis import FakeCelonis, FakeStart, FakeTarget, Lags, Lost, unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
@@ -178,9 +179,9 @@ class LeaseSimulation:
     def _make_targets(self) -> None:
         jobs, models = self.scenario.targets()
         for name in jobs:
-            self.service.celonis.jobs[name] = self._target(name, keys.job_lease(name))
+            self.service.celonis.jobs[name] = self._target(name, job_lease(name))
         for name in models:
-            self.service.celonis.models[name] = self._target(name, keys.model_lease(name))
+            self.service.celonis.models[name] = self._target(name, model_lease(name))
 
     def _target(self, name: str, lease: str) -> FakeTarget:
         scenario = self.scenario
@@ -220,7 +221,7 @@ class LeaseSimulation:
             target = self.service.celonis.models[model]
             begins = start.at + start.seconds * 0.3
             inner = target.begin(mine=False, at=begins, seconds=target.seconds, outcome="SUCCESS")
-            self._use(keys.model_lease(model), run_id, inner)
+            self._use(model_lease(model), run_id, inner)
 
     def _use(self, lease: str, run_id: str, start: FakeStart) -> None:
         holder = self.service.dynamodb.document(lease).get("run_id")
@@ -241,11 +242,11 @@ class LeaseSimulation:
         held = {
             item["pk"] for item in self.service.dynamodb.documents("lease#") if item.get("run_id") == run_id
         }
-        jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
-        loads = [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
+        jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]
+        loads = [(load.step, model_lease(load.data_model)) for load in run.plan.loads]
         used = {lease for step, lease in jobs + loads if self._uses(run.steps.get(step, {}))}
         if any(is_started(run.steps.get(step, {})) for step, _ in jobs):
-            used |= {keys.model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
+            used |= {model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
         assert held <= used, f"{run_id} waits and holds {held - used}"
 
     def _uses(self, state: Mapping[str, Any]) -> bool:
@@ -254,8 +255,8 @@ class LeaseSimulation:
     def _check_has_ended(self, run_id: str, step: str) -> None:
         """The execution of a step that succeeded was started by its run, and has ended."""
         plan = self._record(run_id).plan
-        leases = {job.step: keys.job_lease(job.job) for job in plan.jobs}
-        leases |= {load.step: keys.model_lease(load.data_model) for load in plan.loads}
+        leases = {job.step: job_lease(job.job) for job in plan.jobs}
+        leases |= {load.step: model_lease(load.data_model) for load in plan.loads}
         ours = [start for other, start in self.running.get(leases[step], []) if other == run_id]
         assert ours, f"{step} of {run_id} was never started"
         assert all(start.ended_at <= self.clock.now for start in ours), f"{step} of {run_id} is still running"
@@ -328,12 +329,12 @@ class LeaseSimulation:
 
     def _record(self, run_id: str) -> Run:
         """The record, read without a function."""
-        return Run(self.service.dynamodb.document(keys.run(run_id)))
+        return Run(self.service.dynamodb.document(run_key(run_id)))
 
     def _by_webhook(self, run_id: str, loads: Mapping[str, Any]) -> None:
         run = Run({**self._record(run_id).item, "loads": loads})
         try:
-            self.service.tasks.start_claimed(run, "job-0", self.service.deadline(2.0), {"loads": loads})
+            start_claimed(self.service.context, run, "job-0", self.service.deadline(2.0), {"loads": loads})
         except (RefreshError, Crashed):
             return
         if not is_started(self._record(run_id).steps.get("job-0", {})):
@@ -378,10 +379,10 @@ class LeaseSimulation:
             at_work.discard(step)
 
     def _retried(self, run_id: str, step: str, *, start: bool) -> Progress:
-        tasks = self.service.tasks
+        task = start_step if start else check_step
         while True:
             try:
-                return (tasks.start if start else tasks.check)(run_id, step, self.service.deadline())
+                return task(self.service.context, run_id, step, self.service.deadline())
             except Crashed:
                 pause = CRASH_SECONDS
             except RefreshError as error:

@@ -8,12 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import KIND_ORDER, LoadKind
+from celonis_refresh.pipelines.definition import Definition, LoadKind, read_definition
 from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
-from celonis_refresh.pipelines.plan import Plan, make_plan
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.resolution import ResolvedLoad, UnknownTable, resolve
+from celonis_refresh.pipelines.plan import Plan, ResolvedLoad, UnknownTable, make_plan, resolve
 
 NAMES = ("a", "b", "c")
 MODELS, JOBS = ("model-1", "model-2"), ("job-1", "job-2")
@@ -114,5 +111,5 @@ def covers(greater: ResolvedLoad, lesser: ResolvedLoad) -> bool:
     """Whether the one load reloads everything that the other does."""
     if greater.kind is LoadKind.COMPLETE:
         return True
-    ranks = [KIND_ORDER.index(load.kind) for load in (greater, lesser)]
+    ranks = [list(LoadKind).index(load.kind) for load in (greater, lesser)]
     return ranks[0] >= ranks[1] and set(greater.tables) >= set(lesser.tables)

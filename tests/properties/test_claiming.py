@@ -19,18 +19,24 @@ from hypothesis.stateful import (
     rule,
 )
 
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim, Claims, Delivery
 from celonis_refresh.runs.deliveries import DAY
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.queued import Lookup, Waiting
+from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
-from celonis_refresh.runs.table import MAX_ACTIONS, ConditionFailed
+from celonis_refresh.runs.table import (
+    MAX_ACTIONS,
+    WAITING,
+    ConditionFailed,
+    delivery_key,
+    job_lease,
+    run_key,
+    slot_key,
+)
 from celonis_refresh.timing import Deadline, epoch, iso
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
@@ -130,7 +136,7 @@ class ClaimingMachine(RuleBasedStateMachine):
 
     def delivery(self, named: list[str], wanted: RunOptions, key: str | None = None) -> Delivery:
         claims = [self.claim(pipeline, wanted) for pipeline in named]
-        return Delivery(claims, [key or keys.delivery("erp", str(self.made))])
+        return Delivery(claims, [key or delivery_key("erp", str(self.made))])
 
     @rule(target=deliveries, named=several, wanted=run_options, others=conflicts)
     def trigger(self, named: list[str], wanted: RunOptions, others: int) -> Any:
@@ -145,7 +151,7 @@ class ClaimingMachine(RuleBasedStateMachine):
     def execution(self, pipeline: str, wanted: RunOptions) -> Any:
         """An execution with a name of its own opens its run."""
         claim = self.claim(pipeline, wanted, is_execution=True)
-        key = keys.delivery("execution", claim.run_id)
+        key = delivery_key("execution", claim.run_id)
         expected = self.accept([Delivery([claim], [key])])
         assert expected is not None
         (result,) = expected[0].results
@@ -255,10 +261,10 @@ class ClaimingMachine(RuleBasedStateMachine):
         if slot.paused or slot.active or slot.waiting:
             before = dict(self.fake.items)
             with pytest.raises((PipelineBusy, PipelinePaused)):
-                self.claims.accept([claim], [keys.delivery("retry", claim.run_id)], self.deadline())
+                self.claims.accept([claim], [delivery_key("retry", claim.run_id)], self.deadline())
             assert self.fake.items == before
             return
-        expected = self.accept([Delivery([claim], [keys.delivery("retry", claim.run_id)])])
+        expected = self.accept([Delivery([claim], [delivery_key("retry", claim.run_id)])])
         assert expected is not None
         assert expected[0].results[0].run_id == claim.run_id
 
@@ -273,9 +279,9 @@ class ClaimingMachine(RuleBasedStateMachine):
         self.clock.sleep(1.0)
         slot, job = self.model.slots[pipeline], JOBS[pipeline]
         run_id, at = str(slot.active), iso(self.clock())
-        item = self.table.get(keys.slot(pipeline)) or {}
+        item = self.table.get(slot_key(pipeline)) or {}
         ended = self.table.change(
-            keys.run(run_id), "SET #status = :failed", IS_OPEN, {**OPEN_VALUES, "failed": RunStatus.FAILED}
+            run_key(run_id), "SET #status = :failed", IS_OPEN, {**OPEN_VALUES, "failed": RunStatus.FAILED}
         )
         release_actions = release(self.table, pipeline, item, run_id, at, paused=slot.paused)
         with self.meeting(others):
@@ -285,7 +291,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         slot.active = None if slot.paused else slot.waiting
         slot.waiting = slot.waiting if slot.paused else None
         if frees:
-            self.leases.free(run_id, keys.job_lease(job), self.deadline())
+            self.leases.free(run_id, job_lease(job), self.deadline())
             if self.model.leases.get(job) == run_id:
                 del self.model.leases[job]
 
@@ -302,8 +308,8 @@ class ClaimingMachine(RuleBasedStateMachine):
         if slot.active or slot.paused or not slot.waiting:
             return
         self.clock.sleep(1.0)
-        item = self.table.get(keys.slot(pipeline)) or {}
-        assert item["status"] == keys.WAITING
+        item = self.table.get(slot_key(pipeline)) or {}
+        assert item["status"] == WAITING
         actions = start_waiting(self.table, pipeline, item, iso(self.clock()))
         self.table.transact(actions, self.deadline())
         with pytest.raises(ConditionFailed):
@@ -316,8 +322,8 @@ class ClaimingMachine(RuleBasedStateMachine):
         slot = self.model.slots[pipeline]
         if not slot.waiting:
             return
-        found = Lookup(self.table, self.records).get(slot.waiting)
-        assert isinstance(found, Waiting)
+        found = RunLookup(self.table, self.records).get(slot.waiting)
+        assert isinstance(found, QueuedRun)
         assert (found.pipeline, found.shown()["waiting_for_run"]) == (pipeline, slot.active)
         action = drop_waiting(self.table, pipeline, found.slot)
         self.table.update(action, self.deadline())
@@ -337,7 +343,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         run_id, job = str(self.model.slots[pipeline].active), JOBS[pipeline]
         holder = self.model.leases.get(job)
         free = holder is None or holder == run_id or holder in self.model.ended
-        assert take(self.leases, run_id, keys.job_lease(job), self.deadline()) is free
+        assert take(self.leases, run_id, job_lease(job), self.deadline()) is free
         if free:
             self.model.leases[job] = run_id
 
@@ -347,7 +353,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         """A run that has ended gets nothing any more."""
         run_id = data.draw(st.sampled_from(sorted(self.model.ended)))
         with pytest.raises(RunClosed):
-            take(self.leases, run_id, keys.job_lease("own"), self.deadline())
+            take(self.leases, run_id, job_lease("own"), self.deadline())
 
     @invariant()
     def one_run_per_pipeline(self) -> None:
@@ -359,17 +365,17 @@ class ClaimingMachine(RuleBasedStateMachine):
     @invariant()
     def the_slots_are_as_the_model_says(self) -> None:
         for pipeline, slot in self.model.slots.items():
-            item = self.table.get(keys.slot(pipeline)) or {}
+            item = self.table.get(slot_key(pipeline)) or {}
             assert item.get("run_id") == slot.active
             assert item.get("pending", {}).get("run_id") == slot.waiting
             is_listed = slot.active is None and slot.waiting is not None
-            assert (item.get("status") == keys.WAITING) is is_listed
+            assert (item.get("status") == WAITING) is is_listed
             assert ("position" in item) is is_listed
 
     @invariant()
     def leases_are_as_the_model_says(self) -> None:
         held = {item["pk"]: item["run_id"] for item in self.fake.documents("lease#")}
-        assert held == {keys.job_lease(job): run_id for job, run_id in self.model.leases.items()}
+        assert held == {job_lease(job): run_id for job, run_id in self.model.leases.items()}
 
     @invariant()
     def no_run_is_created_before_the_end_of_the_run_before_it(self) -> None:

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES
-from celonis_refresh.pipelines.modes import MODE_ORDER, Mode
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Mode
 from celonis_refresh.pipelines.options import MAX_REASONS, Reason, RunOptions, make_options
 from celonis_refresh.pipelines.plan import make_plan
-from celonis_refresh.runs.attributes import from_item, to_item
 from celonis_refresh.runs.records import Run, new_record
+from celonis_refresh.runs.table import from_item, to_item
 from tests.properties.hypothesis_settings import examples
 from tests.properties.run_options import (
     MODELS,
@@ -68,7 +67,7 @@ def test_the_merged_options_extract_what_each_extracts(
         assert [replace(job, mode=Mode.FULL) for job in part] == [
             replace(job, mode=Mode.FULL) for job in whole
         ]
-        ranks = [[MODE_ORDER.index(job.mode) for job in jobs] for jobs in (whole, part)]
+        ranks = [[list(Mode).index(job.mode) for job in jobs] for jobs in (whole, part)]
         assert all(greater >= lesser for greater, lesser in zip(*ranks, strict=True))
 
 

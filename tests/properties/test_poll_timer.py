@@ -7,9 +7,9 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.runs.attributes import from_item
+from celonis_refresh.runs.table import from_item
 from celonis_refresh.steps.polling.durations import REMEMBERED
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.step import Progress
 from local.celonis import setups
 from tests.fakes.fleet import Fleet
 from tests.fakes.service import JOB, ServiceHarness, job_definition

@@ -9,10 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celonis_refresh.rate_limits.headers import pause
-from celonis_refresh.steps.polling.durations import learn
-from celonis_refresh.steps.polling.expectation import Expectation, expect
-from celonis_refresh.steps.polling.schedule import FEW_LOOKS, JITTER, WEEK, Schedule
+from celonis_refresh.rate_limits.limiter import pause_seconds
+from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
+from celonis_refresh.steps.polling.schedule import FEW_POLLS, JITTER, WEEK, Schedule
 from tests.unit.steps.polling.histories import chance
 
 seconds = st.sampled_from([0.0, 1.0, 60.0, 3600.0, WEEK, 1e9]) | st.floats(0, 1e6)
@@ -28,7 +27,7 @@ floors = st.integers(1, 3600)
 def expected(runs: list[tuple[float, bool]]) -> Expectation:
     document: dict[str, Any] | None = None
     for took, succeeded in runs:
-        document = learn(document, took, succeeded=succeeded)
+        document = add_duration(document, took, succeeded=succeeded)
     return expect(document)
 
 
@@ -60,7 +59,7 @@ def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
     polls: int,
     proven: bool,
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, retry_after, time_left=left, looks_left=polls, proven=proven)
+    wait = schedule.next_wait(elapsed, random, retry_after, time_left=left, polls_left=polls, proven=proven)
     assert isinstance(wait, int)
     assert wait >= max(1, retry_after)
 
@@ -69,14 +68,14 @@ def test_a_wait_is_whole_seconds_and_as_long_as_the_server_asks(
 def test_once_proven_no_wait_is_below_the_floor(
     schedule: Schedule, elapsed: float, random: Random, left: float, polls: int
 ) -> None:
-    assert schedule.next_wait(elapsed, random, time_left=left, looks_left=polls) >= schedule.floor
+    assert schedule.next_wait(elapsed, random, time_left=left, polls_left=polls) >= schedule.floor
 
 
 @given(schedules(), elapsed_times, randoms, st.floats(0, WEEK), st.integers(0, 2000), st.booleans())
 def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
     schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=polls, proven=proven)
+    wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=polls, proven=proven)
     if schedule.ceiling is not None and left <= schedule.ceiling * polls / 2:
         assert wait <= schedule.ceiling
 
@@ -85,7 +84,7 @@ def test_no_wait_is_above_the_ceiling_unless_the_looks_left_ask_for_it(
 def test_no_wait_goes_past_the_time_out_by_more_than_the_floor(
     schedule: Schedule, elapsed: float, random: Random, left: float, polls: int, proven: bool
 ) -> None:
-    wait = schedule.next_wait(elapsed, random, time_left=left, looks_left=polls, proven=proven)
+    wait = schedule.next_wait(elapsed, random, time_left=left, polls_left=polls, proven=proven)
     assert wait <= max(schedule.floor, ceil(left))
 
 
@@ -116,7 +115,7 @@ def test_the_looks_last_until_the_time_out_and_one_falls_on_it(
             random,
             retry_after[polls] if polls < len(retry_after) else 0.0,
             time_left=timeout - at,
-            looks_left=budget - polls,
+            polls_left=budget - polls,
             proven=polls >= unproven,
         )
         overdue = at + wait - timeout
@@ -138,7 +137,7 @@ def test_fewer_looks_left_never_shorten_a_wait(
     schedule: Schedule, elapsed: float, seed: int, left: float, one: int, other: int
 ) -> None:
     few, many = (
-        schedule.next_wait(elapsed, chance(seed), time_left=left, looks_left=polls)
+        schedule.next_wait(elapsed, chance(seed), time_left=left, polls_left=polls)
         for polls in sorted((one, other))
     )
     assert few >= many
@@ -176,9 +175,9 @@ def test_to_look_later_is_to_look_next_no_earlier(
     assert later >= 0.97 * sooner - 1
 
 
-@given(st.integers(FEW_LOOKS, 2000), randoms, expectations)
+@given(st.integers(FEW_POLLS, 2000), randoms, expectations)
 def test_the_first_look_for_a_proof_is_soon(polls: int, random: Random, expectation: Expectation) -> None:
-    wait = Schedule(60, None, expectation).next_wait(0.0, random, looks_left=polls, proven=False)
+    wait = Schedule(60, None, expectation).next_wait(0.0, random, polls_left=polls, proven=False)
     assert wait <= 2
 
 
@@ -189,4 +188,4 @@ numbers = st.none() | st.floats(0, 1e6)
 def test_a_pause_is_never_longer_than_the_reset(
     limit: float | None, remaining: float | None, reset: float | None
 ) -> None:
-    assert 0 <= pause(limit, remaining, reset) <= (reset or 0.0)
+    assert 0 <= pause_seconds(limit, remaining, reset) <= (reset or 0.0)

@@ -13,14 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.definition import Definition, Mode, read_definition
 from celonis_refresh.pipelines.options import Reason, RunOptions
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, definition_text
+from celonis_refresh.runs.table import delivery_key, job_lease, run_key, slot_key
 from celonis_refresh.timing import iso
 from tests.fakes.dynamodb import canceled
 from tests.fakes.executions import FakeExecutions
@@ -112,7 +110,7 @@ class RunLifecycle(RuleBasedStateMachine):
         """Accepts, and compares the acceptance with earlier ones; None if it failed."""
         at = self.service.clock()
         claims = [self._claim(pipeline, options) for pipeline in pipelines]
-        keyed = [keys.delivery("source", delivery)] if delivery else []
+        keyed = [delivery_key("source", delivery)] if delivery else []
         before = dict(self.service.dynamodb.items)
         try:
             acceptance = self.service.claims.accept(claims, keyed, self.service.deadline(2.0))
@@ -153,7 +151,7 @@ class RunLifecycle(RuleBasedStateMachine):
         self._dying(lambda: self._accept_alone(pipeline))
 
     def _accept_alone(self, pipeline: str) -> None:
-        slot = self.service.dynamodb.document(keys.slot(pipeline))
+        slot = self.service.dynamodb.document(slot_key(pipeline))
         waits = slot.get("pending", {}).get("run_id")
         options, at = self._options(None, frozenset()), self.service.clock()
         claim = self._claim(pipeline, options, may_join=False)
@@ -287,7 +285,7 @@ class RunLifecycle(RuleBasedStateMachine):
         run_id = self._pick(number, sorted(run["run_id"] for run in self.service.dynamodb.documents("run#")))
         if run_id is None:
             return
-        lease = keys.job_lease(job)
+        lease = job_lease(job)
         held = self.service.dynamodb.document(lease).get("run_id")
         try:
             taken = take(self.service.leases, run_id, lease, self.service.deadline())
@@ -301,7 +299,7 @@ class RunLifecycle(RuleBasedStateMachine):
     @rule(number=numbers, job=st.sampled_from(sorted(set(JOBS.values()))))
     def free_a_lease(self, number: int, job: str) -> None:
         run_id = self._pick(number, sorted(run["run_id"] for run in self.service.dynamodb.documents("run#")))
-        lease = keys.job_lease(job)
+        lease = job_lease(job)
         held = self.service.dynamodb.document(lease).get("run_id")
         if run_id is not None:
             self._dying(lambda: self.service.leases.free(run_id, lease, self.service.deadline()))
@@ -326,14 +324,14 @@ class RunLifecycle(RuleBasedStateMachine):
         held = {slot["pk"]: slot.get("run_id") for slot in self.service.dynamodb.documents("slot#")}
         runs = [Run(item) for item in self.service.dynamodb.documents("run#")]
         assert sorted(run.run_id for run in runs if run.is_open) == sorted(filter(None, held.values()))
-        assert all(held[keys.slot(run.pipeline)] == run.run_id for run in runs if run.is_open)
+        assert all(held[slot_key(run.pipeline)] == run.run_id for run in runs if run.is_open)
 
     @invariant()
     def every_promise_is_a_run_or_waits_for_one(self) -> None:
         for accepted in self.accepted_triggers:
-            record = self.service.dynamodb.document(keys.run(accepted.run_id))
+            record = self.service.dynamodb.document(run_key(accepted.run_id))
             if not record:
-                waiting = self.service.dynamodb.document(keys.slot(accepted.pipeline))["pending"]
+                waiting = self.service.dynamodb.document(slot_key(accepted.pipeline))["pending"]
                 assert waiting["run_id"] == accepted.run_id
                 options = RunOptions.from_json(waiting["options"])
             else:
@@ -363,7 +361,7 @@ class RunLifecycle(RuleBasedStateMachine):
                 f"nobody heard of {run.run_id}"
             )
         assert all(
-            self.service.dynamodb.document(keys.run(accepted.run_id)) for accepted in self.accepted_triggers
+            self.service.dynamodb.document(run_key(accepted.run_id)) for accepted in self.accepted_triggers
         )
         assert not list(self.service.dynamodb.documents("lease#")), "a lease was left behind"
         assert not list(self.service.dynamodb.documents("notice#"))

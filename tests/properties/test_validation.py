@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
-from celonis_refresh.validation.convert import convert, is_text, read_own
-from celonis_refresh.validation.walk import walk
+from celonis_refresh.validation.convert import convert, is_text, walk
 from celonis_refresh.webhooks.sources import Source
 from celonis_refresh.workflow.open import _Resume, _Start
 from celonis_refresh.workflow.requests import CancelRequest, ListRequest, StartRequest
@@ -125,7 +124,11 @@ def test_the_walk_says_of_every_document_what_a_conversion_says(
 ) -> None:
     model, document = case
     try:
-        made = msgspec.convert(document, model, dec_hook=read_own) if is_text(document) else None
+        made = (
+            msgspec.convert(document, model, dec_hook=lambda kind, given: kind.read(given))
+            if is_text(document)
+            else None
+        )
     except ValueError:
         made = None
     walked, problems = walk(model, document)

@@ -9,13 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.webhooks.documents import MAX_DEPTH, parse_json
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed, WebhookError
-from celonis_refresh.webhooks.events import Event, read_events
-from celonis_refresh.webhooks.handshakes import handshake, preflight
-from celonis_refresh.webhooks.paths import PathError, check_path, search
-from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import judge, why_nothing
+from celonis_refresh.webhooks.events import Event, handshake, preflight, read_events
+from celonis_refresh.webhooks.expressions import PathError, check_path, search
+from celonis_refresh.webhooks.request import MAX_DEPTH, WebhookRequest, parse_json
+from celonis_refresh.webhooks.rules import apply_rules
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.soap import read_notifications
 from celonis_refresh.webhooks.sources import parse_source
@@ -180,11 +178,11 @@ def test_any_sound_rule_matches_or_not_or_is_in_error(paths: dict[str, str], bod
     with contextlib.suppress(InvalidSource):
         source = parse_source("erp", {"sender": "custom", "secret": "n", "header": "x", "rules": rules})
         event = Event(None, None, body)
-        verdict = judge(source, event)
+        verdict = apply_rules(source, event)
         for found in verdict.matches:
             assert found.mode in ("FULL", "DELTA", None)
             assert found.tables in ("all", None) or 0 < len(found.tables) <= 200
             assert found.reason.isprintable()
-        assert len(verdict.matches) + len(verdict.why_not) == len(source.rules)
-        assert len(verdict.errors) <= len(verdict.why_not)
-        assert why_nothing(source, event, verdict).startswith("the event of custom starts nothing")
+        assert len(verdict.matches) + len(verdict.errors) <= len(source.rules)
+        assert bool(verdict.ignored) == (not verdict.matches)
+        assert verdict.ignored.startswith("the event of custom starts nothing" if verdict.ignored else "")

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest, from_api_gateway
-from celonis_refresh.webhooks.schemes import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken, verify
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
+from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken, verify
+from tests.fakes.signing import sign
 
 NOW = 1767225600
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:loads"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.workflow.open import Opened, PlannedStep
 from local.aws.states.branch import StatesClock
 from local.aws.states.errors import StateError

@@ -15,19 +15,18 @@ from msgspec.structs import FieldInfo
 from msgspec.structs import fields as fields_of
 
 from celonis_refresh.celonis.connection import OAuthClient
-from celonis_refresh.pipelines import definition, reading
+from celonis_refresh.pipelines import definition
 from celonis_refresh.responses import STATUS
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.webhooks.events import MAX_EVENTS
-from celonis_refresh.webhooks.overrides import _KINDS, Overrides
 from celonis_refresh.webhooks.request import MAX_BODY
-from celonis_refresh.webhooks.schemes.models import Scheme
 from celonis_refresh.webhooks.senders import SENDERS, Sender
-from celonis_refresh.webhooks.sources import Rule, Source, parse_source
-from celonis_refresh.workflow import api_shapes as shapes
+from celonis_refresh.webhooks.sources import _KINDS, Overrides, Rule, Source, parse_source
+from celonis_refresh.webhooks.verification import Scheme
 from celonis_refresh.workflow import listing
 from celonis_refresh.workflow import open as opening
 from celonis_refresh.workflow import requests as requesting
+from local import api_shapes as shapes
 from tests.template import documents, pages
 from tests.template.test_error_names import raised
 
@@ -81,7 +80,7 @@ def written(field: FieldInfo) -> set[str]:
         return {"required"}
     default = field.default_factory() if field.default is NODEFAULT else field.default
     if default is UNSET:
-        default = definition.LoadStep(data_model=definition.Model("any")).kind
+        default = definition.LoadStep(data_model=definition.ModelReference("any")).kind
     if default is None:
         return {
             "as defined",
@@ -350,6 +349,6 @@ def test_the_examples_are_valid() -> None:
     assert len(pipelines) == 2
     assert len(sources) == 1
     for each in pipelines:
-        reading.read_definition("The example", definition.Definition, each)
+        definition.read_definition("The example", definition.Definition, each)
     for each in sources:
         parse_source("example", each)

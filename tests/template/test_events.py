@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.pipelines.reading import parse_inline
+from celonis_refresh.pipelines.definition import parse_inline
 from celonis_refresh.validation.convert import convert
-from celonis_refresh.webhooks.receive import receive
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes.models import Hmac
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import parse_source
+from celonis_refresh.webhooks.verification import Hmac
 from celonis_refresh.workflow import open as opening
+from celonis_refresh.workflow.webhook import receive
+from tests.fakes.signing import sign
 from tests.template import documents
 
 EVENTS = documents.ROOT / "events"

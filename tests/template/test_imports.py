@@ -15,7 +15,7 @@ from tests.template import documents
 from tests.template.test_pins import DEPLOYED, pins
 
 PARTS: dict[str, set[str]] = {
-    "celonis": {"celonis", "errors", "http_session", "timing"},
+    "celonis": {"celonis", "errors", "timing"},
     "validation": {"validation", "errors"},
     "webhooks": {"webhooks", "errors", "validation", "names"},
     "pipelines": {"pipelines", "errors", "validation", "names", "celonis.addresses", "celonis.records"},
@@ -29,7 +29,7 @@ PARTS: dict[str, set[str]] = {
         "webhooks", "celonis",
     },
     "aws": {
-        "aws", "errors", "timing", "names", "observability", "http_session", "celonis", "pipelines", "runs",
+        "aws", "errors", "timing", "names", "observability", "celonis", "pipelines", "runs",
         "workflow", "webhooks",
     },
 }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.workflow.open import Opened, PlannedStep
 from local.aws.states.errors import StateError
 from tests.template.machine_runs import Answer, MachineRun, entered, fails, opened, running, succeeds_at_poll

@@ -16,14 +16,13 @@ from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.celonis import client as client_module
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
-from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid, FieldProblem
+from celonis_refresh.celonis.errors import CelonisUnavailable, ConnectionInvalid, SecretProblem
 from celonis_refresh.celonis.rate_limiter import NoRateLimit
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from celonis_refresh.steps.cancel import StepCanceller
 from celonis_refresh.steps.step import StepContext
-from celonis_refresh.steps.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.service import JOB, RUN, ServiceHarness, job_definition
 from tests.unit.celonis.exchange import API_KEY, ScriptedCelonis, ScriptedResponse, json_reply, session_to
@@ -133,13 +132,13 @@ def connection_secrets(monkeypatch: pytest.MonkeyPatch) -> FakeConnectionSecrets
     service.open(job_definition())
     connection_secrets = FakeConnectionSecrets(service)
     monkeypatch.setattr(wiring, "client_for", connection_secrets.client_for)
-    service.tasks = Tasks(StepContext(service.records, service.leases, wiring.target_for, service.clock))
+    service.context = StepContext(service.records, service.leases, wiring.target_for, service.clock)
     return connection_secrets
 
 
 UNUSABLE = [
     SecretUnreadable("'stack/connections/default'", "does not exist"),
-    ConnectionInvalid("default", [FieldProblem("auth.key", "is wrong", "the value as Celonis shows it")]),
+    ConnectionInvalid("default", [SecretProblem("auth.key", "is wrong", "the value as Celonis shows it")]),
     InvalidDefinition("The definition", [Problem("data_pool", "names another host")]),
 ]
 
@@ -243,5 +242,5 @@ def test_a_job_whose_secret_stays_unusable_for_settle_is_left_and_the_reason_is_
 ) -> None:
     began = connection_secrets.service.clock.now
     (sentence,) = stop(connection_secrets, 1e9)
-    assert "could not be checked: Celonis cannot be called: The secret" in sentence
+    assert "could not be determined: Celonis cannot be called: The secret" in sentence
     assert connection_secrets.service.clock.now - began < 140.0

@@ -15,8 +15,8 @@ from typing import Any
 from celonis_refresh.aws.executions import ExecutionsUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.steps.progress import Progress
-from celonis_refresh.workflow.open import Execution, RunOpener
+from celonis_refresh.steps.step import Progress
+from celonis_refresh.workflow.open import ExecutionContext, RunOpener
 from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.interleaving import Interleaving, Worker
@@ -81,7 +81,7 @@ class WorldWebhooks(WebhookHarness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.opener = RunOpener(self.service.tasks.context, self.acceptor, self.tables, self.service.clock)
+        self.opener = RunOpener(self.service.context, self.acceptor, self.tables, self.service.clock)
 
 
 class ConcurrentRuns:
@@ -264,7 +264,7 @@ class ConcurrentRunDriver(RunDriver):
         first = steps_of(self.world, self.ours)[0]
 
         def open_run(step: str, run_id: str) -> Progress:
-            execution = Execution(f"arn:{run_id}", run_id)
+            execution = ExecutionContext(f"arn:{run_id}", run_id)
             opened = self.whole.webhooks.opener.open(document, execution, self.service.deadline())
             return {
                 "status": "WAITING" if opened["status"] == "waiting" else "RUNNING",

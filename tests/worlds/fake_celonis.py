@@ -14,11 +14,10 @@ from typing import Any
 
 from msgspec.json import encode
 
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import Answer, Timeouts
+from celonis_refresh.celonis.transport import Answer, Call, Timeouts
 from tests.fakes.clock import FakeClock
 from tests.worlds.truth import LOAD_WORDS, GroundTruth, TrueExecution
 from tests.worlds.world import LOST, OddResponse, OtherUserAction, PastExecution, Target, World

@@ -7,7 +7,7 @@ from typing import Any
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.step import Progress
 from tests.fakes.service import ServiceHarness
 from tests.worlds.fake_celonis import WorldCelonis
 

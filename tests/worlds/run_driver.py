@@ -8,10 +8,10 @@ from typing import Protocol
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import run_key
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.timing import iso
 from tests.fakes.service import RETRIED, Crashed, ServiceHarness, job_definition, load_definition
 from tests.worlds.fake_celonis import WorldCelonis
@@ -78,7 +78,7 @@ class ServiceSteps:
             if celonis.note is not None:
                 celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}
-        key = keys.run(run_id)
+        key = run_key(run_id)
         service.dynamodb.items[key] = {**service.dynamodb.items[key], "status": status}
         for lease, until in findings.held.items():
             service.leases.hold(run_id, lease, until, deadline)

@@ -5,7 +5,7 @@ RefreshError
 ├── pipelines.errors                 a definition or a trigger that makes no sense
 ├── runs.errors                      the table says no: closed, busy, too much contention
 ├── webhooks.errors                  a request that is not authentic or cannot be read
-└── passage.errors                   a job or a load that ended badly or cannot be proven ours
+└── steps.errors                     a job or a load that ended badly or cannot be proven ours
 """
 
 from __future__ import annotations

@@ -59,13 +59,13 @@ def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> 
 
     JSON ends with a newline, also where ``body`` is its text.
     """
-    given = {name.lower(): value for name, value in (headers or {}).items()}
-    if "content-type" in given and isinstance(body, str):
-        is_json = body and given["content-type"].startswith("application/json")
+    named = {name.lower(): value for name, value in (headers or {}).items()}
+    if "content-type" in named and isinstance(body, str):
+        is_json = body and named["content-type"].startswith("application/json")
         text = body.rstrip("\n") + "\n" if is_json else body
     else:
         text = to_text(body)
-    return {"statusCode": status, "headers": {"content-type": "application/json", **given}, "body": text}
+    return {"statusCode": status, "headers": {"content-type": "application/json", **named}, "body": text}
 
 
 def error_answer(error: RefreshError) -> dict[str, Any]:

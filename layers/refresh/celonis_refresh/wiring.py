@@ -36,11 +36,9 @@ from celonis_refresh.pipelines.errors import InvalidDefinition, UnknownPipeline
 from celonis_refresh.rate_limits.limiter import SharedRateLimiter
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run
-from celonis_refresh.runs.run_ids import make_run_id
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, make_run_id
 from celonis_refresh.steps.step import StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
-from celonis_refresh.steps.tasks import Tasks
 from celonis_refresh.timing import Deadline
 
 if TYPE_CHECKING:
@@ -181,12 +179,12 @@ def target_for(run: Run, step: str) -> StepTarget:
 
 
 @cache
-def tasks() -> Tasks:
-    return Tasks(StepContext(records(), leases(), target_for, time.time))
+def step_context() -> StepContext:
+    return StepContext(records(), leases(), target_for, time.time)
 
 
 @cache
-def accepting() -> TriggerAcceptor:
+def trigger_acceptor() -> TriggerAcceptor:
     """Definitions are read anew for every trigger; while reading fails, the last known one serves."""
     return acceptor(TtlCache(parameters().pipeline, 0, time.time, is_transient_error).get)
 
@@ -212,20 +210,20 @@ def state_machine() -> StateMachine:
 
 
 @cache
-def closing() -> RunCloser:
+def run_closer() -> RunCloser:
     from celonis_refresh.aws.notifications import Notifications
     from celonis_refresh.steps.cancel import StepCanceller
     from celonis_refresh.workflow.close import RunCloser
 
-    closer = environment.read(environment.CloserEnvironment, os.environ)
+    settings = environment.read(environment.CloserEnvironment, os.environ)
     return RunCloser(
         table=table(),
         records=records(),
         leases=leases(),
         executions=state_machine(),
-        stopping=StepCanceller(target_for, time.time),
-        publish=Notifications(clients.sns(_client_timeouts()), closer.notices_topic_arn),
+        canceller=StepCanceller(target_for, time.time),
+        publish=Notifications(clients.sns(_client_timeouts()), settings.notices_topic_arn),
         is_paused=parameters().is_paused,
         clock=time.time,
-        retention_days=int(closer.run_retention_days),
+        retention_days=int(settings.run_retention_days),
     )

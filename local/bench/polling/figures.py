@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from celonis_refresh.steps.polling.budget import EVENTS_PER_LOOK, EVENTS_PER_RUN, EVENTS_PER_STEP
-from celonis_refresh.steps.polling.durations import learn
-from celonis_refresh.steps.polling.expectation import Expectation, expect
-from celonis_refresh.steps.polling.schedule import UNKNOWN, Schedule
+from celonis_refresh.steps.polling.durations import Expectation, add_duration, expect
+from celonis_refresh.steps.polling.schedule import (
+    EVENTS_PER_POLL,
+    EVENTS_PER_RUN,
+    EVENTS_PER_STEP,
+    UNKNOWN,
+    Schedule,
+)
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.optimum import Optimum
@@ -86,13 +90,13 @@ def events_of_long_job() -> int:
     random = Random(1)  # noqa: S311 - repeatable on purpose
     known = (UNKNOWN, _regular(LONG_JOB, random), _regular(HOUR, random))
     max_polls = max(len(poll_times(Schedule(FLOOR, None, expected), random, LONG_JOB)) for expected in known)
-    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_LOOK * max_polls
+    return EVENTS_PER_RUN + EVENTS_PER_STEP + EVENTS_PER_POLL * max_polls
 
 
 def _regular(usual: float, random: Random) -> Expectation:
     document: dict[str, Any] | None = None
     for took, succeeded in ORDINARY.history(usual, HISTORY, random):
-        document = learn(document, took, succeeded)
+        document = add_duration(document, took, succeeded)
     return expect(document)
 
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from celonis_refresh.steps.polling.durations import learn
-from celonis_refresh.steps.polling.expectation import expect
+from celonis_refresh.steps.polling.durations import add_duration, expect
 from celonis_refresh.steps.polling.schedule import WEEK, Schedule
 from local.bench.polling.families import LONGEST, SHORTEST, Family, early
 
@@ -48,7 +47,7 @@ def averages(family: Family, usual: Sequence[float], history: int = HISTORY, see
     for duration in usual:
         document: dict[str, Any] | None = None
         for took, succeeded in family.history(duration, history, random):
-            document = learn(document, took, succeeded)
+            document = add_duration(document, took, succeeded)
         schedule = Schedule(FLOOR, None, expect(document))
         moments = poll_times(schedule, random, family.quantile(1 - 1e-9) * duration)
         _meet(total, family, duration, moments, random)

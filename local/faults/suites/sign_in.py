@@ -242,7 +242,7 @@ def _secrets() -> Iterator[FaultCase]:
         job={"seconds": 30},
         alone=True,
         during=_deleted_and_stopped,
-        says=("could not be checked",),
+        says=("could not be determined",),
         holds=frozenset({"job"}),
         runs_on=True,
     )

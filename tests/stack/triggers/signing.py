@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from celonis_refresh.webhooks.schemes import Hmac
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
+from celonis_refresh.webhooks.verification import Hmac
+from tests.fakes.signing import sign
 from tests.stack.triggers.sender_requests import Json, SenderRequest
 
 

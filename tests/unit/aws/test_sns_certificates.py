@@ -20,7 +20,7 @@ from celonis_refresh.aws.sns_certificates import (
     SnsCertificates,
     SnsUnavailable,
 )
-from celonis_refresh.http_session import make_session
+from celonis_refresh.celonis.transport import make_session
 from celonis_refresh.webhooks.errors import NotAuthentic
 from tests.fakes.clock import FakeClock
 

@@ -15,7 +15,7 @@ from urllib3 import HTTPResponse
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Auth, Connection, OAuthClient
-from celonis_refresh.http_session import make_session
+from celonis_refresh.celonis.transport import make_session
 
 BASE = "https://team.eu-1.celonis.cloud"
 CLIENT_SECRET = "client-secret-3141592653"

@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from celonis_refresh.celonis.addresses import (
     MAX_ID_LENGTH,
     Address,
-    data_job_id,
-    data_model_id,
-    data_pool_id,
     parse_job,
     parse_model,
     parse_pool,
@@ -30,11 +27,11 @@ ids = st.text(
 ).filter(lambda text: text != "." and ".." not in text)
 
 
-@pytest.mark.parametrize("read", [data_pool_id, data_job_id, data_model_id])
+@pytest.mark.parametrize("read", [parse_pool, parse_job, parse_model])
 @given(value=ids)
 def test_a_bare_id_is_taken_as_it_is(read: object, value: str) -> None:
     assert callable(read)
-    assert read(value) == value
+    assert read(value) == Address(value)
 
 
 def test_a_bare_id_tells_nothing_of_host_and_pool() -> None:
@@ -74,7 +71,7 @@ def test_a_model_address_may_end_in_any_way(end: str) -> None:
 
 
 def test_a_pool_may_be_named_by_any_page_inside_it() -> None:
-    assert data_pool_id(f"{POOLS}/{POOL}/data-configuration/data-jobs?jobId={JOB}") == POOL
+    assert parse_pool(f"{POOLS}/{POOL}/data-configuration/data-jobs?jobId={JOB}").id == POOL
 
 
 def test_a_port_that_is_not_the_usual_one_belongs_to_the_host() -> None:
@@ -130,9 +127,9 @@ def test_a_job_page_without_one_job_is_refused(query: str) -> None:
 
 def test_a_job_page_is_no_model_and_a_list_of_models_is_none_either() -> None:
     with pytest.raises(ValueError, match="Expected the id of a data model"):
-        data_model_id(f"{POOLS}/{POOL}/data-configuration/data-jobs?jobId={JOB}")
+        parse_model(f"{POOLS}/{POOL}/data-configuration/data-jobs?jobId={JOB}")
     with pytest.raises(ValueError, match="Expected the id of a data model"):
-        data_model_id(f"{POOLS}/{POOL}/data-configuration/process-data-models/")
+        parse_model(f"{POOLS}/{POOL}/data-configuration/process-data-models/")
 
 
 @given(st.text(max_size=300))

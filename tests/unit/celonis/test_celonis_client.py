@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Auth, Connection, OAuthClient
 from celonis_refresh.celonis.errors import (
@@ -22,8 +20,8 @@ from celonis_refresh.celonis.errors import (
     CelonisUnavailable,
     NotFound,
 )
-from celonis_refresh.celonis.records import Execution, Job, Load, ModelTable, StartAnswer, TaskFailure
-from celonis_refresh.celonis.transport import Timeouts
+from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.transport import Call, RateLimit, Timeouts
 from tests.unit.celonis.exchange import (
     BASE,
     KEY,
@@ -106,7 +104,7 @@ def test_executions_do_not_hide_other_failures(status: int, kind: type[CelonisEr
 
 def test_executions_are_read() -> None:
     celonis = ScriptedCelonis(json_reply({"executionItems": [{"executionId": "e", "status": "SUCCESS"}]}))
-    assert client_of(celonis).executions("p", "j") == [Execution("e", status="SUCCESS")]
+    assert client_of(celonis).executions("p", "j") == [JobExecution("e", status="SUCCESS")]
 
 
 @_each(POSTS)

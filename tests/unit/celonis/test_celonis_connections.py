@@ -21,12 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from celonis_refresh.celonis.calls import get_job
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import ApiKey, Connection
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport
-from celonis_refresh.http_session import make_session
+from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Timeouts, Transport, get_job, make_session
 from tests.fakes.slow_servers import hung_up
 
 pytestmark = pytest.mark.enable_socket

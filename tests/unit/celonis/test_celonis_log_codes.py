@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.celonis import parsing
 from celonis_refresh.celonis.log_codes import AUTOMATIC, REASONS, explain
+from celonis_refresh.celonis.records import read_log_lines
 
 
 def explained(*lines: dict[str, object]) -> str:
-    return explain(parsing.log_lines({"logMessages": list(lines)}))
+    return explain(read_log_lines({"logMessages": list(lines)}))
 
 
 @pytest.mark.parametrize("code", sorted(REASONS))

@@ -9,17 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.celonis import parsing
-from celonis_refresh.celonis.parsing import ShapeError
 from celonis_refresh.celonis.records import (
-    Execution,
+    MAX_ID,
+    MAX_STATUS,
+    MAX_TEXT,
     Job,
+    JobExecution,
     JobStatus,
     Load,
-    LoadKind,
     LoadStatus,
     ModelTable,
+    ShapeError,
     StartAnswer,
+    read_date,
+    read_error_messages,
+    read_executions,
+    read_failed_tasks,
+    read_job,
+    read_job_start,
+    read_load,
+    read_load_start,
+    read_tables,
 )
 
 FIELDS = (
@@ -36,14 +46,14 @@ json_values = st.recursive(
     max_leaves=15,
 )
 PARSERS: list[Callable[[Any], object]] = [
-    lambda data: parsing.job(data, "asked"),
-    parsing.executions,
-    parsing.tables,
-    parsing.load,
-    parsing.failed_tasks,
-    parsing.error_messages,
-    parsing.job_start,
-    parsing.load_start,
+    lambda data: read_job(data, "asked"),
+    read_executions,
+    read_tables,
+    read_load,
+    read_failed_tasks,
+    read_error_messages,
+    read_job_start,
+    read_load_start,
 ]
 
 
@@ -59,7 +69,7 @@ def test_any_json_is_read_or_is_of_an_unexpected_shape(parse: Callable[[Any], ob
 
 @given(json_values)
 def test_any_date_is_a_whole_number_of_milliseconds_or_none(value: object) -> None:
-    moment = parsing.date(value)
+    moment = read_date(value)
     assert moment is None or type(moment) is int
 
 
@@ -76,56 +86,56 @@ def test_a_job_is_read_with_the_fields_that_matter() -> None:
         "dagBasedExecutionEnabled": True,
         "new": {"a": [1]},
     }
-    assert parsing.job(data, "j") == Job("j", "Extract", "RUNNING", "e", "i", "p", None)
+    assert read_job(data, "j") == Job("j", "Extract", "RUNNING", "e", "i", "p", None)
 
 
 def test_a_job_that_never_ran_has_no_status() -> None:
-    job = parsing.job({"id": "j", "status": None}, "j")
+    job = read_job({"id": "j", "status": None}, "j")
     assert (job.status, job.is_known, job.is_under_way, job.is_terminal) == (None, False, False, False)
 
 
 @pytest.mark.parametrize("found", ["j", "J"])
 def test_a_job_has_the_id_that_was_asked_for_in_either_case(found: str) -> None:
-    assert parsing.job({"id": found, "status": "SUCCESS"}, "j").id == found
+    assert read_job({"id": found, "status": "SUCCESS"}, "j").id == found
 
 
 @pytest.mark.parametrize("fields", [{}, {"id": None}, {"id": ""}, {"id": "another"}])
 def test_a_record_without_the_id_that_was_asked_for_is_no_job(fields: dict[str, object]) -> None:
     with pytest.raises(ShapeError, match="has no id, or another one"):
-        parsing.job({"status": "SUCCESS", **fields}, "j")
+        read_job({"status": "SUCCESS", **fields}, "j")
 
 
 @pytest.mark.parametrize("fields", [{}, {"name": "Extract"}, {"latestExecutionItemId": "i"}])
 def test_a_record_without_status_and_current_execution_is_no_job(fields: dict[str, object]) -> None:
     with pytest.raises(ShapeError, match="neither status nor currentExecutionId"):
-        parsing.job({"id": "j", **fields}, "j")
+        read_job({"id": "j", **fields}, "j")
 
 
 @pytest.mark.parametrize("fields", [{"status": None}, {"currentExecutionId": None}])
 def test_a_status_or_a_current_execution_that_is_null_is_still_a_job(fields: dict[str, object]) -> None:
-    assert parsing.job({"id": "j", **fields}, "j") == Job("j")
+    assert read_job({"id": "j", **fields}, "j") == Job("j")
 
 
 @pytest.mark.parametrize("data", [{}, {"title": "x"}, [], "RUNNING", None, 3])
 def test_what_has_neither_id_nor_status_is_no_job(data: object) -> None:
     with pytest.raises(ShapeError):
-        parsing.job(data, "j")
+        read_job(data, "j")
 
 
 @pytest.mark.parametrize("status", [["RUNNING"], {"a": 1}, 3, True])
 def test_a_status_that_is_no_text_is_an_unexpected_shape(status: object) -> None:
     with pytest.raises(ShapeError, match="status is no text"):
-        parsing.job({"id": "j", "status": status}, "j")
+        read_job({"id": "j", "status": status}, "j")
 
 
 def test_an_id_that_is_a_number_becomes_text() -> None:
-    assert parsing.job({"id": 42, "currentExecutionId": 7}, "42") == Job("42", current_execution_id="7")
+    assert read_job({"id": 42, "currentExecutionId": 7}, "42") == Job("42", current_execution_id="7")
 
 
 @pytest.mark.parametrize("value", [[], {}, True])
 def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: object) -> None:
     with pytest.raises(ShapeError, match="currentExecutionId is no id"):
-        parsing.job({"id": "j", "currentExecutionId": value}, "j")
+        read_job({"id": "j", "currentExecutionId": value}, "j")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +152,7 @@ def test_an_id_that_is_neither_text_nor_number_is_an_unexpected_shape(value: obj
 def test_each_status_of_a_job_is_under_way_or_at_an_end(
     status: JobStatus, running: bool, terminal: bool
 ) -> None:
-    for record in (Job("j", status=status.value), Execution("e", status=status.value)):
+    for record in (Job("j", status=status.value), JobExecution("e", status=status.value)):
         assert (record.is_known, record.is_under_way, record.is_terminal) == (True, running, terminal)
 
 
@@ -165,7 +175,7 @@ def test_each_status_of_a_load_is_under_way_or_at_an_end(status: LoadStatus, run
 
 @pytest.mark.parametrize("status", ["PAUSED", "success", "", "SUCCESS ", "CANCELED"])
 def test_a_status_that_no_list_has_is_kept_as_it_is_and_is_nothing(status: str) -> None:
-    job = parsing.job({"id": "j", "status": status}, "j")
+    job = read_job({"id": "j", "status": status}, "j")
     assert job.status == status
     assert (job.is_known, job.is_under_way, job.is_terminal) == (False, False, False)
 
@@ -182,19 +192,19 @@ def test_a_load_is_read_with_the_names_of_the_load_record() -> None:
         "dataPoolVersion": None,
     }
     expected = Load("l", "m", "WARNING", "PARTIAL", 1_700_000_000_000, 1_700_000_100_000, "3 rows dropped")
-    assert parsing.load(data) == expected
-    assert expected.kind == LoadKind.PARTIAL
+    assert read_load(data) == expected
+    assert expected.kind == "PARTIAL"
 
 
 def test_a_load_is_read_under_shorter_names_too() -> None:
-    assert parsing.load({"id": "l", "status": "RUNNING", "type": "COMPLETE"}) == Load(
+    assert read_load({"id": "l", "status": "RUNNING", "type": "COMPLETE"}) == Load(
         "l", status="RUNNING", kind="COMPLETE"
     )
 
 
 @pytest.mark.parametrize("field", ["dataLoadId", "loadId", "id", "loadStatus", "startDate"])
 def test_one_field_of_a_load_makes_a_load(field: str) -> None:
-    assert parsing.load({field: "2026-01-01"}) is not None
+    assert read_load({field: "2026-01-01"}) is not None
 
 
 @pytest.mark.parametrize(
@@ -202,18 +212,18 @@ def test_one_field_of_a_load_makes_a_load(field: str) -> None:
 )
 def test_an_error_envelope_is_no_load(envelope: dict[str, object]) -> None:
     with pytest.raises(ShapeError):
-        parsing.load(envelope)
+        read_load(envelope)
 
 
 @pytest.mark.parametrize("data", [None, {}])
 def test_nothing_in_the_answer_means_never_loaded(data: object) -> None:
-    assert parsing.load(data) is None
+    assert read_load(data) is None
 
 
 @pytest.mark.parametrize("data", [{"lastLoad": {"id": "l"}}, {"title": "x", "message": "y"}, [], "x"])
 def test_what_has_neither_id_nor_status_nor_start_is_no_load(data: object) -> None:
     with pytest.raises(ShapeError):
-        parsing.load(data)
+        read_load(data)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +252,7 @@ def test_what_has_neither_id_nor_status_nor_start_is_no_load(data: object) -> No
     ],
 )
 def test_a_date_is_epoch_milliseconds_or_iso_8601(value: object, expected: int | None) -> None:
-    assert parsing.date(value) == expected
+    assert read_date(value) == expected
 
 
 def test_executions_keep_their_order_and_leave_out_nulls() -> None:
@@ -255,26 +265,26 @@ def test_executions_keep_their_order_and_leave_out_nulls() -> None:
         "id": "x",
     }
     data = {"executionItems": [newer, None, {"executionId": "e1"}], "numOfPages": 1}
-    expected = [Execution("e2", "j", "RUNNING", 2, None, "DELTA"), Execution("e1")]
-    assert parsing.executions(data) == expected
-    assert parsing.executions(data["executionItems"]) == expected
+    expected = [JobExecution("e2", "j", "RUNNING", 2, None, "DELTA"), JobExecution("e1")]
+    assert read_executions(data) == expected
+    assert read_executions(data["executionItems"]) == expected
 
 
 @pytest.mark.parametrize("data", [{"executionItems": []}, []])
 def test_a_job_without_executions_has_an_empty_list(data: object) -> None:
-    assert parsing.executions(data) == []
+    assert read_executions(data) == []
 
 
 @pytest.mark.parametrize("data", [{}, {"executionItems": None}, {"status": 500, "message": "x"}])
 def test_an_object_without_the_list_is_no_empty_list(data: object) -> None:
     with pytest.raises(ShapeError, match="executionItems is missing"):
-        parsing.executions(data)
+        read_executions(data)
 
 
 @pytest.mark.parametrize("data", [[{"id": "item"}], [{"executionId": ""}], [7], {"executionItems": {}}, None])
 def test_an_execution_that_cannot_be_told_from_others_is_an_unexpected_shape(data: object) -> None:
     with pytest.raises(ShapeError):
-        parsing.executions(data)
+        read_executions(data)
 
 
 def test_a_table_is_known_by_its_alias_or_else_by_its_name() -> None:
@@ -283,7 +293,7 @@ def test_a_table_is_known_by_its_alias_or_else_by_its_name() -> None:
         {"id": "2", "name": "VBAP", "alias": None},
         {"id": "3", "name": "LIPS", "alias": "Deliveries"},
     ]
-    assert parsing.tables(data) == [
+    assert read_tables(data) == [
         ModelTable("1", "VBAK", "Orders", "Orders", "s"),
         ModelTable("2", "VBAP", None, "VBAP"),
         ModelTable("3", "LIPS", "Deliveries", "Deliveries"),
@@ -298,8 +308,8 @@ def test_only_failed_tasks_are_looked_into() -> None:
         {"name": "without an id", "status": "FAIL"},
         {"taskId": "t4", "status": "CANCEL"},
     ]
-    assert parsing.failed_tasks({"executionItems": data}) == [("t2", "Extract VBAP"), ("t3", "t3")]
-    assert parsing.failed_tasks(data) == [("t2", "Extract VBAP"), ("t3", "t3")]
+    assert read_failed_tasks({"executionItems": data}) == [("t2", "Extract VBAP"), ("t3", "t3")]
+    assert read_failed_tasks(data) == [("t2", "Extract VBAP"), ("t3", "t3")]
 
 
 def test_the_reason_is_what_the_log_says_at_level_error_and_not_its_first_line() -> None:
@@ -312,74 +322,74 @@ def test_the_reason_is_what_the_log_says_at_level_error_and_not_its_first_line()
         {"level": "FATAL", "logMessage": "Given up"},
     ]
     expected = ["Table VBAP does not exist", "Given up"]
-    assert parsing.error_messages({"logMessages": lines}) == expected
+    assert read_error_messages({"logMessages": lines}) == expected
 
 
 @pytest.mark.parametrize("line", [{"level": ["ERROR"]}, {"level": {}}, {"level": "ERROR", "logMessage": 1}])
 def test_a_line_of_a_log_that_is_no_text_is_an_unexpected_shape(line: object) -> None:
     with pytest.raises(ShapeError, match="is no text"):
-        parsing.error_messages({"logMessages": [line]})
+        read_error_messages({"logMessages": [line]})
 
 
 @pytest.mark.parametrize("name", ["executionId", "currentExecutionId"])
 def test_the_answer_to_a_start_may_name_the_execution(name: str) -> None:
-    assert parsing.job_start({name: "e"}) == StartAnswer("e")
-    assert parsing.load_start({name: "e"}) == StartAnswer(None)
+    assert read_job_start({name: "e"}) == StartAnswer("e")
+    assert read_load_start({name: "e"}) == StartAnswer(None)
 
 
 @pytest.mark.parametrize("name", ["dataLoadId", "loadId"])
 def test_the_answer_to_a_load_may_name_the_load(name: str) -> None:
-    assert parsing.load_start({name: "l"}) == StartAnswer("l")
-    assert parsing.job_start({name: "l"}) == StartAnswer(None)
+    assert read_load_start({name: "l"}) == StartAnswer("l")
+    assert read_job_start({name: "l"}) == StartAnswer(None)
 
 
 @pytest.mark.parametrize(
     "data", [None, {}, [], "e", 7, {"id": "e"}, {"executionId": ["e"]}, {"executionId": None}]
 )
 def test_any_other_answer_to_a_start_tells_no_id(data: object) -> None:
-    assert parsing.job_start(data) == StartAnswer(None)
+    assert read_job_start(data) == StartAnswer(None)
 
 
-LONG_ID = "e" * (parsing.MAX_ID + 1)
-ODD_ID = "é" * parsing.MAX_ID
+LONG_ID = "e" * (MAX_ID + 1)
+ODD_ID = "é" * MAX_ID
 
 
 @pytest.mark.parametrize("found", [LONG_ID, ODD_ID, "\ud800" * 100])
 def test_an_id_that_is_too_long_to_be_stored_is_replaced_by_the_same_digest_everywhere(found: str) -> None:
-    (execution,) = parsing.executions([{"executionId": found}])
-    job = parsing.job({"id": "j", "currentExecutionId": found, "latestExecutionItemId": found}, "j")
-    load = parsing.load({"dataLoadId": found})
+    (execution,) = read_executions([{"executionId": found}])
+    job = read_job({"id": "j", "currentExecutionId": found, "latestExecutionItemId": found}, "j")
+    load = read_load({"dataLoadId": found})
     assert load is not None
-    start = parsing.job_start({"executionId": found})
+    start = read_job_start({"executionId": found})
     ids = {execution.execution_id, job.current_execution_id, job.latest_execution_item_id, load.load_id}
     assert ids == {start.execution_id}
     (kept,) = ids
     assert kept is not None
     assert kept.startswith("sha256:")
-    assert len(kept.encode()) <= parsing.MAX_ID
+    assert len(kept.encode()) <= MAX_ID
 
 
 def test_two_long_ids_that_differ_stay_different() -> None:
-    one, other = parsing.executions([{"executionId": LONG_ID}, {"executionId": LONG_ID + "e"}])
+    one, other = read_executions([{"executionId": LONG_ID}, {"executionId": LONG_ID + "e"}])
     assert one.execution_id != other.execution_id
 
 
-@pytest.mark.parametrize("found", ["e" * parsing.MAX_ID, "671d3bdc-9feb-45ff-b367-7b47470d4680"])
+@pytest.mark.parametrize("found", ["e" * MAX_ID, "671d3bdc-9feb-45ff-b367-7b47470d4680"])
 def test_an_id_that_fits_stays_as_it_is(found: str) -> None:
-    assert parsing.job_start({"executionId": found}).execution_id == found
+    assert read_job_start({"executionId": found}).execution_id == found
 
 
 def test_the_id_of_a_table_is_never_replaced_since_it_is_sent_back() -> None:
-    assert parsing.tables([{"id": LONG_ID}])[0].id == LONG_ID
+    assert read_tables([{"id": LONG_ID}])[0].id == LONG_ID
 
 
 def test_a_job_whose_id_is_long_is_still_the_one_that_was_asked_for() -> None:
-    assert parsing.job({"id": LONG_ID, "status": "RUNNING"}, LONG_ID).id == LONG_ID
+    assert read_job({"id": LONG_ID, "status": "RUNNING"}, LONG_ID).id == LONG_ID
 
 
 def test_long_texts_are_cut() -> None:
-    load = parsing.load({"dataLoadId": "l", "loadStatus": "S" * 5000, "message": "m" * 5000})
+    load = read_load({"dataLoadId": "l", "loadStatus": "S" * 5000, "message": "m" * 5000})
     assert load is not None
-    assert load.status == "S" * (parsing.MAX_STATUS - 1) + "…"
-    assert load.message == "m" * (parsing.MAX_TEXT - 1) + "…"
+    assert load.status == "S" * (MAX_STATUS - 1) + "…"
+    assert load.message == "m" * (MAX_TEXT - 1) + "…"
     assert not load.is_known

@@ -13,13 +13,29 @@ from urllib3 import HTTPSConnectionPool
 from urllib3 import exceptions as failures
 from urllib3.connection import HTTPConnection
 
-from celonis_refresh.celonis import calls
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import MAX_BODY, MAX_IDLE, Answer, Timeouts, Transport
+from celonis_refresh.celonis.transport import (
+    MAX_BODY,
+    MAX_IDLE,
+    Answer,
+    Call,
+    Timeouts,
+    Transport,
+    cancel_job,
+    execute_job,
+    get_executions,
+    get_job,
+    get_last_load,
+    get_tables,
+    get_task_executions,
+    get_task_log,
+    load_model,
+    load_tables,
+)
 from tests.unit.celonis.exchange import BASE, ExchangeClock, ScriptedCelonis, ScriptedResponse, session_to
 
-START = calls.execute_job("pool-1", "job-1", "FULL")
-POLL = calls.get_job("pool-1", "job-1")
+START = execute_job("pool-1", "job-1", "FULL")
+POLL = get_job("pool-1", "job-1")
 POOL = HTTPSConnectionPool("team.eu-1.celonis.cloud")
 
 
@@ -45,11 +61,11 @@ def _transport(celonis: ScriptedCelonis, clock: ExchangeClock | None = None) -> 
     return Transport(session_to(celonis), Timeouts(), "agent/1", clock or ExchangeClock())
 
 
-def _send(*steps: ScriptedResponse | Exception, call: calls.Call = START, seconds: float = 30.0) -> Answer:
+def _send(*steps: ScriptedResponse | Exception, call: Call = START, seconds: float = 30.0) -> Answer:
     return _transport(ScriptedCelonis(*steps)).send(BASE, call, {}, seconds)
 
 
-def _refused(call: calls.Call, error: Exception) -> CelonisUnavailable:
+def _refused(call: Call, error: Exception) -> CelonisUnavailable:
     with pytest.raises(CelonisUnavailable) as caught:
         _send(error, call=call)
     return caught.value
@@ -121,7 +137,7 @@ def test_what_an_answer_holds_is_not_printed() -> None:
 
 
 def test_what_a_request_holds_is_not_printed() -> None:
-    call = calls.Call("POST", "/oauth2/token", "", "", "", body=b"client_secret=hidden")
+    call = Call("POST", "/oauth2/token", "", "", "", body=b"client_secret=hidden")
     assert "hidden" not in repr(call)
 
 
@@ -239,70 +255,70 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, c
             "",
         ),
         (
-            lambda: calls.execute_job("pool-1", "job-1", "DELTA"),
+            lambda: execute_job("pool-1", "job-1", "DELTA"),
             "POST",
             "/integration/api/v2/data-pools/pool-1/data-jobs/job-1/execute",
             [("mode", "DELTA")],
             "",
         ),
         (
-            lambda: calls.cancel_job("pool-1", "job-1"),
+            lambda: cancel_job("pool-1", "job-1"),
             "POST",
             "/integration/api/pools/pool-1/jobs/job-1/cancel",
             [],
             "",
         ),
         (
-            lambda: calls.load_model("pool-1", "model-1", from_cache=False),
+            lambda: load_model("pool-1", "model-1", from_cache=False),
             "POST",
             "/integration/api/v1/data-pools/pool-1/data-models/model-1/load",
             [],
             "",
         ),
         (
-            lambda: calls.load_model("pool-1", "model-1", from_cache=True),
+            lambda: load_model("pool-1", "model-1", from_cache=True),
             "POST",
             "/integration/api/v1/data-pools/pool-1/data-models/model-1/load",
             [("fullReload", "false")],
             "",
         ),
         (
-            lambda: calls.load_tables("pool-1", "model-1", ["t/1", "t2"]),
+            lambda: load_tables("pool-1", "model-1", ["t/1", "t2"]),
             "POST",
             "/integration/api/v1/data-pools/pool-1/data-models/model-1/load/partial-sync",
             [],
             '["t/1", "t2"]',
         ),
         (
-            lambda: calls.get_tables("pool-1", "model-1"),
+            lambda: get_tables("pool-1", "model-1"),
             "GET",
             "/integration/api/v1/data-pools/pool-1/data-models/model-1/tables",
             [],
             "",
         ),
         (
-            lambda: calls.get_last_load("pool-1", "model-1"),
+            lambda: get_last_load("pool-1", "model-1"),
             "GET",
             "/integration/api/v1/data-pools/pool-1/data-models/model-1/last-load",
             [],
             "",
         ),
         (
-            lambda: calls.get_executions("pool-1", "job-1"),
+            lambda: get_executions("pool-1", "job-1"),
             "GET",
             "/integration/api/pools/pool-1/logs/job-1/executions",
             [],
             "",
         ),
         (
-            lambda: calls.get_task_executions("pool-1", "job-1", "e&1"),
+            lambda: get_task_executions("pool-1", "job-1", "e&1"),
             "GET",
             "/integration/api/pools/pool-1/logs/executions",
             [("executionId", "e&1"), ("type", "TASK"), ("id", "job-1")],
             "",
         ),
         (
-            lambda: calls.get_task_log("pool-1", "job-1", "e1", "t&1"),
+            lambda: get_task_log("pool-1", "job-1", "e1", "t&1"),
             "GET",
             "/integration/api/pools/pool-1/logs/executions/detail",
             [("executionId", "e1"), ("type", "TASK"), ("id", "t&1")],
@@ -311,7 +327,7 @@ def test_a_connection_that_was_silent_for_long_is_not_used_again(pause: float, c
     ],
 )
 def test_each_call_goes_out_as_celonis_documents_it(
-    build: Callable[[], calls.Call], method: str, path: str, query: list[tuple[str, str]], body: str
+    build: Callable[[], Call], method: str, path: str, query: list[tuple[str, str]], body: str
 ) -> None:
     celonis = ScriptedCelonis(ScriptedResponse())
     call = build()
@@ -333,24 +349,24 @@ def test_a_header_that_would_become_two_is_never_sent(value: str) -> None:
 
 def test_an_id_is_escaped_into_one_segment_of_the_path() -> None:
     celonis = ScriptedCelonis(ScriptedResponse())
-    _transport(celonis).send(BASE, calls.get_job("a%2Fb;c", "ä:@"), {}, 30.0)
+    _transport(celonis).send(BASE, get_job("a%2Fb;c", "ä:@"), {}, 30.0)
     assert celonis.sent[0].path == "/integration/api/pools/a%252Fb%3Bc/jobs/%C3%A4%3A%40"
 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a?b", "a#b", "a b", "x" * 129])
 def test_an_id_that_could_leave_its_segment_is_never_sent(bad: str) -> None:
     with pytest.raises(ValueError, match="An id has"):
-        calls.get_job("pool-1", bad)
+        get_job("pool-1", bad)
     with pytest.raises(ValueError, match="An id has"):
-        calls.load_tables(bad, "model-1", ["t"])
+        load_tables(bad, "model-1", ["t"])
 
 
 def test_a_mode_is_full_or_delta() -> None:
     with pytest.raises(ValueError, match="FULL, DELTA"):
-        calls.execute_job("pool-1", "job-1", "full")  # type: ignore[arg-type]
+        execute_job("pool-1", "job-1", "full")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("tables", [[], (), "", "table-1"])
 def test_a_partial_load_names_its_tables_in_a_list(tables: object) -> None:
     with pytest.raises(ValueError, match="one table at least"):
-        calls.load_tables("pool-1", "model-1", tables)  # type: ignore[arg-type]
+        load_tables("pool-1", "model-1", tables)  # type: ignore[arg-type]

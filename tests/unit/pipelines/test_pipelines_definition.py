@@ -18,11 +18,13 @@ from celonis_refresh.pipelines.definition import (
     MAX_TABLES,
     Definition,
     InlineDefinition,
+    LoadKind,
+    Mode,
     Polling,
+    parse_definition,
+    parse_inline,
 )
 from celonis_refresh.pipelines.errors import InvalidDefinition
-from celonis_refresh.pipelines.modes import LoadKind, Mode
-from celonis_refresh.pipelines.reading import parse_definition, parse_inline
 from celonis_refresh.validation.convert import to_json
 
 PAGE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/pool-1"

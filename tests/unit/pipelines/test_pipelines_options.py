@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
+from celonis_refresh.pipelines.definition import (
+    MAX_TABLE_BYTES,
+    MAX_TABLES,
+    Definition,
+    Mode,
+    read_definition,
+)
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.pipelines.options import (
     MAX_REASONS,
     Reason,
@@ -20,7 +25,6 @@ from celonis_refresh.pipelines.options import (
     covering,
     make_options,
 )
-from celonis_refresh.pipelines.reading import read_definition
 
 
 def reason(number: int, at: str = "2026-01-01T00:00:00.000Z") -> Reason:

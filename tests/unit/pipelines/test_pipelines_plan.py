@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind, Mode
+from celonis_refresh.pipelines.definition import Definition, LoadKind, Mode, read_definition
 from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.pipelines.plan import Plan, make_plan
-from celonis_refresh.pipelines.reading import read_definition
 
 JOBS: list[object] = [
     [{"job": "job-a", "mode": "DELTA"}, {"job": "job-b", "timeout": 60}],
@@ -67,21 +65,21 @@ def test_a_mode_that_is_requested_is_every_jobs(mode: Mode) -> None:
 
 def test_everything_requested_is_a_complete_load_of_every_model() -> None:
     loads = plan(make_options(None, "all", [])).loads
-    assert [(load.kind, load.tables, load.wanted, load.names_tables) for load in loads] == [
+    assert [(load.kind, load.tables, load.requested, load.names_tables) for load in loads] == [
         (LoadKind.COMPLETE, (), (), False)
     ] * 3
 
 
 def test_tables_requested_take_the_place_of_what_is_defined() -> None:
     loads = plan(make_options(None, ["VBAP", "LIKP"], [])).loads
-    assert [(load.wanted, load.only_wanted, load.names_tables) for load in loads] == [
+    assert [(load.requested, load.only_requested, load.names_tables) for load in loads] == [
         (("LIKP", "VBAP"), True, True)
     ] * 3
 
 
 def test_tables_requested_besides_come_on_top_and_each_model_is_asked_for_them() -> None:
     loads = plan(make_options(None, ["LIKP"], []).join(RunOptions())).loads
-    assert [(load.wanted, load.only_wanted, load.names_tables) for load in loads] == [
+    assert [(load.requested, load.only_requested, load.names_tables) for load in loads] == [
         (("LIKP",), False, True)
     ] * 3
 
@@ -94,13 +92,13 @@ UNITED = make_options(None, ["VBAK"], []).join(make_options(None, ["LIKP"], []))
 
 
 def test_lists_that_were_united_take_the_place_of_what_is_defined_in_the_only_model() -> None:
-    assert [load.only_wanted for load in plan(UNITED, loads=[PARTIAL]).loads] == [True]
+    assert [load.only_requested for load in plan(UNITED, loads=[PARTIAL]).loads] == [True]
     both = plan(UNITED, jobs=JOBS, loads=[PARTIAL, BY_A_JOB]).loads
-    assert [(load.only_wanted, load.wanted) for load in both] == [(True, ("LIKP", "VBAK")), (False, ())]
+    assert [(load.only_requested, load.requested) for load in both] == [(True, ("LIKP", "VBAK")), (False, ())]
 
 
 def test_lists_that_were_united_come_on_top_where_one_may_have_named_no_table_of_a_model() -> None:
-    assert [load.only_wanted for load in plan(UNITED).loads] == [False] * 3
+    assert [load.only_requested for load in plan(UNITED).loads] == [False] * 3
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_lists_that_were_united_come_on_top_where_one_may_have_named_no_table_of
 )
 def test_no_options_reaches_a_load_that_a_job_starts(wanted: RunOptions) -> None:
     (load,) = plan(wanted, jobs=JOBS, loads=[{**BY_A_JOB, "timeout": 30, "on_warning": "fail"}]).loads
-    assert (load.kind, load.tables, load.wanted, load.only_wanted) == (LoadKind.COMPLETE, (), (), False)
+    assert (load.kind, load.tables, load.requested, load.only_requested) == (LoadKind.COMPLETE, (), (), False)
     assert (load.timeout, load.on_warning, load.started_by) == (30, "fail", "job")
 
 

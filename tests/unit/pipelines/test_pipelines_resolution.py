@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.definition import Definition, LoadKind, read_definition
 from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
-from celonis_refresh.pipelines.plan import make_plan
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.pipelines.resolution import SHOWN, ResolvedLoad, UnknownTable, resolve
+from celonis_refresh.pipelines.plan import SHOWN, ResolvedLoad, UnknownTable, make_plan, resolve
 
 SALES = [
     ModelTable("t-1", "VBAK", None, "VBAK"),

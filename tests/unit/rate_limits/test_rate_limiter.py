@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import execute_job, get_executions, get_job
 from celonis_refresh.celonis.errors import CelonisThrottled
+from celonis_refresh.celonis.transport import RateLimit, execute_job, get_executions, get_job
 from celonis_refresh.rate_limits.limiter import CALM_SECONDS, KEPT_SECONDS, SharedRateLimiter
-from celonis_refresh.runs.attributes import from_item
+from celonis_refresh.runs.table import from_item
 from local.celonis import setups
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of

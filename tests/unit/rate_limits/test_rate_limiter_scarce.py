@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import get_job
 from celonis_refresh.celonis.errors import CelonisThrottled
+from celonis_refresh.celonis.transport import RateLimit, get_job
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.rate_limits.limiter import SharedRateLimiter

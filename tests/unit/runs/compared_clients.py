@@ -10,9 +10,8 @@ from typing import Any, cast
 import botocore.session
 from botocore.exceptions import ClientError
 
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, read_definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.table import Table
 from tests.fakes.clock import FakeClock

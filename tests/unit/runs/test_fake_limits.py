@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from celonis_refresh.runs.attributes import to_item
+from celonis_refresh.runs.table import to_item
 from tests.fakes.dynamodb import FakeDynamoDB
 from tests.fakes.limits import MAX_ITEM, item_size
 from tests.unit.runs.compared_clients import ComparedClients, create_table, outcome

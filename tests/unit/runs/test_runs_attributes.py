@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celonis_refresh.pipelines.modes import Mode
-from celonis_refresh.runs.attributes import from_attribute, from_item, to_attribute, to_item
+from celonis_refresh.pipelines.definition import Mode
+from celonis_refresh.runs.table import from_attribute, from_item, to_attribute, to_item
 
 numbers = st.integers(-(10**37), 10**37) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(

@@ -8,13 +8,12 @@ import pytest
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import Reason, RunOptions, make_options
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import MAX_ROUNDS, Acceptance, Accepted, Claim, Claims
 from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.slots import release
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, slot_key
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
@@ -34,7 +33,7 @@ def one(acceptance: Acceptance) -> Accepted:
 
 def leave(table: Table, run_id: str, deadline: Deadline, *, paused: bool = False) -> None:
     """The run releases its slot."""
-    slot = table.get(keys.slot("otc")) or {}
+    slot = table.get(slot_key("otc")) or {}
     table.transact(release(table, "otc", slot, run_id, AT, paused=paused), deadline)
 
 

@@ -11,10 +11,9 @@ from typing import Any, cast
 import pytest
 
 from celonis_refresh.pipelines.options import RunOptions, make_options
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Claims
 from celonis_refresh.runs.records import Records
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, delivery_key, slot_key
 from celonis_refresh.timing import Deadline
 from tests.fakes.dynamodb import FakeDynamoDB
 from tests.unit.runs.compared_clients import claim, create_table
@@ -69,12 +68,12 @@ def test_of_many_at_once_one_starts_and_the_others_join_into_one(threads_table: 
     def one(number: int) -> None:
         wanted = claim(number=number, options=make_options(None, [f"t{number}"], []))
         deadline = Deadline.after(30.0, time)
-        results.extend(claims.accept([wanted], [keys.delivery("erp", str(number))], deadline).results)
+        results.extend(claims.accept([wanted], [delivery_key("erp", str(number))], deadline).results)
 
     at_once(one)
     (started,) = [result for result in results if result.status == "started"]
     (follow_up,) = {result.run_id for result in results if result.status == "joined"}
-    slot = threads_table.get(keys.slot("otc")) or {}
+    slot = threads_table.get(slot_key("otc")) or {}
     assert (slot["run_id"], slot["pending"]["run_id"]) == (started.run_id, follow_up)
     records = Records(threads_table, time)
     run_options = [records.get(started.run_id).options, RunOptions.from_json(slot["pending"]["options"])]
@@ -88,10 +87,10 @@ def test_of_many_that_bring_the_same_delivery_one_is_accepted(threads_table: Tab
 
     def one(number: int) -> None:
         wanted = claim(number=number)
-        delivery = keys.delivery("erp", "the same")
+        delivery = delivery_key("erp", "the same")
         acceptances.append(claims.accept([wanted], [delivery], Deadline.after(30.0, time)))
 
     at_once(one)
     assert sorted(acceptance.duplicate for acceptance in acceptances) == [False] + [True] * (THREADS - 1)
     assert len({acceptance.results for acceptance in acceptances}) == 1
-    assert "pending" not in (threads_table.get(keys.slot("otc")) or {})
+    assert "pending" not in (threads_table.get(slot_key("otc")) or {})

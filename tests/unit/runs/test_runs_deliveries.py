@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Claims, Delivery
 from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
 from celonis_refresh.runs.errors import PipelinePaused, TableBusy
 from celonis_refresh.runs.slots import release
-from celonis_refresh.runs.table import MAX_ACTIONS, Table
+from celonis_refresh.runs.table import MAX_ACTIONS, Table, batch_key
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, table_of
@@ -157,7 +156,7 @@ def test_a_batch_with_more_keys_than_a_transaction_takes_is_recorded_key_by_key(
         known = claims.known(f"delivery#erp#{number}")
         assert known is not None
         assert [result.run_id for result in known.results] == ["one-1", "two-1"]
-    assert table.get(keys.batch("one-1")) is None
+    assert table.get(batch_key("one-1")) is None
     assert "batch" not in (table.get("slot#one") or {})
     assert "batch" not in (table.get("slot#two") or {})
 
@@ -294,8 +293,8 @@ def test_who_finishes_a_batch_late_leaves_the_next_one_alone(
 
     fake.before = before
     alone.finish(first, deadline)
-    assert fake.document("slot#otc")["batch"] == keys.batch("otc-2")
-    assert [item["pk"] for item in fake.documents("batch#")] == [keys.batch("otc-2")]
+    assert fake.document("slot#otc")["batch"] == batch_key("otc-2")
+    assert [item["pk"] for item in fake.documents("batch#")] == [batch_key("otc-2")]
 
 
 def test_a_delivery_that_is_accepted_while_a_batch_is_read_is_not_accepted_twice(

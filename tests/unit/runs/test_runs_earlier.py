@@ -5,18 +5,25 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
-from celonis_refresh.runs.earlier import MAX_EARLIER, MAX_OPERANDS, Busy, Earlier, check_shown
+from celonis_refresh.runs.earlier import (
+    MAX_EARLIER,
+    MAX_OPERANDS,
+    Busy,
+    Earlier,
+    check_shown,
+    note_busy,
+    read_earlier,
+)
 from celonis_refresh.runs.errors import StaleBaseline, StepMoved
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import ConditionFailed, Table, job_lease
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START
 from tests.unit.runs.compared_clients import claim, definition
 
-LEASE = keys.job_lease("job-a")
+LEASE = job_lease("job-a")
 STARTED = 1_767_225_500_000
 OURS = Earlier().followed_by(["exec-1", "item-1"], STARTED, START + 60.0, shows_running=True)
 
@@ -40,11 +47,11 @@ def test_it_is_read_back_as_it_was_written(
     table: Table, leases: Leases, deadline: Deadline, earlier: Earlier
 ) -> None:
     stored(table, earlier, deadline)
-    assert leases.earlier(LEASE) == earlier
+    assert read_earlier(leases.table, LEASE) == earlier
 
 
 def test_where_none_is_stored_there_is_none(leases: Leases) -> None:
-    assert leases.earlier(LEASE) == Earlier()
+    assert read_earlier(leases.table, LEASE) == Earlier()
 
 
 def test_the_newest_stands_first_and_the_oldest_are_dropped() -> None:
@@ -153,9 +160,9 @@ def test_a_lease_is_freed_and_its_execution_stored_in_one_transaction(
 ) -> None:
     claims.accept([claim("one", definition=definition("job-a"))], [], deadline)
     leases.free("another", LEASE, deadline, OURS)
-    assert (table.get(LEASE) is not None, leases.earlier(LEASE)) == (True, Earlier())
+    assert (table.get(LEASE) is not None, read_earlier(leases.table, LEASE)) == (True, Earlier())
     leases.free("one-1", LEASE, deadline, OURS)
-    assert (table.get(LEASE), leases.earlier(LEASE)) == (None, replace(OURS, run_id="one-1"))
+    assert (table.get(LEASE), read_earlier(leases.table, LEASE)) == (None, replace(OURS, run_id="one-1"))
 
 
 # ---------------------------------------------------------------- what polls of waiting runs have shown
@@ -192,26 +199,26 @@ def test_what_two_runs_store_in_the_same_moment_is_both_kept(
     table: Table, leases: Leases, deadline: Deadline
 ) -> None:
     stored(table, OURS, deadline)
-    found = leases.earlier(LEASE)
-    leases.note_busy("one-1", LEASE, Busy(START + 60.0), deadline)
+    found = read_earlier(leases.table, LEASE)
+    note_busy(leases.table, "one-1", LEASE, Busy(START + 60.0), leases.clock, deadline)
     late = found.with_busy("two-1", Busy(START + 60.0), START)
     with pytest.raises(ConditionFailed):
         table.transact([late.write(table, LEASE, replaces=found)], deadline)
-    leases.note_busy("two-1", LEASE, Busy(START + 60.0), deadline)
-    assert set(leases.earlier(LEASE).busy) == {"one-1", "two-1"}
-    assert leases.earlier(LEASE).ids == OURS.ids
+    note_busy(leases.table, "two-1", LEASE, Busy(START + 60.0), leases.clock, deadline)
+    assert set(read_earlier(leases.table, LEASE).busy) == {"one-1", "two-1"}
+    assert read_earlier(leases.table, LEASE).ids == OURS.ids
 
 
 def test_where_nothing_is_stored_yet_it_is_stored_alone(leases: Leases, deadline: Deadline) -> None:
-    leases.note_busy("one-1", LEASE, Busy(START + 60.0, ("exec-2",)), deadline)
-    assert leases.earlier(LEASE).busy == {"one-1": Busy(START + 60.0, ("exec-2",))}
+    note_busy(leases.table, "one-1", LEASE, Busy(START + 60.0, ("exec-2",)), leases.clock, deadline)
+    assert read_earlier(leases.table, LEASE).busy == {"one-1": Busy(START + 60.0, ("exec-2",))}
 
 
 @pytest.mark.parametrize(("now", "holds"), [(START + 59.0, False), (START + 60.0, True)])
 def test_a_write_that_has_not_read_the_item_waits_until_every_reading_shows_it(
     table: Table, leases: Leases, deadline: Deadline, now: float, holds: bool
 ) -> None:
-    leases.note_busy("one-1", LEASE, Busy(START + 60.0, ("exec-2",)), deadline)
+    note_busy(leases.table, "one-1", LEASE, Busy(START + 60.0, ("exec-2",)), leases.clock, deadline)
     check = check_shown(table, LEASE, {"exec-2"}, None, now)
     if holds:
         table.transact([check], deadline)

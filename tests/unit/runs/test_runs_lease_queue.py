@@ -6,12 +6,11 @@ from typing import Literal
 
 import pytest
 
-from celonis_refresh.rate_limits.state import EXPIRES_SECONDS, NotThrottled, RateLimitState
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import Table
+from celonis_refresh.rate_limits.limiter import EXPIRES_SECONDS, NotThrottled, RateLimitState
+from celonis_refresh.runs.table import Table, rate_limit_key
 from tests.fakes.clock import START, FakeClock
 
-KEY = keys.asking("default")
+KEY = rate_limit_key("default")
 
 
 @pytest.fixture

@@ -7,20 +7,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
-from celonis_refresh.runs.lease_items import Blocked, LeaseRequest, Place
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import Blocked, LeaseRequest, Leases, QueuePlace
 from celonis_refresh.runs.records import Records, RunStatus, StepWrite
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, job_lease, model_lease, run_key
 from celonis_refresh.timing import Deadline, iso
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.leases import take
 from tests.unit.runs.compared_clients import ComparedClients, claim, definition
 
-LEASE = keys.model_lease("model-a")
+LEASE = model_lease("model-a")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +63,7 @@ def test_whoever_holds_it_takes_it_again(leases: Leases, deadline: Deadline) -> 
 def test_a_job_and_a_model_of_the_same_id_have_leases_of_their_own(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
-    job = keys.job_lease("model-a")
+    job = job_lease("model-a")
     assert take(leases, "one-1", LEASE, deadline)
     assert take(leases, "two-1", job, deadline)
     assert (holder(table), holder(table, job)) == ("one-1", "two-1")
@@ -84,7 +82,7 @@ def test_a_lease_whose_run_is_forgotten_is_taken_over(
     leases: Leases, table: Table, deadline: Deadline
 ) -> None:
     take(leases, "one-1", LEASE, deadline)
-    table.delete(table.remove(keys.run("one-1"), ""), deadline)
+    table.delete(table.remove(run_key("one-1"), ""), deadline)
     assert take(leases, "two-1", LEASE, deadline)
 
 
@@ -161,7 +159,7 @@ def test_a_lease_that_is_held_is_freed_by_its_holder_all_the_same(
 
 # ---------------------------------------------------------------- several leases at once, and their queues
 
-JOB, OTHER = keys.job_lease("job-a"), keys.job_lease("job-b")
+JOB, OTHER = job_lease("job-a"), job_lease("job-b")
 LATER = START + 3600.0
 """A moment until which a place counts."""
 
@@ -185,7 +183,7 @@ class LeaseRequests:
         keeps: bool = False,
         later: tuple[str, ...] = (),
     ) -> LeaseRequest:
-        return LeaseRequest(run_id, wanted, Place(keeps=keeps, since=since), later)
+        return LeaseRequest(run_id, wanted, QueuePlace(keeps=keeps, since=since), later)
 
     def check(self, run_id: str) -> StepWrite:
         return self.records.step_check(self.records.get(run_id), "job-0")
@@ -202,7 +200,7 @@ class LeaseRequests:
         self.leases.enqueue(blocked, self.check(request.run_id), until, self.deadline)
         return blocked
 
-    def give_back(self, request: LeaseRequest, place: Place | None = None, *, held: bool = True) -> None:
+    def give_back(self, request: LeaseRequest, place: QueuePlace | None = None, *, held: bool = True) -> None:
         write = self.write(request.run_id, waiting_for="Celonis")
         self.leases.give_back(request, write, self.deadline, place, held=held)
 
@@ -397,7 +395,7 @@ def test_a_lease_that_is_given_back_keeps_the_places_of_others(
 def test_a_run_that_gives_back_may_stay_queued(lease_requests: LeaseRequests, table: Table) -> None:
     request = lease_requests.request("one-1", JOB, LEASE)
     lease_requests.acquire(request)
-    lease_requests.give_back(request, Place(keeps=False, since=START, until=LATER))
+    lease_requests.give_back(request, QueuePlace(keeps=False, since=START, until=LATER))
     assert (set(lease_requests.queue(JOB)), set(lease_requests.queue(LEASE))) == ({"one-1"}, {"one-1"})
     assert lease_requests.acquire(lease_requests.request("two-1", LEASE, since=START + 1.0)) is not None
     assert lease_requests.acquire(request) is None
@@ -447,7 +445,10 @@ def test_the_end_of_a_step_its_lease_and_its_execution_are_one_write(
     client.calls.clear()
     lease_requests.leases.end("one-1", JOB, write, deadline, earlier)
     assert client.calls == ["transact_write_items"]
-    assert (table.get(JOB), lease_requests.leases.earlier(JOB)) == (None, replace(earlier, run_id="one-1"))
+    assert (table.get(JOB), read_earlier(lease_requests.leases.table, JOB)) == (
+        None,
+        replace(earlier, run_id="one-1"),
+    )
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 
@@ -459,7 +460,7 @@ def test_a_step_that_ends_after_its_lease_was_freed_stores_no_execution(
     lease_requests.leases.end(
         "one-1", JOB, lease_requests.write("one-1", outcome="SUCCEEDED"), deadline, earlier
     )
-    assert (holder(table, JOB), lease_requests.leases.earlier(JOB)) == ("two-1", Earlier())
+    assert (holder(table, JOB), read_earlier(lease_requests.leases.table, JOB)) == ("two-1", Earlier())
     assert records.get("one-1").steps["job-0"]["outcome"] == "SUCCEEDED"
 
 

@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.lease_items import lease_item
+from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import LEASED, WAITING, Table, job_lease, slot_key
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.listing import FILTERED, SUMMARY, Listing, shown
 from tests.fakes.clock import FakeClock
@@ -131,12 +130,12 @@ def test_what_is_no_run_is_in_no_list_of_runs(
     moto_table: Table, listing: Listing, add: Callable[..., None], deadline: Deadline
 ) -> None:
     add("run-1", "otc", SECONDS[0])
-    waiting = {"pk": keys.slot("otc"), "status": keys.WAITING, "position": f"{SECONDS[0]} otc"}
-    lease = lease_item(keys.job_lease("job-a"), "run-1", SECONDS[1])
+    waiting = {"pk": slot_key("otc"), "status": WAITING, "position": f"{SECONDS[0]} otc"}
+    lease = lease_item(job_lease("job-a"), "run-1", SECONDS[1])
     moto_table.transact([moto_table.put(item) for item in (waiting, lease)], deadline)
     assert [run["run_id"] for run in listing.page(9, None, None, None).runs] == ["run-1"]
-    assert [item["pk"] for item in listing.all_of(keys.WAITING)] == ["slot#otc"]
-    assert [item["pk"] for item in listing.all_of(keys.LEASED)] == ["lease#job#job-a"]
+    assert [item["pk"] for item in listing.all_of(WAITING)] == ["slot#otc"]
+    assert [item["pk"] for item in listing.all_of(LEASED)] == ["lease#job#job-a"]
 
 
 @pytest.mark.parametrize(("left", "kept"), [(-1, False), (0, True), (1, True), (None, True)])

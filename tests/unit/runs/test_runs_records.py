@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.pipelines.definition import Definition, InlineDefinition
+from celonis_refresh.pipelines.definition import Definition, InlineDefinition, read_definition
 from celonis_refresh.pipelines.errors import InvalidDefinition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.pipelines.reading import read_definition
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.errors import RunClosed, RunNotFound, StepMoved
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus, new_record
-from celonis_refresh.runs.run_ids import MAX_RUN_ID
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import MAX_RUN_ID, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.names import NAME_PATTERN
-from celonis_refresh.runs.run_ids import MAX_RUN_ID, make_run_id, pipeline_of
+from celonis_refresh.runs.table import MAX_RUN_ID, make_run_id, pipeline_of
 
 AT = datetime(2026, 1, 1, 4, tzinfo=UTC)
 

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from celonis_refresh.celonis.parsing import MAX_ID, MAX_STATUS
-from celonis_refresh.runs.attributes import to_item
+from celonis_refresh.celonis.records import MAX_ID, MAX_STATUS
 from celonis_refresh.runs.earlier import MAX_EARLIER
-from celonis_refresh.runs.sizes import (
+from celonis_refresh.runs.records import (
     BOUNDS,
     END_BYTES,
     MAX_ITEM,
@@ -23,9 +22,10 @@ from celonis_refresh.runs.sizes import (
     size_of,
     step_bytes,
 )
+from celonis_refresh.runs.table import to_item
 from celonis_refresh.steps.observation import Activity, Baseline, ListedExecution, Observation
-from celonis_refresh.steps.observe import without_repeats
 from celonis_refresh.steps.ownership import SETS, Evidence
+from celonis_refresh.steps.step import without_repeats
 from celonis_refresh.steps.target import MAX_LISTED
 from tests.fakes import limits
 

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from celonis_refresh.pipelines.options import RunOptions, make_options
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import ConditionFailed, Table, slot_key
 from celonis_refresh.timing import Deadline
 from tests.unit.runs.compared_clients import claim, definition
 
@@ -22,7 +21,7 @@ WANTED = make_options("DELTA", ["VBAK"], [])
 
 
 def slot_of(table: Table) -> Mapping[str, Any]:
-    slot = table.get(keys.slot("otc"))
+    slot = table.get(slot_key("otc"))
     assert slot is not None
     return slot
 

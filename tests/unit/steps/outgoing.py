@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from celonis_refresh.celonis.errors import AuthenticationFailed, CelonisError, NotFound
 from celonis_refresh.observability import logger
-from celonis_refresh.runs import keys
+from celonis_refresh.runs.table import job_lease, model_lease, run_key, slot_key
 from tests.fakes.celonis import denied
 from tests.fakes.service import JOB, MODEL, RUN, ServiceHarness
 
 STARTS = ("execute_job", "load_model", "load_tables")
 WRITES = ("UpdateItem", "DeleteItem", "TransactWriteItems")
-RECORD, SLOT = keys.run(RUN), keys.slot("otc")
-JOB_LEASE, MODEL_LEASE = keys.job_lease(JOB), keys.model_lease(MODEL)
+RECORD, SLOT = run_key(RUN), slot_key("otc")
+JOB_LEASE, MODEL_LEASE = job_lease(JOB), model_lease(MODEL)
 
 
 class SentWrite(NamedTuple):

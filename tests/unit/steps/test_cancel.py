@@ -238,7 +238,7 @@ def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_leas
     began = service.clock.now
     findings = stop(service)
     assert 20.0 <= service.clock.now - began < 40.0
-    assert findings.sentences == ["The end of job-0 could not be checked: Denied. Permission needed."]
+    assert findings.sentences == ["The end of job-0 could not be determined: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -248,7 +248,7 @@ def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
     began = service.clock.now
     findings = stop(service)
     assert service.clock.now - began <= CLOSE_SECONDS
-    assert findings.sentences == ["The end of job-0 could not be checked: Denied. Permission needed."]
+    assert findings.sentences == ["The end of job-0 could not be determined: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -348,7 +348,7 @@ def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> No
     service.celonis.faults["job"] = [unavailable()] * 200
     began = service.clock.now
     findings = stop(service)
-    assert findings.sentences == ["The end of job-0 could not be checked: No usable answer."]
+    assert findings.sentences == ["The end of job-0 could not be determined: No usable answer."]
     assert service.clock.now - began <= CLOSE_SECONDS
     assert findings.free == []
 
@@ -403,6 +403,6 @@ def test_an_error_that_nobody_expected_keeps_no_run_from_its_end(caplog: pytest.
     findings = StepCanceller(no_work, service.clock, service.clock.sleep).stop(
         service.records.get(RUN), service.deadline(CLOSE_SECONDS)
     )
-    sentence = "The end of job-0 could not be checked: see the log."
+    sentence = "The end of job-0 could not be determined: see the log."
     assert findings == CancelFindings([sentence], [], held=until_it_shows(service))
-    assert "could not be checked" in caplog.text
+    assert "could not be polled" in caplog.text

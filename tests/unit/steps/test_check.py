@@ -10,8 +10,8 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import TaskFailure
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.earlier import Earlier
-from celonis_refresh.steps.progress import Progress
+from celonis_refresh.runs.earlier import Earlier, read_earlier
+from celonis_refresh.steps.step import Progress
 from celonis_refresh.steps.target import MAX_REASON
 from celonis_refresh.workflow.listing import shown
 from tests.fakes.celonis import FakeTarget, Lost, ShownFields, denied, rejected, throttled, unavailable
@@ -325,7 +325,7 @@ def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_
     service.clock.sleep(10.0)
     service.check("job-0")
     ours = job(service).mine[0]
-    earlier = service.leases.earlier(JOB_LEASE)
+    earlier = read_earlier(service.leases.table, JOB_LEASE)
     assert (earlier.ids, earlier.newest) == ((ours.id,), (ours.id,))
     assert earlier.started == round(ours.at * 1000)
     assert earlier.visible_by == pytest.approx(service.clock.now + 120.0, abs=1.0)
@@ -335,7 +335,7 @@ def test_what_ended_is_kept_beside_its_lease_with_the_moment_from_which_it_must_
 def test_what_was_not_proven_to_be_ours_is_not_kept_as_an_earlier_execution() -> None:
     service = lost_job("before", "before")
     assert service.run_step("job-0") == "StartIgnored"
-    assert service.leases.earlier(JOB_LEASE) == Earlier()
+    assert read_earlier(service.leases.table, JOB_LEASE) == Earlier()
 
 
 def test_every_look_has_a_time_out_and_is_counted() -> None:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import pytest
 from botocore.exceptions import ClientError
 
-from celonis_refresh.runs.attributes import from_item, to_item
-from celonis_refresh.steps.polling.history import KEPT_DAYS, DurationHistory, took
+from celonis_refresh.runs.table import from_item, to_item
+from celonis_refresh.steps.polling.durations import KEPT_DAYS, DurationHistory, took
+from celonis_refresh.steps.start import start_claimed
 from celonis_refresh.timing import Deadline
 from tests.fakes.celonis import FakeTarget, ShownFields
 from tests.fakes.dynamodb import client_error
@@ -135,7 +136,7 @@ def test_durations_are_read_once_for_a_step(just_claimed: bool) -> None:
     )
     run = service.open(job_definition(settle=2), "run-1", pipeline="run-1")
     if just_claimed:
-        service.tasks.start_claimed(run, "job-0", service.deadline(), {"loads": {}})
+        start_claimed(service.context, run, "job-0", service.deadline(), {"loads": {}})
         assert read.count(JOB_KEY) == 0
     assert service.run_step("job-0", "run-1") == "SUCCEEDED"
     assert read.count(JOB_KEY) == 1

@@ -9,7 +9,7 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.errors import RunClosed
-from celonis_refresh.runs.lease_items import LeaseRequest, Place
+from celonis_refresh.runs.leases import LeaseRequest, QueuePlace
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.retry import MAX_SKIP_AGE
 from tests.fakes.celonis import denied, throttled, unavailable
@@ -290,7 +290,7 @@ def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behin
 def inherits(harness: CommandsHarness, run_id: str, former: str, *leases: str) -> bool:
     """Whether a run inherits the lease of the job, and these."""
     service = harness.service
-    request = LeaseRequest(run_id, (JOB_LEASE, *leases), Place(keeps=False, since=service.clock.now))
+    request = LeaseRequest(run_id, (JOB_LEASE, *leases), QueuePlace(keeps=False, since=service.clock.now))
     write = service.records.step_write(service.records.get(run_id), "job-0", {})
     return service.leases.inherit(request, former, write, service.deadline())
 

@@ -10,12 +10,13 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.earlier import Busy, Earlier
+from celonis_refresh.runs.earlier import Busy, Earlier, note_busy
 from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.errors import OutcomeUnproven, StepFailed
-from celonis_refresh.steps.observe import start_of
-from celonis_refresh.steps.tasks import UnsavedAnswer
+from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
+from celonis_refresh.steps.step import start_of
+from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.workflow.listing import shown
 from tests.fakes.celonis import Lags, ShownFields, denied, rejected, throttled, unavailable
 from tests.fakes.leases import take
@@ -166,7 +167,7 @@ def test_every_call_of_a_start_has_a_time_out_of_its_own() -> None:
 
 def test_no_call_is_given_more_than_what_is_left_of_the_task() -> None:
     service = opened()
-    service.tasks.start(RUN, "job-0", service.deadline(5.0))
+    start_step(service.context, RUN, "job-0", service.deadline(5.0))
     assert [round(timeout, 2) for timeout in service.celonis.timeouts] == [5.0, 4.9, 4.8]
 
 
@@ -182,7 +183,7 @@ def test_a_start_leaves_by_the_moment_that_is_noted_before_it_is_sent(seconds: f
 
     service.celonis.hook = note
     deadline = service.deadline(seconds)
-    service.tasks.start(RUN, "job-0", deadline)
+    start_step(service.context, RUN, "job-0", deadline)
     (sent_by,), (sent,) = noted, now
     assert sent_by == pytest.approx(sent + service.celonis.timeouts[-1])
     assert sent_by == pytest.approx(min(sent + 20.0, deadline.at))
@@ -684,7 +685,7 @@ def test_waiting_ends_with_the_time_out_and_says_what_was_waited_for() -> None:
 def test_with_too_little_time_left_nothing_is_sent_and_the_lease_is_given_back() -> None:
     service = opened()
     out = Outgoing(service)
-    assert service.tasks.start(RUN, "job-0", service.deadline(0.65))["status"] == "WAITING"
+    assert start_step(service.context, RUN, "job-0", service.deadline(0.65))["status"] == "WAITING"
     assert out.log == [TAKEN, "job", "executions", FREED]
     assert "sent_by" not in service.state("job-0")
     assert holder(service) is None
@@ -693,7 +694,7 @@ def test_with_too_little_time_left_nothing_is_sent_and_the_lease_is_given_back()
 def claimed_start(service: ServiceHarness) -> UnsavedAnswer | None:
     run = service.records.get(RUN)
     facts = {"loads": {"load-0": {"kind": "complete", "tables": {}}}}
-    return service.tasks.start_claimed(run, "job-0", service.deadline(), facts)
+    return start_claimed(service.context, run, "job-0", service.deadline(), facts)
 
 
 BASELINE = SentWrite("TransactWriteItems", (RECORD, "earlier#job#job-a"))
@@ -799,7 +800,14 @@ def test_what_another_run_stores_after_the_poll_stops_the_start() -> None:
     def store(operation: str, request: dict[str, Any]) -> None:
         if "earlier#" in str(request) and operation == "TransactWriteItems":
             service.dynamodb.before = lambda operation, request: None
-            service.leases.note_busy("other-1", JOB_LEASE, Busy(service.clock.now + 60.0), service.deadline())
+            note_busy(
+                service.leases.table,
+                "other-1",
+                JOB_LEASE,
+                Busy(service.clock.now + 60.0),
+                service.leases.clock,
+                service.deadline(),
+            )
 
     service.dynamodb.before = store
     assert service.start("job-0")["status"] == "WAITING"

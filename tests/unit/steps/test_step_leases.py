@@ -10,10 +10,10 @@ import pytest
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import StepMoved
-from celonis_refresh.workflow.open import Execution, RunOpener
+from celonis_refresh.runs.table import job_lease
+from celonis_refresh.workflow.open import ExecutionContext, RunOpener
 from tests.fakes.celonis import Lags, denied, throttled, unavailable
 from tests.fakes.leases import take
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, ServiceHarness, job_definition, load_definition
@@ -100,7 +100,7 @@ def test_a_run_goes_before_one_that_waits_for_what_it_keeps() -> None:
     assert service.run_step("job-0") == "SUCCEEDED"
     service.open(inner(jobs=(OTHER_JOB,)), OTHER, "other")
     service.wait(service.start("job-0", OTHER))
-    assert (held(service, OTHER), queue(service, keys.job_lease(OTHER_JOB))) == (set(), [OTHER])
+    assert (held(service, OTHER), queue(service, job_lease(OTHER_JOB))) == (set(), [OTHER])
     assert queue(service, MODEL_LEASE) == [OTHER]
     assert service.start("job-1")["status"] == "RUNNING"
 
@@ -204,9 +204,9 @@ def test_a_run_that_waits_for_its_tables_gives_its_lease_back() -> None:
     harness.deliver(seconds=0.7)  # no time is left to start the job
     assert held(harness.service) == {JOB_LEASE}
     harness.service.celonis.faults["tables"] = [unavailable(), unavailable()]
-    opener = RunOpener(harness.service.tasks.context, harness.acceptor, harness.tables, harness.service.clock)
+    opener = RunOpener(harness.service.context, harness.acceptor, harness.tables, harness.service.clock)
     for _ in range(2):
-        opened = opener.open({"run_id": RUN}, Execution(f"arn:{RUN}", RUN), harness.service.deadline())
+        opened = opener.open({"run_id": RUN}, ExecutionContext(f"arn:{RUN}", RUN), harness.service.deadline())
         assert (opened["status"], held(harness.service)) == ("waiting", set())
 
 
@@ -423,7 +423,7 @@ def test_a_job_that_gives_back_leaves_the_model_to_its_sibling_that_was_started(
     running(service, "job")
     assert service.start("job-1")["status"] == "RUNNING"
     assert service.start("job-0")["status"] == "WAITING"
-    assert held(service) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
+    assert held(service) == {job_lease(OTHER_JOB), MODEL_LEASE}
     assert "baseline" in service.state("load-0")
 
 
@@ -443,7 +443,7 @@ def test_a_job_that_gives_the_model_back_stops_the_start_of_its_sibling(call: st
         service.start("job-1")
     assert [name for _, name, _ in starts(service)] == [JOB]
     assert service.start("job-1")["status"] == "RUNNING"
-    assert held(service) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
+    assert held(service) == {job_lease(OTHER_JOB), MODEL_LEASE}
     assert "baseline" in service.state("load-0")
 
 
@@ -461,7 +461,7 @@ def test_a_job_does_not_give_back_the_model_of_a_sibling_that_is_started_meanwhi
         service.start("job-0")
     assert MODEL_LEASE in held(service)
     assert service.start("job-0")["status"] == "WAITING"
-    assert held(service) == {keys.job_lease(OTHER_JOB), MODEL_LEASE}
+    assert held(service) == {job_lease(OTHER_JOB), MODEL_LEASE}
 
 
 # ---------------------------------------------------------------- a crash at each call

@@ -10,8 +10,7 @@ import pytest
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from celonis_refresh.errors import Problem
-from celonis_refresh.validation.convert import InvalidField, ValidatedType, convert, to_json
-from celonis_refresh.validation.messages import expected
+from celonis_refresh.validation.convert import InvalidField, ValidatedType, convert, expected, to_json
 
 
 class Colour(StrEnum):

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-from celonis_refresh.webhooks.schemes.sns_proof import canonical_string
+from celonis_refresh.webhooks.sns_signature import canonical_string
 
 NOW = 1767225600
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:loads"

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import parse_source
+from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 from tests.template import pages
 
 PAGE = "docs/senders.md"

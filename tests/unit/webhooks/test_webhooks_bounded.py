@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.webhooks.paths import MAX_EXPRESSION, PathError, search
+from celonis_refresh.webhooks.expressions import MAX_EXPRESSION, PathError, search
 
 ROWS = [{"name": f"TABLE_{number}", "rows": number, "tags": ["a", "b"]} for number in range(5000)]
 EVENT = {"tables": ROWS, "text": "x" * 100_000, "status": "success"}

@@ -9,18 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from celonis_refresh.webhooks import verification
 from celonis_refresh.webhooks.errors import NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import (
+from celonis_refresh.webhooks.verification import (
     BasicAuth,
     Hmac,
     Scheme,
     StaticToken,
     UrlToken,
-    proofs,
     verify,
 )
-from celonis_refresh.webhooks.schemes.signing import sign
+from tests.fakes.signing import sign
 
 SECRETS = ["user:the-current-secret", "user:the-previous-secret"]
 GUESSES = ["x", "user:the-current-secreT", "Xser:the-current-secret", "user:the-current-secret-and-more"]
@@ -56,7 +56,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         seen.append((len(one), len(other)))
         return hmac.compare_digest(one, other)
 
-    monkeypatch.setattr(proofs, "hmac", SimpleNamespace(compare_digest=compare))
+    monkeypatch.setattr(verification, "hmac", SimpleNamespace(compare_digest=compare, new=hmac.new))
     return seen
 
 

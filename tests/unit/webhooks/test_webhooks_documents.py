@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from celonis_refresh.webhooks.documents import MAX_DEPTH, parse_json, read_form
 from celonis_refresh.webhooks.errors import Malformed
-from celonis_refresh.webhooks.request import MAX_BODY, WebhookRequest
+from celonis_refresh.webhooks.request import MAX_BODY, MAX_DEPTH, WebhookRequest, parse_json, read_form
 
 FORM = {"content-type": "Application/X-WWW-Form-Urlencoded; charset=utf-8"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import (
+from celonis_refresh.webhooks.verification import (
     BasicAuth,
     Proof,
     Scheme,

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
-from celonis_refresh.webhooks.handshakes import Answer, acknowledgement, handshake, preflight
+from celonis_refresh.webhooks.events import HandshakeResponse, acknowledgement, handshake, preflight
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.senders import SENDERS
 from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL
@@ -30,7 +30,7 @@ def validation(data: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["aws_sns", "snowflake"])
 def test_sns_names_the_address_to_confirm(name: str) -> None:
     answer = handshake(SENDERS[name], request(sns_body(Type="SubscriptionConfirmation")))
-    assert answer == Answer(200, confirm=SUBSCRIBE_URL)
+    assert answer == HandshakeResponse(200, confirm=SUBSCRIBE_URL)
     assert "2336412f37" not in repr(answer)
 
 
@@ -54,7 +54,9 @@ def test_an_sns_notification_is_no_handshake() -> None:
 @pytest.mark.parametrize("name", ["azure_event_grid", "azure_event_grid_header"])
 def test_event_grid_gets_its_code_with_exactly_200(name: str) -> None:
     answer = handshake(SENDERS[name], request(validation({"validationCode": "c-1"})))
-    assert answer == Answer(200, {"Content-Type": "application/json"}, '{"validationResponse": "c-1"}')
+    assert answer == HandshakeResponse(
+        200, {"Content-Type": "application/json"}, '{"validationResponse": "c-1"}'
+    )
 
 
 @pytest.mark.parametrize("data", [None, {}, {"validationCode": 7}, "c"])
@@ -75,7 +77,7 @@ def test_a_question_beside_events_hides_none_of_them() -> None:
 
 def test_slack_gets_its_challenge() -> None:
     answer = handshake(SENDERS["slack"], request({"type": "url_verification", "challenge": "c-1"}))
-    assert answer == Answer(200, {"Content-Type": "application/json"}, '{"challenge": "c-1"}')
+    assert answer == HandshakeResponse(200, {"Content-Type": "application/json"}, '{"challenge": "c-1"}')
 
 
 def test_only_slack_gets_a_challenge() -> None:

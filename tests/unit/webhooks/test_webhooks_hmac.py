@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, WebhookError
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import Hmac, Proof, secret_problem, verify
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
+from celonis_refresh.webhooks.verification import Hmac, Proof, secret_problem, verify
+from tests.fakes.signing import sign
 
 NOW = 1767225600
 BODY = b'{"status": "success"}'

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from celonis_refresh.pipelines import definition
-from celonis_refresh.webhooks import rule_fields
+from celonis_refresh.webhooks import sources
 
 
 def test_limits_are_those_of_the_pipelines() -> None:
-    assert rule_fields.MAX_TABLES == definition.MAX_TABLES
+    assert sources.MAX_TABLES == definition.MAX_TABLES

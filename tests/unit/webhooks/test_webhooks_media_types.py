@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celonis_refresh.webhooks.errors import Malformed
-from celonis_refresh.webhooks.media_types import BodyKind, check_media_type
-from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.request import BodyKind, WebhookRequest, check_media_type
 
 JSON = [
     "application/json",

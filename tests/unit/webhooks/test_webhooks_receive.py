@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
-from celonis_refresh.webhooks.receive import Received, receive
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import Hmac
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.sources import Source, parse_source
+from celonis_refresh.webhooks.verification import Hmac
+from celonis_refresh.workflow.webhook import Received, receive
+from tests.fakes.signing import sign
 from tests.unit.webhooks.sns_messages import CERTIFICATE_URL, NOW, SUBSCRIBE_URL, TOPIC, certificate
 from tests.unit.webhooks.sns_messages import body as sns_body
 
@@ -110,7 +110,7 @@ def test_sns_is_subscribed_and_then_heard() -> None:
 
 def test_loads_nothing_heavy_for_senders_that_do_not_need_it() -> None:
     code = (
-        "import sys, celonis_refresh.webhooks.receive\n"
+        "import sys, celonis_refresh.webhooks.events, celonis_refresh.webhooks.rules\n"
         "heavy = {'cryptography', 'xml.parsers.expat', 'boto3', 'requests', 'celonis_refresh.celonis'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.webhooks import rules
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.rules import Match, judge
+from celonis_refresh.webhooks.rules import RuleMatch, apply_rules
 from celonis_refresh.webhooks.sources import Source, parse_source
 from tests.unit.webhooks.sns_messages import TOPIC
 
@@ -24,18 +23,18 @@ def event(body: Any = None, name: str | None = None) -> Event:
     return Event("d-1", name, {} if body is None else body)
 
 
-def match(given: Source, happened: Event) -> list[Match]:
-    verdict = judge(given, happened)
+def match(given: Source, happened: Event) -> list[RuleMatch]:
+    verdict = apply_rules(given, happened)
     for error in verdict.errors:
         raise error
     return list(verdict.matches)
 
 
 def why_nothing(given: Source, happened: Event) -> str:
-    return rules.why_nothing(given, happened, judge(given, happened))
+    return apply_rules(given, happened).ignored
 
 
-def one(rule: dict[str, Any], body: Any) -> Match:
+def one(rule: dict[str, Any], body: Any) -> RuleMatch:
     (found,) = match(source(rule), event(body))
     return found
 
@@ -59,7 +58,7 @@ FINISHED = [
 @pytest.mark.parametrize(("sender", "name", "body"), FINISHED)
 def test_starts_on_what_the_sender_calls_finished(sender: str, name: str | None, body: Any) -> None:
     assert match(source(sender=sender), event(body, name)) == [
-        Match(0, "p", None, None, " ".join(part for part in (sender, name, "d-1") if part))
+        RuleMatch(0, "p", None, None, " ".join(part for part in (sender, name, "d-1") if part))
     ]
 
 
@@ -155,11 +154,12 @@ def test_a_condition_that_cannot_be_applied_is_an_error_of_the_rule(when: str) -
 
 def test_a_rule_that_cannot_be_applied_keeps_no_other_from_its_event() -> None:
     given = source({"when": "ok"}, {"pipeline": "q"}, {"when": "`false`"}, {"mode": {"path": "ok"}})
-    verdict = judge(given, event({"ok": "yes"}))
+    verdict = apply_rules(given, event({"ok": "yes"}))
     assert [found.pipeline for found in verdict.matches] == ["q"]
     assert [(error.rule_index, error.field) for error in verdict.errors] == [(0, "when"), (3, "mode")]
-    assert verdict.why_not[1] == "rules.2: its condition does not hold"
-    assert all("rules.0.when" not in why for why in verdict.why_not[1:])
+    assert verdict.ignored == ""
+    why = why_nothing(source({"when": "ok"}, {"when": "`false`"}), event({"ok": "yes"}))
+    assert (why.count("rules.0.when"), why.count("rules.1: its condition does not hold")) == (1, 1)
 
 
 @pytest.mark.parametrize("mode", ["FULL", "DELTA"])

@@ -6,8 +6,8 @@ import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes import Proof, Sns, verify
 from celonis_refresh.webhooks.sns_message import MAX_ENVELOPE, check_certificate_url, subscribe_url
+from celonis_refresh.webhooks.verification import Proof, Sns, verify
 from tests.unit.webhooks.sns_messages import CERTIFICATE_URL, NOW, TOPIC, body, certificate, message, signed
 
 SCHEME = Sns(topics=(TOPIC,))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from celonis_refresh.webhooks.errors import InvalidSource
-from celonis_refresh.webhooks.paths import MAX_EXPRESSION, check_path
-from celonis_refresh.webhooks.schemes import BasicAuth, Hmac, Sns, StaticToken, UrlToken
+from celonis_refresh.webhooks.expressions import MAX_EXPRESSION, check_path
 from celonis_refresh.webhooks.senders import SENDERS, Place
 from celonis_refresh.webhooks.sources import parse_source
+from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Sns, StaticToken, UrlToken
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:loads"
 RULES = [{"pipeline": "order-to-cash"}]

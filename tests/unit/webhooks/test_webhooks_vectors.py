@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
-from celonis_refresh.webhooks.events import check_expected, read_events
-from celonis_refresh.webhooks.handshakes import handshake
+from celonis_refresh.webhooks.events import check_expected, handshake, read_events
 from celonis_refresh.webhooks.request import WebhookRequest, from_api_gateway
-from celonis_refresh.webhooks.schemes import verify
 from celonis_refresh.webhooks.senders import Sender
 from celonis_refresh.webhooks.sources import parse_source
+from celonis_refresh.webhooks.verification import verify
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
 VALID = [vector for vector in VECTORS if vector["valid"]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.accept import TriggerAcceptor
@@ -50,7 +50,7 @@ class CommandsHarness(CloseHarness):
     @property
     def requests(self) -> RunRequests:
         return RunRequests(
-            self.acceptor, self.executions, Lookup(self.service.table, self.service.records), self.listing
+            self.acceptor, self.executions, RunLookup(self.service.table, self.service.records), self.listing
         )
 
     @property

@@ -21,8 +21,7 @@ from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.accept import TriggerAcceptor
-from celonis_refresh.workflow.webhook import Reply, WebhookHandler
-from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, RequestTime
+from celonis_refresh.workflow.webhook import ANSWER_SECONDS, Reply, RequestTime, WebhookHandler
 from tests.fakes.aws import AwsAttempt, AwsFailure, FakeAws
 from tests.fakes.service import JOB, POOL, ServiceHarness
 from tests.unit.workflow.webhook_harness import FUNCTION_SECONDS, SECRET, WebhookHarness
@@ -81,10 +80,9 @@ class TriggerOverAws:
             source=found.source,
             secrets=found.secrets.get,
             refreshed_secrets=found.secrets.refresh_if_allowed,
-            accepting=TriggerAcceptor(self.service.claims, found.definition, self._new_id, aws.clock),
-            tasks=self.service.tasks,
+            acceptor=TriggerAcceptor(self.service.claims, found.definition, self._new_id, aws.clock),
+            context=self.service.context,
             tables=self.harness.tables,
-            records=self.service.records,
             executions=StateMachine(aws.client("stepfunctions"), "arn:aws:states:x:1:stateMachine:refresh"),
             sns=self.harness.sns,
             clock=aws.clock,

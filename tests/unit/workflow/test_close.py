@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import notice_key
 from tests.fakes.service import JOB, MODEL, RUN, Crashed, job_definition
 from tests.unit.steps.outgoing import (
     JOB_LEASE,
@@ -24,7 +24,7 @@ from tests.unit.steps.outgoing import (
 from tests.unit.workflow.close_harness import CloseHarness
 
 DAY = 86_400
-NOTICE = keys.notice(RUN)
+NOTICE = notice_key(RUN)
 
 
 def succeeded(harness: CloseHarness | None = None) -> CloseHarness:
@@ -387,7 +387,7 @@ def test_what_cannot_be_looked_at_is_in_the_record_and_its_lease_held() -> None:
     errors: list[Exception | None] = [refused() for _ in range(60)]
     harness.service.celonis.faults["job"] = errors  # type: ignore[assignment]
     harness.end("ABORTED")
-    assert "The end of job-0 could not be checked: Denied. Permission needed." in harness.outcome()
+    assert "The end of job-0 could not be determined: Denied. Permission needed." in harness.outcome()
     assert holder(harness.service) == RUN
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, parse_inline
 from celonis_refresh.pipelines.errors import UnknownPipeline
-from celonis_refresh.pipelines.reading import parse_inline
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound, TableBusy
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.retry import MAX_SKIP_AGE
@@ -234,7 +233,7 @@ def test_a_retry_of_merged_triggers_drops_what_one_of_them_got_wrong_again() -> 
     harness.fail()
     harness.fail(wanted[0])
     run = harness.service.records.get(harness.retry(wanted[0])["runs"][0]["run_id"])
-    assert (run.plan.may_drop, run.plan.wanted) == (True, ("NO_SUCH", "ORDERS"))
+    assert (run.plan.may_drop, run.plan.requested) == (True, ("NO_SUCH", "ORDERS"))
 
 
 def test_asked_twice_a_retry_is_one_run_also_after_its_end_and_in_a_pause() -> None:

@@ -17,10 +17,10 @@ import pytest
 
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import RunClosed
+from celonis_refresh.runs.table import model_lease, run_key, slot_key
 from celonis_refresh.webhooks.request import WebhookRequest
 from tests.fakes.service import JOB, MODEL, Crashed, job_definition, load_definition
 from tests.unit.workflow.webhook_harness import SECRET, source_of
@@ -237,7 +237,7 @@ def test_a_delivery_that_joined_is_one_run_that_follows(
     scenario: CrashScenario, crash_point: CrashPoint
 ) -> None:
     harness = _dies(scenario, crash_point)
-    waits = harness.service.dynamodb.document(keys.slot("otc")).get("pending")
+    waits = harness.service.dynamodb.document(slot_key("otc")).get("pending")
     reply = _join(harness)
     assert reply.body.get("duplicate", False) is bool(waits)
     _finished(harness, "otc", runs=2)
@@ -283,7 +283,7 @@ def test_a_retry_is_one_run_of_what_was_left(
 def _scheduled() -> WorkflowHarness:
     """A model that was seen running before: a start of it that died before it was sent can be sent again."""
     harness = _harness()
-    deadline, lease = harness.service.deadline(), keys.model_lease(MODEL)
+    deadline, lease = harness.service.deadline(), model_lease(MODEL)
     before = Earlier(shows_running=True)
     harness.service.table.transact([before.write(harness.service.table, lease)], deadline)
     harness.execute("nightly", pipeline="otc", delivery="arn:of-the-schedule 2026-01-01T00:00:00Z")
@@ -337,7 +337,7 @@ def test_a_task_that_is_not_tried_again_ends_its_run_and_leaves_nothing(
     harness.service.clock.sleep(600.0)
     harness.reconcile()
     well = harness.executions.known["nightly"].status == "SUCCEEDED"
-    claimed = harness.service.dynamodb.document(keys.run("nightly"))
+    claimed = harness.service.dynamodb.document(run_key("nightly"))
     assert list(harness.runs().values()) == (["SUCCEEDED" if well else "FAILED"] if claimed else [])
     assert harness.started(JOB) <= 1
     assert len(harness.service.celonis.models[MODEL].mine) <= 1

@@ -12,8 +12,12 @@ import pytest
 
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.runs.records import RunStatus
-from celonis_refresh.workflow.webhook import MIN_CELONIS_SECONDS, WebhookHandler
-from celonis_refresh.workflow.webhook_deadlines import ANSWER_SECONDS, START_EXECUTION_SECONDS
+from celonis_refresh.workflow.webhook import (
+    ANSWER_SECONDS,
+    MIN_CELONIS_SECONDS,
+    START_EXECUTION_SECONDS,
+    WebhookHandler,
+)
 from tests.fakes.service import MODEL, job_definition
 from tests.template import documents
 from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
@@ -73,10 +77,9 @@ class TimedTrigger:
             source=lambda _: source_of(),
             secrets=lambda _: harness.secrets,
             refreshed_secrets=lambda _: harness.refreshed_secrets,
-            accepting=harness.acceptor,
-            tasks=harness.service.tasks,
+            acceptor=harness.acceptor,
+            context=harness.service.context,
             tables=harness.tables,
-            records=harness.service.records,
             executions=harness.executions,
             sns=harness.sns,
             clock=harness.service.clock,

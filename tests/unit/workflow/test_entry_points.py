@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
+from celonis_refresh.runs.table import slot_key
 from tests.fakes.service import JOB, job_definition
 from tests.unit.workflow.workflow_harness import WorkflowHarness
 
@@ -120,7 +120,7 @@ def test_a_paused_pipeline_keeps_a_trigger_until_the_pause_is_lifted(
     harness.run_executions()
     harness.reconcile()
     assert harness.runs() == {}
-    assert harness.service.dynamodb.document(keys.slot("otc"))["pending"]["run_id"] == waits.run_id
+    assert harness.service.dynamodb.document(slot_key("otc"))["pending"]["run_id"] == waits.run_id
     harness.definitions["otc"] = job_definition()
     assert harness.reconcile().slots == ["otc"]
     harness.run_executions()
@@ -146,5 +146,5 @@ def test_an_occurrence_of_a_schedule_counts_once_whatever_its_executions_are_cal
     harness.execute("one", pipeline="otc", delivery=OCCURRENCE)
     harness.execute("two", pipeline="otc", delivery=OCCURRENCE)
     assert harness.open("one") == harness.open("two")
-    (reason,) = harness.service.dynamodb.document(keys.slot("otc"))["pending"]["options"]["reasons"]
+    (reason,) = harness.service.dynamodb.document(slot_key("otc"))["pending"]["options"]["reasons"]
     assert reason["by"] == "execution"

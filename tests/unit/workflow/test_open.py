@@ -13,13 +13,13 @@ from celonis_refresh.celonis.errors import CelonisError
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
-from celonis_refresh.pipelines.resolution import UnknownTable
+from celonis_refresh.pipelines.plan import UnknownTable
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed, RunNotFound
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.slots import release
 from celonis_refresh.steps.errors import StepFailed
 from celonis_refresh.workflow.model_tables import ModelTables
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from tests.fakes.celonis import denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition
 from tests.unit.steps.outgoing import SLOT
@@ -31,12 +31,14 @@ TIMEOUT = 6 * 3600
 
 
 def opener(harness: WebhookHarness) -> RunOpener:
-    return RunOpener(harness.service.tasks.context, harness.acceptor, harness.tables, harness.service.clock)
+    return RunOpener(harness.service.context, harness.acceptor, harness.tables, harness.service.clock)
 
 
 def opens(harness: WebhookHarness, document: object, name: str = RUN) -> Opened:
     """The output of OpenRun for an execution of this name and input."""
-    return opener(harness).open(document, Execution(id=f"arn:{name}", name=name), harness.service.deadline())
+    return opener(harness).open(
+        document, ExecutionContext(id=f"arn:{name}", name=name), harness.service.deadline()
+    )
 
 
 def joined(run_id: str) -> Opened:

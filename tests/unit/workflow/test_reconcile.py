@@ -11,13 +11,13 @@ from msgspec.structs import asdict, replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.claims import Acceptance, Claim
 from celonis_refresh.runs.errors import StepMoved, TableBusy
-from celonis_refresh.runs.lease_items import lease_item
+from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import LEASED, WAITING, run_key, to_item
 from celonis_refresh.steps.check import TRIGGER_SECONDS
+from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.reconcile import (
@@ -263,7 +263,7 @@ def test_a_task_that_is_at_work_still_when_its_lease_is_freed_sends_nothing(defi
 
     service.celonis.hook = reconciled
     with pytest.raises(StepMoved):
-        service.tasks.start(RUN, "job-0", service.deadline(10_000.0))
+        start_step(service.context, RUN, "job-0", service.deadline(10_000.0))
     assert [sent[0] for sent in service.celonis.sent].count("execute_job") == 1
     assert holder(service) == "other-1"
 
@@ -286,7 +286,7 @@ def test_a_lease_whose_run_is_over_is_freed_once_nothing_of_it_is_under_way() ->
 def test_a_lease_of_a_run_that_nobody_knows_any_more_is_freed() -> None:
     harness = CommandsHarness()
     assert take(harness.service.leases, RUN, JOB_LEASE, harness.service.deadline())
-    del harness.service.dynamodb.items[keys.run(RUN)]
+    del harness.service.dynamodb.items[run_key(RUN)]
     old(harness)
     assert harness.round().leases == [JOB_LEASE]
 
@@ -375,7 +375,7 @@ def undelivered(*pipelines: str) -> tuple[CommandsHarness, RunCloser]:
 
 def round_with(harness: CommandsHarness, closer: RunCloser) -> ReconcileFindings:
     """A round of reconcile with this closing."""
-    return replace(harness.reconciler, closing=closer).reconcile(harness.service.deadline(ROUND_SECONDS))
+    return replace(harness.reconciler, closer=closer).reconcile(harness.service.deadline(ROUND_SECONDS))
 
 
 MANY = [f"p-{number}" for number in range(20)]
@@ -442,7 +442,7 @@ def test_a_list_that_cannot_be_read_hides_no_other_kind() -> None:
 
     def before(operation: str, request: dict[str, Any]) -> None:
         status = request.get("ExpressionAttributeValues", {}).get(":key", {}).get("S")
-        if operation == "Query" and status in (keys.WAITING, keys.LEASED):
+        if operation == "Query" and status in (WAITING, LEASED):
             failed.append(status)
             raise client_error("InternalServerError", "Query", ResponseMetadata={"HTTPStatusCode": 500})
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from celonis_refresh.celonis.records import ModelTable, TaskFailure
-from celonis_refresh.pipelines.definition import MAX_STEPS, Definition
-from celonis_refresh.pipelines.modes import Mode
+from celonis_refresh.pipelines.definition import MAX_STEPS, Definition, Mode, read_definition
 from celonis_refresh.pipelines.options import (
     MAX_REASONS,
     MAX_WARNING_LENGTH,
@@ -16,21 +15,22 @@ from celonis_refresh.pipelines.options import (
     Reason,
     RunOptions,
 )
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Claim
-from celonis_refresh.runs.records import Run, RunStatus, new_record
-from celonis_refresh.runs.sizes import (
+from celonis_refresh.runs.records import (
     END_BYTES,
     MAX_ITEM,
     MAX_OUTCOME,
+    Run,
+    RunStatus,
     RunTooLarge,
     item_size,
+    new_record,
     room_for_opening,
 )
+from celonis_refresh.runs.table import job_lease, run_key
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.listing import shown
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from tests.fakes.celonis import FakeTarget
 from tests.fakes.service import POOL, RUN, job_definition
 from tests.fakes.wiring import make_run_closer
@@ -73,9 +73,9 @@ def loads_fail(target: FakeTarget) -> FakeTarget:
 
 
 def opens(harness: WebhookHarness) -> Opened:
-    opener = RunOpener(harness.service.tasks.context, harness.acceptor, harness.tables, harness.service.clock)
+    opener = RunOpener(harness.service.context, harness.acceptor, harness.tables, harness.service.clock)
     harness.executions.start(RUN)
-    return opener.open({"pipeline": "otc"}, Execution(f"arn:{RUN}", RUN), harness.service.deadline())
+    return opener.open({"pipeline": "otc"}, ExecutionContext(f"arn:{RUN}", RUN), harness.service.deadline())
 
 
 def closing_of(harness: WebhookHarness, reported: list[str]) -> RunCloser:
@@ -112,11 +112,11 @@ def test_the_greatest_pipeline_with_200_tables_of_long_names_runs_and_is_closed(
         assert service.run_step(job["step"]) == ("JobFailed" if outcome == "FAIL" else "SUCCEEDED")
     for load in opened["loads"]:  # none starts after a job that failed
         assert service.run_step(load["step"]) == ("JobFailed" if outcome == "FAIL" else "LoadFailed")
-    record = service.dynamodb.document(keys.run(RUN))
+    record = service.dynamodb.document(run_key(RUN))
     assert item_size(record) < MAX_ITEM - END_BYTES
     assert len(closes(harness)) == 1
     assert is_closed(harness)
-    assert all(holder(service, keys.job_lease(job)) is None for job in JOBS)
+    assert all(holder(service, job_lease(job)) is None for job in JOBS)
 
 
 def test_a_run_that_fits_when_it_opens_can_be_closed_whatever_its_steps_store() -> None:

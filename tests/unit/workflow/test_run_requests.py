@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.pipelines.definition import Mode
 from celonis_refresh.pipelines.errors import InvalidTrigger, UnknownPipeline
-from celonis_refresh.pipelines.modes import Mode
 from celonis_refresh.runs.errors import PipelineSkips, RunNotFound, TableBusy
 from celonis_refresh.workflow.requests import principal, read_cancel, read_json
 from tests.fakes.dynamodb import client_error

@@ -13,11 +13,11 @@ from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import InvalidDefinition, InvalidTrigger, UnknownPipeline
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.earlier import Earlier
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.slots import release
+from celonis_refresh.runs.table import earlier_key, run_key
 from celonis_refresh.steps.check import TRIGGER_SECONDS
 from celonis_refresh.timing import iso
 from celonis_refresh.webhooks.errors import NotAuthentic, RuleError
@@ -32,7 +32,7 @@ from tests.unit.webhooks.sns_messages import SUBSCRIBE_URL, TOPIC, body
 from tests.unit.workflow.webhook_harness import NEW_SECRET, SECRET, WebhookHarness, source_of
 
 RUN_ID = "otc-1"
-CLAIM = ("delivery#source:shop#d-1", SLOT, keys.run(RUN_ID), JOB_LEASE)
+CLAIM = ("delivery#source:shop#d-1", SLOT, run_key(RUN_ID), JOB_LEASE)
 
 
 def webhook_harness(**definitions: Any) -> WebhookHarness:
@@ -56,7 +56,7 @@ def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> 
     harness = webhook_harness()
     out = Outgoing(harness.service)
     reply = harness.deliver()
-    written = SentWrite("TransactWriteItems", (keys.run(RUN_ID), keys.earlier(JOB_LEASE)))
+    written = SentWrite("TransactWriteItems", (run_key(RUN_ID), earlier_key(JOB_LEASE)))
     assert out.log == [SentWrite("TransactWriteItems", CLAIM), "job", "executions", written, "execute_job"]
     assert harness.service.dynamodb.calls == ["TransactWriteItems", "TransactWriteItems"]
     assert harness.executions.start_requests == [RUN_ID]

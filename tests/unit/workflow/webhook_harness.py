@@ -12,16 +12,15 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes.models import Hmac
-from celonis_refresh.webhooks.schemes.signing import sign
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import Source, parse_source
+from celonis_refresh.webhooks.verification import Hmac
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.model_tables import ModelTables
-from celonis_refresh.workflow.webhook import Reply, WebhookHandler
-from celonis_refresh.workflow.webhook_deadlines import RequestTime
+from celonis_refresh.workflow.webhook import Reply, RequestTime, WebhookHandler
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import ServiceHarness, job_definition
+from tests.fakes.signing import sign
 from tests.unit.webhooks.sns_messages import certificate
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
@@ -82,10 +81,9 @@ class WebhookHarness:
             source=lambda _: known,
             secrets=lambda _: self.secrets,
             refreshed_secrets=self._refresh_secrets,
-            accepting=self.acceptor,
-            tasks=self.service.tasks,
+            acceptor=self.acceptor,
+            context=self.service.context,
             tables=self.tables,
-            records=self.service.records,
             executions=self.executions,
             sns=self.sns,
             clock=self.service.clock,

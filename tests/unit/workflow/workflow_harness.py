@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs.queued import Lookup
+from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
-from celonis_refresh.workflow.open import Execution, Opened, RunOpener
+from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from celonis_refresh.workflow.reconcile import ReconcileFindings
 from celonis_refresh.workflow.requests import RunRequests
 from tests.fakes.service import Crashed
@@ -77,9 +77,9 @@ class WorkflowHarness(WebhookHarness):
         self.listen(CallRecorder())
         self.closer = make_run_closer(service, self.executions, self._notify, self._is_paused)
         self.listing = Listing(service.table, service.clock)
-        self.opener = RunOpener(service.tasks.context, self.acceptor, self.tables, service.clock)
+        self.opener = RunOpener(service.context, self.acceptor, self.tables, service.clock)
         self.requests = RunRequests(
-            self.acceptor, self.executions, Lookup(service.table, service.records), self.listing
+            self.acceptor, self.executions, RunLookup(service.table, service.records), self.listing
         )
 
     @property
@@ -127,7 +127,9 @@ class WorkflowHarness(WebhookHarness):
 
     def open(self, name: str) -> Opened:
         document = self.inputs.get(name, {"run_id": name})
-        return self.opener.open(document, Execution(id=f"arn:{name}", name=name), self.service.deadline())
+        return self.opener.open(
+            document, ExecutionContext(id=f"arn:{name}", name=name), self.service.deadline()
+        )
 
     def reconcile(self) -> ReconcileFindings:
         """A round, once no function is working any more."""

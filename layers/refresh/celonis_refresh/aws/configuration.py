@@ -14,9 +14,8 @@ from celonis_refresh.aws.transient import asked
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.names import NAME_RULE, is_name
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.pipelines.definition import Definition, parse_definition
 from celonis_refresh.pipelines.errors import InvalidInput, InvalidTrigger, UnknownPipeline
-from celonis_refresh.pipelines.reading import parse_definition
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

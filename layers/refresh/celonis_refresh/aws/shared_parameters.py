@@ -19,8 +19,7 @@ from celonis_refresh.aws.ttl_cache import Dated
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import SOURCE_NAMES, Table, configuration_key
 from celonis_refresh.timing import Clock, Deadline
 
 SOURCE_SECONDS: Final = 60.0
@@ -82,7 +81,7 @@ class SharedParameters(Struct):
 
     def sources(self) -> frozenset[str]:
         """The names of all sources, as some process listed them a moment ago."""
-        key = keys.source_names()
+        key = SOURCE_NAMES
         listed = self._item(key)
         if -MAX_SKEW <= self.clock() - listed.get("at", -inf) < LIST_SECONDS:
             return frozenset(listed["names"])
@@ -128,7 +127,7 @@ class SharedParameters(Struct):
     def _load(self) -> None:
         """Take over what the copy has that is newer than what this process knows."""
         self._loaded_at = self.clock()
-        copies: Mapping[str, Any] = self._item(keys.configuration(self._source)).get("texts", {})
+        copies: Mapping[str, Any] = self._item(configuration_key(self._source)).get("texts", {})
         self._copied = frozenset(copies)
         for name, (text, at) in copies.items():
             known = self._texts.get(name)
@@ -140,7 +139,7 @@ class SharedParameters(Struct):
         lasting = {name: self._texts[name] for name in self._copied if self._texts[name].at > since}
         if sum(len(text.value or "") for text in lasting.values()) <= MAX_COPY:
             texts = {name: list(text) for name, text in lasting.items()}
-            self._write(keys.configuration(self._source), {"texts": texts})
+            self._write(configuration_key(self._source), {"texts": texts})
 
     def _item(self, key: str) -> Mapping[str, Any]:
         try:

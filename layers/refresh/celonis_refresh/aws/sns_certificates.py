@@ -12,8 +12,8 @@ from msgspec import Struct, field
 from requests import RequestException, Session
 from urllib3.exceptions import HTTPError
 
+from celonis_refresh.celonis.transport import make_session, read_body
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.http_session import make_session, read_body
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import NotAuthentic
 

@@ -24,8 +24,7 @@ from celonis_refresh.aws.token_bucket import TokenBucket
 from celonis_refresh.aws.ttl_cache import Dated, TtlCache
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import ConditionFailed, Table, secret_version_key
 from celonis_refresh.timing import Clock, Deadline
 
 KEEP_SECONDS: Final = 60.0
@@ -141,7 +140,7 @@ class SharedSecrets(Struct):
 
     def _item(self, name: str) -> Mapping[str, Any]:
         try:
-            return self.table.get(keys.secret_version(name)) or {}
+            return self.table.get(secret_version_key(name)) or {}
         except RefreshError as trouble:
             logger.warning(
                 "which version of a secret was read last is not known", extra={"why": str(trouble)}
@@ -151,7 +150,7 @@ class SharedSecrets(Struct):
     def _write(self, name: str, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
         """Whether it was written: another process may have been first."""
         expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
-        change = self.table.set(keys.secret_version(name), {**facts, **expires}, condition, values)
+        change = self.table.set(secret_version_key(name), {**facts, **expires}, condition, values)
         try:
             self.table.update(change, Deadline.after(WRITE_SECONDS, self.clock))
         except ConditionFailed:

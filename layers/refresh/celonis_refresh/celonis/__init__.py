@@ -3,9 +3,8 @@
 addresses   ids, and the page addresses that people copy instead of them
 connection  one team and how to sign in, read from a secret
 auth        the headers that sign a request; OAuth tokens and their renewal
-calls       what each call says on the wire, and what it is called in an error
-transport   one request, one answer, inside a time budget
-answers     what an answer that is no success means
+transport   what each call says on the wire; one request, one answer, inside a time budget
+failures    what an answer that is no success means
 records     jobs, executions, loads and tables, read from JSON of uncertain shape
 client      the calls as methods
 """

@@ -31,7 +31,7 @@ _ID_EXPECTED = (
 
 
 class Address(Struct, frozen=True):
-    """An id and what the page address around it tells. ``host`` and ``pool_id`` are None for a bare id.
+    """An id, and what the page address around it contains. ``host`` and ``pool_id`` are None for a bare id.
 
     ``host`` is in lower case and has a port only where it is not the scheme's own, like ``Connection.host``.
     """
@@ -41,23 +41,8 @@ class Address(Struct, frozen=True):
     pool_id: str | None = None
 
 
-def data_pool_id(value: str) -> str:
-    """The data pool's id out of an id or a page address. ValueError tells what was expected."""
-    return parse_pool(value).id
-
-
-def data_job_id(value: str) -> str:
-    """The data job's id out of an id or a page address. ValueError tells what was expected."""
-    return parse_job(value).id
-
-
-def data_model_id(value: str) -> str:
-    """The data model's id out of an id or a page address. ValueError tells what was expected."""
-    return parse_model(value).id
-
-
 def parse_pool(value: str) -> Address:
-    """Read a data pool's id or any page inside the pool. ValueError tells what was expected."""
+    """Read a data pool's id or any page inside the pool. Raises ValueError with what was expected."""
     text = _text(value, _POOL_EXPECTED)
     if not _is_address(text):
         return Address(safe_id(text))
@@ -66,7 +51,7 @@ def parse_pool(value: str) -> Address:
 
 
 def parse_job(value: str) -> Address:
-    """Read a data job's id or its page address. ValueError tells what was expected."""
+    """Read a data job's id or its page address. Raises ValueError with what was expected."""
     text = _text(value, _JOB_EXPECTED)
     if not _is_address(text):
         return Address(safe_id(text))
@@ -78,7 +63,7 @@ def parse_job(value: str) -> Address:
 
 
 def parse_model(value: str) -> Address:
-    """Read a data model's id or its page address. ValueError tells what was expected."""
+    """Read a data model's id or its page address. Raises ValueError with what was expected."""
     text = _text(value, _MODEL_EXPECTED)
     if not _is_address(text):
         return Address(safe_id(text))

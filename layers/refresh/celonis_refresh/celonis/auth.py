@@ -8,16 +8,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from math import isfinite
-from typing import Protocol
+from typing import TypeAlias
 from urllib.parse import quote_plus, urlencode
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.answers import Signer, failure, read_json
-from celonis_refresh.celonis.calls import Call
 from celonis_refresh.celonis.connection import ApiKey, AppKey, Connection, OAuthClient
 from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.celonis.transport import Answer, Transport
+from celonis_refresh.celonis.failures import Signer, failure
+from celonis_refresh.celonis.transport import Answer, Call, Transport, read_json
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 DEFAULT_TOKEN_LIFE = 899.0
@@ -37,37 +36,6 @@ _API_KEY_ADVICE = (
     "Check in the secret of the connection that the API key is complete, still exists, and belongs to a user "
     "of this team who is still active. Celonis replaces keys by OAuth clients."
 )
-
-
-class Authenticator(Protocol):
-    """Signs requests for one connection."""
-
-    @property
-    def signer(self) -> Signer:
-        """How to name these credentials in an error, and how to keep them out of it."""
-
-    def headers(self, timeout: float) -> dict[str, str]:
-        """The headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
-
-        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled where there is no token. After
-        each of them it is sure that the request itself was not sent.
-        """
-
-    def renew(self) -> bool:
-        """Forget what can be had anew. False where the next headers would be the same."""
-
-
-def authenticator(connection: Connection, transport: Transport, clock: Callable[[], float]) -> Authenticator:
-    """The way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
-    match connection.auth:
-        case OAuthClient() as client:
-            return TokenAuthenticator(connection, client, transport, clock)
-        case AppKey(key):
-            return KeyAuthenticator(
-                "AppKey", key, f"the application key of {_of(connection)}", _APP_KEY_ADVICE
-            )
-        case ApiKey(key):
-            return KeyAuthenticator("Bearer", key, f"the API key of {_of(connection)}", _API_KEY_ADVICE)
 
 
 class KeyAuthenticator:
@@ -110,6 +78,11 @@ class TokenAuthenticator:
         self.signer = Signer(f"the OAuth client of {_of(connection)}", advice, self._redact)
 
     def headers(self, timeout: float) -> dict[str, str]:
+        """The headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
+
+        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled where there is no token. After
+        each of them it is sure that the request itself was not sent.
+        """
         token = self._token
         if token is None or not self._is_good(token):
             # The old token is kept until then: an answer that repeats it must still be cleaned of it.
@@ -118,6 +91,7 @@ class TokenAuthenticator:
         return {"Authorization": f"Bearer {token.value}"}
 
     def renew(self) -> bool:
+        """Forget the token. False where the next headers would be the same."""
         self._renew = True
         return True
 
@@ -129,9 +103,8 @@ class TokenAuthenticator:
         call, headers = self._request()
         asked = self._clock()
         answer = self._transport.send(self._base_url, call, headers, timeout)
-        error = failure(answer, call, self.signer, self._clock())
-        if error is not None:
-            raise error
+        if not answer.is_success:
+            raise failure(answer, call, self.signer, self._clock())
         value, life = _token_fields(answer, call)
         return _Token(value, asked, asked + life - min(RENEW_MARGIN, life / 10))
 
@@ -151,6 +124,23 @@ class TokenAuthenticator:
         secret = self._client.client_secret
         token = self._token.value if self._token else ""
         return _without(text, (secret, quote_plus(secret), self._basic, token))
+
+
+Authenticator: TypeAlias = KeyAuthenticator | TokenAuthenticator
+"""Signs requests for one connection."""
+
+
+def authenticator(connection: Connection, transport: Transport, clock: Callable[[], float]) -> Authenticator:
+    """The way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
+    match connection.auth:
+        case OAuthClient() as client:
+            return TokenAuthenticator(connection, client, transport, clock)
+        case AppKey(key):
+            return KeyAuthenticator(
+                "AppKey", key, f"the application key of {_of(connection)}", _APP_KEY_ADVICE
+            )
+        case ApiKey(key):
+            return KeyAuthenticator("Bearer", key, f"the API key of {_of(connection)}", _API_KEY_ADVICE)
 
 
 def _token_fields(answer: Answer, call: Call) -> tuple[str, float]:

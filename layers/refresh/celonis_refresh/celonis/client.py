@@ -15,20 +15,7 @@ from typing import Any, TypeVar
 
 from requests import Session
 
-from celonis_refresh.celonis import calls, parsing
-from celonis_refresh.celonis.answers import (
-    RateLimit,
-    arrival,
-    breaks_off,
-    clean,
-    failure,
-    is_page,
-    rate_limit,
-    read_json,
-    retry_after,
-)
 from celonis_refresh.celonis.auth import authenticator
-from celonis_refresh.celonis.calls import Call, Mode
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.celonis.errors import (
     AuthenticationFailed,
@@ -37,18 +24,53 @@ from celonis_refresh.celonis.errors import (
     NotFound,
     PermissionDenied,
 )
+from celonis_refresh.celonis.failures import clean, failure, retry_after
 from celonis_refresh.celonis.log_codes import explain
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
 from celonis_refresh.celonis.records import (
-    Execution,
     Job,
+    JobExecution,
     Load,
     ModelTable,
+    ShapeError,
     StartAnswer,
     TaskFailure,
+    read_error_messages,
+    read_executions,
+    read_failed_tasks,
+    read_job,
+    read_job_start,
+    read_load,
+    read_load_start,
+    read_log_lines,
+    read_tables,
+    read_unsuccessful_tasks,
 )
-from celonis_refresh.celonis.transport import Answer, Timeouts, Transport
-from celonis_refresh.http_session import make_session
+from celonis_refresh.celonis.transport import (
+    Answer,
+    Call,
+    Mode,
+    RateLimit,
+    Timeouts,
+    Transport,
+    arrival,
+    breaks_off,
+    cancel_job,
+    execute_job,
+    get_executions,
+    get_job,
+    get_job_log,
+    get_last_load,
+    get_tables,
+    get_task_executions,
+    get_task_log,
+    is_page,
+    load_model,
+    load_tables,
+    make_session,
+    rate_limit,
+    read_json,
+)
 from celonis_refresh.timing import Deadline
 
 THROTTLED = 429
@@ -123,39 +145,39 @@ class CelonisClient:
 
     def job(self, pool: str, job: str, *, timeout: float | None = None) -> Job:
         """The data job and its current status."""
-        return self._get(calls.get_job(pool, job), lambda data: parsing.job(data, job), timeout)
+        return self._get(get_job(pool, job), lambda data: read_job(data, job), timeout)
 
     def execute_job(self, pool: str, job: str, mode: Mode, *, timeout: float | None = None) -> StartAnswer:
         """Start the data job: FULL extracts all tables, DELTA what changed. Any 2xx is a success."""
-        return self._start(calls.execute_job(pool, job, mode), parsing.job_start, timeout)
+        return self._start(execute_job(pool, job, mode), read_job_start, timeout)
 
     def cancel_job(self, pool: str, job: str, *, timeout: float | None = None) -> None:
         """Cancel whatever execution of the data job runs now, whoever started it. It shows after seconds."""
-        self._act(calls.cancel_job(pool, job), timeout)
+        self._act(cancel_job(pool, job), timeout)
 
     def load_model(
         self, pool: str, model: str, *, from_cache: bool = False, timeout: float | None = None
     ) -> StartAnswer:
         """Start a complete load of the data model, or one from cache. Any 2xx is a success."""
-        return self._start(calls.load_model(pool, model, from_cache=from_cache), parsing.load_start, timeout)
+        return self._start(load_model(pool, model, from_cache=from_cache), read_load_start, timeout)
 
     def load_tables(
         self, pool: str, model: str, table_ids: Sequence[str], *, timeout: float | None = None
     ) -> StartAnswer:
         """Start a partial load: these tables anew, the others from cache. Any 2xx is a success."""
-        return self._start(calls.load_tables(pool, model, table_ids), parsing.load_start, timeout)
+        return self._start(load_tables(pool, model, table_ids), read_load_start, timeout)
 
     def tables(self, pool: str, model: str, *, timeout: float | None = None) -> list[ModelTable]:
         """The tables of the data model."""
-        return self._get(calls.get_tables(pool, model), parsing.tables, timeout)
+        return self._get(get_tables(pool, model), read_tables, timeout)
 
     def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
         """The last load of the data model, which may be running; None where it was never loaded."""
-        return self._get(calls.get_last_load(pool, model), parsing.load, timeout)
+        return self._get(get_last_load(pool, model), read_load, timeout)
 
-    def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[Execution] | None:
+    def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[JobExecution] | None:
         """The executions of the data job; None where Celonis does not serve this undocumented call."""
-        return self._get_if_served(calls.get_executions(pool, job), parsing.executions, timeout)
+        return self._get_if_served(get_executions(pool, job), read_executions, timeout)
 
     def failed_task_messages(
         self, pool: str, job: str, execution_id: str, *, timeout: float | None = None
@@ -167,11 +189,11 @@ class CelonisClient:
         deadline = self._deadline(timeout)
         found: list[TaskFailure] = []
         try:
-            listing = calls.get_task_executions(pool, job, execution_id)
-            tasks = self._get_if_served(listing, parsing.failed_tasks, deadline.left()) or []
+            listing = get_task_executions(pool, job, execution_id)
+            tasks = self._get_if_served(listing, read_failed_tasks, deadline.left()) or []
             for task_id, name in tasks[:MAX_FAILED_TASKS]:
-                log = calls.get_task_log(pool, job, execution_id, task_id)
-                lines = self._get_if_served(log, parsing.error_messages, deadline.left()) or []
+                log = get_task_log(pool, job, execution_id, task_id)
+                lines = self._get_if_served(log, read_error_messages, deadline.left()) or []
                 found += self._task_failures(name, lines[:MAX_MESSAGES_PER_TASK])
         except CelonisUnavailable:
             return found
@@ -187,20 +209,20 @@ class CelonisClient:
         """
         deadline = self._deadline(timeout)
         try:
-            if reason := self._reason_in(calls.get_job_log(pool, job, execution_id), deadline):
+            if reason := self._reason_in(get_job_log(pool, job, execution_id), deadline):
                 return reason
             listing, parse = (
-                calls.get_task_executions(pool, job, execution_id),
-                partial(parsing.tasks, status),
+                get_task_executions(pool, job, execution_id),
+                partial(read_unsuccessful_tasks, status),
             )
             tasks = self._get_if_served(listing, parse, deadline.left()) or []
-            logs = (calls.get_task_log(pool, job, execution_id, task) for task in tasks[:MAX_FAILED_TASKS])
+            logs = (get_task_log(pool, job, execution_id, task) for task in tasks[:MAX_FAILED_TASKS])
             return next(filter(None, (self._reason_in(log, deadline) for log in logs)), "")
         except CelonisUnavailable:
             return ""
 
     def _reason_in(self, log: Call, deadline: Deadline) -> str:
-        return explain(self._get_if_served(log, parsing.log_lines, deadline.left()) or [])
+        return explain(self._get_if_served(log, read_log_lines, deadline.left()) or [])
 
     def _task_failures(self, task: str, lines: list[str]) -> list[TaskFailure]:
         messages = [clean(line, self._auth.signer.redact) for line in lines]
@@ -210,7 +232,7 @@ class CelonisClient:
         answer = self._call(call, timeout)
         try:
             return parse(read_json(answer))
-        except parsing.ShapeError as error:
+        except ShapeError as error:
             problem = f"the JSON has an unexpected shape ({error})"
         except ValueError:
             problem = "the body is not JSON"
@@ -283,10 +305,9 @@ class CelonisClient:
         return answer
 
     def _judged(self, answer: Answer, call: Call) -> Answer:
-        error = failure(answer, call, self._auth.signer, self._clock())
-        if error is not None:
-            raise error
-        return answer
+        if answer.is_success:
+            return answer
+        raise failure(answer, call, self._auth.signer, self._clock())
 
     def _use(self, connection: Connection) -> None:
         self._connection = connection

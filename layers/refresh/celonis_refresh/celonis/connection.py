@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from celonis_refresh.celonis.addresses import host_of
-from celonis_refresh.celonis.errors import ConnectionInvalid, FieldProblem
+from celonis_refresh.celonis.errors import ConnectionInvalid, SecretProblem
 
 CELONIS_DOMAIN = ".celonis.cloud"
 DEFAULT_SCOPE = "integration.data-pools"
@@ -82,8 +82,8 @@ def parse_connection(name: str, secret: Mapping[str, object], where: str = "") -
         reader.refuse_placeholders({**top, "auth": None}, "")
         reader.refuse_unknown(top, {"base_url", "auth", "allow_http", "allow_any_host"}, "")
         base_url = reader.base_url(top)
-        given = reader.mapping(top.get("auth"), "auth")
-        auth = None if given is None else _auth(reader, given)
+        fields = reader.mapping(top.get("auth"), "auth")
+        auth = None if fields is None else _auth(reader, fields)
     if reader.problems or auth is None:
         raise ConnectionInvalid(name, list(reader.problems.values()), where=where)
     return Connection(name=name, base_url=base_url, auth=auth)
@@ -116,10 +116,10 @@ class _Reader:
     """Reads the fields of one secret. ``problems``: the first problem of each field, in the order found."""
 
     def __init__(self) -> None:
-        self.problems: dict[str, FieldProblem] = {}
+        self.problems: dict[str, SecretProblem] = {}
 
     def note(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
-        self.problems.setdefault(field_name, FieldProblem(field_name, problem, expected))
+        self.problems.setdefault(field_name, SecretProblem(field_name, problem, expected))
 
     def mapping(self, value: object, field_name: str) -> Mapping[str, object] | None:
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):

@@ -36,7 +36,7 @@ class ErrorDetails(TypedDict, total=False):
 
 
 class Facts(_Required, ErrorDetails, total=False):
-    """What every failed call can tell. ``path`` is the path without host and query."""
+    """The facts of a failed call. ``path`` is the path without host and query."""
 
     status: int | None
 
@@ -100,7 +100,7 @@ class CelonisRejected(CelonisError):
     """Celonis understood the request and refuses it, for example 409: it is running already."""
 
 
-class FieldProblem(NamedTuple):
+class SecretProblem(NamedTuple):
     """What is wrong with one ``field`` of a secret, and what was ``expected``; never its value."""
 
     field: str
@@ -114,7 +114,7 @@ class ConnectionInvalid(RefreshError):
     ``where``: the name of the secret in Secrets Manager; empty if that is not known.
     """
 
-    def __init__(self, connection: str, problems: Sequence[FieldProblem], *, where: str = "") -> None:
+    def __init__(self, connection: str, problems: Sequence[SecretProblem], *, where: str = "") -> None:
         described = "; ".join(f"{one.field} {one.problem} (expected: {one.expected})" for one in problems)
         secret = f"The secret {where!r}" if where else "The secret"
         super().__init__(

@@ -1,4 +1,4 @@
-"""Whether Celonis may be asked now: what a client consults before a request, and tells after it."""
+"""Rate limiters as a client uses them: entered before a request, given the answer after it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.answers import RateLimit
-from celonis_refresh.celonis.calls import Call
+from celonis_refresh.celonis.transport import Call, RateLimit
 
 
 class RateLimiter(Protocol):

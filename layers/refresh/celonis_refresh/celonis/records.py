@@ -1,13 +1,18 @@
-"""Jobs, executions, loads and tables, as far as this service needs them.
+"""Jobs, executions, loads and tables, read from JSON whose shape is documented in parts only.
 
 Dates are epoch milliseconds, or None. A status is kept as Celonis wrote it, known or not: an unknown one
-is neither running nor at an end, and it is never a success.
+is neither running nor at an end, and it is never a success. Missing, null and additional fields are no error.
+A value that cannot be what its field says is a ShapeError, except a date: one that cannot be read is None,
+because nothing is ever proven by the lack of a date. Pure.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
@@ -33,14 +38,6 @@ class LoadStatus(StrEnum):
     LOST_CONNECTION = "LOST_CONNECTION"
     CANCELED = "CANCELED"
     CANCELLING = "CANCELLING"
-
-
-class LoadKind(StrEnum):
-    """Kinds of data model loads that Celonis's SDK knows."""
-
-    FROM_CACHE = "FROM_CACHE"
-    COMPLETE = "COMPLETE"
-    PARTIAL = "PARTIAL"
 
 
 JOB_UNDER_WAY: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
@@ -95,7 +92,7 @@ class Job(_JobState, Struct, frozen=True):
     data_source_id: str | None = None
 
 
-class Execution(_JobState, Struct, frozen=True):
+class JobExecution(_JobState, Struct, frozen=True):
     """One execution of a data job. ``mode`` as Celonis wrote it."""
 
     execution_id: str
@@ -117,7 +114,7 @@ class ModelTable(Struct, frozen=True):
 
 
 class Load(_LoadState, Struct, frozen=True):
-    """One load of a data model. ``kind`` is a LoadKind, or what Celonis wrote instead."""
+    """One load of a data model. ``kind`` as Celonis wrote it."""
 
     load_id: str | None = None
     model_id: str | None = None
@@ -152,3 +149,240 @@ class StartAnswer(Struct, frozen=True):
 
     execution_id: str | None = None
     answered_by: int | None = None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DATE = 253_402_300_799_999  # the end of the year 9999
+_ERROR_LEVELS = frozenset({"ERROR", "FATAL"})
+_EXECUTION_IDS = ("executionId", "currentExecutionId")
+_LOAD_IDS = ("dataLoadId", "loadId")
+_LOAD_KEYS = frozenset({"dataLoadId", "loadId", "id", "dataModelId", "loadStatus", "startDate"})
+"""An error envelope, whose status is a number, has none of these."""
+
+MAX_ID = 64
+"""Bytes of the id of an execution or a load: they are stored with a run. A longer one is kept as a digest."""
+MAX_STATUS, MAX_TEXT = 32, 2048
+"""Characters of a status, and of any other text; a longer one is cut."""
+
+_Record = TypeVar("_Record")
+
+
+class ShapeError(ValueError):
+    """The JSON is not what the call is known to answer with. The text names the field, never the value."""
+
+
+def read_job(data: object, asked: str) -> Job:
+    """``GET …/jobs/{job}``. ``asked`` is the job's id: a record of another one is no answer."""
+    fields = _object(data, "a data job")
+    found = _id(fields, "id")
+    if found is None or found.lower() != asked.lower():
+        raise ShapeError("a data job has no id, or another one")
+    if "status" not in fields and "currentExecutionId" not in fields:
+        raise ShapeError("a data job has neither status nor currentExecutionId")
+    return Job(
+        id=found,
+        name=_text(fields, "name"),
+        status=_status(fields, "status"),
+        current_execution_id=_short_id(fields, "currentExecutionId"),
+        latest_execution_item_id=_short_id(fields, "latestExecutionItemId"),
+        data_pool_id=_id(fields, "dataPoolId"),
+        data_source_id=_id(fields, "dataSourceId"),
+    )
+
+
+def read_executions(data: object) -> list[JobExecution]:
+    """``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list alone, in that order.
+
+    An object without the list is no empty list.
+    """
+    if isinstance(data, Mapping) and data.get("executionItems") is None:
+        raise ShapeError("executionItems is missing")
+    return _items(data, "executionItems", _execution)
+
+
+def read_tables(data: object) -> list[ModelTable]:
+    """``GET …/tables``: a list."""
+    return _items(data, None, _table)
+
+
+def read_load(data: object) -> Load | None:
+    """``GET …/last-load``: a load record. None, never loaded, for null and for an empty object."""
+    if data is None or data == {}:
+        return None
+    fields = _object(data, "a load")
+    if not _LOAD_KEYS & fields.keys():
+        raise ShapeError("a load has none of the fields of a load")
+    record = Load(
+        load_id=_short_id(fields, "dataLoadId", "loadId", "id"),
+        model_id=_id(fields, "dataModelId"),
+        status=_status(fields, "loadStatus", "status"),
+        kind=_text(fields, "loadType", "type"),
+        start_date=read_date(fields.get("startDate")),
+        end_date=read_date(fields.get("endDate")),
+        message=_text(fields, "message"),
+    )
+    if record.load_id is None and record.status is None and record.start_date is None:
+        raise ShapeError("a load has neither id nor status nor start date")
+    return record
+
+
+def read_failed_tasks(data: object) -> list[tuple[str, str]]:
+    """``GET …/logs/executions``: id and name of each task whose status is FAIL."""
+    items = _items(data, "executionItems", lambda fields: fields)
+    failed = [fields for fields in items if fields.get("status") == JobStatus.FAIL]
+    found = ((_id(fields, "taskId", "id"), _text(fields, "name", "taskName")) for fields in failed)
+    return [(task_id, name or task_id) for task_id, name in found if task_id is not None]
+
+
+def read_unsuccessful_tasks(status: str, data: object) -> list[str]:
+    """``GET …/logs/executions``: the ids of tasks that did not succeed, those with ``status`` first."""
+    items = _items(data, "executionItems", lambda fields: fields)
+    others = [fields for fields in items if fields.get("status") != JobStatus.SUCCESS]
+    others.sort(key=lambda fields: fields.get("status") != status)
+    return [found for fields in others if (found := _id(fields, "taskId", "id")) is not None]
+
+
+def read_error_messages(data: object) -> list[str]:
+    """``GET …/logs/executions/detail``: the different messages of level ERROR, in the order of the log."""
+    lines = _items(data, "logMessages", lambda fields: fields)
+    errors = (_text(line, "logMessage", "message") for line in lines if _text(line, "level") in _ERROR_LEVELS)
+    return list(dict.fromkeys(message for message in errors if message))
+
+
+def read_log_lines(data: object) -> list[LogLine]:
+    """``GET …/logs/executions/detail``: every line with its message code and the values of its parameters."""
+    return _items(data, "logMessages", _log_line)
+
+
+def read_job_start(data: object) -> StartAnswer:
+    """The answer to execute, of which nothing is documented."""
+    return _start(data, _EXECUTION_IDS)
+
+
+def read_load_start(data: object) -> StartAnswer:
+    """The answer to a load, of which nothing is documented."""
+    return _start(data, _LOAD_IDS)
+
+
+def read_date(value: object) -> int | None:
+    """Epoch milliseconds, out of the same or ISO 8601 (UTC where it names no zone); None where unreadable."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        moment = _from_text(value.strip()) if isinstance(value, str) else int(value)
+    except (ValueError, OverflowError):
+        return None
+    return moment if abs(moment) <= _LAST_DATE else None
+
+
+def _from_text(value: str) -> int:
+    if value.lstrip("-").isdecimal():
+        return int(value)
+    moment = datetime.fromisoformat(value)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _start(data: object, names: tuple[str, ...]) -> StartAnswer:
+    if not isinstance(data, Mapping):
+        return StartAnswer()
+    try:
+        return StartAnswer(_short_id(data, *names))
+    except ShapeError:
+        # Celonis said yes; an id that cannot be read does not turn that into a no.
+        return StartAnswer()
+
+
+def _execution(fields: Mapping[str, Any]) -> JobExecution:
+    return JobExecution(
+        execution_id=_shortened(_needed(fields, "executionId")),
+        job_id=_id(fields, "jobId"),
+        status=_status(fields, "status"),
+        start_date=read_date(fields.get("startDate")),
+        end_date=read_date(fields.get("endDate")),
+        mode=_text(fields, "mode"),
+    )
+
+
+def _log_line(fields: Mapping[str, Any]) -> LogLine:
+    listed = fields.get("logTranslationParameters")
+    parameters = listed if isinstance(listed, list) else []
+    values = [each.get("value") for each in parameters if isinstance(each, Mapping)]
+    return LogLine(
+        code=_text(fields, "logTranslationCode"),
+        values=tuple(str(value) for value in values if value is not None),
+        message=_text(fields, "logMessage", "message"),
+    )
+
+
+def _table(fields: Mapping[str, Any]) -> ModelTable:
+    name, alias = _text(fields, "name"), _text(fields, "alias")
+    return ModelTable(
+        id=_needed(fields, "id"),
+        name=name,
+        alias=alias,
+        alias_or_name=_text(fields, "aliasOrName") or alias or name,
+        data_source_id=_id(fields, "dataSourceId"),
+    )
+
+
+def _items(data: object, key: str | None, read: Callable[[Mapping[str, Any]], _Record]) -> list[_Record]:
+    if key is not None and isinstance(data, Mapping):
+        data = data.get(key)
+        data = [] if data is None else data
+    if not isinstance(data, list):
+        raise ShapeError("a list was expected")
+    return [read(_object(item, "an item of a list")) for item in data if item is not None]
+
+
+def _object(data: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise ShapeError(f"{what} is not an object")
+    return data
+
+
+def _needed(fields: Mapping[str, Any], name: str) -> str:
+    value = _id(fields, name)
+    if value is None:
+        raise ShapeError(f"{name} is missing")
+    return value
+
+
+def _id(fields: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+            raise ShapeError(f"{name} is no id")
+        if value is not None and value != "":
+            return str(value)
+    return None
+
+
+def _short_id(fields: Mapping[str, Any], *names: str) -> str | None:
+    found = _id(fields, *names)
+    return None if found is None else _shortened(found)
+
+
+def _shortened(found: str) -> str:
+    """The id, or in place of one that is too long a digest, which stands for it as well."""
+    written = found.encode(errors="surrogatepass")
+    return found if len(written) <= MAX_ID else f"sha256:{hashlib.sha256(written).hexdigest()[:32]}"
+
+
+def _status(fields: Mapping[str, Any], *names: str) -> str | None:
+    status = _text(fields, *names)
+    return None if status is None else _cut(status, MAX_STATUS)
+
+
+def _text(fields: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if not isinstance(value, str | None):
+            raise ShapeError(f"{name} is no text")
+        if value is not None:
+            return _cut(value, MAX_TEXT)
+    return None
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,14 +1,24 @@
-"""One request, one answer, inside a time budget. Repeats nothing, follows nothing."""
+"""Requests to Celonis and their answers on the wire: one of each, inside a time budget.
+
+Repeats nothing, follows nothing, and takes nothing from the environment.
+"""
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import urlencode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from math import isfinite
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct
-from requests import RequestException, Session
+from requests import RequestException, Response, Session
+from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, InvalidURL, ReadTimeout, SSLError
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -18,10 +28,188 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from celonis_refresh.celonis.calls import Call
-from celonis_refresh.celonis.errors import CelonisUnavailable
-from celonis_refresh.http_session import read_body
+from celonis_refresh.celonis.addresses import safe_id
+from celonis_refresh.celonis.errors import (
+    CelonisUnavailable,
+)
 from celonis_refresh.timing import Deadline
+
+Mode: TypeAlias = Literal["FULL", "DELTA"]
+MODES: tuple[Mode, ...] = ("FULL", "DELTA")
+
+_SCOPE = "an OAuth client needs the scope integration.data-pools as well"
+_JOB_PERMISSION = f"view and manage the data pool; {_SCOPE}"
+_LOAD_PERMISSION = f"Edit on the data pool; {_SCOPE}"
+
+
+class Call(Struct, frozen=True):
+    """One request, without address and signature.
+
+    ``doing`` completes "while …" in an error, ``subject`` is what a 404 did not find, ``permission`` what a
+    403 lacks. ``acts`` is true where a request that arrived changes something at Celonis, ``signs_in`` where
+    any refusal is about the credentials, ``follows`` where it completes what another call began.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    doing: str
+    subject: str
+    permission: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    content_type: str | None = None
+    acts: bool = False
+    signs_in: bool = False
+    follows: bool = False
+
+    def __repr__(self) -> str:
+        return f"Call({self.method} {self.path})"  # the body may hold a secret
+
+
+def get_job(pool: str, job: str) -> Call:
+    """``GET /integration/api/pools/{pool}/jobs/{job}``: the job and its current status (documented)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/jobs/{}", pool, job)
+    return Call("GET", path, f"reading {subject}", subject, _JOB_PERMISSION)
+
+
+def execute_job(pool: str, job: str, mode: Mode) -> Call:
+    """``POST /integration/api/v2/data-pools/{pool}/data-jobs/{job}/execute?mode=…`` (documented)."""
+    if mode not in MODES:
+        raise ValueError(f"mode is one of {', '.join(MODES)}")
+    subject = _job(pool, job)
+    path = _path("/integration/api/v2/data-pools/{}/data-jobs/{}/execute", pool, job)
+    query = (("mode", mode),)
+    return Call("POST", path, f"starting {subject}", subject, _JOB_PERMISSION, query, acts=True, follows=True)
+
+
+def cancel_job(pool: str, job: str) -> Call:
+    """``POST /integration/api/pools/{pool}/jobs/{job}/cancel``, without a body (observed, not documented)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/jobs/{}/cancel", pool, job)
+    return Call("POST", path, f"cancelling {subject}", subject, _JOB_PERMISSION, acts=True, follows=True)
+
+
+def load_model(pool: str, model: str, *, from_cache: bool) -> Call:
+    """``POST …/api/v1/data-pools/{pool}/data-models/{model}/load[?fullReload=false]`` (documented)."""
+    subject = _model(pool, model)
+    path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load", pool, model)
+    query = (("fullReload", "false"),) if from_cache else ()
+    return Call("POST", path, f"loading {subject}", subject, _LOAD_PERMISSION, query, acts=True, follows=True)
+
+
+def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
+    """``POST …/data-models/{model}/load/partial-sync`` with a JSON array of table ids (documented)."""
+    if isinstance(table_ids, str) or not table_ids:
+        # Nobody knows what an empty array does; it is never what somebody meant.
+        raise ValueError("a partial load needs the id of one table at least")
+    subject = _model(pool, model)
+    path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load/partial-sync", pool, model)
+    doing = f"loading {len(table_ids)} {'table' if len(table_ids) == 1 else 'tables'} of {subject}"
+    body = json.dumps(list(table_ids)).encode()
+    json_type = "application/json"
+    return Call("POST", path, doing, subject, _LOAD_PERMISSION, (), body, json_type, acts=True, follows=True)
+
+
+def get_tables(pool: str, model: str) -> Call:
+    """``GET …/data-models/{model}/tables`` (documented)."""
+    subject = _model(pool, model)
+    path = _path("/integration/api/v1/data-pools/{}/data-models/{}/tables", pool, model)
+    return Call("GET", path, f"listing the tables of {subject}", subject, _LOAD_PERMISSION)
+
+
+def get_last_load(pool: str, model: str) -> Call:
+    """``GET …/data-models/{model}/last-load`` (documented; the fields of its answer are not)."""
+    subject = _model(pool, model)
+    path = _path("/integration/api/v1/data-pools/{}/data-models/{}/last-load", pool, model)
+    return Call("GET", path, f"reading the last load of {subject}", subject, _LOAD_PERMISSION)
+
+
+def get_executions(pool: str, job: str) -> Call:
+    """``GET /integration/api/pools/{pool}/logs/{job}/executions`` (not documented, seen in Celonis's SDK)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/logs/{}/executions", pool, job)
+    return Call("GET", path, f"listing the executions of {subject}", subject, _JOB_PERMISSION, follows=True)
+
+
+def get_task_executions(pool: str, job: str, execution_id: str) -> Call:
+    """``GET …/logs/executions?executionId=…&type=TASK&id={job}`` (not documented, seen in Celonis's SDK)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/logs/executions", pool)
+    query = (("executionId", execution_id), ("type", "TASK"), ("id", job))
+    return Call("GET", path, f"listing the tasks of {subject}", subject, _JOB_PERMISSION, query)
+
+
+def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
+    """``GET …/logs/executions/detail?executionId=…&type=TASK&id={task}`` (not documented, seen there too)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
+    query = (("executionId", execution_id), ("type", "TASK"), ("id", task_id))
+    return Call("GET", path, f"reading the log of a task of {subject}", subject, _JOB_PERMISSION, query)
+
+
+def get_job_log(pool: str, job: str, execution_id: str) -> Call:
+    """``GET …/logs/executions/detail?executionId=…&type=JOB&id={job}`` (not documented, seen there too)."""
+    subject = _job(pool, job)
+    path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
+    query = (("executionId", execution_id), ("type", "JOB"), ("id", job))
+    return Call("GET", path, f"reading the log of {subject}", subject, _JOB_PERMISSION, query)
+
+
+def _path(template: str, *ids: str) -> str:
+    # Quoting alone would let ".." through, and urllib3 resolves it.
+    return template.format(*(quote(safe_id(value), safe="") for value in ids))
+
+
+def _job(pool: str, job: str) -> str:
+    return f"data job {job} of data pool {pool}"
+
+
+def _model(pool: str, model: str) -> str:
+    return f"data model {model} of data pool {pool}"
+
+
+CHUNK_BYTES = 64 * 1024
+
+
+class NoRedirectSession(Session):
+    """A session for which a redirect is an answer like any other."""
+
+    def get_redirect_target(self, resp: Response) -> None:
+        """Return None: requests would otherwise read the whole body of a redirect, of any size."""
+
+
+def make_session(ca_certs: str | None = None) -> Session:
+    """Return a new session. ``ca_certs``: a file with the certificates to trust; certifi's by default.
+
+    ``trust_env`` is off: a .netrc entry would replace the Authorization header, and proxies or certificate
+    bundles from environment variables would see the secrets.
+    """
+    session = NoRedirectSession()
+    session.trust_env = False
+    session.verify = ca_certs or True
+    session.headers.clear()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=0))
+    return session
+
+
+def read_body(response: Response, limit: int, seconds_left: Callable[[], float]) -> bytes:
+    """Return the decoded body; of one longer than ``limit`` bytes, some more than that.
+
+    The response must be streamed. Raises ReadTimeout once no seconds are left, and urllib3's HTTPError where
+    the connection breaks.
+    """
+    body = bytearray()
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > limit:
+            break
+        if seconds_left() <= 0:
+            raise ReadTimeout("the body was not complete in time")
+    return bytes(body)
+
 
 FIRST_FINAL_STATUS = 200
 MAX_BODY = 8 * 1024 * 1024
@@ -147,7 +335,7 @@ def _unavailable(
 
 def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str:
     connect, read = limits
-    chain = list(_inner(error))
+    chain = list(_causes(error))
     host = base_url.partition("://")[2]
     if any(isinstance(one, NameResolutionError) for one in chain):
         return f"the host name {host} cannot be resolved"
@@ -168,10 +356,10 @@ def _never_left(error: Exception) -> bool:
     """Whether the request provably did not get to Celonis."""
     # urllib3's NewConnectionError is a ConnectTimeoutError, too.
     early = (InvalidURL, ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
-    return any(isinstance(one, early) for one in _inner(error))
+    return any(isinstance(one, early) for one in _causes(error))
 
 
-def _inner(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and the errors it wraps.
 
     Not by ``__context__``: that may hold an error of an earlier request, whose proof is none for this one.
@@ -181,3 +369,80 @@ def _inner(error: BaseException) -> Iterator[BaseException]:
         yield current
         # requests wraps urllib3's MaxRetryError, which has its cause as ``reason``.
         current = getattr(current, "reason", None) or (current.args[0] if current.args else None)
+
+
+class RateLimit(Struct, frozen=True):
+    """What the last answer said about the limit. ``reset`` is in seconds. None where it said nothing."""
+
+    limit: int | None
+    remaining: int | None
+    reset: float | None
+
+
+def rate_limit(answer: Answer) -> RateLimit | None:
+    """The rate limit headers of an answer, None where it has none."""
+    limit, remaining, reset = (
+        _seconds(answer.headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
+    )
+    if limit is None and remaining is None and reset is None:
+        return None
+    return RateLimit(_whole(limit), _whole(remaining), reset)
+
+
+def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
+    """When the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
+
+    Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``took`` seconds of
+    the exchange. None where there is no date.
+    """
+    moment = _moment(answer.headers.get("date"))
+    if moment is None:
+        return None, None
+    return int((moment - took) * 1000), int((moment + 1 + took) * 1000)
+
+
+def read_json(answer: Answer) -> Any:
+    """The body as JSON, None for an empty one. ValueError where it is no JSON."""
+    if not answer.body.strip():
+        return None
+    try:
+        return json.loads(answer.body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def breaks_off(answer: Answer) -> bool:
+    """Whether the body says that it is JSON, and is not: it came through broken."""
+    if "json" not in answer.headers.get("content-type", ""):
+        return False
+    try:
+        read_json(answer)
+    except ValueError:
+        return True
+    return False
+
+
+def is_page(answer: Answer) -> bool:
+    """Whether the body is a web page, as of a login or a gateway, which the API never answers."""
+    return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")
+
+
+def _moment(header: str | None) -> float | None:
+    """A date as headers write it, in epoch seconds."""
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        number = float(header or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) and number >= 0 else None
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)

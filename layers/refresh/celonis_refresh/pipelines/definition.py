@@ -1,19 +1,47 @@
-"""A pipeline's definition: data jobs, then data model loads.
+"""A pipeline's definition: data jobs, then data model loads. Its fields, and whether they go together.
 
 The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or, with a ``name``, in the
 input of an execution. Every field is described in docs/configuration.md.
 """
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
-from collections.abc import Iterator
-from typing import Annotated, Literal
+import json
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from celonis_refresh.celonis import addresses
+from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.names import PipelineName
-from celonis_refresh.pipelines.modes import LoadKind, Mode
-from celonis_refresh.validation.convert import InvalidField, PatternType, ValidatedType
+from celonis_refresh.pipelines.errors import InvalidDefinition
+from celonis_refresh.validation.convert import InvalidField, PatternType, ValidatedType, convert
+
+UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
+
+def canonical_id(value: str) -> str:
+    """The same text for all spellings of an id: a UUID in lower case, any other id as it is."""
+    return value.lower() if UUID.fullmatch(value) else value
+
+
+class Mode(StrEnum):
+    """What a data job extracts: ``DELTA`` only what changed, ``FULL`` everything."""
+
+    DELTA = "DELTA"
+    FULL = "FULL"
+
+
+class LoadKind(StrEnum):
+    """What a data model load reads anew: nothing, some tables, everything."""
+
+    FROM_CACHE = "from_cache"
+    PARTIAL = "partial"
+    COMPLETE = "complete"
+
 
 HOUR = 3600
 MAX_STEPS = 20
@@ -39,7 +67,7 @@ class ConnectionName(PatternType):
     )
 
 
-class Pool(ValidatedType):
+class PoolReference(ValidatedType):
     """A data pool's id or the address of a page inside it, as somebody wrote it."""
 
     @classmethod
@@ -48,7 +76,7 @@ class Pool(ValidatedType):
         return text
 
 
-class Job(ValidatedType):
+class JobReference(ValidatedType):
     """A data job's id or the address of its page."""
 
     @classmethod
@@ -57,7 +85,7 @@ class Job(ValidatedType):
         return text
 
 
-class Model(ValidatedType):
+class ModelReference(ValidatedType):
     """A data model's id or the address of its page."""
 
     @classmethod
@@ -77,7 +105,7 @@ class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 class JobStep(_Strict, frozen=True, kw_only=True):
     """A data job to execute."""
 
-    job: Job
+    job: JobReference
     mode: Mode = Mode.FULL
     timeout: Timeout = 6 * HOUR
 
@@ -89,7 +117,7 @@ class JobStep(_Strict, frozen=True, kw_only=True):
 class LoadStep(_Strict, frozen=True, kw_only=True):
     """A data model to load."""
 
-    data_model: Model
+    data_model: ModelReference
     given_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
     tables: Annotated[tuple[TableName, ...], Meta(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
@@ -115,7 +143,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
 
 
 class Polling(_Strict, frozen=True, kw_only=True):
-    """Bounds of the wait between two looks, in seconds; no longest wait where ``ceiling`` is None."""
+    """Bounds of the wait between two polls, in seconds; no longest wait where ``ceiling`` is None."""
 
     floor: Annotated[int, Meta(ge=1, le=HOUR)] = 2
     ceiling: Annotated[int, Meta(ge=1, le=7 * 24 * HOUR)] | None = None
@@ -131,7 +159,7 @@ Group = Annotated[tuple[JobStep, ...], Meta(min_length=1, max_length=MAX_STEPS)]
 class Definition(_Strict, frozen=True, kw_only=True):
     """A pipeline: stages of jobs in order, then loads side by side."""
 
-    data_pool: Pool
+    data_pool: PoolReference
     connection: ConnectionName = ConnectionName("default")
     jobs: Annotated[tuple[JobStep | Group, ...], Meta(max_length=MAX_STEPS)] = ()
     loads: Annotated[tuple[LoadStep, ...], Meta(max_length=MAX_STEPS)] = ()
@@ -172,3 +200,76 @@ class InlineDefinition(Definition, frozen=True, kw_only=True):
     """A definition that came with its execution and so carries its own name."""
 
     name: PipelineName
+
+
+D = TypeVar("D", bound=Definition)
+
+
+def parse_definition(pipeline: str, text: str) -> Definition:
+    """The definition in a parameter's text. Raises ``InvalidDefinition``."""
+    what = f"The definition of pipeline {pipeline!r}"
+    _check_length(what, text)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDefinition(what, [Problem(WHOLE, f"must be JSON: {error}")]) from None
+    return read_definition(what, Definition, document)
+
+
+def parse_inline(document: object) -> InlineDefinition:
+    """The definition in an execution's input. Raises ``InvalidDefinition``."""
+    what = "The inline definition"
+    _check_length(what, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+    return read_definition(what, InlineDefinition, document)
+
+
+def _check_length(what: str, text: str) -> None:
+    if len(text.encode(errors="replace")) > MAX_DOCUMENT:
+        raise InvalidDefinition(what, [Problem(WHOLE, f"at most {MAX_DOCUMENT} bytes")])
+
+
+def read_definition(what: str, model: type[D], document: object) -> D:
+    """Validates ``document``; every problem names its field and never repeats a value."""
+    definition = convert(model, document, partial(InvalidDefinition, what))
+    if problems := list(_disagreements(definition)):
+        raise InvalidDefinition(what, problems)
+    return definition
+
+
+def _disagreements(definition: Definition) -> Iterator[Problem]:
+    """What is wrong with a definition whose every field is right by itself."""
+    if not definition.jobs and not definition.loads:
+        yield Problem(WHOLE, "needs at least one job or one load")
+    yield from _of_jobs(definition)
+    yield from _of_loads(definition)
+    yield from _of_addresses(definition)
+
+
+def _of_jobs(definition: Definition) -> Iterator[Problem]:
+    stages = [[canonical_id(step.job_id) for step in stage] for stage in definition.stages()]
+    if sum(map(len, stages)) > MAX_STEPS:
+        yield Problem("jobs", f"at most {MAX_STEPS} in one pipeline")
+    for number, stage in enumerate(stages):
+        if _repeats(stage):
+            yield Problem(f"jobs.{number}", "the same job appears twice in one group")
+
+
+def _of_loads(definition: Definition) -> Iterator[Problem]:
+    if _repeats([canonical_id(step.data_model_id) for step in definition.loads]):
+        yield Problem("loads", "the same data model appears twice")
+    for number, step in enumerate(definition.loads):
+        if step.started_by == "job" and not definition.jobs:
+            yield Problem(f"loads.{number}.started_by", "there is no job that could start the load")
+
+
+def _of_addresses(definition: Definition) -> Iterator[Problem]:
+    pool, host = canonical_id(definition.data_pool_id), definition.host()
+    for place, address in definition.places():
+        if address.pool_id is not None and canonical_id(address.pool_id) != pool:
+            yield Problem(place, "the address belongs to another data pool than data_pool")
+        elif address.host not in (None, host):
+            yield Problem(place, "the address belongs to another Celonis team than the addresses before it")
+
+
+def _repeats(ids: Sequence[str]) -> bool:
+    return len(set(ids)) < len(ids)

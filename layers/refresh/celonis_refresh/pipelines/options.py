@@ -14,9 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.errors import Problem
-from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition
+from celonis_refresh.pipelines.definition import MAX_TABLE_BYTES, MAX_TABLES, Definition, Mode
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.pipelines.modes import Mode
 
 MAX_REASONS = 20
 MAX_REASON_LENGTH = 256
@@ -122,21 +121,21 @@ def _are_too_many(tables: Collection[str]) -> bool:
     )
 
 
-def inapplicable(pipeline: str, definition: Definition, wanted: RunOptions) -> list[Problem]:
+def inapplicable(pipeline: str, definition: Definition, options: RunOptions) -> list[Problem]:
     """Return the options that the pipeline has no use for: a mode without jobs, tables without loads."""
     problems = []
-    if wanted.mode is not None and not definition.jobs:
+    if options.mode is not None and not definition.jobs:
         problems.append(Problem("mode", f"expected none: pipeline {pipeline!r} has no data job"))
     takes_tables = any(load.started_by == "run" for load in definition.loads)
-    if (wanted.tables or wanted.complete) and not takes_tables:
+    if (options.tables or options.complete) and not takes_tables:
         expected = f"expected none: pipeline {pipeline!r} has no data model load that it starts itself"
         problems.append(Problem("tables", expected))
     return problems
 
 
-def check_applicable(pipeline: str, definition: Definition, wanted: RunOptions) -> None:
+def check_applicable(pipeline: str, definition: Definition, options: RunOptions) -> None:
     """Raises ``InvalidTrigger`` for options that the pipeline has no use for."""
-    if problems := inapplicable(pipeline, definition, wanted):
+    if problems := inapplicable(pipeline, definition, options):
         raise InvalidTrigger("The trigger", problems)
 
 
@@ -148,8 +147,8 @@ def covering(pipeline: str, definition: Definition, mode: object, tables: object
     mode = Mode.FULL if any(_mode_problems(mode)) else mode
     tables = ALL_TABLES if any(_table_problems(tables)) else tables
     fields = {problem.field for problem in inapplicable(pipeline, definition, make_options(mode, tables, ()))}
-    wanted = make_options(None if "mode" in fields else mode, None if "tables" in fields else tables, ())
-    return replace(wanted, merged=True, warnings=(warning[:MAX_WARNING_LENGTH],))
+    options = make_options(None if "mode" in fields else mode, None if "tables" in fields else tables, ())
+    return replace(options, merged=True, warnings=(warning[:MAX_WARNING_LENGTH],))
 
 
 def _mode_problems(mode: object) -> Iterable[Problem]:

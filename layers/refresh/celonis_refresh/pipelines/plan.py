@@ -1,15 +1,15 @@
-"""What a run does: the jobs and loads of a definition under the options of a run."""
+"""What a run does: the jobs and loads of a definition under the options of a run, with their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from celonis_refresh.pipelines.definition import Definition, JobStep, LoadStep
-from celonis_refresh.pipelines.ids import canonical_id
-from celonis_refresh.pipelines.modes import LoadKind, Mode
+from celonis_refresh.celonis.records import ModelTable
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import Definition, JobStep, LoadKind, LoadStep, Mode, canonical_id
 from celonis_refresh.pipelines.options import RunOptions
 
 AS_DEFINED: Final = RunOptions()
@@ -28,17 +28,17 @@ class PlannedJob(Struct, frozen=True):
 class PlannedLoad(Struct, frozen=True):
     """One load of a run, its tables still as somebody wrote them: ids, names or aliases.
 
-    ``tables`` are the definition's and must be in this model. ``wanted`` are the trigger's: each must be in
-    some model of the pipeline. ``only_wanted``: they take the place of what is defined, except in a model
-    that has none of them; otherwise they come on top of it.
+    ``tables`` are the definition's and must be in this model. ``requested`` are the trigger's: each must be
+    in some model of the pipeline. ``only_requested``: they take the place of what is defined, except in a
+    model that has none of them; otherwise they come on top of it.
     """
 
     step: str
     data_model: str
     kind: LoadKind
     tables: tuple[str, ...]
-    wanted: tuple[str, ...]
-    only_wanted: bool
+    requested: tuple[str, ...]
+    only_requested: bool
     timeout: int
     on_warning: Literal["succeed", "fail"]
     started_by: Literal["run", "job"]
@@ -46,20 +46,20 @@ class PlannedLoad(Struct, frozen=True):
     @property
     def names_tables(self) -> bool:
         """Whether the model's tables must be asked for before this load can be made."""
-        return bool(self.tables or self.wanted)
+        return bool(self.tables or self.requested)
 
 
 class Plan(Struct, frozen=True):
     """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out.
 
-    ``wanted``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
+    ``requested``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
     because they are one trigger's among several. ``as_defined``: a trigger wants the loads as defined.
     """
 
     jobs: tuple[PlannedJob, ...]
     loads: tuple[PlannedLoad, ...]
     lacks_loads: bool = False
-    wanted: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
     may_drop: bool = False
     as_defined: bool = True
 
@@ -88,7 +88,7 @@ def make_plan(definition: Definition, options: RunOptions, skip: Collection[str]
         jobs=tuple(_job(number, stage, step, options) for number, (stage, step) in enumerate(jobs)),
         loads=tuple(_load(number, step, options, is_alone=is_alone) for number, step in enumerate(loads)),
         lacks_loads=len(loads) < len(definition.loads),
-        wanted=tuple(sorted(options.tables)),
+        requested=tuple(sorted(options.tables)),
         may_drop=options.merged,
         as_defined=options.as_defined,
     )
@@ -107,9 +107,100 @@ def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -
         data_model=step.data_model_id,
         kind=LoadKind.COMPLETE if options.complete else step.kind,
         tables=() if options.complete else step.tables,
-        wanted=tuple(sorted(options.tables)),
-        only_wanted=bool(options.tables) and not options.as_defined and (is_alone or not options.united),
+        requested=tuple(sorted(options.tables)),
+        only_requested=bool(options.tables) and not options.as_defined and (is_alone or not options.united),
         timeout=step.timeout,
         on_warning=step.on_warning,
         started_by=step.started_by,
     )
+
+
+SHOWN = 50
+
+
+class UnknownTable(RefreshError):
+    """A table that no data model of the run has. ``known``: the names and aliases that there are."""
+
+    def __init__(self, tables: Collection[str], known: Collection[str]) -> None:
+        self.tables = tuple(sorted(tables))
+        self.known = tuple(sorted(known))
+        super().__init__(
+            f"No table {_listed(self.tables)} in the data model.",
+            hint=f"Existing tables: {_listed(self.known) or 'none'}. Nothing was started.",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+
+class ResolvedLoad(Struct, frozen=True):
+    """What is really loaded: ``tables`` maps table ids to the names that people know, for a partial load."""
+
+    kind: LoadKind
+    tables: Mapping[str, str]
+
+
+class Resolution(Struct, frozen=True):
+    """``loads``: each load of the plan by step. ``dropped``: unknown requested tables, left out."""
+
+    loads: Mapping[str, ResolvedLoad]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the record says of the tables that are left out."""
+        if not self.dropped:
+            return []
+        named = _listed(self.dropped)
+        return [f"No table {named} in the data model: left out. One of the merged triggers requested it."]
+
+
+def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
+    """What the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
+
+    A name that stands for several tables (the same table from two data sources) means all of them. A
+    requested table may be missing where loads were left out: it may be one of theirs. Where several triggers
+    were merged, an unknown table is dropped, as long as anything that they want remains.
+    Raises ``UnknownTable``.
+    """
+    tables = {model: tuple(found) for model, found in models.items()}
+    everywhere = [table for found in tables.values() for table in found]
+    missing = tuple(name for name in plan.requested if not _matches(name, everywhere))
+    missing = () if plan.lacks_loads else missing
+    remains = plan.as_defined or len(missing) < len(plan.requested)
+    if missing and not (plan.may_drop and remains):
+        raise UnknownTable(missing, _names(everywhere))
+    loads = {load.step: _resolve(load, tables.get(load.data_model, ())) for load in plan.loads}
+    return Resolution(loads, missing)
+
+
+def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
+    if missing := {name for name in load.tables if not _matches(name, tables)}:
+        raise UnknownTable(missing, _names(tables))
+    requested = _pick(load.requested, tables)
+    if load.only_requested and requested:
+        return ResolvedLoad(LoadKind.PARTIAL, requested)
+    if load.kind is LoadKind.COMPLETE:
+        return ResolvedLoad(LoadKind.COMPLETE, {})
+    picked = _pick(load.tables, tables) | requested
+    return ResolvedLoad(LoadKind.PARTIAL if picked else load.kind, picked)
+
+
+def _matches(name: str, tables: Iterable[ModelTable]) -> list[ModelTable]:
+    """Return the tables of this name or alias, or the one of this id, however the id is written."""
+    found = canonical_id(name)
+    return [
+        table
+        for table in tables
+        if name in (table.name, table.alias, table.alias_or_name) or found == canonical_id(table.id)
+    ]
+
+
+def _pick(names: Iterable[str], tables: Collection[ModelTable]) -> dict[str, str]:
+    found = [table for name in names for table in _matches(name, tables)]
+    return {table.id: table.alias_or_name or table.name or table.id for table in found}
+
+
+def _names(tables: Iterable[ModelTable]) -> set[str]:
+    return {name for table in tables for name in (table.name, table.alias) if name}

@@ -16,13 +16,20 @@ from msgspec.structs import asdict, replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.deliveries import Batches, known_of, known_runs, learn_items, record_runs
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
-from celonis_refresh.runs.lease_items import lease_item
-from celonis_refresh.runs.records import new_record
-from celonis_refresh.runs.slots import created_at
-from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table
+from celonis_refresh.runs.leases import lease_item
+from celonis_refresh.runs.records import created_at, new_record
+from celonis_refresh.runs.table import (
+    MAX_ACTIONS,
+    WAITING,
+    Action,
+    ConditionFailed,
+    Table,
+    batch_key,
+    job_lease,
+    slot_key,
+)
 from celonis_refresh.timing import Clock, Deadline, iso
 
 MAX_ROUNDS = 50
@@ -185,7 +192,7 @@ class Claims(Struct, frozen=True):
     def _read(self, view: _View, deliveries: Sequence[Delivery], deadline: Deadline) -> _View:
         """The slots, then the deliveries: one accepted in between has changed its slot."""
         slots = {
-            keys.slot(claim.pipeline): claim.pipeline for delivery in deliveries for claim in delivery.claims
+            slot_key(claim.pipeline): claim.pipeline for delivery in deliveries for claim in delivery.claims
         }
         named = list(dict.fromkeys(key for delivery in deliveries for key in delivery.keys))
         found = self.table.get_all([*slots, *named], deadline)
@@ -218,14 +225,14 @@ class _Attempt:
         leased = set(view.leased)
         for claim in claims:
             result = self._result(claim, leased)
-            leased |= {keys.job_lease(claim.job)} if claim.job and result.holds_lease else set()
+            leased |= {job_lease(claim.job)} if claim.job and result.holds_lease else set()
             self.results[claim.pipeline] = result
         self.added = self._added()
         self.batch: str | None = None
         self.records: dict[str, dict[str, Any]] = {}
         self.groups = self._groups(claims)
         if self.is_large:
-            self.batch = keys.batch(claims[0].run_id)
+            self.batch = batch_key(claims[0].run_id)
             self.groups = self._groups(claims)
 
     @property
@@ -296,8 +303,8 @@ class _Attempt:
         """
         if "Update" in action:
             self.view.slots[claim.pipeline] = item
-        elif claim.job and action["Put"]["Item"]["pk"]["S"] == keys.job_lease(claim.job):
-            self.view.leased.add(keys.job_lease(claim.job))
+        elif claim.job and action["Put"]["Item"]["pk"]["S"] == job_lease(claim.job):
+            self.view.leased.add(job_lease(claim.job))
         elif not repeated:
             raise TableBusy(f"a record of run {claim.run_id} exists already")
 
@@ -310,7 +317,7 @@ class _Attempt:
             return Accepted(claim.pipeline, str(active), "skipped")
         if active is not None or claim.definition.paused or (pending and claim.is_execution):
             return Accepted(claim.pipeline, pending["run_id"] if pending else claim.follow_up_id, "joined")
-        free = claim.job is not None and keys.job_lease(claim.job) not in leased
+        free = claim.job is not None and job_lease(claim.job) not in leased
         return Accepted(claim.pipeline, pending["run_id"] if pending else claim.run_id, "started", free)
 
     def _groups(self, claims: Iterable[Claim]) -> list[tuple[Claim, list[Action]]]:
@@ -345,7 +352,7 @@ class _Attempt:
             self.table.put(record, UNKNOWN, {"now": int(self.now)}),
         ]
         if result.holds_lease and claim.job:
-            lease = lease_item(keys.job_lease(claim.job), result.run_id, at)
+            lease = lease_item(job_lease(claim.job), result.run_id, at)
             actions.append(self.table.put(lease, "attribute_not_exists(pk)"))
         return actions
 
@@ -355,13 +362,13 @@ class _Attempt:
         slot = self.view.slots.get(claim.pipeline, {})
         if pending == slot.get("pending") and not self.batch:
             same = {"rev": slot["rev"]}
-            return self.table.change(keys.slot(claim.pipeline), "SET #rev = :rev", "#rev = :rev", same)
+            return self.table.change(slot_key(claim.pipeline), "SET #rev = :rev", "#rev = :rev", same)
         if "run_id" in slot:
             return self._change_slot(claim, "#pending = :pending", {"pending": pending})
         return self._change_slot(
             claim,
             "#pending = :pending, #status = :waiting, #position = :position",
-            {"pending": pending, "waiting": keys.WAITING, "position": f"{iso(self.now)} {claim.pipeline}"},
+            {"pending": pending, "waiting": WAITING, "position": f"{iso(self.now)} {claim.pipeline}"},
         )
 
     def _merged_options(self, claim: Claim) -> RunOptions:
@@ -381,7 +388,7 @@ class _Attempt:
         if self.batch:
             changes, values["batch"] = f"#batch = :batch, {changes}", self.batch
         expression = f"SET #rev = if_not_exists(#rev, :zero) + :one, {changes}"
-        return self.table.change(keys.slot(claim.pipeline), expression, believed, values)
+        return self.table.change(slot_key(claim.pipeline), expression, believed, values)
 
 
 def _accepted(run: Mapping[str, Any]) -> Accepted:

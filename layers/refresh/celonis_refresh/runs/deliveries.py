@@ -15,9 +15,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table
+from celonis_refresh.runs.table import MAX_ACTIONS, Action, ConditionFailed, Table, slot_key
 from celonis_refresh.timing import Clock, Deadline
 
 DELIVERY_DAYS = 14
@@ -105,11 +104,11 @@ class Batches(Struct, frozen=True):
         pipelines = [pipeline]
         if batch and batch["expires"] >= int(self.clock()):
             pipelines = list(batch["runs"])
-            wanted = {
+            runs_by_delivery = {
                 delivery: {name: batch["runs"][name] for name in named}
                 for delivery, named in batch["deliveries"].items()
             }
-            for part in _parts(wanted):
+            for part in _parts(runs_by_delivery):
                 self._record(part, deadline)
         with contextlib.suppress(ConditionFailed):  # another function finished it at the same time
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)
@@ -117,7 +116,7 @@ class Batches(Struct, frozen=True):
     def _clear(self, key: str, pipelines: Iterable[str]) -> Iterator[Action]:
         """The slots go on under the same revision: nobody who read them acts on this attribute."""
         for name in pipelines:
-            yield self.table.change(keys.slot(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
+            yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
     def _record(self, wanted: Mapping[str, Runs], deadline: Deadline) -> None:
         items: dict[str, Mapping[str, Any]] = {}

@@ -9,14 +9,19 @@ them starts on an observation that is older.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.table import Action, Table
+from celonis_refresh.runs.errors import TableBusy
+from celonis_refresh.runs.table import Action, ConditionFailed, Table, earlier_key
+from celonis_refresh.timing import Clock, Deadline
+
+MAX_ROUNDS = 50
+"""How often a change is tried while other runs change the same item."""
 
 MAX_EARLIER = 10
 """Executions kept per job or model: more than can begin within one ``settle``."""
@@ -121,7 +126,7 @@ class Earlier(Struct, frozen=True):
 
     def check(self, table: Table, target: str) -> Action:
         """The condition that this is still what is stored, to go into a transaction."""
-        return table.check(keys.earlier(target), *_is_stored(self))
+        return table.check(earlier_key(target), *_is_stored(self))
 
     def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
         """The action that stores this, to go into the transaction that frees the lease of ``target``.
@@ -132,7 +137,7 @@ class Earlier(Struct, frozen=True):
         condition, values = ("", None) if replaces is None else _is_stored(replaces)
         return table.put(
             {
-                "pk": keys.earlier(target),
+                "pk": earlier_key(target),
                 "ids": list(self.ids),
                 "id": id_,
                 "other_id": other,
@@ -179,4 +184,23 @@ def check_shown(
         parts.append("#started <= :newest_start")
         values["newest_start"] = newest_start
     condition = f"(attribute_not_exists(#busy_until) OR #busy_until <= :now) AND ({' OR '.join(parts)})"
-    return table.check(keys.earlier(target), condition, values)
+    return table.check(earlier_key(target), condition, values)
+
+
+def read_earlier(table: Table, lease: str) -> Earlier:
+    """Our last executions of what the lease is for. Raises ``TableBusy``."""
+    return Earlier.from_item(table.get(earlier_key(lease)))
+
+
+def note_busy(table: Table, run_id: str, lease: str, busy: Busy, clock: Clock, deadline: Deadline) -> None:
+    """Store what a poll of a run that waits has shown running, for the other runs.
+
+    Needs no lease: what other runs store in the same moment is kept. Raises ``TableBusy``.
+    """
+    for _ in range(MAX_ROUNDS):
+        found = read_earlier(table, lease)
+        after = found.with_busy(run_id, busy, clock())
+        with contextlib.suppress(ConditionFailed):  # it was stored anew since it was read
+            table.transact([after.write(table, lease, replaces=found)], deadline)
+            return
+    raise TableBusy("the last executions kept changing")

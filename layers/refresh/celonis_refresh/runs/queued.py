@@ -7,13 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Records, Run
-from celonis_refresh.runs.run_ids import MAX_RUN_ID, pipeline_of
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import MAX_RUN_ID, WAITING, Table, pipeline_of, slot_key
 
 
-class Waiting(Struct, frozen=True):
+class QueuedRun(Struct, frozen=True):
     """``slot``: its pipeline's, as it was read."""
 
     run_id: str
@@ -22,7 +20,7 @@ class Waiting(Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        return keys.WAITING
+        return WAITING
 
     def shown(self) -> dict[str, Any]:
         """Return it as the API shows it, like a record. ``waiting_for_run``: the current run, if any."""
@@ -34,20 +32,20 @@ class Waiting(Struct, frozen=True):
         }
 
 
-class Lookup(Struct, frozen=True):
+class RunLookup(Struct, frozen=True):
     """Finds a run by its id, whether it has begun or not."""
 
     table: Table
     records: Records
 
-    def get(self, run_id: str) -> Run | Waiting:
+    def get(self, run_id: str) -> Run | QueuedRun:
         """Raises ``RunNotFound``. What begins between two reads has a record by the third."""
         found = self.records.find(run_id) or self._waiting(run_id)
         return found or self.records.get(run_id)
 
-    def _waiting(self, run_id: str) -> Waiting | None:
+    def _waiting(self, run_id: str) -> QueuedRun | None:
         pipeline = pipeline_of(run_id)
-        slot = self.table.get(keys.slot(pipeline)) if len(run_id) <= MAX_RUN_ID else None
+        slot = self.table.get(slot_key(pipeline)) if len(run_id) <= MAX_RUN_ID else None
         if slot is None or slot.get("pending", {}).get("run_id") != run_id:
             return None
-        return Waiting(run_id, pipeline, slot)
+        return QueuedRun(run_id, pipeline, slot)

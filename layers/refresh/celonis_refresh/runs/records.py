@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from math import inf
@@ -11,18 +11,149 @@ from typing import Any
 
 from msgspec import Struct
 
-from celonis_refresh.pipelines.definition import Definition, InlineDefinition
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.pipelines.definition import Definition, InlineDefinition, read_definition
 from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.pipelines.plan import Plan, make_plan
-from celonis_refresh.pipelines.reading import read_definition
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.attributes import as_read
 from celonis_refresh.runs.errors import CLOSING, RunClosed, RunNotFound, StaleBaseline, StepMoved
-from celonis_refresh.runs.run_ids import MAX_RUN_ID
-from celonis_refresh.runs.sizes import fit_step
-from celonis_refresh.runs.table import Action, ConditionFailed, Table
+from celonis_refresh.runs.table import (
+    MAX_RUN_ID,
+    Action,
+    ConditionFailed,
+    Table,
+    as_read,
+    run_key,
+)
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.validation.convert import to_json
+
+MAX_ITEM = 400 * 1024
+JOB_BYTES, LOAD_BYTES = 8 * 1024, 5 * 1024
+"""What the state of one step takes at most; a job's baseline has the ids of a list."""
+END_BYTES = 16 * 1024
+"""What opening and closing a run add to its record at most."""
+MAX_OUTCOME = 8 * 1024
+MAX_SENTENCE = 4 * 1024
+"""Of an outcome: the sentence of the error, before what was found when the run was closed."""
+MAX_ERROR = 256
+MAX_WARNING = 768
+"""Of each warning of a run: there are fewer than ten."""
+
+
+class RunTooLarge(RefreshError):
+    """The record of a run would leave no room for its steps and its end. Sizes in bytes."""
+
+    def __init__(self, run_id: str, size: int, limit: int) -> None:
+        self.run_id = run_id
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"The definition, options and tables of run {run_id} take {size} bytes of its record, which "
+            f"has room for {limit} beside the steps.",
+            hint="Name fewer tables, load the models completely, or split the pipeline. Nothing was started.",
+        )
+
+
+class _Bounds(Struct, frozen=True):
+    """``message``, ``note``: bytes of the texts of a step; ``ids``: of each set; ``picture``: bytes."""
+
+    message: int
+    note: int
+    ids: int
+    picture: int
+
+
+BOUNDS = (_Bounds(2048, 512, 10, 1024), _Bounds(384, 80, 3, 0))
+"""Of the evidence and texts of a step; the second for one that has long ids or texts everywhere."""
+NOTES = ("trouble", "waiting_for", "rejected")
+
+
+def item_size(document: Mapping[str, Any]) -> int:
+    """Bytes that DynamoDB counts for an item of these JSON values."""
+    return sum(_bytes(name) + size_of(value) for name, value in document.items())
+
+
+def size_of(value: Any) -> int:
+    """Bytes that DynamoDB counts for one JSON value."""
+    match value:
+        case bool() | None:
+            return 1
+        case str():
+            return _bytes(value)
+        case int() | float():
+            return len(repr(value)) // 2 + 2  # at most: zeros at its ends do not count
+        case Mapping():
+            return 3 + sum(1 + _bytes(name) + size_of(inner) for name, inner in value.items())
+    return 3 + sum(1 + size_of(inner) for inner in value)
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, cut to ``limit`` bytes; an ellipsis says so."""
+    if _bytes(text) <= limit:
+        return text
+    return text.encode(errors="replace")[: max(0, limit - 3)].decode(errors="ignore") + "…"
+
+
+def room_for_opening(steps: Iterable[str]) -> int:
+    """Bytes that a record with these steps may have when it opens."""
+    return MAX_ITEM - END_BYTES - sum(_name_and(step_bytes(step), step) for step in steps)
+
+
+def step_bytes(step: str) -> int:
+    """Bytes that the state of a step may take."""
+    return JOB_BYTES if step.startswith("job-") else LOAD_BYTES
+
+
+def fit_step(step: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a step within its limit: texts are cut, and sets of ids that say no more by their number.
+
+    Whatever comes from Celonis beyond that is bounded where it is read.
+    """
+    fitted: dict[str, Any] = {}
+    for bounds in BOUNDS:
+        fitted = _fitted(state, bounds)
+        if size_of(fitted) <= step_bytes(step):
+            break
+    return fitted
+
+
+def _fitted(state: Mapping[str, Any], bounds: _Bounds) -> dict[str, Any]:
+    fitted = dict(state)
+    for name in ("message", *NOTES):
+        if isinstance(fitted.get(name), str):
+            fitted[name] = cut(fitted[name], bounds.note if name in NOTES else bounds.message)
+    if "evidence" in fitted:
+        fitted["evidence"] = _fitted_evidence(fitted["evidence"], state.get("answered_id"), bounds)
+    if "busy" in fitted:
+        fitted["busy"] = {**fitted["busy"], "ids": fitted["busy"]["ids"][: bounds.ids]}
+    return fitted
+
+
+def _fitted_evidence(evidence: Mapping[str, Any], answered: str | None, bounds: _Bounds) -> dict[str, Any]:
+    """Of each set of ids ours, that of the answer and a few others: what counts is whether there are several.
+
+    The picture (``same``) grows with the ids that it shows: one that is too long is not remembered.
+    """
+    kept = {evidence.get("ours"), answered}
+    fitted = {
+        name: _some(value, kept, bounds.ids) if isinstance(value, list) else value
+        for name, value in evidence.items()
+    }
+    is_long = _bytes(str(fitted.get("same", ""))) > bounds.picture
+    return {**fitted, "same": ""} if is_long else fitted
+
+
+def _some(ids: Collection[str], kept: Collection[str | None], limit: int) -> list[str]:
+    """At most ``limit`` ids, those of ``kept`` among them."""
+    return sorted(sorted(ids, key=lambda found: (found not in kept, found))[:limit])
+
+
+def _name_and(size: int, name: str) -> int:
+    return 1 + _bytes(name) + size
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 class RunStatus(StrEnum):
@@ -120,7 +251,7 @@ def new_record(
     ``retry``: of a retry, ``retry_of`` and ``skip_since``.
     """
     record: dict[str, Any] = {
-        "pk": keys.run(run_id),
+        "pk": run_key(run_id),
         "run_id": run_id,
         "pipeline": pipeline,
         "status": RunStatus.OPENING,
@@ -139,7 +270,7 @@ def definition_text(definition: Definition) -> str:
 
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
-    """Why nothing can be written for a run, told from the record that was there."""
+    """Why nothing can be written for a run, by the record that was there."""
     if not record:
         return RunNotFound(run_id)
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
@@ -182,7 +313,7 @@ class Records(Struct, frozen=True):
 
     def find(self, run_id: str) -> Run | None:
         """The run, as long as it is kept: DynamoDB may take days to delete what has expired."""
-        item = self.table.get(keys.run(run_id)) if len(run_id) <= MAX_RUN_ID else None
+        item = self.table.get(run_key(run_id)) if len(run_id) <= MAX_RUN_ID else None
         return Run(item) if item and item.get("expires", inf) >= int(self.clock()) else None
 
     def get(self, run_id: str) -> Run:
@@ -200,7 +331,7 @@ class Records(Struct, frozen=True):
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
         """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        action = self.table.set(keys.run(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
+        action = self.table.set(run_key(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
         except ConditionFailed as refused:
@@ -214,7 +345,7 @@ class Records(Struct, frozen=True):
         sets = [f"#{name} = :{name}" for name in facts]
         sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
         values = {**OPEN_VALUES, **facts, **once}
-        action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
+        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
@@ -225,7 +356,7 @@ class Records(Struct, frozen=True):
         steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
         """
         expression = "SET #closing = if_not_exists(#closing, :at)"
-        action = self.table.change(keys.run(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
+        action = self.table.change(run_key(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
@@ -283,13 +414,13 @@ class Records(Struct, frozen=True):
         sets = [f"#steps.#step{number} = :saved{number}" for number in range(len(saved))]
         sets += [f"#{name} = :{name}" for name in facts]
         values |= {**facts, **{f"saved{number}": one for number, one in enumerate(saved.values())}}
-        action = self.table.change(keys.run(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
+        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
         return StepWrite(step, action, Run({**run.item, **facts, "steps": {**run.steps, **saved}}))
 
     def step_check(self, run: Run, step: str) -> StepWrite:
         """Return the condition that the run may go on and the step is as it was read, for a transaction."""
         condition, values, names = _unmoved(run, [step])
-        return StepWrite(step, self.table.check(keys.run(run.run_id), condition, values, names), run)
+        return StepWrite(step, self.table.check(run_key(run.run_id), condition, values, names), run)
 
 
 def _revision(run: Run, step: str) -> int:
@@ -307,3 +438,11 @@ def _unmoved(run: Run, steps: Sequence[str]) -> tuple[str, dict[str, Any], dict[
         else:
             parts.append(f"attribute_not_exists(#steps.#step{number})")
     return " AND ".join(parts), values, {f"step{number}": step for number, step in enumerate(steps)}
+
+
+def created_at(slot: Mapping[str, Any], at: str) -> str:
+    """When a run is created that starts in a free slot: now, or at the end of the run before it, if later.
+
+    The clocks of two functions differ, and an attempt that is repeated has the time of its first try.
+    """
+    return max(at, str(slot.get("released_at", "")))

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.records import new_record
-from celonis_refresh.runs.table import Action, Table
+from celonis_refresh.runs.records import created_at, new_record
+from celonis_refresh.runs.table import WAITING, Action, Table, slot_key
 
 STARTED = ", #run_id = :next REMOVE #pending, #status, #position"
 RELEASED = ", #released_at = :at"
@@ -27,7 +26,7 @@ def release(
     if pending is None:
         return [_change(table, pipeline, slot, f"{RELEASED} REMOVE #run_id", mine, held)]
     if paused:
-        waiting = {**held, "waiting": keys.WAITING, "position": f"{at} {pipeline}"}
+        waiting = {**held, "waiting": WAITING, "position": f"{at} {pipeline}"}
         changes = f"{RELEASED}, #status = :waiting, #position = :position REMOVE #run_id"
         return [_change(table, pipeline, slot, changes, mine, waiting)]
     changes = f"{RELEASED}{STARTED}"
@@ -41,14 +40,6 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
     free = "attribute_not_exists(#run_id)"
     changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, created_at(slot, at))]
-
-
-def created_at(slot: Mapping[str, Any], at: str) -> str:
-    """When a run is created that starts in a free slot: now, or at the end of the run before it, if later.
-
-    The clocks of two functions differ, and an attempt that is repeated has the time of its first try.
-    """
-    return max(at, str(slot.get("released_at", "")))
 
 
 def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
@@ -69,7 +60,7 @@ def _change(
     """``changes`` go on from the SET of the revision: ``, #x = :x`` or `` REMOVE #x``."""
     expression, unmoved = f"SET #rev = :later{changes}", f"#rev = :rev AND {condition}"
     counted = {"rev": slot["rev"], "later": slot["rev"] + 1}
-    return table.change(keys.slot(pipeline), expression, unmoved, {**values, **counted})
+    return table.change(slot_key(pipeline), expression, unmoved, {**values, **counted})
 
 
 def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:

@@ -1,4 +1,4 @@
-"""The DynamoDB table: reads that are consistent, writes that are conditional.
+"""The DynamoDB table: the keys of its items, reads that are consistent, writes that are conditional.
 
 Contention is no error: a transaction that met another (``TransactionConflict``) or was throttled wrote
 nothing and is repeated, with jitter, until the deadline. So is what DynamoDB answers with a 5xx, of which
@@ -8,9 +8,12 @@ before.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -19,12 +22,188 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from msgspec import Struct, field
 
-from celonis_refresh.runs.attributes import from_item, to_attribute, to_item
+from celonis_refresh.pipelines.definition import canonical_id
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+MAX_RUN_ID = 80
+"""Characters: it is the name of an execution."""
+
+
+def make_run_id(pipeline: str, at: datetime, token: str) -> str:
+    """``order-to-cash-20260101T040000Z-0c0ffee0``; ``at`` in UTC, ``token``: eight hexadecimal digits.
+
+    Readable, and sorted by time within a pipeline.
+    """
+    return f"{pipeline}-{at:%Y%m%dT%H%M%SZ}-{token}"
+
+
+def pipeline_of(run_id: str) -> str:
+    """The pipeline that an id of ours names; of another id, something that no slot agrees with."""
+    return run_id.rsplit("-", 2)[0]
+
+
+MAX_READABLE = 200
+"""Bytes. A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most, and the
+item of a batch holds many of them."""
+
+
+def slot_key(pipeline: str) -> str:
+    return f"slot#{pipeline}"
+
+
+def run_key(run_id: str) -> str:
+    return f"run#{run_id}"
+
+
+WAITING = "WAITING"
+LEASED = "LEASED"
+NOT_NOTIFIED = "NOT_NOTIFIED"
+"""The status in the index of slots with a follow-up that nothing starts, of leases, and of runs whose end has
+not been notified yet."""
+
+
+def notice_key(run_id: str) -> str:
+    return f"notice#{run_id}"
+
+
+def job_lease(job: str) -> str:
+    return f"lease#job#{canonical_id(job)}"
+
+
+def model_lease(data_model: str) -> str:
+    return f"lease#model#{canonical_id(data_model)}"
+
+
+def earlier_key(lease: str) -> str:
+    """Our last executions of what a lease is for."""
+    return f"earlier#{lease.removeprefix('lease#')}"
+
+
+def job_durations(job: str, mode: str) -> str:
+    return f"durations#job#{canonical_id(job)}#{mode}"
+
+
+def model_durations(data_model: str, kind: str) -> str:
+    return f"durations#model#{canonical_id(data_model)}#{kind}"
+
+
+def rate_limit_key(connection: str) -> str:
+    """When Celonis may be asked again over a connection."""
+    return f"asking#{connection}"
+
+
+def delivery_key(origin: str, delivery_id: str) -> str:
+    """``origin``: ``execution`` or ``retry``; the other ways in have functions of their own.
+
+    Ids of different origins never meet.
+    """
+    written = delivery_id.encode()
+    if len(written) > MAX_READABLE:
+        delivery_id = "sha256:" + hashlib.sha256(written).hexdigest()
+    return f"delivery#{origin}#{delivery_id}"
+
+
+def webhook_key(source: str, delivery_id: str) -> str:
+    """A webhook's delivery. A source may have any name, that of another origin too."""
+    return delivery_key(f"source:{source}", delivery_id)
+
+
+def batch_key(run_id: str) -> str:
+    """The deliveries of a batch that were accepted and have no items of their own yet.
+
+    ``run_id``: an id that was made for one of its claims, whether a run got it or not.
+    """
+    return f"batch#{run_id}"
+
+
+def request_key(caller: str, pipeline: str, mode: object, tables: object, idempotency_key: str) -> str:
+    """A request to the runs API: another caller, or other run options, under the same key is another request.
+
+    ``caller``: the role or the user, not the session.
+    """
+    return delivery_key("api", json.dumps([caller, pipeline, mode, tables, idempotency_key]))
+
+
+def occurrence_key(pipeline: str, delivery_id: str) -> str:
+    """What an execution's input names as its delivery, an occurrence of a schedule: of one pipeline."""
+    return delivery_key("schedule", json.dumps([pipeline, delivery_id]))
+
+
+def signed_key(source: str, digest: str) -> str:
+    """A second key of a webhook's delivery, by the digest of what its sender signed."""
+    return f"signed#source:{source}#{digest}"
+
+
+def configuration_key(source: str) -> str:
+    """The copy of the texts of a source and its pipelines."""
+    return f"configuration#source#{source}"
+
+
+SOURCE_NAMES = "configuration#sources"
+"""The key of the list of all sources."""
+
+
+def secret_version_key(name: str) -> str:
+    """Which version of a webhook's secret was read last, never the secret."""
+    return f"configuration#secret#{name}"
+
+
+Item = dict[str, Any]
+"""An item with attribute values: ``{"pk": {"S": "…"}}``."""
+
+
+def to_attribute(value: Any) -> dict[str, Any]:
+    """One JSON value as an attribute value."""
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": str(value)}
+        case int() | float():
+            return {"N": repr(value)}
+        case list() | tuple():
+            return {"L": [to_attribute(entry) for entry in value]}
+        case Mapping():
+            return {"M": {str(key): to_attribute(entry) for key, entry in value.items()}}
+    raise TypeError(f"{type(value).__name__} has no attribute value")
+
+
+def from_attribute(attribute: Mapping[str, Any]) -> Any:
+    """One attribute value as a JSON value; whole numbers become ``int``."""
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "NULL":
+            return None
+        case "N":
+            return float(value) if any(sign in value for sign in ".eE") else int(value)
+        case "L":
+            return [from_attribute(entry) for entry in value]
+        case "M":
+            return {key: from_attribute(entry) for key, entry in value.items()}
+        case "S" | "BOOL":
+            return value
+    raise TypeError(f"attribute type {kind} is not used in this table")
+
+
+def as_read(value: Any) -> Any:
+    """A JSON value as it is read again once it was written."""
+    return from_attribute(to_attribute(value))
+
+
+def to_item(document: Mapping[str, Any]) -> Item:
+    return {key: to_attribute(value) for key, value in document.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: from_attribute(value) for key, value in item.items()}
+
 
 A = TypeVar("A")
 

@@ -22,15 +22,20 @@ from celonis_refresh.celonis.errors import (
 from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.earlier import Earlier
-from celonis_refresh.runs.lease_items import Lease
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.earlier import Earlier, read_earlier
+from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
-from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, is_running, observe_started, start_of
+from celonis_refresh.runs.table import job_lease, model_lease
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
-from celonis_refresh.steps.progress import is_started
-from celonis_refresh.steps.step import earlier_after
+from celonis_refresh.steps.step import (
+    POLL_SECONDS,
+    earlier_after,
+    evidence_of,
+    is_running,
+    is_started,
+    observe_started,
+    start_of,
+)
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline
 
@@ -38,7 +43,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 CALLS_PER_STEP = 3
-"""Calls that are still to come of a step: to look, to list, to cancel."""
+"""Calls that are still to come of a step: to poll, to list, to cancel."""
 MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
 RUNS_ON = "keeps running: no call is known that cancels a load."
 NOT_TO_CANCEL = "keeps running: the pipeline has cancel_on_stop: false."
@@ -70,8 +75,8 @@ class CancelFindings(Struct):
     cancelling: list[str] = field(default_factory=list)
 
 
-class _Case(Struct):
-    """One step. ``until``: when a look is the last; ``found``: the sentence, and whether all is idle.
+class _CancelState(Struct):
+    """One step. ``until``: when a poll is the last; ``found``: the sentence, and whether all is idle.
 
     ``tried``: a cancel was sent; ``accepted``: so was one; ``trouble``: why the last was not; ``refused``:
     Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
@@ -94,7 +99,7 @@ class _Case(Struct):
 
 
 class StepCanceller(Struct, frozen=True):
-    """Looks at every step that may have left something running."""
+    """Polls every step that may have left something running."""
 
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
@@ -107,7 +112,7 @@ class StepCanceller(Struct, frozen=True):
         another to be cancelled.
         """
         first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
-        cases = [_Case(step, lease, first) for step, lease in _leases(run)]
+        cases = [_CancelState(step, lease, first) for step, lease in _leases(run)]
         pause = FIRST_PAUSE
         while left := [case for case in cases if case.found is None]:
             sent = sum(case.tried for case in cases)
@@ -135,7 +140,9 @@ class StepCanceller(Struct, frozen=True):
         may_run = is_started(state) or "baseline" in state
         return self.clock() + run.definition.settle if may_run else 0.0
 
-    def _look_after(self, run: Run, case: _Case, share: _Share, *, cancel: bool) -> tuple[str, bool] | None:
+    def _look_after(
+        self, run: Run, case: _CancelState, share: _Share, *, cancel: bool
+    ) -> tuple[str, bool] | None:
         """What is said of a step, if anything, and whether nothing of it is running. None: not yet."""
         state = run.steps.get(case.step, {})
         try:
@@ -147,10 +154,10 @@ class StepCanceller(Struct, frozen=True):
             if "baseline" in state and not state.get("refused"):
                 return self._left_by_a_job(run, case.step, share)
         except RefreshError as error:
-            return f"The end of {case.step} could not be checked: {error}", False
+            return f"The end of {case.step} could not be determined: {error}", False
         except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
-            logger.exception("a step could not be checked", extra={"step": case.step})
-            return f"The end of {case.step} could not be checked: see the log.", False
+            logger.exception("a step could not be polled", extra={"step": case.step})
+            return f"The end of {case.step} could not be determined: see the log.", False
         return "", True
 
     def _left_by_a_job(self, run: Run, step: str, share: _Share) -> tuple[str, bool]:
@@ -166,7 +173,7 @@ class StepCanceller(Struct, frozen=True):
         return "", not observation.ids <= baseline.ids
 
     def _stop(
-        self, run: Run, case: _Case, target: StepTarget, share: _Share, *, cancel: bool
+        self, run: Run, case: _CancelState, target: StepTarget, share: _Share, *, cancel: bool
     ) -> tuple[str, bool] | None:
         """One poll, and the cancel where it shows ours running; a start may not show yet."""
         is_last = case.until.left() <= 0
@@ -202,7 +209,7 @@ class StepCanceller(Struct, frozen=True):
         )
         return self._cancel(case, target, share)
 
-    def _is_refused_for_good(self, case: _Case, error: CelonisError, settle: float) -> bool:
+    def _is_refused_for_good(self, case: _CancelState, error: CelonisError, settle: float) -> bool:
         """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
 
         So do polls that are not sent because the secret of the connection cannot be used.
@@ -214,7 +221,7 @@ class StepCanceller(Struct, frozen=True):
             return self.clock() - case.polls_refused_since >= settle
         return False
 
-    def _cancel(self, case: _Case, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
+    def _cancel(self, case: _CancelState, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
         """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
             case.accepted = target.cancel(share.seconds())
@@ -230,7 +237,9 @@ class StepCanceller(Struct, frozen=True):
             return None if case.accepted else (f"{target.subject} {RUNS_ON}", False)
         return None
 
-    def _observe(self, run: Run, case: _Case, target: StepTarget, share: _Share) -> tuple[Ownership, bool]:
+    def _observe(
+        self, run: Run, case: _CancelState, target: StepTarget, share: _Share
+    ) -> tuple[Ownership, bool]:
         """What one poll says of our start, and whether it shows ours running."""
         evidence = case.evidence or evidence_of(run.steps[case.step])
         state = {**run.steps[case.step], "evidence": evidence.to_json()}
@@ -263,11 +272,13 @@ def _earlier_of(
     if lease.run_id != run.run_id:
         return None
     evidence = findings.ended.get(lease.key) or evidence_of(state)
-    return earlier_after(lambda: leases.earlier(lease.key), state, evidence, now + run.definition.settle)
+    return earlier_after(
+        lambda: read_earlier(leases.table, lease.key), state, evidence, now + run.definition.settle
+    )
 
 
 class _Share(Struct, frozen=True):
-    """What one call may take, so that ``steps`` can still be looked at and cancelled in what is left."""
+    """What one call may take, so that ``steps`` can still be polled and cancelled in what is left."""
 
     deadline: Deadline
     steps: int
@@ -276,14 +287,14 @@ class _Share(Struct, frozen=True):
         return min(POLL_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
 
 
-def _ended(case: _Case, target: StepTarget, ownership: Ownership) -> str:
+def _ended(case: _CancelState, target: StepTarget, ownership: Ownership) -> str:
     status = ownership.execution_status
     by_itself = "ended by itself" if case.tried else "had ended"
     what = "was cancelled" if status == JobStatus.CANCEL else by_itself
     return f"{target.subject} {what} ({status})."
 
 
-def _given_up(case: _Case, target: StepTarget) -> tuple[str, bool]:
+def _given_up(case: _CancelState, target: StepTarget) -> tuple[str, bool]:
     if case.accepted:
         return f"{target.subject}: cancellation was requested, but it has not ended yet.", False
     trouble = case.trouble.rstrip(".")
@@ -294,5 +305,5 @@ def _leases(run: Run) -> list[tuple[str, str]]:
     """The steps in the order of the plan, with their leases. A run that never opened has none."""
     if not run.has_definition:
         return []
-    jobs = [(job.step, keys.job_lease(job.job)) for job in run.plan.jobs]
-    return jobs + [(load.step, keys.model_lease(load.data_model)) for load in run.plan.loads]
+    jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]
+    return jobs + [(load.step, model_lease(load.data_model)) for load in run.plan.loads]

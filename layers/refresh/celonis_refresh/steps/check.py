@@ -1,8 +1,8 @@
-"""Looking at a step that was started, until its end is proven and written.
+"""Polls a step that was started, until its end is proven and written.
 
 No usable answer, a 429 and a 5xx to a poll are waited out within the step's time-out; polls that Celonis
 refuses (401, 403, 404) are waited out for ``settle``. A time-out cancels what is provably ours and still
-runs, and says what became of it; its looks take no turn where little is left of a rate limit.
+runs, and says what became of it; these polls ignore the rate limiter.
 """
 
 from __future__ import annotations
@@ -15,18 +15,27 @@ from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, Observation
-from celonis_refresh.steps.observe import POLL_SECONDS, is_running, observe_started
 from celonis_refresh.steps.ownership import Ownership, OwnershipStatus
-from celonis_refresh.steps.poll_refusals import end_row, note_refusal
-from celonis_refresh.steps.polling.history import took
-from celonis_refresh.steps.progress import Progress, awaits_answer
+from celonis_refresh.steps.polling.durations import took
 from celonis_refresh.steps.start import Start
-from celonis_refresh.timing import epoch
+from celonis_refresh.steps.step import (
+    POLL_SECONDS,
+    Progress,
+    StepContext,
+    awaits_answer,
+    end_row,
+    is_running,
+    is_started,
+    note_refusal,
+    observe_started,
+    replay,
+)
+from celonis_refresh.timing import Deadline, epoch
 
 MAX_POSTS = 2
 """A start is sent again once at most, and only after it provably did not take place."""
 STOP_SECONDS = 60.0
-"""How long a cancelled job may take until it shows as ended, and looks may fail at the time-out."""
+"""How long a cancelled job may take until it shows as ended, and polls may fail at the time-out."""
 POLLS_IN_ROW = 4
 """About so many polls are refused within ``settle`` before that ends a step."""
 
@@ -36,11 +45,24 @@ TRIGGER_SECONDS = 10.0
 LEFT_ALONE = "It was not cancelled: it is not proven that our execution is running."
 
 
+def check_step(context: StepContext, run_id: str, step: str, deadline: Deadline) -> Progress:
+    """Poll the step. Raises the error that it ended with, again and again if called again."""
+    run = context.records.get_open(run_id)
+    state = run.steps.get(step, {})
+    if "ended_at" in state:
+        return replay(state)
+    check = Check(context, run, step, deadline)
+    pending = check.answer_pending()
+    if pending:  # nothing is written, so that the answer can be
+        return {"status": "RUNNING", "wait": ceil(pending)}
+    return check.check() if is_started(state) else check.wait_for_turn()
+
+
 class Check(Start):
-    """One look at a step."""
+    """One poll of a step."""
 
     def check(self) -> Progress:
-        """Says when to look again. Raises the error that the step ended with."""
+        """Returns when to poll again. Raises the error that the step ended with."""
         self.recall()
         if self.is_expired():
             self.target = self.target.ignoring_rate_limit()
@@ -51,7 +73,7 @@ class Check(Start):
                 self.target, self.state, self.run.definition.settle, self.context.clock, self.seconds
             )
         except (CelonisUnavailable, CelonisThrottled) as trouble:
-            # One look that fails at the time-out must not leave ours running: it could not be cancelled.
+            # One poll that fails at the time-out must not leave ours running: it could not be cancelled.
             return self.wait_out(trouble, grace=STOP_SECONDS)
         except CelonisError as error:
             return self._outlast(error)
@@ -97,7 +119,7 @@ class Check(Start):
         """A step that is not started yet: the state machine tries again, until the time-out."""
         if self.is_expired():
             raise self.expired()
-        self.timer.count_round(looks=2)
+        self.timer.count_round(polls=2)
         self.save()
         return self.progress("WAITING")
 
@@ -176,7 +198,7 @@ class Check(Start):
         return self.progress("RUNNING", at_most=ownership.recheck_in)
 
     def _stop(self, ours_runs: bool) -> Progress:
-        """Past the time-out: cancels what is ours and runs, and looks until it has ended."""
+        """Past the time-out: cancels what is ours and runs, and polls until it has ended."""
         if "stopping" not in self.state:
             self._may_cancel(ours_runs)
             # Noted before it is sent: after a crash, the next task knows whose cancel it was.

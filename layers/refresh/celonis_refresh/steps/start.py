@@ -16,17 +16,22 @@ from msgspec.structs import replace
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.celonis.records import StartAnswer
-from celonis_refresh.runs.earlier import Busy, check_shown
+from celonis_refresh.runs.earlier import Busy, check_shown, note_busy, read_earlier
 from celonis_refresh.runs.errors import StaleBaseline
-from celonis_refresh.runs.lease_items import Blocked
+from celonis_refresh.runs.leases import Blocked
 from celonis_refresh.runs.records import Run, States
 from celonis_refresh.runs.table import Action
 from celonis_refresh.steps.observation import Activity, Observation
 from celonis_refresh.steps.ownership import Evidence
-from celonis_refresh.steps.poll_refusals import end_row, note_refusal
-from celonis_refresh.steps.progress import Progress
-from celonis_refresh.steps.step import POST_SECONDS, Step, StepContext
-from celonis_refresh.steps.step_leases import inner_loads
+from celonis_refresh.steps.step import (
+    POST_SECONDS,
+    Progress,
+    Step,
+    StepContext,
+    end_row,
+    inner_loads,
+    note_refusal,
+)
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Deadline
 
@@ -41,23 +46,25 @@ MIN_POST_SECONDS = 0.5
 """With less left, nothing is sent: a start that is cut off would have to be looked up."""
 
 
-class Start(Step):
-    """``just_claimed``: facts of a run that was made a moment ago, together with this step's lease; they are
-    written with the baseline. ``models``: what is noted of the loads that a job starts, by step."""
+UnsavedAnswer = Mapping[str, Any]
+"""``step``, ``posts``, ``sent_by``, and ``answered_id`` and ``answered_by`` where the answer has them."""
 
-    def __init__(
-        self,
-        context: StepContext,
-        run: Run,
-        name: str,
-        deadline: Deadline,
-        just_claimed: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(context, run, name, deadline)
-        self.just_claimed = just_claimed
-        self.holds = just_claimed is not None
-        self.models: dict[str, Mapping[str, Any]] = {}
-        self.unsaved_answer: dict[str, Any] | None = None
+
+def start_claimed(
+    context: StepContext, run: Run, step: str, deadline: Deadline, facts: Mapping[str, Any]
+) -> UnsavedAnswer | None:
+    """Start the step of a run that was claimed a moment ago, together with the step's lease.
+
+    ``facts`` of the run are written together with the baseline. What Celonis answered is not written: it goes
+    into the input of the execution, which costs no request.
+    """
+    task = Start(context, run, step, deadline, facts)
+    task.start()
+    return task.unsaved_answer
+
+
+class Start(Step):
+    """The start of a step; ``models``: what is noted of the loads that a job starts, by step."""
 
     def start(self) -> Progress:
         """Starts the step, or says that it has to wait. Raises what ends the step for good."""
@@ -172,7 +179,7 @@ class Start(Step):
         """Stores that something runs, for all runs that wait; ``rows``: its ids, if these show all of it."""
         until = self.now() + self.run.definition.settle
         busy = Busy(until, tuple(sorted(rows)) if len(rows) <= MAX_SHARED else ())
-        self.context.leases.note_busy(self.run.run_id, lease, busy, self.deadline)
+        note_busy(self.context.records.table, self.run.run_id, lease, busy, self.context.clock, self.deadline)
 
     def _is_fresh(self, observation: Observation) -> bool:
         """Whether the observation shows our last execution, and the end of what was seen running.
@@ -241,7 +248,7 @@ class Start(Step):
         return bool(self.now() - float(stood["since"]) >= self.run.definition.settle)
 
     def expect(self) -> Progress:
-        """A load that a job starts: nothing is sent; from now on it is looked for."""
+        """A load that a job starts: nothing is sent; from now on it is polled."""
         self.recall()
         self.state |= {"sent_by": self.now(), "answered": True, "began": self.now()}
         jobs = [self.run.steps.get(job.step, {}) for job in self.run.plan.jobs]
@@ -304,11 +311,11 @@ class Start(Step):
         answered |= {name: value for name, value in found.items() if value is not None}
         self.state |= answered
         self.state.pop("rejected", None)
-        if self.just_claimed is None:
-            self.save()
-        else:  # the execution's input carries it, and OpenRun writes it
+        if self.just_claimed is not None:  # the execution's input carries it, and OpenRun writes it
             facts = {name: value for name, value in answered.items() if name != "answered"}
             self.unsaved_answer = {"step": self.name, "posts": self.state["posts"], **facts}
+            return {"status": "RUNNING", "wait": 0}
+        self.save()
         return self.progress("RUNNING")
 
     def _after_lost_answer(self, lost: CelonisUnavailable) -> Progress:
@@ -431,7 +438,7 @@ class Start(Step):
         if observation.is_busy and not (seems_idle and self._model_stands_still(target, observation)):
             self._share(target.lease, observation.running_rows if observation.names_what_runs else ())
             return False
-        earlier, now = self.context.leases.earlier(target.lease), self.now()
+        earlier, now = read_earlier(self.context.records.table, target.lease), self.now()
         shown = earlier.is_shown_by(observation.ids, observation.newest_start, now)
         return shown and earlier.shows_end_of_busy("", observation.ended_rows, now)
 

@@ -1,33 +1,242 @@
-"""One task at work on one step of a run: what it read, what it will write, and the ways out of it."""
+"""One task at work on one step of a run: its stored state, what a poll shows of it, its leases, its end.
+
+A load that a data job starts (``started_by: job``) may begin with any job of its run. So the first job is
+started together with the leases and the baselines of all these models, and from then on the run keeps them:
+each until its load has ended.
+
+Polls that Celonis refuses (401, 403, 404 and other 4xx): one alone decides nothing, a row of them does. The
+row is kept in the state of the step. A poll that succeeds ends it, and so does one without a usable answer; a
+throttled poll does not, since it says nothing of access.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from math import ceil
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from msgspec import Struct, field
 
 from celonis_refresh.celonis.errors import CelonisError, CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.runs.earlier import Earlier
-from celonis_refresh.runs.lease_items import LeaseRequest, Place
-from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.records import Records, Run, States
-from celonis_refresh.runs.table import Action
-from celonis_refresh.steps.observation import Baseline, Observation
-from celonis_refresh.steps.observe import POLL_SECONDS, evidence_of, without_repeats
-from celonis_refresh.steps.ownership import Evidence
-from celonis_refresh.steps.poll_refusals import end_row
-from celonis_refresh.steps.polling.budget import polls_per_step
-from celonis_refresh.steps.polling.history import DurationHistory
-from celonis_refresh.steps.polling.timer import PollTimer
-from celonis_refresh.steps.progress import Progress, is_started
-from celonis_refresh.steps.step_leases import lease_request, without_leases
+from celonis_refresh.runs.earlier import Earlier, read_earlier
+from celonis_refresh.runs.leases import LeaseRequest, Leases, QueuePlace
+from celonis_refresh.runs.records import Records, Run, States, StepWrite
+from celonis_refresh.runs.table import Action, job_lease, model_lease
+from celonis_refresh.steps import errors
+from celonis_refresh.steps.observation import Activity, Baseline, Observation
+from celonis_refresh.steps.ownership import (
+    Evidence,
+    Ownership,
+    OwnershipStatus,
+    SentStart,
+    determine_ownership,
+)
+from celonis_refresh.steps.polling.durations import DurationHistory
+from celonis_refresh.steps.polling.schedule import PollTimer, polls_per_step
 from celonis_refresh.steps.target import StepTarget
-from celonis_refresh.timing import Clock, Deadline, iso
+from celonis_refresh.timing import Clock, Deadline, epoch, iso
+
+
+class StepEvent(TypedDict):
+    """What the state machine gives a task."""
+
+    run_id: str
+    step: str
+
+
+class Progress(TypedDict):
+    """What a task tells the state machine. ``wait``: whole seconds until the next task.
+
+    ``WAITING``: not started yet, to be tried again; ``RUNNING``: started, to be polled again.
+    """
+
+    status: Literal["WAITING", "RUNNING", "SUCCEEDED"]
+    wait: int
+
+
+def is_started(state: Mapping[str, Any]) -> bool:
+    """Whether a start of this step may be running: it was noted, and not refused since."""
+    return "sent_by" in state and not state.get("refused")
+
+
+def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
+    """Return whether the answer to the start number ``posts`` of this step is not recorded yet."""
+    return state.get("posts") == posts and not state.get("answered") and "ended_at" not in state
+
+
+def replay(state: Mapping[str, Any]) -> Progress:
+    """The recorded end of a step."""
+    if state.get("error"):
+        raise errors.again(str(state["error"]), str(state["message"]))
+    return {"status": "SUCCEEDED", "wait": 0}
+
+
+NAME = "poll_refusals"
+
+
+class Row(NamedTuple):
+    """``repeated``: the refused poll before had the same error. ``seconds``: since the first of the row."""
+
+    repeated: bool
+    seconds: float
+
+
+def note_refusal(state: dict[str, Any], error: CelonisError, now: float) -> Row:
+    """Adds one to the row in ``state``."""
+    row = state.get(NAME, {})
+    since = float(row.get("since", now))
+    state[NAME] = {"error": error.name, "since": since}
+    return Row(row.get("error") == error.name, now - since)
+
+
+def end_row(state: dict[str, Any]) -> bool:
+    """Forgets the row; whether there was one."""
+    return state.pop(NAME, None) is not None
+
+
+POLL_SECONDS = 12.0
+"""How long one call of a poll may take; it fits several times into the tasks' own time-out."""
+
+
+def observe_started(
+    target: StepTarget,
+    state: Mapping[str, Any],
+    settle: float,
+    clock: Clock,
+    seconds: Callable[[float], float],
+) -> tuple[Ownership, Observation]:
+    """Polls once, the list too unless the record shows the execution that is known to be ours running.
+
+    ``state``: what is noted of the step; ``seconds``: what a call may take, at most what it is given. The
+    list is asked for only where it was there before the start: nothing else in it could be compared.
+    """
+    start, evidence, since = start_of(state, settle), evidence_of(state), clock() - _counted_from(state)
+    observation = target.observe(lambda: seconds(POLL_SECONDS))
+    is_known = evidence.ours is not None and observation.current in evidence.ids_of_ours
+    if start.baseline.listed is not None and not (is_known and observation.activity is Activity.RUNNING):
+        try:
+            observation = target.with_executions(observation, seconds(POLL_SECONDS))
+        except CelonisUnavailable as trouble:  # the list is waited for
+            logger.info("no list of executions", extra={"subject": target.subject, "why": trouble.message})
+    return determine_ownership(start, evidence, observation, since), observation
+
+
+def start_of(state: Mapping[str, Any], settle: float) -> SentStart:
+    """The start of a step, from what is noted of it."""
+    return SentStart(
+        baseline=Baseline.from_json(state["baseline"], _other_ids(state)),
+        settle=settle,
+        answered=bool(state.get("answered")),
+        sent="posts" in state,
+        answered_id=state.get("answered_id"),
+        answered_by=state.get("answered_by"),
+        shows_running=bool(state.get("shows_running")),
+        two_spaces=bool(state.get("two_spaces")),
+    )
+
+
+def without_repeats(baseline: dict[str, Any]) -> dict[str, Any]:
+    """A baseline as it is stored: the ids of the list stand in the list only."""
+    listed = frozenset(baseline["listed"] or ())
+    return {**baseline, "ids": [found for found in baseline["ids"] if found not in listed]}
+
+
+def _other_ids(state: Mapping[str, Any]) -> Iterator[str]:
+    """The ids of a stored baseline besides its ``ids``: those of its list, and of our earlier executions."""
+    yield from state["baseline"]["listed"] or ()
+    yield from state.get("earlier", ())
+
+
+def evidence_of(state: Mapping[str, Any]) -> Evidence:
+    """What the polls of a step have shown so far."""
+    return Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
+
+
+def _counted_from(state: Mapping[str, Any]) -> float:
+    """When the start was sent; of a load that a job starts, when its baseline was recorded."""
+    return float(state["sent_by"]) if "posts" in state else epoch(str(state["noted_at"]))
+
+
+def is_running(ownership: Ownership, observation: Observation) -> bool:
+    """Whether the observation shows ours running: only then may it be cancelled.
+
+    An execution that is not proven to be ours is not enough, and ours may be queued behind another one.
+    """
+    evidence = ownership.evidence
+    if ownership.status is not OwnershipStatus.RUNNING or evidence.proven_by is None:
+        return False
+    if evidence.ids_of_others:
+        return False  # ours may be over
+    if observation.activity is not Activity.RUNNING:
+        return False
+    ours, running = evidence.ids_of_ours, observation.running_ids
+    if not ours or not running:
+        return not ours
+    if evidence.shows_current:
+        return running <= ours and observation.current in ours
+    return running <= ours and _agrees(observation, running)
+
+
+def _agrees(observation: Observation, running: frozenset[str]) -> bool:
+    """Whether the record and the list show the same status: otherwise one of them is older."""
+    return any(
+        entry.id in running and entry.status == observation.status for entry in observation.executions or ()
+    )
+
+
+def inner_loads(run: Run, step: str) -> dict[str, str]:
+    """Return the leases of the models that jobs of the run load, by load step; none for a step of a load."""
+    if not step.startswith("job-"):
+        return {}
+    return {load.step: model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
+
+
+def keeps_models(run: Run, step: str) -> bool:
+    """Whether another job of the run was started, or may have been: what it loads is ours to keep."""
+    return any(is_started(run.steps.get(job.step, {})) for job in run.plan.jobs if job.step != step)
+
+
+def lease_request(run: Run, step: str, own: str, since: float) -> LeaseRequest:
+    """Return what a step needs to start; ``own``: the lease of its job or model, ``since``: its place."""
+    models = sorted(inner_loads(run, step).values())
+    keeps = bool(models) and keeps_models(run, step)
+    # A step that ended while its start may still run has its lease until the run ends: others wait for that.
+    place = QueuePlace(keeps=keeps or any("held" in state for state in run.steps.values()), since=since)
+    if keeps or not models:
+        return LeaseRequest(run.run_id, (own,), place)
+    jobs = {job_lease(job.job) for job in run.plan.jobs}
+    return LeaseRequest(run.run_id, (own, *models), place, later=tuple(sorted(jobs - {own})))
+
+
+def without_leases(
+    records: Records, run: Run, step: str, request: LeaseRequest, state: Mapping[str, Any]
+) -> StepWrite:
+    """Return the write of a step that gives its leases back.
+
+    The baselines of models go with their leases: a baseline does not show what another run loads meanwhile.
+    """
+    loads = inner_loads(run, step)
+    forgotten: States = {load: {} for load, lease in loads.items() if lease in request.leases}
+    return records.step_write(run, step, state, also=forgotten)
+
+
+def give_back_first(records: Records, leases: Leases, run: Run, deadline: Deadline) -> None:
+    """Frees the leases that a run has for its first job, before the start of that job was sent.
+
+    Raises ``StepMoved`` where anything is noted of the job that ``run`` does not have yet: the start may have
+    been sent.
+    """
+    if not run.plan.jobs:
+        return
+    job = run.plan.jobs[0]
+    request = lease_request(run, job.step, job_lease(job.job), since=0.0)
+    write = without_leases(records, run, job.step, request, run.steps.get(job.step, {}))
+    leases.give_back(request, write, deadline)
+
 
 FORGOTTEN_AT_A_START = frozenset(
     {
@@ -63,23 +272,34 @@ class StepContext(Struct, frozen=True):
 class Step:
     """``state`` is what will be written; ``run`` what was read last.
 
-    ``holds``: whether the leases of the step are known to be held for it.
+    ``just_claimed``: facts of a run that was made a moment ago, together with this step's lease; they are
+    written with the baseline. ``holds``: whether the leases of the step are known to be held for it.
     """
 
-    def __init__(self, context: StepContext, run: Run, name: str, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        context: StepContext,
+        run: Run,
+        name: str,
+        deadline: Deadline,
+        just_claimed: Mapping[str, Any] | None = None,
+    ) -> None:
         self.context, self.run, self.name, self.deadline = context, run, name, deadline
         self.target = context.target_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
         self._earlier: Earlier | None = None
-        self.holds = False
-        self.timer = PollTimer(
-            self.state,
-            run.definition.poll,
-            self.target.timeout,
-            polls_per_step(len(run.plan.jobs) + len(run.plan.loads)),
-            context.clock,
-            context.random,
-        )
+        self.just_claimed = just_claimed
+        self.holds = just_claimed is not None
+        self.models: dict[str, Mapping[str, Any]] = {}
+        self.unsaved_answer: dict[str, Any] | None = None
+
+    @cached_property
+    def timer(self) -> PollTimer:
+        """When to poll next."""
+        plan = self.run.plan
+        polls = polls_per_step(len(plan.jobs) + len(plan.loads))
+        poll, timeout = self.run.definition.poll, self.target.timeout
+        return PollTimer(self.state, poll, timeout, polls, self.context.clock, self.context.random)
 
     def now(self) -> float:
         return self.context.clock()
@@ -108,7 +328,7 @@ class Step:
         since = float(self.state.get("queued_at", self.now()))
         return lease_request(self.run, self.name, self.target.lease, since)
 
-    def give_back(self, place: Place | None = None) -> None:
+    def give_back(self, place: QueuePlace | None = None) -> None:
         """Writes the state and frees the leases of a step that is not started: it waits without any.
 
         ``place``: the step is queued for them instead.
@@ -209,7 +429,7 @@ class Step:
     def earlier(self) -> Earlier:
         """Our last executions of this job or model, read once for the step."""
         if self._earlier is None:
-            self._earlier = self.context.leases.earlier(self.target.lease)
+            self._earlier = read_earlier(self.context.records.table, self.target.lease)
             self.state["earlier"] = list(self._earlier.ids)
             if self._earlier.shows_running:
                 self.state["shows_running"] = True

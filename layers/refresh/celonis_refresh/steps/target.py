@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.errors import CelonisError, CelonisRejected, NotFound
-from celonis_refresh.celonis.records import Execution, Job, JobStatus, Load, LoadStatus, StartAnswer
+from celonis_refresh.celonis.records import Job, JobExecution, JobStatus, Load, LoadStatus, StartAnswer
 from celonis_refresh.observability import logger
-from celonis_refresh.pipelines.modes import LoadKind
-from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad
-from celonis_refresh.pipelines.resolution import ResolvedLoad
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.records import Run
-from celonis_refresh.runs.sizes import cut
+from celonis_refresh.pipelines.definition import LoadKind
+from celonis_refresh.pipelines.plan import PlannedJob, PlannedLoad, ResolvedLoad
+from celonis_refresh.runs.records import Run, cut
+from celonis_refresh.runs.table import job_durations, job_lease, model_durations, model_lease
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
 
@@ -26,7 +24,7 @@ MAX_LISTED = 50
 MAX_REASON = 1800
 """Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
 Seconds = Callable[[], float]
-"""What the next call may take, told anew for each: a look may need two."""
+"""The seconds that the next call may take, computed for each: a poll may need two."""
 FAIL_HINT = "Open it in Celonis and fix the cause, then retry this run or start the pipeline again."
 
 
@@ -35,51 +33,6 @@ class Ending(Struct, frozen=True):
 
     error: errors.StepFailed | None
     message: str | None = None
-
-
-class StepTarget(Protocol):
-    """One job or one load of a run."""
-
-    @property
-    def step(self) -> str: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def lease(self) -> str: ...
-    @property
-    def durations(self) -> str: ...
-    @property
-    def timeout(self) -> int: ...
-    @property
-    def timed_out(self) -> type[errors.StepFailed]: ...
-    @property
-    def busy(self) -> type[errors.StepFailed]: ...
-
-    def observe(self, seconds: Seconds) -> Observation:
-        """One poll."""
-
-    def with_executions(self, observation: Observation, timeout: float) -> Observation:
-        """The observation with the list of executions, where another call serves one.
-
-        Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
-        """
-
-    def post(self, timeout: float) -> StartAnswer:
-        """Starts it; what the answer carried."""
-
-    def ending(
-        self, status: str | None, ours: str | None, observation: Observation, timeout: float
-    ) -> Ending:
-        """What the status at its end means; ``observation`` is the one that showed it."""
-
-    def cancel(self, timeout: float) -> bool:
-        """Cancels what runs now; False where no call is known that does."""
-
-    def facts(self) -> Mapping[str, object]:
-        """What is started, for the record."""
-
-    def ignoring_rate_limit(self) -> StepTarget:
-        """The same work, to be polled and stopped whatever is left of the rate limit."""
 
 
 def activity(*, running: bool, terminal: bool) -> Activity:
@@ -105,11 +58,11 @@ class DataJobTarget(Struct, frozen=True):
 
     @property
     def lease(self) -> str:
-        return keys.job_lease(self.plan.job)
+        return job_lease(self.plan.job)
 
     @property
     def durations(self) -> str:
-        return keys.job_durations(self.plan.job, self.plan.mode.value)
+        return job_durations(self.plan.job, self.plan.mode.value)
 
     @property
     def timeout(self) -> int:
@@ -129,7 +82,10 @@ class DataJobTarget(Struct, frozen=True):
         return replace(observation, requested_at=self.client.requested_at)
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:
-        """``GET …/logs/{job}/executions``: a call of the SDK, not served everywhere."""
+        """The observation with the list of executions, where ``GET …/logs/{job}/executions`` is served.
+
+        Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
+        """
         try:
             executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
         except CelonisRejected as refusal:
@@ -143,6 +99,7 @@ class DataJobTarget(Struct, frozen=True):
     def ending(
         self, status: str | None, ours: str | None, observation: Observation, timeout: float
     ) -> Ending:
+        """What the status at its end means; ``observation`` is the one that showed it."""
         if status == JobStatus.SUCCESS:
             return Ending(None)
         found = _execution_id(ours, observation)
@@ -180,13 +137,16 @@ class DataJobTarget(Struct, frozen=True):
         return f": {cut(reported, MAX_REASON)}".rstrip(".") if reported else ""
 
     def cancel(self, timeout: float) -> bool:
+        """Cancel what runs now; False where no call is known that does."""
         self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
         return True
 
     def ignoring_rate_limit(self) -> DataJobTarget:
+        """The same target, to be polled and stopped whatever is left of the rate limit."""
         return replace(self, client=self.client.ignoring_rate_limit())
 
     def facts(self) -> Mapping[str, object]:
+        """What is started, for the record."""
         return {"job": self.plan.job, "mode": self.plan.mode.value}
 
 
@@ -208,7 +168,7 @@ def job_observation(job: Job) -> Observation:
     )
 
 
-def listed_observation(observation: Observation, executions: Sequence[Execution]) -> Observation:
+def listed_observation(observation: Observation, executions: Sequence[JobExecution]) -> Observation:
     """An observation with the list of executions. Where the job has no status, the list has it."""
     entries = _within_limit([_listed(execution) for execution in executions])
     listed = replace(observation, executions=tuple(entries))
@@ -229,7 +189,7 @@ def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
     return next((one for one in (Activity.RUNNING, Activity.UNKNOWN) if one in found), Activity.IDLE)
 
 
-def _listed(execution: Execution) -> ListedExecution:
+def _listed(execution: JobExecution) -> ListedExecution:
     state = activity(running=execution.is_under_way, terminal=execution.is_terminal)
     dates = execution.start_date, execution.end_date
     return ListedExecution(execution.execution_id, execution.status, state, *dates)
@@ -253,13 +213,13 @@ class DataModelTarget(Struct, frozen=True):
 
     @property
     def lease(self) -> str:
-        return keys.model_lease(self.plan.data_model)
+        return model_lease(self.plan.data_model)
 
     @property
     def durations(self) -> str:
         """A load that a job starts is counted from that job's end: something else than its own duration."""
         kind = "by_job" if self.plan.started_by == "job" else self.resolved.kind.value
-        return keys.model_durations(self.plan.data_model, kind)
+        return model_durations(self.plan.data_model, kind)
 
     @property
     def timeout(self) -> int:
@@ -320,6 +280,10 @@ class DataModelTarget(Struct, frozen=True):
 
     def facts(self) -> Mapping[str, object]:
         return {"data_model": self.plan.data_model, "kind": self.resolved.kind.value}
+
+
+StepTarget: TypeAlias = DataJobTarget | DataModelTarget
+"""One job or one load of a run."""
 
 
 def resolved_load(run: Run, step: str) -> ResolvedLoad:

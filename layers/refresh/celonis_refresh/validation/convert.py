@@ -1,15 +1,21 @@
-"""Converting a document as a whole, and what a model may say beyond the types of its fields."""
+"""Converting a document: in one go where it fits, value by value where it does not, to find all problems.
+
+What a single value must be is asked of msgspec, so that both ways agree. What msgspec says about it is not
+used: its texts repeat values.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
+from msgspec import inspect, structs
 
-from celonis_refresh.errors import Problem
+from celonis_refresh.errors import WHOLE, Problem
 
 M = TypeVar("M", bound=msgspec.Struct)
 C = TypeVar("C", bound="ValidatedType")
@@ -61,14 +67,12 @@ class PatternType(ValidatedType):
 def convert(model: type[M], document: object, refusal: Callable[[Sequence[Problem]], Exception]) -> M:
     """The document as a model. Raises what ``refusal`` makes of the problems: all, in the model's order."""
     try:
-        made = msgspec.convert(document, model, dec_hook=read_own)
+        made = msgspec.convert(document, model, dec_hook=lambda kind, value: kind.read(value))
         is_fine = is_text(document)
     except (ValueError, RecursionError):
         is_fine = False
     if is_fine:
         return made
-    from celonis_refresh.validation.walk import walk  # only a document that is refused needs it
-
     made, problems = walk(model, document)
     if problems:
         raise refusal(problems)
@@ -80,11 +84,6 @@ def to_json(model: msgspec.Struct) -> str:
     return msgspec.json.encode(model, enc_hook=str).decode()
 
 
-def read_own(kind: type[Any], value: object) -> object:
-    """What ``msgspec`` calls for a type that it does not know."""
-    return kind.read(value)
-
-
 def is_text(document: object) -> bool:
     """Whether all texts in the document are: half a surrogate pair could be neither stored nor logged."""
     try:
@@ -92,3 +91,156 @@ def is_text(document: object) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def expected(annotation: Any) -> str:
+    """``expected a whole number from 1 to 3600``; a ``Meta(description=…)`` takes the place of the type."""
+    *most, last = _alternatives(inspect.type_info(annotation))
+    return f"expected {', '.join(most)} or {last}" if most else f"expected {last}"
+
+
+def _alternatives(info: inspect.Type) -> list[str]:
+    match info:
+        case inspect.Metadata():
+            description = (info.extra_json_schema or {}).get("description")
+            return [description] if description else _alternatives(info.type)
+        case inspect.UnionType():
+            solid = [each for each in info.types if not isinstance(each, inspect.NoneType)]
+            return [named for each in solid for named in _alternatives(each)]
+        case inspect.LiteralType(values) | inspect.EnumType(cls=values):
+            return [json.dumps(each) for each in values]
+    return [_named(info)]
+
+
+def _named(info: inspect.Type) -> str:
+    match info:
+        case inspect.IntType():
+            return _bounded("a whole number", info.ge, info.le, "from ", "")
+        case inspect.StrType():
+            return _bounded("a text", info.min_length, info.max_length, "of ", " characters")
+        case inspect.CustomType():
+            return "a text"
+        case inspect.VarTupleType():
+            return _bounded("a list", info.min_length, info.max_length, "of ", " entries")
+        case inspect.BoolType():
+            return "true or false"
+    return "a JSON object"
+
+
+def _bounded(what: str, least: int | None, most: int | None, between: str, unit: str) -> str:
+    if least is None and most is None:
+        return what
+    if most is None:
+        return f"{what} of {least} or more{unit}"
+    return f"{what} of at most {most}{unit}" if least is None else f"{what} {between}{least} to {most}{unit}"
+
+
+Place = tuple[object, ...]
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
+
+
+def walk(model: Any, document: object) -> tuple[Any, list[Problem]]:
+    """The model, and everything that is wrong with the document; the model counts if that is nothing."""
+    path = _Walk()
+    made = path.read(model, document, ())
+    return made, path.problems
+
+
+class _Walk:
+    """Each method reads one kind of value; what is wrong with it is noted, and then its result is void."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def read(self, annotation: Any, value: object, place: Place) -> Any:
+        annotation = _branch(annotation, value)
+        core = _bare(annotation)
+        if _is_model(core) and isinstance(value, dict):
+            return self._fields(core, value, place)
+        if get_origin(core) is tuple and isinstance(value, list | tuple) and _fits(annotation, len(value)):
+            entry, _ = get_args(core)
+            return tuple(self.read(entry, each, (*place, index)) for index, each in enumerate(value))
+        if get_origin(core) is dict and isinstance(value, dict):
+            key, entry = get_args(core)
+            there = [(name, (*place, name)) for name in value]
+            return {self.read(key, name, at): self.read(entry, value[name], at) for name, at in there}
+        return self._single(annotation, core, value, place)
+
+    def _fields(self, model: Any, value: dict[str, Any], place: Place) -> Any:
+        before, fields = len(self.problems), structs.fields(model)
+        fields_read = {}
+        for field in fields:
+            there = (*place, field.encode_name)
+            if field.encode_name in value:
+                fields_read[field.name] = self.read(field.type, value[field.encode_name], there)
+            elif field.required:
+                self._note(there, "is required")
+        if model.__struct_config__.forbid_unknown_fields:
+            known = {field.encode_name for field in fields}
+            for name in (name for name in value if name not in known):
+                self._note((*place, name), "is not a known field")
+        if len(self.problems) > before:
+            return None
+        try:
+            return model(**fields_read)
+        except InvalidField as error:
+            self._note((*place, *filter(None, error.field.split("."))), error.expected)
+
+    def _single(self, annotation: Any, core: Any, value: object, place: Place) -> Any:
+        if not is_text(value):
+            return self._note(place, "contains an unpaired surrogate, or is nested too deeply")
+        if core is Any:
+            return value
+        if isinstance(core, type) and issubclass(core, ValidatedType):
+            try:
+                return core.read(value)
+            except ValueError as error:
+                return self._note(place, str(error))
+        try:
+            return msgspec.convert(value, annotation)
+        except ValueError:
+            return self._note(place, expected(annotation))
+
+    def _note(self, place: Place, sentence: str) -> None:
+        where = ".".join(map(_shown, place)) or WHOLE
+        self.problems.append(Problem(where, sentence[:1].lower() + sentence[1:]))
+
+
+def _shown(part: object) -> str:
+    """A name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
+    return str(part) if _FIELD_NAME.fullmatch(str(part)) else "(unnamed)"
+
+
+def _bare(annotation: Any) -> Any:
+    """The type without what ``Annotated`` says about it."""
+    return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+
+
+def _is_model(core: Any) -> bool:
+    return isinstance(core, type) and issubclass(core, msgspec.Struct)
+
+
+def _branch(annotation: Any, value: object) -> Any:
+    """Of a union, what the value must be one of: the only type beside null, or the one of its JSON kind."""
+    core = _bare(annotation)
+    if get_origin(core) not in (Union, UnionType):
+        return annotation
+    types = [each for each in get_args(core) if each is not msgspec.UnsetType]
+    solid = [each for each in types if each is not NoneType]
+    if value is None and len(solid) < len(types):
+        return NoneType
+    fitting = solid if len(solid) == 1 else [each for each in solid if _is_kind(_bare(each), value)]
+    if fitting:
+        return fitting[0]
+    return annotation if len(types) == len(get_args(core)) else Union[tuple(types)]  # noqa: UP007
+
+
+def _is_kind(core: Any, value: object) -> bool:
+    if isinstance(value, dict):
+        return _is_model(core) or get_origin(core) is dict
+    return isinstance(value, list | tuple) and get_origin(core) is tuple
+
+
+def _fits(annotation: Any, length: int) -> bool:
+    limits = [(meta.min_length, meta.max_length) for meta in getattr(annotation, "__metadata__", ())]
+    return all((least or 0) <= length <= (length if most is None else most) for least, most in limits)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from celonis_refresh.webhooks.documents import Json, parse_json, read_form
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
-from celonis_refresh.webhooks.media_types import check_media_type
-from celonis_refresh.webhooks.paths import PathError, search
-from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes.proofs import octets
+from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.request import Json, WebhookRequest, check_media_type, parse_json, read_form
 from celonis_refresh.webhooks.senders import Place, Sender
-from celonis_refresh.webhooks.sns_message import SIGNED_KEYS, read_envelope
+from celonis_refresh.webhooks.sns_message import (
+    NOTIFICATION,
+    SIGNED_KEYS,
+    SUBSCRIPTION_CONFIRMATION,
+    read_envelope,
+    subscribe_url,
+)
+from celonis_refresh.webhooks.verification import octets
 
 MAX_EVENTS: Final = 200
 """Events in one request: what is accepted at once in the time that a sender waits. Salesforce sends 100."""
@@ -44,14 +50,6 @@ def read_events(sender: Sender, request: WebhookRequest) -> list[Event]:
     Raises ``Malformed``.
     """
     return [_event(sender, request, body) for body in _bodies(sender, request)]
-
-
-def read_event(sender: Sender, request: WebhookRequest) -> Event:
-    """The event of a request that holds exactly one. Raises ``Malformed``."""
-    events = read_events(sender, request)
-    if len(events) != 1:
-        raise Malformed(f"The request holds {len(events)} events; expected one.")
-    return events[0]
 
 
 def check_expected(events: Iterable[Event], expect: Mapping[str, str | int]) -> None:
@@ -148,3 +146,105 @@ def _at_path(path: str, body: Json) -> str | None:
 def _short(text: str) -> str:
     """A delivery id becomes a key of the table, whose length is limited: a long one becomes its hash."""
     return text if len(text) <= MAX_ID else f"sha256:{sha256(octets(text)).hexdigest()}"
+
+
+_VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
+_ORIGIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+
+
+class HandshakeResponse(Struct, frozen=True):
+    """An HTTP answer to give at once. ``confirm``: an address to GET first; only when that is answered with
+    2xx may this answer be given. It holds a token, so it is not shown.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    confirm: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status!r}, headers={self.headers!r}, body={self.body!r})"
+
+
+def preflight(sender: Sender, request: WebhookRequest) -> HandshakeResponse | None:
+    """The CloudEvents question (``OPTIONS``) whether events may be sent here; None for any other request.
+
+    The only thing answered before the request is proven: the question carries no proof where the token stands
+    in a header, it starts nothing, and the answer says no more than that this sender may try.
+    Raises ``Malformed`` when the origin is no host name, which must not get into our headers.
+    """
+    if sender.handshake != "event_grid" or request.method != "OPTIONS":
+        return None
+    origin = request.headers.get("webhook-request-origin", "")
+    if not re.fullmatch(_ORIGIN, origin):
+        raise Malformed("Header 'webhook-request-origin' holds no host name.")
+    headers = {"Allow": "POST", "WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
+    return HandshakeResponse(200, headers)
+
+
+def handshake(
+    sender: Sender, request: WebhookRequest, events: Sequence[Event] | None = None
+) -> HandshakeResponse | None:
+    """The answer to a request that is no event but a question; None when it is to be read as events.
+
+    To be called after ``verify``. ``events``: those of the request, where they have been read already.
+    Raises ``Malformed``, and ``NotAuthentic`` for a SubscribeURL that is not of SNS.
+    """
+    if sender.handshake == "sns" and (answer := _sns(request)):
+        return answer
+    if sender.handshake == "none" and not (sender.probes or sender.test or sender.test_header):
+        return None
+    found = read_events(sender, request) if events is None else events
+    if len(found) != 1:
+        return None  # a question comes alone; beside other events it must not hide them
+    event = found[0]
+    if event.name is not None and event.name in sender.probes:
+        return ignored(f"{event.name} of {sender.name} only checks this address")
+    body = event.body if isinstance(event.body, dict) else {}
+    if _is_test(sender, request, body):
+        return ignored(f"{sender.name} sent this to test or set up the connection")
+    if sender.handshake == "slack" and body.get("type") == "url_verification":
+        return _json(200, {"challenge": _text(body, "challenge")})
+    if sender.handshake == "event_grid" and body.get("eventType") == _VALIDATION:
+        return _json(200, {"validationResponse": _text(body.get("data"), "validationCode")})
+    return None
+
+
+def acknowledgement(sender: Sender) -> HandshakeResponse | None:
+    """The answer that this sender wants once its events are accepted; None where any 2xx will do."""
+    if sender.body != "soap":
+        return None
+    from celonis_refresh.webhooks.soap import ACK  # XML, for one sender only
+
+    return HandshakeResponse(200, {"Content-Type": "text/xml; charset=utf-8"}, ACK)
+
+
+def ignored(reason: str) -> HandshakeResponse:
+    """200 with the reason: senders switch an endpoint off that answers badly to what it should ignore."""
+    return _json(200, {"status": "ignored", "reason": reason})
+
+
+def _is_test(sender: Sender, request: WebhookRequest, body: Json) -> bool:
+    by_header = sender.test_header and request.headers.get(sender.test_header, "").lower() == "true"
+    return bool(by_header or (sender.test and holds(sender.test, body)))
+
+
+def _sns(request: WebhookRequest) -> HandshakeResponse | None:
+    envelope = read_envelope(request.body)
+    if envelope["Type"] == NOTIFICATION:
+        return None
+    if envelope["Type"] == SUBSCRIPTION_CONFIRMATION:
+        return HandshakeResponse(200, confirm=subscribe_url(envelope))
+    # Its SubscribeURL would subscribe again what somebody has just ended.
+    return ignored("the SNS topic was unsubscribed")
+
+
+def _text(value: Json, name: str) -> str:
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, str):
+        raise Malformed(f"The handshake has no {name}.")
+    return found
+
+
+def _json(status: int, body: Mapping[str, str]) -> HandshakeResponse:
+    return HandshakeResponse(status, {"Content-Type": "application/json"}, json.dumps(body))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import math
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from msgspec import Struct
 
@@ -92,3 +95,115 @@ def _bytes(body: str, *, encoded: bool) -> bytes:
     if len(raw) > MAX_BODY:
         raise TooLarge(f"The body is larger than {MAX_BODY} bytes.")
     return raw
+
+
+BodyKind = Literal["json", "list", "sns", "soap"]
+FORM: Final = "application/x-www-form-urlencoded"
+
+_JSON: Final = r"(?:application|text)/(?:[a-z0-9.-]+\+)?json"
+_KINDS: Final = {
+    "json": ("JSON or a form", rf"{_JSON}|{FORM}"),
+    "list": ("JSON", _JSON),
+    "sns": ("JSON, which SNS calls text/plain", rf"{_JSON}|text/plain"),
+    "soap": ("XML", r"(?:application|text)/(?:[a-z0-9.-]+\+)?xml"),
+}
+
+
+def media_type(request: WebhookRequest) -> str:
+    """In lower case, without parameters; empty where the request does not say."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_media_type(kind: BodyKind, request: WebhookRequest) -> None:
+    """Raises ``Malformed`` for a body that is said to be of another kind; a request need not say."""
+    found = media_type(request)
+    expected, pattern = _KINDS[kind]
+    if found and not re.fullmatch(pattern, found):
+        raise Malformed(f"The content type is not that of this sender: expected {expected}.")
+
+
+Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+MAX_DEPTH: Final = 64
+MAX_FORM_FIELDS: Final = 100
+# A string without its end still matches, at once: otherwise an unclosed one would be tried from every quote.
+_PIECE: Final = r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]'
+_SURROGATE: Final = r"\\u[dD][89a-fA-F]"
+
+
+def parse_json(raw: bytes | str) -> Json:
+    """The JSON in a body. Raises ``Malformed``, never anything else."""
+    text = text_of(raw) if isinstance(raw, bytes) else raw
+    if _is_too_deep(text):
+        raise Malformed(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+    try:
+        value: Json = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles
+        )
+        if re.search(_SURROGATE, text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise Malformed("The body is not JSON, or a key appears twice in one of its objects.") from None
+    return value
+
+
+def read_form(request: WebhookRequest) -> dict[str, str] | None:
+    """The fields of a form-encoded body; None when the request does not say that it is one.
+
+    Raises ``Malformed``, also for a field that stands twice.
+    """
+    if media_type(request) != FORM:
+        return None
+    try:
+        pairs = parse_qsl(
+            text_of(request.body),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+        return _without_doubles(pairs)
+    except ValueError:
+        raise Malformed("The form in the body cannot be read.") from None
+
+
+def text_of(raw: bytes) -> str:
+    """A body as text, without its byte order mark. Raises ``Malformed``."""
+    if len(raw) > MAX_BODY:
+        raise Malformed(f"The body is larger than {MAX_BODY} bytes.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+
+
+def _is_too_deep(text: str) -> bool:
+    """Counted before parsing, so that a parser that recurses never sees it."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for piece in re.finditer(_PIECE, text, re.DOTALL):
+        mark = piece.group()
+        depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _without_doubles(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    pairs = list(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _refuse(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number overflows")
+    return number

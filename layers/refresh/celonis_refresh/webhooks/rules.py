@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.paths import PathError, holds, search
-from celonis_refresh.webhooks.rule_fields import (
+from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.senders import Sender
+from celonis_refresh.webhooks.sources import (
     ALL_TABLES,
     MAX_REASON,
     MAX_TABLES,
     MODES,
     AtPath,
+    Rule,
+    Source,
     Tables,
     is_tables,
 )
-from celonis_refresh.webhooks.senders import Sender
-from celonis_refresh.webhooks.sources import Rule, Source
 
 NO_MATCH: Final = "its condition does not hold"
 
 
-class Match(Struct, frozen=True):
+class RuleMatch(Struct, frozen=True):
     """One pipeline that an event starts. ``mode`` and ``tables``: None leaves it to the definition."""
 
     rule_index: int
@@ -35,27 +37,30 @@ class Match(Struct, frozen=True):
     reason: str
 
 
-class Verdict(Struct, frozen=True):
+class RuleResults(Struct, frozen=True):
     """What the rules say of an event, each in the order of the rules; several rules may match, or none.
+
+    ``ignored`` says why the event starts nothing, and is empty otherwise.
 
     ``errors``: of rules that cannot be applied. One is an error of the configuration: it keeps no sound rule
     from its event, and an event that it hides must not look like one that starts nothing. ``invalid``: for
     each of them the most that the rule can start.
     """
 
-    matches: tuple[Match, ...]
-    why_not: tuple[str, ...]
+    event: Event
+    matches: tuple[RuleMatch, ...]
+    ignored: str
     errors: tuple[RuleError, ...]
-    invalid: tuple[Match, ...]
+    invalid: tuple[RuleMatch, ...]
 
 
-def judge(source: Source, event: Event) -> Verdict:
+def apply_rules(source: Source, event: Event) -> RuleResults:
     """What the event starts."""
     sender = source.effective()
-    matches: list[Match] = []
+    matches: list[RuleMatch] = []
     why_not: list[str] = []
     errors: list[RuleError] = []
-    invalid: list[Match] = []
+    invalid: list[RuleMatch] = []
     for index, rule in enumerate(source.rules):
         try:
             found = _judged(sender, index, rule, event)
@@ -64,20 +69,21 @@ def judge(source: Source, event: Event) -> Verdict:
             invalid.append(_widest(index, rule, event))
             why_not.append(error.message)
         else:
-            if isinstance(found, Match):
+            if isinstance(found, RuleMatch):
                 matches.append(found)
             else:
                 why_not.append(f"rules.{index}: {found}")
-    return Verdict(tuple(matches), tuple(why_not), tuple(errors), tuple(invalid))
+    ignored = "" if matches else _why_nothing(source, event, why_not)
+    return RuleResults(event, tuple(matches), ignored, tuple(errors), tuple(invalid))
 
 
-def why_nothing(source: Source, event: Event, verdict: Verdict) -> str:
+def _why_nothing(source: Source, event: Event, why_not: Sequence[str]) -> str:
     """Why no rule matched, rule by rule, in one sentence."""
     what = f"event {event.name!r}" if event.name else "the event"
-    return f"{what} of {source.sender} starts nothing: {'; '.join(verdict.why_not)}"
+    return f"{what} of {source.sender} starts nothing: {'; '.join(why_not)}"
 
 
-def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> Match | str:
+def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> RuleMatch | str:
     """What one rule starts, or why it starts nothing."""
     why_not = _why_not(sender, index, rule, event)
     if why_not:
@@ -86,10 +92,10 @@ def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> Match | str
     if tables == ():
         return "the event names no tables"
     mode = _mode(index, rule, event)
-    return Match(index, rule.pipeline, mode, tables, _reason(sender, index, rule, event))
+    return RuleMatch(index, rule.pipeline, mode, tables, _reason(sender, index, rule, event))
 
 
-def _widest(index: int, rule: Rule, event: Event) -> Match:
+def _widest(index: int, rule: Rule, event: Event) -> RuleMatch:
     """Return the most that a rule with an invalid field can start."""
     mode: Literal["FULL", "DELTA"] | None = "FULL"
     tables: Tables | None = ALL_TABLES
@@ -97,7 +103,7 @@ def _widest(index: int, rule: Rule, event: Event) -> Match:
         mode = _mode(index, rule, event)
     with contextlib.suppress(RuleError):
         tables = _tables(index, rule, event) or None
-    return Match(index, rule.pipeline, mode, tables, "")
+    return RuleMatch(index, rule.pipeline, mode, tables, "")
 
 
 def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None:

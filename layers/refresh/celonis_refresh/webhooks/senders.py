@@ -11,9 +11,81 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from celonis_refresh.webhooks import conditions
-from celonis_refresh.webhooks.media_types import BodyKind
-from celonis_refresh.webhooks.schemes.models import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
+from celonis_refresh.webhooks.request import BodyKind
+from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
+
+# A pull request's workflow runs under its own event; a fork has another repository. Both may have a branch
+# that is called like the default branch.
+GITHUB_SUCCESS: Final = (
+    "action == 'completed' && workflow_run.conclusion == 'success'"
+    " && (repository.default_branch == `null` || workflow_run.head_branch == repository.default_branch)"
+    " && (workflow_run.head_repository == `null`"
+    " && !contains(keys(workflow_run), 'head_repository')"
+    " || workflow_run.head_repository.full_name == repository.full_name)"
+    " && !contains(to_string(workflow_run.event), 'pull_request')"
+)
+
+# A child pipeline ends before its parent. A pipeline of a merge request has the branch it comes from, or the
+# target, as its ref. A tag may be called like the branch.
+GITLAB_SUCCESS: Final = (
+    "object_attributes.status == 'success'"
+    " && (project.default_branch == `null` || object_attributes.ref == project.default_branch)"
+    " && merge_request == `null` && !(object_attributes.tag || `false`)"
+    " && (object_attributes.source == `null` || contains("
+    "['push', 'web', 'webide', 'schedule', 'api', 'trigger', 'pipeline', 'chat'], object_attributes.source))"
+)
+# The keys of one pipeline event differ when GitLab sends it twice; a pipeline that runs again ends again.
+GITLAB_ID: Final = (
+    "(object_kind || event_name) == 'pipeline' && object_attributes.id && join(':', ['pipeline',"
+    " to_string(project.id || project.path_with_namespace),"
+    " to_string(object_attributes.id), to_string(object_attributes.status),"
+    " to_string(object_attributes.finished_at)]) || `null`"
+)
+
+FIVETRAN_TEST: Final = "connector_id == '_connector_1'"
+
+AIRBYTE_SUCCESS: Final = "data.success == `true` && data.finishedAt != `null`"
+AIRBYTE_TEST: Final = (
+    "contains(to_string(text), 'THIS IS A TEST NOTIFICATION')"
+    " || data.connection.name == 'Connection' && data.workspace.name == 'Workspace'"
+)
+
+# The success of a task comes while its job still runs.
+DATABRICKS_SUCCESS: Final = "task == `null`"
+
+# Amazon S3, EC2 Auto Scaling and Amazon SES, when a topic is set up.
+SNS_TEST: Final = (
+    "Message.Event == 's3:TestEvent' || Message.Event == 'autoscaling:TEST_NOTIFICATION'"
+    " || Message.notificationType == 'AmazonSnsSubscriptionSucceeded'"
+    " || starts_with(to_string(Message), 'Successfully validated SNS topic')"
+)
+SNOWFLAKE_SUCCESS: Final = "Message.messageType == 'GRAPH_SUCCEEDED'"
+
+# Of Azure's own events, a blob that was written; of custom topics, any. An ADLS file and an SFTP upload are
+# announced when they are created, before they have content, and once more when they are complete.
+EVENT_GRID_SUCCESS: Final = (
+    "!starts_with(to_string(eventType || type), 'Microsoft.')"
+    " || (eventType || type) == 'Microsoft.Storage.BlobCreated'"
+    " && !contains(['CreateFile', 'SftpCreate'], data.api || '')"
+)
+
+# A child of an array job of AWS Batch ends before its parent.
+EVENTBRIDGE_SUCCESS: Final = (
+    "(detail.state == 'SUCCEEDED' || detail.status == 'SUCCEEDED') && detail.arrayProperties.index == `null`"
+)
+
+AZURE_DEVOPS_SUCCESS: Final = (
+    "(resource.result || resource.status) == 'succeeded'"
+    " && !(resource.reason == 'pullRequest' || starts_with(to_string(resource.sourceBranch), 'refs/pull/'))"
+)
+AZURE_DEVOPS_TEST: Final = "subscriptionId == '00000000-0000-0000-0000-000000000000'"
+
+BITBUCKET_SUCCESS: Final = "commit_status.state == 'SUCCESSFUL'"
+
+# One call a table, also for a load whose rows were all rejected.
+STITCH_SUCCESS: Final = "length(tables[?num_rows > `0`] || `[]`) > `0`"
+
+QLIK_SUCCESS: Final = "data.succeeded == `true` || data.status == 'SUCCEEDED'"
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -79,9 +151,9 @@ def _standard(prefix: str) -> Hmac:
 _GITHUB_RUN = (
     "workflow_run.id || workflow_job.id || check_run.id || check_suite.id || deployment_status.id || after"
 )
-_GITLAB_START = StartingEvents(events=("pipeline",), when=conditions.GITLAB_SUCCESS)
+_GITLAB_START = StartingEvents(events=("pipeline",), when=GITLAB_SUCCESS)
 _GITLAB_NAME = Place(path="object_kind || event_name")
-_EVENT_GRID_START = StartingEvents(when=conditions.EVENT_GRID_SUCCESS)
+_EVENT_GRID_START = StartingEvents(when=EVENT_GRID_SUCCESS)
 _TYPE = Place(path="type")
 
 _TABLE: Final = (
@@ -103,20 +175,20 @@ _TABLE: Final = (
         delivery_id=(Place(header="x-github-delivery"),),
         run=_paths(_GITHUB_RUN),
         event_name=Place(header="x-github-event"),
-        start=StartingEvents(events=("workflow_run",), when=conditions.GITHUB_SUCCESS),
+        start=StartingEvents(events=("workflow_run",), when=GITHUB_SUCCESS),
         probes=("ping",),
     ),
     Sender(
         name="gitlab",
         scheme=StaticToken(header="x-gitlab-token"),
-        delivery_id=(Place(path=conditions.GITLAB_ID, header="idempotency-key"),),
+        delivery_id=(Place(path=GITLAB_ID, header="idempotency-key"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
     Sender(
         name="gitlab_standard",
         scheme=_standard("webhook"),
-        delivery_id=(Place(path=conditions.GITLAB_ID, header="webhook-id"),),
+        delivery_id=(Place(path=GITLAB_ID, header="webhook-id"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
@@ -134,21 +206,21 @@ _TABLE: Final = (
         event_name=Place(path="event"),
         start=StartingEvents(events=("sync_end",), when="data.status == 'SUCCESSFUL'"),
         probes=("test_event",),
-        test=conditions.FIVETRAN_TEST,
+        test=FIVETRAN_TEST,
     ),
     Sender(
         name="airbyte",
         scheme=UrlToken(),
         delivery_id=_paths("data.connection.id", "data.jobId"),
-        start=StartingEvents(when=conditions.AIRBYTE_SUCCESS),
-        test=conditions.AIRBYTE_TEST,
+        start=StartingEvents(when=AIRBYTE_SUCCESS),
+        test=AIRBYTE_TEST,
     ),
     Sender(
         name="databricks",
         scheme=BasicAuth(),
         delivery_id=_paths("run.run_id", "event_type"),
         event_name=Place(path="event_type"),
-        start=StartingEvents(events=("jobs.on_success",), when=conditions.DATABRICKS_SUCCESS),
+        start=StartingEvents(events=("jobs.on_success",), when=DATABRICKS_SUCCESS),
     ),
     Sender(
         name="aws_sns",
@@ -157,7 +229,7 @@ _TABLE: Final = (
         event_name=Place(path="Type"),
         start=StartingEvents(events=("Notification",)),
         handshake="sns",
-        test=conditions.SNS_TEST,
+        test=SNS_TEST,
         body="sns",
     ),
     Sender(
@@ -165,7 +237,7 @@ _TABLE: Final = (
         scheme=Sns(topics=()),
         delivery_id=_paths("Message.messageId || MessageId"),
         event_name=Place(path="Type"),
-        start=StartingEvents(events=("Notification",), when=conditions.SNOWFLAKE_SUCCESS),
+        start=StartingEvents(events=("Notification",), when=SNOWFLAKE_SUCCESS),
         handshake="sns",
         body="sns",
     ),
@@ -212,7 +284,7 @@ _TABLE: Final = (
         event_name=_TYPE,
         start=StartingEvents(
             events=("com.qlik.v1.reload.finished",),
-            when=conditions.QLIK_SUCCESS,
+            when=QLIK_SUCCESS,
         ),
     ),
     Sender(
@@ -255,15 +327,15 @@ _TABLE: Final = (
         scheme=BasicAuth(key_header="x-api-key"),
         delivery_id=_paths("id"),
         event_name=Place(path='"detail-type"'),
-        start=StartingEvents(when=conditions.EVENTBRIDGE_SUCCESS),
+        start=StartingEvents(when=EVENTBRIDGE_SUCCESS),
     ),
     Sender(
         name="azure_devops",
         scheme=BasicAuth(),
         delivery_id=_paths("subscriptionId", "notificationId"),
         event_name=Place(path="eventType"),
-        start=StartingEvents(events=("build.complete",), when=conditions.AZURE_DEVOPS_SUCCESS),
-        test=conditions.AZURE_DEVOPS_TEST,
+        start=StartingEvents(events=("build.complete",), when=AZURE_DEVOPS_SUCCESS),
+        test=AZURE_DEVOPS_TEST,
     ),
     Sender(
         name="bitbucket",
@@ -273,7 +345,7 @@ _TABLE: Final = (
         event_name=Place(header="x-event-key"),
         start=StartingEvents(
             events=("repo:commit_status_created", "repo:commit_status_updated"),
-            when=conditions.BITBUCKET_SUCCESS,
+            when=BITBUCKET_SUCCESS,
         ),
         probes=("diagnostics:ping",),
     ),
@@ -286,7 +358,7 @@ _TABLE: Final = (
             "minimum_sdc_batched_at",
             "tables[0].max_time_extracted || '-'",
         ),
-        start=StartingEvents(when=conditions.STITCH_SUCCESS),
+        start=StartingEvents(when=STITCH_SUCCESS),
     ),
     Sender(name="custom", scheme=StaticToken(header="")),  # the source names header, or another scheme
 )

@@ -6,8 +6,8 @@ import re
 from typing import Final
 from urllib.parse import parse_qs
 
-from celonis_refresh.webhooks.documents import parse_json
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
+from celonis_refresh.webhooks.request import parse_json
 
 NOTIFICATION: Final = "Notification"
 SUBSCRIPTION_CONFIRMATION: Final = "SubscriptionConfirmation"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 from xml.parsers import expat
 
-from celonis_refresh.webhooks.documents import MAX_DEPTH, Json, text_of
 from celonis_refresh.webhooks.errors import Malformed
+from celonis_refresh.webhooks.request import MAX_DEPTH, Json, text_of
 
 _MESSAGE: Final = "http://soap.sforce.com/2005/09/outbound"
 _TYPE: Final = "http://www.w3.org/2001/XMLSchema-instance type"

@@ -7,22 +7,199 @@ The JSON lives in a parameter (``/{stack}/sources/{name}``); its secret is ``{st
 """
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
+import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import NODEFAULT, Meta, Struct
+from msgspec.structs import replace
 
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.names import PipelineName
-from celonis_refresh.validation.convert import InvalidField, ValidatedType, convert
-from celonis_refresh.webhooks.documents import Json, parse_json
+from celonis_refresh.validation.convert import InvalidField, PatternType, ValidatedType, convert
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed
-from celonis_refresh.webhooks.overrides import Overrides
-from celonis_refresh.webhooks.rule_fields import ModeField, Path, ReasonField, TablesField
-from celonis_refresh.webhooks.schemes.models import Sns
-from celonis_refresh.webhooks.secret_names import check_secret_name
-from celonis_refresh.webhooks.senders import SENDERS, Sender
+from celonis_refresh.webhooks.expressions import check_path
+from celonis_refresh.webhooks.request import Json, parse_json
+from celonis_refresh.webhooks.senders import SENDERS, Place, Sender
+from celonis_refresh.webhooks.verification import (
+    MAX_TOLERANCE,
+    BasicAuth,
+    Hmac,
+    Scheme,
+    Sns,
+    StaticToken,
+    UrlToken,
+)
+
+MAX_NAME: Final = 128
+_NAME: Final = r"[A-Za-z0-9/_+.@-](?:[A-Za-z0-9/_+=.@-]*[A-Za-z0-9/_+.@-])?"
+# How issuers begin what they issue (Standard Webhooks, dbt, Shopify, Stripe, GitHub, GitLab, Slack), in any
+# case: they are matched in lower case, since a pattern that ignores case takes long to compile.
+_ISSUED: Final = r"whsec_|dbt[a-z]_|shp[a-z]{2}_|[rs]k_(?:live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-"
+# Those whose case tells them from a word: AWS, JSON Web Tokens.
+_ISSUED_AS_IS: Final = r"(?:AKIA|ASIA)[A-Z0-9]{16}|eyJ"
+_RANDOM: Final = r"[0-9a-fA-F-]{32,}|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+]{40,}"
+
+
+def check_secret_name(value: str) -> str:
+    """The name itself. Raises ``ValueError``, which never repeats the value: it may be the secret."""
+    if len(value) > MAX_NAME or not re.fullmatch(_NAME, value):
+        raise ValueError(
+            f"expected the name of a secret: at most {MAX_NAME} of letters, digits and /_+=.@-, not its value"
+        )
+    if _is_issued(value) or re.fullmatch(_RANDOM, value):
+        raise ValueError("expected the name of a secret; this looks like the secret itself")
+    return value
+
+
+def _is_issued(value: str) -> bool:
+    return bool(re.match(_ISSUED, value.lower()) or re.match(_ISSUED_AS_IS, value))
+
+
+MAX_TABLES: Final = 200
+"""Tables of a partial load; more than that is a complete load."""
+MAX_TABLE_NAME: Final = 256
+MAX_REASON: Final = 256
+MODES: Final = ("FULL", "DELTA")
+ALL_TABLES: Final = "all"
+
+Tables: TypeAlias = tuple[str, ...] | Literal["all"]
+
+
+class Path(ValidatedType):
+    """A JMESPath."""
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        return check_path(text)
+
+
+class AtPath(Struct, frozen=True, forbid_unknown_fields=True):
+    """A value that the event itself says, where this JMESPath points."""
+
+    path: Path
+
+
+def is_tables(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(table, str) and 0 < len(table) <= MAX_TABLE_NAME for table in value
+    )
+
+
+Elsewhere: TypeAlias = Annotated[AtPath, Meta(description='{"path": JMESPath}')]
+TableName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TABLE_NAME)]
+TableNames: TypeAlias = Annotated[
+    tuple[TableName, ...],
+    Meta(
+        min_length=1,
+        max_length=MAX_TABLES,
+        description=f"a list of 1 to {MAX_TABLES} tables (ids, names or aliases)",
+    ),
+]
+Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_REASON)]
+
+ModeField: TypeAlias = Literal["FULL", "DELTA"] | Elsewhere | None
+TablesField: TypeAlias = TableNames | Literal["all"] | Elsewhere | None
+ReasonField: TypeAlias = Text | Elsewhere | None
+
+
+_KINDS: Final[dict[str, type[Scheme]]] = {
+    "hmac": Hmac,
+    "static_token": StaticToken,
+    "basic_auth": BasicAuth,
+    "url_token": UrlToken,
+    "sns": Sns,
+}
+_PARAMETERS: Final = frozenset(name for kind in _KINDS.values() for name in kind.__struct_fields__)
+
+
+class HeaderName(PatternType):
+    PATTERN = r"[A-Za-z0-9-]{1,64}"
+    EXPECTED = "expected the name of a header"
+
+    @classmethod
+    def checked(cls, text: str) -> str:
+        return super().checked(text).lower()
+
+
+class Topic(PatternType):
+    PATTERN = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
+    EXPECTED = "expected the ARN of an SNS topic"
+
+
+Word = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class PlaceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``{"header": name}`` or ``{"path": JMESPath}``."""
+
+    header: HeaderName = HeaderName("")
+    path: Path = Path("")
+
+    def __post_init__(self) -> None:
+        if bool(self.header) == bool(self.path):
+            raise InvalidField('expected either {"header": name} or {"path": JMESPath}')
+
+    def place(self) -> Place:
+        return Place(header=self.header, path=self.path)
+
+
+class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All optional; what is not set is as the sender has it. The names are those of the scheme's model."""
+
+    scheme: Literal["hmac", "static_token", "basic_auth", "url_token", "sns"] | None = None
+    header: HeaderName | None = None
+    key_header: HeaderName | None = None
+    parameter: Word | None = None
+    topics: Annotated[tuple[Topic, ...], Meta(max_length=50)] | None = None
+    tolerance: Annotated[int, Meta(ge=1, le=MAX_TOLERANCE)] | None = None
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] | None = None
+    encoding: Literal["hex", "hex_any_case", "base64"] | None = None
+    key: Literal["text", "whsec"] | None = None
+    layout: Literal["bare", "pairs", "versions"] | None = None
+    prefix: Annotated[str, Meta(max_length=64)] | None = None
+    version: Word | None = None
+    template: Annotated[str, Meta(max_length=256)] | None = None
+    id_header: HeaderName | None = None
+    timestamp_header: HeaderName | None = None
+    timestamp_key: Word | None = None
+    delivery_id: Annotated[tuple[PlaceField, ...], Meta(max_length=5)] | None = None
+    event_name: PlaceField | None = None
+
+    def applied_to(self, sender: Sender) -> Sender:
+        """The sender with these parameters. Raises ``InvalidField`` naming a field that does not fit."""
+        changed: dict[str, Any] = {"scheme": self._scheme(sender)}
+        if self.delivery_id is not None:
+            changed["delivery_id"] = tuple(place.place() for place in self.delivery_id)
+        if self.event_name is not None:
+            changed["event_name"] = self.event_name.place()
+        return replace(sender, **changed)
+
+    def _scheme(self, sender: Sender) -> Scheme:
+        kind = _KINDS[self.scheme] if self.scheme else type(sender.scheme)
+        overrides = {name: getattr(self, name) for name in _PARAMETERS if getattr(self, name) is not None}
+        known = kind.__struct_fields__
+        for name in overrides:
+            if name not in known:
+                raise InvalidField(f"does not belong to the scheme of sender {sender.name}", name)
+        if isinstance(sender.scheme, kind):
+            overrides = {**{name: getattr(sender.scheme, name) for name in known}, **overrides}
+        for name in _required(kind):
+            if not overrides.get(name):
+                raise InvalidField(f"is required for sender {sender.name}", name)
+        scheme = kind(**overrides)
+        if self.tolerance is not None and isinstance(scheme, Hmac) and not scheme.signs_time:
+            raise InvalidField(f"sender {sender.name} does not sign a time", "tolerance")
+        return scheme
+
+
+def _required(kind: type[Scheme]) -> list[str]:
+    """The parameters of a scheme that have no default."""
+    defaults = zip(reversed(kind.__struct_fields__), reversed(kind.__struct_defaults__), strict=False)
+    optional = {name for name, default in defaults if default is not NODEFAULT}
+    return [name for name in kind.__struct_fields__ if name not in optional]
+
 
 MAX_RULES: Final = 30
 """One event may start that many pipelines: a transaction of the table takes 100 actions, three for each."""
@@ -74,7 +251,7 @@ class Source(Overrides, frozen=True, kw_only=True):
     sender: SenderName
     secret: SecretName | None = None
     rules: Annotated[tuple[Rule, ...], Meta(min_length=1, max_length=MAX_RULES)]
-    expect: dict[str, str | int] = {}  # noqa: RUF012 - a new one for each source
+    expect: dict[str, str | int] = {}
 
     def effective(self) -> Sender:
         """The sender's row of the table with this source's own parameters in it."""

@@ -1,4 +1,4 @@
-"""Accept triggers: read against the pipeline's definition, then claimed or joined."""
+"""Accept triggers: read against the pipeline's definition, then claimed or joined, a request at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.pipelines.definition import Definition
+from celonis_refresh.observability import logger
+from celonis_refresh.pipelines.definition import Definition, parse_inline
 from celonis_refresh.pipelines.errors import InvalidInput, UnknownPipeline
 from celonis_refresh.pipelines.options import (
     MAX_REASON_LENGTH,
@@ -19,11 +20,11 @@ from celonis_refresh.pipelines.options import (
     make_options,
 )
 from celonis_refresh.pipelines.plan import make_plan
-from celonis_refresh.pipelines.reading import parse_inline
-from celonis_refresh.runs.claims import Acceptance, Claim, Claims, merge_claims
+from celonis_refresh.runs.claims import Acceptance, Claim, Claims, Delivery, merge_claims
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.retry import RetrySkips
 from celonis_refresh.timing import Clock, Deadline, iso
+from celonis_refresh.workflow.executions import Executions
 
 
 class Trigger(Struct, frozen=True):
@@ -119,12 +120,12 @@ class TriggerAcceptor(Struct, frozen=True):
         at = iso(self.clock())
         identity = deliveries[0] if deliveries else self.new_id("trigger")
         reason = Reason(at, f"{identity}#{number}", trigger.by, trigger.text[:MAX_REASON_LENGTH])
-        wanted = make_options(trigger.mode, trigger.tables, [reason])
-        check_applicable(name, definition, wanted)
-        jobs = make_plan(definition, wanted).jobs
+        options = make_options(trigger.mode, trigger.tables, [reason])
+        check_applicable(name, definition, options)
+        jobs = make_plan(definition, options).jobs
         return Claim(
             pipeline=name,
-            options=wanted,
+            options=options,
             run_id=run_id or self.new_id(name),
             follow_up_id=self.new_id(name),
             definition=definition,
@@ -168,3 +169,70 @@ def response_body(acceptance: Acceptance) -> dict[str, Any]:
         for accepted in acceptance.results
     ]
     return {"runs": runs} | ({"duplicate": True} if acceptance.duplicate else {})
+
+
+def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadline) -> list[Acceptance]:
+    """What became of each delivery, in their order. Each claims something.
+
+    Raises what ``Claims.accept_batch`` raises; nothing was accepted then.
+    """
+    if not deliveries:
+        return []
+    firsts = _firsts(deliveries)
+    groups = {
+        first: _merged([each for number, each in enumerate(deliveries) if firsts[number] == first])
+        for first in dict.fromkeys(firsts)
+    }
+    accepted = dict(zip(groups, claims.accept_batch(list(groups.values()), deadline), strict=True))
+    try:
+        claims.finish(accepted.values(), deadline)
+    except RefreshError as error:
+        logger.warning("accepted deliveries are recorded by the next claim", extra={"why": str(error)})
+    claimed: dict[int, set[str]] = {first: set() for first in groups}
+    parts = []
+    for first, delivery in zip(firsts, deliveries, strict=True):
+        parts.append(_part(accepted[first], delivery, claimed[first], claims.clock()))
+        claimed[first] |= {claim.pipeline for claim in delivery.claims}
+    return parts
+
+
+def _firsts(deliveries: Sequence[Delivery]) -> list[int]:
+    """For each delivery the first that has one of its keys: itself, or the one that it repeats."""
+    seen: dict[str, int] = {}
+    firsts = []
+    for number, each in enumerate(deliveries):
+        first = next((seen[key] for key in each.keys if key in seen), number)
+        seen |= dict.fromkeys(each.keys, first)
+        firsts.append(first)
+    return firsts
+
+
+def _merged(same: Sequence[Delivery]) -> Delivery:
+    """One delivery for those that repeat each other; the first that claims a pipeline counts."""
+    claims: dict[str, Claim] = {}
+    for claim in (claim for delivery in same for claim in delivery.claims):
+        claims.setdefault(claim.pipeline, claim)
+    return Delivery(list(claims.values()), list(dict.fromkeys(key for each in same for key in each.keys)))
+
+
+def _part(acceptance: Acceptance, delivery: Delivery, claimed: set[str], now: float) -> Acceptance:
+    """What is about the delivery's own pipelines. ``claimed``: those of the same delivery before it."""
+    named = {claim.pipeline for claim in delivery.claims}
+    results = tuple(each for each in acceptance.results if each.pipeline in named)
+    accepted = {each.pipeline for each in results if each.status != "skipped"}
+    earlier = {name: at for name, at in acceptance.earlier.items() if name in named}
+    repeated = dict.fromkeys(sorted(claimed & accepted), now)
+    return replace(acceptance, results=results, earlier={**repeated, **earlier})
+
+
+def start_execution_of(executions: Executions, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
+    """Start the execution of a run; False where it may not have got ``answer``.
+
+    The claim is written, so it is accepted, whatever happens now: what goes wrong is logged, and reconcile
+    starts it.
+    """
+    try:
+        return executions.start(run_id, answer)
+    except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
+        logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})
+        return False

@@ -14,13 +14,30 @@ from msgspec import Struct
 from celonis_refresh.celonis.records import JobStatus, LoadStatus
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import InlineDefinition
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.leases import Leases
-from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, Run, RunStatus
-from celonis_refresh.runs.sizes import MAX_ERROR, MAX_OUTCOME, MAX_SENTENCE, cut, fit_step
+from celonis_refresh.runs.records import (
+    IS_OPEN,
+    MAX_ERROR,
+    MAX_OUTCOME,
+    MAX_SENTENCE,
+    OPEN_VALUES,
+    Records,
+    Run,
+    RunStatus,
+    cut,
+    fit_step,
+)
 from celonis_refresh.runs.slots import release
-from celonis_refresh.runs.table import Action, ConditionFailed, Table
+from celonis_refresh.runs.table import (
+    NOT_NOTIFIED,
+    Action,
+    ConditionFailed,
+    Table,
+    notice_key,
+    run_key,
+    slot_key,
+)
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
 from celonis_refresh.steps.retry import RetrySkips, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
@@ -44,7 +61,7 @@ class RunCloser(Struct, frozen=True):
     records: Records
     leases: Leases
     executions: Executions
-    stopping: StepCanceller
+    canceller: StepCanceller
     publish: Publish
     is_paused: Callable[[str], bool]
     clock: Clock
@@ -74,7 +91,7 @@ class RunCloser(Struct, frozen=True):
         """
         run = self.records.find(run_id)
         if run is None:
-            self.table.delete(self.table.remove(keys.notice(run_id), ""), deadline)
+            self.table.delete(self.table.remove(notice_key(run_id), ""), deadline)
             return False
         self._notify(run, deadline)
         return True
@@ -85,7 +102,7 @@ class RunCloser(Struct, frozen=True):
             run = self._hold(run, execution, deadline)
         except RunClosed:
             return self.records.get(run.run_id)
-        findings = self.stopping.stop(run, deadline, cancel=execution.was_stopped)
+        findings = self.canceller.stop(run, deadline, cancel=execution.was_stopped)
         for lease, until in findings.held.items():
             self.leases.hold(run.run_id, lease, until, deadline)
         run = self.records.get(run.run_id)
@@ -93,17 +110,17 @@ class RunCloser(Struct, frozen=True):
         while run.is_open:
             if deadline.left() <= 0:
                 raise TableBusy("the slot kept changing")
-            slot = self.table.get(keys.slot(run.pipeline)) or {}
+            slot = self.table.get(slot_key(run.pipeline)) or {}
             follow_up = slot.get("pending", {}).get("run_id")
             paused = follow_up is not None and self.is_paused(run.pipeline)
-            known = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
+            end = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
             try:
-                self.table.transact(self._actions(run, slot, known, paused=paused), deadline)
+                self.table.transact(self._actions(run, slot, end, paused=paused), deadline)
             except ConditionFailed as refused:  # a trigger joined just now, or another call closed it
                 run = self.records.get(run.run_id)
                 is_ours = refused.retried and run.item.get("ended_at") == facts["ended_at"]
             else:
-                run, is_ours = Run({**run.item, **known}), True
+                run, is_ours = Run({**run.item, **end}), True
             if is_ours:
                 _log_end(run)
         free_leases(run, findings, self.leases, self.clock(), deadline)
@@ -136,7 +153,7 @@ class RunCloser(Struct, frozen=True):
         self, run: Run, slot: dict[str, Any], facts: dict[str, Any], *, paused: bool
     ) -> list[Action]:
         at = str(facts["ended_at"])
-        actions = [self.table.set(keys.run(run.run_id), facts, IS_OPEN, OPEN_VALUES)]
+        actions = [self.table.set(run_key(run.run_id), facts, IS_OPEN, OPEN_VALUES)]
         if slot.get("run_id") == run.run_id:
             actions += release(self.table, run.pipeline, slot, run.run_id, at, paused=paused)
         if facts["status"] is not RunStatus.SUCCEEDED or run.warnings:
@@ -162,8 +179,8 @@ class RunCloser(Struct, frozen=True):
             text += f"\n\n{RETRY_COMMAND.format(run_id=run.run_id)}"
         self.publish(f"{run.pipeline}: {run.status}", text, facts)
         at = {"notified_at": iso(self.clock())}
-        notified = self.table.set(keys.run(run.run_id), at, "attribute_exists(pk)")
-        self.table.transact([notified, self.table.remove(keys.notice(run.run_id), "")], deadline)
+        notified = self.table.set(run_key(run.run_id), at, "attribute_exists(pk)")
+        self.table.transact([notified, self.table.remove(notice_key(run.run_id), "")], deadline)
 
     def _notify_of_refusal(self, execution: EndedExecution) -> None:
         """An execution that never became a run: it joined, which is well, or its input made no sense."""
@@ -233,9 +250,9 @@ def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
 def _unnotified(run_id: str, at: str) -> dict[str, str]:
     """The item that stands as long as nobody was notified of the end of a run."""
     return {
-        "pk": keys.notice(run_id),
+        "pk": notice_key(run_id),
         "run_id": run_id,
-        "status": keys.NOT_NOTIFIED,
+        "status": NOT_NOTIFIED,
         "position": f"{at} {run_id}",
     }
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
-from celonis_refresh.pipelines.definition import InlineDefinition
-from celonis_refresh.pipelines.ids import canonical_id
-from celonis_refresh.runs import keys
-from celonis_refresh.runs.earlier import Earlier
+from celonis_refresh.pipelines.definition import InlineDefinition, canonical_id
+from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
-from celonis_refresh.runs.queued import Lookup, Waiting
+from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
 from celonis_refresh.runs.slots import drop_waiting
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, slot_key
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch
-from celonis_refresh.workflow.accept import TriggerAcceptor, response_body
+from celonis_refresh.workflow.accept import TriggerAcceptor, response_body, start_execution_of
 from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing
-from celonis_refresh.workflow.start_execution import start_execution_of
 
 PAGE = 20
 """Later runs that one request lists."""
@@ -70,20 +67,14 @@ class RunInline(RefreshError):
         )
 
 
-class StoppableExecutions(Executions, Protocol):
-    """Executions that can be stopped as well."""
-
-    def stop(self, run_id: str, error: str, cause: str) -> None: ...
-
-
 class RunCommands(Struct, frozen=True):
     """``pipelines`` lists the names that are defined."""
 
     table: Table
-    lookup: Lookup
+    lookup: RunLookup
     listing: Listing
-    accepting: TriggerAcceptor
-    executions: StoppableExecutions
+    acceptor: TriggerAcceptor
+    executions: Executions
     pipelines: Callable[[], list[str]]
     clock: Clock
 
@@ -94,7 +85,7 @@ class RunCommands(Struct, frozen=True):
         once. Raises ``RunNotFound``, ``RunClosed``.
         """
         run = self.lookup.get(run_id)
-        if isinstance(run, Waiting):
+        if isinstance(run, QueuedRun):
             options = self._drop(run.pipeline, run.slot, caller, deadline)["options"]
             return {"run_id": run_id, "status": "dropped", "options": options}
         check_open(run)
@@ -110,19 +101,19 @@ class RunCommands(Struct, frozen=True):
         that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.lookup.get(run_id)
-        if isinstance(run, Waiting) or run.is_open:
+        if isinstance(run, QueuedRun) or run.is_open:
             raise RunOpen(run_id, run.status)
         if run.status is RunStatus.SUCCEEDED:
             raise RunClosed(run_id, run.status)
         if run.has_definition and isinstance(run.definition, InlineDefinition):
             raise RunInline(run_id)
-        delivery = keys.delivery("retry", run_id)
-        acceptance = self.accepting.claims.known(delivery)
+        delivery = delivery_key("retry", run_id)
+        acceptance = self.acceptor.claims.known(delivery)
         if acceptance is None:
-            definition = self.accepting.definition(run.pipeline)
+            definition = self.acceptor.definition(run.pipeline)
             kept = skipped_by_retry(run, definition, self.clock())
             self._check_is_newest(run, kept)
-            acceptance = self.accepting.again(run, definition, kept, caller, [delivery], deadline)
+            acceptance = self.acceptor.again(run, definition, kept, caller, [delivery], deadline)
         start_execution_of(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **response_body(acceptance)}
 
@@ -135,8 +126,8 @@ class RunCommands(Struct, frozen=True):
 
         Raises ``UnknownPipeline``, ``InvalidDefinition``.
         """
-        definition = self.accepting.definition(name)
-        slot = self.table.get(keys.slot(name)) or {}
+        definition = self.acceptor.definition(name)
+        slot = self.table.get(slot_key(name)) or {}
         newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
         last = newest[0] if newest else None
         fresh = round(self.clock() - epoch(self._fresh_from(last))) if last else None
@@ -156,7 +147,7 @@ class RunCommands(Struct, frozen=True):
         return str(skipped or last["ended_at"])
 
     def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
-        slot = self.table.get(keys.slot(run.pipeline)) or {}
+        slot = self.table.get(slot_key(run.pipeline)) or {}
         if slot.get("run_id") != run.run_id or "pending" not in slot:
             return None
         return self._drop(run.pipeline, slot, caller, deadline)
@@ -187,7 +178,7 @@ class RunCommands(Struct, frozen=True):
                 raise RunSuperseded(run.run_id, later, job)
         retried = self._with_retried(run)
         for job in sorted(kept.jobs):
-            last = Earlier.from_item(self.table.get(keys.earlier(keys.job_lease(job))))
+            last = read_earlier(self.table, job_lease(job))
             is_done = job in kept.skip
             by_others = (
                 last.run_id not in (None, *retried) if is_done else _was_executed_since(run, job, last)
@@ -220,7 +211,7 @@ class RunCommands(Struct, frozen=True):
 
     def _is_executed_by_others(self, job: str, runs: Collection[str]) -> bool:
         """Whether a run other than these has started a job, and holds its lease still."""
-        holder = (self.table.get(keys.job_lease(job)) or {}).get("run_id")
+        holder = (self.table.get(job_lease(job)) or {}).get("run_id")
         if holder is None or holder in runs:
             return False
         record = self.lookup.records.find(str(holder))

@@ -28,6 +28,10 @@ class Executions(Protocol):
 
     def describe(self, arn: str) -> EndedExecution: ...
 
+    def find(self, run_id: str) -> EndedExecution | None: ...
+
+    def stop(self, run_id: str, error: str, cause: str) -> None: ...
+
     def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
         """Start the execution of a run; False if it exists already, and has not got this ``answer``.
 

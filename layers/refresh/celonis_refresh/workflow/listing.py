@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from celonis_refresh.runs.attributes import to_item
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.runs.table import Table
+from celonis_refresh.runs.table import Table, to_item
 from celonis_refresh.steps.observation import BY_DATE
 from celonis_refresh.timing import Clock
 
 SUMMARY = ("run_id", "pipeline", "status", "created_at", "ended_at", "error", "outcome")
 FILTERED = 100
-"""Items that one request looks at where most of them may not be wanted."""
+"""Items that one request reads where most of them may not be wanted."""
 NOT_EXPIRED = "attribute_not_exists(#expires) OR #expires >= :now"
 SHOWN = (
     *("run_id", "pipeline", "status", "outcome", "error", "created_at", "started_at", "ended_at", "options"),
@@ -96,19 +95,19 @@ class Listing(Struct, frozen=True):
     def _request(
         self, index: str, attribute: str, value: str, before: str | None, status: RunStatus | None
     ) -> dict[str, Any]:
-        condition, wanted = "#key = :key", NOT_EXPIRED
+        condition, filtered = "#key = :key", NOT_EXPIRED
         values: dict[str, Any] = {"key": value, "now": int(self.clock())}
         names = {"#key": attribute, "#expires": "expires"}
         if before is not None:
             condition += " AND #at < :before"
             values["before"], names["#at"] = before, "position"
         if status is not None:
-            wanted = f"({wanted}) AND #status = :status"
+            filtered = f"({filtered}) AND #status = :status"
             values["status"], names["#status"] = status, "status"
         return {
             "IndexName": index,
             "KeyConditionExpression": condition,
-            "FilterExpression": wanted,
+            "FilterExpression": filtered,
             "ScanIndexForward": False,
             "ExpressionAttributeValues": {f":{name}": found for name, found in to_item(values).items()},
             "ExpressionAttributeNames": names,

@@ -9,12 +9,10 @@ from msgspec import Struct, field
 
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.records import ModelTable
-from celonis_refresh.pipelines.definition import Definition
-from celonis_refresh.pipelines.modes import LoadKind
+from celonis_refresh.pipelines.definition import Definition, LoadKind
 from celonis_refresh.pipelines.options import inapplicable
-from celonis_refresh.pipelines.resolution import resolve
-from celonis_refresh.runs.records import Run
-from celonis_refresh.runs.sizes import MAX_WARNING, RunTooLarge, cut, item_size, room_for_opening
+from celonis_refresh.pipelines.plan import resolve
+from celonis_refresh.runs.records import MAX_WARNING, Run, RunTooLarge, cut, item_size, room_for_opening
 from celonis_refresh.timing import Clock, Deadline
 
 KEPT_SECONDS = 300.0
@@ -44,7 +42,9 @@ class ModelTables(Struct):
         }
         warnings = [*run.options.warnings, *_unused(run), *found.warnings]
         if run.options.merged and _excess(run, loads):
-            loads |= {load.step: ALL for load in run.plan.loads if load.wanted and load.started_by == "run"}
+            loads |= {
+                load.step: ALL for load in run.plan.loads if load.requested and load.started_by == "run"
+            }
             warnings.append(TOO_MANY)
         if excess := _excess(run, loads):
             raise excess

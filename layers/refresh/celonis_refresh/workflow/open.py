@@ -11,11 +11,9 @@ from msgspec import Meta, Struct
 from celonis_refresh.celonis.errors import CelonisThrottled, CelonisUnavailable
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
-from celonis_refresh.steps.progress import awaits_answer
-from celonis_refresh.steps.step import Step, StepContext
-from celonis_refresh.steps.step_leases import give_back_first
+from celonis_refresh.runs.table import delivery_key, occurrence_key
+from celonis_refresh.steps.step import Step, StepContext, awaits_answer, give_back_first
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor
@@ -26,7 +24,7 @@ _refused = partial(InvalidTrigger, WHAT)
 
 
 class Where(NamedTuple):
-    """The run that an input leads to; ``status`` is what the execution is told if it is not that run."""
+    """The run that an input leads to; ``status`` is what the execution gets if it is not that run."""
 
     run_id: str
     status: Literal["joined", "skipped"]
@@ -50,7 +48,7 @@ class Opened(TypedDict):
     wait: int
 
 
-class Execution(NamedTuple):
+class ExecutionContext(NamedTuple):
     """The execution that asks: its ARN and its name."""
 
     id: str
@@ -106,7 +104,7 @@ class RunOpener(Struct, frozen=True):
     """Opens runs."""
 
     context: StepContext
-    accepting: TriggerAcceptor
+    acceptor: TriggerAcceptor
     tables: ModelTables
     clock: Clock
 
@@ -114,7 +112,7 @@ class RunOpener(Struct, frozen=True):
     def records(self) -> Records:
         return self.context.records
 
-    def open(self, document: object, execution: Execution, deadline: Deadline) -> Opened:
+    def open(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Opened:
         """Opens the run that the execution stands for; called again, it gives the same answer.
 
         Waits while Celonis is unavailable, until the timeout of the first step. Raises ``InvalidTrigger``,
@@ -141,7 +139,7 @@ class RunOpener(Struct, frozen=True):
             "wait": 0,
         }
 
-    def _run_id(self, document: object, execution: Execution, deadline: Deadline) -> Where:
+    def _run_id(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Where:
         if isinstance(document, Mapping) and "run_id" in document:
             run_id = convert(_Resume, document, _refused).run_id
             if run_id != execution.name:
@@ -155,22 +153,24 @@ class RunOpener(Struct, frozen=True):
             by="execution",
             text=start.reason,
         )
-        deliveries = [keys.delivery("execution", execution.name)]
+        deliveries = [delivery_key("execution", execution.name)]
         if start.delivery:
             name = start.pipeline if isinstance(start.pipeline, str) else str(start.pipeline.get("name"))
-            deliveries.append(keys.occurrence(name, start.delivery))
-        acceptance = self.accepting.accept([trigger], deliveries, deadline, run_id=execution.name)
+            deliveries.append(occurrence_key(name, start.delivery))
+        acceptance = self.acceptor.accept([trigger], deliveries, deadline, run_id=execution.name)
         accepted = acceptance.results[0]
         return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
 
-    def _running(self, run: Run, execution: Execution, answer: _Answer | None, deadline: Deadline) -> Run:
+    def _running(
+        self, run: Run, execution: ExecutionContext, answer: _Answer | None, deadline: Deadline
+    ) -> Run:
         """Notes the execution, and the definition of a run that waited."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
         if run.status is RunStatus.OPENING:
             facts["started_at"] = iso(self.clock())
         once: dict[str, Any] = {}
         if not run.has_definition:
-            once["definition"] = definition_text(self.accepting.definition(run.pipeline))
+            once["definition"] = definition_text(self.acceptor.definition(run.pipeline))
         return self._saved(run, facts, once, answer, deadline)
 
     def _with_loads(self, run: Run, deadline: Deadline) -> Run:

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import RunClosed, StepMoved
-from celonis_refresh.runs.lease_items import Lease
-from celonis_refresh.runs.leases import Leases
+from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
 from celonis_refresh.runs.slots import start_waiting
-from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.runs.table import (
+    LEASED,
+    NOT_NOTIFIED,
+    WAITING,
+    ConditionFailed,
+    Table,
+    job_lease,
+    model_lease,
+    slot_key,
+)
 from celonis_refresh.steps.observation import Activity
-from celonis_refresh.steps.step_leases import unused_steps
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
 from celonis_refresh.workflow.close import RunCloser
@@ -43,12 +49,6 @@ MIN_SECONDS = 20.0
 """With less of the function's time left, the rest is left to the next round."""
 MIN_CLOSE_SECONDS = 80.0
 """With less left, no run is closed: what it left running could not be observed, cancelled and verified."""
-
-
-class FindableExecutions(Executions, Protocol):
-    """Executions that can be looked up by their run."""
-
-    def find(self, run_id: str) -> EndedExecution | None: ...
 
 
 class ReconcileFindings(Struct):
@@ -87,8 +87,8 @@ class Reconciler(Struct, frozen=True):
     records: Records
     leases: Leases
     listing: Listing
-    executions: FindableExecutions
-    closing: RunCloser
+    executions: Executions
+    closer: RunCloser
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
 
@@ -122,7 +122,7 @@ class Reconciler(Struct, frozen=True):
         except RefreshError as error:
             findings.failed.append(name)
             logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
-        except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being looked at
+        except Exception:  # noqa: BLE001 - logged whole; it must not keep the others from being reconciled
             findings.failed.append(name)
             logger.exception("could not be reconciled", extra={"item": name})
         return True
@@ -133,9 +133,9 @@ class Reconciler(Struct, frozen=True):
         One slow task may use up a round: without the rotation, the kinds after it would never be done.
         """
         kinds = [
-            Kind("slots", self._tasks(keys.WAITING, "pk", self._slot)),
-            Kind("leases", self._tasks(keys.LEASED, "pk", self._lease)),
-            Kind("notices", self._tasks(keys.NOT_NOTIFIED, "run_id", self._reported)),
+            Kind("slots", self._tasks(WAITING, "pk", self._slot)),
+            Kind("leases", self._tasks(LEASED, "pk", self._lease)),
+            Kind("notices", self._tasks(NOT_NOTIFIED, "run_id", self._reported)),
             *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
         ]
         first = int(self.clock() // ROUND_SECONDS) % len(kinds)
@@ -144,7 +144,7 @@ class Reconciler(Struct, frozen=True):
     def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
         """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""
         for item in self.listing.all_of(status):
-            if status == keys.WAITING or self._is_old_enough(item):
+            if status == WAITING or self._is_old_enough(item):
                 named = str(item[name])
                 yield named, partial(act, named)
 
@@ -177,7 +177,7 @@ class Reconciler(Struct, frozen=True):
         if deadline.left() < MIN_CLOSE_SECONDS:
             logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
             return
-        self.closing.close_as(execution, deadline)
+        self.closer.close_as(execution, deadline)
         findings.closed.append(execution.name)
 
     def _is_new(self, run: Run) -> bool:
@@ -187,7 +187,7 @@ class Reconciler(Struct, frozen=True):
 
     def _reported(self, run_id: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A run that is closed and of which nobody was notified; given up once its record has expired."""
-        if self.closing.notify_late(run_id, deadline):
+        if self.closer.notify_late(run_id, deadline):
             findings.notified.append(run_id)
             return
         findings.given_up.append(run_id)
@@ -199,8 +199,8 @@ class Reconciler(Struct, frozen=True):
     def _slot(self, key: str, findings: ReconcileFindings, deadline: Deadline) -> None:
         """A free slot in which something waits: started, unless its pipeline is paused."""
         slot: dict[str, Any] = self.table.get(key) or {}
-        pipeline = key.removeprefix(keys.slot(""))
-        if "run_id" in slot or "pending" not in slot or self.closing.is_paused(pipeline):
+        pipeline = key.removeprefix(slot_key(""))
+        if "run_id" in slot or "pending" not in slot or self.closer.is_paused(pipeline):
             return
         try:
             self.table.transact(start_waiting(self.table, pipeline, slot, iso(self.clock())), deadline)
@@ -264,3 +264,17 @@ class Reconciler(Struct, frozen=True):
 
 
 GONE = "The execution of this run no longer exists in Step Functions."
+
+
+def unused_steps(run: Run, lease: str) -> list[str]:
+    """Return the steps for which the run may hold a lease, if nothing was sent for any of them; else none.
+
+    What is sent needs a baseline first. Steps that have ended and given the lease back are left out.
+    """
+    leases = {job.step: job_lease(job.job) for job in run.plan.jobs}
+    leases |= {load.step: model_lease(load.data_model) for load in run.plan.loads}
+    states = {step: run.steps.get(step, {}) for step, key in leases.items() if key == lease}
+    open_states = {step: one for step, one in states.items() if "ended_at" not in one or one.get("held")}
+    if any("baseline" in one and not one.get("refused") for one in open_states.values()):
+        return []
+    return list(open_states)

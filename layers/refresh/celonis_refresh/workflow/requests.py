@@ -12,18 +12,17 @@ from msgspec import Meta, Struct
 from celonis_refresh.errors import WHOLE, Problem
 from celonis_refresh.names import NAME_PATTERN, NAME_RULE
 from celonis_refresh.pipelines.errors import InvalidTrigger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.errors import PipelineSkips
-from celonis_refresh.runs.queued import Lookup, Waiting
+from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import RunStatus
+from celonis_refresh.runs.table import request_key
 from celonis_refresh.timing import Deadline
 from celonis_refresh.validation.convert import convert
-from celonis_refresh.webhooks.documents import parse_json
 from celonis_refresh.webhooks.errors import Malformed
-from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body
+from celonis_refresh.webhooks.request import parse_json
+from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body, start_execution_of
 from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing, shown
-from celonis_refresh.workflow.start_execution import start_execution_of
 
 REQUEST = "The request"
 
@@ -73,9 +72,9 @@ _refused = partial(InvalidTrigger, REQUEST)
 class RunRequests(Struct, frozen=True):
     """Serves the runs API."""
 
-    accepting: TriggerAcceptor
+    acceptor: TriggerAcceptor
     executions: Executions
-    lookup: Lookup
+    lookup: RunLookup
     listing: Listing
 
     def start(
@@ -88,7 +87,7 @@ class RunRequests(Struct, frozen=True):
         request = convert(StartRequest, body, _refused)
         trigger = Trigger(request.pipeline, request.mode, request.tables, caller, request.reason)
         deliveries = [_key(request, caller, idempotency_key)] if idempotency_key else []
-        acceptance = self.accepting.accept([trigger], deliveries, deadline)
+        acceptance = self.acceptor.accept([trigger], deliveries, deadline)
         for accepted in acceptance.results:
             if accepted.status == "skipped":
                 raise PipelineSkips(accepted.pipeline, accepted.run_id)
@@ -99,7 +98,7 @@ class RunRequests(Struct, frozen=True):
     def show(self, run_id: str) -> dict[str, Any]:
         """One run's record, or what is known of one that waits. Raises ``RunNotFound``."""
         found = self.lookup.get(run_id)
-        return found.shown() if isinstance(found, Waiting) else shown(found)
+        return found.shown() if isinstance(found, QueuedRun) else shown(found)
 
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:
         """``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""
@@ -109,7 +108,7 @@ class RunRequests(Struct, frozen=True):
 
 
 def _key(request: StartRequest, caller: str, idempotency_key: str) -> str:
-    return keys.requested(principal(caller), request.pipeline, request.mode, request.tables, idempotency_key)
+    return request_key(principal(caller), request.pipeline, request.mode, request.tables, idempotency_key)
 
 
 def principal(caller: str) -> str:

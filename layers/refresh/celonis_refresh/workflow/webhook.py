@@ -13,32 +13,148 @@ from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.runs import keys
 from celonis_refresh.runs.claims import Acceptance, Accepted, Delivery
 from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
-from celonis_refresh.steps.tasks import Tasks, UnsavedAnswer
+from celonis_refresh.runs.table import signed_key, webhook_key
+from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
+from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_first
 from celonis_refresh.timing import Clock, Deadline
-from celonis_refresh.webhooks.errors import NotAuthentic
-from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.handshakes import Answer, acknowledgement
-from celonis_refresh.webhooks.receive import Outcome, Received, receive
+from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
+from celonis_refresh.webhooks.events import (
+    Event,
+    HandshakeResponse,
+    acknowledgement,
+    check_expected,
+    handshake,
+    preflight,
+    read_events,
+)
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.rules import Match
-from celonis_refresh.webhooks.schemes import secret_problem
+from celonis_refresh.webhooks.rules import RuleMatch, RuleResults, apply_rules
 from celonis_refresh.webhooks.sources import Source
-from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor, response_body
-from celonis_refresh.workflow.batch import accept_batch
+from celonis_refresh.webhooks.verification import Fetch, Proof, Scheme, UrlToken, secret_problem, verify
+from celonis_refresh.workflow.accept import (
+    Trigger,
+    TriggerAcceptor,
+    accept_batch,
+    response_body,
+    start_execution_of,
+)
 from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.model_tables import ModelTables
-from celonis_refresh.workflow.secret_log import SecretLog
-from celonis_refresh.workflow.start_execution import start_execution_of
-from celonis_refresh.workflow.webhook_deadlines import RequestTime
+
+
+class Received(Struct, frozen=True):
+    """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
+
+    proof: Proof | None
+    answer: HandshakeResponse | None
+    outcomes: tuple[RuleResults, ...] = ()
+
+
+def receive(
+    source: Source,
+    request: WebhookRequest,
+    secrets: Sequence[str],
+    now: float,
+    *,
+    fetch: Fetch | None = None,
+) -> Received:
+    """Parameters as for ``schemes.verify``. A preflight is proven where its address holds the token.
+
+    Raises ``NotAuthentic``, ``Malformed`` for a preflight and for a body that is proven, and for SNS whatever
+    ``fetch`` raises.
+    """
+    sender = source.effective()
+    if not isinstance(sender.scheme, UrlToken):
+        answer = preflight(sender, request)
+        if answer:
+            return Received(None, answer)
+    proof = _proven(sender.scheme, request, secrets, now, fetch)
+    answer = preflight(sender, request)
+    if answer:
+        return Received(proof, answer)
+    events = read_events(sender, request)
+    answer = handshake(sender, request, events)
+    if answer:
+        return Received(proof, answer)
+    check_expected(events, source.expect)
+    return Received(proof, None, tuple(apply_rules(source, event) for event in events))
+
+
+def _proven(
+    scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
+) -> Proof:
+    """A proof that cannot be read proves nothing: another answer would say how a source is set up."""
+    try:
+        return verify(scheme, request, secrets, now, fetch=fetch)
+    except Malformed as error:
+        raise NotAuthentic(error.message, hint=error.hint) from None
+
+
+ANSWER_SECONDS: Final = 2.5
+"""From the request's arrival to the answer: the fastest sender waits 3 s."""
+START_EXECUTION_SECONDS: Final = 0.6
+"""What StartExecution needs; kept back from everything before it."""
+FURTHER_EXECUTION_SECONDS: Final = 0.1
+"""What each further StartExecution of the same delivery needs, over the connection that stands by then."""
+MIN_CLAIM_SECONDS: Final = 1.5
+"""For the claim, and for what it needs to know, however late it is: an answer that comes late is worth more
+than none that counts."""
+
+
+class RequestTime(Struct, frozen=True):
+    """``answer``: when the answer should be out; ``end``: when the function must be done in any case."""
+
+    answer: Deadline
+    end: Deadline
+
+    def for_claim(self) -> Deadline:
+        """For what an answer cannot do without, from now on: to read, to claim."""
+        return self._at(START_EXECUTION_SECONDS, MIN_CLAIM_SECONDS)
+
+    def for_start(self, further: int = 0) -> Deadline:
+        """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
+        return self._at(START_EXECUTION_SECONDS + further * FURTHER_EXECUTION_SECONDS, 0.0)
+
+    def _at(self, reserve: float, least: float) -> Deadline:
+        """``reserve`` before the answer; later if fewer than ``least`` seconds were left."""
+        clock = self.answer.clock
+        return Deadline(min(max(self.answer.at - reserve, clock() + least), self.end.at), clock)
+
+
+FIELDS: Final = ("current", "previous")
+"""Of a webhook's secret, in the order in which its values are read."""
+
+
+class SecretLog:
+    """Logs each value that no request can fit, once for each change of a source or its secret."""
+
+    def __init__(self) -> None:
+        self._checked: dict[str, tuple[Source, tuple[str, ...]]] = {}
+
+    def check(self, source_name: str, source: Source, secrets: Sequence[str]) -> None:
+        """Log what is wrong with ``secrets`` for the scheme of ``source``, never the values."""
+        seen = (source, tuple(secrets))
+        if self._checked.get(source_name) == seen:
+            return
+        self._checked[source_name] = seen
+        scheme = source.effective().scheme
+        for name, secret in zip(FIELDS, secrets, strict=False):
+            problem = secret_problem(scheme, secret)
+            if problem:
+                logger.error(
+                    "a webhook secret cannot work",
+                    extra={"source": source_name, "field": name, "why": problem},
+                )
+
 
 MIN_CELONIS_SECONDS: Final = 0.8
 """With less left, Celonis is not asked: the state machine starts the job."""
 GIVE_BACK_SECONDS: Final = 0.1
 """What a job that could not be started takes of the time to hand over, to free its lease."""
+RECORD_ATTEMPTS: Final = 3
 RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
@@ -50,7 +166,7 @@ class EventClaims(NamedTuple):
     """What one event of a request came to. ``errors``: of rules that cannot be applied to it, and of
     pipelines that cannot be run as they are defined."""
 
-    outcome: Outcome
+    outcome: RuleResults
     delivery: Delivery
     errors: Sequence[RefreshError]
 
@@ -77,10 +193,9 @@ class WebhookHandler(Struct, frozen=True):
     source: Callable[[str], Source]
     secrets: Callable[[str], Sequence[str]]
     refreshed_secrets: Callable[[str], Sequence[str]]
-    accepting: TriggerAcceptor
-    tasks: Tasks
+    acceptor: TriggerAcceptor
+    context: StepContext
     tables: ModelTables
-    records: Records
     executions: Executions
     sns: SnsAddresses
     clock: Clock
@@ -93,10 +208,10 @@ class WebhookHandler(Struct, frozen=True):
         if received.answer is not None:
             return self._at_once(received.answer)
         answers = self._accept(source_name, received.outcomes, time)
-        wanted = acknowledgement(source.effective())
-        return self._at_once(wanted) if wanted is not None else _one(answers)
+        response = acknowledgement(source.effective())
+        return self._at_once(response) if response is not None else _one(answers)
 
-    def _at_once(self, answer: Answer) -> Reply:
+    def _at_once(self, answer: HandshakeResponse) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
         if answer.confirm is not None:
             self.sns.confirm(answer.confirm)
@@ -120,21 +235,21 @@ class WebhookHandler(Struct, frozen=True):
             return receive(source, request, refreshed_secrets, self.clock())
 
     def _accept(
-        self, source_name: str, outcomes: Sequence[Outcome], time: RequestTime
+        self, source_name: str, outcomes: Sequence[RuleResults], time: RequestTime
     ) -> list[dict[str, Any]]:
         """Accepts all events at once and goes on with what they start; the answer to each."""
-        by = time.accepting()
+        by = time.for_claim()
         run_options = [self._read_event(source_name, outcome) for outcome in outcomes]
         _complain(source_name, run_options)
         deliveries = [each.delivery for each in run_options if each.delivery.claims]
-        acceptances = accept_batch(self.accepting.claims, deliveries, by)
+        acceptances = accept_batch(self.acceptor.claims, deliveries, by)
         self._go_on(acceptances, time)
         for run_id, at in _started_before(acceptances).items():
             self._finish(run_id, at)
         queue = iter(acceptances)
         return [_reported(each, next(queue) if each.delivery.claims else None) for each in run_options]
 
-    def _read_event(self, source: str, outcome: Outcome) -> EventClaims:
+    def _read_event(self, source: str, outcome: RuleResults) -> EventClaims:
         """Reads what an event wants against the definitions of the pipelines."""
         identities = _keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]
@@ -142,7 +257,7 @@ class WebhookHandler(Struct, frozen=True):
             (_trigger(source, match), error)
             for match, error in zip(outcome.invalid, outcome.errors, strict=True)
         ]
-        claims, errors = self.accepting.sound(triggers, identities, invalid)
+        claims, errors = self.acceptor.sound(triggers, identities, invalid)
         return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
     def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
@@ -155,7 +270,7 @@ class WebhookHandler(Struct, frozen=True):
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
-            answer = self._begin(accepted, acceptance, time.beginning(further))
+            answer = self._begin(accepted, acceptance, time.for_start(further))
             if not start_execution_of(self.executions, accepted.run_id, answer) and answer is not None:
                 self._record_answer(accepted.run_id, answer, time.end)
 
@@ -178,14 +293,14 @@ class WebhookHandler(Struct, frozen=True):
     def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
         """A delivery sent again may have started the execution meanwhile, without the answer of Celonis."""
         try:
-            self.tasks.record_answer(run_id, answer, deadline)
+            record_answer(self.context.records, run_id, answer, deadline)
         except RefreshError as error:  # the start counts as one whose answer was lost
             logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
 
     def _give_back(self, run: Run, deadline: Deadline) -> None:
         """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
         try:
-            self.tasks.give_back_claimed(run, deadline)
+            give_back_first(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
             return  # its start may have been sent
         except RefreshError as error:  # the task that starts the job frees it
@@ -195,7 +310,7 @@ class WebhookHandler(Struct, frozen=True):
         """A delivery that came again finishes what its first passage may have left undone."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
-        run = self.records.find(run_id)
+        run = self.context.records.find(run_id)
         if run is not None and run.status is RunStatus.OPENING:
             start_execution_of(self.executions, run_id)
 
@@ -207,10 +322,31 @@ class WebhookHandler(Struct, frozen=True):
         if "warnings" in facts:
             return None  # a cached list may lack a new table: OpenRun reads the tables again
         run = Run({**record, **facts})
-        return self.tasks.start_claimed(run, run.plan.jobs[0].step, deadline, facts)
+        return start_claimed(self.context, run, run.plan.jobs[0].step, deadline, facts)
 
 
-def _trigger(source: str, match: Match) -> Trigger:
+def record_answer(records: Records, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
+    """Record an answer that the input of the execution does not have, unless the step has moved on.
+
+    Raises ``StepMoved`` where other tasks keep writing the step.
+    """
+    facts = {name: value for name, value in answer.items() if name not in ("step", "posts")}
+    step = str(answer["step"])
+    for attempt in range(RECORD_ATTEMPTS):
+        run = records.get_open(run_id)
+        state = run.steps.get(step, {})
+        if not awaits_answer(state, answer["posts"]):
+            return
+        try:
+            records.save_step(run, step, {**state, "answered": True, **facts}, deadline)
+        except StepMoved:
+            if attempt + 1 == RECORD_ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _trigger(source: str, match: RuleMatch) -> Trigger:
     return Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
 
 
@@ -230,8 +366,8 @@ def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
 
 def _keys(source: str, event: Event) -> list[str]:
     """The keys under which an event is accepted once only."""
-    by_id = [keys.webhook(source, event.delivery_id)] if event.delivery_id else []
-    return by_id + ([keys.signed(source, event.digest)] if event.digest else [])
+    by_id = [webhook_key(source, event.delivery_id)] if event.delivery_id else []
+    return by_id + ([signed_key(source, event.digest)] if event.digest else [])
 
 
 def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:

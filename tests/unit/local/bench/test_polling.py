@@ -7,7 +7,7 @@ from math import log, sqrt
 
 import pytest
 
-from celonis_refresh.steps.polling.expectation import Cluster, Expectation
+from celonis_refresh.steps.polling.durations import Cluster, Expectation
 from celonis_refresh.steps.polling.schedule import Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import (

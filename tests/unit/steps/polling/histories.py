@@ -7,16 +7,16 @@ from math import exp
 from random import Random
 from typing import Any
 
-from celonis_refresh.steps.polling.durations import learn
+from celonis_refresh.steps.polling.durations import add_duration
 
 
 def history(successes: Iterable[float], failures: Iterable[float] = ()) -> dict[str, Any]:
     """The failures first, the successes after them."""
     document: dict[str, Any] = {}
     for seconds in failures:
-        document = learn(document, seconds, succeeded=False)
+        document = add_duration(document, seconds, succeeded=False)
     for seconds in successes:
-        document = learn(document, seconds, succeeded=True)
+        document = add_duration(document, seconds, succeeded=True)
     return document
 
 

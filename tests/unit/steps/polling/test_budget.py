@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.steps.polling.budget import (
-    EVENTS_PER_LOOK,
+from celonis_refresh.steps.polling.schedule import (
+    EVENTS_PER_POLL,
     EVENTS_PER_RUN,
     EVENTS_PER_STEP,
     HISTORY_EVENTS,
@@ -15,9 +15,9 @@ from celonis_refresh.steps.polling.budget import (
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 40, 80])
 def test_all_steps_together_use_half_of_the_history_at_most(steps: int) -> None:
-    used = EVENTS_PER_RUN + steps * (EVENTS_PER_STEP + EVENTS_PER_LOOK * polls_per_step(steps))
+    used = EVENTS_PER_RUN + steps * (EVENTS_PER_STEP + EVENTS_PER_POLL * polls_per_step(steps))
     assert used <= HISTORY_EVENTS / 2
-    assert used + steps * EVENTS_PER_LOOK > HISTORY_EVENTS / 2, "and no less than they may"
+    assert used + steps * EVENTS_PER_POLL > HISTORY_EVENTS / 2, "and no less than they may"
 
 
 def test_forty_steps_have_enough_looks_each() -> None:

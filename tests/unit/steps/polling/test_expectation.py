@@ -7,7 +7,7 @@ from math import exp, log
 
 import pytest
 
-from celonis_refresh.steps.polling.expectation import (
+from celonis_refresh.steps.polling.durations import (
     MIN_DEVIATION,
     PRIOR_CENTRE,
     PRIOR_DEVIATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.rate_limits.headers import is_scarce, pause, spread, turn
+from celonis_refresh.rate_limits.limiter import is_scarce, pause_seconds, spread_seconds, turn_seconds
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ from celonis_refresh.rate_limits.headers import is_scarce, pause, spread, turn
 def test_what_is_left_lasts_until_the_reset(
     limit: float | None, remaining: float | None, reset: float | None, expected: float
 ) -> None:
-    assert pause(limit, remaining, reset) == expected
+    assert pause_seconds(limit, remaining, reset) == expected
 
 
 def test_the_less_is_left_the_longer_the_pause() -> None:
-    pauses = [pause(1000, remaining, 60.0) for remaining in range(200)]
+    pauses = [pause_seconds(1000, remaining, 60.0) for remaining in range(200)]
     assert pauses == sorted(pauses, reverse=True)
     assert pauses[-1] == 0.0
 
@@ -57,7 +57,7 @@ def test_turns_are_taken_before_a_pause_is_needed(
     limit: float | None, remaining: float | None, scarce: bool
 ) -> None:
     assert is_scarce(limit, remaining) is scarce
-    if pause(limit, remaining, 10.0) > 0:
+    if pause_seconds(limit, remaining, 10.0) > 0:
         assert is_scarce(limit, remaining)
 
 
@@ -78,7 +78,7 @@ def test_turns_are_taken_before_a_pause_is_needed(
 def test_a_turn_is_as_long_as_the_limit_wants_it(
     limit: float | None, reset: float | None, seconds: float
 ) -> None:
-    assert turn(limit, reset) == pytest.approx(seconds)
+    assert turn_seconds(limit, reset) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_a_turn_is_as_long_as_the_limit_wants_it(
 def test_what_is_left_is_spread_over_a_long_way_to_the_reset(
     remaining: float | None, reset: float | None, seconds: float
 ) -> None:
-    assert spread(remaining, reset) == seconds
+    assert spread_seconds(remaining, reset) == seconds

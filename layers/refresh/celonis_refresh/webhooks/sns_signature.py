@@ -16,9 +16,8 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.schemes.models import Sns
-from celonis_refresh.webhooks.schemes.proofs import Fetch, Proof, check_window
 from celonis_refresh.webhooks.sns_message import SIGNED_KEYS, check_certificate_url, read_envelope
+from celonis_refresh.webhooks.verification import Fetch, Proof, Sns, check_window
 
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "1": hashes.SHA1(),  # noqa: S303 - this is what SignatureVersion 1 means

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from math import isfinite
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-from celonis_refresh.celonis.calls import Call
-from celonis_refresh.celonis.clock_times import moment_in
 from celonis_refresh.celonis.errors import (
     AuthenticationFailed,
     CelonisError,
@@ -25,7 +19,58 @@ from celonis_refresh.celonis.errors import (
     NotFound,
     PermissionDenied,
 )
-from celonis_refresh.celonis.transport import Answer
+from celonis_refresh.celonis.transport import (
+    Answer,
+    Call,
+    _moment,
+    _seconds,
+    read_json,
+)
+
+# Not compiled here: most processes never meet an error, and starting fast counts.
+_DATED = r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?"
+_CLOCK = (
+    r"(?i)(\b(?:at|until|after)\s+)?(?<![\d:])(\d\d?):(\d\d)(?::(\d\d))?(?![\d:])(?:\.\d+)?(?:\s*([a-z]+))?"
+)
+_UTC = frozenset({"utc", "gmt", "z"})
+_HALF_A_DAY = timedelta(hours=12)
+
+
+def moment_in(text: str, now: float) -> float | None:
+    """The moment named in ``text``, in epoch seconds; None where it names none. ``now``: epoch seconds.
+
+    A time without a date is the one nearest to ``now``; a time without a zone is UTC.
+    """
+    dated = re.search(_DATED, text)
+    if dated:
+        return _from_iso(dated[0])
+    return next((found for match in re.finditer(_CLOCK, text) if (found := _nearest(match, now))), None)
+
+
+def _from_iso(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _nearest(match: re.Match[str], now: float) -> float | None:
+    before, hour, minute, second, zone = match.groups()
+    is_utc = zone is not None and zone.lower() in _UTC
+    if not is_utc and (zone is not None or before is None):
+        return None  # another zone, or no clock time: a duration, or a part of an id
+    present = datetime.fromtimestamp(now, UTC)
+    try:
+        moment = present.replace(hour=int(hour), minute=int(minute), second=int(second or 0), microsecond=0)
+    except ValueError:
+        return None
+    if moment - present > _HALF_A_DAY:
+        moment -= timedelta(days=1)
+    elif present - moment > _HALF_A_DAY:
+        moment += timedelta(days=1)
+    return moment.timestamp()
+
 
 DEFAULT_RETRY_AFTER = 30.0
 MIN_RETRY_AFTER = 1.0
@@ -45,14 +90,6 @@ _SUPPORT_ID = r"(?i)support[\s_-]*id\W{0,5}([0-9a-z][0-9a-z-]{3,63})"
 _UUID = r"(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 
 
-class RateLimit(Struct, frozen=True):
-    """What the last answer said about the limit. ``reset`` is in seconds. None where it said nothing."""
-
-    limit: int | None
-    remaining: int | None
-    reset: float | None
-
-
 class Signer(Struct, frozen=True):
     """Who signed a request, as far as an error needs to know.
 
@@ -65,10 +102,8 @@ class Signer(Struct, frozen=True):
     redact: Callable[[str], str]
 
 
-def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisError | None:
-    """The error that ``answer`` stands for, or None for a success. ``now`` is in epoch seconds."""
-    if answer.is_success:
-        return None
+def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisError:
+    """The error that ``answer``, which is no success, stands for. ``now`` is in epoch seconds."""
     details = _details(answer, signer.redact)
     facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **details}
     said = _said(answer.status, details)
@@ -92,56 +127,6 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
             )
             return CelonisRejected(f"Celonis refused {call.doing}{said}.", **facts)
     return _unavailable(answer, call, facts, said)
-
-
-def rate_limit(answer: Answer) -> RateLimit | None:
-    """The rate limit headers of an answer, None where it has none."""
-    limit, remaining, reset = (
-        _seconds(answer.headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
-    )
-    if limit is None and remaining is None and reset is None:
-        return None
-    return RateLimit(_whole(limit), _whole(remaining), reset)
-
-
-def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
-    """When the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
-
-    Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``took`` seconds of
-    the exchange. None where there is no date.
-    """
-    try:
-        date = parsedate_to_datetime(answer.headers.get("date", ""))
-    except ValueError:
-        return None, None
-    moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    return int((moment - took) * 1000), int((moment + 1 + took) * 1000)
-
-
-def read_json(answer: Answer) -> Any:
-    """The body as JSON, None for an empty one. ValueError where it is no JSON."""
-    if not answer.body.strip():
-        return None
-    try:
-        return json.loads(answer.body)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def breaks_off(answer: Answer) -> bool:
-    """Whether the body says that it is JSON, and is not: it came through broken."""
-    if "json" not in answer.headers.get("content-type", ""):
-        return False
-    try:
-        read_json(answer)
-    except ValueError:
-        return True
-    return False
-
-
-def is_page(answer: Answer) -> bool:
-    """Whether the body is a web page, as of a login or a gateway, which the API never answers."""
-    return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")
 
 
 def clean(value: object, redact: Callable[[str], str]) -> str | None:
@@ -232,27 +217,6 @@ def _until_clock_time(answer: Answer, now: float) -> float | None:
 def _until(header: str | None, now: float) -> float | None:
     moment = _moment(header)
     return None if moment is None else moment - now
-
-
-def _moment(header: str | None) -> float | None:
-    """A date as headers write it, in epoch seconds."""
-    try:
-        moment = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        number = float(header or "")
-    except ValueError:
-        return None
-    return number if isfinite(number) and number >= 0 else None
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)
 
 
 def _details(answer: Answer, redact: Callable[[str], str]) -> ErrorDetails:

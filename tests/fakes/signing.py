@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from celonis_refresh.webhooks.schemes.models import Hmac
-from celonis_refresh.webhooks.schemes.secrets import key_of, secret_problem
-from celonis_refresh.webhooks.schemes.signatures import content, digest, encode
+from celonis_refresh.webhooks.verification import (
+    Hmac,
+    encode,
+    hmac_digest,
+    key_of,
+    secret_problem,
+    signed_content,
+)
 
 
 def sign(
@@ -23,7 +28,7 @@ def sign(
     if scheme.signs_id and not message_id:
         raise ValueError("message_id: this scheme signs one")
     time = "" if timestamp is None else str(timestamp)
-    signature = digest(scheme, key_of(scheme, secret), content(scheme, body, message_id, time))
+    signature = hmac_digest(scheme, key_of(scheme, secret), signed_content(scheme, body, message_id, time))
     headers = {scheme.header: _laid_out(scheme, encode(scheme, signature), time)}
     if scheme.id_header:
         headers[scheme.id_header] = message_id
