@@ -6,7 +6,7 @@ from typing import Any
 
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger
-from celonis_refresh.workflow.model_tables import ModelTables
+from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 
 

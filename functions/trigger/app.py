@@ -10,9 +10,9 @@ from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
 from celonis_refresh.responses import answer, answering
+from celonis_refresh.steps.target import KEPT_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
-from celonis_refresh.workflow.model_tables import KEPT_SECONDS, ModelTables
 from celonis_refresh.workflow.webhook import ANSWER_SECONDS, RequestTime, WebhookHandler
 
 LONGEST_NAME = 48

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from requests import Response
 
-from celonis_refresh.aws.source_cache import MAX_MISSES
+from celonis_refresh.aws.webhook_configuration import MAX_MISSES
 from local.wait import until
 from tests.stack.runs.celonis import CelonisControls
 from tests.stack.runs.service import DeployedService

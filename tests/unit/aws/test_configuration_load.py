@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.aws.shared_parameters import PIPELINE_SECONDS, SOURCE_SECONDS
+from celonis_refresh.aws.webhook_configuration import PIPELINE_SECONDS, SOURCE_SECONDS
 from tests.unit.aws.configuration_load import LoadedTrigger
 
 A_SECOND = 5000 / 60

@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
-from celonis_refresh.aws.shared_parameters import LIST_SECONDS, SharedParameters
-from celonis_refresh.aws.source_cache import MAX_MISSES, WARY_SECONDS, SourceCache
+from celonis_refresh.aws.webhook_configuration import (
+    LIST_SECONDS,
+    MAX_MISSES,
+    WARY_SECONDS,
+    SharedParameters,
+    SourceCache,
+)
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, table_of
 

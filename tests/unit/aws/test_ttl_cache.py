@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from celonis_refresh.aws.token_bucket import TokenBucket
-from celonis_refresh.aws.ttl_cache import FAILED_SECONDS, TtlCache
+from celonis_refresh.aws.ttl_cache import FAILED_SECONDS, TokenBucket, TtlCache
 from tests.fakes.clock import FakeClock
 
 SECONDS = 60.0

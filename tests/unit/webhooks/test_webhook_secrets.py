@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretVersion, WebhookSecretUnreadable
-from celonis_refresh.aws.token_bucket import TokenBucket
-from celonis_refresh.aws.ttl_cache import TtlCache
+from celonis_refresh.aws.ttl_cache import TokenBucket, TtlCache
 from celonis_refresh.aws.webhook_secrets import (
     ACCEPT_SECONDS,
     CHECK_SECONDS,

@@ -16,8 +16,7 @@ from celonis_refresh.aws.configuration import (
     Secrets,
 )
 from celonis_refresh.aws.executions import StateMachine
-from celonis_refresh.aws.shared_parameters import PIPELINE_SECONDS
-from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
+from celonis_refresh.aws.webhook_configuration import PIPELINE_SECONDS, WebhookConfiguration
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.accept import TriggerAcceptor

@@ -18,7 +18,7 @@ from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed,
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.slots import release
 from celonis_refresh.steps.errors import StepFailed
-from celonis_refresh.workflow.model_tables import ModelTables
+from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.workflow.open import ExecutionContext, Opened, RunOpener
 from tests.fakes.celonis import denied, throttled, unavailable
 from tests.fakes.service import JOB, MODEL, POOL, RUN, job_definition

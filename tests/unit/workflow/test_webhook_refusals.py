@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from celonis_refresh.aws.shared_parameters import SharedParameters
-from celonis_refresh.aws.source_cache import INVALID_SECONDS, SourceCache
+from celonis_refresh.aws.webhook_configuration import INVALID_SECONDS, SharedParameters, SourceCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.observability import logger
 from celonis_refresh.webhooks.request import WebhookRequest

@@ -10,13 +10,13 @@ from typing import Any
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.errors import UnknownPipeline
+from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.senders import SENDERS
 from celonis_refresh.webhooks.sources import Source, parse_source
 from celonis_refresh.webhooks.verification import Hmac
 from celonis_refresh.workflow.accept import TriggerAcceptor
-from celonis_refresh.workflow.model_tables import ModelTables
 from celonis_refresh.workflow.webhook import Reply, RequestTime, WebhookHandler
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import ServiceHarness, job_definition

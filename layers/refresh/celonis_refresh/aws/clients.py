@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
+
 
 class ClientTimeouts(NamedTuple):
     """How long a call to AWS may take: seconds to connect and to read, for each of ``attempts``."""
@@ -69,3 +75,40 @@ def stepfunctions(timeouts: ClientTimeouts) -> SFNClient:
 
 def sns(timeouts: ClientTimeouts) -> SNSClient:
     return cast("SNSClient", _client("sns", timeouts))
+
+
+A = TypeVar("A")
+
+THROTTLED = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TooManyUpdates",
+    }
+)
+SERVER_ERROR = 500
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether there was no answer, or one that passes."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, NoConnection | HTTPClientError)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return is_transient_status(status, error.response["Error"]["Code"])
+
+
+def is_transient_status(status: int, code: str | None) -> bool:
+    """Whether an answer is an error of the server, or tells of too many requests."""
+    return status >= SERVER_ERROR or code in THROTTLED
+
+
+def asked(unavailable: Callable[[], Exception], call: Callable[..., A], **request: Any) -> A:
+    """Return the answer of AWS. Raise ``unavailable`` for a transient error, any other as it is."""
+    try:
+        return call(**request)
+    except Exception as error:
+        if is_transient(error):
+            raise unavailable() from None
+        raise

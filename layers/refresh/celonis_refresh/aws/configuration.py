@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from celonis_refresh.aws.transient import asked
+from celonis_refresh.aws.clients import asked
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.names import NAME_RULE, is_name

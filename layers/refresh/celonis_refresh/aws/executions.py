@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
-from celonis_refresh.aws.transient import asked
+from celonis_refresh.aws.clients import asked
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.workflow.executions import EndedExecution
 

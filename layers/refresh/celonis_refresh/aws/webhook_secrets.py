@@ -20,8 +20,7 @@ from celonis_refresh.aws.configuration import (
     WebhookSecretUnreadable,
     is_transient_error,
 )
-from celonis_refresh.aws.token_bucket import TokenBucket
-from celonis_refresh.aws.ttl_cache import Dated, TtlCache
+from celonis_refresh.aws.ttl_cache import Dated, TokenBucket, TtlCache
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import logger
 from celonis_refresh.runs.table import ConditionFailed, Table, secret_version_key

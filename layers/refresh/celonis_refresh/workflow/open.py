@@ -14,10 +14,10 @@ from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
 from celonis_refresh.runs.table import delivery_key, occurrence_key
 from celonis_refresh.steps.step import Step, StepContext, awaits_answer, give_back_first
+from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor
-from celonis_refresh.workflow.model_tables import ModelTables
 
 WHAT = "The input of the execution"
 _refused = partial(InvalidTrigger, WHAT)

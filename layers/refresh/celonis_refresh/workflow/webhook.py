@@ -19,6 +19,7 @@ from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import signed_key, webhook_key
 from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
 from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_first
+from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.events import (
@@ -42,7 +43,6 @@ from celonis_refresh.workflow.accept import (
     start_execution_of,
 )
 from celonis_refresh.workflow.executions import Executions
-from celonis_refresh.workflow.model_tables import ModelTables
 
 
 class Received(Struct, frozen=True):
