@@ -77,7 +77,13 @@ NOTIFICATION = CallPattern("the notification", r"POST http://[^/]*/$")
 NOTIFIED = CallPattern("recording the notification", "TransactWriteItems", 3)
 STARTED = CallPattern("starting the execution", "StartExecution")
 
-TRIGGER = (PARAMETER, CLAIM, POLL, LIST, BASELINE, POST, STARTED)
+COPY_READ = CallPattern("reading the copy of the configuration", "DynamoDB_.*GetItem")
+COPIED = CallPattern("copying the configuration", "UpdateItem")
+VERSION_NOTED = CallPattern("recording the version of the secret", "UpdateItem", 2)
+
+TRIGGER = (
+    COPY_READ, PARAMETER, COPIED, VERSION_NOTED, CLAIM, POLL, LIST, BASELINE, POST, STARTED,
+)  # fmt: skip
 OPEN_RUN = (PARAMETER, CLAIM, RECORD, STATE, TABLES, SECOND)
 START_JOB = (RECORD, DURATIONS, LEASE, POLL, LIST, BASELINE, POST, ANSWERED)
 LOADED_BY_JOB = (
