@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent
+
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger
 
@@ -9,5 +11,6 @@ from celonis_refresh.observability import logger
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> None:
     """``event``: "Step Functions Execution Status Change" from EventBridge."""
-    logger.append_keys(run_id=event["detail"]["name"])
-    wiring.run_closer().close(event["detail"]["executionArn"], wiring.deadline(context))
+    execution = EventBridgeEvent(event).detail
+    logger.append_keys(run_id=execution["name"])
+    wiring.run_closer().close(execution["executionArn"], wiring.deadline(context))

@@ -45,6 +45,7 @@ OUTSIDE: dict[str, set[str]] = {
     "rate_limits": {"msgspec"},
     "workflow": {"msgspec"},
     "aws": {
+        "aws_lambda_powertools",
         "boto3", "botocore", "msgspec", "requests", "urllib3", "mypy_boto3_dynamodb",
         "mypy_boto3_secretsmanager", "mypy_boto3_sns", "mypy_boto3_ssm", "mypy_boto3_stepfunctions",
     },

@@ -53,7 +53,7 @@ class FakeParameters:
     error: Exception | None = None
     reads: list[str] = field(default_factory=list)
 
-    def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+    def get_parameter(self, Name: str, **_: object) -> dict[str, Any]:  # noqa: N803 - AWS's name
         return {"Parameter": {"Value": self._value(Name, "ParameterNotFound")}}
 
     def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name

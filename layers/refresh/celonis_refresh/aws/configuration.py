@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
@@ -87,11 +89,13 @@ class SecretVersion(NamedTuple):
     version: str
 
 
-class Parameters(Struct, frozen=True):
+class Parameters:
     """``/{stack}/pipelines/{name}`` and ``/{stack}/sources/{name}``."""
 
-    client: SSMClient
-    stack: str
+    def __init__(self, client: SSMClient, stack: str) -> None:
+        self.client = client
+        self.stack = stack
+        self._provider = SSMProvider(boto3_client=client)
 
     def pipeline(self, name: str) -> Definition:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
@@ -157,8 +161,14 @@ class Parameters(Struct, frozen=True):
         return _read(path, found)
 
     def _text(self, name: str) -> str | None:
+        def get() -> str:
+            try:
+                return str(self._provider.get(name, force_fetch=True, max_age=0))
+            except GetParameterError as error:
+                raise error.__context__ or error from None  # that of boto3
+
         try:
-            return _read(name, self.client.get_parameter, Name=name)["Parameter"].get("Value")
+            return _read(name, get)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ParameterNotFound":
                 return None
