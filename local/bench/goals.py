@@ -44,7 +44,7 @@ GOALS: Mapping[str, Goal] = {
     "cold_trigger_ratio": _at_most(1.05, "cold start of the trigger over a bare handler"),
     "cold_check_ratio": _at_most(1.05, "cold start of a poll over a bare handler"),
     "memory_trigger_ratio": _at_most(1.1, "memory of the trigger over a bare handler"),
-    "round_trips_start": _at_most(5, "requests of a warm webhook that starts a run"),
+    "round_trips_start": _at_most(6, "requests of a warm webhook that starts a run"),
     "round_trips_join": _at_most(2, "requests of one that joins"),
     "round_trips_duplicate": _at_most(1, "requests of one that is sent again, and had joined"),
     "transitions_run": _at_most(42, "state transitions: a job and a load, 5 polls each"),
