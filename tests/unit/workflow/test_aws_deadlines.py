@@ -145,7 +145,9 @@ def test_a_new_process_reads_the_copy_in_the_table_and_the_secret(trigger: Trigg
     assert again.operations == ["GetItem", "GetSecretValue", "UpdateItem", CLAIM, "GetItem", "StartExecution"]
 
 
-@pytest.mark.parametrize("operation", ["GetSecretValue", "GetParameters", CLAIM, "StartExecution"])
+@pytest.mark.parametrize(
+    "operation", ["GetItem", "UpdateItem", "GetSecretValue", "GetParameters", CLAIM, "StartExecution"]
+)
 def test_a_call_that_hangs_is_abandoned_and_tried_once_more(trigger: TriggerOverAws, operation: str) -> None:
     trigger.aws.latencies[operation] = [LONG]
     assert trigger.arrive().status == 202
