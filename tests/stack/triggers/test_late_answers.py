@@ -9,7 +9,7 @@ from tests.stack.runs.service import DeployedService
 
 LATE = 1.6
 """Seconds: longer than the trigger waits for one answer, and less than a request has in all."""
-CALLS = ["GetParameter", "TransactWriteItems", "StartExecution"]
+CALLS = ["GetParameters", "TransactWriteItems", "StartExecution"]
 
 
 @pytest.fixture

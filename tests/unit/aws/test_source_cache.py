@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,6 +25,12 @@ from tests.fakes.dynamodb import FakeDynamoDB, table_of
 REAL = ("github", "fivetran")
 
 
+def source_text(name: str) -> str:
+    """A source whose secret says which parameter it is of."""
+    rules = [{"pipeline": "p"}]
+    return json.dumps({"sender": "github", "secret": name.rsplit("/", 1)[1], "rules": rules})
+
+
 def refusal(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "Get")
 
@@ -39,7 +46,7 @@ class FakeParameterStore:
     def get_parameters(self, Names: list[str]) -> dict[str, Any]:  # noqa: N803 - AWS's name
         self._ask(Names[0])
         found = [name for name in Names if name.rsplit("/", 1)[1] in self.sources]
-        return {"Parameters": [{"Name": name, "Value": f"text of {name}"} for name in found]}
+        return {"Parameters": [{"Name": name, "Value": source_text(name)} for name in found]}
 
     def get_paginator(self, operation: str) -> FakeParameterStore:
         assert operation == "get_parameters_by_path"
@@ -79,14 +86,14 @@ def known(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
 
 
 def test_a_real_source_is_one_question(known: SourceCache, store: FakeParameterStore) -> None:
-    assert known.text("github").value == "text of /stack/sources/github"
+    assert known.source("github").value.secret == "github"
     assert store.reads == ["/stack/sources/github"]
 
 
 def flood(known: SourceCache, names: int = 100) -> None:
     for number in range(names):
         with pytest.raises(UnknownSource):
-            known.text(f"forged-{number}")
+            known.source(f"forged-{number}")
 
 
 def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
@@ -94,7 +101,7 @@ def test_a_mistyped_name_is_told_and_the_source_made_then_is_known_at_once(
 ) -> None:
     flood(known, MAX_MISSES)
     store.sources.add("new")
-    assert known.text("new").value == "text of /stack/sources/new"
+    assert known.source("new").value.secret == "new"
 
 
 def test_a_flood_of_names_that_are_none_is_a_few_questions(
@@ -109,7 +116,7 @@ def test_a_flood_of_names_that_are_none_is_a_few_questions(
 
 def test_real_sources_are_read_in_the_middle_of_a_flood(known: SourceCache) -> None:
     flood(known)
-    assert [known.text(name).value for name in REAL] == [f"text of /stack/sources/{name}" for name in REAL]
+    assert [known.source(name).value.secret for name in REAL] == list(REAL)
 
 
 def test_a_source_that_is_made_during_a_flood_is_known_soon(
@@ -119,7 +126,7 @@ def test_a_source_that_is_made_during_a_flood_is_known_soon(
     store.sources.add("new")
     clock.sleep(LIST_SECONDS)
     flood(known)
-    assert known.text("new").value == "text of /stack/sources/new"
+    assert known.source("new").value.secret == "new"
 
 
 def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
@@ -130,18 +137,18 @@ def test_a_flood_that_throttles_the_list_refuses_nobody_and_asks_little(
     store.reads.clear()
     for _ in range(100):
         with pytest.raises(ConfigurationUnavailable):
-            known.text("github")
+            known.source("github")
     assert store.reads == ["/stack/sources/"]
     store.throttles = False
     clock.sleep(LIST_SECONDS)
-    assert known.text("github")
+    assert known.source("github")
 
 
 def test_reads_that_are_throttled_make_wary_too(known: SourceCache, store: FakeParameterStore) -> None:
     store.throttles = True
     for number in range(100):
         with pytest.raises(ConfigurationUnavailable):
-            known.text(f"forged-{number}")
+            known.source(f"forged-{number}")
     assert len(store.reads) == MAX_MISSES + 1
 
 
@@ -153,7 +160,7 @@ def test_while_there_is_no_newer_list_the_last_one_serves(
     clock.sleep(LIST_SECONDS)
     flood(known)
     with pytest.raises(ConfigurationUnavailable):
-        known.text("github")  # it is one: only its text cannot be read now
+        known.source("github")  # it is one: only its text cannot be read now
     assert store.reads[-1] == "/stack/sources/github"
 
 
@@ -167,10 +174,10 @@ def test_names_that_are_none_cost_little_and_real_ones_are_always_read(
     for name, pause in requested_names:
         clock.sleep(pause)
         if name in REAL:
-            assert known.text(name)
+            assert known.source(name)
         else:
             with pytest.raises(UnknownSource):
-                known.text(name)
+                known.source(name)
     for_strangers = [what for what in store.reads if what.rsplit("/", 1)[1] not in REAL]
     took = clock.now - began
     assert len(for_strangers) <= MAX_MISSES * (1 + took // WARY_SECONDS) + 1 + took // LIST_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct, field
 
@@ -27,6 +27,8 @@ from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import InvalidSource
 from celonis_refresh.webhooks.sources import Source, parse_source
 
+V = TypeVar("V")
+
 SOURCE_SECONDS: Final = 60.0
 PIPELINE_SECONDS: Final = 10.0
 """How old a text may be: a change counts after that, at the latest. A pipeline may be paused."""
@@ -34,6 +36,8 @@ MAX_NAMES: Final = 10
 """Names in one request to Parameter Store."""
 READ_SECONDS: Final = 0.7
 """A process reads known sources once in that time: 25 processes make at most 36 requests a second."""
+UNUSABLE_SECONDS: Final = 1.0
+"""The same for one that is not there, or not valid, and for a pipeline that is paused."""
 RELOAD_SECONDS: Final = 0.5
 """A copy that was loaded for the same request is not loaded again."""
 MAX_COPY: Final = 300_000
@@ -52,7 +56,10 @@ Text = Dated[str | None]
 
 
 class SharedParameters(Struct):
-    """Reads as ``parameters`` does, for requests to one source at a time. Says when a text was read."""
+    """Reads as ``parameters`` does, for one request at a time. Says when a text was read.
+
+    ``enter`` comes before everything else of a request.
+    """
 
     parameters: Parameters
     table: Table
@@ -60,29 +67,55 @@ class SharedParameters(Struct):
     sleep: Callable[[float], None] = time.sleep
     _source: str = ""
     _texts: dict[str, Text] = field(default_factory=dict)
+    _pipelines: dict[str, frozenset[str]] = field(default_factory=dict)
     _copied: frozenset[str] = frozenset()
     _loaded_at: float = -inf
     _next_read: float = 0.0
+    _reads: int = 0
 
     def enter(self, source: str) -> None:
-        """From now on a request to ``source`` is handled: its pipelines are read together."""
+        """Handle a request to ``source`` from now on: its pipelines are read together."""
+        self._reads = 0
         if source != self._source:
             self._source, self._copied, self._loaded_at = source, frozenset(), -inf
 
-    def source_text(self, name: str) -> Dated[str]:
-        """The JSON of a source. Raises ``UnknownSource``."""
-        self.enter(name)
+    def source(self, name: str) -> Dated[Source]:
+        """The source of this request. Raises ``UnknownSource``, ``InvalidSource``."""
         parameter = self.parameters.source_name(name)
-        found = self._text(parameter, SOURCE_SECONDS)
-        if found.value is None:
-            del self._texts[parameter]  # anybody can ask for any name
-            raise self.parameters.unknown_source()
-        return Dated(found.value, found.at)
+
+        def parse(text: str | None) -> Source:
+            if text is None:
+                del self._texts[parameter]  # anybody can ask for any name
+                raise self.parameters.unknown_source()
+            return parse_source(name, text)
+
+        found = self._parsed(parameter, SOURCE_SECONDS, parse)
+        names = (self.parameters.pipeline_name(rule.pipeline) for rule in found.value.rules)
+        self._pipelines[name] = frozenset(names)
+        return found
 
     def pipeline(self, name: str) -> Dated[Definition]:
         """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for what is no name."""
-        found = self._text(self.parameters.pipeline_name(name), PIPELINE_SECONDS)
-        return Dated(self.parameters.parse_pipeline(name, found.value), found.at)
+        parameter = self.parameters.pipeline_name(name)
+
+        def parse(text: str | None) -> Definition:
+            return self.parameters.parse_pipeline(name, text)
+
+        found = self._parsed(parameter, PIPELINE_SECONDS, parse)
+        if found.value.paused and not self._is_fresh(parameter, UNUSABLE_SECONDS):
+            return self._parsed(parameter, UNUSABLE_SECONDS, parse)
+        return found
+
+    def _parsed(self, name: str, seconds: float, parse: Callable[[str | None], V]) -> Dated[V]:
+        """What the text of a parameter says; one that cannot be used may have been corrected just now."""
+        found = self._text(name, seconds)
+        try:
+            return Dated(parse(found.value), found.at)
+        except RefreshError:
+            if self._is_fresh(name, UNUSABLE_SECONDS) or name not in self._texts:
+                raise
+        found = self._text(name, UNUSABLE_SECONDS)
+        return Dated(parse(found.value), found.at)
 
     def sources(self) -> frozenset[str]:
         """The names of all sources, as some process listed them a moment ago."""
@@ -98,7 +131,7 @@ class SharedParameters(Struct):
     def _text(self, name: str, seconds: float) -> Text:
         if not self._is_fresh(name, seconds) and self.clock() - self._loaded_at >= RELOAD_SECONDS:
             self._load()
-        if not self._is_fresh(name, seconds) and self._copied:
+        if not self._is_fresh(name, seconds) and self._copied and not self._reads:
             self._wait(name, seconds)
         if not self._is_fresh(name, seconds):
             self._read(name)
@@ -119,15 +152,20 @@ class SharedParameters(Struct):
 
     def _read(self, name: str) -> None:
         """Read a parameter, and with it those of the same source that were read the longest ago."""
-        beside = sorted(self._copied - {name}, key=lambda each: self._texts[each].at)
+        of_source = self._copied | self._pipelines.get(self._source, frozenset())
+        beside = sorted(of_source - {name}, key=lambda each: (self._read_at(each), each))
         names = [name, *beside[: MAX_NAMES - 1]]
+        self._reads += 1
         read_at = self.clock()
         found = self.parameters.texts(names)
         self._texts |= {each: Dated(found.get(each), read_at) for each in names}
         source = self._texts.get(self.parameters.source_name(self._source))
         if source is not None and source.value is not None:  # a stranger's name gets no copy
-            self._copied |= {name}
+            self._copied |= set(names)
             self._save()
+
+    def _read_at(self, name: str) -> float:
+        return self._texts[name].at if name in self._texts else -inf
 
     def _load(self) -> None:
         """Take over what the copy has that is newer than what this process knows."""
@@ -171,7 +209,7 @@ INVALID_SECONDS: Final = 3.0
 
 
 class SourceCache(Struct):
-    """Reads as ``parameters`` does, and raises what it raises."""
+    """Reads sources as ``parameters`` does, and raises what it raises."""
 
     parameters: SharedParameters
     clock: Clock
@@ -186,19 +224,13 @@ class SourceCache(Struct):
         if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
             raise known[1].with_traceback(None)
         self._invalid.pop(name, None)
-        text = self.text(name)
-        try:
-            return Dated(parse_source(name, text.value), text.at)
-        except InvalidSource as error:
-            self._invalid[name] = (self.clock(), error)
-            raise
-
-    def text(self, name: str) -> Dated[str]:
-        """The text of a source as it is now."""
         if not is_name(name) or (self._is_wary() and name not in self._names()):
             raise self.parameters.parameters.unknown_source()
         try:
-            return self.parameters.source_text(name)
+            return self.parameters.source(name)
+        except InvalidSource as error:
+            self._invalid[name] = (self.clock(), error)
+            raise
         except (UnknownSource, ConfigurationUnavailable):
             self._misses.append(self.clock())
             raise
