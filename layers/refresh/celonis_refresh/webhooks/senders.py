@@ -76,7 +76,8 @@ EVENTBRIDGE_SUCCESS: Final = (
 
 AZURE_DEVOPS_SUCCESS: Final = (
     "(resource.result || resource.status) == 'succeeded'"
-    " && !(resource.reason == 'pullRequest' || starts_with(to_string(resource.sourceBranch), 'refs/pull/'))"
+    " && !(resource.reason == 'pullRequest' || resource.reason == 'validateShelveset'"
+    " || starts_with(to_string(resource.sourceBranch), 'refs/pull/'))"
 )
 AZURE_DEVOPS_TEST: Final = "subscriptionId == '00000000-0000-0000-0000-000000000000'"
 
