@@ -24,8 +24,8 @@ RESULTS: dict[str, frozenset[str]] = {
 TIMED_OUT = frozenset({"JobTimedOut", "LoadTimedOut"})
 LONG = 900.0
 """An execution that ended so long before the time-out of its step should have been reported."""
-BASELINE_SECONDS = 5.0
-"""At most so long before a start its baseline is asked for."""
+POLL_SECONDS = 5.0
+"""At most so long before a start, or a cancel, the poll before it begins."""
 FUNCTION_SECONDS = 60.0
 """A function that dies may have sent its start until the end of its time."""
 
@@ -130,7 +130,8 @@ def _of_cancel(world_result: WorldResult, cancel: PostedCancel) -> list[Finding]
     if found is None or found.owner == cancel.run:
         return []
     ours = world_result.celonis.truths["job"].of(cancel.run)
-    over = not ours or all(one.ended + world_result.world.settle < cancel.sent for one in ours)
+    polled = _first_request(world_result, cancel.run, cancel.sent)
+    over = not ours or all(one.ended + world_result.world.settle < polled for one in ours)
     kind = "e" if over or cancel.knew or found.owner != OTHER_USER else "e?"
     return [Finding(kind, cancel.run, f"cancelled {found.id}")]
 
@@ -207,21 +208,19 @@ def _breaks_fifth(world_result: WorldResult, result: RunResult) -> bool:
         until = _first_poll(world_result, result, settled)
         until = max([until, *(one.ended for one in world_result.celonis.truths[target].of(result.run))])
         if _starts_within(
-            world_result, target, _baseline_asked(world_result, result, post.sent) - settle, until
+            world_result, target, _first_request(world_result, result.run, post.sent) - settle, until
         ):
             return True
     for at in result.crashed:  # its start may have been sent until the end of the function's time
         until = _first_poll(world_result, result, at + FUNCTION_SECONDS + settle)
-        if _starts_within(world_result, target, _baseline_asked(world_result, result, at) - settle, until):
+        if _starts_within(world_result, target, _first_request(world_result, result.run, at) - settle, until):
             return True
     return False
 
 
-def _baseline_asked(world_result: WorldResult, result: RunResult, by: float) -> float:
-    """When the requests that a function made just before ``by`` began: those for the baseline."""
-    return min(
-        (at for at in world_result.celonis.calls[result.run] if by - BASELINE_SECONDS <= at <= by), default=by
-    )
+def _first_request(world_result: WorldResult, run: int, by: float) -> float:
+    """When the requests that a function made just before ``by`` began: those of a poll."""
+    return min((at for at in world_result.celonis.calls[run] if by - POLL_SECONDS <= at <= by), default=by)
 
 
 def _is_lost(world_result: WorldResult, post: SentPost) -> bool:

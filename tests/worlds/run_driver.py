@@ -77,11 +77,11 @@ class ServiceSteps:
             findings = StepCanceller(service.target_for, service.clock, celonis.sleep).stop(run, deadline)
             if celonis.note is not None:
                 celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
+        for lease, until in findings.held.items():
+            service.leases.hold(run_id, lease, until, deadline)
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}
         key = run_key(run_id)
         service.dynamodb.items[key] = {**service.dynamodb.items[key], "status": status}
-        for lease, until in findings.held.items():
-            service.leases.hold(run_id, lease, until, deadline)
         free_leases(run, findings, service.leases, service.clock(), service.deadline())
 
 
