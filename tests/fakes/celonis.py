@@ -14,7 +14,15 @@ from typing import Literal, TypeVar, cast
 from celonis_refresh.celonis import errors
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
-from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.records import (
+    Job,
+    JobExecution,
+    Load,
+    LoadHistory,
+    ModelTable,
+    StartAnswer,
+    TaskFailure,
+)
 from celonis_refresh.celonis.transport import Call, RateLimit
 from tests.fakes.clock import FakeClock
 
@@ -221,6 +229,7 @@ class FakeCelonis:
     timeouts: list[float] = field(default_factory=list)
     hook: Hook = no_hook
     answers_id: bool = False
+    load_history_served: bool = True
     dated: bool = True
     up: float = 0.05
     down: float = 0.05
@@ -305,6 +314,14 @@ class FakeCelonis:
                 message=target.message,
             )
         )
+
+    def load_history(self, pool: str, model: str, *, timeout: float) -> LoadHistory | None:
+        self._arrive("load_history", model, None, timeout)
+        if not self.load_history_served:
+            return self._answer(None)
+        target, at = self.models[model], self.clock.now
+        loads = [_past_load(start, at) for start in reversed(target.visible(at))]
+        return self._answer(LoadHistory(tuple(loads)))
 
     def tables(self, pool: str, model: str, *, timeout: float) -> list[ModelTable]:
         self._arrive("tables", model, None, timeout)
@@ -394,6 +411,15 @@ def _entry(start: FakeStart, at: float, shows: ShownFields) -> JobExecution:
         status=start.status(at) if shows.entry_status else None,
         start_date=start.started(at) if shows.dates else None,
         end_date=start.ended(at) if shows.dates else None,
+    )
+
+
+def _past_load(start: FakeStart, at: float) -> Load:
+    return Load(
+        load_id=start.id,
+        status=_load_status(start, at),
+        start_date=start.started(at),
+        end_date=start.ended(at),
     )
 
 
