@@ -159,9 +159,12 @@ class FakeTarget:
             self._follow("effect", start.at)
         return start
 
-    def add_past_start(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
-        """A start of another user that long ago."""
-        return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
+    def add_past_start(
+        self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS", detail: str = ""
+    ) -> FakeStart:
+        """A start of another user that long ago. ``detail``: its mode or type, which the list shows."""
+        at = self.clock.now - ago
+        return self.begin(mine=False, at=at, seconds=seconds, outcome=outcome, detail=detail)
 
     def _follow(self, after: str, at: float) -> None:
         """Other users start something once ours took effect or was shown."""
@@ -217,7 +220,7 @@ class FakeCelonis:
     ``hook`` is called before and after every call, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that arrived, with its arguments.
     ``rate_limiter``: for polls and cancels; ``limit``: the rate limit in every response.
-    ``dated``: the answer to a start carries the date.
+    ``dated``: the answer to a start carries the date. ``average_seconds``: in the load history, by type.
     """
 
     clock: FakeClock
@@ -230,6 +233,7 @@ class FakeCelonis:
     hook: Hook = no_hook
     answers_id: bool = False
     load_history_served: bool = True
+    average_seconds: dict[str, float] = field(default_factory=dict)
     dated: bool = True
     up: float = 0.05
     down: float = 0.05
@@ -321,7 +325,7 @@ class FakeCelonis:
             return self._answer(None)
         target, at = self.models[model], self.clock.now
         loads = [_past_load(start, at) for start in reversed(target.visible(at))]
-        return self._answer(LoadHistory(tuple(loads)))
+        return self._answer(LoadHistory(tuple(loads), self.average_seconds))
 
     def tables(self, pool: str, model: str, *, timeout: float) -> list[ModelTable]:
         self._arrive("tables", model, None, timeout)
@@ -411,6 +415,7 @@ def _entry(start: FakeStart, at: float, shows: ShownFields) -> JobExecution:
         status=start.status(at) if shows.entry_status else None,
         start_date=start.started(at) if shows.dates else None,
         end_date=start.ended(at) if shows.dates else None,
+        mode=start.detail or None,
     )
 
 
@@ -418,6 +423,7 @@ def _past_load(start: FakeStart, at: float) -> Load:
     return Load(
         load_id=start.id,
         status=_load_status(start, at),
+        kind=start.detail or None,
         start_date=start.started(at),
         end_date=start.ended(at),
     )

@@ -18,7 +18,7 @@ from local.bench.polling.simulation import poll_times
 
 DAY = 86_400_000
 CLOSE = 40
-"""Polls that a wrong list may add on top of the share, because it is polled closely where it has durations."""
+"""Polls that a wrong list may add on top of the share, as it is polled closely where it has durations."""
 FLOOR = 2
 
 dates = st.none() | st.integers(-(10**15), 10**15) | st.integers(1_700_000_000_000, 1_800_000_000_000)
