@@ -115,9 +115,14 @@ def connection(celonis: CelonisSimulator) -> dict[str, Any]:
 
 def shorten_poll_interval(stack: LocalStack) -> None:
     """The sample pipeline with a ceiling of its own, because here a job takes seconds."""
+    set_poll(stack, {"floor": 1, "ceiling": 1})
+
+
+def set_poll(stack: LocalStack, poll: dict[str, int]) -> None:
+    """Change ``poll`` of the sample pipeline."""
     client, name = stack.client("ssm"), f"/{STACK_NAME}/pipelines/{SAMPLE}"
     definition = json.loads(client.get_parameter(Name=name)["Parameter"]["Value"])
-    value = json.dumps({**definition, "poll": {"floor": 1, "ceiling": 1}})
+    value = json.dumps({**definition, "poll": poll})
     client.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
 
 

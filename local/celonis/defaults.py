@@ -11,6 +11,10 @@ from local.celonis.starts import RequestedStart
 from local.celonis.targets import JobTarget, ModelTarget
 
 HISTORY_SECONDS = 86_400.0
+PAST_RUNS = 20
+SCATTER = (1.0, 1.04, 0.97, 1.02, 0.95)
+"""Of the durations of past runs, as factors in turns."""
+HOUR = 3_600.0
 JOBS = (
     (world.ERP_JOB_ID, world.POOL_ID, "ERP extraction"),
     (world.CRM_JOB_ID, world.POOL_ID, "CRM extraction"),
@@ -30,6 +34,25 @@ def tables(model_id: str, rows: Iterable[tuple[str, str | None, str]]) -> tuple[
         TableSetup(world.table_id(model_id, name, source), name, alias, source)
         for name, alias, source in rows
     )
+
+
+def add_past_runs(platform: Platform) -> None:
+    """Let every job have run, and every model have been loaded, daily until yesterday, in every way.
+
+    Each took about as long as its setup says.
+    """
+    for day in range(PAST_RUNS + 1, 1, -1):
+        factor = SCATTER[day % len(SCATTER)]
+        for job in platform.jobs.values():
+            for hour, mode in enumerate(("FULL", "DELTA")):
+                seconds = factor * job.setup.run_seconds(mode)
+                at = platform.clock() - day * HISTORY_SECONDS + hour * HOUR
+                platform.add_past(job, RequestedStart(by="history", mode=mode, seconds=seconds), at)
+        for model in platform.models.values():
+            for hour, kind in enumerate(("COMPLETE", "PARTIAL", "FROM_CACHE")):
+                seconds = factor * model.setup.run_seconds(kind)
+                at = platform.clock() - day * HISTORY_SECONDS + hour * HOUR
+                platform.add_past(model, RequestedStart(by="history", kind=kind, seconds=seconds), at)
 
 
 def fill(platform: Platform, *, history: bool = True) -> None:

@@ -83,6 +83,7 @@ SOMEBODY: dict[str, Reader] = {
     "by": text,
     "when": choice(*WHEN),
     "in_seconds": seconds,
+    "ago": seconds,
     "seconds": optional(seconds),
     "outcome": optional(text),
 }

@@ -70,6 +70,14 @@ class Platform:
             self.settle()
             return self._start(target, options, self.clock() if at is None else at)
 
+    def add_past(self, target: AnyTarget, options: RequestedStart, at: float) -> Operation:
+        """Add what was started at ``at``, in the past, beside whatever else was started then or later."""
+        with self.lock:
+            position = QueuePosition(next(self._numbers), self.new_id(), self.new_id(), at, None)
+            if isinstance(target, ModelTarget):
+                return target.insert(new_load(target, options, position))
+            return target.insert(new_execution(target, options, position))
+
     def arm(self, target: AnyTarget, options: RequestedStart, when: When, seconds: float = 0.0) -> None:
         """Let another user start after ``seconds``, around the next request, or when ``target`` is idle."""
         with self.lock:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from local.celonis import parameters, task_logs, views
 from local.celonis.answers import ApiResponse, as_json
 from local.celonis.calls import CallHandlers, ProductCalls, UnknownObjectError
 from local.celonis.model import Platform
-from local.celonis.operations import Phase
+from local.celonis.operations import GOOD_LOADS, Phase
 from local.celonis.routing import ApiRequest, ApiRoute, route
 from local.celonis.starts import RequestedStart
 from local.celonis.targets import ModelTarget
@@ -135,7 +137,7 @@ class SdkCalls(CallHandlers):
         return as_json(
             {
                 "loadInfo": {"currentComputeLoad": current, "liveDataModel": live},
-                "loadHistory": {**history, "averageLoadTime": []},
+                "loadHistory": {**history, "averageLoadTime": _average_times(model, now)},
             }
         )
 
@@ -176,6 +178,15 @@ class SdkCalls(CallHandlers):
                     messages = task_logs.messages(job, execution, request.query, now, self.dates)
                     return as_json(task_logs.page("logMessages", messages, request.query))
         raise UnknownObjectError
+
+
+def _average_times(model: ModelTarget, now: float) -> list[views.Record]:
+    """Milliseconds by type of load, of those that succeeded."""
+    took: dict[str, list[float]] = {}
+    for load in model.operations:
+        if load.phase(now) is Phase.ENDED and load.result in GOOD_LOADS:
+            took.setdefault(load.kind, []).append(load.ended_at - load.started_at)
+    return [{"type": kind, "averageLoadingTime": round(fmean(times) * 1000)} for kind, times in took.items()]
 
 
 def _model_record(model: ModelTarget) -> views.Record:

@@ -159,6 +159,8 @@ class TargetControls:
     ) -> Any:
         by = given.get("by", SOMEBODY_ELSE)
         options = RequestedStart(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
+        if "ago" in given:
+            return self._somebody_started(target, options, given["ago"])
         when = given.get("when", "in" if "in_seconds" in given else "now")
         if when != "now":
             self._platform.arm(target, options, when, given.get("in_seconds", 0.0))
@@ -168,6 +170,16 @@ class TargetControls:
             "effect": start.effect,
             "id": start.operation.id if start.effect in {"started", "queued"} else None,
         }
+
+    def _somebody_started(self, target: JobTarget | ModelTarget, options: RequestedStart, ago: float) -> Any:
+        setup, seconds = target.setup, options.seconds
+        if seconds is None:
+            is_job = isinstance(setup, JobSetup)
+            seconds = setup.run_seconds(options.mode if is_job else options.kind)
+        if ago < setup.queue_seconds + seconds:
+            raise FieldError("ago", "must not be less than it takes: what was added has ended")
+        past = self._platform.add_past(target, options, self._platform.clock() - ago)
+        return {"effect": "started", "id": past.id}
 
     def _cancel_job(self, request: ApiRequest) -> Any:
         operation = self._platform.cancel_job(self._job(request))

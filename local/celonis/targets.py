@@ -58,6 +58,12 @@ class StartTarget(Generic[W, S]):
             self.stale_reads = dict.fromkeys(ASPECTS, self.setup.stale_reads)
         return operation
 
+    def insert(self, operation: W) -> W:
+        """Add ``operation`` where it belongs by its time."""
+        self.operations.append(operation)
+        self.operations.sort(key=lambda one: one.requested_at)
+        return operation
+
     def end(self, operation: Operation, now: float, seconds: float, outcome: str) -> None:
         """Force ``operation`` to end ``seconds`` from now with ``outcome``, unless it ends before."""
         operation.forced = ForcedEnd(requested_at=now, at=now + seconds, outcome=outcome)

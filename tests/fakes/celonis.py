@@ -14,7 +14,15 @@ from typing import Literal, TypeVar, cast
 from celonis_refresh.celonis import errors
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.rate_limiter import IgnoredRateLimit, NoRateLimit, RateLimiter
-from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.records import (
+    Job,
+    JobExecution,
+    Load,
+    LoadHistory,
+    ModelTable,
+    StartAnswer,
+    TaskFailure,
+)
 from celonis_refresh.celonis.transport import Call, RateLimit
 from tests.fakes.clock import FakeClock
 
@@ -151,9 +159,12 @@ class FakeTarget:
             self._follow("effect", start.at)
         return start
 
-    def add_past_start(self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS") -> FakeStart:
-        """A start of another user that long ago."""
-        return self.begin(mine=False, at=self.clock.now - ago, seconds=seconds, outcome=outcome)
+    def add_past_start(
+        self, ago: float, seconds: float = 10.0, outcome: str = "SUCCESS", detail: str = ""
+    ) -> FakeStart:
+        """A start of another user that long ago. ``detail``: its mode or type, which the list shows."""
+        at = self.clock.now - ago
+        return self.begin(mine=False, at=at, seconds=seconds, outcome=outcome, detail=detail)
 
     def _follow(self, after: str, at: float) -> None:
         """Other users start something once ours took effect or was shown."""
@@ -209,7 +220,7 @@ class FakeCelonis:
     ``hook`` is called before and after every call, and may raise. ``faults``: what goes wrong with the
     calls to come, by name of the call, in order; ``sent``: every call that arrived, with its arguments.
     ``rate_limiter``: for polls and cancels; ``limit``: the rate limit in every response.
-    ``dated``: the answer to a start carries the date.
+    ``dated``: the answer to a start carries the date. ``average_seconds``: in the load history, by type.
     """
 
     clock: FakeClock
@@ -221,6 +232,8 @@ class FakeCelonis:
     timeouts: list[float] = field(default_factory=list)
     hook: Hook = no_hook
     answers_id: bool = False
+    load_history_served: bool = True
+    average_seconds: dict[str, float] = field(default_factory=dict)
     dated: bool = True
     up: float = 0.05
     down: float = 0.05
@@ -305,6 +318,14 @@ class FakeCelonis:
                 message=target.message,
             )
         )
+
+    def load_history(self, pool: str, model: str, *, timeout: float) -> LoadHistory | None:
+        self._arrive("load_history", model, None, timeout)
+        if not self.load_history_served:
+            return self._answer(None)
+        target, at = self.models[model], self.clock.now
+        loads = [_past_load(start, at) for start in reversed(target.visible(at))]
+        return self._answer(LoadHistory(tuple(loads), self.average_seconds))
 
     def tables(self, pool: str, model: str, *, timeout: float) -> list[ModelTable]:
         self._arrive("tables", model, None, timeout)
@@ -394,6 +415,17 @@ def _entry(start: FakeStart, at: float, shows: ShownFields) -> JobExecution:
         status=start.status(at) if shows.entry_status else None,
         start_date=start.started(at) if shows.dates else None,
         end_date=start.ended(at) if shows.dates else None,
+        mode=start.detail or None,
+    )
+
+
+def _past_load(start: FakeStart, at: float) -> Load:
+    return Load(
+        load_id=start.id,
+        status=_load_status(start, at),
+        kind=start.detail or None,
+        start_date=start.started(at),
+        end_date=start.ended(at),
     )
 
 

@@ -197,6 +197,35 @@ def test_load_history_shows_current_and_past_loads(team: SimulatorClient) -> Non
     assert history["loadInfo"]["currentComputeLoad"]["message"] == "The case table is empty."
 
 
+def test_earlier_executions_and_loads_are_listed_where_they_belong(team: SimulatorClient) -> None:
+    team.execute("FULL")
+    team.load()
+    team.clock.pass_seconds(10)
+    for ago, seconds in ((7200, 60), (3600, 80)):
+        team.post(f"/jobs/{world.ERP_JOB_ID}/start", ago=ago, seconds=seconds, mode="DELTA")
+        team.post(f"/models/{world.MODEL_ID}/load", ago=ago, seconds=seconds, type="PARTIAL")
+    newest, *before, _ = team.executions()
+    assert newest["mode"] == "FULL"
+    assert [(one["mode"], one["endDate"] - one["startDate"]) for one in before] == [
+        ("DELTA", 80_000),
+        ("DELTA", 60_000),
+    ]
+    history = get(team, f"{DATA_MODEL}/load-history/load-info-sync")["loadHistory"]
+    assert [one["loadType"] for one in history["dataLoadHistory"]][:3] == ["COMPLETE", "PARTIAL", "PARTIAL"]
+    averages = {one["type"]: one["averageLoadingTime"] for one in history["averageLoadTime"]}
+    assert averages == {"COMPLETE": 2000, "PARTIAL": 70_000}
+
+
+def test_what_was_added_to_the_past_has_ended(team: SimulatorClient) -> None:
+    answer = team.control("POST", f"/jobs/{world.ERP_JOB_ID}/start", {"ago": 10, "seconds": 11})
+    assert (answer.status_code, answer.json()["field"]) == (400, "ago")
+
+
+def test_a_load_history_that_is_not_served_is_not_found(team: SimulatorClient) -> None:
+    team.set("/settings", not_served=["load_history"])
+    assert team.call("GET", f"{DATA_MODEL}/load-history/load-info-sync").status_code == 404
+
+
 def test_model_never_loaded_has_no_current_load(team: SimulatorClient) -> None:
     team.post("/reset", history=False)
     assert get(team, f"{DATA_MODEL}/load-history/load-info-sync")["loadInfo"]["currentComputeLoad"] is None

@@ -243,7 +243,7 @@ MADE_FOR_A_STEP = {"id", "proven_by", "tables"}
 NOT_SHOWN_OF_STEP = {
     *("rev", "baseline", "evidence", "earlier", "sent_by", "answered_id", "answered_by", "shows_running"),
     *("two_spaces", "pace", "queued_at", "poll_refusals", "cancel_refused", "list_failing_since"),
-    *("busy", "stood", "shown", "unknown", "rejected", "by_webhook"),
+    *("busy", "stood", "shown", "unknown", "rejected", "by_webhook", "listed_durations", "history_read"),
 }
 """What the tasks record of a step for themselves."""
 

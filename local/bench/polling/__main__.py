@@ -7,8 +7,17 @@ from collections.abc import Iterator, Mapping
 
 from local.bench.polling import peers
 from local.bench.polling.families import GROWING, ORDINARY, OTHERS, STEADY, WILD, Family
-from local.bench.polling.figures import HOUR, JOBS, FamilyFigures, figures, line, unknown
-from local.bench.polling.simulation import PollAverages, spread
+from local.bench.polling.figures import (
+    FEWER_JOBS,
+    HOUR,
+    JOBS,
+    FamilyFigures,
+    figures,
+    first,
+    line,
+    unknown,
+)
+from local.bench.polling.simulation import PollAverages, first_averages, spread
 
 GOALS = {
     "polls_known": ("≤", 11.0),
@@ -19,6 +28,12 @@ GOALS = {
     "vs_fixed_ordinary": ("≥", 2.5),
     "vs_fixed_steady": ("≥", 6.0),
     "events_72h": ("≤", 2500.0),
+    "polls_first": ("≤", 12.0),
+    "lag_first_pct": ("≤", 2.0),
+    "misled_long_polls": ("≤", 1.25),
+    "misled_long_lag": ("≤", 1.25),
+    "misled_short_polls": ("≤", 1.25),
+    "misled_short_lag": ("≤", 1.25),
 }
 
 
@@ -42,6 +57,23 @@ def table(lines: list[FamilyFigures], fresh: PollAverages) -> Iterator[str]:
     for name, low, high in (("10 s to 1 h", 10.0, HOUR), ("10 min to 48 h", HOUR / 6, 48 * HOUR)):
         found = unknown(low, high, 25)
         yield f"  {name:<48}{found.polls:10.1f}{found.late:17.2%}"
+    yield ""
+    yield "First run, executions in the list of Celonis only"
+    lists = (
+        ("20 executions", 20, 1.0),
+        ("3 executions", 3, 1.0),
+        ("1 execution", 1, 1.0),
+        ("20 executions, which took 5 times as long", 20, 5.0),
+        ("20 executions, which took twice as long", 20, 2.0),
+        ("20 executions, which took half as long", 20, 0.5),
+        ("20 executions, which took a fifth as long", 20, 0.2),
+    )
+    for name, listed, factor in lists:
+        found = first(listed, factor, FEWER_JOBS)
+        yield f"  {name:<48}{found.polls:10.1f}{found.late:17.2%}"
+    for family in (STEADY, WILD, GROWING, *OTHERS):
+        found = first_averages(family, spread(FEWER_JOBS))
+        yield f"  20 executions, {family.name[:33]:<33}{found.polls:10.1f}{found.late:17.2%}"
     yield ""
     yield "The peers, 1 min to 8 h"
     for name, rule in peers.PEERS.items():

@@ -24,12 +24,24 @@ from celonis_refresh.steps.polling.schedule import (
 from local.bench.polling import peers
 from local.bench.polling.families import ORDINARY, STEADY, Family
 from local.bench.polling.optimum import Optimum
-from local.bench.polling.simulation import FLOOR, HISTORY, PollAverages, averages, poll_times, spread
+from local.bench.polling.simulation import (
+    FLOOR,
+    HISTORY,
+    PollAverages,
+    averages,
+    first_averages,
+    poll_times,
+    spread,
+)
 
 HOUR = 3600.0
 JOBS = 1000
 FEWER_JOBS = 200
 """Jobs of different durations that a figure, and a line of the table, is the mean over."""
+FEW_LISTED = 3
+"""Executions in the list of a job that has run a few times only."""
+MISLED = 5.0
+"""The listed executions took so many times as long as the job takes now, or that part of it."""
 FIXED_DURATIONS = (HOUR / 3, HOUR, 3 * HOUR, 8 * HOUR)
 LONG_JOB = 72 * HOUR
 
@@ -68,6 +80,34 @@ def unknown(shortest: float = 60.0, longest: float = 8 * HOUR, sequences: int = 
             total.polls += (seen + 1) / len(durations) / sequences
             total.late += (moments[seen] / duration - 1) / len(durations) / sequences
     return total
+
+
+def first(listed: int = HISTORY, factor: float = 1.0, jobs: int = JOBS) -> PollAverages:
+    """Means over first runs of ordinary jobs, of which only the list of executions in Celonis is known.
+
+    The history of a job is drawn at random as for ``line``, but shown as dates in a list, and read from it.
+    """
+    return first_averages(ORDINARY, spread(jobs), listed, factor)
+
+
+def first_figures(fresh: PollAverages) -> Mapping[str, float]:
+    """The figures of first runs; ``fresh``: the means with nothing known.
+
+    ``misled_…``: polls, and lateness as a share of the true duration, over the same with nothing known. The
+    list is ``long``: the job was rewritten and takes a fifth of what is listed; or ``short``: five times.
+    """
+    known, few = first(), first(FEW_LISTED)
+    long, short = first(factor=MISLED), first(factor=1 / MISLED)
+    return {
+        "polls_first": round(known.polls, 2),
+        "lag_first_pct": round(100 * known.late, 3),
+        "polls_first_3": round(few.polls, 2),
+        "lag_first_3_pct": round(100 * few.late, 3),
+        "misled_long_polls": round(long.polls / fresh.polls, 3),
+        "misled_long_lag": round(long.late / fresh.late, 3),
+        "misled_short_polls": round(short.polls / fresh.polls, 3),
+        "misled_short_lag": round(short.late / fresh.late, 3),
+    }
 
 
 def over_fixed(family: Family, usual: float) -> float:
@@ -115,4 +155,5 @@ def figures(ordinary: FamilyFigures, steady: FamilyFigures, fresh: PollAverages)
         "vs_fixed_ordinary": round(min(over_fixed(ORDINARY, usual) for usual in FIXED_DURATIONS), 2),
         "vs_fixed_steady": round(min(over_fixed(STEADY, usual) for usual in FIXED_DURATIONS), 2),
         "events_72h": events_of_long_job(),
+        **first_figures(fresh),
     }

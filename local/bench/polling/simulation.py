@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from celonis_refresh.celonis.records import JobStatus
 from celonis_refresh.steps.polling.durations import add_duration, expect
 from celonis_refresh.steps.polling.schedule import WEEK, Schedule
+from celonis_refresh.steps.target import PastRun, listed_durations
 from local.bench.polling.families import LONGEST, SHORTEST, Family, early
 
 HISTORY = 20
 FLOOR = 2
 """Seconds, as a pipeline has it by default; by default there is no ceiling."""
+DAY_MILLISECONDS = 86_400_000
 RUNS = 40
 """Runs that are polled with one sequence of polls."""
 SEEN_EARLY = 0.001
@@ -53,6 +56,34 @@ def averages(family: Family, usual: Sequence[float], history: int = HISTORY, see
         _meet(total, family, duration, moments, random)
     jobs = len(usual)
     return PollAverages(total.polls / jobs, total.early / jobs, total.late / jobs, total.failed_late / jobs)
+
+
+def first_averages(
+    family: Family, usual: Sequence[float], listed: int = HISTORY, factor: float = 1.0, seed: int = 1
+) -> PollAverages:
+    """The means of the first runs of jobs of these usual durations, of which the table knows nothing.
+
+    Celonis lists ``listed`` executions of each. They took ``factor`` times as long as the job takes now.
+    """
+    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    total = PollAverages()
+    for duration in usual:
+        runs = [
+            _past_run(day, took, succeeded=succeeded)
+            for day, (took, succeeded) in enumerate(family.history(duration * factor, listed, random))
+        ]
+        schedule = Schedule(FLOOR, None, expect(None, listed_durations(runs, by=None)))
+        moments = poll_times(schedule, random, family.quantile(1 - 1e-9) * duration)
+        _meet(total, family, duration, moments, random)
+    jobs = len(usual)
+    return PollAverages(total.polls / jobs, total.early / jobs, total.late / jobs, total.failed_late / jobs)
+
+
+def _past_run(day: int, took: float, *, succeeded: bool) -> PastRun:
+    """An execution as Celonis lists it, one a day."""
+    start = (1 + day) * DAY_MILLISECONDS
+    status = JobStatus.SUCCESS if succeeded else JobStatus.FAIL
+    return PastRun(status, start, start + round(took * 1000))
 
 
 def poll_times(schedule: Schedule, random: Random, until: float) -> list[float]:

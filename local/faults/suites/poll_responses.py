@@ -45,6 +45,7 @@ def cases() -> Iterator[FaultCase]:
         yield _token(what)
     yield from _no_tables()
     yield from _lists()
+    yield from _histories()
     yield from _throttled()
     yield from _refused_once()
     yield from _late()
@@ -60,6 +61,26 @@ def _lists() -> Iterator[FaultCase]:
         )
     always = {"call": "executions", "status": 503, "count": None}
     yield job_case("503 to the list of executions, forever", faults=(always,))
+
+
+def _histories() -> Iterator[FaultCase]:
+    """So is the load history, which is requested once: without it, nothing is known of earlier loads."""
+    odd = {
+        "dataLoadHistory": [{"loadStatus": "SUCCESS", "startDate": 9e15, "endDate": -5}, 7],
+        "averageLoadTime": [{"type": "COMPLETE", "averageLoadingTime": -1}, None],
+    }
+    answers: Mapping[str, Mapping[str, Any]] = {
+        **{what: BAD[what] for what in ("503", "half a JSON", "a reset", "an answer in drips")},
+        "403": {"status": 403},
+        "404": {"status": 404},
+        "odd loads": {"kind": "json", "body": {"loadHistory": odd}},
+    }
+    for what, fault in answers.items():
+        yield load_case(
+            f"{what} to the load history",
+            model={"seconds": 6},
+            faults=({"call": "load_history", "count": 1, **fault},),
+        )
 
 
 def _tables(what: str) -> FaultCase:

@@ -20,7 +20,15 @@ from celonis_refresh.celonis.errors import (
     CelonisUnavailable,
     NotFound,
 )
-from celonis_refresh.celonis.records import Job, JobExecution, Load, ModelTable, StartAnswer, TaskFailure
+from celonis_refresh.celonis.records import (
+    Job,
+    JobExecution,
+    Load,
+    LoadHistory,
+    ModelTable,
+    StartAnswer,
+    TaskFailure,
+)
 from celonis_refresh.celonis.transport import Call, RateLimit, Timeouts
 from tests.unit.celonis.exchange import (
     BASE,
@@ -105,6 +113,44 @@ def test_executions_do_not_hide_other_failures(status: int, kind: type[CelonisEr
 def test_executions_are_read() -> None:
     celonis = ScriptedCelonis(json_reply({"executionItems": [{"executionId": "e", "status": "SUCCESS"}]}))
     assert client_of(celonis).executions("p", "j") == [JobExecution("e", status="SUCCESS")]
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+def test_a_load_history_is_none_where_the_call_is_not_served(status: int) -> None:
+    assert client_of(ScriptedCelonis(ScriptedResponse(status))).load_history("p", "m") is None
+
+
+def test_a_load_history_is_read_and_entries_that_cannot_be_read_are_left_out() -> None:
+    load = {"dataLoadId": "l", "loadStatus": "SUCCESS", "loadType": "COMPLETE", "startDate": 5, "endDate": 9}
+    averages = [
+        {"type": "complete", "averageLoadingTime": 2000},
+        *({"type": "PARTIAL", "averageLoadingTime": odd} for odd in (-1, "x", None, True, 10**400)),
+        {"averageLoadingTime": 5},
+        3,
+    ]
+    listed = [load, None, 7, {}, {"title": "x"}, {"dataLoadId": [1]}]
+    document = {"loadHistory": {"dataLoadHistory": listed, "averageLoadTime": averages}}
+    celonis = ScriptedCelonis(json_reply(document))
+    history = client_of(celonis).load_history("p", "m")
+    expected = Load("l", status="SUCCESS", kind="COMPLETE", start_date=5, end_date=9)
+    assert history == LoadHistory((expected,), {"COMPLETE": 2.0})
+    (sent,) = celonis.sent
+    assert sent.path == "/integration/api/pools/p/data-models/m/load-history/load-info-sync"
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"loadHistory": None}, {"loadHistory": []}, "x"])
+def test_what_is_no_load_history_is_no_usable_answer(document: object) -> None:
+    with pytest.raises(CelonisUnavailable):
+        client_of(ScriptedCelonis(json_reply(document))).load_history("p", "m")
+
+
+@pytest.mark.parametrize(
+    "history",
+    [{}, {"dataLoadHistory": 3, "averageLoadTime": "x"}, {"dataLoadHistory": None, "averageLoadTime": None}],
+)
+def test_a_load_history_without_lists_shows_nothing(history: object) -> None:
+    client = client_of(ScriptedCelonis(json_reply({"loadHistory": history})))
+    assert client.load_history("p", "m") == LoadHistory()
 
 
 @_each(POSTS)

@@ -142,7 +142,7 @@ def test_polls_that_are_refused_for_longer_than_settle_end_the_step_and_hold_its
     at = service.clock.now
     assert check_until_ended(service, "job-0") == str(error)
     assert 60.0 <= service.clock.now - at < 75.0
-    assert 92 <= len(service.celonis.faults["job"]) <= 97
+    assert 85 <= len(service.celonis.faults["job"]) <= 97
     state = service.state("job-0")
     assert (state["error"], state["outcome"], state["held"]) == (error.name, "FAILED", True)
     assert (holder(service), cancels(service)) == (RUN, [])

@@ -31,6 +31,7 @@ from celonis_refresh.celonis.records import (
     Job,
     JobExecution,
     Load,
+    LoadHistory,
     ModelTable,
     ShapeError,
     StartAnswer,
@@ -41,6 +42,7 @@ from celonis_refresh.celonis.records import (
     read_job,
     read_job_start,
     read_load,
+    read_load_history,
     read_load_start,
     read_log_lines,
     read_tables,
@@ -61,6 +63,7 @@ from celonis_refresh.celonis.transport import (
     get_job,
     get_job_log,
     get_last_load,
+    get_load_history,
     get_tables,
     get_task_executions,
     get_task_log,
@@ -174,6 +177,10 @@ class CelonisClient:
     def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
         """The last load of the data model, which may be running; None where it was never loaded."""
         return self._get(get_last_load(pool, model), read_load, timeout)
+
+    def load_history(self, pool: str, model: str, *, timeout: float | None = None) -> LoadHistory | None:
+        """Earlier loads of the data model; None where Celonis does not serve this undocumented call."""
+        return self._get_if_served(get_load_history(pool, model), read_load_history, timeout)
 
     def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[JobExecution] | None:
         """The executions of the data job; None where Celonis does not serve this undocumented call."""

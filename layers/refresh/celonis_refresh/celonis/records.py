@@ -9,7 +9,7 @@ because nothing is ever proven by the lack of a date. Pure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
@@ -125,6 +125,13 @@ class Load(_LoadState, Struct, frozen=True):
     message: str | None = None
 
 
+class LoadHistory(Struct, frozen=True):
+    """Earlier loads of a data model, and the average duration of its loads by type, in seconds."""
+
+    loads: tuple[Load, ...] = ()
+    average_seconds: Mapping[str, float] = {}
+
+
 class TaskFailure(Struct, frozen=True):
     """Why a task of a data job failed. ``message`` is empty where its log holds no line of level ERROR."""
 
@@ -224,6 +231,39 @@ def read_load(data: object) -> Load | None:
     if record.load_id is None and record.status is None and record.start_date is None:
         raise ShapeError("a load has neither id nor status nor start date")
     return record
+
+
+def read_load_history(data: object) -> LoadHistory:
+    """``GET …/load-history/load-info-sync``: ``dataLoadHistory`` and ``averageLoadTime`` in ``loadHistory``.
+
+    The unit of the average is not documented: it is read as milliseconds, like the dates. An entry that
+    cannot be read is left out, because nothing depends on a complete history.
+    """
+    history = _object(_object(data, "a load history").get("loadHistory"), "loadHistory")
+    listed, averages = history.get("dataLoadHistory"), history.get("averageLoadTime")
+    loads = [_load_or_none(entry) for entry in (listed if isinstance(listed, list) else ())]
+    return LoadHistory(
+        loads=tuple(load for load in loads if load is not None),
+        average_seconds=dict(_averages(averages if isinstance(averages, list) else ())),
+    )
+
+
+def _load_or_none(entry: object) -> Load | None:
+    try:
+        return read_load(entry)
+    except ShapeError:
+        return None
+
+
+def _averages(entries: Iterable[object]) -> Iterator[tuple[str, float]]:
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            continue
+        kind, average = entry.get("type"), entry.get("averageLoadingTime")
+        if not isinstance(kind, str) or isinstance(average, bool) or not isinstance(average, int | float):
+            continue
+        if 0 < average < _LAST_DATE:
+            yield kind.upper(), average / 1000
 
 
 def read_failed_tasks(data: object) -> list[tuple[str, str]]:

@@ -125,6 +125,13 @@ def get_last_load(pool: str, model: str) -> Call:
     return Call("GET", path, f"reading the last load of {subject}", subject, _LOAD_PERMISSION)
 
 
+def get_load_history(pool: str, model: str) -> Call:
+    """``GET …/data-models/{model}/load-history/load-info-sync`` (not documented, seen in the SDK)."""
+    subject = _model(pool, model)
+    path = _path("/integration/api/pools/{}/data-models/{}/load-history/load-info-sync", pool, model)
+    return Call("GET", path, f"reading the load history of {subject}", subject, _LOAD_PERMISSION)
+
+
 def get_executions(pool: str, job: str) -> Call:
     """``GET /integration/api/pools/{pool}/logs/{job}/executions`` (not documented, seen in Celonis's SDK)."""
     subject = _job(pool, job)

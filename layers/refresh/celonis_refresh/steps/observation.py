@@ -33,7 +33,8 @@ class Observation(Struct, frozen=True):
     ``current``: the id that runs now; ``latest``: the id of the newest, running or not (perhaps of another id
     space); ``started`` and ``ended``: Celonis's dates of the record, epoch milliseconds; ``executions``: the
     list in Celonis's order, None where it was not asked for or is not served; ``single``: the record is one
-    row, the last load; ``requested_at``: when it was asked for at the earliest, by Celonis's clock.
+    row, the last load; ``requested_at``: when it was asked for at the earliest, by Celonis's clock;
+    ``durations``: of earlier executions, as ``listed_durations`` returns them; they prove nothing.
     """
 
     status: str | None
@@ -46,6 +47,7 @@ class Observation(Struct, frozen=True):
     single: bool = False
     ended: int | None = None
     requested_at: int | None = None
+    durations: Mapping[str, Any] | None = None
 
     @property
     def identity(self) -> str | None:

@@ -348,10 +348,14 @@ class Step:
             "noted_at": iso(now),
             "began": self.state.get("began", now),
         }
+        if observation.durations:
+            self.state["listed_durations"] = dict(observation.durations)
 
     def recall(self) -> None:
         """Reads what the runs before tell of its duration, once."""
         self.timer.recall(lambda: self.context.learning.known(self.target.durations))
+        if not self.timer.needs_listed:
+            self.state.pop("listed_durations", None)
 
     def progress(self, status: Literal["WAITING", "RUNNING"], at_most: float | None = None) -> Progress:
         """How it stands, and when to come again: ``at_most`` seconds from now."""
@@ -413,7 +417,7 @@ class Step:
         started = is_started(self.state)
         earlier = self.followed_by_ours() if free and started else None
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
-        for name in ("pace", "queued_at"):
+        for name in ("pace", "queued_at", "listed_durations"):
             self.state.pop(name, None)
         if not started:
             self.holds = True  # whether it does or not: what the run holds or is queued for is freed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -27,10 +29,13 @@ from celonis_refresh.runs.records import MAX_WARNING, Run, RunTooLarge, cut, ite
 from celonis_refresh.runs.table import job_durations, job_lease, model_durations, model_lease
 from celonis_refresh.steps import errors
 from celonis_refresh.steps.observation import Activity, ListedExecution, Observation
+from celonis_refresh.steps.polling.durations import BAD, GOOD, REMEMBERED
 from celonis_refresh.timing import Clock, Deadline
 
 MAX_LISTED = 50
 """Executions of a list that are compared: the baseline has to fit into a record."""
+MAX_LISTED_SECONDS = 7 * 86_400
+"""A step's time-out is no longer than that: a listed duration beyond it is taken for an error."""
 MAX_REASON = 1800
 """Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
 Seconds = Callable[[], float]
@@ -101,7 +106,13 @@ class DataJobTarget(Struct, frozen=True):
         except CelonisRejected as refusal:
             logger.info("no list of executions", extra={"subject": self.subject, "why": refusal.message})
             return observation
-        return observation if executions is None else listed_observation(observation, executions)
+        if executions is None:
+            return observation
+        known = _listed_durations(executions, self.plan.mode.value, observation.requested_at)
+        return replace(listed_observation(observation, executions), durations=known)
+
+    def history(self, timeout: float) -> Mapping[str, Any] | None:  # noqa: ARG002 - the list has them
+        return None
 
     def post(self, timeout: float) -> StartAnswer:
         return self.client.execute_job(self.pool, self.plan.job, self.plan.mode.value, timeout=timeout)
@@ -185,6 +196,49 @@ def listed_observation(observation: Observation, executions: Sequence[JobExecuti
     return listed if observation.status else replace(listed, activity=_activity_of(entries))
 
 
+class PastRun(NamedTuple):
+    """An earlier execution or load. ``started``, ``ended``: Celonis's dates, epoch milliseconds."""
+
+    status: str | None
+    started: int | None
+    ended: int | None
+
+
+def listed_durations(runs: Iterable[PastRun], by: int | None) -> dict[str, Any] | None:
+    """The durations of the newest ``REMEMBERED`` runs, in the form that ``add_duration`` returns.
+
+    None where no run shows any. Only successes and failures count, with both dates: the time in a queue is
+    before the start date. A duration below a second or above ``MAX_LISTED_SECONDS`` is left out, and so is
+    an end after ``by``, the moment of the request by Celonis's clock (None: not known).
+    """
+    latest = inf if by is None else by
+    dated = [
+        (run.started, (run.ended - run.started) / 1000, run.status in GOOD)
+        for run in runs
+        if run.started is not None and run.ended is not None and run.status in GOOD | BAD
+        if run.started > 0 and run.ended <= latest
+        if 1000 <= run.ended - run.started <= MAX_LISTED_SECONDS * 1000
+    ]
+    newest = sorted(heapq.nlargest(REMEMBERED, dated))
+    if not newest:
+        return None
+    successes = [round(seconds, 1) for _, seconds, succeeded in newest if succeeded]
+    failures = [round(seconds, 1) for _, seconds, succeeded in newest if not succeeded]
+    rate = round(len(failures) / len(newest), 4)
+    return {"successes": successes, "failures": failures, "failure_rate": rate}
+
+
+def _listed_durations(executions: Sequence[JobExecution], mode: str, by: int | None) -> dict[str, Any] | None:
+    """The durations of the executions in this mode."""
+    same_mode = (one for one in executions if _is_of(one.mode, mode))
+    return listed_durations((PastRun(one.status, one.start_date, one.end_date) for one in same_mode), by)
+
+
+def _is_of(shown: str | None, kind: str) -> bool:
+    """Whether an execution or load is of this mode or type; one that shows none counts for all."""
+    return shown is None or shown.upper() == kind.upper()
+
+
 def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
     """The newest of a long list, in its order: it may be sorted either way."""
     if len(entries) <= MAX_LISTED:
@@ -251,7 +305,33 @@ class DataModelTarget(Struct, frozen=True):
         except NotFound:
             self.client.tables(self.pool, model, timeout=seconds())
             load = None
-        return replace(load_observation(load), requested_at=self.client.requested_at)
+        by = self.client.requested_at
+        known = None if load is None else self._durations([load], by)
+        return replace(load_observation(load), requested_at=by, durations=known)
+
+    def history(self, timeout: float) -> Mapping[str, Any] | None:
+        """The durations of earlier loads of this kind; else their average; None where nothing is shown.
+
+        ``GET …/load-history/load-info-sync`` is not documented: whatever goes wrong, nothing is known.
+        """
+        try:
+            history = self.client.load_history(self.pool, self.plan.data_model, timeout=timeout)
+        except CelonisError as trouble:
+            logger.info("no load history", extra={"subject": self.subject, "why": trouble.message})
+            return None
+        if history is None:
+            return None
+        average = history.average_seconds.get(self.resolved.kind.value.upper(), 0.0)
+        if known := self._durations(history.loads, self.client.requested_at):
+            return known
+        return {"successes": [round(average, 1)]} if 1 <= average <= MAX_LISTED_SECONDS else None
+
+    def _durations(self, loads: Iterable[Load], by: int | None) -> dict[str, Any] | None:
+        """None for a load that a job starts: its own duration counts from the end of that job."""
+        if self.plan.started_by == "job":
+            return None
+        same_kind = (load for load in loads if _is_of(load.kind, self.resolved.kind.value))
+        return listed_durations((PastRun(one.status, one.start_date, one.end_date) for one in same_kind), by)
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:  # noqa: ARG002 - no list
         return observation

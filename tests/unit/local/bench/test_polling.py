@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from math import log, sqrt
+from math import exp, log, sqrt
 
 import pytest
 
 from celonis_refresh.steps.polling.durations import Cluster, Expectation
-from celonis_refresh.steps.polling.schedule import Schedule
+from celonis_refresh.steps.polling.schedule import HEDGE, Schedule
 from local.bench.polling import peers
 from local.bench.polling.families import (
     GROWING,
@@ -21,7 +21,7 @@ from local.bench.polling.families import (
     mixed,
     times,
 )
-from local.bench.polling.figures import events_of_long_job, line, over_fixed, unknown
+from local.bench.polling.figures import MISLED, events_of_long_job, first, line, over_fixed, unknown
 from local.bench.polling.optimum import Optimum
 from local.bench.polling.simulation import averages, poll_times
 from tests.unit.steps.polling.histories import chance
@@ -128,6 +128,16 @@ def test_the_figures_hold_for_few_jobs_too() -> None:
     assert fresh.polls <= 48
     assert fresh.late <= 0.043
     assert events_of_long_job() <= 2500
+    listed, few = first(jobs=60), first(listed=3, jobs=60)
+    assert listed.polls <= 12.5
+    assert max(listed.late, few.late) <= 0.03
+
+
+@pytest.mark.parametrize("factor", [1 / MISLED, 0.5, 2.0, MISLED])
+def test_a_list_that_misleads_costs_no_more_polls_than_nothing_known(factor: float) -> None:
+    found, fresh = first(factor=factor, jobs=60), unknown(sequences=10)
+    assert found.polls <= 1.25 * fresh.polls
+    assert found.late <= (1.25 * fresh.late if factor < 1 else exp(1 / HEDGE) - 1)
 
 
 def test_a_fixed_interval_that_is_as_late_asks_much_more() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import erfc, exp, log, pi, sqrt
+from math import erfc, exp, inf, log, pi, sqrt
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -64,6 +64,12 @@ PRIOR_DRIFT = 0.003
 """Jobs grow, or shrink, by some thousandths from run to run."""
 NOVELTY = 0.2
 """How many runs of a kind never seen before are counted on top of those seen."""
+ENOUGH_RUNS = 3
+"""So many successes of ours, and the executions that Celonis lists are not used any more."""
+HEDGED = log(6)
+"""From a sixth of the shortest usual duration on, a listed job may end although it never did."""
+BEYOND = 3.0
+"""Deviations above its centre at which a cluster is over."""
 
 _TINY = 1e-300
 
@@ -79,11 +85,27 @@ class Cluster(NamedTuple):
     spread: float
 
 
+class Doubt(NamedTuple):
+    """Where the durations that Celonis lists may mislead, in the logarithm of seconds.
+
+    The job may have changed since. ``hedged_from``: from here on it may end although it never did so early;
+    ``passed_from``: past the shortest cluster; ``unknown_from``: past all that is listed.
+    """
+
+    hedged_from: float
+    passed_from: float
+    unknown_from: float
+
+
 class Expectation(NamedTuple):
-    """``usual``: seconds after which a success is first likely; 0 where nothing is known."""
+    """``usual``: seconds after which a success is first likely; 0 where nothing is known.
+
+    ``doubt``: how far durations are believed that no run of ours has confirmed; None where they are ours.
+    """
 
     clusters: tuple[Cluster, ...]
     usual: float
+    doubt: Doubt | None = None
 
     def hazard(self, at: float) -> float:
         """The chance per unit of the logarithm of time to end at ``at``, given that it is running still."""
@@ -95,20 +117,60 @@ class Expectation(NamedTuple):
         return ends * sqrt(2 / pi) / max(lasts, _TINY)
 
 
-def expect(document: Mapping[str, Any] | None) -> Expectation:
-    """Return the expectation from what ``durations.learn`` wrote; None is nothing."""
+def expect(document: Mapping[str, Any] | None, listed: Mapping[str, Any] | None = None) -> Expectation:
+    """Return the expectation from what ``durations.learn`` wrote; None is nothing.
+
+    ``listed``: durations of earlier executions that Celonis shows, in the same form. They count while few
+    runs of ours are known, and less with each.
+    """
+    if listed and needs_listed(document):
+        return _expect(_joined(document, listed), is_listed=True)
+    return _expect(document, is_listed=False)
+
+
+def needs_listed(document: Mapping[str, Any] | None) -> bool:
+    """Whether so few runs of ours are known that the durations which Celonis lists are of use."""
+    return len(durations(document, "successes")) < ENOUGH_RUNS
+
+
+def _joined(document: Mapping[str, Any] | None, listed: Mapping[str, Any]) -> dict[str, Any]:
+    """The listed durations, fewer with each run of ours, and then ours, which are newer.
+
+    Each run of ours replaces a third of the list. The failure rate is the one that the runs of ours would
+    have given if they had been added to a history with the rate of the list.
+    """
+    ours = {name: durations(document, name) for name in ("successes", "failures")}
+    share = 1 - len(ours["successes"]) / ENOUGH_RUNS
+    before = {name: durations(listed, name) for name in ours}
+    kept = {name: values[len(values) - round(len(values) * share) :] for name, values in before.items()}
+    runs = sum(map(len, ours.values()))
+    rate = failure_rate(document) + failure_rate(listed) * (1 - 1 / REMEMBERED) ** runs
+    return {**{name: [*kept[name], *ours[name]] for name in ours}, "failure_rate": min(rate, 1.0)}
+
+
+def _expect(document: Mapping[str, Any] | None, *, is_listed: bool) -> Expectation:
     fails = _failures(durations(document, "failures"), failure_rate(document))
     left = 1.0 - sum(cluster.weight for cluster in fails)
     points = _points(durations(document, "successes"))
     if not points:
-        return Expectation((Cluster(left, PRIOR_CENTRE, PRIOR_SPREAD), *fails), usual=0.0)
+        doubt = Doubt(-inf, -inf, inf) if is_listed else None
+        return Expectation((Cluster(left, PRIOR_CENTRE, PRIOR_SPREAD), *fails), usual=0.0, doubt=doubt)
     parts = clusters(points)
     rare = sum(len(part) == 1 for part in parts) - (max(map(len, parts)) == 1)
     novel = (rare + NOVELTY) / (len(points) + NOVELTY)
     known = [_cluster(part, left * (1 - novel) * _share(part, points)) for part in parts]
     usual = min(cluster.centre for cluster in known)
     wide = Cluster(left * novel, _mean(points), PRIOR_SPREAD)
-    return Expectation((*known, wide, *fails), usual=exp(usual))
+    doubt = _doubt(usual, parts, known) if is_listed else None
+    return Expectation((*known, wide, *fails), usual=exp(usual), doubt=doubt)
+
+
+def _doubt(usual: float, parts: Sequence[Points], known: Sequence[Cluster]) -> Doubt:
+    """A single run that took far longer than the others does not show that the next one may."""
+    common = min(2, max(map(len, parts)))
+    pairs = zip(parts, known, strict=True)
+    ends = [cluster.centre + BEYOND * cluster.spread for part, cluster in pairs if len(part) >= common]
+    return Doubt(usual - HEDGED, min(ends), max(ends))
 
 
 def clusters(points: Points) -> list[Points]:
