@@ -27,7 +27,7 @@ from local.runs_api import RunsApi
 from local.serve import REGION, ROOT, STACK_NAME, LocalService, run_local_service, set_poll
 from local.webhooks import send_github
 
-JOB_SECONDS, LOAD_SECONDS = 20.0, 20.0
+JOB_SECONDS, LOAD_SECONDS = 12.0, 12.0
 """Long enough for the intervals between polls to show; the earlier executions took about as long."""
 RUN_SECONDS = 300
 """Longer than a run whose work is seen at its end only, which is believed after `settle`."""
