@@ -17,7 +17,7 @@ from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.table import LEASED, WAITING, run_key, to_item
 from celonis_refresh.steps.check import TRIGGER_SECONDS
-from celonis_refresh.steps.tasks import start_step
+from celonis_refresh.steps.start import start_step
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.reconcile import (

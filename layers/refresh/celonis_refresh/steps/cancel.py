@@ -27,15 +27,8 @@ from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import job_lease, model_lease
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
-from celonis_refresh.steps.step import (
-    POLL_SECONDS,
-    earlier_after,
-    evidence_of,
-    is_running,
-    is_started,
-    observe_started,
-    start_of,
-)
+from celonis_refresh.steps.poll import is_running, observe_started, start_of
+from celonis_refresh.steps.step import POLL_SECONDS, earlier_after, evidence_of, is_started
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline
 

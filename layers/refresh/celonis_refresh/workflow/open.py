@@ -13,7 +13,7 @@ from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
 from celonis_refresh.runs.table import delivery_key, occurrence_key
-from celonis_refresh.steps.step import Step, StepContext, awaits_answer, give_back_first
+from celonis_refresh.steps.step import Step, StepContext, awaits_answer, release_first_job
 from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
@@ -128,7 +128,7 @@ class RunOpener(Struct, frozen=True):
             run = self._with_loads(run, deadline)
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
-            wait = Step(self.context, run, first, deadline).wait_out(trouble)["wait"]
+            wait = Step(self.context, run, first, deadline).wait_for_celonis(trouble)["wait"]
             return _nothing_opened("waiting", run_id, wait)
         plan = run.plan
         return {
@@ -186,7 +186,7 @@ class RunOpener(Struct, frozen=True):
         except (CelonisUnavailable, CelonisThrottled):
             raise  # the first step waits, and gives back what it holds
         except RefreshError:
-            give_back_first(self.records, self.context.leases, run, deadline)
+            release_first_job(self.records, self.context.leases, run, deadline)
             raise
 
     def _saved(

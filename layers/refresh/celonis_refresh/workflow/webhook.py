@@ -18,7 +18,7 @@ from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import signed_key, webhook_key
 from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
-from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_first
+from celonis_refresh.steps.step import StepContext, awaits_answer, release_first_job
 from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
@@ -300,7 +300,7 @@ class WebhookHandler(Struct, frozen=True):
     def _give_back(self, run: Run, deadline: Deadline) -> None:
         """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
         try:
-            give_back_first(self.context.records, self.context.leases, run, deadline)
+            release_first_job(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
             return  # its start may have been sent
         except RefreshError as error:  # the task that starts the job frees it
