@@ -20,5 +20,5 @@ class PipelineName(PatternType):
 
 
 def is_name(text: str) -> bool:
-    """Whether a pipeline or a source can have this name: what is none is never asked for."""
+    """Return whether a pipeline or a source can have this name: what is none is never asked for."""
     return re.fullmatch(NAME_PATTERN, text) is not None

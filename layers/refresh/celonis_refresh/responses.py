@@ -82,7 +82,7 @@ def error_answer(error: RefreshError) -> dict[str, Any]:
 
 
 def answering(handler: Handler) -> Handler:
-    """Answers what ``handler`` raises: an error of this service by its name, anything else as a bare 500."""
+    """Answer what ``handler`` raises: an error of this service by its name, anything else as a bare 500."""
 
     @functools.wraps(handler)
     def answer_or_error(event: dict[str, Any], context: Any) -> dict[str, Any]:

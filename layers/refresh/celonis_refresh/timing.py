@@ -22,7 +22,7 @@ class Deadline(Struct, frozen=True):
         return Deadline(clock() + seconds, clock)
 
     def left(self, reserve: float = 0.0) -> float:
-        """Seconds left once ``reserve`` is set aside; never below zero."""
+        """Return seconds left once ``reserve`` is set aside; never below zero."""
         return max(0.0, self.at - reserve - self.clock())
 
 
@@ -32,5 +32,5 @@ def iso(at: float) -> str:
 
 
 def epoch(text: str) -> float:
-    """The seconds since the epoch of a date that :func:`iso` wrote."""
+    """Return the seconds since the epoch of a date that :func:`iso` wrote."""
     return datetime.fromisoformat(text).timestamp()

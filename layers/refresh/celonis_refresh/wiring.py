@@ -62,12 +62,12 @@ class LambdaContext(Protocol):
 
 
 def deadline(context: LambdaContext) -> Deadline:
-    """The end of the time that Lambda gives this call, less what the answer needs."""
+    """Return the end of the time that Lambda gives this call, less what the answer needs."""
     return Deadline.after(context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS, time.time)
 
 
 def new_id(name: str) -> str:
-    """A run's id: readable, sorted by time within a pipeline, and never the same twice."""
+    """Return a run's id: readable, sorted by time within a pipeline, and never the same twice."""
     return make_run_id(name, datetime.now(UTC), secrets.token_hex(4))
 
 
@@ -120,7 +120,7 @@ def _client(connection: str) -> CelonisClient:
 
 
 def client_for(definition: Definition) -> CelonisClient:
-    """The client of the definition's connection, which must be the team that its page addresses name.
+    """Return the client of the definition's connection, which must be the team that its page addresses name.
 
     It lives as long as the process; the connection that it uses is read anew now and then.
     """
@@ -160,7 +160,7 @@ def naming_pipelines() -> Iterator[None]:
 
 
 def target_for(run: Run, step: str) -> StepTarget:
-    """The job or load behind a step of a run.
+    """Return the job or load behind a step of a run.
 
     A secret that cannot be used fails a run that has done nothing yet. Later, when it could be used before,
     the steps wait for it as they wait for Celonis.

@@ -92,7 +92,7 @@ SERVER_ERROR = 500
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether there was no answer, or one that passes."""
+    """Return whether there was no answer, or one that passes."""
     if not isinstance(error, ClientError):
         return isinstance(error, NoConnection | HTTPClientError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -100,7 +100,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def is_transient_status(status: int, code: str | None) -> bool:
-    """Whether an answer is an error of the server, or tells of too many requests."""
+    """Return whether an answer is an error of the server, or tells of too many requests."""
     return status >= SERVER_ERROR or code in THROTTLED
 
 

@@ -71,7 +71,7 @@ class ConfigurationUnavailable(RefreshError):
 
 
 def is_transient_error(error: Exception) -> bool:
-    """Whether what was known before may serve on, because asking again later helps."""
+    """Return whether what was known before may serve on, because asking again later helps."""
     return isinstance(error, ConfigurationUnavailable)
 
 
@@ -98,7 +98,7 @@ class Parameters(Struct, frozen=True):
         return self.parse_pipeline(name, self._text(self.pipeline_name(name)))
 
     def pipeline_name(self, name: str) -> str:
-        """The parameter of a pipeline. Raises ``InvalidTrigger`` for what is no name."""
+        """Return the parameter of a pipeline. Raises ``InvalidTrigger`` for what is no name."""
         if not is_name(name):
             expected = f"expected the name of a pipeline: {NAME_RULE}"
             raise InvalidTrigger("The trigger", [Problem("pipeline", expected)])
@@ -111,14 +111,14 @@ class Parameters(Struct, frozen=True):
         return parse_definition(name, text)
 
     def source_name(self, name: str) -> str:
-        """The parameter of a source."""
+        """Return the parameter of a source."""
         return f"{self.sources_path}{name}"
 
     def unknown_source(self) -> UnknownSource:
         return UnknownSource(self.sources_path)
 
     def texts(self, names: Sequence[str]) -> dict[str, str]:
-        """The values of those of at most ten parameters that exist, with one request."""
+        """Return the values of those of at most ten parameters that exist, with one request."""
         answer = _read(names[0], self.client.get_parameters, Names=list(names))
         return {each["Name"]: each["Value"] for each in answer["Parameters"]}
 
@@ -127,11 +127,11 @@ class Parameters(Struct, frozen=True):
         return f"/{self.stack}/sources/"
 
     def pipelines(self, limit: int | None = None) -> list[str]:
-        """The names of all pipelines, or of ``limit`` of them: one read gives ten."""
+        """Return the names of all pipelines, or of ``limit`` of them: one read gives ten."""
         return self._names(f"/{self.stack}/pipelines/", limit)
 
     def sources(self) -> list[str]:
-        """The names of all sources."""
+        """Return the names of all sources."""
         return self._names(self.sources_path)
 
     def is_paused(self, name: str) -> bool:
@@ -142,7 +142,7 @@ class Parameters(Struct, frozen=True):
             return False
 
     def source_text(self, name: str) -> str:
-        """The JSON of a source. Raises ``UnknownSource``."""
+        """Return the JSON of a source. Raises ``UnknownSource``."""
         text = self._text(f"{self.sources_path}{name}") if is_name(name) else None
         if text is None:
             raise UnknownSource(self.sources_path)
@@ -199,7 +199,7 @@ class Secrets(Struct, frozen=True):
         return SecretVersion(tuple(values), version)
 
     def _object(self, name: str, which: str) -> tuple[Mapping[str, Any], str]:
-        """What the secret holds, and the id of its version; errors name it as ``which``."""
+        """Return what the secret holds, and the id of its version; errors name it as ``which``."""
         try:
             what = f"the secret {which}"
             answer = _read(what, self.client.get_secret_value, SecretId=name)

@@ -45,7 +45,7 @@ E = TypeVar("E", bound=TaskEnvironment)
 
 
 def read(model: type[E], variables: Mapping[str, str]) -> E:
-    """The fields of ``model`` from the variables of the same names in capitals."""
+    """Return the fields of ``model`` from the variables of the same names in capitals."""
     found = {name: variables.get(name.upper(), "") for name in model.__struct_fields__}
     for name, value in found.items():
         if not value:

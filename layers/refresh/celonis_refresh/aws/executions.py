@@ -47,7 +47,7 @@ class StateMachine(Struct, frozen=True):
         return True
 
     def stop(self, run_id: str, error: str, cause: str) -> None:
-        """Stops the execution of a run; one that has ended is left as it is."""
+        """Stop the execution of a run; one that has ended is left as it is."""
         arn = self.execution_arn(run_id)
         asked(ExecutionsUnavailable, self.client.stop_execution, executionArn=arn, error=error, cause=cause)
 
@@ -55,14 +55,14 @@ class StateMachine(Struct, frozen=True):
         return f"{self.arn.replace(':stateMachine:', ':execution:')}:{run_id}"
 
     def find(self, run_id: str) -> EndedExecution | None:
-        """How the execution of a run stands; None where there is none."""
+        """Return how the execution of a run stands; None where there is none."""
         try:
             return self.describe(self.execution_arn(run_id))
         except self.client.exceptions.ExecutionDoesNotExist:
             return None
 
     def describe(self, arn: str) -> EndedExecution:
-        """How the execution stands."""
+        """Return how the execution stands."""
         answer = asked(ExecutionsUnavailable, self.client.describe_execution, executionArn=arn)
         return EndedExecution(
             name=answer.get("name", ""),

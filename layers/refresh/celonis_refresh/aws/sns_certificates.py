@@ -51,7 +51,7 @@ class SnsCertificates(Struct):
     _absent: dict[str, float] = {}
 
     def certificate(self, url: str) -> bytes:
-        """The PEM behind a checked address.
+        """Return the PEM behind a checked address.
 
         Raises ``SnsUnavailable``, and ``NotAuthentic`` where nothing is there: the address is a stranger's.
         """

@@ -67,7 +67,7 @@ class TtlCache(Struct, Generic[V]):
     _errors: dict[str, Exception] = field(default_factory=dict)
 
     def get(self, name: str) -> V:
-        """The value, at most ``seconds`` old unless it could not be read anew."""
+        """Return the value, at most ``seconds`` old unless it could not be read anew."""
         known = self._values.get(name)
         if known is None:
             return self._limited(name, self.read)
@@ -78,7 +78,7 @@ class TtlCache(Struct, Generic[V]):
         return self._limited(name, self.read)
 
     def refresh(self, name: str) -> V:
-        """The value as it is now."""
+        """Return the value as it is now."""
         return self._read(self.read, name)
 
     def _read(self, read: Callable[[str], V | Dated[V]], name: str) -> V:

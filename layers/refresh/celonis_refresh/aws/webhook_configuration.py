@@ -70,7 +70,7 @@ class SharedParameters(Struct):
             self._source, self._copied, self._loaded_at = source, frozenset(), -inf
 
     def source_text(self, name: str) -> Dated[str]:
-        """The JSON of a source. Raises ``UnknownSource``."""
+        """Return the JSON of a source. Raises ``UnknownSource``."""
         self.enter(name)
         parameter = self.parameters.source_name(name)
         found = self._text(parameter, SOURCE_SECONDS)
@@ -85,7 +85,7 @@ class SharedParameters(Struct):
         return Dated(self.parameters.parse_pipeline(name, found.value), found.at)
 
     def sources(self) -> frozenset[str]:
-        """The names of all sources, as some process listed them a moment ago."""
+        """Return the names of all sources, as some process listed them a moment ago."""
         key = SOURCE_NAMES
         listed = self._item(key)
         if -MAX_SKEW <= self.clock() - listed.get("at", -inf) < LIST_SECONDS:
@@ -181,7 +181,7 @@ class SourceCache(Struct):
     _invalid: dict[str, tuple[float, InvalidSource]] = {}
 
     def source(self, name: str) -> Dated[Source]:
-        """The source as it is now. Raises ``InvalidSource`` besides."""
+        """Return the source as it is now. Raises ``InvalidSource`` besides."""
         known = self._invalid.get(name)
         if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
             raise known[1].with_traceback(None)
@@ -194,7 +194,7 @@ class SourceCache(Struct):
             raise
 
     def text(self, name: str) -> Dated[str]:
-        """The text of a source as it is now."""
+        """Return the text of a source as it is now."""
         if not is_name(name) or (self._is_wary() and name not in self._names()):
             raise self.parameters.parameters.unknown_source()
         try:
@@ -253,10 +253,10 @@ class WebhookConfiguration(Struct, frozen=True):
         )
 
     def source(self, name: str) -> Source:
-        """The source to which a request has come. Raises ``UnknownSource``, ``InvalidSource``."""
+        """Return the source to which a request has come. Raises ``UnknownSource``, ``InvalidSource``."""
         self.shared.enter(name)
         return self.sources.get(name)
 
     def definition(self, name: str) -> Definition:
-        """A pipeline of that source. Raises ``UnknownPipeline``, ``InvalidDefinition``."""
+        """Return a pipeline of that source. Raises ``UnknownPipeline``, ``InvalidDefinition``."""
         return self.definitions.get(name)

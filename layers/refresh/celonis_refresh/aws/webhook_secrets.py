@@ -74,7 +74,7 @@ class SharedSecrets(Struct):
     _unavailable: dict[str, ConfigurationUnavailable] = field(default_factory=dict)
 
     def recent(self, name: str) -> Dated[Values]:
-        """The values as they were at most ``KEEP_SECONDS`` ago. Raises what ``read`` raises."""
+        """Return the values as they were at most ``KEEP_SECONDS`` ago. Raises what ``read`` raises."""
         known = self._known.get(name)
         if known is None:
             return self._read(name, {})
@@ -86,7 +86,7 @@ class SharedSecrets(Struct):
         return self._if_allowed(name, known, item)
 
     def latest(self, name: str) -> Dated[Values]:
-        """The values as they were at most ``READ_SECONDS`` ago. Raises what ``read`` raises."""
+        """Return the values as they were at most ``READ_SECONDS`` ago. Raises what ``read`` raises."""
         known, item = self._known.get(name), self._item(name)
         if known is None or known.version != item.get("version", ""):
             return self._read(name, item)
@@ -147,7 +147,7 @@ class SharedSecrets(Struct):
             return {}
 
     def _write(self, name: str, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
-        """Whether it was written: another process may have been first."""
+        """Return whether it was written: another process may have been first."""
         expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
         change = self.table.set(secret_version_key(name), {**facts, **expires}, condition, values)
         try:
@@ -165,7 +165,7 @@ def webhook_secrets(
     clock: Clock,
     sleep: Callable[[float], None] = time.sleep,
 ) -> TtlCache[Values]:
-    """The secrets that ``read`` gives by name, kept by the rules above."""
+    """Return the secrets that ``read`` gives by name, kept by the rules above."""
     shared = SharedSecrets(read, table, clock, sleep)
     limit = TokenBucket(READS_AT_ONCE, CHECK_SECONDS, clock)
     return TtlCache(

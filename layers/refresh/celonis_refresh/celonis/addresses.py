@@ -74,7 +74,7 @@ def parse_model(value: str) -> Address:
 
 
 def safe_id(value: str) -> str:
-    """The same id, once it is sure that it stays one segment of a path. ValueError otherwise.
+    """Return the same id, once it is sure that it stays one segment of a path. ValueError otherwise.
 
     Ids are opaque; this refuses only what could leave the segment, or what no eye can see.
     """
@@ -89,7 +89,7 @@ def safe_id(value: str) -> str:
 
 
 def host_of(parts: SplitResult) -> str:
-    """Host of a split address in lower case; with its port only where that is not the scheme's own."""
+    """Return host of a split address in lower case; with its port only where that is not the scheme's own."""
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     standard = {"http": 80, "https": 443}.get(parts.scheme)
@@ -107,7 +107,7 @@ def _is_address(text: str) -> bool:
 
 
 def _page(text: str, expected: str) -> tuple[str, str, list[str], dict[str, list[str]]]:
-    """Host, pool id, the path's segments after the pool, and the query."""
+    """Return host, pool id, the path's segments after the pool, and the query."""
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host, query = host_of(parts), parse_qs(parts.query, max_num_fields=50)

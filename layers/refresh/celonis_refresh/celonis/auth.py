@@ -78,7 +78,7 @@ class TokenAuthenticator:
         self.signer = Signer(f"the OAuth client of {_of(connection)}", advice, self._redact)
 
     def headers(self, timeout: float) -> dict[str, str]:
-        """The headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
+        """Return the headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
 
         Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled where there is no token. After
         each of them it is sure that the request itself was not sent.
@@ -131,7 +131,7 @@ Authenticator: TypeAlias = KeyAuthenticator | TokenAuthenticator
 
 
 def authenticator(connection: Connection, transport: Transport, clock: Callable[[], float]) -> Authenticator:
-    """The way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
+    """Return the way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
     match connection.auth:
         case OAuthClient() as client:
             return TokenAuthenticator(connection, client, transport, clock)
@@ -144,7 +144,7 @@ def authenticator(connection: Connection, transport: Transport, clock: Callable[
 
 
 def _token_fields(answer: Answer, call: Call) -> tuple[str, float]:
-    """The access token and its life in seconds."""
+    """Return the access token and its life in seconds."""
     try:
         body = read_json(answer)
     except ValueError:

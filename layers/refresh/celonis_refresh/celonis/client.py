@@ -144,7 +144,7 @@ class CelonisClient:
         self._transport.close()
 
     def job(self, pool: str, job: str, *, timeout: float | None = None) -> Job:
-        """The data job and its current status."""
+        """Return the data job and its current status."""
         return self._get(get_job(pool, job), lambda data: read_job(data, job), timeout)
 
     def execute_job(self, pool: str, job: str, mode: Mode, *, timeout: float | None = None) -> StartAnswer:
@@ -168,15 +168,15 @@ class CelonisClient:
         return self._start(load_tables(pool, model, table_ids), read_load_start, timeout)
 
     def tables(self, pool: str, model: str, *, timeout: float | None = None) -> list[ModelTable]:
-        """The tables of the data model."""
+        """Return the tables of the data model."""
         return self._get(get_tables(pool, model), read_tables, timeout)
 
     def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
-        """The last load of the data model, which may be running; None where it was never loaded."""
+        """Return the last load of the data model, which may be running; None where it was never loaded."""
         return self._get(get_last_load(pool, model), read_load, timeout)
 
     def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[JobExecution] | None:
-        """The executions of the data job; None where Celonis does not serve this undocumented call."""
+        """Return the executions of the data job; None where Celonis does not serve this undocumented call."""
         return self._get_if_served(get_executions(pool, job), read_executions, timeout)
 
     def failed_task_messages(

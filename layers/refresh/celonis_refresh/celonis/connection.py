@@ -139,7 +139,7 @@ class _Reader:
                 self.note(prefix + _shown(key), expected, "is an unknown field")
 
     def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:
-        """A text that fits into a header: visible ASCII. A line break at an end is cut off."""
+        """Return a text that fits into a header: visible ASCII. A line break at an end is cut off."""
         text = value.strip() if isinstance(value, str) else ""
         if not text or not all("!" <= sign <= "~" or sign in also for sign in text):
             self.note(field_name, expected)
@@ -172,7 +172,7 @@ class _Reader:
 
 
 def _split(text: str) -> SplitResult | None:
-    """The parts of an address that is scheme and host alone, else None."""
+    """Return the parts of an address that is scheme and host alone, else None."""
     try:
         parts = urlsplit(text)
         has_more = parts.path.strip("/") or "?" in text or "#" in text or "@" in text or parts.port == 0
@@ -182,5 +182,5 @@ def _split(text: str) -> SplitResult | None:
 
 
 def _shown(key: str) -> str:
-    """A field's name, unless it looks like a value that went astray."""
+    """Return a field's name, unless it looks like a value that went astray."""
     return key if re.fullmatch(_FIELD_NAME, key) else "(a name that is not shown)"

@@ -103,7 +103,7 @@ class Signer(Struct, frozen=True):
 
 
 def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisError:
-    """The error that ``answer``, which is no success, stands for. ``now`` is in epoch seconds."""
+    """Return the error that ``answer``, which is no success, stands for. ``now`` is in epoch seconds."""
     details = _details(answer, signer.redact)
     facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **details}
     said = _said(answer.status, details)
@@ -130,7 +130,7 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
 
 
 def clean(value: object, redact: Callable[[str], str]) -> str | None:
-    """A text of an answer, fit for an error: short, without credentials and control signs."""
+    """Return a text of an answer, fit for an error: short, without credentials and control signs."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     words = "".join(sign if sign.isprintable() else " " for sign in redact(str(value))).split()
@@ -182,7 +182,7 @@ def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) 
 
 
 def retry_after(answer: Answer, now: float) -> float:
-    """Seconds that a 429 asks to wait, within bounds; a default where it does not say.
+    """Return seconds that a 429 asks to wait, within bounds; a default where it does not say.
 
     A header says how long, the detail until which clock time: the longer of the two counts.
     """
@@ -197,7 +197,7 @@ def retry_after(answer: Answer, now: float) -> float:
 
 
 def _header_seconds(answer: Answer, now: float) -> float | None:
-    """Seconds to wait by the headers: a number of seconds, or a moment."""
+    """Return seconds to wait by the headers: a number of seconds, or a moment."""
     reset = _seconds(answer.headers.get("x-ratelimit-reset"))
     if reset is not None:
         return reset - now if reset > EPOCH_SECONDS else reset
@@ -207,7 +207,7 @@ def _header_seconds(answer: Answer, now: float) -> float | None:
 
 
 def _until_clock_time(answer: Answer, now: float) -> float | None:
-    """Seconds from the date of the answer, or from ``now``, to the clock time in its detail."""
+    """Return seconds from the date of the answer, or from ``now``, to the clock time in its detail."""
     served = _moment(answer.headers.get("date"))
     now = now if served is None else served
     moment = moment_in(_details(answer, str).get("detail") or "", now)

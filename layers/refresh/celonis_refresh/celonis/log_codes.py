@@ -30,7 +30,7 @@ NUMBER = re.compile(r"\b\d+\b")
 
 
 def explain(lines: Iterable[LogLine]) -> str:
-    """The cause in words, for the end of a sentence; empty where the log names none."""
+    """Return the cause in words, for the end of a sentence; empty where the log names none."""
     by_code: dict[str, LogLine] = {}
     for line in lines:
         if line.code:
@@ -42,6 +42,6 @@ def explain(lines: Iterable[LogLine]) -> str:
 
 
 def _minutes(line: LogLine) -> str:
-    """The number of minutes, from the parameters of the line or from its text."""
+    """Return the number of minutes, from the parameters of the line or from its text."""
     found = (NUMBER.search(text) for text in (*line.values, line.message or ""))
     return next((match[0] for match in found if match), "some")

@@ -13,7 +13,7 @@ class RateLimiter(Protocol):
     """What many clients of one connection share, so that together they stay within its limits."""
 
     def enter(self, call: Call, seconds: float) -> None:
-        """Returns when ``call`` may be sent, which has ``seconds`` left in all.
+        """Return when ``call`` may be sent, which has ``seconds`` left in all.
 
         Raises ``CelonisThrottled`` where that is too long to wait for; nothing is sent then.
         """

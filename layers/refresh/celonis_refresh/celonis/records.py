@@ -255,12 +255,12 @@ def read_log_lines(data: object) -> list[LogLine]:
 
 
 def read_job_start(data: object) -> StartAnswer:
-    """The answer to execute, of which nothing is documented."""
+    """Return the answer to execute, of which nothing is documented."""
     return _start(data, _EXECUTION_IDS)
 
 
 def read_load_start(data: object) -> StartAnswer:
-    """The answer to a load, of which nothing is documented."""
+    """Return the answer to a load, of which nothing is documented."""
     return _start(data, _LOAD_IDS)
 
 
@@ -364,7 +364,7 @@ def _short_id(fields: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _shortened(found: str) -> str:
-    """The id, or in place of one that is too long a digest, which stands for it as well."""
+    """Return the id, or in place of one that is too long a digest, which stands for it as well."""
     written = found.encode(errors="surrogatepass")
     return found if len(written) <= MAX_ID else f"sha256:{hashlib.sha256(written).hexdigest()[:32]}"
 

@@ -353,14 +353,14 @@ def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str
 
 
 def _never_left(error: Exception) -> bool:
-    """Whether the request provably did not get to Celonis."""
+    """Return whether the request provably did not get to Celonis."""
     # urllib3's NewConnectionError is a ConnectTimeoutError, too.
     early = (InvalidURL, ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
     return any(isinstance(one, early) for one in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and the errors it wraps.
+    """Return the error and the errors it wraps.
 
     Not by ``__context__``: that may hold an error of an earlier request, whose proof is none for this one.
     """
@@ -380,7 +380,7 @@ class RateLimit(Struct, frozen=True):
 
 
 def rate_limit(answer: Answer) -> RateLimit | None:
-    """The rate limit headers of an answer, None where it has none."""
+    """Return the rate limit headers of an answer, None where it has none."""
     limit, remaining, reset = (
         _seconds(answer.headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
     )
@@ -390,7 +390,7 @@ def rate_limit(answer: Answer) -> RateLimit | None:
 
 
 def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
-    """When the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
+    """Return when the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
 
     Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``took`` seconds of
     the exchange. None where there is no date.
@@ -402,7 +402,7 @@ def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
 
 
 def read_json(answer: Answer) -> Any:
-    """The body as JSON, None for an empty one. ValueError where it is no JSON."""
+    """Return the body as JSON, None for an empty one. ValueError where it is no JSON."""
     if not answer.body.strip():
         return None
     try:
@@ -412,7 +412,7 @@ def read_json(answer: Answer) -> Any:
 
 
 def breaks_off(answer: Answer) -> bool:
-    """Whether the body says that it is JSON, and is not: it came through broken."""
+    """Return whether the body says that it is JSON, and is not: it came through broken."""
     if "json" not in answer.headers.get("content-type", ""):
         return False
     try:
@@ -423,12 +423,12 @@ def breaks_off(answer: Answer) -> bool:
 
 
 def is_page(answer: Answer) -> bool:
-    """Whether the body is a web page, as of a login or a gateway, which the API never answers."""
+    """Return whether the body is a web page, as of a login or a gateway, which the API never answers."""
     return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")
 
 
 def _moment(header: str | None) -> float | None:
-    """A date as headers write it, in epoch seconds."""
+    """Return a date as headers write it, in epoch seconds."""
     try:
         moment = parsedate_to_datetime(header or "")
     except ValueError:

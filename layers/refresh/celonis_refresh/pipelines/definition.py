@@ -24,7 +24,7 @@ UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORE
 
 
 def canonical_id(value: str) -> str:
-    """The same text for all spellings of an id: a UUID in lower case, any other id as it is."""
+    """Return the same text for all spellings of an id: a UUID in lower case, any other id as it is."""
     return value.lower() if UUID.fullmatch(value) else value
 
 
@@ -175,7 +175,7 @@ class Definition(_Strict, frozen=True, kw_only=True):
         return addresses.parse_pool(self.data_pool).id
 
     def stages(self) -> Iterator[tuple[JobStep, ...]]:
-        """The jobs in order; those of one stage run side by side."""
+        """Return the jobs in order; those of one stage run side by side."""
         for entry in self.jobs:
             yield (entry,) if isinstance(entry, JobStep) else entry
 
@@ -192,7 +192,7 @@ class Definition(_Strict, frozen=True, kw_only=True):
             yield f"loads.{number}.data_model", addresses.parse_model(load.data_model)
 
     def host(self) -> str | None:
-        """The Celonis host that the page addresses name, if any does."""
+        """Return the Celonis host that the page addresses name, if any does."""
         return next((address.host for _, address in self.places() if address.host), None)
 
 
@@ -206,7 +206,7 @@ D = TypeVar("D", bound=Definition)
 
 
 def parse_definition(pipeline: str, text: str) -> Definition:
-    """The definition in a parameter's text. Raises ``InvalidDefinition``."""
+    """Return the definition in a parameter's text. Raises ``InvalidDefinition``."""
     what = f"The definition of pipeline {pipeline!r}"
     _check_length(what, text)
     try:
@@ -217,7 +217,7 @@ def parse_definition(pipeline: str, text: str) -> Definition:
 
 
 def parse_inline(document: object) -> InlineDefinition:
-    """The definition in an execution's input. Raises ``InvalidDefinition``."""
+    """Return the definition in an execution's input. Raises ``InvalidDefinition``."""
     what = "The inline definition"
     _check_length(what, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
     return read_definition(what, InlineDefinition, document)
@@ -229,7 +229,7 @@ def _check_length(what: str, text: str) -> None:
 
 
 def read_definition(what: str, model: type[D], document: object) -> D:
-    """Validates ``document``; every problem names its field and never repeats a value."""
+    """Validate ``document``; every problem names its field and never repeats a value."""
     definition = convert(model, document, partial(InvalidDefinition, what))
     if problems := list(_disagreements(definition)):
         raise InvalidDefinition(what, problems)
@@ -237,7 +237,7 @@ def read_definition(what: str, model: type[D], document: object) -> D:
 
 
 def _disagreements(definition: Definition) -> Iterator[Problem]:
-    """What is wrong with a definition whose every field is right by itself."""
+    """Return what is wrong with a definition whose every field is right by itself."""
     if not definition.jobs and not definition.loads:
         yield Problem(WHOLE, "needs at least one job or one load")
     yield from _of_jobs(definition)

@@ -114,7 +114,7 @@ def make_options(mode: object, tables: object, reasons: Sequence[Reason]) -> Run
 
 
 def _are_too_many(tables: Collection[str]) -> bool:
-    """Whether so many tables, or such long names, are taken for all tables."""
+    """Return whether so many tables, or such long names, are taken for all tables."""
     return (
         len(tables) > MAX_TABLES
         or sum(len(name.encode(errors="surrogatepass")) for name in tables) > MAX_TABLE_BYTES
@@ -134,7 +134,7 @@ def inapplicable(pipeline: str, definition: Definition, options: RunOptions) -> 
 
 
 def check_applicable(pipeline: str, definition: Definition, options: RunOptions) -> None:
-    """Raises ``InvalidTrigger`` for options that the pipeline has no use for."""
+    """Raise ``InvalidTrigger`` for options that the pipeline has no use for."""
     if problems := inapplicable(pipeline, definition, options):
         raise InvalidTrigger("The trigger", problems)
 

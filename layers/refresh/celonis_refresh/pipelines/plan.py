@@ -71,7 +71,7 @@ class Plan(Struct, frozen=True):
 
 
 def make_plan(definition: Definition, options: RunOptions, skip: Collection[str] = ()) -> Plan:
-    """The plan of a run: pure, so that whoever has the record has the plan.
+    """Return the plan of a run: pure, so that whoever has the record has the plan.
 
     ``skip``: ids of jobs and data models that are left out, because a run before is done with them. Jobs
     are not left out while one of them is to start a load.
@@ -157,7 +157,7 @@ class Resolution(Struct, frozen=True):
 
 
 def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
-    """What the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
+    """Return what the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
 
     A name that stands for several tables (the same table from two data sources) means all of them. A
     requested table may be missing where loads were left out: it may be one of theirs. Where several triggers

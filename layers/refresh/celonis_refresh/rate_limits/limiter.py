@@ -45,7 +45,7 @@ LONGEST_SPREAD = 300.0
 
 
 def pause_seconds(limit: float | None, remaining: float | None, reset: float | None) -> float:
-    """Seconds to ask nothing, from the last answer's rate limit headers; 0 while enough is left.
+    """Return seconds to ask nothing, from the last answer's rate limit headers; 0 while enough is left.
 
     ``limit`` and ``remaining``: requests, of ``x-ratelimit-limit`` and ``x-ratelimit-remaining``. ``reset``:
     seconds, of ``x-ratelimit-reset``. None where an answer said nothing. Never longer than ``reset``. A long
@@ -123,7 +123,7 @@ class RateLimitState(Struct):
     def take(
         self, line: Literal["next", "later"], step: float, least: float, most: float = inf
     ) -> float | None:
-        """Takes the moment at which ``line`` stands, or ``least``, and moves it on by ``step``.
+        """Take the moment at which ``line`` stands, or ``least``, and moves it on by ``step``.
 
         None where it stands past ``most``. Raises ``NotThrottled``.
         """
@@ -166,7 +166,7 @@ class RateLimitState(Struct):
         return self._apply(self.table.set(self.key, facts, condition, values))
 
     def _apply(self, change: Action) -> bool:
-        """Whether the condition held; either way it is known then how the item stands."""
+        """Return whether the condition held; either way it is known then how the item stands."""
         try:
             self._note(self.table.changed(change, Deadline.after(WRITE_SECONDS, self.clock)))
         except ConditionFailed as refused:
@@ -261,7 +261,7 @@ class SharedRateLimiter:
         return wait
 
     def _turn(self, call: Call, seconds: float) -> float:
-        """Takes a turn where turns are taken; seconds until it comes. Raises ``CelonisThrottled``."""
+        """Take a turn where turns are taken; seconds until it comes. Raises ``CelonisThrottled``."""
         turns, now = self._turns, self._clock()
         if turns.calm <= now and now - turns.read_at >= KEPT_SECONDS:
             turns.read()
@@ -274,7 +274,7 @@ class SharedRateLimiter:
         return turn - now
 
     def _come_back(self, call: Call) -> CelonisThrottled:
-        """When this task is to come again."""
+        """Return when this task is to come again."""
         turns, now = self._turns, self._clock()
         line = max(now, self._hold, turns.next)
         place = turns.take("later", turns.step * self._usual, line)

@@ -32,14 +32,14 @@ Items = Mapping[str, Mapping[str, Any]]
 
 
 def known_runs(item: Mapping[str, Any] | None, now: float) -> dict[str, Mapping[str, Any]]:
-    """The runs in a delivery's item that still count, by pipeline."""
+    """Return the runs in a delivery's item that still count, by pipeline."""
     if not item or item["expires"] < int(now):
         return {}
     return {name: run for name, run in item["runs"].items() if _expires(run["at"]) >= int(now)}
 
 
 def known_of(items: Items, delivery: Iterable[str], now: float) -> dict[str, Mapping[str, Any]]:
-    """The runs that any of a delivery's keys leads to, by pipeline; the first key counts most."""
+    """Return the runs that any of a delivery's keys leads to, by pipeline; the first key counts most."""
     found: dict[str, Mapping[str, Any]] = {}
     for key in delivery:
         found = {**known_runs(items.get(key), now), **found}
@@ -47,7 +47,7 @@ def known_of(items: Items, delivery: Iterable[str], now: float) -> dict[str, Map
 
 
 def record_runs(table: Table, items: Items, runs: Mapping[str, Runs], now: float) -> list[Action]:
-    """The actions that add ``runs`` to the items of deliveries, by key.
+    """Return the actions that add ``runs`` to the items of deliveries, by key.
 
     Each holds only while its item is as in ``items``, or unknown where it is missing there.
     """
@@ -64,7 +64,7 @@ def _record(table: Table, key: str, item: Mapping[str, Any] | None, added: Runs,
 
 
 def learn_items(items: dict[str, Mapping[str, Any]], asked: Iterable[str], found: Sequence[Any]) -> bool:
-    """Updates ``items`` with what stood in the way of actions on the keys ``asked``; whether anything did."""
+    """Update ``items`` with what stood in the way of actions on the keys ``asked``; whether anything did."""
     refused = [(key, item) for key, item in zip(asked, found, strict=False) if item is not None]
     for key, item in refused:
         items.pop(key, None)
@@ -89,14 +89,14 @@ class Batches(Struct, frozen=True):
 
     @staticmethod
     def action(table: Table, key: str, deliveries: Mapping[str, Runs], now: float) -> Action:
-        """The action that writes the item of a batch. ``deliveries``: what each key led to."""
+        """Return the action that writes the item of a batch. ``deliveries``: what each key led to."""
         runs = {name: run for each in deliveries.values() for name, run in each.items()}
         named = {delivery: list(each) for delivery, each in deliveries.items()}
         document = {"pk": key, "runs": runs, "deliveries": named, "expires": _expires(now)}
         return table.put(document, "attribute_not_exists(pk)")
 
     def finish(self, key: str, pipeline: str, deadline: Deadline) -> None:
-        """Records the deliveries of a batch that the slot of ``pipeline`` names, and removes the batch.
+        """Record the deliveries of a batch that the slot of ``pipeline`` names, and removes the batch.
 
         Safe to repeat, also by several at the same time. Raises ``TableBusy``.
         """
@@ -114,7 +114,7 @@ class Batches(Struct, frozen=True):
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)
 
     def _clear(self, key: str, pipelines: Iterable[str]) -> Iterator[Action]:
-        """The slots go on under the same revision: nobody who read them acts on this attribute."""
+        """Return the slots go on under the same revision: nobody who read them acts on this attribute."""
         for name in pipelines:
             yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
@@ -140,7 +140,7 @@ def _missing(wanted: Runs, known: Runs) -> Runs:
 
 
 def _parts(wanted: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
-    """The deliveries, as many at a time as one transaction takes."""
+    """Return the deliveries, as many at a time as one transaction takes."""
     left = iter(wanted.items())
     while part := dict(islice(left, MAX_ACTIONS)):
         yield part

@@ -40,7 +40,7 @@ class Busy(Struct, frozen=True):
     rows: tuple[str, ...] = ()
 
     def is_shown_by(self, ended_rows: Collection[str], now: float) -> bool:
-        """Whether an observation with these ended rows is no older."""
+        """Return whether an observation with these ended rows is no older."""
         return self.until <= now or (bool(self.rows) and set(self.rows) <= set(ended_rows))
 
 
@@ -111,7 +111,7 @@ class Earlier(Struct, frozen=True):
         return replace(self, busy={**counting, run_id: busy})
 
     def shows_end_of_busy(self, run_id: str, ended_rows: Collection[str], now: float) -> bool:
-        """Whether an observation with these ended rows is no older than what polls of other runs show.
+        """Return whether an observation with these ended rows is no older than what polls of other runs show.
 
         ``run_id``: the run that asks, "" where it does not remember what its own polls have shown.
         """
@@ -125,11 +125,11 @@ class Earlier(Struct, frozen=True):
         return self.started is not None and newest_start is not None and self.started <= newest_start
 
     def check(self, table: Table, target: str) -> Action:
-        """The condition that this is still what is stored, to go into a transaction."""
+        """Return the condition that this is still what is stored, to go into a transaction."""
         return table.check(earlier_key(target), *_is_stored(self))
 
     def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
-        """The action that stores this, to go into the transaction that frees the lease of ``target``.
+        """Return the action that stores this, to go into the transaction that frees the lease of ``target``.
 
         ``replaces``: what has to be stored until then, for a run that does not hold the lease.
         """
@@ -154,7 +154,7 @@ class Earlier(Struct, frozen=True):
 
 
 def _is_stored(earlier: Earlier) -> tuple[str, dict[str, Any] | None]:
-    """The condition that nothing else has been stored, and its values."""
+    """Return the condition that nothing else has been stored, and its values."""
     if earlier == Earlier():
         return "attribute_not_exists(pk)", None
     values = {"ids": earlier.ids, "visible_by": earlier.visible_by, "busy": _to_json(earlier.busy)}

@@ -30,7 +30,7 @@ from celonis_refresh.timing import Clock, Deadline, iso
 
 
 def lease_item(lease: str, run_id: str, at: str) -> dict[str, Any]:
-    """The item of a lease; it can be listed in the index by status."""
+    """Return the item of a lease; it can be listed in the index by status."""
     return Lease(lease, run_id).item(at)
 
 
@@ -72,7 +72,7 @@ class Lease(Struct, frozen=True):
         return self.run_id is None and not self.queue
 
     def names(self, run_id: str) -> bool:
-        """Whether the run holds the lease or is queued for it."""
+        """Return whether the run holds the lease or is queued for it."""
         return run_id == self.run_id or run_id in self.queue
 
     def without(self, run_ids: Iterable[str]) -> Lease:
@@ -120,7 +120,7 @@ class Lease(Struct, frozen=True):
 
 
 def _equals(attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The condition that attributes have these values, None for a missing one; and its values."""
+    """Return the condition that attributes have these values, None for a missing one; and its values."""
     values = {name: value for name, value in attributes.items() if value is not None}
     parts = [
         f"#{name} = :{name}" if name in values else f"attribute_not_exists(#{name})" for name in attributes
@@ -173,7 +173,7 @@ class Leases(Struct, frozen=True):
     def acquire(
         self, request: LeaseRequest, step: StepWrite, deadline: Deadline, held: Sequence[str] = ()
     ) -> Blocked | None:
-        """Acquires all leases of the request, or none: then returns what blocks it.
+        """Acquire all leases of the request, or none: then returns what blocks it.
 
         ``step``: what has to hold of the step in the same moment; ``held``: leases that the run is known to
         hold. A lease whose run has ended is taken over once it is not held any more: by then everything that
@@ -193,7 +193,7 @@ class Leases(Struct, frozen=True):
         raise TableBusy("the leases kept changing")
 
     def enqueue(self, blocked: Blocked, step: StepWrite, until: float, deadline: Deadline) -> None:
-        """Queues the run of a blocked request, with places that count until ``until``. Writes ``step``, too.
+        """Queue the run of a blocked request, with places that count until ``until``. Writes ``step``, too.
 
         Raises as :meth:`acquire` does.
         """
@@ -217,7 +217,7 @@ class Leases(Struct, frozen=True):
         *,
         held: bool = True,
     ) -> None:
-        """Frees the leases of a step, as far as its run holds them, and its places in their queues.
+        """Free the leases of a step, as far as its run holds them, and its places in their queues.
 
         ``place``: the run is queued for them instead. ``held``: whether the run is believed to hold them.
         Writes ``step``, too. Raises as :meth:`acquire` does.
@@ -240,7 +240,7 @@ class Leases(Struct, frozen=True):
     def end(
         self, run_id: str, lease: str, step: StepWrite, deadline: Deadline, earlier: Earlier | None = None
     ) -> None:
-        """Writes the end of a step, frees its lease, and stores its execution as an ``earlier`` one.
+        """Write the end of a step, frees its lease, and stores its execution as an ``earlier`` one.
 
         Raises as :meth:`acquire` does.
         """
@@ -248,7 +248,7 @@ class Leases(Struct, frozen=True):
         self._write_until(step, known, lambda: self._freed(run_id, lease, known, earlier), deadline)
 
     def inherit(self, request: LeaseRequest, former: str, step: StepWrite, deadline: Deadline) -> bool:
-        """Acquires all leases of the request, or none, for a run that goes on with what another left running.
+        """Acquire all leases of the request, or none, for a run that goes on with what another left running.
 
         ``former``: that run, which has ended. Returns False while any other run holds one of the leases. Runs
         that are queued stay queued: what they wait for is running already. Writes ``step``, too. Raises as
@@ -265,7 +265,7 @@ class Leases(Struct, frozen=True):
         raise TableBusy("the leases kept changing")
 
     def free(self, run_id: str, lease: str, deadline: Deadline, earlier: Earlier | None = None) -> None:
-        """Frees the lease, if this run holds it, and stores its execution as an ``earlier`` one with that.
+        """Free the lease, if this run holds it, and stores its execution as an ``earlier`` one with that.
 
         A place of the run in the queue goes as well.
         """
@@ -283,17 +283,17 @@ class Leases(Struct, frozen=True):
         raise TableBusy("the lease kept changing")
 
     def hold(self, run_id: str, lease: str, until: float, deadline: Deadline) -> None:
-        """Keeps the lease for a run that ends, until what it started must show (epoch seconds)."""
+        """Keep the lease for a run that ends, until what it started must show (epoch seconds)."""
         held = self.table.set(lease, {"held_until": until}, "#run_id = :run_id", {"run_id": run_id})
         with contextlib.suppress(ConditionFailed):  # it is another run's by now
             self.table.update(held, deadline)
 
     def find(self, lease: str) -> Lease:
-        """The lease as it is now."""
+        """Return the lease as it is now."""
         return Lease.from_item(lease, self.table.get(lease) or {})
 
     def remove_ended(self, lease: Lease, deadline: Deadline) -> bool:
-        """Removes the places that do not count any more; whether there were any."""
+        """Remove the places that do not count any more; whether there were any."""
         known = self._known({})
         ended = [run_id for run_id, place in lease.queue.items() if not known.counts(run_id, place)]
         change = lease.change_to(lease.without(ended), self.table, iso(self.clock()))
@@ -316,7 +316,7 @@ class Leases(Struct, frozen=True):
     def _write_until(
         self, step: StepWrite, known: _Known, actions: Callable[[], Mapping[str, Action]], deadline: Deadline
     ) -> None:
-        """Writes the step and the actions, which are made anew while what is known turns out to be wrong."""
+        """Write the step and the actions, which are made anew while what is known turns out to be wrong."""
         for _ in range(MAX_ROUNDS):
             if self._write(step, known, actions(), deadline):
                 return
@@ -325,7 +325,7 @@ class Leases(Struct, frozen=True):
     def _write(
         self, step: StepWrite, known: _Known, changes: Mapping[str, Action], deadline: Deadline
     ) -> bool:
-        """Writes all, or learns what is there and returns False."""
+        """Write all, or learns what is there and returns False."""
         try:
             self.table.transact([step.action, *changes.values()], deadline)
         except ConditionFailed as refused:
@@ -355,7 +355,7 @@ class _Known(Struct):
         return self.leases.get(key) or Lease(key)
 
     def learn(self, found: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Takes in what was found where a condition did not hold; None where it held."""
+        """Take in what was found where a condition did not hold; None where it held."""
         self.leases |= {key: Lease.from_item(key, item) for key, item in found.items() if item is not None}
 
     def blocked(self, request: LeaseRequest) -> Blocked | None:
@@ -391,7 +391,7 @@ class _Known(Struct):
         return next((run_id for run_id, place in before.items() if self.counts(run_id, place)), None)
 
     def counts(self, run_id: str, place: QueuePlace) -> bool:
-        """Whether a place in a queue is one of a run that will come for it."""
+        """Return whether a place in a queue is one of a run that will come for it."""
         if place.until <= self.clock():
             return False
         run = self._run(run_id)

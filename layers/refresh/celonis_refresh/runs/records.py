@@ -69,12 +69,12 @@ NOTES = ("trouble", "waiting_for", "rejected")
 
 
 def item_size(document: Mapping[str, Any]) -> int:
-    """Bytes that DynamoDB counts for an item of these JSON values."""
+    """Return bytes that DynamoDB counts for an item of these JSON values."""
     return sum(_bytes(name) + size_of(value) for name, value in document.items())
 
 
 def size_of(value: Any) -> int:
-    """Bytes that DynamoDB counts for one JSON value."""
+    """Return bytes that DynamoDB counts for one JSON value."""
     match value:
         case bool() | None:
             return 1
@@ -88,19 +88,19 @@ def size_of(value: Any) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, cut to ``limit`` bytes; an ellipsis says so."""
+    """Return the text, cut to ``limit`` bytes; an ellipsis says so."""
     if _bytes(text) <= limit:
         return text
     return text.encode(errors="replace")[: max(0, limit - 3)].decode(errors="ignore") + "…"
 
 
 def room_for_opening(steps: Iterable[str]) -> int:
-    """Bytes that a record with these steps may have when it opens."""
+    """Return bytes that a record with these steps may have when it opens."""
     return MAX_ITEM - END_BYTES - sum(_name_and(step_bytes(step), step) for step in steps)
 
 
 def step_bytes(step: str) -> int:
-    """Bytes that the state of a step may take."""
+    """Return bytes that the state of a step may take."""
     return JOB_BYTES if step.startswith("job-") else LOAD_BYTES
 
 
@@ -246,7 +246,7 @@ def new_record(
     skip: Sequence[str] = (),
     retry: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a run that was claimed at ``at`` and has done nothing yet.
+    """Return the record of a run that was claimed at ``at`` and has done nothing yet.
 
     ``retry``: of a retry, ``retry_of`` and ``skip_since``.
     """
@@ -270,14 +270,14 @@ def definition_text(definition: Definition) -> str:
 
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
-    """Why nothing can be written for a run, by the record that was there."""
+    """Return why nothing can be written for a run, by the record that was there."""
     if not record:
         return RunNotFound(run_id)
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
 
 
 def check_open(run: Run) -> None:
-    """Raises ``RunClosed`` for a run that has ended."""
+    """Raise ``RunClosed`` for a run that has ended."""
     if not run.is_open:
         raise RunClosed(run.run_id, run.status)
 
@@ -300,7 +300,7 @@ class StepWrite(Struct, frozen=True):
         return StepMoved(self.run.run_id, self.step)
 
     def is_in(self, found: Mapping[str, Any]) -> bool:
-        """Whether the run that was ``found`` may go on and has this state of the step."""
+        """Return whether the run that was ``found`` may go on and has this state of the step."""
         is_open = isinstance(self.refusal(found), StepMoved)
         return is_open and Run(found).steps.get(self.step) == as_read(self.run.steps[self.step])
 
@@ -312,12 +312,12 @@ class Records(Struct, frozen=True):
     clock: Clock
 
     def find(self, run_id: str) -> Run | None:
-        """The run, as long as it is kept: DynamoDB may take days to delete what has expired."""
+        """Return the run, as long as it is kept: DynamoDB may take days to delete what has expired."""
         item = self.table.get(run_key(run_id)) if len(run_id) <= MAX_RUN_ID else None
         return Run(item) if item and item.get("expires", inf) >= int(self.clock()) else None
 
     def get(self, run_id: str) -> Run:
-        """The run. Raises ``RunNotFound``."""
+        """Return the run. Raises ``RunNotFound``."""
         run = self.find(run_id)
         if run is None:
             raise RunNotFound(run_id)
@@ -330,7 +330,7 @@ class Records(Struct, frozen=True):
         return run
 
     def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
-        """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
+        """Set attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
         action = self.table.set(run_key(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
@@ -352,7 +352,7 @@ class Records(Struct, frozen=True):
             raise not_open(run.run_id, refused.found[0]) from None
 
     def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
-        """Marks the run as one that does not go on, and reads it in the same moment: what is noted of its
+        """Mark the run as one that does not go on, and reads it in the same moment: what is noted of its
         steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
         """
         expression = "SET #closing = if_not_exists(#closing, :at)"
@@ -372,7 +372,7 @@ class Records(Struct, frozen=True):
         check: Action | None = None,
         also: States | None = None,
     ) -> Run:
-        """Replaces what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
+        """Replace what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
 
         ``check``: a condition on another item that has to hold as well; where it does not, ``StaleBaseline``
         is raised. ``also``: as in :meth:`step_write`. Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``,

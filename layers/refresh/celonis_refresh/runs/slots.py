@@ -16,7 +16,7 @@ RELEASED = ", #released_at = :at"
 def release(
     table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
 ) -> list[Action]:
-    """A run lets its slot go: to the run that waits, to nobody, or to whoever lifts the pause.
+    """Return a run lets its slot go: to the run that waits, to nobody, or to whoever lifts the pause.
 
     ``released_at`` is the end of the run: no later run of the pipeline is created before it.
     """
@@ -35,7 +35,7 @@ def release(
 
 
 def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
-    """What waits in a free slot becomes its run."""
+    """Return what waits in a free slot becomes its run."""
     pending = slot["pending"]
     free = "attribute_not_exists(#run_id)"
     changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
@@ -43,7 +43,7 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
 
 
 def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
-    """What waits is given up, behind a run or in a free slot."""
+    """Return what waits is given up, behind a run or in a free slot."""
     waiting = {"waiting": slot["pending"]["run_id"]}
     changes, waits = " REMOVE #pending, #status, #position", "#pending.#run_id = :waiting"
     return _change(table, pipeline, slot, changes, waits, waiting)
@@ -64,6 +64,6 @@ def _change(
 
 
 def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:
-    """The record of a run that waited: its definition is read when it opens."""
+    """Return the record of a run that waited: its definition is read when it opens."""
     record = new_record(str(pending["run_id"]), pipeline, RunOptions.from_json(pending["options"]), at)
     return table.put(record, "attribute_not_exists(pk)")

@@ -43,7 +43,7 @@ def make_run_id(pipeline: str, at: datetime, token: str) -> str:
 
 
 def pipeline_of(run_id: str) -> str:
-    """The pipeline that an id of ours names; of another id, something that no slot agrees with."""
+    """Return the pipeline that an id of ours names; of another id, something that no slot agrees with."""
     return run_id.rsplit("-", 2)[0]
 
 
@@ -93,7 +93,7 @@ def model_durations(data_model: str, kind: str) -> str:
 
 
 def rate_limit_key(connection: str) -> str:
-    """When Celonis may be asked again over a connection."""
+    """Return when Celonis may be asked again over a connection."""
     return f"asking#{connection}"
 
 
@@ -109,12 +109,12 @@ def delivery_key(origin: str, delivery_id: str) -> str:
 
 
 def webhook_key(source: str, delivery_id: str) -> str:
-    """A webhook's delivery. A source may have any name, that of another origin too."""
+    """Return a webhook's delivery. A source may have any name, that of another origin too."""
     return delivery_key(f"source:{source}", delivery_id)
 
 
 def batch_key(run_id: str) -> str:
-    """The deliveries of a batch that were accepted and have no items of their own yet.
+    """Return the deliveries of a batch that were accepted and have no items of their own yet.
 
     ``run_id``: an id that was made for one of its claims, whether a run got it or not.
     """
@@ -135,12 +135,12 @@ def occurrence_key(pipeline: str, delivery_id: str) -> str:
 
 
 def signed_key(source: str, digest: str) -> str:
-    """A second key of a webhook's delivery, by the digest of what its sender signed."""
+    """Return a second key of a webhook's delivery, by the digest of what its sender signed."""
     return f"signed#source:{source}#{digest}"
 
 
 def configuration_key(source: str) -> str:
-    """The copy of the texts of a source and its pipelines."""
+    """Return the copy of the texts of a source and its pipelines."""
     return f"configuration#source#{source}"
 
 
@@ -149,7 +149,7 @@ SOURCE_NAMES = "configuration#sources"
 
 
 def secret_version_key(name: str) -> str:
-    """Which version of a webhook's secret was read last, never the secret."""
+    """Return which version of a webhook's secret was read last, never the secret."""
     return f"configuration#secret#{name}"
 
 
@@ -158,7 +158,7 @@ Item = dict[str, Any]
 
 
 def to_attribute(value: Any) -> dict[str, Any]:
-    """One JSON value as an attribute value."""
+    """Return one JSON value as an attribute value."""
     match value:
         case None:
             return {"NULL": True}
@@ -176,7 +176,7 @@ def to_attribute(value: Any) -> dict[str, Any]:
 
 
 def from_attribute(attribute: Mapping[str, Any]) -> Any:
-    """One attribute value as a JSON value; whole numbers become ``int``."""
+    """Return one attribute value as a JSON value; whole numbers become ``int``."""
     ((kind, value),) = attribute.items()
     match kind:
         case "NULL":
@@ -193,7 +193,7 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
 
 
 def as_read(value: Any) -> Any:
-    """A JSON value as it is read again once it was written."""
+    """Return a JSON value as it is read again once it was written."""
     return from_attribute(to_attribute(value))
 
 
@@ -266,14 +266,14 @@ class Table(Struct, frozen=True):
     new_token: Callable[[], str] = _new_token
 
     def get(self, pk: str) -> dict[str, Any] | None:
-        """The item as it is now (a consistent read), or None. Raises ``TableBusy``."""
+        """Return the item as it is now (a consistent read), or None. Raises ``TableBusy``."""
         key = {"pk": {"S": pk}}
         answer = _read(self.client.get_item, TableName=self.name, Key=key, ConsistentRead=True)
         item = answer.get("Item")
         return from_item(item) if item else None
 
     def get_all(self, pks: Sequence[str], deadline: Deadline) -> dict[str, dict[str, Any]]:
-        """The items that exist, by key: one request for each 100 keys. Raises ``TableBusy``.
+        """Return the items that exist, by key: one request for each 100 keys. Raises ``TableBusy``.
 
         The items of one request are read at one moment, and no earlier than those of the requests before it.
         """
@@ -287,7 +287,7 @@ class Table(Struct, frozen=True):
         return found
 
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
-        """Writes all or nothing. Raises ``ConditionFailed`` or, past the deadline, ``TableBusy``."""
+        """Write all or nothing. Raises ``ConditionFailed`` or, past the deadline, ``TableBusy``."""
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
@@ -305,7 +305,7 @@ class Table(Struct, frozen=True):
         self._repeat(lambda: _once(self.client.delete_item, action["Delete"]), deadline)
 
     def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a query, as JSON items. Raises ``TableBusy``."""
+        """Return the pages of a query, as JSON items. Raises ``TableBusy``."""
         start: Mapping[str, Any] = {}
         while True:
             answer = _read(self.client.query, TableName=self.name, **request, **start)
@@ -315,7 +315,7 @@ class Table(Struct, frozen=True):
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], deadline: Deadline) -> Any:
-        """The answer to a request, which is repeated as :meth:`_repeat` does."""
+        """Return the answer to a request, which is repeated as :meth:`_repeat` does."""
         answers: list[Any] = []
         self._repeat(lambda: _once(lambda **sent: answers.append(call(**sent)), request), deadline)
         return answers[-1]
@@ -334,7 +334,7 @@ class Table(Struct, frozen=True):
             raise
 
     def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:
-        """A ``Put`` action; ``values`` are the ``:names`` of the condition."""
+        """Return a ``Put`` action; ``values`` are the ``:names`` of the condition."""
         return {"Put": self._action({"Item": to_item(item)}, condition, values)}
 
     def change(
@@ -345,17 +345,17 @@ class Table(Struct, frozen=True):
         values: Values | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Action:
-        """An ``Update`` action. ``#attribute`` stands for itself unless ``names`` says otherwise."""
+        """Return an ``Update`` action. ``#attribute`` stands for itself unless ``names`` says otherwise."""
         body = {"Key": {"pk": {"S": pk}}, "UpdateExpression": expression}
         return {"Update": self._action(body, condition, values, names)}
 
     def set(self, pk: str, facts: Mapping[str, Any], condition: str, values: Values | None = None) -> Action:
-        """An ``Update`` action that sets each of ``facts``; they are values of the condition, too."""
+        """Return an ``Update`` action that sets each of ``facts``; they are values of the condition, too."""
         sets = ", ".join(f"#{name} = :{name}" for name in facts)
         return self.change(pk, f"SET {sets}", condition, {**facts, **(values or {})})
 
     def remove(self, pk: str, condition: str, values: Values | None = None) -> Action:
-        """A ``Delete`` action."""
+        """Return a ``Delete`` action."""
         return {"Delete": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}
 
     def check(
@@ -365,7 +365,7 @@ class Table(Struct, frozen=True):
         values: Values | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Action:
-        """A ``ConditionCheck`` action; ``names`` as in :meth:`change`."""
+        """Return a ``ConditionCheck`` action; ``names`` as in :meth:`change`."""
         return {"ConditionCheck": self._action({"Key": {"pk": {"S": pk}}}, condition, values, names)}
 
     def _action(
@@ -392,7 +392,7 @@ class Table(Struct, frozen=True):
 
 
 def _read(call: Callable[..., A], **request: Any) -> A:
-    """The answer to a question; botocore has asked it more than once by itself."""
+    """Return the answer to a question; botocore has asked it more than once by itself."""
     try:
         return call(**request)
     except ClientError as error:

@@ -99,7 +99,7 @@ class StepCanceller(Struct, frozen=True):
     sleep: Callable[[float], None] = time.sleep
 
     def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> CancelFindings:
-        """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
+        """Cancel what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
 
         ``cancel``: False only observes. All steps are observed in turn, so that none waits for the end of
         another to be cancelled.
@@ -136,7 +136,7 @@ class StepCanceller(Struct, frozen=True):
     def _look_after(
         self, run: Run, case: _CancelState, share: _Share, *, cancel: bool
     ) -> tuple[str, bool] | None:
-        """What is said of a step, if anything, and whether nothing of it is running. None: not yet."""
+        """Return what is said of a step, if anything, and whether nothing of it is running. None: not yet."""
         state = run.steps.get(case.step, {})
         try:
             if "ended_at" in state:
@@ -154,7 +154,7 @@ class StepCanceller(Struct, frozen=True):
         return "", True
 
     def _left_by_a_job(self, run: Run, step: str, share: _Share) -> tuple[str, bool]:
-        """A load that a job of this run may have started before the run came to wait for it.
+        """Return a load that a job of this run may have started before the run came to wait for it.
 
         Until a load is shown that the baseline lacks, it may be running and not be shown yet.
         """
@@ -168,7 +168,7 @@ class StepCanceller(Struct, frozen=True):
     def _stop(
         self, run: Run, case: _CancelState, target: StepTarget, share: _Share, *, cancel: bool
     ) -> tuple[str, bool] | None:
-        """One poll, and the cancel where it shows ours running; a start may not show yet."""
+        """Return one poll, and the cancel where it shows ours running; a start may not show yet."""
         is_last = case.until.left() <= 0
         try:
             ownership, running = self._observe(run, case, target, share)
@@ -215,7 +215,7 @@ class StepCanceller(Struct, frozen=True):
         return False
 
     def _cancel(self, case: _CancelState, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
-        """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
+        """Send the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
         try:
             case.accepted = target.cancel(share.seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
@@ -233,7 +233,7 @@ class StepCanceller(Struct, frozen=True):
     def _observe(
         self, run: Run, case: _CancelState, target: StepTarget, share: _Share
     ) -> tuple[Ownership, bool]:
-        """What one poll says of our start, and whether it shows ours running."""
+        """Return what one poll says of our start, and whether it shows ours running."""
         evidence = case.evidence or evidence_of(run.steps[case.step])
         state = {**run.steps[case.step], "evidence": evidence.to_json()}
         settle = run.definition.settle
@@ -245,7 +245,7 @@ class StepCanceller(Struct, frozen=True):
 
 
 def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, deadline: Deadline) -> None:
-    """Frees the leases that nothing uses, with the places in their queues.
+    """Free the leases that nothing uses, with the places in their queues.
 
     Most are free: each step frees its own at its end, and holds none while it waits.
     """
@@ -295,7 +295,7 @@ def _given_up(case: _CancelState, target: StepTarget) -> tuple[str, bool]:
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:
-    """The steps in the order of the plan, with their leases. A run that never opened has none."""
+    """Return the steps in the order of the plan, with their leases. A run that never opened has none."""
     if not run.has_definition:
         return []
     jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]

@@ -176,7 +176,7 @@ class _Decision:
     # What is shown
 
     def _collected(self, evidence: Evidence) -> Evidence:
-        """The evidence with what this observation adds to it."""
+        """Return the evidence with what this observation adds to it."""
         seen = self.seen
         listed = {entry.id for entry in seen.executions or ()}
         current, latest = self._if_new(seen.current), self._if_new(self._latest)
@@ -217,7 +217,7 @@ class _Decision:
         )
 
     def _picture(self) -> str:
-        """What has to stay the same for an end to be confirmed; it differs while anything runs."""
+        """Return what has to stay the same for an end to be confirmed; it differs while anything runs."""
         seen = self.seen
         if seen.activity is Activity.RUNNING:
             return ""
@@ -239,7 +239,7 @@ class _Decision:
         return tuple(entry for entry in self.seen.executions or () if self._is_new(entry))
 
     def _shown(self, found: str) -> ListedExecution:
-        """The execution with this id as the observation shows it."""
+        """Return the execution with this id as the observation shows it."""
         for entry in self.seen.executions or ():
             if entry.id == found:
                 return entry
@@ -260,7 +260,7 @@ class _Decision:
         return self.settled or not self.before.ids
 
     def _is_older(self, entry: ListedExecution) -> bool:
-        """Whether its dates say that it began before the baseline was asked for.
+        """Return whether its dates say that it began before the baseline was asked for.
 
         Beside an answered start the dates decide only where they go together with those of the answers: what
         ended longer than ``settle`` before would be in the baseline, and what runs long after the start began
@@ -281,7 +281,7 @@ class _Decision:
         return frozenset({found}) if self._is_new(self._shown(found)) else frozenset()
 
     def _early(self, shown: Iterable[str | None]) -> frozenset[str]:
-        """The ids shown that the baseline lacks and that no date tells from older ones."""
+        """Return the ids shown that the baseline lacks and that no date tells from older ones."""
         if self.settled:
             return frozenset()
         unknown = (found for found in shown if found is not None and found not in self.before.ids)
@@ -349,7 +349,7 @@ class _Decision:
         return next((entry for entry in self.new_entries if entry.id == found), None)
 
     def _newest_entry(self) -> ListedExecution | None:
-        """The entry that began last; None where that is not known, as without dates the order is not.
+        """Return the entry that began last; None where that is not known, as without dates the order is not.
 
         Beside entries with dates, one without has not begun.
         """
@@ -364,7 +364,7 @@ class _Decision:
     # Which is ours
 
     def _prove(self) -> None:
-        """Sets ``ours`` and ``proven_by`` where this observation settles them."""
+        """Set ``ours`` and ``proven_by`` where this observation settles them."""
         found = self.candidates
         sole = min(self.evidence.new or found) if found and self._counted == 1 else None
         answered = self.start.answered_id
@@ -390,14 +390,14 @@ class _Decision:
         return seen.activity is Activity.IDLE and self.settled and seen.status != ended
 
     def _is_last(self, found: str | None) -> bool:
-        """Whether nothing new is shown to have begun after ``found``."""
+        """Return whether nothing new is shown to have begun after ``found``."""
         newest = self._newest_entry()
         if newest is None:
             return self._latest == found and not self.new_entries
         return newest.id == found
 
     def _may_be_answered(self, sole: str) -> bool:
-        """Whether the answer named no other id: another one may be ours, not shown yet."""
+        """Return whether the answer named no other id: another one may be ours, not shown yet."""
         return self.start.answered_id in (None, sole) or sole.startswith(BY_DATE)
 
     def _own(self, ours: str | None, proven_by: str) -> None:
@@ -406,14 +406,14 @@ class _Decision:
         self.evidence = replace(evidence, ours=ours, proven_by=proven_by, aliased=aliased)
 
     def _is_newest(self, found: str | None) -> bool:
-        """Whether the list shows every new execution, this one as the last."""
+        """Return whether the list shows every new execution, this one as the last."""
         newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
         if newest is None or newest.id != found or not (self.list_decides and self.candidates <= listed):
             return False
         return newest.activity is not Activity.IDLE or self._is_last_end(newest)
 
     def _is_dated_as_ours(self, found: str) -> bool:
-        """Whether its dates say that it began with our start and not before, by Celonis's clock.
+        """Return whether its dates say that it began with our start and not before, by Celonis's clock.
 
         What began after the baseline was asked for, and had not ended before our start arrived, is ours:
         nothing unseen was running then. A start without an answer has nobody else's near it.
@@ -430,14 +430,14 @@ class _Decision:
         return self._had_not_ended_before(entry)
 
     def _began_after_job(self, entry: ListedExecution) -> bool:
-        """Whether it is a load that began after the job that starts ours: the first is ours."""
+        """Return whether it is a load that began after the job that starts ours: the first is ours."""
         by = self.start.answered_by
         if self.start.sent or by is None or entry.started is None:
             return False
         return entry.started >= by
 
     def _had_not_ended_before(self, entry: ListedExecution) -> bool:
-        """Whether it cannot have ended before Celonis had our start, if it is not ours.
+        """Return whether it cannot have ended before Celonis had our start, if it is not ours.
 
         That it is shown as running says so only in a settled observation: an earlier one may show a moment
         before our start arrived.
@@ -450,7 +450,7 @@ class _Decision:
         return self.settled if entry.ended is None else entry.ended >= by
 
     def _began_after_baseline(self, entry: ListedExecution) -> bool:
-        """Whether it began between the request for the baseline and now, by Celonis's clock."""
+        """Return whether it began between the request for the baseline and now, by Celonis's clock."""
         asked, newest = self.before.requested_at, self.before.newest
         if asked is None or entry.started is None:
             return False
@@ -460,7 +460,7 @@ class _Decision:
         return asked <= entry.started <= asked + (self.since + self.start.settle) * 1000 + tolerance
 
     def _is_settled_enough(self, sole: str | None) -> bool:
-        """Whether the only new id is ours: every start until ours would show by now."""
+        """Return whether the only new id is ours: every start until ours would show by now."""
         if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
             return False
         if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
@@ -478,7 +478,7 @@ class _Decision:
         return entry.activity is not Activity.IDLE or (self.confirmed and self._is_last_end(entry))
 
     def _is_last_end(self, entry: ListedExecution) -> bool:
-        """Whether this entry, which has ended, may be what ended last: the record shows no other end.
+        """Return whether this entry, which has ended, may be what ended last: the record shows no other end.
 
         The list may be a page that ours is not on, and show what another user started just before.
         """
@@ -488,7 +488,7 @@ class _Decision:
         return self.seen.activity is not Activity.IDLE or len(statuses) < 2
 
     def _runs_other(self, found: str) -> bool:
-        """Whether something runs that is not ``found``."""
+        """Return whether something runs that is not ``found``."""
         current = self.seen.current
         ended = {entry.id for entry in self.seen.executions or () if entry.activity is Activity.IDLE}
         other = current is not None and current != found and current not in ended
@@ -519,7 +519,7 @@ class _Decision:
         return self._by_record()
 
     def _is_taken_over(self) -> bool:
-        """Whether something that began after ours takes its place in the record."""
+        """Return whether something that began after ours takes its place in the record."""
         others = self.candidates - self.evidence.ids_of_ours
         if self.seen.single and self._latest == self.evidence.ours:
             return False

@@ -109,7 +109,7 @@ class DataJobTarget(Struct, frozen=True):
     def ending(
         self, status: str | None, ours: str | None, observation: Observation, timeout: float
     ) -> Ending:
-        """What the status at its end means; ``observation`` is the one that showed it."""
+        """Return what the status at its end means; ``observation`` is the one that showed it."""
         if status == JobStatus.SUCCESS:
             return Ending(None)
         found = _execution_id(ours, observation)
@@ -125,7 +125,7 @@ class DataJobTarget(Struct, frozen=True):
         return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
 
     def _why(self, ours: str | None, status: str, timeout: float) -> str:
-        """Why it was cancelled or skipped, as its log says it: ``": …"``, or empty."""
+        """Return why it was cancelled or skipped, as its log says it: ``": …"``, or empty."""
         if ours is None:
             return ""
         try:
@@ -152,16 +152,16 @@ class DataJobTarget(Struct, frozen=True):
         return True
 
     def ignoring_rate_limit(self) -> DataJobTarget:
-        """The same target, to be polled and stopped whatever is left of the rate limit."""
+        """Return the same target, to be polled and stopped whatever is left of the rate limit."""
         return replace(self, client=self.client.ignoring_rate_limit())
 
     def facts(self) -> Mapping[str, object]:
-        """What is started, for the record."""
+        """Return what is started, for the record."""
         return {"job": self.plan.job, "mode": self.plan.mode.value}
 
 
 def _execution_id(ours: str | None, observation: Observation) -> str | None:
-    """The id whose log says why: ours, or the newest that failed where ours is of another id space."""
+    """Return the id whose log says why: ours, or the newest that failed where ours is of another id space."""
     entries = observation.executions or ()
     if ours in [entry.id for entry in entries] or not entries:
         return ours
@@ -169,7 +169,7 @@ def _execution_id(ours: str | None, observation: Observation) -> str | None:
 
 
 def job_observation(job: Job) -> Observation:
-    """What the record of a job shows."""
+    """Return what the record of a job shows."""
     return Observation(
         status=job.status,
         activity=activity(running=job.is_under_way, terminal=job.is_terminal),
@@ -179,14 +179,14 @@ def job_observation(job: Job) -> Observation:
 
 
 def listed_observation(observation: Observation, executions: Sequence[JobExecution]) -> Observation:
-    """An observation with the list of executions. Where the job has no status, the list has it."""
+    """Return an observation with the list of executions. Where the job has no status, the list has it."""
     entries = _within_limit([_listed(execution) for execution in executions])
     listed = replace(observation, executions=tuple(entries))
     return listed if observation.status else replace(listed, activity=_activity_of(entries))
 
 
 def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
-    """The newest of a long list, in its order: it may be sorted either way."""
+    """Return the newest of a long list, in its order: it may be sorted either way."""
     if len(entries) <= MAX_LISTED:
         return entries
     half = MAX_LISTED // 2
@@ -297,7 +297,7 @@ StepTarget: TypeAlias = DataJobTarget | DataModelTarget
 
 
 def resolved_load(run: Run, step: str) -> ResolvedLoad:
-    """The load of a step with its tables; without tables as long as the run has not resolved them."""
+    """Return the load of a step with its tables; without tables as long as the run has not resolved them."""
     if run.loads is None:
         return ResolvedLoad(run.plan.load(step).kind, {})
     load = run.loads[step]
@@ -305,7 +305,7 @@ def resolved_load(run: Run, step: str) -> ResolvedLoad:
 
 
 def load_observation(load: Load | None) -> Observation:
-    """What the record of the last load shows; None: the model was never loaded."""
+    """Return what the record of the last load shows; None: the model was never loaded."""
     if load is None:
         return Observation(status=None, activity=Activity.IDLE, single=True)
     return Observation(

@@ -40,12 +40,12 @@ class ValidatedType(str):
 
     @classmethod
     def checked(cls, text: str) -> str:
-        """The text as it is kept. Raises ValueError with what was expected, without the text."""
+        """Return the text as it is kept. Raises ValueError with what was expected, without the text."""
         return text
 
     @classmethod
     def read(cls: type[C], value: object) -> C:
-        """The value of a field. Raises ValueError as ``checked`` does."""
+        """Return the value of a field. Raises ValueError as ``checked`` does."""
         if not isinstance(value, str):
             raise ValueError("expected a text")  # noqa: TRY004 - msgspec takes a ValueError for a refusal
         return cls(cls.checked(value))
@@ -80,7 +80,7 @@ def convert(model: type[M], document: object, refusal: Callable[[Sequence[Proble
 
 
 def to_json(model: msgspec.Struct) -> str:
-    """The JSON text that ``convert`` reads back as an equal model."""
+    """Return the JSON text that ``convert`` reads back as an equal model."""
     return msgspec.json.encode(model, enc_hook=str).decode()
 
 
@@ -207,12 +207,12 @@ class _Walk:
 
 
 def _shown(part: object) -> str:
-    """A name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
+    """Return a name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
     return str(part) if _FIELD_NAME.fullmatch(str(part)) else "(unnamed)"
 
 
 def _bare(annotation: Any) -> Any:
-    """The type without what ``Annotated`` says about it."""
+    """Return the type without what ``Annotated`` says about it."""
     return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
 
 

@@ -45,7 +45,7 @@ class Event(Struct, frozen=True):
 
 
 def read_events(sender: Sender, request: WebhookRequest) -> list[Event]:
-    """All events of a request; most senders send one. To be called after ``verify``, never before.
+    """Return all events of a request; most senders send one. To be called after ``verify``, never before.
 
     Raises ``Malformed``.
     """
@@ -121,7 +121,7 @@ def _event(sender: Sender, request: WebhookRequest, body: Json) -> Event:
 
 
 def _all_of(places: Sequence[Place], request: WebhookRequest, body: Json) -> list[str]:
-    """The values of all places; empty if one of them is missing."""
+    """Return the values of all places; empty if one of them is missing."""
     found = [value for place in places if (value := _value(place, request, body)) is not None]
     return found if len(found) == len(places) else []
 
@@ -185,7 +185,7 @@ def preflight(sender: Sender, request: WebhookRequest) -> HandshakeResponse | No
 def handshake(
     sender: Sender, request: WebhookRequest, events: Sequence[Event] | None = None
 ) -> HandshakeResponse | None:
-    """The answer to a request that is no event but a question; None when it is to be read as events.
+    """Return the answer to a request that is no event but a question; None when it is to be read as events.
 
     To be called after ``verify``. ``events``: those of the request, where they have been read already.
     Raises ``Malformed``, and ``NotAuthentic`` for a SubscribeURL that is not of SNS.
@@ -211,7 +211,7 @@ def handshake(
 
 
 def acknowledgement(sender: Sender) -> HandshakeResponse | None:
-    """The answer that this sender wants once its events are accepted; None where any 2xx will do."""
+    """Return the answer that this sender wants once its events are accepted; None where any 2xx will do."""
     if sender.body != "soap":
         return None
     from celonis_refresh.webhooks.soap import ACK  # XML, for one sender only

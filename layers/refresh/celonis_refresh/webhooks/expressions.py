@@ -56,7 +56,7 @@ class BoundedInterpreter(TreeInterpreter):
 
 
 def _weight(value: object, most: int) -> int:
-    """The nodes of a value, each as often as it stands there; counting ends above ``most``."""
+    """Return the nodes of a value, each as often as it stands there; counting ends above ``most``."""
     waiting, weight = [value], 0
     while waiting and weight <= most:
         one = waiting.pop()
@@ -71,7 +71,7 @@ def _weight(value: object, most: int) -> int:
 
 
 def _joined(arguments: list[Any]) -> int:
-    """What the separators of a ``join`` weigh, before it is made."""
+    """Return what the separators of a ``join`` weigh, before it is made."""
     match arguments:
         case [str() as separator, list() as parts]:
             return len(separator) * len(parts) // _LETTERS
@@ -101,13 +101,13 @@ class PathError(ValueError):
 
 
 def check_path(expression: str) -> str:
-    """The expression itself. Raises ``PathError`` with the position, counted from 0."""
+    """Return the expression itself. Raises ``PathError`` with the position, counted from 0."""
     _compiled(expression)
     return expression
 
 
 def search(expression: str, document: object) -> Any:
-    """What the expression finds in ``document``; None if nothing. Raises ``PathError``."""
+    """Return what the expression finds in ``document``; None if nothing. Raises ``PathError``."""
     compiled = _compiled(expression)
     try:
         return BoundedInterpreter().visit(compiled.parsed, document)
@@ -118,7 +118,7 @@ def search(expression: str, document: object) -> Any:
 
 
 def holds(expression: str, document: object) -> bool:
-    """Whether the expression gives true; one that cannot be applied to ``document`` does not."""
+    """Return whether the expression gives true; one that cannot be applied to ``document`` does not."""
     try:
         return search(expression, document) is True
     except PathError:
@@ -157,7 +157,7 @@ def _compiled(expression: str) -> ParsedResult:
 
 
 def _parsed(expression: str) -> ParsedResult:
-    """The library still takes any text for a literal, with a warning; a later one will not."""
+    """Return the library still takes any text for a literal, with a warning; a later one will not."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", PendingDeprecationWarning)
         return jmespath.compile(expression)

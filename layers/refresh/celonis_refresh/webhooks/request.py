@@ -35,7 +35,7 @@ class WebhookRequest(Struct, frozen=True):
 
 
 def from_api_gateway(event: Mapping[str, Any]) -> WebhookRequest:
-    """The request in an API Gateway HTTP API event, payload format 2.0.
+    """Return the request in an API Gateway HTTP API event, payload format 2.0.
 
     ``rawQueryString`` is read here, since ``queryStringParameters`` has lost what was sent twice.
     Raises ``Malformed`` for whatever is not of that format.
@@ -60,7 +60,7 @@ def from_api_gateway(event: Mapping[str, Any]) -> WebhookRequest:
 
 
 def _storable(value: str) -> str:
-    """The header itself. Raises ``UnicodeEncodeError`` for half a surrogate pair, which is no text."""
+    """Return the header itself. Raises ``UnicodeEncodeError`` for half a surrogate pair, which is no text."""
     value.encode("utf-8")
     return value
 
@@ -115,7 +115,7 @@ def media_type(request: WebhookRequest) -> str:
 
 
 def check_media_type(kind: BodyKind, request: WebhookRequest) -> None:
-    """Raises ``Malformed`` for a body that is said to be of another kind; a request need not say."""
+    """Raise ``Malformed`` for a body that is said to be of another kind; a request need not say."""
     found = media_type(request)
     expected, pattern = _KINDS[kind]
     if found and not re.fullmatch(pattern, found):
@@ -132,7 +132,7 @@ _SURROGATE: Final = r"\\u[dD][89a-fA-F]"
 
 
 def parse_json(raw: bytes | str) -> Json:
-    """The JSON in a body. Raises ``Malformed``, never anything else."""
+    """Return the JSON in a body. Raises ``Malformed``, never anything else."""
     text = text_of(raw) if isinstance(raw, bytes) else raw
     if _is_too_deep(text):
         raise Malformed(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
@@ -148,7 +148,7 @@ def parse_json(raw: bytes | str) -> Json:
 
 
 def read_form(request: WebhookRequest) -> dict[str, str] | None:
-    """The fields of a form-encoded body; None when the request does not say that it is one.
+    """Return the fields of a form-encoded body; None when the request does not say that it is one.
 
     Raises ``Malformed``, also for a field that stands twice.
     """
@@ -168,7 +168,7 @@ def read_form(request: WebhookRequest) -> dict[str, str] | None:
 
 
 def text_of(raw: bytes) -> str:
-    """A body as text, without its byte order mark. Raises ``Malformed``."""
+    """Return a body as text, without its byte order mark. Raises ``Malformed``."""
     if len(raw) > MAX_BODY:
         raise Malformed(f"The body is larger than {MAX_BODY} bytes.")
     try:

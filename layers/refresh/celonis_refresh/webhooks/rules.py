@@ -55,7 +55,7 @@ class RuleResults(Struct, frozen=True):
 
 
 def apply_rules(source: Source, event: Event) -> RuleResults:
-    """What the event starts."""
+    """Return what the event starts."""
     sender = source.effective()
     matches: list[RuleMatch] = []
     why_not: list[str] = []
@@ -78,13 +78,13 @@ def apply_rules(source: Source, event: Event) -> RuleResults:
 
 
 def _why_nothing(source: Source, event: Event, why_not: Sequence[str]) -> str:
-    """Why no rule matched, rule by rule, in one sentence."""
+    """Return why no rule matched, rule by rule, in one sentence."""
     what = f"event {event.name!r}" if event.name else "the event"
     return f"{what} of {source.sender} starts nothing: {'; '.join(why_not)}"
 
 
 def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> RuleMatch | str:
-    """What one rule starts, or why it starts nothing."""
+    """Return what one rule starts, or why it starts nothing."""
     why_not = _why_not(sender, index, rule, event)
     if why_not:
         return why_not
@@ -107,7 +107,7 @@ def _widest(index: int, rule: Rule, event: Event) -> RuleMatch:
 
 
 def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None:
-    """A rule's own condition takes the place of the sender's, and of the names that it is about."""
+    """Return a rule's own condition takes the place of the sender's, and of the names that it is about."""
     names = rule.events if rule.events or rule.when is not None else sender.start.events
     if names and event.name not in names:
         return f"it is about {', '.join(names)}"
@@ -126,7 +126,7 @@ def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None
 
 
 def _why_not_by_default(sender: Sender, event: Event) -> str | None:
-    """The sender's own condition. A body without fields says nothing about what happened."""
+    """Return the sender's own condition. A body without fields says nothing about what happened."""
     if not isinstance(event.body, dict) or not event.body:
         return "the body is not a JSON object with fields"
     return None if holds(sender.start.when, event.body) else NO_MATCH

@@ -51,7 +51,7 @@ def read_envelope(body: bytes) -> dict[str, str]:
 
 
 def check_certificate_url(url: str, topic: str) -> str:
-    """The URL itself, once it is known to be SNS's own where the topic is. Raises ``NotAuthentic``."""
+    """Return the URL itself, once it is known to be SNS's own where the topic is. Raises ``NotAuthentic``."""
     if not re.fullmatch(_CERTIFICATE, _after_host(url, topic)):
         raise NotAuthentic("The certificate of the SNS message is not at an address of its topic's SNS.")
     return url
@@ -69,7 +69,7 @@ def subscribe_url(envelope: dict[str, str]) -> str:
 
 
 def _after_host(url: str, topic: str) -> str:
-    """What follows SNS's host in the topic's own region; empty for any other host.
+    """Return what follows SNS's host in the topic's own region; empty for any other host.
 
     A region that only looks like one has no host: what is fetched there is answered by nobody. The address is
     matched as text, so that no two readers can disagree about user, port or path in it.

@@ -39,7 +39,7 @@ def verify_sns(scheme: Sns, request: WebhookRequest, now: float, fetch: Fetch) -
 
 
 def canonical_string(envelope: dict[str, str]) -> bytes:
-    """What SNS signs: name and value of each signed key on a line of its own."""
+    """Return what SNS signs: name and value of each signed key on a line of its own."""
     keys = SIGNED_KEYS[envelope["Type"]]
     return "".join(f"{key}\n{envelope[key]}\n" for key in keys if key in envelope).encode("utf-8")
 

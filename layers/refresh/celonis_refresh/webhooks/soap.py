@@ -75,7 +75,7 @@ def _text(element: _Element, name: str) -> str:
 
 
 def _parse(body: bytes) -> _Element:
-    """The root of the document, in UTF-8 whatever its declaration says. Raises ``Malformed``."""
+    """Return the root of the document, in UTF-8 whatever its declaration says. Raises ``Malformed``."""
     text = text_of(body)
     document = _Element("", {})
     path = [document]

@@ -43,7 +43,7 @@ _RANDOM: Final = r"[0-9a-fA-F-]{32,}|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+]{40,}"
 
 
 def check_secret_name(value: str) -> str:
-    """The name itself. Raises ``ValueError``, which never repeats the value: it may be the secret."""
+    """Return the name itself. Raises ``ValueError``, which never repeats the value: it may be the secret."""
     if len(value) > MAX_NAME or not re.fullmatch(_NAME, value):
         raise ValueError(
             f"expected the name of a secret: at most {MAX_NAME} of letters, digits and /_+=.@-, not its value"
@@ -195,7 +195,7 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _required(kind: type[Scheme]) -> list[str]:
-    """The parameters of a scheme that have no default."""
+    """Return the parameters of a scheme that have no default."""
     defaults = zip(reversed(kind.__struct_fields__), reversed(kind.__struct_defaults__), strict=False)
     optional = {name for name, default in defaults if default is not NODEFAULT}
     return [name for name in kind.__struct_fields__ if name not in optional]
@@ -254,7 +254,7 @@ class Source(Overrides, frozen=True, kw_only=True):
     expect: dict[str, str | int] = {}
 
     def effective(self) -> Sender:
-        """The sender's row of the table with this source's own parameters in it."""
+        """Return the sender's row of the table with this source's own parameters in it."""
         return self.applied_to(SENDERS[self.sender])
 
     def __post_init__(self) -> None:
@@ -278,7 +278,7 @@ def _check_reachable(sender: Sender, index: int, rule: Rule) -> None:
 
 
 def parse_source(name: str, document: str | Mapping[str, Any]) -> Source:
-    """The source in a parameter's text, or in JSON that is parsed already.
+    """Return the source in a parameter's text, or in JSON that is parsed already.
 
     Raises ``InvalidSource``: every problem names its field, none repeats a value.
     """

@@ -143,7 +143,7 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 def first_fitting(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
-    """The index of the expected value that one of the offered equals; all pairs are compared, always.
+    """Return the index of the expected value that one of the offered equals; all pairs are compared, always.
 
     An empty expected value fits nothing. Raises ``NotAuthentic``.
     """
@@ -158,7 +158,7 @@ def first_fitting(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
 
 
 def header(request: WebhookRequest, name: str) -> str:
-    """A header that must be there. Raises ``NotAuthentic``."""
+    """Return a header that must be there. Raises ``NotAuthentic``."""
     value = request.headers.get(name)
     if not value:
         raise NotAuthentic(f"The request has no header {name!r}.")
@@ -179,7 +179,7 @@ _ED25519: Final = ("whpk_", "whsk_")
 
 
 def fitting(offered: Sequence[bytes], secrets: Sequence[str], expected: Callable[[str], bytes]) -> int:
-    """The index of the secret whose ``expected`` value one of the offered equals.
+    """Return the index of the secret whose ``expected`` value one of the offered equals.
 
     Raises ``NotAuthentic``.
     """
@@ -188,13 +188,13 @@ def fitting(offered: Sequence[bytes], secrets: Sequence[str], expected: Callable
 
 
 def _forms(secret: str) -> list[str]:
-    """The secret as it is stored, and without the white space around it; none of a blank one."""
+    """Return the secret as it is stored, and without the white space around it; none of a blank one."""
     stripped = secret.strip()
     return list(dict.fromkeys((secret, stripped))) if stripped else []
 
 
 def key_of(scheme: Hmac, secret: str) -> bytes:
-    """The key in a secret; empty when there is none in it, which no signature ever fits.
+    """Return the key in a secret; empty when there is none in it, which no signature ever fits.
 
     Base64 may lack its padding and hold white space, as in the libraries of Standard Webhooks and Svix.
     """
@@ -208,7 +208,7 @@ def key_of(scheme: Hmac, secret: str) -> bytes:
 
 
 def secret_problem(scheme: Scheme, secret: str) -> str | None:
-    """Why no request can ever fit this secret, in words for its owner, without it; None if one can.
+    """Return why no request can ever fit this secret, in words for its owner, without it; None if one can.
 
     ``verify`` treats such a secret as one that does not fit: a sender does not learn how we are configured.
     """
@@ -226,7 +226,7 @@ def secret_problem(scheme: Scheme, secret: str) -> str | None:
 
 
 def is_credentials(secret: str) -> bool:
-    """Whether it is a user and a password, with a colon between."""
+    """Return whether it is a user and a password, with a colon between."""
     return all(secret.partition(":"))
 
 
@@ -239,13 +239,13 @@ _HEX: Final = {"hex": "[0-9a-f]+", "hex_any_case": "[0-9a-fA-F]+"}
 
 
 def signed_content(scheme: Hmac, body: bytes, message_id: str, timestamp: str) -> bytes:
-    """The bytes under the signature: the template with its places filled."""
+    """Return the bytes under the signature: the template with its places filled."""
     fill = {"{id}": octets(message_id), "{timestamp}": octets(timestamp), "{body}": body}
     return b"".join(fill.get(part, octets(part)) for part in re.split(_TEMPLATE_PLACE, scheme.template))
 
 
 def hmac_digest(scheme: Hmac, key: bytes, signed: bytes) -> bytes:
-    """The signature; empty for an empty key, so that nothing fits it."""
+    """Return the signature; empty for an empty key, so that nothing fits it."""
     return hmac.new(key, signed, scheme.algorithm).digest() if key else b""
 
 
@@ -254,7 +254,7 @@ def encode(scheme: Hmac, signature: bytes) -> str:
 
 
 def decode(scheme: Hmac, text: str) -> bytes:
-    """The signature in a text of exactly the sender's form and length. Raises ``Malformed``."""
+    """Return the signature in a text of exactly the sender's form and length. Raises ``Malformed``."""
     try:
         signature = _decoded(scheme, text)
     except (binascii.Error, ValueError):
@@ -349,7 +349,7 @@ def _unreadable(scheme: Hmac) -> Malformed:
 
 
 def verify_static_token(scheme: StaticToken, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
-    """The whole value counts, blanks included. Raises ``NotAuthentic``."""
+    """Return the whole value counts, blanks included. Raises ``NotAuthentic``."""
     return _same_value(header(request, scheme.header), secrets)
 
 
@@ -388,7 +388,7 @@ def verify(
     *,
     fetch: Fetch | None = None,
 ) -> Proof:
-    """What the request proves about its origin.
+    """Return what the request proves about its origin.
 
     ``secrets``: all that are valid at the moment (the current and the previous); none is needed for ``Sns``.
     ``now``: seconds since 1970. ``fetch``: for ``Sns`` only, gets a certificate by its checked URL.

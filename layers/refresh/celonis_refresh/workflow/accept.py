@@ -55,7 +55,7 @@ class TriggerAcceptor(Struct, frozen=True):
         deadline: Deadline,
         run_id: str | None = None,
     ) -> Acceptance:
-        """Accepts all triggers at once. ``deliveries``: keys under which they are accepted once only.
+        """Accept all triggers at once. ``deliveries``: keys under which they are accepted once only.
 
         ``run_id`` is given by an execution that came before its record. Raises ``InvalidTrigger``,
         ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is
@@ -70,7 +70,7 @@ class TriggerAcceptor(Struct, frozen=True):
         deliveries: Sequence[str],
         invalid: Sequence[tuple[Trigger, RefreshError]] = (),
     ) -> tuple[list[Claim], list[RefreshError]]:
-        """The claims of those triggers that can be accepted, by pipeline, and errors for the others.
+        """Return the claims of those triggers that can be accepted, by pipeline, and errors for the others.
 
         ``invalid``: triggers that cannot be accepted, and why. They start nothing, but a run that another
         trigger of the same event starts covers them.
@@ -95,7 +95,7 @@ class TriggerAcceptor(Struct, frozen=True):
         deliveries: Sequence[str],
         deadline: Deadline,
     ) -> Acceptance:
-        """Claims a run that does what ``run`` left undone, under today's ``definition``.
+        """Claim a run that does what ``run`` left undone, under today's ``definition``.
 
         ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
         out, a follow-up would not.
@@ -172,7 +172,7 @@ def response_body(acceptance: Acceptance) -> dict[str, Any]:
 
 
 def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadline) -> list[Acceptance]:
-    """What became of each delivery, in their order. Each claims something.
+    """Return what became of each delivery, in their order. Each claims something.
 
     Raises what ``Claims.accept_batch`` raises; nothing was accepted then.
     """
@@ -208,7 +208,7 @@ def _firsts(deliveries: Sequence[Delivery]) -> list[int]:
 
 
 def _merged(same: Sequence[Delivery]) -> Delivery:
-    """One delivery for those that repeat each other; the first that claims a pipeline counts."""
+    """Return one delivery for those that repeat each other; the first that claims a pipeline counts."""
     claims: dict[str, Claim] = {}
     for claim in (claim for delivery in same for claim in delivery.claims):
         claims.setdefault(claim.pipeline, claim)

@@ -68,7 +68,7 @@ class RunCloser(Struct, frozen=True):
     retention_days: int
 
     def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
-        """Closes the run of an execution that has ended; None where there is nothing to close."""
+        """Close the run of an execution that has ended; None where there is nothing to close."""
         execution = self.executions.describe(execution_arn)
         return None if execution.status == "RUNNING" else self.close_as(execution, deadline)
 
@@ -85,7 +85,7 @@ class RunCloser(Struct, frozen=True):
         return run
 
     def notify_late(self, run_id: str, deadline: Deadline) -> bool:
-        """Sends the notification of a run whose closing died before that.
+        """Send the notification of a run whose closing died before that.
 
         Returns False where the record has expired: nothing is left to notify of, and the notice is removed.
         """
@@ -97,7 +97,7 @@ class RunCloser(Struct, frozen=True):
         return True
 
     def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
-        """Stops what a stopped run left running, then writes the end of the run, its slot and its leases."""
+        """Stop what a stopped run left running, then writes the end of the run, its slot and its leases."""
         try:
             run = self._hold(run, execution, deadline)
         except RunClosed:
@@ -248,7 +248,7 @@ def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
 
 
 def _unnotified(run_id: str, at: str) -> dict[str, str]:
-    """The item that stands as long as nobody was notified of the end of a run."""
+    """Return the item that stands as long as nobody was notified of the end of a run."""
     return {
         "pk": notice_key(run_id),
         "run_id": run_id,
@@ -278,7 +278,7 @@ def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
 
 
 def _steps(run: Run) -> list[str]:
-    """The steps in the order of the plan."""
+    """Return the steps in the order of the plan."""
     return [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
 
 
@@ -294,7 +294,7 @@ def _failed_step(run: Run) -> tuple[str, str] | None:
 
 
 def _success(run: Run) -> str:
-    """What a run that succeeded did."""
+    """Return what a run that succeeded did."""
     jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
     loads = [
         f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
@@ -307,7 +307,7 @@ def _success(run: Run) -> str:
 
 
 def _load_warnings(run: Run) -> Iterator[str]:
-    """The warnings of loads that succeeded, whatever became of the rest of the run."""
+    """Return the warnings of loads that succeeded, whatever became of the rest of the run."""
     for load in run.plan.loads if run.has_definition else ():
         state = run.steps.get(load.step, {})
         if state.get("status") == LoadStatus.WARNING and state.get("outcome") == "SUCCEEDED":

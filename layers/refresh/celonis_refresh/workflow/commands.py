@@ -79,7 +79,7 @@ class RunCommands(Struct, frozen=True):
     clock: Clock
 
     def cancel(self, run_id: str, caller: str, deadline: Deadline, *, drop_pending: bool) -> dict[str, Any]:
-        """Stops the run's execution; CloseRun cancels what runs at Celonis and starts what waits.
+        """Stop the run's execution; CloseRun cancels what runs at Celonis and starts what waits.
 
         ``drop_pending``: what waits behind the run is given up too. A run that waits itself is given up at
         once. Raises ``RunNotFound``, ``RunClosed``.
@@ -95,7 +95,7 @@ class RunCommands(Struct, frozen=True):
         return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
 
     def retry(self, run_id: str, caller: str, deadline: Deadline) -> dict[str, Any]:
-        """A new run, of today's definition, without the jobs and models that the old one is done with.
+        """Return a new run, of today's definition, without the jobs and models that the old one is done with.
 
         Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
         that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
@@ -141,7 +141,7 @@ class RunCommands(Struct, frozen=True):
         }
 
     def _fresh_from(self, last: Mapping[str, Any]) -> str:
-        """The end of a run, or of the oldest job that it skipped, being a retry."""
+        """Return the end of a run, or of the oldest job that it skipped, being a retry."""
         record = self.lookup.records.find(str(last["run_id"]))
         skipped = record.item.get("skip_since") if record else None
         return str(skipped or last["ended_at"])
@@ -168,7 +168,7 @@ class RunCommands(Struct, frozen=True):
         return pending
 
     def _check_is_newest(self, run: Run, kept: RetrySkips) -> None:
-        """Raises ``RunSuperseded`` if a later run succeeded, or started a job that the retry leaves out."""
+        """Raise ``RunSuperseded`` if a later run succeeded, or started a job that the retry leaves out."""
         for item in self._ended_after(run):
             later = str(item["run_id"])
             if item["status"] == RunStatus.SUCCEEDED:
@@ -187,7 +187,7 @@ class RunCommands(Struct, frozen=True):
                 raise RunSuperseded(run.run_id, None, job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
-        """The runs of the pipeline that began after ``run`` and have ended, newest first."""
+        """Return the runs of the pipeline that began after ``run`` and have ended, newest first."""
         before: str | None = None
         while True:
             page = self.listing.page(PAGE, run.pipeline, None, before)
@@ -201,7 +201,7 @@ class RunCommands(Struct, frozen=True):
             before = page.before
 
     def _with_retried(self, run: Run) -> set[str]:
-        """The ids of the run, of the run that it retries, of the one that this retries, and so on."""
+        """Return the ids of the run, of the run that it retries, of the one that this retries, and so on."""
         found, former = {run.run_id}, run.item.get("retry_of")
         while former is not None and former not in found:
             found.add(str(former))
@@ -210,7 +210,7 @@ class RunCommands(Struct, frozen=True):
         return found
 
     def _is_executed_by_others(self, job: str, runs: Collection[str]) -> bool:
-        """Whether a run other than these has started a job, and holds its lease still."""
+        """Return whether a run other than these has started a job, and holds its lease still."""
         holder = (self.table.get(job_lease(job)) or {}).get("run_id")
         if holder is None or holder in runs:
             return False
@@ -231,7 +231,7 @@ def _was_executed_since(run: Run, job: str, last: Earlier) -> bool:
 
 
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
-    """Whether the very next change of the slot gave up what waited: a first try, or somebody else."""
+    """Return whether the very next change of the slot gave up what waited: a first try, or somebody else."""
     known = found or {}
     same = known.get("run_id") == slot.get("run_id") and known.get("rev") == slot["rev"] + 1
     return same and "pending" not in known

@@ -65,7 +65,7 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answered_by: int | None = None
 
     def belongs_to(self, state: Mapping[str, Any]) -> bool:
-        """Whether the step still waits for this answer."""
+        """Return whether the step still waits for this answer."""
         return awaits_answer(state, self.posts)
 
     def facts(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class RunOpener(Struct, frozen=True):
         return self.context.records
 
     def open(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Opened:
-        """Opens the run that the execution stands for; called again, it gives the same answer.
+        """Open the run that the execution stands for; called again, it gives the same answer.
 
         Waits while Celonis is unavailable, until the timeout of the first step. Raises ``InvalidTrigger``,
         ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``, ``UnknownTable``, ``RunTooLarge``,
@@ -164,7 +164,7 @@ class RunOpener(Struct, frozen=True):
     def _running(
         self, run: Run, execution: ExecutionContext, answer: _Answer | None, deadline: Deadline
     ) -> Run:
-        """Notes the execution, and the definition of a run that waited."""
+        """Record the execution, and the definition of a run that waited."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
         if run.status is RunStatus.OPENING:
             facts["started_at"] = iso(self.clock())
@@ -174,7 +174,7 @@ class RunOpener(Struct, frozen=True):
         return self._saved(run, facts, once, answer, deadline)
 
     def _with_loads(self, run: Run, deadline: Deadline) -> Run:
-        """The run with the resolved tables of its loads, which are written once."""
+        """Return the run with the resolved tables of its loads, which are written once."""
         if run.loads is not None:
             return run
         return self.records.note_once(run, {}, self._resolved(run, deadline), deadline)
@@ -197,7 +197,7 @@ class RunOpener(Struct, frozen=True):
         answer: _Answer | None,
         deadline: Deadline,
     ) -> Run:
-        """Writes facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
+        """Write facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
         state = run.steps.get(answer.step) if answer else None
         if answer is None or state is None or not answer.belongs_to(state):
             return self.records.note_once(run, facts, once, deadline)

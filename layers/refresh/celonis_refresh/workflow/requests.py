@@ -80,7 +80,7 @@ class RunRequests(Struct, frozen=True):
     def start(
         self, body: object, caller: str, idempotency_key: str | None, deadline: Deadline
     ) -> dict[str, Any]:
-        """Starts a run or joins the one that follows: ``{"runs": [{"pipeline", "run_id", "status"}]}``.
+        """Start a run or joins the one that follows: ``{"runs": [{"pipeline", "run_id", "status"}]}``.
 
         Raises what accepting raises, and ``InvalidTrigger`` for a body that makes no sense.
         """
@@ -96,7 +96,7 @@ class RunRequests(Struct, frozen=True):
         return response_body(acceptance)
 
     def show(self, run_id: str) -> dict[str, Any]:
-        """One run's record, or what is known of one that waits. Raises ``RunNotFound``."""
+        """Return one run's record, or what is known of one that waits. Raises ``RunNotFound``."""
         found = self.lookup.get(run_id)
         return found.shown() if isinstance(found, QueuedRun) else shown(found)
 
@@ -118,12 +118,12 @@ def principal(caller: str) -> str:
 
 
 def no_object() -> InvalidTrigger:
-    """What a body is answered with that cannot be read as a JSON object."""
+    """Return what a body is answered with that cannot be read as a JSON object."""
     return _refused([Problem(WHOLE, "expected a JSON object")])
 
 
 def read_json(text: str | None) -> object:
-    """The JSON in a request's body. Raises ``InvalidTrigger``."""
+    """Return the JSON in a request's body. Raises ``InvalidTrigger``."""
     try:
         return parse_json(text or "")
     except Malformed:
@@ -131,11 +131,11 @@ def read_json(text: str | None) -> object:
 
 
 def read_cancel(text: str | None) -> CancelRequest:
-    """The request to cancel in a body. Raises ``InvalidTrigger``."""
+    """Return the request to cancel in a body. Raises ``InvalidTrigger``."""
     return convert(CancelRequest, read_json(text) if text else {}, _refused)
 
 
 def _with_number(query: Mapping[str, str]) -> dict[str, object]:
-    """The query with its only number as one: everything in a query is a text."""
+    """Return the query with its only number as one: everything in a query is a text."""
     limit = query.get("limit", "")
     return {**query, "limit": int(limit)} if re.fullmatch("[0-9]{1,9}", limit) else dict(query)

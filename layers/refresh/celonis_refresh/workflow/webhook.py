@@ -86,7 +86,7 @@ def receive(
 def _proven(
     scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
 ) -> Proof:
-    """A proof that cannot be read proves nothing: another answer would say how a source is set up."""
+    """Return a proof that cannot be read proves nothing: another answer would say how a source is set up."""
     try:
         return verify(scheme, request, secrets, now, fetch=fetch)
     except Malformed as error:
@@ -202,7 +202,7 @@ class WebhookHandler(Struct, frozen=True):
     secret_log: SecretLog = field(default_factory=SecretLog)
 
     def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
-        """Answers one request. Raises errors of the webhook, the configuration and the table."""
+        """Answer one request. Raises errors of the webhook, the configuration and the table."""
         source = self.source(source_name)
         received = self._verified(source_name, source, request)
         if received.answer is not None:
@@ -237,7 +237,7 @@ class WebhookHandler(Struct, frozen=True):
     def _accept(
         self, source_name: str, outcomes: Sequence[RuleResults], time: RequestTime
     ) -> list[dict[str, Any]]:
-        """Accepts all events at once and goes on with what they start; the answer to each."""
+        """Accept all events at once and goes on with what they start; the answer to each."""
         by = time.for_claim()
         run_options = [self._read_event(source_name, outcome) for outcome in outcomes]
         _complain(source_name, run_options)
@@ -250,7 +250,7 @@ class WebhookHandler(Struct, frozen=True):
         return [_reported(each, next(queue) if each.delivery.claims else None) for each in run_options]
 
     def _read_event(self, source: str, outcome: RuleResults) -> EventClaims:
-        """Reads what an event wants against the definitions of the pipelines."""
+        """Read what an event wants against the definitions of the pipelines."""
         identities = _keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]
         invalid = [
@@ -261,7 +261,7 @@ class WebhookHandler(Struct, frozen=True):
         return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
     def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
-        """Begins each run that was started just now and hands it over; several events may start one."""
+        """Begin each run that was started just now and hands it over; several events may start one."""
         started = {
             accepted.run_id: (accepted, acceptance)
             for acceptance in acceptances
@@ -298,7 +298,7 @@ class WebhookHandler(Struct, frozen=True):
             logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
 
     def _give_back(self, run: Run, deadline: Deadline) -> None:
-        """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
+        """Free the lease of a first job that was not started: what the run waits for may last for hours."""
         try:
             release_first_job(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
@@ -315,7 +315,7 @@ class WebhookHandler(Struct, frozen=True):
             start_execution_of(self.executions, run_id)
 
     def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> UnsavedAnswer | None:
-        """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""
+        """Observe, records and starts, in what is left of the time; gives the answer of Celonis."""
         if deadline.left() < MIN_CELONIS_SECONDS:
             return None
         facts = self.tables.resolved(Run(record), deadline)
@@ -351,7 +351,7 @@ def _trigger(source: str, match: RuleMatch) -> Trigger:
 
 
 def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
-    """Logs and counts the rules that cannot be applied, each once a request.
+    """Log and counts the rules that cannot be applied, each once a request.
 
     Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
     starts what it hid. What is sound is started now, whatever else is broken.
@@ -365,13 +365,13 @@ def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
 
 
 def _keys(source: str, event: Event) -> list[str]:
-    """The keys under which an event is accepted once only."""
+    """Return the keys under which an event is accepted once only."""
     by_id = [webhook_key(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([signed_key(source, event.digest)] if event.digest else [])
 
 
 def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
-    """The runs that earlier tries of these deliveries started, and when; without those of this try."""
+    """Return the runs that earlier tries of these deliveries started, and when; without those of this try."""
     fresh = {run.run_id for each in acceptances for run in each.fresh}
     return {
         run.run_id: each.earlier[run.pipeline]
@@ -382,7 +382,7 @@ def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
 
 
 def _reported(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
-    """The answer to one event; ``acceptance`` is None where it starts nothing."""
+    """Return the answer to one event; ``acceptance`` is None where it starts nothing."""
     if acceptance is None:
         became: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_SOUND}
     elif all(accepted.status == "skipped" for accepted in acceptance.results):
