@@ -23,7 +23,7 @@ from celonis_refresh.workflow import close as closer
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
-from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.executions import ExecutionDescription
 from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 
 
@@ -140,7 +140,7 @@ def ended_runs_not_reconciled() -> Iterator[None]:
     """Reconcile does not close runs whose end was lost."""
 
     def close(
-        self: Reconciler, execution: EndedExecution, findings: ReconcileFindings, deadline: Deadline
+        self: Reconciler, execution: ExecutionDescription, findings: ReconcileFindings, deadline: Deadline
     ) -> None:
         return
 
@@ -200,16 +200,16 @@ def merged_options_lost() -> Iterator[None]:
 @contextmanager
 def retry_without_delivery() -> Iterator[None]:
     """A retry is not recorded, so that a second one starts another run."""
-    real: Callable[..., Any] = TriggerAcceptor.again
+    real: Callable[..., Any] = TriggerAcceptor.accept_retry
 
-    def again(self: TriggerAcceptor, *arguments: Any) -> Any:
+    def accept_retry(self: TriggerAcceptor, *arguments: Any) -> Any:
         *before, given, deadline = arguments
         acceptance = real(self, *before, given, deadline)
         for key in given:
             self.claims.table.delete(self.claims.table.remove(key, ""), deadline)
         return acceptance
 
-    with patch.object(TriggerAcceptor, "again", again):
+    with patch.object(TriggerAcceptor, "accept_retry", accept_retry):
         yield
 
 
@@ -220,7 +220,7 @@ def stop_that_cancels_nothing() -> Iterator[None]:
 
     def stop(self: StepCanceller, run: Run, deadline: Deadline, *, cancel: bool = True) -> Any:
         found = real(self, run, deadline, cancel=False)
-        found.sentences.clear()
+        found.messages.clear()
         return found
 
     with patch.object(StepCanceller, "stop", stop):

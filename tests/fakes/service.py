@@ -123,7 +123,7 @@ class ServiceHarness:
             for load in self.records.get(run_id).plan.loads
         }
         facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
-        return self.records.note(self.records.get(run_id), facts, self.deadline())
+        return self.records.set_facts(self.records.get(run_id), facts, self.deadline())
 
     def state(self, step: str, run_id: str = RUN) -> dict[str, object]:
         """The recorded state of a step."""

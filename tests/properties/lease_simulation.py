@@ -321,7 +321,7 @@ class LeaseSimulation:
             self._by_webhook(run_id, loads)
         facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
         self._tried(
-            lambda: self.service.records.note(
+            lambda: self.service.records.set_facts(
                 self.service.records.get(run_id), facts, self.service.deadline()
             )
         )

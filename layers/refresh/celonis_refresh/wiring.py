@@ -51,7 +51,7 @@ MAX_KNOWN = 100
 """Names of pipelines that are read for an error: ten requests at most."""
 UNUSABLE = (SecretUnreadable, ConnectionInvalid, InvalidDefinition)
 """What a secret that cannot be used raises; the last where it names another team than the definition."""
-ANSWER_SECONDS = 3.0
+RESERVED_SECONDS = 3.0
 """Kept back from a function's own time-out, so that it can still say what went wrong."""
 
 
@@ -63,7 +63,7 @@ class LambdaContext(Protocol):
 
 def deadline(context: LambdaContext) -> Deadline:
     """Return the end of the time that Lambda gives this call, less what the answer needs."""
-    return Deadline.after(context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS, time.time)
+    return Deadline.after(context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS, time.time)
 
 
 def new_id(name: str) -> str:

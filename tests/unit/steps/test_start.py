@@ -943,7 +943,7 @@ def test_of_two_starts_at_the_same_moment_one_posts_and_the_other_says_that_it_m
 
 
 def close(service: ServiceHarness) -> None:
-    service.records.note(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
+    service.records.set_facts(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
 
 
 def test_a_run_that_was_closed_starts_nothing() -> None:

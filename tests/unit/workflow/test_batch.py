@@ -14,7 +14,7 @@ from celonis_refresh.webhooks.errors import TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.sources import MAX_RULES
-from celonis_refresh.workflow.webhook import NOTHING_SOUND, Reply
+from celonis_refresh.workflow.webhook import NOTHING_VALID, Reply
 from tests.fakes.dynamodb import canceled
 from tests.fakes.service import job_definition
 from tests.unit.steps.outgoing import claims, logged, starts
@@ -60,7 +60,7 @@ def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its
     sound, broken = reply.body["events"]
     assert [run["status"] for run in sound["runs"]] == ["started"]
     assert (broken["delivery"], broken["status"]) == ("e-2", "ignored")
-    assert broken["reason"] == NOTHING_SOUND
+    assert broken["reason"] == NOTHING_VALID
     assert "p2p" in broken["errors"][0]
     assert _deliveries(harness) == 1
     harness.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])

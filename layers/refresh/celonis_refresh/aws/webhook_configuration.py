@@ -1,4 +1,10 @@
-"""What the trigger reads for a webhook: a source, its secret, and the pipelines that its events start."""
+"""The configuration that the trigger reads for a webhook: a source, its secret and its pipelines.
+
+Anybody can send requests to the trigger, and all processes share the request rate of Parameter Store.
+Therefore a process reads the parameters of a source together, and processes share what they read by a copy in
+the table (``SharedParameters``). Names that do not exist and invalid sources are cached as well
+(``SourceCache``).
+"""
 
 from __future__ import annotations
 
@@ -29,30 +35,31 @@ from celonis_refresh.webhooks.sources import Source, parse_source
 
 SOURCE_SECONDS: Final = 60.0
 PIPELINE_SECONDS: Final = 10.0
-"""How old a text may be: a change counts after that, at the latest. A pipeline may be paused."""
+"""Maximum age of a source and of a pipeline. Pipelines may be paused, so theirs is shorter."""
 MAX_NAMES: Final = 10
-"""Names in one request to Parameter Store."""
+"""Parameters in one request to Parameter Store."""
 READ_SECONDS: Final = 0.7
-"""A process reads known sources once in that time: 25 processes make at most 36 requests a second."""
+"""Minimum time between two reads of known sources by one process: 25 processes make at most 36 requests a
+second."""
 RELOAD_SECONDS: Final = 0.5
-"""A copy that was loaded for the same request is not loaded again."""
+"""Minimum time between two reads of the copy by one process."""
 MAX_COPY: Final = 300_000
-"""Characters of the texts of one copy: an item of the table has 400 KB at most."""
+"""Characters of the texts of one copy; an item of the table has at most 400 KB."""
 COPY_SECONDS: Final = 3600.0
-"""A text that nobody has asked for since is left out of the copy."""
+"""A text that was not read for this time is removed from the copy."""
 EXPIRE_SECONDS: Final = 7 * 86_400
 WRITE_SECONDS: Final = 1.0
 LIST_SECONDS: Final = 1.0
-"""How old the list of sources may be: a source that was made a moment ago is in the next one."""
+"""Maximum age of the list of sources."""
 MAX_SKEW: Final = 2.0
-"""How far the clocks of two processes may differ: a copy from a later moment is no copy."""
+"""Maximum difference between the clocks of two processes; copies from further in the future are ignored."""
 
 Text = Dated[str | None]
-"""The text of a parameter, None where there is none."""
+"""The text of a parameter, or None if it does not exist."""
 
 
 class SharedParameters(Struct):
-    """Reads as ``parameters`` does, for requests to one source at a time. Says when a text was read."""
+    """Reads parameters of one source at a time, shared by all processes through a copy in the table."""
 
     parameters: Parameters
     table: Table
@@ -65,7 +72,7 @@ class SharedParameters(Struct):
     _next_read: float = 0.0
 
     def enter(self, source: str) -> None:
-        """From now on a request to ``source`` is handled: its pipelines are read together."""
+        """Set the source whose parameters are read together from now on."""
         if source != self._source:
             self._source, self._copied, self._loaded_at = source, frozenset(), -inf
 
@@ -80,12 +87,12 @@ class SharedParameters(Struct):
         return Dated(found.value, found.at)
 
     def pipeline(self, name: str) -> Dated[Definition]:
-        """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for what is no name."""
+        """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for an invalid name."""
         found = self._text(self.parameters.pipeline_name(name), PIPELINE_SECONDS)
         return Dated(self.parameters.parse_pipeline(name, found.value), found.at)
 
     def sources(self) -> frozenset[str]:
-        """Return the names of all sources, as some process listed them a moment ago."""
+        """Return the names of all sources, at most ``LIST_SECONDS`` old."""
         key = SOURCE_NAMES
         listed = self._item(key)
         if -MAX_SKEW <= self.clock() - listed.get("at", -inf) < LIST_SECONDS:
@@ -109,7 +116,7 @@ class SharedParameters(Struct):
         return known is not None and -MAX_SKEW <= self.clock() - known.at < seconds
 
     def _wait(self, name: str, seconds: float) -> None:
-        """Wait until this process may read Parameter Store; meanwhile another process may have done so."""
+        """Wait until this process may read Parameter Store; another process may have read by then."""
         wait = self._next_read - self.clock()
         if wait > 0:
             self.sleep(wait)
@@ -118,7 +125,7 @@ class SharedParameters(Struct):
             self._next_read = self.clock() + READ_SECONDS
 
     def _read(self, name: str) -> None:
-        """Read a parameter, and with it those of the same source that were read the longest ago."""
+        """Read a parameter together with those of the same source that were read the longest ago."""
         beside = sorted(self._copied - {name}, key=lambda each: self._texts[each].at)
         names = [name, *beside[: MAX_NAMES - 1]]
         read_at = self.clock()
@@ -130,7 +137,7 @@ class SharedParameters(Struct):
             self._save()
 
     def _load(self) -> None:
-        """Take over what the copy has that is newer than what this process knows."""
+        """Load the texts of the copy that are newer than those of this process."""
         self._loaded_at = self.clock()
         copies: Mapping[str, Any] = self._item(configuration_key(self._source)).get("texts", {})
         self._copied = frozenset(copies)
@@ -164,14 +171,13 @@ class SharedParameters(Struct):
 
 WARY_SECONDS: Final = 10.0
 MAX_MISSES: Final = 5
-"""So many names that are none, or not told, a process asks for within ``WARY_SECONDS``; then it looks names
-up in the list. Few, since all processes share the rate of Parameter Store."""
+"""After this many unknown names within ``WARY_SECONDS``, a process looks names up in the list of sources."""
 INVALID_SECONDS: Final = 3.0
-"""For so long a source that is not valid is not read again: anybody can send to it."""
+"""How long an invalid source is not read again."""
 
 
 class SourceCache(Struct):
-    """Reads as ``parameters`` does, and raises what it raises."""
+    """Reads sources and caches those that are unknown or invalid. Raises what ``parameters`` raises."""
 
     parameters: SharedParameters
     clock: Clock
@@ -181,7 +187,7 @@ class SourceCache(Struct):
     _invalid: dict[str, tuple[float, InvalidSource]] = {}
 
     def source(self, name: str) -> Dated[Source]:
-        """Return the source as it is now. Raises ``InvalidSource`` besides."""
+        """Return the current source. Raises ``InvalidSource`` as well."""
         known = self._invalid.get(name)
         if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
             raise known[1].with_traceback(None)
@@ -194,7 +200,7 @@ class SourceCache(Struct):
             raise
 
     def text(self, name: str) -> Dated[str]:
-        """Return the text of a source as it is now."""
+        """Return the current JSON text of a source."""
         if not is_name(name) or (self._is_wary() and name not in self._names()):
             raise self.parameters.parameters.unknown_source()
         try:
@@ -209,7 +215,7 @@ class SourceCache(Struct):
         return len(self._misses) >= MAX_MISSES
 
     def _names(self) -> frozenset[str]:
-        """The names of the last list that was to be had; asked for at most once in ``LIST_SECONDS``."""
+        """Return the names of the last list that could be read, at most once per ``LIST_SECONDS``."""
         if not 0 <= self.clock() - self._asked_at < LIST_SECONDS:
             self._asked_at = self.clock()
             try:
@@ -222,7 +228,7 @@ class SourceCache(Struct):
 
 
 class WebhookConfiguration(Struct, frozen=True):
-    """The configuration of one process. While reading fails, the last known values serve."""
+    """Cached configuration of one process. Cached values stay in use while reading fails."""
 
     shared: SharedParameters
     sources: TtlCache[Source]
@@ -247,13 +253,13 @@ class WebhookConfiguration(Struct, frozen=True):
                 PIPELINE_SECONDS,
                 clock,
                 is_transient_error,
-                lasts=lambda found: not found.paused,
+                is_cacheable=lambda found: not found.paused,
             ),
             webhook_secrets(secrets.webhook, table, clock, sleep),
         )
 
     def source(self, name: str) -> Source:
-        """Return the source to which a request has come. Raises ``UnknownSource``, ``InvalidSource``."""
+        """Return the source of a request. Raises ``UnknownSource``, ``InvalidSource``."""
         self.shared.enter(name)
         return self.sources.get(name)
 

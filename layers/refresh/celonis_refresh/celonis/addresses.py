@@ -80,7 +80,7 @@ def safe_id(value: str) -> str:
     """
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_LENGTH:
         raise ValueError(_ID_EXPECTED)
-    if value == "." or ".." in value or any(sign in value for sign in "/\\?#"):
+    if value == "." or ".." in value or any(char in value for char in "/\\?#"):
         raise ValueError(_ID_EXPECTED)
     # isprintable is false for controls, for every space but U+0020, for zero-width signs and lone surrogates.
     if " " in value or not value.isprintable():

@@ -54,7 +54,6 @@ from celonis_refresh.celonis.transport import (
     Timeouts,
     Transport,
     arrival,
-    breaks_off,
     cancel_job,
     execute_job,
     get_executions,
@@ -64,7 +63,8 @@ from celonis_refresh.celonis.transport import (
     get_tables,
     get_task_executions,
     get_task_log,
-    is_page,
+    is_truncated,
+    is_web_page,
     load_model,
     load_tables,
     make_session,
@@ -267,8 +267,8 @@ class CelonisClient:
     def _act(self, call: Call, timeout: float | None) -> Answer:
         """A call that changes something: any 2xx is a success, unless somebody else served or spoiled it."""
         answer = self._call(call, timeout)
-        if is_page(answer) or breaks_off(answer):
-            what = "a web page" if is_page(answer) else "truncated JSON"
+        if is_web_page(answer) or is_truncated(answer):
+            what = "a web page" if is_web_page(answer) else "truncated JSON"
             raise CelonisUnavailable(
                 f"Celonis answered {answer.status} while {call.doing}, but the body is {what}.",
                 hint="A proxy may have answered instead of Celonis. If this persists, check the base_url.",
@@ -284,14 +284,14 @@ class CelonisClient:
         deadline = self._deadline(timeout)
         try:
             answer = self._send(call, deadline)
-            if answer.status == 401 and self._auth.renew():
+            if answer.status == 401 and self._auth.discard_token():
                 answer = self._send(call, deadline)
-            return self._judged(answer, call)
+            return self._checked(answer, call)
         except AuthenticationFailed:
             if self._reload is None:
                 raise
         self._use(self._reload())
-        return self._judged(self._send(call, deadline), call)
+        return self._checked(self._send(call, deadline), call)
 
     def _send(self, call: Call, deadline: Deadline) -> Answer:
         self._rate_limiter.enter(call, deadline.left())
@@ -304,7 +304,7 @@ class CelonisClient:
         self._rate_limiter.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)
         return answer
 
-    def _judged(self, answer: Answer, call: Call) -> Answer:
+    def _checked(self, answer: Answer, call: Call) -> Answer:
         if answer.is_success:
             return answer
         raise failure(answer, call, self._auth.signer, self._clock())

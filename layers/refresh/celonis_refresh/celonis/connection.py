@@ -141,7 +141,7 @@ class _Reader:
     def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:
         """Return a text that fits into a header: visible ASCII. A line break at an end is cut off."""
         text = value.strip() if isinstance(value, str) else ""
-        if not text or not all("!" <= sign <= "~" or sign in also for sign in text):
+        if not text or not all("!" <= char <= "~" or char in also for char in text):
             self.note(field_name, expected)
             return ""
         return text

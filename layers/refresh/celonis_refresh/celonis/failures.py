@@ -106,56 +106,58 @@ def failure(answer: Answer, call: Call, signer: Signer, now: float) -> CelonisEr
     """Return the error that ``answer``, which is no success, stands for. ``now`` is in epoch seconds."""
     details = _details(answer, signer.redact)
     facts: Facts = {"hint": "", "method": call.method, "path": call.path, "status": answer.status, **details}
-    said = _said(answer.status, details)
+    reported = _reported(answer.status, details)
     match answer.status:
         case status if status == 401 or (call.signs_in and status in (400, 403)):
             facts["hint"] = signer.advice
-            return AuthenticationFailed(f"Celonis refused {signer.name} while {call.doing}{said}.", **facts)
+            return AuthenticationFailed(
+                f"Celonis refused {signer.name} while {call.doing}{reported}.", **facts
+            )
         case 403:
-            return _denied(answer, call, signer, facts, said)
+            return _denied(answer, call, signer, facts, reported)
         case 404 if details.get("error_code") in _LIMIT_CODES:
-            return _limit_misconfigured(call, facts, said)
+            return _limit_misconfigured(call, facts, reported)
         case 404:
             ids = "Check the ids, and that these credentials may view the data pool."
             facts["hint"] = "Check base_url: it is the address of the team itself." if call.signs_in else ids
-            return NotFound(f"Celonis did not find {call.subject}{said}.", **facts)
+            return NotFound(f"Celonis did not find {call.subject}{reported}.", **facts)
         case 429:
-            return _throttled(answer, call, facts, said, now)
+            return _throttled(answer, call, facts, reported, now)
         case status if 400 <= status < 500 and status not in (408, 425):
             facts["hint"] = (
                 _BUSY if status == 409 else "Check the message of Celonis and the configuration of the step."
             )
-            return CelonisRejected(f"Celonis refused {call.doing}{said}.", **facts)
-    return _unavailable(answer, call, facts, said)
+            return CelonisRejected(f"Celonis refused {call.doing}{reported}.", **facts)
+    return _unavailable(answer, call, facts, reported)
 
 
 def clean(value: object, redact: Callable[[str], str]) -> str | None:
     """Return a text of an answer, fit for an error: short, without credentials and control signs."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    words = "".join(sign if sign.isprintable() else " " for sign in redact(str(value))).split()
+    words = "".join(char if char.isprintable() else " " for char in redact(str(value))).split()
     text = " ".join(words)
     return (text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…") or None
 
 
-def _denied(answer: Answer, call: Call, signer: Signer, facts: Facts, said: str) -> PermissionDenied:
+def _denied(answer: Answer, call: Call, signer: Signer, facts: Facts, reported: str) -> PermissionDenied:
     facts["hint"] = f"Permission needed in Celonis: {call.permission}."
-    message = f"Celonis denied {call.doing} to {signer.name}{said}"
+    message = f"Celonis denied {call.doing} to {signer.name}{reported}"
     if answer.body.strip():
         return PermissionDenied(f"{message}.", **facts)
     facts["hint"] = f"Ask an administrator of the team, or Celonis, to enable the API. {facts['hint']}"
     return PermissionDenied(f"{message}, without a body: the API is disabled for this team.", **facts)
 
 
-def _limit_misconfigured(call: Call, facts: Facts, said: str) -> CelonisUnavailable:
+def _limit_misconfigured(call: Call, facts: Facts, reported: str) -> CelonisUnavailable:
     facts["hint"] = (
         "The ids are not the cause. If this persists, ask Celonis support to correct the team's rate limit."
     )
-    message = f"Celonis found no rate limit for this team while {call.doing}{said}."
+    message = f"Celonis found no rate limit for this team while {call.doing}{reported}."
     return CelonisUnavailable(message, may_have_started=call.acts, **facts)
 
 
-def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> CelonisUnavailable:
+def _unavailable(answer: Answer, call: Call, facts: Facts, reported: str) -> CelonisUnavailable:
     support_id = facts.get("support_id")
     advice = (
         f" and give Celonis support the id {support_id}"
@@ -163,21 +165,21 @@ def _unavailable(answer: Answer, call: Call, facts: Facts, said: str) -> Celonis
         else " and report it to Celonis support"
     )
     facts["hint"] = f"This is usually transient. If it persists, check the status page of Celonis{advice}."
-    message = f"Celonis failed while {call.doing}{said}."
+    message = f"Celonis failed while {call.doing}{reported}."
     if 300 <= answer.status < 400:
         facts["hint"] = (
             "Check base_url: it is the address of the team itself, and its API answers without redirects."
         )
-        message = f"Celonis redirected to another address while {call.doing}{said}."
+        message = f"Celonis redirected to another address while {call.doing}{reported}."
     return CelonisUnavailable(message, may_have_started=call.acts, **facts)
 
 
-def _throttled(answer: Answer, call: Call, facts: Facts, said: str, now: float) -> CelonisThrottled:
+def _throttled(answer: Answer, call: Call, facts: Facts, reported: str, now: float) -> CelonisThrottled:
     wait = retry_after(answer, now)
     facts["hint"] = (
         f"Retry in {wait:g} s. If this happens often, raise poll.floor or run fewer jobs at a time."
     )
-    message = f"Celonis rate-limited the request while {call.doing}{said}."
+    message = f"Celonis rate-limited the request while {call.doing}{reported}."
     return CelonisThrottled(message, retry_after=wait, **facts)
 
 
@@ -252,7 +254,7 @@ def _support_id(status: int, detail: object) -> str | None:
     return bare[0] if bare else None
 
 
-def _said(status: int, details: ErrorDetails) -> str:
+def _reported(status: int, details: ErrorDetails) -> str:
     words = [details.get("error_code"), details.get("title"), details.get("detail")]
     text = ", ".join(word.rstrip(".") for word in words if word)
     return f" ({status}: {text})" if text else f" ({status})"

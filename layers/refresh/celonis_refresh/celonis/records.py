@@ -40,8 +40,8 @@ class LoadStatus(StrEnum):
     CANCELLING = "CANCELLING"
 
 
-JOB_UNDER_WAY: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
-LOAD_UNDER_WAY: frozenset[str] = frozenset(
+ACTIVE_JOB_STATUSES: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
+ACTIVE_LOAD_STATUSES: frozenset[str] = frozenset(
     {LoadStatus.RUNNING, LoadStatus.LOST_CONNECTION, LoadStatus.CANCELLING}
 )
 
@@ -49,7 +49,7 @@ LOAD_UNDER_WAY: frozenset[str] = frozenset(
 class _State:
     __slots__ = ()
     _known: ClassVar[frozenset[str]]
-    _under_way: ClassVar[frozenset[str]]
+    _active: ClassVar[frozenset[str]]
     status: str | None
 
     @property
@@ -58,26 +58,26 @@ class _State:
         return self.status in self._known
 
     @property
-    def is_under_way(self) -> bool:
+    def is_active(self) -> bool:
         """Waiting or at work; a load also while it is being cancelled or has lost its connection."""
-        return self.status in self._under_way
+        return self.status in self._active
 
     @property
     def is_terminal(self) -> bool:
         """At an end, good or bad. False for an unknown status and for none."""
-        return self.is_known and not self.is_under_way
+        return self.is_known and not self.is_active
 
 
 class _JobState(_State):
     __slots__ = ()
     _known = frozenset(JobStatus)
-    _under_way = JOB_UNDER_WAY
+    _active = ACTIVE_JOB_STATUSES
 
 
 class _LoadState(_State):
     __slots__ = ()
     _known = frozenset(LoadStatus)
-    _under_way = LOAD_UNDER_WAY
+    _active = ACTIVE_LOAD_STATUSES
 
 
 class Job(_JobState, Struct, frozen=True):

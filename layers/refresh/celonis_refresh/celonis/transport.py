@@ -269,14 +269,14 @@ class Transport:
         Raises CelonisUnavailable where there is no whole answer; ValueError for a header with a line break.
         """
         if seconds <= 0:
-            raise _unavailable(call, "no time was left to send the request", never_left=True)
-        self._forget_idle_connections()
+            raise _unavailable(call, "no time was left to send the request", not_sent=True)
+        self._close_idle_connections()
         limits = (min(self._timeouts.connect, seconds), min(self._timeouts.read, seconds))
         try:
             return self._exchange(base_url, call, headers, limits)
         except (OSError, RequestException, HTTPError) as error:
             reason = _reason(error, limits, base_url)
-            raise _unavailable(call, reason, never_left=_never_left(error)) from error
+            raise _unavailable(call, reason, not_sent=_is_not_sent(error)) from error
         finally:
             self._last_used = self._clock()
 
@@ -311,22 +311,22 @@ class Transport:
         }
         if call.content_type is not None:
             own["Content-Type"] = call.content_type
-        if any(sign in value for value in headers.values() for sign in "\r\n"):
+        if any(char in value for value in headers.values() for char in "\r\n"):
             raise ValueError("a header has a line break")
         return {**own, **headers}
 
-    def _forget_idle_connections(self) -> None:
+    def _close_idle_connections(self) -> None:
         if abs(self._clock() - self._last_used) > MAX_IDLE:
             self.close()
 
 
 def _unavailable(
-    call: Call, reason: str, *, never_left: bool = False, status: int | None = None
+    call: Call, reason: str, *, not_sent: bool = False, status: int | None = None
 ) -> CelonisUnavailable:
     return CelonisUnavailable(
         f"No usable answer from Celonis while {call.doing}: {reason}.",
         hint="If this persists, check that the base_url of the connection is right and can be reached.",
-        may_have_started=call.acts and not never_left,
+        may_have_started=call.acts and not not_sent,
         method=call.method,
         path=call.path,
         status=status,
@@ -347,12 +347,12 @@ def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str
         return "its certificate cannot be trusted"
     if isinstance(error, SSLError):
         return "the encrypted connection failed"
-    if _never_left(error):
+    if _is_not_sent(error):
         return f"no connection to {host}: the host refused it or does not exist"
     return "the connection closed before the answer was complete"
 
 
-def _never_left(error: Exception) -> bool:
+def _is_not_sent(error: Exception) -> bool:
     """Return whether the request provably did not get to Celonis."""
     # urllib3's NewConnectionError is a ConnectTimeoutError, too.
     early = (InvalidURL, ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
@@ -389,16 +389,16 @@ def rate_limit(answer: Answer) -> RateLimit | None:
     return RateLimit(_whole(limit), _whole(remaining), reset)
 
 
-def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
+def arrival(answer: Answer, seconds: float) -> tuple[int | None, int | None]:
     """Return when the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
 
-    Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``took`` seconds of
+    Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``seconds`` seconds of
     the exchange. None where there is no date.
     """
     moment = _moment(answer.headers.get("date"))
     if moment is None:
         return None, None
-    return int((moment - took) * 1000), int((moment + 1 + took) * 1000)
+    return int((moment - seconds) * 1000), int((moment + 1 + seconds) * 1000)
 
 
 def read_json(answer: Answer) -> Any:
@@ -411,7 +411,7 @@ def read_json(answer: Answer) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def breaks_off(answer: Answer) -> bool:
+def is_truncated(answer: Answer) -> bool:
     """Return whether the body says that it is JSON, and is not: it came through broken."""
     if "json" not in answer.headers.get("content-type", ""):
         return False
@@ -422,7 +422,7 @@ def breaks_off(answer: Answer) -> bool:
     return False
 
 
-def is_page(answer: Answer) -> bool:
+def is_web_page(answer: Answer) -> bool:
     """Return whether the body is a web page, as of a login or a gateway, which the API never answers."""
     return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")
 

@@ -118,7 +118,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
     """A data model to load."""
 
     data_model: ModelReference
-    given_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
+    explicit_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
     tables: Annotated[tuple[TableName, ...], Meta(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
     on_warning: Literal["succeed", "fail"] = "succeed"
@@ -127,7 +127,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
     @property
     def kind(self) -> LoadKind:
         """The kind that is given, or the default: whether it is given counts where a job starts the load."""
-        return self.given_kind or LoadKind.COMPLETE
+        return self.explicit_kind or LoadKind.COMPLETE
 
     @property
     def data_model_id(self) -> str:
@@ -138,7 +138,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
             raise InvalidField("a partial load needs tables: a list of ids, names or aliases")
         if self.kind is not LoadKind.PARTIAL and self.tables:
             raise InvalidField('tables are for a load of kind "partial" only')
-        if self.started_by == "job" and self.given_kind:
+        if self.started_by == "job" and self.explicit_kind:
             raise InvalidField("a job decides the kind of a load that it starts: leave out kind")
 
 

@@ -37,19 +37,19 @@ def lease_item(lease: str, run_id: str, at: str) -> dict[str, Any]:
 class QueuePlace(Struct, frozen=True):
     """The place of a run in the queue for a lease.
 
-    ``keeps``: the run keeps leases for what it has started. ``since``: when it began to wait (epoch seconds);
+    ``priority``: the run keeps leases for what it has started. ``since``: when it began to wait (epoch seconds);
     ``until``: from then on the place does not count, unless it is renewed.
     """
 
-    keeps: bool
+    priority: bool
     since: float
     until: float = 0.0
 
     def is_before(self, other: QueuePlace) -> bool:
-        return (not self.keeps, self.since) < (not other.keeps, other.since)
+        return (not self.priority, self.since) < (not other.priority, other.since)
 
     def to_json(self) -> dict[str, Any]:
-        return {"keeps": self.keeps, "since": self.since, "until": self.until}
+        return {"priority": self.priority, "since": self.since, "until": self.until}
 
 
 class Lease(Struct, frozen=True):

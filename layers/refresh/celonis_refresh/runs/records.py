@@ -170,7 +170,7 @@ class RunStatus(StrEnum):
 OPEN = frozenset({RunStatus.OPENING, RunStatus.RUNNING})
 IS_OPEN = "#status IN (:opening, :running)"
 OPEN_VALUES: Mapping[str, str] = {"opening": RunStatus.OPENING, "running": RunStatus.RUNNING}
-MAY_GO_ON = f"{IS_OPEN} AND attribute_not_exists(#closing)"
+MAY_CONTINUE = f"{IS_OPEN} AND attribute_not_exists(#closing)"
 """What every write of a task asks for: once somebody closes the run, nothing of it is started any more."""
 
 
@@ -329,23 +329,23 @@ class Records(Struct, frozen=True):
         check_open(run)
         return run
 
-    def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
+    def set_facts(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
         """Set attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        action = self.table.set(run_key(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
+        action = self.table.set(run_key(run.run_id), facts, MAY_CONTINUE, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
         except ConditionFailed as refused:
             raise not_open(run.run_id, refused.found[0]) from None
         return Run({**run.item, **facts})
 
-    def note_once(
+    def set_facts_once(
         self, run: Run, facts: Mapping[str, Any], once: Mapping[str, Any], deadline: Deadline
     ) -> Run:
-        """As :meth:`note`; each of ``once`` only where it is not set yet. The run as it is then."""
+        """As :meth:`set_facts`; each of ``once`` only where it is not set yet. The run as it is then."""
         sets = [f"#{name} = :{name}" for name in facts]
         sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
         values = {**OPEN_VALUES, **facts, **once}
-        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
+        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_CONTINUE, values)
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
@@ -353,7 +353,7 @@ class Records(Struct, frozen=True):
 
     def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
         """Mark the run as one that does not go on, and reads it in the same moment: what is noted of its
-        steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
+        steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`set_facts` does.
         """
         expression = "SET #closing = if_not_exists(#closing, :at)"
         action = self.table.change(run_key(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
@@ -430,7 +430,7 @@ def _revision(run: Run, step: str) -> int:
 def _unmoved(run: Run, steps: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, str]]:
     """The condition that the run may go on and the steps are as they were read, its values and its names."""
     values: dict[str, Any] = dict(OPEN_VALUES)
-    parts = [MAY_GO_ON]
+    parts = [MAY_CONTINUE]
     for number, step in enumerate(steps):
         if revision := _revision(run, step):
             parts.append(f"#steps.#step{number}.#rev = :rev{number}")

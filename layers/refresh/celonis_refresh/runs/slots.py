@@ -34,7 +34,7 @@ def release(
     return [changed, _record(table, pipeline, pending, at)]
 
 
-def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
+def start_pending(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
     """Return what waits in a free slot becomes its run."""
     pending = slot["pending"]
     free = "attribute_not_exists(#run_id)"
@@ -42,7 +42,7 @@ def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str)
     return [changed, _record(table, pipeline, pending, created_at(slot, at))]
 
 
-def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
+def drop_pending(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
     """Return what waits is given up, behind a run or in a free slot."""
     waiting = {"waiting": slot["pending"]["run_id"]}
     changes, waits = " REMOVE #pending, #status, #position", "#pending.#run_id = :waiting"

@@ -94,7 +94,7 @@ def model_durations(data_model: str, kind: str) -> str:
 
 def rate_limit_key(connection: str) -> str:
     """Return when Celonis may be asked again over a connection."""
-    return f"asking#{connection}"
+    return f"rate-limit#{connection}"
 
 
 def delivery_key(origin: str, delivery_id: str) -> str:
@@ -182,7 +182,7 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
         case "NULL":
             return None
         case "N":
-            return float(value) if any(sign in value for sign in ".eE") else int(value)
+            return float(value) if any(char in value for char in ".eE") else int(value)
         case "L":
             return [from_attribute(entry) for entry in value]
         case "M":
@@ -215,7 +215,7 @@ Action = dict[str, Any]
 Values = Mapping[str, Any]
 """JSON values by name, without the colon that an expression puts before it."""
 
-PASSING = frozenset(
+TRANSIENT_CODES = frozenset(
     {
         "TransactionConflict",
         "TransactionConflictException",
@@ -231,24 +231,24 @@ PASSING = frozenset(
 SERVER_ERROR = 500
 """From this HTTP status on, the same write may pass too; it may also have been written."""
 
-UNANSWERED = (NoConnection, HTTPClientError)
+NO_ANSWER = (NoConnection, HTTPClientError)
 """What botocore raises when it has asked as often as it may and got no answer."""
 CONDITION_FAILED = "ConditionalCheckFailed"
 NAMED = re.compile(r"#(\w+)")
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
+FIRST_PAUSE, MAX_PAUSE = 0.01, 0.2
 
 
 class ConditionFailed(Exception):
     """A condition did not hold. ``found``: per action, the item that was there, or None where it held.
 
-    An action whose condition failed on an item that does not exist has an empty ``found``. ``again``: the
+    An action whose condition failed on an item that does not exist has an empty ``found``. ``retried``: the
     write was sent more than once, so that its own first try may be what stood in its way; not so for a
     transaction, which has a token.
     """
 
-    def __init__(self, found: Sequence[dict[str, Any] | None], *, again: bool = False) -> None:
+    def __init__(self, found: Sequence[dict[str, Any] | None], *, retried: bool = False) -> None:
         self.found = tuple(found)
-        self.retried = again
+        self.retried = retried
         super().__init__("a condition of the write did not hold")
 
 
@@ -328,7 +328,7 @@ class Table(Struct, frozen=True):
                 if wait >= deadline.left():
                     raise TableBusy(reason)
                 self.sleep(wait)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, MAX_PAUSE)
         except ConditionFailed as refused:
             refused.retried |= pause > FIRST_PAUSE
             raise
@@ -396,8 +396,8 @@ def _read(call: Callable[..., A], **request: Any) -> A:
     try:
         return call(**request)
     except ClientError as error:
-        raise TableBusy(_passing(error, 0)) from None
-    except UNANSWERED as error:
+        raise TableBusy(_transient_code(error, 0)) from None
+    except NO_ANSWER as error:
         raise TableBusy(type(error).__name__) from None
 
 
@@ -406,30 +406,30 @@ def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1
     try:
         call(**request)
     except ClientError as error:
-        return _passing(error, actions)
-    except UNANSWERED as error:
+        return _transient_code(error, actions)
+    except NO_ANSWER as error:
         raise TableBusy(type(error).__name__) from None
     return None
 
 
-def _passing(error: ClientError, actions: int) -> str:
+def _transient_code(error: ClientError, actions: int) -> str:
     """Return the code of a transient error; raise ``ConditionFailed``, or anything else as it is."""
     code = str(error.response["Error"]["Code"])
     metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
-    if code in PASSING or int(metadata.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
+    if code in TRANSIENT_CODES or int(metadata.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
         return code
     if code == "ConditionalCheckFailedException":
-        again = int(metadata.get("RetryAttempts", 0)) > 0
-        raise ConditionFailed([from_item(error.response.get("Item", {}))], again=again) from None
+        retried = int(metadata.get("RetryAttempts", 0)) > 0
+        raise ConditionFailed([from_item(error.response.get("Item", {}))], retried=retried) from None
     if code != "TransactionCanceledException":
         raise error
     reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
     if CONDITION_FAILED in codes and len(codes) == actions:
         raise ConditionFailed([_found(reason) for reason in reasons])
-    passing = [code for code in codes if code in PASSING]
-    if passing and set(codes) <= PASSING | {"None"}:
-        return passing[0]
+    transient = [code for code in codes if code in TRANSIENT_CODES]
+    if transient and set(codes) <= TRANSIENT_CODES | {"None"}:
+        return transient[0]
     raise error
 
 

@@ -121,10 +121,12 @@ def has_model_leases(run: Run, step: str) -> bool:
 def lease_request(run: Run, step: str, own: str, since: float) -> LeaseRequest:
     """Return the leases that a step needs. ``own``: of its job or model; ``since``: queued since then."""
     models = sorted(inner_loads(run, step).values())
-    keeps = bool(models) and has_model_leases(run, step)
+    has_leases = bool(models) and has_model_leases(run, step)
     # A step that ended while its start may still run keeps its lease until the run ends.
-    place = QueuePlace(keeps=keeps or any("held" in state for state in run.steps.values()), since=since)
-    if keeps or not models:
+    place = QueuePlace(
+        priority=has_leases or any("held" in state for state in run.steps.values()), since=since
+    )
+    if has_leases or not models:
         return LeaseRequest(run.run_id, (own,), place)
     jobs = {job_lease(job.job) for job in run.plan.jobs}
     return LeaseRequest(run.run_id, (own, *models), place, later=tuple(sorted(jobs - {own})))

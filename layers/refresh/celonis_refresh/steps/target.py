@@ -172,7 +172,7 @@ def job_observation(job: Job) -> Observation:
     """Return what the record of a job shows."""
     return Observation(
         status=job.status,
-        activity=activity(running=job.is_under_way, terminal=job.is_terminal),
+        activity=activity(running=job.is_active, terminal=job.is_terminal),
         current=job.current_execution_id,
         latest=job.latest_execution_item_id,
     )
@@ -200,7 +200,7 @@ def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
 
 
 def _listed(execution: JobExecution) -> ListedExecution:
-    state = activity(running=execution.is_under_way, terminal=execution.is_terminal)
+    state = activity(running=execution.is_active, terminal=execution.is_terminal)
     dates = execution.start_date, execution.end_date
     return ListedExecution(execution.execution_id, execution.status, state, *dates)
 
@@ -310,8 +310,8 @@ def load_observation(load: Load | None) -> Observation:
         return Observation(status=None, activity=Activity.IDLE, single=True)
     return Observation(
         status=load.status,
-        activity=activity(running=load.is_under_way, terminal=load.is_terminal),
-        current=load.load_id if load.is_under_way else None,
+        activity=activity(running=load.is_active, terminal=load.is_terminal),
+        current=load.load_id if load.is_active else None,
         latest=load.load_id,
         started=load.start_date,
         message=load.message,
@@ -320,7 +320,7 @@ def load_observation(load: Load | None) -> Observation:
     )
 
 
-KEPT_SECONDS = 300.0
+TABLES_SECONDS = 300.0
 ALL: Final[dict[str, Any]] = {"kind": LoadKind.COMPLETE.value, "tables": {}}
 TOO_MANY = "The tables of the merged triggers do not fit into one record: all tables are loaded."
 
@@ -331,7 +331,7 @@ class ModelTables(Struct):
     client_for: Callable[[Definition], CelonisClient]
     clock: Clock
     seconds: float = 0.0
-    _kept: dict[tuple[str, str, str], tuple[float, Sequence[ModelTable]]] = field(default_factory=dict)
+    _cache: dict[tuple[str, str, str], tuple[float, Sequence[ModelTable]]] = field(default_factory=dict)
 
     def resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
         """The facts for the run's record: ``loads`` by step, with the ids of their tables, and ``warnings``
@@ -358,12 +358,12 @@ class ModelTables(Struct):
 
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
         key = (definition.connection, definition.data_pool_id, model)
-        at, tables = self._kept.get(key, (0.0, ()))
+        at, tables = self._cache.get(key, (0.0, ()))
         if self.clock() - at < self.seconds:
             return tables
         client = self.client_for(definition)
         tables = client.tables(definition.data_pool_id, model, timeout=deadline.left())
-        self._kept[key] = (self.clock(), tables)
+        self._cache[key] = (self.clock(), tables)
         return tables
 
 

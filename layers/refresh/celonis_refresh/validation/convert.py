@@ -67,16 +67,16 @@ class PatternType(ValidatedType):
 def convert(model: type[M], document: object, refusal: Callable[[Sequence[Problem]], Exception]) -> M:
     """The document as a model. Raises what ``refusal`` makes of the problems: all, in the model's order."""
     try:
-        made = msgspec.convert(document, model, dec_hook=lambda kind, value: kind.read(value))
+        result = msgspec.convert(document, model, dec_hook=lambda kind, value: kind.read(value))
         is_fine = is_text(document)
     except (ValueError, RecursionError):
         is_fine = False
     if is_fine:
-        return made
-    made, problems = walk(model, document)
+        return result
+    result, problems = walk(model, document)
     if problems:
         raise refusal(problems)
-    return made
+    return result
 
 
 def to_json(model: msgspec.Struct) -> str:
@@ -95,8 +95,8 @@ def is_text(document: object) -> bool:
 
 def expected(annotation: Any) -> str:
     """``expected a whole number from 1 to 3600``; a ``Meta(description=…)`` takes the place of the type."""
-    *most, last = _alternatives(inspect.type_info(annotation))
-    return f"expected {', '.join(most)} or {last}" if most else f"expected {last}"
+    *others, last = _alternatives(inspect.type_info(annotation))
+    return f"expected {', '.join(others)} or {last}" if others else f"expected {last}"
 
 
 def _alternatives(info: inspect.Type) -> list[str]:
@@ -105,8 +105,8 @@ def _alternatives(info: inspect.Type) -> list[str]:
             description = (info.extra_json_schema or {}).get("description")
             return [description] if description else _alternatives(info.type)
         case inspect.UnionType():
-            solid = [each for each in info.types if not isinstance(each, inspect.NoneType)]
-            return [named for each in solid for named in _alternatives(each)]
+            types_ = [each for each in info.types if not isinstance(each, inspect.NoneType)]
+            return [named for each in types_ for named in _alternatives(each)]
         case inspect.LiteralType(values) | inspect.EnumType(cls=values):
             return [json.dumps(each) for each in values]
     return [_named(info)]
@@ -127,12 +127,16 @@ def _named(info: inspect.Type) -> str:
     return "a JSON object"
 
 
-def _bounded(what: str, least: int | None, most: int | None, between: str, unit: str) -> str:
-    if least is None and most is None:
+def _bounded(what: str, minimum: int | None, maximum: int | None, between: str, unit: str) -> str:
+    if minimum is None and maximum is None:
         return what
-    if most is None:
-        return f"{what} of {least} or more{unit}"
-    return f"{what} of at most {most}{unit}" if least is None else f"{what} {between}{least} to {most}{unit}"
+    if maximum is None:
+        return f"{what} of {minimum} or more{unit}"
+    return (
+        f"{what} of at most {maximum}{unit}"
+        if minimum is None
+        else f"{what} {between}{minimum} to {maximum}{unit}"
+    )
 
 
 Place = tuple[object, ...]
@@ -142,8 +146,8 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 def walk(model: Any, document: object) -> tuple[Any, list[Problem]]:
     """The model, and everything that is wrong with the document; the model counts if that is nothing."""
     path = _Walk()
-    made = path.read(model, document, ())
-    return made, path.problems
+    result = path.read(model, document, ())
+    return result, path.problems
 
 
 class _Walk:
@@ -174,34 +178,34 @@ class _Walk:
             if field.encode_name in value:
                 fields_read[field.name] = self.read(field.type, value[field.encode_name], there)
             elif field.required:
-                self._note(there, "is required")
+                self._report(there, "is required")
         if model.__struct_config__.forbid_unknown_fields:
             known = {field.encode_name for field in fields}
             for name in (name for name in value if name not in known):
-                self._note((*place, name), "is not a known field")
+                self._report((*place, name), "is not a known field")
         if len(self.problems) > before:
             return None
         try:
             return model(**fields_read)
         except InvalidField as error:
-            self._note((*place, *filter(None, error.field.split("."))), error.expected)
+            self._report((*place, *filter(None, error.field.split("."))), error.expected)
 
     def _single(self, annotation: Any, core: Any, value: object, place: Place) -> Any:
         if not is_text(value):
-            return self._note(place, "contains an unpaired surrogate, or is nested too deeply")
+            return self._report(place, "contains an unpaired surrogate, or is nested too deeply")
         if core is Any:
             return value
         if isinstance(core, type) and issubclass(core, ValidatedType):
             try:
                 return core.read(value)
             except ValueError as error:
-                return self._note(place, str(error))
+                return self._report(place, str(error))
         try:
             return msgspec.convert(value, annotation)
         except ValueError:
-            return self._note(place, expected(annotation))
+            return self._report(place, expected(annotation))
 
-    def _note(self, place: Place, sentence: str) -> None:
+    def _report(self, place: Place, sentence: str) -> None:
         where = ".".join(map(_shown, place)) or WHOLE
         self.problems.append(Problem(where, sentence[:1].lower() + sentence[1:]))
 
@@ -226,10 +230,10 @@ def _branch(annotation: Any, value: object) -> Any:
     if get_origin(core) not in (Union, UnionType):
         return annotation
     types = [each for each in get_args(core) if each is not msgspec.UnsetType]
-    solid = [each for each in types if each is not NoneType]
-    if value is None and len(solid) < len(types):
+    types_ = [each for each in types if each is not NoneType]
+    if value is None and len(types_) < len(types):
         return NoneType
-    fitting = solid if len(solid) == 1 else [each for each in solid if _is_kind(_bare(each), value)]
+    fitting = types_ if len(types_) == 1 else [each for each in types_ if _is_kind(_bare(each), value)]
     if fitting:
         return fitting[0]
     return annotation if len(types) == len(get_args(core)) else Union[tuple(types)]  # noqa: UP007
@@ -243,4 +247,6 @@ def _is_kind(core: Any, value: object) -> bool:
 
 def _fits(annotation: Any, length: int) -> bool:
     limits = [(meta.min_length, meta.max_length) for meta in getattr(annotation, "__metadata__", ())]
-    return all((least or 0) <= length <= (length if most is None else most) for least, most in limits)
+    return all(
+        (minimum or 0) <= length <= (length if maximum is None else maximum) for minimum, maximum in limits
+    )

@@ -11,9 +11,9 @@ from typing import Final
 from msgspec import Struct, field
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
-from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.expressions import PathError, is_true, search
 from celonis_refresh.webhooks.request import Json, WebhookRequest, check_media_type, parse_json, read_form
-from celonis_refresh.webhooks.senders import Place, Sender
+from celonis_refresh.webhooks.senders import Location, Sender
 from celonis_refresh.webhooks.sns_message import (
     NOTIFICATION,
     SIGNED_KEYS,
@@ -21,7 +21,7 @@ from celonis_refresh.webhooks.sns_message import (
     read_envelope,
     subscribe_url,
 )
-from celonis_refresh.webhooks.verification import octets
+from celonis_refresh.webhooks.verification import to_bytes
 
 MAX_EVENTS: Final = 200
 """Events in one request: what is accepted at once in the time that a sender waits. Salesforce sends 100."""
@@ -120,13 +120,13 @@ def _event(sender: Sender, request: WebhookRequest, body: Json) -> Event:
     )
 
 
-def _all_of(places: Sequence[Place], request: WebhookRequest, body: Json) -> list[str]:
+def _all_of(places: Sequence[Location], request: WebhookRequest, body: Json) -> list[str]:
     """Return the values of all places; empty if one of them is missing."""
     found = [value for place in places if (value := _value(place, request, body)) is not None]
     return found if len(found) == len(places) else []
 
 
-def _value(place: Place, request: WebhookRequest, body: Json) -> str | None:
+def _value(place: Location, request: WebhookRequest, body: Json) -> str | None:
     found = _at_path(place.path, body) if place.path else None
     if found is None and place.header:
         return request.headers.get(place.header) or None
@@ -145,7 +145,7 @@ def _at_path(path: str, body: Json) -> str | None:
 
 def _short(text: str) -> str:
     """A delivery id becomes a key of the table, whose length is limited: a long one becomes its hash."""
-    return text if len(text) <= MAX_ID else f"sha256:{sha256(octets(text)).hexdigest()}"
+    return text if len(text) <= MAX_ID else f"sha256:{sha256(to_bytes(text)).hexdigest()}"
 
 
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -154,7 +154,7 @@ _ORIGIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 
 class HandshakeResponse(Struct, frozen=True):
     """An HTTP answer to give at once. ``confirm``: an address to GET first; only when that is answered with
-    2xx may this answer be given. It holds a token, so it is not shown.
+    2xx may this answer be given. It is_true a token, so it is not shown.
     """
 
     status: int
@@ -226,7 +226,7 @@ def ignored(reason: str) -> HandshakeResponse:
 
 def _is_test(sender: Sender, request: WebhookRequest, body: Json) -> bool:
     by_header = sender.test_header and request.headers.get(sender.test_header, "").lower() == "true"
-    return bool(by_header or (sender.test and holds(sender.test, body)))
+    return bool(by_header or (sender.test and is_true(sender.test, body)))
 
 
 def _sns(request: WebhookRequest) -> HandshakeResponse | None:

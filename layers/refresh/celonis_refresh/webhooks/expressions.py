@@ -14,11 +14,11 @@ from jmespath.visitor import TreeInterpreter
 
 MAX_WORK: Final = 250_000
 """Visits of nodes, and nodes of what they made: some ten times what the largest event with tables takes."""
-_LETTERS: Final = 64
-"""Letters of a text that count as one node."""
-_LISTING: Final = frozenset({"filter_projection", "flatten", "projection", "value_projection"})
+_CHARACTERS_PER_NODE: Final = 64
+"""Letters of a text that count as node node."""
+_PROJECTIONS: Final = frozenset({"filter_projection", "flatten", "projection", "value_projection"})
 """Kinds of nodes that make a list of what is there."""
-_MAKING: Final = frozenset({"function_expression", "multi_select_dict", "multi_select_list"})
+_CONSTRUCTORS: Final = frozenset({"function_expression", "multi_select_dict", "multi_select_list"})
 """Kinds of nodes that make something out of what is there, perhaps the same thing many times."""
 _FUNCTIONS: Final = Functions()
 
@@ -28,7 +28,7 @@ class TooMuchWork(ValueError):
 
 
 class BoundedInterpreter(TreeInterpreter):
-    """For one search."""
+    """For node search."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,9 +37,9 @@ class BoundedInterpreter(TreeInterpreter):
     def visit(self, node: Any, *values: Any, **named: Any) -> Any:
         self._spend(1)
         result = super().visit(node, *values, **named)
-        if node["type"] in _MAKING:
+        if node["type"] in _CONSTRUCTORS:
             self._spend(_weight(result, self._left))
-        elif node["type"] in _LISTING and result:
+        elif node["type"] in _PROJECTIONS and result:
             self._spend(len(result))
         return result
 
@@ -55,18 +55,18 @@ class BoundedInterpreter(TreeInterpreter):
             raise TooMuchWork
 
 
-def _weight(value: object, most: int) -> int:
-    """Return the nodes of a value, each as often as it stands there; counting ends above ``most``."""
-    waiting, weight = [value], 0
-    while waiting and weight <= most:
-        one = waiting.pop()
+def _weight(value: object, limit: int) -> int:
+    """Return the nodes of a value, each as often as it stands there; counting ends above ``limit``."""
+    nodes, weight = [value], 0
+    while nodes and weight <= limit:
+        node = nodes.pop()
         weight += 1
-        if isinstance(one, str):
-            weight += len(one) // _LETTERS
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            waiting += one.values()
+        if isinstance(node, str):
+            weight += len(node) // _CHARACTERS_PER_NODE
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            nodes += node.values()
     return weight
 
 
@@ -74,7 +74,7 @@ def _joined(arguments: list[Any]) -> int:
     """Return what the separators of a ``join`` weigh, before it is made."""
     match arguments:
         case [str() as separator, list() as parts]:
-            return len(separator) * len(parts) // _LETTERS
+            return len(separator) * len(parts) // _CHARACTERS_PER_NODE
     return 0
 
 
@@ -117,8 +117,8 @@ def search(expression: str, document: object) -> Any:
         raise PathError(f"cannot be applied to this event ({type(error).__name__})") from None
 
 
-def holds(expression: str, document: object) -> bool:
-    """Return whether the expression gives true; one that cannot be applied to ``document`` does not."""
+def is_true(expression: str, document: object) -> bool:
+    """Return whether the expression gives true; node that cannot be applied to ``document`` does not."""
     try:
         return search(expression, document) is True
     except PathError:
@@ -128,8 +128,8 @@ def holds(expression: str, document: object) -> bool:
 def _nesting(expression: str) -> int:
     """At least as deep as the expression nests: brackets inside of texts count too."""
     depth = deepest = 0
-    for sign in expression:
-        depth += (sign in "([{") - (sign in ")]}")
+    for char in expression:
+        depth += (char in "([{") - (char in ")]}")
         deepest = max(deepest, depth)
     return deepest
 
@@ -157,7 +157,7 @@ def _compiled(expression: str) -> ParsedResult:
 
 
 def _parsed(expression: str) -> ParsedResult:
-    """Return the library still takes any text for a literal, with a warning; a later one will not."""
+    """Return the library still takes any text for a literal, with a warning; a later node will not."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", PendingDeprecationWarning)
         return jmespath.compile(expression)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.expressions import PathError, is_true, search
 from celonis_refresh.webhooks.senders import Sender
 from celonis_refresh.webhooks.sources import (
     ALL_TABLES,
@@ -129,7 +129,7 @@ def _why_not_by_default(sender: Sender, event: Event) -> str | None:
     """Return the sender's own condition. A body without fields says nothing about what happened."""
     if not isinstance(event.body, dict) or not event.body:
         return "the body is not a JSON object with fields"
-    return None if holds(sender.start.when, event.body) else NO_MATCH
+    return None if is_true(sender.start.when, event.body) else NO_MATCH
 
 
 def _mode(index: int, rule: Rule, event: Event) -> Literal["FULL", "DELTA"] | None:
@@ -156,7 +156,7 @@ def _reason(sender: Sender, index: int, rule: Rule, event: Event) -> str:
     reason = _constant_or_found(index, "reason", rule.reason, event)
     if not isinstance(reason, str) or not reason:
         reason = " ".join(part for part in (sender.name, event.name, event.delivery_id) if part)
-    return "".join(sign if sign.isprintable() else " " for sign in reason[:MAX_REASON])
+    return "".join(char if char.isprintable() else " " for char in reason[:MAX_REASON])
 
 
 def _constant_or_found(index: int, field: str, value: object, event: Event) -> Any:

@@ -88,7 +88,7 @@ STITCH_SUCCESS: Final = "length(tables[?num_rows > `0`] || `[]`) > `0`"
 QLIK_SUCCESS: Final = "data.succeeded == `true` || data.status == 'SUCCEEDED'"
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class Location(Struct, frozen=True, kw_only=True):
     """Where a value stands: in the event's body (JMESPath), or in a header (lower-case name). With both, the
     header counts where the body has no value.
     """
@@ -121,9 +121,9 @@ class Sender(Struct, frozen=True, kw_only=True):
 
     name: str
     scheme: Scheme
-    delivery_id: tuple[Place, ...] = ()
-    run: tuple[Place, ...] = ()
-    event_name: Place | None = None
+    delivery_id: tuple[Location, ...] = ()
+    run: tuple[Location, ...] = ()
+    event_name: Location | None = None
     start: StartingEvents = StartingEvents()
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
     probes: tuple[str, ...] = ()
@@ -132,8 +132,8 @@ class Sender(Struct, frozen=True, kw_only=True):
     body: BodyKind = "json"
 
 
-def _paths(*paths: str) -> tuple[Place, ...]:
-    return tuple(Place(path=path) for path in paths)
+def _paths(*paths: str) -> tuple[Location, ...]:
+    return tuple(Location(path=path) for path in paths)
 
 
 def _standard(prefix: str) -> Hmac:
@@ -152,43 +152,43 @@ _GITHUB_RUN = (
     "workflow_run.id || workflow_job.id || check_run.id || check_suite.id || deployment_status.id || after"
 )
 _GITLAB_START = StartingEvents(events=("pipeline",), when=GITLAB_SUCCESS)
-_GITLAB_NAME = Place(path="object_kind || event_name")
+_GITLAB_NAME = Location(path="object_kind || event_name")
 _EVENT_GRID_START = StartingEvents(when=EVENT_GRID_SUCCESS)
-_TYPE = Place(path="type")
+_TYPE = Location(path="type")
 
 _TABLE: Final = (
     Sender(
         name="standard_webhooks",
         scheme=_standard("webhook"),
-        delivery_id=(Place(header="webhook-id"),),
+        delivery_id=(Location(header="webhook-id"),),
         event_name=_TYPE,
     ),
     Sender(
         name="svix",
         scheme=_standard("svix"),
-        delivery_id=(Place(header="svix-id"),),
+        delivery_id=(Location(header="svix-id"),),
         event_name=_TYPE,
     ),
     Sender(
         name="github",
         scheme=Hmac(header="x-hub-signature-256", prefix="sha256="),
-        delivery_id=(Place(header="x-github-delivery"),),
+        delivery_id=(Location(header="x-github-delivery"),),
         run=_paths(_GITHUB_RUN),
-        event_name=Place(header="x-github-event"),
+        event_name=Location(header="x-github-event"),
         start=StartingEvents(events=("workflow_run",), when=GITHUB_SUCCESS),
         probes=("ping",),
     ),
     Sender(
         name="gitlab",
         scheme=StaticToken(header="x-gitlab-token"),
-        delivery_id=(Place(path=GITLAB_ID, header="idempotency-key"),),
+        delivery_id=(Location(path=GITLAB_ID, header="idempotency-key"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
     Sender(
         name="gitlab_standard",
         scheme=_standard("webhook"),
-        delivery_id=(Place(path=GITLAB_ID, header="webhook-id"),),
+        delivery_id=(Location(path=GITLAB_ID, header="webhook-id"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
@@ -196,14 +196,14 @@ _TABLE: Final = (
         name="dbt_cloud",
         scheme=Hmac(header="authorization"),
         delivery_id=_paths("eventId"),
-        event_name=Place(path="eventType"),
+        event_name=Location(path="eventType"),
         start=StartingEvents(events=("job.run.completed",), when="data.runStatus == 'Success'"),
     ),
     Sender(
         name="fivetran",
         scheme=Hmac(header="x-fivetran-signature-256", encoding="hex_any_case"),
         delivery_id=_paths("connector_id", "sync_id", "event"),
-        event_name=Place(path="event"),
+        event_name=Location(path="event"),
         start=StartingEvents(events=("sync_end",), when="data.status == 'SUCCESSFUL'"),
         probes=("test_event",),
         test=FIVETRAN_TEST,
@@ -219,14 +219,14 @@ _TABLE: Final = (
         name="databricks",
         scheme=BasicAuth(),
         delivery_id=_paths("run.run_id", "event_type"),
-        event_name=Place(path="event_type"),
+        event_name=Location(path="event_type"),
         start=StartingEvents(events=("jobs.on_success",), when=DATABRICKS_SUCCESS),
     ),
     Sender(
         name="aws_sns",
         scheme=Sns(topics=()),
         delivery_id=_paths("MessageId"),
-        event_name=Place(path="Type"),
+        event_name=Location(path="Type"),
         start=StartingEvents(events=("Notification",)),
         handshake="sns",
         test=SNS_TEST,
@@ -236,7 +236,7 @@ _TABLE: Final = (
         name="snowflake",
         scheme=Sns(topics=()),
         delivery_id=_paths("Message.messageId || MessageId"),
-        event_name=Place(path="Type"),
+        event_name=Location(path="Type"),
         start=StartingEvents(events=("Notification",), when=SNOWFLAKE_SUCCESS),
         handshake="sns",
         body="sns",
@@ -245,7 +245,7 @@ _TABLE: Final = (
         name="azure_event_grid",
         scheme=UrlToken(),
         delivery_id=_paths("id"),
-        event_name=Place(path="eventType || type"),
+        event_name=Location(path="eventType || type"),
         start=_EVENT_GRID_START,
         handshake="event_grid",
         body="list",
@@ -254,7 +254,7 @@ _TABLE: Final = (
         name="azure_event_grid_header",
         scheme=StaticToken(header="x-hook-token"),
         delivery_id=_paths("id"),
-        event_name=Place(path="eventType || type"),
+        event_name=Location(path="eventType || type"),
         start=_EVENT_GRID_START,
         handshake="event_grid",
         body="list",
@@ -263,19 +263,21 @@ _TABLE: Final = (
         name="salesforce_outbound_message",
         scheme=UrlToken(),
         delivery_id=_paths("Notification.Id"),
-        event_name=Place(path="Notification.sObject.type"),
+        event_name=Location(path="Notification.sObject.type"),
         body="soap",
     ),
     Sender(
         name="servicenow",
         scheme=BasicAuth(),
-        event_name=Place(path="event"),
+        event_name=Location(path="event"),
     ),
     Sender(
         name="sap",
         scheme=BasicAuth(),
-        delivery_id=(Place(path="type && id", header="ce-id"),),  # CloudEvents; its own JSON has another id
-        event_name=Place(path="event || type", header="ce-type"),
+        delivery_id=(
+            Location(path="type && id", header="ce-id"),
+        ),  # CloudEvents; its own JSON has another id
+        event_name=Location(path="event || type", header="ce-type"),
     ),
     Sender(
         name="qlik",
@@ -293,7 +295,7 @@ _TABLE: Final = (
         delivery_id=_paths(
             "subscriberId || subscriptionId || '-'", "triggerId", "offset", "event.id || eventId || '-'"
         ),
-        event_name=Place(path="triggerId"),
+        event_name=Location(path="triggerId"),
     ),
     Sender(
         name="stripe",
@@ -311,38 +313,38 @@ _TABLE: Final = (
             timestamp_header="x-slack-request-timestamp",
         ),
         delivery_id=_paths("event_id"),
-        event_name=Place(path="event.type || type"),
+        event_name=Location(path="event.type || type"),
         handshake="slack",
         probes=("app_rate_limited",),
     ),
     Sender(
         name="shopify",
         scheme=Hmac(header="x-shopify-hmac-sha256", encoding="base64"),
-        delivery_id=(Place(header="x-shopify-webhook-id"),),
-        event_name=Place(header="x-shopify-topic"),
+        delivery_id=(Location(header="x-shopify-webhook-id"),),
+        event_name=Location(header="x-shopify-topic"),
         test_header="x-shopify-test",
     ),
     Sender(
         name="eventbridge",
         scheme=BasicAuth(key_header="x-api-key"),
         delivery_id=_paths("id"),
-        event_name=Place(path='"detail-type"'),
+        event_name=Location(path='"detail-type"'),
         start=StartingEvents(when=EVENTBRIDGE_SUCCESS),
     ),
     Sender(
         name="azure_devops",
         scheme=BasicAuth(),
         delivery_id=_paths("subscriptionId", "notificationId"),
-        event_name=Place(path="eventType"),
+        event_name=Location(path="eventType"),
         start=StartingEvents(events=("build.complete",), when=AZURE_DEVOPS_SUCCESS),
         test=AZURE_DEVOPS_TEST,
     ),
     Sender(
         name="bitbucket",
         scheme=Hmac(header="x-hub-signature", prefix="sha256="),
-        delivery_id=(Place(header="x-request-uuid"),),
+        delivery_id=(Location(header="x-request-uuid"),),
         run=_paths("commit_status.updated_on"),
-        event_name=Place(header="x-event-key"),
+        event_name=Location(header="x-event-key"),
         start=StartingEvents(
             events=("repo:commit_status_created", "repo:commit_status_updated"),
             when=BITBUCKET_SUCCESS,

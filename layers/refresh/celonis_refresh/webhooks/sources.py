@@ -21,7 +21,7 @@ from celonis_refresh.validation.convert import InvalidField, PatternType, Valida
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed
 from celonis_refresh.webhooks.expressions import check_path
 from celonis_refresh.webhooks.request import Json, parse_json
-from celonis_refresh.webhooks.senders import SENDERS, Place, Sender
+from celonis_refresh.webhooks.senders import SENDERS, Location, Sender
 from celonis_refresh.webhooks.verification import (
     MAX_TOLERANCE,
     BasicAuth,
@@ -131,7 +131,7 @@ class Topic(PatternType):
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class PlaceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LocationField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``{"header": name}`` or ``{"path": JMESPath}``."""
 
     header: HeaderName = HeaderName("")
@@ -141,8 +141,8 @@ class PlaceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if bool(self.header) == bool(self.path):
             raise InvalidField('expected either {"header": name} or {"path": JMESPath}')
 
-    def place(self) -> Place:
-        return Place(header=self.header, path=self.path)
+    def place(self) -> Location:
+        return Location(header=self.header, path=self.path)
 
 
 class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,8 +164,8 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id_header: HeaderName | None = None
     timestamp_header: HeaderName | None = None
     timestamp_key: Word | None = None
-    delivery_id: Annotated[tuple[PlaceField, ...], Meta(max_length=5)] | None = None
-    event_name: PlaceField | None = None
+    delivery_id: Annotated[tuple[LocationField, ...], Meta(max_length=5)] | None = None
+    event_name: LocationField | None = None
 
     def applied_to(self, sender: Sender) -> Sender:
         """The sender with these parameters. Raises ``InvalidField`` naming a field that does not fit."""

@@ -132,7 +132,7 @@ class Proof(Struct, frozen=True):
     secret_index: int | None = None
 
 
-def octets(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
     """The bytes of any text, lone surrogates included: a header must never end in a UnicodeEncodeError."""
     return text.encode("utf-8", "surrogatepass")
 
@@ -142,19 +142,19 @@ def same(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(sha256(one).digest(), sha256(other).digest())
 
 
-def first_fitting(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
+def first_match(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
     """Return the index of the expected value that one of the offered equals; all pairs are compared, always.
 
-    An empty expected value fits nothing. Raises ``NotAuthentic``.
+    An empty expected value matches nothing. Raises ``NotAuthentic``.
     """
-    fits = []
+    matches = []
     for index, value in enumerate(expected):
         equal = [same(candidate, value) for candidate in offered]
         if value and True in equal:
-            fits.append(index)
-    if not fits:
+            matches.append(index)
+    if not matches:
         raise NotAuthentic("The request does not match any secret of its source.")
-    return fits[0]
+    return matches[0]
 
 
 def header(request: WebhookRequest, name: str) -> str:
@@ -178,13 +178,15 @@ WHSEC: Final = "whsec_"
 _ED25519: Final = ("whpk_", "whsk_")
 
 
-def fitting(offered: Sequence[bytes], secrets: Sequence[str], expected: Callable[[str], bytes]) -> int:
+def matching_secret(
+    offered: Sequence[bytes], secrets: Sequence[str], expected: Callable[[str], bytes]
+) -> int:
     """Return the index of the secret whose ``expected`` value one of the offered equals.
 
     Raises ``NotAuthentic``.
     """
     forms = [(index, form) for index, secret in enumerate(secrets) for form in _forms(secret)]
-    return forms[first_fitting(offered, [expected(form) for _, form in forms])][0]
+    return forms[first_match(offered, [expected(form) for _, form in forms])][0]
 
 
 def _forms(secret: str) -> list[str]:
@@ -194,12 +196,12 @@ def _forms(secret: str) -> list[str]:
 
 
 def key_of(scheme: Hmac, secret: str) -> bytes:
-    """Return the key in a secret; empty when there is none in it, which no signature ever fits.
+    """Return the key in a secret; empty when there is none in it, which no signature ever matches.
 
     Base64 may lack its padding and hold white space, as in the libraries of Standard Webhooks and Svix.
     """
     if scheme.key == "text":
-        return octets(secret)
+        return to_bytes(secret)
     text = "".join(secret.split()).removeprefix(WHSEC).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -220,7 +222,7 @@ def secret_problem(scheme: Scheme, secret: str) -> str | None:
         return f"expected {WHSEC} and then base64, as the sender shows it"
     if isinstance(scheme, BasicAuth) and not scheme.key_header and not is_credentials(secret):
         return "expected user:password"
-    if isinstance(scheme, StaticToken) and not _fits_a_header(secret.strip()):
+    if isinstance(scheme, StaticToken) and not _is_header_text(secret.strip()):
         return "a header cannot hold its control characters, such as a line break"
     return None
 
@@ -230,8 +232,8 @@ def is_credentials(secret: str) -> bool:
     return all(secret.partition(":"))
 
 
-def _fits_a_header(text: str) -> bool:
-    return all(sign == "\t" or (sign >= " " and sign != "\x7f") for sign in text)
+def _is_header_text(text: str) -> bool:
+    return all(char == "	" or (char >= " " and char != "\x7f") for char in text)
 
 
 _TEMPLATE_PLACE: Final = r"(\{id\}|\{timestamp\}|\{body\})"
@@ -240,12 +242,12 @@ _HEX: Final = {"hex": "[0-9a-f]+", "hex_any_case": "[0-9a-fA-F]+"}
 
 def signed_content(scheme: Hmac, body: bytes, message_id: str, timestamp: str) -> bytes:
     """Return the bytes under the signature: the template with its places filled."""
-    fill = {"{id}": octets(message_id), "{timestamp}": octets(timestamp), "{body}": body}
-    return b"".join(fill.get(part, octets(part)) for part in re.split(_TEMPLATE_PLACE, scheme.template))
+    fill = {"{id}": to_bytes(message_id), "{timestamp}": to_bytes(timestamp), "{body}": body}
+    return b"".join(fill.get(part, to_bytes(part)) for part in re.split(_TEMPLATE_PLACE, scheme.template))
 
 
 def hmac_digest(scheme: Hmac, key: bytes, signed: bytes) -> bytes:
-    """Return the signature; empty for an empty key, so that nothing fits it."""
+    """Return the signature; empty for an empty key, so that nothing matches it."""
     return hmac.new(key, signed, scheme.algorithm).digest() if key else b""
 
 
@@ -268,7 +270,7 @@ def _decoded(scheme: Hmac, text: str) -> bytes:
     if scheme.encoding == "base64":
         signature = base64.b64decode(text, validate=True)
         # One signature, one text: the last sign has bits to spare, which a decoder ignores.
-        return signature if base64.b64encode(signature) == octets(text) else b""
+        return signature if base64.b64encode(signature) == to_bytes(text) else b""
     return bytes.fromhex(text) if re.fullmatch(_HEX[scheme.encoding], text) else b""
 
 
@@ -294,7 +296,9 @@ def verify_hmac(scheme: Hmac, request: WebhookRequest, secrets: Sequence[str], n
     timestamp = _seconds(claim.time) if scheme.signs_time else None
     offered = [decode(scheme, text) for text in claim.signatures]
     signed = signed_content(scheme, request.body, message_id, claim.time)
-    index = fitting(offered, secrets, lambda secret: hmac_digest(scheme, key_of(scheme, secret), signed))
+    index = matching_secret(
+        offered, secrets, lambda secret: hmac_digest(scheme, key_of(scheme, secret), signed)
+    )
     if timestamp is not None:
         check_window(timestamp, now, scheme.tolerance)
     return Proof(id=message_id or None, timestamp=timestamp, secret_index=index)
@@ -326,8 +330,8 @@ def _pairs(scheme: Hmac, value: str) -> _Claim:
 def _entries(scheme: Hmac, value: str, between: str, within: str) -> list[tuple[str, str]]:
     """The entries of a list. ``v1,a,v1,b`` is no list but two headers that were joined, and is refused."""
     entries = [entry.partition(within) for entry in value.split(between)]
-    sound = all(name and text and "," not in text for name, _, text in entries)
-    if len(entries) > MAX_SIGNATURES or not sound:
+    is_valid = all(name and text and "," not in text for name, _, text in entries)
+    if len(entries) > MAX_SIGNATURES or not is_valid:
         raise _unreadable(scheme)
     return [(name.strip(" "), text) for name, _, text in entries]
 
@@ -372,12 +376,14 @@ def verify_basic_auth(scheme: BasicAuth, request: WebhookRequest, secrets: Seque
         offered = base64.b64decode(encoded.strip(" "), validate=True)
     except (binascii.Error, ValueError):
         raise Malformed(f"The credentials in header {scheme.header!r} cannot be decoded.") from None
-    index = fitting([offered], secrets, lambda secret: octets(secret) if is_credentials(secret) else b"")
+    index = matching_secret(
+        [offered], secrets, lambda secret: to_bytes(secret) if is_credentials(secret) else b""
+    )
     return Proof(secret_index=index)
 
 
 def _same_value(offered: str, secrets: Sequence[str]) -> Proof:
-    return Proof(secret_index=fitting([octets(offered)], secrets, octets))
+    return Proof(secret_index=matching_secret([to_bytes(offered)], secrets, to_bytes))
 
 
 def verify(

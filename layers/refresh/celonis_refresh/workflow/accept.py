@@ -64,7 +64,7 @@ class TriggerAcceptor(Struct, frozen=True):
         claims = [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
         return self.claims.accept(merge_claims(claims), deliveries, deadline)
 
-    def sound(
+    def valid_claims(
         self,
         triggers: Sequence[Trigger],
         deliveries: Sequence[str],
@@ -86,22 +86,22 @@ class TriggerAcceptor(Struct, frozen=True):
                 invalid.append((trigger, error))
         return [_covering(claim, invalid) for claim in merge_claims(claims)], errors
 
-    def again(
+    def accept_retry(
         self,
         run: Run,
         definition: Definition,
-        kept: RetrySkips,
+        skips: RetrySkips,
         caller: str,
         deliveries: Sequence[str],
         deadline: Deadline,
     ) -> Acceptance:
         """Claim a run that does what ``run`` left undone, under today's ``definition``.
 
-        ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
+        ``skips``: what it does not start accept_retry. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
         out, a follow-up would not.
         """
         reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
-        jobs = make_plan(definition, run.options, kept.skip).jobs
+        jobs = make_plan(definition, run.options, skips.skip).jobs
         claim = Claim(
             pipeline=run.pipeline,
             options=replace(run.options, reasons=(reason,)),
@@ -110,8 +110,8 @@ class TriggerAcceptor(Struct, frozen=True):
             definition=definition,
             job=jobs[0].job if jobs else None,
             may_join=False,
-            skip=kept.skip,
-            retry={"retry_of": run.run_id} | ({"skip_since": kept.since} if kept.since else {}),
+            skip=skips.skip,
+            retry={"retry_of": run.run_id} | ({"skip_since": skips.since} if skips.since else {}),
         )
         return self.claims.accept([claim], deliveries, deadline)
 

@@ -41,7 +41,7 @@ from celonis_refresh.runs.table import (
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
 from celonis_refresh.steps.retry import RetrySkips, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
-from celonis_refresh.workflow.executions import EndedExecution, Executions
+from celonis_refresh.workflow.executions import ExecutionDescription, Executions
 
 DAY = 86_400
 
@@ -72,7 +72,7 @@ class RunCloser(Struct, frozen=True):
         execution = self.executions.describe(execution_arn)
         return None if execution.status == "RUNNING" else self.close_as(execution, deadline)
 
-    def close_as(self, execution: EndedExecution, deadline: Deadline) -> Run | None:
+    def close_as(self, execution: ExecutionDescription, deadline: Deadline) -> Run | None:
         """As :meth:`close`, for an execution that is known to have ended."""
         run = self.records.find(execution.name)
         if run is None:
@@ -96,7 +96,7 @@ class RunCloser(Struct, frozen=True):
         self._notify(run, deadline)
         return True
 
-    def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
+    def _end(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
         """Stop what a stopped run left running, then writes the end of the run, its slot and its leases."""
         try:
             run = self._hold(run, execution, deadline)
@@ -126,14 +126,14 @@ class RunCloser(Struct, frozen=True):
         free_leases(run, findings, self.leases, self.clock(), deadline)
         return run
 
-    def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
+    def _hold(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
         """From here on no task of the run starts anything: one that was running when its execution was
         stopped still is. What was sent by then is noted. A proven success has nothing running."""
         if _outcome(run, execution)[0] is RunStatus.SUCCEEDED:
             return run
         return self.records.begin_closing(run, iso(self.clock()), deadline)
 
-    def _facts(self, run: Run, execution: EndedExecution, findings: CancelFindings) -> dict[str, Any]:
+    def _facts(self, run: Run, execution: ExecutionDescription, findings: CancelFindings) -> dict[str, Any]:
         status, error, message = _outcome(run, execution)
         now = self.clock()
         facts: dict[str, Any] = {
@@ -144,9 +144,9 @@ class RunCloser(Struct, frozen=True):
             **_steps_after(run, findings, iso(now)),
         }
         advice = _advice(Run({**run.item, **facts}), now)
-        said = [cut(message, MAX_SENTENCE), *_load_warnings(run)]
-        sentences = [*said, *findings.sentences, *advice, *run.warnings]
-        facts["outcome"] = cut(" ".join(sentences), MAX_OUTCOME)
+        messages = [cut(message, MAX_SENTENCE), *_load_warnings(run)]
+        parts = [*messages, *findings.messages, *advice, *run.warnings]
+        facts["outcome"] = cut(" ".join(parts), MAX_OUTCOME)
         return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
     def _actions(
@@ -164,9 +164,9 @@ class RunCloser(Struct, frozen=True):
         follow_up = run.item.get("follow_up")
         if not follow_up:
             return
-        waiting = self.records.find(str(follow_up))
-        if waiting is not None and waiting.status is RunStatus.OPENING:
-            self.executions.start(waiting.run_id)
+        follow_up_run = self.records.find(str(follow_up))
+        if follow_up_run is not None and follow_up_run.status is RunStatus.OPENING:
+            self.executions.start(follow_up_run.run_id)
 
     def _notify(self, run: Run, deadline: Deadline) -> None:
         is_expected = run.status is RunStatus.SUCCEEDED and not run.warnings
@@ -174,15 +174,15 @@ class RunCloser(Struct, frozen=True):
             return
         facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
         text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
-        kept = _kept(run, self.clock())
-        if kept.skip or kept.jobs:
+        skips = _retry_skips(run, self.clock())
+        if skips.skip or skips.jobs:
             text += f"\n\n{RETRY_COMMAND.format(run_id=run.run_id)}"
         self.publish(f"{run.pipeline}: {run.status}", text, facts)
         at = {"notified_at": iso(self.clock())}
         notified = self.table.set(run_key(run.run_id), at, "attribute_exists(pk)")
         self.table.transact([notified, self.table.remove(notice_key(run.run_id), "")], deadline)
 
-    def _notify_of_refusal(self, execution: EndedExecution) -> None:
+    def _notify_of_refusal(self, execution: ExecutionDescription) -> None:
         """An execution that never became a run: it joined, which is well, or its input made no sense."""
         if execution.status == RunStatus.SUCCEEDED:
             return
@@ -192,7 +192,7 @@ class RunCloser(Struct, frozen=True):
         self.publish(f"Celonis Refresh: execution {execution.status}", text, facts)
 
 
-def _kept(run: Run, now: float) -> RetrySkips:
+def _retry_skips(run: Run, now: float) -> RetrySkips:
     """Return what a retry of a run that has ended would not start again; nothing where it is not possible."""
     if run.status is RunStatus.SUCCEEDED or not run.has_definition:
         return RetrySkips()
@@ -203,7 +203,7 @@ def _kept(run: Run, now: float) -> RetrySkips:
 
 def _advice(run: Run, now: float) -> list[str]:
     """Return the sentence that advises to retry the run, where a retry skips what has succeeded."""
-    skip = _kept(run, now).skip
+    skip = _retry_skips(run, now).skip
     done = ", ".join(skip)
     return (
         [f"To retry, send POST /runs/{run.run_id}/retry: it skips {done}, which succeeded."] if skip else []
@@ -257,7 +257,7 @@ def _unnotified(run_id: str, at: str) -> dict[str, str]:
     }
 
 
-def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
+def _outcome(run: Run, execution: ExecutionDescription) -> tuple[RunStatus, str, str]:
     """Status, error name and sentence. A green execution with a step that is not green is not green.
 
     Where a step failed, its error is the cause: that of the execution may be an error of AWS.
@@ -312,5 +312,5 @@ def _load_warnings(run: Run) -> Iterator[str]:
         state = run.steps.get(load.step, {})
         if state.get("status") == LoadStatus.WARNING and state.get("outcome") == "SUCCEEDED":
             message = " ".join(str(state.get("message", "")).split()).rstrip(".")
-            said = f": {message}" if message else ""
-            yield f"The load of data model {load.data_model} ended with a warning{said}."
+            messages = f": {message}" if message else ""
+            yield f"The load of data model {load.data_model} ended with a warning{messages}."

@@ -14,7 +14,7 @@ from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
-from celonis_refresh.runs.slots import drop_waiting
+from celonis_refresh.runs.slots import drop_pending
 from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, slot_key
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
@@ -89,7 +89,7 @@ class RunCommands(Struct, frozen=True):
             options = self._drop(run.pipeline, run.slot, caller, deadline)["options"]
             return {"run_id": run_id, "status": "dropped", "options": options}
         check_open(run)
-        dropped = self._drop_behind(run, caller, deadline) if drop_pending else None
+        dropped = self._drop_follow_up(run, caller, deadline) if drop_pending else None
         self.executions.start(run_id)  # a run whose execution never began has none to stop
         self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
         return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
@@ -111,9 +111,9 @@ class RunCommands(Struct, frozen=True):
         acceptance = self.acceptor.claims.known(delivery)
         if acceptance is None:
             definition = self.acceptor.definition(run.pipeline)
-            kept = skipped_by_retry(run, definition, self.clock())
-            self._check_is_newest(run, kept)
-            acceptance = self.acceptor.again(run, definition, kept, caller, [delivery], deadline)
+            skips = skipped_by_retry(run, definition, self.clock())
+            self._check_is_newest(run, skips)
+            acceptance = self.acceptor.accept_retry(run, definition, skips, caller, [delivery], deadline)
         start_execution_of(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **response_body(acceptance)}
 
@@ -146,7 +146,7 @@ class RunCommands(Struct, frozen=True):
         skipped = record.item.get("skip_since") if record else None
         return str(skipped or last["ended_at"])
 
-    def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
+    def _drop_follow_up(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
         slot = self.table.get(slot_key(run.pipeline)) or {}
         if slot.get("run_id") != run.run_id or "pending" not in slot:
             return None
@@ -158,28 +158,28 @@ class RunCommands(Struct, frozen=True):
         """Give up what waits in a slot: its run id and options. Only the log shows it afterwards."""
         pending: Mapping[str, Any] = slot["pending"]
         try:
-            self.table.update(drop_waiting(self.table, pipeline, slot), deadline)
+            self.table.update(drop_pending(self.table, pipeline, slot), deadline)
         except ConditionFailed as refused:
             if not _is_dropped(refused.found[0], slot):
                 raise TableBusy("the run began, or another trigger joined it, at the same time") from None
         triggers = [reason["trigger"] for reason in pending["options"]["reasons"]]
-        given_up = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
-        logger.warning("a pending run is dropped", extra=given_up)
+        dropped = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
+        logger.warning("a pending run is dropped", extra=dropped)
         return pending
 
-    def _check_is_newest(self, run: Run, kept: RetrySkips) -> None:
+    def _check_is_newest(self, run: Run, skips: RetrySkips) -> None:
         """Raise ``RunSuperseded`` if a later run succeeded, or started a job that the retry leaves out."""
         for item in self._ended_after(run):
             later = str(item["run_id"])
             if item["status"] == RunStatus.SUCCEEDED:
                 raise RunSuperseded(run.run_id, later)
-            record = self.lookup.records.find(later) if kept.jobs else None
-            if record is not None and (job := has_started(record, kept.jobs)):
+            record = self.lookup.records.find(later) if skips.jobs else None
+            if record is not None and (job := has_started(record, skips.jobs)):
                 raise RunSuperseded(run.run_id, later, job)
         retried = self._with_retried(run)
-        for job in sorted(kept.jobs):
+        for job in sorted(skips.jobs):
             last = read_earlier(self.table, job_lease(job))
-            is_done = job in kept.skip
+            is_done = job in skips.skip
             by_others = (
                 last.run_id not in (None, *retried) if is_done else _was_executed_since(run, job, last)
             )

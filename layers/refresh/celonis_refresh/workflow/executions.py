@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
-class EndedExecution(Struct, frozen=True):
+class ExecutionDescription(Struct, frozen=True):
     """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
 
     name: str
@@ -26,9 +26,9 @@ class EndedExecution(Struct, frozen=True):
 class Executions(Protocol):
     """The state machine's executions."""
 
-    def describe(self, arn: str) -> EndedExecution: ...
+    def describe(self, arn: str) -> ExecutionDescription: ...
 
-    def find(self, run_id: str) -> EndedExecution | None: ...
+    def find(self, run_id: str) -> ExecutionDescription | None: ...
 
     def stop(self, run_id: str, error: str, cause: str) -> None: ...
 

@@ -19,11 +19,11 @@ from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor
 
-WHAT = "The input of the execution"
-_refused = partial(InvalidTrigger, WHAT)
+INPUT = "The input of the execution"
+_refused = partial(InvalidTrigger, INPUT)
 
 
-class Where(NamedTuple):
+class RunReference(NamedTuple):
     """The run that an input leads to; ``status`` is what the execution gets if it is not that run."""
 
     run_id: str
@@ -55,7 +55,7 @@ class ExecutionContext(NamedTuple):
     name: str
 
 
-class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _StartAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer to the start of a step, which the trigger sent and had no time to write."""
 
     step: Annotated[str, Meta(min_length=1, max_length=20)]
@@ -74,20 +74,20 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {"answered": True, "sent_by": self.sent_by, **known}
 
 
-class _Resume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ExistingRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of a run that has a record already."""
 
     run_id: Annotated[str, Meta(min_length=1, max_length=80)]
-    answer: _Answer | None = None
+    answer: _StartAnswer | None = None
 
 
-def _answer(document: object) -> _Answer | None:
+def _answer(document: object) -> _StartAnswer | None:
     if isinstance(document, Mapping) and "run_id" in document:
-        return convert(_Resume, document, _refused).answer
+        return convert(_ExistingRun, document, _refused).answer
     return None
 
 
-class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _NewRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of an execution by schedule or by hand. ``pipeline``: a name, or an inline definition."""
 
     pipeline: Annotated[
@@ -139,13 +139,13 @@ class RunOpener(Struct, frozen=True):
             "wait": 0,
         }
 
-    def _run_id(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Where:
+    def _run_id(self, document: object, execution: ExecutionContext, deadline: Deadline) -> RunReference:
         if isinstance(document, Mapping) and "run_id" in document:
-            run_id = convert(_Resume, document, _refused).run_id
+            run_id = convert(_ExistingRun, document, _refused).run_id
             if run_id != execution.name:
-                raise InvalidTrigger(WHAT, [Problem("run_id", "must be the name of the execution")])
-            return Where(run_id, "joined")
-        start = convert(_Start, document, _refused)
+                raise InvalidTrigger(INPUT, [Problem("run_id", "must be the name of the execution")])
+            return RunReference(run_id, "joined")
+        start = convert(_NewRun, document, _refused)
         trigger = Trigger(
             pipeline=start.pipeline,
             mode=start.mode,
@@ -159,10 +159,10 @@ class RunOpener(Struct, frozen=True):
             deliveries.append(occurrence_key(name, start.delivery))
         acceptance = self.acceptor.accept([trigger], deliveries, deadline, run_id=execution.name)
         accepted = acceptance.results[0]
-        return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
+        return RunReference(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
 
     def _running(
-        self, run: Run, execution: ExecutionContext, answer: _Answer | None, deadline: Deadline
+        self, run: Run, execution: ExecutionContext, answer: _StartAnswer | None, deadline: Deadline
     ) -> Run:
         """Record the execution, and the definition of a run that waited."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
@@ -177,7 +177,7 @@ class RunOpener(Struct, frozen=True):
         """Return the run with the resolved tables of its loads, which are written once."""
         if run.loads is not None:
             return run
-        return self.records.note_once(run, {}, self._resolved(run, deadline), deadline)
+        return self.records.set_facts_once(run, {}, self._resolved(run, deadline), deadline)
 
     def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
         """The facts of :meth:`ModelTables.resolved`. While the run waits for them, it holds no lease."""
@@ -194,13 +194,13 @@ class RunOpener(Struct, frozen=True):
         run: Run,
         facts: dict[str, Any],
         once: dict[str, Any],
-        answer: _Answer | None,
+        answer: _StartAnswer | None,
         deadline: Deadline,
     ) -> Run:
         """Write facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
         state = run.steps.get(answer.step) if answer else None
         if answer is None or state is None or not answer.belongs_to(state):
-            return self.records.note_once(run, facts, once, deadline)
+            return self.records.set_facts_once(run, facts, once, deadline)
         return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)
 
 

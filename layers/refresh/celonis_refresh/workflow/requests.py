@@ -117,7 +117,7 @@ def principal(caller: str) -> str:
     return "arn:{partition}:iam::{account}:role/{role}".format(**session.groupdict()) if session else caller
 
 
-def no_object() -> InvalidTrigger:
+def not_an_object() -> InvalidTrigger:
     """Return what a body is answered with that cannot be read as a JSON object."""
     return _refused([Problem(WHOLE, "expected a JSON object")])
 
@@ -127,7 +127,7 @@ def read_json(text: str | None) -> object:
     try:
         return parse_json(text or "")
     except Malformed:
-        raise no_object() from None
+        raise not_an_object() from None
 
 
 def read_cancel(text: str | None) -> CancelRequest:

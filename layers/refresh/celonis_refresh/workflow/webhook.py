@@ -71,7 +71,7 @@ def receive(
         answer = preflight(sender, request)
         if answer:
             return Received(None, answer)
-    proof = _proven(sender.scheme, request, secrets, now, fetch)
+    proof = _check_proof(sender.scheme, request, secrets, now, fetch)
     answer = preflight(sender, request)
     if answer:
         return Received(proof, answer)
@@ -83,7 +83,7 @@ def receive(
     return Received(proof, None, tuple(apply_rules(source, event) for event in events))
 
 
-def _proven(
+def _check_proof(
     scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
 ) -> Proof:
     """Return a proof that cannot be read proves nothing: another answer would say how a source is set up."""
@@ -93,7 +93,7 @@ def _proven(
         raise NotAuthentic(error.message, hint=error.hint) from None
 
 
-ANSWER_SECONDS: Final = 2.5
+RESPONSE_SECONDS: Final = 2.5
 """From the request's arrival to the answer: the fastest sender waits 3 s."""
 START_EXECUTION_SECONDS: Final = 0.6
 """What StartExecution needs; kept back from everything before it."""
@@ -118,10 +118,10 @@ class RequestTime(Struct, frozen=True):
         """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
         return self._at(START_EXECUTION_SECONDS + further * FURTHER_EXECUTION_SECONDS, 0.0)
 
-    def _at(self, reserve: float, least: float) -> Deadline:
-        """``reserve`` before the answer; later if fewer than ``least`` seconds were left."""
+    def _at(self, reserve: float, minimum: float) -> Deadline:
+        """``reserve`` before the answer; later if fewer than ``minimum`` seconds were left."""
         clock = self.answer.clock
-        return Deadline(min(max(self.answer.at - reserve, clock() + least), self.end.at), clock)
+        return Deadline(min(max(self.answer.at - reserve, clock() + minimum), self.end.at), clock)
 
 
 FIELDS: Final = ("current", "previous")
@@ -159,7 +159,7 @@ RESUME_SECONDS: Final = 900.0
 """A delivery that is sent again within this time may find its first passage unfinished."""
 
 
-NOTHING_SOUND: Final = "no pipeline that it matches can be started"
+NOTHING_VALID: Final = "no pipeline that it matches can be started"
 
 
 class EventClaims(NamedTuple):
@@ -204,20 +204,20 @@ class WebhookHandler(Struct, frozen=True):
     def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
         """Answer one request. Raises errors of the webhook, the configuration and the table."""
         source = self.source(source_name)
-        received = self._verified(source_name, source, request)
+        received = self._verify(source_name, source, request)
         if received.answer is not None:
-            return self._at_once(received.answer)
+            return self._immediate_reply(received.answer)
         answers = self._accept(source_name, received.outcomes, time)
         response = acknowledgement(source.effective())
-        return self._at_once(response) if response is not None else _one(answers)
+        return self._immediate_reply(response) if response is not None else _reply(answers)
 
-    def _at_once(self, answer: HandshakeResponse) -> Reply:
+    def _immediate_reply(self, answer: HandshakeResponse) -> Reply:
         """The answer that a sender asks for; one that confirms something is true only once that is done."""
         if answer.confirm is not None:
             self.sns.confirm(answer.confirm)
         return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
-    def _verified(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
+    def _verify(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
         """Once more with the secret as it is now, if it may have been rotated."""
         if source.secret is None:
             return receive(source, request, (), self.clock(), fetch=self.sns.certificate)
@@ -239,28 +239,28 @@ class WebhookHandler(Struct, frozen=True):
     ) -> list[dict[str, Any]]:
         """Accept all events at once and goes on with what they start; the answer to each."""
         by = time.for_claim()
-        run_options = [self._read_event(source_name, outcome) for outcome in outcomes]
-        _complain(source_name, run_options)
-        deliveries = [each.delivery for each in run_options if each.delivery.claims]
+        event_claims = [self._read_event(source_name, outcome) for outcome in outcomes]
+        _report_errors(source_name, event_claims)
+        deliveries = [each.delivery for each in event_claims if each.delivery.claims]
         acceptances = accept_batch(self.acceptor.claims, deliveries, by)
-        self._go_on(acceptances, time)
-        for run_id, at in _started_before(acceptances).items():
-            self._finish(run_id, at)
+        self._start_runs(acceptances, time)
+        for run_id, at in _started_earlier(acceptances).items():
+            self._resume_run(run_id, at)
         queue = iter(acceptances)
-        return [_reported(each, next(queue) if each.delivery.claims else None) for each in run_options]
+        return [_response_to(each, next(queue) if each.delivery.claims else None) for each in event_claims]
 
     def _read_event(self, source: str, outcome: RuleResults) -> EventClaims:
         """Read what an event wants against the definitions of the pipelines."""
-        identities = _keys(source, outcome.event)
+        identities = _delivery_keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]
         invalid = [
             (_trigger(source, match), error)
             for match, error in zip(outcome.invalid, outcome.errors, strict=True)
         ]
-        claims, errors = self.acceptor.sound(triggers, identities, invalid)
+        claims, errors = self.acceptor.valid_claims(triggers, identities, invalid)
         return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
-    def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
+    def _start_runs(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
         """Begin each run that was started just now and hands it over; several events may start one."""
         started = {
             accepted.run_id: (accepted, acceptance)
@@ -270,11 +270,13 @@ class WebhookHandler(Struct, frozen=True):
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
-            answer = self._begin(accepted, acceptance, time.for_start(further))
+            answer = self._start_run(accepted, acceptance, time.for_start(further))
             if not start_execution_of(self.executions, accepted.run_id, answer) and answer is not None:
                 self._record_answer(accepted.run_id, answer, time.end)
 
-    def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
+    def _start_run(
+        self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline
+    ) -> UnsavedAnswer | None:
         """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
         if not accepted.holds_lease:
             return None
@@ -306,7 +308,7 @@ class WebhookHandler(Struct, frozen=True):
         except RefreshError as error:  # the task that starts the job frees it
             logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
 
-    def _finish(self, run_id: str, accepted_at: float) -> None:
+    def _resume_run(self, run_id: str, accepted_at: float) -> None:
         """A delivery that came again finishes what its first passage may have left undone."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
@@ -350,27 +352,27 @@ def _trigger(source: str, match: RuleMatch) -> Trigger:
     return Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
 
 
-def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
+def _report_errors(source: str, event_claims: Sequence[EventClaims]) -> None:
     """Log and counts the rules that cannot be applied, each once a request.
 
     Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
-    starts what it hid. What is sound is started now, whatever else is broken.
+    starts what it hid. What is sound is started now, whatever else is errors.
     """
-    errors = {str(error): error for options in run_options for error in options.errors}
+    errors = {str(error): error for options in event_claims for error in options.errors}
     for why, error in errors.items():
         count("ConfigurationErrors", source=source)
         logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
-    if errors and not any(options.delivery.claims for options in run_options):
+    if errors and not any(options.delivery.claims for options in event_claims):
         raise next(iter(errors.values()))
 
 
-def _keys(source: str, event: Event) -> list[str]:
+def _delivery_keys(source: str, event: Event) -> list[str]:
     """Return the keys under which an event is accepted once only."""
     by_id = [webhook_key(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([signed_key(source, event.digest)] if event.digest else [])
 
 
-def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
+def _started_earlier(acceptances: Sequence[Acceptance]) -> dict[str, float]:
     """Return the runs that earlier tries of these deliveries started, and when; without those of this try."""
     fresh = {run.run_id for each in acceptances for run in each.fresh}
     return {
@@ -381,20 +383,20 @@ def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
     }
 
 
-def _reported(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
+def _response_to(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
     """Return the answer to one event; ``acceptance`` is None where it starts nothing."""
     if acceptance is None:
-        became: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_SOUND}
+        body: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_VALID}
     elif all(accepted.status == "skipped" for accepted in acceptance.results):
         busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
-        became = {"status": "ignored", "reason": f"skipped, because a run is running: {busy}"}
+        body = {"status": "ignored", "reason": f"skipped, because a run is running: {busy}"}
     else:
-        became = response_body(acceptance)
-    broken = {"errors": [str(error) for error in options.errors]} if options.errors else {}
-    return {"delivery": options.outcome.event.delivery_id, **became, **broken}
+        body = response_body(acceptance)
+    errors = {"errors": [str(error) for error in options.errors]} if options.errors else {}
+    return {"delivery": options.outcome.event.delivery_id, **body, **errors}
 
 
-def _one(answers: list[dict[str, Any]]) -> Reply:
+def _reply(answers: list[dict[str, Any]]) -> Reply:
     """202 when something was accepted just now, 200 otherwise. Several events make a list."""
     fresh = any("runs" in each and not each.get("duplicate") for each in answers)
     return Reply(202 if fresh else 200, answers[0] if len(answers) == 1 else {"events": answers})
