@@ -1,6 +1,6 @@
-"""The headers that sign a request to Celonis.
+"""The headers that authenticate a request to Celonis.
 
-An OAuth client's token lives for about a quarter of an hour, a run for longer: renewing is the normal case.
+A token of an OAuth client is valid for about 15 minutes. Runs last longer, so tokens are refreshed.
 """
 
 from __future__ import annotations
@@ -78,25 +78,25 @@ class TokenAuthenticator:
         self.signer = Signer(f"the OAuth client of {_of(connection)}", advice, self._redact)
 
     def headers(self, timeout: float) -> dict[str, str]:
-        """Return the headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
+        """Return the headers of one request; may request a token, within ``timeout`` seconds.
 
-        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled where there is no token. After
-        each of them it is sure that the request itself was not sent.
+        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled; then the request itself was not
+        sent.
         """
         token = self._token
         if token is None or not self._is_valid(token):
-            # The old token is kept until then: an answer that repeats it must still be cleaned of it.
+            # The old token is kept until then, because an answer that repeats it must be redacted.
             token = self._token = self._request_token(timeout)
             self._is_discarded = False
         return {"Authorization": f"Bearer {token.value}"}
 
     def discard_token(self) -> bool:
-        """Forget the token. False where the next headers would be the same."""
+        """Discard the token. Returns False if the next headers would be the same."""
         self._is_discarded = True
         return True
 
     def _is_valid(self, token: _Token) -> bool:
-        # A clock that was set back says nothing about the token's age: then it is renewed.
+        # If the clock was set back, the token's age is unknown.
         return not self._is_discarded and token.obtained <= self._clock() < token.refresh_at
 
     def _request_token(self, timeout: float) -> _Token:
@@ -127,11 +127,11 @@ class TokenAuthenticator:
 
 
 Authenticator: TypeAlias = KeyAuthenticator | TokenAuthenticator
-"""Signs requests for one connection."""
+"""Authenticates the requests of one connection."""
 
 
 def authenticator(connection: Connection, transport: Transport, clock: Callable[[], float]) -> Authenticator:
-    """Return the way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
+    """Return the authenticator for the credentials of ``connection``. ``clock``: epoch seconds."""
     match connection.auth:
         case OAuthClient() as client:
             return TokenAuthenticator(connection, client, transport, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -25,6 +26,7 @@ _SIGNATURE_KEYS: Final = ("Signature", "SignatureVersion", "SigningCertURL")
 # The region is spelled out: ``sns.s3.amazonaws.com`` would be somebody's bucket.
 _TOPIC: Final = r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}):.+"
 _CERTIFICATE: Final = r"/[A-Za-z0-9_-]+\.pem"
+_TIMESTAMP: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z"
 _SUBSCRIBE: Final = r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)"
 
 
@@ -48,6 +50,17 @@ def read_envelope(body: bytes) -> dict[str, str]:
             raise _malformed(f"has no {key} that can be read")
         envelope[key] = value
     return envelope
+
+
+def timestamp_of(envelope: dict[str, str]) -> float:
+    """Return the signed time in epoch seconds. Raises ``Malformed``."""
+    text = envelope["Timestamp"]
+    try:
+        if re.fullmatch(_TIMESTAMP, text):
+            return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        pass
+    raise Malformed("The Timestamp of the SNS message cannot be read.")
 
 
 def check_certificate_url(url: str, topic: str) -> str:

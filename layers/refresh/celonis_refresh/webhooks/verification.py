@@ -15,6 +15,7 @@ from msgspec import Struct
 from celonis_refresh.validation.convert import InvalidField
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.sns_message import check_certificate_url, read_envelope, timestamp_of
 
 MAX_TOLERANCE: Final = 24 * 3600
 _PLACES: Final = ("{id}", "{timestamp}", "{body}")
@@ -414,8 +415,16 @@ def verify(
 
 
 def _verify_sns(scheme: Sns, request: WebhookRequest, now: float, fetch: Fetch | None) -> Proof:
-    from celonis_refresh.webhooks.sns_signature import verify_sns
+    """Verify an SNS message; fetch its certificate only after topic, address and time are checked."""
+    from celonis_refresh.webhooks.sns_signature import check_signature  # loads RSA
 
     if fetch is None:
         raise TypeError("verify() needs fetch for an SNS source")
-    return verify_sns(scheme, request, now, fetch)
+    envelope = read_envelope(request.body)
+    if envelope["TopicArn"] not in scheme.topics:
+        raise NotAuthentic("The SNS message comes from a topic that its source does not expect.")
+    url = check_certificate_url(envelope["SigningCertURL"], envelope["TopicArn"])
+    timestamp = timestamp_of(envelope)
+    check_window(timestamp, now, scheme.tolerance)
+    check_signature(envelope, fetch(url), now)
+    return Proof(id=envelope["MessageId"], timestamp=int(timestamp))
