@@ -163,7 +163,7 @@ class CelonisClient:
     def load_tables(
         self, pool: str, model: str, table_ids: Sequence[str], *, timeout: float | None = None
     ) -> StartAnswer:
-        """Start a partial load: these tables anew, the others from cache. Any 2xx is a success."""
+        """Start a partial load: reload these tables, take others from cache. Any 2xx is a success."""
         return self._start(load_tables(pool, model, table_ids), read_load_start, timeout)
 
     def tables(self, pool: str, model: str, *, timeout: float | None = None) -> list[ModelTable]:

@@ -141,7 +141,7 @@ def get_task_executions(pool: str, job: str, execution_id: str) -> Call:
 
 
 def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
-    """``GET …/logs/executions/detail?executionId=…&type=TASK&id={task}`` (not documented, seen there too)."""
+    """``GET …/logs/executions/detail?executionId=…&type=TASK&id={task}`` (not documented; of the SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
     query = (("executionId", execution_id), ("type", "TASK"), ("id", task_id))

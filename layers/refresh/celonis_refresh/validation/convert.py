@@ -1,7 +1,7 @@
-"""Converting a document: in one go where it fits, value by value where it does not, to find all problems.
+"""Converts a document to a typed value; if it is not valid, converts value by value to find all problems.
 
-What a single value must be is asked of msgspec, so that both ways agree. What msgspec says about it is not
-used: its texts repeat values.
+Each value is checked by msgspec, so both ways agree. The messages of msgspec are not used, because they
+repeat values.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ C = TypeVar("C", bound="ValidatedType")
 
 
 class InvalidField(ValueError):
-    """Fields that are right one by one do not go together; raised by a model's ``__post_init__``.
+    """Valid fields that do not go together; raised by a model's ``__post_init__``.
 
-    ``field``: where it shows, relative to the model; empty: the model as a whole.
+    ``field``: relative to the model; empty for the whole model.
     """
 
     def __init__(self, expected: str, field: str = "") -> None:
@@ -34,13 +34,13 @@ class InvalidField(ValueError):
 
 
 class ValidatedType(str):
-    """A text with a check of its own, as the type of a field. Made from a document, it has been checked."""
+    """A text with a check of its own, as the type of a field."""
 
     __slots__ = ()
 
     @classmethod
     def checked(cls, text: str) -> str:
-        """Return the text as it is kept. Raises ValueError with what was expected, without the text."""
+        """Return the text to be stored. Raises ValueError with what was expected, without the text."""
         return text
 
     @classmethod
@@ -52,7 +52,7 @@ class ValidatedType(str):
 
 
 class PatternType(ValidatedType):
-    """A text that ``PATTERN`` fits as a whole. ``EXPECTED``: what is said where it does not."""
+    """A text that matches ``PATTERN`` as a whole. ``EXPECTED``: the error message."""
 
     PATTERN: ClassVar[str]
     EXPECTED: ClassVar[str]
@@ -65,7 +65,7 @@ class PatternType(ValidatedType):
 
 
 def convert(model: type[M], document: object, refusal: Callable[[Sequence[Problem]], Exception]) -> M:
-    """The document as a model. Raises what ``refusal`` makes of the problems: all, in the model's order."""
+    """Return the document as a model. Raises ``refusal(problems)`` with all problems in the model's order."""
     try:
         result = msgspec.convert(document, model, dec_hook=lambda kind, value: kind.read(value))
         is_fine = is_text(document)
@@ -85,7 +85,7 @@ def to_json(model: msgspec.Struct) -> str:
 
 
 def is_text(document: object) -> bool:
-    """Whether all texts in the document are: half a surrogate pair could be neither stored nor logged."""
+    """Return whether all texts are valid Unicode: an unpaired surrogate cannot be stored or logged."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -94,7 +94,7 @@ def is_text(document: object) -> bool:
 
 
 def expected(annotation: Any) -> str:
-    """``expected a whole number from 1 to 3600``; a ``Meta(description=…)`` takes the place of the type."""
+    """Return ``expected a whole number from 1 to 3600``, or the type's ``Meta(description=…)``."""
     *others, last = _alternatives(inspect.type_info(annotation))
     return f"expected {', '.join(others)} or {last}" if others else f"expected {last}"
 
@@ -144,14 +144,14 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 def walk(model: Any, document: object) -> tuple[Any, list[Problem]]:
-    """The model, and everything that is wrong with the document; the model counts if that is nothing."""
+    """Return the model and all problems of the document; the model is only valid without problems."""
     path = _Walk()
     result = path.read(model, document, ())
     return result, path.problems
 
 
 class _Walk:
-    """Each method reads one kind of value; what is wrong with it is noted, and then its result is void."""
+    """Converts values and records their problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -211,12 +211,12 @@ class _Walk:
 
 
 def _shown(part: object) -> str:
-    """Return a name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
+    """Return the name of a field, unless it may be a misplaced secret."""
     return str(part) if _FIELD_NAME.fullmatch(str(part)) else "(unnamed)"
 
 
 def _bare(annotation: Any) -> Any:
-    """Return the type without what ``Annotated`` says about it."""
+    """Return the type without ``Annotated``."""
     return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
 
 
@@ -225,7 +225,7 @@ def _is_model(core: Any) -> bool:
 
 
 def _branch(annotation: Any, value: object) -> Any:
-    """Of a union, what the value must be one of: the only type beside null, or the one of its JSON kind."""
+    """Return the member of a union for this value: the only one beside null, or the one of its JSON type."""
     core = _bare(annotation)
     if get_origin(core) not in (Union, UnionType):
         return annotation

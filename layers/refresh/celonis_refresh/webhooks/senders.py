@@ -1,7 +1,7 @@
-"""The systems that can call: one row per sender, no code.
+"""Senders: one row per system that can send webhooks, no code.
 
-A row says how the sender proves itself, where the delivery id and the event's name stand, which of its
-events means "start" unless a rule says otherwise, and what it asks when a subscription is made.
+A row has the scheme of verification, the locations of the delivery id and of the event's name, the events
+that start a pipeline by default, and the handshake of the sender.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ QLIK_SUCCESS: Final = "data.succeeded == `true` || data.status == 'SUCCEEDED'"
 
 
 class Location(Struct, frozen=True, kw_only=True):
-    """Where a value stands: in the event's body (JMESPath), or in a header (lower-case name). With both, the
-    header counts where the body has no value.
+    """Location of a value: in the body of the event (JMESPath) or in a header (lower case).
+
+    With both, the header is used if the body has no value.
     """
 
     header: str = ""
@@ -98,8 +99,9 @@ class Location(Struct, frozen=True, kw_only=True):
 
 
 class StartingEvents(Struct, frozen=True, kw_only=True):
-    """Which events start something: one of these names (any, if there is none), with a body for which this
-    JMESPath gives true.
+    """Events that start a pipeline by default.
+
+    ``events``: their names; empty: any. ``when``: JMESPath that gives true for their body.
     """
 
     events: tuple[str, ...] = ()
@@ -107,16 +109,15 @@ class StartingEvents(Struct, frozen=True, kw_only=True):
 
 
 class Sender(Struct, frozen=True, kw_only=True):
-    """One row of the table.
+    """One sender.
 
-    ``delivery_id``  places whose values, joined, tell one delivery from another and stay the same when it is
-                     sent again; none: the sender has no such thing.
-    ``run``          places in a signed body that together name the sender's own run, where it signs neither
-                     id nor time: two bodies of the same bytes are the same event, whatever their ids say.
-    ``probes``       names of events that only check the address.
-    ``test``         JMESPath: holds for what is sent by a test button or a setup, whatever else it says.
-    ``test_header``  a header that is ``true`` for what is sent by a test button.
-    ``body``         one JSON event; one or many in a list; an SNS envelope; a SOAP message.
+    ``delivery_id``  locations whose joined values identify a delivery, also if it is sent again; none: no id
+    ``run``          locations in a signed body that together identify the sender's run, for a sender that
+                     signs neither id nor time: equal bodies are the same event, whatever their ids
+    ``probes``       names of events that only test the address
+    ``test``         JMESPath that is true for events of a test button or a setup
+    ``test_header``  a header that is ``true`` for events of a test button
+    ``body``         one JSON event; one event or a list; an SNS envelope; a SOAP message
     """
 
     name: str

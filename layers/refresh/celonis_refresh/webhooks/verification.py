@@ -1,4 +1,4 @@
-"""One function for all schemes."""
+"""Verification schemes of webhooks: parameters of each scheme, and checks of a request against them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PLACES: Final = ("{id}", "{timestamp}", "{body}")
 
 
 class Hmac(Struct, frozen=True, kw_only=True):
-    """A keyed hash over the raw body, alone or with a delivery id and a time.
+    """A keyed hash over the raw body, optionally with a delivery id and a time.
 
-    ``encoding``  of the signature; ``hex`` is lower case, which is what nearly all senders send.
-    ``key``       the secret's own UTF-8 bytes, or what ``whsec_`` and base64 wrap (Standard Webhooks).
+    ``encoding``  of the signature; ``hex`` is lower case
+    ``key``       the secret's UTF-8 bytes, or base64 after ``whsec_`` (Standard Webhooks)
     ``layout``    of the header: ``bare`` is prefix and signature; ``pairs`` is ``t=…,v1=…``;
-                  ``versions`` is ``v1,…`` entries separated by spaces.
-    ``template``  of what is signed: ``{body}``, and ``{id}`` and ``{timestamp}`` where the sender signs them.
-    ``tolerance`` seconds that a signed time may lie before or after the clock.
+                  ``versions`` is ``v1,…`` entries separated by spaces
+    ``template``  of the signed text: ``{body}``, with ``{id}`` and ``{timestamp}`` if the sender signs them
+    ``tolerance`` seconds that a signed time may differ from the clock
     """
 
     header: str
@@ -70,7 +70,7 @@ class Hmac(Struct, frozen=True, kw_only=True):
 
 
 class StaticToken(Struct, frozen=True, kw_only=True):
-    """A fixed value in a header, compared as a whole."""
+    """A fixed value in a header."""
 
     header: str
 
@@ -78,7 +78,7 @@ class StaticToken(Struct, frozen=True, kw_only=True):
 class BasicAuth(Struct, frozen=True, kw_only=True):
     """HTTP Basic; the secret is ``user:password`` in UTF-8, and the password may contain colons.
 
-    ``key_header``  a header that may hold the whole secret instead, where the sender offers both.
+    ``key_header``: a header that may have the whole secret instead, for senders that offer both.
     """
 
     header: str = "authorization"
@@ -86,15 +86,15 @@ class BasicAuth(Struct, frozen=True, kw_only=True):
 
 
 class UrlToken(Struct, frozen=True, kw_only=True):
-    """A fixed value in a field of the query string, for senders that can do nothing else: URLs get logged."""
+    """A fixed value in the query string, for senders without another scheme: URLs are often logged."""
 
     parameter: str = "token"
 
 
 class Sns(Struct, frozen=True, kw_only=True):
-    """A message of Amazon SNS, signed with a key of AWS. No secret: the topic tells ours from others'.
+    """A message of Amazon SNS, signed by AWS. There is no secret: only these topics are accepted.
 
-    ``tolerance``: seconds; SNS tries a delivery again for one hour at most.
+    ``tolerance``: seconds; SNS retries a delivery for at most one hour.
     """
 
     topics: tuple[str, ...]
@@ -119,13 +119,14 @@ def _check_tolerance(seconds: int) -> None:
 
 
 Fetch: TypeAlias = Callable[[str], bytes]
-"""Gets a certificate by its URL, which has been checked. The caller caches; what it raises passes through,
-so that a network fault is answered as one (and tried again by SNS), not as a forgery."""
+"""Returns a certificate by its checked URL. Its errors are passed on, so that SNS retries after a network
+error."""
 
 
 class Proof(Struct, frozen=True):
-    """``id`` and ``timestamp`` (whole seconds since 1970) where they are under the signature, else None.
-    ``secret_index``: which of the secrets fitted, so that an owner sees when the previous one is out of use.
+    """What was verified. ``id`` and ``timestamp`` (epoch seconds): if they are signed, else None.
+
+    ``secret_index``: the index of the matching secret, which shows when the previous one is no longer used.
     """
 
     id: str | None = None
@@ -134,17 +135,17 @@ class Proof(Struct, frozen=True):
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes of any text, lone surrogates included: a header must never end in a UnicodeEncodeError."""
+    """Return the bytes of any text, even with unpaired surrogates."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Equality in constant time. Hashing first hides the lengths, too."""
+    """Return whether both are equal, in constant time; hashing hides the lengths as well."""
     return hmac.compare_digest(sha256(one).digest(), sha256(other).digest())
 
 
 def first_match(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
-    """Return the index of the expected value that one of the offered equals; all pairs are compared, always.
+    """Return the index of the expected value that equals an offered one; always compares all pairs.
 
     An empty expected value matches nothing. Raises ``NotAuthentic``.
     """
@@ -159,7 +160,7 @@ def first_match(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
 
 
 def header(request: WebhookRequest, name: str) -> str:
-    """Return a header that must be there. Raises ``NotAuthentic``."""
+    """Return a required header. Raises ``NotAuthentic``."""
     value = request.headers.get(name)
     if not value:
         raise NotAuthentic(f"The request has no header {name!r}.")
@@ -167,7 +168,7 @@ def header(request: WebhookRequest, name: str) -> str:
 
 
 def check_window(timestamp: float, now: float, tolerance: int) -> None:
-    """A signed time may lie ``tolerance`` seconds before or after the clock. Raises ``NotAuthentic``."""
+    """Check that a signed time is within ``tolerance`` seconds of the clock. Raises ``NotAuthentic``."""
     if not abs(now - timestamp) <= tolerance:
         raise NotAuthentic(
             f"The request was signed more than {tolerance} s before or after now.",
@@ -182,7 +183,7 @@ _ED25519: Final = ("whpk_", "whsk_")
 def matching_secret(
     offered: Sequence[bytes], secrets: Sequence[str], expected: Callable[[str], bytes]
 ) -> int:
-    """Return the index of the secret whose ``expected`` value one of the offered equals.
+    """Return the index of the secret whose ``expected`` value equals an offered one.
 
     Raises ``NotAuthentic``.
     """
@@ -191,15 +192,15 @@ def matching_secret(
 
 
 def _forms(secret: str) -> list[str]:
-    """Return the secret as it is stored, and without the white space around it; none of a blank one."""
+    """Return the secret as stored and stripped; nothing for a blank secret."""
     stripped = secret.strip()
     return list(dict.fromkeys((secret, stripped))) if stripped else []
 
 
 def key_of(scheme: Hmac, secret: str) -> bytes:
-    """Return the key in a secret; empty when there is none in it, which no signature ever matches.
+    """Return the key in a secret; empty if it has none, which matches no signature.
 
-    Base64 may lack its padding and hold white space, as in the libraries of Standard Webhooks and Svix.
+    Base64 may lack padding and contain white space, as in the libraries of Standard Webhooks and Svix.
     """
     if scheme.key == "text":
         return to_bytes(secret)
@@ -211,9 +212,9 @@ def key_of(scheme: Hmac, secret: str) -> bytes:
 
 
 def secret_problem(scheme: Scheme, secret: str) -> str | None:
-    """Return why no request can ever fit this secret, in words for its owner, without it; None if one can.
+    """Return why no request can match this secret, without its value; None if it is usable.
 
-    ``verify`` treats such a secret as one that does not fit: a sender does not learn how we are configured.
+    ``verify`` treats an unusable secret as one that does not match, so that a sender learns nothing about it.
     """
     if not secret.strip():
         return "it is empty"
@@ -229,7 +230,7 @@ def secret_problem(scheme: Scheme, secret: str) -> str | None:
 
 
 def is_credentials(secret: str) -> bool:
-    """Return whether it is a user and a password, with a colon between."""
+    """Return whether it has the form ``user:password``."""
     return all(secret.partition(":"))
 
 
@@ -242,13 +243,13 @@ _HEX: Final = {"hex": "[0-9a-f]+", "hex_any_case": "[0-9a-fA-F]+"}
 
 
 def signed_content(scheme: Hmac, body: bytes, message_id: str, timestamp: str) -> bytes:
-    """Return the bytes under the signature: the template with its places filled."""
+    """Return the signed bytes: the template with its values."""
     fill = {"{id}": to_bytes(message_id), "{timestamp}": to_bytes(timestamp), "{body}": body}
     return b"".join(fill.get(part, to_bytes(part)) for part in re.split(_TEMPLATE_PLACE, scheme.template))
 
 
 def hmac_digest(scheme: Hmac, key: bytes, signed: bytes) -> bytes:
-    """Return the signature; empty for an empty key, so that nothing matches it."""
+    """Return the signature; empty for an empty key, which matches nothing."""
     return hmac.new(key, signed, scheme.algorithm).digest() if key else b""
 
 
@@ -276,20 +277,20 @@ def _decoded(scheme: Hmac, text: str) -> bytes:
 
 
 MAX_SIGNATURES: Final = 16
-"""Entries of one header; a sender in the middle of a rotation sends two or three."""
+"""Signatures in one header; a sender sends two or three during a rotation."""
 _SECONDS: Final = r"[0-9]{1,11}"
-"""ASCII digits only: ``int`` and ``float`` would take signs, blanks, other scripts' digits, nan and inf."""
+"""ASCII digits only: ``int`` and ``float`` would accept signs, blanks, other digits, nan and inf."""
 
 
 class _Claim(Struct, frozen=True):
-    """What the headers say: signatures as text, the time as text (empty where none is signed)."""
+    """The signatures in the header as text, and the signed time as text (empty if there is none)."""
 
     signatures: Sequence[str]
     time: str = ""
 
 
 def verify_hmac(scheme: Hmac, request: WebhookRequest, secrets: Sequence[str], now: float) -> Proof:
-    """Raises ``NotAuthentic`` or ``Malformed``. The window is checked last: only its owner learns of it."""
+    """Raises ``NotAuthentic`` or ``Malformed``. The window is checked last."""
     claim = _claim(scheme, header(request, scheme.header))
     if scheme.timestamp_header:
         claim = _Claim(claim.signatures, header(request, scheme.timestamp_header))
@@ -320,7 +321,7 @@ def _claim(scheme: Hmac, value: str) -> _Claim:
 
 
 def _pairs(scheme: Hmac, value: str) -> _Claim:
-    """``t=…,v1=…``. A time that stands there twice means two headers in one: nobody knows which is signed."""
+    """Parse ``t=…,v1=…``. Two times are refused, because it is unknown which one is signed."""
     entries = _entries(scheme, value, ",", "=")
     times = [text for name, text in entries if name == scheme.timestamp_key]
     if len(times) > 1:
@@ -329,7 +330,7 @@ def _pairs(scheme: Hmac, value: str) -> _Claim:
 
 
 def _entries(scheme: Hmac, value: str, between: str, within: str) -> list[tuple[str, str]]:
-    """The entries of a list. ``v1,a,v1,b`` is no list but two headers that were joined, and is refused."""
+    """Return the entries of a list. ``v1,a,v1,b``, two headers that were joined, is refused."""
     entries = [entry.partition(within) for entry in value.split(between)]
     is_valid = all(name and text and "," not in text for name, _, text in entries)
     if len(entries) > MAX_SIGNATURES or not is_valid:
@@ -354,7 +355,7 @@ def _unreadable(scheme: Hmac) -> Malformed:
 
 
 def verify_static_token(scheme: StaticToken, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
-    """Return the whole value counts, blanks included. Raises ``NotAuthentic``."""
+    """Compare the whole value, blanks included. Raises ``NotAuthentic``."""
     return _same_value(header(request, scheme.header), secrets)
 
 
@@ -367,7 +368,7 @@ def verify_url_token(scheme: UrlToken, request: WebhookRequest, secrets: Sequenc
 
 
 def verify_basic_auth(scheme: BasicAuth, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
-    """Raises ``NotAuthentic``, or ``Malformed`` where the header is no HTTP Basic."""
+    """Raises ``NotAuthentic``, or ``Malformed`` if the credentials cannot be decoded."""
     if scheme.key_header == scheme.header or (scheme.key_header and scheme.header not in request.headers):
         return _same_value(header(request, scheme.key_header), secrets)
     word, _, encoded = header(request, scheme.header).partition(" ")
@@ -395,11 +396,11 @@ def verify(
     *,
     fetch: Fetch | None = None,
 ) -> Proof:
-    """Return what the request proves about its origin.
+    """Verify a request and return what was verified.
 
-    ``secrets``: all that are valid at the moment (the current and the previous); none is needed for ``Sns``.
-    ``now``: seconds since 1970. ``fetch``: for ``Sns`` only, gets a certificate by its checked URL.
-    Raises ``NotAuthentic`` or ``Malformed``, and for SNS whatever ``fetch`` raises.
+    ``secrets``: all that are valid now (current and previous); none for ``Sns``. ``now``: epoch seconds.
+    ``fetch``: returns a certificate by its checked URL, for ``Sns`` only. Raises ``NotAuthentic`` or
+    ``Malformed``, and errors of ``fetch``.
     """
     if isinstance(secrets, str):
         raise TypeError("secrets: a list of secrets; of a text, every letter would be one")
