@@ -16,9 +16,9 @@ from celonis_refresh.webhooks.request import from_api_gateway
 from celonis_refresh.workflow.webhook import RESPONSE_SECONDS, RequestTime, WebhookHandler
 
 MAX_NAME = 48
-"""Characters of a source's name that are logged; no existing source has a longer name."""
+"""Characters of a source's name that are logged; existing sources have shorter names."""
 UNUSABLE = ("InvalidSource", "WebhookSecretUnreadable")
-"""Errors of a source as a whole; errors of its rules and pipelines are counted one by one. An unknown source
+"""Errors of a source as a whole. Errors of its rules and pipelines are counted one by one; an unknown source
 and a request that is not authentic are not counted, because anybody can cause them."""
 
 

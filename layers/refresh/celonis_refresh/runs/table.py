@@ -94,9 +94,9 @@ def rate_limit_key(connection: str) -> str:
 
 
 def delivery_key(origin: str, delivery_id: str) -> str:
-    """``origin``: ``execution`` or ``retry``; the other ways in have functions of their own.
+    """Return the key of a delivery by ``origin``: ``execution`` or ``retry``.
 
-    Ids of different origins never meet.
+    Webhooks, the API and schedules have functions of their own. Ids of different origins never collide.
     """
     written = delivery_id.encode()
     if len(written) > MAX_READABLE:

@@ -1,8 +1,8 @@
-"""Cancel what a run that ended early open_attempts behind at Celonis.
+"""Cancels what a run that ended early left running in Celonis.
 
-A job is cancelled only when its run was stopped and a poll just before shows that ours is running. A run
-that failed was not stopped: what it started keeps running. No call is known that cancels a load: it is open_attempts
-to end. What little is open_attempts of a rate limit holds none of this back.
+A job is cancelled only if its run was stopped and a poll just before proves that our execution is running.
+The jobs of a failed run keep running. No call is known that cancels a load. These calls ignore the rate
+limiter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FIRST_PAUSE, MAX_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 CALLS_PER_STEP = 3
-"""Calls that are still to come of a step: to poll, to list, to cancel."""
+"""Calls per step: to poll, to list, to cancel."""
 UNDECIDED = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
 NO_CANCEL_CALL = "keeps running: no call is known that cancels a load."
 CANCEL_DISABLED = "keeps running: the pipeline has cancel_on_stop: false."
@@ -44,7 +44,7 @@ KEEPS_RUNNING = "keeps running: its run failed, but was not stopped. A retry wai
 
 
 class End(Struct, frozen=True):
-    """An execution or load of ours that has ended: its status in Celonis, and after how many polls."""
+    """The end of an execution or load of ours: its status in Celonis, and the number of polls."""
 
     status: str
     evidence: Evidence
@@ -52,12 +52,12 @@ class End(Struct, frozen=True):
 
 
 class CancelFindings(Struct):
-    """``messages``: what was found and done, for the record.
+    """What was found and done.
 
-    ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
-    ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
-    ``ends``: by step, what was seen to end; ``cancelling``: the steps whose
-    cancel was accepted, and which have not ended yet.
+    ``messages``: for the record. ``free``: leases that nothing uses; ``ended``: by lease, the evidence of
+    what has ended; ``held``: by lease, the time (epoch seconds) until which a start may not be visible yet.
+    ``ends``: by step, what has ended; ``cancelling``: steps whose cancel was accepted and that have not ended
+    yet.
     """
 
     messages: list[str] = field(default_factory=list)
@@ -69,11 +69,12 @@ class CancelFindings(Struct):
 
 
 class _CancelAttempt(Struct):
-    """One step. ``until``: when a poll is the last; ``found``: the sentence, and whether all is idle.
+    """The state of one step.
 
-    ``tried``: a cancel was sent; ``accepted``: so was one; ``trouble``: why the last was not; ``refused``:
-    Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
-    ``polls``: that gave an answer; ``end``: what they have shown, once it has ended.
+    ``until``: the deadline of the last poll; ``found``: the message, and whether nothing is running.
+    ``tried``: a cancel was sent; ``accepted``: it was accepted; ``trouble``: the last error; ``refused``:
+    Celonis refused one. ``polls_refused_since``: since when polls are refused (401, 403, 404). ``polls``:
+    number of successful ones.
     """
 
     step: str
@@ -92,17 +93,17 @@ class _CancelAttempt(Struct):
 
 
 class StepCanceller(Struct, frozen=True):
-    """Polls every step that may have open_attempts something running."""
+    """Polls and cancels the steps that may have left something running."""
 
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
 
     def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> CancelFindings:
-        """Cancel what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
+        """Cancel what is ours and running, if the pipeline allows it. Never raises: a run must end.
 
-        ``cancel``: False only observes. All steps are observed in turn, so that none waits for the end of
-        another to be cancelled.
+        ``cancel``: False only observes. The steps are polled in rounds, so that no cancel waits for the end
+        of another step.
         """
         first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
         attempts = [_CancelAttempt(step, lease, first) for step, lease in _leases(run)]
@@ -128,7 +129,7 @@ class StepCanceller(Struct, frozen=True):
         )
 
     def _held_until(self, run: Run, step: str) -> float:
-        """When every reading shows what the run has started and seen, in epoch seconds; 0 without a start."""
+        """Return when every poll shows what the run started, in epoch seconds; 0 without a start."""
         state = run.steps.get(step, {})
         may_run = is_started(state) or "baseline" in state
         return self.clock() + run.definition.settle if may_run else 0.0
@@ -136,7 +137,7 @@ class StepCanceller(Struct, frozen=True):
     def _handle(
         self, run: Run, attempt: _CancelAttempt, budget: _TimeBudget, *, cancel: bool
     ) -> tuple[str, bool] | None:
-        """Return what is said of a step, if anything, and whether nothing of it is running. None: not yet."""
+        """Return the message and whether nothing of a step is running; None to poll again."""
         state = run.steps.get(attempt.step, {})
         try:
             if "ended_at" in state:
@@ -154,9 +155,9 @@ class StepCanceller(Struct, frozen=True):
         return "", True
 
     def _left_by_a_job(self, run: Run, step: str, budget: _TimeBudget) -> tuple[str, bool]:
-        """Return a load that a job of this run may have started before the run came to wait for it.
+        """Handle a load that a job of this run may have started before the run waited for it.
 
-        Until a load is shown that the baseline lacks, it may be running and not be shown yet.
+        Until a load is shown that the baseline lacks, it may be running and not visible yet.
         """
         target = self.target_for(run, step).ignoring_rate_limit()
         observation = target.observe(budget.seconds)
@@ -168,7 +169,7 @@ class StepCanceller(Struct, frozen=True):
     def _stop(
         self, run: Run, attempt: _CancelAttempt, target: StepTarget, budget: _TimeBudget, *, cancel: bool
     ) -> tuple[str, bool] | None:
-        """Return one poll, and the cancel where it shows ours running; a start may not show yet."""
+        """Poll once, and cancel if ours is proven to be running."""
         is_last = attempt.until.left() <= 0
         try:
             ownership, running = self._observe(run, attempt, target, budget)
@@ -203,9 +204,9 @@ class StepCanceller(Struct, frozen=True):
         return self._cancel(attempt, target, budget)
 
     def _is_refused_for_good(self, attempt: _CancelAttempt, error: CelonisError, settle: float) -> bool:
-        """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
+        """Return whether polls have been refused for ``settle`` seconds.
 
-        So do polls that are not sent because the secret of the connection cannot be used.
+        Polls that are not sent because the connection cannot be used count as refused.
         """
         if isinstance(error, CelonisUnavailable) and not isinstance(error, ConnectionUnusable):
             attempt.polls_refused_since = None
@@ -217,7 +218,7 @@ class StepCanceller(Struct, frozen=True):
     def _cancel(
         self, attempt: _CancelAttempt, target: StepTarget, budget: _TimeBudget
     ) -> tuple[str, bool] | None:
-        """Send the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
+        """Send the cancel. If lost or refused once, it is repeated after a poll that shows ours running."""
         try:
             attempt.accepted = target.cancel(budget.seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
@@ -235,7 +236,7 @@ class StepCanceller(Struct, frozen=True):
     def _observe(
         self, run: Run, attempt: _CancelAttempt, target: StepTarget, budget: _TimeBudget
     ) -> tuple[Ownership, bool]:
-        """Return what one poll says of our start, and whether it shows ours running."""
+        """Return what one poll proves about our start, and whether ours is running."""
         evidence = attempt.evidence or evidence_of(run.steps[attempt.step])
         state = {**run.steps[attempt.step], "evidence": evidence.to_json()}
         settle = run.definition.settle
@@ -247,10 +248,7 @@ class StepCanceller(Struct, frozen=True):
 
 
 def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, deadline: Deadline) -> None:
-    """Free the leases that nothing uses, with the places in their queues.
-
-    Most are free: each step frees its own at its end, and holds none while it waits.
-    """
+    """Free the leases that nothing uses, and the run's places in their queues."""
     for step, lease in _leases(run):
         if lease in findings.free:
             state = run.steps.get(step, {})
@@ -263,7 +261,7 @@ def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, 
 def _earlier_of(
     run: Run, state: Mapping[str, Any], findings: CancelFindings, lease: Lease, leases: Leases, now: float
 ) -> Earlier | None:
-    """Our last executions after the step of this lease has been stopped; None where it adds nothing."""
+    """Return our last executions after the step of this lease was stopped; None if it adds nothing."""
     if lease.run_id != run.run_id:
         return None
     evidence = findings.ended.get(lease.key) or evidence_of(state)
@@ -273,7 +271,7 @@ def _earlier_of(
 
 
 class _TimeBudget(Struct, frozen=True):
-    """What one call may take, so that ``steps`` can still be polled and cancelled in what is open_attempts."""
+    """The time limit of a call that leaves time to poll and cancel ``steps`` more steps."""
 
     deadline: Deadline
     steps: int
@@ -297,7 +295,7 @@ def _not_cancelled(attempt: _CancelAttempt, target: StepTarget) -> tuple[str, bo
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:
-    """Return the steps in the order of the plan, with their leases. A run that never opened has none."""
+    """Return the steps in the order of the plan, with their leases; none for a run that never opened."""
     if not run.has_definition:
         return []
     jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]

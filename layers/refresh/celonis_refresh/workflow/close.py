@@ -1,7 +1,7 @@
-"""CloseRun: the end of an execution becomes the end of its run, once, whatever the end was.
+"""Closes runs: the end of an execution becomes the end of its run, once.
 
-Every movement is safe to repeat: the event comes at least once, late and sometimes twice. What a crash
-left undone (the notice, the start of what waited) is done when the event comes again.
+Every step can be repeated, because the event arrives at least once, late and sometimes twice. What a crash
+left incomplete (the notification, the start of the follow-up run) is done when the event arrives again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ RETRY_COMMAND = """Retry command (docs/runs.md and the README define the shell f
 signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
 
 Publish = Callable[[str, str, dict[str, Any]], None]
-"""Tells somebody: a subject, a text, and the facts as JSON values."""
+"""Publishes a notification: a subject, a text, and the facts as JSON values."""
 
 
 class RunCloser(Struct, frozen=True):
@@ -68,7 +68,7 @@ class RunCloser(Struct, frozen=True):
     retention_days: int
 
     def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
-        """Close the run of an execution that has ended; None where there is nothing to close."""
+        """Close the run of an ended execution; None if it is running or has no run."""
         execution = self.executions.describe(execution_arn)
         return None if execution.status == "RUNNING" else self.close_as(execution, deadline)
 
@@ -85,9 +85,9 @@ class RunCloser(Struct, frozen=True):
         return run
 
     def notify_late(self, run_id: str, deadline: Deadline) -> bool:
-        """Send the notification of a run whose closing died before that.
+        """Send the notification of a run that was closed without one.
 
-        Returns False where the record has expired: nothing is left to notify of, and the notice is removed.
+        Returns False if the record has expired; then the notice is removed.
         """
         run = self.records.find(run_id)
         if run is None:
@@ -97,7 +97,7 @@ class RunCloser(Struct, frozen=True):
         return True
 
     def _end(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
-        """Stop what a stopped run left running, then writes the end of the run, its slot and its leases."""
+        """Cancel what a stopped run left running, then write the end of the run, its slot and leases."""
         try:
             run = self._hold(run, execution, deadline)
         except RunClosed:
@@ -127,8 +127,7 @@ class RunCloser(Struct, frozen=True):
         return run
 
     def _hold(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
-        """From here on no task of the run starts anything: one that was running when its execution was
-        stopped still is. What was sent by then is noted. A proven success has nothing running."""
+        """Mark the run as being closed, so that no task starts anything more; not after a success."""
         if _outcome(run, execution)[0] is RunStatus.SUCCEEDED:
             return run
         return self.records.begin_closing(run, iso(self.clock()), deadline)
@@ -183,7 +182,7 @@ class RunCloser(Struct, frozen=True):
         self.table.transact([notified, self.table.remove(notice_key(run.run_id), "")], deadline)
 
     def _notify_of_refusal(self, execution: ExecutionDescription) -> None:
-        """An execution that never became a run: it joined, which is well, or its input made no sense."""
+        """Notify of a failed execution that never became a run, because its input was not valid."""
         if execution.status == RunStatus.SUCCEEDED:
             return
         ended = f"Execution {execution.name} ended {execution.status} before it became a run."
@@ -193,7 +192,7 @@ class RunCloser(Struct, frozen=True):
 
 
 def _retry_skips(run: Run, now: float) -> RetrySkips:
-    """Return what a retry of a run that has ended would not start again; nothing where it is not possible."""
+    """Return what a retry of an ended run would skip; nothing if it cannot be retried."""
     if run.status is RunStatus.SUCCEEDED or not run.has_definition:
         return RetrySkips()
     if isinstance(run.definition, InlineDefinition):
@@ -202,7 +201,7 @@ def _retry_skips(run: Run, now: float) -> RetrySkips:
 
 
 def _advice(run: Run, now: float) -> list[str]:
-    """Return the sentence that advises to retry the run, where a retry skips what has succeeded."""
+    """Return the sentence that advises a retry, if it skips what has succeeded."""
     skip = _retry_skips(run, now).skip
     done = ", ".join(skip)
     return (
@@ -211,7 +210,7 @@ def _advice(run: Run, now: float) -> list[str]:
 
 
 def _log_end(run: Run) -> None:
-    """Log the end of a run, once: the line to search for how runs ended."""
+    """Log the end of a run, once."""
     began = str(run.item.get("started_at", run.item["created_at"]))
     facts = {name: run.item[name] for name in ("run_id", "pipeline", "status", "error") if name in run.item}
     seconds = round(epoch(str(run.item["ended_at"])) - epoch(began), 3)
@@ -219,13 +218,13 @@ def _log_end(run: Run) -> None:
 
 
 CANCELLING = "CANCELLING"
-"""The status of a step whose cancel was accepted, and of which no poll has shown the end."""
+"""Status of a step whose cancel was accepted and whose end no poll has shown."""
 
 
 def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
-    """Return ``{"steps": …}`` with what closing has seen of them; empty where that adds nothing.
+    """Return ``{"steps": …}`` with the findings of closing; empty if there are none.
 
-    A job that has ended keeps no status of a running one. No task writes steps once a run is being closed.
+    No task writes steps once a run is being closed.
     """
     changed: dict[str, dict[str, Any]] = {}
     for step, end in findings.ends.items():
@@ -248,7 +247,7 @@ def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
 
 
 def _unnotified(run_id: str, at: str) -> dict[str, str]:
-    """Return the item that stands as long as nobody was notified of the end of a run."""
+    """Return the item that exists until the notification of a run's end is sent."""
     return {
         "pk": notice_key(run_id),
         "run_id": run_id,
@@ -258,9 +257,9 @@ def _unnotified(run_id: str, at: str) -> dict[str, str]:
 
 
 def _outcome(run: Run, execution: ExecutionDescription) -> tuple[RunStatus, str, str]:
-    """Status, error name and sentence. A green execution with a step that is not green is not green.
+    """Return status, error name and message; a run only succeeds if all its steps have.
 
-    Where a step failed, its error is the cause: that of the execution may be an error of AWS.
+    The error of a failed step is the cause, because that of the execution may be an error of AWS.
     """
     status = RunStatus(execution.status)
     failed = _failed_step(run)
@@ -283,7 +282,7 @@ def _steps(run: Run) -> list[str]:
 
 
 def _failed_step(run: Run) -> tuple[str, str] | None:
-    """Error name and message of the first step that failed, as they were recorded."""
+    """Return the recorded error name and message of the first failed step."""
     if not run.has_definition:
         return None
     for step in _steps(run):
@@ -294,7 +293,7 @@ def _failed_step(run: Run) -> tuple[str, str] | None:
 
 
 def _success(run: Run) -> str:
-    """Return what a run that succeeded did."""
+    """Return the message of a run that succeeded."""
     jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
     loads = [
         f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
@@ -307,7 +306,7 @@ def _success(run: Run) -> str:
 
 
 def _load_warnings(run: Run) -> Iterator[str]:
-    """Return the warnings of loads that succeeded, whatever became of the rest of the run."""
+    """Yield the warnings of loads that succeeded."""
     for load in run.plan.loads if run.has_definition else ():
         state = run.steps.get(load.step, {})
         if state.get("status") == LoadStatus.WARNING and state.get("outcome") == "SUCCEEDED":

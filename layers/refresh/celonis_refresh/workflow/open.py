@@ -1,4 +1,4 @@
-"""OpenRun: what an execution's input asks for, claimed or joined, and its tables resolved."""
+"""Opens runs: accepts the input of an execution, and resolves the tables of the run."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _refused = partial(InvalidTrigger, INPUT)
 
 
 class RunReference(NamedTuple):
-    """The run that an input leads to; ``status`` is what the execution gets if it is not that run."""
+    """The run of an input; ``status``: the result if that is not the run of the execution."""
 
     run_id: str
     status: Literal["joined", "skipped"]
 
 
 class PlannedStep(TypedDict):
-    """One step as the state machine's Maps take it: ``timeout`` in seconds; ``stage`` is a job's only."""
+    """A step as the state machine's Maps take it. ``timeout``: seconds; ``stage``: of a job."""
 
     step: str
     timeout: int
@@ -39,7 +39,7 @@ class PlannedStep(TypedDict):
 
 
 class Opened(TypedDict):
-    """The result of OpenRun. ``waiting``: call it again in ``wait`` seconds."""
+    """The result of open_run. ``waiting``: call it again in ``wait`` seconds."""
 
     status: Literal["opened", "waiting", "joined", "skipped"]
     run_id: str
@@ -49,14 +49,14 @@ class Opened(TypedDict):
 
 
 class ExecutionContext(NamedTuple):
-    """The execution that asks: its ARN and its name."""
+    """ARN and name of the execution."""
 
     id: str
     name: str
 
 
 class _StartAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The answer to the start of a step, which the trigger sent and had no time to write."""
+    """The answer to the start of a step that the trigger sent."""
 
     step: Annotated[str, Meta(min_length=1, max_length=20)]
     sent_by: float
@@ -75,7 +75,7 @@ class _StartAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class _ExistingRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The input of a run that has a record already."""
+    """The input of a run that has a record."""
 
     run_id: Annotated[str, Meta(min_length=1, max_length=80)]
     answer: _StartAnswer | None = None
@@ -113,12 +113,11 @@ class RunOpener(Struct, frozen=True):
         return self.context.records
 
     def open(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Opened:
-        """Open the run that the execution stands for; called again, it gives the same answer.
+        """Open the run of the execution; a repeated call returns the same.
 
         Waits while Celonis is unavailable, until the timeout of the first step. Raises ``InvalidTrigger``,
         ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``, ``UnknownTable``, ``RunTooLarge``,
-        ``RunClosed``, the timeout of the first step, and what Celonis answers to the request for tables
-        otherwise.
+        ``RunClosed``, the timeout of the first step, and other errors of the request for tables.
         """
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:
@@ -164,7 +163,7 @@ class RunOpener(Struct, frozen=True):
     def _running(
         self, run: Run, execution: ExecutionContext, answer: _StartAnswer | None, deadline: Deadline
     ) -> Run:
-        """Record the execution, and the definition of a run that waited."""
+        """Record the execution, and the definition of a run that was pending."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
         if run.status is RunStatus.OPENING:
             facts["started_at"] = iso(self.clock())
@@ -174,13 +173,13 @@ class RunOpener(Struct, frozen=True):
         return self._saved(run, facts, once, answer, deadline)
 
     def _with_loads(self, run: Run, deadline: Deadline) -> Run:
-        """Return the run with the resolved tables of its loads, which are written once."""
+        """Return the run with resolved tables, which are written once."""
         if run.loads is not None:
             return run
         return self.records.set_facts_once(run, {}, self._resolved(run, deadline), deadline)
 
     def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
-        """The facts of :meth:`ModelTables.resolved`. While the run waits for them, it holds no lease."""
+        """Return the facts of :meth:`ModelTables.resolved`; release the first job's leases on an error."""
         try:
             return self.tables.resolved(run, deadline)
         except (CelonisUnavailable, CelonisThrottled):
@@ -197,7 +196,7 @@ class RunOpener(Struct, frozen=True):
         answer: _StartAnswer | None,
         deadline: Deadline,
     ) -> Run:
-        """Write facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
+        """Write ``facts``, ``once`` where it is not set, and the answer to a start of the trigger."""
         state = run.steps.get(answer.step) if answer else None
         if answer is None or state is None or not answer.belongs_to(state):
             return self.records.set_facts_once(run, facts, once, deadline)

@@ -1,7 +1,6 @@
-"""A webhook's way to its runs: verify, match, claim, start the first job, hand over to the state machine.
+"""Handles a webhook: verify, match rules, claim, start the first job, start the execution.
 
-Once a delivery is claimed it is accepted, whatever happens then: what this function cannot do in its time,
-the state machine does.
+A claimed delivery is accepted. What this function cannot do in time, the state machine does.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from celonis_refresh.workflow.executions import Executions
 
 
 class Received(Struct, frozen=True):
-    """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
+    """Either ``answer``, to be returned at once, or ``outcomes``. ``proof``: None for a preflight."""
 
     proof: Proof | None
     answer: HandshakeResponse | None
@@ -61,10 +60,10 @@ def receive(
     *,
     fetch: Fetch | None = None,
 ) -> Received:
-    """Parameters as for ``schemes.verify``. A preflight is proven where its address holds the token.
+    """Verify a request and apply the rules of its source; parameters as for ``verification.verify``.
 
-    Raises ``NotAuthentic``, ``Malformed`` for a preflight and for a body that is proven, and for SNS whatever
-    ``fetch`` raises.
+    A preflight is verified only if the token is in its URL. Raises ``NotAuthentic``, ``Malformed`` for a
+    preflight and for a verified body, and for SNS what ``fetch`` raises.
     """
     sender = source.effective()
     if not isinstance(sender.scheme, UrlToken):
@@ -86,7 +85,7 @@ def receive(
 def _check_proof(
     scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
 ) -> Proof:
-    """Return a proof that cannot be read proves nothing: another answer would say how a source is set up."""
+    """Verify the request; an unreadable signature is refused like a wrong one."""
     try:
         return verify(scheme, request, secrets, now, fetch=fetch)
     except Malformed as error:
@@ -94,42 +93,41 @@ def _check_proof(
 
 
 RESPONSE_SECONDS: Final = 2.5
-"""From the request's arrival to the answer: the fastest sender waits 3 s."""
+"""From the arrival of the request to the response: the fastest sender waits 3 s."""
 START_EXECUTION_SECONDS: Final = 0.6
-"""What StartExecution needs; kept back from everything before it."""
+"""Time reserved for StartExecution."""
 FURTHER_EXECUTION_SECONDS: Final = 0.1
-"""What each further StartExecution of the same delivery needs, over the connection that stands by then."""
+"""Time reserved for each further StartExecution of the same delivery, over an open connection."""
 MIN_CLAIM_SECONDS: Final = 1.5
-"""For the claim, and for what it needs to know, however late it is: an answer that comes late is worth more
-than none that counts."""
+"""Time for the claim and its reads, even if the response is late: a late response is better than an error."""
 
 
 class RequestTime(Struct, frozen=True):
-    """``answer``: when the answer should be out; ``end``: when the function must be done in any case."""
+    """``answer``: deadline of the response; ``end``: deadline of the function."""
 
     answer: Deadline
     end: Deadline
 
     def for_claim(self) -> Deadline:
-        """For what an answer cannot do without, from now on: to read, to claim."""
+        """Return the deadline of the reads and the claim."""
         return self._at(START_EXECUTION_SECONDS, MIN_CLAIM_SECONDS)
 
     def for_start(self, further: int = 0) -> Deadline:
-        """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
+        """Return the deadline of a first job's start. ``further``: executions started after it."""
         return self._at(START_EXECUTION_SECONDS + further * FURTHER_EXECUTION_SECONDS, 0.0)
 
     def _at(self, reserve: float, minimum: float) -> Deadline:
-        """``reserve`` before the answer; later if fewer than ``minimum`` seconds were left."""
+        """Return ``reserve`` seconds before the response, but at least ``minimum`` seconds from now."""
         clock = self.answer.clock
         return Deadline(min(max(self.answer.at - reserve, clock() + minimum), self.end.at), clock)
 
 
 FIELDS: Final = ("current", "previous")
-"""Of a webhook's secret, in the order in which its values are read."""
+"""Fields of a webhook's secret, in the order of its values."""
 
 
 class SecretLog:
-    """Logs each value that no request can fit, once for each change of a source or its secret."""
+    """Logs unusable secrets, once for each change of a source or its secret."""
 
     def __init__(self) -> None:
         self._checked: dict[str, tuple[Source, tuple[str, ...]]] = {}
@@ -151,20 +149,19 @@ class SecretLog:
 
 
 MIN_CELONIS_SECONDS: Final = 0.8
-"""With less left, Celonis is not asked: the state machine starts the job."""
+"""With less time left, the state machine starts the job."""
 GIVE_BACK_SECONDS: Final = 0.1
-"""What a job that could not be started takes of the time to hand over, to free its lease."""
+"""Time to free the lease of a job that could not be started."""
 RECORD_ATTEMPTS: Final = 3
 RESUME_SECONDS: Final = 900.0
-"""A delivery that is sent again within this time may find its first passage unfinished."""
+"""A delivery that is sent again within this time may find that its run has no execution yet."""
 
 
 NOTHING_VALID: Final = "no pipeline that it matches can be started"
 
 
 class EventClaims(NamedTuple):
-    """What one event of a request came to. ``errors``: of rules that cannot be applied to it, and of
-    pipelines that cannot be run as they are defined."""
+    """The claims of one event. ``errors``: of rules that cannot be applied and of invalid pipelines."""
 
     outcome: RuleResults
     delivery: Delivery
@@ -172,7 +169,7 @@ class EventClaims(NamedTuple):
 
 
 class SnsAddresses(Protocol):
-    """What is fetched from Amazon SNS, at addresses that were checked."""
+    """Requests to checked addresses of Amazon SNS."""
 
     def certificate(self, url: str) -> bytes: ...
 
@@ -180,7 +177,7 @@ class SnsAddresses(Protocol):
 
 
 class Reply(NamedTuple):
-    """An HTTP answer: status and JSON body, or ``headers`` and text where a handshake wants them."""
+    """An HTTP response: status and JSON body, or text with ``headers``."""
 
     status: int
     body: Any
@@ -188,7 +185,10 @@ class Reply(NamedTuple):
 
 
 class WebhookHandler(Struct, frozen=True):
-    """``source`` reads a source by name; ``secrets`` the secrets of a name, ``refreshed_secrets`` anew."""
+    """Handles webhooks.
+
+    ``source`` reads a source, ``secrets`` its secrets, and ``refreshed_secrets`` the current ones.
+    """
 
     source: Callable[[str], Source]
     secrets: Callable[[str], Sequence[str]]
@@ -202,7 +202,7 @@ class WebhookHandler(Struct, frozen=True):
     secret_log: SecretLog = field(default_factory=SecretLog)
 
     def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
-        """Answer one request. Raises errors of the webhook, the configuration and the table."""
+        """Return the response to a request. Raises errors of webhooks, configuration and table."""
         source = self.source(source_name)
         received = self._verify(source_name, source, request)
         if received.answer is not None:
@@ -212,13 +212,13 @@ class WebhookHandler(Struct, frozen=True):
         return self._immediate_reply(response) if response is not None else _reply(answers)
 
     def _immediate_reply(self, answer: HandshakeResponse) -> Reply:
-        """The answer that a sender asks for; one that confirms something is true only once that is done."""
+        """Return the response of a handshake, after its confirmation if it needs one."""
         if answer.confirm is not None:
             self.sns.confirm(answer.confirm)
         return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
     def _verify(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
-        """Once more with the secret as it is now, if it may have been rotated."""
+        """Verify the request, again with the current secret if it may have been rotated."""
         if source.secret is None:
             return receive(source, request, (), self.clock(), fetch=self.sns.certificate)
         secrets = self.secrets(source.secret)
@@ -237,7 +237,7 @@ class WebhookHandler(Struct, frozen=True):
     def _accept(
         self, source_name: str, outcomes: Sequence[RuleResults], time: RequestTime
     ) -> list[dict[str, Any]]:
-        """Accept all events at once and goes on with what they start; the answer to each."""
+        """Accept all events at once, start their runs, and return the result of each event."""
         by = time.for_claim()
         event_claims = [self._read_event(source_name, outcome) for outcome in outcomes]
         _report_errors(source_name, event_claims)
@@ -250,7 +250,7 @@ class WebhookHandler(Struct, frozen=True):
         return [_response_to(each, next(queue) if each.delivery.claims else None) for each in event_claims]
 
     def _read_event(self, source: str, outcome: RuleResults) -> EventClaims:
-        """Read what an event wants against the definitions of the pipelines."""
+        """Check an event against the definitions of its pipelines."""
         identities = _delivery_keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]
         invalid = [
@@ -261,7 +261,7 @@ class WebhookHandler(Struct, frozen=True):
         return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
     def _start_runs(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
-        """Begin each run that was started just now and hands it over; several events may start one."""
+        """Start the first job and the execution of each new run."""
         started = {
             accepted.run_id: (accepted, acceptance)
             for acceptance in acceptances
@@ -277,7 +277,7 @@ class WebhookHandler(Struct, frozen=True):
     def _start_run(
         self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline
     ) -> UnsavedAnswer | None:
-        """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
+        """Start the first job of a run. Errors are logged: the delivery is accepted already."""
         if not accepted.holds_lease:
             return None
         record = acceptance.records[accepted.run_id]
@@ -293,14 +293,14 @@ class WebhookHandler(Struct, frozen=True):
         return None
 
     def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
-        """A delivery sent again may have started the execution meanwhile, without the answer of Celonis."""
+        """Record an answer that the execution, started by another delivery, does not have."""
         try:
             record_answer(self.context.records, run_id, answer, deadline)
         except RefreshError as error:  # the start counts as one whose answer was lost
             logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
 
     def _give_back(self, run: Run, deadline: Deadline) -> None:
-        """Free the lease of a first job that was not started: what the run waits for may last for hours."""
+        """Release the lease of a first job that was not started."""
         try:
             release_first_job(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
@@ -309,7 +309,7 @@ class WebhookHandler(Struct, frozen=True):
             logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
 
     def _resume_run(self, run_id: str, accepted_at: float) -> None:
-        """A delivery that came again finishes what its first passage may have left undone."""
+        """Start the execution of a repeated delivery's run if its first attempt did not."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
         run = self.context.records.find(run_id)
@@ -317,7 +317,7 @@ class WebhookHandler(Struct, frozen=True):
             start_execution_of(self.executions, run_id)
 
     def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> UnsavedAnswer | None:
-        """Observe, records and starts, in what is left of the time; gives the answer of Celonis."""
+        """Poll, record and start the first job in the remaining time; return the answer of Celonis."""
         if deadline.left() < MIN_CELONIS_SECONDS:
             return None
         facts = self.tables.resolved(Run(record), deadline)
@@ -328,9 +328,9 @@ class WebhookHandler(Struct, frozen=True):
 
 
 def record_answer(records: Records, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
-    """Record an answer that the input of the execution does not have, unless the step has moved on.
+    """Record an answer that is not in the input of the execution, unless the step has moved on.
 
-    Raises ``StepMoved`` where other tasks keep writing the step.
+    Raises ``StepMoved`` if other tasks keep writing the step.
     """
     facts = {name: value for name, value in answer.items() if name not in ("step", "posts")}
     step = str(answer["step"])
@@ -353,10 +353,9 @@ def _trigger(source: str, match: RuleMatch) -> Trigger:
 
 
 def _report_errors(source: str, event_claims: Sequence[EventClaims]) -> None:
-    """Log and counts the rules that cannot be applied, each once a request.
+    """Log and count rules that cannot be applied, once per request; raise the first if nothing starts.
 
-    Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
-    starts what it hid. What is sound is started now, whatever else is errors.
+    After the rule is fixed, the sender's next attempt starts what it matches.
     """
     errors = {str(error): error for options in event_claims for error in options.errors}
     for why, error in errors.items():
@@ -367,13 +366,13 @@ def _report_errors(source: str, event_claims: Sequence[EventClaims]) -> None:
 
 
 def _delivery_keys(source: str, event: Event) -> list[str]:
-    """Return the keys under which an event is accepted once only."""
+    """Return the keys under which an event is accepted only once."""
     by_id = [webhook_key(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([signed_key(source, event.digest)] if event.digest else [])
 
 
 def _started_earlier(acceptances: Sequence[Acceptance]) -> dict[str, float]:
-    """Return the runs that earlier tries of these deliveries started, and when; without those of this try."""
+    """Return runs that earlier attempts of these deliveries started, and when; without new ones."""
     fresh = {run.run_id for each in acceptances for run in each.fresh}
     return {
         run.run_id: each.earlier[run.pipeline]
@@ -384,7 +383,7 @@ def _started_earlier(acceptances: Sequence[Acceptance]) -> dict[str, float]:
 
 
 def _response_to(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
-    """Return the answer to one event; ``acceptance`` is None where it starts nothing."""
+    """Return the result of one event; ``acceptance`` is None if it starts nothing."""
     if acceptance is None:
         body: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_VALID}
     elif all(accepted.status == "skipped" for accepted in acceptance.results):
@@ -397,6 +396,6 @@ def _response_to(options: EventClaims, acceptance: Acceptance | None) -> dict[st
 
 
 def _reply(answers: list[dict[str, Any]]) -> Reply:
-    """202 when something was accepted just now, 200 otherwise. Several events make a list."""
+    """Return 202 if something was accepted now, else 200. Several events make a list."""
     fresh = any("runs" in each and not each.get("duplicate") for each in answers)
     return Reply(202 if fresh else 200, answers[0] if len(answers) == 1 else {"events": answers})
