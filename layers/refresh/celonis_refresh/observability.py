@@ -23,7 +23,7 @@ def to_line(fields: dict[str, Any]) -> str:
 
 
 # The level comes from AWS_LAMBDA_LOG_LEVEL, which Lambda sets from ApplicationLogLevel. Lambda filters the
-# lines once more, and takes a line whose timestamp is not RFC 3339 for INFO.
+# lines again, and treats a line without an RFC 3339 timestamp as INFO.
 logger = Logger(use_rfc3339=True, utc=True, json_serializer=to_line)
 
 # The runtime gives the root logger the same level; the debug lines of botocore hold values of secrets.

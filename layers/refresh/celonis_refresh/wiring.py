@@ -151,7 +151,7 @@ def naming_pipelines() -> Iterator[None]:
         try:
             known = parameters().pipelines(MAX_KNOWN)
         except (ConfigurationUnavailable, ClientError) as trouble:
-            logger.warning("the known pipelines could not be listed", extra={"why": str(trouble)})
+            logger.warning("the pipelines could not be listed", extra={"why": str(trouble)})
             raise error from None
         raise error.among(known) from None
 

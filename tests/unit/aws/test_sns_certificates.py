@@ -13,9 +13,9 @@ from urllib3 import HTTPResponse
 
 from celonis_refresh.aws.sns_certificates import (
     ABSENT_SECONDS,
-    MAX_PAGE,
     MAX_ABSENT,
     MAX_CERTIFICATES,
+    MAX_PAGE,
     TIMEOUT,
     SnsCertificates,
     SnsUnavailable,

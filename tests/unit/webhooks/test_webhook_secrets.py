@@ -14,11 +14,11 @@ from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretVe
 from celonis_refresh.aws.ttl_cache import TokenBucket, TtlCache
 from celonis_refresh.aws.webhook_secrets import (
     ACCEPT_SECONDS,
-    CHECK_SECONDS,
     CACHE_SECONDS,
+    CHECK_SECONDS,
+    MAX_STALE_SECONDS,
     READ_SECONDS,
     READS_AT_ONCE,
-    MAX_STALE_SECONDS,
     webhook_secrets,
 )
 from tests.fakes.clock import FakeClock

@@ -155,7 +155,9 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
     with logged() as lines:
         reply = _send(harness, *(_event(number) for number in range(LARGE)))
     assert (reply.status, _deliveries(harness)) == (202, 0)
-    assert "accepted deliveries are recorded by the next claim" in [line.getMessage() for line in lines]
+    assert "deliveries were not recorded; the next claim records them" in [
+        line.getMessage() for line in lines
+    ]
     harness.service.dynamodb.before = lambda operation, request: None
     again = _send(harness, _event(LARGE - 1))
     assert (again.status, _reported(again)) == (200, [(_reported(reply)[0][0], "duplicate")])

@@ -96,12 +96,7 @@ def is_transient(error: Exception) -> bool:
     if not isinstance(error, ClientError):
         return isinstance(error, NoConnection | HTTPClientError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return is_transient_status(status, error.response["Error"]["Code"])
-
-
-def is_transient_status(status: int, code: str | None) -> bool:
-    """Return whether a status and an error code mean a server error or throttling."""
-    return status >= SERVER_ERROR or code in THROTTLED
+    return status >= SERVER_ERROR or error.response["Error"]["Code"] in THROTTLED
 
 
 def call_aws(unavailable: Callable[[], Exception], call: Callable[..., A], **request: Any) -> A:

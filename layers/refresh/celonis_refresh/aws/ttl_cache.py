@@ -109,7 +109,7 @@ class TtlCache(Struct, Generic[V]):
                 self._errors[name] = error
             cached = self._values.get(name)
             if cached is None or not self.is_transient(error):
-                self._values.pop(name, None)  # what is gone or broken now must not count again
+                self._values.pop(name, None)  # it is gone or not valid now
                 raise
             if not self._is_usable(cached):
                 raise

@@ -82,7 +82,7 @@ class SharedParameters(Struct):
         parameter = self.parameters.source_name(name)
         found = self._text(parameter, SOURCE_SECONDS)
         if found.value is None:
-            del self._texts[parameter]  # anybody can ask for any name
+            del self._texts[parameter]  # anybody can send any name
             raise self.parameters.unknown_source()
         return Dated(found.value, found.at)
 
@@ -132,7 +132,7 @@ class SharedParameters(Struct):
         found = self.parameters.texts(names)
         self._texts |= {each: Dated(found.get(each), read_at) for each in names}
         source = self._texts.get(self.parameters.source_name(self._source))
-        if source is not None and source.value is not None:  # a stranger's name gets no copy
+        if source is not None and source.value is not None:  # no copy for names that do not exist
             self._copied |= {name}
             self._save()
 
@@ -157,7 +157,7 @@ class SharedParameters(Struct):
         try:
             return self.table.get(key) or {}
         except RefreshError as trouble:
-            logger.warning("the copy of the configuration cannot be read", extra={"why": str(trouble)})
+            logger.warning("the shared configuration could not be read", extra={"why": str(trouble)})
             return {}
 
     def _write(self, key: str, facts: Mapping[str, Any]) -> None:
@@ -166,7 +166,7 @@ class SharedParameters(Struct):
             deadline = Deadline.after(WRITE_SECONDS, self.clock)
             self.table.update(self.table.set(key, {**facts, **expires}, ""), deadline)
         except RefreshError as trouble:
-            logger.warning("the copy of the configuration cannot be written", extra={"why": str(trouble)})
+            logger.warning("the shared configuration could not be written", extra={"why": str(trouble)})
 
 
 WARY_SECONDS: Final = 10.0
@@ -221,7 +221,7 @@ class SourceCache(Struct):
             try:
                 self._listed = self.parameters.sources()
             except ConfigurationUnavailable as trouble:
-                logger.warning("no list of sources", extra={"why": str(trouble)})
+                logger.warning("the list of sources could not be read", extra={"why": str(trouble)})
         if self._listed is None:
             raise ConfigurationUnavailable(self.parameters.parameters.sources_path)
         return self._listed

@@ -140,9 +140,7 @@ class SharedSecrets(Struct):
         try:
             return self.table.get(secret_version_key(name)) or {}
         except RefreshError as trouble:
-            logger.warning(
-                "which version of a secret was read last is not known", extra={"why": str(trouble)}
-            )
+            logger.warning("the shared version of a secret could not be read", extra={"why": str(trouble)})
             return {}
 
     def _write(self, name: str, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
@@ -154,7 +152,7 @@ class SharedSecrets(Struct):
         except ConditionFailed:
             return False
         except RefreshError as trouble:
-            logger.warning("that a secret was read cannot be shared", extra={"why": str(trouble)})
+            logger.warning("the shared version of a secret could not be written", extra={"why": str(trouble)})
         return True
 
 

@@ -82,7 +82,7 @@ def safe_id(value: str) -> str:
         raise ValueError(_ID_EXPECTED)
     if value == "." or ".." in value or any(char in value for char in "/\\?#"):
         raise ValueError(_ID_EXPECTED)
-    # isprintable is false for controls, for every space but U+0020, for zero-width signs and lone surrogates.
+    # isprintable is False for control and zero-width characters, other spaces and unpaired surrogates.
     if " " in value or not value.isprintable():
         raise ValueError(_ID_EXPECTED)
     return value

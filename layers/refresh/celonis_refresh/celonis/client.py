@@ -151,7 +151,7 @@ class CelonisClient:
         return self._start(execute_job(pool, job, mode), read_job_start, timeout)
 
     def cancel_job(self, pool: str, job: str, *, timeout: float | None = None) -> None:
-        """Cancel the running execution of the data job, whoever started it. It shows after seconds."""
+        """Cancel the running execution of the data job, by whomever it was started."""
         self._act(cancel_job(pool, job), timeout)
 
     def load_model(

@@ -99,7 +99,7 @@ def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth | None:
             (each for each in CLIENT_METHODS if each == auth.get("method", CLIENT_METHODS[0])), None
         )
         if method is None:
-            reader.note("auth.method", " or ".join(CLIENT_METHODS))
+            reader.report("auth.method", " or ".join(CLIENT_METHODS))
         scope = reader.text(
             auth.get("scope", DEFAULT_SCOPE), "auth.scope", "scopes, separated by spaces", " "
         )
@@ -110,7 +110,7 @@ def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth | None:
         reader.refuse_unknown(auth, {"type", "key"}, "auth.")
         key = reader.credential(auth, "key")
         return AppKey(key) if kind == "app_key" else ApiKey(key)
-    reader.note("auth.type", "oauth_client, app_key or api_key")
+    reader.report("auth.type", "oauth_client, app_key or api_key")
     return None
 
 
@@ -120,31 +120,31 @@ class _Reader:
     def __init__(self) -> None:
         self.problems: dict[str, SecretProblem] = {}
 
-    def note(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
+    def report(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
         self.problems.setdefault(field_name, SecretProblem(field_name, problem, expected))
 
     def mapping(self, value: object, field_name: str) -> Mapping[str, object] | None:
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             return value
-        self.note(field_name, "a JSON object")
+        self.report(field_name, "a JSON object")
         return None
 
     def refuse_placeholders(self, fields: Mapping[str, object], prefix: str) -> None:
         for key, value in fields.items():
             if isinstance(value, str) and PLACEHOLDER in value:
-                self.note(prefix + _shown(key), f"a value in place of {PLACEHOLDER}", "was never filled in")
+                self.report(prefix + _shown(key), f"a value in place of {PLACEHOLDER}", "was never filled in")
 
     def refuse_unknown(self, fields: Mapping[str, object], known: set[str], prefix: str) -> None:
         for key in fields:
             if key not in known:
                 expected = "only " + ", ".join(prefix + name for name in sorted(known))
-                self.note(prefix + _shown(key), expected, "is an unknown field")
+                self.report(prefix + _shown(key), expected, "is an unknown field")
 
     def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:
         """Return a stripped text that fits into a header: visible ASCII characters and those in ``also``."""
         text = value.strip() if isinstance(value, str) else ""
         if not text or not all("!" <= char <= "~" or char in also for char in text):
-            self.note(field_name, expected)
+            self.report(field_name, expected)
             return ""
         return text
 
@@ -154,7 +154,7 @@ class _Reader:
     def flag(self, fields: Mapping[str, object], key: str) -> bool:
         value = fields.get(key, False)
         if not isinstance(value, bool):
-            self.note(key, "true or false")
+            self.report(key, "true or false")
             return False
         return value
 
@@ -164,12 +164,12 @@ class _Reader:
         text = self.text(fields.get("base_url"), "base_url", expected)
         parts = _split(text)
         if parts is None or parts.scheme not in (("https", "http") if allow_http else ("https",)):
-            self.note("base_url", expected)
+            self.report("base_url", expected)
             return ""
         host = host_of(parts)
         known_host = any_host or (parts.hostname or "").endswith(CELONIS_DOMAIN)
         if not re.fullmatch(_HOST, host) or not known_host:
-            self.note("base_url", expected)
+            self.report("base_url", expected)
         return f"{parts.scheme}://{host}"
 
 

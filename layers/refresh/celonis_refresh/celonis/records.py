@@ -170,11 +170,11 @@ class ShapeError(ValueError):
     """The JSON does not have the expected shape. The text names the field, never the value."""
 
 
-def read_job(data: object, asked: str) -> Job:
-    """Parse ``GET …/jobs/{job}``. ``asked``: the id of the job that was requested."""
+def read_job(data: object, job_id: str) -> Job:
+    """Parse ``GET …/jobs/{job}``. ``job_id``: the id of the job that was requested."""
     fields = _object(data, "a data job")
     found = _id(fields, "id")
-    if found is None or found.lower() != asked.lower():
+    if found is None or found.lower() != job_id.lower():
         raise ShapeError("a data job has no id, or another one")
     if "status" not in fields and "currentExecutionId" not in fields:
         raise ShapeError("a data job has neither status nor currentExecutionId")

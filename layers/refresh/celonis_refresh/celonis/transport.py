@@ -63,7 +63,7 @@ class Call(Struct, frozen=True):
     follows: bool = False
 
     def __repr__(self) -> str:
-        return f"Call({self.method} {self.path})"  # the body may hold a secret
+        return f"Call({self.method} {self.path})"  # the body may have a secret
 
 
 def get_job(pool: str, job: str) -> Call:
@@ -238,7 +238,7 @@ class Answer(Struct, frozen=True):
     body: bytes
 
     def __repr__(self) -> str:
-        return f"Answer({self.status})"  # the body may hold a token
+        return f"Answer({self.status})"  # the body may have a token
 
     @property
     def is_success(self) -> bool:
@@ -258,7 +258,7 @@ class Transport:
         self._session = session
         self._timeouts = timeouts
         self._user_agent = user_agent
-        # Not a monotonic clock: it may stand still while the function is frozen.
+        # Not a monotonic clock: it may stop while the function is frozen.
         self._clock = clock
         self._last_used = clock()
 

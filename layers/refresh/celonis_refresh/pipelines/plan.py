@@ -102,7 +102,7 @@ def _job(number: int, stage: int, step: JobStep, options: RunOptions) -> Planned
 def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -> PlannedLoad:
     """Return a load. ``is_alone``: no other load takes options, so every list of tables is for this model."""
     if step.started_by == "job":
-        options = AS_DEFINED  # what a job starts is not ours to shape
+        options = AS_DEFINED  # options do not apply to loads that a job starts
     return PlannedLoad(
         step=f"load-{number}",
         data_model=step.data_model_id,

@@ -227,7 +227,9 @@ class SharedRateLimiter:
         except NotThrottled:
             return
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning("whether Celonis may be asked is not known", extra={"why": str(trouble)})
+            logger.warning(
+                "the rate limit could not be read; the request is sent", extra={"why": str(trouble)}
+            )
             return
         if wait > 0:
             self._sleep(wait)
@@ -245,7 +247,7 @@ class SharedRateLimiter:
             lasting = min(SPREAD_SLOTS * spread, reported[2] or 0.0)
             self._slow_down(wait, step, max(MIN_THROTTLED_SECONDS, lasting))
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning("a rate limit of Celonis could not be shared", extra={"why": str(trouble)})
+            logger.warning("the rate limit could not be written", extra={"why": str(trouble)})
 
     def _count(self, call: Call) -> None:
         """Count the requests that tasks of this process make."""

@@ -62,9 +62,9 @@ def _record(table: Table, key: str, item: Mapping[str, Any] | None, added: Runs,
     return table.put({**document, "rev": 1}, UNKNOWN, {"now": int(now)})
 
 
-def learn_items(items: dict[str, Mapping[str, Any]], asked: Iterable[str], found: Sequence[Any]) -> bool:
-    """Update ``items`` with those that failed conditions of ``asked`` keys; return whether there were any."""
-    refused = [(key, item) for key, item in zip(asked, found, strict=False) if item is not None]
+def learn_items(items: dict[str, Mapping[str, Any]], keys: Iterable[str], found: Sequence[Any]) -> bool:
+    """Update ``items`` with those that failed conditions of ``keys``; return whether there were any."""
+    refused = [(key, item) for key, item in zip(keys, found, strict=False) if item is not None]
     for key, item in refused:
         items.pop(key, None)
         items |= {key: item} if item else {}
@@ -117,12 +117,15 @@ class Batches(Struct, frozen=True):
         for name in pipelines:
             yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
-    def _record(self, wanted: Mapping[str, Runs], deadline: Deadline) -> None:
+    def _record(self, runs_by_key: Mapping[str, Runs], deadline: Deadline) -> None:
         items: dict[str, Mapping[str, Any]] = {}
         for _ in range(MAX_ROUNDS):
             now = self.clock()
-            missing = {key: _missing(runs, known_runs(items.get(key), now)) for key, runs in wanted.items()}
-            missing = {key: runs for key, runs in missing.items() if runs}
+            missing: dict[str, Runs] = {}
+            for key, runs in runs_by_key.items():
+                known = known_runs(items.get(key), now)
+                if unknown := {name: run for name, run in runs.items() if name not in known}:
+                    missing[key] = unknown
             if not missing:
                 return
             try:
@@ -134,12 +137,8 @@ class Batches(Struct, frozen=True):
         raise TableBusy("the deliveries of a batch kept changing")
 
 
-def _missing(wanted: Runs, known: Runs) -> Runs:
-    return {name: run for name, run in wanted.items() if name not in known}
-
-
-def _parts(wanted: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
+def _parts(runs_by_key: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
     """Yield the deliveries in parts that fit into one transaction."""
-    left = iter(wanted.items())
+    left = iter(runs_by_key.items())
     while part := dict(islice(left, MAX_ACTIONS)):
         yield part

@@ -200,7 +200,7 @@ def note_busy(table: Table, run_id: str, lease: str, busy: Busy, clock: Clock, d
     for _ in range(MAX_ROUNDS):
         found = read_earlier(table, lease)
         after = found.with_busy(run_id, busy, clock())
-        with contextlib.suppress(ConditionFailed):  # it was stored anew since it was read
+        with contextlib.suppress(ConditionFailed):  # it has changed since it was read
             table.transact([after.write(table, lease, replaces=found)], deadline)
             return
     raise TableBusy("the last executions kept changing")

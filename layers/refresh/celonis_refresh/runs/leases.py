@@ -203,12 +203,12 @@ class Leases(Struct, frozen=True):
 
         def after(lease: Lease) -> Lease:
             if lease.run_id == run_id and lease.key != own:
-                return lease  # another step of the run is using it just now
+                return lease  # another step of the run uses it
             return lease.without([run_id]).queued(run_id, place)
 
         self._write_until(step, known, lambda: known.changes(known.leases, after), deadline)
 
-    def give_back(
+    def release(
         self,
         request: LeaseRequest,
         step: StepWrite,
@@ -269,7 +269,7 @@ class Leases(Struct, frozen=True):
         for _ in range(MAX_ROUNDS):
             actions = self._freed(run_id, lease, known, earlier)
             if not actions:
-                return  # it is free already, or another run's by now
+                return  # it is free, or another run has it
             try:
                 self._apply(list(actions.values()), deadline)
             except ConditionFailed as refused:
@@ -281,7 +281,7 @@ class Leases(Struct, frozen=True):
     def hold(self, run_id: str, lease: str, until: float, deadline: Deadline) -> None:
         """Hold the lease of a run that ends until what it started is visible (epoch seconds)."""
         held = self.table.set(lease, {"held_until": until}, "#run_id = :run_id", {"run_id": run_id})
-        with contextlib.suppress(ConditionFailed):  # it is another run's by now
+        with contextlib.suppress(ConditionFailed):  # another run has it
             self.table.update(held, deadline)
 
     def find(self, lease: str) -> Lease:
@@ -295,7 +295,7 @@ class Leases(Struct, frozen=True):
         change = lease.change_to(lease.without(ended), self.table, iso(self.clock()))
         if change is None:
             return False
-        with contextlib.suppress(ConditionFailed):  # the lease changed just now: the next round sees it
+        with contextlib.suppress(ConditionFailed):  # the lease has changed; the next reconcile checks it
             self._apply([change], deadline)
         return True
 

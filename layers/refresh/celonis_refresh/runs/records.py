@@ -81,7 +81,7 @@ def size_of(value: Any) -> int:
         case str():
             return _bytes(value)
         case int() | float():
-            return len(repr(value)) // 2 + 2  # at most: zeros at its ends do not count
+            return len(repr(value)) // 2 + 2  # upper bound: leading and trailing zeros do not count
         case Mapping():
             return 3 + sum(1 + _bytes(name) + size_of(inner) for name, inner in value.items())
     return 3 + sum(1 + size_of(inner) for inner in value)
@@ -388,7 +388,7 @@ class Records(Struct, frozen=True):
             found = refused.found[0]
             if found is None:
                 raise StaleBaseline(run.run_id, step) from None
-            # Sent twice, it is refused by its own first try. Nobody else writes the same moments.
+            # A retried write may have been rejected because its first try was applied.
             if not refused.retried or not write.is_in(found):
                 raise write.refusal(found) from None
         return write.run
@@ -408,12 +408,12 @@ class Records(Struct, frozen=True):
         """
         facts, states = facts or {}, {step: state, **(also or {})}
         saved = {
-            name: {**fit_step(name, one), "rev": _revision(run, name) + 1} for name, one in states.items()
+            name: {**fit_step(name, each), "rev": _revision(run, name) + 1} for name, each in states.items()
         }
         condition, values, names = _unmoved(run, list(saved))
         sets = [f"#steps.#step{number} = :saved{number}" for number in range(len(saved))]
         sets += [f"#{name} = :{name}" for name in facts]
-        values |= {**facts, **{f"saved{number}": one for number, one in enumerate(saved.values())}}
+        values |= {**facts, **{f"saved{number}": each for number, each in enumerate(saved.values())}}
         action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
         return StepWrite(step, action, Run({**run.item, **facts, "steps": {**run.steps, **saved}}))
 

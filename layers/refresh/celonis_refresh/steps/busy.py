@@ -16,7 +16,7 @@ MAX_BUSY_IDS = 10
 def record_running(step: Step, observation: Observation) -> None:
     if observation.activity is Activity.RUNNING:
         step.state["shows_running"] = True
-    # A contradiction alone says nothing of what runs, but the row of a load without an end date does.
+    # A contradiction alone does not prove that something runs; a load's row without an end date does.
     if observation.activity is Activity.RUNNING or observation.running_ids or observation.running_rows:
         record_busy(step, observation)
 

@@ -222,7 +222,9 @@ class StepCanceller(Struct, frozen=True):
         try:
             attempt.accepted = target.cancel(budget.seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
-            logger.info("cancel is sent again", extra={"subject": target.subject, "why": trouble.message})
+            logger.info(
+                "the cancel failed and is repeated", extra={"subject": target.subject, "why": trouble.message}
+            )
             attempt.trouble = trouble.message
         except CelonisError as refusal:
             attempt.trouble = str(refusal)

@@ -65,7 +65,7 @@ def _check(step: Step) -> Progress:
             step.target, step.state, step.run.definition.settle, step.context.clock, step.seconds
         )
     except (CelonisUnavailable, CelonisThrottled) as trouble:
-        # One poll that fails at the time-out must not leave ours running: it could not be cancelled.
+        # Wait longer than the time-out, because ours could not be cancelled without a poll.
         return step.wait_for_celonis(trouble, grace=STOP_SECONDS)
     except CelonisError as error:
         return _after_refused_poll(step, error)

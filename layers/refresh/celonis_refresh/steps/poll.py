@@ -34,7 +34,10 @@ def observe_started(
         try:
             observation = target.with_executions(observation, seconds(POLL_SECONDS))
         except CelonisUnavailable as trouble:  # a later poll reads it
-            logger.info("no list of executions", extra={"subject": target.subject, "why": trouble.message})
+            logger.info(
+                "the list of executions could not be read",
+                extra={"subject": target.subject, "why": trouble.message},
+            )
     return determine_ownership(start, evidence, observation, since), observation
 
 

@@ -1,10 +1,10 @@
 """The task that starts a step once: acquire its leases, poll, record the baseline, send the start.
 
 A step that has to wait releases all its leases, so that it does not block other runs, and records new
-baselines after it has acquired them again.
+baselines after it has acquired them second.
 
 The task can be repeated after any of its calls, because it reads the record first. Whether an unanswered
-start took effect is determined by polls (check.py) before anything is sent again.
+start took effect is determined by polls (check.py) before anything is sent second.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def start_step(context: StepContext, run_id: str, step: str, deadline: Deadline)
     if is_started(state):
         return Step(context, run, step, deadline).progress("RUNNING")
     _check_stages_before(run, step)
-    if _is_started_by_a_job(run, step):
+    if any(load.step == step and load.started_by == "job" for load in run.plan.loads):
         load = Step(context, run, step, deadline)
         add_former_baseline(load)
         return _expect_load(load)
@@ -82,10 +82,6 @@ def _check_stages_before(run: Run, step: str) -> None:
             replay(state)
         text = f"Data job {job.job} has no proven end, so {step} of run {run.run_id} is not started."
         raise errors.OutcomeUnproven(text, hint="Check the job in Celonis, then retry the run.")
-
-
-def _is_started_by_a_job(run: Run, step: str) -> bool:
-    return any(load.step == step and load.started_by == "job" for load in run.plan.loads)
 
 
 def start_claimed(
@@ -173,10 +169,10 @@ def _observe_baseline(step: Step) -> Observation:
     if observation.is_busy or (observation.has_run and observation.executions != ()):
         return observation
     _record_shown(step, observation)  # the second may be older
-    again = _with_executions(step, step.target.observe(step.poll_seconds))
-    if again.executions is None and observation.executions is not None:  # one missing list decides nothing
-        return replace(again, executions=observation.executions, requested_at=observation.requested_at)
-    return again
+    second = _with_executions(step, step.target.observe(step.poll_seconds))
+    if second.executions is None and observation.executions is not None:  # one missing list decides nothing
+        return replace(second, executions=observation.executions, requested_at=observation.requested_at)
+    return second
 
 
 def _with_executions(step: Step, observation: Observation) -> Observation:
@@ -262,7 +258,7 @@ def send_start(step: Step, observation: Observation) -> Progress:
     if step.claim_facts is None:  # a trigger saves time: the first poll reads them
         step.load_durations()
     now = step.now()
-    # The start leaves by then at the latest. A trigger does not write the exact time afterwards.
+    # The start is sent before this time. A trigger does not write the exact time afterwards.
     sent_by = now + step.seconds(POST_SECONDS)
     step.set_baseline(observation, now)
     if step.claim_facts is not None:

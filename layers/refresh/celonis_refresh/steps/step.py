@@ -154,7 +154,7 @@ def release_first_job(records: Records, leases: Leases, run: Run, deadline: Dead
     job = run.plan.jobs[0]
     request = lease_request(run, job.step, job_lease(job.job), since=0.0)
     write = release_write(records, run, job.step, request, run.steps.get(job.step, {}))
-    leases.give_back(request, write, deadline)
+    leases.release(request, write, deadline)
 
 
 CLEARED_AT_START = frozenset(
@@ -253,7 +253,7 @@ class Step:
         """
         request = self.lease_request()
         write = release_write(self.context.records, self.run, self.name, request, self.state)
-        self.context.leases.give_back(request, write, self.deadline, place, held=self.has_leases)
+        self.context.leases.release(request, write, self.deadline, place, held=self.has_leases)
         self.run, self.has_leases = write.run, False
 
     def set_baseline(self, observation: Observation, now: float) -> None:
@@ -333,9 +333,7 @@ class Step:
         for name in ("pace", "queued_at"):
             self.state.pop(name, None)
         if not started:
-            self.has_leases = (
-                True  # whether it does or not: what the run has_leases or is queued for is freed
-            )
+            self.has_leases = True  # free them even if this task does not know of them
             self.release_leases()
         elif free:
             write = self.context.records.step_write(self.run, self.name, self.state)

@@ -103,7 +103,10 @@ class DataJobTarget(Struct, frozen=True):
         try:
             executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
         except CelonisRejected as refusal:
-            logger.info("no list of executions", extra={"subject": self.subject, "why": refusal.message})
+            logger.info(
+                "the list of executions could not be read",
+                extra={"subject": self.subject, "why": refusal.message},
+            )
             return observation
         return observation if executions is None else listed_observation(observation, executions)
 
@@ -134,8 +137,11 @@ class DataJobTarget(Struct, frozen=True):
             return ""
         try:
             reason = self.client.why_ended(self.pool, self.plan.job, ours, status, timeout=timeout)
-        except CelonisError as trouble:  # how it ended is known; why may stay unknown
-            logger.info("no reasons of the end", extra={"subject": self.subject, "why": trouble.message})
+        except CelonisError as trouble:  # the status is known; the reason is optional
+            logger.info(
+                "the reason of the end could not be read",
+                extra={"subject": self.subject, "why": trouble.message},
+            )
             return ""
         return f": {reason}" if reason else ""
 
@@ -144,8 +150,11 @@ class DataJobTarget(Struct, frozen=True):
             return ""
         try:
             failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
-        except CelonisError as trouble:  # that it failed is known; why may stay unknown
-            logger.info("no reasons of the failure", extra={"subject": self.subject, "why": trouble.message})
+        except CelonisError as trouble:  # the status is known; the reason is optional
+            logger.info(
+                "the reason of the failure could not be read",
+                extra={"subject": self.subject, "why": trouble.message},
+            )
             return ""
         reported = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
         return f": {cut(reported, MAX_REASON)}".rstrip(".") if reported else ""
@@ -200,7 +209,7 @@ def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
 def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
     """Return RUNNING if one entry runs, IDLE only if every status is known."""
     found = {entry.activity for entry in entries}
-    return next((one for one in (Activity.RUNNING, Activity.UNKNOWN) if one in found), Activity.IDLE)
+    return next((each for each in (Activity.RUNNING, Activity.UNKNOWN) if each in found), Activity.IDLE)
 
 
 def _listed(execution: JobExecution) -> ListedExecution:

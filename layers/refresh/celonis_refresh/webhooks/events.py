@@ -75,7 +75,7 @@ def _bodies(sender: Sender, request: WebhookRequest) -> list[Json]:
         return [_sns_body(request)]
     form = read_form(request)
     if form is not None:
-        # GitHub, and Slack's interactive messages, wrap their JSON in one field of a form.
+        # GitHub, and Slack's interactive messages, send their JSON in one field of a form.
         return [parse_json(form["payload"]) if "payload" in form else dict(form)]
     document = parse_json(request.body)
     if sender.body == "list" and isinstance(document, list):
@@ -133,7 +133,7 @@ def _at_path(path: str, body: Json) -> str | None:
     try:
         found = search(path, body)
     except PathError:
-        return None  # the body is of another shape; the same as a field that is not there
+        return None  # the body has another shape, as if the field were missing
     if isinstance(found, str):
         return found or None
     return str(found) if isinstance(found, int) and not isinstance(found, bool) else None
@@ -194,7 +194,7 @@ def handshake(
         return None
     found = read_events(sender, request) if events is None else events
     if len(found) != 1:
-        return None  # a question comes alone; beside other events it must not hide them
+        return None  # a handshake is a single event; it must not hide others
     event = found[0]
     if event.name is not None and event.name in sender.probes:
         return ignored(f"{event.name} of {sender.name} only checks this address")
@@ -233,7 +233,7 @@ def _sns(request: WebhookRequest) -> HandshakeResponse | None:
         return None
     if envelope["Type"] == SUBSCRIPTION_CONFIRMATION:
         return HandshakeResponse(200, confirm=subscribe_url(envelope))
-    # Its SubscribeURL would subscribe again what somebody has just ended.
+    # Its SubscribeURL would undo the unsubscription.
     return ignored("the SNS topic was unsubscribed")
 
 

@@ -128,7 +128,7 @@ Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | 
 
 MAX_DEPTH: Final = 64
 MAX_FORM_FIELDS: Final = 100
-# A string without its end still matches, at once: otherwise an unclosed one would be tried from every quote.
+# An unclosed string matches as well; otherwise matching would start again at every quote.
 _PIECE: Final = r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]'
 _SURROGATE: Final = r"\\u[dD][89a-fA-F]"
 

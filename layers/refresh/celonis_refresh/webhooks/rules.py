@@ -112,7 +112,7 @@ def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None
         return _why_not_by_default(sender, event)
     found = _found(index, "when", rule.when, event)
     if found is not None and not isinstance(found, bool):
-        # Truth by shape would make the text "false" start a run.
+        # Python's truth value would make the text "false" start a run.
         raise RuleError(
             index,
             "when",

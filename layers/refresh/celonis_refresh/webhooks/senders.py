@@ -15,7 +15,7 @@ from celonis_refresh.webhooks.request import BodyKind
 from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 
 # A pull request's workflow runs under its own event; a fork has another repository. Both may have a branch
-# that is called like the default branch.
+# with the name of the default branch.
 GITHUB_SUCCESS: Final = (
     "action == 'completed' && workflow_run.conclusion == 'success'"
     " && (repository.default_branch == `null` || workflow_run.head_branch == repository.default_branch)"
@@ -26,7 +26,7 @@ GITHUB_SUCCESS: Final = (
 )
 
 # A child pipeline ends before its parent. A pipeline of a merge request has the branch it comes from, or the
-# target, as its ref. A tag may be called like the branch.
+# target, as its ref. A tag may have the name of the branch.
 GITLAB_SUCCESS: Final = (
     "object_attributes.status == 'success'"
     " && (project.default_branch == `null` || object_attributes.ref == project.default_branch)"
@@ -50,7 +50,7 @@ AIRBYTE_TEST: Final = (
     " || data.connection.name == 'Connection' && data.workspace.name == 'Workspace'"
 )
 
-# The success of a task comes while its job still runs.
+# A task may succeed while its job is still running.
 DATABRICKS_SUCCESS: Final = "task == `null`"
 
 # Amazon S3, EC2 Auto Scaling and Amazon SES, when a topic is set up.
@@ -82,7 +82,7 @@ AZURE_DEVOPS_TEST: Final = "subscriptionId == '00000000-0000-0000-0000-000000000
 
 BITBUCKET_SUCCESS: Final = "commit_status.state == 'SUCCESSFUL'"
 
-# One call a table, also for a load whose rows were all rejected.
+# One event per table, even if all rows of a load were rejected.
 STITCH_SUCCESS: Final = "length(tables[?num_rows > `0`] || `[]`) > `0`"
 
 QLIK_SUCCESS: Final = "data.succeeded == `true` || data.status == 'SUCCEEDED'"

@@ -33,10 +33,10 @@ from celonis_refresh.webhooks.verification import (
 
 MAX_NAME: Final = 128
 _NAME: Final = r"[A-Za-z0-9/_+.@-](?:[A-Za-z0-9/_+=.@-]*[A-Za-z0-9/_+.@-])?"
-# How issuers begin what they issue (Standard Webhooks, dbt, Shopify, Stripe, GitHub, GitLab, Slack), in any
-# case: they are matched in lower case, since a pattern that ignores case takes long to compile.
+# Prefixes of secrets of Standard Webhooks, dbt, Shopify, Stripe, GitHub, GitLab and Slack, in any case: they
+# are matched in lower case, because a pattern that ignores case is slow to compile.
 _ISSUED: Final = r"whsec_|dbt[a-z]_|shp[a-z]{2}_|[rs]k_(?:live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-"
-# Those whose case tells them from a word: AWS, JSON Web Tokens.
+# Prefixes that only their case distinguishes from words: AWS, JSON Web Tokens.
 _ISSUED_AS_IS: Final = r"(?:AKIA|ASIA)[A-Z0-9]{16}|eyJ"
 _RANDOM: Final = r"[0-9a-fA-F-]{32,}|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+]{40,}"
 

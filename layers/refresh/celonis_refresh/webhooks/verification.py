@@ -271,7 +271,7 @@ def decode(scheme: Hmac, text: str) -> bytes:
 def _decoded(scheme: Hmac, text: str) -> bytes:
     if scheme.encoding == "base64":
         signature = base64.b64decode(text, validate=True)
-        # One signature, one text: the last sign has bits to spare, which a decoder ignores.
+        # Only one text per signature: decoders ignore unused bits of the last character.
         return signature if base64.b64encode(signature) == to_bytes(text) else b""
     return bytes.fromhex(text) if re.fullmatch(_HEX[scheme.encoding], text) else b""
 
@@ -354,11 +354,6 @@ def _unreadable(scheme: Hmac) -> Malformed:
     return Malformed(f"Header {scheme.header!r} does not have the form that its sender gives it.")
 
 
-def verify_static_token(scheme: StaticToken, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
-    """Compare the whole value, blanks included. Raises ``NotAuthentic``."""
-    return _same_value(header(request, scheme.header), secrets)
-
-
 def verify_url_token(scheme: UrlToken, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
     """Raises ``NotAuthentic``."""
     offered = request.query.get(scheme.parameter)
@@ -385,6 +380,7 @@ def verify_basic_auth(scheme: BasicAuth, request: WebhookRequest, secrets: Seque
 
 
 def _same_value(offered: str, secrets: Sequence[str]) -> Proof:
+    """Compare the whole value, blanks included. Raises ``NotAuthentic``."""
     return Proof(secret_index=matching_secret([to_bytes(offered)], secrets, to_bytes))
 
 
@@ -407,7 +403,7 @@ def verify(
     if isinstance(scheme, Hmac):
         return verify_hmac(scheme, request, secrets, now)
     if isinstance(scheme, StaticToken):
-        return verify_static_token(scheme, request, secrets)
+        return _same_value(header(request, scheme.header), secrets)
     if isinstance(scheme, BasicAuth):
         return verify_basic_auth(scheme, request, secrets)
     if isinstance(scheme, Sns):

@@ -186,7 +186,7 @@ def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadl
     try:
         claims.finish(accepted.values(), deadline)
     except RefreshError as error:
-        logger.warning("accepted deliveries are recorded by the next claim", extra={"why": str(error)})
+        logger.warning("deliveries were not recorded; the next claim records them", extra={"why": str(error)})
     claimed: dict[int, set[str]] = {first: set() for first in groups}
     parts = []
     for first, delivery in zip(firsts, deliveries, strict=True):
@@ -231,6 +231,6 @@ def start_execution_of(executions: Executions, run_id: str, answer: Mapping[str,
     """
     try:
         return executions.start(run_id, answer)
-    except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
-        logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})
+    except Exception:  # noqa: BLE001 - the claim is written, so nothing is lost
+        logger.exception("the execution was not started; reconcile starts it", extra={"run_id": run_id})
         return False

@@ -116,7 +116,7 @@ class RunCloser(Struct, frozen=True):
             end = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
             try:
                 self.table.transact(self._actions(run, slot, end, paused=paused), deadline)
-            except ConditionFailed as refused:  # a trigger joined just now, or another call closed it
+            except ConditionFailed as refused:  # a trigger has joined, or another call closed it
                 run = self.records.get(run.run_id)
                 is_ours = refused.retried and run.item.get("ended_at") == facts["ended_at"]
             else:

@@ -90,7 +90,7 @@ class RunCommands(Struct, frozen=True):
             return {"run_id": run_id, "status": "dropped", "options": options}
         check_open(run)
         dropped = self._drop_follow_up(run, caller, deadline) if drop_pending else None
-        self.executions.start(run_id)  # a run whose execution never began has none to stop
+        self.executions.start(run_id)  # stop needs an execution, even if it was not started yet
         self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
         return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
 

@@ -64,14 +64,11 @@ class _StartAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     answered_id: Annotated[str, Meta(max_length=256)] | None = None
     answered_by: int | None = None
 
-    def belongs_to(self, state: Mapping[str, Any]) -> bool:
-        """Return whether the step still waits for this answer."""
-        return awaits_answer(state, self.posts)
-
     def facts(self) -> dict[str, Any]:
-        found = {"answered_id": self.answered_id, "answered_by": self.answered_by}
-        known = {name: value for name, value in found.items() if value is not None}
-        return {"answered": True, "sent_by": self.sent_by, **known}
+        facts = {"answered_id": self.answered_id, "answered_by": self.answered_by}
+        return {"answered": True, "sent_by": self.sent_by} | {
+            name: value for name, value in facts.items() if value is not None
+        }
 
 
 class _ExistingRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,7 +180,7 @@ class RunOpener(Struct, frozen=True):
         try:
             return self.tables.resolved(run, deadline)
         except (CelonisUnavailable, CelonisThrottled):
-            raise  # the first step waits, and gives back what it holds
+            raise  # the first step waits and releases its leases
         except RefreshError:
             release_first_job(self.records, self.context.leases, run, deadline)
             raise
@@ -198,7 +195,7 @@ class RunOpener(Struct, frozen=True):
     ) -> Run:
         """Write ``facts``, ``once`` where it is not set, and the answer to a start of the trigger."""
         state = run.steps.get(answer.step) if answer else None
-        if answer is None or state is None or not answer.belongs_to(state):
+        if answer is None or state is None or not awaits_answer(state, answer.posts):
             return self.records.set_facts_once(run, facts, once, deadline)
         return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)
 

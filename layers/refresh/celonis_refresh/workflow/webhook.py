@@ -143,14 +143,14 @@ class SecretLog:
             problem = secret_problem(scheme, secret)
             if problem:
                 logger.error(
-                    "a webhook secret cannot work",
+                    "a webhook secret is not usable",
                     extra={"source": source_name, "field": name, "why": problem},
                 )
 
 
 MIN_CELONIS_SECONDS: Final = 0.8
 """With less time left, the state machine starts the job."""
-GIVE_BACK_SECONDS: Final = 0.1
+RELEASE_SECONDS: Final = 0.1
 """Time to free the lease of a job that could not be started."""
 RECORD_ATTEMPTS: Final = 3
 RESUME_SECONDS: Final = 900.0
@@ -289,24 +289,24 @@ class WebhookHandler(Struct, frozen=True):
             )
         except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
             logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
-        self._give_back(Run(record), Deadline(deadline.at + GIVE_BACK_SECONDS, deadline.clock))
+        self._release_lease(Run(record), Deadline(deadline.at + RELEASE_SECONDS, deadline.clock))
         return None
 
     def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
         """Record an answer that the execution, started by another delivery, does not have."""
         try:
             record_answer(self.context.records, run_id, answer, deadline)
-        except RefreshError as error:  # the start counts as one whose answer was lost
-            logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
+        except RefreshError as error:  # as if the answer were lost
+            logger.warning("the answer was not recorded", extra={"run_id": run_id, "why": str(error)})
 
-    def _give_back(self, run: Run, deadline: Deadline) -> None:
+    def _release_lease(self, run: Run, deadline: Deadline) -> None:
         """Release the lease of a first job that was not started."""
         try:
             release_first_job(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
             return  # its start may have been sent
         except RefreshError as error:  # the task that starts the job frees it
-            logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
+            logger.warning("the lease was not released", extra={"run_id": run.run_id, "why": str(error)})
 
     def _resume_run(self, run_id: str, accepted_at: float) -> None:
         """Start the execution of a repeated delivery's run if its first attempt did not."""
@@ -322,7 +322,7 @@ class WebhookHandler(Struct, frozen=True):
             return None
         facts = self.tables.resolved(Run(record), deadline)
         if "warnings" in facts:
-            return None  # a cached list may lack a new table: OpenRun reads the tables again
+            return None  # a cached list may lack a new table: open_run reads it again
         run = Run({**record, **facts})
         return start_claimed(self.context, run, run.plan.jobs[0].step, deadline, facts)
 
