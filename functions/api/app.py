@@ -15,7 +15,7 @@ from celonis_refresh.runs.errors import RunNotFound
 from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.workflow.commands import RunCommands
 from celonis_refresh.workflow.listing import Listing
-from celonis_refresh.workflow.requests import RunRequests, no_object, read_cancel, read_json
+from celonis_refresh.workflow.requests import RunRequests, not_an_object, read_cancel, read_json
 
 app = APIGatewayHttpResolver(serializer=to_text)
 
@@ -99,7 +99,7 @@ def _body() -> str | None:
     try:
         return app.current_event.decoded_body
     except ValueError:
-        raise no_object() from None
+        raise not_an_object() from None
 
 
 def _caller() -> str:

@@ -2,8 +2,8 @@
 
 from celonis_refresh import wiring
 from celonis_refresh.observability import logger
+from celonis_refresh.steps.start import start_step
 from celonis_refresh.steps.step import Progress, StepEvent
-from celonis_refresh.steps.tasks import start_step
 
 
 @logger.inject_lambda_context(clear_state=True)

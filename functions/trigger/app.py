@@ -10,15 +10,15 @@ from celonis_refresh.aws.webhook_configuration import WebhookConfiguration
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
 from celonis_refresh.responses import answer, answering
-from celonis_refresh.steps.target import KEPT_SECONDS, ModelTables
+from celonis_refresh.steps.target import TABLES_SECONDS, ModelTables
 from celonis_refresh.timing import Deadline
 from celonis_refresh.webhooks.request import from_api_gateway
-from celonis_refresh.workflow.webhook import ANSWER_SECONDS, RequestTime, WebhookHandler
+from celonis_refresh.workflow.webhook import RESPONSE_SECONDS, RequestTime, WebhookHandler
 
-LONGEST_NAME = 48
-"""Characters of a source's name that are logged; no existing source has a longer name."""
+MAX_NAME = 48
+"""Characters of a source's name that are logged; existing sources have shorter names."""
 UNUSABLE = ("InvalidSource", "WebhookSecretUnreadable")
-"""Errors of a source as a whole; errors of its rules and pipelines are counted one by one. An unknown source
+"""Errors of a source as a whole. Errors of its rules and pipelines are counted one by one; an unknown source
 and a request that is not authentic are not counted, because anybody can cause them."""
 
 
@@ -32,7 +32,7 @@ def _webhook_handler() -> WebhookHandler:
         refreshed_secrets=configuration.secrets.refresh_if_allowed,
         acceptor=wiring.acceptor(configuration.definition),
         context=wiring.step_context(),
-        tables=ModelTables(wiring.client_for, time.time, KEPT_SECONDS),
+        tables=ModelTables(wiring.client_for, time.time, TABLES_SECONDS),
         executions=wiring.state_machine(),
         sns=SnsCertificates(time.time),
         clock=time.time,
@@ -43,13 +43,13 @@ def _webhook_handler() -> WebhookHandler:
 @answering
 def handler(event: dict[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     source = event["pathParameters"]["source"]
-    logger.append_keys(source=source[:LONGEST_NAME])
+    logger.append_keys(source=source[:MAX_NAME])
     arrived = event["requestContext"]["timeEpoch"] / 1000
-    given = RequestTime(Deadline(arrived + ANSWER_SECONDS, time.time), wiring.deadline(context))
+    request_time = RequestTime(Deadline(arrived + RESPONSE_SECONDS, time.time), wiring.deadline(context))
     try:
-        reply = _webhook_handler().receive(source, from_api_gateway(event), given)
+        reply = _webhook_handler().receive(source, from_api_gateway(event), request_time)
     except RefreshError as error:
         if error.name in UNUSABLE:
-            count("ConfigurationErrors", source=source[:LONGEST_NAME])
+            count("ConfigurationErrors", source=source[:MAX_NAME])
         raise
     return answer(reply.status, reply.body, reply.headers)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.steps.check import check_step
+from celonis_refresh.steps.start import start_step
 from celonis_refresh.steps.step import Progress
-from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.workflow.open import ExecutionContext, Opened
 from tests.chaos.service import ChaosExecutions, ChaosService
 

@@ -13,18 +13,17 @@ from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs import claims, deliveries, leases, slots
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import Action, Table
+from celonis_refresh.steps import check, start
 from celonis_refresh.steps.cancel import StepCanceller
-from celonis_refresh.steps.check import Check
 from celonis_refresh.steps.observation import Observation
 from celonis_refresh.steps.ownership import Ownership
-from celonis_refresh.steps.start import Start
-from celonis_refresh.steps.step import Progress
+from celonis_refresh.steps.step import Progress, Step
 from celonis_refresh.timing import Deadline, iso
 from celonis_refresh.workflow import close as closer
 from celonis_refresh.workflow.accept import TriggerAcceptor
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.commands import RunCommands
-from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.executions import ExecutionDescription
 from celonis_refresh.workflow.reconcile import ReconcileFindings, Reconciler
 
 
@@ -67,14 +66,14 @@ def delivery_without_condition() -> Iterator[None]:
 @contextmanager
 def lease_freed_early() -> Iterator[None]:
     """The first poll that shows ours running frees the lease."""
-    real = Check._go_on
+    real = check._keep_polling
 
-    def go_on(self: Check, ownership: Ownership, observation: Observation) -> Progress:
-        progress = real(self, ownership, observation)
-        self.context.leases.free(self.run.run_id, self.target.lease, self.deadline)
+    def keep_polling(step: Step, ownership: Ownership, observation: Observation) -> Progress:
+        progress = real(step, ownership, observation)
+        step.context.leases.free(step.run.run_id, step.target.lease, step.deadline)
         return progress
 
-    with patch.object(Check, "_go_on", go_on):
+    with patch.object(check, "_keep_polling", keep_polling):
         yield
 
 
@@ -99,16 +98,16 @@ def slot_released_without_follow_up() -> Iterator[None]:
 @contextmanager
 def sent_mark_after_the_post() -> Iterator[None]:
     """The baseline and the mark that the start was sent are written after it was sent."""
-    real = Start.save
+    real = Step.save
 
-    def save(self: Start, *arguments: Any) -> None:
+    def save(self: Step, *arguments: Any) -> None:
         is_mark = "sent_by" in self.state and "baseline" in self.state and not self.state.get("answered")
         if is_mark and "is_late" not in vars(self):
             vars(self)["is_late"] = True
             return
         real(self, *arguments)
 
-    with patch.object(Start, "save", save):
+    with patch.object(Step, "save", save):
         yield
 
 
@@ -141,7 +140,7 @@ def ended_runs_not_reconciled() -> Iterator[None]:
     """Reconcile does not close runs whose end was lost."""
 
     def close(
-        self: Reconciler, execution: EndedExecution, findings: ReconcileFindings, deadline: Deadline
+        self: Reconciler, execution: ExecutionDescription, findings: ReconcileFindings, deadline: Deadline
     ) -> None:
         return
 
@@ -152,16 +151,16 @@ def ended_runs_not_reconciled() -> Iterator[None]:
 @contextmanager
 def lost_answer_posted_again() -> Iterator[None]:
     """A start whose answer was lost is sent again at once."""
-    real = Start._after_lost_answer
+    real = start._after_lost_answer
 
-    def after(self: Start, lost: Any) -> Progress:
+    def after(step: Step, lost: Any) -> Progress:
         try:
-            answer: StartAnswer = self.target.post(self.seconds(20.0))
+            answer: StartAnswer = step.target.post(step.seconds(20.0))
         except RefreshError:
-            return real(self, lost)
-        return self._after_answer(answer)
+            return real(step, lost)
+        return start._after_answer(step, answer)
 
-    with patch.object(Start, "_after_lost_answer", after):
+    with patch.object(start, "_after_lost_answer", after):
         yield
 
 
@@ -201,16 +200,16 @@ def merged_options_lost() -> Iterator[None]:
 @contextmanager
 def retry_without_delivery() -> Iterator[None]:
     """A retry is not recorded, so that a second one starts another run."""
-    real: Callable[..., Any] = TriggerAcceptor.again
+    real: Callable[..., Any] = TriggerAcceptor.accept_retry
 
-    def again(self: TriggerAcceptor, *arguments: Any) -> Any:
+    def accept_retry(self: TriggerAcceptor, *arguments: Any) -> Any:
         *before, given, deadline = arguments
         acceptance = real(self, *before, given, deadline)
         for key in given:
             self.claims.table.delete(self.claims.table.remove(key, ""), deadline)
         return acceptance
 
-    with patch.object(TriggerAcceptor, "again", again):
+    with patch.object(TriggerAcceptor, "accept_retry", accept_retry):
         yield
 
 
@@ -221,7 +220,7 @@ def stop_that_cancels_nothing() -> Iterator[None]:
 
     def stop(self: StepCanceller, run: Run, deadline: Deadline, *, cancel: bool = True) -> Any:
         found = real(self, run, deadline, cancel=False)
-        found.sentences.clear()
+        found.messages.clear()
         return found
 
     with patch.object(StepCanceller, "stop", stop):

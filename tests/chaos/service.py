@@ -14,7 +14,7 @@ from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.queued import RunLookup
 from celonis_refresh.runs.records import Run
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
-from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.executions import ExecutionDescription
 from celonis_refresh.workflow.listing import Listing
 from celonis_refresh.workflow.open import RunOpener
 from celonis_refresh.workflow.requests import RunRequests
@@ -80,19 +80,19 @@ class ChaosExecutions(FakeExecutions):
             raise ExecutionsUnavailable
         is_new = name not in self.known
         if is_new:
-            self.known[name] = EndedExecution(name, f"arn:{name}", "RUNNING")
+            self.known[name] = ExecutionDescription(name, f"arn:{name}", "RUNNING")
             self.visible_from[name] = self.now() + 1.0
             self.begin(name, document)
         self.hook("StartExecution", "after")
         return is_new
 
-    def find(self, run_id: str) -> EndedExecution | None:
+    def find(self, run_id: str) -> ExecutionDescription | None:
         found = super().find(run_id)
         if self.fails():
             raise ExecutionsUnavailable
         return found if self.visible_from.get(run_id, 0.0) <= self.now() else None
 
-    def describe(self, arn: str) -> EndedExecution:
+    def describe(self, arn: str) -> ExecutionDescription:
         found = super().describe(arn)
         if self.fails():
             raise ExecutionsUnavailable

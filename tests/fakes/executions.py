@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.executions import ExecutionDescription
 from tests.fakes.celonis import Hook, no_hook
 
 
@@ -19,7 +19,7 @@ class FakeExecutions:
     ``answers``: by name, what Celonis had answered to the start of a step.
     """
 
-    known: dict[str, EndedExecution] = field(default_factory=dict)
+    known: dict[str, ExecutionDescription] = field(default_factory=dict)
     start_requests: list[str] = field(default_factory=list)
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     hook: Hook = no_hook
@@ -29,17 +29,17 @@ class FakeExecutions:
         self.start_requests.append(run_id)
         is_new = run_id not in self.known
         if is_new:
-            self.known[run_id] = EndedExecution(run_id, f"arn:{run_id}", "RUNNING")
+            self.known[run_id] = ExecutionDescription(run_id, f"arn:{run_id}", "RUNNING")
             if answer is not None:
                 self.answers[run_id] = answer
         self.hook("StartExecution", "after")
         return is_new
 
-    def describe(self, arn: str) -> EndedExecution:
+    def describe(self, arn: str) -> ExecutionDescription:
         self.hook("DescribeExecution", "before")
         return self.known[arn.removeprefix("arn:")]
 
-    def find(self, run_id: str) -> EndedExecution | None:
+    def find(self, run_id: str) -> ExecutionDescription | None:
         self.hook("DescribeExecution", "before")
         return self.known.get(run_id)
 

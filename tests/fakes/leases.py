@@ -11,5 +11,5 @@ def take(leases: Leases, run_id: str, lease: str, deadline: Deadline) -> bool:
     """Whether the run acquired the lease. Raises as ``Leases.acquire`` does."""
     records = Records(leases.table, leases.clock)
     run = records.find(run_id) or Run({"run_id": run_id})
-    request = LeaseRequest(run_id, (lease,), QueuePlace(keeps=False, since=leases.clock()))
+    request = LeaseRequest(run_id, (lease,), QueuePlace(priority=False, since=leases.clock()))
     return leases.acquire(request, records.step_check(run, "job-0"), deadline) is None

@@ -15,9 +15,9 @@ from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import Table
 from celonis_refresh.steps.check import check_step
+from celonis_refresh.steps.start import start_step
 from celonis_refresh.steps.step import Progress, StepContext
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget, resolved_load
-from celonis_refresh.steps.tasks import start_step
 from celonis_refresh.timing import Deadline
 from tests.fakes.celonis import FakeCelonis, FakeTarget
 from tests.fakes.clock import FakeClock
@@ -123,7 +123,7 @@ class ServiceHarness:
             for load in self.records.get(run_id).plan.loads
         }
         facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
-        return self.records.note(self.records.get(run_id), facts, self.deadline())
+        return self.records.set_facts(self.records.get(run_id), facts, self.deadline())
 
     def state(self, step: str, run_id: str = RUN) -> dict[str, object]:
         """The recorded state of a step."""

@@ -16,10 +16,9 @@ from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run, RunStatus
 from celonis_refresh.runs.table import job_lease, model_lease, run_key
 from celonis_refresh.steps.check import check_step
-from celonis_refresh.steps.start import start_claimed
+from celonis_refresh.steps.start import start_claimed, start_step
 from celonis_refresh.steps.step import Progress, is_started
 from celonis_refresh.steps.target import DataJobTarget, DataModelTarget, StepTarget
-from celonis_refresh.steps.tasks import start_step
 from tests.fakes.celonis import FakeCelonis, FakeStart, FakeTarget, Lags, Lost, unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.executions import FakeExecutions
@@ -322,7 +321,7 @@ class LeaseSimulation:
             self._by_webhook(run_id, loads)
         facts = {"status": RunStatus.RUNNING, "loads": loads, "execution_arn": f"arn:{run_id}"}
         self._tried(
-            lambda: self.service.records.note(
+            lambda: self.service.records.set_facts(
                 self.service.records.get(run_id), facts, self.service.deadline()
             )
         )

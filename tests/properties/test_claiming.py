@@ -27,7 +27,7 @@ from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, RunClosed,
 from celonis_refresh.runs.leases import Leases
 from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import IS_OPEN, OPEN_VALUES, Records, RunStatus
-from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
+from celonis_refresh.runs.slots import drop_pending, release, start_pending
 from celonis_refresh.runs.table import (
     MAX_ACTIONS,
     WAITING,
@@ -310,7 +310,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         self.clock.sleep(1.0)
         item = self.table.get(slot_key(pipeline)) or {}
         assert item["status"] == WAITING
-        actions = start_waiting(self.table, pipeline, item, iso(self.clock()))
+        actions = start_pending(self.table, pipeline, item, iso(self.clock()))
         self.table.transact(actions, self.deadline())
         with pytest.raises(ConditionFailed):
             self.table.transact(actions, self.deadline())
@@ -325,7 +325,7 @@ class ClaimingMachine(RuleBasedStateMachine):
         found = RunLookup(self.table, self.records).get(slot.waiting)
         assert isinstance(found, QueuedRun)
         assert (found.pipeline, found.shown()["waiting_for_run"]) == (pipeline, slot.active)
-        action = drop_waiting(self.table, pipeline, found.slot)
+        action = drop_pending(self.table, pipeline, found.slot)
         self.table.update(action, self.deadline())
         with pytest.raises(ConditionFailed):
             self.table.update(action, self.deadline())

@@ -187,7 +187,7 @@ class RunLifecycle(RuleBasedStateMachine):
         loads = {"load-0": {"kind": "complete", "tables": {}}}
         outcome = {"outcome": "SUCCEEDED" if well else "FAILED", "ended_at": iso(self.service.clock())}
         facts = {"status": RunStatus.RUNNING, "definition": definition, "loads": loads}
-        run = self.service.records.note(run, facts, self.service.deadline())
+        run = self.service.records.set_facts(run, facts, self.service.deadline())
         for step in ("job-0", "load-0"):
             run = self.service.records.save_step(run, step, outcome, self.service.deadline())
 

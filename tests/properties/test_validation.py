@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from celonis_refresh.pipelines.definition import Definition, InlineDefinition
 from celonis_refresh.validation.convert import convert, is_text, walk
 from celonis_refresh.webhooks.sources import Source
-from celonis_refresh.workflow.open import _Resume, _Start
+from celonis_refresh.workflow.open import _ExistingRun, _NewRun
 from celonis_refresh.workflow.requests import CancelRequest, ListRequest, StartRequest
 
 PAGE = "https://acme.eu-1.celonis.cloud/integration/ui/pools/pool-1"
@@ -58,8 +58,11 @@ SOUND: list[tuple[type[msgspec.Struct], dict[str, Any]]] = [
             "rules": SOURCE["rules"],
         },
     ),
-    (_Start, {"pipeline": {"name": "x"}, "mode": "FULL", "tables": ["VBAK"], "reason": "r", "delivery": "d"}),
-    (_Resume, {"run_id": "otc-1"}),
+    (
+        _NewRun,
+        {"pipeline": {"name": "x"}, "mode": "FULL", "tables": ["VBAK"], "reason": "r", "delivery": "d"},
+    ),
+    (_ExistingRun, {"run_id": "otc-1"}),
     (StartRequest, {"pipeline": "p", "mode": None, "tables": "all", "reason": "r"}),
     (ListRequest, {"pipeline": "p", "status": "FAILED", "before": "x", "limit": 5}),
     (CancelRequest, {"drop_pending": True}),

@@ -46,7 +46,7 @@ MODELS = {
     "Job": own(definition.JobStep),
     "Load": own(definition.LoadStep),
     "Poll": own(definition.Polling),
-    "Execution input": own(opening._Start),
+    "Execution input": own(opening._NewRun),
     "Source": own(Source, Overrides),
     "Rule": own(Rule),
     "Scheme": own(Overrides),
@@ -71,7 +71,7 @@ def test_every_field_of_a_request_is_described(title: str) -> None:
 def test_the_fields_of_special_inputs_are_described() -> None:
     inline = pages.tables(CONFIGURATION, "Pipeline")[1]
     assert set(inline) == set(own(definition.InlineDefinition, definition.Definition))
-    assert set(pages.tables(CONFIGURATION, "Execution input")[1]) == set(own(opening._Resume))
+    assert set(pages.tables(CONFIGURATION, "Execution input")[1]) == set(own(opening._ExistingRun))
 
 
 def written(field: FieldInfo) -> set[str]:

@@ -37,8 +37,8 @@ def test_an_event_is_json_and_somebody_uses_it(path: Path) -> None:
     assert any(path.stem in each.read_text(encoding="utf-8") for each in [*users, *pages])
 
 
-def started(document: object) -> opening._Start:
-    return convert(opening._Start, document, opening._refused)
+def started(document: object) -> opening._NewRun:
+    return convert(opening._NewRun, document, opening._refused)
 
 
 @pytest.mark.parametrize("name", ["execution-by-hand", "execution-inline"])

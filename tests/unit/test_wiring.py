@@ -227,7 +227,7 @@ def stop(connection_secrets: FakeConnectionSecrets, usable_after: float) -> list
             connection_secrets.error = None
 
     canceller = StepCanceller(wiring.target_for, service.clock, sleep)
-    return canceller.stop(service.records.get(RUN), service.deadline(297.0)).sentences
+    return canceller.stop(service.records.get(RUN), service.deadline(297.0)).messages
 
 
 def test_a_job_is_cancelled_once_its_secret_can_be_used_again(

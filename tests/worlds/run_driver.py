@@ -76,7 +76,7 @@ class ServiceSteps:
             run = service.records.begin_closing(run, iso(service.clock()), deadline)
             findings = StepCanceller(service.target_for, service.clock, celonis.sleep).stop(run, deadline)
             if celonis.note is not None:
-                celonis.note("run", f"closes: {' '.join(findings.sentences) or 'nothing is left'}")
+                celonis.note("run", f"closes: {' '.join(findings.messages) or 'nothing is left'}")
         for lease, until in findings.held.items():
             service.leases.hold(run_id, lease, until, deadline)
         status = {"S": str(RunStatus.SUCCEEDED if succeeded else RunStatus.FAILED)}

@@ -210,7 +210,7 @@ def test_a_load_is_one_row_whose_status_may_be_of_the_load_before(seed: int) -> 
         assert load.status in words | {"LOST_CONNECTION", "CANCELLING"}
         if load.load_id in shown_running and load.is_terminal:
             assert load.status == LOAD_WORDS.get(named.result, named.result)
-        if load.is_under_way:
+        if load.is_active:
             shown_running.add(load.load_id)
 
 

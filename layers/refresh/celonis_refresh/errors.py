@@ -1,11 +1,11 @@
-"""The root of the errors that this service raises on purpose.
+"""The root of all errors that this service raises.
 
 RefreshError
-├── celonis.errors.CelonisError      an answer, or none, from the Celonis API
-├── pipelines.errors                 a definition or a trigger that makes no sense
-├── runs.errors                      the table says no: closed, busy, too much contention
-├── webhooks.errors                  a request that is not authentic or cannot be read
-└── steps.errors                     a job or a load that ended badly or cannot be proven ours
+├── celonis.errors.CelonisError      a call to the Celonis API failed
+├── pipelines.errors                 a definition or a trigger is not valid
+├── runs.errors                      a write was rejected: closed, busy, contention
+├── webhooks.errors                  a request is not authentic or cannot be read
+└── steps.errors                     a job or a load failed or cannot be proven ours
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 WHOLE = "(the whole document)"
-"""Stands for a field where none can be named."""
+"""The field of a problem of the whole document."""
 
 
 class Problem(NamedTuple):
-    """One field and what was expected of it. The value itself is never repeated: it may be a secret."""
+    """A field and what was expected. The value is never repeated, because it may be a secret."""
 
     field: str
     expected: str
 
 
 class RefreshError(Exception):
-    """An error with a name that Step Functions can match and a sentence that a person can act on.
+    """An error whose name Step Functions can match and whose message says what to do.
 
-    The class name is the error name. ``str(error)`` says what happened and then what to do about it.
-    Facts (status, field, support id …) are attributes of the subclasses, never words to search for.
+    The class name is the error name. ``str(error)`` is ``message`` and ``hint``. Facts are attributes of the
+    subclasses.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -37,5 +37,5 @@ class RefreshError(Exception):
 
     @property
     def name(self) -> str:
-        """The error name as Step Functions sees it."""
+        """The error name in Step Functions."""
         return type(self).__name__

@@ -1,4 +1,4 @@
-"""The names that people give to pipelines, and to the sources beside them."""
+"""Names of pipelines and of sources."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from celonis_refresh.validation.convert import PatternType
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,47}$"
-"""Short enough for an execution's name (80 characters) to hold it, a date and eight characters more."""
+"""Short enough for the name of an execution (80 characters), which adds a date and eight characters."""
 NAME_RULE = f"a letter, then up to 47 letters, digits, hyphens or underscores ({NAME_PATTERN})"
-"""The pattern in words, for messages."""
+"""The pattern in words."""
 
 
 class PipelineName(PatternType):
@@ -20,5 +20,5 @@ class PipelineName(PatternType):
 
 
 def is_name(text: str) -> bool:
-    """Whether a pipeline or a source can have this name: what is none is never asked for."""
+    """Return whether a pipeline or a source can have this name."""
     return re.fullmatch(NAME_PATTERN, text) is not None

@@ -1,4 +1,4 @@
-"""Errors become HTTP answers here, and nowhere else."""
+"""HTTP responses, also for errors."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ STATUS: Mapping[str, int] = {
     "WebhookSecretUnreadable": 401,
     "SnsUnavailable": 503,
 }
-"""The status of each error by its name; any other error of this service is a 500."""
+"""The status by the name of an error; any other error of this service is a 500."""
 RETRY_SECONDS = "2"
 REFUSED_ALIKE = frozenset({"NotAuthentic", "UnknownSource", "InvalidSource", "WebhookSecretUnreadable"})
-"""Answered with the same status and body: a stranger learns neither what exists nor what is wrong with it."""
+"""Errors with the same status and body, so that a caller cannot find out what exists."""
 REFUSED = {
     "error": "NotAuthentic",
     "message": "The request is not authentic, or its source is not set up. The function log has the reason.",
 }
 UNAVAILABLE = "A part of the configuration could not be read in time. Try again."
-"""Instead of the name of the parameter or secret, which only the log has."""
+"""In place of the name of the parameter or secret, which only the log has."""
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def to_text(body: Any) -> str:
-    """Return JSON as text that ends with a newline, so that a shell prompt starts on its own line."""
+    """Return JSON that ends with a newline, so that a shell prompt starts on its own line."""
     return json.dumps(body) + "\n"
 
 
 def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """An answer in API Gateway's payload format 2.0; ``body`` is JSON unless ``headers`` name its type.
+    """Return a response in payload format 2.0; ``body`` is JSON unless ``headers`` have a type.
 
-    JSON ends with a newline, also where ``body`` is its text.
+    JSON ends with a newline, also if ``body`` is its text.
     """
     named = {name.lower(): value for name, value in (headers or {}).items()}
     if "content-type" in named and isinstance(body, str):
@@ -69,7 +69,7 @@ def answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> 
 
 
 def error_answer(error: RefreshError) -> dict[str, Any]:
-    """The error's name, its sentence and, for input that makes no sense, what was expected of each field."""
+    """Return the response to an error: its name, its message and the problems of invalid fields."""
     status = STATUS.get(error.name, 500)
     if error.name in REFUSED_ALIKE:
         return answer(status, REFUSED)
@@ -82,7 +82,7 @@ def error_answer(error: RefreshError) -> dict[str, Any]:
 
 
 def answering(handler: Handler) -> Handler:
-    """Answers what ``handler`` raises: an error of this service by its name, anything else as a bare 500."""
+    """Return a handler that responds to errors of ``handler``; 500 for unexpected ones."""
 
     @functools.wraps(handler)
     def answer_or_error(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Deadlines and dates. The clock is handed in: nothing here reads the time by itself."""
+"""Deadlines and dates. The clock is always passed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Clock = Callable[[], float]
 
 
 class Deadline(Struct, frozen=True):
-    """The moment by which something must be done, in seconds of ``clock``."""
+    """The time by which something must be done, in seconds of ``clock``."""
 
     at: float
     clock: Clock
@@ -22,15 +22,15 @@ class Deadline(Struct, frozen=True):
         return Deadline(clock() + seconds, clock)
 
     def left(self, reserve: float = 0.0) -> float:
-        """Seconds left once ``reserve`` is set aside; never below zero."""
+        """Return the seconds left minus ``reserve``; never below zero."""
         return max(0.0, self.at - reserve - self.clock())
 
 
 def iso(at: float) -> str:
-    """``2026-01-01T00:00:00.000Z``: sorts as text in the order of time."""
+    """Return ``2026-01-01T00:00:00.000Z``, which sorts by time."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def epoch(text: str) -> float:
-    """The seconds since the epoch of a date that :func:`iso` wrote."""
+    """Return the epoch seconds of a date that :func:`iso` wrote."""
     return datetime.fromisoformat(text).timestamp()

@@ -1,6 +1,6 @@
-"""Puts the parts together for the functions: each part once per process, on first use.
+"""Creates the parts of the functions, each once per process on first use.
 
-A part that only some functions have is imported where it is made, so that the others start without it.
+Parts that only some functions have are imported where they are created, so that others start faster.
 """
 
 from __future__ import annotations
@@ -48,26 +48,26 @@ if TYPE_CHECKING:
 
 CONNECTION_SECONDS = 300
 MAX_KNOWN = 100
-"""Names of pipelines that are read for an error: ten requests at most."""
+"""Names of pipelines that an error lists; at most ten requests."""
 UNUSABLE = (SecretUnreadable, ConnectionInvalid, InvalidDefinition)
-"""What a secret that cannot be used raises; the last where it names another team than the definition."""
-ANSWER_SECONDS = 3.0
-"""Kept back from a function's own time-out, so that it can still say what went wrong."""
+"""Errors of a secret that cannot be used; the last if it has another team than the definition."""
+RESERVED_SECONDS = 3.0
+"""Time of a function that is reserved to report an error."""
 
 
 class LambdaContext(Protocol):
-    """What is used of the context that Lambda hands over."""
+    """The part of Lambda's context that is used."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
 def deadline(context: LambdaContext) -> Deadline:
-    """The end of the time that Lambda gives this call, less what the answer needs."""
-    return Deadline.after(context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS, time.time)
+    """Return the deadline of this invocation, less the reserve."""
+    return Deadline.after(context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS, time.time)
 
 
 def new_id(name: str) -> str:
-    """A run's id: readable, sorted by time within a pipeline, and never the same twice."""
+    """Return a new run id, which is readable and sorts by time within a pipeline."""
     return make_run_id(name, datetime.now(UTC), secrets.token_hex(4))
 
 
@@ -120,9 +120,9 @@ def _client(connection: str) -> CelonisClient:
 
 
 def client_for(definition: Definition) -> CelonisClient:
-    """The client of the definition's connection, which must be the team that its page addresses name.
+    """Return the client of the definition's connection, which must be the team of its page addresses.
 
-    It lives as long as the process; the connection that it uses is read anew now and then.
+    Clients are cached; the connection is refreshed from time to time.
     """
     connection = connections().get(definition.connection)
     host = definition.host()
@@ -135,7 +135,7 @@ def client_for(definition: Definition) -> CelonisClient:
 
 
 def other_host(host: str, connection: Connection) -> str:
-    """Return what is wrong where page addresses name another Celonis team than the connection."""
+    """Return the problem of page addresses of another team than the connection's."""
     return (
         f"the page address names {host}, but connection {connection.name!r} has {connection.host}: "
         "correct the address, or the base_url in the connection's secret, or name another connection"
@@ -144,26 +144,23 @@ def other_host(host: str, connection: Connection) -> str:
 
 @contextmanager
 def naming_pipelines() -> Iterator[None]:
-    """Add the known pipelines to an ``UnknownPipeline``: for callers that IAM has authenticated only.
-
-    Nothing is read before there is such an error; then at most ten requests.
-    """
+    """Add existing pipelines to an ``UnknownPipeline``, for callers that IAM has authenticated."""
     try:
         yield
     except UnknownPipeline as error:
         try:
             known = parameters().pipelines(MAX_KNOWN)
         except (ConfigurationUnavailable, ClientError) as trouble:
-            logger.warning("the known pipelines could not be listed", extra={"why": str(trouble)})
+            logger.warning("the pipelines could not be listed", extra={"why": str(trouble)})
             raise error from None
         raise error.among(known) from None
 
 
 def target_for(run: Run, step: str) -> StepTarget:
-    """The job or load behind a step of a run.
+    """Return the job or load of a step.
 
-    A secret that cannot be used fails a run that has done nothing yet. Later, when it could be used before,
-    the steps wait for it as they wait for Celonis.
+    An unusable secret fails a run that has done nothing yet; later, the steps wait as if Celonis were
+    unavailable.
     """
     definition = run.definition
     pool = definition.data_pool_id
@@ -185,12 +182,12 @@ def step_context() -> StepContext:
 
 @cache
 def trigger_acceptor() -> TriggerAcceptor:
-    """Definitions are read anew for every trigger; while reading fails, the last known one serves."""
+    """Return the acceptor, which reads definitions for every trigger and caches the last one for failures."""
     return acceptor(TtlCache(parameters().pipeline, 0, time.time, is_transient_error).get)
 
 
 def acceptor(definition: Callable[[str], Definition]) -> TriggerAcceptor:
-    """``definition``: reads a pipeline's definition by name."""
+    """Return an acceptor. ``definition``: reads a pipeline by name."""
     from celonis_refresh.runs.claims import Claims
     from celonis_refresh.workflow.accept import TriggerAcceptor
 

@@ -13,9 +13,9 @@ from urllib3 import HTTPResponse
 
 from celonis_refresh.aws.sns_certificates import (
     ABSENT_SECONDS,
-    LARGEST,
     MAX_ABSENT,
-    MAX_KEPT,
+    MAX_CERTIFICATES,
+    MAX_PAGE,
     TIMEOUT,
     SnsCertificates,
     SnsUnavailable,
@@ -100,7 +100,7 @@ def test_how_long_an_answer_may_take_is_bounded() -> None:
 
 def test_how_much_is_read_is_bounded() -> None:
     sns, _ = pages(PageResponse(pieces=[b"x" * 8192] * 100))
-    assert sns.certificate(URL) == b"x" * LARGEST
+    assert sns.certificate(URL) == b"x" * MAX_PAGE
 
 
 def test_a_certificate_that_comes_in_pieces_is_read_whole() -> None:
@@ -185,12 +185,12 @@ def test_trouble_is_not_taken_for_nothing_there_and_what_is_remembered_is_bounde
 
 def test_only_so_many_certificates_are_kept() -> None:
     sns, server = pages()
-    for number in range(MAX_KEPT + 1):
+    for number in range(MAX_CERTIFICATES + 1):
         sns.certificate(f"{URL}?{number}")
-    sns.certificate(f"{URL}?{MAX_KEPT}")
-    assert len(server.requested_urls) == MAX_KEPT + 1
+    sns.certificate(f"{URL}?{MAX_CERTIFICATES}")
+    assert len(server.requested_urls) == MAX_CERTIFICATES + 1
     sns.certificate(f"{URL}?0")
-    assert len(server.requested_urls) == MAX_KEPT + 2
+    assert len(server.requested_urls) == MAX_CERTIFICATES + 2
 
 
 def test_an_empty_page_is_no_certificate_and_no_crash() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from celonis_refresh.aws.ttl_cache import FAILED_SECONDS, TokenBucket, TtlCache
+from celonis_refresh.aws.ttl_cache import RETRY_SECONDS, TokenBucket, TtlCache
 from tests.fakes.clock import FakeClock
 
 SECONDS = 60.0
@@ -60,7 +60,7 @@ def test_what_is_kept_for_no_time_is_read_every_time() -> None:
 
 def test_a_value_that_does_not_last_is_read_every_time() -> None:
     source = CountingSource()
-    source.cache = TtlCache(source._read, SECONDS, source.clock, lasts=lambda value: value > 2)
+    source.cache = TtlCache(source._read, SECONDS, source.clock, is_cacheable=lambda value: value > 2)
     assert [source.cache.get("a") for _ in range(5)] == [1, 2, 3, 3, 3]
 
 
@@ -72,7 +72,7 @@ def test_while_it_cannot_be_read_the_value_known_before_serves() -> None:
     assert source.cache.get("a") == 1
     assert source.cache.refresh_if_allowed("a") == 1
     source.error = None
-    source.clock.sleep(FAILED_SECONDS)
+    source.clock.sleep(RETRY_SECONDS)
     assert source.cache.get("a") == 4
 
 
@@ -85,7 +85,7 @@ def test_a_reading_that_failed_is_not_tried_again_at_once() -> None:
     assert [source.cache.get("a") for _ in range(9)] == [1] * 9
     assert len(source.readings) == 2
     source.error = None
-    source.clock.sleep(FAILED_SECONDS - 0.1)
+    source.clock.sleep(RETRY_SECONDS - 0.1)
     assert source.cache.get("a") == 1
     source.clock.sleep(0.2)
     assert source.cache.get("a") == 3
@@ -176,7 +176,7 @@ def test_a_value_that_is_gone_does_not_come_back_when_no_reading_is_allowed() ->
 
 def test_a_known_value_stands_in_for_a_failed_reading_until_it_is_too_old() -> None:
     source = CountingSource()
-    source.cache.serves = 10 * SECONDS
+    source.cache.max_stale = 10 * SECONDS
     source.cache.get("a")
     source.error = TransientFailure()
     source.clock.sleep(10 * SECONDS - 0.1)

@@ -91,7 +91,7 @@ def test_a_job_is_read_with_the_fields_that_matter() -> None:
 
 def test_a_job_that_never_ran_has_no_status() -> None:
     job = read_job({"id": "j", "status": None}, "j")
-    assert (job.status, job.is_known, job.is_under_way, job.is_terminal) == (None, False, False, False)
+    assert (job.status, job.is_known, job.is_active, job.is_terminal) == (None, False, False, False)
 
 
 @pytest.mark.parametrize("found", ["j", "J"])
@@ -153,7 +153,7 @@ def test_each_status_of_a_job_is_under_way_or_at_an_end(
     status: JobStatus, running: bool, terminal: bool
 ) -> None:
     for record in (Job("j", status=status.value), JobExecution("e", status=status.value)):
-        assert (record.is_known, record.is_under_way, record.is_terminal) == (True, running, terminal)
+        assert (record.is_known, record.is_active, record.is_terminal) == (True, running, terminal)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_each_status_of_a_job_is_under_way_or_at_an_end(
 )
 def test_each_status_of_a_load_is_under_way_or_at_an_end(status: LoadStatus, running: bool) -> None:
     load = Load(status=status.value)
-    assert (load.is_known, load.is_under_way, load.is_terminal) == (True, running, not running)
+    assert (load.is_known, load.is_active, load.is_terminal) == (True, running, not running)
 
 
 @pytest.mark.parametrize("status", ["PAUSED", "success", "", "SUCCESS ", "CANCELED"])
 def test_a_status_that_no_list_has_is_kept_as_it_is_and_is_nothing(status: str) -> None:
     job = read_job({"id": "j", "status": status}, "j")
     assert job.status == status
-    assert (job.is_known, job.is_under_way, job.is_terminal) == (False, False, False)
+    assert (job.is_known, job.is_active, job.is_terminal) == (False, False, False)
 
 
 def test_a_load_is_read_with_the_names_of_the_load_record() -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from celonis_refresh.celonis.errors import CelonisThrottled
 from celonis_refresh.celonis.transport import RateLimit, execute_job, get_executions, get_job
-from celonis_refresh.rate_limits.limiter import CALM_SECONDS, KEPT_SECONDS, SharedRateLimiter
+from celonis_refresh.rate_limits.limiter import MIN_THROTTLED_SECONDS, STATE_SECONDS, SharedRateLimiter
 from celonis_refresh.runs.table import from_item
 from local.celonis import setups
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, client_error, table_of
 from tests.fakes.fleet import Fleet
 
-KEY = "asking#default"
+KEY = "rate-limit#default"
 POLL, LIST = get_job("pool-1", "job-a"), get_executions("pool-1", "job-a")
 POST = execute_job("pool-1", "job-a", "FULL")
 PLENTY = RateLimit(20, 15, 1.0)
@@ -45,7 +45,7 @@ def test_with_enough_left_nothing_is_written_and_the_table_is_read_seldom() -> N
     for _ in range(20):
         rate_limiter.enter(POLL, 12.0)
         rate_limiter.answered(PLENTY, None)
-        team.clock.sleep(KEPT_SECONDS / 10)
+        team.clock.sleep(STATE_SECONDS / 10)
     assert team.dynamodb.calls == ["GetItem", "GetItem"]
     assert team.item == {}
 
@@ -123,18 +123,18 @@ def test_a_pause_holds_back_what_follows_too_as_long_as_it_may_take() -> None:
     assert caught.value.retry_after >= 30.0
 
 
-def test_everybody_asks_freely_again_once_it_is_calm() -> None:
+def test_requests_are_sent_freely_again_after_throttling() -> None:
     team = LimitedTeam()
     rate_limiter = team.process()
     rate_limiter.answered(LITTLE, None)
-    team.clock.sleep(CALM_SECONDS + 1.0)
+    team.clock.sleep(MIN_THROTTLED_SECONDS + 1.0)
     team.dynamodb.calls.clear()
     for one in (rate_limiter, team.process()):
         for _ in range(30):
             one.enter(POLL, 12.0)
             one.answered(PLENTY, None)
     assert set(team.dynamodb.calls) == {"GetItem"}
-    assert team.clock.now == START + CALM_SECONDS + 1.0
+    assert team.clock.now == START + MIN_THROTTLED_SECONDS + 1.0
 
 
 def test_a_pause_is_only_ever_made_longer() -> None:

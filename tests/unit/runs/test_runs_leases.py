@@ -29,7 +29,7 @@ def _runs(claims: Claims, deadline: Deadline) -> None:
 
 
 def end(records: Records, run_id: str, deadline: Deadline) -> None:
-    records.note(records.get(run_id), {"status": RunStatus.FAILED}, deadline)
+    records.set_facts(records.get(run_id), {"status": RunStatus.FAILED}, deadline)
 
 
 def holder(table: Table, lease: str = LEASE) -> str | None:
@@ -180,10 +180,10 @@ class LeaseRequests:
         run_id: str,
         *wanted: str,
         since: float = START,
-        keeps: bool = False,
+        priority: bool = False,
         later: tuple[str, ...] = (),
     ) -> LeaseRequest:
-        return LeaseRequest(run_id, wanted, QueuePlace(keeps=keeps, since=since), later)
+        return LeaseRequest(run_id, wanted, QueuePlace(priority=priority, since=since), later)
 
     def check(self, run_id: str) -> StepWrite:
         return self.records.step_check(self.records.get(run_id), "job-0")
@@ -200,9 +200,9 @@ class LeaseRequests:
         self.leases.enqueue(blocked, self.check(request.run_id), until, self.deadline)
         return blocked
 
-    def give_back(self, request: LeaseRequest, place: QueuePlace | None = None, *, held: bool = True) -> None:
+    def release(self, request: LeaseRequest, place: QueuePlace | None = None, *, held: bool = True) -> None:
         write = self.write(request.run_id, waiting_for="Celonis")
-        self.leases.give_back(request, write, self.deadline, place, held=held)
+        self.leases.release(request, write, self.deadline, place, held=held)
 
     def queue(self, lease: str) -> dict[str, Any]:
         return dict((self.leases.table.get(lease) or {}).get("queue", {}))
@@ -251,7 +251,7 @@ def test_a_run_is_queued_up_to_the_first_lease_that_it_cannot_have(lease_request
     """It waits for the job: that is no reason to keep another run from the model."""
     lease_requests.acquire(lease_requests.request("two-1", JOB))
     lease_requests.enqueue(lease_requests.request("one-1", JOB, LEASE))
-    assert lease_requests.queue(JOB) == {"one-1": {"keeps": False, "since": START, "until": LATER}}
+    assert lease_requests.queue(JOB) == {"one-1": {"priority": False, "since": START, "until": LATER}}
     assert lease_requests.queue(LEASE) == {}
     lease_requests.leases.free("two-1", JOB, lease_requests.deadline)
     lease_requests.acquire(lease_requests.request("two-1", LEASE))
@@ -292,7 +292,9 @@ def test_a_run_that_keeps_what_others_wait_for_goes_first(
     lease_requests: LeaseRequests, table: Table, deadline: Deadline
 ) -> None:
     queued_first(lease_requests, table, deadline)
-    assert lease_requests.acquire(lease_requests.request("two-1", JOB, since=START + 1.0, keeps=True)) is None
+    assert (
+        lease_requests.acquire(lease_requests.request("two-1", JOB, since=START + 1.0, priority=True)) is None
+    )
 
 
 def test_a_run_that_will_keep_leases_does_not_begin_while_another_is_queued_for_what_it_needs_later(
@@ -376,7 +378,7 @@ def test_leases_are_given_back_with_what_is_noted_of_the_step(
     request = lease_requests.request("one-1", JOB, LEASE)
     lease_requests.acquire(request)
     client.calls.clear()
-    lease_requests.give_back(request)
+    lease_requests.release(request)
     assert client.calls == ["get_item", "transact_write_items"]
     assert (table.get(JOB), table.get(LEASE)) == (None, None)
     assert records.get("one-1").steps["job-0"] == {"waiting_for": "Celonis", "rev": 1}
@@ -388,14 +390,14 @@ def test_a_lease_that_is_given_back_keeps_the_places_of_others(
     request = lease_requests.request("one-1", JOB)
     lease_requests.acquire(request)
     lease_requests.enqueue(lease_requests.request("two-1", JOB))
-    lease_requests.give_back(request)
+    lease_requests.release(request)
     assert (holder(table, JOB), set(lease_requests.queue(JOB))) == (None, {"two-1"})
 
 
 def test_a_run_that_gives_back_may_stay_queued(lease_requests: LeaseRequests, table: Table) -> None:
     request = lease_requests.request("one-1", JOB, LEASE)
     lease_requests.acquire(request)
-    lease_requests.give_back(request, QueuePlace(keeps=False, since=START, until=LATER))
+    lease_requests.release(request, QueuePlace(priority=False, since=START, until=LATER))
     assert (set(lease_requests.queue(JOB)), set(lease_requests.queue(LEASE))) == ({"one-1"}, {"one-1"})
     assert lease_requests.acquire(lease_requests.request("two-1", LEASE, since=START + 1.0)) is not None
     assert lease_requests.acquire(request) is None
@@ -409,7 +411,7 @@ def test_what_is_believed_of_leases_is_found_out_where_it_is_wrong(
     request = lease_requests.request("one-1", JOB, LEASE)
     if not held:
         lease_requests.acquire(request)
-    lease_requests.give_back(request, held=held)
+    lease_requests.release(request, held=held)
     assert (table.get(JOB), table.get(LEASE)) == (None, None)
 
 
@@ -418,7 +420,7 @@ def test_what_others_hold_is_not_given_back(
 ) -> None:
     lease_requests.acquire(lease_requests.request("two-1", JOB))
     for held in (True, False):
-        lease_requests.give_back(lease_requests.request("one-1", JOB, LEASE), held=held)
+        lease_requests.release(lease_requests.request("one-1", JOB, LEASE), held=held)
     assert (holder(table, JOB), holder(table)) == ("two-1", None)
     assert records.get("one-1").steps["job-0"]["rev"] == 2
 

@@ -51,7 +51,7 @@ def test_what_is_too_long_for_a_run_id_is_not_even_asked_for(
 def test_a_run_that_has_ended_is_not_open(
     status: RunStatus, run: Run, records: Records, deadline: Deadline
 ) -> None:
-    ended = records.note(run, {"status": status}, deadline)
+    ended = records.set_facts(run, {"status": status}, deadline)
     assert not ended.is_open
     with pytest.raises(RunClosed, match=rf"has ended already \({status}\)") as caught:
         records.get_open("otc-1")
@@ -60,7 +60,9 @@ def test_a_run_that_has_ended_is_not_open(
 
 
 def test_what_is_noted_is_written_and_told(run: Run, records: Records, deadline: Deadline) -> None:
-    noted = records.note(run, {"status": RunStatus.RUNNING, "loads": {"load-0": {"kind": "x"}}}, deadline)
+    noted = records.set_facts(
+        run, {"status": RunStatus.RUNNING, "loads": {"load-0": {"kind": "x"}}}, deadline
+    )
     assert records.get("otc-1") == noted
     assert (noted.status, noted.loads) == (RunStatus.RUNNING, {"load-0": {"kind": "x"}})
 
@@ -69,10 +71,10 @@ def test_what_is_noted_is_written_and_told(run: Run, records: Records, deadline:
 def test_nothing_is_noted_of_a_run_that_has_ended(
     status: RunStatus, run: Run, records: Records, deadline: Deadline
 ) -> None:
-    records.note(run, {"status": status}, deadline)
+    records.set_facts(run, {"status": status}, deadline)
     before = records.get("otc-1")
     with pytest.raises(RunClosed):
-        records.note(run, {"told": 1}, deadline)
+        records.set_facts(run, {"told": 1}, deadline)
     with pytest.raises(RunClosed):
         records.save_step(run, "job-0", {}, deadline)
     assert records.get("otc-1") == before
@@ -83,7 +85,7 @@ def test_nothing_is_noted_of_a_run_without_a_record(
 ) -> None:
     table.delete(table.remove("run#otc-1", ""), deadline)
     with pytest.raises(RunNotFound):
-        records.note(run, {"told": 1}, deadline)
+        records.set_facts(run, {"told": 1}, deadline)
     with pytest.raises(RunNotFound):
         records.save_step(run, "job-0", {}, deadline)
     assert records.find("otc-1") is None
@@ -209,5 +211,5 @@ def test_what_is_noted_twice_is_noted(
 ) -> None:
     records, run = opened
     fake.lose_answer("UpdateItem")
-    records.note(run, {"status": RunStatus.RUNNING}, deadline)
+    records.set_facts(run, {"status": RunStatus.RUNNING}, deadline)
     assert records.get("otc-1").status is RunStatus.RUNNING

@@ -10,7 +10,7 @@ import pytest
 from celonis_refresh.pipelines.options import RunOptions, make_options
 from celonis_refresh.runs.claims import Claims
 from celonis_refresh.runs.records import Run, RunStatus
-from celonis_refresh.runs.slots import drop_waiting, release, start_waiting
+from celonis_refresh.runs.slots import drop_pending, release, start_pending
 from celonis_refresh.runs.table import ConditionFailed, Table, slot_key
 from celonis_refresh.timing import Deadline
 from tests.unit.runs.compared_clients import claim, definition
@@ -98,32 +98,32 @@ def test_a_run_that_waited_for_the_end_of_a_pause_is_not_created_before_the_run_
     followed: Table, deadline: Deadline
 ) -> None:
     followed.transact(release(followed, "otc", slot_of(followed), "otc-1", LATER, paused=True), deadline)
-    followed.transact(start_waiting(followed, "otc", slot_of(followed), EARLIER), deadline)
+    followed.transact(start_pending(followed, "otc", slot_of(followed), EARLIER), deadline)
     assert (followed.get("run#otc-follow-2") or {})["created_at"] == LATER
 
 
 def test_what_waits_in_a_free_slot_becomes_its_run(waiting: Table, deadline: Deadline) -> None:
-    waiting.transact(start_waiting(waiting, "otc", slot_of(waiting), LATER), deadline)
+    waiting.transact(start_pending(waiting, "otc", slot_of(waiting), LATER), deadline)
     assert slot_of(waiting) == {"pk": "slot#otc", "run_id": "otc-follow-1", "rev": 2}
     assert Run(waiting.get("run#otc-follow-1") or {}).options == WANTED
 
 
 def test_what_waits_is_started_once(waiting: Table, deadline: Deadline) -> None:
     slot = slot_of(waiting)
-    waiting.transact(start_waiting(waiting, "otc", slot, LATER), deadline)
+    waiting.transact(start_pending(waiting, "otc", slot, LATER), deadline)
     with pytest.raises(ConditionFailed):
-        waiting.transact(start_waiting(waiting, "otc", slot, LATER), deadline)
+        waiting.transact(start_pending(waiting, "otc", slot, LATER), deadline)
 
 
 def test_what_waits_can_be_given_up(followed: Table, deadline: Deadline) -> None:
-    followed.update(drop_waiting(followed, "otc", slot_of(followed)), deadline)
+    followed.update(drop_pending(followed, "otc", slot_of(followed)), deadline)
     assert slot_of(followed) == {"pk": "slot#otc", "run_id": "otc-1", "rev": 3}
 
 
 def test_what_waits_in_a_free_slot_can_be_given_up_and_is_listed_no_more(
     waiting: Table, deadline: Deadline
 ) -> None:
-    waiting.update(drop_waiting(waiting, "otc", slot_of(waiting)), deadline)
+    waiting.update(drop_pending(waiting, "otc", slot_of(waiting)), deadline)
     assert slot_of(waiting) == {"pk": "slot#otc", "rev": 2}
 
 
@@ -144,7 +144,7 @@ def test_only_the_run_that_holds_the_slot_moves_it(move: str, followed: Table, d
     assert slot_of(followed) == slot
 
 
-DROP: Change = lambda table, slot, _: [drop_waiting(table, "otc", slot)]  # noqa: E731 - a row of the table
+DROP: Change = lambda table, slot, _: [drop_pending(table, "otc", slot)]  # noqa: E731 - a row of the table
 
 
 @pytest.mark.parametrize("move", [*MOVES.values(), DROP], ids=[*MOVES, "drop"])
@@ -166,12 +166,12 @@ def test_a_slot_that_was_started_or_joined_since_it_was_read_is_not_started(
     read = slot_of(waiting)
     claims.accept([claim(number=2, is_execution=True, options=make_options("FULL", None, []))], [], deadline)
     with pytest.raises(ConditionFailed):
-        waiting.transact(start_waiting(waiting, "otc", read, LATER), deadline)
+        waiting.transact(start_pending(waiting, "otc", read, LATER), deadline)
     assert "run_id" not in slot_of(waiting)
 
 
 def test_what_waits_behind_a_run_is_not_started_beside_it(followed: Table, deadline: Deadline) -> None:
     slot = slot_of(followed)
     with pytest.raises(ConditionFailed):
-        followed.transact(start_waiting(followed, "otc", slot, LATER), deadline)
+        followed.transact(start_pending(followed, "otc", slot, LATER), deadline)
     assert slot_of(followed) == slot

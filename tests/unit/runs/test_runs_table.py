@@ -14,7 +14,7 @@ from botocore.exceptions import (
 )
 
 from celonis_refresh.runs.errors import TableBusy
-from celonis_refresh.runs.table import FIRST_PAUSE, LONGEST_PAUSE, PASSING, ConditionFailed, Table
+from celonis_refresh.runs.table import FIRST_PAUSE, MAX_PAUSE, TRANSIENT_CODES, ConditionFailed, Table
 from celonis_refresh.timing import Deadline
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error, table_of
@@ -113,7 +113,7 @@ def write(table: Table, operation: str, deadline: Deadline) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("code", sorted(PASSING))
+@pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
 def test_what_passes_is_tried_again(operation: str, code: str, clock: FakeClock, deadline: Deadline) -> None:
     fake = failing(*[client_error(code, "x")] * 3)
     write(table_of(fake, clock), operation, deadline)
@@ -227,8 +227,8 @@ def test_past_the_deadline_it_is_told_with_the_reason_and_nothing_is_written(
         write(table_of(fake, clock), operation, deadline)
     assert caught.value.reason == "ThrottlingException"
     assert fake.items == {}
-    assert deadline.at - LONGEST_PAUSE <= clock.now < deadline.at
-    assert len(fake.calls) > 5.0 / LONGEST_PAUSE
+    assert deadline.at - MAX_PAUSE <= clock.now < deadline.at
+    assert len(fake.calls) > 5.0 / MAX_PAUSE
 
 
 def test_a_write_is_tried_once_also_where_no_time_is_left(clock: FakeClock) -> None:
@@ -242,7 +242,7 @@ def test_pauses_grow_and_are_drawn_anew_each_time(clock: FakeClock) -> None:
     table = table_of(failing(*[canceled("TransactionConflict")] * 60), clock)
     quick = Table(table.client, table.name, table.random, slept.append)
     write(quick, "transact", Deadline.after(1e9, clock))
-    limits = [min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(60)]
+    limits = [min(FIRST_PAUSE * 2**number, MAX_PAUSE) for number in range(60)]
     assert all(0 <= pause <= limit for pause, limit in zip(slept, limits, strict=True))
     assert len(set(slept)) == 60
     assert max(slept) > FIRST_PAUSE * 8

@@ -58,7 +58,7 @@ def test_a_job_that_is_ours_is_looked_at_cancelled_and_seen_to_end() -> None:
     findings = stop(service)
     assert out.calls[:2] == ["job", "cancel_job"]
     assert out.calls[-1] in ("job", "executions")
-    assert findings.sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert findings.messages == [f"{OURS} was cancelled (CANCEL)."]
     assert (findings.free, cancels(service)) == ([JOB_LEASE], [JOB])
 
 
@@ -79,7 +79,7 @@ def test_what_had_ended_when_its_run_failed_frees_its_lease() -> None:
     service = started(seconds=30.0)
     service.clock.sleep(60.0)
     findings = observed(service)
-    assert (findings.sentences, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
+    assert (findings.messages, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
 
 
 def test_a_start_that_is_not_shown_yet_when_its_run_failed_is_not_waited_for() -> None:
@@ -127,7 +127,7 @@ def test_what_had_ended_by_itself_is_not_cancelled() -> None:
     service = started(seconds=30.0)
     service.clock.sleep(60.0)
     findings = stop(service)
-    assert (findings.sentences, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
+    assert (findings.messages, findings.free) == ([f"{OURS} had ended (SUCCESS)."], [JOB_LEASE])
     assert findings.held == {}
     assert [evidence.ours for evidence in findings.ended.values()] == [job(service).mine[0].id]
     assert cancels(service) == []
@@ -149,7 +149,7 @@ def test_a_start_that_is_on_its_way_is_waited_for_and_then_cancelled() -> None:
     job(service).lags.__post_init__()
     service.start("job-0")
     findings = stop(service)
-    assert findings.sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert findings.messages == [f"{OURS} was cancelled (CANCEL)."]
     assert service.celonis.names().index("cancel_job") > 4
 
 
@@ -172,7 +172,7 @@ def test_a_load_is_left_to_end_and_its_lease_held() -> None:
     service = started(load_definition(), "load-0")
     findings = stop(service)
     subject = "The load of data model model-a"
-    assert findings.sentences == [f"{subject} keeps running: no call is known that cancels a load."]
+    assert findings.messages == [f"{subject} keeps running: no call is known that cancels a load."]
     assert (findings.free, cancels(service)) == ([], [])
 
 
@@ -184,14 +184,14 @@ def test_a_load_that_the_job_may_have_started_holds_its_lease_while_the_model_is
     service = started(inner_load())
     service.celonis.models[MODEL].begin(mine=False, at=service.clock.now, seconds=FOREVER, outcome="SUCCESS")
     findings = stop(service)
-    assert findings.sentences[1].endswith("keeps running: no call is known that cancels a load.")
+    assert findings.messages[1].endswith("keeps running: no call is known that cancels a load.")
     assert findings.free == [JOB_LEASE]
 
 
 def test_a_load_of_the_job_that_is_not_shown_holds_its_lease_until_it_would_be() -> None:
     service = started(inner_load())
     findings = stop(service)
-    assert (findings.sentences, findings.free) == ([f"{OURS} was cancelled (CANCEL)."], [JOB_LEASE])
+    assert (findings.messages, findings.free) == ([f"{OURS} was cancelled (CANCEL)."], [JOB_LEASE])
     assert findings.held[MODEL_LEASE] > service.clock.now
 
 
@@ -206,7 +206,7 @@ def test_a_load_of_the_job_that_has_ended_frees_its_lease() -> None:
 def test_a_cancel_whose_answer_was_lost_is_sent_again(trouble: CelonisError) -> None:
     service = started()
     service.celonis.faults["cancel_job"] = [trouble]
-    assert stop(service).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
     assert cancels(service) == [JOB]
 
 
@@ -221,14 +221,14 @@ def test_a_cancel_that_celonis_ignores_is_told_and_the_lease_held() -> None:
 
 def test_a_job_that_ends_by_itself_while_it_is_cancelled_is_told_so() -> None:
     service = started(seconds=15.0, cancel_seconds=FOREVER)
-    assert stop(service).sentences == [f"{OURS} ended by itself (SUCCESS)."]
+    assert stop(service).messages == [f"{OURS} ended by itself (SUCCESS)."]
 
 
 @pytest.mark.parametrize("error", for_good(), ids=lambda error: error.name)
 def test_a_poll_that_celonis_refuses_once_is_repeated(error: CelonisError) -> None:
     service = started()
     service.celonis.faults["job"] = [error]
-    assert stop(service).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
     assert cancels(service) == [JOB]
 
 
@@ -238,7 +238,7 @@ def test_polls_that_celonis_refuses_for_longer_than_settle_are_told_and_the_leas
     began = service.clock.now
     findings = stop(service)
     assert 20.0 <= service.clock.now - began < 40.0
-    assert findings.sentences == ["The end of job-0 could not be determined: Denied. Permission needed."]
+    assert findings.messages == ["The end of job-0 could not be determined: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -248,7 +248,7 @@ def test_polls_that_celonis_refuses_are_told_within_the_time_there_is() -> None:
     began = service.clock.now
     findings = stop(service)
     assert service.clock.now - began <= CLOSE_SECONDS
-    assert findings.sentences == ["The end of job-0 could not be determined: Denied. Permission needed."]
+    assert findings.messages == ["The end of job-0 could not be determined: Denied. Permission needed."]
     assert findings.free == []
 
 
@@ -264,7 +264,7 @@ def test_a_cancel_that_celonis_refuses_is_told_and_the_lease_held() -> None:
 def test_a_cancel_that_celonis_refuses_once_is_sent_again(refusal: CelonisError) -> None:
     service = started()
     service.celonis.faults["cancel_job"] = [refusal]
-    assert stop(service).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
     assert cancels(service) == [JOB]
 
 
@@ -279,7 +279,7 @@ def test_a_cancel_that_never_gets_through_is_not_said_to_have_been_told() -> Non
 def test_looks_that_fail_after_a_lost_cancel_are_no_reason_to_think_it_was_told() -> None:
     service = started()
     service.celonis.faults = {"cancel_job": [unavailable()], "job": [None, *[unavailable()] * 3]}
-    assert stop(service).sentences == [f"{OURS} was cancelled (CANCEL)."]
+    assert stop(service).messages == [f"{OURS} was cancelled (CANCEL)."]
     assert cancels(service) == [JOB]
 
 
@@ -287,7 +287,7 @@ def test_looks_that_fail_after_a_lost_cancel_are_no_reason_to_think_it_was_told(
 def test_a_cancel_is_sent_however_little_time_is_left(seconds: float) -> None:
     service = started(cancel_seconds=FOREVER)
     began = service.clock.now
-    assert stop(service, seconds).sentences == [
+    assert stop(service, seconds).messages == [
         f"{OURS}: cancellation was requested, but it has not ended yet."
     ]
     assert cancels(service) == [JOB]
@@ -313,9 +313,9 @@ def test_ten_jobs_side_by_side_are_all_told_before_any_is_waited_for() -> None:
     assert cancels(service) == jobs
     assert all(
         sentence.endswith("cancellation was requested, but it has not ended yet.")
-        for sentence in findings.sentences
+        for sentence in findings.messages
     )
-    assert (len(findings.sentences), findings.free) == (10, [])
+    assert (len(findings.messages), findings.free) == (10, [])
     assert service.clock.now - began <= CLOSE_SECONDS
 
 
@@ -348,7 +348,7 @@ def test_a_celonis_that_does_not_answer_is_told_within_the_time_there_is() -> No
     service.celonis.faults["job"] = [unavailable()] * 200
     began = service.clock.now
     findings = stop(service)
-    assert findings.sentences == ["The end of job-0 could not be determined: No usable answer."]
+    assert findings.messages == ["The end of job-0 could not be determined: No usable answer."]
     assert service.clock.now - began <= CLOSE_SECONDS
     assert findings.free == []
 
@@ -362,7 +362,7 @@ def test_an_error_over_one_step_keeps_no_other_from_being_stopped() -> None:
 
     service.celonis.faults["job"] = [RefreshError("No secret.")]
     findings = stop(service)
-    assert [sentence[:16].strip() for sentence in findings.sentences] == [
+    assert [sentence[:16].strip() for sentence in findings.messages] == [
         "The end of job-0",
         "Data job job-b w",
     ]

@@ -45,7 +45,7 @@ def retried(harness: CommandsHarness, run_id: str = RUN) -> str:
     service = harness.service
     run = service.records.get(again)
     loads: dict[str, Any] = {load.step: {"kind": load.kind.value, "tables": {}} for load in run.plan.loads}
-    service.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
+    service.records.set_facts(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
     return again
 
 
@@ -290,7 +290,7 @@ def test_a_job_that_failed_before_the_retry_leaves_no_baseline_of_its_load_behin
 def inherits(harness: CommandsHarness, run_id: str, former: str, *leases: str) -> bool:
     """Whether a run inherits the lease of the job, and these."""
     service = harness.service
-    request = LeaseRequest(run_id, (JOB_LEASE, *leases), QueuePlace(keeps=False, since=service.clock.now))
+    request = LeaseRequest(run_id, (JOB_LEASE, *leases), QueuePlace(priority=False, since=service.clock.now))
     write = service.records.step_write(service.records.get(run_id), "job-0", {})
     return service.leases.inherit(request, former, write, service.deadline())
 

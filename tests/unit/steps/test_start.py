@@ -14,9 +14,8 @@ from celonis_refresh.runs.earlier import Busy, Earlier, note_busy
 from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.steps.errors import OutcomeUnproven, StepFailed
-from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
-from celonis_refresh.steps.step import start_of
-from celonis_refresh.steps.tasks import start_step
+from celonis_refresh.steps.poll import start_of
+from celonis_refresh.steps.start import UnsavedAnswer, start_claimed, start_step
 from celonis_refresh.workflow.listing import shown
 from tests.fakes.celonis import Lags, ShownFields, denied, rejected, throttled, unavailable
 from tests.fakes.leases import take
@@ -944,7 +943,7 @@ def test_of_two_starts_at_the_same_moment_one_posts_and_the_other_says_that_it_m
 
 
 def close(service: ServiceHarness) -> None:
-    service.records.note(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
+    service.records.set_facts(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
 
 
 def test_a_run_that_was_closed_starts_nothing() -> None:

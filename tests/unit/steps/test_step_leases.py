@@ -50,7 +50,7 @@ def held(service: ServiceHarness, run_id: str = RUN) -> set[str]:
 def queue(service: ServiceHarness, lease: str = JOB_LEASE) -> list[str]:
     """The runs that are queued for a lease, the next one first."""
     places = service.dynamodb.document(lease).get("queue", {})
-    return sorted(places, key=lambda run_id: (not places[run_id]["keeps"], places[run_id]["since"]))
+    return sorted(places, key=lambda run_id: (not places[run_id]["priority"], places[run_id]["since"]))
 
 
 def inner(*models: str, jobs: tuple[str, ...] = (JOB,), side_by_side: bool = False) -> Definition:

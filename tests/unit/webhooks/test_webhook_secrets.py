@@ -14,11 +14,11 @@ from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretVe
 from celonis_refresh.aws.ttl_cache import TokenBucket, TtlCache
 from celonis_refresh.aws.webhook_secrets import (
     ACCEPT_SECONDS,
+    CACHE_SECONDS,
     CHECK_SECONDS,
-    KEEP_SECONDS,
+    MAX_STALE_SECONDS,
     READ_SECONDS,
     READS_AT_ONCE,
-    SERVE_SECONDS,
     webhook_secrets,
 )
 from tests.fakes.clock import FakeClock
@@ -134,7 +134,7 @@ def test_a_version_that_another_process_has_seen_is_not_read_again(
     assert secrets_manager.accepts(OLD)
     assert secrets_manager.accepts(OLD, other)
     for _ in range(5):
-        secrets_manager.clock.sleep(KEEP_SECONDS)
+        secrets_manager.clock.sleep(CACHE_SECONDS)
         assert secrets_manager.accepts(OLD)
         assert secrets_manager.accepts(OLD, other)
     assert len(secrets_manager.readings) == 2 + 5
@@ -177,7 +177,7 @@ def test_a_flood_costs_as_little_where_the_secret_cannot_be_read(
     if known:
         assert secrets_manager.accepts(OLD)
     secrets_manager.error = error
-    secrets_manager.flood(3 * SERVE_SECONDS)
+    secrets_manager.flood(3 * MAX_STALE_SECONDS)
     assert secrets_manager.most_in_a_minute() < READS_A_MINUTE
     secrets_manager.error = None
     secrets_manager.clock.sleep(READ_SECONDS)
@@ -217,7 +217,7 @@ def test_a_removed_secret_is_refused_after_a_minute_at_the_latest(
 ) -> None:
     assert secrets_manager.accepts(OLD)
     secrets_manager.value = NEW
-    secrets_manager.clock.sleep(KEEP_SECONDS - 0.1)
+    secrets_manager.clock.sleep(CACHE_SECONDS - 0.1)
     assert secrets_manager.accepts(OLD)
     secrets_manager.clock.sleep(0.1)
     assert not secrets_manager.accepts(OLD)
@@ -237,7 +237,7 @@ def test_a_secret_that_is_deleted_or_broken_is_refused_after_a_minute_too(
 ) -> None:
     assert secrets_manager.accepts(OLD)
     secrets_manager.error = WebhookSecretUnreadable("a secret", "does not exist")
-    secrets_manager.clock.sleep(KEEP_SECONDS)
+    secrets_manager.clock.sleep(CACHE_SECONDS)
     for _ in range(2 * READS_AT_ONCE):
         assert not secrets_manager.accepts(OLD)
 
@@ -248,7 +248,7 @@ def test_while_secrets_manager_cannot_be_read_a_removed_secret_counts_for_a_quar
     """Refusing the sender's events in the meantime would lose those that are not repeated."""
     assert secrets_manager.accepts(OLD)
     secrets_manager.error = ConfigurationUnavailable("a secret")
-    secrets_manager.clock.sleep(SERVE_SECONDS - 0.1)
+    secrets_manager.clock.sleep(MAX_STALE_SECONDS - 0.1)
     assert secrets_manager.accepts(OLD)
     secrets_manager.clock.sleep(0.1)
     with pytest.raises(ConfigurationUnavailable):
@@ -290,6 +290,6 @@ def test_the_pages_say_these_seconds() -> None:
     page = pages.page("docs/senders.md")
     assert f"at the latest {ACCEPT_SECONDS:g} s" in page
     assert f"at most {READS_AT_ONCE + MINUTE / READ_SECONDS:g} reads a minute" in page
-    assert f"at the latest {KEEP_SECONDS:g} s" in page
-    assert f"{SERVE_SECONDS / MINUTE:g} minutes" in page
-    assert all(one < other for one, other in pairwise((ACCEPT_SECONDS, KEEP_SECONDS, SERVE_SECONDS)))
+    assert f"at the latest {CACHE_SECONDS:g} s" in page
+    assert f"{MAX_STALE_SECONDS / MINUTE:g} minutes" in page
+    assert all(one < other for one, other in pairwise((ACCEPT_SECONDS, CACHE_SECONDS, MAX_STALE_SECONDS)))

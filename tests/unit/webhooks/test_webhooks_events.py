@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS, MAX_ID, Event, check_expected, read_events
 from celonis_refresh.webhooks.request import WebhookRequest
-from celonis_refresh.webhooks.senders import SENDERS, Place, Sender
+from celonis_refresh.webhooks.senders import SENDERS, Location, Sender
 from celonis_refresh.webhooks.soap import MAX_ELEMENTS, read_notifications
 from tests.unit.webhooks.sns_messages import body as sns_body
 
@@ -76,7 +76,7 @@ def test_a_long_id_becomes_its_hash_and_stays_the_same() -> None:
 
 
 def test_a_place_that_cannot_be_applied_finds_nothing() -> None:
-    sender = replace(SENDERS["custom"], event_name=Place(path="join(',', names)"))
+    sender = replace(SENDERS["custom"], event_name=Location(path="join(',', names)"))
     assert read_event(sender, request({"names": 1})).name is None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from celonis_refresh.webhooks.errors import InvalidSource
 from celonis_refresh.webhooks.expressions import MAX_EXPRESSION, check_path
-from celonis_refresh.webhooks.senders import SENDERS, Place
+from celonis_refresh.webhooks.senders import SENDERS, Location
 from celonis_refresh.webhooks.sources import parse_source
 from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Sns, StaticToken, UrlToken
 
@@ -95,8 +95,8 @@ def test_a_source_says_where_id_and_name_stand() -> None:
             sender="sap", delivery_id=[{"header": "X-Id"}, {"path": "run.id"}], event_name={"path": "kind"}
         ),
     ).effective()
-    assert parsed.delivery_id == (Place(header="x-id"), Place(path="run.id"))
-    assert parsed.event_name == Place(path="kind")
+    assert parsed.delivery_id == (Location(header="x-id"), Location(path="run.id"))
+    assert parsed.event_name == Location(path="kind")
 
 
 @pytest.mark.parametrize(

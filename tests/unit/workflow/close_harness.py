@@ -10,7 +10,7 @@ from celonis_refresh.pipelines.options import RunOptions
 from celonis_refresh.runs.claims import Claim
 from celonis_refresh.runs.records import Run
 from celonis_refresh.workflow.close import RunCloser
-from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.executions import ExecutionDescription
 from tests.fakes.executions import FakeExecutions
 from tests.fakes.service import RUN, ServiceHarness, job_definition
 from tests.fakes.wiring import make_run_closer
@@ -60,7 +60,7 @@ class CloseHarness:
 
     def ended(self, name: str, status: str, cause: str = "") -> None:
         """An execution without a run."""
-        self.executions.known[name] = EndedExecution(name, f"arn:{name}", status, "Some", cause)
+        self.executions.known[name] = ExecutionDescription(name, f"arn:{name}", status, "Some", cause)
 
     def outcome(self, run_id: str = RUN) -> str:
         return str(self.service.records.get(run_id).item["outcome"])

@@ -20,7 +20,7 @@ from celonis_refresh.aws.webhook_configuration import PIPELINE_SECONDS, WebhookC
 from celonis_refresh.runs.errors import TableBusy
 from celonis_refresh.timing import Deadline
 from celonis_refresh.workflow.accept import TriggerAcceptor
-from celonis_refresh.workflow.webhook import ANSWER_SECONDS, Reply, RequestTime, WebhookHandler
+from celonis_refresh.workflow.webhook import RESPONSE_SECONDS, Reply, RequestTime, WebhookHandler
 from tests.fakes.aws import AwsAttempt, AwsFailure, FakeAws
 from tests.fakes.service import JOB, POOL, ServiceHarness
 from tests.unit.workflow.webhook_harness import FUNCTION_SECONDS, SECRET, WebhookHarness
@@ -95,7 +95,7 @@ class TriggerOverAws:
         """The answer to a request that arrived ``age`` seconds ago, where Lambda gives ``end`` seconds."""
         clock = self.aws.clock
         self.arrived = clock() - age
-        given = RequestTime(Deadline(self.arrived + ANSWER_SECONDS, clock), Deadline.after(end, clock))
+        given = RequestTime(Deadline(self.arrived + RESPONSE_SECONDS, clock), Deadline.after(end, clock))
         return self.webhook_handler.receive("shop", self.harness.signed(), given)
 
     @property

@@ -14,7 +14,7 @@ from celonis_refresh.webhooks.errors import TooLarge
 from celonis_refresh.webhooks.events import MAX_EVENTS
 from celonis_refresh.webhooks.request import WebhookRequest
 from celonis_refresh.webhooks.sources import MAX_RULES
-from celonis_refresh.workflow.webhook import NOTHING_SOUND, Reply
+from celonis_refresh.workflow.webhook import NOTHING_VALID, Reply
 from tests.fakes.dynamodb import canceled
 from tests.fakes.service import job_definition
 from tests.unit.steps.outgoing import claims, logged, starts
@@ -60,7 +60,7 @@ def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its
     sound, broken = reply.body["events"]
     assert [run["status"] for run in sound["runs"]] == ["started"]
     assert (broken["delivery"], broken["status"]) == ("e-2", "ignored")
-    assert broken["reason"] == NOTHING_SOUND
+    assert broken["reason"] == NOTHING_VALID
     assert "p2p" in broken["errors"][0]
     assert _deliveries(harness) == 1
     harness.definitions["p2p"] = job_definition(jobs=[{"job": "job-b"}])
@@ -155,7 +155,9 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
     with logged() as lines:
         reply = _send(harness, *(_event(number) for number in range(LARGE)))
     assert (reply.status, _deliveries(harness)) == (202, 0)
-    assert "accepted deliveries are recorded by the next claim" in [line.getMessage() for line in lines]
+    assert "deliveries were not recorded; the next claim records them" in [
+        line.getMessage() for line in lines
+    ]
     harness.service.dynamodb.before = lambda operation, request: None
     again = _send(harness, _event(LARGE - 1))
     assert (again.status, _reported(again)) == (200, [(_reported(reply)[0][0], "duplicate")])

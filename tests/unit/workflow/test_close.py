@@ -54,7 +54,7 @@ def test_a_green_execution_closes_its_run_in_one_transaction_and_tells_nobody() 
 def test_a_success_with_a_warning_is_told_once_and_says_it_in_the_outcome() -> None:
     harness = succeeded()
     warning = "No table NO_SUCH in the data model: left out."
-    harness.service.records.note(
+    harness.service.records.set_facts(
         harness.service.records.get(RUN), {"warnings": [warning]}, harness.service.deadline()
     )
     harness.end("SUCCEEDED")
@@ -292,7 +292,7 @@ def test_what_waited_and_runs_by_now_is_not_started_again() -> None:
     harness.join("otc-2")
     harness.end("SUCCEEDED")
     service = harness.service
-    service.records.note(service.records.get("otc-2"), {"status": RunStatus.RUNNING}, service.deadline())
+    service.records.set_facts(service.records.get("otc-2"), {"status": RunStatus.RUNNING}, service.deadline())
     harness.close()
     assert harness.executions.start_requests == ["otc-2"]
 

@@ -203,7 +203,7 @@ def test_a_run_that_is_being_closed_keeps_its_leases_and_its_slot_until_it_has_e
     with pytest.raises(RunClosed):
         take(service.leases, RUN, OTHER_LEASE, service.deadline())
     with pytest.raises(RunClosed):
-        service.records.note(service.records.get(RUN), {"loads": {}}, service.deadline())
+        service.records.set_facts(service.records.get(RUN), {"loads": {}}, service.deadline())
 
 
 def test_a_success_is_closed_without_a_mark() -> None:

@@ -314,7 +314,7 @@ def fails_later(harness: CommandsHarness, *, started: bool = True, pipeline: str
     run_id = str(harness.start(pipeline, mode="FULL")["runs"][0]["run_id"])
     run = service.records.get(run_id)
     loads = {load.step: {"kind": "complete", "tables": {}} for load in run.plan.loads}
-    service.records.note(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
+    service.records.set_facts(run, {"status": RunStatus.RUNNING, "loads": loads}, service.deadline())
     if started:
         service.celonis.jobs[JOB].outcome = "FAIL"
         assert service.run_step("job-0", run_id) == "JobFailed"
@@ -397,7 +397,7 @@ def test_a_job_that_was_left_running_is_waited_for_though_another_pipeline_execu
     service.check("job-0")
     harness.end("FAILED", "Lambda.Unknown", "AWS ended it.")
     retried = harness.retry()["runs"][0]["run_id"]
-    service.records.note(service.records.get(retried), {"loads": {}}, service.deadline())
+    service.records.set_facts(service.records.get(retried), {"loads": {}}, service.deadline())
     assert service.start("job-0", retried)["status"] == "RUNNING"
     assert service.state("job-0", retried)["resumed_from"] == RUN
 

@@ -13,8 +13,8 @@ import pytest
 from celonis_refresh.celonis.records import ModelTable
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.workflow.webhook import (
-    ANSWER_SECONDS,
     MIN_CELONIS_SECONDS,
+    RESPONSE_SECONDS,
     START_EXECUTION_SECONDS,
     WebhookHandler,
 )
@@ -22,7 +22,7 @@ from tests.fakes.service import MODEL, job_definition
 from tests.template import documents
 from tests.unit.workflow.webhook_harness import WebhookHarness, source_of
 
-RESERVED = ANSWER_SECONDS - START_EXECUTION_SECONDS
+RESERVED = RESPONSE_SECONDS - START_EXECUTION_SECONDS
 """Seconds from the arrival by which the last call to Celonis must be over."""
 CONTEXT = SimpleNamespace(
     function_name="trigger",

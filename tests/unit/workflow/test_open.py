@@ -537,7 +537,7 @@ def test_an_execution_redriven_after_its_run_was_closed_is_refused() -> None:
     harness = WebhookHarness()
     opens(harness, {"pipeline": "otc"})
     run = harness.service.records.get(RUN)
-    harness.service.records.note(run, {"status": RunStatus.FAILED}, harness.service.deadline())
+    harness.service.records.set_facts(run, {"status": RunStatus.FAILED}, harness.service.deadline())
     with pytest.raises(RunClosed):
         opens(harness, {"pipeline": "otc"})
 

@@ -17,7 +17,7 @@ from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import RunStatus
 from celonis_refresh.runs.table import LEASED, WAITING, run_key, to_item
 from celonis_refresh.steps.check import TRIGGER_SECONDS
-from celonis_refresh.steps.tasks import start_step
+from celonis_refresh.steps.start import start_step
 from celonis_refresh.timing import iso
 from celonis_refresh.workflow.close import RunCloser
 from celonis_refresh.workflow.reconcile import (
@@ -131,7 +131,9 @@ def test_an_execution_that_began_just_now_may_not_be_described_yet() -> None:
     harness = CommandsHarness()
     service, known = harness.service, dict(harness.executions.known)
     service.clock.sleep(2 * GONE_SECONDS)
-    service.records.note(service.records.get(RUN), {"started_at": iso(service.clock.now)}, service.deadline())
+    service.records.set_facts(
+        service.records.get(RUN), {"started_at": iso(service.clock.now)}, service.deadline()
+    )
     harness.executions.known.clear()
     for _ in range(3):
         assert harness.round() == ReconcileFindings()
@@ -301,7 +303,7 @@ def test_a_place_in_the_queue_of_a_lease_goes_with_its_run() -> None:
     service.leases.free("other-1", JOB_LEASE, service.deadline())
     old(harness)
     assert harness.round().leases == []
-    service.records.note(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
+    service.records.set_facts(service.records.get(RUN), {"status": RunStatus.ABORTED}, service.deadline())
     assert harness.round().leases == [JOB_LEASE]
     assert service.table.get(JOB_LEASE) is None
 

@@ -129,7 +129,7 @@ def test_a_run_that_fits_when_it_opens_can_be_closed_whatever_its_steps_store() 
     run = service.records.get(RUN)
     room = room_for_opening(steps) - item_size({**run.item, "steps": {}})
     assert room > 0
-    run = service.records.note(run, {"filler": "x" * (room - len("filler"))}, service.deadline())
+    run = service.records.set_facts(run, {"filler": "x" * (room - len("filler"))}, service.deadline())
     for step in steps:
         run = service.records.save_step(run, step, {**largest(step), "held": True}, service.deadline())
     reported = closes(harness)

@@ -160,7 +160,9 @@ def test_a_run_of_an_inline_definition_gives_no_command() -> None:
     harness = half_done()
     service = harness.service
     document = {**json.loads(service.records.get(RUN).item["definition"]), "name": "otc"}
-    service.records.note(service.records.get(RUN), {"definition": json.dumps(document)}, service.deadline())
+    service.records.set_facts(
+        service.records.get(RUN), {"definition": json.dumps(document)}, service.deadline()
+    )
     harness.end("FAILED", "LoadFailed")
     ((_, text, _),) = harness.notices
     assert "/retry" not in harness.outcome() + text

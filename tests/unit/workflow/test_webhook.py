@@ -49,7 +49,7 @@ def runs(reply: Reply) -> list[tuple[str, str]]:
 
 
 def end(service: ServiceHarness, run_id: str, **facts: object) -> None:
-    service.records.note(service.records.get(run_id), facts, service.deadline())
+    service.records.set_facts(service.records.get(run_id), facts, service.deadline())
 
 
 def test_a_start_costs_two_writes_three_calls_to_celonis_and_one_execution() -> None:

@@ -1,4 +1,4 @@
-"""AWS clients of boto3, each made once per process, on first use."""
+"""boto3 clients, each created once per process on first use, and which of their errors are transient."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 
 class ClientTimeouts(NamedTuple):
-    """How long a call to AWS may take: seconds to connect and to read, for each of ``attempts``."""
+    """Timeouts of a call to AWS: seconds to connect and to read, for each of ``attempts``."""
 
     connect: float
     read: float
@@ -35,10 +35,10 @@ CLIENT_TIMEOUTS: Mapping[str, ClientTimeouts] = {
     "task": ClientTimeouts(1.0, 3.0, 3),
     "response": ClientTimeouts(0.5, 1.0, 2),
 }
-"""By the name that the template gives a function in CLIENT_TIMEOUTS.
+"""By the value of CLIENT_TIMEOUTS in the environment of a function.
 
-``task``: three attempts that use up both timeouts still fit into the function's own. ``response``: a sender
-waits for the response, so a call that hangs is abandoned after a second and tried once more.
+``task``: three attempts that time out still fit into the function's own timeout. ``response``: a sender
+waits, so a call that hangs is abandoned after a second and tried once more.
 """
 
 
@@ -92,20 +92,15 @@ SERVER_ERROR = 500
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether there was no answer, or one that passes."""
+    """Return whether an error is transient: no answer, a server error or throttling."""
     if not isinstance(error, ClientError):
         return isinstance(error, NoConnection | HTTPClientError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return is_transient_status(status, error.response["Error"]["Code"])
+    return status >= SERVER_ERROR or error.response["Error"]["Code"] in THROTTLED
 
 
-def is_transient_status(status: int, code: str | None) -> bool:
-    """Whether an answer is an error of the server, or tells of too many requests."""
-    return status >= SERVER_ERROR or code in THROTTLED
-
-
-def asked(unavailable: Callable[[], Exception], call: Callable[..., A], **request: Any) -> A:
-    """Return the answer of AWS. Raise ``unavailable`` for a transient error, any other as it is."""
+def call_aws(unavailable: Callable[[], Exception], call: Callable[..., A], **request: Any) -> A:
+    """Return the answer of AWS. Raises ``unavailable()`` for a transient error, any other as it is."""
     try:
         return call(**request)
     except Exception as error:

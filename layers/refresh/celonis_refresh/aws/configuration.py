@@ -1,4 +1,4 @@
-"""Pipelines and sources from Parameter Store, connections and webhook secrets from Secrets Manager."""
+"""Pipelines and sources from Parameter Store; connections and webhook secrets from Secrets Manager."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from celonis_refresh.aws.clients import asked
+from celonis_refresh.aws.clients import call_aws
 from celonis_refresh.celonis.connection import Connection, parse_connection
 from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.names import NAME_RULE, is_name
@@ -29,19 +29,20 @@ GONE = {
     "ResourceNotFoundException": "does not exist",
     "InvalidRequestException": "cannot be read now; most likely it is scheduled for deletion",
 }
-"""What is wrong with a secret, by the error that Secrets Manager gives for it."""
+"""Problems of a secret by the error code of Secrets Manager."""
 
 DENIED = {
     "AccessDeniedException": "cannot be read: access is denied; check the policies of the secret and its key",
     "DecryptionFailure": "cannot be decrypted; check the policy and the state of its key",
 }
-"""The same for a connection's secret. For a webhook's it is a 500: its sender tries again."""
+"""Problems of a connection's secret. For a webhook's secret these codes are a 500: the sender retries."""
 
 
 class SecretUnreadable(RefreshError):
-    """A secret that is not there, or does not hold a JSON object. Its content is never repeated.
+    """A secret does not exist or is not a JSON object. Its content is never repeated.
 
-    ``which``: how to find it; not by its name where that may be the secret itself, put in the wrong field.
+    ``which``: how to find it. This is not its name where the name may be a secret that was put into the wrong
+    field.
     """
 
     def __init__(self, which: str, problem: str) -> None:
@@ -54,7 +55,7 @@ class SecretUnreadable(RefreshError):
 
 
 class WebhookSecretUnreadable(SecretUnreadable):
-    """A webhook's secret that is not there or has another shape: no request can be proven with it."""
+    """A webhook's secret does not exist or has the wrong shape, so no request can be verified with it."""
 
 
 class UnknownSource(RefreshError):
@@ -65,7 +66,7 @@ class UnknownSource(RefreshError):
 
 
 class ConfigurationUnavailable(RefreshError):
-    """Parameter Store or Secrets Manager did not answer, or asked to come back later."""
+    """Parameter Store or Secrets Manager did not answer or throttled the call."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -73,24 +74,24 @@ class ConfigurationUnavailable(RefreshError):
 
 
 def is_transient_error(error: Exception) -> bool:
-    """Whether what was known before may serve on, because asking again later helps."""
+    """Return whether a cached value stays in use after this error."""
     return isinstance(error, ConfigurationUnavailable)
 
 
 def _read(name: str, call: Callable[..., A], **request: Any) -> A:
-    """What AWS says about ``name``. Raises ``ConfigurationUnavailable``, and errors that do not pass."""
-    return asked(lambda: ConfigurationUnavailable(name), call, **request)
+    """Return the answer of AWS. Raises ``ConfigurationUnavailable`` for transient errors of ``name``."""
+    return call_aws(lambda: ConfigurationUnavailable(name), call, **request)
 
 
 class SecretVersion(NamedTuple):
-    """The values of a webhook's secret, and the id that Secrets Manager gives each version of it."""
+    """The values of a webhook's secret and the id of their version in Secrets Manager."""
 
     values: tuple[str, ...]
     version: str
 
 
 class Parameters:
-    """``/{stack}/pipelines/{name}`` and ``/{stack}/sources/{name}``."""
+    """The parameters ``/{stack}/pipelines/{name}`` and ``/{stack}/sources/{name}``."""
 
     def __init__(self, client: SSMClient, stack: str) -> None:
         self.client = client
@@ -98,11 +99,11 @@ class Parameters:
         self._provider = SSMProvider(boto3_client=client)
 
     def pipeline(self, name: str) -> Definition:
-        """Raises ``UnknownPipeline``, ``InvalidDefinition``; ``InvalidTrigger`` for what is no name."""
+        """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for an invalid name."""
         return self.parse_pipeline(name, self._text(self.pipeline_name(name)))
 
     def pipeline_name(self, name: str) -> str:
-        """The parameter of a pipeline. Raises ``InvalidTrigger`` for what is no name."""
+        """Return the parameter of a pipeline. Raises ``InvalidTrigger`` for an invalid name."""
         if not is_name(name):
             expected = f"expected the name of a pipeline: {NAME_RULE}"
             raise InvalidTrigger("The trigger", [Problem("pipeline", expected)])
@@ -115,14 +116,13 @@ class Parameters:
         return parse_definition(name, text)
 
     def source_name(self, name: str) -> str:
-        """The parameter of a source."""
         return f"{self.sources_path}{name}"
 
     def unknown_source(self) -> UnknownSource:
         return UnknownSource(self.sources_path)
 
     def texts(self, names: Sequence[str]) -> dict[str, str]:
-        """The values of those of at most ten parameters that exist, with one request."""
+        """Return the values of at most ten parameters by name, without those that do not exist."""
         answer = _read(names[0], self.client.get_parameters, Names=list(names))
         return {each["Name"]: each["Value"] for each in answer["Parameters"]}
 
@@ -131,22 +131,21 @@ class Parameters:
         return f"/{self.stack}/sources/"
 
     def pipelines(self, limit: int | None = None) -> list[str]:
-        """The names of all pipelines, or of ``limit`` of them: one read gives ten."""
+        """Return the names of all pipelines, or of ``limit`` of them (ten per request)."""
         return self._names(f"/{self.stack}/pipelines/", limit)
 
     def sources(self) -> list[str]:
-        """The names of all sources."""
         return self._names(self.sources_path)
 
     def is_paused(self, name: str) -> bool:
-        """Whether the pipeline starts nothing for now. What cannot be read shall fail where people see it."""
+        """Return whether the pipeline is defined, valid and paused."""
         try:
             return self.pipeline(name).paused
         except (InvalidInput, UnknownPipeline):
             return False
 
     def source_text(self, name: str) -> str:
-        """The JSON of a source. Raises ``UnknownSource``."""
+        """Return the JSON of a source. Raises ``UnknownSource``."""
         text = self._text(f"{self.sources_path}{name}") if is_name(name) else None
         if text is None:
             raise UnknownSource(self.sources_path)
@@ -176,7 +175,7 @@ class Parameters:
 
 
 class Secrets(Struct, frozen=True):
-    """``{stack}/connections/{name}`` and ``{stack}/webhooks/{name}``."""
+    """The secrets ``{stack}/connections/{name}`` and ``{stack}/webhooks/{name}``."""
 
     client: SecretsManagerClient
     stack: str
@@ -192,7 +191,7 @@ class Secrets(Struct, frozen=True):
             raise SecretUnreadable(repr(full), f"{problem} ({code})") from None
 
     def webhook(self, name: str) -> SecretVersion:
-        """``current`` and, during a rotation, ``previous``, which may be empty after it.
+        """Return ``current`` and, during a rotation, ``previous``, which may be empty.
 
         Raises ``WebhookSecretUnreadable``.
         """
@@ -209,7 +208,7 @@ class Secrets(Struct, frozen=True):
         return SecretVersion(tuple(values), version)
 
     def _object(self, name: str, which: str) -> tuple[Mapping[str, Any], str]:
-        """What the secret holds, and the id of its version; errors name it as ``which``."""
+        """Return the JSON object in a secret and its version id. ``which`` names it in errors."""
         try:
             what = f"the secret {which}"
             answer = _read(what, self.client.get_secret_value, SecretId=name)

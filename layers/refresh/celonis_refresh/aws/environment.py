@@ -1,4 +1,4 @@
-"""The environment of each function, typed, and read when the function is first called."""
+"""The environment variables of each function, typed and read on first use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EnvironmentIncomplete(RefreshError):
 
 
 class TaskEnvironment(Struct, frozen=True):
-    """What every function needs. ``client_timeouts``: of calls to AWS, by their name in ``clients``."""
+    """Environment of every function. ``client_timeouts``: a key of ``clients.CLIENT_TIMEOUTS``."""
 
     stack_name: str
     table_name: str
@@ -29,13 +29,13 @@ class TaskEnvironment(Struct, frozen=True):
 
 
 class StarterEnvironment(TaskEnvironment, frozen=True):
-    """A function that starts executions."""
+    """Environment of a function that starts executions."""
 
     state_machine_arn: str
 
 
 class CloserEnvironment(StarterEnvironment, frozen=True):
-    """The function that ends runs."""
+    """Environment of the function that closes runs."""
 
     notices_topic_arn: str
     run_retention_days: str
@@ -45,7 +45,7 @@ E = TypeVar("E", bound=TaskEnvironment)
 
 
 def read(model: type[E], variables: Mapping[str, str]) -> E:
-    """The fields of ``model`` from the variables of the same names in capitals."""
+    """Return the fields of ``model`` from the variables of the same names in capitals."""
     found = {name: variables.get(name.upper(), "") for name in model.__struct_fields__}
     for name, value in found.items():
         if not value:

@@ -1,4 +1,4 @@
-"""The executions of the state machine."""
+"""Starts, stops and describes executions of the state machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
-from celonis_refresh.aws.clients import asked
+from celonis_refresh.aws.clients import call_aws
 from celonis_refresh.errors import RefreshError
-from celonis_refresh.workflow.executions import EndedExecution
+from celonis_refresh.workflow.executions import ExecutionDescription
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -19,23 +19,23 @@ A = TypeVar("A")
 
 
 class ExecutionsUnavailable(RefreshError):
-    """Step Functions did not answer, or asked to come back later. All that is asked may be asked again."""
+    """Step Functions did not answer or throttled the call. All calls can be repeated."""
 
     def __init__(self) -> None:
         super().__init__("Step Functions did not answer in time.", hint="Try again.")
 
 
 class StateMachine(Struct, frozen=True):
-    """Starts runs and describes executions. Everything raises ``ExecutionsUnavailable``."""
+    """Executions of one state machine. All methods raise ``ExecutionsUnavailable``."""
 
     client: SFNClient
     arn: str
 
     def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
-        """Start the execution of a run; False if it exists already, with the input of its start."""
+        """Start the execution of a run; False if it exists already."""
         try:
             document = json.dumps({"run_id": run_id, **({"answer": answer} if answer else {})})
-            asked(
+            call_aws(
                 ExecutionsUnavailable,
                 self.client.start_execution,
                 stateMachineArn=self.arn,
@@ -47,24 +47,25 @@ class StateMachine(Struct, frozen=True):
         return True
 
     def stop(self, run_id: str, error: str, cause: str) -> None:
-        """Stops the execution of a run; one that has ended is left as it is."""
+        """Stop the execution of a run; does nothing if it has ended."""
         arn = self.execution_arn(run_id)
-        asked(ExecutionsUnavailable, self.client.stop_execution, executionArn=arn, error=error, cause=cause)
+        call_aws(
+            ExecutionsUnavailable, self.client.stop_execution, executionArn=arn, error=error, cause=cause
+        )
 
     def execution_arn(self, run_id: str) -> str:
         return f"{self.arn.replace(':stateMachine:', ':execution:')}:{run_id}"
 
-    def find(self, run_id: str) -> EndedExecution | None:
-        """How the execution of a run stands; None where there is none."""
+    def find(self, run_id: str) -> ExecutionDescription | None:
+        """Return the description of the execution of a run, or None."""
         try:
             return self.describe(self.execution_arn(run_id))
         except self.client.exceptions.ExecutionDoesNotExist:
             return None
 
-    def describe(self, arn: str) -> EndedExecution:
-        """How the execution stands."""
-        answer = asked(ExecutionsUnavailable, self.client.describe_execution, executionArn=arn)
-        return EndedExecution(
+    def describe(self, arn: str) -> ExecutionDescription:
+        answer = call_aws(ExecutionsUnavailable, self.client.describe_execution, executionArn=arn)
+        return ExecutionDescription(
             name=answer.get("name", ""),
             arn=arn,
             status=answer["status"],

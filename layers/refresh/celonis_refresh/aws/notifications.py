@@ -1,4 +1,4 @@
-"""Telling somebody: one message to the topic of notices."""
+"""Notifications of runs, published to the SNS topic of the stack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SUBJECT = 100
 
 
 class Notifications(Struct, frozen=True):
-    """Publishes a text for people with the facts as JSON behind it."""
+    """Publishes a text and, below it, the facts as JSON."""
 
     client: SNSClient
     topic_arn: str

@@ -1,6 +1,6 @@
-"""The two addresses of Amazon SNS that are ever fetched: a signing certificate, a confirmation.
+"""Requests to Amazon SNS: fetches signing certificates and confirms subscriptions.
 
-Both were checked to be Amazon's before they come here (``webhooks``).
+Callers check before that an address belongs to SNS.
 """
 
 from __future__ import annotations
@@ -21,70 +21,70 @@ V = TypeVar("V")
 
 TIMEOUT = (0.5, 1.0)
 """Seconds to connect and to read."""
-LARGEST = 64 * 1024
+MAX_PAGE = 64 * 1024
 OK = 200
-MAX_KEPT = 16
+MAX_CERTIFICATES = 16
 MAX_ABSENT = 256
 ABSENT_SECONDS = 300.0
-NOTHING_THERE = "SNS has no certificate at the address that the message names."
-NO_PAGE = frozenset({400, 403, 404, 410})
-"""Statuses that say for good that nothing is there."""
+NO_CERTIFICATE = "SNS has no certificate at the address that the message names."
+NOT_FOUND_STATUSES = frozenset({400, 403, 404, 410})
+"""Statuses that mean that there is no certificate at an address."""
 
 
 class SnsUnavailable(RefreshError):
-    """Amazon SNS did not answer: the message can be neither proven nor refused now."""
+    """Amazon SNS did not answer, so a message can be neither accepted nor refused."""
 
     def __init__(self) -> None:
         super().__init__("Amazon SNS did not answer.", hint="SNS sends the message again.")
 
 
 class SnsCertificates(Struct):
-    """Fetches, and keeps certificates: their address changes with their content.
+    """Fetches and caches certificates. Their content never changes under the same address.
 
-    Where nothing is, it asks again after a while only. A forger can name one address after another, but one
-    forgery that is sent again and again costs one question.
+    An address without a certificate is not fetched again for ``ABSENT_SECONDS``, so that a forged message
+    that is sent repeatedly costs one request.
     """
 
     clock: Clock
     session: Session = field(default_factory=make_session)
-    _kept: dict[str, bytes] = {}
+    _certificates: dict[str, bytes] = {}
     _absent: dict[str, float] = {}
 
     def certificate(self, url: str) -> bytes:
-        """The PEM behind a checked address.
+        """Return the certificate (PEM) at a checked address.
 
-        Raises ``SnsUnavailable``, and ``NotAuthentic`` where nothing is there: the address is a stranger's.
+        Raises ``SnsUnavailable``, and ``NotAuthentic`` if there is no certificate.
         """
-        if url not in self._kept:
+        if url not in self._certificates:
             if self.clock() < self._absent.get(url, -inf):
-                raise NotAuthentic(NOTHING_THERE)
+                raise NotAuthentic(NO_CERTIFICATE)
             status, page = self._get(url)
-            if status in NO_PAGE:
-                _keep(self._absent, url, self.clock() + ABSENT_SECONDS, MAX_ABSENT)
-                raise NotAuthentic(NOTHING_THERE)
-            _keep(self._kept, url, _found(status, page), MAX_KEPT)
-        return self._kept[url]
+            if status in NOT_FOUND_STATUSES:
+                _store(self._absent, url, self.clock() + ABSENT_SECONDS, MAX_ABSENT)
+                raise NotAuthentic(NO_CERTIFICATE)
+            _store(self._certificates, url, _page(status, page), MAX_CERTIFICATES)
+        return self._certificates[url]
 
     def confirm(self, url: str) -> None:
-        """Confirms a subscription. Raises ``SnsUnavailable``."""
-        _found(*self._get(url))
+        """Confirm a subscription. Raises ``SnsUnavailable``."""
+        _page(*self._get(url))
 
     def _get(self, url: str) -> tuple[int, bytes]:
         deadline = Deadline.after(sum(TIMEOUT), self.clock)
         try:
             with self.session.get(url, timeout=TIMEOUT, allow_redirects=False, stream=True) as response:
-                return response.status_code, read_body(response, LARGEST, deadline.left)[:LARGEST]
+                return response.status_code, read_body(response, MAX_PAGE, deadline.left)[:MAX_PAGE]
         except (OSError, RequestException, HTTPError):
             raise SnsUnavailable from None
 
 
-def _keep(kept: dict[str, V], url: str, value: V, most: int) -> None:
-    if len(kept) >= most:
-        kept.clear()
-    kept[url] = value
+def _store(cache: dict[str, V], url: str, value: V, limit: int) -> None:
+    if len(cache) >= limit:
+        cache.clear()
+    cache[url] = value
 
 
-def _found(status: int, page: bytes) -> bytes:
+def _page(status: int, page: bytes) -> bytes:
     if status != OK:
         raise SnsUnavailable
     return page

@@ -1,4 +1,4 @@
-"""Values that are read seldom and used often: parameters and secrets, kept in the process for a while."""
+"""A cache of named values with a time to live, and a token bucket that limits how often they are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celonis_refresh.timing import Clock
 
 
 class TokenBucket(Struct):
-    """``size`` tokens for each name at first, and one more every ``seconds`` up to ``size``."""
+    """A bucket of ``size`` tokens for each name, refilled with one token every ``seconds``."""
 
     size: int
     seconds: float
@@ -31,92 +31,90 @@ class TokenBucket(Struct):
 
 V = TypeVar("V")
 
-FAILED_SECONDS: Final = 5.0
-"""For so long the known value serves once it could not be read anew, without another try."""
+RETRY_SECONDS: Final = 5.0
+"""How long a stale value is used after a failed read before the next try."""
 
 
 class Dated(NamedTuple, Generic[V]):
-    """A value as it was at ``at``, in epoch seconds."""
+    """A value as it was at ``at`` (epoch seconds)."""
 
     value: V
     at: float
 
 
 class TtlCache(Struct, Generic[V]):
-    """Reads by name and keeps what it read for ``seconds``.
+    """Reads values by name and caches each for ``seconds``.
 
-    ``read``: returns the value of a name, or a ``Dated`` one that another process has read.
-    ``reread``: the same for :meth:`refresh_if_allowed`, where that has to be newer; None: ``read``.
-    ``passing``: an error for which the value known before serves on, because asking again later helps.
-    ``lasts``: False for a value that is to be read anew each time.
-    ``limit``: how often a name may be read, whatever the reason; without a token, what the last reading gave
-    counts, its error included.
-    ``serves``: seconds after its reading at which a known value is too old to stand in for a failed one.
+    ``read``: returns the value of a name, or a ``Dated`` one that another process has read. ``read_latest``:
+    the same for :meth:`refresh_if_allowed`, by default ``read``. ``is_transient``: whether an error keeps the
+    cached value in use. ``is_cacheable``: False for a value that is read every time. ``limit``: how often a
+    name may be read; without a token, the last value or error is used. ``max_stale``: age in seconds from
+    which a cached value is not used in place of a failed read.
     """
 
     read: Callable[[str], V | Dated[V]]
     seconds: float
     clock: Clock
-    passing: Callable[[Exception], bool] = lambda _: False
-    lasts: Callable[[V], bool] = lambda _: True
+    is_transient: Callable[[Exception], bool] = lambda _: False
+    is_cacheable: Callable[[V], bool] = lambda _: True
     limit: TokenBucket | None = None
-    serves: float = inf
-    reread: Callable[[str], V | Dated[V]] | None = None
+    max_stale: float = inf
+    read_latest: Callable[[str], V | Dated[V]] | None = None
     _values: dict[str, tuple[float, V]] = field(default_factory=dict)
     _failed: dict[str, float] = field(default_factory=dict)
     _errors: dict[str, Exception] = field(default_factory=dict)
 
     def get(self, name: str) -> V:
-        """The value, at most ``seconds`` old unless it could not be read anew."""
-        known = self._values.get(name)
-        if known is None:
+        """Return the value, at most ``seconds`` old unless it cannot be read."""
+        cached = self._values.get(name)
+        if cached is None:
             return self._limited(name, self.read)
-        if self.clock() - known[0] < self.seconds and self.lasts(known[1]):
-            return known[1]
-        if self._is_servable(known) and self.clock() - self._failed.get(name, -inf) < FAILED_SECONDS:
-            return known[1]
+        if self.clock() - cached[0] < self.seconds and self.is_cacheable(cached[1]):
+            return cached[1]
+        if self._is_usable(cached) and self.clock() - self._failed.get(name, -inf) < RETRY_SECONDS:
+            return cached[1]
         return self._limited(name, self.read)
 
     def refresh(self, name: str) -> V:
-        """The value as it is now."""
+        """Read and return the value."""
         return self._read(self.read, name)
 
     def _read(self, read: Callable[[str], V | Dated[V]], name: str) -> V:
-        found = read(name)
-        value, at = found if isinstance(found, Dated) else (found, self.clock())
+        answer = read(name)
+        value, at = answer if isinstance(answer, Dated) else (answer, self.clock())
         self._values[name] = (at, value)
         self._errors.pop(name, None)
         return value
 
     def refresh_if_allowed(self, name: str) -> V:
-        """As it is now, or as it was when ``limit`` last allowed a reading: for what a stranger can cause."""
-        return self._limited(name, self.reread or self.read)
+        """Read the value if ``limit`` allows it; otherwise return the last one or raise the last error."""
+        return self._limited(name, self.read_latest or self.read)
 
     def _limited(self, name: str, read: Callable[[str], V | Dated[V]]) -> V:
-        """Read anew where ``limit`` allows it; otherwise what the last reading gave."""
+        """Read if ``limit`` allows it; otherwise use what the last read returned or raised."""
         if self.limit is None or self.limit.take(name):
-            return self._anew_or_known(name, read)
-        known, error = self._values.get(name), self._errors.get(name)
-        if known is not None and (error is None or self._is_servable(known)):
-            return known[1]
+            return self._read_or_stale(name, read)
+        cached, error = self._values.get(name), self._errors.get(name)
+        if cached is not None and (error is None or self._is_usable(cached)):
+            return cached[1]
         if error is None:
-            return self._anew_or_known(name, read)
+            return self._read_or_stale(name, read)
         raise error.with_traceback(None)
 
-    def _anew_or_known(self, name: str, read: Callable[[str], V | Dated[V]]) -> V:
+    def _read_or_stale(self, name: str, read: Callable[[str], V | Dated[V]]) -> V:
         try:
             return self._read(read, name)
         except Exception as error:
             if self.limit is not None:
                 self._errors[name] = error
-            known = self._values.get(name)
-            if known is None or not self.passing(error):
-                self._values.pop(name, None)  # what is gone or broken now must not count again
+            cached = self._values.get(name)
+            if cached is None or not self.is_transient(error):
+                self._values.pop(name, None)  # it is gone or not valid now
                 raise
-            if not self._is_servable(known):
+            if not self._is_usable(cached):
                 raise
             self._failed[name] = self.clock()
-            return known[1]
+            return cached[1]
 
-    def _is_servable(self, known: tuple[float, V]) -> bool:
-        return self.clock() - known[0] < self.serves
+    def _is_usable(self, cached: tuple[float, V]) -> bool:
+        return self.clock() - cached[0] < self.max_stale

@@ -1,4 +1,10 @@
-"""What the trigger reads for a webhook: a source, its secret, and the pipelines that its events start."""
+"""The configuration that the trigger reads for a webhook: a source, its secret and its pipelines.
+
+Anybody can send requests to the trigger, and all processes share the request rate of Parameter Store.
+Therefore a process reads the parameters of a source together, and processes share what they read by a copy in
+the table (``SharedParameters``). Names that do not exist and invalid sources are cached as well
+(``SourceCache``).
+"""
 
 from __future__ import annotations
 
@@ -31,28 +37,28 @@ V = TypeVar("V")
 
 SOURCE_SECONDS: Final = 60.0
 PIPELINE_SECONDS: Final = 10.0
-"""How old a text may be: a change counts after that, at the latest. A pipeline may be paused."""
+"""Maximum age of a source and of a pipeline. Pipelines may be paused, so theirs is shorter."""
 MAX_NAMES: Final = 10
-"""Names in one request to Parameter Store."""
+"""Parameters in one request to Parameter Store."""
 READ_SECONDS: Final = 0.7
 """A process reads known sources once in that time: 25 processes make at most 36 requests a second."""
 UNUSABLE_SECONDS: Final = 1.0
 """The same for one that is not there, or not valid, and for a pipeline that is paused."""
 RELOAD_SECONDS: Final = 0.5
-"""A copy that was loaded for the same request is not loaded again."""
+"""Minimum time between two reads of the copy by one process."""
 MAX_COPY: Final = 300_000
-"""Characters of the texts of one copy: an item of the table has 400 KB at most."""
+"""Characters of the texts of one copy; an item of the table has at most 400 KB."""
 COPY_SECONDS: Final = 3600.0
-"""A text that nobody has asked for since is left out of the copy."""
+"""A text that was not read for this time is removed from the copy."""
 EXPIRE_SECONDS: Final = 7 * 86_400
 WRITE_SECONDS: Final = 1.0
 LIST_SECONDS: Final = 1.0
-"""How old the list of sources may be: a source that was made a moment ago is in the next one."""
+"""Maximum age of the list of sources."""
 MAX_SKEW: Final = 2.0
-"""How far the clocks of two processes may differ: a copy from a later moment is no copy."""
+"""Maximum difference between the clocks of two processes; copies from further in the future are ignored."""
 
 Text = Dated[str | None]
-"""The text of a parameter, None where there is none."""
+"""The text of a parameter, or None if it does not exist."""
 
 
 class SharedParameters(Struct):
@@ -118,7 +124,7 @@ class SharedParameters(Struct):
         return Dated(parse(found.value), found.at)
 
     def sources(self) -> frozenset[str]:
-        """The names of all sources, as some process listed them a moment ago."""
+        """Return the names of all sources, at most ``LIST_SECONDS`` old."""
         key = SOURCE_NAMES
         listed = self._item(key)
         if -MAX_SKEW <= self.clock() - listed.get("at", -inf) < LIST_SECONDS:
@@ -142,7 +148,7 @@ class SharedParameters(Struct):
         return known is not None and -MAX_SKEW <= self.clock() - known.at < seconds
 
     def _wait(self, name: str, seconds: float) -> None:
-        """Wait until this process may read Parameter Store; meanwhile another process may have done so."""
+        """Wait until this process may read Parameter Store; another process may have read by then."""
         wait = self._next_read - self.clock()
         if wait > 0:
             self.sleep(wait)
@@ -168,7 +174,7 @@ class SharedParameters(Struct):
         return self._texts[name].at if name in self._texts else -inf
 
     def _load(self) -> None:
-        """Take over what the copy has that is newer than what this process knows."""
+        """Load the texts of the copy that are newer than those of this process."""
         self._loaded_at = self.clock()
         copies: Mapping[str, Any] = self._item(configuration_key(self._source)).get("texts", {})
         self._copied = frozenset(copies)
@@ -188,7 +194,7 @@ class SharedParameters(Struct):
         try:
             return self.table.get(key) or {}
         except RefreshError as trouble:
-            logger.warning("the copy of the configuration cannot be read", extra={"why": str(trouble)})
+            logger.warning("the shared configuration could not be read", extra={"why": str(trouble)})
             return {}
 
     def _write(self, key: str, facts: Mapping[str, Any]) -> None:
@@ -197,15 +203,14 @@ class SharedParameters(Struct):
             deadline = Deadline.after(WRITE_SECONDS, self.clock)
             self.table.update(self.table.set(key, {**facts, **expires}, ""), deadline)
         except RefreshError as trouble:
-            logger.warning("the copy of the configuration cannot be written", extra={"why": str(trouble)})
+            logger.warning("the shared configuration could not be written", extra={"why": str(trouble)})
 
 
 WARY_SECONDS: Final = 10.0
 MAX_MISSES: Final = 5
-"""So many names that are none, or not told, a process asks for within ``WARY_SECONDS``; then it looks names
-up in the list. Few, since all processes share the rate of Parameter Store."""
+"""After this many unknown names within ``WARY_SECONDS``, a process looks names up in the list of sources."""
 INVALID_SECONDS: Final = 3.0
-"""For so long a source that is not valid is not read again: anybody can send to it."""
+"""How long an invalid source is not read again."""
 
 
 class SourceCache(Struct):
@@ -219,7 +224,7 @@ class SourceCache(Struct):
     _invalid: dict[str, tuple[float, InvalidSource]] = {}
 
     def source(self, name: str) -> Dated[Source]:
-        """The source as it is now. Raises ``InvalidSource`` besides."""
+        """Return the current source. Raises ``InvalidSource`` as well."""
         known = self._invalid.get(name)
         if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
             raise known[1].with_traceback(None)
@@ -241,20 +246,20 @@ class SourceCache(Struct):
         return len(self._misses) >= MAX_MISSES
 
     def _names(self) -> frozenset[str]:
-        """The names of the last list that was to be had; asked for at most once in ``LIST_SECONDS``."""
+        """Return the names of the last list that could be read, at most once per ``LIST_SECONDS``."""
         if not 0 <= self.clock() - self._asked_at < LIST_SECONDS:
             self._asked_at = self.clock()
             try:
                 self._listed = self.parameters.sources()
             except ConfigurationUnavailable as trouble:
-                logger.warning("no list of sources", extra={"why": str(trouble)})
+                logger.warning("the list of sources could not be read", extra={"why": str(trouble)})
         if self._listed is None:
             raise ConfigurationUnavailable(self.parameters.parameters.sources_path)
         return self._listed
 
 
 class WebhookConfiguration(Struct, frozen=True):
-    """The configuration of one process. While reading fails, the last known values serve."""
+    """Cached configuration of one process. Cached values stay in use while reading fails."""
 
     shared: SharedParameters
     sources: TtlCache[Source]
@@ -279,16 +284,16 @@ class WebhookConfiguration(Struct, frozen=True):
                 PIPELINE_SECONDS,
                 clock,
                 is_transient_error,
-                lasts=lambda found: not found.paused,
+                is_cacheable=lambda found: not found.paused,
             ),
             webhook_secrets(secrets.webhook, table, clock, sleep),
         )
 
     def source(self, name: str) -> Source:
-        """The source to which a request has come. Raises ``UnknownSource``, ``InvalidSource``."""
+        """Return the source of a request. Raises ``UnknownSource``, ``InvalidSource``."""
         self.shared.enter(name)
         return self.sources.get(name)
 
     def definition(self, name: str) -> Definition:
-        """A pipeline of that source. Raises ``UnknownPipeline``, ``InvalidDefinition``."""
+        """Return a pipeline of that source. Raises ``UnknownPipeline``, ``InvalidDefinition``."""
         return self.definitions.get(name)

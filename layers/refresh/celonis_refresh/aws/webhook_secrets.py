@@ -1,8 +1,8 @@
-"""The secrets of webhooks, such that a rotation counts within seconds and strangers cost next to nothing.
+"""Webhook secrets, cached so that a rotation takes effect within seconds and unauthentic requests stay cheap.
 
-A request that fits no known secret makes a process read the secret again, since it may have been rotated.
-Anybody can send such a request, so all processes together read a secret at most 19 times a minute. They share
-in the table which version was read last, and when. A process that knows this version does not read it again.
+A request that matches no cached secret makes a process read the secret again, because it may have been
+rotated. Anybody can send such a request, so all processes together read a secret at most 19 times a minute.
+The table has the version that was read last, and when. A process that knows this version does not read it.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from celonis_refresh.observability import logger
 from celonis_refresh.runs.table import ConditionFailed, Table, secret_version_key
 from celonis_refresh.timing import Clock, Deadline
 
-KEEP_SECONDS: Final = 60.0
-"""A secret that was removed is refused after that, at the latest, in every process."""
+CACHE_SECONDS: Final = 60.0
+"""A removed secret is refused by every process within this time."""
 ACCEPT_SECONDS: Final = 5.0
-"""A rotated secret is accepted after that, at the latest, whatever strangers send."""
+"""A rotated secret is accepted within this time, whatever other requests arrive."""
 READ_SECONDS: Final = 4.0
 READS_AT_ONCE: Final = 4
-"""Few strangers delay nobody; many cost ``READS_AT_ONCE`` readings, then one every ``READ_SECONDS``: at most
-19 in any minute, in all processes together."""
+"""Burst of reads of a secret; after it, one read every ``READ_SECONDS``, in all processes together."""
 CHECK_SECONDS: Final = 1.0
-"""How often a process asks the table which version was read last, after ``READS_AT_ONCE`` times at once."""
+"""Minimum time between two reads of the version by one process, after a burst of ``READS_AT_ONCE``."""
 PAUSE_SECONDS: Final = 0.1
 PAUSES: Final = 3
-"""While another process reads the secret, its result is waited for."""
-SERVE_SECONDS: Final = 900.0
-"""While Secrets Manager cannot be read, the known values count for so long after they were read."""
+"""Number of pauses in which a process waits for another one that is reading the secret."""
+MAX_STALE_SECONDS: Final = 900.0
+"""How long cached values are used while Secrets Manager cannot be read."""
 EXPIRE_SECONDS: Final = 7 * 86_400
 WRITE_SECONDS: Final = 1.0
 
@@ -48,9 +47,9 @@ Values = tuple[str, ...]
 
 
 class _Reading(NamedTuple):
-    """What the last reading of this process gave: values, or an error.
+    """Result of the last read in this process: values, or an error.
 
-    ``version``: what the table has of it; "" for a secret that was not readable.
+    ``version``: as stored in the table; "" for a secret that could not be read.
     """
 
     version: str
@@ -64,7 +63,7 @@ class _Reading(NamedTuple):
 
 
 class SharedSecrets(Struct):
-    """``read``: asks Secrets Manager. What the table cannot tell is read."""
+    """Secrets whose reads are shared through the table. ``read`` reads Secrets Manager."""
 
     read: Callable[[str], SecretVersion]
     table: Table
@@ -74,26 +73,26 @@ class SharedSecrets(Struct):
     _unavailable: dict[str, ConfigurationUnavailable] = field(default_factory=dict)
 
     def recent(self, name: str) -> Dated[Values]:
-        """The values as they were at most ``KEEP_SECONDS`` ago. Raises what ``read`` raises."""
+        """Return the values, at most ``CACHE_SECONDS`` old. Raises what ``read`` raises."""
         known = self._known.get(name)
         if known is None:
             return self._read(name, {})
         item = self._item(name)
         if known.version != item.get("version", ""):
             return self._read(name, item)
-        if known.error is None and self._age(item) < KEEP_SECONDS:
+        if known.error is None and self._age(item) < CACHE_SECONDS:
             return known.dated(float(item["read_at"]))
         return self._if_allowed(name, known, item)
 
     def latest(self, name: str) -> Dated[Values]:
-        """The values as they were at most ``READ_SECONDS`` ago. Raises what ``read`` raises."""
+        """Return the values, at most ``READ_SECONDS`` old. Raises what ``read`` raises."""
         known, item = self._known.get(name), self._item(name)
         if known is None or known.version != item.get("version", ""):
             return self._read(name, item)
         return self._if_allowed(name, known, item)
 
     def _if_allowed(self, name: str, known: _Reading, item: Mapping[str, Any]) -> Dated[Values]:
-        """Read with a token of the bucket of all processes; without one, what was read last counts."""
+        """Read with a token of the bucket that all processes share; without one, return the last values."""
         if self._take(name, item):
             return self._read(name, item)
         for _ in range(PAUSES):
@@ -103,7 +102,7 @@ class SharedSecrets(Struct):
             if item.get("read_at", inf) >= item.get("taken_at", -inf):
                 break
             self.sleep(PAUSE_SECONDS)  # another process reads it now
-        if name in self._unavailable and self._age(item) >= KEEP_SECONDS:
+        if name in self._unavailable and self._age(item) >= CACHE_SECONDS:
             raise self._unavailable[name].with_traceback(None)
         return known.dated(float(item.get("read_at", self.clock())))
 
@@ -141,13 +140,11 @@ class SharedSecrets(Struct):
         try:
             return self.table.get(secret_version_key(name)) or {}
         except RefreshError as trouble:
-            logger.warning(
-                "which version of a secret was read last is not known", extra={"why": str(trouble)}
-            )
+            logger.warning("the shared version of a secret could not be read", extra={"why": str(trouble)})
             return {}
 
     def _write(self, name: str, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
-        """Whether it was written: another process may have been first."""
+        """Return whether the write was applied; False if another process was first."""
         expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
         change = self.table.set(secret_version_key(name), {**facts, **expires}, condition, values)
         try:
@@ -155,7 +152,7 @@ class SharedSecrets(Struct):
         except ConditionFailed:
             return False
         except RefreshError as trouble:
-            logger.warning("that a secret was read cannot be shared", extra={"why": str(trouble)})
+            logger.warning("the shared version of a secret could not be written", extra={"why": str(trouble)})
         return True
 
 
@@ -165,15 +162,15 @@ def webhook_secrets(
     clock: Clock,
     sleep: Callable[[float], None] = time.sleep,
 ) -> TtlCache[Values]:
-    """The secrets that ``read`` gives by name, kept by the rules above."""
+    """Return a cache of the secrets that ``read`` reads by name."""
     shared = SharedSecrets(read, table, clock, sleep)
     limit = TokenBucket(READS_AT_ONCE, CHECK_SECONDS, clock)
     return TtlCache(
         shared.recent,
-        KEEP_SECONDS,
+        CACHE_SECONDS,
         clock,
         is_transient_error,
         limit=limit,
-        serves=SERVE_SECONDS,
-        reread=shared.latest,
+        max_stale=MAX_STALE_SECONDS,
+        read_latest=shared.latest,
     )

@@ -1,10 +1,10 @@
-"""The Celonis Platform API, seen from the calls that a refresh needs. Knows no AWS and nothing of pipelines.
+"""A client of the Celonis Platform API with the calls that a refresh needs. Imports nothing of AWS.
 
-addresses   ids, and the page addresses that people copy instead of them
-connection  one team and how to sign in, read from a secret
-auth        the headers that sign a request; OAuth tokens and their renewal
-transport   what each call says on the wire; one request, one answer, inside a time budget
-failures    what an answer that is no success means
-records     jobs, executions, loads and tables, read from JSON of uncertain shape
+addresses   ids, and the page addresses that users copy instead of them
+connection  a team and its credentials, read from a secret
+auth        the headers that authenticate a request; OAuth tokens
+transport   one request, one answer, within a time limit
+failures    errors for answers that are not a success
+records     jobs, executions, loads and tables, parsed from JSON
 client      the calls as methods
 """

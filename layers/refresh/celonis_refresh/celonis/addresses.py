@@ -1,8 +1,8 @@
-"""Ids of data pools, data jobs and data models, also out of the page addresses that people copy.
+"""Ids of data pools, data jobs and data models, also from the addresses of their pages in Celonis.
 
 The pages, below ``https://{team}.{realm}.celonis.cloud/integration/ui/pools/{pool}/``:
 ``data-configuration/data-jobs?jobId={job}`` and
-``data-configuration/process-data-models/{model}?tab=data-model``. Pure functions.
+``data-configuration/process-data-models/{model}?tab=data-model``.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _ID_EXPECTED = (
 
 
 class Address(Struct, frozen=True):
-    """An id, and what the page address around it contains. ``host`` and ``pool_id`` are None for a bare id.
+    """An id, and the host and pool of the page address around it; None for a bare id.
 
-    ``host`` is in lower case and has a port only where it is not the scheme's own, like ``Connection.host``.
+    ``host`` is in lower case, with a port only if that is not the scheme's default, like ``Connection.host``.
     """
 
     id: str
@@ -74,22 +74,22 @@ def parse_model(value: str) -> Address:
 
 
 def safe_id(value: str) -> str:
-    """The same id, once it is sure that it stays one segment of a path. ValueError otherwise.
+    """Return the id. Raises ValueError if it could be more than one segment of a path.
 
-    Ids are opaque; this refuses only what could leave the segment, or what no eye can see.
+    Ids are opaque: only characters that could leave the segment or are invisible are refused.
     """
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_LENGTH:
         raise ValueError(_ID_EXPECTED)
-    if value == "." or ".." in value or any(sign in value for sign in "/\\?#"):
+    if value == "." or ".." in value or any(char in value for char in "/\\?#"):
         raise ValueError(_ID_EXPECTED)
-    # isprintable is false for controls, for every space but U+0020, for zero-width signs and lone surrogates.
+    # isprintable is False for control and zero-width characters, other spaces and unpaired surrogates.
     if " " in value or not value.isprintable():
         raise ValueError(_ID_EXPECTED)
     return value
 
 
 def host_of(parts: SplitResult) -> str:
-    """Host of a split address in lower case; with its port only where that is not the scheme's own."""
+    """Return the host of a split address in lower case, with its port unless that is the default."""
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     standard = {"http": 80, "https": 443}.get(parts.scheme)
@@ -107,7 +107,7 @@ def _is_address(text: str) -> bool:
 
 
 def _page(text: str, expected: str) -> tuple[str, str, list[str], dict[str, list[str]]]:
-    """Host, pool id, the path's segments after the pool, and the query."""
+    """Return host, pool id, the path's segments after the pool, and the query."""
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host, query = host_of(parts), parse_qs(parts.query, max_num_fields=50)

@@ -1,6 +1,6 @@
-"""The headers that sign a request to Celonis.
+"""The headers that authenticate a request to Celonis.
 
-An OAuth client's token lives for about a quarter of an hour, a run for longer: renewing is the normal case.
+A token of an OAuth client is valid for about 15 minutes. Runs last longer, so tokens are refreshed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from celonis_refresh.celonis.transport import Answer, Call, Transport, read_json
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 DEFAULT_TOKEN_LIFE = 899.0
-RENEW_MARGIN = 60.0
+REFRESH_MARGIN = 60.0
 _FORM = "application/x-www-form-urlencoded"
 _MIN_REDACTED = 4
 
@@ -48,14 +48,14 @@ class KeyAuthenticator:
     def headers(self, timeout: float) -> dict[str, str]:  # noqa: ARG002 - needs no request
         return {"Authorization": self._header}
 
-    def renew(self) -> bool:
+    def discard_token(self) -> bool:
         return False
 
 
 class _Token(Struct, frozen=True):
     value: str
     obtained: float
-    renew_at: float
+    refresh_at: float
 
     def __repr__(self) -> str:
         return "_Token(…)"
@@ -73,40 +73,40 @@ class TokenAuthenticator:
         self._clock = clock
         self._basic = _basic(client)
         self._token: _Token | None = None
-        self._renew = False
+        self._is_discarded = False
         advice = _CLIENT_ADVICE.format(scope=client.scope)
         self.signer = Signer(f"the OAuth client of {_of(connection)}", advice, self._redact)
 
     def headers(self, timeout: float) -> dict[str, str]:
-        """The headers that sign one request; may ask for a token, in ``timeout`` seconds at most.
+        """Return the headers of one request; may request a token, within ``timeout`` seconds.
 
-        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled where there is no token. After
-        each of them it is sure that the request itself was not sent.
+        Raises AuthenticationFailed, CelonisUnavailable or CelonisThrottled; then the request itself was not
+        sent.
         """
         token = self._token
-        if token is None or not self._is_good(token):
-            # The old token is kept until then: an answer that repeats it must still be cleaned of it.
-            token = self._token = self._ask(timeout)
-            self._renew = False
+        if token is None or not self._is_valid(token):
+            # The old token is kept until then, because an answer that repeats it must be redacted.
+            token = self._token = self._request_token(timeout)
+            self._is_discarded = False
         return {"Authorization": f"Bearer {token.value}"}
 
-    def renew(self) -> bool:
-        """Forget the token. False where the next headers would be the same."""
-        self._renew = True
+    def discard_token(self) -> bool:
+        """Discard the token. Returns False if the next headers would be the same."""
+        self._is_discarded = True
         return True
 
-    def _is_good(self, token: _Token) -> bool:
-        # A clock that was set back says nothing about the token's age: then it is renewed.
-        return not self._renew and token.obtained <= self._clock() < token.renew_at
+    def _is_valid(self, token: _Token) -> bool:
+        # If the clock was set back, the token's age is unknown.
+        return not self._is_discarded and token.obtained <= self._clock() < token.refresh_at
 
-    def _ask(self, timeout: float) -> _Token:
+    def _request_token(self, timeout: float) -> _Token:
         call, headers = self._request()
-        asked = self._clock()
+        requested_at = self._clock()
         answer = self._transport.send(self._base_url, call, headers, timeout)
         if not answer.is_success:
             raise failure(answer, call, self.signer, self._clock())
         value, life = _token_fields(answer, call)
-        return _Token(value, asked, asked + life - min(RENEW_MARGIN, life / 10))
+        return _Token(value, requested_at, requested_at + life - min(REFRESH_MARGIN, life / 10))
 
     def _request(self) -> tuple[Call, dict[str, str]]:
         form = {"grant_type": "client_credentials", "scope": self._client.scope}
@@ -127,11 +127,11 @@ class TokenAuthenticator:
 
 
 Authenticator: TypeAlias = KeyAuthenticator | TokenAuthenticator
-"""Signs requests for one connection."""
+"""Authenticates the requests of one connection."""
 
 
 def authenticator(connection: Connection, transport: Transport, clock: Callable[[], float]) -> Authenticator:
-    """The way of signing in that ``connection`` asks for. ``clock`` gives epoch seconds."""
+    """Return the authenticator for the credentials of ``connection``. ``clock``: epoch seconds."""
     match connection.auth:
         case OAuthClient() as client:
             return TokenAuthenticator(connection, client, transport, clock)
@@ -144,13 +144,13 @@ def authenticator(connection: Connection, transport: Transport, clock: Callable[
 
 
 def _token_fields(answer: Answer, call: Call) -> tuple[str, float]:
-    """The access token and its life in seconds."""
+    """Return the access token and its life in seconds."""
     try:
         body = read_json(answer)
     except ValueError:
         body = None
     token = body.get("access_token") if isinstance(body, dict) else None
-    if not isinstance(token, str) or not token or not all("!" <= sign <= "~" for sign in token):
+    if not isinstance(token, str) or not token or not all("!" <= char <= "~" for char in token):
         raise CelonisUnavailable(
             f"Celonis answered {answer.status} without an access token while {call.doing}.",
             hint="Check that base_url is the address of the team itself.",

@@ -1,8 +1,7 @@
 """The calls to Celonis that a refresh needs, as methods.
 
-Each call is built, signed, sent once and read. Nothing is repeated here but one case: after a 401, which
-proves that nothing was done, the request is sent again with a renewed token, and then with the
-credentials read anew.
+A request is sent once. Only after a 401, which proves that it had no effect, it is sent again: with a new
+token, then with the credentials read again.
 """
 
 from __future__ import annotations
@@ -56,7 +55,6 @@ from celonis_refresh.celonis.transport import (
     Timeouts,
     Transport,
     arrival,
-    breaks_off,
     cancel_job,
     execute_job,
     get_executions,
@@ -67,7 +65,8 @@ from celonis_refresh.celonis.transport import (
     get_tables,
     get_task_executions,
     get_task_log,
-    is_page,
+    is_truncated,
+    is_web_page,
     load_model,
     load_tables,
     make_session,
@@ -79,7 +78,7 @@ from celonis_refresh.timing import Deadline
 THROTTLED = 429
 USER_AGENT = "celonis-refresh"
 DEFAULT_TIMEOUTS = Timeouts()
-# A failed job names its reasons in a few lines; more of them cost requests and help nobody.
+# A few lines name the cause; more would cost requests.
 MAX_FAILED_TASKS = 3
 MAX_MESSAGES_PER_TASK = 3
 
@@ -87,12 +86,12 @@ _Result = TypeVar("_Result")
 
 
 class CelonisClient:
-    """One connection's view of Celonis. Use one per process, from one thread.
+    """A client for one connection. Use it from one thread.
 
-    Every call takes ``timeout``, the seconds that it may last in all, signing in included; without it
-    ``Timeouts.whole`` holds. Every call can raise each subclass of CelonisError, and ValueError for an id
-    that is none. ``rate_limiter``: what clients of the same connection share, so that they stay within
-    its limits. ``reload`` reads the connection's secret anew; what it raises is passed on.
+    Every call takes ``timeout``, its total time limit in seconds including authentication; the default is
+    ``Timeouts.whole``. Every call can raise any subclass of CelonisError, and ValueError for an invalid id.
+    ``rate_limiter``: shared by the clients of a connection. ``reload``: reads the connection's secret again;
+    its errors are passed on.
     """
 
     def __init__(
@@ -119,35 +118,35 @@ class CelonisClient:
         self._use(connection)
 
     def use(self, connection: Connection) -> None:
-        """From now on ask this team, signed so; a token is kept where nothing has changed."""
+        """Use this connection from now on; a token is kept if nothing has changed."""
         if connection != self._connection:
             self._use(connection)
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """What the last answer said about the rate limit; None where it said nothing."""
+        """The rate limit headers of the last answer; None if it had none."""
         return self._rate_limit
 
     @property
     def requested_at(self) -> int | None:
-        """When Celonis got the last request, at the earliest, by its own clock in epoch milliseconds.
+        """The earliest time at which Celonis can have received the last request, in epoch milliseconds.
 
-        The ``Date`` of the answer less the time of the exchange; None where the answer has no date.
+        The ``Date`` of the answer minus the duration of the exchange; None for an answer without a date.
         """
         return self._requested_at
 
     def ignoring_rate_limit(self) -> CelonisClient:
-        """Return this client, over the same connections, for requests that no rate limiter of ours delays."""
+        """Return this client, over the same connections, without our rate limiter."""
         other = copy.copy(self)
         other._rate_limiter = IgnoredRateLimit(self._rate_limiter)
         return other
 
     def close(self) -> None:
-        """Close the connections that are kept open. The client can be used again."""
+        """Close open connections. The client can be used again."""
         self._transport.close()
 
     def job(self, pool: str, job: str, *, timeout: float | None = None) -> Job:
-        """The data job and its current status."""
+        """Return the data job and its current status."""
         return self._get(get_job(pool, job), lambda data: read_job(data, job), timeout)
 
     def execute_job(self, pool: str, job: str, mode: Mode, *, timeout: float | None = None) -> StartAnswer:
@@ -155,7 +154,7 @@ class CelonisClient:
         return self._start(execute_job(pool, job, mode), read_job_start, timeout)
 
     def cancel_job(self, pool: str, job: str, *, timeout: float | None = None) -> None:
-        """Cancel whatever execution of the data job runs now, whoever started it. It shows after seconds."""
+        """Cancel the running execution of the data job, by whomever it was started."""
         self._act(cancel_job(pool, job), timeout)
 
     def load_model(
@@ -167,15 +166,15 @@ class CelonisClient:
     def load_tables(
         self, pool: str, model: str, table_ids: Sequence[str], *, timeout: float | None = None
     ) -> StartAnswer:
-        """Start a partial load: these tables anew, the others from cache. Any 2xx is a success."""
+        """Start a partial load: reload these tables, take others from cache. Any 2xx is a success."""
         return self._start(load_tables(pool, model, table_ids), read_load_start, timeout)
 
     def tables(self, pool: str, model: str, *, timeout: float | None = None) -> list[ModelTable]:
-        """The tables of the data model."""
+        """Return the tables of the data model."""
         return self._get(get_tables(pool, model), read_tables, timeout)
 
     def last_load(self, pool: str, model: str, *, timeout: float | None = None) -> Load | None:
-        """The last load of the data model, which may be running; None where it was never loaded."""
+        """Return the last load of the data model, running or not; None if it was never loaded."""
         return self._get(get_last_load(pool, model), read_load, timeout)
 
     def load_history(self, pool: str, model: str, *, timeout: float | None = None) -> LoadHistory | None:
@@ -183,15 +182,15 @@ class CelonisClient:
         return self._get_if_served(get_load_history(pool, model), read_load_history, timeout)
 
     def executions(self, pool: str, job: str, *, timeout: float | None = None) -> list[JobExecution] | None:
-        """The executions of the data job; None where Celonis does not serve this undocumented call."""
+        """Return the executions of the data job; None if this undocumented call is not served."""
         return self._get_if_served(get_executions(pool, job), read_executions, timeout)
 
     def failed_task_messages(
         self, pool: str, job: str, execution_id: str, *, timeout: float | None = None
     ) -> list[TaskFailure]:
-        """Why an execution failed, task by task, in the words of its log; empty where that cannot be had.
+        """Return the errors in the logs of failed tasks; empty if they cannot be read.
 
-        Two undocumented calls. CelonisUnavailable ends the search with what was found until then.
+        Two undocumented calls. CelonisUnavailable ends the search with the messages found so far.
         """
         deadline = self._deadline(timeout)
         found: list[TaskFailure] = []
@@ -209,10 +208,10 @@ class CelonisClient:
     def why_ended(
         self, pool: str, job: str, execution_id: str, status: str, *, timeout: float | None = None
     ) -> str:
-        """Why an execution was cancelled or skipped, by the codes in its log; empty where no code says why.
+        """Return why an execution was cancelled or skipped, by the codes in its log; "" if unknown.
 
-        Undocumented calls: the log of the execution, then those of tasks that did not succeed, beginning with
-        the ones of the same ``status``. CelonisUnavailable ends the search.
+        Undocumented calls: the log of the execution, then those of tasks that did not succeed, starting with
+        tasks of the same ``status``. CelonisUnavailable ends the search.
         """
         deadline = self._deadline(timeout)
         try:
@@ -272,10 +271,10 @@ class CelonisClient:
             return StartAnswer(answered_by=self._answered_by)
 
     def _act(self, call: Call, timeout: float | None) -> Answer:
-        """A call that changes something: any 2xx is a success, unless somebody else served or spoiled it."""
+        """Send a call that changes something; any 2xx is a success unless the body shows a proxy's answer."""
         answer = self._call(call, timeout)
-        if is_page(answer) or breaks_off(answer):
-            what = "a web page" if is_page(answer) else "truncated JSON"
+        if is_web_page(answer) or is_truncated(answer):
+            what = "a web page" if is_web_page(answer) else "truncated JSON"
             raise CelonisUnavailable(
                 f"Celonis answered {answer.status} while {call.doing}, but the body is {what}.",
                 hint="A proxy may have answered instead of Celonis. If this persists, check the base_url.",
@@ -287,18 +286,18 @@ class CelonisClient:
         return answer
 
     def _call(self, call: Call, timeout: float | None) -> Answer:
-        """Sign and send; once more with a renewed token, and once more with the credentials read anew."""
+        """Send the call; after a 401 again with a new token, then with the credentials read again."""
         deadline = self._deadline(timeout)
         try:
             answer = self._send(call, deadline)
-            if answer.status == 401 and self._auth.renew():
+            if answer.status == 401 and self._auth.discard_token():
                 answer = self._send(call, deadline)
-            return self._judged(answer, call)
+            return self._checked(answer, call)
         except AuthenticationFailed:
             if self._reload is None:
                 raise
         self._use(self._reload())
-        return self._judged(self._send(call, deadline), call)
+        return self._checked(self._send(call, deadline), call)
 
     def _send(self, call: Call, deadline: Deadline) -> Answer:
         self._rate_limiter.enter(call, deadline.left())
@@ -311,7 +310,7 @@ class CelonisClient:
         self._rate_limiter.answered(self._rate_limit, retry_after(answer, self._clock()) if refused else None)
         return answer
 
-    def _judged(self, answer: Answer, call: Call) -> Answer:
+    def _checked(self, answer: Answer, call: Call) -> Answer:
         if answer.is_success:
             return answer
         raise failure(answer, call, self._auth.signer, self._clock())

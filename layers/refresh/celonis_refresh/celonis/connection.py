@@ -1,4 +1,4 @@
-"""A connection: one Celonis team and how to sign in there, read from the JSON of a secret. Pure."""
+"""A connection: one Celonis team and its credentials, parsed from the JSON of a secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celonis_refresh.celonis.errors import ConnectionInvalid, SecretProblem
 
 CELONIS_DOMAIN = ".celonis.cloud"
 DEFAULT_SCOPE = "integration.data-pools"
-# What a new secret holds until somebody fills it in.
+# The value in a new secret until it is filled in.
 PLACEHOLDER = "REPLACE-ME"
 
 ClientMethod: TypeAlias = Literal["client_secret_basic", "client_secret_post"]
@@ -26,14 +26,14 @@ _FIELD_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,39}"
 
 
 class _Credentials(Struct, frozen=True):
-    """Never shown: who has them can sign requests."""
+    """Credentials, which never appear in a ``repr``."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
 
 
 class OAuthClient(_Credentials, frozen=True):
-    """An OAuth client of the team, the way of signing in that Celonis recommends."""
+    """An OAuth client of the team, as Celonis recommends."""
 
     client_id: str
     client_secret: str
@@ -57,7 +57,7 @@ Auth: TypeAlias = OAuthClient | AppKey | ApiKey
 
 
 class Connection(Struct, frozen=True):
-    """One team. ``base_url`` is scheme and host, without a slash at the end."""
+    """One team. ``base_url``: scheme and host without a trailing slash."""
 
     name: str
     base_url: str
@@ -70,10 +70,10 @@ class Connection(Struct, frozen=True):
 
 
 def parse_connection(name: str, secret: Mapping[str, object], where: str = "") -> Connection:
-    """Read the secret of connection ``name``; ``where`` is the name of the secret in Secrets Manager.
+    """Parse the secret of connection ``name``; ``where``: its name in Secrets Manager.
 
-    Its fields are ``base_url``, ``auth`` and, for a Celonis that is none, ``allow_http`` and
-    ``allow_any_host``. Raises ConnectionInvalid, which names all fields that are wrong and never a value.
+    Its fields are ``base_url``, ``auth`` and, for a simulated Celonis, ``allow_http`` and ``allow_any_host``.
+    Raises ConnectionInvalid with all invalid fields and no values.
     """
     reader = _Reader()
     top = reader.mapping(secret, "the secret")
@@ -90,14 +90,16 @@ def parse_connection(name: str, secret: Mapping[str, object], where: str = "") -
 
 
 def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth | None:
-    """Return how to sign in; None, or an unusable one, where the reader has noted problems."""
+    """Return the credentials; None or unusable ones if the reader has recorded problems."""
     reader.refuse_placeholders(auth, "auth.")
     kind = auth.get("type")
     if kind == "oauth_client":
         reader.refuse_unknown(auth, {"type", "client_id", "client_secret", "method", "scope"}, "auth.")
-        method = next((one for one in CLIENT_METHODS if one == auth.get("method", CLIENT_METHODS[0])), None)
+        method = next(
+            (each for each in CLIENT_METHODS if each == auth.get("method", CLIENT_METHODS[0])), None
+        )
         if method is None:
-            reader.note("auth.method", " or ".join(CLIENT_METHODS))
+            reader.report("auth.method", " or ".join(CLIENT_METHODS))
         scope = reader.text(
             auth.get("scope", DEFAULT_SCOPE), "auth.scope", "scopes, separated by spaces", " "
         )
@@ -108,41 +110,41 @@ def _auth(reader: _Reader, auth: Mapping[str, object]) -> Auth | None:
         reader.refuse_unknown(auth, {"type", "key"}, "auth.")
         key = reader.credential(auth, "key")
         return AppKey(key) if kind == "app_key" else ApiKey(key)
-    reader.note("auth.type", "oauth_client, app_key or api_key")
+    reader.report("auth.type", "oauth_client, app_key or api_key")
     return None
 
 
 class _Reader:
-    """Reads the fields of one secret. ``problems``: the first problem of each field, in the order found."""
+    """Reads the fields of one secret. ``problems``: the first problem of each field."""
 
     def __init__(self) -> None:
         self.problems: dict[str, SecretProblem] = {}
 
-    def note(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
+    def report(self, field_name: str, expected: str, problem: str = "is not usable") -> None:
         self.problems.setdefault(field_name, SecretProblem(field_name, problem, expected))
 
     def mapping(self, value: object, field_name: str) -> Mapping[str, object] | None:
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             return value
-        self.note(field_name, "a JSON object")
+        self.report(field_name, "a JSON object")
         return None
 
     def refuse_placeholders(self, fields: Mapping[str, object], prefix: str) -> None:
         for key, value in fields.items():
             if isinstance(value, str) and PLACEHOLDER in value:
-                self.note(prefix + _shown(key), f"a value in place of {PLACEHOLDER}", "was never filled in")
+                self.report(prefix + _shown(key), f"a value in place of {PLACEHOLDER}", "was never filled in")
 
     def refuse_unknown(self, fields: Mapping[str, object], known: set[str], prefix: str) -> None:
         for key in fields:
             if key not in known:
                 expected = "only " + ", ".join(prefix + name for name in sorted(known))
-                self.note(prefix + _shown(key), expected, "is an unknown field")
+                self.report(prefix + _shown(key), expected, "is an unknown field")
 
     def text(self, value: object, field_name: str, expected: str, also: str = "") -> str:
-        """A text that fits into a header: visible ASCII. A line break at an end is cut off."""
+        """Return a stripped text that fits into a header: visible ASCII characters and those in ``also``."""
         text = value.strip() if isinstance(value, str) else ""
-        if not text or not all("!" <= sign <= "~" or sign in also for sign in text):
-            self.note(field_name, expected)
+        if not text or not all("!" <= char <= "~" or char in also for char in text):
+            self.report(field_name, expected)
             return ""
         return text
 
@@ -152,7 +154,7 @@ class _Reader:
     def flag(self, fields: Mapping[str, object], key: str) -> bool:
         value = fields.get(key, False)
         if not isinstance(value, bool):
-            self.note(key, "true or false")
+            self.report(key, "true or false")
             return False
         return value
 
@@ -162,17 +164,17 @@ class _Reader:
         text = self.text(fields.get("base_url"), "base_url", expected)
         parts = _split(text)
         if parts is None or parts.scheme not in (("https", "http") if allow_http else ("https",)):
-            self.note("base_url", expected)
+            self.report("base_url", expected)
             return ""
         host = host_of(parts)
         known_host = any_host or (parts.hostname or "").endswith(CELONIS_DOMAIN)
         if not re.fullmatch(_HOST, host) or not known_host:
-            self.note("base_url", expected)
+            self.report("base_url", expected)
         return f"{parts.scheme}://{host}"
 
 
 def _split(text: str) -> SplitResult | None:
-    """The parts of an address that is scheme and host alone, else None."""
+    """Return the parts of an address of scheme and host only; otherwise None."""
     try:
         parts = urlsplit(text)
         has_more = parts.path.strip("/") or "?" in text or "#" in text or "@" in text or parts.port == 0
@@ -182,5 +184,5 @@ def _split(text: str) -> SplitResult | None:
 
 
 def _shown(key: str) -> str:
-    """A field's name, unless it looks like a value that went astray."""
+    """Return the name of a field, unless it looks like a misplaced value."""
     return key if re.fullmatch(_FIELD_NAME, key) else "(a name that is not shown)"

@@ -1,11 +1,11 @@
-"""What can go wrong between this service and Celonis.
+"""Errors of calls to Celonis.
 
 RefreshError
-├── ConnectionInvalid         the secret of a connection makes no sense
+├── ConnectionInvalid         the secret of a connection is not valid
 └── CelonisError              one call did not succeed
-    ├── CelonisUnavailable    no usable answer; may pass by itself
-    │   └── ConnectionUnusable  nothing was sent: the secret of the connection cannot be used
-    ├── CelonisThrottled      429: too many requests; ask again after ``retry_after``
+    ├── CelonisUnavailable    no usable answer; usually transient
+    │   └── ConnectionUnusable  not sent: the secret of the connection cannot be used any more
+    ├── CelonisThrottled      429; retry after ``retry_after``
     ├── AuthenticationFailed  401, or no access token for the OAuth client
     ├── PermissionDenied      403
     ├── NotFound              404
@@ -27,7 +27,7 @@ class _Required(TypedDict):
 
 
 class ErrorDetails(TypedDict, total=False):
-    """What the error envelope of an answer says."""
+    """Fields of the error body of an answer."""
 
     title: str | None
     detail: str | None
@@ -36,7 +36,7 @@ class ErrorDetails(TypedDict, total=False):
 
 
 class Facts(_Required, ErrorDetails, total=False):
-    """The facts of a failed call. ``path`` is the path without host and query."""
+    """Facts of a failed call. ``path`` is without host and query."""
 
     status: int | None
 
@@ -44,9 +44,8 @@ class Facts(_Required, ErrorDetails, total=False):
 class CelonisError(RefreshError):
     """A call to Celonis did not succeed.
 
-    ``title``, ``detail`` and ``error_code`` come from the answer's error envelope, cut to a readable
-    length, with everything that signs a request taken out. ``support_id`` is what Celonis support asks
-    for.
+    ``title``, ``detail`` and ``error_code`` come from the body of the answer, shortened and without
+    credentials. ``support_id``: the id that Celonis support asks for.
     """
 
     def __init__(self, message: str, **facts: Unpack[Facts]) -> None:
@@ -63,8 +62,8 @@ class CelonisError(RefreshError):
 class CelonisUnavailable(CelonisError):
     """No usable answer: no connection, a time-out, a 5xx, a redirect, or a body that cannot be read.
 
-    ``may_have_started`` says for a POST whether Celonis may have acted on it all the same. It is False only
-    where the request provably never left, and for every GET.
+    ``may_have_started``: whether Celonis may have acted on a POST. False for every GET, and if it is certain
+    that the request was not sent.
     """
 
     def __init__(self, message: str, *, may_have_started: bool = False, **facts: Unpack[Facts]) -> None:
@@ -73,11 +72,11 @@ class CelonisUnavailable(CelonisError):
 
 
 class ConnectionUnusable(CelonisUnavailable):
-    """Nothing was sent: the secret of the connection cannot be used, and could be used before."""
+    """Nothing was sent: the secret of the connection, which was usable before, cannot be used."""
 
 
 class CelonisThrottled(CelonisError):
-    """429: Celonis rate-limited the request. ``retry_after`` is in seconds from now."""
+    """429: Celonis rate-limited the request. ``retry_after``: seconds."""
 
     def __init__(self, message: str, *, retry_after: float, **facts: Unpack[Facts]) -> None:
         super().__init__(message, **facts)
@@ -89,19 +88,19 @@ class AuthenticationFailed(CelonisError):
 
 
 class PermissionDenied(CelonisError):
-    """The credentials are good, but do not allow this call."""
+    """The credentials do not permit this call."""
 
 
 class NotFound(CelonisError):
-    """Celonis knows no such thing, or does not show it to these credentials."""
+    """The resource does not exist or is not visible to these credentials."""
 
 
 class CelonisRejected(CelonisError):
-    """Celonis understood the request and refuses it, for example 409: it is running already."""
+    """Celonis refused the request, for example with 409 because something is running already."""
 
 
 class SecretProblem(NamedTuple):
-    """What is wrong with one ``field`` of a secret, and what was ``expected``; never its value."""
+    """The problem of one ``field`` of a secret and the ``expected`` value; never the value itself."""
 
     field: str
     problem: str
@@ -109,13 +108,13 @@ class SecretProblem(NamedTuple):
 
 
 class ConnectionInvalid(RefreshError):
-    """The secret of a connection is not valid. Names every field that is wrong, never a value.
+    """The secret of a connection is not valid.
 
-    ``where``: the name of the secret in Secrets Manager; empty if that is not known.
+    ``where``: its name in Secrets Manager; empty if unknown.
     """
 
     def __init__(self, connection: str, problems: Sequence[SecretProblem], *, where: str = "") -> None:
-        described = "; ".join(f"{one.field} {one.problem} (expected: {one.expected})" for one in problems)
+        described = "; ".join(f"{each.field} {each.problem} (expected: {each.expected})" for each in problems)
         secret = f"The secret {where!r}" if where else "The secret"
         super().__init__(
             f"{secret} of connection {connection!r} is not valid: {described}.",

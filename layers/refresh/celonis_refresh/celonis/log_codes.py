@@ -1,6 +1,6 @@
-"""Why Celonis cancelled or skipped an execution, by the message codes of its log (``logTranslationCode``).
+"""Reasons why Celonis cancelled or skipped an execution, by the codes in its log (``logTranslationCode``).
 
-The codes are those of the public SDK; a code that is not here explains nothing.
+The codes are those of the public SDK; others are ignored.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ REASONS: Mapping[str, str] = {
     "DATASOURCE_NOT_REACHABLE": "its data source cannot be reached",
     "EXECUTION_CANCELED_ON_REQUEST": "a user cancelled it",
 }
-"""The first code of this list that a log has is the cause; the later ones may follow from it."""
+"""The first of these codes that a log has is the cause; later ones may follow from it."""
 NUMBER = re.compile(r"\b\d+\b")
 
 
 def explain(lines: Iterable[LogLine]) -> str:
-    """The cause in words, for the end of a sentence; empty where the log names none."""
+    """Return the cause for the end of a sentence; empty if the log has none of the codes."""
     by_code: dict[str, LogLine] = {}
     for line in lines:
         if line.code:
@@ -42,6 +42,6 @@ def explain(lines: Iterable[LogLine]) -> str:
 
 
 def _minutes(line: LogLine) -> str:
-    """The number of minutes, from the parameters of the line or from its text."""
+    """Return the number of minutes from the parameters or the text of the line."""
     found = (NUMBER.search(text) for text in (*line.values, line.message or ""))
     return next((match[0] for match in found if match), "some")

@@ -1,4 +1,4 @@
-"""Rate limiters as a client uses them: entered before a request, given the answer after it."""
+"""The interface of rate limiters: called before each request and after its answer."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from celonis_refresh.celonis.transport import Call, RateLimit
 
 
 class RateLimiter(Protocol):
-    """What many clients of one connection share, so that together they stay within its limits."""
+    """Limits the requests of all clients of one connection."""
 
     def enter(self, call: Call, seconds: float) -> None:
-        """Returns when ``call`` may be sent, which has ``seconds`` left in all.
+        """Return when ``call`` may be sent; its time limit is ``seconds``.
 
-        Raises ``CelonisThrottled`` where that is too long to wait for; nothing is sent then.
+        Raises ``CelonisThrottled`` if the wait would be too long; nothing is sent then.
         """
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
-        """What the answer said of the limit. ``retry_after``: seconds, of a 429; None for any other."""
+        """Record the rate limit of an answer. ``retry_after``: seconds of a 429; None for other answers."""
 
 
 class NoRateLimit:
-    """For a client that shares its connection with nobody."""
+    """For a client that does not share its connection."""
 
     def enter(self, call: Call, seconds: float) -> None:
-        """At once."""
+        """Return at once."""
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
-        """Is of no matter."""
+        """Do nothing."""
 
 
 class IgnoredRateLimit(Struct, frozen=True):
-    """For requests that cannot wait: they are sent at once, and ``rate_limiter`` learns from the answers."""
+    """For requests that cannot wait: sent at once; ``rate_limiter`` records their answers."""
 
     rate_limiter: RateLimiter
 
     def enter(self, call: Call, seconds: float) -> None:
-        """At once: Celonis alone may refuse it."""
+        """Return at once."""
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
-        """Is of matter to all others."""
         self.rate_limiter.answered(limit, retry_after)

@@ -1,9 +1,8 @@
-"""Jobs, executions, loads and tables, read from JSON whose shape is documented in parts only.
+"""Jobs, executions, loads and tables, parsed from JSON whose shape is only partly documented.
 
-Dates are epoch milliseconds, or None. A status is kept as Celonis wrote it, known or not: an unknown one
-is neither running nor at an end, and it is never a success. Missing, null and additional fields are no error.
-A value that cannot be what its field says is a ShapeError, except a date: one that cannot be read is None,
-because nothing is ever proven by the lack of a date. Pure.
+Dates are epoch milliseconds, or None if they cannot be read: nothing is concluded from a missing date. A
+status is kept as Celonis wrote it; an unknown one is neither active nor terminal. Missing, null and
+additional fields are accepted. Any other invalid value is a ShapeError.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ class LoadStatus(StrEnum):
     CANCELLING = "CANCELLING"
 
 
-JOB_UNDER_WAY: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
-LOAD_UNDER_WAY: frozenset[str] = frozenset(
+ACTIVE_JOB_STATUSES: frozenset[str] = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
+ACTIVE_LOAD_STATUSES: frozenset[str] = frozenset(
     {LoadStatus.RUNNING, LoadStatus.LOST_CONNECTION, LoadStatus.CANCELLING}
 )
 
@@ -49,39 +48,39 @@ LOAD_UNDER_WAY: frozenset[str] = frozenset(
 class _State:
     __slots__ = ()
     _known: ClassVar[frozenset[str]]
-    _under_way: ClassVar[frozenset[str]]
+    _active: ClassVar[frozenset[str]]
     status: str | None
 
     @property
     def is_known(self) -> bool:
-        """Whether the status is one that this service can read."""
+        """Whether the status is one of the known ones."""
         return self.status in self._known
 
     @property
-    def is_under_way(self) -> bool:
-        """Waiting or at work; a load also while it is being cancelled or has lost its connection."""
-        return self.status in self._under_way
+    def is_active(self) -> bool:
+        """Whether it is queued or running, being cancelled, or a load that lost its connection."""
+        return self.status in self._active
 
     @property
     def is_terminal(self) -> bool:
-        """At an end, good or bad. False for an unknown status and for none."""
-        return self.is_known and not self.is_under_way
+        """Whether it has ended. False for an unknown status and for none."""
+        return self.is_known and not self.is_active
 
 
 class _JobState(_State):
     __slots__ = ()
     _known = frozenset(JobStatus)
-    _under_way = JOB_UNDER_WAY
+    _active = ACTIVE_JOB_STATUSES
 
 
 class _LoadState(_State):
     __slots__ = ()
     _known = frozenset(LoadStatus)
-    _under_way = LOAD_UNDER_WAY
+    _active = ACTIVE_LOAD_STATUSES
 
 
 class Job(_JobState, Struct, frozen=True):
-    """A data job and its current status, which is not the status of any one execution."""
+    """A data job and its current status, which is not that of one particular execution."""
 
     id: str
     name: str | None = None
@@ -104,7 +103,7 @@ class JobExecution(_JobState, Struct, frozen=True):
 
 
 class ModelTable(Struct, frozen=True):
-    """A table of a data model. ``alias_or_name`` is what people see in Celonis."""
+    """A table of a data model. ``alias_or_name``: as shown in Celonis."""
 
     id: str
     name: str | None = None
@@ -133,14 +132,14 @@ class LoadHistory(Struct, frozen=True):
 
 
 class TaskFailure(Struct, frozen=True):
-    """Why a task of a data job failed. ``message`` is empty where its log holds no line of level ERROR."""
+    """Why a task of a data job failed. ``message``: empty if its log has no line of level ERROR."""
 
     task: str
     message: str
 
 
 class LogLine(Struct, frozen=True):
-    """A line of an execution's log: its message code, where it has one, the values in it, and its text."""
+    """A line of an execution's log: its message code, the parameter values and the text."""
 
     code: str | None
     values: tuple[str, ...] = ()
@@ -148,10 +147,10 @@ class LogLine(Struct, frozen=True):
 
 
 class StartAnswer(Struct, frozen=True):
-    """The answer to a start: the id of the execution, or of the load, where it carries one.
+    """The answer to a start: the id of the execution or load, if it has one.
 
-    ``answered_by``: when Celonis had the start at the latest, by its own clock in epoch milliseconds: the
-    ``Date`` of the answer, which has whole seconds, and the time of the exchange. None without a date.
+    ``answered_by``: the latest time at which Celonis can have received the start, by its own clock in epoch
+    milliseconds: the ``Date`` of the answer, which has whole seconds, plus the duration of the exchange.
     """
 
     execution_id: str | None = None
@@ -164,25 +163,25 @@ _ERROR_LEVELS = frozenset({"ERROR", "FATAL"})
 _EXECUTION_IDS = ("executionId", "currentExecutionId")
 _LOAD_IDS = ("dataLoadId", "loadId")
 _LOAD_KEYS = frozenset({"dataLoadId", "loadId", "id", "dataModelId", "loadStatus", "startDate"})
-"""An error envelope, whose status is a number, has none of these."""
+"""Fields of a load; an error body, whose status is a number, has none of them."""
 
 MAX_ID = 64
-"""Bytes of the id of an execution or a load: they are stored with a run. A longer one is kept as a digest."""
+"""Bytes of the id of an execution or load that is stored with a run. A longer one is stored as a digest."""
 MAX_STATUS, MAX_TEXT = 32, 2048
-"""Characters of a status, and of any other text; a longer one is cut."""
+"""Characters of a status and of any other text; longer ones are cut."""
 
 _Record = TypeVar("_Record")
 
 
 class ShapeError(ValueError):
-    """The JSON is not what the call is known to answer with. The text names the field, never the value."""
+    """The JSON does not have the expected shape. The text names the field, never the value."""
 
 
-def read_job(data: object, asked: str) -> Job:
-    """``GET …/jobs/{job}``. ``asked`` is the job's id: a record of another one is no answer."""
+def read_job(data: object, job_id: str) -> Job:
+    """Parse ``GET …/jobs/{job}``. ``job_id``: the id of the job that was requested."""
     fields = _object(data, "a data job")
     found = _id(fields, "id")
-    if found is None or found.lower() != asked.lower():
+    if found is None or found.lower() != job_id.lower():
         raise ShapeError("a data job has no id, or another one")
     if "status" not in fields and "currentExecutionId" not in fields:
         raise ShapeError("a data job has neither status nor currentExecutionId")
@@ -198,9 +197,9 @@ def read_job(data: object, asked: str) -> Job:
 
 
 def read_executions(data: object) -> list[JobExecution]:
-    """``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list alone, in that order.
+    """Parse ``GET …/logs/{job}/executions``: ``{"executionItems": […]}`` or the list, in that order.
 
-    An object without the list is no empty list.
+    An object without the list is a ShapeError.
     """
     if isinstance(data, Mapping) and data.get("executionItems") is None:
         raise ShapeError("executionItems is missing")
@@ -208,12 +207,12 @@ def read_executions(data: object) -> list[JobExecution]:
 
 
 def read_tables(data: object) -> list[ModelTable]:
-    """``GET …/tables``: a list."""
+    """Parse ``GET …/tables``."""
     return _items(data, None, _table)
 
 
 def read_load(data: object) -> Load | None:
-    """``GET …/last-load``: a load record. None, never loaded, for null and for an empty object."""
+    """Parse ``GET …/last-load``; None (never loaded) for null and an empty object."""
     if data is None or data == {}:
         return None
     fields = _object(data, "a load")
@@ -267,7 +266,7 @@ def _averages(entries: Iterable[object]) -> Iterator[tuple[str, float]]:
 
 
 def read_failed_tasks(data: object) -> list[tuple[str, str]]:
-    """``GET …/logs/executions``: id and name of each task whose status is FAIL."""
+    """Parse ``GET …/logs/executions``; return id and name of each task with status FAIL."""
     items = _items(data, "executionItems", lambda fields: fields)
     failed = [fields for fields in items if fields.get("status") == JobStatus.FAIL]
     found = ((_id(fields, "taskId", "id"), _text(fields, "name", "taskName")) for fields in failed)
@@ -275,7 +274,7 @@ def read_failed_tasks(data: object) -> list[tuple[str, str]]:
 
 
 def read_unsuccessful_tasks(status: str, data: object) -> list[str]:
-    """``GET …/logs/executions``: the ids of tasks that did not succeed, those with ``status`` first."""
+    """Parse ``GET …/logs/executions``; return the ids of tasks without success, ``status`` first."""
     items = _items(data, "executionItems", lambda fields: fields)
     others = [fields for fields in items if fields.get("status") != JobStatus.SUCCESS]
     others.sort(key=lambda fields: fields.get("status") != status)
@@ -283,29 +282,29 @@ def read_unsuccessful_tasks(status: str, data: object) -> list[str]:
 
 
 def read_error_messages(data: object) -> list[str]:
-    """``GET …/logs/executions/detail``: the different messages of level ERROR, in the order of the log."""
+    """Parse ``GET …/logs/executions/detail``; return the distinct messages of level ERROR in order."""
     lines = _items(data, "logMessages", lambda fields: fields)
     errors = (_text(line, "logMessage", "message") for line in lines if _text(line, "level") in _ERROR_LEVELS)
     return list(dict.fromkeys(message for message in errors if message))
 
 
 def read_log_lines(data: object) -> list[LogLine]:
-    """``GET …/logs/executions/detail``: every line with its message code and the values of its parameters."""
+    """Parse ``GET …/logs/executions/detail``; return all lines."""
     return _items(data, "logMessages", _log_line)
 
 
 def read_job_start(data: object) -> StartAnswer:
-    """The answer to execute, of which nothing is documented."""
+    """Parse the answer to the start of a job, whose shape is not documented."""
     return _start(data, _EXECUTION_IDS)
 
 
 def read_load_start(data: object) -> StartAnswer:
-    """The answer to a load, of which nothing is documented."""
+    """Parse the answer to the start of a load, whose shape is not documented."""
     return _start(data, _LOAD_IDS)
 
 
 def read_date(value: object) -> int | None:
-    """Epoch milliseconds, out of the same or ISO 8601 (UTC where it names no zone); None where unreadable."""
+    """Return epoch milliseconds for a number or an ISO 8601 text (UTC without a zone), or None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -329,7 +328,7 @@ def _start(data: object, names: tuple[str, ...]) -> StartAnswer:
     try:
         return StartAnswer(_short_id(data, *names))
     except ShapeError:
-        # Celonis said yes; an id that cannot be read does not turn that into a no.
+        # The start succeeded even if its id cannot be read.
         return StartAnswer()
 
 
@@ -404,7 +403,7 @@ def _short_id(fields: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _shortened(found: str) -> str:
-    """The id, or in place of one that is too long a digest, which stands for it as well."""
+    """Return the id, or its digest if it is too long."""
     written = found.encode(errors="surrogatepass")
     return found if len(written) <= MAX_ID else f"sha256:{hashlib.sha256(written).hexdigest()[:32]}"
 

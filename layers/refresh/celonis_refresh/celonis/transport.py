@@ -1,6 +1,6 @@
-"""Requests to Celonis and their answers on the wire: one of each, inside a time budget.
+"""Requests to Celonis and their answers: one request, one answer, within a time limit.
 
-Repeats nothing, follows nothing, and takes nothing from the environment.
+No retries, no redirects, and no settings from the environment.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _LOAD_PERMISSION = f"Edit on the data pool; {_SCOPE}"
 
 
 class Call(Struct, frozen=True):
-    """One request, without address and signature.
+    """One request without base URL and credentials.
 
     ``doing`` completes "while …" in an error, ``subject`` is what a 404 did not find, ``permission`` what a
-    403 lacks. ``acts`` is true where a request that arrived changes something at Celonis, ``signs_in`` where
-    any refusal is about the credentials, ``follows`` where it completes what another call began.
+    403 lacks. ``acts``: the request changes something in Celonis. ``signs_in``: any refusal is about the
+    credentials. ``follows``: it continues what another call began.
     """
 
     method: Literal["GET", "POST"]
@@ -63,7 +63,7 @@ class Call(Struct, frozen=True):
     follows: bool = False
 
     def __repr__(self) -> str:
-        return f"Call({self.method} {self.path})"  # the body may hold a secret
+        return f"Call({self.method} {self.path})"  # the body may have a secret
 
 
 def get_job(pool: str, job: str) -> Call:
@@ -101,7 +101,7 @@ def load_model(pool: str, model: str, *, from_cache: bool) -> Call:
 def load_tables(pool: str, model: str, table_ids: Sequence[str]) -> Call:
     """``POST …/data-models/{model}/load/partial-sync`` with a JSON array of table ids (documented)."""
     if isinstance(table_ids, str) or not table_ids:
-        # Nobody knows what an empty array does; it is never what somebody meant.
+        # The effect of an empty array is unknown.
         raise ValueError("a partial load needs the id of one table at least")
     subject = _model(pool, model)
     path = _path("/integration/api/v1/data-pools/{}/data-models/{}/load/partial-sync", pool, model)
@@ -133,14 +133,14 @@ def get_load_history(pool: str, model: str) -> Call:
 
 
 def get_executions(pool: str, job: str) -> Call:
-    """``GET /integration/api/pools/{pool}/logs/{job}/executions`` (not documented, seen in Celonis's SDK)."""
+    """``GET /integration/api/pools/{pool}/logs/{job}/executions`` (not documented; used by the SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/{}/executions", pool, job)
     return Call("GET", path, f"listing the executions of {subject}", subject, _JOB_PERMISSION, follows=True)
 
 
 def get_task_executions(pool: str, job: str, execution_id: str) -> Call:
-    """``GET …/logs/executions?executionId=…&type=TASK&id={job}`` (not documented, seen in Celonis's SDK)."""
+    """``GET …/logs/executions?executionId=…&type=TASK&id={job}`` (not documented; used by the SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions", pool)
     query = (("executionId", execution_id), ("type", "TASK"), ("id", job))
@@ -148,7 +148,7 @@ def get_task_executions(pool: str, job: str, execution_id: str) -> Call:
 
 
 def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
-    """``GET …/logs/executions/detail?executionId=…&type=TASK&id={task}`` (not documented, seen there too)."""
+    """``GET …/logs/executions/detail?executionId=…&type=TASK&id={task}`` (not documented; of the SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
     query = (("executionId", execution_id), ("type", "TASK"), ("id", task_id))
@@ -156,7 +156,7 @@ def get_task_log(pool: str, job: str, execution_id: str, task_id: str) -> Call:
 
 
 def get_job_log(pool: str, job: str, execution_id: str) -> Call:
-    """``GET …/logs/executions/detail?executionId=…&type=JOB&id={job}`` (not documented, seen there too)."""
+    """``GET …/logs/executions/detail?executionId=…&type=JOB&id={job}`` (not documented; used by the SDK)."""
     subject = _job(pool, job)
     path = _path("/integration/api/pools/{}/logs/executions/detail", pool)
     query = (("executionId", execution_id), ("type", "JOB"), ("id", job))
@@ -180,14 +180,14 @@ CHUNK_BYTES = 64 * 1024
 
 
 class NoRedirectSession(Session):
-    """A session for which a redirect is an answer like any other."""
+    """A session that returns redirects as they are."""
 
     def get_redirect_target(self, resp: Response) -> None:
         """Return None: requests would otherwise read the whole body of a redirect, of any size."""
 
 
 def make_session(ca_certs: str | None = None) -> Session:
-    """Return a new session. ``ca_certs``: a file with the certificates to trust; certifi's by default.
+    """Return a new session. ``ca_certs``: a file with trusted certificates; by default those of certifi.
 
     ``trust_env`` is off: a .netrc entry would replace the Authorization header, and proxies or certificate
     bundles from environment variables would see the secrets.
@@ -203,10 +203,10 @@ def make_session(ca_certs: str | None = None) -> Session:
 
 
 def read_body(response: Response, limit: int, seconds_left: Callable[[], float]) -> bytes:
-    """Return the decoded body; of one longer than ``limit`` bytes, some more than that.
+    """Return the decoded body, or slightly more than ``limit`` bytes of a longer one.
 
-    The response must be streamed. Raises ReadTimeout once no seconds are left, and urllib3's HTTPError where
-    the connection breaks.
+    The response must be streamed. Raises ReadTimeout once no seconds are left, and urllib3's HTTPError if the
+    connection breaks.
     """
     body = bytearray()
     while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
@@ -220,17 +220,16 @@ def read_body(response: Response, limit: int, seconds_left: Callable[[], float])
 
 FIRST_FINAL_STATUS = 200
 MAX_BODY = 8 * 1024 * 1024
-# NAT gateways forget a silent connection after minutes, and a function may have been frozen in between. A
-# POST into such a connection is lost in a way that cannot be distinguished from one that was carried out.
+# NAT gateways drop an idle connection after minutes, and a function may have been frozen in between. A POST
+# into such a connection fails like one that was executed.
 MAX_IDLE = 20.0
 
 
 class Timeouts(Struct, frozen=True):
-    """Seconds.
+    """Time limits in seconds.
 
-    ``connect``: until a connection stands. ``read``: until one exchange is over, connecting included.
-    ``whole``: until a call is over, with the token request and the repeated requests that may be part of
-    it.
+    ``connect``: until the connection is established. ``read``: of one exchange, including connecting.
+    ``whole``: of a call with token request and repeated requests.
     """
 
     connect: float = 3.05
@@ -239,14 +238,14 @@ class Timeouts(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """An answer as it came. Names of headers are in lower case."""
+    """An answer. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def __repr__(self) -> str:
-        return f"Answer({self.status})"  # the body may hold a token
+        return f"Answer({self.status})"  # the body may have a token
 
     @property
     def is_success(self) -> bool:
@@ -256,8 +255,8 @@ class Answer(Struct, frozen=True):
 class Transport:
     """Sends requests over connections that are kept open.
 
-    The read timeout of requests holds for each read of the socket. A server that sends the headers of its
-    answer byte by byte is therefore ended by the timeout of the function that waits for it.
+    The read timeout of requests applies to each read of the socket. If a server sends headers byte by byte,
+    the timeout of the function ends the call.
     """
 
     def __init__(
@@ -266,24 +265,24 @@ class Transport:
         self._session = session
         self._timeouts = timeouts
         self._user_agent = user_agent
-        # Not a monotonic clock: it may stand still while the function is frozen.
+        # Not a monotonic clock: it may stop while the function is frozen.
         self._clock = clock
         self._last_used = clock()
 
     def send(self, base_url: str, call: Call, headers: Mapping[str, str], seconds: float) -> Answer:
-        """Send ``call`` once and read its answer, whatever its status, in ``seconds`` at most.
+        """Send ``call`` once and return its answer, whatever its status, within ``seconds``.
 
-        Raises CelonisUnavailable where there is no whole answer; ValueError for a header with a line break.
+        Raises CelonisUnavailable without a complete answer; ValueError for a header with a line break.
         """
         if seconds <= 0:
-            raise _unavailable(call, "no time was left to send the request", never_left=True)
-        self._forget_idle_connections()
+            raise _unavailable(call, "no time was left to send the request", not_sent=True)
+        self._close_idle_connections()
         limits = (min(self._timeouts.connect, seconds), min(self._timeouts.read, seconds))
         try:
             return self._exchange(base_url, call, headers, limits)
         except (OSError, RequestException, HTTPError) as error:
             reason = _reason(error, limits, base_url)
-            raise _unavailable(call, reason, never_left=_never_left(error)) from error
+            raise _unavailable(call, reason, not_sent=_is_not_sent(error)) from error
         finally:
             self._last_used = self._clock()
 
@@ -300,7 +299,7 @@ class Transport:
             call.method, url, headers=sent, data=call.body, timeout=limits, allow_redirects=False, stream=True
         ) as response:
             if response.status_code < FIRST_FINAL_STATUS:
-                self.close()  # what follows an interim answer would be read as the answer to the next request
+                self.close()  # the final answer would be read as the answer to the next request
                 raise _unavailable(call, "the answer is an interim one", status=response.status_code)
             body = read_body(response, MAX_BODY, deadline.left)
         if len(body) > MAX_BODY:
@@ -318,22 +317,22 @@ class Transport:
         }
         if call.content_type is not None:
             own["Content-Type"] = call.content_type
-        if any(sign in value for value in headers.values() for sign in "\r\n"):
+        if any(char in value for value in headers.values() for char in "\r\n"):
             raise ValueError("a header has a line break")
         return {**own, **headers}
 
-    def _forget_idle_connections(self) -> None:
+    def _close_idle_connections(self) -> None:
         if abs(self._clock() - self._last_used) > MAX_IDLE:
             self.close()
 
 
 def _unavailable(
-    call: Call, reason: str, *, never_left: bool = False, status: int | None = None
+    call: Call, reason: str, *, not_sent: bool = False, status: int | None = None
 ) -> CelonisUnavailable:
     return CelonisUnavailable(
         f"No usable answer from Celonis while {call.doing}: {reason}.",
         hint="If this persists, check that the base_url of the connection is right and can be reached.",
-        may_have_started=call.acts and not never_left,
+        may_have_started=call.acts and not not_sent,
         method=call.method,
         path=call.path,
         status=status,
@@ -344,32 +343,32 @@ def _reason(error: Exception, limits: tuple[float, float], base_url: str) -> str
     connect, read = limits
     chain = list(_causes(error))
     host = base_url.partition("://")[2]
-    if any(isinstance(one, NameResolutionError) for one in chain):
+    if any(isinstance(each, NameResolutionError) for each in chain):
         return f"the host name {host} cannot be resolved"
     if isinstance(error, ConnectTimeout):
         return f"no connection within {connect:g} s"
-    if any(isinstance(one, ReadTimeout | ReadTimeoutError | TimeoutError) for one in chain):
+    if any(isinstance(each, ReadTimeout | ReadTimeoutError | TimeoutError) for each in chain):
         return f"no complete answer within {read:g} s"
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in chain):
         return "its certificate cannot be trusted"
     if isinstance(error, SSLError):
         return "the encrypted connection failed"
-    if _never_left(error):
+    if _is_not_sent(error):
         return f"no connection to {host}: the host refused it or does not exist"
     return "the connection closed before the answer was complete"
 
 
-def _never_left(error: Exception) -> bool:
-    """Whether the request provably did not get to Celonis."""
+def _is_not_sent(error: Exception) -> bool:
+    """Return whether it is certain that the request did not reach Celonis."""
     # urllib3's NewConnectionError is a ConnectTimeoutError, too.
     early = (InvalidURL, ConnectTimeoutError, LocationValueError, ssl.SSLCertVerificationError)
-    return any(isinstance(one, early) for one in _causes(error))
+    return any(isinstance(each, early) for each in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and the errors it wraps.
+    """Yield the error and the errors it wraps.
 
-    Not by ``__context__``: that may hold an error of an earlier request, whose proof is none for this one.
+    ``__context__`` is not used, because it may be an error of an earlier request.
     """
     current: object = error
     while isinstance(current, BaseException):
@@ -379,7 +378,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class RateLimit(Struct, frozen=True):
-    """What the last answer said about the limit. ``reset`` is in seconds. None where it said nothing."""
+    """The rate limit headers of an answer, None if missing. ``reset``: seconds."""
 
     limit: int | None
     remaining: int | None
@@ -387,7 +386,7 @@ class RateLimit(Struct, frozen=True):
 
 
 def rate_limit(answer: Answer) -> RateLimit | None:
-    """The rate limit headers of an answer, None where it has none."""
+    """Return the rate limit headers of an answer; None if it has none."""
     limit, remaining, reset = (
         _seconds(answer.headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining", "reset")
     )
@@ -396,20 +395,20 @@ def rate_limit(answer: Answer) -> RateLimit | None:
     return RateLimit(_whole(limit), _whole(remaining), reset)
 
 
-def arrival(answer: Answer, took: float) -> tuple[int | None, int | None]:
-    """When the request of an answer arrived, by Celonis's clock: at the earliest, and at the latest.
+def arrival(answer: Answer, seconds: float) -> tuple[int | None, int | None]:
+    """Return the earliest and the latest time at which the request can have arrived, by Celonis's clock.
 
-    Epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the ``took`` seconds of
-    the exchange. None where there is no date.
+    In epoch milliseconds, from the ``Date`` of the answer, which has whole seconds, and the duration of the
+    exchange; None without a date.
     """
     moment = _moment(answer.headers.get("date"))
     if moment is None:
         return None, None
-    return int((moment - took) * 1000), int((moment + 1 + took) * 1000)
+    return int((moment - seconds) * 1000), int((moment + 1 + seconds) * 1000)
 
 
 def read_json(answer: Answer) -> Any:
-    """The body as JSON, None for an empty one. ValueError where it is no JSON."""
+    """Return the body as JSON, None if empty. Raises ValueError if it is not JSON."""
     if not answer.body.strip():
         return None
     try:
@@ -418,8 +417,8 @@ def read_json(answer: Answer) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def breaks_off(answer: Answer) -> bool:
-    """Whether the body says that it is JSON, and is not: it came through broken."""
+def is_truncated(answer: Answer) -> bool:
+    """Return whether the content type is JSON but the body is not valid JSON."""
     if "json" not in answer.headers.get("content-type", ""):
         return False
     try:
@@ -429,13 +428,13 @@ def breaks_off(answer: Answer) -> bool:
     return False
 
 
-def is_page(answer: Answer) -> bool:
-    """Whether the body is a web page, as of a login or a gateway, which the API never answers."""
+def is_web_page(answer: Answer) -> bool:
+    """Return whether the body is a web page, as of a login or a gateway; the API never answers one."""
     return answer.body.lstrip()[:1] == b"<" or "text/html" in answer.headers.get("content-type", "")
 
 
 def _moment(header: str | None) -> float | None:
-    """A date as headers write it, in epoch seconds."""
+    """Return the date in a header in epoch seconds."""
     try:
         moment = parsedate_to_datetime(header or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The client of a connection that cannot be used: every call fails as if Celonis were unavailable."""
+"""A client for a connection that cannot be used: every call fails as if Celonis were unavailable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celonis_refresh.errors import RefreshError
 
 
 def nothing_sent(reason: RefreshError) -> ConnectionUnusable:
-    """Return the error of a call that was not sent, for this reason."""
+    """Return the error of a call that was not sent for this reason."""
     return ConnectionUnusable(
         f"Celonis cannot be called: {reason.message}", hint=reason.hint, method="", path=""
     )

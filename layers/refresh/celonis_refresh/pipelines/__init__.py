@@ -1,1 +1,1 @@
-"""Pipelines: definitions, triggers and how they join, and the plan of a run. Pure: no AWS, no HTTP."""
+"""Pipelines: definitions, run options and how they merge, and the plan of a run. No AWS, no HTTP."""

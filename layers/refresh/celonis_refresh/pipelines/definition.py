@@ -1,7 +1,7 @@
-"""A pipeline's definition: data jobs, then data model loads. Its fields, and whether they go together.
+"""The definition of a pipeline: data jobs, then data model loads.
 
-The JSON of a definition lives in a parameter (``/{stack}/pipelines/{name}``) or, with a ``name``, in the
-input of an execution. Every field is described in docs/configuration.md.
+The JSON is in a parameter (``/{stack}/pipelines/{name}``) or, with a ``name``, in the input of an execution.
+docs/configuration.md describes every field.
 """
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
@@ -24,7 +24,7 @@ UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORE
 
 
 def canonical_id(value: str) -> str:
-    """The same text for all spellings of an id: a UUID in lower case, any other id as it is."""
+    """Return the same text for all spellings of an id: a UUID in lower case, any other id unchanged."""
     return value.lower() if UUID.fullmatch(value) else value
 
 
@@ -36,7 +36,7 @@ class Mode(StrEnum):
 
 
 class LoadKind(StrEnum):
-    """What a data model load reads anew: nothing, some tables, everything."""
+    """What a data model load reads from its source: nothing, some tables, everything."""
 
     FROM_CACHE = "from_cache"
     PARTIAL = "partial"
@@ -45,16 +45,16 @@ class LoadKind(StrEnum):
 
 HOUR = 3600
 MAX_STEPS = 20
-"""Jobs, and loads, in one pipeline: keeps a run's history and state far below what Step Functions allows."""
+"""Jobs, and loads, in one pipeline, for the limits of Step Functions on history and state."""
 MAX_TABLES = 200
-"""Tables of a partial load; more than that is a complete load."""
+"""Tables of a partial load; more are loaded by a complete load."""
 MAX_DOCUMENT = 64 * 1024
-"""Bytes of a definition: it is kept in the run's record, whose size is limited."""
+"""Bytes of a definition, which is stored in the record of a run."""
 MAX_TABLE_BYTES = 64 * 1024
-"""Bytes of the names of a trigger's tables, which are kept there too; more is a complete load."""
+"""Bytes of the names of a trigger's tables, which are stored too; more are loaded by a complete load."""
 
 CONNECTION_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
-"""Narrow on purpose: the value of a secret does not look like this, so it is refused and never repeated."""
+"""Narrow, so that the value of a secret does not match and is never repeated."""
 
 
 class ConnectionName(PatternType):
@@ -68,7 +68,7 @@ class ConnectionName(PatternType):
 
 
 class PoolReference(ValidatedType):
-    """A data pool's id or the address of a page inside it, as somebody wrote it."""
+    """A data pool's id or the address of one of its pages."""
 
     @classmethod
     def checked(cls, text: str) -> str:
@@ -99,7 +99,7 @@ TableName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What all parts of a definition have in common: nothing unknown, and no defaults in a run's record."""
+    """Settings of all parts of a definition: no unknown fields, and no defaults in a run's record."""
 
 
 class JobStep(_Strict, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
     """A data model to load."""
 
     data_model: ModelReference
-    given_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
+    explicit_kind: LoadKind | UnsetType = field(default=UNSET, name="kind")
     tables: Annotated[tuple[TableName, ...], Meta(max_length=MAX_TABLES)] = ()
     timeout: Timeout = 6 * HOUR
     on_warning: Literal["succeed", "fail"] = "succeed"
@@ -126,8 +126,8 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> LoadKind:
-        """The kind that is given, or the default: whether it is given counts where a job starts the load."""
-        return self.given_kind or LoadKind.COMPLETE
+        """The explicit kind or the default."""
+        return self.explicit_kind or LoadKind.COMPLETE
 
     @property
     def data_model_id(self) -> str:
@@ -138,12 +138,12 @@ class LoadStep(_Strict, frozen=True, kw_only=True):
             raise InvalidField("a partial load needs tables: a list of ids, names or aliases")
         if self.kind is not LoadKind.PARTIAL and self.tables:
             raise InvalidField('tables are for a load of kind "partial" only')
-        if self.started_by == "job" and self.given_kind:
+        if self.started_by == "job" and self.explicit_kind:
             raise InvalidField("a job decides the kind of a load that it starts: leave out kind")
 
 
 class Polling(_Strict, frozen=True, kw_only=True):
-    """Bounds of the wait between two polls, in seconds; no longest wait where ``ceiling`` is None."""
+    """Bounds of the wait between two polls in seconds; ``ceiling`` None: no maximum."""
 
     floor: Annotated[int, Meta(ge=1, le=HOUR)] = 2
     ceiling: Annotated[int, Meta(ge=1, le=7 * 24 * HOUR)] | None = None
@@ -157,7 +157,7 @@ Group = Annotated[tuple[JobStep, ...], Meta(min_length=1, max_length=MAX_STEPS)]
 
 
 class Definition(_Strict, frozen=True, kw_only=True):
-    """A pipeline: stages of jobs in order, then loads side by side."""
+    """A pipeline: stages of jobs in order, then loads in parallel."""
 
     data_pool: PoolReference
     connection: ConnectionName = ConnectionName("default")
@@ -175,12 +175,12 @@ class Definition(_Strict, frozen=True, kw_only=True):
         return addresses.parse_pool(self.data_pool).id
 
     def stages(self) -> Iterator[tuple[JobStep, ...]]:
-        """The jobs in order; those of one stage run side by side."""
+        """Yield the stages of jobs in order; the jobs of one stage run in parallel."""
         for entry in self.jobs:
             yield (entry,) if isinstance(entry, JobStep) else entry
 
     def places(self) -> Iterator[tuple[str, addresses.Address]]:
-        """The pool, the jobs and the data models as the definition names them, with their places in it."""
+        """Yield the pool, jobs and data models with their fields in the definition."""
         yield "data_pool", addresses.parse_pool(self.data_pool)
         for number, entry in enumerate(self.jobs):
             if isinstance(entry, JobStep):
@@ -192,12 +192,12 @@ class Definition(_Strict, frozen=True, kw_only=True):
             yield f"loads.{number}.data_model", addresses.parse_model(load.data_model)
 
     def host(self) -> str | None:
-        """The Celonis host that the page addresses name, if any does."""
+        """Return the Celonis host of the page addresses, or None."""
         return next((address.host for _, address in self.places() if address.host), None)
 
 
 class InlineDefinition(Definition, frozen=True, kw_only=True):
-    """A definition that came with its execution and so carries its own name."""
+    """A definition in the input of an execution, with its own name."""
 
     name: PipelineName
 
@@ -206,7 +206,7 @@ D = TypeVar("D", bound=Definition)
 
 
 def parse_definition(pipeline: str, text: str) -> Definition:
-    """The definition in a parameter's text. Raises ``InvalidDefinition``."""
+    """Return the definition in the text of a parameter. Raises ``InvalidDefinition``."""
     what = f"The definition of pipeline {pipeline!r}"
     _check_length(what, text)
     try:
@@ -217,7 +217,7 @@ def parse_definition(pipeline: str, text: str) -> Definition:
 
 
 def parse_inline(document: object) -> InlineDefinition:
-    """The definition in an execution's input. Raises ``InvalidDefinition``."""
+    """Return the definition in the input of an execution. Raises ``InvalidDefinition``."""
     what = "The inline definition"
     _check_length(what, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
     return read_definition(what, InlineDefinition, document)
@@ -229,7 +229,7 @@ def _check_length(what: str, text: str) -> None:
 
 
 def read_definition(what: str, model: type[D], document: object) -> D:
-    """Validates ``document``; every problem names its field and never repeats a value."""
+    """Return ``document`` as a definition. Raises ``InvalidDefinition`` with all problems."""
     definition = convert(model, document, partial(InvalidDefinition, what))
     if problems := list(_disagreements(definition)):
         raise InvalidDefinition(what, problems)
@@ -237,7 +237,7 @@ def read_definition(what: str, model: type[D], document: object) -> D:
 
 
 def _disagreements(definition: Definition) -> Iterator[Problem]:
-    """What is wrong with a definition whose every field is right by itself."""
+    """Yield the problems of a definition whose fields are valid one by one."""
     if not definition.jobs and not definition.loads:
         yield Problem(WHOLE, "needs at least one job or one load")
     yield from _of_jobs(definition)

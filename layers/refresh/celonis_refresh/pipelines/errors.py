@@ -1,4 +1,4 @@
-"""What is wrong with a definition or a trigger, so that its author can fix it."""
+"""Errors of definitions and triggers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from celonis_refresh.errors import Problem, RefreshError
 
 MAX_NAMED = 20
-"""Known pipelines that an error names."""
+"""Existing pipelines that an error names."""
 SIMILAR = 0.6
-"""Ratio of ``difflib`` from which names are similar, as in ``get_close_matches``."""
+"""Minimum ratio of ``difflib`` for similar names, as in ``get_close_matches``."""
 
 
 class InvalidInput(RefreshError):
-    """Fields that make no sense, each with what was expected.
+    """Fields of a document are not valid.
 
-    ``problems``: the fields, in the order of the document. ``what``: the document that was read.
+    ``problems``: in the order of the document. ``what``: the document.
     """
 
     def __init__(self, what: str, problems: Sequence[Problem], *, hint: str = "") -> None:
@@ -26,18 +26,18 @@ class InvalidInput(RefreshError):
 
 
 class InvalidDefinition(InvalidInput):
-    """A pipeline's definition makes no sense."""
+    """The definition of a pipeline is not valid."""
 
 
 class InvalidTrigger(InvalidInput):
-    """The options of a run are not valid: a wrong mode, a malformed input of an execution."""
+    """The options of a run, or the input of an execution, are not valid."""
 
 
 class UnknownPipeline(RefreshError):
     """No pipeline of that name is defined.
 
-    ``where``: the parameter that would define it; ``known``: pipelines that exist, None where a caller is not
-    to learn them.
+    ``where``: the parameter that would define it; ``known``: existing pipelines, None if the caller may not
+    list them.
     """
 
     def __init__(self, pipeline: str, *, where: str, known: Sequence[str] | None = None) -> None:
@@ -51,12 +51,12 @@ class UnknownPipeline(RefreshError):
         )
 
     def among(self, known: Sequence[str]) -> UnknownPipeline:
-        """Return the error with the pipelines that exist, for a caller that may list them."""
+        """Return the error with the existing pipelines, for a caller that may list them."""
         return UnknownPipeline(self.pipeline, where=self.where, known=known)
 
 
 def _known_pipelines(name: str, known: Sequence[str]) -> str:
-    """Return a sentence with the known pipelines, those with a similar name first."""
+    """Return a sentence with the existing pipelines, similar names first."""
     if not known:
         return "No pipeline is defined yet."
     from difflib import SequenceMatcher  # only this error needs it

@@ -1,8 +1,8 @@
-"""What a trigger asks a run to do, and how the options of several triggers are merged.
+"""Run options: how much to extract and which tables to load, and how the options of triggers merge.
 
-Options say how much to extract (``mode``) and which tables to load, relative to the pipeline's definition,
-so that they can be merged without it. Merging is commutative, associative and idempotent: whatever
-order deliveries arrive in, and however often, the run that follows covers all of them.
+Options are relative to the definition of the pipeline, so they can be merged without it. Merging is
+commutative, associative and idempotent: the follow-up run covers all triggers, in whatever order and however
+often they arrive.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_WARNINGS, MAX_WARNING_LENGTH = 5, 300
 ALL_TABLES: Final = "all"
 
 _MODE_RANK: Final = {Mode.DELTA: 0, None: 1, Mode.FULL: 2}
-"""``None``, the mode that the definition names, is at least DELTA and at most FULL."""
+"""``None``, the mode in the definition, is at least DELTA and at most FULL."""
 
 
 class Reason(NamedTuple):
-    """Why somebody wanted a run: ordered by time (ISO 8601, UTC), then by trigger."""
+    """The reason of a trigger; ordered by time (ISO 8601, UTC), then by trigger."""
 
     at: str
     trigger: str
@@ -36,11 +36,14 @@ class Reason(NamedTuple):
 
 
 class RunOptions(Struct, frozen=True):
-    """``mode``: None leaves it to the definition. ``as_defined``: the loads are wanted as defined;
-    ``tables``: ids, names or aliases wanted besides; ``united``: out of lists that differ, so that a model
-    which has some of them may have none of one list; ``complete``: everything is wanted. ``merged``: out of
-    the options of several triggers, so that what only one of them got wrong must not fail the others;
-    ``warnings``: options that are not valid, for which everything that they can mean is wanted."""
+    """What a run does.
+
+    ``mode``: None for that of the definition. ``as_defined``: the loads as defined; ``tables``: further
+    tables (ids, names or aliases); ``united``: ``tables`` come from different lists, so a model that has some
+    of them may have none of one list; ``complete``: all tables. ``merged``: options of several triggers, so
+    that an error of one must not fail the others; ``warnings``: invalid options, which are replaced by
+    everything that they may mean.
+    """
 
     mode: Mode | None = None
     as_defined: bool = True
@@ -52,7 +55,7 @@ class RunOptions(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def join(self, other: RunOptions) -> RunOptions:
-        """Return the least options that cover both."""
+        """Return the minimum options that cover both."""
         tables = self.tables | other.tables
         complete = self.complete or other.complete or _are_too_many(tables)
         as_defined = not complete and (self.as_defined or other.as_defined)
@@ -97,7 +100,7 @@ class RunOptions(Struct, frozen=True):
 def make_options(mode: object, tables: object, reasons: Sequence[Reason]) -> RunOptions:
     """Return the options of a trigger: ``mode`` ("FULL", "DELTA", None), ``tables`` (a list, "all", None).
 
-    Raises ``InvalidTrigger`` naming the field; values are not repeated.
+    Raises ``InvalidTrigger`` with the field and without the value.
     """
     problems = [*_mode_problems(mode), *_table_problems(tables)]
     if problems:
@@ -114,7 +117,7 @@ def make_options(mode: object, tables: object, reasons: Sequence[Reason]) -> Run
 
 
 def _are_too_many(tables: Collection[str]) -> bool:
-    """Whether so many tables, or such long names, are taken for all tables."""
+    """Return whether these tables are too many or their names too long, so that all tables are loaded."""
     return (
         len(tables) > MAX_TABLES
         or sum(len(name.encode(errors="surrogatepass")) for name in tables) > MAX_TABLE_BYTES
@@ -122,7 +125,7 @@ def _are_too_many(tables: Collection[str]) -> bool:
 
 
 def inapplicable(pipeline: str, definition: Definition, options: RunOptions) -> list[Problem]:
-    """Return the options that the pipeline has no use for: a mode without jobs, tables without loads."""
+    """Return options that the pipeline cannot use: a mode without jobs, tables without loads."""
     problems = []
     if options.mode is not None and not definition.jobs:
         problems.append(Problem("mode", f"expected none: pipeline {pipeline!r} has no data job"))
@@ -134,15 +137,15 @@ def inapplicable(pipeline: str, definition: Definition, options: RunOptions) -> 
 
 
 def check_applicable(pipeline: str, definition: Definition, options: RunOptions) -> None:
-    """Raises ``InvalidTrigger`` for options that the pipeline has no use for."""
+    """Raise ``InvalidTrigger`` for options that the pipeline cannot use."""
     if problems := inapplicable(pipeline, definition, options):
         raise InvalidTrigger("The trigger", problems)
 
 
 def covering(pipeline: str, definition: Definition, mode: object, tables: object, warning: str) -> RunOptions:
-    """Return the least options that cover whatever the options of a trigger can mean; some are not valid.
+    """Return the minimum options that cover everything that invalid options may mean.
 
-    ``warning`` says what is wrong with them.
+    ``warning``: what is wrong with them.
     """
     mode = Mode.FULL if any(_mode_problems(mode)) else mode
     tables = ALL_TABLES if any(_table_problems(tables)) else tables

@@ -1,4 +1,4 @@
-"""What a run does: the jobs and loads of a definition under the options of a run, with their tables."""
+"""The plan of a run: the jobs and loads of a definition with run options, and their tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AS_DEFINED: Final = RunOptions()
 
 
 class PlannedJob(Struct, frozen=True):
-    """One job of a run. ``step`` names it within the run; those of one ``stage`` run side by side."""
+    """One job of a run. ``step``: its name in the run; jobs of the same ``stage`` run in parallel."""
 
     step: str
     job: str
@@ -26,11 +26,11 @@ class PlannedJob(Struct, frozen=True):
 
 
 class PlannedLoad(Struct, frozen=True):
-    """One load of a run, its tables still as somebody wrote them: ids, names or aliases.
+    """One load of a run with its tables as written: ids, names or aliases.
 
-    ``tables`` are the definition's and must be in this model. ``requested`` are the trigger's: each must be
-    in some model of the pipeline. ``only_requested``: they take the place of what is defined, except in a
-    model that has none of them; otherwise they come on top of it.
+    ``tables``: of the definition; the model must have them. ``requested``: of the trigger; some model of the
+    pipeline must have each. ``only_requested``: they replace the tables of the definition, except in a model
+    that has none of them; otherwise they are added.
     """
 
     step: str
@@ -45,15 +45,16 @@ class PlannedLoad(Struct, frozen=True):
 
     @property
     def names_tables(self) -> bool:
-        """Whether the model's tables must be asked for before this load can be made."""
+        """Whether the tables of the model must be read to resolve this load."""
         return bool(self.tables or self.requested)
 
 
 class Plan(Struct, frozen=True):
-    """The steps of a run, in the order in which they start. ``lacks_loads``: some were left out.
+    """The steps of a run in the order of their start.
 
-    ``requested``: the tables that the triggers name. ``may_drop``: those that no data model has are left out,
-    because they are one trigger's among several. ``as_defined``: a trigger wants the loads as defined.
+    ``lacks_loads``: some loads are skipped. ``requested``: the tables of the triggers. ``may_drop``: tables
+    that no data model has are dropped, because several triggers were merged. ``as_defined``: a trigger wants
+    the loads as defined.
     """
 
     jobs: tuple[PlannedJob, ...]
@@ -71,10 +72,10 @@ class Plan(Struct, frozen=True):
 
 
 def make_plan(definition: Definition, options: RunOptions, skip: Collection[str] = ()) -> Plan:
-    """The plan of a run: pure, so that whoever has the record has the plan.
+    """Return the plan of a run, which depends only on its record.
 
-    ``skip``: ids of jobs and data models that are left out, because a run before is done with them. Jobs
-    are not left out while one of them is to start a load.
+    ``skip``: ids of jobs and data models that are left out, because an earlier run completed them. No job is
+    left out while one of them has to start a load.
     """
     skipped = set(map(canonical_id, skip))
     loads = [step for step in definition.loads if canonical_id(step.data_model_id) not in skipped]
@@ -99,9 +100,9 @@ def _job(number: int, stage: int, step: JobStep, options: RunOptions) -> Planned
 
 
 def _load(number: int, step: LoadStep, options: RunOptions, *, is_alone: bool) -> PlannedLoad:
-    """``is_alone``: no other load takes options, so that every list of tables is one of this model."""
+    """Return a load. ``is_alone``: no other load takes options, so every list of tables is for this model."""
     if step.started_by == "job":
-        options = AS_DEFINED  # what a job starts is not ours to shape
+        options = AS_DEFINED  # options do not apply to loads that a job starts
     return PlannedLoad(
         step=f"load-{number}",
         data_model=step.data_model_id,
@@ -119,7 +120,7 @@ SHOWN = 50
 
 
 class UnknownTable(RefreshError):
-    """A table that no data model of the run has. ``known``: the names and aliases that there are."""
+    """No data model of the run has these tables. ``known``: existing names and aliases."""
 
     def __init__(self, tables: Collection[str], known: Collection[str]) -> None:
         self.tables = tuple(sorted(tables))
@@ -135,21 +136,21 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class ResolvedLoad(Struct, frozen=True):
-    """What is really loaded: ``tables`` maps table ids to the names that people know, for a partial load."""
+    """A load with table ids. ``tables``: names by table id, for a partial load."""
 
     kind: LoadKind
     tables: Mapping[str, str]
 
 
 class Resolution(Struct, frozen=True):
-    """``loads``: each load of the plan by step. ``dropped``: unknown requested tables, left out."""
+    """``loads``: the loads of the plan by step. ``dropped``: unknown requested tables."""
 
     loads: Mapping[str, ResolvedLoad]
     dropped: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
-        """What the record says of the tables that are left out."""
+        """Warnings about dropped tables, for the record."""
         if not self.dropped:
             return []
         named = _listed(self.dropped)
@@ -157,12 +158,11 @@ class Resolution(Struct, frozen=True):
 
 
 def resolve(plan: Plan, models: Mapping[str, Iterable[ModelTable]]) -> Resolution:
-    """What the plan's loads reload. ``models``: the tables of every model whose load ``names_tables``.
+    """Return the loads of the plan with table ids. ``models``: tables by model, for ``names_tables``.
 
-    A name that stands for several tables (the same table from two data sources) means all of them. A
-    requested table may be missing where loads were left out: it may be one of theirs. Where several triggers
-    were merged, an unknown table is dropped, as long as anything that they want remains.
-    Raises ``UnknownTable``.
+    A name that several tables have (from different data sources) means all of them. A requested table may be
+    missing if loads are left out. If several triggers were merged, unknown tables are dropped as long as
+    other options remain. Raises ``UnknownTable``.
     """
     tables = {model: tuple(found) for model, found in models.items()}
     everywhere = [table for found in tables.values() for table in found]
@@ -188,7 +188,7 @@ def _resolve(load: PlannedLoad, tables: Collection[ModelTable]) -> ResolvedLoad:
 
 
 def _matches(name: str, tables: Iterable[ModelTable]) -> list[ModelTable]:
-    """Return the tables of this name or alias, or the one of this id, however the id is written."""
+    """Return the tables with this name or alias, or the one with this id in any spelling."""
     found = canonical_id(name)
     return [
         table

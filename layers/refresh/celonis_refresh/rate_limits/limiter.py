@@ -1,15 +1,14 @@
-"""One budget for all that ask over one connection: who may ask Celonis when.
+"""A rate limiter for all requests over one connection to Celonis, shared by all runs through the table.
 
-As long as enough is left of the connection's rate limit, everybody asks as they like, and the table is read
-once in a while only. The answer that shows that little is left, and every 429, writes the connection's item
-(:mod:`rate_limits.state`). From then on every task takes a turn, one atomic write, that moves the
-line on by what it will ask; so that together they stay below the limit, however many they are. Those for whom
-the line is too long come back later, each at a moment of its own: with the same one, all would come at once.
+While enough requests are left, requests are sent at once and the table is read only now and then. An answer
+that shows a low remainder, and every 429, writes the connection's item. From then on each task reserves a
+slot by one atomic write that moves the next free slot on by the requests that a task usually makes, so all
+tasks together stay below the limit. A task whose slot is too far away is told to retry at a slot of its own,
+so that tasks do not return at the same time.
 
-A turn that comes soon is waited for here. What follows a task's first request belongs to its turn and is held
-back by a pause alone: the task would have to begin anew. How many requests that are is what the tasks of this
-process made of late; a function's tasks are alike. Nothing here fails a run: where the table cannot be used,
-Celonis is asked.
+A slot that comes soon is waited for here. Further requests of a task belong to its slot and only wait for
+pauses, because the task would otherwise have to start over. The limiter never fails a run: if the table
+cannot be used, requests are sent.
 """
 
 from __future__ import annotations
@@ -28,75 +27,77 @@ from celonis_refresh.observability import logger
 from celonis_refresh.runs.table import Action, ConditionFailed, Table, rate_limit_key
 from celonis_refresh.timing import Clock, Deadline
 
-LITTLE = 0.1
-"""Below this share of the limit, what is left is spread over the time until the reset."""
-PARTIES = 10
-"""How many are taken to share what is left: other runs, other services, people."""
+LOW_FRACTION = 0.1
+"""Below this fraction of the limit, the remaining requests are spread over the time until the reset."""
+ASSUMED_CLIENTS = 10
+"""Assumed number of clients that share the remaining requests: other runs, other services, users."""
 
 WINDOWS = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
-"""Seconds that rate limits are counted by."""
+"""Windows by which rate limits count, in seconds."""
 SHARE = 0.8
-"""What all turns together use of a limit; the rest is for those who take none."""
-LONGEST_TURN = 60.0
+"""Fraction of a limit that the slots use; the rest is for clients outside of this service."""
+MAX_SLOT_SECONDS = 60.0
 SHORT_RESET = 60.0
-"""Seconds until the reset that everybody can wait for; over longer ones what is left is spread by turns."""
-LONGEST_SPREAD = 300.0
-"""Seconds between two requests, at most, that what is left is spread with."""
+"""Seconds until a reset that tasks can wait for. Until a later one, the remainder is spread by slots."""
+MAX_SPREAD_SECONDS = 300.0
+"""Maximum seconds between two requests when the remainder is spread."""
 
 
 def pause_seconds(limit: float | None, remaining: float | None, reset: float | None) -> float:
-    """Seconds to ask nothing, from the last answer's rate limit headers; 0 while enough is left.
+    """Return how long to send nothing after an answer; 0 while enough is left.
 
-    ``limit`` and ``remaining``: requests, of ``x-ratelimit-limit`` and ``x-ratelimit-remaining``. ``reset``:
-    seconds, of ``x-ratelimit-reset``. None where an answer said nothing. Never longer than ``reset``. A long
-    way to the reset is no reason to ask nothing before nothing is left: turns spread what is.
+    ``limit``, ``remaining`` (requests) and ``reset`` (seconds) are the ``x-ratelimit-`` headers, None if
+    missing. The pause is at most ``reset``. Before a reset that is far away there is no pause unless nothing
+    is left.
     """
     if remaining is None or reset is None or reset <= 0 or (reset > SHORT_RESET and remaining >= 1):
         return 0.0
-    if remaining > (PARTIES if limit is None else limit * LITTLE):
+    if remaining > (ASSUMED_CLIENTS if limit is None else limit * LOW_FRACTION):
         return 0.0
-    return reset * min(1.0, PARTIES / max(remaining, 1.0))
+    return reset * min(1.0, ASSUMED_CLIENTS / max(remaining, 1.0))
 
 
 def is_scarce(limit: float | None, remaining: float | None) -> bool:
-    """Whether so little is left that all who ask should take turns; sooner than that a pause is needed."""
+    """Return whether so little is left that tasks should reserve slots."""
     if remaining is None:
         return False
-    return remaining <= (PARTIES if limit is None else max(limit * LITTLE, min(PARTIES, limit / 2)))
+    return remaining <= (
+        ASSUMED_CLIENTS if limit is None else max(limit * LOW_FRACTION, min(ASSUMED_CLIENTS, limit / 2))
+    )
 
 
 def spread_seconds(remaining: float | None, reset: float | None) -> float:
-    """Seconds between two requests with which what is left lasts until a reset that is far away; else 0."""
+    """Return seconds between two requests that make the remainder last until a late reset; else 0."""
     if not remaining or remaining < 1 or reset is None or reset <= SHORT_RESET:
         return 0.0
-    return min(LONGEST_SPREAD, reset / remaining)
+    return min(MAX_SPREAD_SECONDS, reset / remaining)
 
 
-def turn_seconds(limit: float | None, reset: float | None) -> float:
-    """Seconds between two requests that stay below the limit; ``PARTIES`` a second where none is known.
+def slot_seconds(limit: float | None, reset: float | None) -> float:
+    """Return seconds between two requests that stay below the limit.
 
-    A limit counts by one of ``WINDOWS``: by the shortest that ``reset`` fits in, or by a longer one, which
-    the next answer shows.
+    ``1 / ASSUMED_CLIENTS`` if no limit is known. The window of the limit is the shortest of ``WINDOWS`` that
+    ``reset`` fits into.
     """
     if not limit or limit <= 0:
-        return 1 / PARTIES
+        return 1 / ASSUMED_CLIENTS
     window = next((window for window in WINDOWS if (reset or 0.0) <= window), WINDOWS[-1])
-    return min(LONGEST_TURN, window / (limit * SHARE))
+    return min(MAX_SLOT_SECONDS, window / (limit * SHARE))
 
 
 WRITE_SECONDS = 1.0
 EXPIRES_SECONDS = 3600
-"""How long the item outlasts its ``calm``."""
+"""How long the item is kept after ``throttled_until``."""
 ROUNDS = 8
-"""So often a place in the line is tried for, while others take theirs."""
+"""How often a reservation is tried while other tasks reserve slots."""
 
 
 class NotThrottled(Exception):
-    """No turns are taken: everybody may ask."""
+    """No slots are needed: requests may be sent at once."""
 
 
 class RateLimitState(Struct):
-    """The item at ``key``, and what this process knows of it since ``read_at``. Raises ``TableBusy``."""
+    """The connection's item, as this process read it at ``read_at``. Methods raise ``TableBusy``."""
 
     table: Table
     key: str
@@ -105,9 +106,9 @@ class RateLimitState(Struct):
     read_at: float = -inf
 
     @property
-    def calm(self) -> float:
-        """When everybody may ask freely, as far as is known here."""
-        return float(self.item.get("calm", 0))
+    def throttled_until(self) -> float:
+        """When slots are no longer needed (epoch seconds), as far as this process knows."""
+        return float(self.item.get("throttled_until", 0))
 
     @property
     def next(self) -> float:
@@ -120,53 +121,53 @@ class RateLimitState(Struct):
     def read(self) -> None:
         self._note(self.table.get(self.key))
 
-    def take(
-        self, line: Literal["next", "later"], step: float, least: float, most: float = inf
+    def reserve(
+        self, queue: Literal["next", "later"], step: float, earliest: float, latest: float = inf
     ) -> float | None:
-        """Takes the moment at which ``line`` stands, or ``least``, and moves it on by ``step``.
+        """Return the reserved time: the later of ``queue`` and ``earliest``; moves ``queue`` on by ``step``.
 
-        None where it stands past ``most``. Raises ``NotThrottled``.
+        Returns None if that is after ``latest``. Raises ``NotThrottled``.
         """
-        held = {"now": self.clock(), "least": least}
-        bound, upper = ({"most": most}, f" AND #{line} <= :most") if most < inf else ({}, "")
+        held = {"now": self.clock(), "earliest": earliest}
+        bound, upper = ({"latest": latest}, f" AND #{queue} <= :latest") if latest < inf else ({}, "")
         for _ in range(ROUNDS):
-            standing = f"#calm > :now AND #{line} >= :least{upper}"
+            standing = f"#throttled_until > :now AND #{queue} >= :earliest{upper}"
             moved = {**held, **bound, "step": step}
-            if self._apply(self.table.change(self.key, f"SET #{line} = #{line} + :step", standing, moved)):
-                return float(self.item[line]) - step
-            if self.calm <= self.clock():
+            if self._apply(self.table.change(self.key, f"SET #{queue} = #{queue} + :step", standing, moved)):
+                return float(self.item[queue]) - step
+            if self.throttled_until <= self.clock():
                 raise NotThrottled
-            if float(self.item[line]) > most:
+            if float(self.item[queue]) > latest:
                 return None
-            empty = f"#calm > :now AND #{line} < :least"
-            then = {**held, "then": least + step}
-            if self._apply(self.table.change(self.key, f"SET #{line} = :then", empty, then)):
-                return least
+            empty = f"#throttled_until > :now AND #{queue} < :earliest"
+            then = {**held, "then": earliest + step}
+            if self._apply(self.table.change(self.key, f"SET #{queue} = :then", empty, then)):
+                return earliest
         return None
 
-    def begin(self, until: float, calm: float, step: float) -> bool:
-        """From now on turns are taken, and nobody asks before ``until``; False where that is so already."""
-        facts = {"next": until, "later": until, "step": step, **_calm_until(calm)}
-        condition = "attribute_not_exists(pk) OR #calm <= :now"
+    def start_throttling(self, until: float, throttled_until: float, step: float) -> bool:
+        """Require slots, none before ``until``; False if they are required already."""
+        facts = {"next": until, "later": until, "step": step, **_until(throttled_until)}
+        condition = "attribute_not_exists(pk) OR #throttled_until <= :now"
         return self._set(facts, condition, {"now": self.clock()})
 
-    def pause(self, until: float, calm: float) -> None:
-        """Nobody asks before ``until``, unless it is later already."""
-        self._set({"next": until, **_calm_until(calm)}, "#next < :next")
+    def pause(self, until: float, throttled_until: float) -> None:
+        """Allow no request before ``until``, unless a later time is set already."""
+        self._set({"next": until, **_until(throttled_until)}, "#next < :next")
 
-    def go_on(self, calm: float) -> None:
-        """Turns are taken until ``calm``, unless it is later already."""
-        self._set(_calm_until(calm), "#calm < :calm")
+    def extend(self, throttled_until: float) -> None:
+        """Require slots until ``throttled_until``, unless a later time is set already."""
+        self._set(_until(throttled_until), "#throttled_until < :throttled_until")
 
     def slow_down(self, step: float) -> None:
-        """A request takes ``step`` seconds of the line, unless it is more already."""
+        """Set the seconds between two requests to ``step``, unless more are set already."""
         self._set({"step": step}, "#step < :step")
 
     def _set(self, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None) -> bool:
         return self._apply(self.table.set(self.key, facts, condition, values))
 
     def _apply(self, change: Action) -> bool:
-        """Whether the condition held; either way it is known then how the item stands."""
+        """Return whether the condition held. The item is known afterwards in either case."""
         try:
             self._note(self.table.changed(change, Deadline.after(WRITE_SECONDS, self.clock)))
         except ConditionFailed as refused:
@@ -178,107 +179,111 @@ class RateLimitState(Struct):
         self.item, self.read_at = item or {}, self.clock()
 
 
-def _calm_until(at: float) -> dict[str, float]:
-    return {"calm": at, "expires": int(at) + EXPIRES_SECONDS}
+def _until(at: float) -> dict[str, float]:
+    return {"throttled_until": at, "expires": int(at) + EXPIRES_SECONDS}
 
 
-KEPT_SECONDS = 10.0
-"""How old may be what a process knows of a connection that nobody has slowed down."""
+STATE_SECONDS = 10.0
+"""Maximum age of the state while no slots are needed."""
 FIRST_MAX_WAIT, LATER_MAX_WAIT = 1.0, 5.0
-"""Seconds that a turn is waited for by a task's first request, and a pause by those that follow it."""
+"""Longest wait for a slot by the first request of a task, and for a pause by its later requests."""
 MIN_SECONDS = 1.0
-"""What is kept for the request itself; one that is cut off may have to be looked up."""
-REQUESTS = 3.0
-"""What a task is taken to ask as long as nothing is known of it: to poll, to list, to start."""
+"""Time reserved for the request itself."""
+ASSUMED_REQUESTS = 3.0
+"""Requests that a task is assumed to make before any were counted."""
 SMOOTHING = 1 / 3
-CALM_SECONDS = 60.0
-"""For so long everybody takes turns after the last sign that little is left, or twice the pause if longer."""
-SPREAD_TURNS = 12
-"""Where what is left is spread over hours, for so many requests: the next sign comes with one of them."""
+MIN_THROTTLED_SECONDS = 60.0
+"""How long slots are required after an answer with a low remainder; twice the pause if that is longer."""
+SPREAD_SLOTS = 12
+"""If the remainder is spread over hours, slots are required for this many requests."""
 MAX_WAIT = 900.0
-"""A task comes back after that at the latest, to see in the table whether Celonis may be asked."""
+"""Maximum ``retry_after`` of a task, after which it reads the state again."""
 
 HINT = "The run continues automatically. If this happens often, raise poll.floor or run fewer jobs at a time."
 
 
 class SharedRateLimiter:
-    """The turns of one ``connection``, as the rate limiter of a client."""
+    """The rate limiter of one connection."""
 
     def __init__(
         self, table: Table, connection: str, clock: Clock, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._turns = RateLimitState(table, rate_limit_key(connection), clock)
+        self._state = RateLimitState(table, rate_limit_key(connection), clock)
         self._connection = connection
         self._clock = clock
         self._sleep = sleep
-        self._hold = -inf
-        self._made = 0
-        self._usual = REQUESTS
+        self._paused_until = -inf
+        self._requests = 0
+        self._usual_requests = ASSUMED_REQUESTS
 
     def enter(self, call: Call, seconds: float) -> None:
-        """As :meth:`celonis_refresh.celonis.rate_limiter.RateLimiter.enter` says."""
+        """See ``celonis.rate_limiter.RateLimiter.enter``."""
         self._count(call)
         try:
-            wait = self._pause(call, seconds) if call.follows else self._turn(call, seconds)
+            wait = self._pause(call, seconds) if call.follows else self._wait_for_slot(call, seconds)
         except CelonisThrottled:
-            self._made = 0
+            self._requests = 0
             raise
         except NotThrottled:
             return
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning("whether Celonis may be asked is not known", extra={"why": str(trouble)})
+            logger.warning(
+                "the rate limit could not be read; the request is sent", extra={"why": str(trouble)}
+            )
             return
         if wait > 0:
             self._sleep(wait)
 
     def answered(self, limit: RateLimit | None, retry_after: float | None) -> None:
-        """As :meth:`celonis_refresh.celonis.rate_limiter.RateLimiter.answered` says."""
+        """See ``celonis.rate_limiter.RateLimiter.answered``."""
         reported = (None, None, None) if limit is None else (limit.limit, limit.remaining, limit.reset)
         wait = pause_seconds(*reported) if retry_after is None else retry_after
         if wait <= 0 and not is_scarce(*reported[:2]):
             return
-        self._hold = self._clock() + wait
+        self._paused_until = self._clock() + wait
         try:
             spread = spread_seconds(reported[1], reported[2])
-            step = max(spread, turn_seconds(reported[0], reported[2]))
-            lasting = min(SPREAD_TURNS * spread, reported[2] or 0.0)
-            self._slow_down(wait, step, max(CALM_SECONDS, lasting))
+            step = max(spread, slot_seconds(reported[0], reported[2]))
+            lasting = min(SPREAD_SLOTS * spread, reported[2] or 0.0)
+            self._slow_down(wait, step, max(MIN_THROTTLED_SECONDS, lasting))
         except (RefreshError, KeyError, TypeError, ValueError) as trouble:
-            logger.warning("a rate limit of Celonis could not be shared", extra={"why": str(trouble)})
+            logger.warning("the rate limit could not be written", extra={"why": str(trouble)})
 
     def _count(self, call: Call) -> None:
-        """How many requests the tasks of this process make."""
+        """Count the requests that tasks of this process make."""
         if not call.follows:
-            self._usual += (self._made - self._usual) * SMOOTHING if self._made else 0.0
-            self._made = 0
-        self._made += 1
+            self._usual_requests += (
+                (self._requests - self._usual_requests) * SMOOTHING if self._requests else 0.0
+            )
+            self._requests = 0
+        self._requests += 1
 
     def _pause(self, call: Call, seconds: float) -> float:
-        """Seconds until a pause is over that this task has just learned of. Raises ``CelonisThrottled``."""
-        wait = max(0.0, self._hold - self._clock())
+        """Return seconds until the end of a pause. Raises ``CelonisThrottled``."""
+        wait = max(0.0, self._paused_until - self._clock())
         if wait > min(LATER_MAX_WAIT, seconds - MIN_SECONDS):
-            raise self._come_back(call)
+            raise self._throttled(call)
         return wait
 
-    def _turn(self, call: Call, seconds: float) -> float:
-        """Takes a turn where turns are taken; seconds until it comes. Raises ``CelonisThrottled``."""
-        turns, now = self._turns, self._clock()
-        if turns.calm <= now and now - turns.read_at >= KEPT_SECONDS:
-            turns.read()
-        if turns.calm <= now:
+    def _wait_for_slot(self, call: Call, seconds: float) -> float:
+        """Reserve a slot if needed and return the seconds until it. Raises ``CelonisThrottled``."""
+        state, now = self._state, self._clock()
+        if state.throttled_until <= now and now - state.read_at >= STATE_SECONDS:
+            state.read()
+        if state.throttled_until <= now:
             return 0.0
         max_wait = max(0.0, min(FIRST_MAX_WAIT, seconds - MIN_SECONDS))
-        turn = turns.take("next", turns.step * self._usual, now, now + max_wait)
-        if turn is None:
-            raise self._come_back(call)
-        return turn - now
+        slot = state.reserve("next", state.step * self._usual_requests, now, now + max_wait)
+        if slot is None:
+            raise self._throttled(call)
+        return slot - now
 
-    def _come_back(self, call: Call) -> CelonisThrottled:
-        """When this task is to come again."""
-        turns, now = self._turns, self._clock()
-        line = max(now, self._hold, turns.next)
-        place = turns.take("later", turns.step * self._usual, line)
-        wait = min(MAX_WAIT, (line if place is None else place) - now)
+    def _throttled(self, call: Call) -> CelonisThrottled:
+        """Return the error that sends the task away, with a slot to come back at."""
+        state, now = self._state, self._clock()
+        queue = max(now, self._paused_until, state.next)
+        place = state.reserve("later", state.step * self._usual_requests, queue)
+        wait = min(MAX_WAIT, (queue if place is None else place) - now)
         return CelonisThrottled(
             f"No request to Celonis for {wait:.0f} s: the rate limit of connection "
             f"{self._connection!r} is nearly used up.",
@@ -289,18 +294,18 @@ class SharedRateLimiter:
         )
 
     def _slow_down(self, wait: float, step: float, lasting: float) -> None:
-        """Everybody takes turns from now on, for ``lasting`` seconds at least, and nobody before ``wait``."""
-        turns, now = self._turns, self._clock()
-        calm = now + max(lasting, 2 * wait)
-        if turns.calm <= now and turns.begin(now + wait, calm, step):
+        """Require slots for at least ``lasting`` seconds, and allow no request before ``wait`` seconds."""
+        state, now = self._state, self._clock()
+        throttled_until = now + max(lasting, 2 * wait)
+        if state.throttled_until <= now and state.start_throttling(now + wait, throttled_until, step):
             reported = {"connection": self._connection, "seconds": round(wait, 1), "step": round(step, 3)}
             logger.warning(
                 "Celonis rate-limited a request; the connection's runs share the limit", extra=reported
             )
             return
         if wait > 0:
-            turns.pause(now + wait, calm)
-        elif turns.calm < now + lasting / 2:
-            turns.go_on(calm)
-        if step > turns.step:
-            turns.slow_down(step)
+            state.pause(now + wait, throttled_until)
+        elif state.throttled_until < now + lasting / 2:
+            state.extend(throttled_until)
+        if step > state.step:
+            state.slow_down(step)

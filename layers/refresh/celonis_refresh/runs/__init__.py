@@ -1,1 +1,1 @@
-"""The table: slots, leases, runs and deliveries, and every change of them as one conditional write."""
+"""The DynamoDB table: slots, leases, runs and deliveries. Every change is one conditional write."""

@@ -1,9 +1,8 @@
-"""Deliveries: what each one led to, pipeline by pipeline.
+"""Deliveries: which runs each one led to, by pipeline.
 
-A delivery has one item for each of its keys:
-``{"pk", "runs": {pipeline: {"run_id", "status", "at", …}}, "at", "rev", "expires"}``, with the time of each
-pipeline and that of the last change. A pipeline that is missing in it was not accepted yet: the same
-delivery, sent again, can still start it.
+A delivery has one item for each of its keys: ``{"pk", "runs": {pipeline: {"run_id", "status", "at", …}},
+"at", "rev", "expires"}``, with the time of each pipeline and of the last change. A pipeline that is missing
+was not accepted yet: the same delivery, sent again, can still start it.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from celonis_refresh.timing import Clock, Deadline
 DELIVERY_DAYS = 14
 DAY = 86_400
 UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
-"""An expired item counts as absent, though DynamoDB may take days to delete it."""
+"""An expired item counts as absent: DynamoDB may take days to delete it."""
 MAX_ROUNDS = 50
 
 Runs = Mapping[str, Mapping[str, Any]]
-"""What a delivery led to, by pipeline."""
+"""Runs that a delivery led to, by pipeline."""
 Items = Mapping[str, Mapping[str, Any]]
 """Items as they were read, by key."""
 
 
 def known_runs(item: Mapping[str, Any] | None, now: float) -> dict[str, Mapping[str, Any]]:
-    """The runs in a delivery's item that still count, by pipeline."""
+    """Return the runs in a delivery's item that have not expired, by pipeline."""
     if not item or item["expires"] < int(now):
         return {}
     return {name: run for name, run in item["runs"].items() if _expires(run["at"]) >= int(now)}
 
 
 def known_of(items: Items, delivery: Iterable[str], now: float) -> dict[str, Mapping[str, Any]]:
-    """The runs that any of a delivery's keys leads to, by pipeline; the first key counts most."""
+    """Return the runs of all keys of a delivery, by pipeline; earlier keys take precedence."""
     found: dict[str, Mapping[str, Any]] = {}
     for key in delivery:
         found = {**known_runs(items.get(key), now), **found}
@@ -47,9 +46,9 @@ def known_of(items: Items, delivery: Iterable[str], now: float) -> dict[str, Map
 
 
 def record_runs(table: Table, items: Items, runs: Mapping[str, Runs], now: float) -> list[Action]:
-    """The actions that add ``runs`` to the items of deliveries, by key.
+    """Return the actions that add ``runs`` to the items of deliveries, by key.
 
-    Each holds only while its item is as in ``items``, or unknown where it is missing there.
+    Each is conditional on its item in ``items``, or on no item if it is missing there.
     """
     return [_record(table, key, items.get(key), added, now) for key, added in runs.items()]
 
@@ -63,9 +62,9 @@ def _record(table: Table, key: str, item: Mapping[str, Any] | None, added: Runs,
     return table.put({**document, "rev": 1}, UNKNOWN, {"now": int(now)})
 
 
-def learn_items(items: dict[str, Mapping[str, Any]], asked: Iterable[str], found: Sequence[Any]) -> bool:
-    """Updates ``items`` with what stood in the way of actions on the keys ``asked``; whether anything did."""
-    refused = [(key, item) for key, item in zip(asked, found, strict=False) if item is not None]
+def learn_items(items: dict[str, Mapping[str, Any]], keys: Iterable[str], found: Sequence[Any]) -> bool:
+    """Update ``items`` with those that failed conditions of ``keys``; return whether there were any."""
+    refused = [(key, item) for key, item in zip(keys, found, strict=False) if item is not None]
     for key, item in refused:
         items.pop(key, None)
         items |= {key: item} if item else {}
@@ -77,11 +76,11 @@ def _expires(at: float) -> int:
 
 
 class Batches(Struct, frozen=True):
-    """Batches: deliveries that were accepted in one transaction and have too many keys for it.
+    """Batches: accepted deliveries with too many keys for one transaction.
 
-    The transaction writes one item with all of them instead, and its key into the slot of each pipeline.
-    Nothing else is accepted for these pipelines until the deliveries have their own items, so that a crash
-    before that is harmless: the next claim of such a pipeline records them first.
+    The transaction writes one item with all of them instead, and its key into the slot of each pipeline. No
+    claim of these pipelines is accepted until the deliveries have items of their own: the next claim records
+    them first, so a crash in between is harmless.
     """
 
     table: Table
@@ -89,16 +88,16 @@ class Batches(Struct, frozen=True):
 
     @staticmethod
     def action(table: Table, key: str, deliveries: Mapping[str, Runs], now: float) -> Action:
-        """The action that writes the item of a batch. ``deliveries``: what each key led to."""
+        """Return the action that writes the item of a batch. ``deliveries``: runs by key."""
         runs = {name: run for each in deliveries.values() for name, run in each.items()}
         named = {delivery: list(each) for delivery, each in deliveries.items()}
         document = {"pk": key, "runs": runs, "deliveries": named, "expires": _expires(now)}
         return table.put(document, "attribute_not_exists(pk)")
 
     def finish(self, key: str, pipeline: str, deadline: Deadline) -> None:
-        """Records the deliveries of a batch that the slot of ``pipeline`` names, and removes the batch.
+        """Record the deliveries of the batch in the slot of ``pipeline``, and remove the batch.
 
-        Safe to repeat, also by several at the same time. Raises ``TableBusy``.
+        Can be repeated, also concurrently. Raises ``TableBusy``.
         """
         batch = self.table.get(key)
         pipelines = [pipeline]
@@ -114,16 +113,19 @@ class Batches(Struct, frozen=True):
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)
 
     def _clear(self, key: str, pipelines: Iterable[str]) -> Iterator[Action]:
-        """The slots go on under the same revision: nobody who read them acts on this attribute."""
+        """Yield the actions that clear the slots; their revision stays, because no decision depends on it."""
         for name in pipelines:
             yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
-    def _record(self, wanted: Mapping[str, Runs], deadline: Deadline) -> None:
+    def _record(self, runs_by_key: Mapping[str, Runs], deadline: Deadline) -> None:
         items: dict[str, Mapping[str, Any]] = {}
         for _ in range(MAX_ROUNDS):
             now = self.clock()
-            missing = {key: _missing(runs, known_runs(items.get(key), now)) for key, runs in wanted.items()}
-            missing = {key: runs for key, runs in missing.items() if runs}
+            missing: dict[str, Runs] = {}
+            for key, runs in runs_by_key.items():
+                known = known_runs(items.get(key), now)
+                if unknown := {name: run for name, run in runs.items() if name not in known}:
+                    missing[key] = unknown
             if not missing:
                 return
             try:
@@ -135,12 +137,8 @@ class Batches(Struct, frozen=True):
         raise TableBusy("the deliveries of a batch kept changing")
 
 
-def _missing(wanted: Runs, known: Runs) -> Runs:
-    return {name: run for name, run in wanted.items() if name not in known}
-
-
-def _parts(wanted: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
-    """The deliveries, as many at a time as one transaction takes."""
-    left = iter(wanted.items())
+def _parts(runs_by_key: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
+    """Yield the deliveries in parts that fit into one transaction."""
+    left = iter(runs_by_key.items())
     while part := dict(islice(left, MAX_ACTIONS)):
         yield part

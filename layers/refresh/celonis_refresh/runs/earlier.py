@@ -1,10 +1,10 @@
-"""The last executions that our runs started of a data job or a data model, kept beside its lease.
+"""Our last executions of each data job and data model, stored beside its lease.
 
-They are never taken for a later run's own, and an observation that lacks the newest of them is known to be
-stale. The item is written in the transaction that frees the lease, so that the next holder always finds it.
+They are never taken for a later run's own, and an observation without the newest of them is stale. The item
+is written in the transaction that frees the lease, so the next holder always reads it.
 
-A run that waits holds no lease. What its polls have shown running is kept here for the other runs: none of
-them starts on an observation that is older.
+A waiting run has no lease. What its polls have shown running is stored here as well, so that no other run
+starts on an older observation.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from celonis_refresh.runs.table import Action, ConditionFailed, Table, earlier_k
 from celonis_refresh.timing import Clock, Deadline
 
 MAX_ROUNDS = 50
-"""How often a change is tried while other runs change the same item."""
+"""Attempts to change an item that other runs change at the same time."""
 
 MAX_EARLIER = 10
-"""Executions kept per job or model: more than can begin within one ``settle``."""
+"""Executions stored per job or model: more than can begin within one ``settle``."""
 MAX_OPERANDS = 90
-"""Ids that one condition compares: DynamoDB takes 100 at most."""
+"""Ids in one condition; DynamoDB accepts at most 100."""
 
 
 class Busy(Struct, frozen=True):
-    """An execution of another user, as polls of a run that waits have shown it.
+    """An execution of another user that polls of a waiting run have shown.
 
-    ``until``: epoch seconds from which every reading shows it; ``rows``: the ids that were shown as running,
-    none where these do not tell all.
+    ``until``: epoch seconds from which every poll shows it; ``rows``: ids shown as running, empty if
+    incomplete.
     """
 
     until: float
     rows: tuple[str, ...] = ()
 
     def is_shown_by(self, ended_rows: Collection[str], now: float) -> bool:
-        """Whether an observation with these ended rows is no older."""
+        """Return whether an observation with these ended rows is at least as new."""
         return self.until <= now or (bool(self.rows) and set(self.rows) <= set(ended_rows))
 
 
 class Earlier(Struct, frozen=True):
-    """``ids``: all ids known of our last executions, newest first.
+    """Our last executions of a job or model.
 
-    ``newest``: ids of which a fresh observation shows one: those of our newest execution, or of what polls
-    have shown after it; ``started``: the start date of ours by Celonis; ``visible_by``: epoch seconds from
-    which every reading shows it. ``shows_running``: a poll has shown the target running, so running
-    executions do show. ``busy``: by run, what its polls have shown while it waited. ``run_id``: the run that
-    started our newest execution.
+    ``ids``: all their ids, newest first. ``newest``: ids of which a fresh observation shows one: of our
+    newest execution, or of executions that polls have shown after it. ``started``: the start date of ours by
+    Celonis. ``visible_by``: epoch seconds from which every poll shows it. ``shows_running``: a poll has shown
+    the target running, so running executions are visible. ``busy``: by run, what its polls have shown while
+    it waited. ``run_id``: the run that started our newest execution.
     """
 
     ids: tuple[str, ...] = ()
@@ -89,9 +89,9 @@ class Earlier(Struct, frozen=True):
         shows_running: bool,
         others: Collection[str] = (),
     ) -> Earlier:
-        """With one more execution of ours; ``others``: ids of executions that polls have shown beside it.
+        """Return this with one more execution of ours; ``others``: ids shown beside it.
 
-        One of these has to be shown instead, where there are any: they began later.
+        If there are ``others``, one of these has to be shown instead: they began later.
         """
         newest = tuple(sorted(ids)[:2])
         kept = [*newest, *(found for found in self.ids if found not in newest)][:MAX_EARLIER]
@@ -106,32 +106,32 @@ class Earlier(Struct, frozen=True):
         )
 
     def with_busy(self, run_id: str, busy: Busy, now: float) -> Earlier:
-        """With what a poll of a waiting run has shown; what every reading shows by now is left out."""
+        """Return this with what a poll of a waiting run has shown; expired entries are removed."""
         counting = {other: seen for other, seen in self.busy.items() if seen.until > now}
         return replace(self, busy={**counting, run_id: busy})
 
     def shows_end_of_busy(self, run_id: str, ended_rows: Collection[str], now: float) -> bool:
-        """Whether an observation with these ended rows is no older than what polls of other runs show.
+        """Return whether an observation with these ended rows is at least as new as other runs' polls.
 
-        ``run_id``: the run that asks, "" where it does not remember what its own polls have shown.
+        ``run_id``: the current run, "" if its own polls count as well.
         """
         others = [seen for other, seen in self.busy.items() if other != run_id]
         return all(seen.is_shown_by(ended_rows, now) for seen in others)
 
     def is_shown_by(self, ids: Collection[str], newest_start: int | None, now: float) -> bool:
-        """Whether an observation with these ids and this newest start date shows our last execution."""
+        """Return whether an observation with these ids and newest start shows our last execution."""
         if self.visible_by <= now or any(found in ids for found in self.newest):
             return True
         return self.started is not None and newest_start is not None and self.started <= newest_start
 
     def check(self, table: Table, target: str) -> Action:
-        """The condition that this is still what is stored, to go into a transaction."""
+        """Return the condition that this is still stored, for a transaction."""
         return table.check(earlier_key(target), *_is_stored(self))
 
     def write(self, table: Table, target: str, replaces: Earlier | None = None) -> Action:
-        """The action that stores this, to go into the transaction that frees the lease of ``target``.
+        """Return the action that stores this, for the transaction that frees the lease of ``target``.
 
-        ``replaces``: what has to be stored until then, for a run that does not hold the lease.
+        ``replaces``: what must be stored until then, for a run that does not have the lease.
         """
         id_, other, *_ = (*self.newest, None, None)
         condition, values = ("", None) if replaces is None else _is_stored(replaces)
@@ -154,7 +154,7 @@ class Earlier(Struct, frozen=True):
 
 
 def _is_stored(earlier: Earlier) -> tuple[str, dict[str, Any] | None]:
-    """The condition that nothing else has been stored, and its values."""
+    """Return the condition that nothing else is stored, and its values."""
     if earlier == Earlier():
         return "attribute_not_exists(pk)", None
     values = {"ids": earlier.ids, "visible_by": earlier.visible_by, "busy": _to_json(earlier.busy)}
@@ -168,9 +168,9 @@ def _to_json(busy: Mapping[str, Busy]) -> dict[str, Any]:
 def check_shown(
     table: Table, target: str, ids: Collection[str], newest_start: int | None, now: float
 ) -> Action:
-    """The condition of :meth:`Earlier.is_shown_by` as an action, for a write that has not read the item.
+    """Return the condition of :meth:`Earlier.is_shown_by` for a write without a read.
 
-    It also fails while polls of other runs have shown an execution that not every reading shows yet.
+    It also fails while polls of other runs have shown an execution that not every poll shows yet.
     """
     values: dict[str, Any] = {"now": now}
     parts = ["attribute_not_exists(pk)", "#visible_by <= :now"]
@@ -188,19 +188,19 @@ def check_shown(
 
 
 def read_earlier(table: Table, lease: str) -> Earlier:
-    """Our last executions of what the lease is for. Raises ``TableBusy``."""
+    """Return our last executions of the lease's job or model. Raises ``TableBusy``."""
     return Earlier.from_item(table.get(earlier_key(lease)))
 
 
 def note_busy(table: Table, run_id: str, lease: str, busy: Busy, clock: Clock, deadline: Deadline) -> None:
-    """Store what a poll of a run that waits has shown running, for the other runs.
+    """Store for the other runs what a poll of a waiting run has shown.
 
-    Needs no lease: what other runs store in the same moment is kept. Raises ``TableBusy``.
+    Needs no lease; concurrent writes of other runs are kept. Raises ``TableBusy``.
     """
     for _ in range(MAX_ROUNDS):
         found = read_earlier(table, lease)
         after = found.with_busy(run_id, busy, clock())
-        with contextlib.suppress(ConditionFailed):  # it was stored anew since it was read
+        with contextlib.suppress(ConditionFailed):  # it has changed since it was read
             table.transact([after.write(table, lease, replaces=found)], deadline)
             return
     raise TableBusy("the last executions kept changing")

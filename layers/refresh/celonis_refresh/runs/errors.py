@@ -1,4 +1,4 @@
-"""What the table says no with."""
+"""Errors raised when a conditional write is rejected or the table is busy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ CLOSING = "closing"
 
 
 class RunNotFound(RefreshError):
-    """No record of that run: it never was, has not begun, was given up, or its retention is over."""
+    """There is no record of the run: it does not exist, is pending, was dropped or has expired."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -19,7 +19,7 @@ class RunNotFound(RefreshError):
 
 
 class RunClosed(RefreshError):
-    """A task of a run that has ended already, for one redriven from the console; or that is being closed.
+    """The run has ended or is being closed, so its tasks must not continue.
 
     ``status``: how it ended, or ``CLOSING``.
     """
@@ -36,7 +36,7 @@ class RunClosed(RefreshError):
 
 
 class PipelineBusy(RefreshError):
-    """An inline definition or a retry cannot join; another run of that name is running, or waits."""
+    """An inline definition or a retry cannot join, and another run of the pipeline is running or pending."""
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self.pipeline = pipeline
@@ -48,7 +48,7 @@ class PipelineBusy(RefreshError):
 
 
 class PipelinePaused(RefreshError):
-    """An inline definition or a retry cannot wait until the pause is lifted."""
+    """An inline definition or a retry cannot wait for the end of a pause."""
 
     def __init__(self, pipeline: str) -> None:
         self.pipeline = pipeline
@@ -58,7 +58,7 @@ class PipelinePaused(RefreshError):
 
 
 class PipelineSkips(RefreshError):
-    """A run is running and the pipeline skips what comes meanwhile (``when_running: skip``)."""
+    """A run is running and the pipeline skips triggers in the meantime (``when_running: skip``)."""
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self.pipeline = pipeline
@@ -70,7 +70,7 @@ class PipelineSkips(RefreshError):
 
 
 class StepMoved(RefreshError):
-    """Another task changed this step in the meantime. Nothing was written: read again."""
+    """Another task has changed this step. Nothing was written: read it again."""
 
     def __init__(self, run_id: str, step: str) -> None:
         self.run_id = run_id
@@ -79,7 +79,7 @@ class StepMoved(RefreshError):
 
 
 class StaleBaseline(RefreshError):
-    """The observation before a start does not show our last execution yet. Nothing was written."""
+    """The observation before a start does not show our last execution. Nothing was written."""
 
     def __init__(self, run_id: str, step: str) -> None:
         self.run_id = run_id
@@ -88,8 +88,7 @@ class StaleBaseline(RefreshError):
 
 
 class TableBusy(RefreshError):
-    """Too much contention, which wrote nothing, or no answer in time: then it may be written, and asking
-    again finds it."""
+    """Too much contention, and nothing was written; or no answer in time, and it may be written."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

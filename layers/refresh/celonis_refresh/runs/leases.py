@@ -1,16 +1,15 @@
-"""Leases: which run of ours uses a data job or a data model now, and which runs are queued for it.
+"""Leases: which run uses a data job or a data model now, and which runs are queued for it.
 
-A step acquires all leases that it needs in one transaction, or none. A run that is refused is queued for the
-leases in its way, with the time since when it waits, and runs that come later yield to it: no two runs wait
-for each other, and none waits forever. It is queued for its leases in their order, and for none beyond the
-first that it cannot have: a run that waits for a job keeps no other run from a model.
+A step acquires all leases that it needs in one transaction, or none. A blocked run is queued for the leases
+up to the first that it cannot have, with the time since which it waits, and later runs yield to it. So runs
+never wait for each other in a circle, and a run that waits for a job keeps no other run from a model.
 
-A run that keeps leases for what it has started (the models that its jobs load) goes first, because queued
-runs may wait for these very leases. It yields before it starts: it acquires its first leases only if no run
-is queued for those that it needs later. So only the few such runs that are open can overtake a queued run.
+A run that has leases for what it has started (the models that its jobs load) has priority, because queued
+runs may wait for these leases. It yields before it starts: it acquires its first leases only if no run is
+queued for those that it needs later.
 
-Every change of a lease is conditional on all that was read of it. It is tried as if the lease were as it
-usually is; a refusal brings what is there. What is free is acquired with one request.
+Every change is conditional on everything that was read of the lease. It is first tried as if the lease were
+in its usual state, so that a free lease costs one request; a rejected write returns the item.
 """
 
 from __future__ import annotations
@@ -30,30 +29,30 @@ from celonis_refresh.timing import Clock, Deadline, iso
 
 
 def lease_item(lease: str, run_id: str, at: str) -> dict[str, Any]:
-    """The item of a lease; it can be listed in the index by status."""
+    """Return the item of a lease; the index by status lists it."""
     return Lease(lease, run_id).item(at)
 
 
 class QueuePlace(Struct, frozen=True):
     """The place of a run in the queue for a lease.
 
-    ``keeps``: the run keeps leases for what it has started. ``since``: when it began to wait (epoch seconds);
-    ``until``: from then on the place does not count, unless it is renewed.
+    ``priority``: the run has leases for what it has started. ``since``: when it began to wait (epoch
+    seconds); ``until``: when the place expires unless it is renewed.
     """
 
-    keeps: bool
+    priority: bool
     since: float
     until: float = 0.0
 
     def is_before(self, other: QueuePlace) -> bool:
-        return (not self.keeps, self.since) < (not other.keeps, other.since)
+        return (not self.priority, self.since) < (not other.priority, other.since)
 
     def to_json(self) -> dict[str, Any]:
-        return {"keeps": self.keeps, "since": self.since, "until": self.until}
+        return {"priority": self.priority, "since": self.since, "until": self.until}
 
 
 class Lease(Struct, frozen=True):
-    """A lease as the table has it. ``at``: since when; ``queue``: the places of runs, by run id."""
+    """A lease as stored. ``at``: since when; ``queue``: the places of runs by run id."""
 
     key: str
     run_id: str | None = None
@@ -63,7 +62,7 @@ class Lease(Struct, frozen=True):
 
     @staticmethod
     def from_item(key: str, item: Mapping[str, Any]) -> Lease:
-        """``item`` is empty where there is none."""
+        """Return the lease; ``item`` is empty if there is none."""
         queue = {run_id: QueuePlace(**place) for run_id, place in item.get("queue", {}).items()}
         return Lease(key, item.get("run_id"), item.get("held_until"), queue, item.get("at"))
 
@@ -72,11 +71,11 @@ class Lease(Struct, frozen=True):
         return self.run_id is None and not self.queue
 
     def names(self, run_id: str) -> bool:
-        """Whether the run holds the lease or is queued for it."""
+        """Return whether the run has the lease or is queued for it."""
         return run_id == self.run_id or run_id in self.queue
 
     def without(self, run_ids: Iterable[str]) -> Lease:
-        """Return the lease with none of these runs holding it or queued for it."""
+        """Return the lease without these runs."""
         gone = set(run_ids)
         queue = {run_id: place for run_id, place in self.queue.items() if run_id not in gone}
         if self.run_id in gone:
@@ -90,7 +89,7 @@ class Lease(Struct, frozen=True):
         return replace(self, queue={**self.queue, run_id: place})
 
     def change_to(self, after: Lease, table: Table, at: str) -> Action | None:
-        """Return the action that makes it ``after``, if it is still as it is here; None for no change."""
+        """Return the action that changes the lease to ``after``, conditional on this one; None if equal."""
         if after == self:
             return None
         condition, values = self._condition()
@@ -99,7 +98,7 @@ class Lease(Struct, frozen=True):
         return table.put(after.item(at), condition, values)
 
     def check_queue(self, table: Table) -> Action:
-        """Return the condition that the queue is as it was read."""
+        """Return the condition that the queue has not changed."""
         return table.check(self.key, *_equals({"queue": self._queue_json()}))
 
     def item(self, at: str) -> dict[str, Any]:
@@ -120,7 +119,7 @@ class Lease(Struct, frozen=True):
 
 
 def _equals(attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The condition that attributes have these values, None for a missing one; and its values."""
+    """Return the condition that attributes have these values (None: missing), and its values."""
     values = {name: value for name, value in attributes.items() if value is not None}
     parts = [
         f"#{name} = :{name}" if name in values else f"attribute_not_exists(#{name})" for name in attributes
@@ -129,9 +128,9 @@ def _equals(attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 class LeaseRequest(Struct, frozen=True):
-    """What a step needs: ``leases``, the step's own first, to be acquired together.
+    """The leases that a step acquires together, its own first.
 
-    ``later``: leases that further steps of the run need while it keeps these; no run may be queued for them.
+    ``later``: leases that further steps of the run need while it has these; no run may be queued for them.
     """
 
     run_id: str
@@ -141,9 +140,10 @@ class LeaseRequest(Struct, frozen=True):
 
 
 class Blocked(Struct, frozen=True):
-    """A request that was refused. ``queue_for``: the leases up to the first that cannot be had, as read.
+    """A request that was refused.
 
-    ``waits_for``: the run that holds that lease, or is queued for it before this one.
+    ``queue_for``: the leases up to the first that cannot be acquired, as read. ``waits_for``: the run that
+    has that lease or is queued before this one.
     """
 
     request: LeaseRequest
@@ -151,7 +151,7 @@ class Blocked(Struct, frozen=True):
     waits_for: str
 
     def is_queued(self, until: float) -> bool:
-        """Whether the run has a place for each of them that counts until then, and does not hold its own."""
+        """Return whether the run has places for all of them until then, and not its own lease."""
         run_id = self.request.run_id
         if self.queue_for[0].run_id == run_id:
             return False
@@ -160,12 +160,12 @@ class Blocked(Struct, frozen=True):
 
 
 MAX_ROUNDS = 50
-"""How often a change is tried while other runs change the same leases."""
+"""Attempts to change leases that other runs change at the same time."""
 NOT_HELD_BY = "attribute_not_exists(#run_id) OR #run_id <> :run_id"
 
 
 class Leases(Struct, frozen=True):
-    """Acquires and frees leases; every change is conditional on the run believed to hold it."""
+    """Acquires and frees leases; every change is conditional on the run that has the lease."""
 
     table: Table
     clock: Clock
@@ -173,11 +173,11 @@ class Leases(Struct, frozen=True):
     def acquire(
         self, request: LeaseRequest, step: StepWrite, deadline: Deadline, held: Sequence[str] = ()
     ) -> Blocked | None:
-        """Acquires all leases of the request, or none: then returns what blocks it.
+        """Acquire all leases of the request and return None, or return what blocks it.
 
-        ``step``: what has to hold of the step in the same moment; ``held``: leases that the run is known to
-        hold. A lease whose run has ended is taken over once it is not held any more: by then everything that
-        the run started is shown. Raises ``RunClosed``, ``RunNotFound``, ``StepMoved`` and ``TableBusy``.
+        ``step``: a condition on the step in the same transaction; ``held``: leases that the run is known to
+        have. A lease of an ended run is taken over after ``held_until``, when everything that the run started
+        is visible. Raises ``RunClosed``, ``RunNotFound``, ``StepMoved`` and ``TableBusy``.
         """
         known = self._known({key: Lease(key, request.run_id) for key in held})
         for _ in range(MAX_ROUNDS):
@@ -193,7 +193,7 @@ class Leases(Struct, frozen=True):
         raise TableBusy("the leases kept changing")
 
     def enqueue(self, blocked: Blocked, step: StepWrite, until: float, deadline: Deadline) -> None:
-        """Queues the run of a blocked request, with places that count until ``until``. Writes ``step``, too.
+        """Queue the run of a blocked request, with places until ``until``, and write ``step``.
 
         Raises as :meth:`acquire` does.
         """
@@ -203,12 +203,12 @@ class Leases(Struct, frozen=True):
 
         def after(lease: Lease) -> Lease:
             if lease.run_id == run_id and lease.key != own:
-                return lease  # another step of the run is using it just now
+                return lease  # another step of the run uses it
             return lease.without([run_id]).queued(run_id, place)
 
         self._write_until(step, known, lambda: known.changes(known.leases, after), deadline)
 
-    def give_back(
+    def release(
         self,
         request: LeaseRequest,
         step: StepWrite,
@@ -217,10 +217,10 @@ class Leases(Struct, frozen=True):
         *,
         held: bool = True,
     ) -> None:
-        """Frees the leases of a step, as far as its run holds them, and its places in their queues.
+        """Free the leases of a step that its run has, and its places in the queues, and write ``step``.
 
-        ``place``: the run is queued for them instead. ``held``: whether the run is believed to hold them.
-        Writes ``step``, too. Raises as :meth:`acquire` does.
+        ``place``: the run is queued for them instead. ``held``: whether the run is believed to have them.
+        Raises as :meth:`acquire` does.
         """
         run_id = request.run_id
         known = self._known({key: Lease(key, run_id if held else None) for key in request.leases})
@@ -240,7 +240,7 @@ class Leases(Struct, frozen=True):
     def end(
         self, run_id: str, lease: str, step: StepWrite, deadline: Deadline, earlier: Earlier | None = None
     ) -> None:
-        """Writes the end of a step, frees its lease, and stores its execution as an ``earlier`` one.
+        """Write the end of a step, free its lease and store its execution as an ``earlier`` one.
 
         Raises as :meth:`acquire` does.
         """
@@ -248,11 +248,10 @@ class Leases(Struct, frozen=True):
         self._write_until(step, known, lambda: self._freed(run_id, lease, known, earlier), deadline)
 
     def inherit(self, request: LeaseRequest, former: str, step: StepWrite, deadline: Deadline) -> bool:
-        """Acquires all leases of the request, or none, for a run that goes on with what another left running.
+        """Acquire all leases of the request for a run that resumes what another run left running.
 
-        ``former``: that run, which has ended. Returns False while any other run holds one of the leases. Runs
-        that are queued stay queued: what they wait for is running already. Writes ``step``, too. Raises as
-        :meth:`acquire` does.
+        ``former``: that run, which has ended. Returns False if any other run has one of the leases. Queued
+        runs stay queued. Writes ``step`` as well. Raises as :meth:`acquire` does.
         """
         known = self._known({key: self.find(key) for key in request.leases})
         mine = (None, request.run_id, former)
@@ -265,15 +264,12 @@ class Leases(Struct, frozen=True):
         raise TableBusy("the leases kept changing")
 
     def free(self, run_id: str, lease: str, deadline: Deadline, earlier: Earlier | None = None) -> None:
-        """Frees the lease, if this run holds it, and stores its execution as an ``earlier`` one with that.
-
-        A place of the run in the queue goes as well.
-        """
+        """Free the lease if this run has it, store its execution as ``earlier``, and remove its place."""
         known = self._known({lease: Lease(lease, run_id)})
         for _ in range(MAX_ROUNDS):
             actions = self._freed(run_id, lease, known, earlier)
             if not actions:
-                return  # it is free already, or another run's by now
+                return  # it is free, or another run has it
             try:
                 self._apply(list(actions.values()), deadline)
             except ConditionFailed as refused:
@@ -283,23 +279,23 @@ class Leases(Struct, frozen=True):
         raise TableBusy("the lease kept changing")
 
     def hold(self, run_id: str, lease: str, until: float, deadline: Deadline) -> None:
-        """Keeps the lease for a run that ends, until what it started must show (epoch seconds)."""
+        """Hold the lease of a run that ends until what it started is visible (epoch seconds)."""
         held = self.table.set(lease, {"held_until": until}, "#run_id = :run_id", {"run_id": run_id})
-        with contextlib.suppress(ConditionFailed):  # it is another run's by now
+        with contextlib.suppress(ConditionFailed):  # another run has it
             self.table.update(held, deadline)
 
     def find(self, lease: str) -> Lease:
-        """The lease as it is now."""
+        """Return the current lease."""
         return Lease.from_item(lease, self.table.get(lease) or {})
 
     def remove_ended(self, lease: Lease, deadline: Deadline) -> bool:
-        """Removes the places that do not count any more; whether there were any."""
+        """Remove places that have expired or whose run has ended; return whether there were any."""
         known = self._known({})
         ended = [run_id for run_id, place in lease.queue.items() if not known.counts(run_id, place)]
         change = lease.change_to(lease.without(ended), self.table, iso(self.clock()))
         if change is None:
             return False
-        with contextlib.suppress(ConditionFailed):  # the lease changed just now: the next round sees it
+        with contextlib.suppress(ConditionFailed):  # the lease has changed; the next reconcile checks it
             self._apply([change], deadline)
         return True
 
@@ -307,7 +303,7 @@ class Leases(Struct, frozen=True):
         return _Known(self.table, self.clock, dict(leases))
 
     def _freed(self, run_id: str, lease: str, known: _Known, earlier: Earlier | None) -> Mapping[str, Action]:
-        """Return what frees a lease and stores an execution, as far as the run holds the lease."""
+        """Return the actions that free a lease of the run and store an execution."""
         stored = {}
         if earlier is not None and known.lease(lease).run_id == run_id:
             stored = {earlier_key(lease): replace(earlier, run_id=run_id).write(self.table, lease)}
@@ -316,7 +312,7 @@ class Leases(Struct, frozen=True):
     def _write_until(
         self, step: StepWrite, known: _Known, actions: Callable[[], Mapping[str, Action]], deadline: Deadline
     ) -> None:
-        """Writes the step and the actions, which are made anew while what is known turns out to be wrong."""
+        """Write the step and the actions, which are computed again after each conflict."""
         for _ in range(MAX_ROUNDS):
             if self._write(step, known, actions(), deadline):
                 return
@@ -325,7 +321,7 @@ class Leases(Struct, frozen=True):
     def _write(
         self, step: StepWrite, known: _Known, changes: Mapping[str, Action], deadline: Deadline
     ) -> bool:
-        """Writes all, or learns what is there and returns False."""
+        """Write all, or update ``known`` and return False."""
         try:
             self.table.transact([step.action, *changes.values()], deadline)
         except ConditionFailed as refused:
@@ -344,7 +340,7 @@ class Leases(Struct, frozen=True):
 
 
 class _Known(Struct):
-    """What is known of leases and of runs. A lease of which nothing is known counts as free."""
+    """Leases and runs as far as they are known. An unknown lease counts as free."""
 
     table: Table
     clock: Clock
@@ -355,11 +351,11 @@ class _Known(Struct):
         return self.leases.get(key) or Lease(key)
 
     def learn(self, found: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Takes in what was found where a condition did not hold; None where it held."""
+        """Add the items that failed conditions; None for a condition that held."""
         self.leases |= {key: Lease.from_item(key, item) for key, item in found.items() if item is not None}
 
     def blocked(self, request: LeaseRequest) -> Blocked | None:
-        """Return what blocks the request, if anything does."""
+        """Return what blocks the request, or None."""
         leases = [self.lease(key) for key in request.leases]
         for number, lease in enumerate(leases, start=1):
             if lease.run_id == request.run_id:
@@ -374,7 +370,7 @@ class _Known(Struct):
         return None if other is None else Blocked(request, tuple(leases), other)
 
     def _holder(self, lease: Lease) -> str | None:
-        """Return the run that holds the lease, and is not over."""
+        """Return the run that has the lease and has not ended."""
         if lease.run_id is None:
             return None
         run = self._run(lease.run_id)
@@ -382,7 +378,7 @@ class _Known(Struct):
         return lease.run_id if is_held else None
 
     def _queued_before(self, lease: Lease, request: LeaseRequest) -> str | None:
-        """Return a run that is queued before this one, if there is any."""
+        """Return a run that is queued before this one, or None."""
         before = {
             run_id: place
             for run_id, place in lease.queue.items()
@@ -391,7 +387,7 @@ class _Known(Struct):
         return next((run_id for run_id, place in before.items() if self.counts(run_id, place)), None)
 
     def counts(self, run_id: str, place: QueuePlace) -> bool:
-        """Whether a place in a queue is one of a run that will come for it."""
+        """Return whether the place has not expired and its run is open."""
         if place.until <= self.clock():
             return False
         run = self._run(run_id)
@@ -404,7 +400,7 @@ class _Known(Struct):
         return self.runs[run_id]
 
     def acquired(self, lease: Lease, run_id: str) -> Lease:
-        """Return the lease held by the run, without the places that are known not to count any more."""
+        """Return the lease of the run, without places that are known to have expired."""
         if lease.run_id == run_id:
             return lease
         known = {run_id: place for run_id, place in lease.queue.items() if run_id in self.runs}
@@ -413,7 +409,7 @@ class _Known(Struct):
         return lease.without(ended | expired).held_by(run_id)
 
     def changes(self, leases: Iterable[str], after: Callable[[Lease], Lease]) -> dict[str, Action]:
-        """Return the actions that change leases as ``after`` says, by lease."""
+        """Return the actions that change each lease to ``after(lease)``, by lease."""
         at = iso(self.clock())
         found = {key: self.lease(key).change_to(after(self.lease(key)), self.table, at) for key in leases}
         return {key: action for key, action in found.items() if action is not None}

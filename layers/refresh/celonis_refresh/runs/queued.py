@@ -1,4 +1,4 @@
-"""Runs that wait: triggers joined into one that has no record before it begins, but stands in a slot."""
+"""Pending runs: merged triggers in a slot, without a record until the run begins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celonis_refresh.runs.table import MAX_RUN_ID, WAITING, Table, pipeline_of, 
 
 
 class QueuedRun(Struct, frozen=True):
-    """``slot``: its pipeline's, as it was read."""
+    """A pending run. ``slot``: of its pipeline, as read."""
 
     run_id: str
     pipeline: str
@@ -23,7 +23,7 @@ class QueuedRun(Struct, frozen=True):
         return WAITING
 
     def shown(self) -> dict[str, Any]:
-        """Return it as the API shows it, like a record. ``waiting_for_run``: the current run, if any."""
+        """Return the run as the API shows it. ``waiting_for_run``: the current run, if any."""
         fields = {"run_id": self.run_id, "pipeline": self.pipeline, "status": self.status}
         return {
             **fields,
@@ -33,13 +33,16 @@ class QueuedRun(Struct, frozen=True):
 
 
 class RunLookup(Struct, frozen=True):
-    """Finds a run by its id, whether it has begun or not."""
+    """Finds runs by id, whether they have begun or are pending."""
 
     table: Table
     records: Records
 
     def get(self, run_id: str) -> Run | QueuedRun:
-        """Raises ``RunNotFound``. What begins between two reads has a record by the third."""
+        """Return the run. Raises ``RunNotFound``.
+
+        The record is read twice, because a pending run may begin in between.
+        """
         found = self.records.find(run_id) or self._waiting(run_id)
         return found or self.records.get(run_id)
 

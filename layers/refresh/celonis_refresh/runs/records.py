@@ -1,4 +1,4 @@
-"""The record of a run: what opened it, what it did step by step, how it ended."""
+"""The record of a run: its options and definition, the state of its steps, and how it ended."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from celonis_refresh.validation.convert import to_json
 
 MAX_ITEM = 400 * 1024
 JOB_BYTES, LOAD_BYTES = 8 * 1024, 5 * 1024
-"""What the state of one step takes at most; a job's baseline has the ids of a list."""
+"""Maximum size of the state of one step; a job's baseline has the ids of a list."""
 END_BYTES = 16 * 1024
-"""What opening and closing a run add to its record at most."""
+"""Maximum that opening and closing a run add to its record."""
 MAX_OUTCOME = 8 * 1024
 MAX_SENTENCE = 4 * 1024
-"""Of an outcome: the sentence of the error, before what was found when the run was closed."""
+"""Of an outcome: the message of the error, before the findings of closing."""
 MAX_ERROR = 256
 MAX_WARNING = 768
-"""Of each warning of a run: there are fewer than ten."""
+"""Of each warning of a run; there are fewer than ten."""
 
 
 class RunTooLarge(RefreshError):
-    """The record of a run would leave no room for its steps and its end. Sizes in bytes."""
+    """The record of a run would have no room for its steps and its end. Sizes in bytes."""
 
     def __init__(self, run_id: str, size: int, limit: int) -> None:
         self.run_id = run_id
@@ -55,7 +55,7 @@ class RunTooLarge(RefreshError):
 
 
 class _Bounds(Struct, frozen=True):
-    """``message``, ``note``: bytes of the texts of a step; ``ids``: of each set; ``picture``: bytes."""
+    """Limits of a step's state: bytes of ``message``, ``note`` and ``picture``; number of ``ids`` per set."""
 
     message: int
     note: int
@@ -64,50 +64,50 @@ class _Bounds(Struct, frozen=True):
 
 
 BOUNDS = (_Bounds(2048, 512, 10, 1024), _Bounds(384, 80, 3, 0))
-"""Of the evidence and texts of a step; the second for one that has long ids or texts everywhere."""
+"""Limits of a step's state; the second for a state with long ids or texts everywhere."""
 NOTES = ("trouble", "waiting_for", "rejected")
 
 
 def item_size(document: Mapping[str, Any]) -> int:
-    """Bytes that DynamoDB counts for an item of these JSON values."""
+    """Return the bytes that DynamoDB counts for an item of these JSON values."""
     return sum(_bytes(name) + size_of(value) for name, value in document.items())
 
 
 def size_of(value: Any) -> int:
-    """Bytes that DynamoDB counts for one JSON value."""
+    """Return the bytes that DynamoDB counts for one JSON value."""
     match value:
         case bool() | None:
             return 1
         case str():
             return _bytes(value)
         case int() | float():
-            return len(repr(value)) // 2 + 2  # at most: zeros at its ends do not count
+            return len(repr(value)) // 2 + 2  # upper bound: leading and trailing zeros do not count
         case Mapping():
             return 3 + sum(1 + _bytes(name) + size_of(inner) for name, inner in value.items())
     return 3 + sum(1 + size_of(inner) for inner in value)
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, cut to ``limit`` bytes; an ellipsis says so."""
+    """Return the text, cut to ``limit`` bytes with an ellipsis."""
     if _bytes(text) <= limit:
         return text
     return text.encode(errors="replace")[: max(0, limit - 3)].decode(errors="ignore") + "…"
 
 
 def room_for_opening(steps: Iterable[str]) -> int:
-    """Bytes that a record with these steps may have when it opens."""
+    """Return the bytes that a record with these steps may have when it opens."""
     return MAX_ITEM - END_BYTES - sum(_name_and(step_bytes(step), step) for step in steps)
 
 
 def step_bytes(step: str) -> int:
-    """Bytes that the state of a step may take."""
+    """Return the bytes that the state of a step may take."""
     return JOB_BYTES if step.startswith("job-") else LOAD_BYTES
 
 
 def fit_step(step: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a step within its limit: texts are cut, and sets of ids that say no more by their number.
+    """Return the state of a step within its limit, with shorter texts and fewer ids.
 
-    Whatever comes from Celonis beyond that is bounded where it is read.
+    Everything else that comes from Celonis is limited where it is parsed.
     """
     fitted: dict[str, Any] = {}
     for bounds in BOUNDS:
@@ -130,9 +130,9 @@ def _fitted(state: Mapping[str, Any], bounds: _Bounds) -> dict[str, Any]:
 
 
 def _fitted_evidence(evidence: Mapping[str, Any], answered: str | None, bounds: _Bounds) -> dict[str, Any]:
-    """Of each set of ids ours, that of the answer and a few others: what counts is whether there are several.
+    """Return the evidence with fewer ids: ours, the answered one, and a few others.
 
-    The picture (``same``) grows with the ids that it shows: one that is too long is not remembered.
+    Only whether there are several others matters. A picture (``same``) that is too long is dropped.
     """
     kept = {evidence.get("ours"), answered}
     fitted = {
@@ -144,7 +144,7 @@ def _fitted_evidence(evidence: Mapping[str, Any], answered: str | None, bounds: 
 
 
 def _some(ids: Collection[str], kept: Collection[str | None], limit: int) -> list[str]:
-    """At most ``limit`` ids, those of ``kept`` among them."""
+    """Return at most ``limit`` ids, including those of ``kept``."""
     return sorted(sorted(ids, key=lambda found: (found not in kept, found))[:limit])
 
 
@@ -157,7 +157,7 @@ def _bytes(text: str) -> int:
 
 
 class RunStatus(StrEnum):
-    """``OPENING``: claimed, its execution has not said a word yet. The last four are for good."""
+    """``OPENING``: claimed, its execution has not opened it yet. The last four are final."""
 
     OPENING = "OPENING"
     RUNNING = "RUNNING"
@@ -170,12 +170,12 @@ class RunStatus(StrEnum):
 OPEN = frozenset({RunStatus.OPENING, RunStatus.RUNNING})
 IS_OPEN = "#status IN (:opening, :running)"
 OPEN_VALUES: Mapping[str, str] = {"opening": RunStatus.OPENING, "running": RunStatus.RUNNING}
-MAY_GO_ON = f"{IS_OPEN} AND attribute_not_exists(#closing)"
-"""What every write of a task asks for: once somebody closes the run, nothing of it is started any more."""
+MAY_CONTINUE = f"{IS_OPEN} AND attribute_not_exists(#closing)"
+"""Condition of every write of a task: nothing is started once the run is being closed."""
 
 
 class Run(Struct, frozen=True, dict=True):
-    """One run as the table has it. ``item``: the whole record, as JSON values."""
+    """One run as stored. ``item``: the whole record as JSON values."""
 
     item: Mapping[str, Any]
 
@@ -197,23 +197,23 @@ class Run(Struct, frozen=True, dict=True):
 
     @property
     def is_closing(self) -> bool:
-        """Whether somebody is closing the run: it is open until its end is written, but does not go on."""
+        """Whether the run is being closed: it is open until its end is written, but starts nothing."""
         return self.is_open and "closing" in self.item
 
     @property
     def steps(self) -> Mapping[str, Mapping[str, Any]]:
-        """What is noted of each step, by its name in the plan."""
+        """The states of the steps by name."""
         steps: Mapping[str, Mapping[str, Any]] = self.item.get("steps", {})
         return steps
 
     @property
     def loads(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """The resolved loads by step (``{"kind", "tables"}``), or None before they are resolved."""
+        """The resolved loads by step (``{"kind", "tables"}``); None before they are resolved."""
         return self.item.get("loads")
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the run did in another way than a trigger asked for."""
+        """Warnings about options that were changed or ignored."""
         warnings: Sequence[str] = self.item.get("warnings", ())
         return warnings
 
@@ -227,7 +227,7 @@ class Run(Struct, frozen=True, dict=True):
 
     @cached_property
     def definition(self) -> Definition:
-        """The definition that the run opened with, whatever the parameter says today."""
+        """The definition with which the run opened."""
         document = json.loads(self.item["definition"])
         model = InlineDefinition if "name" in document else Definition
         return read_definition(f"The definition in the record of run {self.run_id}", model, document)
@@ -246,9 +246,9 @@ def new_record(
     skip: Sequence[str] = (),
     retry: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a run that was claimed at ``at`` and has done nothing yet.
+    """Return the record of a run that was claimed at ``at``.
 
-    ``retry``: of a retry, ``retry_of`` and ``skip_since``.
+    ``retry``: ``retry_of`` and ``skip_since`` of a retry.
     """
     record: dict[str, Any] = {
         "pk": run_key(run_id),
@@ -270,90 +270,91 @@ def definition_text(definition: Definition) -> str:
 
 
 def not_open(run_id: str, record: Mapping[str, Any] | None) -> RunClosed | RunNotFound:
-    """Why nothing can be written for a run, by the record that was there."""
+    """Return why nothing can be written for a run, by the record that was there."""
     if not record:
         return RunNotFound(run_id)
     return RunClosed(run_id, CLOSING if Run(record).is_closing else str(record["status"]))
 
 
 def check_open(run: Run) -> None:
-    """Raises ``RunClosed`` for a run that has ended."""
+    """Raise ``RunClosed`` for a run that has ended."""
     if not run.is_open:
         raise RunClosed(run.run_id, run.status)
 
 
 States = Mapping[str, Mapping[str, Any]]
-"""What is noted of steps, by their names."""
+"""States of steps by name."""
 
 
 class StepWrite(Struct, frozen=True):
-    """What a transaction writes to a step, or requires of it. ``run``: the run as it is after the write."""
+    """A write or a condition on a step, for a transaction. ``run``: the run after the write."""
 
     step: str
     action: Action
     run: Run
 
     def refusal(self, found: Mapping[str, Any]) -> RunClosed | RunNotFound | StepMoved:
-        """Return why the record that was ``found`` refused it."""
+        """Return the error for the record that rejected it."""
         if not found or not Run(found).is_open or Run(found).is_closing:
             return not_open(self.run.run_id, found)
         return StepMoved(self.run.run_id, self.step)
 
     def is_in(self, found: Mapping[str, Any]) -> bool:
-        """Whether the run that was ``found`` may go on and has this state of the step."""
+        """Return whether the record has this state of the step and the run may continue."""
         is_open = isinstance(self.refusal(found), StepMoved)
         return is_open and Run(found).steps.get(self.step) == as_read(self.run.steps[self.step])
 
 
 class Records(Struct, frozen=True):
-    """Reads and changes of run records. A change holds only while the run is open and nobody closes it."""
+    """Reads and changes records of runs. Changes require that the run is open and not being closed."""
 
     table: Table
     clock: Clock
 
     def find(self, run_id: str) -> Run | None:
-        """The run, as long as it is kept: DynamoDB may take days to delete what has expired."""
+        """Return the run, or None. An expired record counts as absent."""
         item = self.table.get(run_key(run_id)) if len(run_id) <= MAX_RUN_ID else None
         return Run(item) if item and item.get("expires", inf) >= int(self.clock()) else None
 
     def get(self, run_id: str) -> Run:
-        """The run. Raises ``RunNotFound``."""
+        """Return the run. Raises ``RunNotFound``."""
         run = self.find(run_id)
         if run is None:
             raise RunNotFound(run_id)
         return run
 
     def get_open(self, run_id: str) -> Run:
-        """The run, which is open and so holds its pipeline's slot. Raises ``RunNotFound``, ``RunClosed``."""
+        """Return an open run. Raises ``RunNotFound``, ``RunClosed``."""
         run = self.get(run_id)
         check_open(run)
         return run
 
-    def note(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
-        """Sets attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
-        action = self.table.set(run_key(run.run_id), facts, MAY_GO_ON, OPEN_VALUES)
+    def set_facts(self, run: Run, facts: Mapping[str, Any], deadline: Deadline) -> Run:
+        """Set attributes of an open run. Raises ``RunClosed``, ``RunNotFound``."""
+        action = self.table.set(run_key(run.run_id), facts, MAY_CONTINUE, OPEN_VALUES)
         try:
             self.table.update(action, deadline)
         except ConditionFailed as refused:
             raise not_open(run.run_id, refused.found[0]) from None
         return Run({**run.item, **facts})
 
-    def note_once(
+    def set_facts_once(
         self, run: Run, facts: Mapping[str, Any], once: Mapping[str, Any], deadline: Deadline
     ) -> Run:
-        """As :meth:`note`; each of ``once`` only where it is not set yet. The run as it is then."""
+        """As :meth:`set_facts`; set each of ``once`` only if it is not set, and return the stored run."""
         sets = [f"#{name} = :{name}" for name in facts]
         sets += [f"#{name} = if_not_exists(#{name}, :{name})" for name in once]
         values = {**OPEN_VALUES, **facts, **once}
-        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_GO_ON, values)
+        action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", MAY_CONTINUE, values)
         try:
             return Run(self.table.changed(action, deadline))
         except ConditionFailed as refused:
             raise not_open(run.run_id, refused.found[0]) from None
 
     def begin_closing(self, run: Run, at: str, deadline: Deadline) -> Run:
-        """Marks the run as one that does not go on, and reads it in the same moment: what is noted of its
-        steps then is all that they ever send. Marked twice, it stays as it is. Raises as :meth:`note` does.
+        """Mark the run as being closed and return it: from now on no task changes its steps.
+
+        If it is marked already, the mark stays. Raises as :meth:`set_facts` does.
         """
         expression = "SET #closing = if_not_exists(#closing, :at)"
         action = self.table.change(run_key(run.run_id), expression, IS_OPEN, {**OPEN_VALUES, "at": at})
@@ -372,11 +373,10 @@ class Records(Struct, frozen=True):
         check: Action | None = None,
         also: States | None = None,
     ) -> Run:
-        """Replaces what is noted of a step, if nobody else did since ``run`` was read; sets ``facts`` too.
+        """Write the state of a step and ``facts``, if the step has not changed since ``run`` was read.
 
-        ``check``: a condition on another item that has to hold as well; where it does not, ``StaleBaseline``
-        is raised. ``also``: as in :meth:`step_write`. Raises ``StepMoved``, ``RunClosed``, ``RunNotFound``,
-        too.
+        ``check``: a condition on another item; if it fails, ``StaleBaseline`` is raised. ``also``: as in
+        :meth:`step_write`. Raises ``StepMoved``, ``RunClosed``, ``RunNotFound`` as well.
         """
         write = self.step_write(run, step, state, facts, also)
         try:
@@ -388,7 +388,7 @@ class Records(Struct, frozen=True):
             found = refused.found[0]
             if found is None:
                 raise StaleBaseline(run.run_id, step) from None
-            # Sent twice, it is refused by its own first try. Nobody else writes the same moments.
+            # A retried write may have been rejected because its first try was applied.
             if not refused.retried or not write.is_in(found):
                 raise write.refusal(found) from None
         return write.run
@@ -401,24 +401,24 @@ class Records(Struct, frozen=True):
         facts: Mapping[str, Any] | None = None,
         also: States | None = None,
     ) -> StepWrite:
-        """Return the write that replaces the state of a step and sets ``facts``, for a transaction.
+        """Return the write of the state of a step and ``facts``, for a transaction.
 
-        ``also``: states of further steps. None is written if any of these steps has changed since ``run``
+        ``also``: states of further steps. Nothing is written if any of these steps has changed since ``run``
         was read.
         """
         facts, states = facts or {}, {step: state, **(also or {})}
         saved = {
-            name: {**fit_step(name, one), "rev": _revision(run, name) + 1} for name, one in states.items()
+            name: {**fit_step(name, each), "rev": _revision(run, name) + 1} for name, each in states.items()
         }
         condition, values, names = _unmoved(run, list(saved))
         sets = [f"#steps.#step{number} = :saved{number}" for number in range(len(saved))]
         sets += [f"#{name} = :{name}" for name in facts]
-        values |= {**facts, **{f"saved{number}": one for number, one in enumerate(saved.values())}}
+        values |= {**facts, **{f"saved{number}": each for number, each in enumerate(saved.values())}}
         action = self.table.change(run_key(run.run_id), f"SET {', '.join(sets)}", condition, values, names)
         return StepWrite(step, action, Run({**run.item, **facts, "steps": {**run.steps, **saved}}))
 
     def step_check(self, run: Run, step: str) -> StepWrite:
-        """Return the condition that the run may go on and the step is as it was read, for a transaction."""
+        """Return the condition that the run may continue and the step has not changed."""
         condition, values, names = _unmoved(run, [step])
         return StepWrite(step, self.table.check(run_key(run.run_id), condition, values, names), run)
 
@@ -428,9 +428,9 @@ def _revision(run: Run, step: str) -> int:
 
 
 def _unmoved(run: Run, steps: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """The condition that the run may go on and the steps are as they were read, its values and its names."""
+    """Return the condition that the run may continue and the steps have not changed, values and names."""
     values: dict[str, Any] = dict(OPEN_VALUES)
-    parts = [MAY_GO_ON]
+    parts = [MAY_CONTINUE]
     for number, step in enumerate(steps):
         if revision := _revision(run, step):
             parts.append(f"#steps.#step{number}.#rev = :rev{number}")
@@ -441,8 +441,8 @@ def _unmoved(run: Run, steps: Sequence[str]) -> tuple[str, dict[str, Any], dict[
 
 
 def created_at(slot: Mapping[str, Any], at: str) -> str:
-    """When a run is created that starts in a free slot: now, or at the end of the run before it, if later.
+    """Return when a run in a free slot is created: now, or at the end of the previous run if later.
 
-    The clocks of two functions differ, and an attempt that is repeated has the time of its first try.
+    Clocks of functions differ, and a repeated attempt has the time of its first try.
     """
     return max(at, str(slot.get("released_at", "")))

@@ -1,4 +1,4 @@
-"""How a slot passes from one run to the next: as actions of a transaction, conditional on what was read."""
+"""How a slot passes from one run to the next: actions of a transaction, conditional on the slot as read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RELEASED = ", #released_at = :at"
 def release(
     table: Table, pipeline: str, slot: Mapping[str, Any], run_id: str, at: str, *, paused: bool
 ) -> list[Action]:
-    """A run lets its slot go: to the run that waits, to nobody, or to whoever lifts the pause.
+    """Return the actions that release a slot: to the pending run, or free if there is none or it is paused.
 
     ``released_at`` is the end of the run: no later run of the pipeline is created before it.
     """
@@ -34,16 +34,16 @@ def release(
     return [changed, _record(table, pipeline, pending, at)]
 
 
-def start_waiting(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
-    """What waits in a free slot becomes its run."""
+def start_pending(table: Table, pipeline: str, slot: Mapping[str, Any], at: str) -> list[Action]:
+    """Return the actions that make the pending run of a free slot its run."""
     pending = slot["pending"]
     free = "attribute_not_exists(#run_id)"
     changed = _change(table, pipeline, slot, STARTED, free, {"next": pending["run_id"]})
     return [changed, _record(table, pipeline, pending, created_at(slot, at))]
 
 
-def drop_waiting(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
-    """What waits is given up, behind a run or in a free slot."""
+def drop_pending(table: Table, pipeline: str, slot: Mapping[str, Any]) -> Action:
+    """Return the action that drops the pending run of a slot."""
     waiting = {"waiting": slot["pending"]["run_id"]}
     changes, waits = " REMOVE #pending, #status, #position", "#pending.#run_id = :waiting"
     return _change(table, pipeline, slot, changes, waits, waiting)
@@ -57,13 +57,13 @@ def _change(
     condition: str,
     values: Mapping[str, Any],
 ) -> Action:
-    """``changes`` go on from the SET of the revision: ``, #x = :x`` or `` REMOVE #x``."""
+    """Return the update. ``changes`` continue its SET: ``, #x = :x`` or `` REMOVE #x``."""
     expression, unmoved = f"SET #rev = :later{changes}", f"#rev = :rev AND {condition}"
     counted = {"rev": slot["rev"], "later": slot["rev"] + 1}
     return table.change(slot_key(pipeline), expression, unmoved, {**values, **counted})
 
 
 def _record(table: Table, pipeline: str, pending: Mapping[str, Any], at: str) -> Action:
-    """The record of a run that waited: its definition is read when it opens."""
+    """Return the action that creates the record of a pending run; its definition is read when it opens."""
     record = new_record(str(pending["run_id"]), pipeline, RunOptions.from_json(pending["options"]), at)
     return table.put(record, "attribute_not_exists(pk)")

@@ -1,9 +1,8 @@
-"""The DynamoDB table: the keys of its items, reads that are consistent, writes that are conditional.
+"""The DynamoDB table: keys of its items, consistent reads and conditional writes.
 
-Contention is no error: a transaction that met another (``TransactionConflict``) or was throttled wrote
-nothing and is repeated, with jitter, until the deadline. So is what DynamoDB answers with a 5xx, of which
-nobody knows whether it was written: a transaction keeps its token, so that one that was is answered as
-before.
+A transaction that conflicted with another (``TransactionConflict``) or was throttled wrote nothing and is
+repeated, with jitter, until the deadline. After a 5xx it may have been written; the repeated transaction has
+the same token, so that it is applied once.
 """
 
 from __future__ import annotations
@@ -31,25 +30,22 @@ if TYPE_CHECKING:
 
 
 MAX_RUN_ID = 80
-"""Characters: it is the name of an execution."""
+"""Characters; it is the name of an execution."""
 
 
 def make_run_id(pipeline: str, at: datetime, token: str) -> str:
-    """``order-to-cash-20260101T040000Z-0c0ffee0``; ``at`` in UTC, ``token``: eight hexadecimal digits.
-
-    Readable, and sorted by time within a pipeline.
-    """
+    """Return ``order-to-cash-20260101T040000Z-0c0ffee0``. ``at``: UTC; ``token``: eight hex digits."""
     return f"{pipeline}-{at:%Y%m%dT%H%M%SZ}-{token}"
 
 
 def pipeline_of(run_id: str) -> str:
-    """The pipeline that an id of ours names; of another id, something that no slot agrees with."""
+    """Return the pipeline in a run id of ours; for any other id, a text that matches no slot."""
     return run_id.rsplit("-", 2)[0]
 
 
 MAX_READABLE = 200
-"""Bytes. A longer delivery id is replaced by its digest: a key of the table has 2,048 bytes at most, and the
-item of a batch holds many of them."""
+"""Bytes. A longer delivery id is replaced by its digest: a key has at most 2,048 bytes, and the item of a
+batch has many of them."""
 
 
 def slot_key(pipeline: str) -> str:
@@ -80,7 +76,7 @@ def model_lease(data_model: str) -> str:
 
 
 def earlier_key(lease: str) -> str:
-    """Our last executions of what a lease is for."""
+    """Return the key of our last executions of a lease's job or model."""
     return f"earlier#{lease.removeprefix('lease#')}"
 
 
@@ -93,14 +89,14 @@ def model_durations(data_model: str, kind: str) -> str:
 
 
 def rate_limit_key(connection: str) -> str:
-    """When Celonis may be asked again over a connection."""
-    return f"asking#{connection}"
+    """Return the key of the rate limit of a connection."""
+    return f"rate-limit#{connection}"
 
 
 def delivery_key(origin: str, delivery_id: str) -> str:
-    """``origin``: ``execution`` or ``retry``; the other ways in have functions of their own.
+    """Return the key of a delivery by ``origin``: ``execution`` or ``retry``.
 
-    Ids of different origins never meet.
+    Webhooks, the API and schedules have functions of their own. Ids of different origins never collide.
     """
     written = delivery_id.encode()
     if len(written) > MAX_READABLE:
@@ -109,20 +105,20 @@ def delivery_key(origin: str, delivery_id: str) -> str:
 
 
 def webhook_key(source: str, delivery_id: str) -> str:
-    """A webhook's delivery. A source may have any name, that of another origin too."""
+    """Return the key of a webhook's delivery; a source may have the name of another origin."""
     return delivery_key(f"source:{source}", delivery_id)
 
 
 def batch_key(run_id: str) -> str:
-    """The deliveries of a batch that were accepted and have no items of their own yet.
+    """Return the key of a batch: accepted deliveries without items of their own.
 
-    ``run_id``: an id that was made for one of its claims, whether a run got it or not.
+    ``run_id``: an id made for one of its claims, used or not.
     """
     return f"batch#{run_id}"
 
 
 def request_key(caller: str, pipeline: str, mode: object, tables: object, idempotency_key: str) -> str:
-    """A request to the runs API: another caller, or other run options, under the same key is another request.
+    """Return the key of an API request: its caller, its options and its idempotency key.
 
     ``caller``: the role or the user, not the session.
     """
@@ -130,26 +126,26 @@ def request_key(caller: str, pipeline: str, mode: object, tables: object, idempo
 
 
 def occurrence_key(pipeline: str, delivery_id: str) -> str:
-    """What an execution's input names as its delivery, an occurrence of a schedule: of one pipeline."""
+    """Return the key of the delivery in an execution's input, such as an occurrence of a schedule."""
     return delivery_key("schedule", json.dumps([pipeline, delivery_id]))
 
 
 def signed_key(source: str, digest: str) -> str:
-    """A second key of a webhook's delivery, by the digest of what its sender signed."""
+    """Return a second key of a webhook's delivery, by the digest of the signed body."""
     return f"signed#source:{source}#{digest}"
 
 
 def configuration_key(source: str) -> str:
-    """The copy of the texts of a source and its pipelines."""
+    """Return the key of the copy of a source and its pipelines."""
     return f"configuration#source#{source}"
 
 
 SOURCE_NAMES = "configuration#sources"
-"""The key of the list of all sources."""
+"""Key of the list of all sources."""
 
 
 def secret_version_key(name: str) -> str:
-    """Which version of a webhook's secret was read last, never the secret."""
+    """Return the key of the version of a webhook's secret that was read last."""
     return f"configuration#secret#{name}"
 
 
@@ -158,7 +154,7 @@ Item = dict[str, Any]
 
 
 def to_attribute(value: Any) -> dict[str, Any]:
-    """One JSON value as an attribute value."""
+    """Return a JSON value as an attribute value."""
     match value:
         case None:
             return {"NULL": True}
@@ -176,13 +172,13 @@ def to_attribute(value: Any) -> dict[str, Any]:
 
 
 def from_attribute(attribute: Mapping[str, Any]) -> Any:
-    """One attribute value as a JSON value; whole numbers become ``int``."""
+    """Return an attribute value as a JSON value; whole numbers become ``int``."""
     ((kind, value),) = attribute.items()
     match kind:
         case "NULL":
             return None
         case "N":
-            return float(value) if any(sign in value for sign in ".eE") else int(value)
+            return float(value) if any(char in value for char in ".eE") else int(value)
         case "L":
             return [from_attribute(entry) for entry in value]
         case "M":
@@ -193,7 +189,7 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:
 
 
 def as_read(value: Any) -> Any:
-    """A JSON value as it is read again once it was written."""
+    """Return a JSON value as it is read after it was written."""
     return from_attribute(to_attribute(value))
 
 
@@ -213,9 +209,9 @@ Action = dict[str, Any]
 """One action of a transaction, as ``TransactWriteItems`` takes it."""
 
 Values = Mapping[str, Any]
-"""JSON values by name, without the colon that an expression puts before it."""
+"""JSON values by name, without the colon of expressions."""
 
-PASSING = frozenset(
+TRANSIENT_CODES = frozenset(
     {
         "TransactionConflict",
         "TransactionConflictException",
@@ -227,28 +223,28 @@ PASSING = frozenset(
         "RequestLimitExceeded",
     }
 )
-"""Error codes and cancellation reasons after which nothing was written and the same write may pass."""
+"""Error codes and cancellation reasons after which nothing was written and the write can be repeated."""
 SERVER_ERROR = 500
-"""From this HTTP status on, the same write may pass too; it may also have been written."""
+"""From this HTTP status on, the write can be repeated, and may have been applied."""
 
-UNANSWERED = (NoConnection, HTTPClientError)
-"""What botocore raises when it has asked as often as it may and got no answer."""
+NO_ANSWER = (NoConnection, HTTPClientError)
+"""Errors of botocore after its last attempt without an answer."""
 CONDITION_FAILED = "ConditionalCheckFailed"
 NAMED = re.compile(r"#(\w+)")
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
+FIRST_PAUSE, MAX_PAUSE = 0.01, 0.2
 
 
 class ConditionFailed(Exception):
-    """A condition did not hold. ``found``: per action, the item that was there, or None where it held.
+    """A condition did not hold.
 
-    An action whose condition failed on an item that does not exist has an empty ``found``. ``again``: the
-    write was sent more than once, so that its own first try may be what stood in its way; not so for a
-    transaction, which has a token.
+    ``found``: per action, the item that was there, empty if it does not exist; None if the condition held.
+    ``retried``: the write was sent more than once, so that its own first try may have failed the condition;
+    never for a transaction, which has a token.
     """
 
-    def __init__(self, found: Sequence[dict[str, Any] | None], *, again: bool = False) -> None:
+    def __init__(self, found: Sequence[dict[str, Any] | None], *, retried: bool = False) -> None:
         self.found = tuple(found)
-        self.retried = again
+        self.retried = retried
         super().__init__("a condition of the write did not hold")
 
 
@@ -257,7 +253,7 @@ def _new_token() -> str:
 
 
 class Table(Struct, frozen=True):
-    """One table; ``client`` is a DynamoDB client whose own time-outs fit inside the function's."""
+    """One table. ``client``: a DynamoDB client whose timeouts fit into the function's."""
 
     client: DynamoDBClient
     name: str
@@ -266,16 +262,16 @@ class Table(Struct, frozen=True):
     new_token: Callable[[], str] = _new_token
 
     def get(self, pk: str) -> dict[str, Any] | None:
-        """The item as it is now (a consistent read), or None. Raises ``TableBusy``."""
+        """Return the current item (a consistent read), or None. Raises ``TableBusy``."""
         key = {"pk": {"S": pk}}
         answer = _read(self.client.get_item, TableName=self.name, Key=key, ConsistentRead=True)
         item = answer.get("Item")
         return from_item(item) if item else None
 
     def get_all(self, pks: Sequence[str], deadline: Deadline) -> dict[str, dict[str, Any]]:
-        """The items that exist, by key: one request for each 100 keys. Raises ``TableBusy``.
+        """Return existing items by key, with one request per 100 keys. Raises ``TableBusy``.
 
-        The items of one request are read at one moment, and no earlier than those of the requests before it.
+        The items of one request are read at the same time, and not before those of earlier requests.
         """
         found: dict[str, dict[str, Any]] = {}
         for first in range(0, len(pks), MAX_ACTIONS):
@@ -287,25 +283,25 @@ class Table(Struct, frozen=True):
         return found
 
     def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
-        """Writes all or nothing. Raises ``ConditionFailed`` or, past the deadline, ``TableBusy``."""
+        """Write all or nothing. Raises ``ConditionFailed`` or, after the deadline, ``TableBusy``."""
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
     def update(self, action: Action, deadline: Deadline) -> None:
-        """One ``Update`` action on its own. Raises as :meth:`transact` does."""
+        """Run one ``Update`` action. Raises as :meth:`transact` does."""
         self._repeat(lambda: _once(self.client.update_item, action["Update"]), deadline)
 
     def changed(self, action: Action, deadline: Deadline) -> dict[str, Any]:
-        """As :meth:`update`; gives the item as it is then."""
+        """As :meth:`update`; return the item after it."""
         request = {**action["Update"], "ReturnValues": "ALL_NEW"}
         return from_item(self._answered(self.client.update_item, request, deadline)["Attributes"])
 
     def delete(self, action: Action, deadline: Deadline) -> None:
-        """One ``Delete`` action on its own. Raises as :meth:`transact` does."""
+        """Run one ``Delete`` action. Raises as :meth:`transact` does."""
         self._repeat(lambda: _once(self.client.delete_item, action["Delete"]), deadline)
 
     def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a query, as JSON items. Raises ``TableBusy``."""
+        """Yield the pages of a query as JSON items. Raises ``TableBusy``."""
         start: Mapping[str, Any] = {}
         while True:
             answer = _read(self.client.query, TableName=self.name, **request, **start)
@@ -315,7 +311,7 @@ class Table(Struct, frozen=True):
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], deadline: Deadline) -> Any:
-        """The answer to a request, which is repeated as :meth:`_repeat` does."""
+        """Return the response to a request, repeated as in :meth:`_repeat`."""
         answers: list[Any] = []
         self._repeat(lambda: _once(lambda **sent: answers.append(call(**sent)), request), deadline)
         return answers[-1]
@@ -328,13 +324,13 @@ class Table(Struct, frozen=True):
                 if wait >= deadline.left():
                     raise TableBusy(reason)
                 self.sleep(wait)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, MAX_PAUSE)
         except ConditionFailed as refused:
             refused.retried |= pause > FIRST_PAUSE
             raise
 
     def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:
-        """A ``Put`` action; ``values`` are the ``:names`` of the condition."""
+        """Return a ``Put`` action; ``values`` are the ``:names`` of the condition."""
         return {"Put": self._action({"Item": to_item(item)}, condition, values)}
 
     def change(
@@ -345,17 +341,17 @@ class Table(Struct, frozen=True):
         values: Values | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Action:
-        """An ``Update`` action. ``#attribute`` stands for itself unless ``names`` says otherwise."""
+        """Return an ``Update`` action. ``#attribute`` is its own name unless ``names`` has another."""
         body = {"Key": {"pk": {"S": pk}}, "UpdateExpression": expression}
         return {"Update": self._action(body, condition, values, names)}
 
     def set(self, pk: str, facts: Mapping[str, Any], condition: str, values: Values | None = None) -> Action:
-        """An ``Update`` action that sets each of ``facts``; they are values of the condition, too."""
+        """Return an ``Update`` action that sets ``facts``, which the condition can use as values."""
         sets = ", ".join(f"#{name} = :{name}" for name in facts)
         return self.change(pk, f"SET {sets}", condition, {**facts, **(values or {})})
 
     def remove(self, pk: str, condition: str, values: Values | None = None) -> Action:
-        """A ``Delete`` action."""
+        """Return a ``Delete`` action."""
         return {"Delete": self._action({"Key": {"pk": {"S": pk}}}, condition, values)}
 
     def check(
@@ -365,7 +361,7 @@ class Table(Struct, frozen=True):
         values: Values | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Action:
-        """A ``ConditionCheck`` action; ``names`` as in :meth:`change`."""
+        """Return a ``ConditionCheck`` action; ``names`` as in :meth:`change`."""
         return {"ConditionCheck": self._action({"Key": {"pk": {"S": pk}}}, condition, values, names)}
 
     def _action(
@@ -392,44 +388,44 @@ class Table(Struct, frozen=True):
 
 
 def _read(call: Callable[..., A], **request: Any) -> A:
-    """The answer to a question; botocore has asked it more than once by itself."""
+    """Return the response to a read, which botocore has repeated."""
     try:
         return call(**request)
     except ClientError as error:
-        raise TableBusy(_passing(error, 0)) from None
-    except UNANSWERED as error:
+        raise TableBusy(_transient_code(error, 0)) from None
+    except NO_ANSWER as error:
         raise TableBusy(type(error).__name__) from None
 
 
 def _once(call: Callable[..., Any], request: Mapping[str, Any], actions: int = 1) -> str | None:
-    """None once the write is done, or the code of an error that passes."""
+    """Return None after the write, or the code of a transient error."""
     try:
         call(**request)
     except ClientError as error:
-        return _passing(error, actions)
-    except UNANSWERED as error:
+        return _transient_code(error, actions)
+    except NO_ANSWER as error:
         raise TableBusy(type(error).__name__) from None
     return None
 
 
-def _passing(error: ClientError, actions: int) -> str:
-    """Return the code of a transient error; raise ``ConditionFailed``, or anything else as it is."""
+def _transient_code(error: ClientError, actions: int) -> str:
+    """Return the code of a transient error; raise ``ConditionFailed``, or any other error as it is."""
     code = str(error.response["Error"]["Code"])
     metadata: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
-    if code in PASSING or int(metadata.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
+    if code in TRANSIENT_CODES or int(metadata.get("HTTPStatusCode", 0)) >= SERVER_ERROR:
         return code
     if code == "ConditionalCheckFailedException":
-        again = int(metadata.get("RetryAttempts", 0)) > 0
-        raise ConditionFailed([from_item(error.response.get("Item", {}))], again=again) from None
+        retried = int(metadata.get("RetryAttempts", 0)) > 0
+        raise ConditionFailed([from_item(error.response.get("Item", {}))], retried=retried) from None
     if code != "TransactionCanceledException":
         raise error
     reasons: list[dict[str, Any]] = list(error.response.get("CancellationReasons", []))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
     if CONDITION_FAILED in codes and len(codes) == actions:
         raise ConditionFailed([_found(reason) for reason in reasons])
-    passing = [code for code in codes if code in PASSING]
-    if passing and set(codes) <= PASSING | {"None"}:
-        return passing[0]
+    transient = [code for code in codes if code in TRANSIENT_CODES]
+    if transient and set(codes) <= TRANSIENT_CODES | {"None"}:
+        return transient[0]
     raise error
 
 

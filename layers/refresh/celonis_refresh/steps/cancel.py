@@ -1,8 +1,8 @@
-"""Cancel what a run that ended early left behind at Celonis.
+"""Cancels what a run that ended early left running in Celonis.
 
-A job is cancelled only when its run was stopped and a poll just before shows that ours is running. A run
-that failed was not stopped: what it started keeps running. No call is known that cancels a load: it is left
-to end. What little is left of a rate limit holds none of this back.
+A job is cancelled only if its run was stopped and a poll just before proves that our execution is running.
+The jobs of a failed run keep running. No call is known that cancels a load. These calls ignore the rate
+limiter.
 """
 
 from __future__ import annotations
@@ -27,31 +27,24 @@ from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import Run
 from celonis_refresh.runs.table import job_lease, model_lease
 from celonis_refresh.steps.ownership import Evidence, Ownership, OwnershipStatus
-from celonis_refresh.steps.step import (
-    POLL_SECONDS,
-    earlier_after,
-    evidence_of,
-    is_running,
-    is_started,
-    observe_started,
-    start_of,
-)
+from celonis_refresh.steps.poll import is_running, observe_started, start_of
+from celonis_refresh.steps.step import POLL_SECONDS, earlier_after, evidence_of, is_started
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+FIRST_PAUSE, MAX_PAUSE = 0.5, 5.0
 VERIFY_SECONDS = 40.0
 """How long a cancelled job may take until it shows as ended."""
 CALLS_PER_STEP = 3
-"""Calls that are still to come of a step: to poll, to list, to cancel."""
-MAY_SHOW_YET = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
-RUNS_ON = "keeps running: no call is known that cancels a load."
-NOT_TO_CANCEL = "keeps running: the pipeline has cancel_on_stop: false."
+"""Calls per step: to poll, to list, to cancel."""
+UNDECIDED = (OwnershipStatus.PENDING, OwnershipStatus.RUNNING)
+NO_CANCEL_CALL = "keeps running: no call is known that cancels a load."
+CANCEL_DISABLED = "keeps running: the pipeline has cancel_on_stop: false."
 KEEPS_RUNNING = "keeps running: its run failed, but was not stopped. A retry waits for it."
 
 
 class End(Struct, frozen=True):
-    """An execution or load of ours that has ended: its status in Celonis, and after how many polls."""
+    """The end of an execution or load of ours: its status in Celonis, and the number of polls."""
 
     status: str
     evidence: Evidence
@@ -59,15 +52,15 @@ class End(Struct, frozen=True):
 
 
 class CancelFindings(Struct):
-    """``sentences``: what was found and done, for the record.
+    """What was found and done.
 
-    ``free``: the leases that nothing uses; ``ended``: by lease, the evidence of what was seen to end;
-    ``held``: by lease, the moment (epoch seconds) until which what was started may not show yet.
-    ``ends``: by step, what was seen to end; ``cancelling``: the steps whose
-    cancel was accepted, and which have not ended yet.
+    ``messages``: for the record. ``free``: leases that nothing uses; ``ended``: by lease, the evidence of
+    what has ended; ``held``: by lease, the time (epoch seconds) until which a start may not be visible yet.
+    ``ends``: by step, what has ended; ``cancelling``: steps whose cancel was accepted and that have not ended
+    yet.
     """
 
-    sentences: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
     ended: dict[str, Evidence] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)
@@ -75,12 +68,13 @@ class CancelFindings(Struct):
     cancelling: list[str] = field(default_factory=list)
 
 
-class _CancelState(Struct):
-    """One step. ``until``: when a poll is the last; ``found``: the sentence, and whether all is idle.
+class _CancelAttempt(Struct):
+    """The state of one step.
 
-    ``tried``: a cancel was sent; ``accepted``: so was one; ``trouble``: why the last was not; ``refused``:
-    Celonis refused one. ``polls_refused_since``: since when it refuses to be polled (401, 403, 404), if so.
-    ``polls``: that gave an answer; ``end``: what they have shown, once it has ended.
+    ``until``: the deadline of the last poll; ``found``: the message, and whether nothing is running.
+    ``tried``: a cancel was sent; ``accepted``: it was accepted; ``trouble``: the last error; ``refused``:
+    Celonis refused one. ``polls_refused_since``: since when polls are refused (401, 403, 404). ``polls``:
+    number of successful ones.
     """
 
     step: str
@@ -99,163 +93,164 @@ class _CancelState(Struct):
 
 
 class StepCanceller(Struct, frozen=True):
-    """Polls every step that may have left something running."""
+    """Polls and cancels the steps that may have left something running."""
 
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
 
     def stop(self, run: Run, deadline: Deadline, *, cancel: bool = True) -> CancelFindings:
-        """Cancels what runs and is ours, unless the pipeline says not to. Never raises: a run must end.
+        """Cancel what is ours and running, if the pipeline allows it. Never raises: a run must end.
 
-        ``cancel``: False only observes. All steps are observed in turn, so that none waits for the end of
-        another to be cancelled.
+        ``cancel``: False only observes. The steps are polled in rounds, so that no cancel waits for the end
+        of another step.
         """
         first = Deadline(deadline.at - VERIFY_SECONDS - POLL_SECONDS, self.clock)
-        cases = [_CancelState(step, lease, first) for step, lease in _leases(run)]
+        attempts = [_CancelAttempt(step, lease, first) for step, lease in _leases(run)]
         pause = FIRST_PAUSE
-        while left := [case for case in cases if case.found is None]:
-            sent = sum(case.tried for case in cases)
-            for served, case in enumerate(left):
-                share = _Share(deadline, len(left) - served)
-                case.found = self._look_after(run, case, share, cancel=cancel)
-            pause = FIRST_PAUSE if sum(case.tried for case in cases) > sent else pause
-            waiting = [case.until.left() for case in left if case.found is None]
+        while open_attempts := [attempt for attempt in attempts if attempt.found is None]:
+            sent = sum(attempt.tried for attempt in attempts)
+            for number, attempt in enumerate(open_attempts):
+                budget = _TimeBudget(deadline, len(open_attempts) - number)
+                attempt.found = self._handle(run, attempt, budget, cancel=cancel)
+            pause = FIRST_PAUSE if sum(attempt.tried for attempt in attempts) > sent else pause
+            waiting = [attempt.until.left() for attempt in open_attempts if attempt.found is None]
             if waiting:
                 self.sleep(min(pause, *waiting, deadline.left()))
-            pause = min(pause * 2, LONGEST_PAUSE)
-        found = [(case, *case.found) for case in cases if case.found]
+            pause = min(pause * 2, MAX_PAUSE)
+        found = [(attempt, *attempt.found) for attempt in attempts if attempt.found]
         return CancelFindings(
             [sentence for _, sentence, _ in found if sentence],
-            [case.lease for case, _, idle in found if idle],
-            {case.lease: case.ended for case in cases if case.ended},
-            {case.lease: self._held_until(run, case.step) for case, _, idle in found if not idle},
-            {case.step: case.end for case in cases if case.end},
-            [case.step for case in cases if case.accepted and not case.end],
+            [attempt.lease for attempt, _, idle in found if idle],
+            {attempt.lease: attempt.ended for attempt in attempts if attempt.ended},
+            {attempt.lease: self._held_until(run, attempt.step) for attempt, _, idle in found if not idle},
+            {attempt.step: attempt.end for attempt in attempts if attempt.end},
+            [attempt.step for attempt in attempts if attempt.accepted and not attempt.end],
         )
 
     def _held_until(self, run: Run, step: str) -> float:
-        """When every reading shows what the run has started and seen, in epoch seconds; 0 without a start."""
+        """Return when every poll shows what the run started, in epoch seconds; 0 without a start."""
         state = run.steps.get(step, {})
         may_run = is_started(state) or "baseline" in state
         return self.clock() + run.definition.settle if may_run else 0.0
 
-    def _look_after(
-        self, run: Run, case: _CancelState, share: _Share, *, cancel: bool
+    def _handle(
+        self, run: Run, attempt: _CancelAttempt, budget: _TimeBudget, *, cancel: bool
     ) -> tuple[str, bool] | None:
-        """What is said of a step, if anything, and whether nothing of it is running. None: not yet."""
-        state = run.steps.get(case.step, {})
+        """Return the message and whether nothing of a step is running; None to poll again."""
+        state = run.steps.get(attempt.step, {})
         try:
             if "ended_at" in state:
                 return "", not state.get("held")
             if is_started(state):
-                target = self.target_for(run, case.step).ignoring_rate_limit()
-                return self._stop(run, case, target, share, cancel=cancel)
+                target = self.target_for(run, attempt.step).ignoring_rate_limit()
+                return self._stop(run, attempt, target, budget, cancel=cancel)
             if "baseline" in state and not state.get("refused"):
-                return self._left_by_a_job(run, case.step, share)
+                return self._left_by_a_job(run, attempt.step, budget)
         except RefreshError as error:
-            return f"The end of {case.step} could not be determined: {error}", False
+            return f"The end of {attempt.step} could not be determined: {error}", False
         except Exception:  # noqa: BLE001 - logged whole; it must not keep the run from its end
-            logger.exception("a step could not be polled", extra={"step": case.step})
-            return f"The end of {case.step} could not be determined: see the log.", False
+            logger.exception("a step could not be polled", extra={"step": attempt.step})
+            return f"The end of {attempt.step} could not be determined: see the log.", False
         return "", True
 
-    def _left_by_a_job(self, run: Run, step: str, share: _Share) -> tuple[str, bool]:
-        """A load that a job of this run may have started before the run came to wait for it.
+    def _left_by_a_job(self, run: Run, step: str, budget: _TimeBudget) -> tuple[str, bool]:
+        """Handle a load that a job of this run may have started before the run waited for it.
 
-        Until a load is shown that the baseline lacks, it may be running and not be shown yet.
+        Until a load is shown that the baseline lacks, it may be running and not visible yet.
         """
         target = self.target_for(run, step).ignoring_rate_limit()
-        observation = target.observe(share.seconds)
+        observation = target.observe(budget.seconds)
         if observation.is_busy:
-            return f"{target.subject} {RUNS_ON}", False
+            return f"{target.subject} {NO_CANCEL_CALL}", False
         baseline = start_of(run.steps[step], run.definition.settle).baseline
         return "", not observation.ids <= baseline.ids
 
     def _stop(
-        self, run: Run, case: _CancelState, target: StepTarget, share: _Share, *, cancel: bool
+        self, run: Run, attempt: _CancelAttempt, target: StepTarget, budget: _TimeBudget, *, cancel: bool
     ) -> tuple[str, bool] | None:
-        """One poll, and the cancel where it shows ours running; a start may not show yet."""
-        is_last = case.until.left() <= 0
+        """Poll once, and cancel if ours is proven to be running."""
+        is_last = attempt.until.left() <= 0
         try:
-            ownership, running = self._observe(run, case, target, share)
+            ownership, running = self._observe(run, attempt, target, budget)
         except CelonisError as error:
-            is_last = is_last or self._is_refused_for_good(case, error, run.definition.settle)
-            if is_last and not case.tried:
+            is_last = is_last or self._is_refused_for_good(attempt, error, run.definition.settle)
+            if is_last and not attempt.tried:
                 raise
-            return _given_up(case, target) if is_last else None
-        case.polls_refused_since = None
-        case.polls += 1
+            return _not_cancelled(attempt, target) if is_last else None
+        attempt.polls_refused_since = None
+        attempt.polls += 1
         if ownership.status is OwnershipStatus.ENDED:
-            case.end = End(str(ownership.execution_status), ownership.evidence, case.polls)
-            case.ended = ownership.evidence if "posts" in run.steps[case.step] else None
-            return _ended(case, target, ownership), True
-        if case.tried:
-            found = self._cancel(case, target, share) if running and not case.accepted else None
-            return found or (_given_up(case, target) if is_last else None)
+            attempt.end = End(str(ownership.execution_status), ownership.evidence, attempt.polls)
+            attempt.ended = ownership.evidence if "posts" in run.steps[attempt.step] else None
+            return _ended(attempt, target, ownership), True
+        if attempt.tried:
+            found = self._cancel(attempt, target, budget) if running and not attempt.accepted else None
+            return found or (_not_cancelled(attempt, target) if is_last else None)
         if ownership.status is OwnershipStatus.NOT_STARTED:
             return f"{target.subject} had not been started.", True
         if not running:
-            may_show_yet = ownership.status in MAY_SHOW_YET and not is_last and cancel
+            may_show_yet = ownership.status in UNDECIDED and not is_last and cancel
             left_alone = (
                 f"{target.subject} was not cancelled: it is not proven that our execution is running."
             )
             return None if may_show_yet else (left_alone, False)
         if not (cancel and run.definition.cancel_on_stop):
-            return f"{target.subject} {NOT_TO_CANCEL if cancel else KEEPS_RUNNING}", False
-        case.tried = True
-        case.until = Deadline(
-            min(self.clock() + VERIFY_SECONDS, share.deadline.at - POLL_SECONDS), self.clock
+            return f"{target.subject} {CANCEL_DISABLED if cancel else KEEPS_RUNNING}", False
+        attempt.tried = True
+        attempt.until = Deadline(
+            min(self.clock() + VERIFY_SECONDS, budget.deadline.at - POLL_SECONDS), self.clock
         )
-        return self._cancel(case, target, share)
+        return self._cancel(attempt, target, budget)
 
-    def _is_refused_for_good(self, case: _CancelState, error: CelonisError, settle: float) -> bool:
-        """Whether polls have been refused for longer than ``settle``: one refusal alone decides nothing.
+    def _is_refused_for_good(self, attempt: _CancelAttempt, error: CelonisError, settle: float) -> bool:
+        """Return whether polls have been refused for ``settle`` seconds.
 
-        So do polls that are not sent because the secret of the connection cannot be used.
+        Polls that are not sent because the connection cannot be used count as refused.
         """
         if isinstance(error, CelonisUnavailable) and not isinstance(error, ConnectionUnusable):
-            case.polls_refused_since = None
+            attempt.polls_refused_since = None
         elif not isinstance(error, CelonisThrottled):
-            case.polls_refused_since = case.polls_refused_since or self.clock()
-            return self.clock() - case.polls_refused_since >= settle
+            attempt.polls_refused_since = attempt.polls_refused_since or self.clock()
+            return self.clock() - attempt.polls_refused_since >= settle
         return False
 
-    def _cancel(self, case: _CancelState, target: StepTarget, share: _Share) -> tuple[str, bool] | None:
-        """Sends the cancel. One that is lost, or refused once, is sent again if the next poll shows ours."""
+    def _cancel(
+        self, attempt: _CancelAttempt, target: StepTarget, budget: _TimeBudget
+    ) -> tuple[str, bool] | None:
+        """Send the cancel. If lost or refused once, it is repeated after a poll that shows ours running."""
         try:
-            case.accepted = target.cancel(share.seconds())
+            attempt.accepted = target.cancel(budget.seconds())
         except (CelonisUnavailable, CelonisThrottled) as trouble:
-            logger.info("cancel is sent again", extra={"subject": target.subject, "why": trouble.message})
-            case.trouble = trouble.message
+            logger.info(
+                "the cancel failed and is repeated", extra={"subject": target.subject, "why": trouble.message}
+            )
+            attempt.trouble = trouble.message
         except CelonisError as refusal:
-            case.trouble = str(refusal)
-            if case.refused:
-                return _given_up(case, target)
-            case.refused = True
+            attempt.trouble = str(refusal)
+            if attempt.refused:
+                return _not_cancelled(attempt, target)
+            attempt.refused = True
         else:
-            return None if case.accepted else (f"{target.subject} {RUNS_ON}", False)
+            return None if attempt.accepted else (f"{target.subject} {NO_CANCEL_CALL}", False)
         return None
 
     def _observe(
-        self, run: Run, case: _CancelState, target: StepTarget, share: _Share
+        self, run: Run, attempt: _CancelAttempt, target: StepTarget, budget: _TimeBudget
     ) -> tuple[Ownership, bool]:
-        """What one poll says of our start, and whether it shows ours running."""
-        evidence = case.evidence or evidence_of(run.steps[case.step])
-        state = {**run.steps[case.step], "evidence": evidence.to_json()}
+        """Return what one poll proves about our start, and whether ours is running."""
+        evidence = attempt.evidence or evidence_of(run.steps[attempt.step])
+        state = {**run.steps[attempt.step], "evidence": evidence.to_json()}
         settle = run.definition.settle
         ownership, observation = observe_started(
-            target, state, settle, self.clock, lambda limit: min(limit, share.seconds())
+            target, state, settle, self.clock, lambda limit: min(limit, budget.seconds())
         )
-        case.evidence = ownership.evidence
+        attempt.evidence = ownership.evidence
         return ownership, is_running(ownership, observation)
 
 
 def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, deadline: Deadline) -> None:
-    """Frees the leases that nothing uses, with the places in their queues.
-
-    Most are free: each step frees its own at its end, and holds none while it waits.
-    """
+    """Free the leases that nothing uses, and the run's places in their queues."""
     for step, lease in _leases(run):
         if lease in findings.free:
             state = run.steps.get(step, {})
@@ -268,7 +263,7 @@ def free_leases(run: Run, findings: CancelFindings, leases: Leases, now: float, 
 def _earlier_of(
     run: Run, state: Mapping[str, Any], findings: CancelFindings, lease: Lease, leases: Leases, now: float
 ) -> Earlier | None:
-    """Our last executions after the step of this lease has been stopped; None where it adds nothing."""
+    """Return our last executions after the step of this lease was stopped; None if it adds nothing."""
     if lease.run_id != run.run_id:
         return None
     evidence = findings.ended.get(lease.key) or evidence_of(state)
@@ -277,8 +272,8 @@ def _earlier_of(
     )
 
 
-class _Share(Struct, frozen=True):
-    """What one call may take, so that ``steps`` can still be polled and cancelled in what is left."""
+class _TimeBudget(Struct, frozen=True):
+    """The time limit of a call that leaves time to poll and cancel ``steps`` more steps."""
 
     deadline: Deadline
     steps: int
@@ -287,22 +282,22 @@ class _Share(Struct, frozen=True):
         return min(POLL_SECONDS, self.deadline.left() / (CALLS_PER_STEP * self.steps))
 
 
-def _ended(case: _CancelState, target: StepTarget, ownership: Ownership) -> str:
+def _ended(attempt: _CancelAttempt, target: StepTarget, ownership: Ownership) -> str:
     status = ownership.execution_status
-    by_itself = "ended by itself" if case.tried else "had ended"
+    by_itself = "ended by itself" if attempt.tried else "had ended"
     what = "was cancelled" if status == JobStatus.CANCEL else by_itself
     return f"{target.subject} {what} ({status})."
 
 
-def _given_up(case: _CancelState, target: StepTarget) -> tuple[str, bool]:
-    if case.accepted:
+def _not_cancelled(attempt: _CancelAttempt, target: StepTarget) -> tuple[str, bool]:
+    if attempt.accepted:
         return f"{target.subject}: cancellation was requested, but it has not ended yet.", False
-    trouble = case.trouble.rstrip(".")
+    trouble = attempt.trouble.rstrip(".")
     return f"{target.subject} could not be cancelled (last error: {trouble}); it keeps running.", False
 
 
 def _leases(run: Run) -> list[tuple[str, str]]:
-    """The steps in the order of the plan, with their leases. A run that never opened has none."""
+    """Return the steps in the order of the plan, with their leases; none for a run that never opened."""
     if not run.has_definition:
         return []
     jobs = [(job.step, job_lease(job.job)) for job in run.plan.jobs]

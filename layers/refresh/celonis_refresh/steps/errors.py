@@ -1,11 +1,11 @@
-"""How a job or a load can end other than well. Each name says the cause; each text says what to do.
+"""Errors of a step: how a job or load can fail.
 
 RefreshError
 └── StepFailed
     ├── JobFailed, JobCanceled, JobSkipped, JobTimedOut, JobBusy
     ├── LoadFailed, LoadCanceled, LoadWarned, LoadTimedOut, ModelBusy
-    ├── StartAmbiguous, OutcomeUnproven, TakenOver    what was seen cannot be proven ours
-    └── StartIgnored                                  twice sent, provably never started
+    ├── StartAmbiguous, OutcomeUnproven, TakenOver    our execution is not proven
+    └── StartIgnored                                  sent twice, proven not started
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from celonis_refresh.errors import RefreshError
 
 
 class StepFailed(RefreshError):
-    """A step of a run that did not end well."""
+    """A step of a run failed."""
 
 
 class JobFailed(StepFailed):
@@ -42,11 +42,11 @@ class LoadFailed(StepFailed):
 
 
 class LoadCanceled(StepFailed):
-    """Somebody cancelled the data model load in Celonis."""
+    """The data model load was cancelled in Celonis."""
 
 
 class LoadWarned(StepFailed):
-    """The load ended with WARNING and the pipeline takes that for a failure (``on_warning: fail``)."""
+    """The load ended with WARNING and the pipeline treats that as a failure (``on_warning: fail``)."""
 
 
 class LoadTimedOut(StepFailed):
@@ -58,22 +58,22 @@ class ModelBusy(StepFailed):
 
 
 class StartAmbiguous(StepFailed):
-    """More than one execution began after the baseline: which is ours cannot be determined."""
+    """More than one execution began after the baseline, so ours cannot be determined."""
 
 
 class OutcomeUnproven(StepFailed):
-    """Nothing that was seen proves that our start took place."""
+    """No poll proves that our start took effect."""
 
 
 class TakenOver(StepFailed):
-    """Somebody else's execution took the place of ours before its outcome could be read."""
+    """Another user's execution replaced ours before its outcome could be read."""
 
 
 class StartIgnored(StepFailed):
-    """The start was sent twice and provably did not take place."""
+    """The start was sent twice and is proven not to have taken effect."""
 
 
-def again(name: str, message: str) -> StepFailed:
-    """An error that was recorded, under the name it had: a task that is repeated tells the same end."""
+def recorded_error(name: str, message: str) -> StepFailed:
+    """Return a recorded error under its name, so that a repeated task fails the same way."""
     recorded: type[StepFailed] = type(name, (StepFailed,), {})
     return recorded(message)

@@ -1,4 +1,4 @@
-"""What one poll of Celonis shows of a data job or a data model, and the baseline recorded before a start."""
+"""What one poll of Celonis shows of a data job or data model, and the baseline recorded before a start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Activity(StrEnum):
-    """``UNKNOWN``: a status that is null or not in the lists. It is never taken for an end."""
+    """``UNKNOWN``: a status that is null or not known; it never counts as an end."""
 
     IDLE = "IDLE"
     RUNNING = "RUNNING"
@@ -18,7 +18,7 @@ class Activity(StrEnum):
 
 
 class ListedExecution(NamedTuple):
-    """One entry of the list of executions. ``started``, ``ended``: Celonis's dates, epoch milliseconds."""
+    """An entry of the list of executions. ``started``, ``ended``: Celonis's dates in epoch milliseconds."""
 
     id: str
     status: str | None
@@ -30,10 +30,10 @@ class ListedExecution(NamedTuple):
 class Observation(Struct, frozen=True):
     """What one poll showed.
 
-    ``current``: the id that runs now; ``latest``: the id of the newest, running or not (perhaps of another id
-    space); ``started`` and ``ended``: Celonis's dates of the record, epoch milliseconds; ``executions``: the
-    list in Celonis's order, None where it was not asked for or is not served; ``single``: the record is one
-    row, the last load; ``requested_at``: when it was asked for at the earliest, by Celonis's clock;
+    ``current``: the id of the running execution; ``latest``: the id of the newest one, which may be of
+    another id space; ``started`` and ``ended``: dates of the record in epoch milliseconds; ``executions``:
+    the list in Celonis's order, None if it was not requested or is not served; ``single``: the record is one
+    row, the last load; ``requested_at``: the earliest time of the request by Celonis's clock;
     ``durations``: of earlier executions, as ``listed_durations`` returns them; they prove nothing.
     """
 
@@ -51,21 +51,21 @@ class Observation(Struct, frozen=True):
 
     @property
     def identity(self) -> str | None:
-        """What tells a last load from another one: its id, else its start date."""
+        """The id of a last load or, without one, its start date."""
         if self.latest is not None or self.started is None:
             return self.latest
         return f"{BY_DATE}{self.started}"
 
     @property
     def ids(self) -> frozenset[str]:
-        """Every id shown; of a last load without id its start date."""
+        """All ids shown, and the start date of a last load without id."""
         listed = {entry.id for entry in self.executions or ()}
         identity = self.identity if self.single else self.latest
         return frozenset(listed | {found for found in (self.current, identity) if found})
 
     @property
     def newest_ids(self) -> frozenset[str]:
-        """The ids at both ends of the list, which may be sorted either way; else those of the record."""
+        """The ids at both ends of the list, whose order is not known; without a list, those of the record."""
         if self.executions:
             return frozenset({self.executions[0].id, self.executions[-1].id})
         identity = self.identity if self.single else self.latest
@@ -84,10 +84,10 @@ class Observation(Struct, frozen=True):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something runs, or an id says so of which no list says that it has ended.
+        """Whether something runs or may run: an id without a known end, or contradicting parts.
 
-        A load without an end date may run: its status may be that of the load before. What has an id, and no
-        status, has been started.
+        A load without an end date may be running, as its status may be that of the load before. A target with
+        an id and without a status has been started.
         """
         listed = self.executions or ()
         ended = {entry.id for entry in listed if entry.activity is Activity.IDLE}
@@ -98,7 +98,7 @@ class Observation(Struct, frozen=True):
 
     @property
     def is_contradictory(self) -> bool:
-        """Whether one part shows a start of which another part, perhaps older, shows nothing."""
+        """Whether one part shows a start that another, perhaps older part does not show."""
         if self.single:
             return self.started is not None and self.ended is None
         if self.status is None:
@@ -107,14 +107,14 @@ class Observation(Struct, frozen=True):
 
     @property
     def running_rows(self) -> frozenset[str]:
-        """The ids that one row, of one moment, shows as running; a job's record is of several moments."""
+        """Ids that one row shows as running. A job's record is not one row: its parts may differ in age."""
         rows = {entry.id for entry in self.executions or () if entry.activity is Activity.RUNNING}
         is_row = self.single and self.identity is not None and self.started is not None and self.ended is None
         return frozenset(rows | ({str(self.identity)} if is_row else set()))
 
     @property
     def names_what_runs(self) -> bool:
-        """Whether rows show all that may run. A record beside them may be of another execution."""
+        """Whether ``running_rows`` is complete. A record beside the list may be of another execution."""
         rows = self.running_rows
         if not rows or self.single:
             return bool(rows)
@@ -122,40 +122,40 @@ class Observation(Struct, frozen=True):
 
     @property
     def ended_rows(self) -> frozenset[str]:
-        """The ids that one row shows as ended."""
+        """Ids that one row shows as ended."""
         rows = {entry.id for entry in self.executions or () if entry.activity is Activity.IDLE}
         is_row = self.single and self.identity is not None and self.ended is not None
         return frozenset(rows | ({str(self.identity)} if is_row else set()))
 
     @property
     def running_ids(self) -> frozenset[str]:
-        """The ids shown as running."""
+        """All ids shown as running."""
         listed = {entry.id for entry in self.executions or () if entry.activity is Activity.RUNNING}
         return frozenset(listed | ({self.current} if self.current else set()))
 
     @property
     def shows_ended_starts(self) -> bool:
-        """Whether a start after this observation would show even if it ended at once."""
+        """Whether a start after this observation would be visible even if it ended at once."""
         if self.single:
             return self.identity is not None
         return self.latest is not None or self.executions == ()
 
     def seconds_of(self, ours: Collection[str]) -> float | None:
-        """How long ours took, by Celonis's dates; None where it shows none. ``ours``: its ids, if any."""
+        """Return how long our execution took by Celonis's dates, or None. ``ours``: its ids, if any."""
         entry = next((entry for entry in self.executions or () if entry.id in ours), None)
         began, ended = (entry.started, entry.ended) if entry else (self.started, self.ended)
         return None if began is None or ended is None else (ended - began) / 1000
 
 
 BY_DATE = "started:"
-"""Marks the identity of a load whose record has no id."""
+"""Prefix of the identity of a load without an id."""
 
 
 class Baseline(Struct, frozen=True):
-    """What was there before the start, as the record of the run keeps it.
+    """What was there before a start, as stored in the record of the run.
 
-    ``newest``: the latest start date shown; ``ended``: the record's end date; ``listed``: the ids of the
-    list, None where it is not served; ``one_space``: ``latest`` is known to be an id of the list.
+    ``newest``: the latest start date; ``ended``: the end date of the record; ``listed``: the ids of the list,
+    None if it is not served; ``one_space``: ``latest`` is known to be an id of the list.
     """
 
     status: str | None
@@ -170,7 +170,7 @@ class Baseline(Struct, frozen=True):
 
     @staticmethod
     def of(observation: Observation, earlier: Iterable[str] = ()) -> Baseline:
-        """``earlier``: ids of executions that earlier runs of ours started."""
+        """Return the baseline. ``earlier``: ids of executions of our earlier runs."""
         listed = observation.executions
         ids = None if listed is None else frozenset(entry.id for entry in listed)
         return Baseline(
@@ -187,7 +187,7 @@ class Baseline(Struct, frozen=True):
 
     @property
     def has_ids(self) -> bool:
-        """Whether executions had ids of their own, rather than start dates only."""
+        """Whether executions had ids of their own, not only start dates."""
         return any(not known.startswith(BY_DATE) for known in self.ids)
 
     def to_json(self) -> dict[str, Any]:

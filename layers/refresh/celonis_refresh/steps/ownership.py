@@ -1,9 +1,9 @@
-"""Which execution is ours: one pure decision over a baseline and the observations that followed it.
+"""Which execution is ours: one pure decision from a baseline and the observations after it.
 
-docs/ownership.md has the model that this follows, and why no world of the model contradicts a verdict. An
-observation asked for within ``settle`` seconds after the start was sent may show the time before it; one
-asked for later shows a moment after it (*settled*); and a picture that stays the same for another ``settle``
-seconds is of one moment in all its parts (*confirmed*).
+docs/ownership.md has the model and the reasons. An observation that was requested within ``settle`` seconds
+after the start was sent may show the time before it; a later one is *settled*: it shows the time after the
+start. A picture that stays the same for another ``settle`` seconds is *confirmed*: all its parts are of one
+moment.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from msgspec.structs import asdict, replace
 from celonis_refresh.steps.observation import BY_DATE, Activity, Baseline, ListedExecution, Observation
 
 CLOCK_TOLERANCE = 5.0
-"""Seconds by which Celonis's dates may differ from the date of its answers before these are not used."""
+"""Seconds by which Celonis's dates may differ from the date of its answers; otherwise they are not used."""
 JUST_BEFORE = 2.0
-"""Seconds before our start within which nobody else's execution both begins and ends (assumption 3)."""
+"""Seconds before our start within which no other execution both begins and ends (assumption 3)."""
 
 
 class OwnershipStatus(StrEnum):
     """What is known of our start.
 
-    ``PENDING``: nothing of it is shown yet; ``RUNNING``: it runs, or its end is not proven yet;
-    ``NOT_STARTED``: it provably did not take place. The others end the step.
+    ``PENDING``: it is not visible yet; ``RUNNING``: it runs or its end is not proven yet; ``NOT_STARTED``: it
+    is proven that it had no effect. The others end the step.
     """
 
     PENDING = "PENDING"
@@ -108,10 +108,10 @@ class Evidence(Struct, frozen=True):
 
 
 class Ownership(Struct, frozen=True):
-    """What one observation says of our start.
+    """What one observation proves about our start.
 
-    ``execution_status``: that of ours as Celonis wrote it, where it is known. ``recheck_in``: seconds after
-    which another observation can decide what this one could not.
+    ``execution_status``: of our execution, as Celonis wrote it, if known. ``recheck_in``: seconds after which
+    another observation can decide more.
     """
 
     status: OwnershipStatus
@@ -121,13 +121,13 @@ class Ownership(Struct, frozen=True):
 
 
 class SentStart(Struct, frozen=True):
-    """One start. ``settle``: seconds that a reading may be old.
+    """One start.
 
-    ``sent``: we sent it; False for a load that a job starts. ``answered``: with a 2xx; ``answered_id``: the
-    id that the answer carried; ``answered_by``: when Celonis had the start at the latest, epoch
-    milliseconds of its clock; for a load that a job starts, that of the job, or when it began.
-    ``shows_running``: the target has been seen to show what runs; ``two_spaces``: an earlier
-    execution of ours was known by two ids.
+    ``settle``: maximum age of a poll's data in seconds. ``sent``: False for a load that a job starts.
+    ``answered``: with a 2xx; ``answered_id``: the id in the answer; ``answered_by``: the latest time at which
+    Celonis can have received the start, in epoch milliseconds of its clock; for a load that a job starts,
+    that of the job or when it began. ``shows_running``: the target has been seen to show running executions;
+    ``two_spaces``: an earlier execution of ours had two ids.
     """
 
     baseline: Baseline
@@ -143,12 +143,12 @@ class SentStart(Struct, frozen=True):
 def determine_ownership(
     start: SentStart, evidence: Evidence, observation: Observation, since_sent: float
 ) -> Ownership:
-    """Decide what ``observation`` says, made ``since_sent`` seconds or more after the start was sent."""
+    """Return what ``observation``, made at least ``since_sent`` seconds after the start, proves."""
     return _Decision(start, evidence, observation, since_sent).ownership()
 
 
 class _Decision:
-    """One decision; ``evidence`` grows while it is made."""
+    """One decision; ``evidence`` is updated in its course."""
 
     def __init__(
         self, start: SentStart, evidence: Evidence, observation: Observation, since_sent: float
@@ -176,7 +176,7 @@ class _Decision:
     # What is shown
 
     def _collected(self, evidence: Evidence) -> Evidence:
-        """The evidence with what this observation adds to it."""
+        """Return the evidence with this observation added."""
         seen = self.seen
         listed = {entry.id for entry in seen.executions or ()}
         current, latest = self._if_new(seen.current), self._if_new(self._latest)
@@ -217,7 +217,7 @@ class _Decision:
         )
 
     def _picture(self) -> str:
-        """What has to stay the same for an end to be confirmed; it differs while anything runs."""
+        """Return what must stay the same for an end to be confirmed; "" while anything runs."""
         seen = self.seen
         if seen.activity is Activity.RUNNING:
             return ""
@@ -239,7 +239,7 @@ class _Decision:
         return tuple(entry for entry in self.seen.executions or () if self._is_new(entry))
 
     def _shown(self, found: str) -> ListedExecution:
-        """The execution with this id as the observation shows it."""
+        """Return the execution with this id as the observation shows it."""
         for entry in self.seen.executions or ():
             if entry.id == found:
                 return entry
@@ -248,9 +248,10 @@ class _Decision:
         return ListedExecution(found, None, seen.activity, *dates)
 
     def _is_new(self, entry: ListedExecution) -> bool:
-        """Not in the baseline, and by Celonis's dates later than its newest and than the request for it.
+        """Return whether an entry is not in the baseline, and began after its newest entry and its request.
 
-        Without dates only a settled observation tells: an earlier one may show what the baseline had passed.
+        Without dates only a settled observation decides: an earlier one may show what the baseline had
+        passed.
         """
         newest, started = self.before.newest, entry.started
         if entry.id in self.before.ids or self._is_older(entry):
@@ -260,11 +261,12 @@ class _Decision:
         return self.settled or not self.before.ids
 
     def _is_older(self, entry: ListedExecution) -> bool:
-        """Whether its dates say that it began before the baseline was asked for.
+        """Return whether an entry is proven by its dates to have begun before the baseline was requested.
 
-        Beside an answered start the dates decide only where they go together with those of the answers: what
-        ended longer than ``settle`` before would be in the baseline, and what runs long after the start began
-        with it. A start without an answer may never have been sent: then what began before may run on.
+        After an answered start, the dates decide only if they agree with the dates of the answers: an
+        execution that ended more than ``settle`` before would be in the baseline, and one that is running
+        long after the start began with it. A start without an answer may never have been sent, so older
+        executions may still run.
         """
         asked, started, ended = self.before.requested_at, entry.started, entry.ended
         if asked is None or started is None or started >= asked - CLOCK_TOLERANCE * 1000:
@@ -281,7 +283,7 @@ class _Decision:
         return frozenset({found}) if self._is_new(self._shown(found)) else frozenset()
 
     def _early(self, shown: Iterable[str | None]) -> frozenset[str]:
-        """The ids shown that the baseline lacks and that no date tells from older ones."""
+        """Return ids that the baseline lacks and that no date distinguishes from older ones."""
         if self.settled:
             return frozenset()
         unknown = (found for found in shown if found is not None and found not in self.before.ids)
@@ -292,7 +294,7 @@ class _Decision:
 
     @property
     def _shows_nothing(self) -> bool:
-        """Whether a part is missing that was there before: one odd answer is no observation."""
+        """Whether a part is missing that was there before: such an answer is no observation."""
         if self.seen.single:
             known = bool(self.before.ids or self.evidence.new_latest)
             lacks_id = self.seen.latest is None and self.before.has_ids
@@ -317,14 +319,14 @@ class _Decision:
 
     @property
     def _list_matters(self) -> bool:
-        """Whether executions are told apart by the list: a list that was served is waited for."""
+        """Whether the list is needed to distinguish executions."""
         without_ours = bool(self.evidence.new) and not self.new_entries
         useless = self.confirmed and (self._lacks_list or without_ours)
         return self.before.listed is not None and not useless
 
     @property
     def candidates(self) -> frozenset[str]:
-        """The ids that ours may have. One execution may have two, in two id spaces."""
+        """The ids that ours may have. One execution may have two ids, in two id spaces."""
         evidence = self.evidence
         if evidence.one_space:
             return evidence.new | evidence.new_latest
@@ -334,7 +336,7 @@ class _Decision:
 
     @property
     def _counted(self) -> int:
-        """How many executions are shown since the baseline at least."""
+        """The minimum number of executions shown since the baseline."""
         evidence = self.evidence
         listed, latest = evidence.new | evidence.early, evidence.new_latest | evidence.early_latest
         if evidence.one_space:
@@ -349,7 +351,7 @@ class _Decision:
         return next((entry for entry in self.new_entries if entry.id == found), None)
 
     def _newest_entry(self) -> ListedExecution | None:
-        """The entry that began last; None where that is not known, as without dates the order is not.
+        """Return the entry that began last, or None if unknown, as in a list without dates.
 
         Beside entries with dates, one without has not begun.
         """
@@ -364,7 +366,7 @@ class _Decision:
     # Which is ours
 
     def _prove(self) -> None:
-        """Sets ``ours`` and ``proven_by`` where this observation settles them."""
+        """Set ``ours`` and ``proven_by`` if this observation proves them."""
         found = self.candidates
         sole = min(self.evidence.new or found) if found and self._counted == 1 else None
         answered = self.start.answered_id
@@ -381,7 +383,7 @@ class _Decision:
 
     @property
     def _ran_again(self) -> bool:
-        """Whether, where no id tells, something else has run since an end was shown."""
+        """Whether, without ids, something else has run since an end was shown."""
         ended, seen = self.evidence.end_status, self.seen
         if ended is None:
             return False
@@ -390,14 +392,14 @@ class _Decision:
         return seen.activity is Activity.IDLE and self.settled and seen.status != ended
 
     def _is_last(self, found: str | None) -> bool:
-        """Whether nothing new is shown to have begun after ``found``."""
+        """Return whether nothing new is shown to have begun after it."""
         newest = self._newest_entry()
         if newest is None:
             return self._latest == found and not self.new_entries
         return newest.id == found
 
     def _may_be_answered(self, sole: str) -> bool:
-        """Whether the answer named no other id: another one may be ours, not shown yet."""
+        """Return whether the answer has no other id, which may be ours and not visible yet."""
         return self.start.answered_id in (None, sole) or sole.startswith(BY_DATE)
 
     def _own(self, ours: str | None, proven_by: str) -> None:
@@ -406,17 +408,17 @@ class _Decision:
         self.evidence = replace(evidence, ours=ours, proven_by=proven_by, aliased=aliased)
 
     def _is_newest(self, found: str | None) -> bool:
-        """Whether the list shows every new execution, this one as the last."""
+        """Return whether the list shows every new execution, and this one as the last."""
         newest, listed = self._newest_entry(), {entry.id for entry in self.new_entries}
         if newest is None or newest.id != found or not (self.list_decides and self.candidates <= listed):
             return False
         return newest.activity is not Activity.IDLE or self._is_last_end(newest)
 
     def _is_dated_as_ours(self, found: str) -> bool:
-        """Whether its dates say that it began with our start and not before, by Celonis's clock.
+        """Return whether its dates prove that it began with our start, by Celonis's clock.
 
-        What began after the baseline was asked for, and had not ended before our start arrived, is ours:
-        nothing unseen was running then. A start without an answer has nobody else's near it.
+        An execution that began after the baseline was requested and had not ended when our start arrived is
+        ours: nothing else was running then. Near a start without an answer there is no other execution.
         """
         entry = self._shown(found)
         if self._began_after_job(entry):
@@ -430,17 +432,17 @@ class _Decision:
         return self._had_not_ended_before(entry)
 
     def _began_after_job(self, entry: ListedExecution) -> bool:
-        """Whether it is a load that began after the job that starts ours: the first is ours."""
+        """Return whether it is a load that began after the job that starts ours: the first one is ours."""
         by = self.start.answered_by
         if self.start.sent or by is None or entry.started is None:
             return False
         return entry.started >= by
 
     def _had_not_ended_before(self, entry: ListedExecution) -> bool:
-        """Whether it cannot have ended before Celonis had our start, if it is not ours.
+        """Return whether it cannot have ended before Celonis received our start.
 
-        That it is shown as running says so only in a settled observation: an earlier one may show a moment
-        before our start arrived.
+        That it is running only proves this in a settled observation: an earlier one may show a time before
+        our start arrived.
         """
         by = self.start.answered_by
         if by is None:
@@ -450,7 +452,7 @@ class _Decision:
         return self.settled if entry.ended is None else entry.ended >= by
 
     def _began_after_baseline(self, entry: ListedExecution) -> bool:
-        """Whether it began between the request for the baseline and now, by Celonis's clock."""
+        """Return whether it began between the request of the baseline and now, by Celonis's clock."""
         asked, newest = self.before.requested_at, self.before.newest
         if asked is None or entry.started is None:
             return False
@@ -460,7 +462,7 @@ class _Decision:
         return asked <= entry.started <= asked + (self.since + self.start.settle) * 1000 + tolerance
 
     def _is_settled_enough(self, sole: str | None) -> bool:
-        """Whether the only new id is ours: every start until ours would show by now."""
+        """Return whether the only new id is ours: every start until ours would be visible by now."""
         if sole is None or not self.settled or (self.evidence.absent and not self.start.answered):
             return False
         if not (self.list_decides or self.confirmed or self._may_be_answered(sole)):
@@ -478,9 +480,9 @@ class _Decision:
         return entry.activity is not Activity.IDLE or (self.confirmed and self._is_last_end(entry))
 
     def _is_last_end(self, entry: ListedExecution) -> bool:
-        """Whether this entry, which has ended, may be what ended last: the record shows no other end.
+        """Return whether this ended entry may be the last one that ended: the record shows no other end.
 
-        The list may be a page that ours is not on, and show what another user started just before.
+        The list may be a page without ours that shows what another user started just before.
         """
         if self._runs_other(entry.id):
             return False
@@ -488,14 +490,14 @@ class _Decision:
         return self.seen.activity is not Activity.IDLE or len(statuses) < 2
 
     def _runs_other(self, found: str) -> bool:
-        """Whether something runs that is not ``found``."""
+        """Return whether something else is running."""
         current = self.seen.current
         ended = {entry.id for entry in self.seen.executions or () if entry.activity is Activity.IDLE}
         other = current is not None and current != found and current not in ended
         return other or self.seen.activity is Activity.RUNNING
 
     def _ran_without_ids(self) -> bool:
-        """Where no id is ever shown: something ran after a baseline that was idle, or had never run."""
+        """Return whether, without ids, something ran after a baseline that was idle or had never run."""
         shows_ids = self.list_decides or self._latest is not None
         idle = self.before.activity is Activity.IDLE
         first = self.before.status is None and not self.before.ids and self.seen.status is not None
@@ -519,7 +521,7 @@ class _Decision:
         return self._by_record()
 
     def _is_taken_over(self) -> bool:
-        """Whether something that began after ours takes its place in the record."""
+        """Return whether something that began after ours replaces it in the record."""
         others = self.candidates - self.evidence.ids_of_ours
         if self.seen.single and self._latest == self.evidence.ours:
             return False
@@ -535,7 +537,7 @@ class _Decision:
         return second or bool({self.seen.current, self._latest} & others)
 
     def _by_record(self) -> Ownership:
-        """The end as the record shows it: its status is that of ours once no part of it can be older."""
+        """Return the end as the record shows it, once no part of it can be older than ours."""
         if self.seen.activity is Activity.RUNNING:
             return self._running()
         if self.seen.single:
@@ -546,9 +548,9 @@ class _Decision:
 
     @property
     def _is_own_status(self) -> bool:
-        """Whether the status is that of ours and not of the load before: it may be as old as ``settle``.
+        """Whether the status is that of ours, not of the load before, which ``settle`` may still show.
 
-        That our load began after the baseline was asked for says that dates and answers have one clock.
+        Our load began after the baseline was requested, so dates and answers have the same clock.
         """
         started, ended = self.seen.started, self.seen.ended
         before, asked = self.before.requested_at, self.seen.requested_at
@@ -571,7 +573,7 @@ class _Decision:
 
     @property
     def _recheck_in(self) -> float | None:
-        """Seconds until an idle picture is settled, or confirmed; None where time alone decides nothing."""
+        """Seconds until an idle picture is settled or confirmed; None if time alone decides nothing."""
         if not self._picture() or self.confirmed:
             return None
         settle = self.start.settle
@@ -597,13 +599,13 @@ class _Decision:
 
     @property
     def _may_run_unseen(self) -> bool:
-        """An accepted load that is not shown may be running: the last load may be the last that has ended."""
+        """Whether an accepted load may run unseen, because the last load may be the last that ended."""
         would_show = self._latest is not None or not self.seen.has_run
         accepted = self.seen.single and self.start.answered and self.start.sent
         return accepted and would_show and not self.candidates
 
     def _never_shown(self) -> OwnershipStatus:
-        """After a picture without our start is confirmed."""
+        """Return the status after a picture without our start is confirmed."""
         before, seen = self.before, self.seen
         unchanged = seen.status == before.status and not self.evidence.moved
         would_show = before.shows_ended_starts and seen.shows_ended_starts

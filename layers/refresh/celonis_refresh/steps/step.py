@@ -1,17 +1,17 @@
-"""One task at work on one step of a run: its stored state, what a poll shows of it, its leases, its end.
+"""A step of a run as a task works on it: its stored state, its leases, its time-out and its end.
 
-A load that a data job starts (``started_by: job``) may begin with any job of its run. So the first job is
-started together with the leases and the baselines of all these models, and from then on the run keeps them:
-each until its load has ended.
+A load that a data job starts (``started_by: job``) may begin with any job of its run. Therefore the first job
+acquires the leases of all these models and records their baselines, and the run keeps each lease until its
+load has ended.
 
-Polls that Celonis refuses (401, 403, 404 and other 4xx): one alone decides nothing, a row of them does. The
-row is kept in the state of the step. A poll that succeeds ends it, and so does one without a usable answer; a
-throttled poll does not, since it says nothing of access.
+One poll that Celonis refuses (401, 403, 404 and other 4xx) decides nothing; several in a row do. The count is
+part of the step's state. A poll that succeeds or has no usable answer resets it; a throttled poll does not,
+because it says nothing about access.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import ceil
 from random import Random
@@ -27,31 +27,25 @@ from celonis_refresh.runs.leases import LeaseRequest, Leases, QueuePlace
 from celonis_refresh.runs.records import Records, Run, States, StepWrite
 from celonis_refresh.runs.table import Action, job_lease, model_lease
 from celonis_refresh.steps import errors
-from celonis_refresh.steps.observation import Activity, Baseline, Observation
-from celonis_refresh.steps.ownership import (
-    Evidence,
-    Ownership,
-    OwnershipStatus,
-    SentStart,
-    determine_ownership,
-)
+from celonis_refresh.steps.observation import Baseline, Observation
+from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.polling.durations import DurationHistory
 from celonis_refresh.steps.polling.schedule import PollTimer, polls_per_step
 from celonis_refresh.steps.target import StepTarget
-from celonis_refresh.timing import Clock, Deadline, epoch, iso
+from celonis_refresh.timing import Clock, Deadline, iso
 
 
 class StepEvent(TypedDict):
-    """What the state machine gives a task."""
+    """The input of a task."""
 
     run_id: str
     step: str
 
 
 class Progress(TypedDict):
-    """What a task tells the state machine. ``wait``: whole seconds until the next task.
+    """The result of a task. ``wait``: whole seconds until the next task.
 
-    ``WAITING``: not started yet, to be tried again; ``RUNNING``: started, to be polled again.
+    ``WAITING``: not started yet, try again; ``RUNNING``: started, poll again.
     """
 
     status: Literal["WAITING", "RUNNING", "SUCCEEDED"]
@@ -59,7 +53,7 @@ class Progress(TypedDict):
 
 
 def is_started(state: Mapping[str, Any]) -> bool:
-    """Whether a start of this step may be running: it was noted, and not refused since."""
+    """Return whether a start of this step may be running: it was recorded and not refused."""
     return "sent_by" in state and not state.get("refused")
 
 
@@ -69,123 +63,47 @@ def awaits_answer(state: Mapping[str, Any], posts: object) -> bool:
 
 
 def replay(state: Mapping[str, Any]) -> Progress:
-    """The recorded end of a step."""
+    """Return the recorded end of a step, or raise its error."""
     if state.get("error"):
-        raise errors.again(str(state["error"]), str(state["message"]))
+        raise errors.recorded_error(str(state["error"]), str(state["message"]))
     return {"status": "SUCCEEDED", "wait": 0}
 
 
-NAME = "poll_refusals"
+REFUSALS = "poll_refusals"
 
 
-class Row(NamedTuple):
-    """``repeated``: the refused poll before had the same error. ``seconds``: since the first of the row."""
+class RefusalStreak(NamedTuple):
+    """``repeated``: the refused poll before had the same error. ``seconds``: since the first one."""
 
     repeated: bool
     seconds: float
 
 
-def note_refusal(state: dict[str, Any], error: CelonisError, now: float) -> Row:
-    """Adds one to the row in ``state``."""
-    row = state.get(NAME, {})
-    since = float(row.get("since", now))
-    state[NAME] = {"error": error.name, "since": since}
-    return Row(row.get("error") == error.name, now - since)
+def record_refusal(state: dict[str, Any], error: CelonisError, now: float) -> RefusalStreak:
+    """Add a refused poll to the streak in ``state``."""
+    streak = state.get(REFUSALS, {})
+    since = float(streak.get("since", now))
+    state[REFUSALS] = {"error": error.name, "since": since}
+    return RefusalStreak(streak.get("error") == error.name, now - since)
 
 
-def end_row(state: dict[str, Any]) -> bool:
-    """Forgets the row; whether there was one."""
-    return state.pop(NAME, None) is not None
+def clear_refusals(state: dict[str, Any]) -> None:
+    state.pop(REFUSALS, None)
 
 
 POLL_SECONDS = 12.0
-"""How long one call of a poll may take; it fits several times into the tasks' own time-out."""
-
-
-def observe_started(
-    target: StepTarget,
-    state: Mapping[str, Any],
-    settle: float,
-    clock: Clock,
-    seconds: Callable[[float], float],
-) -> tuple[Ownership, Observation]:
-    """Polls once, the list too unless the record shows the execution that is known to be ours running.
-
-    ``state``: what is noted of the step; ``seconds``: what a call may take, at most what it is given. The
-    list is asked for only where it was there before the start: nothing else in it could be compared.
-    """
-    start, evidence, since = start_of(state, settle), evidence_of(state), clock() - _counted_from(state)
-    observation = target.observe(lambda: seconds(POLL_SECONDS))
-    is_known = evidence.ours is not None and observation.current in evidence.ids_of_ours
-    if start.baseline.listed is not None and not (is_known and observation.activity is Activity.RUNNING):
-        try:
-            observation = target.with_executions(observation, seconds(POLL_SECONDS))
-        except CelonisUnavailable as trouble:  # the list is waited for
-            logger.info("no list of executions", extra={"subject": target.subject, "why": trouble.message})
-    return determine_ownership(start, evidence, observation, since), observation
-
-
-def start_of(state: Mapping[str, Any], settle: float) -> SentStart:
-    """The start of a step, from what is noted of it."""
-    return SentStart(
-        baseline=Baseline.from_json(state["baseline"], _other_ids(state)),
-        settle=settle,
-        answered=bool(state.get("answered")),
-        sent="posts" in state,
-        answered_id=state.get("answered_id"),
-        answered_by=state.get("answered_by"),
-        shows_running=bool(state.get("shows_running")),
-        two_spaces=bool(state.get("two_spaces")),
-    )
+"""Time limit of one call of a poll: a fraction of the time-out of a task."""
 
 
 def without_repeats(baseline: dict[str, Any]) -> dict[str, Any]:
-    """A baseline as it is stored: the ids of the list stand in the list only."""
+    """Return a baseline as it is stored: ids of the list are not repeated in ``ids``."""
     listed = frozenset(baseline["listed"] or ())
-    return {**baseline, "ids": [found for found in baseline["ids"] if found not in listed]}
-
-
-def _other_ids(state: Mapping[str, Any]) -> Iterator[str]:
-    """The ids of a stored baseline besides its ``ids``: those of its list, and of our earlier executions."""
-    yield from state["baseline"]["listed"] or ()
-    yield from state.get("earlier", ())
+    return {**baseline, "ids": [id_ for id_ in baseline["ids"] if id_ not in listed]}
 
 
 def evidence_of(state: Mapping[str, Any]) -> Evidence:
-    """What the polls of a step have shown so far."""
+    """Return what the polls of a step have shown so far."""
     return Evidence.from_json(state["evidence"]) if "evidence" in state else Evidence()
-
-
-def _counted_from(state: Mapping[str, Any]) -> float:
-    """When the start was sent; of a load that a job starts, when its baseline was recorded."""
-    return float(state["sent_by"]) if "posts" in state else epoch(str(state["noted_at"]))
-
-
-def is_running(ownership: Ownership, observation: Observation) -> bool:
-    """Whether the observation shows ours running: only then may it be cancelled.
-
-    An execution that is not proven to be ours is not enough, and ours may be queued behind another one.
-    """
-    evidence = ownership.evidence
-    if ownership.status is not OwnershipStatus.RUNNING or evidence.proven_by is None:
-        return False
-    if evidence.ids_of_others:
-        return False  # ours may be over
-    if observation.activity is not Activity.RUNNING:
-        return False
-    ours, running = evidence.ids_of_ours, observation.running_ids
-    if not ours or not running:
-        return not ours
-    if evidence.shows_current:
-        return running <= ours and observation.current in ours
-    return running <= ours and _agrees(observation, running)
-
-
-def _agrees(observation: Observation, running: frozenset[str]) -> bool:
-    """Whether the record and the list show the same status: otherwise one of them is older."""
-    return any(
-        entry.id in running and entry.status == observation.status for entry in observation.executions or ()
-    )
 
 
 def inner_loads(run: Run, step: str) -> dict[str, str]:
@@ -195,50 +113,51 @@ def inner_loads(run: Run, step: str) -> dict[str, str]:
     return {load.step: model_lease(load.data_model) for load in run.plan.loads if load.started_by == "job"}
 
 
-def keeps_models(run: Run, step: str) -> bool:
-    """Whether another job of the run was started, or may have been: what it loads is ours to keep."""
+def has_model_leases(run: Run, step: str) -> bool:
+    """Return whether another job of the run may have been started: then the run has the leases of models."""
     return any(is_started(run.steps.get(job.step, {})) for job in run.plan.jobs if job.step != step)
 
 
 def lease_request(run: Run, step: str, own: str, since: float) -> LeaseRequest:
-    """Return what a step needs to start; ``own``: the lease of its job or model, ``since``: its place."""
+    """Return the leases that a step needs. ``own``: of its job or model; ``since``: queued since then."""
     models = sorted(inner_loads(run, step).values())
-    keeps = bool(models) and keeps_models(run, step)
-    # A step that ended while its start may still run has its lease until the run ends: others wait for that.
-    place = QueuePlace(keeps=keeps or any("held" in state for state in run.steps.values()), since=since)
-    if keeps or not models:
+    has_leases = bool(models) and has_model_leases(run, step)
+    # A step that ended while its start may still run keeps its lease until the run ends.
+    place = QueuePlace(
+        priority=has_leases or any("held" in state for state in run.steps.values()), since=since
+    )
+    if has_leases or not models:
         return LeaseRequest(run.run_id, (own,), place)
     jobs = {job_lease(job.job) for job in run.plan.jobs}
     return LeaseRequest(run.run_id, (own, *models), place, later=tuple(sorted(jobs - {own})))
 
 
-def without_leases(
+def release_write(
     records: Records, run: Run, step: str, request: LeaseRequest, state: Mapping[str, Any]
 ) -> StepWrite:
-    """Return the write of a step that gives its leases back.
+    """Return the write of a step that releases its leases, and with them the baselines of its models.
 
-    The baselines of models go with their leases: a baseline does not show what another run loads meanwhile.
+    Such a baseline would not show what another run loads in the meantime.
     """
     loads = inner_loads(run, step)
-    forgotten: States = {load: {} for load, lease in loads.items() if lease in request.leases}
-    return records.step_write(run, step, state, also=forgotten)
+    removed: States = {load: {} for load, lease in loads.items() if lease in request.leases}
+    return records.step_write(run, step, state, also=removed)
 
 
-def give_back_first(records: Records, leases: Leases, run: Run, deadline: Deadline) -> None:
-    """Frees the leases that a run has for its first job, before the start of that job was sent.
+def release_first_job(records: Records, leases: Leases, run: Run, deadline: Deadline) -> None:
+    """Release the leases that a run has for its first job, before that job was started.
 
-    Raises ``StepMoved`` where anything is noted of the job that ``run`` does not have yet: the start may have
-    been sent.
+    Raises ``StepMoved`` if the recorded state of the job is newer than ``run``: the start may have been sent.
     """
     if not run.plan.jobs:
         return
     job = run.plan.jobs[0]
     request = lease_request(run, job.step, job_lease(job.job), since=0.0)
-    write = without_leases(records, run, job.step, request, run.steps.get(job.step, {}))
-    leases.give_back(request, write, deadline)
+    write = release_write(records, run, job.step, request, run.steps.get(job.step, {}))
+    leases.release(request, write, deadline)
 
 
-FORGOTTEN_AT_A_START = frozenset(
+CLEARED_AT_START = frozenset(
     {
         "evidence",
         "by_webhook",
@@ -252,11 +171,11 @@ FORGOTTEN_AT_A_START = frozenset(
     }
 )
 POST_SECONDS = 20.0
-"""How long a start may take; it fits several times into the tasks' own time-out."""
+"""Time limit of a start: a fraction of the time-out of a task."""
 
 
 class StepContext(Struct, frozen=True):
-    """What every task works with. ``target_for`` gives the job or load behind a step of a run."""
+    """Dependencies of every task. ``target_for``: returns the job or load of a step."""
 
     records: Records
     leases: Leases
@@ -265,15 +184,17 @@ class StepContext(Struct, frozen=True):
     random: Random = field(default_factory=Random)
 
     @property
-    def learning(self) -> DurationHistory:
+    def duration_history(self) -> DurationHistory:
         return DurationHistory(self.records.table, self.clock)
 
 
 class Step:
-    """``state`` is what will be written; ``run`` what was read last.
+    """``run``: as last read or written; ``state``: of the step, to be written with :meth:`save`.
 
-    ``just_claimed``: facts of a run that was made a moment ago, together with this step's lease; they are
-    written with the baseline. ``holds``: whether the leases of the step are known to be held for it.
+    ``claim_facts``: of a run that was claimed a moment ago together with the lease of this step; facts of the
+    run that are written with the baseline. ``has_leases``: whether the step is known to have its leases.
+    ``model_states``: states of loads that a job starts, by step. ``unsaved_answer``: what Celonis answered to
+    a start, if the input of the execution is to carry it.
     """
 
     def __init__(
@@ -282,20 +203,19 @@ class Step:
         run: Run,
         name: str,
         deadline: Deadline,
-        just_claimed: Mapping[str, Any] | None = None,
+        claim_facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.context, self.run, self.name, self.deadline = context, run, name, deadline
         self.target = context.target_for(run, name)
         self.state: dict[str, Any] = dict(run.steps.get(name, {}))
         self._earlier: Earlier | None = None
-        self.just_claimed = just_claimed
-        self.holds = just_claimed is not None
-        self.models: dict[str, Mapping[str, Any]] = {}
+        self.claim_facts = claim_facts
+        self.has_leases = claim_facts is not None
+        self.model_states: dict[str, Mapping[str, Any]] = {}
         self.unsaved_answer: dict[str, Any] | None = None
 
     @cached_property
     def timer(self) -> PollTimer:
-        """When to poll next."""
         plan = self.run.plan
         polls = polls_per_step(len(plan.jobs) + len(plan.loads))
         poll, timeout = self.run.definition.poll, self.target.timeout
@@ -304,12 +224,11 @@ class Step:
     def now(self) -> float:
         return self.context.clock()
 
-    def seconds(self, most: float) -> float:
-        """What a call may take: ``most``, or what is left of the task's time."""
-        return min(most, self.deadline.left())
+    def seconds(self, limit: float) -> float:
+        """Return ``limit`` or, if less is left of the task's time, that."""
+        return min(limit, self.deadline.left())
 
     def poll_seconds(self) -> float:
-        """What one call of a poll may take."""
         return self.seconds(POLL_SECONDS)
 
     def save(
@@ -318,29 +237,28 @@ class Step:
         check: Action | None = None,
         also: States | None = None,
     ) -> None:
-        """Writes the state, and ``facts`` of the run with it. Raises as ``Records.save_step`` does."""
+        """Write the state and ``facts`` of the run. Raises as ``Records.save_step`` does."""
         self.run = self.context.records.save_step(
             self.run, self.name, self.state, self.deadline, facts, check, also
         )
 
     def lease_request(self) -> LeaseRequest:
-        """Return which leases the step needs to start."""
         since = float(self.state.get("queued_at", self.now()))
         return lease_request(self.run, self.name, self.target.lease, since)
 
-    def give_back(self, place: QueuePlace | None = None) -> None:
-        """Writes the state and frees the leases of a step that is not started: it waits without any.
+    def release_leases(self, place: QueuePlace | None = None) -> None:
+        """Write the state of a step that is not started and release its leases.
 
         ``place``: the step is queued for them instead.
         """
         request = self.lease_request()
-        write = without_leases(self.context.records, self.run, self.name, request, self.state)
-        self.context.leases.give_back(request, write, self.deadline, place, held=self.holds)
-        self.run, self.holds = write.run, False
+        write = release_write(self.context.records, self.run, self.name, request, self.state)
+        self.context.leases.release(request, write, self.deadline, place, held=self.has_leases)
+        self.run, self.has_leases = write.run, False
 
-    def note_baseline(self, observation: Observation, now: float) -> None:
-        """What is there before the start: after a crash, ownership is determined from here."""
-        for name in FORGOTTEN_AT_A_START:
+    def set_baseline(self, observation: Observation, now: float) -> None:
+        """Set the baseline and remove what is recorded of an earlier start. ``now``: when it was observed."""
+        for name in CLEARED_AT_START:
             self.state.pop(name, None)
         self.state |= {
             **self.target.facts(),
@@ -351,21 +269,21 @@ class Step:
         if observation.durations:
             self.state["listed_durations"] = dict(observation.durations)
 
-    def recall(self) -> None:
-        """Reads what the runs before tell of its duration, once."""
-        self.timer.recall(lambda: self.context.learning.known(self.target.durations))
+    def load_durations(self) -> None:
+        """Read how long earlier runs of the step took, once per step."""
+        self.timer.recall(lambda: self.context.duration_history.known(self.target.durations))
         if not self.timer.needs_listed:
             self.state.pop("listed_durations", None)
 
     def progress(self, status: Literal["WAITING", "RUNNING"], at_most: float | None = None) -> Progress:
-        """How it stands, and when to come again: ``at_most`` seconds from now."""
+        """Return the status and the wait by the schedule, at most ``at_most`` seconds."""
         wait = self.timer.wait(started=status == "RUNNING")
         return {"status": status, "wait": wait if at_most is None else min(wait, max(1, ceil(at_most)))}
 
-    def wait_out(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
-        """Celonis could not be asked. That ends nothing; only the step's time-out does, and ``grace``."""
+    def wait_for_celonis(self, trouble: CelonisError, grace: float = 0.0) -> Progress:
+        """Wait after a failed poll. Raises the time-out of the step ``grace`` seconds after it has passed."""
         if isinstance(trouble, CelonisUnavailable):
-            end_row(self.state)
+            clear_refusals(self.state)
         if self.state.get("trouble") != trouble.message:
             facts = {"subject": self.target.subject, "why": trouble.message}
             logger.warning("Celonis could not be polled; the step keeps waiting", extra=facts)
@@ -379,49 +297,48 @@ class Step:
             self.save()
         else:
             self.state.pop("queued_at", None)
-            self.give_back()
+            self.release_leases()
         at_least = trouble.retry_after if isinstance(trouble, CelonisThrottled) else 0.0
         wait = self.timer.wait_out(started=started, at_least=at_least)
         return {"status": "RUNNING" if started else "WAITING", "wait": wait}
 
     def is_expired(self, grace: float = 0.0) -> bool:
-        """Whether the step's time-out has passed, and ``grace`` seconds more."""
+        """Return whether the step's time-out and ``grace`` seconds more have passed."""
         began = self.state.get("began")
         return began is not None and self.now() - float(began) >= self.target.timeout + grace
 
-    def expired(self, found: str = "") -> RefreshError:
-        """The time-out of the step as an error, written and ready to be raised."""
-        return self.failed(self.too_late(found), free=False)
+    def expired(self, detail: str = "") -> RefreshError:
+        """Write the end of the step by its time-out and return the error to raise."""
+        return self.failed(self.timeout_error(detail), free=False)
 
-    def too_late(self, found: str = "") -> RefreshError:
-        """The time-out of the step, with what was found of it then."""
+    def timeout_error(self, detail: str = "") -> RefreshError:
         text = f"{self.target.subject} did not end within its timeout of {self.target.timeout} s"
         trouble = self.state.get("trouble") or (not is_started(self.state) and self.state.get("waiting_for"))
         message = f"{text} (last: {trouble})." if trouble else f"{text}."
         if is_started(self.state) and self.state.get("status"):
             message += f" Its last status was {self.state['status']}."
         hint = "Set a longer timeout, or check in Celonis what delays it."
-        return self.target.timed_out(f"{message} {found}".strip(), hint=hint)
+        return self.target.timed_out(f"{message} {detail}".strip(), hint=hint)
 
     def failed(self, error: RefreshError, *, free: bool = True) -> RefreshError:
-        """Writes the end of a step that failed and gives the error back to be raised.
+        """Write the end of a step that failed and return the error to raise.
 
-        ``free``: whether nothing of ours uses the job or model any more.
+        ``free``: whether our execution of the job or model has ended.
         """
         self.state |= {"error": error.name, "message": str(error)}
         self.close("FAILED", free=free)
         return error
 
     def close(self, outcome: str, *, free: bool = True) -> None:
-        """Writes the end of the step and frees its lease with that, or notes that it is to be held."""
+        """Write the end of the step and free its lease, or record that the lease is to be held."""
         started = is_started(self.state)
         earlier = self.followed_by_ours() if free and started else None
         self.state |= {"outcome": outcome, "ended_at": iso(self.now())}
         for name in ("pace", "queued_at", "listed_durations"):
             self.state.pop(name, None)
         if not started:
-            self.holds = True  # whether it does or not: what the run holds or is queued for is freed
-            self.give_back()
+            self.has_leases = True  # free them even if this task does not know of them
+            self.release_leases()
         elif free:
             write = self.context.records.step_write(self.run, self.name, self.state)
             self.context.leases.end(self.run.run_id, self.target.lease, write, self.deadline, earlier)
@@ -431,7 +348,7 @@ class Step:
             self.save()
 
     def earlier(self) -> Earlier:
-        """Our last executions of this job or model, read once for the step."""
+        """Return our last executions of this job or model; read once per step."""
         if self._earlier is None:
             self._earlier = read_earlier(self.context.records.table, self.target.lease)
             self.state["earlier"] = list(self._earlier.ids)
@@ -442,7 +359,7 @@ class Step:
         return self._earlier
 
     def followed_by_ours(self) -> Earlier | None:
-        """Our last executions after this step; None where it adds nothing to them."""
+        """Return our last executions including this step's; None if it adds nothing."""
         by = self.now() + self.run.definition.settle
         return earlier_after(self.earlier, self.state, evidence_of(self.state), by)
 
@@ -450,9 +367,9 @@ class Step:
 def earlier_after(
     earlier: Callable[[], Earlier], state: Mapping[str, Any], evidence: Evidence, by: float
 ) -> Earlier | None:
-    """Our last executions after a step that was started; None where it adds nothing to ``earlier``.
+    """Return ``earlier`` with the execution of a started step; None if it adds nothing.
 
-    ``state``: what is noted of the step; ``by``: when every reading shows what it has seen.
+    ``by``: epoch seconds from which every poll shows this execution.
     """
     if evidence.proven_by is None or "sent_by" not in state:
         return None

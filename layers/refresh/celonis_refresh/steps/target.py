@@ -1,4 +1,8 @@
-"""The two kinds of steps, data job and data model load: observe, start, read the end, cancel."""
+"""The targets of steps: data jobs and data model loads.
+
+A target is observed, started and cancelled; ``ending`` turns its last status into success or an error.
+``ModelTables`` resolves the table names of the loads of a run.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +41,14 @@ MAX_LISTED = 50
 MAX_LISTED_SECONDS = 7 * 86_400
 """A step's time-out is no longer than that: a listed duration beyond it is taken for an error."""
 MAX_REASON = 1800
-"""Bytes of the reasons why a job failed: the outcomes of all steps have to fit into an execution's state."""
+"""Bytes of the reasons why a job failed; the outcomes of all steps must fit into an execution's state."""
 Seconds = Callable[[], float]
-"""The seconds that the next call may take, computed for each: a poll may need two."""
+"""Returns the time limit of the next call; a poll may need two."""
 FAIL_HINT = "Open it in Celonis and fix the cause, then retry this run or start the pipeline again."
 
 
 class Ending(Struct, frozen=True):
-    """How it ended in Celonis: ``error`` is None for a success; ``message`` is Celonis's own word."""
+    """How an execution ended: ``error`` is None for a success; ``message`` comes from Celonis."""
 
     error: errors.StepFailed | None
     message: str | None = None
@@ -57,7 +61,7 @@ def activity(*, running: bool, terminal: bool) -> Activity:
 
 
 class DataJobTarget(Struct, frozen=True):
-    """A data job: ``execute``, then the job's status."""
+    """A data job."""
 
     client: CelonisClient
     pool: str
@@ -97,14 +101,17 @@ class DataJobTarget(Struct, frozen=True):
         return replace(observation, requested_at=self.client.requested_at)
 
     def with_executions(self, observation: Observation, timeout: float) -> Observation:
-        """The observation with the list of executions, where ``GET …/logs/{job}/executions`` is served.
+        """Return the observation with ``GET …/logs/{job}/executions``, if that is served.
 
         Raises ``CelonisUnavailable`` and ``CelonisThrottled``.
         """
         try:
             executions = self.client.executions(self.pool, self.plan.job, timeout=timeout)
         except CelonisRejected as refusal:
-            logger.info("no list of executions", extra={"subject": self.subject, "why": refusal.message})
+            logger.info(
+                "the list of executions could not be read",
+                extra={"subject": self.subject, "why": refusal.message},
+            )
             return observation
         if executions is None:
             return observation
@@ -120,7 +127,7 @@ class DataJobTarget(Struct, frozen=True):
     def ending(
         self, status: str | None, ours: str | None, observation: Observation, timeout: float
     ) -> Ending:
-        """What the status at its end means; ``observation`` is the one that showed it."""
+        """Return what the final status means; ``observation`` is the one that showed it."""
         if status == JobStatus.SUCCESS:
             return Ending(None)
         found = _execution_id(ours, observation)
@@ -136,13 +143,16 @@ class DataJobTarget(Struct, frozen=True):
         return Ending(errors.JobFailed(f"{self.subject} failed in Celonis{reason}.", hint=FAIL_HINT))
 
     def _why(self, ours: str | None, status: str, timeout: float) -> str:
-        """Why it was cancelled or skipped, as its log says it: ``": …"``, or empty."""
+        """Return why it was cancelled or skipped by its log: ``": …"``, or empty."""
         if ours is None:
             return ""
         try:
             reason = self.client.why_ended(self.pool, self.plan.job, ours, status, timeout=timeout)
-        except CelonisError as trouble:  # how it ended is known; why may stay unknown
-            logger.info("no reasons of the end", extra={"subject": self.subject, "why": trouble.message})
+        except CelonisError as trouble:  # the status is known; the reason is optional
+            logger.info(
+                "the reason of the end could not be read",
+                extra={"subject": self.subject, "why": trouble.message},
+            )
             return ""
         return f": {reason}" if reason else ""
 
@@ -151,28 +161,31 @@ class DataJobTarget(Struct, frozen=True):
             return ""
         try:
             failures = self.client.failed_task_messages(self.pool, self.plan.job, ours, timeout=timeout)
-        except CelonisError as trouble:  # that it failed is known; why may stay unknown
-            logger.info("no reasons of the failure", extra={"subject": self.subject, "why": trouble.message})
+        except CelonisError as trouble:  # the status is known; the reason is optional
+            logger.info(
+                "the reason of the failure could not be read",
+                extra={"subject": self.subject, "why": trouble.message},
+            )
             return ""
         reported = "; ".join(f"{failure.task}: {failure.message}".strip(": ") for failure in failures)
         return f": {cut(reported, MAX_REASON)}".rstrip(".") if reported else ""
 
     def cancel(self, timeout: float) -> bool:
-        """Cancel what runs now; False where no call is known that does."""
+        """Cancel the running execution; False if no call is known for it."""
         self.client.cancel_job(self.pool, self.plan.job, timeout=timeout)
         return True
 
     def ignoring_rate_limit(self) -> DataJobTarget:
-        """The same target, to be polled and stopped whatever is left of the rate limit."""
+        """Return the same target without our rate limiter."""
         return replace(self, client=self.client.ignoring_rate_limit())
 
     def facts(self) -> Mapping[str, object]:
-        """What is started, for the record."""
+        """Return what is started, for the record."""
         return {"job": self.plan.job, "mode": self.plan.mode.value}
 
 
 def _execution_id(ours: str | None, observation: Observation) -> str | None:
-    """The id whose log says why: ours, or the newest that failed where ours is of another id space."""
+    """Return the id whose log has the cause: ours, or the newest failed one if the id spaces differ."""
     entries = observation.executions or ()
     if ours in [entry.id for entry in entries] or not entries:
         return ours
@@ -180,17 +193,17 @@ def _execution_id(ours: str | None, observation: Observation) -> str | None:
 
 
 def job_observation(job: Job) -> Observation:
-    """What the record of a job shows."""
+    """Return what the record of a job shows."""
     return Observation(
         status=job.status,
-        activity=activity(running=job.is_under_way, terminal=job.is_terminal),
+        activity=activity(running=job.is_active, terminal=job.is_terminal),
         current=job.current_execution_id,
         latest=job.latest_execution_item_id,
     )
 
 
 def listed_observation(observation: Observation, executions: Sequence[JobExecution]) -> Observation:
-    """An observation with the list of executions. Where the job has no status, the list has it."""
+    """Return the observation with the list, whose status replaces a missing one of the job."""
     entries = _within_limit([_listed(execution) for execution in executions])
     listed = replace(observation, executions=tuple(entries))
     return listed if observation.status else replace(listed, activity=_activity_of(entries))
@@ -240,7 +253,7 @@ def _is_of(shown: str | None, kind: str) -> bool:
 
 
 def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
-    """The newest of a long list, in its order: it may be sorted either way."""
+    """Return both ends of a long list, because its order is not known."""
     if len(entries) <= MAX_LISTED:
         return entries
     half = MAX_LISTED // 2
@@ -248,19 +261,19 @@ def _within_limit(entries: list[ListedExecution]) -> list[ListedExecution]:
 
 
 def _activity_of(entries: Sequence[ListedExecution]) -> Activity:
-    """Running while one entry runs; idle only if every status is known."""
+    """Return RUNNING if one entry runs, IDLE only if every status is known."""
     found = {entry.activity for entry in entries}
-    return next((one for one in (Activity.RUNNING, Activity.UNKNOWN) if one in found), Activity.IDLE)
+    return next((each for each in (Activity.RUNNING, Activity.UNKNOWN) if each in found), Activity.IDLE)
 
 
 def _listed(execution: JobExecution) -> ListedExecution:
-    state = activity(running=execution.is_under_way, terminal=execution.is_terminal)
+    state = activity(running=execution.is_active, terminal=execution.is_terminal)
     dates = execution.start_date, execution.end_date
     return ListedExecution(execution.execution_id, execution.status, state, *dates)
 
 
 class DataModelTarget(Struct, frozen=True):
-    """A data model load: complete, partial or from cache, then the model's last load."""
+    """A data model load: complete, partial or from cache."""
 
     client: CelonisClient
     pool: str
@@ -281,7 +294,7 @@ class DataModelTarget(Struct, frozen=True):
 
     @property
     def durations(self) -> str:
-        """A load that a job starts is counted from that job's end: something else than its own duration."""
+        """The key of the durations; a load that a job starts counts from the end of that job."""
         kind = "by_job" if self.plan.started_by == "job" else self.resolved.kind.value
         return model_durations(self.plan.data_model, kind)
 
@@ -298,7 +311,7 @@ class DataModelTarget(Struct, frozen=True):
         return errors.ModelBusy
 
     def observe(self, seconds: Seconds) -> Observation:
-        """``GET …/last-load``. A 404 may mean "never loaded" or "no such model": the tables say which."""
+        """Read ``GET …/last-load``. After a 404, the tables tell an unknown model from one never loaded."""
         model = self.plan.data_model
         try:
             load = self.client.last_load(self.pool, model, timeout=seconds())
@@ -373,11 +386,11 @@ class DataModelTarget(Struct, frozen=True):
 
 
 StepTarget: TypeAlias = DataJobTarget | DataModelTarget
-"""One job or one load of a run."""
+"""The job or load of a step."""
 
 
 def resolved_load(run: Run, step: str) -> ResolvedLoad:
-    """The load of a step with its tables; without tables as long as the run has not resolved them."""
+    """Return the load of a step with its tables, or without if the run has not resolved them."""
     if run.loads is None:
         return ResolvedLoad(run.plan.load(step).kind, {})
     load = run.loads[step]
@@ -385,13 +398,13 @@ def resolved_load(run: Run, step: str) -> ResolvedLoad:
 
 
 def load_observation(load: Load | None) -> Observation:
-    """What the record of the last load shows; None: the model was never loaded."""
+    """Return what the last load shows; None if the model was never loaded."""
     if load is None:
         return Observation(status=None, activity=Activity.IDLE, single=True)
     return Observation(
         status=load.status,
-        activity=activity(running=load.is_under_way, terminal=load.is_terminal),
-        current=load.load_id if load.is_under_way else None,
+        activity=activity(running=load.is_active, terminal=load.is_terminal),
+        current=load.load_id if load.is_active else None,
         latest=load.load_id,
         started=load.start_date,
         message=load.message,
@@ -400,24 +413,24 @@ def load_observation(load: Load | None) -> Observation:
     )
 
 
-KEPT_SECONDS = 300.0
+TABLES_SECONDS = 300.0
 ALL: Final[dict[str, Any]] = {"kind": LoadKind.COMPLETE.value, "tables": {}}
 TOO_MANY = "The tables of the merged triggers do not fit into one record: all tables are loaded."
 
 
 class ModelTables(Struct):
-    """Asks Celonis for a model's tables. ``seconds``: how long an answer serves; 0 asks every time."""
+    """Resolves table names, with tables from Celonis that are cached for ``seconds``."""
 
     client_for: Callable[[Definition], CelonisClient]
     clock: Clock
     seconds: float = 0.0
-    _kept: dict[tuple[str, str, str], tuple[float, Sequence[ModelTable]]] = field(default_factory=dict)
+    _cache: dict[tuple[str, str, str], tuple[float, Sequence[ModelTable]]] = field(default_factory=dict)
 
     def resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
-        """The facts for the run's record: ``loads`` by step, with the ids of their tables, and ``warnings``
-        about options that are not valid or not used. Celonis is asked only where names are.
+        """Return facts for the run's record: ``loads`` by step, and ``warnings`` about its options.
 
-        Raises ``UnknownTable``, ``RunTooLarge`` and what the client raises.
+        Reads tables only for loads that name some. Raises ``UnknownTable``, ``RunTooLarge`` and what the
+        client raises.
         """
         models = {load.data_model for load in run.plan.loads if load.names_tables}
         tables = {model: self._tables(run.definition, model, deadline) for model in sorted(models)}
@@ -438,23 +451,23 @@ class ModelTables(Struct):
 
     def _tables(self, definition: Definition, model: str, deadline: Deadline) -> Sequence[ModelTable]:
         key = (definition.connection, definition.data_pool_id, model)
-        at, tables = self._kept.get(key, (0.0, ()))
+        at, tables = self._cache.get(key, (0.0, ()))
         if self.clock() - at < self.seconds:
             return tables
         client = self.client_for(definition)
         tables = client.tables(definition.data_pool_id, model, timeout=deadline.left())
-        self._kept[key] = (self.clock(), tables)
+        self._cache[key] = (self.clock(), tables)
         return tables
 
 
 def _unused(run: Run) -> list[str]:
-    """Return warnings of options that the definition, which may have changed, has no use for."""
+    """Return warnings about options that the definition, which may have changed, cannot use."""
     found = inapplicable(run.pipeline, run.definition, run.options)
     return [f"A trigger set {field}, which is not used: {expected}." for field, expected in found]
 
 
 def _excess(run: Run, loads: dict[str, Any]) -> RunTooLarge | None:
-    """Return an error where the record with ``loads`` leaves no room for its steps and its end."""
+    """Return an error if the record with ``loads`` has no room for its steps and its end."""
     steps = [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
     size, limit = item_size({**run.item, "loads": loads, "steps": {}}), room_for_opening(steps)
     return RunTooLarge(run.run_id, size, limit) if size > limit else None

@@ -1,7 +1,7 @@
-"""Converting a document: in one go where it fits, value by value where it does not, to find all problems.
+"""Converts a document to a typed value; if it is not valid, converts value by value to find all problems.
 
-What a single value must be is asked of msgspec, so that both ways agree. What msgspec says about it is not
-used: its texts repeat values.
+Each value is checked by msgspec, so both ways agree. The messages of msgspec are not used, because they
+repeat values.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ C = TypeVar("C", bound="ValidatedType")
 
 
 class InvalidField(ValueError):
-    """Fields that are right one by one do not go together; raised by a model's ``__post_init__``.
+    """Valid fields that do not go together; raised by a model's ``__post_init__``.
 
-    ``field``: where it shows, relative to the model; empty: the model as a whole.
+    ``field``: relative to the model; empty for the whole model.
     """
 
     def __init__(self, expected: str, field: str = "") -> None:
@@ -34,25 +34,25 @@ class InvalidField(ValueError):
 
 
 class ValidatedType(str):
-    """A text with a check of its own, as the type of a field. Made from a document, it has been checked."""
+    """A text with a check of its own, as the type of a field."""
 
     __slots__ = ()
 
     @classmethod
     def checked(cls, text: str) -> str:
-        """The text as it is kept. Raises ValueError with what was expected, without the text."""
+        """Return the text to be stored. Raises ValueError with what was expected, without the text."""
         return text
 
     @classmethod
     def read(cls: type[C], value: object) -> C:
-        """The value of a field. Raises ValueError as ``checked`` does."""
+        """Return the value of a field. Raises ValueError as ``checked`` does."""
         if not isinstance(value, str):
             raise ValueError("expected a text")  # noqa: TRY004 - msgspec takes a ValueError for a refusal
         return cls(cls.checked(value))
 
 
 class PatternType(ValidatedType):
-    """A text that ``PATTERN`` fits as a whole. ``EXPECTED``: what is said where it does not."""
+    """A text that matches ``PATTERN`` as a whole. ``EXPECTED``: the error message."""
 
     PATTERN: ClassVar[str]
     EXPECTED: ClassVar[str]
@@ -65,27 +65,27 @@ class PatternType(ValidatedType):
 
 
 def convert(model: type[M], document: object, refusal: Callable[[Sequence[Problem]], Exception]) -> M:
-    """The document as a model. Raises what ``refusal`` makes of the problems: all, in the model's order."""
+    """Return the document as a model. Raises ``refusal(problems)`` with all problems in the model's order."""
     try:
-        made = msgspec.convert(document, model, dec_hook=lambda kind, value: kind.read(value))
+        result = msgspec.convert(document, model, dec_hook=lambda kind, value: kind.read(value))
         is_fine = is_text(document)
     except (ValueError, RecursionError):
         is_fine = False
     if is_fine:
-        return made
-    made, problems = walk(model, document)
+        return result
+    result, problems = walk(model, document)
     if problems:
         raise refusal(problems)
-    return made
+    return result
 
 
 def to_json(model: msgspec.Struct) -> str:
-    """The JSON text that ``convert`` reads back as an equal model."""
+    """Return the JSON text that ``convert`` reads back as an equal model."""
     return msgspec.json.encode(model, enc_hook=str).decode()
 
 
 def is_text(document: object) -> bool:
-    """Whether all texts in the document are: half a surrogate pair could be neither stored nor logged."""
+    """Return whether all texts are valid Unicode: an unpaired surrogate cannot be stored or logged."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -94,9 +94,9 @@ def is_text(document: object) -> bool:
 
 
 def expected(annotation: Any) -> str:
-    """``expected a whole number from 1 to 3600``; a ``Meta(description=…)`` takes the place of the type."""
-    *most, last = _alternatives(inspect.type_info(annotation))
-    return f"expected {', '.join(most)} or {last}" if most else f"expected {last}"
+    """Return ``expected a whole number from 1 to 3600``, or the type's ``Meta(description=…)``."""
+    *others, last = _alternatives(inspect.type_info(annotation))
+    return f"expected {', '.join(others)} or {last}" if others else f"expected {last}"
 
 
 def _alternatives(info: inspect.Type) -> list[str]:
@@ -105,8 +105,8 @@ def _alternatives(info: inspect.Type) -> list[str]:
             description = (info.extra_json_schema or {}).get("description")
             return [description] if description else _alternatives(info.type)
         case inspect.UnionType():
-            solid = [each for each in info.types if not isinstance(each, inspect.NoneType)]
-            return [named for each in solid for named in _alternatives(each)]
+            types_ = [each for each in info.types if not isinstance(each, inspect.NoneType)]
+            return [named for each in types_ for named in _alternatives(each)]
         case inspect.LiteralType(values) | inspect.EnumType(cls=values):
             return [json.dumps(each) for each in values]
     return [_named(info)]
@@ -127,12 +127,16 @@ def _named(info: inspect.Type) -> str:
     return "a JSON object"
 
 
-def _bounded(what: str, least: int | None, most: int | None, between: str, unit: str) -> str:
-    if least is None and most is None:
+def _bounded(what: str, minimum: int | None, maximum: int | None, between: str, unit: str) -> str:
+    if minimum is None and maximum is None:
         return what
-    if most is None:
-        return f"{what} of {least} or more{unit}"
-    return f"{what} of at most {most}{unit}" if least is None else f"{what} {between}{least} to {most}{unit}"
+    if maximum is None:
+        return f"{what} of {minimum} or more{unit}"
+    return (
+        f"{what} of at most {maximum}{unit}"
+        if minimum is None
+        else f"{what} {between}{minimum} to {maximum}{unit}"
+    )
 
 
 Place = tuple[object, ...]
@@ -140,14 +144,14 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 def walk(model: Any, document: object) -> tuple[Any, list[Problem]]:
-    """The model, and everything that is wrong with the document; the model counts if that is nothing."""
+    """Return the model and all problems of the document; the model is only valid without problems."""
     path = _Walk()
-    made = path.read(model, document, ())
-    return made, path.problems
+    result = path.read(model, document, ())
+    return result, path.problems
 
 
 class _Walk:
-    """Each method reads one kind of value; what is wrong with it is noted, and then its result is void."""
+    """Converts values and records their problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -174,45 +178,45 @@ class _Walk:
             if field.encode_name in value:
                 fields_read[field.name] = self.read(field.type, value[field.encode_name], there)
             elif field.required:
-                self._note(there, "is required")
+                self._report(there, "is required")
         if model.__struct_config__.forbid_unknown_fields:
             known = {field.encode_name for field in fields}
             for name in (name for name in value if name not in known):
-                self._note((*place, name), "is not a known field")
+                self._report((*place, name), "is not a known field")
         if len(self.problems) > before:
             return None
         try:
             return model(**fields_read)
         except InvalidField as error:
-            self._note((*place, *filter(None, error.field.split("."))), error.expected)
+            self._report((*place, *filter(None, error.field.split("."))), error.expected)
 
     def _single(self, annotation: Any, core: Any, value: object, place: Place) -> Any:
         if not is_text(value):
-            return self._note(place, "contains an unpaired surrogate, or is nested too deeply")
+            return self._report(place, "contains an unpaired surrogate, or is nested too deeply")
         if core is Any:
             return value
         if isinstance(core, type) and issubclass(core, ValidatedType):
             try:
                 return core.read(value)
             except ValueError as error:
-                return self._note(place, str(error))
+                return self._report(place, str(error))
         try:
             return msgspec.convert(value, annotation)
         except ValueError:
-            return self._note(place, expected(annotation))
+            return self._report(place, expected(annotation))
 
-    def _note(self, place: Place, sentence: str) -> None:
+    def _report(self, place: Place, sentence: str) -> None:
         where = ".".join(map(_shown, place)) or WHOLE
         self.problems.append(Problem(where, sentence[:1].lower() + sentence[1:]))
 
 
 def _shown(part: object) -> str:
-    """A name that nobody here chose is not repeated: it might be a secret put in the wrong place."""
+    """Return the name of a field, unless it may be a misplaced secret."""
     return str(part) if _FIELD_NAME.fullmatch(str(part)) else "(unnamed)"
 
 
 def _bare(annotation: Any) -> Any:
-    """The type without what ``Annotated`` says about it."""
+    """Return the type without ``Annotated``."""
     return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
 
 
@@ -221,15 +225,15 @@ def _is_model(core: Any) -> bool:
 
 
 def _branch(annotation: Any, value: object) -> Any:
-    """Of a union, what the value must be one of: the only type beside null, or the one of its JSON kind."""
+    """Return the member of a union for this value: the only one beside null, or the one of its JSON type."""
     core = _bare(annotation)
     if get_origin(core) not in (Union, UnionType):
         return annotation
     types = [each for each in get_args(core) if each is not msgspec.UnsetType]
-    solid = [each for each in types if each is not NoneType]
-    if value is None and len(solid) < len(types):
+    types_ = [each for each in types if each is not NoneType]
+    if value is None and len(types_) < len(types):
         return NoneType
-    fitting = solid if len(solid) == 1 else [each for each in solid if _is_kind(_bare(each), value)]
+    fitting = types_ if len(types_) == 1 else [each for each in types_ if _is_kind(_bare(each), value)]
     if fitting:
         return fitting[0]
     return annotation if len(types) == len(get_args(core)) else Union[tuple(types)]  # noqa: UP007
@@ -243,4 +247,6 @@ def _is_kind(core: Any, value: object) -> bool:
 
 def _fits(annotation: Any, length: int) -> bool:
     limits = [(meta.min_length, meta.max_length) for meta in getattr(annotation, "__metadata__", ())]
-    return all((least or 0) <= length <= (length if most is None else most) for least, most in limits)
+    return all(
+        (minimum or 0) <= length <= (length if maximum is None else maximum) for minimum, maximum in limits
+    )

@@ -1,13 +1,13 @@
-"""What can be wrong with a webhook request, and with the configuration of a source.
+"""Errors of a webhook request and of the configuration of a source.
 
 WebhookError
-├── NotAuthentic      401: no proof, or none that fits a secret of the source
-├── Malformed         400: proof or body cannot be read
+├── NotAuthentic      401: no valid signature or token of the source
+├── Malformed         400: the signature or the body cannot be read
 │   └── TooLarge      413
 ├── RuleError         a rule of the source cannot be applied to an authentic event
-└── InvalidSource     the configuration of a source makes no sense
+└── InvalidSource     the configuration of a source is not valid
 
-None of the texts carries a secret, a signature or a token, nor which part of a comparison failed.
+No message contains a secret, a signature or a token, or says which part of a comparison failed.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from celonis_refresh.errors import Problem, RefreshError
 
 
 class WebhookError(RefreshError):
-    """The root of the errors around webhooks."""
+    """Root of the errors of webhooks."""
 
 
 class NotAuthentic(WebhookError):
-    """The request does not prove that it comes from the source. ``status`` is the HTTP answer."""
+    """It is not proven that the request comes from the source. ``status``: of the HTTP response."""
 
     status: ClassVar[int] = 401
 
 
 class Malformed(WebhookError):
-    """The request cannot be read. ``status`` is the HTTP answer."""
+    """The request cannot be read. ``status``: of the HTTP response."""
 
     status: ClassVar[int] = 400
 
 
 class TooLarge(Malformed):
-    """The body is larger than what this service reads. ``status`` is the HTTP answer."""
+    """The body is too large. ``status``: of the HTTP response."""
 
     status: ClassVar[int] = 413
 
 
 class RuleError(WebhookError):
-    """Rule ``rule_index`` (counted from 0) cannot be applied to an event: ``field`` says which part of it."""
+    """The rule with index ``rule_index`` cannot be applied to an event, because of its ``field``."""
 
     def __init__(self, rule_index: int, field: str, problem: str, *, hint: str = "") -> None:
         self.rule_index = rule_index
@@ -50,7 +50,7 @@ class RuleError(WebhookError):
 
 
 class InvalidSource(WebhookError):
-    """The configuration of source ``source`` makes no sense; ``problems`` in the order of the document."""
+    """The configuration of a source is not valid. ``problems``: in the order of the document."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source

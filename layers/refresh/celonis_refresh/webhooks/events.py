@@ -1,4 +1,4 @@
-"""The events in a request that has been verified."""
+"""The events in a verified request, and the responses to handshakes of senders."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 from msgspec import Struct, field
 
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic, TooLarge
-from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.expressions import PathError, is_true, search
 from celonis_refresh.webhooks.request import Json, WebhookRequest, check_media_type, parse_json, read_form
-from celonis_refresh.webhooks.senders import Place, Sender
+from celonis_refresh.webhooks.senders import Location, Sender
 from celonis_refresh.webhooks.sns_message import (
     NOTIFICATION,
     SIGNED_KEYS,
@@ -21,18 +21,20 @@ from celonis_refresh.webhooks.sns_message import (
     read_envelope,
     subscribe_url,
 )
-from celonis_refresh.webhooks.verification import octets
+from celonis_refresh.webhooks.verification import to_bytes
 
 MAX_EVENTS: Final = 200
-"""Events in one request: what is accepted at once in the time that a sender waits. Salesforce sends 100."""
+"""Events in one request that can be accepted while a sender waits. Salesforce sends 100."""
 MAX_ID: Final = 256
 
 
 class Event(Struct, frozen=True):
-    """``delivery_id``: the same when the sender sends it again; None where the sender has none.
-    ``name``: what happened, in the sender's words. ``body`` is not shown: it may carry a sender's token.
-    ``digest``: of the bytes that came, where those name the sender's own run and nothing else under the
-    signature tells one delivery from another.
+    """One event of a webhook.
+
+    ``delivery_id``: stays the same if the sender repeats the event; None if the sender has none. ``name``:
+    the type of the event as the sender names it. ``body`` is not part of the ``repr``, because it may contain
+    a token. ``digest``: of the body, if only the body distinguishes deliveries and it identifies the sender's
+    run.
     """
 
     delivery_id: str | None
@@ -45,17 +47,14 @@ class Event(Struct, frozen=True):
 
 
 def read_events(sender: Sender, request: WebhookRequest) -> list[Event]:
-    """All events of a request; most senders send one. To be called after ``verify``, never before.
-
-    Raises ``Malformed``.
-    """
+    """Return the events of a verified request. Raises ``Malformed``."""
     return [_event(sender, request, body) for body in _bodies(sender, request)]
 
 
 def check_expected(events: Iterable[Event], expect: Mapping[str, str | int]) -> None:
-    """Fields at the top of every body must have these values: ``{"OrganizationId": "00D…"}``.
+    """Check that every event has these values in its top-level fields, as ``{"OrganizationId": "00D…"}``.
 
-    Raises ``NotAuthentic``: for a sender that signs nothing, this is the second half of the proof.
+    Raises ``NotAuthentic``: this completes the verification of a sender that signs nothing.
     """
     for event in events:
         fields = event.body if isinstance(event.body, dict) else {}
@@ -76,7 +75,7 @@ def _bodies(sender: Sender, request: WebhookRequest) -> list[Json]:
         return [_sns_body(request)]
     form = read_form(request)
     if form is not None:
-        # GitHub, and Slack's interactive messages, wrap their JSON in one field of a form.
+        # GitHub, and Slack's interactive messages, send their JSON in one field of a form.
         return [parse_json(form["payload"]) if "payload" in form else dict(form)]
     document = parse_json(request.body)
     if sender.body == "list" and isinstance(document, list):
@@ -85,10 +84,7 @@ def _bodies(sender: Sender, request: WebhookRequest) -> list[Json]:
 
 
 def _sns_body(request: WebhookRequest) -> Json:
-    """The keys under the signature (without the token that confirms), ``Message`` read where it is JSON.
-
-    A message is free text for SNS: what is no JSON, or none within the bounds, stays text.
-    """
+    """Return the signed keys without the token; ``Message`` is parsed if it is valid JSON, else text."""
     envelope = read_envelope(request.body)
     body: dict[str, Json] = {key: envelope[key] for key in SIGNED_KEYS[envelope["Type"]] if key in envelope}
     body.pop("Token", None)
@@ -120,13 +116,13 @@ def _event(sender: Sender, request: WebhookRequest, body: Json) -> Event:
     )
 
 
-def _all_of(places: Sequence[Place], request: WebhookRequest, body: Json) -> list[str]:
-    """The values of all places; empty if one of them is missing."""
+def _all_of(places: Sequence[Location], request: WebhookRequest, body: Json) -> list[str]:
+    """Return the values at all locations; empty if one is missing."""
     found = [value for place in places if (value := _value(place, request, body)) is not None]
     return found if len(found) == len(places) else []
 
 
-def _value(place: Place, request: WebhookRequest, body: Json) -> str | None:
+def _value(place: Location, request: WebhookRequest, body: Json) -> str | None:
     found = _at_path(place.path, body) if place.path else None
     if found is None and place.header:
         return request.headers.get(place.header) or None
@@ -137,15 +133,15 @@ def _at_path(path: str, body: Json) -> str | None:
     try:
         found = search(path, body)
     except PathError:
-        return None  # the body is of another shape; the same as a field that is not there
+        return None  # the body has another shape, as if the field were missing
     if isinstance(found, str):
         return found or None
     return str(found) if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _short(text: str) -> str:
-    """A delivery id becomes a key of the table, whose length is limited: a long one becomes its hash."""
-    return text if len(text) <= MAX_ID else f"sha256:{sha256(octets(text)).hexdigest()}"
+    """Return the text, or its hash if it is too long for a key of the table."""
+    return text if len(text) <= MAX_ID else f"sha256:{sha256(to_bytes(text)).hexdigest()}"
 
 
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -153,8 +149,10 @@ _ORIGIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 
 
 class HandshakeResponse(Struct, frozen=True):
-    """An HTTP answer to give at once. ``confirm``: an address to GET first; only when that is answered with
-    2xx may this answer be given. It holds a token, so it is not shown.
+    """An HTTP response to be returned at once.
+
+    ``confirm``: an address that must answer a GET with 2xx before this response may be returned. It has a
+    token and is not part of the ``repr``.
     """
 
     status: int
@@ -167,11 +165,11 @@ class HandshakeResponse(Struct, frozen=True):
 
 
 def preflight(sender: Sender, request: WebhookRequest) -> HandshakeResponse | None:
-    """The CloudEvents question (``OPTIONS``) whether events may be sent here; None for any other request.
+    """Return the response to the OPTIONS request of CloudEvents; None for any other request.
 
-    The only thing answered before the request is proven: the question carries no proof where the token stands
-    in a header, it starts nothing, and the answer says no more than that this sender may try.
-    Raises ``Malformed`` when the origin is no host name, which must not get into our headers.
+    It is the only response before the request is verified: the request has no signature or token, starts
+    nothing, and the response only says that this sender may send events. Raises ``Malformed`` if the origin
+    is not a host name, because it becomes a response header.
     """
     if sender.handshake != "event_grid" or request.method != "OPTIONS":
         return None
@@ -185,10 +183,10 @@ def preflight(sender: Sender, request: WebhookRequest) -> HandshakeResponse | No
 def handshake(
     sender: Sender, request: WebhookRequest, events: Sequence[Event] | None = None
 ) -> HandshakeResponse | None:
-    """The answer to a request that is no event but a question; None when it is to be read as events.
+    """Return the response to a request that tests or sets up the endpoint; None if it has events.
 
-    To be called after ``verify``. ``events``: those of the request, where they have been read already.
-    Raises ``Malformed``, and ``NotAuthentic`` for a SubscribeURL that is not of SNS.
+    Call it after ``verify``. ``events``: of the request, if they have been read. Raises ``Malformed``, and
+    ``NotAuthentic`` for a SubscribeURL outside of SNS.
     """
     if sender.handshake == "sns" and (answer := _sns(request)):
         return answer
@@ -196,7 +194,7 @@ def handshake(
         return None
     found = read_events(sender, request) if events is None else events
     if len(found) != 1:
-        return None  # a question comes alone; beside other events it must not hide them
+        return None  # a handshake is a single event; it must not hide others
     event = found[0]
     if event.name is not None and event.name in sender.probes:
         return ignored(f"{event.name} of {sender.name} only checks this address")
@@ -211,7 +209,7 @@ def handshake(
 
 
 def acknowledgement(sender: Sender) -> HandshakeResponse | None:
-    """The answer that this sender wants once its events are accepted; None where any 2xx will do."""
+    """Return the response that this sender requires for accepted events; None if any 2xx will do."""
     if sender.body != "soap":
         return None
     from celonis_refresh.webhooks.soap import ACK  # XML, for one sender only
@@ -220,13 +218,13 @@ def acknowledgement(sender: Sender) -> HandshakeResponse | None:
 
 
 def ignored(reason: str) -> HandshakeResponse:
-    """200 with the reason: senders switch an endpoint off that answers badly to what it should ignore."""
+    """Return 200 with the reason, because senders disable endpoints that answer with errors."""
     return _json(200, {"status": "ignored", "reason": reason})
 
 
 def _is_test(sender: Sender, request: WebhookRequest, body: Json) -> bool:
     by_header = sender.test_header and request.headers.get(sender.test_header, "").lower() == "true"
-    return bool(by_header or (sender.test and holds(sender.test, body)))
+    return bool(by_header or (sender.test and is_true(sender.test, body)))
 
 
 def _sns(request: WebhookRequest) -> HandshakeResponse | None:
@@ -235,7 +233,7 @@ def _sns(request: WebhookRequest) -> HandshakeResponse | None:
         return None
     if envelope["Type"] == SUBSCRIPTION_CONFIRMATION:
         return HandshakeResponse(200, confirm=subscribe_url(envelope))
-    # Its SubscribeURL would subscribe again what somebody has just ended.
+    # Its SubscribeURL would undo the unsubscription.
     return ignored("the SNS topic was unsubscribed")
 
 

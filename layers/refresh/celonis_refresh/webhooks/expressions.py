@@ -1,4 +1,4 @@
-"""JMESPath, checked when a configuration is read and bounded when it is applied."""
+"""JMESPath expressions: validated when a configuration is read, limited when they are evaluated."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from jmespath.parser import ParsedResult
 from jmespath.visitor import TreeInterpreter
 
 MAX_WORK: Final = 250_000
-"""Visits of nodes, and nodes of what they made: some ten times what the largest event with tables takes."""
-_LETTERS: Final = 64
-"""Letters of a text that count as one node."""
-_LISTING: Final = frozenset({"filter_projection", "flatten", "projection", "value_projection"})
-"""Kinds of nodes that make a list of what is there."""
-_MAKING: Final = frozenset({"function_expression", "multi_select_dict", "multi_select_list"})
-"""Kinds of nodes that make something out of what is there, perhaps the same thing many times."""
+"""Visited nodes plus nodes of created values: about ten times what the largest event with tables needs."""
+_CHARACTERS_PER_NODE: Final = 64
+"""Characters of a text that count as one node."""
+_PROJECTIONS: Final = frozenset({"filter_projection", "flatten", "projection", "value_projection"})
+"""Types of nodes that create a list of existing values."""
+_CONSTRUCTORS: Final = frozenset({"function_expression", "multi_select_dict", "multi_select_list"})
+"""Types of nodes that create values, which may contain the same value many times."""
 _FUNCTIONS: Final = Functions()
 
 
 class TooMuchWork(ValueError):
-    """The expression would take more than ``MAX_WORK``."""
+    """The expression exceeds ``MAX_WORK``."""
 
 
 class BoundedInterpreter(TreeInterpreter):
-    """For one search."""
+    """Evaluates one expression and counts its work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,9 +37,9 @@ class BoundedInterpreter(TreeInterpreter):
     def visit(self, node: Any, *values: Any, **named: Any) -> Any:
         self._spend(1)
         result = super().visit(node, *values, **named)
-        if node["type"] in _MAKING:
+        if node["type"] in _CONSTRUCTORS:
             self._spend(_weight(result, self._left))
-        elif node["type"] in _LISTING and result:
+        elif node["type"] in _PROJECTIONS and result:
             self._spend(len(result))
         return result
 
@@ -55,26 +55,26 @@ class BoundedInterpreter(TreeInterpreter):
             raise TooMuchWork
 
 
-def _weight(value: object, most: int) -> int:
-    """The nodes of a value, each as often as it stands there; counting ends above ``most``."""
-    waiting, weight = [value], 0
-    while waiting and weight <= most:
-        one = waiting.pop()
+def _weight(value: object, limit: int) -> int:
+    """Return the number of nodes of a value, counting repeated ones; stops above ``limit``."""
+    nodes, weight = [value], 0
+    while nodes and weight <= limit:
+        node = nodes.pop()
         weight += 1
-        if isinstance(one, str):
-            weight += len(one) // _LETTERS
-        elif isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            waiting += one.values()
+        if isinstance(node, str):
+            weight += len(node) // _CHARACTERS_PER_NODE
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            nodes += node.values()
     return weight
 
 
 def _joined(arguments: list[Any]) -> int:
-    """What the separators of a ``join`` weigh, before it is made."""
+    """Return the weight of the separators of a ``join`` before it is evaluated."""
     match arguments:
         case [str() as separator, list() as parts]:
-            return len(separator) * len(parts) // _LETTERS
+            return len(separator) * len(parts) // _CHARACTERS_PER_NODE
     return 0
 
 
@@ -82,7 +82,7 @@ MAX_EXPRESSION: Final = 1000
 """Characters."""
 
 MAX_NESTING: Final = 50
-"""Open brackets. The parser is recursive, and where Python ends it depends on who called."""
+"""Open brackets. The parser is recursive, so that its limit would depend on the caller."""
 
 _EVALUATION_ERRORS: Final = (
     JMESPathError,
@@ -93,21 +93,21 @@ _EVALUATION_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""The library lets some of Python's own errors through, for instance for a slice with step 0."""
+"""The library passes some errors of Python through, for instance for a slice with step 0."""
 
 
 class PathError(ValueError):
-    """An expression that is not JMESPath, or that cannot be applied to a document."""
+    """The expression is not valid JMESPath or cannot be applied to a document."""
 
 
 def check_path(expression: str) -> str:
-    """The expression itself. Raises ``PathError`` with the position, counted from 0."""
+    """Return the expression if it is valid. Raises ``PathError`` with the position, counted from 0."""
     _compiled(expression)
     return expression
 
 
 def search(expression: str, document: object) -> Any:
-    """What the expression finds in ``document``; None if nothing. Raises ``PathError``."""
+    """Return the result of the expression, None if there is none. Raises ``PathError``."""
     compiled = _compiled(expression)
     try:
         return BoundedInterpreter().visit(compiled.parsed, document)
@@ -117,8 +117,8 @@ def search(expression: str, document: object) -> Any:
         raise PathError(f"cannot be applied to this event ({type(error).__name__})") from None
 
 
-def holds(expression: str, document: object) -> bool:
-    """Whether the expression gives true; one that cannot be applied to ``document`` does not."""
+def is_true(expression: str, document: object) -> bool:
+    """Return whether the result is true; False if the expression cannot be applied to ``document``."""
     try:
         return search(expression, document) is True
     except PathError:
@@ -126,10 +126,10 @@ def holds(expression: str, document: object) -> bool:
 
 
 def _nesting(expression: str) -> int:
-    """At least as deep as the expression nests: brackets inside of texts count too."""
+    """Return an upper bound of the nesting: brackets inside of texts count too."""
     depth = deepest = 0
-    for sign in expression:
-        depth += (sign in "([{") - (sign in ")]}")
+    for char in expression:
+        depth += (char in "([{") - (char in ")]}")
         deepest = max(deepest, depth)
     return deepest
 
@@ -157,14 +157,14 @@ def _compiled(expression: str) -> ParsedResult:
 
 
 def _parsed(expression: str) -> ParsedResult:
-    """The library still takes any text for a literal, with a warning; a later one will not."""
+    """Return the parsed expression; refuse literals that the library only warns about."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", PendingDeprecationWarning)
         return jmespath.compile(expression)
 
 
 def _check_functions(expression: str, node: Any) -> None:
-    """The library looks functions up when it applies them; a typing error should not wait for an event."""
+    """Check that all functions exist; the library would check it only on evaluation."""
     if node["type"] == "function_expression":
         known = Functions.FUNCTION_TABLE.get(node["value"])
         if known is None:

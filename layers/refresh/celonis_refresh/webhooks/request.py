@@ -1,4 +1,4 @@
-"""The request as it arrived: bytes, headers, query."""
+"""A webhook request: headers, query and body, with parsers for JSON and forms."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from msgspec import Struct
 from celonis_refresh.webhooks.errors import Malformed, TooLarge
 
 MAX_BODY: Final = 1024 * 1024
-"""Bytes. An event that says "finished" is small; a Lambda function takes 6 MB of request in all."""
+"""Bytes. Events are small; a Lambda request has at most 6 MB."""
 MAX_QUERY_FIELDS: Final = 100
 
 
 class WebhookRequest(Struct, frozen=True):
-    """One HTTP request. Header names are lower case; a header that came twice has its values joined
-    with commas, and so has a field of the query. Only the method is shown: anything else may be a secret.
+    """One HTTP request.
+
+    Names of headers are in lower case. Values of a header or query field that appears twice are joined with
+    commas. The ``repr`` only has the method, because the rest may contain secrets.
     """
 
     headers: Mapping[str, str]
@@ -35,10 +37,10 @@ class WebhookRequest(Struct, frozen=True):
 
 
 def from_api_gateway(event: Mapping[str, Any]) -> WebhookRequest:
-    """The request in an API Gateway HTTP API event, payload format 2.0.
+    """Return the request of an API Gateway HTTP API event (payload format 2.0).
 
-    ``rawQueryString`` is read here, since ``queryStringParameters`` has lost what was sent twice.
-    Raises ``Malformed`` for whatever is not of that format.
+    Reads ``rawQueryString``, because ``queryStringParameters`` loses repeated fields. Raises ``Malformed``
+    for any other event.
     """
     try:
         headers = event.get("headers") or {}
@@ -60,7 +62,7 @@ def from_api_gateway(event: Mapping[str, Any]) -> WebhookRequest:
 
 
 def _storable(value: str) -> str:
-    """The header itself. Raises ``UnicodeEncodeError`` for half a surrogate pair, which is no text."""
+    """Return the value. Raises ``UnicodeEncodeError`` for an unpaired surrogate."""
     value.encode("utf-8")
     return value
 
@@ -73,7 +75,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _fields(raw: str) -> list[tuple[str, str]]:
-    """The fields of a query string. A plus sign stays one: tokens in base64 have it, few have blanks."""
+    """Return the fields of a query string. A plus sign is kept, because tokens in base64 have it."""
     parts = [part for part in raw.split("&") if part]
     if len(parts) > MAX_QUERY_FIELDS:
         raise Malformed(f"The query string has more than {MAX_QUERY_FIELDS} fields.")
@@ -110,12 +112,12 @@ _KINDS: Final = {
 
 
 def media_type(request: WebhookRequest) -> str:
-    """In lower case, without parameters; empty where the request does not say."""
+    """Return the content type in lower case without parameters; "" if the request has none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def check_media_type(kind: BodyKind, request: WebhookRequest) -> None:
-    """Raises ``Malformed`` for a body that is said to be of another kind; a request need not say."""
+    """Raise ``Malformed`` for a content type that does not fit the kind of body; it may be missing."""
     found = media_type(request)
     expected, pattern = _KINDS[kind]
     if found and not re.fullmatch(pattern, found):
@@ -126,13 +128,13 @@ Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | 
 
 MAX_DEPTH: Final = 64
 MAX_FORM_FIELDS: Final = 100
-# A string without its end still matches, at once: otherwise an unclosed one would be tried from every quote.
+# An unclosed string matches as well; otherwise matching would start again at every quote.
 _PIECE: Final = r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]'
 _SURROGATE: Final = r"\\u[dD][89a-fA-F]"
 
 
 def parse_json(raw: bytes | str) -> Json:
-    """The JSON in a body. Raises ``Malformed``, never anything else."""
+    """Return the JSON in a body. Raises only ``Malformed``."""
     text = text_of(raw) if isinstance(raw, bytes) else raw
     if _is_too_deep(text):
         raise Malformed(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
@@ -148,9 +150,9 @@ def parse_json(raw: bytes | str) -> Json:
 
 
 def read_form(request: WebhookRequest) -> dict[str, str] | None:
-    """The fields of a form-encoded body; None when the request does not say that it is one.
+    """Return the fields of a form-encoded body; None for another content type.
 
-    Raises ``Malformed``, also for a field that stands twice.
+    Raises ``Malformed``, also for a field that appears twice.
     """
     if media_type(request) != FORM:
         return None
@@ -168,7 +170,7 @@ def read_form(request: WebhookRequest) -> dict[str, str] | None:
 
 
 def text_of(raw: bytes) -> str:
-    """A body as text, without its byte order mark. Raises ``Malformed``."""
+    """Return a body as text without its byte order mark. Raises ``Malformed``."""
     if len(raw) > MAX_BODY:
         raise Malformed(f"The body is larger than {MAX_BODY} bytes.")
     try:
@@ -178,7 +180,7 @@ def text_of(raw: bytes) -> str:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Counted before parsing, so that a parser that recurses never sees it."""
+    """Return whether the JSON is nested too deeply for a recursive parser."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     depth = 0

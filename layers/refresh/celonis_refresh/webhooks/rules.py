@@ -1,4 +1,4 @@
-"""From an event to the pipelines that it starts."""
+"""Rules: which pipelines an event starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from celonis_refresh.webhooks.errors import RuleError
 from celonis_refresh.webhooks.events import Event
-from celonis_refresh.webhooks.expressions import PathError, holds, search
+from celonis_refresh.webhooks.expressions import PathError, is_true, search
 from celonis_refresh.webhooks.senders import Sender
 from celonis_refresh.webhooks.sources import (
     ALL_TABLES,
@@ -28,7 +28,7 @@ NO_MATCH: Final = "its condition does not hold"
 
 
 class RuleMatch(Struct, frozen=True):
-    """One pipeline that an event starts. ``mode`` and ``tables``: None leaves it to the definition."""
+    """One pipeline that an event starts. ``mode`` and ``tables``: None for those of the definition."""
 
     rule_index: int
     pipeline: str
@@ -38,13 +38,10 @@ class RuleMatch(Struct, frozen=True):
 
 
 class RuleResults(Struct, frozen=True):
-    """What the rules say of an event, each in the order of the rules; several rules may match, or none.
+    """Results of all rules for an event, in the order of the rules.
 
-    ``ignored`` says why the event starts nothing, and is empty otherwise.
-
-    ``errors``: of rules that cannot be applied. One is an error of the configuration: it keeps no sound rule
-    from its event, and an event that it hides must not look like one that starts nothing. ``invalid``: for
-    each of them the most that the rule can start.
+    ``ignored``: why the event starts nothing, otherwise empty. ``errors``: of rules that cannot be applied;
+    they do not affect other rules. ``invalid``: for each of these rules, the maximum that it could start.
     """
 
     event: Event
@@ -55,7 +52,7 @@ class RuleResults(Struct, frozen=True):
 
 
 def apply_rules(source: Source, event: Event) -> RuleResults:
-    """What the event starts."""
+    """Return what the event starts."""
     sender = source.effective()
     matches: list[RuleMatch] = []
     why_not: list[str] = []
@@ -78,13 +75,13 @@ def apply_rules(source: Source, event: Event) -> RuleResults:
 
 
 def _why_nothing(source: Source, event: Event, why_not: Sequence[str]) -> str:
-    """Why no rule matched, rule by rule, in one sentence."""
+    """Return why no rule matches."""
     what = f"event {event.name!r}" if event.name else "the event"
     return f"{what} of {source.sender} starts nothing: {'; '.join(why_not)}"
 
 
 def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> RuleMatch | str:
-    """What one rule starts, or why it starts nothing."""
+    """Return what one rule starts, or why it starts nothing."""
     why_not = _why_not(sender, index, rule, event)
     if why_not:
         return why_not
@@ -96,7 +93,7 @@ def _judged(sender: Sender, index: int, rule: Rule, event: Event) -> RuleMatch |
 
 
 def _widest(index: int, rule: Rule, event: Event) -> RuleMatch:
-    """Return the most that a rule with an invalid field can start."""
+    """Return the maximum that a rule with an invalid field can start."""
     mode: Literal["FULL", "DELTA"] | None = "FULL"
     tables: Tables | None = ALL_TABLES
     with contextlib.suppress(RuleError):
@@ -107,7 +104,7 @@ def _widest(index: int, rule: Rule, event: Event) -> RuleMatch:
 
 
 def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None:
-    """A rule's own condition takes the place of the sender's, and of the names that it is about."""
+    """Return why a rule does not match, or None. Its condition replaces that of the sender and its events."""
     names = rule.events if rule.events or rule.when is not None else sender.start.events
     if names and event.name not in names:
         return f"it is about {', '.join(names)}"
@@ -115,7 +112,7 @@ def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None
         return _why_not_by_default(sender, event)
     found = _found(index, "when", rule.when, event)
     if found is not None and not isinstance(found, bool):
-        # Truth by shape would make the text "false" start a run.
+        # Python's truth value would make the text "false" start a run.
         raise RuleError(
             index,
             "when",
@@ -126,10 +123,10 @@ def _why_not(sender: Sender, index: int, rule: Rule, event: Event) -> str | None
 
 
 def _why_not_by_default(sender: Sender, event: Event) -> str | None:
-    """The sender's own condition. A body without fields says nothing about what happened."""
+    """Return why the sender's own condition does not match, or None."""
     if not isinstance(event.body, dict) or not event.body:
         return "the body is not a JSON object with fields"
-    return None if holds(sender.start.when, event.body) else NO_MATCH
+    return None if is_true(sender.start.when, event.body) else NO_MATCH
 
 
 def _mode(index: int, rule: Rule, event: Event) -> Literal["FULL", "DELTA"] | None:
@@ -140,7 +137,7 @@ def _mode(index: int, rule: Rule, event: Event) -> Literal["FULL", "DELTA"] | No
 
 
 def _tables(index: int, rule: Rule, event: Event) -> Tables | None:
-    """More tables than a partial load takes become "all": that covers every one of them."""
+    """Return the tables of a rule; "all" if there are more than a partial load can have."""
     tables = _constant_or_found(index, "tables", rule.tables, event)
     if tables is None:
         return None
@@ -156,7 +153,7 @@ def _reason(sender: Sender, index: int, rule: Rule, event: Event) -> str:
     reason = _constant_or_found(index, "reason", rule.reason, event)
     if not isinstance(reason, str) or not reason:
         reason = " ".join(part for part in (sender.name, event.name, event.delivery_id) if part)
-    return "".join(sign if sign.isprintable() else " " for sign in reason[:MAX_REASON])
+    return "".join(char if char.isprintable() else " " for char in reason[:MAX_REASON])
 
 
 def _constant_or_found(index: int, field: str, value: object, event: Event) -> Any:

@@ -1,7 +1,7 @@
-"""The systems that can call: one row per sender, no code.
+"""Senders: one row per system that can send webhooks, no code.
 
-A row says how the sender proves itself, where the delivery id and the event's name stand, which of its
-events means "start" unless a rule says otherwise, and what it asks when a subscription is made.
+A row has the scheme of verification, the locations of the delivery id and of the event's name, the events
+that start a pipeline by default, and the handshake of the sender.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from celonis_refresh.webhooks.request import BodyKind
 from celonis_refresh.webhooks.verification import BasicAuth, Hmac, Scheme, Sns, StaticToken, UrlToken
 
 # A pull request's workflow runs under its own event; a fork has another repository. Both may have a branch
-# that is called like the default branch.
+# with the name of the default branch.
 GITHUB_SUCCESS: Final = (
     "action == 'completed' && workflow_run.conclusion == 'success'"
     " && (repository.default_branch == `null` || workflow_run.head_branch == repository.default_branch)"
@@ -26,7 +26,7 @@ GITHUB_SUCCESS: Final = (
 )
 
 # A child pipeline ends before its parent. A pipeline of a merge request has the branch it comes from, or the
-# target, as its ref. A tag may be called like the branch.
+# target, as its ref. A tag may have the name of the branch.
 GITLAB_SUCCESS: Final = (
     "object_attributes.status == 'success'"
     " && (project.default_branch == `null` || object_attributes.ref == project.default_branch)"
@@ -50,7 +50,7 @@ AIRBYTE_TEST: Final = (
     " || data.connection.name == 'Connection' && data.workspace.name == 'Workspace'"
 )
 
-# The success of a task comes while its job still runs.
+# A task may succeed while its job is still running.
 DATABRICKS_SUCCESS: Final = "task == `null`"
 
 # Amazon S3, EC2 Auto Scaling and Amazon SES, when a topic is set up.
@@ -83,15 +83,16 @@ AZURE_DEVOPS_TEST: Final = "subscriptionId == '00000000-0000-0000-0000-000000000
 
 BITBUCKET_SUCCESS: Final = "commit_status.state == 'SUCCESSFUL'"
 
-# One call a table, also for a load whose rows were all rejected.
+# One event per table, even if all rows of a load were rejected.
 STITCH_SUCCESS: Final = "length(tables[?num_rows > `0`] || `[]`) > `0`"
 
 QLIK_SUCCESS: Final = "data.succeeded == `true` || data.status == 'SUCCEEDED'"
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """Where a value stands: in the event's body (JMESPath), or in a header (lower-case name). With both, the
-    header counts where the body has no value.
+class Location(Struct, frozen=True, kw_only=True):
+    """Location of a value: in the body of the event (JMESPath) or in a header (lower case).
+
+    With both, the header is used if the body has no value.
     """
 
     header: str = ""
@@ -99,8 +100,9 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class StartingEvents(Struct, frozen=True, kw_only=True):
-    """Which events start something: one of these names (any, if there is none), with a body for which this
-    JMESPath gives true.
+    """Events that start a pipeline by default.
+
+    ``events``: their names; empty: any. ``when``: JMESPath that gives true for their body.
     """
 
     events: tuple[str, ...] = ()
@@ -108,23 +110,22 @@ class StartingEvents(Struct, frozen=True, kw_only=True):
 
 
 class Sender(Struct, frozen=True, kw_only=True):
-    """One row of the table.
+    """One sender.
 
-    ``delivery_id``  places whose values, joined, tell one delivery from another and stay the same when it is
-                     sent again; none: the sender has no such thing.
-    ``run``          places in a signed body that together name the sender's own run, where it signs neither
-                     id nor time: two bodies of the same bytes are the same event, whatever their ids say.
-    ``probes``       names of events that only check the address.
-    ``test``         JMESPath: holds for what is sent by a test button or a setup, whatever else it says.
-    ``test_header``  a header that is ``true`` for what is sent by a test button.
-    ``body``         one JSON event; one or many in a list; an SNS envelope; a SOAP message.
+    ``delivery_id``  locations whose joined values identify a delivery, also if it is sent again; none: no id
+    ``run``          locations in a signed body that together identify the sender's run, for a sender that
+                     signs neither id nor time: equal bodies are the same event, whatever their ids
+    ``probes``       names of events that only test the address
+    ``test``         JMESPath that is true for events of a test button or a setup
+    ``test_header``  a header that is ``true`` for events of a test button
+    ``body``         one JSON event; one event or a list; an SNS envelope; a SOAP message
     """
 
     name: str
     scheme: Scheme
-    delivery_id: tuple[Place, ...] = ()
-    run: tuple[Place, ...] = ()
-    event_name: Place | None = None
+    delivery_id: tuple[Location, ...] = ()
+    run: tuple[Location, ...] = ()
+    event_name: Location | None = None
     start: StartingEvents = StartingEvents()
     handshake: Literal["none", "sns", "event_grid", "slack"] = "none"
     probes: tuple[str, ...] = ()
@@ -133,8 +134,8 @@ class Sender(Struct, frozen=True, kw_only=True):
     body: BodyKind = "json"
 
 
-def _paths(*paths: str) -> tuple[Place, ...]:
-    return tuple(Place(path=path) for path in paths)
+def _paths(*paths: str) -> tuple[Location, ...]:
+    return tuple(Location(path=path) for path in paths)
 
 
 def _standard(prefix: str) -> Hmac:
@@ -153,43 +154,43 @@ _GITHUB_RUN = (
     "workflow_run.id || workflow_job.id || check_run.id || check_suite.id || deployment_status.id || after"
 )
 _GITLAB_START = StartingEvents(events=("pipeline",), when=GITLAB_SUCCESS)
-_GITLAB_NAME = Place(path="object_kind || event_name")
+_GITLAB_NAME = Location(path="object_kind || event_name")
 _EVENT_GRID_START = StartingEvents(when=EVENT_GRID_SUCCESS)
-_TYPE = Place(path="type")
+_TYPE = Location(path="type")
 
 _TABLE: Final = (
     Sender(
         name="standard_webhooks",
         scheme=_standard("webhook"),
-        delivery_id=(Place(header="webhook-id"),),
+        delivery_id=(Location(header="webhook-id"),),
         event_name=_TYPE,
     ),
     Sender(
         name="svix",
         scheme=_standard("svix"),
-        delivery_id=(Place(header="svix-id"),),
+        delivery_id=(Location(header="svix-id"),),
         event_name=_TYPE,
     ),
     Sender(
         name="github",
         scheme=Hmac(header="x-hub-signature-256", prefix="sha256="),
-        delivery_id=(Place(header="x-github-delivery"),),
+        delivery_id=(Location(header="x-github-delivery"),),
         run=_paths(_GITHUB_RUN),
-        event_name=Place(header="x-github-event"),
+        event_name=Location(header="x-github-event"),
         start=StartingEvents(events=("workflow_run",), when=GITHUB_SUCCESS),
         probes=("ping",),
     ),
     Sender(
         name="gitlab",
         scheme=StaticToken(header="x-gitlab-token"),
-        delivery_id=(Place(path=GITLAB_ID, header="idempotency-key"),),
+        delivery_id=(Location(path=GITLAB_ID, header="idempotency-key"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
     Sender(
         name="gitlab_standard",
         scheme=_standard("webhook"),
-        delivery_id=(Place(path=GITLAB_ID, header="webhook-id"),),
+        delivery_id=(Location(path=GITLAB_ID, header="webhook-id"),),
         event_name=_GITLAB_NAME,
         start=_GITLAB_START,
     ),
@@ -197,14 +198,14 @@ _TABLE: Final = (
         name="dbt_cloud",
         scheme=Hmac(header="authorization"),
         delivery_id=_paths("eventId"),
-        event_name=Place(path="eventType"),
+        event_name=Location(path="eventType"),
         start=StartingEvents(events=("job.run.completed",), when="data.runStatus == 'Success'"),
     ),
     Sender(
         name="fivetran",
         scheme=Hmac(header="x-fivetran-signature-256", encoding="hex_any_case"),
         delivery_id=_paths("connector_id", "sync_id", "event"),
-        event_name=Place(path="event"),
+        event_name=Location(path="event"),
         start=StartingEvents(events=("sync_end",), when="data.status == 'SUCCESSFUL'"),
         probes=("test_event",),
         test=FIVETRAN_TEST,
@@ -220,14 +221,14 @@ _TABLE: Final = (
         name="databricks",
         scheme=BasicAuth(),
         delivery_id=_paths("run.run_id", "event_type"),
-        event_name=Place(path="event_type"),
+        event_name=Location(path="event_type"),
         start=StartingEvents(events=("jobs.on_success",), when=DATABRICKS_SUCCESS),
     ),
     Sender(
         name="aws_sns",
         scheme=Sns(topics=()),
         delivery_id=_paths("MessageId"),
-        event_name=Place(path="Type"),
+        event_name=Location(path="Type"),
         start=StartingEvents(events=("Notification",)),
         handshake="sns",
         test=SNS_TEST,
@@ -237,7 +238,7 @@ _TABLE: Final = (
         name="snowflake",
         scheme=Sns(topics=()),
         delivery_id=_paths("Message.messageId || MessageId"),
-        event_name=Place(path="Type"),
+        event_name=Location(path="Type"),
         start=StartingEvents(events=("Notification",), when=SNOWFLAKE_SUCCESS),
         handshake="sns",
         body="sns",
@@ -246,7 +247,7 @@ _TABLE: Final = (
         name="azure_event_grid",
         scheme=UrlToken(),
         delivery_id=_paths("id"),
-        event_name=Place(path="eventType || type"),
+        event_name=Location(path="eventType || type"),
         start=_EVENT_GRID_START,
         handshake="event_grid",
         body="list",
@@ -255,7 +256,7 @@ _TABLE: Final = (
         name="azure_event_grid_header",
         scheme=StaticToken(header="x-hook-token"),
         delivery_id=_paths("id"),
-        event_name=Place(path="eventType || type"),
+        event_name=Location(path="eventType || type"),
         start=_EVENT_GRID_START,
         handshake="event_grid",
         body="list",
@@ -264,19 +265,21 @@ _TABLE: Final = (
         name="salesforce_outbound_message",
         scheme=UrlToken(),
         delivery_id=_paths("Notification.Id"),
-        event_name=Place(path="Notification.sObject.type"),
+        event_name=Location(path="Notification.sObject.type"),
         body="soap",
     ),
     Sender(
         name="servicenow",
         scheme=BasicAuth(),
-        event_name=Place(path="event"),
+        event_name=Location(path="event"),
     ),
     Sender(
         name="sap",
         scheme=BasicAuth(),
-        delivery_id=(Place(path="type && id", header="ce-id"),),  # CloudEvents; its own JSON has another id
-        event_name=Place(path="event || type", header="ce-type"),
+        delivery_id=(
+            Location(path="type && id", header="ce-id"),
+        ),  # CloudEvents; its own JSON has another id
+        event_name=Location(path="event || type", header="ce-type"),
     ),
     Sender(
         name="qlik",
@@ -294,7 +297,7 @@ _TABLE: Final = (
         delivery_id=_paths(
             "subscriberId || subscriptionId || '-'", "triggerId", "offset", "event.id || eventId || '-'"
         ),
-        event_name=Place(path="triggerId"),
+        event_name=Location(path="triggerId"),
     ),
     Sender(
         name="stripe",
@@ -312,38 +315,38 @@ _TABLE: Final = (
             timestamp_header="x-slack-request-timestamp",
         ),
         delivery_id=_paths("event_id"),
-        event_name=Place(path="event.type || type"),
+        event_name=Location(path="event.type || type"),
         handshake="slack",
         probes=("app_rate_limited",),
     ),
     Sender(
         name="shopify",
         scheme=Hmac(header="x-shopify-hmac-sha256", encoding="base64"),
-        delivery_id=(Place(header="x-shopify-webhook-id"),),
-        event_name=Place(header="x-shopify-topic"),
+        delivery_id=(Location(header="x-shopify-webhook-id"),),
+        event_name=Location(header="x-shopify-topic"),
         test_header="x-shopify-test",
     ),
     Sender(
         name="eventbridge",
         scheme=BasicAuth(key_header="x-api-key"),
         delivery_id=_paths("id"),
-        event_name=Place(path='"detail-type"'),
+        event_name=Location(path='"detail-type"'),
         start=StartingEvents(when=EVENTBRIDGE_SUCCESS),
     ),
     Sender(
         name="azure_devops",
         scheme=BasicAuth(),
         delivery_id=_paths("subscriptionId", "notificationId"),
-        event_name=Place(path="eventType"),
+        event_name=Location(path="eventType"),
         start=StartingEvents(events=("build.complete",), when=AZURE_DEVOPS_SUCCESS),
         test=AZURE_DEVOPS_TEST,
     ),
     Sender(
         name="bitbucket",
         scheme=Hmac(header="x-hub-signature", prefix="sha256="),
-        delivery_id=(Place(header="x-request-uuid"),),
+        delivery_id=(Location(header="x-request-uuid"),),
         run=_paths("commit_status.updated_on"),
-        event_name=Place(header="x-event-key"),
+        event_name=Location(header="x-event-key"),
         start=StartingEvents(
             events=("repo:commit_status_created", "repo:commit_status_updated"),
             when=BITBUCKET_SUCCESS,

@@ -1,8 +1,9 @@
-"""The JSON that Amazon SNS posts, and the addresses that may stand in it."""
+"""The JSON of Amazon SNS messages, and the addresses that it may contain."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -17,19 +18,20 @@ SIGNED_KEYS: Final = {
     SUBSCRIPTION_CONFIRMATION: _CONFIRMATION_KEYS,
     "UnsubscribeConfirmation": _CONFIRMATION_KEYS,
 }
-"""What is under the signature, in byte order; ``Subject`` only where the message has one."""
+"""Signed keys in byte order; ``Subject`` only if the message has one."""
 
 MAX_ENVELOPE: Final = 2 * 1024 * 1024
-"""Bytes. SNS takes 256 KiB; escaping can make it six times that. It is read before anything is proven."""
+"""Bytes. SNS accepts 256 KiB; escaping can make it six times as long."""
 _SIGNATURE_KEYS: Final = ("Signature", "SignatureVersion", "SigningCertURL")
-# The region is spelled out: ``sns.s3.amazonaws.com`` would be somebody's bucket.
+# The region is spelled out: ``sns.s3.amazonaws.com`` would be an S3 bucket of anybody.
 _TOPIC: Final = r"arn:(?P<partition>aws[a-z-]*):sns:(?P<region>[a-z]{2}(?:-[a-z]+){1,3}-[0-9]{1,2}):.+"
 _CERTIFICATE: Final = r"/[A-Za-z0-9_-]+\.pem"
+_TIMESTAMP: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z"
 _SUBSCRIBE: Final = r"/\?(?P<query>[A-Za-z0-9_.:/%&=+-]+)"
 
 
 def read_envelope(body: bytes) -> dict[str, str]:
-    """The keys that count: those under the signature, and the signature's own. Raises ``Malformed``."""
+    """Return the signed keys and the keys of the signature. Raises ``Malformed``."""
     if len(body) > MAX_ENVELOPE:
         raise _malformed("is larger than SNS sends")
     document = parse_json(body)
@@ -43,22 +45,33 @@ def read_envelope(body: bytes) -> dict[str, str]:
         value = document.get(key)
         if key == "Subject" and value is None:
             continue
-        # A line break in a short value would let one signature fit two different messages.
+        # A line break in a short value would make two different messages have the same signature.
         if not isinstance(value, str) or (key != "Message" and not value.isprintable()):
             raise _malformed(f"has no {key} that can be read")
         envelope[key] = value
     return envelope
 
 
+def timestamp_of(envelope: dict[str, str]) -> float:
+    """Return the signed time in epoch seconds. Raises ``Malformed``."""
+    text = envelope["Timestamp"]
+    try:
+        if re.fullmatch(_TIMESTAMP, text):
+            return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        pass
+    raise Malformed("The Timestamp of the SNS message cannot be read.")
+
+
 def check_certificate_url(url: str, topic: str) -> str:
-    """The URL itself, once it is known to be SNS's own where the topic is. Raises ``NotAuthentic``."""
+    """Return the URL if it belongs to SNS in the topic's region. Raises ``NotAuthentic``."""
     if not re.fullmatch(_CERTIFICATE, _after_host(url, topic)):
         raise NotAuthentic("The certificate of the SNS message is not at an address of its topic's SNS.")
     return url
 
 
 def subscribe_url(envelope: dict[str, str]) -> str:
-    """Where the subscription is confirmed. Raises ``NotAuthentic`` unless it is SNS's own, for this topic."""
+    """Return the URL that confirms the subscription. Raises ``NotAuthentic`` unless it belongs to SNS."""
     match = re.fullmatch(_SUBSCRIBE, _after_host(envelope["SubscribeURL"], envelope["TopicArn"]))
     fields = parse_qs(match["query"]) if match else {}
     if fields.get("Action") != ["ConfirmSubscription"] or fields.get("TopicArn") != [envelope["TopicArn"]]:
@@ -69,10 +82,9 @@ def subscribe_url(envelope: dict[str, str]) -> str:
 
 
 def _after_host(url: str, topic: str) -> str:
-    """What follows SNS's host in the topic's own region; empty for any other host.
+    """Return the part of the URL after SNS's host in the topic's region; "" for any other host.
 
-    A region that only looks like one has no host: what is fetched there is answered by nobody. The address is
-    matched as text, so that no two readers can disagree about user, port or path in it.
+    The address is compared as text, so that no parser can read another user, port or path from it.
     """
     match = re.fullmatch(_TOPIC, topic)
     if match is None:

@@ -1,6 +1,6 @@
-"""Salesforce outbound messages: SOAP in, SOAP out.
+"""Salesforce outbound messages in SOAP.
 
-expat runs without a document type: a DOCTYPE is refused, so there are no entities to expand or to fetch.
+A DOCTYPE is refused, so that there are no entities to expand or fetch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from celonis_refresh.webhooks.request import MAX_DEPTH, Json, text_of
 _MESSAGE: Final = "http://soap.sforce.com/2005/09/outbound"
 _TYPE: Final = "http://www.w3.org/2001/XMLSchema-instance type"
 _KEPT: Final = ("OrganizationId", "ActionId", "EnterpriseUrl", "PartnerUrl")
-"""``SessionId`` is left out: it signs in to Salesforce, and an event is written down."""
+"""Common fields. ``SessionId`` is left out, because it gives access to Salesforce."""
 
 MAX_ELEMENTS: Final = 100_000
 
@@ -27,7 +27,7 @@ ACK: Final = (
 
 
 class _Element:
-    """An element, its name as ``namespace name``, as expat gives it."""
+    """An element; its name is ``namespace name``, as in expat."""
 
     def __init__(self, name: str, attributes: dict[str, str]) -> None:
         self.name = name
@@ -44,9 +44,9 @@ class _Element:
 
 
 def read_notifications(body: bytes) -> list[Json]:
-    """One body per Notification: ``{"OrganizationId", "ActionId", "Notification": {"Id", "sObject": {…}}}``.
+    """Return ``{"OrganizationId", "ActionId", "Notification": {"Id", "sObject"}}`` per notification.
 
-    ``sObject`` has the record's fields as text, and its ``type``. Raises ``Malformed``.
+    ``sObject`` has the fields of the record as text, and its ``type``. Raises ``Malformed``.
     """
     message = _parse(body)
     for name in ("Body", "notifications"):
@@ -75,7 +75,7 @@ def _text(element: _Element, name: str) -> str:
 
 
 def _parse(body: bytes) -> _Element:
-    """The root of the document, in UTF-8 whatever its declaration says. Raises ``Malformed``."""
+    """Return the root element, decoded as UTF-8 whatever its declaration says. Raises ``Malformed``."""
     text = text_of(body)
     document = _Element("", {})
     path = [document]

@@ -1,9 +1,8 @@
-"""The configuration of a source: who sends, with which secret, and what its events start.
+"""The configuration of a source: the sender, the name of its secret, and the pipelines that its events start.
 
-The JSON lives in a parameter (``/{stack}/sources/{name}``); its secret is ``{stack}/webhooks/{secret}``::
-
-    {"sender": "github", "secret": "github",
-     "rules": [{"pipeline": "order-to-cash", "mode": "DELTA"}]}
+The JSON is in a parameter (``/{stack}/sources/{name}``); the secret is ``{stack}/webhooks/{secret}``.
+Example: ``{"sender": "github", "secret": "github", "rules": [{"pipeline": "order-to-cash", "mode":
+"DELTA"}]}``
 """
 
 # No annotations from __future__: msgspec would compile the text of each at a cold start.
@@ -21,7 +20,7 @@ from celonis_refresh.validation.convert import InvalidField, PatternType, Valida
 from celonis_refresh.webhooks.errors import InvalidSource, Malformed
 from celonis_refresh.webhooks.expressions import check_path
 from celonis_refresh.webhooks.request import Json, parse_json
-from celonis_refresh.webhooks.senders import SENDERS, Place, Sender
+from celonis_refresh.webhooks.senders import SENDERS, Location, Sender
 from celonis_refresh.webhooks.verification import (
     MAX_TOLERANCE,
     BasicAuth,
@@ -34,16 +33,16 @@ from celonis_refresh.webhooks.verification import (
 
 MAX_NAME: Final = 128
 _NAME: Final = r"[A-Za-z0-9/_+.@-](?:[A-Za-z0-9/_+=.@-]*[A-Za-z0-9/_+.@-])?"
-# How issuers begin what they issue (Standard Webhooks, dbt, Shopify, Stripe, GitHub, GitLab, Slack), in any
-# case: they are matched in lower case, since a pattern that ignores case takes long to compile.
+# Prefixes of secrets of Standard Webhooks, dbt, Shopify, Stripe, GitHub, GitLab and Slack, in any case: they
+# are matched in lower case, because a pattern that ignores case is slow to compile.
 _ISSUED: Final = r"whsec_|dbt[a-z]_|shp[a-z]{2}_|[rs]k_(?:live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-"
-# Those whose case tells them from a word: AWS, JSON Web Tokens.
+# Prefixes that only their case distinguishes from words: AWS, JSON Web Tokens.
 _ISSUED_AS_IS: Final = r"(?:AKIA|ASIA)[A-Z0-9]{16}|eyJ"
 _RANDOM: Final = r"[0-9a-fA-F-]{32,}|(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+]{40,}"
 
 
 def check_secret_name(value: str) -> str:
-    """The name itself. Raises ``ValueError``, which never repeats the value: it may be the secret."""
+    """Return the name. Raises ``ValueError`` without the value, which may be the secret itself."""
     if len(value) > MAX_NAME or not re.fullmatch(_NAME, value):
         raise ValueError(
             f"expected the name of a secret: at most {MAX_NAME} of letters, digits and /_+=.@-, not its value"
@@ -58,7 +57,7 @@ def _is_issued(value: str) -> bool:
 
 
 MAX_TABLES: Final = 200
-"""Tables of a partial load; more than that is a complete load."""
+"""Tables of a partial load; more are loaded by a complete load."""
 MAX_TABLE_NAME: Final = 256
 MAX_REASON: Final = 256
 MODES: Final = ("FULL", "DELTA")
@@ -76,7 +75,7 @@ class Path(ValidatedType):
 
 
 class AtPath(Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that the event itself says, where this JMESPath points."""
+    """A value that is read from the event by this JMESPath."""
 
     path: Path
 
@@ -131,7 +130,7 @@ class Topic(PatternType):
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class PlaceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LocationField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``{"header": name}`` or ``{"path": JMESPath}``."""
 
     header: HeaderName = HeaderName("")
@@ -141,12 +140,12 @@ class PlaceField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if bool(self.header) == bool(self.path):
             raise InvalidField('expected either {"header": name} or {"path": JMESPath}')
 
-    def place(self) -> Place:
-        return Place(header=self.header, path=self.path)
+    def place(self) -> Location:
+        return Location(header=self.header, path=self.path)
 
 
 class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All optional; what is not set is as the sender has it. The names are those of the scheme's model."""
+    """Optional parameters that replace those of the sender; the names are those of the scheme."""
 
     scheme: Literal["hmac", "static_token", "basic_auth", "url_token", "sns"] | None = None
     header: HeaderName | None = None
@@ -164,11 +163,11 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id_header: HeaderName | None = None
     timestamp_header: HeaderName | None = None
     timestamp_key: Word | None = None
-    delivery_id: Annotated[tuple[PlaceField, ...], Meta(max_length=5)] | None = None
-    event_name: PlaceField | None = None
+    delivery_id: Annotated[tuple[LocationField, ...], Meta(max_length=5)] | None = None
+    event_name: LocationField | None = None
 
     def applied_to(self, sender: Sender) -> Sender:
-        """The sender with these parameters. Raises ``InvalidField`` naming a field that does not fit."""
+        """Return the sender with these parameters. Raises ``InvalidField`` for one that does not fit."""
         changed: dict[str, Any] = {"scheme": self._scheme(sender)}
         if self.delivery_id is not None:
             changed["delivery_id"] = tuple(place.place() for place in self.delivery_id)
@@ -195,14 +194,14 @@ class Overrides(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _required(kind: type[Scheme]) -> list[str]:
-    """The parameters of a scheme that have no default."""
+    """Return the parameters of a scheme that have no default."""
     defaults = zip(reversed(kind.__struct_fields__), reversed(kind.__struct_defaults__), strict=False)
     optional = {name for name, default in defaults if default is not NODEFAULT}
     return [name for name in kind.__struct_fields__ if name not in optional]
 
 
 MAX_RULES: Final = 30
-"""One event may start that many pipelines: a transaction of the table takes 100 actions, three for each."""
+"""Pipelines that one event may start: a transaction has at most 100 actions, three for each pipeline."""
 MAX_DOCUMENT: Final = 64 * 1024
 
 
@@ -226,11 +225,11 @@ EventName = Annotated[str, Meta(min_length=1, max_length=256)]
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one kind of event starts.
 
-    ``events``  names of events that the rule is about; empty: any.
-    ``when``    JMESPath over the event's body that gives true or false; None: the sender's own condition.
-    ``mode``    "FULL", "DELTA" or ``{"path": …}`` to where the event says so; None: as in the definition.
-    ``tables``  ids, names or aliases, or "all", or ``{"path": …}``; None: as in the definition.
-    ``reason``  text for the run's record, or ``{"path": …}``; None: sender, event and delivery id.
+    ``events``  names of events; empty: any
+    ``when``    JMESPath over the event's body that gives true or false; None: the sender's own condition
+    ``mode``    "FULL", "DELTA" or ``{"path": …}``; None: as in the definition
+    ``tables``  ids, names or aliases, "all" or ``{"path": …}``; None: as in the definition
+    ``reason``  text for the run's record, or ``{"path": …}``; None: sender, event and delivery id
     """
 
     pipeline: PipelineName
@@ -242,10 +241,10 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Source(Overrides, frozen=True, kw_only=True):
-    """One upstream system. ``secret`` is the name of a secret, never its value.
+    """One source of webhooks. ``secret``: the name of a secret, never its value.
 
-    ``expect``: fields at the top of the event's body that must have these values, or the request is refused.
-    The other fields, inherited, replace parameters of the sender's scheme.
+    ``expect``: values that top-level fields of the event's body must have; otherwise the request is refused.
+    The inherited fields replace parameters of the sender.
     """
 
     sender: SenderName
@@ -254,7 +253,7 @@ class Source(Overrides, frozen=True, kw_only=True):
     expect: dict[str, str | int] = {}
 
     def effective(self) -> Sender:
-        """The sender's row of the table with this source's own parameters in it."""
+        """Return the sender with the parameters of this source."""
         return self.applied_to(SENDERS[self.sender])
 
     def __post_init__(self) -> None:
@@ -269,7 +268,7 @@ class Source(Overrides, frozen=True, kw_only=True):
 
 
 def _check_reachable(sender: Sender, index: int, rule: Rule) -> None:
-    """The sender's own condition is about certain events; a rule about others needs its own condition."""
+    """Check that a rule about events outside of the sender's own condition has a condition."""
     if rule.events and not sender.event_name:
         raise InvalidField(f"{sender.name} does not name its events", f"rules.{index}.events")
     known = sender.start.events
@@ -278,9 +277,9 @@ def _check_reachable(sender: Sender, index: int, rule: Rule) -> None:
 
 
 def parse_source(name: str, document: str | Mapping[str, Any]) -> Source:
-    """The source in a parameter's text, or in JSON that is parsed already.
+    """Return the source in the text of a parameter or in parsed JSON.
 
-    Raises ``InvalidSource``: every problem names its field, none repeats a value.
+    Raises ``InvalidSource`` with the fields of all problems and no values.
     """
     parsed = _parsed(name, document) if isinstance(document, str) else document
     return convert(Source, parsed, partial(InvalidSource, name))

@@ -1,4 +1,4 @@
-"""One function for all schemes."""
+"""Verification schemes of webhooks: parameters of each scheme, and checks of a request against them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from msgspec import Struct
 from celonis_refresh.validation.convert import InvalidField
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
 from celonis_refresh.webhooks.request import WebhookRequest
+from celonis_refresh.webhooks.sns_message import check_certificate_url, read_envelope, timestamp_of
 
 MAX_TOLERANCE: Final = 24 * 3600
 _PLACES: Final = ("{id}", "{timestamp}", "{body}")
 
 
 class Hmac(Struct, frozen=True, kw_only=True):
-    """A keyed hash over the raw body, alone or with a delivery id and a time.
+    """A keyed hash over the raw body, optionally with a delivery id and a time.
 
-    ``encoding``  of the signature; ``hex`` is lower case, which is what nearly all senders send.
-    ``key``       the secret's own UTF-8 bytes, or what ``whsec_`` and base64 wrap (Standard Webhooks).
+    ``encoding``  of the signature; ``hex`` is lower case
+    ``key``       the secret's UTF-8 bytes, or base64 after ``whsec_`` (Standard Webhooks)
     ``layout``    of the header: ``bare`` is prefix and signature; ``pairs`` is ``t=…,v1=…``;
-                  ``versions`` is ``v1,…`` entries separated by spaces.
-    ``template``  of what is signed: ``{body}``, and ``{id}`` and ``{timestamp}`` where the sender signs them.
-    ``tolerance`` seconds that a signed time may lie before or after the clock.
+                  ``versions`` is ``v1,…`` entries separated by spaces
+    ``template``  of the signed text: ``{body}``, with ``{id}`` and ``{timestamp}`` if the sender signs them
+    ``tolerance`` seconds that a signed time may differ from the clock
     """
 
     header: str
@@ -69,7 +70,7 @@ class Hmac(Struct, frozen=True, kw_only=True):
 
 
 class StaticToken(Struct, frozen=True, kw_only=True):
-    """A fixed value in a header, compared as a whole."""
+    """A fixed value in a header."""
 
     header: str
 
@@ -77,7 +78,7 @@ class StaticToken(Struct, frozen=True, kw_only=True):
 class BasicAuth(Struct, frozen=True, kw_only=True):
     """HTTP Basic; the secret is ``user:password`` in UTF-8, and the password may contain colons.
 
-    ``key_header``  a header that may hold the whole secret instead, where the sender offers both.
+    ``key_header``: a header that may have the whole secret instead, for senders that offer both.
     """
 
     header: str = "authorization"
@@ -85,15 +86,15 @@ class BasicAuth(Struct, frozen=True, kw_only=True):
 
 
 class UrlToken(Struct, frozen=True, kw_only=True):
-    """A fixed value in a field of the query string, for senders that can do nothing else: URLs get logged."""
+    """A fixed value in the query string, for senders without another scheme: URLs are often logged."""
 
     parameter: str = "token"
 
 
 class Sns(Struct, frozen=True, kw_only=True):
-    """A message of Amazon SNS, signed with a key of AWS. No secret: the topic tells ours from others'.
+    """A message of Amazon SNS, signed by AWS. There is no secret: only these topics are accepted.
 
-    ``tolerance``: seconds; SNS tries a delivery again for one hour at most.
+    ``tolerance``: seconds; SNS retries a delivery for at most one hour.
     """
 
     topics: tuple[str, ...]
@@ -118,13 +119,14 @@ def _check_tolerance(seconds: int) -> None:
 
 
 Fetch: TypeAlias = Callable[[str], bytes]
-"""Gets a certificate by its URL, which has been checked. The caller caches; what it raises passes through,
-so that a network fault is answered as one (and tried again by SNS), not as a forgery."""
+"""Returns a certificate by its checked URL. Its errors are passed on, so that SNS retries after a network
+error."""
 
 
 class Proof(Struct, frozen=True):
-    """``id`` and ``timestamp`` (whole seconds since 1970) where they are under the signature, else None.
-    ``secret_index``: which of the secrets fitted, so that an owner sees when the previous one is out of use.
+    """What was verified. ``id`` and ``timestamp`` (epoch seconds): if they are signed, else None.
+
+    ``secret_index``: the index of the matching secret, which shows when the previous one is no longer used.
     """
 
     id: str | None = None
@@ -132,33 +134,33 @@ class Proof(Struct, frozen=True):
     secret_index: int | None = None
 
 
-def octets(text: str) -> bytes:
-    """The bytes of any text, lone surrogates included: a header must never end in a UnicodeEncodeError."""
+def to_bytes(text: str) -> bytes:
+    """Return the bytes of any text, even with unpaired surrogates."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Equality in constant time. Hashing first hides the lengths, too."""
+    """Return whether both are equal, in constant time; hashing hides the lengths as well."""
     return hmac.compare_digest(sha256(one).digest(), sha256(other).digest())
 
 
-def first_fitting(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
-    """The index of the expected value that one of the offered equals; all pairs are compared, always.
+def first_match(offered: Sequence[bytes], expected: Iterable[bytes]) -> int:
+    """Return the index of the expected value that equals an offered one; always compares all pairs.
 
-    An empty expected value fits nothing. Raises ``NotAuthentic``.
+    An empty expected value matches nothing. Raises ``NotAuthentic``.
     """
-    fits = []
+    matches = []
     for index, value in enumerate(expected):
         equal = [same(candidate, value) for candidate in offered]
         if value and True in equal:
-            fits.append(index)
-    if not fits:
+            matches.append(index)
+    if not matches:
         raise NotAuthentic("The request does not match any secret of its source.")
-    return fits[0]
+    return matches[0]
 
 
 def header(request: WebhookRequest, name: str) -> str:
-    """A header that must be there. Raises ``NotAuthentic``."""
+    """Return a required header. Raises ``NotAuthentic``."""
     value = request.headers.get(name)
     if not value:
         raise NotAuthentic(f"The request has no header {name!r}.")
@@ -166,7 +168,7 @@ def header(request: WebhookRequest, name: str) -> str:
 
 
 def check_window(timestamp: float, now: float, tolerance: int) -> None:
-    """A signed time may lie ``tolerance`` seconds before or after the clock. Raises ``NotAuthentic``."""
+    """Check that a signed time is within ``tolerance`` seconds of the clock. Raises ``NotAuthentic``."""
     if not abs(now - timestamp) <= tolerance:
         raise NotAuthentic(
             f"The request was signed more than {tolerance} s before or after now.",
@@ -178,28 +180,30 @@ WHSEC: Final = "whsec_"
 _ED25519: Final = ("whpk_", "whsk_")
 
 
-def fitting(offered: Sequence[bytes], secrets: Sequence[str], expected: Callable[[str], bytes]) -> int:
-    """The index of the secret whose ``expected`` value one of the offered equals.
+def matching_secret(
+    offered: Sequence[bytes], secrets: Sequence[str], expected: Callable[[str], bytes]
+) -> int:
+    """Return the index of the secret whose ``expected`` value equals an offered one.
 
     Raises ``NotAuthentic``.
     """
     forms = [(index, form) for index, secret in enumerate(secrets) for form in _forms(secret)]
-    return forms[first_fitting(offered, [expected(form) for _, form in forms])][0]
+    return forms[first_match(offered, [expected(form) for _, form in forms])][0]
 
 
 def _forms(secret: str) -> list[str]:
-    """The secret as it is stored, and without the white space around it; none of a blank one."""
+    """Return the secret as stored and stripped; nothing for a blank secret."""
     stripped = secret.strip()
     return list(dict.fromkeys((secret, stripped))) if stripped else []
 
 
 def key_of(scheme: Hmac, secret: str) -> bytes:
-    """The key in a secret; empty when there is none in it, which no signature ever fits.
+    """Return the key in a secret; empty if it has none, which matches no signature.
 
-    Base64 may lack its padding and hold white space, as in the libraries of Standard Webhooks and Svix.
+    Base64 may lack padding and contain white space, as in the libraries of Standard Webhooks and Svix.
     """
     if scheme.key == "text":
-        return octets(secret)
+        return to_bytes(secret)
     text = "".join(secret.split()).removeprefix(WHSEC).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -208,9 +212,9 @@ def key_of(scheme: Hmac, secret: str) -> bytes:
 
 
 def secret_problem(scheme: Scheme, secret: str) -> str | None:
-    """Why no request can ever fit this secret, in words for its owner, without it; None if one can.
+    """Return why no request can match this secret, without its value; None if it is usable.
 
-    ``verify`` treats such a secret as one that does not fit: a sender does not learn how we are configured.
+    ``verify`` treats an unusable secret as one that does not match, so that a sender learns nothing about it.
     """
     if not secret.strip():
         return "it is empty"
@@ -220,18 +224,18 @@ def secret_problem(scheme: Scheme, secret: str) -> str | None:
         return f"expected {WHSEC} and then base64, as the sender shows it"
     if isinstance(scheme, BasicAuth) and not scheme.key_header and not is_credentials(secret):
         return "expected user:password"
-    if isinstance(scheme, StaticToken) and not _fits_a_header(secret.strip()):
+    if isinstance(scheme, StaticToken) and not _is_header_text(secret.strip()):
         return "a header cannot hold its control characters, such as a line break"
     return None
 
 
 def is_credentials(secret: str) -> bool:
-    """Whether it is a user and a password, with a colon between."""
+    """Return whether it has the form ``user:password``."""
     return all(secret.partition(":"))
 
 
-def _fits_a_header(text: str) -> bool:
-    return all(sign == "\t" or (sign >= " " and sign != "\x7f") for sign in text)
+def _is_header_text(text: str) -> bool:
+    return all(char == "	" or (char >= " " and char != "\x7f") for char in text)
 
 
 _TEMPLATE_PLACE: Final = r"(\{id\}|\{timestamp\}|\{body\})"
@@ -239,13 +243,13 @@ _HEX: Final = {"hex": "[0-9a-f]+", "hex_any_case": "[0-9a-fA-F]+"}
 
 
 def signed_content(scheme: Hmac, body: bytes, message_id: str, timestamp: str) -> bytes:
-    """The bytes under the signature: the template with its places filled."""
-    fill = {"{id}": octets(message_id), "{timestamp}": octets(timestamp), "{body}": body}
-    return b"".join(fill.get(part, octets(part)) for part in re.split(_TEMPLATE_PLACE, scheme.template))
+    """Return the signed bytes: the template with its values."""
+    fill = {"{id}": to_bytes(message_id), "{timestamp}": to_bytes(timestamp), "{body}": body}
+    return b"".join(fill.get(part, to_bytes(part)) for part in re.split(_TEMPLATE_PLACE, scheme.template))
 
 
 def hmac_digest(scheme: Hmac, key: bytes, signed: bytes) -> bytes:
-    """The signature; empty for an empty key, so that nothing fits it."""
+    """Return the signature; empty for an empty key, which matches nothing."""
     return hmac.new(key, signed, scheme.algorithm).digest() if key else b""
 
 
@@ -254,7 +258,7 @@ def encode(scheme: Hmac, signature: bytes) -> str:
 
 
 def decode(scheme: Hmac, text: str) -> bytes:
-    """The signature in a text of exactly the sender's form and length. Raises ``Malformed``."""
+    """Return the signature in a text of exactly the sender's form and length. Raises ``Malformed``."""
     try:
         signature = _decoded(scheme, text)
     except (binascii.Error, ValueError):
@@ -267,26 +271,26 @@ def decode(scheme: Hmac, text: str) -> bytes:
 def _decoded(scheme: Hmac, text: str) -> bytes:
     if scheme.encoding == "base64":
         signature = base64.b64decode(text, validate=True)
-        # One signature, one text: the last sign has bits to spare, which a decoder ignores.
-        return signature if base64.b64encode(signature) == octets(text) else b""
+        # Only one text per signature: decoders ignore unused bits of the last character.
+        return signature if base64.b64encode(signature) == to_bytes(text) else b""
     return bytes.fromhex(text) if re.fullmatch(_HEX[scheme.encoding], text) else b""
 
 
 MAX_SIGNATURES: Final = 16
-"""Entries of one header; a sender in the middle of a rotation sends two or three."""
+"""Signatures in one header; a sender sends two or three during a rotation."""
 _SECONDS: Final = r"[0-9]{1,11}"
-"""ASCII digits only: ``int`` and ``float`` would take signs, blanks, other scripts' digits, nan and inf."""
+"""ASCII digits only: ``int`` and ``float`` would accept signs, blanks, other digits, nan and inf."""
 
 
 class _Claim(Struct, frozen=True):
-    """What the headers say: signatures as text, the time as text (empty where none is signed)."""
+    """The signatures in the header as text, and the signed time as text (empty if there is none)."""
 
     signatures: Sequence[str]
     time: str = ""
 
 
 def verify_hmac(scheme: Hmac, request: WebhookRequest, secrets: Sequence[str], now: float) -> Proof:
-    """Raises ``NotAuthentic`` or ``Malformed``. The window is checked last: only its owner learns of it."""
+    """Raises ``NotAuthentic`` or ``Malformed``. The window is checked last."""
     claim = _claim(scheme, header(request, scheme.header))
     if scheme.timestamp_header:
         claim = _Claim(claim.signatures, header(request, scheme.timestamp_header))
@@ -294,7 +298,9 @@ def verify_hmac(scheme: Hmac, request: WebhookRequest, secrets: Sequence[str], n
     timestamp = _seconds(claim.time) if scheme.signs_time else None
     offered = [decode(scheme, text) for text in claim.signatures]
     signed = signed_content(scheme, request.body, message_id, claim.time)
-    index = fitting(offered, secrets, lambda secret: hmac_digest(scheme, key_of(scheme, secret), signed))
+    index = matching_secret(
+        offered, secrets, lambda secret: hmac_digest(scheme, key_of(scheme, secret), signed)
+    )
     if timestamp is not None:
         check_window(timestamp, now, scheme.tolerance)
     return Proof(id=message_id or None, timestamp=timestamp, secret_index=index)
@@ -315,7 +321,7 @@ def _claim(scheme: Hmac, value: str) -> _Claim:
 
 
 def _pairs(scheme: Hmac, value: str) -> _Claim:
-    """``t=…,v1=…``. A time that stands there twice means two headers in one: nobody knows which is signed."""
+    """Parse ``t=…,v1=…``. Two times are refused, because it is unknown which one is signed."""
     entries = _entries(scheme, value, ",", "=")
     times = [text for name, text in entries if name == scheme.timestamp_key]
     if len(times) > 1:
@@ -324,10 +330,10 @@ def _pairs(scheme: Hmac, value: str) -> _Claim:
 
 
 def _entries(scheme: Hmac, value: str, between: str, within: str) -> list[tuple[str, str]]:
-    """The entries of a list. ``v1,a,v1,b`` is no list but two headers that were joined, and is refused."""
+    """Return the entries of a list. ``v1,a,v1,b``, two headers that were joined, is refused."""
     entries = [entry.partition(within) for entry in value.split(between)]
-    sound = all(name and text and "," not in text for name, _, text in entries)
-    if len(entries) > MAX_SIGNATURES or not sound:
+    is_valid = all(name and text and "," not in text for name, _, text in entries)
+    if len(entries) > MAX_SIGNATURES or not is_valid:
         raise _unreadable(scheme)
     return [(name.strip(" "), text) for name, _, text in entries]
 
@@ -348,11 +354,6 @@ def _unreadable(scheme: Hmac) -> Malformed:
     return Malformed(f"Header {scheme.header!r} does not have the form that its sender gives it.")
 
 
-def verify_static_token(scheme: StaticToken, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
-    """The whole value counts, blanks included. Raises ``NotAuthentic``."""
-    return _same_value(header(request, scheme.header), secrets)
-
-
 def verify_url_token(scheme: UrlToken, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
     """Raises ``NotAuthentic``."""
     offered = request.query.get(scheme.parameter)
@@ -362,7 +363,7 @@ def verify_url_token(scheme: UrlToken, request: WebhookRequest, secrets: Sequenc
 
 
 def verify_basic_auth(scheme: BasicAuth, request: WebhookRequest, secrets: Sequence[str]) -> Proof:
-    """Raises ``NotAuthentic``, or ``Malformed`` where the header is no HTTP Basic."""
+    """Raises ``NotAuthentic``, or ``Malformed`` if the credentials cannot be decoded."""
     if scheme.key_header == scheme.header or (scheme.key_header and scheme.header not in request.headers):
         return _same_value(header(request, scheme.key_header), secrets)
     word, _, encoded = header(request, scheme.header).partition(" ")
@@ -372,12 +373,15 @@ def verify_basic_auth(scheme: BasicAuth, request: WebhookRequest, secrets: Seque
         offered = base64.b64decode(encoded.strip(" "), validate=True)
     except (binascii.Error, ValueError):
         raise Malformed(f"The credentials in header {scheme.header!r} cannot be decoded.") from None
-    index = fitting([offered], secrets, lambda secret: octets(secret) if is_credentials(secret) else b"")
+    index = matching_secret(
+        [offered], secrets, lambda secret: to_bytes(secret) if is_credentials(secret) else b""
+    )
     return Proof(secret_index=index)
 
 
 def _same_value(offered: str, secrets: Sequence[str]) -> Proof:
-    return Proof(secret_index=fitting([octets(offered)], secrets, octets))
+    """Compare the whole value, blanks included. Raises ``NotAuthentic``."""
+    return Proof(secret_index=matching_secret([to_bytes(offered)], secrets, to_bytes))
 
 
 def verify(
@@ -388,18 +392,18 @@ def verify(
     *,
     fetch: Fetch | None = None,
 ) -> Proof:
-    """What the request proves about its origin.
+    """Verify a request and return what was verified.
 
-    ``secrets``: all that are valid at the moment (the current and the previous); none is needed for ``Sns``.
-    ``now``: seconds since 1970. ``fetch``: for ``Sns`` only, gets a certificate by its checked URL.
-    Raises ``NotAuthentic`` or ``Malformed``, and for SNS whatever ``fetch`` raises.
+    ``secrets``: all that are valid now (current and previous); none for ``Sns``. ``now``: epoch seconds.
+    ``fetch``: returns a certificate by its checked URL, for ``Sns`` only. Raises ``NotAuthentic`` or
+    ``Malformed``, and errors of ``fetch``.
     """
     if isinstance(secrets, str):
         raise TypeError("secrets: a list of secrets; of a text, every letter would be one")
     if isinstance(scheme, Hmac):
         return verify_hmac(scheme, request, secrets, now)
     if isinstance(scheme, StaticToken):
-        return verify_static_token(scheme, request, secrets)
+        return _same_value(header(request, scheme.header), secrets)
     if isinstance(scheme, BasicAuth):
         return verify_basic_auth(scheme, request, secrets)
     if isinstance(scheme, Sns):
@@ -408,8 +412,16 @@ def verify(
 
 
 def _verify_sns(scheme: Sns, request: WebhookRequest, now: float, fetch: Fetch | None) -> Proof:
-    from celonis_refresh.webhooks.sns_signature import verify_sns
+    """Verify an SNS message; fetch its certificate only after topic, address and time are checked."""
+    from celonis_refresh.webhooks.sns_signature import check_signature  # loads RSA
 
     if fetch is None:
         raise TypeError("verify() needs fetch for an SNS source")
-    return verify_sns(scheme, request, now, fetch)
+    envelope = read_envelope(request.body)
+    if envelope["TopicArn"] not in scheme.topics:
+        raise NotAuthentic("The SNS message comes from a topic that its source does not expect.")
+    url = check_certificate_url(envelope["SigningCertURL"], envelope["TopicArn"])
+    timestamp = timestamp_of(envelope)
+    check_window(timestamp, now, scheme.tolerance)
+    check_signature(envelope, fetch(url), now)
+    return Proof(id=envelope["MessageId"], timestamp=int(timestamp))

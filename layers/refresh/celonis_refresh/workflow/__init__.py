@@ -1,1 +1,1 @@
-"""What the functions do: accept, open, start, check, close. Joins steps, table and Celonis client."""
+"""What the functions do, in terms of steps, runs, pipelines and webhooks."""

@@ -1,4 +1,4 @@
-"""Accept triggers: read against the pipeline's definition, then claimed or joined, a request at once."""
+"""Accepts triggers: checks them against the definitions of pipelines, then starts or joins runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from celonis_refresh.workflow.executions import Executions
 
 
 class Trigger(Struct, frozen=True):
-    """A request to run a pipeline, as it came in. ``pipeline``: a name, or an inline definition.
+    """A request to run a pipeline. ``pipeline``: a name, or an inline definition.
 
-    ``by``: who asks (a source, ``execution``, ``api``); ``text``: why, in a few words.
+    ``by``: the source, ``execution``, or the caller of the API; ``text``: the reason.
     """
 
     pipeline: str | Mapping[str, Any]
@@ -41,7 +41,7 @@ class Trigger(Struct, frozen=True):
 
 
 class TriggerAcceptor(Struct, frozen=True):
-    """``definition`` reads a pipeline's definition by name; ``new_id`` makes run ids."""
+    """Accepts triggers. ``definition``: reads a pipeline by name; ``new_id``: creates run ids."""
 
     claims: Claims
     definition: Callable[[str], Definition]
@@ -55,25 +55,24 @@ class TriggerAcceptor(Struct, frozen=True):
         deadline: Deadline,
         run_id: str | None = None,
     ) -> Acceptance:
-        """Accepts all triggers at once. ``deliveries``: keys under which they are accepted once only.
+        """Accept all triggers at once. ``deliveries``: keys under which they are accepted only once.
 
-        ``run_id`` is given by an execution that came before its record. Raises ``InvalidTrigger``,
-        ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is
-        accepted then.
+        ``run_id``: of an execution that has no record yet. Raises ``InvalidTrigger``, ``InvalidDefinition``,
+        ``UnknownPipeline``, ``PipelineBusy`` and ``TableBusy``; nothing is accepted then.
         """
         claims = [self._claim(trigger, number, deliveries, run_id) for number, trigger in enumerate(triggers)]
         return self.claims.accept(merge_claims(claims), deliveries, deadline)
 
-    def sound(
+    def valid_claims(
         self,
         triggers: Sequence[Trigger],
         deliveries: Sequence[str],
         invalid: Sequence[tuple[Trigger, RefreshError]] = (),
     ) -> tuple[list[Claim], list[RefreshError]]:
-        """The claims of those triggers that can be accepted, by pipeline, and errors for the others.
+        """Return claims of valid triggers by pipeline, and the errors of the others.
 
-        ``invalid``: triggers that cannot be accepted, and why. They start nothing, but a run that another
-        trigger of the same event starts covers them.
+        ``invalid``: triggers that are known to be invalid, and why. They start nothing, but a run that
+        another trigger of the same event starts covers them.
         """
         claims: list[Claim] = []
         errors: list[RefreshError] = []
@@ -86,22 +85,22 @@ class TriggerAcceptor(Struct, frozen=True):
                 invalid.append((trigger, error))
         return [_covering(claim, invalid) for claim in merge_claims(claims)], errors
 
-    def again(
+    def accept_retry(
         self,
         run: Run,
         definition: Definition,
-        kept: RetrySkips,
+        skips: RetrySkips,
         caller: str,
         deliveries: Sequence[str],
         deadline: Deadline,
     ) -> Acceptance:
-        """Claims a run that does what ``run`` left undone, under today's ``definition``.
+        """Claim a run that does what ``run`` did not complete, with the current ``definition``.
 
-        ``kept``: what it does not start again. Raises ``PipelineBusy`` and ``PipelinePaused``: what it leaves
-        out, a follow-up would not.
+        ``skips``: what it skips. Raises ``PipelineBusy`` and ``PipelinePaused``, because a follow-up run
+        would not skip it.
         """
         reason = Reason(iso(self.clock()), deliveries[0], caller, f"retry of {run.run_id}")
-        jobs = make_plan(definition, run.options, kept.skip).jobs
+        jobs = make_plan(definition, run.options, skips.skip).jobs
         claim = Claim(
             pipeline=run.pipeline,
             options=replace(run.options, reasons=(reason,)),
@@ -110,8 +109,8 @@ class TriggerAcceptor(Struct, frozen=True):
             definition=definition,
             job=jobs[0].job if jobs else None,
             may_join=False,
-            skip=kept.skip,
-            retry={"retry_of": run.run_id} | ({"skip_since": kept.since} if kept.since else {}),
+            skip=skips.skip,
+            retry={"retry_of": run.run_id} | ({"skip_since": skips.since} if skips.since else {}),
         )
         return self.claims.accept([claim], deliveries, deadline)
 
@@ -141,7 +140,7 @@ class TriggerAcceptor(Struct, frozen=True):
         return replace(inline, paused=inline.paused or self._is_paused(inline.name)), inline.name
 
     def _is_paused(self, name: str) -> bool:
-        """Whether a pipeline of that name is defined, and paused: an inline definition respects that, too."""
+        """Return whether a pipeline of that name is paused; this applies to inline definitions too."""
         try:
             return self.definition(name).paused
         except (UnknownPipeline, InvalidInput):
@@ -149,7 +148,7 @@ class TriggerAcceptor(Struct, frozen=True):
 
 
 def _covering(claim: Claim, invalid: Sequence[tuple[Trigger, RefreshError]]) -> Claim:
-    """Return the claim, as wide as triggers of its pipeline with options that are not valid can want it."""
+    """Return the claim with options that cover everything that invalid triggers of its pipeline may mean."""
     for trigger, error in invalid:
         if trigger.pipeline == claim.pipeline:
             warning = f"{error.message} The run covers everything that this trigger may have requested."
@@ -159,7 +158,7 @@ def _covering(claim: Claim, invalid: Sequence[tuple[Trigger, RefreshError]]) -> 
 
 
 def response_body(acceptance: Acceptance) -> dict[str, Any]:
-    """``{"runs": [{"pipeline", "run_id", "status"}]}``, and ``"duplicate": True`` if nothing of it is new."""
+    """Return ``{"runs": [{"pipeline", "run_id", "status"}]}``, with ``"duplicate": True`` if none is new."""
     runs = [
         {
             "pipeline": accepted.pipeline,
@@ -172,7 +171,7 @@ def response_body(acceptance: Acceptance) -> dict[str, Any]:
 
 
 def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadline) -> list[Acceptance]:
-    """What became of each delivery, in their order. Each claims something.
+    """Return the results of deliveries in their order; each delivery claims something.
 
     Raises what ``Claims.accept_batch`` raises; nothing was accepted then.
     """
@@ -187,7 +186,7 @@ def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadl
     try:
         claims.finish(accepted.values(), deadline)
     except RefreshError as error:
-        logger.warning("accepted deliveries are recorded by the next claim", extra={"why": str(error)})
+        logger.warning("deliveries were not recorded; the next claim records them", extra={"why": str(error)})
     claimed: dict[int, set[str]] = {first: set() for first in groups}
     parts = []
     for first, delivery in zip(firsts, deliveries, strict=True):
@@ -197,7 +196,7 @@ def accept_batch(claims: Claims, deliveries: Sequence[Delivery], deadline: Deadl
 
 
 def _firsts(deliveries: Sequence[Delivery]) -> list[int]:
-    """For each delivery the first that has one of its keys: itself, or the one that it repeats."""
+    """Return for each delivery the index of the first one with one of its keys."""
     seen: dict[str, int] = {}
     firsts = []
     for number, each in enumerate(deliveries):
@@ -208,7 +207,7 @@ def _firsts(deliveries: Sequence[Delivery]) -> list[int]:
 
 
 def _merged(same: Sequence[Delivery]) -> Delivery:
-    """One delivery for those that repeat each other; the first that claims a pipeline counts."""
+    """Return one delivery for repeated ones; the first claim of a pipeline counts."""
     claims: dict[str, Claim] = {}
     for claim in (claim for delivery in same for claim in delivery.claims):
         claims.setdefault(claim.pipeline, claim)
@@ -216,7 +215,7 @@ def _merged(same: Sequence[Delivery]) -> Delivery:
 
 
 def _part(acceptance: Acceptance, delivery: Delivery, claimed: set[str], now: float) -> Acceptance:
-    """What is about the delivery's own pipelines. ``claimed``: those of the same delivery before it."""
+    """Return the results for the delivery's pipelines. ``claimed``: by the same delivery before."""
     named = {claim.pipeline for claim in delivery.claims}
     results = tuple(each for each in acceptance.results if each.pipeline in named)
     accepted = {each.pipeline for each in results if each.status != "skipped"}
@@ -226,13 +225,12 @@ def _part(acceptance: Acceptance, delivery: Delivery, claimed: set[str], now: fl
 
 
 def start_execution_of(executions: Executions, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
-    """Start the execution of a run; False where it may not have got ``answer``.
+    """Start the execution of a run; return False if it may not have got ``answer``.
 
-    The claim is written, so it is accepted, whatever happens now: what goes wrong is logged, and reconcile
-    starts it.
+    The run is accepted already, so errors are logged, and reconcile starts the execution.
     """
     try:
         return executions.start(run_id, answer)
-    except Exception:  # noqa: BLE001 - whatever it is: nothing is lost by it
-        logger.exception("the execution is left to be started by reconcile", extra={"run_id": run_id})
+    except Exception:  # noqa: BLE001 - the claim is written, so nothing is lost
+        logger.exception("the execution was not started; reconcile starts it", extra={"run_id": run_id})
         return False

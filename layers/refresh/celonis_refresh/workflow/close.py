@@ -1,7 +1,7 @@
-"""CloseRun: the end of an execution becomes the end of its run, once, whatever the end was.
+"""Closes runs: the end of an execution becomes the end of its run, once.
 
-Every movement is safe to repeat: the event comes at least once, late and sometimes twice. What a crash
-left undone (the notice, the start of what waited) is done when the event comes again.
+Every step can be repeated, because the event arrives at least once, late and sometimes twice. What a crash
+left incomplete (the notification, the start of the follow-up run) is done when the event arrives again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from celonis_refresh.runs.table import (
 from celonis_refresh.steps.cancel import CancelFindings, StepCanceller, free_leases
 from celonis_refresh.steps.retry import RetrySkips, skipped_by_retry
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
-from celonis_refresh.workflow.executions import EndedExecution, Executions
+from celonis_refresh.workflow.executions import ExecutionDescription, Executions
 
 DAY = 86_400
 
@@ -51,7 +51,7 @@ RETRY_COMMAND = """Retry command (docs/runs.md and the README define the shell f
 signed -X POST "$(output ApiUrl)/runs/{run_id}/retry\""""
 
 Publish = Callable[[str, str, dict[str, Any]], None]
-"""Tells somebody: a subject, a text, and the facts as JSON values."""
+"""Publishes a notification: a subject, a text, and the facts as JSON values."""
 
 
 class RunCloser(Struct, frozen=True):
@@ -68,11 +68,11 @@ class RunCloser(Struct, frozen=True):
     retention_days: int
 
     def close(self, execution_arn: str, deadline: Deadline) -> Run | None:
-        """Closes the run of an execution that has ended; None where there is nothing to close."""
+        """Close the run of an ended execution; None if it is running or has no run."""
         execution = self.executions.describe(execution_arn)
         return None if execution.status == "RUNNING" else self.close_as(execution, deadline)
 
-    def close_as(self, execution: EndedExecution, deadline: Deadline) -> Run | None:
+    def close_as(self, execution: ExecutionDescription, deadline: Deadline) -> Run | None:
         """As :meth:`close`, for an execution that is known to have ended."""
         run = self.records.find(execution.name)
         if run is None:
@@ -85,9 +85,9 @@ class RunCloser(Struct, frozen=True):
         return run
 
     def notify_late(self, run_id: str, deadline: Deadline) -> bool:
-        """Sends the notification of a run whose closing died before that.
+        """Send the notification of a run that was closed without one.
 
-        Returns False where the record has expired: nothing is left to notify of, and the notice is removed.
+        Returns False if the record has expired; then the notice is removed.
         """
         run = self.records.find(run_id)
         if run is None:
@@ -96,8 +96,8 @@ class RunCloser(Struct, frozen=True):
         self._notify(run, deadline)
         return True
 
-    def _end(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
-        """Stops what a stopped run left running, then writes the end of the run, its slot and its leases."""
+    def _end(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
+        """Cancel what a stopped run left running, then write the end of the run, its slot and leases."""
         try:
             run = self._hold(run, execution, deadline)
         except RunClosed:
@@ -116,7 +116,7 @@ class RunCloser(Struct, frozen=True):
             end = facts | ({"follow_up": follow_up} if follow_up and not paused else {})
             try:
                 self.table.transact(self._actions(run, slot, end, paused=paused), deadline)
-            except ConditionFailed as refused:  # a trigger joined just now, or another call closed it
+            except ConditionFailed as refused:  # a trigger has joined, or another call closed it
                 run = self.records.get(run.run_id)
                 is_ours = refused.retried and run.item.get("ended_at") == facts["ended_at"]
             else:
@@ -126,14 +126,13 @@ class RunCloser(Struct, frozen=True):
         free_leases(run, findings, self.leases, self.clock(), deadline)
         return run
 
-    def _hold(self, run: Run, execution: EndedExecution, deadline: Deadline) -> Run:
-        """From here on no task of the run starts anything: one that was running when its execution was
-        stopped still is. What was sent by then is noted. A proven success has nothing running."""
+    def _hold(self, run: Run, execution: ExecutionDescription, deadline: Deadline) -> Run:
+        """Mark the run as being closed, so that no task starts anything more; not after a success."""
         if _outcome(run, execution)[0] is RunStatus.SUCCEEDED:
             return run
         return self.records.begin_closing(run, iso(self.clock()), deadline)
 
-    def _facts(self, run: Run, execution: EndedExecution, findings: CancelFindings) -> dict[str, Any]:
+    def _facts(self, run: Run, execution: ExecutionDescription, findings: CancelFindings) -> dict[str, Any]:
         status, error, message = _outcome(run, execution)
         now = self.clock()
         facts: dict[str, Any] = {
@@ -144,9 +143,9 @@ class RunCloser(Struct, frozen=True):
             **_steps_after(run, findings, iso(now)),
         }
         advice = _advice(Run({**run.item, **facts}), now)
-        said = [cut(message, MAX_SENTENCE), *_load_warnings(run)]
-        sentences = [*said, *findings.sentences, *advice, *run.warnings]
-        facts["outcome"] = cut(" ".join(sentences), MAX_OUTCOME)
+        messages = [cut(message, MAX_SENTENCE), *_load_warnings(run)]
+        parts = [*messages, *findings.messages, *advice, *run.warnings]
+        facts["outcome"] = cut(" ".join(parts), MAX_OUTCOME)
         return facts | ({"error": cut(error, MAX_ERROR)} if error else {})
 
     def _actions(
@@ -164,9 +163,9 @@ class RunCloser(Struct, frozen=True):
         follow_up = run.item.get("follow_up")
         if not follow_up:
             return
-        waiting = self.records.find(str(follow_up))
-        if waiting is not None and waiting.status is RunStatus.OPENING:
-            self.executions.start(waiting.run_id)
+        follow_up_run = self.records.find(str(follow_up))
+        if follow_up_run is not None and follow_up_run.status is RunStatus.OPENING:
+            self.executions.start(follow_up_run.run_id)
 
     def _notify(self, run: Run, deadline: Deadline) -> None:
         is_expected = run.status is RunStatus.SUCCEEDED and not run.warnings
@@ -174,16 +173,16 @@ class RunCloser(Struct, frozen=True):
             return
         facts = {name: run.item.get(name) for name in ("run_id", "pipeline", "status", "error", "outcome")}
         text = f"Run {run.run_id} of pipeline {run.pipeline} ended {run.status}.\n\n{run.item['outcome']}"
-        kept = _kept(run, self.clock())
-        if kept.skip or kept.jobs:
+        skips = _retry_skips(run, self.clock())
+        if skips.skip or skips.jobs:
             text += f"\n\n{RETRY_COMMAND.format(run_id=run.run_id)}"
         self.publish(f"{run.pipeline}: {run.status}", text, facts)
         at = {"notified_at": iso(self.clock())}
         notified = self.table.set(run_key(run.run_id), at, "attribute_exists(pk)")
         self.table.transact([notified, self.table.remove(notice_key(run.run_id), "")], deadline)
 
-    def _notify_of_refusal(self, execution: EndedExecution) -> None:
-        """An execution that never became a run: it joined, which is well, or its input made no sense."""
+    def _notify_of_refusal(self, execution: ExecutionDescription) -> None:
+        """Notify of a failed execution that never became a run, because its input was not valid."""
         if execution.status == RunStatus.SUCCEEDED:
             return
         ended = f"Execution {execution.name} ended {execution.status} before it became a run."
@@ -192,8 +191,8 @@ class RunCloser(Struct, frozen=True):
         self.publish(f"Celonis Refresh: execution {execution.status}", text, facts)
 
 
-def _kept(run: Run, now: float) -> RetrySkips:
-    """Return what a retry of a run that has ended would not start again; nothing where it is not possible."""
+def _retry_skips(run: Run, now: float) -> RetrySkips:
+    """Return what a retry of an ended run would skip; nothing if it cannot be retried."""
     if run.status is RunStatus.SUCCEEDED or not run.has_definition:
         return RetrySkips()
     if isinstance(run.definition, InlineDefinition):
@@ -202,8 +201,8 @@ def _kept(run: Run, now: float) -> RetrySkips:
 
 
 def _advice(run: Run, now: float) -> list[str]:
-    """Return the sentence that advises to retry the run, where a retry skips what has succeeded."""
-    skip = _kept(run, now).skip
+    """Return the sentence that advises a retry, if it skips what has succeeded."""
+    skip = _retry_skips(run, now).skip
     done = ", ".join(skip)
     return (
         [f"To retry, send POST /runs/{run.run_id}/retry: it skips {done}, which succeeded."] if skip else []
@@ -211,7 +210,7 @@ def _advice(run: Run, now: float) -> list[str]:
 
 
 def _log_end(run: Run) -> None:
-    """Log the end of a run, once: the line to search for how runs ended."""
+    """Log the end of a run, once."""
     began = str(run.item.get("started_at", run.item["created_at"]))
     facts = {name: run.item[name] for name in ("run_id", "pipeline", "status", "error") if name in run.item}
     seconds = round(epoch(str(run.item["ended_at"])) - epoch(began), 3)
@@ -219,13 +218,13 @@ def _log_end(run: Run) -> None:
 
 
 CANCELLING = "CANCELLING"
-"""The status of a step whose cancel was accepted, and of which no poll has shown the end."""
+"""Status of a step whose cancel was accepted and whose end no poll has shown."""
 
 
 def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
-    """Return ``{"steps": …}`` with what closing has seen of them; empty where that adds nothing.
+    """Return ``{"steps": …}`` with the findings of closing; empty if there are none.
 
-    A job that has ended keeps no status of a running one. No task writes steps once a run is being closed.
+    No task writes steps once a run is being closed.
     """
     changed: dict[str, dict[str, Any]] = {}
     for step, end in findings.ends.items():
@@ -248,7 +247,7 @@ def _steps_after(run: Run, findings: CancelFindings, at: str) -> dict[str, Any]:
 
 
 def _unnotified(run_id: str, at: str) -> dict[str, str]:
-    """The item that stands as long as nobody was notified of the end of a run."""
+    """Return the item that exists until the notification of a run's end is sent."""
     return {
         "pk": notice_key(run_id),
         "run_id": run_id,
@@ -257,10 +256,10 @@ def _unnotified(run_id: str, at: str) -> dict[str, str]:
     }
 
 
-def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
-    """Status, error name and sentence. A green execution with a step that is not green is not green.
+def _outcome(run: Run, execution: ExecutionDescription) -> tuple[RunStatus, str, str]:
+    """Return status, error name and message; a run only succeeds if all its steps have.
 
-    Where a step failed, its error is the cause: that of the execution may be an error of AWS.
+    The error of a failed step is the cause, because that of the execution may be an error of AWS.
     """
     status = RunStatus(execution.status)
     failed = _failed_step(run)
@@ -278,12 +277,12 @@ def _outcome(run: Run, execution: EndedExecution) -> tuple[RunStatus, str, str]:
 
 
 def _steps(run: Run) -> list[str]:
-    """The steps in the order of the plan."""
+    """Return the steps in the order of the plan."""
     return [job.step for job in run.plan.jobs] + [load.step for load in run.plan.loads]
 
 
 def _failed_step(run: Run) -> tuple[str, str] | None:
-    """Error name and message of the first step that failed, as they were recorded."""
+    """Return the recorded error name and message of the first failed step."""
     if not run.has_definition:
         return None
     for step in _steps(run):
@@ -294,7 +293,7 @@ def _failed_step(run: Run) -> tuple[str, str] | None:
 
 
 def _success(run: Run) -> str:
-    """What a run that succeeded did."""
+    """Return the message of a run that succeeded."""
     jobs = [f"{job.mode} {job.job}" for job in run.plan.jobs]
     loads = [
         f"{(run.loads or {}).get(load.step, {}).get('kind')} {load.data_model}" for load in run.plan.loads
@@ -307,10 +306,10 @@ def _success(run: Run) -> str:
 
 
 def _load_warnings(run: Run) -> Iterator[str]:
-    """The warnings of loads that succeeded, whatever became of the rest of the run."""
+    """Yield the warnings of loads that succeeded."""
     for load in run.plan.loads if run.has_definition else ():
         state = run.steps.get(load.step, {})
         if state.get("status") == LoadStatus.WARNING and state.get("outcome") == "SUCCEEDED":
             message = " ".join(str(state.get("message", "")).split()).rstrip(".")
-            said = f": {message}" if message else ""
-            yield f"The load of data model {load.data_model} ended with a warning{said}."
+            messages = f": {message}" if message else ""
+            yield f"The load of data model {load.data_model} ended with a warning{messages}."

@@ -1,4 +1,4 @@
-"""What people do to runs: cancel one, retry one; and how pipelines stand."""
+"""Commands on runs (cancel, retry), and the state of pipelines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celonis_refresh.runs.earlier import Earlier, read_earlier
 from celonis_refresh.runs.errors import RunClosed, TableBusy
 from celonis_refresh.runs.queued import QueuedRun, RunLookup
 from celonis_refresh.runs.records import OPEN, Run, RunStatus, check_open
-from celonis_refresh.runs.slots import drop_waiting
+from celonis_refresh.runs.slots import drop_pending
 from celonis_refresh.runs.table import ConditionFailed, Table, delivery_key, job_lease, slot_key
 from celonis_refresh.steps.ownership import Evidence
 from celonis_refresh.steps.retry import RetrySkips, has_started, skipped_by_retry
@@ -24,11 +24,11 @@ from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing
 
 PAGE = 20
-"""Later runs that one request lists."""
+"""Later runs per request."""
 
 
 class RunOpen(RefreshError):
-    """A run that has not ended, or not begun, cannot be retried."""
+    """A run that is open or pending cannot be retried."""
 
     def __init__(self, run_id: str, status: str) -> None:
         self.run_id = run_id
@@ -36,10 +36,10 @@ class RunOpen(RefreshError):
 
 
 class RunSuperseded(RefreshError):
-    """A later run did what a retry would leave out: what the retry would go on with is not the newest.
+    """A retry would skip what a later run has done since.
 
-    ``later``: that run, None where it is one of another pipeline; ``job``: the data job that it started, None
-    where it succeeded.
+    ``later``: that run, None if it is of another pipeline; ``job``: the data job that it started, None if the
+    run succeeded.
     """
 
     def __init__(self, run_id: str, later: str | None, job: str | None = None) -> None:
@@ -57,7 +57,7 @@ class RunSuperseded(RefreshError):
 
 
 class RunInline(RefreshError):
-    """A run whose definition came with its execution: a pipeline of that name is none, or another one."""
+    """A run with an inline definition cannot be retried by its pipeline's name."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -68,7 +68,7 @@ class RunInline(RefreshError):
 
 
 class RunCommands(Struct, frozen=True):
-    """``pipelines`` lists the names that are defined."""
+    """Cancels and retries runs. ``pipelines``: returns the names of defined pipelines."""
 
     table: Table
     lookup: RunLookup
@@ -79,25 +79,25 @@ class RunCommands(Struct, frozen=True):
     clock: Clock
 
     def cancel(self, run_id: str, caller: str, deadline: Deadline, *, drop_pending: bool) -> dict[str, Any]:
-        """Stops the run's execution; CloseRun cancels what runs at Celonis and starts what waits.
+        """Stop the run's execution; close_run cancels its jobs and starts the follow-up run.
 
-        ``drop_pending``: what waits behind the run is given up too. A run that waits itself is given up at
-        once. Raises ``RunNotFound``, ``RunClosed``.
+        ``drop_pending``: drop the follow-up run as well. A pending run is dropped at once. Raises
+        ``RunNotFound``, ``RunClosed``.
         """
         run = self.lookup.get(run_id)
         if isinstance(run, QueuedRun):
             options = self._drop(run.pipeline, run.slot, caller, deadline)["options"]
             return {"run_id": run_id, "status": "dropped", "options": options}
         check_open(run)
-        dropped = self._drop_behind(run, caller, deadline) if drop_pending else None
-        self.executions.start(run_id)  # a run whose execution never began has none to stop
+        dropped = self._drop_follow_up(run, caller, deadline) if drop_pending else None
+        self.executions.start(run_id)  # stop needs an execution, even if it was not started yet
         self.executions.stop(run_id, "Canceled", f"Cancelled by {caller}.")
         return {"run_id": run_id, "status": "cancelling"} | ({"dropped": dropped} if dropped else {})
 
     def retry(self, run_id: str, caller: str, deadline: Deadline) -> dict[str, Any]:
-        """A new run, of today's definition, without the jobs and models that the old one is done with.
+        """Start a new run with the current definition, without what the old run has completed.
 
-        Asked twice, it gives the same new run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for one
+        A repeated request returns the same run. Raises ``RunNotFound``, ``RunOpen``, ``RunClosed`` for a run
         that succeeded, ``RunInline``, ``RunSuperseded``, ``PipelineBusy``, ``PipelinePaused``.
         """
         run = self.lookup.get(run_id)
@@ -111,18 +111,18 @@ class RunCommands(Struct, frozen=True):
         acceptance = self.acceptor.claims.known(delivery)
         if acceptance is None:
             definition = self.acceptor.definition(run.pipeline)
-            kept = skipped_by_retry(run, definition, self.clock())
-            self._check_is_newest(run, kept)
-            acceptance = self.acceptor.again(run, definition, kept, caller, [delivery], deadline)
+            skips = skipped_by_retry(run, definition, self.clock())
+            self._check_is_newest(run, skips)
+            acceptance = self.acceptor.accept_retry(run, definition, skips, caller, [delivery], deadline)
         start_execution_of(self.executions, acceptance.results[0].run_id)
         return {"retry_of": run_id, **response_body(acceptance)}
 
     def list_pipelines(self) -> dict[str, Any]:
-        """``{"pipelines": [name, …]}``."""
+        """Return ``{"pipelines": [name, …]}``."""
         return {"pipelines": sorted(self.pipelines())}
 
     def show_pipeline(self, name: str) -> dict[str, Any]:
-        """How a pipeline stands: what runs, what waits, the last success and how fresh it is (seconds).
+        """Return the current and pending run of a pipeline, its last success and its age (seconds).
 
         Raises ``UnknownPipeline``, ``InvalidDefinition``.
         """
@@ -141,12 +141,12 @@ class RunCommands(Struct, frozen=True):
         }
 
     def _fresh_from(self, last: Mapping[str, Any]) -> str:
-        """The end of a run, or of the oldest job that it skipped, being a retry."""
+        """Return the end of a run or, for a retry, of the oldest job that it skipped."""
         record = self.lookup.records.find(str(last["run_id"]))
         skipped = record.item.get("skip_since") if record else None
         return str(skipped or last["ended_at"])
 
-    def _drop_behind(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
+    def _drop_follow_up(self, run: Run, caller: str, deadline: Deadline) -> Mapping[str, Any] | None:
         slot = self.table.get(slot_key(run.pipeline)) or {}
         if slot.get("run_id") != run.run_id or "pending" not in slot:
             return None
@@ -155,31 +155,31 @@ class RunCommands(Struct, frozen=True):
     def _drop(
         self, pipeline: str, slot: Mapping[str, Any], caller: str, deadline: Deadline
     ) -> Mapping[str, Any]:
-        """Give up what waits in a slot: its run id and options. Only the log shows it afterwards."""
+        """Drop the pending run of a slot and return its run id and options, which are only logged."""
         pending: Mapping[str, Any] = slot["pending"]
         try:
-            self.table.update(drop_waiting(self.table, pipeline, slot), deadline)
+            self.table.update(drop_pending(self.table, pipeline, slot), deadline)
         except ConditionFailed as refused:
             if not _is_dropped(refused.found[0], slot):
                 raise TableBusy("the run began, or another trigger joined it, at the same time") from None
         triggers = [reason["trigger"] for reason in pending["options"]["reasons"]]
-        given_up = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
-        logger.warning("a pending run is dropped", extra=given_up)
+        dropped = {"run_id": pending["run_id"], "caller": caller, "triggers": triggers}
+        logger.warning("a pending run is dropped", extra=dropped)
         return pending
 
-    def _check_is_newest(self, run: Run, kept: RetrySkips) -> None:
-        """Raises ``RunSuperseded`` if a later run succeeded, or started a job that the retry leaves out."""
+    def _check_is_newest(self, run: Run, skips: RetrySkips) -> None:
+        """Raise ``RunSuperseded`` if a later run succeeded or started a job that the retry skips."""
         for item in self._ended_after(run):
             later = str(item["run_id"])
             if item["status"] == RunStatus.SUCCEEDED:
                 raise RunSuperseded(run.run_id, later)
-            record = self.lookup.records.find(later) if kept.jobs else None
-            if record is not None and (job := has_started(record, kept.jobs)):
+            record = self.lookup.records.find(later) if skips.jobs else None
+            if record is not None and (job := has_started(record, skips.jobs)):
                 raise RunSuperseded(run.run_id, later, job)
         retried = self._with_retried(run)
-        for job in sorted(kept.jobs):
+        for job in sorted(skips.jobs):
             last = read_earlier(self.table, job_lease(job))
-            is_done = job in kept.skip
+            is_done = job in skips.skip
             by_others = (
                 last.run_id not in (None, *retried) if is_done else _was_executed_since(run, job, last)
             )
@@ -187,7 +187,7 @@ class RunCommands(Struct, frozen=True):
                 raise RunSuperseded(run.run_id, None, job)
 
     def _ended_after(self, run: Run) -> Iterator[dict[str, Any]]:
-        """The runs of the pipeline that began after ``run`` and have ended, newest first."""
+        """Yield the ended runs of the pipeline that began after ``run``, newest first."""
         before: str | None = None
         while True:
             page = self.listing.page(PAGE, run.pipeline, None, before)
@@ -201,7 +201,7 @@ class RunCommands(Struct, frozen=True):
             before = page.before
 
     def _with_retried(self, run: Run) -> set[str]:
-        """The ids of the run, of the run that it retries, of the one that this retries, and so on."""
+        """Return the ids of the run and of the runs that it retries, directly or indirectly."""
         found, former = {run.run_id}, run.item.get("retry_of")
         while former is not None and former not in found:
             found.add(str(former))
@@ -210,7 +210,7 @@ class RunCommands(Struct, frozen=True):
         return found
 
     def _is_executed_by_others(self, job: str, runs: Collection[str]) -> bool:
-        """Whether a run other than these has started a job, and holds its lease still."""
+        """Return whether another run has started the job and still has its lease."""
         holder = (self.table.get(job_lease(job)) or {}).get("run_id")
         if holder is None or holder in runs:
             return False
@@ -219,9 +219,9 @@ class RunCommands(Struct, frozen=True):
 
 
 def _was_executed_since(run: Run, job: str, last: Earlier) -> bool:
-    """Whether the last execution of ours of a job that the run left running began after that of the run.
+    """Return whether our last execution of a job began after that of the run.
 
-    The last one that ended may be from before, and of any run.
+    The last ended one may be older, and of any run.
     """
     states = [run.steps.get(each.step, {}) for each in run.plan.jobs if canonical_id(each.job) == job]
     state: Mapping[str, Any] = states[0] if states else {}
@@ -231,7 +231,7 @@ def _was_executed_since(run: Run, job: str, last: Earlier) -> bool:
 
 
 def _is_dropped(found: Mapping[str, Any] | None, slot: Mapping[str, Any]) -> bool:
-    """Whether the very next change of the slot gave up what waited: a first try, or somebody else."""
+    """Return whether the next change of the slot dropped its pending run, by this call or another."""
     known = found or {}
     same = known.get("run_id") == slot.get("run_id") and known.get("rev") == slot["rev"] + 1
     return same and "pending" not in known

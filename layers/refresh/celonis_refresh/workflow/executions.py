@@ -1,4 +1,4 @@
-"""The state machine's executions, as far as runs need to know of them."""
+"""The interface of the state machine's executions, and the description of one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 
-class EndedExecution(Struct, frozen=True):
-    """What Step Functions says of an execution: ``status`` RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED."""
+class ExecutionDescription(Struct, frozen=True):
+    """An execution. ``status``: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
 
     name: str
     arn: str
@@ -19,21 +19,21 @@ class EndedExecution(Struct, frozen=True):
 
     @property
     def was_stopped(self) -> bool:
-        """Whether a user stopped it, or the timeout of the state machine; one that failed was not stopped."""
+        """Whether a user or the timeout of the state machine stopped it."""
         return self.status in ("ABORTED", "TIMED_OUT")
 
 
 class Executions(Protocol):
     """The state machine's executions."""
 
-    def describe(self, arn: str) -> EndedExecution: ...
+    def describe(self, arn: str) -> ExecutionDescription: ...
 
-    def find(self, run_id: str) -> EndedExecution | None: ...
+    def find(self, run_id: str) -> ExecutionDescription | None: ...
 
     def stop(self, run_id: str, error: str, cause: str) -> None: ...
 
     def start(self, run_id: str, answer: Mapping[str, Any] | None = None) -> bool:
-        """Start the execution of a run; False if it exists already, and has not got this ``answer``.
+        """Start the execution of a run; return False if it exists and may not have got ``answer``.
 
-        ``answer``: what Celonis answered to the start of a step, where the record does not have it yet.
+        ``answer``: what Celonis answered to the start of a step, if it is not in the record.
         """

@@ -1,4 +1,4 @@
-"""OpenRun: what an execution's input asks for, claimed or joined, and its tables resolved."""
+"""Opens runs: accepts the input of an execution, and resolves the tables of the run."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from celonis_refresh.errors import Problem, RefreshError
 from celonis_refresh.pipelines.errors import InvalidTrigger
 from celonis_refresh.runs.records import Records, Run, RunStatus, definition_text
 from celonis_refresh.runs.table import delivery_key, occurrence_key
-from celonis_refresh.steps.step import Step, StepContext, awaits_answer, give_back_first
+from celonis_refresh.steps.step import Step, StepContext, awaits_answer, release_first_job
 from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Clock, Deadline, iso
 from celonis_refresh.validation.convert import convert
 from celonis_refresh.workflow.accept import Trigger, TriggerAcceptor
 
-WHAT = "The input of the execution"
-_refused = partial(InvalidTrigger, WHAT)
+INPUT = "The input of the execution"
+_refused = partial(InvalidTrigger, INPUT)
 
 
-class Where(NamedTuple):
-    """The run that an input leads to; ``status`` is what the execution gets if it is not that run."""
+class RunReference(NamedTuple):
+    """The run of an input; ``status``: the result if that is not the run of the execution."""
 
     run_id: str
     status: Literal["joined", "skipped"]
 
 
 class PlannedStep(TypedDict):
-    """One step as the state machine's Maps take it: ``timeout`` in seconds; ``stage`` is a job's only."""
+    """A step as the state machine's Maps take it. ``timeout``: seconds; ``stage``: of a job."""
 
     step: str
     timeout: int
@@ -39,7 +39,7 @@ class PlannedStep(TypedDict):
 
 
 class Opened(TypedDict):
-    """The result of OpenRun. ``waiting``: call it again in ``wait`` seconds."""
+    """The result of open_run. ``waiting``: call it again in ``wait`` seconds."""
 
     status: Literal["opened", "waiting", "joined", "skipped"]
     run_id: str
@@ -49,14 +49,14 @@ class Opened(TypedDict):
 
 
 class ExecutionContext(NamedTuple):
-    """The execution that asks: its ARN and its name."""
+    """ARN and name of the execution."""
 
     id: str
     name: str
 
 
-class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The answer to the start of a step, which the trigger sent and had no time to write."""
+class _StartAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to the start of a step that the trigger sent."""
 
     step: Annotated[str, Meta(min_length=1, max_length=20)]
     sent_by: float
@@ -64,30 +64,27 @@ class _Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answered_id: Annotated[str, Meta(max_length=256)] | None = None
     answered_by: int | None = None
 
-    def belongs_to(self, state: Mapping[str, Any]) -> bool:
-        """Whether the step still waits for this answer."""
-        return awaits_answer(state, self.posts)
-
     def facts(self) -> dict[str, Any]:
-        found = {"answered_id": self.answered_id, "answered_by": self.answered_by}
-        known = {name: value for name, value in found.items() if value is not None}
-        return {"answered": True, "sent_by": self.sent_by, **known}
+        facts = {"answered_id": self.answered_id, "answered_by": self.answered_by}
+        return {"answered": True, "sent_by": self.sent_by} | {
+            name: value for name, value in facts.items() if value is not None
+        }
 
 
-class _Resume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The input of a run that has a record already."""
+class _ExistingRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The input of a run that has a record."""
 
     run_id: Annotated[str, Meta(min_length=1, max_length=80)]
-    answer: _Answer | None = None
+    answer: _StartAnswer | None = None
 
 
-def _answer(document: object) -> _Answer | None:
+def _answer(document: object) -> _StartAnswer | None:
     if isinstance(document, Mapping) and "run_id" in document:
-        return convert(_Resume, document, _refused).answer
+        return convert(_ExistingRun, document, _refused).answer
     return None
 
 
-class _Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _NewRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input of an execution by schedule or by hand. ``pipeline``: a name, or an inline definition."""
 
     pipeline: Annotated[
@@ -113,12 +110,11 @@ class RunOpener(Struct, frozen=True):
         return self.context.records
 
     def open(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Opened:
-        """Opens the run that the execution stands for; called again, it gives the same answer.
+        """Open the run of the execution; a repeated call returns the same.
 
         Waits while Celonis is unavailable, until the timeout of the first step. Raises ``InvalidTrigger``,
         ``InvalidDefinition``, ``UnknownPipeline``, ``PipelineBusy``, ``UnknownTable``, ``RunTooLarge``,
-        ``RunClosed``, the timeout of the first step, and what Celonis answers to the request for tables
-        otherwise.
+        ``RunClosed``, the timeout of the first step, and other errors of the request for tables.
         """
         run_id, status = self._run_id(document, execution, deadline)
         if run_id != execution.name:
@@ -128,7 +124,7 @@ class RunOpener(Struct, frozen=True):
             run = self._with_loads(run, deadline)
         except (CelonisUnavailable, CelonisThrottled) as trouble:
             first = run.plan.jobs[0].step if run.plan.jobs else run.plan.loads[0].step
-            wait = Step(self.context, run, first, deadline).wait_out(trouble)["wait"]
+            wait = Step(self.context, run, first, deadline).wait_for_celonis(trouble)["wait"]
             return _nothing_opened("waiting", run_id, wait)
         plan = run.plan
         return {
@@ -139,13 +135,13 @@ class RunOpener(Struct, frozen=True):
             "wait": 0,
         }
 
-    def _run_id(self, document: object, execution: ExecutionContext, deadline: Deadline) -> Where:
+    def _run_id(self, document: object, execution: ExecutionContext, deadline: Deadline) -> RunReference:
         if isinstance(document, Mapping) and "run_id" in document:
-            run_id = convert(_Resume, document, _refused).run_id
+            run_id = convert(_ExistingRun, document, _refused).run_id
             if run_id != execution.name:
-                raise InvalidTrigger(WHAT, [Problem("run_id", "must be the name of the execution")])
-            return Where(run_id, "joined")
-        start = convert(_Start, document, _refused)
+                raise InvalidTrigger(INPUT, [Problem("run_id", "must be the name of the execution")])
+            return RunReference(run_id, "joined")
+        start = convert(_NewRun, document, _refused)
         trigger = Trigger(
             pipeline=start.pipeline,
             mode=start.mode,
@@ -159,12 +155,12 @@ class RunOpener(Struct, frozen=True):
             deliveries.append(occurrence_key(name, start.delivery))
         acceptance = self.acceptor.accept([trigger], deliveries, deadline, run_id=execution.name)
         accepted = acceptance.results[0]
-        return Where(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
+        return RunReference(accepted.run_id, "skipped" if accepted.status == "skipped" else "joined")
 
     def _running(
-        self, run: Run, execution: ExecutionContext, answer: _Answer | None, deadline: Deadline
+        self, run: Run, execution: ExecutionContext, answer: _StartAnswer | None, deadline: Deadline
     ) -> Run:
-        """Notes the execution, and the definition of a run that waited."""
+        """Record the execution, and the definition of a run that was pending."""
         facts: dict[str, Any] = {"status": RunStatus.RUNNING, "execution_arn": execution.id}
         if run.status is RunStatus.OPENING:
             facts["started_at"] = iso(self.clock())
@@ -174,19 +170,19 @@ class RunOpener(Struct, frozen=True):
         return self._saved(run, facts, once, answer, deadline)
 
     def _with_loads(self, run: Run, deadline: Deadline) -> Run:
-        """The run with the resolved tables of its loads, which are written once."""
+        """Return the run with resolved tables, which are written once."""
         if run.loads is not None:
             return run
-        return self.records.note_once(run, {}, self._resolved(run, deadline), deadline)
+        return self.records.set_facts_once(run, {}, self._resolved(run, deadline), deadline)
 
     def _resolved(self, run: Run, deadline: Deadline) -> dict[str, Any]:
-        """The facts of :meth:`ModelTables.resolved`. While the run waits for them, it holds no lease."""
+        """Return the facts of :meth:`ModelTables.resolved`; release the first job's leases on an error."""
         try:
             return self.tables.resolved(run, deadline)
         except (CelonisUnavailable, CelonisThrottled):
-            raise  # the first step waits, and gives back what it holds
+            raise  # the first step waits and releases its leases
         except RefreshError:
-            give_back_first(self.records, self.context.leases, run, deadline)
+            release_first_job(self.records, self.context.leases, run, deadline)
             raise
 
     def _saved(
@@ -194,13 +190,13 @@ class RunOpener(Struct, frozen=True):
         run: Run,
         facts: dict[str, Any],
         once: dict[str, Any],
-        answer: _Answer | None,
+        answer: _StartAnswer | None,
         deadline: Deadline,
     ) -> Run:
-        """Writes facts, with the answer of a start that the trigger sent. ``once`` replaces nothing."""
+        """Write ``facts``, ``once`` where it is not set, and the answer to a start of the trigger."""
         state = run.steps.get(answer.step) if answer else None
-        if answer is None or state is None or not answer.belongs_to(state):
-            return self.records.note_once(run, facts, once, deadline)
+        if answer is None or state is None or not awaits_answer(state, answer.posts):
+            return self.records.set_facts_once(run, facts, once, deadline)
         return self.records.save_step(run, answer.step, {**state, **answer.facts()}, deadline, facts | once)
 
 

@@ -17,7 +17,7 @@ from celonis_refresh.observability import count, logger
 from celonis_refresh.runs.errors import RunClosed, StepMoved
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
-from celonis_refresh.runs.slots import start_waiting
+from celonis_refresh.runs.slots import start_pending
 from celonis_refresh.runs.table import (
     LEASED,
     NOT_NOTIFIED,
@@ -32,7 +32,7 @@ from celonis_refresh.steps.observation import Activity
 from celonis_refresh.steps.target import StepTarget
 from celonis_refresh.timing import Clock, Deadline, epoch, iso
 from celonis_refresh.workflow.close import RunCloser
-from celonis_refresh.workflow.executions import EndedExecution, Executions
+from celonis_refresh.workflow.executions import ExecutionDescription, Executions
 from celonis_refresh.workflow.listing import Listing
 
 MIN_AGE_SECONDS = 20.0
@@ -166,14 +166,16 @@ class Reconciler(Struct, frozen=True):
             logger.info("an execution cannot be described yet", extra={"run_id": run_id})
         elif execution is None:
             logger.warning("the execution of an open run is gone", extra={"run_id": run_id})
-            gone = EndedExecution(
+            gone = ExecutionDescription(
                 run_id, str(run.item.get("execution_arn", "")), "FAILED", "ExecutionGone", GONE
             )
             self._close(gone, findings, deadline)
         elif execution.status != "RUNNING":
             self._close(execution, findings, deadline)
 
-    def _close(self, execution: EndedExecution, findings: ReconcileFindings, deadline: Deadline) -> None:
+    def _close(
+        self, execution: ExecutionDescription, findings: ReconcileFindings, deadline: Deadline
+    ) -> None:
         if deadline.left() < MIN_CLOSE_SECONDS:
             logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
             return
@@ -203,7 +205,7 @@ class Reconciler(Struct, frozen=True):
         if "run_id" in slot or "pending" not in slot or self.closer.is_paused(pipeline):
             return
         try:
-            self.table.transact(start_waiting(self.table, pipeline, slot, iso(self.clock())), deadline)
+            self.table.transact(start_pending(self.table, pipeline, slot, iso(self.clock())), deadline)
         except ConditionFailed:
             return  # it was started, or joined, just now
         self.executions.start(str(slot["pending"]["run_id"]))

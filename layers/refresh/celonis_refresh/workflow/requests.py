@@ -1,4 +1,4 @@
-"""What people ask of runs: start one, show one, list them."""
+"""Requests of the runs API: start, show and list runs."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ TABLES: Final = {
         {"enum": ["all", None]},
     ]
 }
-"""What a trigger's mode and tables may be; ``make_options`` checks it."""
+"""Valid modes and tables of a trigger; ``make_options`` checks them."""
 ASSUMED_ROLE: Final = re.compile(
     r"arn:(?P<partition>[^:]+):sts::(?P<account>[0-9]*):assumed-role/(?P<role>[^/]+)/[^/]+"
 )
-"""How IAM names the caller of a request that a session of a role has signed."""
+"""The ARN of a caller that is a session of a role."""
 NAME: Final = {"pattern": NAME_PATTERN, "description": f"the name of a pipeline: {NAME_RULE}"}
-"""What a pipeline's name looks like; whoever reads its definition checks it."""
+"""Schema of a pipeline's name, which is checked when its definition is read."""
 
 
 class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of ``POST /runs``. ``mode`` and ``tables`` as in a trigger."""
+    """The body of ``POST /runs``."""
 
     pipeline: Annotated[str, Meta(max_length=64, extra_json_schema=NAME)]
     mode: Annotated[Any, Meta(extra_json_schema=MODE)] = None
@@ -52,7 +52,7 @@ class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CancelRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of ``POST /runs/{run_id}/cancel``; it may be left out."""
+    """The optional body of ``POST /runs/{run_id}/cancel``."""
 
     drop_pending: bool = False
 
@@ -70,7 +70,7 @@ _refused = partial(InvalidTrigger, REQUEST)
 
 
 class RunRequests(Struct, frozen=True):
-    """Serves the runs API."""
+    """Starts, shows and lists runs."""
 
     acceptor: TriggerAcceptor
     executions: Executions
@@ -80,9 +80,9 @@ class RunRequests(Struct, frozen=True):
     def start(
         self, body: object, caller: str, idempotency_key: str | None, deadline: Deadline
     ) -> dict[str, Any]:
-        """Starts a run or joins the one that follows: ``{"runs": [{"pipeline", "run_id", "status"}]}``.
+        """Start a run or join the follow-up run: ``{"runs": [{"pipeline", "run_id", "status"}]}``.
 
-        Raises what accepting raises, and ``InvalidTrigger`` for a body that makes no sense.
+        Raises what accepting raises, and ``InvalidTrigger`` for an invalid body.
         """
         request = convert(StartRequest, body, _refused)
         trigger = Trigger(request.pipeline, request.mode, request.tables, caller, request.reason)
@@ -96,12 +96,12 @@ class RunRequests(Struct, frozen=True):
         return response_body(acceptance)
 
     def show(self, run_id: str) -> dict[str, Any]:
-        """One run's record, or what is known of one that waits. Raises ``RunNotFound``."""
+        """Return a run's record, or a pending run. Raises ``RunNotFound``."""
         found = self.lookup.get(run_id)
         return found.shown() if isinstance(found, QueuedRun) else shown(found)
 
     def list(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""
+        """Return ``{"runs": […], "before": …}``, newest first. Raises ``InvalidTrigger``."""
         request = convert(ListRequest, _with_number(query), _refused)
         page = self.listing.page(request.limit, request.pipeline, request.status, request.before or None)
         return {"runs": page.runs, "before": page.before}
@@ -112,30 +112,30 @@ def _key(request: StartRequest, caller: str, idempotency_key: str) -> str:
 
 
 def principal(caller: str) -> str:
-    """The ARN of the role behind an assumed-role session, which ends within hours; any other ARN as it is."""
+    """Return the ARN of the role of an assumed-role session; any other ARN unchanged."""
     session = ASSUMED_ROLE.fullmatch(caller)
     return "arn:{partition}:iam::{account}:role/{role}".format(**session.groupdict()) if session else caller
 
 
-def no_object() -> InvalidTrigger:
-    """What a body is answered with that cannot be read as a JSON object."""
+def not_an_object() -> InvalidTrigger:
+    """Return the error for a body that is not a JSON object."""
     return _refused([Problem(WHOLE, "expected a JSON object")])
 
 
 def read_json(text: str | None) -> object:
-    """The JSON in a request's body. Raises ``InvalidTrigger``."""
+    """Return the JSON in a request's body. Raises ``InvalidTrigger``."""
     try:
         return parse_json(text or "")
     except Malformed:
-        raise no_object() from None
+        raise not_an_object() from None
 
 
 def read_cancel(text: str | None) -> CancelRequest:
-    """The request to cancel in a body. Raises ``InvalidTrigger``."""
+    """Return the request to cancel in a body. Raises ``InvalidTrigger``."""
     return convert(CancelRequest, read_json(text) if text else {}, _refused)
 
 
 def _with_number(query: Mapping[str, str]) -> dict[str, object]:
-    """The query with its only number as one: everything in a query is a text."""
+    """Return the query with ``limit`` as a number."""
     limit = query.get("limit", "")
     return {**query, "limit": int(limit)} if re.fullmatch("[0-9]{1,9}", limit) else dict(query)

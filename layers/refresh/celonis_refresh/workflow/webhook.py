@@ -1,7 +1,6 @@
-"""A webhook's way to its runs: verify, match, claim, start the first job, hand over to the state machine.
+"""Handles a webhook: verify, match rules, claim, start the first job, start the execution.
 
-Once a delivery is claimed it is accepted, whatever happens then: what this function cannot do in its time,
-the state machine does.
+A claimed delivery is accepted. What this function cannot do in time, the state machine does.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from celonis_refresh.runs.errors import StepMoved
 from celonis_refresh.runs.records import Records, Run, RunStatus
 from celonis_refresh.runs.table import signed_key, webhook_key
 from celonis_refresh.steps.start import UnsavedAnswer, start_claimed
-from celonis_refresh.steps.step import StepContext, awaits_answer, give_back_first
+from celonis_refresh.steps.step import StepContext, awaits_answer, release_first_job
 from celonis_refresh.steps.target import ModelTables
 from celonis_refresh.timing import Clock, Deadline
 from celonis_refresh.webhooks.errors import Malformed, NotAuthentic
@@ -46,7 +45,7 @@ from celonis_refresh.workflow.executions import Executions
 
 
 class Received(Struct, frozen=True):
-    """Either ``answer``, to give at once, or ``outcomes``. ``proof`` is None for a preflight only."""
+    """Either ``answer``, to be returned at once, or ``outcomes``. ``proof``: None for a preflight."""
 
     proof: Proof | None
     answer: HandshakeResponse | None
@@ -61,17 +60,17 @@ def receive(
     *,
     fetch: Fetch | None = None,
 ) -> Received:
-    """Parameters as for ``schemes.verify``. A preflight is proven where its address holds the token.
+    """Verify a request and apply the rules of its source; parameters as for ``verification.verify``.
 
-    Raises ``NotAuthentic``, ``Malformed`` for a preflight and for a body that is proven, and for SNS whatever
-    ``fetch`` raises.
+    A preflight is verified only if the token is in its URL. Raises ``NotAuthentic``, ``Malformed`` for a
+    preflight and for a verified body, and for SNS what ``fetch`` raises.
     """
     sender = source.effective()
     if not isinstance(sender.scheme, UrlToken):
         answer = preflight(sender, request)
         if answer:
             return Received(None, answer)
-    proof = _proven(sender.scheme, request, secrets, now, fetch)
+    proof = _check_proof(sender.scheme, request, secrets, now, fetch)
     answer = preflight(sender, request)
     if answer:
         return Received(proof, answer)
@@ -83,53 +82,52 @@ def receive(
     return Received(proof, None, tuple(apply_rules(source, event) for event in events))
 
 
-def _proven(
+def _check_proof(
     scheme: Scheme, request: WebhookRequest, secrets: Sequence[str], now: float, fetch: Fetch | None
 ) -> Proof:
-    """A proof that cannot be read proves nothing: another answer would say how a source is set up."""
+    """Verify the request; an unreadable signature is refused like a wrong one."""
     try:
         return verify(scheme, request, secrets, now, fetch=fetch)
     except Malformed as error:
         raise NotAuthentic(error.message, hint=error.hint) from None
 
 
-ANSWER_SECONDS: Final = 2.5
-"""From the request's arrival to the answer: the fastest sender waits 3 s."""
+RESPONSE_SECONDS: Final = 2.5
+"""From the arrival of the request to the response: the fastest sender waits 3 s."""
 START_EXECUTION_SECONDS: Final = 0.6
-"""What StartExecution needs; kept back from everything before it."""
+"""Time reserved for StartExecution."""
 FURTHER_EXECUTION_SECONDS: Final = 0.1
-"""What each further StartExecution of the same delivery needs, over the connection that stands by then."""
+"""Time reserved for each further StartExecution of the same delivery, over an open connection."""
 MIN_CLAIM_SECONDS: Final = 1.5
-"""For the claim, and for what it needs to know, however late it is: an answer that comes late is worth more
-than none that counts."""
+"""Time for the claim and its reads, even if the response is late: a late response is better than an error."""
 
 
 class RequestTime(Struct, frozen=True):
-    """``answer``: when the answer should be out; ``end``: when the function must be done in any case."""
+    """``answer``: deadline of the response; ``end``: deadline of the function."""
 
     answer: Deadline
     end: Deadline
 
     def for_claim(self) -> Deadline:
-        """For what an answer cannot do without, from now on: to read, to claim."""
+        """Return the deadline of the reads and the claim."""
         return self._at(START_EXECUTION_SECONDS, MIN_CLAIM_SECONDS)
 
     def for_start(self, further: int = 0) -> Deadline:
-        """For the start of a run's first job. ``further``: hand-overs that follow the run's own."""
+        """Return the deadline of a first job's start. ``further``: executions started after it."""
         return self._at(START_EXECUTION_SECONDS + further * FURTHER_EXECUTION_SECONDS, 0.0)
 
-    def _at(self, reserve: float, least: float) -> Deadline:
-        """``reserve`` before the answer; later if fewer than ``least`` seconds were left."""
+    def _at(self, reserve: float, minimum: float) -> Deadline:
+        """Return ``reserve`` seconds before the response, but at least ``minimum`` seconds from now."""
         clock = self.answer.clock
-        return Deadline(min(max(self.answer.at - reserve, clock() + least), self.end.at), clock)
+        return Deadline(min(max(self.answer.at - reserve, clock() + minimum), self.end.at), clock)
 
 
 FIELDS: Final = ("current", "previous")
-"""Of a webhook's secret, in the order in which its values are read."""
+"""Fields of a webhook's secret, in the order of its values."""
 
 
 class SecretLog:
-    """Logs each value that no request can fit, once for each change of a source or its secret."""
+    """Logs unusable secrets, once for each change of a source or its secret."""
 
     def __init__(self) -> None:
         self._checked: dict[str, tuple[Source, tuple[str, ...]]] = {}
@@ -145,26 +143,25 @@ class SecretLog:
             problem = secret_problem(scheme, secret)
             if problem:
                 logger.error(
-                    "a webhook secret cannot work",
+                    "a webhook secret is not usable",
                     extra={"source": source_name, "field": name, "why": problem},
                 )
 
 
 MIN_CELONIS_SECONDS: Final = 0.8
-"""With less left, Celonis is not asked: the state machine starts the job."""
-GIVE_BACK_SECONDS: Final = 0.1
-"""What a job that could not be started takes of the time to hand over, to free its lease."""
+"""With less time left, the state machine starts the job."""
+RELEASE_SECONDS: Final = 0.1
+"""Time to free the lease of a job that could not be started."""
 RECORD_ATTEMPTS: Final = 3
 RESUME_SECONDS: Final = 900.0
-"""A delivery that is sent again within this time may find its first passage unfinished."""
+"""A delivery that is sent again within this time may find that its run has no execution yet."""
 
 
-NOTHING_SOUND: Final = "no pipeline that it matches can be started"
+NOTHING_VALID: Final = "no pipeline that it matches can be started"
 
 
 class EventClaims(NamedTuple):
-    """What one event of a request came to. ``errors``: of rules that cannot be applied to it, and of
-    pipelines that cannot be run as they are defined."""
+    """The claims of one event. ``errors``: of rules that cannot be applied and of invalid pipelines."""
 
     outcome: RuleResults
     delivery: Delivery
@@ -172,7 +169,7 @@ class EventClaims(NamedTuple):
 
 
 class SnsAddresses(Protocol):
-    """What is fetched from Amazon SNS, at addresses that were checked."""
+    """Requests to checked addresses of Amazon SNS."""
 
     def certificate(self, url: str) -> bytes: ...
 
@@ -180,7 +177,7 @@ class SnsAddresses(Protocol):
 
 
 class Reply(NamedTuple):
-    """An HTTP answer: status and JSON body, or ``headers`` and text where a handshake wants them."""
+    """An HTTP response: status and JSON body, or text with ``headers``."""
 
     status: int
     body: Any
@@ -188,7 +185,10 @@ class Reply(NamedTuple):
 
 
 class WebhookHandler(Struct, frozen=True):
-    """``source`` reads a source by name; ``secrets`` the secrets of a name, ``refreshed_secrets`` anew."""
+    """Handles webhooks.
+
+    ``source`` reads a source, ``secrets`` its secrets, and ``refreshed_secrets`` the current ones.
+    """
 
     source: Callable[[str], Source]
     secrets: Callable[[str], Sequence[str]]
@@ -202,23 +202,23 @@ class WebhookHandler(Struct, frozen=True):
     secret_log: SecretLog = field(default_factory=SecretLog)
 
     def receive(self, source_name: str, request: WebhookRequest, time: RequestTime) -> Reply:
-        """Answers one request. Raises errors of the webhook, the configuration and the table."""
+        """Return the response to a request. Raises errors of webhooks, configuration and table."""
         source = self.source(source_name)
-        received = self._verified(source_name, source, request)
+        received = self._verify(source_name, source, request)
         if received.answer is not None:
-            return self._at_once(received.answer)
+            return self._immediate_reply(received.answer)
         answers = self._accept(source_name, received.outcomes, time)
         response = acknowledgement(source.effective())
-        return self._at_once(response) if response is not None else _one(answers)
+        return self._immediate_reply(response) if response is not None else _reply(answers)
 
-    def _at_once(self, answer: HandshakeResponse) -> Reply:
-        """The answer that a sender asks for; one that confirms something is true only once that is done."""
+    def _immediate_reply(self, answer: HandshakeResponse) -> Reply:
+        """Return the response of a handshake, after its confirmation if it needs one."""
         if answer.confirm is not None:
             self.sns.confirm(answer.confirm)
         return Reply(answer.status, answer.body, {"content-type": "application/json", **answer.headers})
 
-    def _verified(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
-        """Once more with the secret as it is now, if it may have been rotated."""
+    def _verify(self, source_name: str, source: Source, request: WebhookRequest) -> Received:
+        """Verify the request, again with the current secret if it may have been rotated."""
         if source.secret is None:
             return receive(source, request, (), self.clock(), fetch=self.sns.certificate)
         secrets = self.secrets(source.secret)
@@ -237,31 +237,31 @@ class WebhookHandler(Struct, frozen=True):
     def _accept(
         self, source_name: str, outcomes: Sequence[RuleResults], time: RequestTime
     ) -> list[dict[str, Any]]:
-        """Accepts all events at once and goes on with what they start; the answer to each."""
+        """Accept all events at once, start their runs, and return the result of each event."""
         by = time.for_claim()
-        run_options = [self._read_event(source_name, outcome) for outcome in outcomes]
-        _complain(source_name, run_options)
-        deliveries = [each.delivery for each in run_options if each.delivery.claims]
+        event_claims = [self._read_event(source_name, outcome) for outcome in outcomes]
+        _report_errors(source_name, event_claims)
+        deliveries = [each.delivery for each in event_claims if each.delivery.claims]
         acceptances = accept_batch(self.acceptor.claims, deliveries, by)
-        self._go_on(acceptances, time)
-        for run_id, at in _started_before(acceptances).items():
-            self._finish(run_id, at)
+        self._start_runs(acceptances, time)
+        for run_id, at in _started_earlier(acceptances).items():
+            self._resume_run(run_id, at)
         queue = iter(acceptances)
-        return [_reported(each, next(queue) if each.delivery.claims else None) for each in run_options]
+        return [_response_to(each, next(queue) if each.delivery.claims else None) for each in event_claims]
 
     def _read_event(self, source: str, outcome: RuleResults) -> EventClaims:
-        """Reads what an event wants against the definitions of the pipelines."""
-        identities = _keys(source, outcome.event)
+        """Check an event against the definitions of its pipelines."""
+        identities = _delivery_keys(source, outcome.event)
         triggers = [_trigger(source, match) for match in outcome.matches]
         invalid = [
             (_trigger(source, match), error)
             for match, error in zip(outcome.invalid, outcome.errors, strict=True)
         ]
-        claims, errors = self.acceptor.sound(triggers, identities, invalid)
+        claims, errors = self.acceptor.valid_claims(triggers, identities, invalid)
         return EventClaims(outcome, Delivery(claims, identities), (*outcome.errors, *errors))
 
-    def _go_on(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
-        """Begins each run that was started just now and hands it over; several events may start one."""
+    def _start_runs(self, acceptances: Sequence[Acceptance], time: RequestTime) -> None:
+        """Start the first job and the execution of each new run."""
         started = {
             accepted.run_id: (accepted, acceptance)
             for acceptance in acceptances
@@ -270,12 +270,14 @@ class WebhookHandler(Struct, frozen=True):
         }
         for number, (accepted, acceptance) in enumerate(started.values()):
             further = len(started) - number - 1
-            answer = self._begin(accepted, acceptance, time.for_start(further))
+            answer = self._start_run(accepted, acceptance, time.for_start(further))
             if not start_execution_of(self.executions, accepted.run_id, answer) and answer is not None:
                 self._record_answer(accepted.run_id, answer, time.end)
 
-    def _begin(self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline) -> UnsavedAnswer | None:
-        """Whatever goes wrong from here, the delivery is accepted: the error is logged, not answered."""
+    def _start_run(
+        self, accepted: Accepted, acceptance: Acceptance, deadline: Deadline
+    ) -> UnsavedAnswer | None:
+        """Start the first job of a run. Errors are logged: the delivery is accepted already."""
         if not accepted.holds_lease:
             return None
         record = acceptance.records[accepted.run_id]
@@ -287,27 +289,27 @@ class WebhookHandler(Struct, frozen=True):
             )
         except Exception:  # noqa: BLE001 - logged whole; the claim is written, so it must be handed over
             logger.exception("the state machine starts the job", extra={"run_id": accepted.run_id})
-        self._give_back(Run(record), Deadline(deadline.at + GIVE_BACK_SECONDS, deadline.clock))
+        self._release_lease(Run(record), Deadline(deadline.at + RELEASE_SECONDS, deadline.clock))
         return None
 
     def _record_answer(self, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
-        """A delivery sent again may have started the execution meanwhile, without the answer of Celonis."""
+        """Record an answer that the execution, started by another delivery, does not have."""
         try:
             record_answer(self.context.records, run_id, answer, deadline)
-        except RefreshError as error:  # the start counts as one whose answer was lost
-            logger.warning("the answer is not recorded", extra={"run_id": run_id, "why": str(error)})
+        except RefreshError as error:  # as if the answer were lost
+            logger.warning("the answer was not recorded", extra={"run_id": run_id, "why": str(error)})
 
-    def _give_back(self, run: Run, deadline: Deadline) -> None:
-        """Frees the lease of a first job that was not started: what the run waits for may last for hours."""
+    def _release_lease(self, run: Run, deadline: Deadline) -> None:
+        """Release the lease of a first job that was not started."""
         try:
-            give_back_first(self.context.records, self.context.leases, run, deadline)
+            release_first_job(self.context.records, self.context.leases, run, deadline)
         except StepMoved:
             return  # its start may have been sent
         except RefreshError as error:  # the task that starts the job frees it
-            logger.warning("the lease is not freed", extra={"run_id": run.run_id, "why": str(error)})
+            logger.warning("the lease was not released", extra={"run_id": run.run_id, "why": str(error)})
 
-    def _finish(self, run_id: str, accepted_at: float) -> None:
-        """A delivery that came again finishes what its first passage may have left undone."""
+    def _resume_run(self, run_id: str, accepted_at: float) -> None:
+        """Start the execution of a repeated delivery's run if its first attempt did not."""
         if self.clock() - accepted_at > RESUME_SECONDS:
             return
         run = self.context.records.find(run_id)
@@ -315,20 +317,20 @@ class WebhookHandler(Struct, frozen=True):
             start_execution_of(self.executions, run_id)
 
     def _start_first_job(self, record: Mapping[str, Any], deadline: Deadline) -> UnsavedAnswer | None:
-        """Observes, records and starts, in what is left of the time; gives the answer of Celonis."""
+        """Poll, record and start the first job in the remaining time; return the answer of Celonis."""
         if deadline.left() < MIN_CELONIS_SECONDS:
             return None
         facts = self.tables.resolved(Run(record), deadline)
         if "warnings" in facts:
-            return None  # a cached list may lack a new table: OpenRun reads the tables again
+            return None  # a cached list may lack a new table: open_run reads it again
         run = Run({**record, **facts})
         return start_claimed(self.context, run, run.plan.jobs[0].step, deadline, facts)
 
 
 def record_answer(records: Records, run_id: str, answer: UnsavedAnswer, deadline: Deadline) -> None:
-    """Record an answer that the input of the execution does not have, unless the step has moved on.
+    """Record an answer that is not in the input of the execution, unless the step has moved on.
 
-    Raises ``StepMoved`` where other tasks keep writing the step.
+    Raises ``StepMoved`` if other tasks keep writing the step.
     """
     facts = {name: value for name, value in answer.items() if name not in ("step", "posts")}
     step = str(answer["step"])
@@ -350,28 +352,27 @@ def _trigger(source: str, match: RuleMatch) -> Trigger:
     return Trigger(match.pipeline, match.mode, match.tables, source, match.reason)
 
 
-def _complain(source: str, run_options: Sequence[EventClaims]) -> None:
-    """Logs and counts the rules that cannot be applied, each once a request.
+def _report_errors(source: str, event_claims: Sequence[EventClaims]) -> None:
+    """Log and count rules that cannot be applied, once per request; raise the first if nothing starts.
 
-    Raises the first of them if nothing else is to be started: once the rule is mended, the sender's next try
-    starts what it hid. What is sound is started now, whatever else is broken.
+    After the rule is fixed, the sender's next attempt starts what it matches.
     """
-    errors = {str(error): error for options in run_options for error in options.errors}
+    errors = {str(error): error for options in event_claims for error in options.errors}
     for why, error in errors.items():
         count("ConfigurationErrors", source=source)
         logger.warning("a rule cannot be applied", extra={"error": error.name, "why": why, "source": source})
-    if errors and not any(options.delivery.claims for options in run_options):
+    if errors and not any(options.delivery.claims for options in event_claims):
         raise next(iter(errors.values()))
 
 
-def _keys(source: str, event: Event) -> list[str]:
-    """The keys under which an event is accepted once only."""
+def _delivery_keys(source: str, event: Event) -> list[str]:
+    """Return the keys under which an event is accepted only once."""
     by_id = [webhook_key(source, event.delivery_id)] if event.delivery_id else []
     return by_id + ([signed_key(source, event.digest)] if event.digest else [])
 
 
-def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
-    """The runs that earlier tries of these deliveries started, and when; without those of this try."""
+def _started_earlier(acceptances: Sequence[Acceptance]) -> dict[str, float]:
+    """Return runs that earlier attempts of these deliveries started, and when; without new ones."""
     fresh = {run.run_id for each in acceptances for run in each.fresh}
     return {
         run.run_id: each.earlier[run.pipeline]
@@ -381,20 +382,20 @@ def _started_before(acceptances: Sequence[Acceptance]) -> dict[str, float]:
     }
 
 
-def _reported(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
-    """The answer to one event; ``acceptance`` is None where it starts nothing."""
+def _response_to(options: EventClaims, acceptance: Acceptance | None) -> dict[str, Any]:
+    """Return the result of one event; ``acceptance`` is None if it starts nothing."""
     if acceptance is None:
-        became: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_SOUND}
+        body: dict[str, Any] = {"status": "ignored", "reason": options.outcome.ignored or NOTHING_VALID}
     elif all(accepted.status == "skipped" for accepted in acceptance.results):
         busy = ", ".join(f"{accepted.pipeline} with {accepted.run_id}" for accepted in acceptance.results)
-        became = {"status": "ignored", "reason": f"skipped, because a run is running: {busy}"}
+        body = {"status": "ignored", "reason": f"skipped, because a run is running: {busy}"}
     else:
-        became = response_body(acceptance)
-    broken = {"errors": [str(error) for error in options.errors]} if options.errors else {}
-    return {"delivery": options.outcome.event.delivery_id, **became, **broken}
+        body = response_body(acceptance)
+    errors = {"errors": [str(error) for error in options.errors]} if options.errors else {}
+    return {"delivery": options.outcome.event.delivery_id, **body, **errors}
 
 
-def _one(answers: list[dict[str, Any]]) -> Reply:
-    """202 when something was accepted just now, 200 otherwise. Several events make a list."""
+def _reply(answers: list[dict[str, Any]]) -> Reply:
+    """Return 202 if something was accepted now, else 200. Several events make a list."""
     fresh = any("runs" in each and not each.get("duplicate") for each in answers)
     return Reply(202 if fresh else 200, answers[0] if len(answers) == 1 else {"events": answers})

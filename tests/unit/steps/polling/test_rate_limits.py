@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celonis_refresh.rate_limits.limiter import is_scarce, pause_seconds, spread_seconds, turn_seconds
+from celonis_refresh.rate_limits.limiter import is_scarce, pause_seconds, slot_seconds, spread_seconds
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_turns_are_taken_before_a_pause_is_needed(
 def test_a_turn_is_as_long_as_the_limit_wants_it(
     limit: float | None, reset: float | None, seconds: float
 ) -> None:
-    assert turn_seconds(limit, reset) == pytest.approx(seconds)
+    assert slot_seconds(limit, reset) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
