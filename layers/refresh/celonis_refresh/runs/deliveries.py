@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from math import inf
 from typing import Any
 
 from msgspec import Struct
@@ -24,6 +25,8 @@ DAY = 86_400
 UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
 """An expired item counts as absent, though DynamoDB may take days to delete it."""
 MAX_ROUNDS = 50
+ANNOUNCED: Mapping[str, Any] = {"rev": 1, "runs": {}, "expires": inf}
+"""The item of a delivery that only its batch has written."""
 
 Runs = Mapping[str, Mapping[str, Any]]
 """What a delivery led to, by pipeline."""
@@ -108,7 +111,7 @@ class Batches(Struct, frozen=True):
                 delivery: {name: batch["runs"][name] for name in named}
                 for delivery, named in batch["deliveries"].items()
             }
-            for part in _parts(runs_by_delivery):
+            for part in parts(runs_by_delivery):
                 self._record(part, deadline)
         with contextlib.suppress(ConditionFailed):  # another function finished it at the same time
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)
@@ -119,7 +122,7 @@ class Batches(Struct, frozen=True):
             yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
     def _record(self, wanted: Mapping[str, Runs], deadline: Deadline) -> None:
-        items: dict[str, Mapping[str, Any]] = {}
+        items: dict[str, Mapping[str, Any]] = dict.fromkeys(wanted, ANNOUNCED)
         for _ in range(MAX_ROUNDS):
             now = self.clock()
             missing = {key: _missing(runs, known_runs(items.get(key), now)) for key, runs in wanted.items()}
@@ -139,7 +142,7 @@ def _missing(wanted: Runs, known: Runs) -> Runs:
     return {name: run for name, run in wanted.items() if name not in known}
 
 
-def _parts(wanted: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
+def parts(wanted: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
     """The deliveries, as many at a time as one transaction takes."""
     left = iter(wanted.items())
     while part := dict(islice(left, MAX_ACTIONS)):

@@ -234,6 +234,8 @@ SERVER_ERROR = 500
 UNANSWERED = (NoConnection, HTTPClientError)
 """What botocore raises when it has asked as often as it may and got no answer."""
 CONDITION_FAILED = "ConditionalCheckFailed"
+CONTENDED = PASSING - {"TransactionInProgressException"}
+"""Those of these codes that report other requests for the same items, or for the partition of one."""
 NAMED = re.compile(r"#(\w+)")
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
 
@@ -250,6 +252,30 @@ class ConditionFailed(Exception):
         self.found = tuple(found)
         self.retried = again
         super().__init__("a condition of the write did not hold")
+
+
+class Contended(Exception):
+    """Nothing was written, because of other requests for the same items. ``reason``: the code for it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Backoff(Struct):
+    """Pauses between the tries of a request: random, and each up to twice as long as the one before."""
+
+    random: Random
+    sleep: Callable[[float], None]
+    longest: float = FIRST_PAUSE
+
+    def pause(self, deadline: Deadline, reason: str) -> None:
+        """Raises ``TableBusy`` where the deadline is nearer."""
+        wait = self.random.uniform(0, self.longest)
+        if wait >= deadline.left():
+            raise TableBusy(reason)
+        self.sleep(wait)
+        self.longest = min(self.longest * 2, LONGEST_PAUSE)
 
 
 def _new_token() -> str:
@@ -291,6 +317,25 @@ class Table(Struct, frozen=True):
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
+    def transact_uncontended(self, actions: Sequence[Action], deadline: Deadline) -> None:
+        """As :meth:`transact`, but raises ``Contended`` where that repeats the request because of others.
+
+        A request that may have been written is repeated until that is known.
+        """
+        request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
+        codes: list[str | None] = []
+
+        def attempt() -> str | None:
+            codes.append(_once(self.client.transact_write_items, request, len(actions)))
+            if codes[-1] in CONTENDED and len(codes) == 1:
+                raise Contended(str(codes[-1]))
+            return codes[-1]
+
+        self._repeat(attempt, deadline)
+
+    def backoff(self) -> Backoff:
+        return Backoff(self.random, self.sleep)
+
     def update(self, action: Action, deadline: Deadline) -> None:
         """One ``Update`` action on its own. Raises as :meth:`transact` does."""
         self._repeat(lambda: _once(self.client.update_item, action["Update"]), deadline)
@@ -321,16 +366,12 @@ class Table(Struct, frozen=True):
         return answers[-1]
 
     def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
-        pause = FIRST_PAUSE
+        backoff = self.backoff()
         try:
             while reason := attempt():
-                wait = self.random.uniform(0, pause)
-                if wait >= deadline.left():
-                    raise TableBusy(reason)
-                self.sleep(wait)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                backoff.pause(deadline, reason)
         except ConditionFailed as refused:
-            refused.retried |= pause > FIRST_PAUSE
+            refused.retried |= backoff.longest > FIRST_PAUSE
             raise
 
     def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:
