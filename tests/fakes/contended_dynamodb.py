@@ -1,9 +1,9 @@
 """A DynamoDB table under contention, in virtual time: conflicts of transactions, and limits of a partition.
 
 The sources are the developer guide of DynamoDB ("Managing complex workflows with transactions", "Partitions
-and data distribution") and "Distributed Transactions at Scale in Amazon DynamoDB" (USENIX ATC 2023). Where they
-leave a choice, the model takes the one with more conflicts: a transaction holds all of its items, also those
-that it only checks, from its arrival to its end, also if a condition refuses it in the end.
+and data distribution") and "Distributed Transactions at Scale in Amazon DynamoDB" (USENIX ATC 2023). Where
+they leave a choice, the model takes the one with more conflicts: a transaction holds all of its items, also
+those that it only checks, from its arrival to its end, also if a condition refuses it in the end.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.fakes.dynamodb import FakeDynamoDB, canceled, client_error
 
 NETWORK_SECONDS = 0.001
 """From the function to the table, and back."""
+STALL_SECONDS = 0.5
 TRANSACTION_SECONDS = (0.005, 0.015)
 SINGLE_SECONDS = (0.002, 0.006)
 """How long the table works on a transaction, and on any other request."""
@@ -48,8 +49,9 @@ class Bucket:
 
 @dataclass
 class ContendedDynamoDB:
-    """A client for many workers. ``requests``: how many were sent, by operation; ``conflicts``, ``throttled``:
-    those that were cancelled for this reason."""
+    """A client for many workers. ``requests``: how many were sent, by operation; ``conflicts``,
+    ``throttled``: those that were cancelled for this reason. ``stalled``: the share of requests that arrive
+    much later."""
 
     clock: FakeClock
     sleep: Callable[[float], None]
@@ -58,6 +60,7 @@ class ContendedDynamoDB:
     requests: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
     throttled: int = 0
+    stalled: float = 0.0
     units: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -122,10 +125,11 @@ class ContendedDynamoDB:
 
     def _begin(self, operation: str) -> None:
         self.requests[operation] += 1
-        self.sleep(NETWORK_SECONDS)
+        is_stalled = self.random.random() < self.stalled
+        self.sleep(self.random.uniform(0, STALL_SECONDS) if is_stalled else NETWORK_SECONDS)
 
     def _takes(self, action: dict[str, Any], factor: float) -> bool:
-        """Whether the partition of an item has the capacity to write it; a refused condition costs the same."""
+        """Whether the partition of an item has the capacity to write it; a refused write costs the same."""
         key = _key(action)
         items = [self._item(key), action.get("Put", {}).get("Item", {})]
         units = factor * max(1, *(ceil(item_size(from_item(item)) / 1024) for item in items))

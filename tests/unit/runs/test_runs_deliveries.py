@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from celonis_refresh.runs.claims import Acceptance, Claims, Delivery
 from celonis_refresh.runs.deliveries import DAY, DELIVERY_DAYS
@@ -318,6 +319,42 @@ def test_a_delivery_that_is_accepted_while_a_batch_is_read_is_not_accepted_twice
     accepted = accept(alone, large(), deadline)
     assert runs_of(accepted[149]) == [("otc-7", True)]
     assert runs_of(accepted[0]) == [("otc-1", False)]
+
+
+def test_a_write_that_comes_late_accepts_no_delivery_of_a_batch(
+    fake: FakeDynamoDB, alone: Claims, deadline: Deadline
+) -> None:
+    """It joins the run that was pending when it read the slot, and that has started by now."""
+    for number in (8, 9):
+        alone.accept([claim(number=number)], [f"delivery#old#{number}"], deadline)
+    late: list[dict[str, Any]] = []
+
+    def stalls(operation: str, request: dict[str, Any]) -> None:
+        if operation == "TransactWriteItems" and len(request["TransactItems"]) == 1:
+            late.append(request)
+            fake.before = lambda operation, request: None
+            raise Crashed
+
+    fake.before = stalls
+    with pytest.raises(Crashed):
+        alone.accept([claim(number=10)], ["delivery#erp#149"], deadline)
+    slot = fake.document("slot#otc")
+    alone.table.transact(release(alone.table, "otc", slot, "otc-8", iso(START), paused=False), deadline)
+    writes = [0]
+
+    def arrives(operation: str, request: dict[str, Any]) -> None:
+        writes[0] += operation == "TransactWriteItems"
+        if writes[0] == COMMIT + 1:
+            fake.before = lambda operation, request: None
+            with pytest.raises(ClientError):
+                fake.transact_write_items(**late[0])
+
+    fake.before = arrives
+    accepted = accept(alone, large(), deadline)
+    assert runs_of(accepted[149]) == [("otc-follow-1", False)]
+    known = alone.known("delivery#erp#149")
+    assert known is not None
+    assert runs_of(known) == [("otc-follow-1", True)]
 
 
 def test_two_requests_with_the_same_batch_start_one_run(

@@ -127,12 +127,14 @@ class _View(Struct):
     """What the table is believed to hold: slots, leases and deliveries that stood in the way, or were read.
 
     ``is_read``: the slots and deliveries of all claims were read, the slots no later than the deliveries.
+    ``is_contended``: other triggers were met.
     """
 
     slots: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     leased: set[str] = field(default_factory=set)
     deliveries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     is_read: bool = False
+    is_contended: bool = False
 
 
 class Claims(Struct, frozen=True):
@@ -204,7 +206,7 @@ class Claims(Struct, frozen=True):
             self.contended.update(dict.fromkeys(attempt.pipelines, self.clock()))
             backoff.pause(deadline, met.reason)
             attempt.view.slots = self._contended_slots(attempt.deliveries)
-            attempt.view.is_read = False
+            attempt.view.is_read, attempt.view.is_contended = False, True
             return False
         return True
 
@@ -302,7 +304,7 @@ class _Attempt:
         Another function that accepts one of them under a slot that it read before this one fails by that.
         """
         for keys in parts(self.added):
-            unchanged = record_runs(self.table, self.view.deliveries, dict.fromkeys(keys, {}), self.now)
+            unchanged = record_runs(self.table, self.view.deliveries, {key: {} for key in keys}, self.now)
             try:
                 self.table.transact(unchanged, deadline)
             except ConditionFailed as refused:
@@ -323,10 +325,10 @@ class _Attempt:
         for claim, group in self.groups:
             if repeated and not group:
                 self.view.slots.pop(claim.pipeline, None)
-            for action in group:
-                item = next(queue)
-                if item is not None:
-                    self._note(claim, action, item, repeated=repeated)
+            refused = [(action, item) for action in group if (item := next(queue)) is not None]
+            moved = repeated or any("Update" in action for action, _ in refused)
+            for action, item in refused:
+                self._note(claim, action, item, moved=moved)
 
     def _fresh(self) -> Iterator[tuple[Claim, Delivery]]:
         """The claims for which their delivery was not accepted before."""
@@ -356,16 +358,17 @@ class _Attempt:
         is_batched = any(result.status != "skipped" for result in acceptance.fresh)
         return replace(acceptance, batch=self.batch if is_batched else None)
 
-    def _note(self, claim: Claim, action: Action, item: dict[str, Any], *, repeated: bool) -> None:
+    def _note(self, claim: Claim, action: Action, item: dict[str, Any], *, moved: bool) -> None:
         """One refused action: the slot is as ``item`` says, or the job's lease is taken.
 
-        ``repeated``: the delivery was accepted before, and the record may be that of its run.
+        ``moved``: the delivery was accepted before, or the slot has changed: a record is that of the
+        delivery's run, or of the pending run, which another trigger has started.
         """
         if "Update" in action:
             self.view.slots[claim.pipeline] = item
         elif claim.job and action["Put"]["Item"]["pk"]["S"] == job_lease(claim.job):
             self.view.leased.add(job_lease(claim.job))
-        elif not repeated:
+        elif not moved:
             raise TableBusy(f"a record of run {claim.run_id} exists already")
 
     def _result(self, claim: Claim, leased: Collection[str]) -> Accepted:
@@ -421,15 +424,25 @@ class _Attempt:
 
         The pending run was not started yet when the slot was read. A batch is always named in its slots.
         """
+        if not self.batch and self._is_covered(claim):
+            return []
         pending = {"run_id": result.run_id, "options": self._merged_options(claim).to_json()}
         slot = self.view.slots.get(claim.pipeline, {})
-        if pending == slot.get("pending") and not self.batch:
-            return []
         if "run_id" in slot:
             return [self._change_slot(claim, "#pending = :pending", {"pending": pending})]
         changes = "#pending = :pending, #status = :waiting, #position = :position"
         values = {"pending": pending, "waiting": WAITING, "position": f"{iso(self.now)} {claim.pipeline}"}
         return [self._change_slot(claim, changes, values)]
+
+    def _is_covered(self, claim: Claim) -> bool:
+        """Whether the claim does not change the pending run; among many triggers at the same time, whether
+        it changes nothing but the list of reasons."""
+        pending = self.view.slots.get(claim.pipeline, {}).get("pending")
+        if pending is None:
+            return False
+        options, merged = RunOptions.from_json(pending["options"]), self._merged_options(claim)
+        reasons = options.reasons if self.view.is_contended else merged.reasons
+        return replace(merged, reasons=reasons) == options
 
     def _merged_options(self, claim: Claim) -> RunOptions:
         pending = self.view.slots.get(claim.pipeline, {}).get("pending")

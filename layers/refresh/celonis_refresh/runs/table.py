@@ -351,13 +351,23 @@ class Table(Struct, frozen=True):
 
     def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
         """The pages of a query, as JSON items. Raises ``TableBusy``."""
-        start: Mapping[str, Any] = {}
+        last: Mapping[str, Any] | None = None
         while True:
-            answer = _read(self.client.query, TableName=self.name, **request, **start)
-            yield [from_item(item) for item in answer["Items"]]
-            if not answer.get("LastEvaluatedKey"):
+            items, last = self.query(request, last)
+            yield items
+            if last is None:
                 return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def query(
+        self, request: Mapping[str, Any], after: Mapping[str, Any] | None = None
+    ) -> tuple[list[dict[str, Any]], Mapping[str, Any] | None]:
+        """One page of a query, as JSON items, and the key of the last item read, or None on the last page.
+
+        ``after``: that key of the page before. Raises ``TableBusy``.
+        """
+        start = {"ExclusiveStartKey": after} if after else {}
+        answer = _read(self.client.query, TableName=self.name, **request, **start)
+        return [from_item(item) for item in answer["Items"]], answer.get("LastEvaluatedKey") or None
 
     def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], deadline: Deadline) -> Any:
         """The answer to a request, which is repeated as :meth:`_repeat` does."""
