@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any, cast
@@ -68,9 +69,9 @@ class ConcurrentClaims:
     def run(self) -> ConcurrentClaims:
         keys = list(range(DELIVERIES)) + [number for number in range(REPEATED) for _ in range(4)]
         for key in keys:
-            self._spawn(lambda key=key: self._accept([self._delivery(f"{key}")]))
+            self._spawn(partial(self._deliver, key))
         for number in range(BATCHES):
-            self._spawn(lambda number=number: self._accept(self._batch(number)))
+            self._spawn(partial(self._deliver_batch, number))
         for _ in range(40):
             self._spawn(lambda: self._end(self.random.choice(PIPELINES)))
             self._spawn(lambda: self._start_pending(self.random.choice(PIPELINES)))
@@ -81,6 +82,12 @@ class ConcurrentClaims:
 
     def _spawn(self, act: Callable[[], None]) -> None:
         self.workers.spawn(act, "", self.clock.now + self.random.uniform(0, SECONDS))
+
+    def _deliver(self, number: int) -> None:
+        self._accept([self._delivery(f"{number}")])
+
+    def _deliver_batch(self, number: int) -> None:
+        self._accept(self._batch(number))
 
     def _batch(self, number: int) -> list[Delivery]:
         known = self.random.sample(range(REPEATED), REPEATED - 2)

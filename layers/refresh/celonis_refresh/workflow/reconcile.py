@@ -208,10 +208,12 @@ class Reconciler(Struct, frozen=True):
     def _positions(self) -> Mapping[str, str]:
         """Where the last round stopped, by status; empty where that cannot be read."""
         try:
-            return (self.table.get(POSITIONS) or {}).get("after", {})
+            item = self.table.get(POSITIONS) or {}
         except TableBusy as error:
             logger.warning("the round begins with the oldest", extra={"why": str(error)})
             return {}
+        positions: Mapping[str, str] = item.get("after", {})
+        return positions
 
     def _save(self, positions: Mapping[str, str], before: Mapping[str, str], deadline: Deadline) -> None:
         if positions == before:
