@@ -3,8 +3,8 @@
 What is timed is measured while nothing else runs here; the polling simulation, which uses virtual time, runs
 while the functions are built.
 
-``--only`` selects parts: ``polling``, ``cold``, ``crowd``, ``costs``. Costs need the polling's and the
-crowd's figures, and bring those along. The exit status says that it measured, not that goals are met.
+``--only`` selects parts: ``polling``, ``cold``, ``claims``, ``crowd``, ``costs``. Costs need the polling's
+and the crowd's figures, and bring those along. The exit status says that it measured, not that goals are met.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from local.bench.transitions import transitions_run
 from local.build import BuildError, python313_folder
 from local.serve import STATE
 
-PARTS = ("polling", "cold", "crowd", "costs")
+PARTS = ("polling", "cold", "claims", "crowd", "costs")
 QUICK = 0.25
 """Of the waits of the state machine, where time itself is not measured."""
 HOURS_OF_A_RUN = 2.0
@@ -47,6 +47,8 @@ class Benchmarks:
             self._polling(counting)
         if artifacts is not None:
             self._cold(artifacts)
+        if "claims" in self._parts:
+            self._claims()
         if self._parts & {"crowd", "costs"}:
             self._transitions_and_burst()
         if "crowd" in self._parts:
@@ -72,6 +74,13 @@ class Benchmarks:
         found = lambdas.measure(artifacts)
         self._console.print(tables.lambdas(found))
         self.figures |= found.figures()
+
+    def _claims(self) -> None:
+        """In a process of its own, since the simulation is one of the tests."""
+        self._say("One pipeline that receives 100 deliveries a second, in virtual time")
+        command = [sys.executable, "-m", "tests.fakes.hot_pipeline"]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        self.figures |= json.loads(printed)
 
     def _transitions_and_burst(self) -> None:
         self._say("A run of ten polls, and a burst of 1,000")

@@ -57,4 +57,5 @@ def make_reconciler(service: ServiceHarness, executions: FakeExecutions, closer:
         closer=closer,
         target_for=service.target_for,
         clock=service.clock,
+        sleep=service.clock.sleep,
     )

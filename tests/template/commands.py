@@ -44,6 +44,8 @@ NOT_RUN = {
     "sam deploy --role-arn": _SAM,
     "sam delete": _SAM,
     "docker run --privileged --rm tonistiigi/binfmt --install arm64": "it needs Docker",
+    "aws ssm update-service-setting --setting-id /ssm/parameter-store/high-throughput-enabled"
+    " --setting-value true": "the local AWS has no service settings",
     'signed -X POST "$(output ApiUrl)/runs/{run_id}/retry"': "a notification puts the id of its run there",
 }
 """What cannot run against the local stack, and why. Of commands of make, the targets are checked."""

@@ -259,6 +259,23 @@ def test_the_first_trigger_after_a_pause_starts_what_waits_with_its_own(
     assert Run(table.get("run#otc-follow-1") or {}).options == tables("a").join(tables("b"))
 
 
+def test_of_two_triggers_after_a_pause_one_starts_what_waits_and_the_other_joins(clock: FakeClock) -> None:
+    fake, deadline = FakeDynamoDB(), Deadline.after(5, clock)
+    claims = Claims(table_of(fake, clock), clock)
+    claims.accept([claim(definition=PAUSED)], [], deadline)
+    results = []
+
+    def rival() -> None:
+        fake.meanwhile(
+            "TransactWriteItems", lambda: results.append(claims.accept([claim(number=7)], [], deadline))
+        )
+
+    fake.meanwhile("TransactWriteItems", rival)  # before the second try, which has seen the pending run
+    second = claims.accept([claim(number=2)], [], deadline)
+    assert one(results[0]) == Accepted("otc", "otc-follow-1", "started", holds_lease=True)
+    assert one(second) == Accepted("otc", "otc-follow-2", "joined")
+
+
 def test_an_execution_has_a_name_already_and_so_joins_what_waits(
     claims: Claims, table: Table, deadline: Deadline
 ) -> None:

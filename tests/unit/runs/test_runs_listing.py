@@ -14,7 +14,7 @@ from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import Records, Run, RunStatus, new_record
 from celonis_refresh.runs.table import LEASED, WAITING, Table, job_lease, slot_key
 from celonis_refresh.timing import Deadline
-from celonis_refresh.workflow.listing import FILTERED, SUMMARY, Listing, shown
+from celonis_refresh.workflow.listing import SUMMARY, Listing, shown
 from tests.fakes.clock import FakeClock
 from tests.unit.runs.compared_clients import ComparedClients, create_table, definition, table_of
 
@@ -107,10 +107,15 @@ def test_the_last_page_says_so_also_when_it_is_full(
 
 
 def test_a_rare_status_is_found_behind_many_others(
-    moto_table: Table, listing: Listing, add: Callable[..., None], deadline: Deadline
+    moto_table: Table,
+    listing: Listing,
+    add: Callable[..., None],
+    deadline: Deadline,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("celonis_refresh.workflow.listing.FILTERED", 20)
     add("the-one", "otc", SECONDS[0], status=RunStatus.FAILED)
-    many = [new_record(f"run-{number}", "otc", RunOptions(), SECONDS[1]) for number in range(FILTERED)]
+    many = [new_record(f"run-{number}", "otc", RunOptions(), SECONDS[1]) for number in range(90)]
     moto_table.transact([moto_table.put(record) for record in many], deadline)
     add("run-x", "otc", SECONDS[2])
     page = listing.page(1, "otc", RunStatus.FAILED, None)
@@ -134,8 +139,8 @@ def test_what_is_no_run_is_in_no_list_of_runs(
     lease = lease_item(job_lease("job-a"), "run-1", SECONDS[1])
     moto_table.transact([moto_table.put(item) for item in (waiting, lease)], deadline)
     assert [run["run_id"] for run in listing.page(9, None, None, None).runs] == ["run-1"]
-    assert [item["pk"] for item in listing.all_of(WAITING)] == ["slot#otc"]
-    assert [item["pk"] for item in listing.all_of(LEASED)] == ["lease#job#job-a"]
+    assert [item["pk"] for item in listing.oldest(WAITING, None, 9)] == ["slot#otc"]
+    assert [item["pk"] for item in listing.oldest(LEASED, None, 9)] == ["lease#job#job-a"]
 
 
 @pytest.mark.parametrize(("left", "kept"), [(-1, False), (0, True), (1, True), (None, True)])
@@ -154,7 +159,7 @@ def test_what_has_expired_is_in_no_list_and_not_found(
         ("otc", RunStatus.FAILED),
     ):
         assert [run["run_id"] for run in every_page(listing, 1, pipeline, status)] == wanted
-    assert [item["run_id"] for item in listing.all_of(RunStatus.FAILED)] == wanted[::-1]
+    assert [item["run_id"] for item in listing.oldest(RunStatus.FAILED, None, 9)] == wanted[::-1]
     assert (Records(listing.table, clock).find("run-2") is not None) is kept
 
 
@@ -163,7 +168,7 @@ def test_all_that_stands_under_a_status_comes_oldest_first(
 ) -> None:
     for number in (2, 0, 1):
         add(f"run-{number}", "otc", SECONDS[number])
-    found = list(listing.all_of(RunStatus.OPENING))
+    found = list(listing.oldest(RunStatus.OPENING, None, 99))
     assert [item["run_id"] for item in found] == ["run-0", "run-1", "run-2"]
 
 

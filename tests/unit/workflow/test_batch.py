@@ -49,7 +49,7 @@ def _reported(reply: Reply) -> list[tuple[str, str]]:
 
 
 def _deliveries(harness: WebhookHarness) -> int:
-    return len(list(harness.service.dynamodb.documents("delivery#")))
+    return sum(bool(item["runs"]) for item in harness.service.dynamodb.documents("delivery#"))
 
 
 def test_a_pipeline_that_is_not_defined_keeps_no_other_event_of_a_batch_from_its_run() -> None:
@@ -131,7 +131,7 @@ def test_a_batch_with_more_ids_than_a_transaction_takes_is_accepted_once() -> No
     claimed = claims(harness.service)
     (run,) = set(_reported(_send(harness, *events)))
     assert (run[1], _deliveries(harness)) == ("started", MAX_EVENTS)
-    assert len(claimed) == 4
+    assert len(claimed) == 6  # two announce it, one accepts it, three record it
     harness.service.dynamodb.calls.clear()
     harness.executions.start_requests.clear()
     again = _send(harness, *events)
@@ -148,7 +148,7 @@ def test_ids_that_cannot_be_recorded_in_time_refuse_nothing_and_are_known_all_th
     def conflict(operation: str, request: dict[str, Any]) -> None:
         if operation == "TransactWriteItems":
             writes.append(operation)
-            if len(writes) > 1:
+            if len(writes) > 2:
                 raise canceled("TransactionConflict")
 
     harness.service.dynamodb.before = conflict

@@ -4,11 +4,17 @@ One transaction writes the slot, the lease of the first job, the record and the 
 them. It is tried as if everything were free; what was in the way comes back with the refusal, so that a
 claim costs one request, a repeated delivery one and joining two. A delivery that is sent again is claimed for
 the pipelines that it has not started or joined yet, and for no others.
+
+Many triggers of one pipeline at the same time do not wait for each other: one that the pending run covers
+already writes its delivery items and not the slot. It was pending when the slot was read, so it starts after
+the trigger arrived. Other writers of these deliveries change their items as well: a delivery counts once.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -16,7 +22,7 @@ from msgspec.structs import asdict, replace
 
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.pipelines.options import RunOptions
-from celonis_refresh.runs.deliveries import Batches, known_of, known_runs, learn_items, record_runs
+from celonis_refresh.runs.deliveries import Batches, known_of, known_runs, learn_items, parts, record_runs
 from celonis_refresh.runs.errors import PipelineBusy, PipelinePaused, TableBusy
 from celonis_refresh.runs.leases import lease_item
 from celonis_refresh.runs.records import created_at, new_record
@@ -24,7 +30,9 @@ from celonis_refresh.runs.table import (
     MAX_ACTIONS,
     WAITING,
     Action,
+    Backoff,
     ConditionFailed,
+    Contended,
     Table,
     batch_key,
     job_lease,
@@ -33,6 +41,9 @@ from celonis_refresh.runs.table import (
 from celonis_refresh.timing import Clock, Deadline, iso
 
 MAX_ROUNDS = 50
+CONTENDED_SECONDS = 60.0
+"""So long after it met other triggers of a pipeline, a process reads the slot before it writes: a write that
+the slot refuses would be in the way of others."""
 UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
 """An expired record counts as absent, though DynamoDB may take days to delete it."""
 FREE = (
@@ -116,19 +127,22 @@ class _View(Struct):
     """What the table is believed to hold: slots, leases and deliveries that stood in the way, or were read.
 
     ``is_read``: the slots and deliveries of all claims were read, the slots no later than the deliveries.
+    ``is_contended``: other triggers were met.
     """
 
     slots: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     leased: set[str] = field(default_factory=set)
     deliveries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     is_read: bool = False
+    is_contended: bool = False
 
 
 class Claims(Struct, frozen=True):
-    """Accepts triggers into the table."""
+    """Accepts triggers into the table. ``contended``: when other triggers of a pipeline were met last."""
 
     table: Table
     clock: Clock
+    contended: dict[str, float] = {}
 
     def accept(self, claims: Sequence[Claim], deliveries: Sequence[str], deadline: Deadline) -> Acceptance:
         """Accepts one delivery, known by the keys ``deliveries``. Raises as :meth:`accept_batch` does."""
@@ -141,7 +155,7 @@ class Claims(Struct, frozen=True):
         Raises ``PipelineBusy`` and ``PipelinePaused`` for a claim that may not join, and ``TableBusy``.
         Nothing was accepted then. What is accepted with a ``batch`` is to be finished with :meth:`finish`.
         """
-        view = _View()
+        view, backoff = _View(slots=self._contended_slots(deliveries)), self.table.backoff()
         for _ in range(MAX_ROUNDS):
             try:
                 attempt = _Attempt(self.table, view, deliveries, self.clock())
@@ -156,7 +170,7 @@ class Claims(Struct, frozen=True):
                 view = _View()
             elif attempt.is_large and not view.is_read:
                 view = self._read(view, deliveries, deadline)
-            elif self._transact(attempt, deadline):
+            elif self._transact(attempt, backoff, deadline):
                 return attempt.acceptances()
         raise TableBusy("the pipeline's slot kept changing")
 
@@ -178,16 +192,38 @@ class Claims(Struct, frozen=True):
     def _batches(self) -> Batches:
         return Batches(self.table, self.clock)
 
-    def _transact(self, attempt: _Attempt, deadline: Deadline) -> bool:
+    def _transact(self, attempt: _Attempt, backoff: Backoff, deadline: Deadline) -> bool:
         """Whether the attempt is written, or there is nothing to write."""
-        actions = attempt.actions()
         try:
-            if actions:
-                self.table.transact(actions, deadline)
+            if attempt.batch and not attempt.announce(deadline):
+                return False
+            if actions := attempt.actions():
+                self.table.transact_uncontended(actions, deadline)
         except ConditionFailed as refused:
             attempt.learn(refused.found)
             return False
+        except Contended as met:
+            self.contended.update(dict.fromkeys(attempt.pipelines, self.clock()))
+            backoff.pause(deadline, met.reason)
+            attempt.view.slots = self._contended_slots(attempt.deliveries)
+            attempt.view.is_read, attempt.view.is_contended = False, True
+            return False
         return True
+
+    def _contended_slots(self, deliveries: Sequence[Delivery]) -> dict[str, Mapping[str, Any]]:
+        """The slots, as they are now, of those pipelines that many triggers write to.
+
+        Only where a write to the deliveries follows in any case: it shows whether they were accepted before.
+        A slot that cannot be read is left out.
+        """
+        since = self.clock() - CONTENDED_SECONDS
+        found: dict[str, Mapping[str, Any]] = {}
+        for claim in merge_claims(claim for delivery in deliveries for claim in delivery.claims):
+            always_writes = claim.may_join and claim.definition.when_running == "join"
+            if always_writes and self.contended.get(claim.pipeline, -inf) > since:
+                with contextlib.suppress(TableBusy):
+                    found[claim.pipeline] = self.table.get(slot_key(claim.pipeline)) or {}
+        return found
 
     def _read(self, view: _View, deliveries: Sequence[Delivery], deadline: Deadline) -> _View:
         """The slots, then the deliveries: one accepted in between has changed its slot."""
@@ -256,17 +292,43 @@ class _Attempt:
             for delivery, known in zip(self.deliveries, self.known, strict=True)
         ]
 
+    @property
+    def pipelines(self) -> list[str]:
+        """The pipelines for which something is accepted, or skipped."""
+        return list(self.results)
+
+    def announce(self, deadline: Deadline) -> bool:
+        """Changes the items of a batch's deliveries, which its transaction does not write; False where one
+        has changed since it was read.
+
+        Another function that accepts one of them under a slot that it read before this one fails by that.
+        """
+        for keys in parts(self.added):
+            unchanged = record_runs(self.table, self.view.deliveries, {key: {} for key in keys}, self.now)
+            try:
+                self.table.transact(unchanged, deadline)
+            except ConditionFailed as refused:
+                self.view.is_read = False
+                learn_items(self.view.deliveries, keys, refused.found)
+                return False
+        return True
+
     def learn(self, found: Sequence[dict[str, Any] | None]) -> None:
-        """Takes what was in the way into the view."""
+        """Takes what was in the way into the view.
+
+        A slot that was not written must not be older than what is known of the deliveries.
+        """
         delivered = [] if self.batch else list(self.added)
         repeated = learn_items(self.view.deliveries, delivered, found)
         self.view.is_read = False
         queue = iter(found[len(self._deliver()) :])
         for claim, group in self.groups:
-            for action in group:
-                item = next(queue)
-                if item is not None:
-                    self._note(claim, action, item, repeated=repeated)
+            if repeated and not group:
+                self.view.slots.pop(claim.pipeline, None)
+            refused = [(action, item) for action in group if (item := next(queue)) is not None]
+            moved = repeated or any("Update" in action for action, _ in refused)
+            for action, item in refused:
+                self._note(claim, action, item, moved=moved)
 
     def _fresh(self) -> Iterator[tuple[Claim, Delivery]]:
         """The claims for which their delivery was not accepted before."""
@@ -296,16 +358,17 @@ class _Attempt:
         is_batched = any(result.status != "skipped" for result in acceptance.fresh)
         return replace(acceptance, batch=self.batch if is_batched else None)
 
-    def _note(self, claim: Claim, action: Action, item: dict[str, Any], *, repeated: bool) -> None:
+    def _note(self, claim: Claim, action: Action, item: dict[str, Any], *, moved: bool) -> None:
         """One refused action: the slot is as ``item`` says, or the job's lease is taken.
 
-        ``repeated``: the delivery was accepted before, and the record may be that of its run.
+        ``moved``: the delivery was accepted before, or the slot has changed: a record is that of the
+        delivery's run, or of the pending run, which another trigger has started.
         """
         if "Update" in action:
             self.view.slots[claim.pipeline] = item
         elif claim.job and action["Put"]["Item"]["pk"]["S"] == job_lease(claim.job):
             self.view.leased.add(job_lease(claim.job))
-        elif not repeated:
+        elif not moved:
             raise TableBusy(f"a record of run {claim.run_id} exists already")
 
     def _result(self, claim: Claim, leased: Collection[str]) -> Accepted:
@@ -331,7 +394,7 @@ class _Attempt:
     def _claim(self, claim: Claim, result: Accepted) -> list[Action]:
         match result.status:
             case "joined":
-                return [self._join(claim, result)]
+                return self._join(claim, result)
             case "started":
                 return self._start(claim, result)
         return []
@@ -356,20 +419,30 @@ class _Attempt:
             actions.append(self.table.put(lease, "attribute_not_exists(pk)"))
         return actions
 
-    def _join(self, claim: Claim, result: Accepted) -> Action:
-        """Where what waits covers the options already, it only has to wait still: nobody else is held up."""
+    def _join(self, claim: Claim, result: Accepted) -> list[Action]:
+        """Nothing where the pending run covers the options already: no other trigger is held up.
+
+        The pending run was not started yet when the slot was read. A batch is always named in its slots.
+        """
+        if not self.batch and self._is_covered(claim):
+            return []
         pending = {"run_id": result.run_id, "options": self._merged_options(claim).to_json()}
         slot = self.view.slots.get(claim.pipeline, {})
-        if pending == slot.get("pending") and not self.batch:
-            same = {"rev": slot["rev"]}
-            return self.table.change(slot_key(claim.pipeline), "SET #rev = :rev", "#rev = :rev", same)
         if "run_id" in slot:
-            return self._change_slot(claim, "#pending = :pending", {"pending": pending})
-        return self._change_slot(
-            claim,
-            "#pending = :pending, #status = :waiting, #position = :position",
-            {"pending": pending, "waiting": WAITING, "position": f"{iso(self.now)} {claim.pipeline}"},
-        )
+            return [self._change_slot(claim, "#pending = :pending", {"pending": pending})]
+        changes = "#pending = :pending, #status = :waiting, #position = :position"
+        values = {"pending": pending, "waiting": WAITING, "position": f"{iso(self.now)} {claim.pipeline}"}
+        return [self._change_slot(claim, changes, values)]
+
+    def _is_covered(self, claim: Claim) -> bool:
+        """Whether the claim does not change the pending run; among many triggers at the same time, whether
+        it changes nothing but the list of reasons."""
+        pending = self.view.slots.get(claim.pipeline, {}).get("pending")
+        if pending is None:
+            return False
+        options, merged = RunOptions.from_json(pending["options"]), self._merged_options(claim)
+        reasons = options.reasons if self.view.is_contended else merged.reasons
+        return replace(merged, reasons=reasons) == options
 
     def _merged_options(self, claim: Claim) -> RunOptions:
         pending = self.view.slots.get(claim.pipeline, {}).get("pending")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from math import inf
 from typing import Any
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ DAY = 86_400
 UNKNOWN = "attribute_not_exists(pk) OR #expires < :now"
 """An expired item counts as absent: DynamoDB may take days to delete it."""
 MAX_ROUNDS = 50
+ANNOUNCED: Mapping[str, Any] = {"rev": 1, "runs": {}, "expires": inf}
+"""The item of a delivery that only its batch has written."""
 
 Runs = Mapping[str, Mapping[str, Any]]
 """Runs that a delivery led to, by pipeline."""
@@ -107,7 +110,7 @@ class Batches(Struct, frozen=True):
                 delivery: {name: batch["runs"][name] for name in named}
                 for delivery, named in batch["deliveries"].items()
             }
-            for part in _parts(runs_by_delivery):
+            for part in parts(runs_by_delivery):
                 self._record(part, deadline)
         with contextlib.suppress(ConditionFailed):  # another function finished it at the same time
             self.table.transact([*self._clear(key, pipelines), self.table.remove(key, "")], deadline)
@@ -118,7 +121,7 @@ class Batches(Struct, frozen=True):
             yield self.table.change(slot_key(name), "REMOVE #batch", "#batch = :batch", {"batch": key})
 
     def _record(self, runs_by_key: Mapping[str, Runs], deadline: Deadline) -> None:
-        items: dict[str, Mapping[str, Any]] = {}
+        items: dict[str, Mapping[str, Any]] = dict.fromkeys(runs_by_key, ANNOUNCED)
         for _ in range(MAX_ROUNDS):
             now = self.clock()
             missing: dict[str, Runs] = {}
@@ -137,7 +140,7 @@ class Batches(Struct, frozen=True):
         raise TableBusy("the deliveries of a batch kept changing")
 
 
-def _parts(runs_by_key: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
+def parts(runs_by_key: Mapping[str, Runs]) -> Iterator[dict[str, Runs]]:
     """Yield the deliveries in parts that fit into one transaction."""
     left = iter(runs_by_key.items())
     while part := dict(islice(left, MAX_ACTIONS)):

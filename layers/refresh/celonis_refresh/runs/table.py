@@ -230,6 +230,8 @@ SERVER_ERROR = 500
 NO_ANSWER = (NoConnection, HTTPClientError)
 """Errors of botocore after its last attempt without an answer."""
 CONDITION_FAILED = "ConditionalCheckFailed"
+CONTENDED = TRANSIENT_CODES - {"TransactionInProgressException"}
+"""Those of these codes that report other requests for the same items, or for the partition of one."""
 NAMED = re.compile(r"#(\w+)")
 FIRST_PAUSE, MAX_PAUSE = 0.01, 0.2
 
@@ -246,6 +248,30 @@ class ConditionFailed(Exception):
         self.found = tuple(found)
         self.retried = retried
         super().__init__("a condition of the write did not hold")
+
+
+class Contended(Exception):
+    """Nothing was written, because of other requests for the same items. ``reason``: the code for it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Backoff(Struct):
+    """Pauses between the tries of a request: random, and each up to twice as long as the one before."""
+
+    random: Random
+    sleep: Callable[[float], None]
+    longest: float = FIRST_PAUSE
+
+    def pause(self, deadline: Deadline, reason: str) -> None:
+        """Raises ``TableBusy`` where the deadline is nearer."""
+        wait = self.random.uniform(0, self.longest)
+        if wait >= deadline.left():
+            raise TableBusy(reason)
+        self.sleep(wait)
+        self.longest = min(self.longest * 2, MAX_PAUSE)
 
 
 def _new_token() -> str:
@@ -287,6 +313,25 @@ class Table(Struct, frozen=True):
         request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
         self._repeat(lambda: _once(self.client.transact_write_items, request, len(actions)), deadline)
 
+    def transact_uncontended(self, actions: Sequence[Action], deadline: Deadline) -> None:
+        """As :meth:`transact`, but raises ``Contended`` where that repeats the request because of others.
+
+        A request that may have been written is repeated until that is known.
+        """
+        request = {"TransactItems": list(actions), "ClientRequestToken": self.new_token()}
+        codes: list[str | None] = []
+
+        def attempt() -> str | None:
+            codes.append(_once(self.client.transact_write_items, request, len(actions)))
+            if codes[-1] in CONTENDED and len(codes) == 1:
+                raise Contended(str(codes[-1]))
+            return codes[-1]
+
+        self._repeat(attempt, deadline)
+
+    def backoff(self) -> Backoff:
+        return Backoff(self.random, self.sleep)
+
     def update(self, action: Action, deadline: Deadline) -> None:
         """Run one ``Update`` action. Raises as :meth:`transact` does."""
         self._repeat(lambda: _once(self.client.update_item, action["Update"]), deadline)
@@ -301,14 +346,24 @@ class Table(Struct, frozen=True):
         self._repeat(lambda: _once(self.client.delete_item, action["Delete"]), deadline)
 
     def pages(self, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        """Yield the pages of a query as JSON items. Raises ``TableBusy``."""
-        start: Mapping[str, Any] = {}
+        """The pages of a query, as JSON items. Raises ``TableBusy``."""
+        last: Mapping[str, Any] | None = None
         while True:
-            answer = _read(self.client.query, TableName=self.name, **request, **start)
-            yield [from_item(item) for item in answer["Items"]]
-            if not answer.get("LastEvaluatedKey"):
+            items, last = self.query(request, last)
+            yield items
+            if last is None:
                 return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def query(
+        self, request: Mapping[str, Any], after: Mapping[str, Any] | None = None
+    ) -> tuple[list[dict[str, Any]], Mapping[str, Any] | None]:
+        """One page of a query, as JSON items, and the key of the last item read, or None on the last page.
+
+        ``after``: that key of the page before. Raises ``TableBusy``.
+        """
+        start = {"ExclusiveStartKey": after} if after else {}
+        answer = _read(self.client.query, TableName=self.name, **request, **start)
+        return [from_item(item) for item in answer["Items"]], answer.get("LastEvaluatedKey") or None
 
     def _answered(self, call: Callable[..., Any], request: Mapping[str, Any], deadline: Deadline) -> Any:
         """Return the response to a request, repeated as in :meth:`_repeat`."""
@@ -317,16 +372,12 @@ class Table(Struct, frozen=True):
         return answers[-1]
 
     def _repeat(self, attempt: Callable[[], str | None], deadline: Deadline) -> None:
-        pause = FIRST_PAUSE
+        backoff = self.backoff()
         try:
             while reason := attempt():
-                wait = self.random.uniform(0, pause)
-                if wait >= deadline.left():
-                    raise TableBusy(reason)
-                self.sleep(wait)
-                pause = min(pause * 2, MAX_PAUSE)
+                backoff.pause(deadline, reason)
         except ConditionFailed as refused:
-            refused.retried |= pause > FIRST_PAUSE
+            refused.retried |= backoff.longest > FIRST_PAUSE
             raise
 
     def put(self, item: Mapping[str, Any], condition: str = "", values: Values | None = None) -> Action:

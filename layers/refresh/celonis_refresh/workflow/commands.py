@@ -24,7 +24,9 @@ from celonis_refresh.workflow.executions import Executions
 from celonis_refresh.workflow.listing import Listing
 
 PAGE = 20
-"""Later runs per request."""
+"""Later runs that one request lists."""
+SUCCESS_PAGES = 2
+"""Pages of a pipeline's runs that are searched for its last success: some 10,000 runs."""
 
 
 class RunOpen(RefreshError):
@@ -128,8 +130,7 @@ class RunCommands(Struct, frozen=True):
         """
         definition = self.acceptor.definition(name)
         slot = self.table.get(slot_key(name)) or {}
-        newest = self.listing.page(1, name, RunStatus.SUCCEEDED, None).runs
-        last = newest[0] if newest else None
+        last = self._last_success(name)
         fresh = round(self.clock() - epoch(self._fresh_from(last))) if last else None
         return {
             "pipeline": name,
@@ -139,6 +140,16 @@ class RunCommands(Struct, frozen=True):
             "last_success": last,
             "seconds_since_last_success": fresh,
         }
+
+    def _last_success(self, name: str) -> Mapping[str, Any] | None:
+        """The newest run that succeeded, or None where it is not among the runs that are searched."""
+        before: str | None = None
+        for _ in range(SUCCESS_PAGES):
+            page = self.listing.page(1, name, RunStatus.SUCCEEDED, before)
+            before = page.before
+            if page.runs or before is None:
+                return next(iter(page.runs), None)
+        return None
 
     def _fresh_from(self, last: Mapping[str, Any]) -> str:
         """Return the end of a run or, for a retry, of the oldest job that it skipped."""

@@ -1,11 +1,15 @@
 """Reconcile: what a crash or a lost event left behind is finished, a few minutes later at most.
 
+A round does a bounded number of tasks, oldest first. Where there are more, the next round continues after the
+last of them, and begins with the oldest again once it has reached the end of the list.
+
 Every movement is one that somebody else may be making at the same moment; each is conditional on what was
 read, and harmless when it was made already.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -14,7 +18,7 @@ from msgspec import Struct, field
 
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.observability import count, logger
-from celonis_refresh.runs.errors import RunClosed, StepMoved
+from celonis_refresh.runs.errors import RunClosed, StepMoved, TableBusy
 from celonis_refresh.runs.leases import Lease, Leases
 from celonis_refresh.runs.records import OPEN, Records, Run, RunStatus
 from celonis_refresh.runs.slots import start_pending
@@ -45,6 +49,15 @@ ROUND_SECONDS = 300.0
 UNUSED_SECONDS = 300.0
 """No task holds a lease for longer before it sends its start: tasks end after 90 s."""
 POLL_SECONDS = 10.0
+MAX_TASKS = 500
+"""Tasks of one kind in a round. DescribeExecution allows some ten requests a second in an account, and a task
+of a run sends one."""
+UNPACED_TASKS = 100
+TASK_SECONDS = 0.15
+"""After the first ``UNPACED_TASKS`` of a round, one task begins in this time, so that most of the rate of
+DescribeExecution and GetParameter is left to the other functions."""
+POSITIONS = "reconcile#positions"
+"""The item that has, by kind of work, the position of the last task that was done."""
 MIN_SECONDS = 20.0
 """With less of the function's time left, the rest is left to the next round."""
 MIN_CLOSE_SECONDS = 80.0
@@ -67,17 +80,40 @@ class ReconcileFindings(Struct):
 
 
 Act = Callable[[str, ReconcileFindings, Deadline], None]
-Task = tuple[str, Callable[[ReconcileFindings, Deadline], None]]
-"""What is reconciled (a run, a slot or a lease), and the call that does it."""
+
+
+class Task(Struct, frozen=True):
+    """What is reconciled (a run, a slot or a lease), its position in the index, and the call that does it."""
+
+    name: str
+    position: str
+    act: Callable[[ReconcileFindings, Deadline], None]
+
+
+class NextRound(Exception):
+    """A task for which this round has too little time left."""
 
 
 class Kind(Struct):
-    """One kind of work. ``used``: seconds that it has taken of this round; ``turns``: how many tasks."""
+    """One kind of work: the items under ``status`` in the index.
+
+    ``after``: the position of the last task that was done; None: the round begins with the oldest.
+    ``deferred``: a task was left to the next round, which begins with it. ``used``: seconds that the kind has
+    taken of this round; ``turns``: how many tasks.
+    """
 
     name: str
+    status: str
     tasks: Iterator[Task]
+    after: str | None = None
+    deferred: bool = False
     used: float = 0.0
     turns: int = 0
+
+    def done(self, position: str | None) -> None:
+        """The task at this position was done; None: the last one of the list."""
+        if not self.deferred:
+            self.after = position
 
 
 class Reconciler(Struct, frozen=True):
@@ -91,6 +127,7 @@ class Reconciler(Struct, frozen=True):
     closer: RunCloser
     target_for: Callable[[Run, str], StepTarget]
     clock: Clock
+    sleep: Callable[[float], None] = time.sleep
 
     def reconcile(self, deadline: Deadline) -> ReconcileFindings:
         """Goes over open runs, ends that nobody was notified of, slots in which something waits, and leases.
@@ -99,26 +136,36 @@ class Reconciler(Struct, frozen=True):
         has used the least time.
         """
         findings = ReconcileFindings()
-        kinds = self._kinds()
-        while kinds:
+        before = self._positions()
+        kinds = self._kinds(before)
+        left = list(kinds)
+        while left:
             if deadline.left() < MIN_SECONDS:
                 logger.warning("the rest is left to the next round")
                 break
-            kind = min(kinds, key=lambda each: (each.used, each.turns))
+            kind = min(left, key=lambda each: (each.used, each.turns))
             began = self.clock()
             if not self._do_next(kind, findings, deadline):
-                kinds.remove(kind)
+                left.remove(kind)
             kind.used, kind.turns = kind.used + self.clock() - began, kind.turns + 1
+            if sum(each.turns for each in kinds) > UNPACED_TASKS:
+                self.sleep(max(0.0, began + TASK_SECONDS - self.clock()))
+        self._save({kind.status: kind.after for kind in kinds if kind.after is not None}, before, deadline)
         return findings
 
     def _do_next(self, kind: Kind, findings: ReconcileFindings, deadline: Deadline) -> bool:
         """Does the next task of a kind; False once there is none. A list that fails ends with the failure."""
-        name = f"the list of {kind.name}"
+        name, before = f"the list of {kind.name}", kind.after
         try:
-            name, task = next(kind.tasks)
-            task(findings, deadline)
+            task = next(kind.tasks)
+            name = task.name
+            kind.done(task.position)  # also if it fails: the tasks after it have their turn
+            task.act(findings, deadline)
         except StopIteration:
             return False
+        except NextRound:
+            kind.after, kind.deferred = before, True
+            logger.warning("a run is closed in the next round", extra={"run_id": name})
         except RefreshError as error:
             findings.failed.append(name)
             logger.warning("could not be reconciled", extra={"item": name, "why": str(error)})
@@ -127,26 +174,54 @@ class Reconciler(Struct, frozen=True):
             logger.exception("could not be reconciled", extra={"item": name})
         return True
 
-    def _kinds(self) -> list[Kind]:
+    def _kinds(self, positions: Mapping[str, str]) -> list[Kind]:
         """The kinds of work, each listed as it goes on; every round begins with another one.
 
         One slow task may use up a round: without the rotation, the kinds after it would never be done.
         """
         kinds = [
-            Kind("slots", self._tasks(WAITING, "pk", self._slot)),
-            Kind("leases", self._tasks(LEASED, "pk", self._lease)),
-            Kind("notices", self._tasks(NOT_NOTIFIED, "run_id", self._reported)),
-            *(Kind("runs", self._tasks(status, "run_id", self._run)) for status in sorted(OPEN)),
+            self._kind(positions, "slots", WAITING, "pk", self._slot),
+            self._kind(positions, "leases", LEASED, "pk", self._lease),
+            self._kind(positions, "notices", NOT_NOTIFIED, "run_id", self._reported),
+            *(self._kind(positions, "runs", status, "run_id", self._run) for status in sorted(OPEN)),
         ]
         first = int(self.clock() // ROUND_SECONDS) % len(kinds)
         return kinds[first:] + kinds[:first]
 
-    def _tasks(self, status: str, name: str, act: Act) -> Iterator[Task]:
-        """One task for each item under ``status`` in the index, about what its attribute ``name`` names."""
-        for item in self.listing.all_of(status):
-            if status == WAITING or self._is_old_enough(item):
-                named = str(item[name])
-                yield named, partial(act, named)
+    def _kind(self, positions: Mapping[str, str], name: str, status: str, attribute: str, act: Act) -> Kind:
+        """``attribute``: what names an item in ``act``."""
+        kind = Kind(name, status, iter(()), positions.get(status))
+        kind.tasks = self._tasks(kind, attribute, act)
+        return kind
+
+    def _tasks(self, kind: Kind, attribute: str, act: Act) -> Iterator[Task]:
+        """One task for each of the next items of a kind, oldest first."""
+        found = 0
+        for item in self.listing.oldest(kind.status, kind.after, MAX_TASKS):
+            found += 1
+            if kind.status == WAITING or self._is_old_enough(item):
+                named = str(item[attribute])
+                yield Task(named, str(item["position"]), partial(act, named))
+        if found < MAX_TASKS:
+            kind.done(None)
+
+    def _positions(self) -> Mapping[str, str]:
+        """Where the last round stopped, by status; empty where that cannot be read."""
+        try:
+            item = self.table.get(POSITIONS) or {}
+        except TableBusy as error:
+            logger.warning("the round begins with the oldest", extra={"why": str(error)})
+            return {}
+        positions: Mapping[str, str] = item.get("after", {})
+        return positions
+
+    def _save(self, positions: Mapping[str, str], before: Mapping[str, str], deadline: Deadline) -> None:
+        if positions == before:
+            return
+        try:
+            self.table.update(self.table.set(POSITIONS, {"after": positions}, ""), deadline)
+        except TableBusy as error:
+            logger.warning("the next round does not continue this one", extra={"why": str(error)})
 
     def _is_old_enough(self, item: Mapping[str, Any]) -> bool:
         """Whether the item is too old for whoever made it to be at work on it still."""
@@ -177,8 +252,7 @@ class Reconciler(Struct, frozen=True):
         self, execution: ExecutionDescription, findings: ReconcileFindings, deadline: Deadline
     ) -> None:
         if deadline.left() < MIN_CLOSE_SECONDS:
-            logger.warning("a run is closed in the next round", extra={"run_id": execution.name})
-            return
+            raise NextRound
         self.closer.close_as(execution, deadline)
         findings.closed.append(execution.name)
 
