@@ -41,6 +41,8 @@ from celonis_refresh.runs.table import (
 from celonis_refresh.timing import Clock, Deadline, iso
 
 MAX_ROUNDS = 50
+MAX_CONFLICTS = 4
+"""After so many conflicts with other triggers, one that the pending run covers joins without its reason."""
 CONTENDED_SECONDS = 60.0
 """So long after it met other triggers of a pipeline, a process reads the slot before it writes: a write that
 the slot refuses would be in the way of others."""
@@ -127,14 +129,14 @@ class _View(Struct):
     """What the table is believed to hold: slots, leases and deliveries that stood in the way, or were read.
 
     ``is_read``: the slots and deliveries of all claims were read, the slots no later than the deliveries.
-    ``is_contended``: other triggers were met.
+    ``conflicts``: how often other triggers were met.
     """
 
     slots: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     leased: set[str] = field(default_factory=set)
     deliveries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     is_read: bool = False
-    is_contended: bool = False
+    conflicts: int = 0
 
 
 class Claims(Struct, frozen=True):
@@ -206,7 +208,8 @@ class Claims(Struct, frozen=True):
             self.contended.update(dict.fromkeys(attempt.pipelines, self.clock()))
             backoff.pause(deadline, met.reason)
             attempt.view.slots = self._contended_slots(attempt.deliveries)
-            attempt.view.is_read, attempt.view.is_contended = False, True
+            attempt.view.is_read = False
+            attempt.view.conflicts += 1
             return False
         return True
 
@@ -441,7 +444,8 @@ class _Attempt:
         if pending is None:
             return False
         options, merged = RunOptions.from_json(pending["options"]), self._merged_options(claim)
-        reasons = options.reasons if self.view.is_contended else merged.reasons
+        is_hot = self.view.conflicts >= MAX_CONFLICTS
+        reasons = options.reasons if is_hot else merged.reasons
         return replace(merged, reasons=reasons) == options
 
     def _merged_options(self, claim: Claim) -> RunOptions:
