@@ -79,7 +79,7 @@ CREDENTIALS: dict[str, Reader] = {name: text for name in vars(Credentials()) if 
     "scopes": texts
 }
 WHEN = ("now", "in", "before_next", "after_next", "when_idle")
-SOMEBODY: dict[str, Reader] = {
+OTHER_USER_START: dict[str, Reader] = {
     "by": text,
     "when": choice(*WHEN),
     "in_seconds": seconds,
@@ -87,9 +87,9 @@ SOMEBODY: dict[str, Reader] = {
     "seconds": optional(seconds),
     "outcome": optional(text),
 }
-JOB_START: dict[str, Reader] = {**SOMEBODY, "mode": choice("FULL", "DELTA")}
+JOB_START: dict[str, Reader] = {**OTHER_USER_START, "mode": choice("FULL", "DELTA")}
 MODEL_START: dict[str, Reader] = {
-    **SOMEBODY,
+    **OTHER_USER_START,
     "type": choice("COMPLETE", "PARTIAL", "FROM_CACHE"),
     "tables": texts,
 }

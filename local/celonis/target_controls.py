@@ -15,7 +15,7 @@ from local.celonis.starts import RequestedStart
 from local.celonis.targets import JobTarget, ModelTarget
 
 Handlers = list[tuple[str, str, Callable[[ApiRequest], Any]]]
-SOMEBODY_ELSE = "somebody else"
+OTHER_USER = "another user"
 
 
 class TargetControls:
@@ -144,7 +144,7 @@ class TargetControls:
 
     def _start_job(self, request: ApiRequest) -> Any:
         job, given = self._job(request), read(parse(request.body), knobs.JOB_START)
-        return self._somebody_starts(job, given, mode=given.get("mode", "FULL"))
+        return self._other_user_starts(job, given, mode=given.get("mode", "FULL"))
 
     def _start_load(self, request: ApiRequest) -> Any:
         model, given = self._model(request), read(parse(request.body), knobs.MODEL_START)
@@ -152,15 +152,15 @@ class TargetControls:
         if set(tables) - {table.id for table in model.setup.tables}:
             raise FieldError("tables", "must be ids of tables of the model")
         kind = given.get("type", "PARTIAL" if tables else "COMPLETE")
-        return self._somebody_starts(model, given, kind=kind, tables=tables)
+        return self._other_user_starts(model, given, kind=kind, tables=tables)
 
-    def _somebody_starts(
+    def _other_user_starts(
         self, target: JobTarget | ModelTarget, given: Mapping[str, Any], **wanted: Any
     ) -> Any:
-        by = given.get("by", SOMEBODY_ELSE)
+        by = given.get("by", OTHER_USER)
         options = RequestedStart(by=by, seconds=given.get("seconds"), outcome=given.get("outcome"), **wanted)
         if "ago" in given:
-            return self._somebody_started(target, options, given["ago"])
+            return self._other_user_started(target, options, given["ago"])
         when = given.get("when", "in" if "in_seconds" in given else "now")
         if when != "now":
             self._platform.arm(target, options, when, given.get("in_seconds", 0.0))
@@ -171,7 +171,9 @@ class TargetControls:
             "id": start.operation.id if start.effect in {"started", "queued"} else None,
         }
 
-    def _somebody_started(self, target: JobTarget | ModelTarget, options: RequestedStart, ago: float) -> Any:
+    def _other_user_started(
+        self, target: JobTarget | ModelTarget, options: RequestedStart, ago: float
+    ) -> Any:
         setup, seconds = target.setup, options.seconds
         if seconds is None:
             is_job = isinstance(setup, JobSetup)

@@ -108,7 +108,7 @@ def _reported(scenario: CaseScenario, run: Json) -> Iterator[str]:
     about = f"Run {run['run_id']} of pipeline "  # another run's notification may name it, too
     reported = [text for text in scenario.environment.notices() if about in text]
     if run["status"] == "SUCCEEDED" and reported:
-        yield f"somebody was told of run {run['run_id']}, which succeeded"
+        yield f"a notification was sent for run {run['run_id']}, which succeeded"
     if run["status"] != "SUCCEEDED" and not reported:
         yield f"nobody was told of run {run['run_id']}"
 

@@ -149,7 +149,7 @@ class ConcurrentClaims:
         try:
             act()
         except ConditionFailed:
-            return  # the slot changed, or somebody else did it
+            return  # the slot changed, or another function did it
 
     def _toggle(self) -> None:
         self.paused ^= {self.random.choice(PIPELINES)}

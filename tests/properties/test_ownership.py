@@ -128,7 +128,7 @@ soon = st.sampled_from([20, 100, 400])
 def test_only_ours_is_cancelled_at_the_time_out_where_a_look_is_of_that_moment(world: TargetHistory) -> None:
     ended, target, service = unfold(world)
     theirs = [start for start in target.starts if not start.mine]
-    assert all(start.ended_early is None for start in theirs), "somebody else's was cancelled"
+    assert all(start.ended_early is None for start in theirs), "another user's was cancelled"
     assert "cancel_job" not in service.celonis.names() or ended != "SUCCEEDED"
 
 
@@ -238,7 +238,7 @@ def test_assumed_a_stale_read_lasts_at_most_settle_or_a_lost_start_is_sent_twice
     assert len(target.mine) == 2
 
 
-def test_assumed_a_2xx_on_a_job_at_rest_started_it_or_somebodys_start_is_taken_for_ours() -> None:
+def test_assumed_a_2xx_on_an_idle_job_started_it_or_the_start_of_another_user_is_taken_for_ours() -> None:
     idle = TargetHistory(before=PAST, lost=("nothing",))
     assert unfold(idle)[0] == "OutcomeUnproven"
     ended, target, _ = unfold(replace(idle, before=(*PAST, (-10.0, 5.0, "FAIL"))))
@@ -270,7 +270,7 @@ def test_two_starts_in_that_moment_end_the_run_as_ambiguous_where_the_list_shows
 
 
 @pytest.mark.parametrize("shows", [ShownFields(), NO_LIST], ids=["list", "no list"])
-def test_a_start_by_somebody_else_before_a_poll_shows_ours_is_ambiguous(shows: ShownFields) -> None:
+def test_a_start_by_another_user_before_a_poll_shows_ours_is_ambiguous(shows: ShownFields) -> None:
     assert (
         unfold(TargetHistory(before=PAST, seconds=0.5, another_user=(THEIRS,), shows=shows))[0]
         == "StartAmbiguous"

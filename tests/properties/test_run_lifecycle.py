@@ -127,7 +127,7 @@ class RunLifecycle(RuleBasedStateMachine):
         reported = [result.run_id for result in acceptance.results]
         if delivery:
             known = self.deliveries[delivery]
-            assert known.reported in ([], reported), "the same delivery was told other runs"
+            assert known.reported in ([], reported), "the same delivery got other runs"
             assert not (known.reported and not acceptance.duplicate), "a delivery was accepted twice"
             known.reported = reported
         for result in acceptance.results:

@@ -164,7 +164,7 @@ def test_ids_and_dates_of_a_load_can_be_null(team: SimulatorClient) -> None:
     assert record["loadStatus"] == "SUCCESS"
 
 
-def test_somebody_cancels_a_load(team: SimulatorClient) -> None:
+def test_another_user_cancels_a_load(team: SimulatorClient) -> None:
     team.set_model(seconds=60, cancel_seconds=2)
     team.load()
     team.post(f"/models/{world.MODEL_ID}/cancel")

@@ -9,7 +9,7 @@ JOB = f"/jobs/{world.ERP_JOB_ID}"
 MODEL = f"/models/{world.MODEL_ID}"
 
 
-def test_somebody_starts_a_job_now(team: SimulatorClient) -> None:
+def test_another_user_starts_a_job_now(team: SimulatorClient) -> None:
     answer = team.post(f"{JOB}/start", mode="DELTA", by="schedule", seconds=7, outcome="FAIL")
     (execution,) = team.started()
     assert answer == {"effect": "started", "id": execution["id"]}
@@ -18,32 +18,32 @@ def test_somebody_starts_a_job_now(team: SimulatorClient) -> None:
     assert team.job()["status"] == "FAIL"
 
 
-def test_somebody_starts_right_before_our_start(team: SimulatorClient) -> None:
+def test_another_user_starts_right_before_our_start(team: SimulatorClient) -> None:
     team.set_job(seconds=5)
     team.post(f"{JOB}/start", when="before_next")
     assert team.job()["status"] == "SUCCESS"
     team.execute()
     theirs, ours = team.started()
-    assert (theirs["by"], ours["by"]) == ("somebody else", "api")
+    assert (theirs["by"], ours["by"]) == ("another user", "api")
     assert (theirs["phase"], ours["phase"]) == ("running", "waiting")
 
 
-def test_ours_is_refused_when_somebody_was_faster(team: SimulatorClient) -> None:
+def test_ours_is_refused_when_another_user_was_faster(team: SimulatorClient) -> None:
     team.set_job(while_running="refuse")
     team.post(f"{JOB}/start", when="before_next")
     assert team.execute().status_code == 409
-    assert [one["by"] for one in team.started()] == ["somebody else"]
+    assert [one["by"] for one in team.started()] == ["another user"]
 
 
-def test_somebody_starts_right_after_our_start_once(team: SimulatorClient) -> None:
+def test_another_user_starts_right_after_our_start_once(team: SimulatorClient) -> None:
     team.set_job(while_running="parallel")
     team.post(f"{JOB}/start", when="after_next")
     team.execute()
     team.execute()
-    assert [one["by"] for one in team.started()] == ["api", "somebody else", "api"]
+    assert [one["by"] for one in team.started()] == ["api", "another user", "api"]
 
 
-def test_somebody_starts_when_the_job_becomes_idle(team: SimulatorClient) -> None:
+def test_another_user_starts_when_the_job_becomes_idle(team: SimulatorClient) -> None:
     team.set_job(seconds=5)
     team.execute()
     team.post(f"{JOB}/start", when="when_idle")
@@ -52,7 +52,7 @@ def test_somebody_starts_when_the_job_becomes_idle(team: SimulatorClient) -> Non
     assert (theirs["requested_at"], theirs["phase"]) == (START + 5, "running")
 
 
-def test_somebody_starts_at_once_when_the_job_is_idle(team: SimulatorClient) -> None:
+def test_another_user_starts_at_once_when_the_job_is_idle(team: SimulatorClient) -> None:
     team.post(f"{JOB}/start", when="when_idle")
     assert team.started()[0]["requested_at"] == START
 
@@ -63,7 +63,7 @@ def test_idle_job_that_never_ran_can_be_started(team: SimulatorClient) -> None:
     assert team.job()["status"] == "RUNNING"
 
 
-def test_somebody_starts_after_some_seconds(team: SimulatorClient) -> None:
+def test_another_user_starts_after_some_seconds(team: SimulatorClient) -> None:
     team.post(f"{JOB}/start", in_seconds=4)
     team.clock.pass_seconds(3.9)
     assert team.started() == []
@@ -71,26 +71,26 @@ def test_somebody_starts_after_some_seconds(team: SimulatorClient) -> None:
     assert team.started()[0]["requested_at"] == START + 4
 
 
-def test_somebody_loads_a_model(team: SimulatorClient) -> None:
+def test_another_user_loads_a_model(team: SimulatorClient) -> None:
     table = world.table_id(world.MODEL_ID, "VBAK", world.ERP_SOURCE_ID)
     team.post(f"{MODEL}/load", tables=[table])
     (load,) = team.loaded()
-    assert (load["by"], load["type"], load["tables"]) == ("somebody else", "PARTIAL", [table])
+    assert (load["by"], load["type"], load["tables"]) == ("another user", "PARTIAL", [table])
 
 
-def test_somebody_loads_around_our_load(team: SimulatorClient) -> None:
+def test_another_user_loads_around_our_load(team: SimulatorClient) -> None:
     team.set_model(while_running="parallel")
     team.post(f"{MODEL}/load", when="before_next", type="FROM_CACHE")
     team.post(f"{MODEL}/load", when="after_next")
     team.load()
     assert [(one["by"], one["type"]) for one in team.loaded()] == [
-        ("somebody else", "FROM_CACHE"),
+        ("another user", "FROM_CACHE"),
         ("api", "COMPLETE"),
-        ("somebody else", "COMPLETE"),
+        ("another user", "COMPLETE"),
     ]
 
 
-def test_somebody_cancels_and_ends_jobs(team: SimulatorClient) -> None:
+def test_another_user_cancels_and_ends_jobs(team: SimulatorClient) -> None:
     team.set_job(seconds=60)
     team.execute()
     first = team.started()[0]["id"]

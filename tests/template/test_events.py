@@ -29,7 +29,7 @@ def read(name: str) -> Any:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_event_is_json_and_somebody_uses_it(path: Path) -> None:
+def test_an_event_is_json_and_a_test_or_document_uses_it(path: Path) -> None:
     assert path.suffix == ".json"
     json.loads(path.read_text(encoding="utf-8"))
     users = [each for folder in ("local", "tests") for each in documents.sources(documents.ROOT / folder)]

@@ -192,7 +192,7 @@ def test_the_table_expires_what_is_old_and_can_be_restored() -> None:
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-def test_the_table_is_protected_unless_somebody_says_otherwise() -> None:
+def test_the_table_is_protected_unless_a_parameter_says_otherwise() -> None:
     (table,) = documents.resources("AWS::DynamoDB::Table").values()
     assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
     assert PARAMETERS["DeletionProtection"]["Default"] == "true"
@@ -238,7 +238,7 @@ def test_the_longest_name_of_a_stack_is_the_one_that_is_documented() -> None:
         assert "at most 51 characters" in (documents.ROOT / page).read_text(encoding="utf-8")
 
 
-def test_the_schedule_of_a_pipeline_is_off_until_somebody_switches_it_on() -> None:
+def test_the_schedule_of_a_pipeline_is_off_until_it_is_enabled() -> None:
     schedules = documents.translated_resources("AWS::Scheduler::Schedule").values()
     starting = [schedule for schedule in schedules if schedule["Target"]["Arn"] == {"Ref": "Refresh"}]
     assert [schedule["State"] for schedule in starting] == [{"Ref": "ScheduleState"}]

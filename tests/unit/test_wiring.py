@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from celonis_refresh import wiring
+from celonis_refresh.aws.caching import TtlCache
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretUnreadable
-from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.celonis import client as client_module
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from botocore.exceptions import ClientError
 
 from celonis_refresh.aws import clients, environment
+from celonis_refresh.aws.caching import TtlCache
 from celonis_refresh.aws.configuration import (
     ConfigurationUnavailable,
     Parameters,
@@ -24,7 +25,6 @@ from celonis_refresh.aws.configuration import (
     SecretUnreadable,
     is_transient_error,
 )
-from celonis_refresh.aws.ttl_cache import TtlCache
 from celonis_refresh.celonis.client import CelonisClient
 from celonis_refresh.celonis.connection import Connection
 from celonis_refresh.celonis.errors import ConnectionInvalid

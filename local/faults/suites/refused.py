@@ -129,7 +129,7 @@ def _gone() -> Iterator[FaultCase]:
 
 
 def _never_a_run() -> Iterator[FaultCase]:
-    """An input that makes no sense ends the execution before it becomes a run, and a notification is sent."""
+    """An invalid input ends the execution before it becomes a run, and a notification is sent."""
     step = {"job": "0b8a1f2e-7c4d-4f6a-8e21-3a9d5c7b1e10"}
     for name, error, document in (
         ("a pipeline that nobody defined", "UnknownPipeline", {"pipeline": "nobody"}),

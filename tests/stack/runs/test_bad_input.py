@@ -107,7 +107,7 @@ INPUTS: list[tuple[object, str, str]] = [
     ({"pipeline": "no-such-pipeline"}, "UnknownPipeline", "no-such-pipeline"),
 ]
 BY_EXECUTION: list[tuple[object, str, str]] = [
-    ({"run_id": "somebody-else"}, "InvalidTrigger", "run_id: must be the name of the execution"),
+    ({"run_id": "another-run"}, "InvalidTrigger", "run_id: must be the name of the execution"),
     ({"run_id": 5}, "InvalidTrigger", "run_id: expected a text"),
     ({"run_id": "x", "mode": "FULL"}, "InvalidTrigger", "mode: is not a known field"),
     ({"pipeline": {"data_pool": POOL, "jobs": [{"job": JOB}]}}, "InvalidDefinition", "name: is required"),

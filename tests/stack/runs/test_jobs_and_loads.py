@@ -145,7 +145,7 @@ def test_a_failed_load_lets_the_others_end(service: DeployedService, celonis: Ce
     assert celonis.loads(models[1])[0]["outcome"] == "SUCCESS"
 
 
-def test_a_job_that_somebody_else_runs_is_waited_for(
+def test_a_job_that_another_user_runs_is_waited_for(
     service: DeployedService, celonis: CelonisControls
 ) -> None:
     job = celonis.job(seconds=1.2)

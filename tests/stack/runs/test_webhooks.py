@@ -95,7 +95,7 @@ def test_what_is_not_authentic_not_known_or_not_readable_starts_nothing(
     lost = service.source({"pipeline": "no-such-pipeline"})
     deep = b"[" * 100 + b"]" * 100
     cases: list[tuple[Any, int, str]] = [
-        (service.webhook(source, secret="somebody-else's"), 401, "NotAuthentic"),
+        (service.webhook(source, secret="another-run's"), 401, "NotAuthentic"),
         (service.webhook(source, headers={"x-hub-signature-256": None}), 401, "NotAuthentic"),
         (service.webhook(source, headers={"x-hub-signature-256": "sha256=é"}), 401, "NotAuthentic"),
         (service.webhook("no-such-source"), 401, "NotAuthentic"),

@@ -41,7 +41,7 @@ def test_a_delivery_is_accepted_in_its_first_try(
     assert service.is_free(name)
 
 
-def test_a_run_that_somebody_starts_is_accepted_as_well(
+def test_a_run_that_a_user_starts_is_accepted_as_well(
     service: DeployedService, celonis: CelonisControls, pipeline: tuple[str, str]
 ) -> None:
     name, job = pipeline

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celonis_refresh.aws.caching import SharedItems
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, Parameters, UnknownSource
 from celonis_refresh.aws.webhook_configuration import (
     LIST_SECONDS,
@@ -75,9 +76,8 @@ def store() -> FakeParameterStore:
 def cache_over(store: FakeParameterStore, clock: FakeClock) -> SourceCache:
     """A new process of the trigger, with a table of its own."""
     parameters = Parameters(cast("Any", store), "stack")
-    return SourceCache(
-        SharedParameters(parameters, table_of(FakeDynamoDB(), clock), clock, clock.sleep), clock
-    )
+    items = SharedItems(table_of(FakeDynamoDB(), clock), clock)
+    return SourceCache(SharedParameters(parameters, items, clock, clock.sleep), clock)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_nothing_is_noted_of_a_run_that_has_ended(
     records.set_facts(run, {"status": status}, deadline)
     before = records.get("otc-1")
     with pytest.raises(RunClosed):
-        records.set_facts(run, {"told": 1}, deadline)
+        records.set_facts(run, {"fact": 1}, deadline)
     with pytest.raises(RunClosed):
         records.save_step(run, "job-0", {}, deadline)
     assert records.get("otc-1") == before
@@ -85,7 +85,7 @@ def test_nothing_is_noted_of_a_run_without_a_record(
 ) -> None:
     table.delete(table.remove("run#otc-1", ""), deadline)
     with pytest.raises(RunNotFound):
-        records.set_facts(run, {"told": 1}, deadline)
+        records.set_facts(run, {"fact": 1}, deadline)
     with pytest.raises(RunNotFound):
         records.save_step(run, "job-0", {}, deadline)
     assert records.find("otc-1") is None

@@ -148,7 +148,7 @@ DROP: Change = lambda table, slot, _: [drop_pending(table, "otc", slot)]  # noqa
 
 
 @pytest.mark.parametrize("move", [*MOVES.values(), DROP], ids=[*MOVES, "drop"])
-def test_a_slot_that_somebody_joined_since_it_was_read_is_not_moved(
+def test_a_slot_that_another_trigger_joined_since_it_was_read_is_not_moved(
     move: Change, followed: Table, claims: Claims, deadline: Deadline
 ) -> None:
     read = slot_of(followed)

@@ -133,7 +133,7 @@ def test_what_had_ended_by_itself_is_not_cancelled() -> None:
     assert cancels(service) == []
 
 
-def test_somebody_elses_execution_is_never_cancelled() -> None:
+def test_another_users_execution_is_never_cancelled() -> None:
     service = left(job_definition(settle=30))
     service.celonis.faults["execute_job"] = ["nothing"]
     service.start("job-0")

@@ -191,7 +191,7 @@ def test_cold_durations_expire_and_are_not_known_any_more() -> None:
     assert learned(service)["successes"] == [70.0]
 
 
-def test_who_read_before_somebody_wrote_loses_a_duration_and_nothing_else() -> None:
+def test_who_read_before_another_run_wrote_loses_a_duration_and_nothing_else() -> None:
     service = ServiceHarness()
     known = history_of(service).known(JOB_KEY)
     assert known == {"rev": 0}

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celonis_refresh.aws.caching import TokenBucket, TtlCache
 from celonis_refresh.aws.configuration import ConfigurationUnavailable, SecretVersion, WebhookSecretUnreadable
-from celonis_refresh.aws.ttl_cache import TokenBucket, TtlCache
 from celonis_refresh.aws.webhook_secrets import (
     ACCEPT_SECONDS,
     CACHE_SECONDS,

@@ -317,7 +317,7 @@ def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
     assert harness.executions.start_requests == ["otc-2"]
 
 
-def test_a_run_that_somebody_else_closes_meanwhile_is_closed_once() -> None:
+def test_a_run_that_another_function_closes_is_closed_once() -> None:
     harness = succeeded()
     harness.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
     harness.service.dynamodb.meanwhile("TransactWriteItems", harness.close)
@@ -355,7 +355,7 @@ def test_an_end_that_nobody_could_be_told_of_stands_listed_and_is_told_the_next_
     assert len(harness.notices) == 1
 
 
-def test_a_run_closed_by_somebody_who_died_is_told_of_by_its_id() -> None:
+def test_a_run_closed_by_a_function_that_died_is_reported_by_its_id() -> None:
     harness = CloseHarness()
     harness.end("FAILED", "JobFailed", "It failed.")
     harness.closer.notify_late(RUN, harness.service.deadline())

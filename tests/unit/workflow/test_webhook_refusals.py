@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from celonis_refresh.aws.caching import SharedItems
 from celonis_refresh.aws.webhook_configuration import INVALID_SECONDS, SharedParameters, SourceCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.observability import logger
@@ -63,7 +64,7 @@ class TriggerFunction:
         self.app = load("trigger")
         table = self.harness.service.table
         secrets = webhook_secrets(self.aws.secrets.webhook, table, clock, clock.sleep)
-        self.shared = SharedParameters(self.aws.parameters, table, clock, clock.sleep)
+        self.shared = SharedParameters(self.aws.parameters, SharedItems(table, clock), clock, clock.sleep)
         known = SourceCache(self.shared, clock)
         self.webhook_handler = WebhookHandler(
             source=lambda name: known.source(name).value,

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct, field
 
+from celonis_refresh.aws.caching import Dated, SharedItems, TtlCache
 from celonis_refresh.aws.configuration import (
     ConfigurationUnavailable,
     Parameters,
@@ -22,14 +23,13 @@ from celonis_refresh.aws.configuration import (
     UnknownSource,
     is_transient_error,
 )
-from celonis_refresh.aws.ttl_cache import Dated, TtlCache
 from celonis_refresh.aws.webhook_secrets import webhook_secrets
 from celonis_refresh.errors import RefreshError
 from celonis_refresh.names import is_name
 from celonis_refresh.observability import logger
 from celonis_refresh.pipelines.definition import Definition
 from celonis_refresh.runs.table import SOURCE_NAMES, Table, configuration_key
-from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.timing import Clock
 from celonis_refresh.webhooks.errors import InvalidSource
 from celonis_refresh.webhooks.sources import Source, parse_source
 
@@ -38,20 +38,18 @@ V = TypeVar("V")
 SOURCE_SECONDS: Final = 60.0
 PIPELINE_SECONDS: Final = 10.0
 """Maximum age of a source and of a pipeline. Pipelines may be paused, so theirs is shorter."""
+UNUSABLE_SECONDS: Final = 1.0
+"""Maximum age of a parameter that does not exist or is not valid, and of a pipeline that is paused."""
 MAX_NAMES: Final = 10
 """Parameters in one request to Parameter Store."""
 READ_SECONDS: Final = 0.7
-"""A process reads known sources once in that time: 25 processes make at most 36 requests a second."""
-UNUSABLE_SECONDS: Final = 1.0
-"""The same for one that is not there, or not valid, and for a pipeline that is paused."""
+"""Minimum time between two reads of known sources by a process: 25 processes make at most 36 a second."""
 RELOAD_SECONDS: Final = 0.5
 """Minimum time between two reads of the copy by one process."""
 MAX_COPY: Final = 300_000
 """Characters of the texts of one copy; an item of the table has at most 400 KB."""
 COPY_SECONDS: Final = 3600.0
 """A text that was not read for this time is removed from the copy."""
-EXPIRE_SECONDS: Final = 7 * 86_400
-WRITE_SECONDS: Final = 1.0
 LIST_SECONDS: Final = 1.0
 """Maximum age of the list of sources."""
 MAX_SKEW: Final = 2.0
@@ -62,13 +60,13 @@ Text = Dated[str | None]
 
 
 class SharedParameters(Struct):
-    """Reads as ``parameters`` does, for one request at a time. Says when a text was read.
+    """Reads the parameters of one request at a time, with copies that all processes share.
 
-    ``enter`` comes before everything else of a request.
+    Call ``enter`` first for each request. The results are dated by the moment at which a process read them.
     """
 
     parameters: Parameters
-    table: Table
+    items: SharedItems
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
     _source: str = ""
@@ -80,18 +78,18 @@ class SharedParameters(Struct):
     _reads: int = 0
 
     def enter(self, source: str) -> None:
-        """Handle a request to ``source`` from now on: its pipelines are read together."""
+        """Begin a request to ``source``, whose parameters are read together."""
         self._reads = 0
         if source != self._source:
             self._source, self._copied, self._loaded_at = source, frozenset(), -inf
 
     def source(self, name: str) -> Dated[Source]:
-        """The source of this request. Raises ``UnknownSource``, ``InvalidSource``."""
+        """Return the source of this request. Raises ``UnknownSource``, ``InvalidSource``."""
         parameter = self.parameters.source_name(name)
 
         def parse(text: str | None) -> Source:
             if text is None:
-                del self._texts[parameter]  # anybody can ask for any name
+                del self._texts[parameter]  # anybody can send any name
                 raise self.parameters.unknown_source()
             return parse_source(name, text)
 
@@ -101,7 +99,7 @@ class SharedParameters(Struct):
         return found
 
     def pipeline(self, name: str) -> Dated[Definition]:
-        """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for what is no name."""
+        """Raises ``UnknownPipeline``, ``InvalidDefinition``, and ``InvalidTrigger`` for an invalid name."""
         parameter = self.parameters.pipeline_name(name)
 
         def parse(text: str | None) -> Definition:
@@ -113,7 +111,7 @@ class SharedParameters(Struct):
         return found
 
     def _parsed(self, name: str, seconds: float, parse: Callable[[str | None], V]) -> Dated[V]:
-        """What the text of a parameter says; one that cannot be used may have been corrected just now."""
+        """Parse a parameter; if that fails, read it again, because it may have been corrected."""
         found = self._text(name, seconds)
         try:
             return Dated(parse(found.value), found.at)
@@ -126,12 +124,12 @@ class SharedParameters(Struct):
     def sources(self) -> frozenset[str]:
         """Return the names of all sources, at most ``LIST_SECONDS`` old."""
         key = SOURCE_NAMES
-        listed = self._item(key)
+        listed = self.items.get(key)
         if -MAX_SKEW <= self.clock() - listed.get("at", -inf) < LIST_SECONDS:
             return frozenset(listed["names"])
         at = self.clock()
         names = sorted(self.parameters.sources())
-        self._write(key, {"names": names, "at": at})
+        self.items.set(key, {"names": names, "at": at})
         return frozenset(names)
 
     def _text(self, name: str, seconds: float) -> Text:
@@ -157,7 +155,7 @@ class SharedParameters(Struct):
             self._next_read = self.clock() + READ_SECONDS
 
     def _read(self, name: str) -> None:
-        """Read a parameter, and with it those of the same source that were read the longest ago."""
+        """Read a parameter together with those of the same source that were read the longest ago."""
         of_source = self._copied | self._pipelines.get(self._source, frozenset())
         beside = sorted(of_source - {name}, key=lambda each: (self._read_at(each), each))
         names = [name, *beside[: MAX_NAMES - 1]]
@@ -166,7 +164,7 @@ class SharedParameters(Struct):
         found = self.parameters.texts(names)
         self._texts |= {each: Dated(found.get(each), read_at) for each in names}
         source = self._texts.get(self.parameters.source_name(self._source))
-        if source is not None and source.value is not None:  # a stranger's name gets no copy
+        if source is not None and source.value is not None:  # no copy for names that do not exist
             self._copied |= set(names)
             self._save()
 
@@ -176,7 +174,7 @@ class SharedParameters(Struct):
     def _load(self) -> None:
         """Load the texts of the copy that are newer than those of this process."""
         self._loaded_at = self.clock()
-        copies: Mapping[str, Any] = self._item(configuration_key(self._source)).get("texts", {})
+        copies: Mapping[str, Any] = self.items.get(configuration_key(self._source)).get("texts", {})
         self._copied = frozenset(copies)
         for name, (text, at) in copies.items():
             known = self._texts.get(name)
@@ -188,22 +186,7 @@ class SharedParameters(Struct):
         lasting = {name: self._texts[name] for name in self._copied if self._texts[name].at > since}
         if sum(len(text.value or "") for text in lasting.values()) <= MAX_COPY:
             texts = {name: list(text) for name, text in lasting.items()}
-            self._write(configuration_key(self._source), {"texts": texts})
-
-    def _item(self, key: str) -> Mapping[str, Any]:
-        try:
-            return self.table.get(key) or {}
-        except RefreshError as trouble:
-            logger.warning("the shared configuration could not be read", extra={"why": str(trouble)})
-            return {}
-
-    def _write(self, key: str, facts: Mapping[str, Any]) -> None:
-        expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
-        try:
-            deadline = Deadline.after(WRITE_SECONDS, self.clock)
-            self.table.update(self.table.set(key, {**facts, **expires}, ""), deadline)
-        except RefreshError as trouble:
-            logger.warning("the shared configuration could not be written", extra={"why": str(trouble)})
+            self.items.set(configuration_key(self._source), {"texts": texts})
 
 
 WARY_SECONDS: Final = 10.0
@@ -214,7 +197,7 @@ INVALID_SECONDS: Final = 3.0
 
 
 class SourceCache(Struct):
-    """Reads sources as ``parameters`` does, and raises what it raises."""
+    """Reads sources, and limits what requests with unknown names and invalid sources cost."""
 
     parameters: SharedParameters
     clock: Clock
@@ -224,7 +207,7 @@ class SourceCache(Struct):
     _invalid: dict[str, tuple[float, InvalidSource]] = {}
 
     def source(self, name: str) -> Dated[Source]:
-        """Return the current source. Raises ``InvalidSource`` as well."""
+        """Return the current source. Raises ``UnknownSource``, ``InvalidSource``."""
         known = self._invalid.get(name)
         if known is not None and 0 <= self.clock() - known[0] < INVALID_SECONDS:
             raise known[1].with_traceback(None)
@@ -274,7 +257,7 @@ class WebhookConfiguration(Struct, frozen=True):
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
     ) -> WebhookConfiguration:
-        shared = SharedParameters(parameters, table, clock, sleep)
+        shared = SharedParameters(parameters, SharedItems(table, clock), clock, sleep)
         known = SourceCache(shared, clock)
         return WebhookConfiguration(
             shared,

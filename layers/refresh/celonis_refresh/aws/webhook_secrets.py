@@ -14,17 +14,15 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct, field
 
+from celonis_refresh.aws.caching import Dated, SharedItems, TokenBucket, TtlCache, take_token
 from celonis_refresh.aws.configuration import (
     ConfigurationUnavailable,
     SecretVersion,
     WebhookSecretUnreadable,
     is_transient_error,
 )
-from celonis_refresh.aws.ttl_cache import Dated, TokenBucket, TtlCache
-from celonis_refresh.errors import RefreshError
-from celonis_refresh.observability import logger
-from celonis_refresh.runs.table import ConditionFailed, Table, secret_version_key
-from celonis_refresh.timing import Clock, Deadline
+from celonis_refresh.runs.table import Table, secret_version_key
+from celonis_refresh.timing import Clock
 
 CACHE_SECONDS: Final = 60.0
 """A removed secret is refused by every process within this time."""
@@ -40,8 +38,6 @@ PAUSES: Final = 3
 """Number of pauses in which a process waits for another one that is reading the secret."""
 MAX_STALE_SECONDS: Final = 900.0
 """How long cached values are used while Secrets Manager cannot be read."""
-EXPIRE_SECONDS: Final = 7 * 86_400
-WRITE_SECONDS: Final = 1.0
 
 Values = tuple[str, ...]
 
@@ -66,7 +62,7 @@ class SharedSecrets(Struct):
     """Secrets whose reads are shared through the table. ``read`` reads Secrets Manager."""
 
     read: Callable[[str], SecretVersion]
-    table: Table
+    items: SharedItems
     clock: Clock
     sleep: Callable[[float], None] = time.sleep
     _known: dict[str, _Reading] = field(default_factory=dict)
@@ -77,7 +73,7 @@ class SharedSecrets(Struct):
         known = self._known.get(name)
         if known is None:
             return self._read(name, {})
-        item = self._item(name)
+        item = self.items.get(secret_version_key(name))
         if known.version != item.get("version", ""):
             return self._read(name, item)
         if known.error is None and self._age(item) < CACHE_SECONDS:
@@ -86,7 +82,7 @@ class SharedSecrets(Struct):
 
     def latest(self, name: str) -> Dated[Values]:
         """Return the values, at most ``READ_SECONDS`` old. Raises what ``read`` raises."""
-        known, item = self._known.get(name), self._item(name)
+        known, item = self._known.get(name), self.items.get(secret_version_key(name))
         if known is None or known.version != item.get("version", ""):
             return self._read(name, item)
         return self._if_allowed(name, known, item)
@@ -96,7 +92,7 @@ class SharedSecrets(Struct):
         if self._take(name, item):
             return self._read(name, item)
         for _ in range(PAUSES):
-            item = self._item(name)
+            item = self.items.get(secret_version_key(name))
             if item.get("version", "") != known.version:
                 return self._read(name, item)
             if item.get("read_at", inf) >= item.get("taken_at", -inf):
@@ -107,14 +103,14 @@ class SharedSecrets(Struct):
         return known.dated(float(item.get("read_at", self.clock())))
 
     def _take(self, name: str, item: Mapping[str, Any]) -> bool:
-        now, full = self.clock(), READS_AT_ONCE * READ_SECONDS
-        seen = item.get("full_at")
-        missing = min(max(float(seen or now) - now, 0.0), full)
-        if missing + READ_SECONDS > full:
+        now, seen = self.clock(), item.get("full_at")
+        full_at = take_token(float(seen or now), now, READS_AT_ONCE, READ_SECONDS)
+        if full_at is None:
             return False
         condition = "attribute_not_exists(#full_at)" if seen is None else "#full_at = :seen"
-        facts = {"full_at": now + missing + READ_SECONDS, "taken_at": now}
-        return self._write(name, facts, condition, {} if seen is None else {"seen": seen})
+        values = {} if seen is None else {"seen": seen}
+        facts = {"full_at": full_at, "taken_at": now}
+        return self.items.set(secret_version_key(name), facts, condition, values)
 
     def _read(self, name: str, item: Mapping[str, Any]) -> Dated[Values]:
         read_at = self.clock()
@@ -130,30 +126,12 @@ class SharedSecrets(Struct):
         self._known[name] = reading
         self._unavailable.pop(name, None)
         facts = {"version": reading.version, "read_at": read_at}
-        self._write(name, facts, "attribute_not_exists(#read_at) OR #read_at <= :read_at", {})
+        is_newest = "attribute_not_exists(#read_at) OR #read_at <= :read_at"
+        self.items.set(secret_version_key(name), facts, is_newest)
         return reading.dated(read_at)
 
     def _age(self, item: Mapping[str, Any]) -> float:
         return abs(self.clock() - float(item.get("read_at", -inf)))
-
-    def _item(self, name: str) -> Mapping[str, Any]:
-        try:
-            return self.table.get(secret_version_key(name)) or {}
-        except RefreshError as trouble:
-            logger.warning("the shared version of a secret could not be read", extra={"why": str(trouble)})
-            return {}
-
-    def _write(self, name: str, facts: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
-        """Return whether the write was applied; False if another process was first."""
-        expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
-        change = self.table.set(secret_version_key(name), {**facts, **expires}, condition, values)
-        try:
-            self.table.update(change, Deadline.after(WRITE_SECONDS, self.clock))
-        except ConditionFailed:
-            return False
-        except RefreshError as trouble:
-            logger.warning("the shared version of a secret could not be written", extra={"why": str(trouble)})
-        return True
 
 
 def webhook_secrets(
@@ -163,7 +141,7 @@ def webhook_secrets(
     sleep: Callable[[float], None] = time.sleep,
 ) -> TtlCache[Values]:
     """Return a cache of the secrets that ``read`` reads by name."""
-    shared = SharedSecrets(read, table, clock, sleep)
+    shared = SharedSecrets(read, SharedItems(table, clock), clock, sleep)
     limit = TokenBucket(READS_AT_ONCE, CHECK_SECONDS, clock)
     return TtlCache(
         shared.recent,

@@ -3,7 +3,7 @@
 While enough requests are left, requests are sent at once and the table is read only now and then. An answer
 that shows a low remainder, and every 429, writes the connection's item. From then on each task reserves a
 slot by one atomic write that moves the next free slot on by the requests that a task usually makes, so all
-tasks together stay below the limit. A task whose slot is too far away is told to retry at a slot of its own,
+tasks together stay below the limit. A task whose slot is too far away retries at a slot of its own,
 so that tasks do not return at the same time.
 
 A slot that comes soon is waited for here. Further requests of a task belong to its slot and only wait for

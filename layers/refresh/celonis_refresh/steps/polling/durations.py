@@ -1,4 +1,4 @@
-"""What is remembered of a job in one mode, or of a load of one kind: how long it took, newest last."""
+"""Durations of earlier runs of a job in one mode or a load of one kind, and the expectation from them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from celonis_refresh.runs.table import ConditionFailed, Table
 from celonis_refresh.timing import Clock, Deadline
 
 REMEMBERED = 20
-"""Durations that are kept, of successes and of failures each: enough to tell the spread, and soon new."""
+"""Durations that are stored, of successes and of failures each: enough for the spread, and soon replaced."""
 
 
 def add_duration(document: Mapping[str, Any] | None, duration: float, succeeded: bool) -> dict[str, Any]:
-    """The document with one more run in it; None stands for nothing learned yet.
+    """Return the document with one more run; None is an empty document.
 
     ``duration``: seconds from the start to the end, as Celonis dates them or as they were seen. The document
     is small JSON: ``{"successes": [seconds, …], "failures": [seconds, …], "failure_rate": 0 … 1}``. The rate
-    of failures is kept apart from the two lists, because a list that is full no longer tells how rare its
-    entries are.
+    of failures is stored separately, because a full list does not show how rare its entries are.
     """
     successes, failures = durations(document, "successes"), durations(document, "failures")
     (successes if succeeded else failures).append(round(max(0.0, duration), 1))
@@ -38,47 +37,47 @@ def add_duration(document: Mapping[str, Any] | None, duration: float, succeeded:
 
 
 def durations(document: Mapping[str, Any] | None, name: str) -> list[float]:
-    """Seconds, oldest first; empty where nothing is known."""
+    """Return seconds, oldest first."""
     kept: Sequence[float] = (document or {}).get(name, ())
     return [float(seconds) for seconds in kept]
 
 
 def failure_rate(document: Mapping[str, Any] | None) -> float:
-    """The share of runs that failed, of late."""
+    """Return the share of recent runs that failed."""
     return float((document or {}).get("failure_rate", 0.0))
 
 
 PRIOR_CENTRE = log(520)
 PRIOR_SPREAD = log(3.5)
-"""A job of which nothing is known takes some eight minutes, times or divided by 3.5: chosen for jobs between
-a minute and eight hours. Far shorter ones are found late at first, far longer ones polled more often."""
+"""Without history, a job is expected to take about eight minutes, times or divided by 3.5. This suits jobs
+between a minute and eight hours; shorter ones are seen late, longer ones are polled more often."""
 PRIOR_DEVIATION = 0.2
-"""Runs of one job deviate by a fifth; counts as much as one run."""
+"""Prior for the deviation of the runs of one job; it has the weight of one run."""
 MIN_DEVIATION = 0.02
-"""Whole seconds and queues let no job be more regular than this."""
+"""Minimum deviation: dates have whole seconds, and queues vary."""
 MEMORY = 0.95
-"""A run counts this much of the one after it."""
+"""Weight of a run relative to the next newer one."""
 APART = 4.0
-"""A gap of more deviations than this parts two clusters."""
+"""Minimum gap between two clusters, in deviations."""
 PRIOR_DRIFT = 0.003
-"""Jobs grow, or shrink, by some thousandths from run to run."""
+"""Typical growth of a job from run to run, as a factor less 1."""
 NOVELTY = 0.2
-"""How many runs of a kind never seen before are counted on top of those seen."""
+"""Weight of durations never seen before, in runs."""
 ENOUGH_RUNS = 3
-"""So many successes of ours, and the executions that Celonis lists are not used any more."""
+"""Number of our own successes from which the executions that Celonis lists are ignored."""
 HEDGED = log(6)
-"""From a sixth of the shortest usual duration on, a listed job may end although it never did."""
+"""From a sixth of the shortest usual duration on, a job is polled although no listed run ended so early."""
 BEYOND = 3.0
-"""Deviations above its centre at which a cluster is over."""
+"""End of a cluster, in deviations above its centre."""
 
 _TINY = 1e-300
 
 Points = Sequence[tuple[float, float]]
-"""The logarithm of a duration, and how much it counts; in ascending order."""
+"""Pairs of the logarithm of a duration and its weight, in ascending order."""
 
 
 class Cluster(NamedTuple):
-    """Runs that took alike: ``weight`` of all runs; ``centre`` and ``spread`` in the logarithm of seconds."""
+    """Runs of similar duration: share of all runs; ``centre``, ``spread`` of the logarithm of seconds."""
 
     weight: float
     centre: float
@@ -98,9 +97,9 @@ class Doubt(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """``usual``: seconds after which a success is first likely; 0 where nothing is known.
+    """``usual``: seconds after which a success is first likely; 0 without history.
 
-    ``doubt``: how far durations are believed that no run of ours has confirmed; None where they are ours.
+    ``doubt``: bounds for durations that only Celonis lists; None for durations of our own runs.
     """
 
     clusters: tuple[Cluster, ...]
@@ -108,7 +107,7 @@ class Expectation(NamedTuple):
     doubt: Doubt | None = None
 
     def hazard(self, at: float) -> float:
-        """The chance per unit of the logarithm of time to end at ``at``, given that it is running still."""
+        """Return the probability to end at ``at`` if it still runs, per unit of the logarithm of time."""
         ends = lasts = 0.0
         for cluster in self.clusters:
             z = (at - cluster.centre) / cluster.spread
@@ -120,8 +119,8 @@ class Expectation(NamedTuple):
 def expect(document: Mapping[str, Any] | None, listed: Mapping[str, Any] | None = None) -> Expectation:
     """Return the expectation from what ``durations.learn`` wrote; None is nothing.
 
-    ``listed``: durations of earlier executions that Celonis shows, in the same form. They count while few
-    runs of ours are known, and less with each.
+    ``listed``: durations of earlier executions that Celonis shows, in the same form. Each run of ours
+    reduces their weight.
     """
     if listed and needs_listed(document):
         return _expect(_joined(document, listed), is_listed=True)
@@ -129,15 +128,14 @@ def expect(document: Mapping[str, Any] | None, listed: Mapping[str, Any] | None 
 
 
 def needs_listed(document: Mapping[str, Any] | None) -> bool:
-    """Whether so few runs of ours are known that the durations which Celonis lists are of use."""
+    """Return whether the durations that Celonis lists are used: few runs of ours are known."""
     return len(durations(document, "successes")) < ENOUGH_RUNS
 
 
 def _joined(document: Mapping[str, Any] | None, listed: Mapping[str, Any]) -> dict[str, Any]:
-    """The listed durations, fewer with each run of ours, and then ours, which are newer.
+    """Return the listed durations, of which each success of ours replaces a third, followed by ours.
 
-    Each run of ours replaces a third of the list. The failure rate is the one that the runs of ours would
-    have given if they had been added to a history with the rate of the list.
+    The failure rate is that of a history with the rate of the list to which our runs are added.
     """
     ours = {name: durations(document, name) for name in ("successes", "failures")}
     share = 1 - len(ours["successes"]) / ENOUGH_RUNS
@@ -166,7 +164,7 @@ def _expect(document: Mapping[str, Any] | None, *, is_listed: bool) -> Expectati
 
 
 def _doubt(usual: float, parts: Sequence[Points], known: Sequence[Cluster]) -> Doubt:
-    """A single run that took far longer than the others does not show that the next one may."""
+    """Return the bounds; a single run that took far longer than the others does not extend them."""
     common = min(2, max(map(len, parts)))
     pairs = zip(parts, known, strict=True)
     ends = [cluster.centre + BEYOND * cluster.spread for part, cluster in pairs if len(part) >= common]
@@ -174,7 +172,7 @@ def _doubt(usual: float, parts: Sequence[Points], known: Sequence[Cluster]) -> D
 
 
 def clusters(points: Points) -> list[Points]:
-    """Parts ``points`` at every gap that is wide beside the deviation on its two sides."""
+    """Split ``points`` at every gap that is wide compared with the deviation on both sides."""
     if len(points) < 2:
         return [points]
     cut = max(range(1, len(points)), key=lambda at: points[at][0] - points[at - 1][0])
@@ -187,9 +185,9 @@ def clusters(points: Points) -> list[Points]:
 
 
 def deviation(runs: float, variance: float) -> float:
-    """The deviation of the runs to come, from the ``variance`` of ``runs`` (which may be weighted) seen.
+    """Return the expected deviation of future runs, from the ``variance`` of ``runs`` (may be weighted).
 
-    Shrunk to what jobs have in general, in the logarithm, since it is a factor that one errs by.
+    It is shrunk towards the prior in the logarithm, because errors of a deviation are factors.
     """
     if runs <= 1:
         return PRIOR_DEVIATION
@@ -198,10 +196,9 @@ def deviation(runs: float, variance: float) -> float:
 
 
 def drift(values: Sequence[float]) -> float:
-    """By how much the logarithm grows from run to run: the median slope of all pairs, which no outlier bends.
+    """Return the growth of the logarithm from run to run: the median slope of all pairs, robust to outliers.
 
-    Shrunk by how far chance alone would bend it beside what jobs grow in general; so it takes many runs, or
-    very regular ones, to show.
+    It is shrunk towards 0 by its standard error: it takes many runs, or very regular ones, to show growth.
     """
     runs = len(values)
     if runs < 3:
@@ -214,14 +211,14 @@ def drift(values: Sequence[float]) -> float:
 
 
 def _points(seconds: Sequence[float]) -> Points:
-    """As if each had been the next run. A second at least: below that nothing can be distinguished."""
+    """Return the durations extrapolated to the next run, at least a second each."""
     values = [log(max(1.0, took)) for took in seconds]
     grown, runs = drift(values), len(values)
     return sorted((value + grown * (runs - at), MEMORY ** (runs - 1 - at)) for at, value in enumerate(values))
 
 
 def _failures(seconds: Sequence[float], rate: float) -> list[Cluster]:
-    """All failures are one cluster, and a wide one until many agree."""
+    """Return one cluster of all failures, which is wide while there are few."""
     if not seconds or rate <= 0:
         return []
     points = _points(seconds)
@@ -230,7 +227,7 @@ def _failures(seconds: Sequence[float], rate: float) -> list[Cluster]:
 
 
 def _cluster(points: Points, weight: float) -> Cluster:
-    """The spread is that of the next run: its own deviation, and the doubt where the centre is."""
+    """Return the cluster with the spread of the next run: its deviation and the error of the centre."""
     runs = _runs(points)
     return Cluster(weight, _mean(points), deviation(runs, _variance(points)) * sqrt(1 + 1 / runs))
 
@@ -240,7 +237,7 @@ def _share(part: Points, whole: Points) -> float:
 
 
 def _runs(points: Points) -> float:
-    """How many runs of equal weight tell as much."""
+    """Return the effective number of runs (Kish)."""
     return sum(counts for _, counts in points) ** 2 / sum(counts**2 for _, counts in points)
 
 
@@ -254,17 +251,16 @@ def _variance(points: Points) -> float:
 
 
 KEPT_DAYS = 180
-"""A job that did not run for so long is as good as new."""
+"""Durations expire after this time without a run."""
 DAY = 86_400
 WRITE_SECONDS = 2.0
-"""What may be spent on writing a duration: less than an end should wait for it."""
+"""Time limit for writing a duration, so that the end of the step is not delayed."""
 GOOD: frozenset[str] = frozenset({JobStatus.SUCCESS, LoadStatus.SUCCESS, LoadStatus.WARNING})
 BAD: frozenset[str] = frozenset({JobStatus.FAIL, LoadStatus.ERROR})
-"""Any other end (cancelled, skipped) tells of people, not of the job: nothing is learned from it."""
+"""Durations with another end (cancelled, skipped) are not stored: they depend on people, not on the job."""
 
 Known = dict[str, Any]
-"""The durations as ``durations.learn`` writes them, and ``rev``, the revision of
-the item that they were read from; 0 where there is none."""
+"""Durations as ``DurationHistory.learn`` writes them, and ``rev``, the revision of their item (0: none)."""
 
 
 class DurationHistory(Struct, frozen=True):
@@ -274,21 +270,21 @@ class DurationHistory(Struct, frozen=True):
     clock: Clock
 
     def known(self, key: str) -> Known | None:
-        """What was learned; None where it cannot be read now. What has expired is not known any more."""
+        """Return the stored durations that have not expired; None if they cannot be read."""
         try:
             item = self.table.get(key) or {}
             rev = int(item.get("rev", 0))
             if float(item.get("expires", 0)) < self.clock():
                 return {"rev": rev}
             known = {name: item[name] for name in ("successes", "failures", "failure_rate") if item.get(name)}
-            expect(known)  # what cannot be used is not to be found out by every poll
+            expect(known)  # fails here, once, if the item cannot be used
         except (RefreshError, ArithmeticError, LookupError, TypeError, ValueError) as trouble:
-            logger.warning("durations cannot be read", extra={"key": key, "why": str(trouble)})
+            logger.warning("the durations could not be read", extra={"key": key, "why": str(trouble)})
             return None
         return {"rev": rev, **known}
 
     def learn(self, key: str, known: Mapping[str, Any], took: float, status: str, deadline: Deadline) -> None:
-        """Adds a run that took ``took`` seconds and ended as ``status``, unless somebody wrote meanwhile."""
+        """Add a run of ``took`` seconds that ended as ``status``, unless the item has changed."""
         if status not in GOOD | BAD:
             return
         rev = int(known["rev"])
@@ -302,13 +298,13 @@ class DurationHistory(Struct, frozen=True):
         try:
             self.table.update(change, Deadline.after(min(WRITE_SECONDS, deadline.left()), self.clock))
         except (ConditionFailed, RefreshError) as trouble:
-            logger.info("a duration is not learned", extra={"key": key, "why": str(trouble)})
+            logger.info("a duration was not stored", extra={"key": key, "why": str(trouble)})
 
 
-def took(dated: float | None, least: float, most: float) -> float:
-    """Seconds that it took: as Celonis dates it, within what was seen; in the middle of that without dates.
+def took(dated: float | None, minimum: float, maximum: float) -> float:
+    """Return the duration by Celonis's dates, within what polls showed; without dates, the middle of that.
 
-    ``least``: when it was last seen running; ``most``: when its end was seen. Both since the moment that
-    waits are counted from.
+    ``minimum``: when it was last seen running; ``maximum``: when its end was seen. Both are in seconds since
+    the moment from which waits are counted.
     """
-    return (least + most) / 2 if dated is None else min(max(dated, least), most)
+    return (minimum + maximum) / 2 if dated is None else min(max(dated, minimum), maximum)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from celonis_refresh.aws.ttl_cache import RETRY_SECONDS, TokenBucket, TtlCache
+from celonis_refresh.aws.caching import RETRY_SECONDS, TokenBucket, TtlCache
 from tests.fakes.clock import FakeClock
 
 SECONDS = 60.0

@@ -1,14 +1,32 @@
-"""A cache of named values with a time to live, and a token bucket that limits how often they are read."""
+"""Caches: of a process, with a time to live and a limit on reads, and items that all processes share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct, field
 
-from celonis_refresh.timing import Clock
+from celonis_refresh.errors import RefreshError
+from celonis_refresh.observability import logger
+from celonis_refresh.runs.table import ConditionFailed, Table
+from celonis_refresh.timing import Clock, Deadline
+
+EXPIRE_SECONDS: Final = 7 * 86_400
+"""Shared items expire after this time without a write."""
+WRITE_SECONDS: Final = 1.0
+
+
+def take_token(full_at: float, now: float, size: int, seconds: float) -> float | None:
+    """Return when a bucket is full again once a token is taken; None if it has none.
+
+    ``full_at``: when it is full without that. The bucket has ``size`` tokens, and gets one every ``seconds``.
+    """
+    full = size * seconds
+    # Bounded on both sides: a clock that is set back costs no more than an empty bucket.
+    missing = min(max(full_at - now, 0.0), full)
+    return now + missing + seconds if missing + seconds <= full else None
 
 
 class TokenBucket(Struct):
@@ -21,12 +39,43 @@ class TokenBucket(Struct):
 
     def take(self, name: str) -> bool:
         """Take a token of ``name``; False if there is none."""
-        now, full = self.clock(), self.size * self.seconds
-        # Bounded on both sides: a clock that is set back costs no more than an empty bucket.
-        missing = min(max(self._full_at.get(name, now) - now, 0.0), full)
-        has_token = missing + self.seconds <= full
-        self._full_at[name] = now + missing + (self.seconds if has_token else 0.0)
-        return has_token
+        now = self.clock()
+        known = min(self._full_at.get(name, now), now + self.size * self.seconds)
+        full_at = take_token(known, now, self.size, self.seconds)
+        self._full_at[name] = known if full_at is None else full_at
+        return full_at is not None
+
+
+class SharedItems(Struct):
+    """Items of the table that all processes share. If the table cannot be used, they are absent."""
+
+    table: Table
+    clock: Clock
+
+    def get(self, key: str) -> Mapping[str, Any]:
+        """Return the item; empty if it does not exist or the table cannot be read."""
+        try:
+            return self.table.get(key) or {}
+        except RefreshError as trouble:
+            logger.warning("a shared item could not be read", extra={"key": key, "why": str(trouble)})
+            return {}
+
+    def set(
+        self, key: str, facts: Mapping[str, Any], condition: str = "", values: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Set attributes of the item. Return False if the condition does not hold.
+
+        A table that cannot be written is only logged.
+        """
+        expires = {"expires": int(self.clock() + EXPIRE_SECONDS)}
+        change = self.table.set(key, {**facts, **expires}, condition, values)
+        try:
+            self.table.update(change, Deadline.after(WRITE_SECONDS, self.clock))
+        except ConditionFailed:
+            return False
+        except RefreshError as trouble:
+            logger.warning("a shared item could not be written", extra={"key": key, "why": str(trouble)})
+        return True
 
 
 V = TypeVar("V")
