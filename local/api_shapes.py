@@ -117,7 +117,7 @@ class FieldProblem(TypedDict):
 
 
 class ErrorBody(TypedDict):
-    """What went wrong: its name, a sentence, and the fields where input made no sense."""
+    """What went wrong: its name, a sentence, and the invalid fields with what was expected."""
 
     error: str
     message: str

@@ -82,7 +82,7 @@ class FakeDynamoDB:
     tokens: set[str] = field(default_factory=set)
     lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
-    def meanwhile(self, operation: str, act: Callable[[], object], key: str = "") -> None:
+    def interleave(self, operation: str, act: Callable[[], object], key: str = "") -> None:
         """``action`` runs right before the next request of ``operation`` (for the item of ``key``), once."""
         quiet = self.before
 

@@ -220,7 +220,7 @@ class RunLifecycle(RuleBasedStateMachine):
             return
         self._end(run_id, status)
         options = self._options(mode, frozenset())
-        self._meanwhile(calls, lambda: self._accept(pipelines, options, None))
+        self._interleave(calls, lambda: self._accept(pipelines, options, None))
         self._dying(lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
         self.calm()
 
@@ -232,11 +232,11 @@ class RunLifecycle(RuleBasedStateMachine):
         if run_id is None or self.service.dynamodb.before != self.quiet:
             return
         self._end(run_id, "SUCCEEDED")
-        self._meanwhile(calls, lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
+        self._interleave(calls, lambda: self.closer.close(f"arn:{run_id}", self.service.deadline()))
         self._dying(lambda: self._accept(pipelines, self._options(mode, frozenset()), None))
         self.calm()
 
-    def _meanwhile(self, calls: int, act: Callable[[], object]) -> None:
+    def _interleave(self, calls: int, act: Callable[[], object]) -> None:
         """Another action runs just before one of the next calls to the table."""
         left = [calls]
 

@@ -266,11 +266,11 @@ def test_of_two_triggers_after_a_pause_one_starts_what_waits_and_the_other_joins
     results = []
 
     def rival() -> None:
-        fake.meanwhile(
+        fake.interleave(
             "TransactWriteItems", lambda: results.append(claims.accept([claim(number=7)], [], deadline))
         )
 
-    fake.meanwhile("TransactWriteItems", rival)  # before the second try, which has seen the pending run
+    fake.interleave("TransactWriteItems", rival)  # before the second try, which has seen the pending run
     second = claims.accept([claim(number=2)], [], deadline)
     assert one(results[0]) == Accepted("otc", "otc-follow-1", "started", holds_lease=True)
     assert one(second) == Accepted("otc", "otc-follow-2", "joined")

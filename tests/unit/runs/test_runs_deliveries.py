@@ -91,7 +91,7 @@ def test_a_delivery_that_another_request_accepts_meanwhile_is_claimed_once(
     claims = Claims(table_of(fake, clock), clock)
     claims.accept([claim("one")], [KEY], deadline)
     rivals = [claim("one", 2), claim("two", 2, **OTHER)]
-    fake.meanwhile("TransactWriteItems", lambda: claims.accept(rivals, [KEY], deadline))
+    fake.interleave("TransactWriteItems", lambda: claims.accept(rivals, [KEY], deadline))
     again = claims.accept([claim("one", 3), claim("two", 3, **OTHER)], [KEY], deadline)
     assert runs_of(again) == [("one-1", True), ("two-2", True)]
     assert sorted(item["run_id"] for item in fake.documents("run#")) == ["one-1", "two-2"]
@@ -275,7 +275,7 @@ def test_a_batch_is_finished_by_several_at_once(
 ) -> None:
     accepted = alone.accept_batch(large(), deadline)
     for call in range(4):
-        fake.meanwhile("TransactWriteItems", lambda: alone.finish(accepted, deadline))
+        fake.interleave("TransactWriteItems", lambda: alone.finish(accepted, deadline))
         alone.finish(accepted, deadline)
         assert len(list(fake.documents("delivery#"))) == 150, call
     assert list(fake.documents("batch#")) == []
@@ -315,7 +315,7 @@ def test_a_delivery_that_is_accepted_while_a_batch_is_read_is_not_accepted_twice
         slot = fake.document("slot#otc")
         alone.table.transact(release(alone.table, "otc", slot, "otc-7", iso(START), paused=False), deadline)
 
-    fake.meanwhile("TransactWriteItems", rival)
+    fake.interleave("TransactWriteItems", rival)
     accepted = accept(alone, large(), deadline)
     assert runs_of(accepted[149]) == [("otc-7", True)]
     assert runs_of(accepted[0]) == [("otc-1", False)]
@@ -360,7 +360,7 @@ def test_a_write_that_comes_late_accepts_no_delivery_of_a_batch(
 def test_two_requests_with_the_same_batch_start_one_run(
     fake: FakeDynamoDB, alone: Claims, deadline: Deadline
 ) -> None:
-    fake.meanwhile("TransactWriteItems", lambda: alone.accept_batch(large(7), deadline))
+    fake.interleave("TransactWriteItems", lambda: alone.accept_batch(large(7), deadline))
     accepted = accept(alone, large(), deadline)
     assert {tuple(runs_of(each)) for each in accepted} == {(("otc-7", True),)}
 

@@ -433,12 +433,12 @@ def test_a_job_that_gives_the_model_back_stops_the_start_of_its_sibling(call: st
     service = side_by_side()
     service.celonis.faults["execute_job"] = ["throttled"]
 
-    def meanwhile(name: str, when: str) -> None:
+    def interleave(name: str, when: str) -> None:
         if (name, when) == (call, "before"):
             service.celonis.hook = lambda *_: None
             assert service.start("job-0")["status"] == "WAITING"
 
-    service.celonis.hook = meanwhile
+    service.celonis.hook = interleave
     with pytest.raises(StepMoved):
         service.start("job-1")
     assert [name for _, name, _ in starts(service)] == [JOB]
@@ -451,12 +451,12 @@ def test_a_job_does_not_give_back_the_model_of_a_sibling_that_is_started_meanwhi
     service = side_by_side()
     running(service, "job")
 
-    def meanwhile(name: str, when: str) -> None:
+    def interleave(name: str, when: str) -> None:
         if (name, when) == ("job", "before"):
             service.celonis.hook = lambda *_: None
             assert service.start("job-1")["status"] == "RUNNING"
 
-    service.celonis.hook = meanwhile
+    service.celonis.hook = interleave
     with pytest.raises(StepMoved):
         service.start("job-0")
     assert MODEL_LEASE in held(service)

@@ -311,7 +311,7 @@ def test_a_pause_keeps_what_waits_where_it_can_be_listed() -> None:
 
 def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
     harness = succeeded()
-    harness.service.dynamodb.meanwhile("TransactWriteItems", lambda: harness.join("otc-2"))
+    harness.service.dynamodb.interleave("TransactWriteItems", lambda: harness.join("otc-2"))
     harness.end("SUCCEEDED")
     assert slot(harness)["run_id"] == "otc-2"
     assert harness.executions.start_requests == ["otc-2"]
@@ -320,7 +320,7 @@ def test_a_trigger_that_joins_while_the_run_is_closed_is_not_lost() -> None:
 def test_a_run_that_another_function_closes_is_closed_once() -> None:
     harness = succeeded()
     harness.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
-    harness.service.dynamodb.meanwhile("TransactWriteItems", harness.close)
+    harness.service.dynamodb.interleave("TransactWriteItems", harness.close)
     harness.close()
     assert harness.service.records.get(RUN).status is RunStatus.FAILED
     assert len(harness.notices) == 1

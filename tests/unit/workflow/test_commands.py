@@ -70,7 +70,7 @@ def test_nothing_is_dropped_where_nothing_waits() -> None:
 def test_a_trigger_that_joins_at_that_moment_is_not_dropped_unseen() -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
-    harness.service.dynamodb.meanwhile("UpdateItem", lambda: harness.start(mode="FULL"))
+    harness.service.dynamodb.interleave("UpdateItem", lambda: harness.start(mode="FULL"))
     with pytest.raises(TableBusy):
         cancelled(harness, drop=True)
     assert harness.executions.known[RUN].status == "RUNNING"
@@ -111,7 +111,7 @@ def test_what_neither_began_nor_waits_is_no_run(run_id: str) -> None:
 def test_a_run_that_begins_between_two_reads_is_shown_as_one_that_began() -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
-    harness.service.dynamodb.meanwhile("GetItem", lambda: harness.end("SUCCEEDED"), key="slot#otc")
+    harness.service.dynamodb.interleave("GetItem", lambda: harness.end("SUCCEEDED"), key="slot#otc")
     assert harness.requests.show("otc-2")["status"] == "OPENING"
 
 
@@ -153,7 +153,7 @@ def test_what_waits_for_the_end_of_a_pause_is_given_up_by_its_id() -> None:
 def test_a_run_that_begins_while_it_is_given_up_is_not_lost_from_sight() -> None:
     harness = CommandsHarness()
     harness.join("otc-2")
-    harness.service.dynamodb.meanwhile("UpdateItem", lambda: harness.end("SUCCEEDED"))
+    harness.service.dynamodb.interleave("UpdateItem", lambda: harness.end("SUCCEEDED"))
     with pytest.raises(TableBusy):
         cancelled(harness, "otc-2")
     assert cancelled(harness, "otc-2")["status"] == "cancelling"

@@ -63,7 +63,7 @@ def test_each_end_of_a_run_is_one_line_of_the_log(status: str, caplog: pytest.Lo
 def test_two_calls_that_close_a_run_write_one_line(caplog: pytest.LogCaptureFixture) -> None:
     harness = CloseHarness()
     harness.executions.end(RUN, "FAILED", "JobFailed", "It failed.")
-    harness.service.dynamodb.meanwhile("TransactWriteItems", harness.close)
+    harness.service.dynamodb.interleave("TransactWriteItems", harness.close)
     harness.close()
     assert len(lines(caplog)) == 1
 
